@@ -1,0 +1,69 @@
+"""Where every key of the schema stands: the map that messages and the reference read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+from pydantic.fields import FieldInfo
+
+from bnexp.config.schema import Config, Section
+from bnexp.config.yaml_text import Place
+
+
+@dataclass(frozen=True)
+class SectionSpot:
+    """One section and where it stands.
+
+    Attributes:
+        keys: the keys that lead to it, such as ("optimizer",).
+        variant: its name where several sections may stand at the same keys, such as "sgd".
+        told_by: the key whose value is the variant's name, such as "name".
+        section: the schema of what stands there.
+    """
+
+    keys: tuple[str, ...]
+    variant: str | None
+    told_by: str | None
+    section: type[Section]
+
+    def key(self, name: str | int) -> str:
+        """Return the full name of a key in this section, such as `optimizer.lr`."""
+        return ".".join([*self.keys, str(name)])
+
+
+def variants(field: FieldInfo) -> dict[str | None, type[Section]]:
+    """Return the sections that may stand in a field: one under None, or one per name where a key decides."""
+    candidates = (field.annotation, *get_args(field.annotation))
+    sections = [found for found in candidates if isinstance(found, type) and issubclass(found, Section)]
+    if not isinstance(field.discriminator, str):
+        return dict.fromkeys([None], sections[0]) if sections else {}
+    return {name: found for found in sections for name in get_args(found.model_fields[field.discriminator].annotation)}
+
+
+def _spots(place: Place, spot: SectionSpot) -> Iterator[tuple[Place, SectionSpot]]:
+    yield place, spot
+    for key, field in spot.section.model_fields.items():
+        told_by = field.discriminator if isinstance(field.discriminator, str) else None
+        for variant, section in variants(field).items():
+            below = (*place, key) if variant is None else (*place, key, variant)
+            yield from _spots(below, SectionSpot((*spot.keys, key), variant, told_by, section))
+
+
+SECTIONS: dict[Place, SectionSpot] = dict(_spots((), SectionSpot((), None, None, Config)))
+"""Every section of the schema, by its place as pydantic gives it: the name of a union's variant is one of the parts."""
+
+
+def keys_of(place: Place) -> Place:
+    """Return the keys that lead to a place, without the names of variants."""
+    length = next(length for length in range(len(place), -1, -1) if place[:length] in SECTIONS)
+    return (*SECTIONS[place[:length]].keys, *place[length:])
+
+
+def spots_at(keys: Place) -> list[SectionSpot]:
+    """Return the sections that may stand at these keys: none, one, or the variants of a union."""
+    return [spot for spot in SECTIONS.values() if spot.keys == keys]
+
+
+def is_known(keys: Place) -> bool:
+    """Tell whether some variant of the config has a key at this place."""
+    return any(keys[-1] in spot.section.model_fields for spot in spots_at(keys[:-1]))

@@ -1,0 +1,150 @@
+"""From a YAML file, its `base:` files and the command line's `--set` to one checked `Config`."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bnexp.config.keys import is_known
+from bnexp.config.messages import explain, unknown_key
+from bnexp.config.schema import Config
+from bnexp.config.wording import shown
+from bnexp.config.yaml_text import Place, dump_yaml, no_such_file, read_yaml, read_yaml_file
+from bnexp.errors import ConfigError
+
+
+@dataclass
+class _Layers:
+    """Values merged so far, and where each came from (`file:line` or the `--set`)."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Place, str] = field(default_factory=dict)
+
+
+def load_config(
+    path: Path, overrides: Sequence[str] = (), *, name: str | None = None, seed: int | None = None
+) -> Config:
+    """Read and check the config at `path`.
+
+    Args:
+        path: the YAML file; its `base:` is read relative to it.
+        overrides: `key=value` pairs, such as `data.batch_size=32`; the value is YAML, `null` takes a key back.
+        name: replaces `name`, which defaults to the file's stem.
+        seed: replaces `seed`.
+
+    Raises:
+        ConfigError: every mistake at once, each with its place, what was found and what was expected.
+    """
+    layers = _read_with_bases(path, ())
+    for override in overrides:
+        _apply_override(layers, override)
+    if layers.values.get("name") is None:
+        layers.values["name"], layers.origins[("name",)] = path.stem, f"{path} (named after its file)"
+    if name is not None:
+        layers.values["name"], layers.origins[("name",)] = name, "--name"
+    if seed is not None:
+        layers.values["seed"], layers.origins[("seed",)] = seed, "--seed"
+    return check_values(layers.values, layers.origins, str(path))
+
+
+def check_values(values: dict[str, Any], origins: dict[Place, str], source: str) -> Config:
+    """Check merged values against the schema; a null takes a key back to its default."""
+    for keys in _nulls(values):
+        if not is_known(keys):
+            raise ConfigError(unknown_key(keys, origins, source))
+    try:
+        return Config.model_validate(_without_nulls(values))
+    except ValidationError as error:
+        raise ConfigError(explain(error, origins, source)) from None
+
+
+def dump_config(config: Config) -> str:
+    """Write the resolved config as YAML: loading it again gives an equal `Config`."""
+    return dump_yaml(config.model_dump(mode="json", exclude_none=True))
+
+
+def _read_with_bases(path: Path, above: tuple[Path, ...]) -> _Layers:
+    """Read a file under its bases; `above` are the files that led here."""
+    values, origins = read_yaml_file(path)
+    if values is None:
+        raise ConfigError(f"{path}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected keys and values, such as seed: 0, found {shown(values)}")
+    base = values.pop("base", None)
+    if base is None:
+        return _Layers(values, origins)
+    at = origins[("base",)]
+    if not isinstance(base, str) or not base.isprintable():
+        raise ConfigError(f"{at}: base must name one YAML file, found {shown(base)}")
+    parent, files = path.parent / base, (*above, path.resolve())
+    if not os.path.exists(parent):  # unlike Path.exists, False also for a name that is too long
+        raise ConfigError(f"{at}: base: {no_such_file(parent)}")
+    if parent.resolve() in files:
+        circle = " -> ".join(file.name for file in (*files[files.index(parent.resolve()) :], parent))
+        raise ConfigError(f"{at}: base goes round in a circle: {circle}")
+    layers = _read_with_bases(parent, files)
+    # A name belongs to its own file: a child that gives none is named after its own file, not after its base.
+    layers.values.pop("name", None)
+    _merge(layers.values, values)
+    layers.origins.update(origins)
+    return layers
+
+
+def _apply_override(layers: _Layers, override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {override}: expected key=value, such as --set data.batch_size=32")
+    if parts == ["base"]:
+        raise ConfigError(f"--set {override}: base belongs in a file; give that file to the command instead")
+    at = f"--set {override}"
+    value, origins = read_yaml(text, at, numbered=False)
+    change: Any = value
+    for part in reversed(parts):
+        change = {part: change}
+    _refuse_keys_below_a_value(layers.values, parts, at)
+    _merge(layers.values, change)
+    place = tuple(parts)
+    layers.origins.update({(*place, *below): at for below in ((), *origins)})
+    for length in range(1, len(place)):
+        layers.origins.setdefault(place[:length], at)
+
+
+def _refuse_keys_below_a_value(values: dict[str, Any], parts: list[str], at: str) -> None:
+    target: Any = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        target = target.get(part)
+        if target is None:
+            return
+        if not isinstance(target, dict):
+            raise ConfigError(f"{at}: {'.'.join(parts[:depth])} is {shown(target)}, it has no keys below it")
+
+
+def _merge(values: dict[str, Any], change: dict[str, Any]) -> None:
+    """Lay `change` over `values`, key by key; everything but a mapping is replaced whole."""
+    for key, new in change.items():
+        old = values.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            _merge(old, new)
+        else:
+            values[key] = new
+
+
+def _nulls(values: dict[str, Any], above: Place = ()) -> Iterator[Place]:
+    """Yield the places that hold a null."""
+    for key, value in values.items():
+        if value is None:
+            yield (*above, key)
+        elif isinstance(value, dict):
+            yield from _nulls(value, (*above, key))
+
+
+def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_nulls(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,160 @@
+"""Turns pydantic's findings into breadcrumbs: where it stands, the key, what was found, what was expected."""
+
+import re
+from typing import get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from bnexp.config.block import BlockError
+from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
+from bnexp.config.wording import expectation, shown
+from bnexp.config.yaml_text import Place
+from bnexp.errors import did_you_mean
+
+MAX_SHOWN = 8
+
+
+def explain(error: ValidationError, origins: dict[Place, str], source: str) -> str:
+    """Return one message for all findings, one or a few lines each.
+
+    Args:
+        error: what pydantic found.
+        origins: where each key stands, as `file:line` or the command line's words.
+        source: what to call the config where no line is known.
+    """
+    details = [detail for detail in error.errors() if not _follows_from_another(detail, error.errors())]
+    lines = list(dict.fromkeys(_explain_one(detail, origins, source) for detail in details))
+    more = [f"(and {len(lines) - MAX_SHOWN} more)"] if len(lines) > MAX_SHOWN else []
+    return "\n".join([*lines[:MAX_SHOWN], *more])
+
+
+def unknown_key(keys: Place, origins: dict[Place, str], source: str) -> str:
+    """Return the message for a key that no variant of the config knows."""
+    spots = spots_at(keys[:-1])
+    return f"{_origin(keys, origins, source)}: unknown key {_dotted(keys)}.{_where_instead(keys[-1], spots)}"
+
+
+def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -> str:
+    keys = keys_of(detail["loc"])
+    if detail["type"].startswith("union_tag"):
+        keys = (*keys, _told_by(keys))
+    at = _origin(keys, origins, source)
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{at}: unknown key {_dotted(keys)}.{_where_instead(keys[-1], [SECTIONS[detail['loc'][:-1]]])}"
+        case "missing" if isinstance(keys[-1], int):  # an entry of a list of fixed length
+            length = len(get_args(_field(detail["loc"][:-1]).annotation))
+            list_at = _breadcrumb(keys[:-1], origins, source)
+            return f"{list_at}: expected a list of {length}, found {shown(detail['input'])}"
+        case "missing":
+            return f"{at}: {_dotted(keys)} is missing: {_field(detail['loc']).description}"
+        case "union_tag_not_found":
+            return f"{at}: {_dotted(keys)} is missing; expected {_one_of(_names(keys[:-1]))}"
+        case "value_error":
+            return _own_words(detail["ctx"]["error"], keys, origins, source)
+    return f"{_breadcrumb(keys, origins, source)}: {_problem(detail, keys)}"
+
+
+def _field(place: Place) -> FieldInfo:
+    return SECTIONS[place[:-1]].section.model_fields[str(place[-1])]
+
+
+def _problem(detail: ErrorDetails, keys: Place) -> str:
+    """Say what was found and what was expected of a value."""
+    found = detail["input"]
+    match detail["type"]:
+        case "union_tag_invalid":
+            return _unknown_word(found[keys[-1]], _names(keys[:-1]))
+        case "literal_error":
+            return _unknown_word(found, re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
+        case "model_type" | "model_attributes_type":
+            return f"expected keys and values, such as {_such_as(found, keys)}, found {shown(found)}"
+        case "tuple_type" if isinstance(found, int | float | str):
+            return f"expected a list, such as [{found}], found {shown(found)}"
+        case "string_type" if isinstance(found, int | float):
+            return f'expected text, found {shown(found)}; in quotes, "{shown(found)}", it is text'
+    return f"expected {expectation(detail)}, found {shown(found)}"
+
+
+def _own_words(error: Exception, keys: Place, origins: dict[Place, str], source: str) -> str:
+    """Place the sentence of one of our validators; it may begin with the full name of the key that it speaks of."""
+    if isinstance(error, BlockError) and keys == ("model",):
+        keys = ("model", "block")
+    sentence = str(error)
+    first = tuple(sentence.split(maxsplit=1)[0].split("."))
+    if first[: len(keys)] == keys:
+        return f"{_origin(first, origins, source)}: {sentence}"
+    return f"{_breadcrumb(keys, origins, source)}: {sentence}"
+
+
+def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Tell whether a list is called too short only because one of its entries was refused."""
+    above = detail["loc"]
+    below = [other for other in details if len(other["loc"]) > len(above) and other["loc"][: len(above)] == above]
+    return detail["type"] == "too_short" and bool(below)
+
+
+def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
+    """Return a hint for a key that none of these spots knows: another variant, another section, a near key, or all."""
+    if not spots:
+        return ""
+    spot, name = spots[0], str(key)
+    siblings = [str(other.variant) for other in spots_at(spot.keys) if name in other.section.model_fields]
+    if siblings:
+        owner = f"{spot.key(_told_by(spot.keys))}: {_one_of(siblings)}"
+        return f" It belongs to {owner}, and this is {spot.variant}; null takes it back."
+    known = list(dict.fromkeys(key for spot in spots for key in spot.section.model_fields))
+    if near := did_you_mean(name, known):
+        return near
+    elsewhere = {spot.key(name) for spot in SECTIONS.values() if name in spot.section.model_fields}
+    if len(elsewhere) == 1:
+        return f' Did you mean "{elsewhere.pop()}"?'
+    return f" Known{' in ' + _dotted(spot.keys) if spot.keys else ''}: {', '.join(known)}"
+
+
+def _unknown_word(found: object, known: list[str]) -> str:
+    hint = did_you_mean(found, known) if isinstance(found, str) else ""
+    return f"unknown {shown(found)}.{hint} Expected {_one_of(known)}"
+
+
+def _such_as(found: object, keys: Place) -> str:
+    """Show how the value that was found would stand in a section, where it can be guessed."""
+    spot = spots_at(keys)[0]
+    fields = list(spot.section.model_fields)
+    if spot.told_by or len(fields) == 1:
+        example = found if type(found) is int or found in _names(keys) else spot.variant or "..."
+        return f"{{{spot.told_by or fields[0]}: {example}}}"
+    return f"{{{fields[0]}: ...}}"
+
+
+def _names(keys: Place) -> list[str]:
+    """Return the names of the variants that may stand at these keys."""
+    return [str(spot.variant) for spot in spots_at(keys)]
+
+
+def _told_by(keys: Place) -> str:
+    return str(spots_at(keys)[0].told_by)
+
+
+def _one_of(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + " or " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def _dotted(keys: Place) -> str:
+    return ".".join(str(part) for part in keys)
+
+
+def _breadcrumb(keys: Place, origins: dict[Place, str], source: str) -> str:
+    """Return where a key stands and its name, once: the origin `--set data.batch_size=0` says the name already."""
+    at = _origin(keys, origins, source)
+    return at if at.startswith(f"--set {_dotted(keys)}=") else f"{at}: {_dotted(keys)}"
+
+
+def _origin(keys: Place, origins: dict[Place, str], source: str) -> str:
+    """Return where a key stands, or the nearest key above it."""
+    for length in range(len(keys), 0, -1):
+        if keys[:length] in origins:
+            return origins[keys[:length]]
+    return source

@@ -1,0 +1,357 @@
+"""The config: every key with its type, default, unit and meaning. `docs/config.md` is generated from here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from bnexp.config.block import Item, check_filling, names_in, parse_block
+from bnexp.config.datasets import DATASETS, DatasetInfo, DatasetName
+from bnexp.config.wording import shown
+
+
+def _whole(value: object) -> object:
+    """Let `5e4`, which YAML reads as a float, pass where a whole number is meant."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _every(value: object) -> object:
+    """Read `probes.activations: off` as `{every: 0}`."""
+    return {"every": 0} if value is False or value in ("off", "no", "none") else value
+
+
+Int = Annotated[int, Strict(), BeforeValidator(_whole)]
+Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Bool = Annotated[bool, Strict()]
+
+ARCHITECTURES = {"mlp": "one block per hidden layer, then a linear head"}
+INIT_SCHEMES = {
+    "torch": "uniform with bound 1/sqrt(fan_in), biases too",
+    "kaiming": "normal with std sqrt(2/fan_in), for relu (He et al. 2015)",
+    "xavier": "uniform with bound sqrt(6/(fan_in + fan_out)) (Glorot & Bengio 2010)",
+    "normal": "normal with std `init.std`",
+    "orthogonal": "a random orthogonal matrix (Saxe et al. 2013)",
+}
+_DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
+
+
+def _listed(options: dict[str, str]) -> str:
+    return "; ".join(f"`{name}`: {meaning}" for name, meaning in options.items())
+
+
+class Section(BaseModel):
+    """A section of the config; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SyntheticConfig(Section):
+    """Options of the dataset `synthetic`: one random pattern per class, plus noise."""
+
+    classes: Int = Field(10, ge=2, le=1000)
+    """number of classes"""
+    shape: tuple[Int, Int, Int] = (1, 28, 28)
+    """channels, height and width of an image"""
+    size: Int = Field(2_000, ge=10, le=10_000_000)
+    """examples for training and validation; a fifth as many more for the test"""
+    noise: Float = Field(0.25, ge=0, le=10)
+    """standard deviation of the noise; 1 is the range of a pixel"""
+
+    @field_validator("shape")
+    @classmethod
+    def _positive(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(shape) < 1:
+            raise ValueError("channels, height and width must each be at least 1")
+        return shape
+
+
+class DataConfig(Section):
+    """What is learned from, and in which portions."""
+
+    dataset: DatasetName
+    """which images; `bnexp catalog` describes each"""
+    batch_size: Int = Field(128, ge=1)
+    """examples per training step, and per batch statistic of bn"""
+    eval_batch_size: Int = Field(1024, ge=1)
+    """examples per evaluation step; changes speed and memory, never a figure beyond rounding"""
+    val_fraction: Float = Field(0.1, gt=0, lt=1)
+    """part of the training set kept for validation: a fixed, stratified split that the seed does not change"""
+    limit: Int | None = Field(None, ge=1)
+    """train on the first n examples only, in an order that mixes the classes; validation and test stay whole"""
+    drop_last: Bool = False
+    """leave out the last batch of an epoch when it is not full"""
+    download: Bool = True
+    """fetch a missing dataset"""
+    synthetic: SyntheticConfig | None = None
+    """only with `dataset: synthetic`"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_synthetic(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("dataset") == "synthetic":
+            return {"synthetic": {}, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _only_with_synthetic(self) -> "DataConfig":
+        if self.synthetic is not None and self.dataset != "synthetic":
+            raise ValueError(f"data.synthetic goes with data.dataset: synthetic, found data.dataset: {self.dataset}")
+        return self
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Shape and sizes of the chosen dataset."""
+        info = DATASETS[self.dataset]
+        if self.synthetic is None:
+            return info
+        made = self.synthetic
+        return DatasetInfo(info.summary, made.shape, made.classes, made.size, max(made.size // 5, 1))
+
+
+class ModelConfig(Section):
+    """The network."""
+
+    arch: Literal["mlp"] = Field(description=f"the family; {_listed(ARCHITECTURES)}")
+    hidden: tuple[Annotated[Int, Field(ge=1)], ...] = Field(min_length=1)
+    """width of each hidden layer"""
+    block: str
+    """what one layer is made of, in order, such as `linear -> bn -> relu`"""
+    norm: str | None = None
+    """what `norm` in the block stands for: none, or a norm such as `bn` or `bn(momentum=0.01)`"""
+    activation: str | None = None
+    """what `act` in the block stands for, such as `relu`"""
+    bias: bool | Literal["auto"] = "auto"
+    """bias of the layers in the blocks; `auto` leaves it out exactly where the next item cancels it"""
+
+    @field_validator("norm", "activation")
+    @classmethod
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or info.field_name is None:
+            return None
+        check_filling(info.field_name, value)
+        return value.strip()
+
+    @field_validator("bias", mode="before")
+    @classmethod
+    def _bias_word(cls, value: object) -> object:
+        if value != "auto" and not isinstance(value, bool):
+            raise ValueError(f"expected auto, true or false, found {shown(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _block_reads(self) -> "ModelConfig":
+        items = self.items
+        names = names_in(self.block)
+        for placeholder, key, value in (("norm", "norm", self.norm), ("act", "activation", self.activation)):
+            if value is not None and placeholder not in names:
+                problem = f"but model.block has no item `{placeholder}` that it could fill: {self.block}"
+                raise ValueError(f"model.{key} is {value}, {problem}")
+        if not any(item.kind.role == "layer" for item in items):
+            raise ValueError(f"model.block needs a layer with weights, such as linear; found: {self.block}")
+        return self
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The block as items, placeholders filled."""
+        return parse_block(self.block, self.norm, self.activation)
+
+
+class InitConfig(Section):
+    """Initial weights of the layers; gamma starts at 1, beta at 0."""
+
+    scheme: Literal["torch", "kaiming", "xavier", "normal", "orthogonal"] = Field(
+        "torch", description=f"{_listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
+    )
+    gain: Float = Field(1.0, gt=0)
+    """factor on the initial weights of every scheme"""
+    std: Float | None = Field(None, gt=0)
+    """standard deviation of `scheme: normal` (default 0.01)"""
+
+    @model_validator(mode="after")
+    def _std_is_of_normal(self) -> "InitConfig":
+        if self.std is not None and self.scheme != "normal":
+            found = f"found init.scheme: {self.scheme}"
+            raise ValueError(f"init.std goes with init.scheme: normal, {found}; init.gain scales every scheme")
+        return self
+
+
+class _Optimizer(Section):
+    """What the optimizers share."""
+
+    name: str
+    """which optimizer"""
+    weight_decay: Float = Field(0.0, ge=0)
+    """decay of the weights: added to the gradient (sgd, adam) or to the step (adamw)"""
+    decay_norm_and_bias: Bool = False
+    """decay gamma, beta and biases as well"""
+
+
+class SgdConfig(_Optimizer):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    lr: Float = Field(0.1, gt=0)
+    """learning rate, the peak of the schedule"""
+    momentum: Float = Field(0.9, ge=0, lt=1)
+    """part of the last step that is kept"""
+    nesterov: Bool = False
+    """Nesterov's momentum"""
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "SgdConfig":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("optimizer.nesterov needs a momentum above 0, found optimizer.momentum: 0")
+        return self
+
+
+class _AdamOptions(_Optimizer):
+    """What adam and adamw share."""
+
+    lr: Float = Field(1e-3, gt=0)
+    """learning rate, the peak of the schedule"""
+    betas: tuple[Annotated[Float, Field(ge=0, lt=1)], Annotated[Float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """memory of the mean and of the square of the gradient"""
+    eps: Float = Field(1e-8, gt=0)
+    """added to the denominator"""
+
+
+class AdamConfig(_AdamOptions):
+    """Adam; weight decay is added to the gradient."""
+
+    name: Literal["adam"]
+
+
+class AdamWConfig(_AdamOptions):
+    """Adam with decoupled weight decay."""
+
+    name: Literal["adamw"]
+
+
+class _Schedule(Section):
+    """What the schedules share."""
+
+    name: str
+    """which schedule"""
+    warmup_epochs: Float = Field(0.0, ge=0)
+    """epochs in which the learning rate rises linearly from 0 to where the schedule then is"""
+
+
+class ConstantSchedule(_Schedule):
+    """The same learning rate throughout."""
+
+    name: Literal["constant"]
+
+
+class StepSchedule(_Schedule):
+    """Multiply by gamma at each milestone."""
+
+    name: Literal["step"]
+    milestones: tuple[Annotated[Float, Field(gt=0)], ...] = Field(min_length=1)
+    """epochs after which the learning rate is multiplied by gamma"""
+    gamma: Float = Field(0.1, gt=0)
+    """factor at each milestone"""
+
+
+class CosineSchedule(_Schedule):
+    """Half a cosine from the full learning rate to its final fraction."""
+
+    name: Literal["cosine"]
+    final_fraction: Float = Field(0.0, ge=0, le=1)
+    """learning rate at the end, as a fraction of the peak"""
+
+
+class OneCycleSchedule(Section):
+    """Cosine up from peak/25 in the first part, cosine down to peak/250,000 after (Smith & Topin 2018)."""
+
+    name: Literal["onecycle"]
+    """which schedule"""
+    rise_fraction: Float = Field(0.3, gt=0, lt=1)
+    """part of the training in which the learning rate rises"""
+
+
+class TrainingConfig(Section):
+    """How long, and how the steps are taken."""
+
+    epochs: Int | None = Field(None, ge=1, le=1_000_000)
+    """passes over the training set; give epochs or steps"""
+    steps: Int | None = Field(None, ge=1, le=1_000_000_000)
+    """training steps; give epochs or steps"""
+    grad_clip: Float | None = Field(None, gt=0)
+    """largest norm of the whole gradient; larger ones are scaled down to it"""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss"""
+    log_every: Int = Field(50, ge=1)
+    """steps between two logged rows of training loss and accuracy"""
+    eval_every_epochs: Float = Field(1.0, gt=0)
+    """epochs between two evaluations on the validation part; the last step always has one"""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainingConfig":
+        if (self.epochs is None) == (self.steps is None):
+            both = "both; take one back with null, such as --set training.epochs=null"
+            raise ValueError(f"training needs epochs or steps, found {'neither' if self.epochs is None else both}")
+        return self
+
+
+class ProbeSchedule(Section):
+    """When a probe looks."""
+
+    every: Int = Field(50, ge=0)
+    """steps between two looks; 0, or `off` in place of the section, for never"""
+
+
+Look = Annotated[
+    ProbeSchedule,
+    BeforeValidator(_every, json_schema_input_type=ProbeSchedule | Literal["off", "no", "none", False]),
+]
+
+
+class ProbesConfig(Section):
+    """What is measured inside the network while it trains. A probe changes nothing in the training."""
+
+    activations: Look = ProbeSchedule(every=50)
+    """per item of a block: mean, standard deviation, largest magnitude, dead and saturated fraction"""
+    gradients: Look = ProbeSchedule(every=50)
+    """gradient norm of the whole network and of each layer, before clipping"""
+    histograms: Look = ProbeSchedule(every=500)
+    """histograms of activations and gradients, in TensorBoard only"""
+
+
+class Config(Section):
+    """One strategy and its training recipe."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """name of the run's folder (default: the name of the file); letters, digits, `.`, `_` and `-`"""
+    seed: Int = Field(0, ge=0, lt=2**31)
+    """seed of initial weights, data order and dropout, each with a stream of its own"""
+    data: DataConfig
+    """what is learned from"""
+    model: ModelConfig
+    """the network"""
+    init: InitConfig = InitConfig()
+    """initial weights"""
+    optimizer: Annotated[SgdConfig | AdamConfig | AdamWConfig, Field(discriminator="name")]
+    """how the weights are changed"""
+    schedule: Annotated[
+        ConstantSchedule | StepSchedule | CosineSchedule | OneCycleSchedule, Field(discriminator="name")
+    ] = ConstantSchedule(name="constant")
+    """how the learning rate changes over the training"""
+    training: TrainingConfig
+    """how long, and how the steps are taken"""
+    probes: ProbesConfig = ProbesConfig()
+    """what is measured on the way"""
+
+    @field_validator("name")
+    @classmethod
+    def _no_device_name(cls, name: str) -> str:
+        if name.split(".")[0].upper() in _DEVICE_NAMES:
+            raise ValueError(f'"{name}" is a device name on some systems')
+        return name

@@ -1,0 +1,43 @@
+"""What pydantic's findings mean to a person: it speaks of Python's types, a config holds words, numbers and lists."""
+
+import json
+
+from pydantic_core import ErrorDetails
+
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_type": "a whole number",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
+    "model_attributes_type": "keys and values",
+    "model_type": "keys and values",
+    "string_pattern_mismatch": "letters, digits, dot, underscore and hyphen, the first a letter or digit",
+    "string_too_long": "at most {max_length} letters",
+    "string_type": "text",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
+    "tuple_type": "a list",
+}
+
+
+def expectation(detail: ErrorDetails) -> str:
+    """Return what was expected, such as `a number above 0`."""
+    limits = {key: _plain(limit) for key, limit in detail.get("ctx", {}).items()}
+    template = _EXPECTED.get(detail["type"])
+    return template.format(**limits) if template else detail["msg"].removeprefix("Input should be ")
+
+
+def shown(value: object) -> str:
+    """Return a value as it would stand in a config, on one line and not too long."""
+    text = "keys and values" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _plain(limit: object) -> object:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit

@@ -1,0 +1,171 @@
+"""YAML as people mean it: the YAML 1.2 reading of plain words, safe, without duplicate keys, every key with its line.
+
+PyYAML reads YAML 1.1, where `1e-4` is a string, `no` is false, `1:30` is 90 and `010` is 8. Here `1e-4` is a number and
+only `true` and `false` are booleans; the others stay the words they look like.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bnexp.errors import ConfigError, nearest
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 10_000
+MAX_DEPTH = 20
+_STRING = "tag:yaml.org,2002:str"
+
+Place = tuple[str | int, ...]
+"""Place of a value in a document, such as ("data", "batch_size")."""
+
+_DIGITS = r"(?:0|[1-9][0-9]{0,2}(?:_[0-9]{3})+|[1-9][0-9]*)"
+"""Whole numbers as people write them: 60000 and 60_000, but 010 and 2024_01 are words."""
+
+_PLAIN = {
+    "tag:yaml.org,2002:null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "tag:yaml.org,2002:bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "tag:yaml.org,2002:int": (rf"[-+]?{_DIGITS}", list("-+0123456789")),
+    "tag:yaml.org,2002:float": (
+        rf"[-+]?(?:\.[0-9]+|{_DIGITS}(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the plain words of YAML 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what `_Loader` would read as something else, and keeps lists of numbers on one line."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _class in (_Loader, _Dumper):
+    _class.yaml_implicit_resolvers = {}
+    for _tag, (_pattern, _first) in _PLAIN.items():
+        _class.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
+
+
+def _represent_list(dumper: _Dumper, values: list[Any] | tuple[Any, ...]) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    # Only in double quotes are all line breaks escaped; elsewhere YAML 1.1 folds U+0085 and its like to a space.
+    return dumper.represent_scalar(_STRING, text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(tuple, _represent_list)
+
+
+def dump_yaml(values: dict[str, Any]) -> str:
+    """Write a mapping so that `read_yaml` gives the same values back."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def read_yaml_file(path: Path) -> tuple[Any, dict[Place, str]]:
+    """Read a file. Returns its value and, for each place in it, where that stands (`file:line`).
+
+    Raises:
+        ConfigError: missing, unreadable, too large, not YAML, a duplicate key, or a tag that would run code.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(no_such_file(path)) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: a folder; expected a YAML file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes; expected a config")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
+    return read_yaml(text, str(path))
+
+
+def no_such_file(path: Path) -> str:
+    """Say that a file is missing, and name the one beside it with nearly this name."""
+    beside = {other.name: str(other) for other in path.parent.glob("*.y*ml")} if path.parent.is_dir() else {}
+    near = nearest(path.name, beside)
+    return f"{path}: no such file" + (f'. Did you mean "{beside[near]}"?' if near else "")
+
+
+def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, dict[Place, str]]:
+    """Read YAML text; `source` is what messages call it, `numbered` adds the line. See `read_yaml_file`."""
+
+    def at(mark: yaml.Mark | None) -> str:
+        return f"{source}:{mark.line + 1}" if mark and numbered else source
+
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        builder = _Builder(loader, at)
+        return builder.value(node, ()), builder.origins
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_not_yaml(error, at)) from None
+    except RecursionError:
+        raise ConfigError(f"{source}: more than {MAX_DEPTH} levels; expected a config") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
+
+
+def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]) -> str:
+    """Say what YAML's reader stumbled over, and show the line with a mark under the place."""
+    mark = error.problem_mark or error.context_mark
+    what = " ".join(part for part in (error.context, error.problem) if part)
+    if "'\\t'" in what:
+        what = "a tab in the indentation; YAML indents with spaces"
+    snippet = mark.get_snippet() if mark else None
+    return f"{at(mark)}: not YAML: {what}" + (f"\n{snippet}" if snippet else "")
+
+
+class _Builder:
+    """Turns YAML nodes into plain values, with limits, and notes where each key stands."""
+
+    def __init__(self, loader: _Loader, at: Callable[[yaml.Mark | None], str]) -> None:
+        self.loader, self.at = loader, at
+        self.origins: dict[Place, str] = {}
+        self.nodes = 0
+
+    def value(self, node: yaml.Node, place: Place) -> Any:
+        at = self.at(node.start_mark)
+        self.nodes += 1
+        if self.nodes > MAX_NODES or len(place) > MAX_DEPTH:
+            raise ConfigError(f"{at}: more than {MAX_NODES:,} values or {MAX_DEPTH} levels; expected a config")
+        self.origins.setdefault(place, at)
+        plain = self.loader.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]
+        if node.tag not in (_STRING, plain):
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise ConfigError(f"{at}: the tag {tag} is not allowed; a config holds plain values only")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, (*place, index)) for index, child in enumerate(node.value)]
+        return self.loader.construct_object(node)
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, at = key_node.value, self.at(key_node.start_mark)
+            if not isinstance(key, str):
+                raise ConfigError(f"{at}: a key must be a word, found a list or mapping")
+            if key in values:
+                first = self.origins[(*place, key)]
+                raise ConfigError(f"{at}: the key {key} stands twice" + (f", first at {first}" if first != at else ""))
+            self.origins[(*place, key)] = at
+            values[key] = self.value(value_node, (*place, key))
+        return values

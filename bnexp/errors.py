@@ -1,0 +1,39 @@
+"""What a person can mend is said by a `BnexpError`; every other exception is a bug in bnexp.
+
+Exit codes: 0 done, 1 the work failed, 2 the config or the command line is wrong, 130 interrupted.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BnexpError(Exception):
+    """The work failed. The message says what was found, where, what was expected and how to mend it."""
+
+    exit_code = 1
+
+
+class Interrupted(BnexpError):
+    """The person stopped the work; what was written until then is whole."""
+
+    exit_code = 130
+
+
+class ConfigError(BnexpError):
+    """The config or the command line is wrong; nothing was started and nothing was written."""
+
+    exit_code = 2
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word nearest to `word`, or None when none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    # One wrong letter in two, such as bm for bn, is as near as a short name gets.
+    near = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5 if len(word) <= 2 else 0.6)
+    return by_lower[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean "x"?` for the known word nearest to `word`, or an empty string when none is near."""
+    near = nearest(word, known)
+    return f' Did you mean "{near}"?' if near else ""

@@ -1,0 +1,142 @@
+import pytest
+
+from bnexp.config.lint import SMALL_BATCH, refuse_degenerate, warnings_of
+from bnexp.config.loading import load_config
+from bnexp.config.plan import make_plan
+from bnexp.errors import ConfigError
+
+
+def warnings(path, *overrides):
+    config = load_config(path, overrides)
+    return warnings_of(config, make_plan(config))
+
+
+# Each warning with the smallest change that calls for it, and the nearest change that does not.
+CASES = [
+    (
+        "the momentum is PyTorch's",
+        ["model.block=linear -> bn(momentum=0.9) -> relu"],
+        ["model.block=linear -> bn(momentum=0.5) -> relu"],
+    ),
+    (
+        "the bias of linear before bn has no effect",
+        ["model.bias=true"],
+        ["model.bias=true", "model.block=linear -> relu -> bn"],
+    ),
+    (
+        "two normalizations in a row",
+        ["model.block=linear -> ln -> bn -> relu"],
+        ["model.block=linear -> ln -> relu -> bn"],
+    ),
+    (
+        "dropout before",
+        ["model.block=linear -> dropout(p=0.1) -> bn -> relu"],
+        ["model.block=linear -> dropout(p=0.1) -> ln -> relu"],
+    ),
+    ("no nonlinearity", ["model.block=linear -> bn -> identity"], ["model.block=linear -> bn -> tanh"]),
+    ("data.batch_size 6 with bn", ["data.batch_size=6"], ["data.batch_size=8"]),
+    (
+        "the last batch of each epoch holds 6 examples",
+        ["data.batch_size=599"],
+        ["data.batch_size=599", "data.drop_last=true"],
+    ),
+    (
+        "5 steps are fewer than the 10 batches",
+        ["training={epochs: null, steps: 5}"],
+        ["training={epochs: null, steps: 10}"],
+    ),
+    (
+        "gamma, beta and biases are decayed",
+        ["optimizer={weight_decay: 1e-4, decay_norm_and_bias: true}"],
+        ["optimizer={weight_decay: 1e-4}"],
+    ),
+    (
+        "schedule.warmup_epochs covers all",
+        ["schedule={name: cosine, warmup_epochs: 2}"],
+        ["schedule={name: cosine, warmup_epochs: 1.9}"],
+    ),
+    (
+        "schedule.milestones [2.0, 3.0] lie at or after",
+        ["schedule={name: step, milestones: [1, 2, 3]}"],
+        ["schedule={name: step, milestones: [1, 1.9]}"],
+    ),
+    ("40 validation examples: one of them is 2.5%", ["data.val_fraction=0.01"], ["data.val_fraction=0.025"]),
+]
+
+
+def test_the_clean_config_is_clean(clean_file):
+    assert warnings(clean_file) == []
+
+
+@pytest.mark.parametrize(("said", "overrides", "_clean"), CASES)
+def test_a_known_mistake_is_warned_of(clean_file, said, overrides, _clean):
+    (warning,) = warnings(clean_file, *overrides)
+    assert said in warning
+    assert warning.endswith(".")
+
+
+@pytest.mark.parametrize(("said", "_overrides", "clean"), CASES)
+def test_its_neighbour_is_not(clean_file, said, _overrides, clean):
+    assert not [warning for warning in warnings(clean_file, *clean) if said in warning]
+
+
+@pytest.mark.parametrize("norm", ["ln", "none"])
+def test_batches_are_nobodys_business_without_batch_statistics(clean_file, norm):
+    block = ["model.block=linear -> norm -> relu", f"model.norm={norm}"]
+    assert warnings(clean_file, *block, f"data.batch_size={SMALL_BATCH - 1}") == []
+
+
+def test_a_placeholder_is_seen_through(clean_file):
+    (warning,) = warnings(clean_file, "model.block=linear -> norm -> relu", "model.norm=bn(momentum=0.99)")
+    assert "bn(momentum=0.99)" in warning
+    assert "Keras' 0.99 is 0.01 here" in warning
+
+
+def test_mistakes_are_all_told(clean_file):
+    found = warnings(clean_file, "model.bias=true", "data.val_fraction=0.01")
+    assert len(found) == 2
+
+
+def test_layer_norm_over_one_feature_is_refused(clean_file):
+    narrow = ["model.hidden=[64, 1]"]
+    refuse_degenerate(load_config(clean_file, narrow))
+    for block in (["model.block=linear -> ln -> relu"], ["model.block=linear -> norm -> relu", "model.norm=ln"]):
+        refuse_degenerate(load_config(clean_file, block))
+        with pytest.raises(ConfigError, match=r"model.hidden \[64, 1\].*width of at least 2"):
+            refuse_degenerate(load_config(clean_file, [*narrow, *block]))
+
+
+# Where one block meets the next
+
+
+def test_dropout_at_the_end_of_a_block_stands_before_the_next_layers_norm(make_config):
+    def said(*hidden):
+        config = make_config(
+            model={"block": "linear -> bn -> relu -> dropout(p=0.1)", **NO_FILLING, "hidden": list(hidden)}
+        )
+        return [warning for warning in warnings_of(config, make_plan(config)) if "dropout" in warning]
+
+    assert "of the next layer" in said(8, 8)[0]
+    assert said(8) == []
+
+
+def test_a_forced_bias_meets_the_norm_of_the_next_layer(make_config):
+    def said(*hidden):
+        model = {"block": "bn -> relu -> linear", **NO_FILLING, "hidden": list(hidden), "bias": True}
+        config = make_config(model=model)
+        return [warning for warning in warnings_of(config, make_plan(config)) if "has no effect" in warning]
+
+    assert len(said(8, 8)) == 1
+    assert said(8) == []
+
+
+NO_FILLING = {"norm": None, "activation": None}
+
+
+def test_ln_before_a_layer_of_width_1_sees_the_wider_one(make_config):
+    def config_of(*hidden):
+        return make_config(model={"block": "ln -> linear -> relu", **NO_FILLING, "hidden": list(hidden)})
+
+    refuse_degenerate(config_of(8, 1))
+    with pytest.raises(ConfigError, match="block 3 would see 1 feature"):
+        refuse_degenerate(config_of(8, 1, 8))

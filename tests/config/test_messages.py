@@ -1,0 +1,188 @@
+import re
+
+import pytest
+
+from bnexp.config.keys import SECTIONS, is_known, keys_of, spots_at
+from bnexp.config.loading import check_values, load_config
+from bnexp.config.messages import MAX_SHOWN
+from bnexp.config.schema import Config
+from bnexp.errors import ConfigError
+
+
+def answer(path, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return str(caught.value)
+
+
+# One table of the answers as a person sees them. Each begins with the origin, which is left out here.
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        # unknown keys: a near one, one that lives elsewhere, one of a sibling, or the list
+        ("dta.batch_size=3", 'unknown key dta. Did you mean "data"?'),
+        ("data.batchsize=3", 'unknown key data.batchsize. Did you mean "batch_size"?'),
+        ("probes.activatons=off", 'unknown key probes.activatons. Did you mean "activations"?'),
+        ("probes.activations.evry=1", 'unknown key probes.activations.evry. Did you mean "every"?'),
+        ("optimizer.momentm=0.5", 'unknown key optimizer.momentm. Did you mean "momentum"?'),
+        ("batch_size=3", 'unknown key batch_size. Did you mean "data.batch_size"?'),
+        ("model.epochs=3", 'unknown key model.epochs. Did you mean "training.epochs"?'),
+        (
+            "optimizer.betas=[0.9, 0.99]",
+            "unknown key optimizer.betas. It belongs to optimizer.name: adam or adamw, and this is sgd; null takes it "
+            "back.",
+        ),
+        ("init.xyz=1", "unknown key init.xyz. Known in init: scheme, gain, std"),
+        # missing keys say what they mean
+        ("data=null", "data is missing: what is learned from"),
+        ("training=", "--set training=: training is missing: how long"),
+        ("model.hidden=null", "model.hidden is missing: width of each hidden layer"),
+        ("schedule.name=step", "schedule.milestones is missing: epochs after which"),
+        ("optimizer.name=null", "optimizer.name is missing; expected sgd, adam or adamw"),
+        ("schedule.warmup_epochs=1", "schedule.name is missing; expected constant, step, cosine or onecycle"),
+        # names
+        ("data.dataset=mnist6k", 'unknown "mnist6k". Did you mean "mnist5k"? Expected mnist, fashion_mnist, mnist5k'),
+        ("optimizer.name=sdg", 'unknown "sdg". Did you mean "sgd"? Expected sgd, adam or adamw'),
+        ("optimizer.name=3", "unknown 3. Expected sgd, adam or adamw"),
+        ("optimizer.name=[sgd]", 'unknown ["sgd"]. Expected sgd, adam or adamw'),
+        ("training.precision=true", "unknown true. Expected fp32, bf16 or fp16"),
+        # values of the wrong kind
+        ("data.batch_size=many", 'expected a whole number, found "many"'),
+        ("data.batch_size=true", "expected a whole number, found true"),
+        ("data.batch_size=1.5", "expected a whole number, found 1.5"),
+        ("data.batch_size={a: 1}", "expected a whole number, found keys and values"),
+        ("optimizer.lr=fast", 'expected a number, found "fast"'),
+        ("optimizer.nesterov=yes", 'expected true or false, found "yes"'),
+        ("model.bias=no", 'expected auto, true or false, found "no"'),
+        ("name=3", 'expected text, found 3; in quotes, "3", it is text'),
+        ("model.hidden=64", "expected a list, such as [64], found 64"),
+        ("model.hidden={a: 1}", "expected a list, found keys and values"),
+        ("model.hidden=[64, x]", 'model.hidden.1: expected a whole number, found "x"'),
+        ("data=3", "expected keys and values, such as {dataset: ...}, found 3"),
+        ("optimizer=adam", 'expected keys and values, such as {name: adam}, found "adam"'),
+        ("schedule=off", 'expected keys and values, such as {name: constant}, found "off"'),
+        ("probes.gradients=10", "expected keys and values, such as {every: 10}, found 10"),
+        # bounds
+        ("data.batch_size=0", "expected at least 1, found 0"),
+        ("optimizer.lr=0", "expected a number above 0, found 0"),
+        ("optimizer.lr=.inf", "expected a finite number, found Infinity"),
+        ("optimizer.momentum=1", "expected a number below 1, found 1"),
+        ("seed=3e9", "expected a number below 2147483648, found 3000000000"),
+        ("model.hidden=[]", "expected a list of at least 1, found []"),
+        ("name=" + "x" * 101, "expected at most 100 letters, found"),
+        ("name=a/b", 'expected letters, digits, dot, underscore and hyphen, the first a letter or digit, found "a/b"'),
+        ("name=con.1", '"con.1" is a device name on some systems'),
+        # what belongs together
+        ("init.std=1", "init.std goes with init.scheme: normal, found init.scheme: torch"),
+        ("data.synthetic={}", "data.synthetic goes with data.dataset: synthetic, found data.dataset: mnist5k"),
+        ("model.norm=bn", "model.norm is bn, but model.block has no item `norm`"),
+        ("model.block=bn -> relu", "model.block needs a layer with weights, such as linear; found: bn -> relu"),
+        ("model.block=linear -> bm", 'item 2: unknown item "bm". Did you mean "bn"?'),
+    ],
+)
+def test_the_answer_names_what_was_found_and_what_was_expected(clean_file, override, expected):
+    said = answer(clean_file, override)
+    assert expected in said
+    assert said.startswith((f"--set {override}: ", f"{clean_file}:"))
+    assert override.split("=")[0].rsplit(".", maxsplit=1)[0] in said
+    assert "\n" not in said or "model.block" in override
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["optimizer.name=adam", "optimizer.betas=[0.9]"], "expected a list of 2, found [0.9]"),
+        (["optimizer.name=adam", "optimizer.betas=[1, 2, 3]"], "optimizer.betas"),
+        (["data.dataset=synthetic", "data.synthetic.shape=[]"], "expected a list of 3, found []"),
+        (["data.dataset=synthetic", "data.synthetic.shape=[0, 1, 1]"], "channels, height and width must each be"),
+        (["optimizer.momentum=0", "optimizer.nesterov=true"], "optimizer.nesterov needs a momentum above 0"),
+        (["schedule={name: onecycle, warmup_epochs: 1}"], "belongs to schedule.name: constant, step or cosine"),
+    ],
+)
+def test_one_mistake_is_one_line(clean_file, overrides, expected):
+    said = answer(clean_file, *overrides)
+    assert expected in said
+    assert "\n" not in said
+
+
+def test_the_place_is_the_line_of_the_file(clean_file, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(clean_file.read_text().replace("batch_size: 64", "batch_size: 0").replace("lr: 0.1", "lrr: 0.1"))
+    assert answer(path).split("\n") == [
+        f"{path}:3: data.batch_size: expected at least 1, found 0",
+        f'{path}:8: unknown key optimizer.lrr. Did you mean "lr"?',
+    ]
+
+
+def test_a_block_in_a_file_is_shown_with_a_mark_under_the_place(clean_file, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(clean_file.read_text().replace("linear -> bn -> relu", "linear -> batchnorm -> relu"))
+    first, block, mark = answer(path).split("\n")
+    assert first.startswith(f'{path}:7: model.block: item 2: unknown item "batchnorm".')
+    assert block == "    linear -> batchnorm -> relu"
+    assert block[mark.index("^") : len(mark)] == "batchnorm"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"), [(["training.steps=3"], "both; take one back"), (["training.epochs=null"], "neither")]
+)
+def test_a_training_has_one_length(clean_file, overrides, found):
+    assert f"{clean_file}:9: training needs epochs or steps, found {found}" in answer(clean_file, *overrides)
+
+
+def test_all_mistakes_are_told_at_once_up_to_a_limit(values):
+    values["data"] |= {f"wrong{number}": 1 for number in range(MAX_SHOWN + 3)}
+    with pytest.raises(ConfigError) as caught:
+        check_values(values, {}, "made")
+    *shown, more = str(caught.value).split("\n")
+    assert len(shown) == MAX_SHOWN
+    assert more == "(and 3 more)"
+
+
+def test_a_long_value_is_cut(clean_file):
+    assert len(answer(clean_file, "data.batch_size=" + "x" * 500).split(": expected")[1]) < 120
+
+
+def test_control_characters_in_a_value_do_not_reach_the_terminal(values):
+    values["data"]["dataset"] = "\x1b[31mmnist"
+    values["model"]["block"] = "linear -> \x1b[31mbn"
+    with pytest.raises(ConfigError) as caught:
+        check_values(values, {}, "made")
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", SECTIONS)
+def test_an_unknown_key_is_answered_in_every_section(values, place):
+    spot = SECTIONS[place]
+    parts = {"optimizer": {"name": spot.variant}, "schedule": {"name": spot.variant, "milestones": [1]}}
+    if spot.variant:
+        values[spot.keys[0]] = parts[spot.keys[0]] if spot.variant == "step" else {"name": spot.variant}
+    target = values
+    for key in spot.keys:
+        target = target.setdefault(key, {})
+    if "synthetic" in spot.keys:
+        values["data"]["dataset"] = "synthetic"
+    target["qqqq"] = 1
+    with pytest.raises(ConfigError, match=rf"^made: unknown key {re.escape(spot.key('qqqq'))}\. Known.*: "):
+        check_values(values, {}, "made")
+
+
+# The map of the schema that the answers are made from
+
+
+def test_keys_of_a_place_leave_out_the_variants():
+    assert keys_of(("optimizer", "sgd", "lr")) == ("optimizer", "lr")
+    assert keys_of(("schedule", "step", "milestones", 0)) == ("schedule", "milestones", 0)
+    assert keys_of(("data", "batch_size")) == ("data", "batch_size")
+    assert keys_of(("optimizer",)) == ("optimizer",)
+    assert keys_of(("nonsense", "sgd")) == ("nonsense", "sgd")
+    assert keys_of(()) == ()
+
+
+def test_every_key_of_the_schema_is_on_the_map():
+    assert {key for spot in spots_at(()) for key in spot.section.model_fields} == set(Config.model_fields)
+    assert {spot.variant for spot in spots_at(("optimizer",))} == {"sgd", "adam", "adamw"}
+    assert is_known(("optimizer", "betas"))
+    assert is_known(("data", "synthetic", "shape"))
+    assert not is_known(("optimizer", "nonsense"))
+    assert not is_known(("nonsense", "lr"))

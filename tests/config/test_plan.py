@@ -1,0 +1,196 @@
+import math
+import re
+from bisect import bisect_right
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bnexp.config.datasets import DATASETS
+from bnexp.config.loading import check_values
+from bnexp.config.plan import Plan, make_plan
+from bnexp.errors import ConfigError
+
+
+def config_of(size=2_000, norm="ln", training=None, **data):
+    """Check a config over `size` synthetic examples."""
+    return check_values(
+        {
+            "name": "x",
+            "data": {"dataset": "synthetic", "synthetic": {"size": size}, **data},
+            "model": {"arch": "mlp", "hidden": [8], "block": "linear -> norm -> relu", "norm": norm},
+            "optimizer": {"name": "sgd"},
+            "training": training or {"epochs": 3},
+        },
+        {},
+        "made",
+    )
+
+
+def plan_of(**options):
+    return make_plan(config_of(**options))
+
+
+def refusal(**options):
+    with pytest.raises(ConfigError) as caught:
+        plan_of(**options)
+    return str(caught.value)
+
+
+@given(
+    size=st.integers(100, 100_000),
+    batch_size=st.integers(2, 90),
+    val_fraction=st.floats(0.05, 0.1),
+    drop_last=st.booleans(),
+    epochs=st.integers(1, 20),
+    limit=st.none() | st.integers(90, 200_000),
+)
+def test_every_example_is_counted_once(size, batch_size, val_fraction, drop_last, epochs, limit):
+    plan = plan_of(
+        size=size,
+        batch_size=batch_size,
+        val_fraction=val_fraction,
+        drop_last=drop_last,
+        limit=limit,
+        training={"epochs": epochs},
+    )
+    assert abs(plan.val_examples - size * val_fraction) <= 0.5
+    assert plan.train_examples == min(size - plan.val_examples, limit or size)
+    batches = [min(batch_size, plan.train_examples - start) for start in range(0, plan.train_examples, batch_size)]
+    if drop_last:
+        batches = [batch for batch in batches if batch == batch_size]
+    assert plan.steps_per_epoch == len(batches)
+    assert plan.last_batch == batches[-1]
+    assert plan.total_steps == epochs * len(batches)
+    assert plan.epoch_at(plan.total_steps) == epochs
+
+
+def test_steps_count_by_themselves():
+    assert plan_of(training={"steps": 17}).total_steps == 17
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "mnist5k"])
+def test_a_named_dataset_has_its_own_counts(values, dataset):
+    values["data"] = {"dataset": dataset, "batch_size": 128}
+    plan = make_plan(check_values(values, {}, "made"))
+    info = DATASETS[dataset]
+    assert plan.train_examples + plan.val_examples == info.train_examples
+    assert plan.test_examples == info.test_examples
+    assert plan.steps_per_epoch == math.ceil(plan.train_examples / 128)
+
+
+# A batch of one example
+
+# 2,000 examples, a tenth of them for validation: 1,800 = 7 * 257 + 1.
+ONE_LEFT_OVER = {"size": 2_000, "batch_size": 257}
+
+
+def test_a_last_batch_of_one_is_refused_for_batch_statistics_with_the_numbers():
+    said = refusal(norm="bn", **ONE_LEFT_OVER)
+    assert "1800 = 7 x 257 + 1" in said
+    assert "bn cannot take batch statistics of one example" in said
+    assert "data.drop_last=true" in said
+
+
+@pytest.mark.parametrize("norm", ["none", "ln"])
+def test_a_last_batch_of_one_is_no_trouble_without_batch_statistics(norm):
+    assert plan_of(norm=norm, **ONE_LEFT_OVER).last_batch == 1
+
+
+def test_a_last_batch_of_one_can_be_dropped():
+    plan = plan_of(norm="bn", drop_last=True, **ONE_LEFT_OVER)
+    assert (plan.steps_per_epoch, plan.last_batch) == (7, 257)
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_batches_of_one_are_refused_for_batch_statistics(drop_last):
+    assert "data.batch_size 1 with bn" in refusal(norm="bn", batch_size=1, drop_last=drop_last)
+    assert plan_of(norm="ln", batch_size=1, drop_last=drop_last).steps_per_epoch == 1_800
+
+
+@given(st.integers(10, 5_000), st.integers(1, 4_000), st.booleans())
+def test_a_plan_never_meets_batch_statistics_with_one_example(size, batch_size, drop_last):
+    try:
+        plan = plan_of(norm="bn", size=size, batch_size=batch_size, drop_last=drop_last)
+    except ConfigError:
+        val_examples = round(size * 0.1)
+        left = size - val_examples
+        assert batch_size > left or batch_size == 1 or (left % batch_size == 1 and not drop_last)
+    else:
+        assert min(plan.batch_size, plan.last_batch) > 1
+
+
+# Sizes that cannot be
+
+
+def test_a_batch_larger_than_the_training_set_is_refused_with_the_sum():
+    assert "data.batch_size 1801 is larger than the training set of 1800 examples" in refusal(batch_size=1_801)
+    said = refusal(batch_size=600, limit=500)
+    assert "500 examples (2000 less 200 for validation, data.limit 500); expected at most 500" in said
+
+
+@pytest.mark.parametrize(
+    ("fraction", "left"), [(1e-9, "leaves 2000 to train on and 0"), (0.9999, "leaves 0 to train on")]
+)
+def test_a_split_with_an_empty_part_is_refused(fraction, left):
+    assert left in refusal(val_fraction=fraction)
+
+
+# Evaluations
+
+
+def steps_of(plan):
+    found = tuple(step for step in range(1, plan.total_steps + 1) if plan.evaluates_at(step))
+    counts = [plan.evaluations_until(step) for step in range(plan.total_steps + 1)]
+    assert counts == [bisect_right(found, step) for step in range(plan.total_steps + 1)]
+    return found
+
+
+def schedule(total_steps, steps_per_epoch, every):
+    return steps_of(Plan(1, 1, 1, 1, 1, steps_per_epoch, total_steps, every))
+
+
+@given(st.integers(1, 300), st.integers(1, 100), st.floats(1e-300, 1e300))
+def test_evaluations_are_in_order_within_the_training_and_at_its_end(total_steps, steps_per_epoch, every):
+    steps = schedule(total_steps, steps_per_epoch, every)
+    assert list(steps) == sorted(set(steps))
+    assert steps[-1] == total_steps
+    assert steps[0] >= 1
+
+
+@given(st.integers(1, 12), st.integers(1, 60), st.integers(1, 12))
+def test_whole_epochs_are_evaluated_at_their_ends(epochs, steps_per_epoch, every):
+    expected = {epoch * steps_per_epoch for epoch in range(every, epochs + 1, every)} | {epochs * steps_per_epoch}
+    assert schedule(epochs * steps_per_epoch, steps_per_epoch, every) == tuple(sorted(expected))
+
+
+@given(st.integers(1, 12), st.integers(1, 60), st.integers(1, 50))
+def test_parts_of_an_epoch_are_as_many_as_asked_for_and_evenly_spread(epochs, steps_per_epoch, parts):
+    assume(parts <= steps_per_epoch)
+    steps = schedule(epochs * steps_per_epoch, steps_per_epoch, 1 / parts)
+    assert len(steps) == epochs * parts
+    distances = [second - first for first, second in zip((0, *steps), steps, strict=False)]
+    assert max(distances) - min(distances) <= 1
+    assert {epoch * steps_per_epoch for epoch in range(1, epochs + 1)} <= set(steps)
+
+
+def test_more_evaluations_than_steps_are_one_for_each_step():
+    assert schedule(20, 5, 1e-9) == tuple(range(1, 21))
+
+
+def test_the_config_reaches_the_plan():
+    plan = plan_of(batch_size=100, training={"epochs": 3, "eval_every_epochs": 0.5})
+    assert plan.steps_per_epoch == 18
+    assert steps_of(plan) == (9, 18, 27, 36, 45, 54)
+    assert plan.epoch_at(27) == 1.5
+
+
+def test_every_refusal_names_a_key():
+    for options in ({"batch_size": 1_801}, {"val_fraction": 1e-9}, {"norm": "bn", "batch_size": 1}):
+        assert re.match(r"data\.\w+ ", refusal(**options))
+
+
+def test_a_very_long_training_is_planned_at_once():
+    plan = Plan(1, 1, 1, 1, 1, 10, 10**9, 1e-300)
+    assert plan.evaluations_until(10**9) == 10**9
+    assert plan.evaluates_at(123_456_789)

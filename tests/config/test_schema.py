@@ -1,0 +1,138 @@
+import pytest
+from pydantic import ValidationError
+
+from bnexp.config.block import BlockError
+from bnexp.config.datasets import DATASETS
+from bnexp.config.keys import SECTIONS
+from bnexp.config.loading import check_values
+from bnexp.config.schema import ARCHITECTURES, INIT_SCHEMES, Config, InitConfig, ModelConfig, Section
+from bnexp.errors import ConfigError
+
+
+@pytest.fixture
+def model(values):
+    return values["model"]
+
+
+def made(values):
+    return check_values(values, {}, "made")
+
+
+@pytest.mark.parametrize("place", SECTIONS)
+def test_every_section_is_closed_frozen_and_described(place):
+    spot = SECTIONS[place]
+    assert issubclass(spot.section, Section)
+    assert spot.section.model_config["extra"] == "forbid"
+    assert spot.section.model_config["frozen"]
+    assert spot.section.__doc__
+    for key, field in spot.section.model_fields.items():
+        assert field.description or key == spot.told_by, f"{spot.key(key)} has no description"
+
+
+def test_the_described_names_are_the_ones_that_can_be_chosen():
+    for section, key, described in ((InitConfig, "scheme", INIT_SCHEMES), (ModelConfig, "arch", ARCHITECTURES)):
+        schema = section.model_json_schema()["properties"][key]
+        assert set(schema.get("enum", [schema.get("const")])) == set(described)
+
+
+def test_a_config_cannot_be_changed(values):
+    with pytest.raises(ValidationError, match="frozen"):
+        made(values).seed = 1
+
+
+def test_equal_configs_are_equal_and_hashable(values):
+    assert made(values) == made(values)
+    assert hash(made(values)) == hash(made(values))
+    values["seed"] = 1
+    assert made(values).seed == 1
+
+
+@pytest.mark.parametrize("value", [5e4, 50_000])
+def test_a_whole_number_may_be_written_with_an_exponent(values, value):
+    values["training"] = {"steps": value}
+    steps = made(values).training.steps
+    assert steps == 50_000
+    assert isinstance(steps, int)
+
+
+@pytest.mark.parametrize("value", ["64", True, 64.5, None, [64]])
+def test_a_whole_number_is_nothing_else(values, value):
+    values["data"]["batch_size"] = value
+    if value is None:
+        assert made(values).data.batch_size == 128
+    else:
+        with pytest.raises(ConfigError, match="expected a whole number"):
+            made(values)
+
+
+@pytest.mark.parametrize("value", ["0.1", True, float("nan"), float("inf"), -float("inf"), 10**400])
+def test_a_number_is_finite_and_no_word(values, value):
+    values["optimizer"]["lr"] = value
+    with pytest.raises(ConfigError, match=r"optimizer\.lr: expected a"):
+        made(values)
+
+
+@pytest.mark.parametrize("value", ["yes", "false", 0, 1, 1.0])
+def test_true_and_false_are_the_only_booleans(values, value):
+    for section, key in (("data", "drop_last"), ("data", "download"), ("optimizer", "nesterov")):
+        changed = values | {section: values[section] | {key: value}}
+        with pytest.raises(ConfigError, match=f"{key}: expected true or false"):
+            made(changed)
+
+
+@pytest.mark.parametrize("word", ["off", "no", "none", False])
+@pytest.mark.parametrize("probe", ["activations", "gradients", "histograms"])
+def test_a_probe_can_be_turned_off_by_a_word(values, probe, word):
+    values["probes"] = {probe: word}
+    assert getattr(made(values).probes, probe).every == 0
+
+
+def test_items_are_the_block_with_its_placeholders_filled(values, model):
+    model |= {"block": "linear -> norm -> act", "norm": "none", "activation": "tanh"}
+    assert [item.name for item in made(values).model.items] == ["linear", "tanh"]
+    model["norm"] = " ln "
+    assert [item.name for item in made(values).model.items] == ["linear", "ln", "tanh"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block": "linear -> norm"},
+        {"block": "linear -> act"},
+        {"norm": "bn"},
+        {"activation": "relu"},
+        {"block": "bn -> relu"},
+        {"block": "norm", "norm": "none"},
+        {"block": "linear -> norm", "norm": "relu"},
+        {"block": "linear -> nonsense"},
+        {"hidden": [0]},
+        {"bias": "no"},
+    ],
+)
+def test_a_model_that_does_not_fit_together_is_refused(values, model, change):
+    model |= change
+    with pytest.raises(ConfigError, match=r"model\."):
+        made(values)
+
+
+def test_a_validator_can_rely_on_the_block_being_read(model):
+    assert issubclass(BlockError, ValueError)
+    with pytest.raises(ValidationError):
+        ModelConfig.model_validate(model | {"block": "->"})
+
+
+def test_a_named_dataset_has_its_own_size(values):
+    assert made(values).data.info == DATASETS["mnist5k"]
+
+
+def test_a_synthetic_dataset_has_the_size_that_is_asked_for(values):
+    values["data"] |= {"dataset": "synthetic"}
+    assert made(values).data.info.train_examples == DATASETS["synthetic"].train_examples
+    values["data"]["synthetic"] = {"classes": 3, "shape": [3, 8, 9], "size": 999}
+    info = made(values).data.info
+    assert (info.classes, info.shape, info.train_examples, info.test_examples) == (3, (3, 8, 9), 999, 199)
+
+
+def test_a_config_of_only_the_required_keys_is_complete(values):
+    config = Config.model_validate(values)
+    assert (config.seed, config.schedule.name, config.init.scheme) == (0, "constant", "torch")
