@@ -1,0 +1,36 @@
+"""Which examples make the batch of a step: a function of the seed and the step alone, so any step can be taken up."""
+
+import torch
+from torch import Tensor
+
+from bnexp.config.plan import Plan
+from bnexp.config.randomness import derive_seed
+from bnexp.data.load import Dataset
+
+
+class TrainBatches:
+    """Batches gathered by index on the device, in an order drawn anew for each epoch.
+
+    The order is drawn on the CPU, from the seed and the epoch: the same on every device, and the same for two arms
+    whatever else they draw.
+    """
+
+    def __init__(self, dataset: Dataset, plan: Plan, seed: int) -> None:
+        self._dataset, self._plan, self._seed = dataset, plan, seed
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the batch of `step`, counted from 0.
+
+        Returns:
+            Inputs (B, C, H, W), standardized, and labels (B,); B is smaller in the last batch of an epoch.
+        """
+        epoch, number = divmod(step, self._plan.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
+            order = torch.randperm(self._plan.train_examples, generator=generator)
+            self._order, self._epoch = order.to(self._dataset.train.labels.device), epoch
+        index = self._order[number * self._plan.batch_size : (number + 1) * self._plan.batch_size]  # (B,)
+        batch = self._dataset.train.take(index)
+        return self._dataset.inputs(batch.images), batch.labels

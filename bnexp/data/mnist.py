@@ -1,0 +1,196 @@
+"""MNIST and Fashion-MNIST: found, or downloaded through torchvision, checked byte for byte, never half used.
+
+Where the files lie under the data directory is torchvision's choice: `MNIST/raw/` and `FashionMNIST/raw/`. They are
+read here, in the bytes that were checked: torchvision would prefer the unchecked `processed/` of its old versions, and
+its import takes longer than all the rest of a start.
+"""
+
+import hashlib
+import http.client
+import math
+import os
+import socket
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bnexp.data.images import ImageSet, Part
+from bnexp.data.torchvision_import import torchvision_datasets
+from bnexp.errors import BnexpError, ConfigError
+
+CLASSES = 10
+TIMEOUT_SECS = 30.0
+
+Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """One file of the set.
+
+    Attributes:
+        name: of the uncompressed file.
+        examples: how many it holds.
+        md5: of the uncompressed file, where known.
+        archive_md5: of the published archive, where it must stand in: its last bytes hold the CRC-32 of the file.
+    """
+
+    name: str
+    examples: int
+    md5: str | None = None
+    archive_md5: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 28, 28) of images or (N,) of labels, one byte each."""
+        return (self.examples, 28, 28) if "images" in self.name else (self.examples,)
+
+    @property
+    def header(self) -> bytes:
+        """The first bytes: a magic number for bytes in so many dimensions, and the extent of each."""
+        return bytes((0, 0, 8, len(self.shape))) + b"".join(extent.to_bytes(4, "big") for extent in self.shape)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the intact file."""
+        return len(self.header) + math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """A dataset in MNIST's file format, under the name that torchvision gives it.
+
+    The files are the images and the labels to train on, and the images and the labels of the test.
+    """
+
+    torchvision_class: str
+    files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
+
+
+MNIST = IdxSet(
+    "MNIST",
+    (
+        IdxFile("train-images-idx3-ubyte", 60_000, md5="6bbc9ace898e44ae57da46a324031adb"),
+        IdxFile("train-labels-idx1-ubyte", 60_000, md5="a25bea736e30d166cdddb491f175f624"),
+        IdxFile("t10k-images-idx3-ubyte", 10_000, md5="2646ac647ad5339dbf082846283269ea"),
+        IdxFile("t10k-labels-idx1-ubyte", 10_000, md5="27ae3e4e09519cfbb04c329615203637"),
+    ),
+)
+FASHION_MNIST = IdxSet(
+    "FashionMNIST",
+    (
+        IdxFile("train-images-idx3-ubyte", 60_000, archive_md5="8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+        IdxFile("train-labels-idx1-ubyte", 60_000, archive_md5="25c81989df183df01b3e8a0aad5dffbe"),
+        IdxFile("t10k-images-idx3-ubyte", 10_000, archive_md5="bef4ecab320f06d8554ea6380940ec79"),
+        IdxFile("t10k-labels-idx1-ubyte", 10_000, archive_md5="bb300cfdad3c16e7a12a480ee83cd310"),
+    ),
+)
+
+
+def load_idx_set(idx_set: IdxSet, dataset: str, data_dir: Path, download: bool) -> ImageSet:
+    """Return the dataset, downloading it when it is missing and that is allowed.
+
+    Args:
+        idx_set: which files make the set.
+        dataset: its name in the config, for messages.
+        data_dir: folder under which torchvision's folder lies.
+        download: fetch what is missing.
+
+    Raises:
+        ConfigError: missing and not to be had.
+        BnexpError: a file is truncated or corrupt; the message names it.
+    """
+    raw = data_dir / idx_set.torchvision_class / "raw"
+    missing = [file.name for file in idx_set.files if not os.path.isfile(raw / file.name)]
+    if missing and not download:
+        raise ConfigError(_missing(dataset, raw, missing, "downloading is off (data.download: false)"))
+    if missing:
+        _download(idx_set, dataset, data_dir, raw, missing)
+    images, labels, test_images, test_labels = (_read(raw / file.name, file) for file in idx_set.files)
+    return ImageSet(_part(images, labels), _part(test_images, test_labels))
+
+
+def _part(images: Tensor, labels: Tensor) -> Part:
+    return Part(images.unsqueeze(1), labels.long())  # (N, H, W) -> (N, 1, H, W)
+
+
+def _missing(dataset: str, raw: Path, missing: list[str], reason: str) -> str:
+    return (
+        f"dataset {dataset}: not found, and {reason}.\n"
+        f"  looked in  {raw} (--data-dir, or the variable BNEXP_DATA, names the folder above)\n"
+        f"  put there  {', '.join(missing)}, uncompressed\n"
+        "  or run the same config offline on 5,000 digits that come with bnexp:  --set data.dataset=mnist5k"
+    )
+
+
+def _download(idx_set: IdxSet, dataset: str, data_dir: Path, raw: Path, missing: list[str]) -> None:
+    """Fetch into a folder aside and move file by file into place, so that an interruption leaves nothing half there."""
+    torchvision_class = getattr(torchvision_datasets(), idx_set.torchvision_class)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as aside, _timeout(TIMEOUT_SECS):
+            torchvision_class(root=aside, train=True, download=True)  # checks the md5 of each archive
+            fetched = Path(aside) / idx_set.torchvision_class / "raw"
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in sorted(fetched.iterdir()):
+                file.replace(raw / file.name)
+    except PermissionError as error:
+        raise ConfigError(_missing(dataset, raw, missing, f"it cannot be put there: {error.strerror}")) from None
+    except (RuntimeError, OSError, http.client.HTTPException) as error:
+        reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        raise ConfigError(_missing(dataset, raw, missing, f"it cannot be downloaded: {reason.strip()}")) from None
+
+
+@contextmanager
+def _timeout(secs: float) -> Iterator[None]:
+    """Let a silent server fail rather than hang: torchvision sets no time limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(secs)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _read(path: Path, file: IdxFile) -> Tensor:
+    """Return the bytes of a file, in its shape, after their size and checksum were found right."""
+    mend = "delete it, and the next run fetches it again"
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise BnexpError(f"{path}: cannot be read: {error.strerror}") from None
+    if content.size != file.size:
+        found = f"{content.size:,} bytes, expected {file.size:,}"
+        raise BnexpError(f"{path}: {found}: truncated or not this file; {mend}")
+    if not _is_intact(content, file, path.with_name(path.name + ".gz")):
+        raise BnexpError(f"{path}: corrupt: its checksum is not that of the published file; {mend}")
+    return torch.from_numpy(content[len(file.header) :]).view(file.shape)
+
+
+def _is_intact(content: Bytes, file: IdxFile, archive: Path) -> bool:
+    """Tell whether a file of the right size holds what was published, as far as its checksums can tell.
+
+    Without a checksum of the file itself, header and labels must be possible ones, and the archive that the download
+    left beside it stands in. An archive that is not the published one says nothing about the file that is used.
+    """
+    if file.md5 is not None:
+        return _md5(content.data) == file.md5
+    start = len(file.header)
+    if content[:start].tobytes() != file.header or (len(file.shape) == 1 and content[start:].max() >= CLASSES):
+        return False
+    try:
+        packed = archive.read_bytes()
+    except OSError:
+        return True
+    return _md5(packed) != file.archive_md5 or zlib.crc32(content.data) == int.from_bytes(packed[-8:-4], "little")
+
+
+def _md5(content: bytes | memoryview) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

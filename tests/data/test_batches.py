@@ -1,0 +1,95 @@
+"""Which examples make a batch: a function of the seed and the step alone."""
+
+from itertools import chain
+
+import pytest
+import torch
+
+from bnexp.config.plan import make_plan
+from bnexp.data.batches import TrainBatches
+from bnexp.data.images import Part
+from bnexp.data.load import Dataset
+
+
+def numbered_dataset(examples, offset=0):
+    """Return a dataset whose labels are the numbers of the examples, and whose images say the same."""
+    numbers = torch.arange(examples)
+    train = Part((numbers % 256).to(torch.uint8).view(-1, 1, 1, 1), numbers + offset)
+    return Dataset(train, train, train, torch.full((1, 1, 1, 1), 0.5), torch.full((1, 1, 1, 1), 0.25))
+
+
+@pytest.fixture
+def plan_for(make_config):
+    """Return a plan for so many training examples: the synthetic set of 100, less 10 for validation."""
+
+    def plan(batch_size=16, limit=None, **data):
+        return make_plan(make_config(data={"batch_size": batch_size, "limit": limit, **data}))
+
+    return plan
+
+
+def labels_of(batches, steps):
+    return [batches.at(step)[1].tolist() for step in steps]
+
+
+def test_every_example_comes_exactly_once_an_epoch_and_the_last_batch_is_the_rest(plan_for):
+    plan = plan_for(16)
+    batches = TrainBatches(numbered_dataset(90), plan, seed=0)
+    assert plan.steps_per_epoch == 6
+    for epoch in range(3):
+        drawn = labels_of(batches, range(epoch * 6, epoch * 6 + 6))
+        assert [len(batch) for batch in drawn] == [16] * 5 + [10]
+        assert sorted(chain.from_iterable(drawn)) == list(range(90))
+
+
+def test_dropping_the_last_batch_leaves_only_full_ones_and_other_examples_each_epoch(plan_for):
+    plan = plan_for(16, drop_last=True)
+    batches = TrainBatches(numbered_dataset(90), plan, seed=0)
+    assert plan.steps_per_epoch == 5
+    epochs = [labels_of(batches, range(epoch * 5, epoch * 5 + 5)) for epoch in range(2)]
+    seen = [set(chain.from_iterable(drawn)) for drawn in epochs]
+    assert [len(batch) for drawn in epochs for batch in drawn] == [16] * 10
+    assert [len(examples) for examples in seen] == [80, 80]
+    assert seen[0] != seen[1]
+
+
+def test_any_step_can_be_taken_up(plan_for):
+    plan, dataset = plan_for(16), numbered_dataset(90)
+    in_order = labels_of(TrainBatches(dataset, plan, seed=3), range(18))
+    jumping = TrainBatches(dataset, plan, seed=3)
+    for step in (17, 0, 11, 12, 5, 6, 5):
+        assert jumping.at(step)[1].tolist() == in_order[step]
+
+
+def test_two_datasets_of_the_same_size_come_in_the_same_order_whatever_else_is_drawn(plan_for):
+    first = TrainBatches(numbered_dataset(90), plan_for(16), seed=0)
+    other = TrainBatches(numbered_dataset(90, offset=1000), plan_for(16), seed=0)
+    for step in range(12):
+        torch.rand(step)
+        assert (other.at(step)[1] - 1000).tolist() == first.at(step)[1].tolist()
+
+
+def test_the_batch_size_cuts_the_same_order_differently(plan_for):
+    dataset = numbered_dataset(90)
+    small = chain.from_iterable(labels_of(TrainBatches(dataset, plan_for(16), seed=0), range(6)))
+    large = chain.from_iterable(labels_of(TrainBatches(dataset, plan_for(40), seed=0), range(3)))
+    assert list(small) == list(large)
+
+
+def test_epochs_and_seeds_come_in_different_orders(plan_for):
+    plan, dataset = plan_for(90), numbered_dataset(90)
+    orders = [tuple(TrainBatches(dataset, plan, seed).at(epoch)[1].tolist()) for seed in (0, 1) for epoch in range(3)]
+    assert len(set(orders)) == 6
+
+
+def test_an_order_is_not_the_order_of_the_set(plan_for):
+    order = TrainBatches(numbered_dataset(90), plan_for(90), seed=0).at(0)[1]
+    # The rank correlation of a random order is near 0, with a standard deviation of 1 / sqrt(89).
+    correlation = torch.corrcoef(torch.stack([order.double(), torch.arange(90).double()]))[0, 1]
+    assert abs(correlation.item()) < 5 / 89**0.5
+
+
+def test_inputs_are_standardized_and_belong_to_their_labels(plan_for):
+    inputs, labels = TrainBatches(numbered_dataset(90), plan_for(16), seed=0).at(2)
+    assert inputs.shape == (16, 1, 1, 1)
+    torch.testing.assert_close(inputs.flatten(), (labels / 255 - 0.5) / 0.25)
