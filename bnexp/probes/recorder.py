@@ -1,0 +1,36 @@
+"""Records the outputs of modules during one forward pass."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from bnexp.probes.probe import Items
+
+
+class Recorder:
+    """Keeps what each item gives out, between `start` and `stop`; it watches the forward pass that happens anyway."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[str, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def start(self, items: Items) -> None:
+        """Watch these items from now on."""
+        self.stop()
+        for name, module in items.items():
+            self._handles.append(module.register_forward_hook(self._hook(name)))
+
+    def stop(self) -> dict[str, Tensor]:
+        """Stop watching; returns the outputs by name, detached, and forgets them."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        outputs, self._outputs = self._outputs, {}
+        return outputs
+
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._outputs[name] = output.detach()
+
+        return keep
