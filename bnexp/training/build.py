@@ -1,0 +1,92 @@
+"""From a config to everything that its training needs."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from bnexp.config.lint import refuse_degenerate
+from bnexp.config.plan import Plan, make_plan
+from bnexp.config.schema import Config
+from bnexp.data.batches import TrainBatches
+from bnexp.data.load import Dataset, load_dataset
+from bnexp.models.build import build_model, leaves
+from bnexp.probes.probe import Probe
+from bnexp.probes.registry import build_probes
+from bnexp.training.device import autocast, check_precision, choose_device
+from bnexp.training.optimizer import build_optimizer, fresh_scaler
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a training needs, on its device.
+
+    Attributes:
+        config: the resolved config.
+        plan: its arithmetic.
+        device: where everything lies.
+        dataset: train, val and test parts.
+        batches: the training batch of any step.
+        network: the initialized network.
+        items: its modules that hold no others, by name and in order.
+        optimizer: over all parameters.
+        scaler: loss scaling for fp16, else it does nothing.
+        precision: context of the forward pass.
+        probes: what looks inside on the way.
+    """
+
+    config: Config
+    plan: Plan
+    device: torch.device
+    dataset: Dataset
+    batches: TrainBatches
+    network: nn.Module
+    items: Mapping[str, nn.Module]
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    precision: AbstractContextManager[Any]
+    probes: list[Probe]
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment:
+    """Build the experiment of a config. Nothing is written.
+
+    Args:
+        config: the resolved config.
+        data_dir: where datasets lie.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ConfigError: what the config asks for cannot be.
+        BnexpError: the dataset is corrupt.
+    """
+    plan = make_plan(config)
+    refuse_degenerate(config)
+    chosen = choose_device(device)
+    check_precision(config.training, chosen)
+    dataset = load_dataset(config.data, plan, data_dir, chosen)
+    info = config.data.info
+    network = build_model(config.model, config.init, info.shape, info.classes, config.seed).to(chosen)
+    return Experiment(
+        config=config,
+        plan=plan,
+        device=chosen,
+        dataset=dataset,
+        batches=TrainBatches(dataset, plan, config.seed),
+        network=network,
+        items=leaves(network),
+        optimizer=build_optimizer(config.optimizer, network),
+        scaler=fresh_scaler(config.training.precision, chosen),
+        precision=autocast(config.training, chosen),
+        probes=build_probes(config.probes),
+    )

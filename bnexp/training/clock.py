@@ -1,0 +1,89 @@
+"""Where the time of a training goes."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Speed over the steps since the last reading.
+
+    Attributes:
+        step_ms: milliseconds a step, measuring and logging included, evaluations not.
+        examples_per_s: training examples a second, likewise.
+        measuring_share: part of that time spent measuring and logging, 0 .. 1.
+    """
+
+    step_ms: float
+    examples_per_s: float
+    measuring_share: float
+
+
+class Clock:
+    """Sums up training, measuring and evaluation time.
+
+    Args:
+        now: the time in seconds; an argument so that tests need not wait.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self._started = now()
+        self._read_at = self._started
+        self._steps = self._examples = 0
+        self._read_measuring = self._read_evaluating = 0.0
+        self.measuring_s = 0.0
+        self.evaluation_s = 0.0
+        self.evaluations = 0
+
+    def count(self, examples: int) -> None:
+        """Note one training step with this many examples."""
+        self._steps += 1
+        self._examples += examples
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Time spent here is spent on looking, not on training."""
+        start = self._now()
+        try:
+            yield
+        finally:
+            self.measuring_s += self._now() - start
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Time spent here is spent on the validation or test part."""
+        start = self._now()
+        try:
+            yield
+        finally:
+            self.evaluation_s += self._now() - start
+            self.evaluations += 1
+
+    @property
+    def total_s(self) -> float:
+        """Seconds since the start."""
+        return self._now() - self._started
+
+    @property
+    def training_s(self) -> float:
+        """Seconds since the start that were not spent evaluating."""
+        return self.total_s - self.evaluation_s
+
+    def pace(self) -> Pace:
+        """Return the speed since the last call, and start anew."""
+        now = self._now()
+        elapsed = max(now - self._read_at - (self.evaluation_s - self._read_evaluating), 1e-9)
+        measuring = self.measuring_s - self._read_measuring
+        pace = Pace(1e3 * elapsed / max(self._steps, 1), self._examples / elapsed, min(measuring / elapsed, 1.0))
+        self._read_at, self._read_measuring, self._read_evaluating = now, self.measuring_s, self.evaluation_s
+        self._steps = self._examples = 0
+        return pace
+
+    def remaining_s(self, steps_done: int, steps_left: int, evaluations_left: int) -> float:
+        """Estimate the seconds to the end: steps and evaluations each at their mean so far."""
+        per_step = self.training_s / max(steps_done, 1)
+        per_evaluation = self.evaluation_s / self.evaluations if self.evaluations else 0.0
+        return steps_left * per_step + evaluations_left * per_evaluation

@@ -1,0 +1,100 @@
+"""The device, its precision and its determinism."""
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from bnexp.config.schema import TrainingConfig
+from bnexp.errors import ConfigError, did_you_mean
+
+DEVICE_WORDS = ("auto", "cpu", "cuda", "mps")
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(word: str) -> torch.device:
+    """Return the device that a word names: auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ConfigError: an unknown word, or a device that this machine does not have.
+    """
+    # cuBLAS is only deterministic with a fixed workspace, and reads this before its first call.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    kind, colon, number = word.partition(":")
+    if kind not in DEVICE_WORDS or (colon and (kind != "cuda" or not number.isdecimal())):
+        expected = f"Expected one of {', '.join(DEVICE_WORDS)} or cuda:N"
+        raise ConfigError(f'--device: unknown device "{word}".{did_you_mean(kind, DEVICE_WORDS)} {expected}')
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if kind == "cuda":
+        return _cuda(int(number) if colon else None)
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device mps: this machine has no Apple GPU that torch can use; expected cpu or auto")
+    return torch.device(kind)
+
+
+def _cuda(number: int | None) -> torch.device:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise ConfigError("--device cuda: torch finds no CUDA device here; expected cpu or auto")
+    if number is not None and number >= count:
+        known = ", ".join(f"cuda:{index}" for index in range(count))
+        raise ConfigError(f"--device cuda:{number}: this machine has {known}")
+    return torch.device("cuda", torch.cuda.current_device() if number is None else number)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the hardware's own name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def check_precision(training: TrainingConfig, device: torch.device) -> None:
+    """Check that the device can compute in the config's precision.
+
+    Raises:
+        ConfigError: fp16 away from CUDA, or bf16 on hardware without it.
+    """
+    if training.precision == "fp16" and device.type != "cuda":
+        raise ConfigError(f"training.precision fp16 needs CUDA, found {device.type}; expected fp32 or bf16")
+    if training.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError(f"training.precision bf16: {device_name(device)} has none; expected fp32 or fp16")
+
+
+def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which the forward pass computes in the config's precision."""
+    if training.precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=AUTOCAST[training.precision])
+
+
+@contextlib.contextmanager
+def reproducible() -> Iterator[None]:
+    """Compute the same bits again on the same machine, and fp32 in fp32 (no TF32), until the context ends."""
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
+    )
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = False, False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before[2], before[3]
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,137 @@
+"""What a person sees while a network trains: a live bar in a terminal, one plain line per evaluation elsewhere."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bnexp.config.plan import Plan
+from bnexp.training.clock import Clock
+
+REFRESH_SECS = 0.1
+
+
+class Display(Protocol):
+    """Is fed the rows like a writer, and hears of every step."""
+
+    def step(self, step: int, clock: Clock) -> None:
+        """Hear that a step was taken; must return at once when there is nothing new to show."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Take the figures of a row."""
+
+    def histograms(self, step: int, values: dict[str, Any]) -> None:
+        """Take histograms, which no display shows."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def step(self, step: int, clock: Clock) -> None:
+        """Show nothing."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Show nothing."""
+
+    def histograms(self, step: int, values: dict[str, Any]) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+class LineDisplay(SilentDisplay):
+    """Prints one plain line per evaluation, for logs and pipes."""
+
+    def __init__(self, name: str, plan: Plan, write: Callable[[str], None]) -> None:
+        self._name, self._plan, self._write = name, plan, write
+        self._evaluated: dict[str, float] | None = None
+        self._latest: dict[str, float] = {}
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Remember the figures; a row with a validation score is shown at the next step's call."""
+        self._latest |= values
+        if "loss/val" in values:
+            self._evaluated = values
+
+    def step(self, step: int, clock: Clock) -> None:
+        """Print the line of an evaluation."""
+        if self._evaluated is None:
+            return
+        self._evaluated = None
+        eta = duration(clock.remaining_s(step, *left(self._plan, step)))
+        self._write(f"{self._name}  {position(self._plan, step)}  {figures(self._latest)}  ETA {eta}")
+
+
+class LiveDisplay(SilentDisplay):
+    """A progress bar over two lines of figures, redrawn in place."""
+
+    def __init__(self, name: str, plan: Plan, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._plan, self._now = name, plan, now
+        self._shown_at = -math.inf
+        self._latest: dict[str, float] = {}
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Remember the latest figures."""
+        self._latest |= values
+
+    def step(self, step: int, clock: Clock) -> None:
+        """Redraw, a few times a second at most."""
+        now = self._now()
+        if now - self._shown_at < REFRESH_SECS and step != self._plan.total_steps:
+            return
+        self._shown_at = now
+        eta = duration(clock.remaining_s(step, *left(self._plan, step)))
+        line = Table.grid(padding=(0, 1), expand=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        line.add_row(ProgressBar(total=self._plan.total_steps, completed=step), f"ETA {eta}")
+        where = Text.assemble((self._name, "bold"), f"  {position(self._plan, step)}", overflow="fold")
+        shown = Group(line, where, Text(figures(self._latest), style="cyan"))
+        self._live.update(shown, refresh=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._live.stop()
+
+
+def left(plan: Plan, step: int) -> tuple[int, int]:
+    """Return the steps and the evaluations still to come, the two on the test set at the end among them."""
+    return plan.total_steps - step, plan.evaluations_until(plan.total_steps) - plan.evaluations_until(step) + 2
+
+
+def position(plan: Plan, step: int) -> str:
+    """Return where a run is, such as `epoch 2.5/10  step 1055/4220`."""
+    epochs = plan.epoch_at(plan.total_steps)
+    return f"epoch {plan.epoch_at(step):.1f}/{epochs:.4g}  step {step:,}/{plan.total_steps:,}"
+
+
+def figures(latest: dict[str, float]) -> str:
+    """Return the latest figures in words, those that there are."""
+    forms = {
+        "loss/train": "loss {:.4f}",
+        "accuracy/train": "accuracy {:.2%}",
+        "gradient_norm/total": "gradient norm {:.3g}",
+        "loss/val": "val loss {:.4f}",
+        "accuracy/val": "val accuracy {:.2%}",
+        "time/examples_per_s": "{:,.0f} examples/s",
+    }
+    return "  ".join(form.format(latest[name]) for name, form in forms.items() if name in latest)
+
+
+def duration(secs: float) -> str:
+    """Return seconds as `m:ss` or `h:mm:ss`."""
+    minutes, seconds = divmod(round(secs), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

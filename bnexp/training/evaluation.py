@@ -1,0 +1,54 @@
+"""Loss and accuracy over a part of the dataset."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bnexp.data.images import Part
+from bnexp.data.load import Dataset
+
+
+@dataclass(frozen=True)
+class Score:
+    """Cross-entropy in nats and accuracy as a fraction, both averages over examples."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module, dataset: Dataset, part: Part, batch_size: int, precision: AbstractContextManager[Any]
+) -> Score:
+    """Score the network in inference mode on a part of the dataset; the mode it had is put back.
+
+    Every example counts the same: batches are weighted by their size. The forward pass runs under `precision`.
+    """
+    losses, corrects = [], []
+    with inference_mode_of(network), precision:
+        for start in range(0, len(part), batch_size):
+            images, labels = part.images[start : start + batch_size], part.labels[start : start + batch_size]
+            logits = network(dataset.inputs(images)).float()  # (B, classes)
+            losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
+            corrects.append((logits.argmax(dim=1) == labels).sum())
+    loss, correct = torch.stack(losses).tolist(), torch.stack(corrects).tolist()
+    return Score(math.fsum(loss) / len(part), sum(correct) / len(part))
+
+
+@contextlib.contextmanager
+def inference_mode_of(network: nn.Module) -> Iterator[None]:
+    """Use running statistics and no dropout, until the context ends; then each module is as it was found."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

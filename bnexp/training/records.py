@@ -1,0 +1,109 @@
+"""What is written down about a run: its circumstances in meta.json, its figures in summary.json."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import bnexp
+from bnexp.store.run_folder import FORMAT, META, Status, write_json
+from bnexp.training.build import Experiment
+from bnexp.training.device import device_name
+from bnexp.training.loop import Evaluated, Outcome
+
+
+def circumstances(run: Experiment, argv: Sequence[str]) -> dict[str, Any]:
+    """Return what meta.json says beside the status: where, when and with what a run was made."""
+    plan = asdict(run.plan)
+    del plan["eval_every_epochs"]
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "name": run.config.name,
+        "seed": run.config.seed,
+        "argv": list(argv),
+        "bnexp": bnexp.__version__,
+        "git_commit": git_commit(Path.cwd()),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "device": str(run.device),
+        "device_name": device_name(run.device),
+        "precision": run.config.training.precision,
+        "threads": torch.get_num_threads(),
+        "deterministic": True,
+        "started": _now(),
+        "ended": None,
+        "pid": os.getpid(),
+        "error": None,
+        "plan": plan,
+    }
+
+
+def note_status(folder: Path, meta: dict[str, Any], status: Status, error: str | None = None) -> None:
+    """Write meta.json anew with this status."""
+    ended = None if status == "running" else _now()
+    write_json(folder / META, {**meta, "status": status, "ended": ended, "error": error})
+
+
+def summary_of(run: Experiment, outcome: Outcome, test: dict[str, dict[str, float]] | None) -> dict[str, Any]:
+    """Return what summary.json holds: the figures of a run that came to its end, or to its divergence."""
+    clock = outcome.clock
+    examples = outcome.steps * run.plan.train_examples / run.plan.steps_per_epoch
+    return {
+        "status": "diverged" if outcome.divergence else "finished",
+        "steps": outcome.steps,
+        "epochs": run.plan.epoch_at(outcome.steps),
+        "parameters": run.parameters,
+        "train": asdict(outcome.train) if outcome.train else None,
+        "final": _evaluated(run, outcome.last),
+        "best": _evaluated(run, outcome.best),
+        "test": test,
+        "divergence": asdict(outcome.divergence) if outcome.divergence else None,
+        "time": {
+            "total_s": clock.total_s,
+            "training_s": clock.training_s,
+            "evaluation_s": clock.evaluation_s,
+            "measuring_share": clock.measuring_s / clock.training_s,
+            "step_ms": 1e3 * clock.training_s / outcome.steps,
+            "examples_per_s": examples / clock.training_s,
+        },
+        "peak_mib": peak_mib(run.device),
+    }
+
+
+def _evaluated(run: Experiment, evaluated: Evaluated | None) -> dict[str, Any] | None:
+    if evaluated is None:
+        return None
+    return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **asdict(evaluated.score)}
+
+
+def peak_mib(device: torch.device) -> dict[str, float | None]:
+    """Return the largest memory so far in MiB: of this process, and of the device where torch counts it."""
+    on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return {"process": None, "device": on_device}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"process": peak / (2**20 if sys.platform == "darwin" else 2**10), "device": on_device}
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit checked out in `folder`, with `+` where files differ from it; None where there is none."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

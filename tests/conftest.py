@@ -1,0 +1,51 @@
+"""What many tests need: a small config, and a quiet, offline place to run it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.config.loading import check_values
+from bnexp.config.schema import Config
+
+# Tests run in several processes at once; with a thread per core in each they would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+SMALL: dict[str, dict[str, Any]] = {
+    "data": {
+        "dataset": "synthetic",
+        "batch_size": 16,
+        "synthetic": {"classes": 4, "shape": [1, 4, 4], "size": 100},
+    },
+    "model": {"arch": "mlp", "hidden": [12, 8], "block": "linear -> norm -> act", "norm": "bn", "activation": "relu"},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "training": {"epochs": 2, "log_every": 4},
+}
+
+
+@pytest.fixture
+def make_config() -> Callable[..., Config]:
+    """Return a maker of small configs: sections given by keyword are laid over a synthetic MLP."""
+
+    def make(**sections: Any) -> Config:
+        values: dict[str, Any] = {"name": "small", **{key: dict(value) for key, value in SMALL.items()}}
+        for key, value in sections.items():
+            values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
+        return check_values(values, {}, "test")
+
+    return make
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """Return a small config as a file."""
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "data: {dataset: synthetic, batch_size: 16, synthetic: {classes: 4, shape: [1, 4, 4], size: 100}}\n"
+        "model: {arch: mlp, hidden: [12, 8], block: linear -> norm -> act, norm: bn, activation: relu}\n"
+        "optimizer: {name: sgd, lr: 0.1}\n"
+        "training: {epochs: 2, log_every: 4}\n"
+    )
+    return path

@@ -1,0 +1,67 @@
+"""The clock, with a hand that the test moves."""
+
+import pytest
+
+from bnexp.training.clock import Clock
+
+
+class Hand:
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+def test_pace_counts_measuring_and_leaves_evaluation_out(hand: Hand) -> None:
+    clock = Clock(hand)
+    for _ in range(4):
+        hand.time += 0.1
+        clock.count(32)
+    with clock.measuring():
+        hand.time += 0.1
+    with clock.evaluating():
+        hand.time += 5.0
+    pace = clock.pace()
+    assert pace.step_ms == pytest.approx(125.0)
+    assert pace.examples_per_s == pytest.approx(4 * 32 / 0.5)
+    assert pace.measuring_share == pytest.approx(0.2)
+    assert (clock.total_s, clock.training_s, clock.evaluation_s) == pytest.approx((5.5, 0.5, 5.0))
+
+
+def test_pace_starts_anew_after_each_reading(hand: Hand) -> None:
+    clock = Clock(hand)
+    hand.time += 3.0
+    clock.count(1)
+    clock.pace()
+    hand.time += 0.5
+    clock.count(10)
+    pace = clock.pace()
+    assert (pace.step_ms, pace.examples_per_s, pace.measuring_share) == pytest.approx((500.0, 20.0, 0.0))
+
+
+def test_the_estimate_counts_evaluations_beside_steps(hand: Hand) -> None:
+    clock = Clock(hand)
+    hand.time += 10.0  # ten steps
+    for _ in range(2):
+        with clock.evaluating():
+            hand.time += 3.0
+    assert clock.remaining_s(steps_done=10, steps_left=5, evaluations_left=4) == pytest.approx(5 * 1.0 + 4 * 3.0)
+
+
+def test_time_is_counted_also_when_the_work_fails(hand: Hand) -> None:
+    clock = Clock(hand)
+
+    def fail() -> None:
+        with clock.measuring():
+            hand.time += 1.0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert clock.measuring_s == pytest.approx(1.0)

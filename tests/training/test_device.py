@@ -1,0 +1,77 @@
+"""Device words, precision and determinism."""
+
+import pytest
+import torch
+
+from bnexp.config.schema import TrainingConfig
+from bnexp.errors import ConfigError
+from bnexp.training.device import autocast, check_precision, choose_device, reproducible
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto") == CPU
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert choose_device("auto") == torch.device("cuda", 1)
+    assert choose_device("cuda:0") == torch.device("cuda", 0)
+    with pytest.raises(ConfigError, match=r"cuda:2: this machine has cuda:0, cuda:1"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("gpu", "unknown device"),
+        ("cdua", 'Did you mean "cuda"'),
+        ("cpu:0", "unknown device"),
+        ("cuda:x", "unknown device"),
+        ("", "unknown device"),
+    ],
+)
+def test_unknown_devices_are_answered(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        choose_device(word)
+
+
+def test_a_device_that_is_not_there_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        choose_device("cuda")
+    with pytest.raises(ConfigError, match="no Apple GPU"):
+        choose_device("mps")
+
+
+def test_fp16_needs_cuda() -> None:
+    with pytest.raises(ConfigError, match="fp16 needs CUDA, found cpu"):
+        check_precision(TrainingConfig(epochs=1, precision="fp16"), CPU)
+    check_precision(TrainingConfig(epochs=1, precision="bf16"), CPU)
+
+
+def test_bf16_computes_matrix_products_in_bf16_and_fp32_does_not() -> None:
+    a = torch.ones(2, 2)
+    with autocast(TrainingConfig(epochs=1, precision="bf16"), CPU):
+        assert (a @ a).dtype == torch.bfloat16
+    with autocast(TrainingConfig(epochs=1), CPU):
+        assert (a @ a).dtype == torch.float32
+
+
+def test_determinism_is_on_inside_and_put_back_after() -> None:
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.allow_tf32
+
+    def fail() -> None:
+        with reproducible():
+            assert torch.are_deterministic_algorithms_enabled()
+            assert not torch.backends.cudnn.allow_tf32
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.allow_tf32) == before

@@ -1,0 +1,263 @@
+"""The loop against a plain one, and the science that must hold."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bnexp.config.schema import Config
+from bnexp.store.writers import Values
+from bnexp.training.build import Experiment, build
+from bnexp.training.clock import Clock
+from bnexp.training.display import SilentDisplay
+from bnexp.training.loop import Outcome, copy_of_weights, put_weights, train
+
+MakeConfig = Callable[..., Config]
+NO_PROBES = {"activations": {"every": 0}, "gradients": {"every": 0}, "histograms": {"every": 0}}
+ALL_PROBES = {"activations": {"every": 1}, "gradients": {"every": 1}, "histograms": {"every": 1}}
+
+
+class Rows:
+    """Keeps what the loop writes."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.values: dict[int, dict[str, Values]] = {}
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        self.rows.append({"step": step, **values})
+
+    def histograms(self, step: int, values: dict[str, Values]) -> None:
+        self.values.setdefault(step, {}).update(values)
+
+    def close(self) -> None:
+        pass
+
+
+def trained(config: Config) -> tuple[Experiment, Outcome, Rows]:
+    run = build(config, data_dir=Path("unused"), device="cpu")
+    rows = Rows()
+    return run, train(run, rows, SilentDisplay()), rows
+
+
+def weights_of(run: Experiment) -> dict[str, Tensor]:
+    return {name: value for name, value in run.network.state_dict().items() if torch.is_tensor(value)}
+
+
+def without_times(rows: list[dict[str, float]]) -> str:
+    """Return rows as text (so that nan equals nan), without what a clock measured."""
+    return json.dumps([{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows])
+
+
+def test_training_is_that_of_a_plain_loop(make_config: MakeConfig) -> None:
+    config = make_config(training={"epochs": 3}, optimizer={"momentum": 0.7, "weight_decay": 0.01})
+    run, outcome, _ = trained(config)
+    fresh = build(config, data_dir=Path("unused"), device="cpu")
+    plain = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(16, 12, bias=False),
+        nn.BatchNorm1d(12),
+        nn.ReLU(),
+        nn.Linear(12, 8, bias=False),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Linear(8, 4),
+    )
+    for mine, theirs in zip(plain.parameters(), fresh.network.parameters(), strict=True):
+        mine.data.copy_(theirs)
+    parameters = list(plain.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.01},
+        {"params": [p for p in parameters if p.ndim == 1]},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.7)
+    for step in range(outcome.steps):
+        x, y = fresh.batches.at(step)
+        optimizer.zero_grad()
+        functional.cross_entropy(plain(x), y).backward()
+        optimizer.step()
+    for mine, trained_parameter in zip(parameters, run.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, trained_parameter, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(plain[2].running_var, run.items["block1.bn"].running_var, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["bn", "ln", "none"])
+def test_probes_change_nothing(make_config: MakeConfig, norm: str) -> None:
+    model = {"norm": norm, "block": "linear -> norm -> act -> dropout(p=0.3)"}
+    with_probes, _, _ = trained(make_config(model=model, probes=ALL_PROBES, training={"log_every": 1}))
+    without, _, _ = trained(make_config(model=model, probes=NO_PROBES, training={"log_every": 1000}))
+    expected = weights_of(without)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(with_probes).items())
+
+
+def test_the_running_statistics_count_the_steps_taken(make_config: MakeConfig) -> None:
+    run, outcome, _ = trained(make_config(probes=ALL_PROBES))
+    assert run.items["block1.bn"].num_batches_tracked.item() == outcome.steps == 2 * 6
+
+
+@pytest.mark.parametrize("extra", [{}, {"model": {"block": "linear -> norm -> act -> dropout(p=0.2)"}}])
+def test_the_same_config_and_seed_give_the_same_bits(make_config: MakeConfig, extra: dict[str, Any]) -> None:
+    (first, _, rows), (second, _, again) = trained(make_config(**extra)), trained(make_config(**extra))
+    expected = weights_of(second)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(first).items())
+    assert without_times(rows.rows) == without_times(again.rows)
+
+
+def test_another_seed_gives_other_weights_and_batches(make_config: MakeConfig) -> None:
+    first, other = (build(make_config(seed=seed), data_dir=Path("unused"), device="cpu") for seed in (0, 1))
+    assert not torch.equal(first.items["head"].weight, other.items["head"].weight)
+    assert not torch.equal(first.batches.at(0)[0], other.batches.at(0)[0])
+    assert torch.equal(first.dataset.val.images, other.dataset.val.images)
+
+
+def test_arms_that_differ_in_normalization_are_paired(make_config: MakeConfig) -> None:
+    runs = [
+        build(make_config(model={"norm": norm}), data_dir=Path("unused"), device="cpu")
+        for norm in ("none", "bn", "ln", "bn(momentum=0.5)")
+    ]
+    for run in runs[1:]:
+        for name in ("block1.linear", "block2.linear", "head"):
+            assert torch.equal(run.items[name].weight, runs[0].items[name].weight)
+        for step in (0, 5, 7):
+            assert all(torch.equal(a, b) for a, b in zip(run.batches.at(step), runs[0].batches.at(step), strict=True))
+
+
+def test_rows_average_over_the_examples_of_the_interval(make_config: MakeConfig) -> None:
+    config = make_config(training={"epochs": 2, "log_every": 4}, optimizer={"lr": 1e-12, "momentum": 0})
+    run, _, rows = trained(config)  # at this rate the weights stand still, so every batch can be scored afterwards
+    run.network.train()
+    logged = [row for row in rows.rows if "loss/train" in row]
+    assert [row["step"] for row in logged] == [4, 6, 8, 12]
+    for start, row in zip((0, 4, 6, 8), logged, strict=True):
+        batches = [run.batches.at(step) for step in range(start, int(row["step"]))]
+        losses = [functional.cross_entropy(run.network(x), y, reduction="sum").item() for x, y in batches]
+        correct = [(run.network(x).argmax(1) == y).sum().item() for x, y in batches]
+        examples = sum(len(y) for _, y in batches)
+        assert row["loss/train"] == pytest.approx(sum(losses) / examples, rel=1e-4)
+        assert row["accuracy/train"] == pytest.approx(sum(correct) / examples)
+    assert sum(len(run.batches.at(step)[1]) for step in range(6)) == 90  # the last batch of an epoch holds 10, not 16
+
+
+def test_there_is_one_row_a_step_and_evaluations_are_in_it(make_config: MakeConfig) -> None:
+    _, outcome, rows = trained(make_config(training={"epochs": 3, "eval_every_epochs": 0.5}))
+    steps = [row["step"] for row in rows.rows]
+    assert steps == sorted(set(steps))
+    evaluated = [row for row in rows.rows if "accuracy/val" in row]
+    assert [row["step"] for row in evaluated] == [3, 6, 9, 12, 15, 18]
+    assert [row["epoch"] for row in evaluated] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    assert outcome.last is not None
+    assert outcome.best is not None
+    accuracies = [row["accuracy/val"] for row in evaluated]
+    assert outcome.last.score.accuracy == accuracies[-1]
+    assert outcome.best.score.accuracy == max(accuracies)
+    assert outcome.best.step == evaluated[accuracies.index(max(accuracies))]["step"]
+
+
+def test_the_first_step_is_looked_at_and_then_every_nth(make_config: MakeConfig) -> None:
+    probes = {**NO_PROBES, "gradients": {"every": 5}, "histograms": {"every": 6}}
+    _, _, rows = trained(make_config(probes=probes, training={"log_every": 1000}))
+    assert [row["step"] for row in rows.rows if "gradient_norm/total" in row] == [1, 5, 10]
+    assert sorted(rows.values) == [1, 6, 12]
+
+
+def test_the_training_score_covers_the_whole_last_epoch(make_config: MakeConfig) -> None:
+    config = make_config(training={"epochs": 2, "log_every": 1}, optimizer={"lr": 1e-12, "momentum": 0})
+    run, outcome, _ = trained(config)
+    run.network.train()
+    batches = [run.batches.at(step) for step in range(6, 12)]
+    losses = sum(functional.cross_entropy(run.network(x), y, reduction="sum").item() for x, y in batches)
+    assert outcome.train is not None
+    assert outcome.train.loss == pytest.approx(losses / 90, rel=1e-4)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(make_config: MakeConfig) -> None:
+    optimizer = {"lr": 1.0, "momentum": 0}
+    config = make_config(training={"epochs": None, "steps": 1, "grad_clip": 1e-3}, optimizer=optimizer)
+    start = copy_of_weights(build(config, data_dir=Path("unused"), device="cpu"))
+    run, _, rows = trained(config)
+    moved = [parameter.detach() - start[name] for name, parameter in run.network.named_parameters()]
+    assert torch.cat([change.flatten() for change in moved]).norm().item() == pytest.approx(1e-3, rel=1e-3)
+    assert rows.rows[0]["gradient_norm/total"] > 1e-2  # the probe shows the gradient before clipping
+
+
+def test_a_non_finite_loss_stops_the_training_and_names_step_and_layer(make_config: MakeConfig) -> None:
+    config = make_config(optimizer={"lr": 1e30, "momentum": 0}, model={"norm": "none"}, training={"epochs": 5})
+    run, outcome, rows = trained(config)
+    found = outcome.divergence
+    assert found is not None
+    assert (found.step, outcome.steps) == (outcome.steps, rows.rows[-1]["step"])
+    assert outcome.steps < 30
+    assert found.layer in run.items
+    assert not rows.rows[-1]["loss/train"] < float("inf")
+    finite = [torch.isfinite(parameter).all() for parameter in run.network.parameters()]
+    assert all(finite) == (found.quantity == "output")
+
+
+def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeConfig) -> None:
+    run = build(make_config(), data_dir=Path("unused"), device="cpu")
+
+    def poison(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        return output * float("nan") if module.num_batches_tracked == 4 and module.training else None
+
+    run.items["block2.bn"].register_forward_hook(poison)
+    outcome = train(run, Rows(), SilentDisplay())
+    assert outcome.divergence is not None
+    assert (outcome.divergence.step, outcome.steps) == (4, 4)
+    assert all(torch.isfinite(parameter).all() for parameter in run.network.parameters())
+
+
+def test_poisoned_running_statistics_are_found_by_the_validation(make_config: MakeConfig) -> None:
+    run = build(make_config(), data_dir=Path("unused"), device="cpu")
+
+    class Poison(SilentDisplay):
+        def step(self, step: int, clock: Clock) -> None:
+            if step == 5:
+                run.items["block2.bn"].running_mean[0] = float("nan")
+
+    outcome = train(run, Rows(), Poison())
+    found = outcome.divergence
+    assert found is not None
+    assert (found.step, found.layer, found.quantity) == (6, "block2.bn", "running statistics")
+
+
+def test_weights_can_be_kept_and_put_back(make_config: MakeConfig) -> None:
+    run = build(make_config(), data_dir=Path("unused"), device="cpu")
+    kept = copy_of_weights(run)
+    before = {name: value.clone() for name, value in weights_of(run).items()}
+    train(run, Rows(), SilentDisplay())
+    assert not torch.equal(run.items["head"].weight, before["head.weight"])
+    put_weights(run, kept)
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(run).items())
+
+
+def test_bf16_trains_nearly_as_fp32(make_config: MakeConfig) -> None:
+    scores = []
+    for precision in ("fp32", "bf16"):
+        config = make_config(training={"epochs": 20, "precision": precision}, model={"hidden": [64]})
+        _, outcome, rows = trained(config)
+        assert outcome.last is not None
+        scores.append(outcome.last.score.accuracy)
+        assert rows.rows[-1]["loss/train"] < 0.5
+    assert abs(scores[0] - scores[1]) <= 0.2
+
+
+def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the check of the loss there is one transfer a row, however many figures it has."""
+    transfers = []
+    to_list = Tensor.tolist
+    monkeypatch.setattr(Tensor, "tolist", lambda tensor: transfers.append(tensor.shape) or to_list(tensor))
+    config = make_config(
+        probes={**ALL_PROBES, "histograms": {"every": 0}}, training={"epochs": None, "steps": 5, "log_every": 1}
+    )
+    run = build(config, data_dir=Path("unused"), device="cpu")
+    rows = Rows()
+    transfers.clear()
+    train(run, rows, SilentDisplay())
+    evaluations = 1
+    assert len(rows.rows) == 5
+    assert len(transfers) == 5 + 2 * evaluations

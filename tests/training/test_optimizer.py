@@ -1,0 +1,67 @@
+"""Which parameters are decayed, and that the steps are torch's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bnexp.config.schema import AdamConfig, AdamWConfig, Config, SgdConfig
+from bnexp.models.build import build_model
+from bnexp.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_learning_rate
+
+
+def network_of(config: Config) -> nn.Module:
+    return build_model(config.model, config.init, (1, 4, 4), 4, 0)
+
+
+def test_norms_and_biases_are_decayed_only_if_asked(make_config: Callable[..., Config]) -> None:
+    network = network_of(make_config(model={"norm": "ln"}))
+    weights = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
+    everything = {id(parameter) for parameter in network.parameters()}
+    decayed, spared = parameter_groups(network, 0.5, decay_norm_and_bias=False)
+    assert {id(p) for p in decayed["params"]} == weights
+    assert {id(p) for p in spared["params"]} == everything - weights
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
+    (all_of_them,) = parameter_groups(network, 0.5, decay_norm_and_bias=True)
+    assert {id(p) for p in all_of_them["params"]} == everything
+
+
+OPTIMIZERS: list[tuple[OptimizerConfig, Callable[..., torch.optim.Optimizer], dict[str, Any]]] = [
+    (SgdConfig(name="sgd", lr=0.05, momentum=0.0), torch.optim.SGD, {"momentum": 0.0}),
+    (SgdConfig(name="sgd", lr=0.05, momentum=0.8, nesterov=True), torch.optim.SGD, {"momentum": 0.8, "nesterov": True}),
+    (AdamConfig(name="adam", lr=0.05, betas=(0.8, 0.95)), torch.optim.Adam, {"betas": (0.8, 0.95)}),
+    (AdamWConfig(name="adamw", lr=0.05, eps=1e-5), torch.optim.AdamW, {"eps": 1e-5}),
+]
+
+
+@pytest.mark.parametrize(("config", "reference", "options"), OPTIMIZERS, ids=lambda value: getattr(value, "name", ""))
+def test_steps_are_those_of_torchs_plain_optimizer(
+    make_config: Callable[..., Config],
+    config: OptimizerConfig,
+    reference: Callable[..., torch.optim.Optimizer],
+    options: dict[str, Any],
+) -> None:
+    config = config.model_copy(update={"weight_decay": 0.1})
+    ours, theirs = (network_of(make_config()).double() for _ in range(2))
+    optimizer = build_optimizer(config, ours)
+    groups = [
+        {"params": [p for p in theirs.parameters() if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in theirs.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    plain = reference(groups, lr=config.lr, foreach=False, **options)
+    x = torch.randn(8, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for _ in range(3):
+        for network, step in ((ours, optimizer), (theirs, plain)):
+            step.zero_grad()
+            network(x).square().sum().backward()
+            step.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
+def test_the_learning_rate_reaches_every_group(make_config: Callable[..., Config]) -> None:
+    optimizer = build_optimizer(SgdConfig(name="sgd"), network_of(make_config()))
+    set_learning_rate(optimizer, 0.0123)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0123, 0.0123]

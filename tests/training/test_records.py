@@ -1,0 +1,38 @@
+"""What is written down of the circumstances."""
+
+import subprocess
+from pathlib import Path
+
+import torch
+
+from bnexp.training.records import git_commit, peak_mib
+
+
+def test_git_commit_marks_changed_files(tmp_path: Path) -> None:
+    assert git_commit(tmp_path) is None
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    commit = git("rev-parse", "HEAD")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "file").write_text("two")
+    assert git_commit(tmp_path) == f"{commit}+"
+
+
+def test_peak_memory_grows_with_what_is_held() -> None:
+    cpu = torch.device("cpu")
+    before = peak_mib(cpu)["process"]
+    held = torch.ones(2**26)  # 256 MiB
+    after = peak_mib(cpu)["process"]
+    assert before is not None
+    assert after is not None
+    assert after >= 256
+    assert after >= before
+    assert held.sum() == 2**26
+    assert peak_mib(cpu)["device"] is None
