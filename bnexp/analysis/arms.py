@@ -1,0 +1,126 @@
+"""Groups runs into arms: a config without its seed, so that runs of one arm differ in nothing else."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bnexp.analysis.runs import COMPLETE, Run
+
+_STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "lost", "damaged", "unknown")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One strategy and its runs.
+
+    Attributes:
+        name: the config's name.
+        config: dotted keys without the seed; None where the config of its only run cannot be read.
+        finished: the runs that enter means, one per seed.
+        diverged: runs that came to their end by divergence, one per seed.
+        unfinished: all other runs.
+        repeats: complete runs left out, because a newer one has the same seed.
+    """
+
+    name: str
+    config: dict[str, Any] | None
+    finished: tuple[Run, ...]
+    diverged: tuple[Run, ...]
+    unfinished: tuple[Run, ...]
+    repeats: int
+
+    @property
+    def shown(self) -> tuple[Run, ...]:
+        """The runs that tell what is known: the finished, else the diverged, else the one most likely to finish."""
+        return self.finished or self.diverged or tuple(sorted(self.unfinished, key=_hope)[:1])
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs but the repeats left out."""
+        return (*self.finished, *self.diverged, *self.unfinished)
+
+    @property
+    def status(self) -> str:
+        """Such as `2 finished, 1 running`, or `diverged at step 12 in block1.linear`."""
+        counts = Counter(run.status for run in self.runs)
+        parts = [
+            (status if len(self.runs) == 1 else f"{counts[status]} {status}") + self._where(status)
+            for status in _STATUS_ORDER
+            if counts[status]
+        ]
+        return ", ".join(parts)
+
+    def _where(self, status: str) -> str:
+        if status != "diverged":
+            return ""
+        first, *others = sorted(self.diverged, key=_step_of_divergence)
+        return f"{', first' if others else ''} at {first.divergence}"
+
+
+def _hope(run: Run) -> tuple[int, float]:
+    """Order a run in progress before interrupted and failed ones, the newest first."""
+    return _STATUS_ORDER.index(run.status), -_age(run)[0]
+
+
+def _step_of_divergence(run: Run) -> float:
+    step = run.divergence.step if run.divergence else None
+    return float("inf") if step is None else step
+
+
+def gather_arms(runs: Iterable[Run]) -> list[Arm]:
+    """Group runs into arms, in the order of their first runs."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_identity(run), []).append(run)
+    return [_arm_of(group) for group in groups.values()]
+
+
+def _identity(run: Run) -> str:
+    """Return what runs of one arm have in common; a run without a readable config stands for itself."""
+    if run.config is None:
+        return f"folder {run.folder.resolve()}"
+    return json.dumps(run.config, sort_keys=True)
+
+
+def _arm_of(runs: Sequence[Run]) -> Arm:
+    complete = [run for run in runs if run.status in COMPLETE]
+    # Two runs of one seed start from the same weights and see the same batches: they are not two samples.
+    newest = {_sample_identity(run): run for run in sorted(complete, key=_age)}
+    kept = [run for run in complete if newest[_sample_identity(run)] is run]
+    return Arm(
+        name=runs[0].name,
+        config=None if runs[0].config is None else dict(runs[0].config),
+        finished=tuple(run for run in kept if run.status == "finished"),
+        diverged=tuple(run for run in kept if run.status == "diverged"),
+        unfinished=tuple(run for run in runs if run.status not in COMPLETE),
+        repeats=len(complete) - len(kept),
+    )
+
+
+def _sample_identity(run: Run) -> object:
+    return run.folder if run.seed is None else run.seed
+
+
+def _age(run: Run) -> tuple[float, int]:
+    if run.started is not None:
+        return run.started.timestamp(), run.repeat
+    try:
+        return run.folder.stat().st_mtime, run.repeat
+    except OSError:
+        return 0.0, run.repeat
+
+
+def differing_keys(arms: Sequence[Arm]) -> list[str]:
+    """Return the config keys that are not the same in all arms, `name` left out, in the order of the configs.
+
+    A key that only some arms have differs too. Arms without a readable config are not asked.
+    """
+    configs = [arm.config for arm in arms if arm.config is not None]
+    keys = dict.fromkeys(key for config in configs for key in config if key != "name")
+    return [key for key in keys if len({_shown_value(config, key) for config in configs}) > 1]
+
+
+def _shown_value(config: dict[str, Any], key: str) -> str | None:
+    return json.dumps(config[key]) if key in config else None

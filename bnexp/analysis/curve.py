@@ -1,0 +1,68 @@
+"""Curves as one line of text, such as ▁▄▆▇█, on one scale for all of them.
+
+The scale is even in the logarithm of the error (1 - accuracy): going from 90 to 95 % is as large a step as from 98 to
+99 %. On a scale even in accuracy, one bad arm, or the first epoch, would press all others flat.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnexp.analysis.records import Evaluation
+
+_MARKS = "▁▂▃▄▅▆▇█"
+_GAP = "·"
+"""An evaluation that was not finite."""
+_WIDEST = 16
+_LEAST_ERROR = 1e-4
+"""Errors below this are drawn as this: one mistake in 10,000 examples."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the marks stand for: the lowest and the highest accuracy, and how many evaluations share a mark."""
+
+    low: float
+    high: float
+    per_mark: int
+
+    @property
+    def factor(self) -> float:
+        """How many times fewer errors a mark stands for than the mark below."""
+        return float((_error(self.low) / _error(self.high)) ** (1 / len(_MARKS)))
+
+    def draw(self, curve: Sequence[float | None]) -> str:
+        """Draw a curve; evaluations that share a mark are averaged."""
+        groups = [curve[start : start + self.per_mark] for start in range(0, len(curve), self.per_mark)]
+        return "".join(self._mark([value for value in group if value is not None]) for group in groups)
+
+    def _mark(self, values: list[float]) -> str:
+        if not values:
+            return _GAP
+        if self.factor == 1:
+            return _MARKS[len(_MARKS) // 2]
+        marks = math.log(_error(self.low) / _error(sum(values) / len(values))) / math.log(self.factor)
+        return _MARKS[min(max(int(marks), 0), len(_MARKS) - 1)]
+
+
+def _error(accuracy: float) -> float:
+    return max(1 - accuracy, _LEAST_ERROR)
+
+
+def mean_curve(runs: Sequence[Sequence[Evaluation]]) -> list[float | None]:
+    """Return the mean accuracy over runs at each evaluated step; None where no run has a finite one."""
+    at_step: dict[int, list[float]] = {}
+    for evaluations in runs:
+        for evaluation in evaluations:
+            values = at_step.setdefault(evaluation.step, [])
+            if evaluation.accuracy is not None:
+                values.append(evaluation.accuracy)
+    return [sum(values) / len(values) if values else None for _, values in sorted(at_step.items())]
+
+
+def common_scale(curves: Sequence[Sequence[float | None]]) -> Scale | None:
+    """Return the scale that all curves fit; None where there is no value at all."""
+    values = [value for curve in curves for value in curve if value is not None]
+    if not values:
+        return None
+    return Scale(min(values), max(values), per_mark=-(-max(map(len, curves)) // _WIDEST))

@@ -1,0 +1,150 @@
+"""Lists runs: what state each is in, and how far it has come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bnexp.analysis.numbers import epochs, loss, percent
+from bnexp.analysis.records import Tail, read_tail
+from bnexp.analysis.runs import COMPLETE, Run
+from bnexp.analysis.table import NOTHING, Cell, Column, Row, Table
+
+_MOST_NOTES = 8
+
+COLUMNS = (
+    Column("run", "run"),
+    Column("status", "status"),
+    Column("epoch", "epoch", "number", give_up=2),
+    Column("step", "step", "number", give_up=5),
+    Column("val_loss", "val loss", "number", give_up=1),
+    Column("val_accuracy", "val %", "number", "fraction"),
+    Column("val_accuracy_best", "val % best", "number", "fraction", give_up=4),
+    Column("test_accuracy", "test %", "number", "fraction", give_up=6),
+    Column("started", "started", give_up=3),
+    Column("took", "took", "number", "seconds", give_up=0),
+)
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far a run has come: from its summary, or from the end of its metrics.jsonl."""
+
+    step: int | None
+    epoch: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+
+
+def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
+    """Return one row per run, the newest first; runs whose start is not known come last.
+
+    Args:
+        runs: what to list.
+        root: the folder above, left out of the names.
+        now: the time, with its zone, for how long runs in progress have taken.
+    """
+    newest_first = sorted(runs, key=lambda run: run.started.timestamp() if run.started else 0.0, reverse=True)
+    rows, problems = [], []
+    for run in newest_first:
+        tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
+        rows.append(_row(run, _progress(run, tail), root, now))
+        problems += [*run.problems, *([problem] if problem else []), *_why_failed(run)]
+    return Table(COLUMNS, tuple(rows), _notes(problems))
+
+
+def _notes(problems: Sequence[str]) -> tuple[str, ...]:
+    more = len(problems) - _MOST_NOTES
+    return (*problems[:_MOST_NOTES], *([f"and {more} more such notes"] if more > 0 else []))
+
+
+def _why_failed(run: Run) -> list[str]:
+    if run.status != "failed" or not (run.error or "").strip():
+        return []
+    return [f"{run.folder} failed: {(run.error or '').strip().splitlines()[0]}"]
+
+
+def _progress(run: Run, tail: Tail) -> _Progress:
+    if run.status not in COMPLETE:
+        one = tail.evaluation
+        return _Progress(tail.step, tail.epoch, one.loss if one else None, one.accuracy if one else None)
+    steps = run.figures.get("steps")
+    return _Progress(
+        None if steps is None else int(steps),
+        run.figures.get("epochs"),
+        run.figures.get("val_loss"),
+        run.figures.get("val_accuracy"),
+    )
+
+
+def _row(run: Run, progress: _Progress, root: Path, now: datetime) -> Row:
+    return {
+        "run": _word(_name_below(run.folder, root)),
+        "status": _word(run.status),
+        "epoch": _epoch_cell(run, progress),
+        "step": _step_cell(run, progress),
+        "val_loss": Cell() if progress.val_loss is None else Cell(loss(progress.val_loss), progress.val_loss),
+        "val_accuracy": _percent_cell(progress.val_accuracy),
+        "val_accuracy_best": _percent_cell(run.figures.get("val_accuracy_best")),
+        "test_accuracy": _percent_cell(run.figures.get("test_accuracy")),
+        "started": _started_cell(run, now),
+        "took": _took_cell(run, now),
+    }
+
+
+def _word(text: str) -> Cell:
+    return Cell(text, text)
+
+
+def _name_below(folder: Path, root: Path) -> str:
+    """Name a run by its path below the listed folder; the listed folder itself by its last two parts."""
+    if folder == root:
+        return "/".join(folder.resolve().parts[-2:])
+    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
+
+
+def _epoch_cell(run: Run, progress: _Progress) -> Cell:
+    if progress.epoch is None:
+        return Cell()
+    planned = run.total_steps / run.steps_per_epoch if run.total_steps and run.steps_per_epoch else None
+    return Cell(epochs(progress.epoch) + (f"/{epochs(planned)}" if planned else ""), progress.epoch)
+
+
+def _step_cell(run: Run, progress: _Progress) -> Cell:
+    if progress.step is None:
+        return Cell(f"0/{run.total_steps}", 0) if run.status == "running" and run.total_steps else Cell()
+    return Cell(f"{progress.step}" + (f"/{run.total_steps}" if run.total_steps else ""), progress.step)
+
+
+def _percent_cell(fraction: float | None) -> Cell:
+    return Cell() if fraction is None else Cell(percent(fraction), fraction)
+
+
+def _started_cell(run: Run, now: datetime) -> Cell:
+    """Show the start in the zone of `now`: the time for today, else the day, else the year too."""
+    if run.started is None:
+        return Cell()
+    local = run.started.astimezone(now.tzinfo)
+    if local.date() == now.date():
+        shown = f"{local:%H:%M}"
+    else:
+        shown = f"{local:%m-%d %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d}"
+    return Cell(shown, run.started.isoformat())
+
+
+def _took_cell(run: Run, now: datetime) -> Cell:
+    end = run.ended or (now if run.status == "running" else None)
+    seconds = (end - run.started).total_seconds() if end and run.started else -1.0
+    return Cell(duration(seconds), seconds) if seconds >= 0 else Cell(NOTHING)
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with its two largest units, such as `8.4s`, `2m05s`, `3h10m` or `2d04h`."""
+    whole = round(seconds)
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"

@@ -1,0 +1,108 @@
+"""Writes a table as text: plain and aligned, CSV, JSON or Markdown. Terminals have `terminal`."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from rich.cells import cell_len
+
+from bnexp.analysis.statistics import Sample
+from bnexp.analysis.table import Cell, Column, Row, Table
+from bnexp.store.run_folder import finite_or_null
+
+Output = Literal["table", "csv", "json", "markdown"]
+
+_MARKDOWN = re.compile(r"([\\|`*<\[\]])")
+
+
+def visible(text: str) -> str:
+    """Return text in one line that cannot move the cursor: what does not print is written as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def to_plain(table: Table) -> str:
+    """Write one line per row, columns two spaces apart, for pipes and `grep`; notes follow, each after `note: `."""
+    columns = table.columns_for("people")
+    lines = [[visible(column.header) for column in columns]]
+    lines += [[visible(table.cell(row, column).text) for column in columns] for row in table.rows]
+    widths = [max(map(cell_len, texts)) for texts in zip(*lines, strict=True)]
+    text = "".join(_aligned(line, widths, columns) for line in lines)
+    return text + "".join(f"note: {visible(note)}\n" for note in table.notes)
+
+
+def _aligned(texts: list[str], widths: list[int], columns: list[Column]) -> str:
+    padded = []
+    for text, width, column in zip(texts, widths, columns, strict=True):
+        space = " " * (width - cell_len(text))
+        padded.append(space + text if column.kind in ("number", "sample") else text + space)
+    return "  ".join(padded).rstrip() + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Write CSV with full precision: a sample as `_mean`, `_std` and `_n`, units in the names of the columns."""
+    columns = table.columns_for("machines")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([visible(name) for column in columns for name in _csv_names(column)])
+    for row in table.rows:
+        writer.writerow([value for column in columns for value in _csv_values(column, table.cell(row, column))])
+    return buffer.getvalue()
+
+
+def _csv_names(column: Column) -> Iterator[str]:
+    if column.kind == "sample":
+        yield from (f"{column.machine_key}_{statistic}" for statistic in ("mean", "std", "n"))
+    else:
+        yield column.machine_key
+
+
+def _csv_values(column: Column, cell: Cell) -> Iterator[str]:
+    if column.kind == "sample":
+        sample = cell.sample or Sample(float("nan"), None, 0)
+        yield repr(sample.mean) if sample.n else ""
+        yield "" if sample.std is None else repr(sample.std)
+        yield str(sample.n)
+    elif isinstance(cell.value, str):
+        yield visible(cell.value)
+    else:
+        yield "" if cell.value is None else json.dumps(cell.value)
+
+
+def to_json(table: Table) -> str:
+    """Write strict JSON: `rows` with full precision, a sample as mean, std and n, and `notes`."""
+    columns = table.columns_for("machines")
+    rows = [
+        {column.machine_key: _json_value(column, table.cell(row, column)) for column in columns} for row in table.rows
+    ]
+    return json.dumps(finite_or_null({"rows": rows, "notes": list(table.notes)}), indent=2, allow_nan=False) + "\n"
+
+
+def _json_value(column: Column, cell: Cell) -> object:
+    if column.kind != "sample":
+        return cell.value
+    if cell.sample is None:
+        return {"mean": None, "std": None, "n": 0}
+    return {"mean": cell.sample.mean, "std": cell.sample.std, "n": cell.sample.n}
+
+
+def to_markdown(table: Table) -> str:
+    """Write a Markdown table, then the notes as a list."""
+    columns = table.columns_for("people")
+    rules = ["---:" if column.kind in ("number", "sample") else "---" for column in columns]
+    lines = [[_markdown(column.header) for column in columns], rules]
+    lines += [_markdown_row(table, row, columns) for row in table.rows]
+    notes = "".join(f"- {_markdown(note)}\n" for note in table.notes)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (f"\n{notes}" if notes else "")
+
+
+def _markdown_row(table: Table, row: Row, columns: list[Column]) -> list[str]:
+    return [_markdown(table.cell(row, column).text) for column in columns]
+
+
+def _markdown(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", visible(text))

@@ -1,0 +1,182 @@
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.analysis.arms import gather_arms
+from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.runs import read_run
+from bnexp.analysis.statistics import Sample
+from bnexp.analysis.table import Cell, Table
+
+Make = Callable[..., Table]
+DIVERGED = {"divergence": {"step": 12, "epoch": 1.2, "layer": "block1.linear"}, "test": None}
+
+
+@pytest.fixture
+def table_of(tmp_path: Path, write_run: Callable[..., Path]) -> Make:
+    def make(*runs: dict[str, Any], **options: Any) -> Table:
+        folders = [write_run(tmp_path / f"mlp{number}" / "seed0", **run) for number, run in enumerate(runs)]
+        return compare_arms(gather_arms(map(read_run, folders)), **options)
+
+    return make
+
+
+def cell(table: Table, key: str, row: int = 0) -> Cell:
+    (column,) = [column for column in table.columns if column.key == key]
+    return table.cell(table.rows[row], column)
+
+
+def notes(table: Table) -> str:
+    return "\n".join(table.notes)
+
+
+def test_mean_and_sample_deviation_over_seeds(table_of: Make) -> None:
+    table = table_of(*({"config": {"seed": seed}, "test": test} for seed, test in enumerate((0.9, 0.92, 0.94))))
+    sample = cell(table, "test_accuracy").sample
+    assert sample is not None
+    # mean 0.92; squared deviations 0.0004 + 0 + 0.0004; half of that is 0.0004; its root 0.02
+    assert (sample.mean, sample.std, sample.n) == (pytest.approx(0.92), pytest.approx(0.02), 3)
+    assert cell(table, "test_accuracy").text == "92.00 ± 2.00"
+    assert cell(table, "n").text == "3"
+    assert "sample standard deviation" in notes(table)
+    assert "one seed is no finding" not in notes(table)
+
+
+def test_one_seed_shows_no_spread_and_is_no_finding(table_of: Make) -> None:
+    table = table_of({"test": 0.9}, {"config": {"name": "b"}, "test": 0.8})
+    assert cell(table, "test_accuracy").text == "90.00"
+    assert "one seed is no finding" in notes(table)
+    assert "±" not in notes(table)
+
+
+def test_only_differing_keys_get_columns_named_briefly_where_that_is_clear(table_of: Make) -> None:
+    change = {"model.block": "linear -> bn -> relu", "schedule.name": "step", "optimizer.lr": 1, "status": "mine"}
+    table = table_of({}, {"config": change})
+    columns = {column.key: column.short for column in table.columns[1:5]}
+    brief = {"model.block": "block", "optimizer.lr": "lr", "schedule.name": "schedule.name"}
+    assert columns == {**brief, "config.status": "config.status"}
+    assert [cell(table, "schedule.name", row).text for row in (0, 1)] == ["-", "step"]
+    assert cell(table, "status").text == "finished"
+
+
+def test_best_is_told_with_its_epoch(table_of: Make) -> None:
+    table = table_of({"accuracies": (0.5, 0.9, 0.8)}, {"config": {"seed": 1}, "accuracies": (0.5, 0.6, 0.8)})
+    assert cell(table, "val_accuracy").text == "80.00 ± 0.00"
+    assert cell(table, "val_accuracy_best").sample == Sample(pytest.approx(0.85), pytest.approx(math.sqrt(0.005)), 2)
+    assert cell(table, "best_epoch").text == f"2.5 ± {math.sqrt(0.5):.2f}"
+
+
+def test_epochs_to_a_target(table_of: Make) -> None:
+    table = table_of(
+        {"accuracies": (0.5, 0.8, 0.9)},
+        {"config": {"seed": 1}, "accuracies": (0.9, 0.1, 0.1)},
+        {"config": {"seed": 2}, "accuracies": (0.1, 0.1, 0.79)},
+        {"config": {"name": "never"}, "accuracies": (0.1, 0.2)},
+        {"config": {"name": "hot"}, "accuracies": (0.9, None), "meta": {"status": "diverged"}, "summary": DIVERGED},
+        {"config": {"name": "now"}, "accuracies": (0.1,), "meta": {"status": "running", "pid": os.getpid()}},
+        target=0.8,
+    )
+    # epochs 2 and 1 of the two that get there: mean 1.5, deviation 0.5 * sqrt(2)
+    assert cell(table, "epochs_to_target").text == "1.5 ± 0.71 (2 of 3)"
+    assert [cell(table, "epochs_to_target", row).text for row in (1, 2, 3)] == [
+        "- (finished)",
+        "- (diverged)",
+        "- (running)",
+    ]
+    assert "epochs to 80 % val" in [column.header for column in table.columns]
+
+
+def test_a_diverged_run_is_shown_and_enters_no_mean(table_of: Make) -> None:
+    table = table_of(
+        {"test": 0.9},
+        {"config": {"seed": 1}, "meta": {"status": "diverged"}, "summary": DIVERGED, "accuracies": (0.1,)},
+        {"config": {"name": "hot"}, "meta": {"status": "diverged"}, "summary": DIVERGED, "accuracies": (0.1,)},
+    )
+    assert cell(table, "val_accuracy").sample == Sample(0.88, None, 1)
+    assert cell(table, "status").text == "1 finished, 1 diverged at step 12 in block1.linear"
+    assert cell(table, "val_accuracy", 1) == Cell()
+    assert (cell(table, "n", 1).value, cell(table, "status", 1).text) == (0, "diverged at step 12 in block1.linear")
+
+
+def test_an_unfinished_arm_shows_what_is_known(table_of: Make) -> None:
+    running = {"status": "running", "pid": os.getpid()}
+    table = table_of({"meta": running, "accuracies": (0.5, 0.9, 0.9, 0.8)})
+    shown = [cell(table, key) for key in ("val_accuracy", "val_accuracy_best", "best_epoch", "test_accuracy")]
+    assert [one.text for one in shown] == ["(80.00)", "(90.00)", "(2)", "-"]
+    assert [one.sample for one in shown] == [None] * 4
+    assert (cell(table, "n").value, cell(table, "status").text) == (0, "running")
+    assert "in parentheses" in notes(table)
+
+
+def test_an_unfinished_seed_enters_no_mean(table_of: Make) -> None:
+    running = {"status": "running", "pid": os.getpid()}
+    seeds = [{"config": {"seed": seed}, "test": 0.9} for seed in (0, 1)]
+    table = table_of(*seeds, {"config": {"seed": 2}, "meta": running, "accuracies": (0.1,)})
+    assert cell(table, "val_accuracy").sample == Sample(0.88, 0.0, 2)
+    assert cell(table, "status").text == "2 finished, 1 running"
+    assert "in parentheses" not in notes(table)
+
+
+def test_a_repeat_is_no_second_sample(table_of: Make) -> None:
+    table = table_of({"test": 0.8}, {"test": 0.9, "meta": {"started": "2026-03-02T12:00:00+00:00"}})
+    assert cell(table, "test_accuracy").sample == Sample(0.9, None, 1)
+    assert "1 repeated run left out" in notes(table)
+
+
+def test_a_figure_that_some_seeds_lack_says_so(table_of: Make) -> None:
+    table = table_of({"test": 0.8}, {"config": {"seed": 1}, "summary": {"test": None}})
+    assert cell(table, "test_accuracy").text == "80.00 (1 of 2)"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"device": "cuda:0"}, "device cpu (mlp), cuda:0 (b)"),
+        ({"precision": "bf16"}, "precision bf16 (b), fp32 (mlp)"),
+        ({"threads": 8}, "threads 2 (mlp), 8 (b)"),
+        ({"versions.torch": "2.10.0"}, "torch 2.9.0 (mlp), 2.10.0 (b)"),
+    ],
+)
+def test_differing_environments_are_told(table_of: Make, change: dict[str, Any], said: str) -> None:
+    (note,) = [note for note in table_of({}, {"config": {"name": "b"}, "meta": change}).notes if "differing" in note]
+    key, _, values = said.partition(" ")
+    assert f": {key} " in note
+    assert sorted(note.rpartition(f"{key} ")[2].split(", ")) == sorted(values.split(", "))
+
+
+def test_equal_environments_are_not_told(table_of: Make) -> None:
+    assert "differing" not in notes(table_of({}, {"config": {"name": "b"}}))
+
+
+def test_why_a_run_failed(table_of: Make) -> None:
+    table = table_of({"meta": {"status": "failed", "error": "OutOfMemory: no room\nmore"}})
+    assert "failed: OutOfMemory: no room" in notes(table)
+    assert "more" not in notes(table)
+
+
+def test_the_curve_and_its_scale(table_of: Make) -> None:
+    # In log error, 0.3 lies ln(0.5/0.3) / ln(0.5/0.1) = 0.32 of the way from 0.5 to 0.1: in the third of eight marks.
+    table = table_of({"accuracies": (0.5, 0.9)}, {"config": {"name": "b"}, "accuracies": (0.7, None, 0.9)})
+    assert [cell(table, "curve", row).text for row in (0, 1)] == ["▁█", "▃·█"]
+    assert "▁ is 50.00 %, █ is 90.00 %" in notes(table)
+
+
+def test_without_curves_finished_runs_are_not_read(table_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr("bnexp.analysis.compare.read_evaluations", refuse)
+    table = table_of({"test": 0.9}, with_curves=False)
+    assert cell(table, "test_accuracy").text == "90.00"
+
+
+def test_metrics_that_end_before_the_summary_are_named(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    folder = write_run(tmp_path / "seed0")
+    path = folder / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    table = compare_arms(gather_arms([read_run(folder)]))
+    assert f"{path}: last evaluation at step 30, while summary.json tells of one at step 40" in notes(table)

@@ -1,0 +1,90 @@
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.analysis.listing import duration, list_runs
+from bnexp.analysis.runs import read_run
+from bnexp.analysis.table import Table
+
+ZONE = timezone(timedelta(hours=2))
+NOW = datetime(2026, 3, 1, 14, 10, tzinfo=ZONE)
+RUNNING = {"status": "running", "pid": os.getpid(), "ended": None}
+
+
+@pytest.fixture
+def list_of(tmp_path: Path, write_run: Callable[..., Path]) -> Callable[..., Table]:
+    def make(*runs: dict[str, Any]) -> Table:
+        folders = [write_run(tmp_path / f"mlp{number}" / "seed0", **run) for number, run in enumerate(runs)]
+        return list_runs([read_run(folder) for folder in folders], tmp_path, NOW)
+
+    return make
+
+
+def texts(table: Table, row: int = 0) -> dict[str, str]:
+    return {column.key: table.cell(table.rows[row], column).text for column in table.columns}
+
+
+def test_a_finished_run(list_of: Callable[..., Table]) -> None:
+    assert texts(list_of({"accuracies": (0.5, 0.8, 0.9, 0.88), "test": 0.87})) == {
+        "run": "mlp0/seed0",
+        "status": "finished",
+        "epoch": "4/4",
+        "step": "40/40",
+        "val_loss": "0.1000",
+        "val_accuracy": "88.00",
+        "val_accuracy_best": "90.00",
+        "test_accuracy": "87.00",
+        "started": "14:00",
+        "took": "2m05s",
+    }
+
+
+def test_a_run_in_progress_tells_how_far_it_is(tmp_path: Path, list_of: Callable[..., Table]) -> None:
+    folder = tmp_path / "mlp0" / "seed0"
+    list_of({"meta": RUNNING, "accuracies": (0.5, 0.8)})
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step":25,"epoch":2.5,"loss/train":0.1}\n{"step":26,"epo')
+    shown = texts(list_runs([read_run(folder)], tmp_path, NOW))
+    keys = ("status", "epoch", "step", "val_loss", "val_accuracy", "val_accuracy_best", "test_accuracy", "took")
+    assert [shown[key] for key in keys] == ["running", "2.5/4", "25/40", "0.3000", "80.00", "-", "-", "10m00s"]
+
+
+def test_a_run_that_has_logged_nothing_yet(list_of: Callable[..., Table]) -> None:
+    shown = texts(list_of({"meta": RUNNING, "accuracies": ()}))
+    assert [shown[key] for key in ("epoch", "step", "val_accuracy")] == ["-", "0/40", "-"]
+
+
+def test_the_newest_comes_first_and_the_unknown_last(list_of: Callable[..., Table]) -> None:
+    starts = ["2026-02-28T12:00:00+00:00", None, "2026-03-01T11:00:00+00:00", "2025-03-01T11:00:00+00:00"]
+    table = list_of(*({"meta": {"started": start}} for start in starts))
+    assert [texts(table, row)["run"][:4] for row in range(4)] == ["mlp2", "mlp0", "mlp3", "mlp1"]
+    assert [texts(table, row)["started"] for row in range(4)] == ["13:00", "02-28 14:00", "2025-03-01", "-"]
+
+
+def test_a_run_listed_by_itself_has_a_name(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    folder = write_run(tmp_path / "mlp" / "seed0")
+    assert texts(list_runs([read_run(folder)], folder, NOW))["run"] == "mlp/seed0"
+
+
+def test_an_end_before_the_start_is_no_duration(list_of: Callable[..., Table]) -> None:
+    assert texts(list_of({"meta": {"ended": "2026-02-01T12:00:00+00:00"}}))["took"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0.0s"),
+        (8.44, "8.4s"),
+        (59.96, "1m00s"),
+        (125, "2m05s"),
+        (3599.7, "1h00m"),
+        (11_400, "3h10m"),
+        (187_200, "2d04h"),
+    ],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown

@@ -1,0 +1,90 @@
+import csv
+import io
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnexp.analysis.render import to_csv, to_json, to_markdown, to_plain, visible
+from bnexp.analysis.statistics import Sample
+from bnexp.analysis.table import Cell, Column, Table
+
+COLUMNS = (
+    Column("name", "arm"),
+    Column("test_accuracy", "test %", "sample", "fraction"),
+    Column("n", "n", "number"),
+    Column("curve", "curve", "curve", audience="people"),
+    Column("device", "device", audience="machines"),
+)
+
+
+def table_of(*names: str, notes: tuple[str, ...] = ()) -> Table:
+    figures = {
+        "test_accuracy": Cell("33.33 ± 1.00", sample=Sample(1 / 3, 0.01, 3)),
+        "n": Cell("3", 3),
+        "curve": Cell("▁█"),
+        "device": Cell("cpu", "cpu"),
+    }
+    return Table(COLUMNS, tuple({"name": Cell(name, name), **figures} for name in names), notes)
+
+
+def test_plain_is_one_aligned_line_a_row() -> None:
+    assert to_plain(table_of("a", "longer", notes=("so it is",))) == (
+        "arm           test %  n  curve\na       33.33 ± 1.00  3  ▁█\nlonger  33.33 ± 1.00  3  ▁█\nnote: so it is\n"
+    )
+
+
+def test_wide_characters_stay_aligned() -> None:
+    lines = to_plain(table_of("深層", "abcd")).splitlines()
+    assert lines[1].index("33.33") == lines[2].index("33.33") - 2
+
+
+def test_csv_has_full_precision_and_units() -> None:
+    (row,) = csv.DictReader(io.StringIO(to_csv(table_of("a"))))
+    assert row == {
+        "name": "a",
+        "test_accuracy_fraction_mean": repr(1 / 3),
+        "test_accuracy_fraction_std": "0.01",
+        "test_accuracy_fraction_n": "3",
+        "n": "3",
+        "device": "cpu",
+    }
+
+
+def test_an_empty_sample_has_no_mean_in_csv_and_json() -> None:
+    table = Table(COLUMNS, ({"name": Cell("a", "a")},))
+    (row,) = csv.DictReader(io.StringIO(to_csv(table)))
+    assert [row[f"test_accuracy_fraction_{key}"] for key in ("mean", "std", "n")] == ["", "", "0"]
+    assert json.loads(to_json(table))["rows"][0]["test_accuracy_fraction"] == {"mean": None, "std": None, "n": 0}
+
+
+def test_json_has_full_precision_and_notes() -> None:
+    assert json.loads(to_json(table_of("a", notes=("so",)))) == {
+        "rows": [
+            {"name": "a", "test_accuracy_fraction": {"mean": 1 / 3, "std": 0.01, "n": 3}, "n": 3, "device": "cpu"}
+        ],
+        "notes": ["so"],
+    }
+
+
+def test_markdown_escapes_what_would_end_a_cell() -> None:
+    lines = to_markdown(table_of("a|b", notes=("x",))).splitlines()
+    assert lines[1] == "| --- | ---: | ---: | --- |"
+    assert lines[2] == r"| a\|b | 33.33 ± 1.00 | 3 | ▁█ |"
+    assert lines[-1] == "- x"
+
+
+def test_what_moves_the_cursor_is_shown_instead() -> None:
+    assert visible("a\x1b[31mb\nc\u202ed\ud800") == "a\\x1b[31mb\\nc\\u202ed\\ud800"
+    assert visible("linear -> bn ± 深") == "linear -> bn ± 深"
+
+
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=4))
+def test_any_name_keeps_the_shape_of_every_output(names: list[str]) -> None:
+    table = table_of(*names)
+    for text in (to_plain(table), to_markdown(table)):
+        lines = text.removesuffix("\n").split("\n")
+        assert len(lines) == len(names) + (1 if text == to_plain(table) else 2)
+        assert all(line.isprintable() for line in lines)
+    assert len(list(csv.reader(io.StringIO(to_csv(table))))) == len(names) + 1
+    assert [row["name"] for row in json.loads(to_json(table))["rows"]] == names
