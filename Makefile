@@ -1,0 +1,42 @@
+# `make demo` trains three networks and compares them; `make test` runs the whole test suite. Both make .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+.PHONY: demo test lint docs benchmark clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e . -c constraints.txt
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet -e '.[test]' -c constraints.txt
+	touch $@
+
+demo: .venv/installed
+	rm -rf $(DEMO)
+	@for norm in none bn ln; do \
+		$(BIN)/bnexp train configs/demo.yaml --set model.norm=$$norm --name $$norm --runs-dir $(DEMO) || exit 1; \
+	done
+	@echo
+	$(BIN)/bnexp compare $(DEMO) --target 0.9
+	@echo
+	@echo "See inside the networks: $(BIN)/bnexp board $(DEMO)    then open the address it prints"
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/installed
+	$(BIN)/bnexp schema --markdown > docs/config.md
+
+benchmark: .venv/installed
+	$(BIN)/python benchmarks/epoch_time.py
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,168 @@
+"""The command line: flags and help. A command is imported when it is called, so that --help never loads torch."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from bnexp import __version__
+from bnexp.errors import BnexpError, ConfigError
+
+if TYPE_CHECKING:
+    from bnexp.analysis.render import Output
+
+app = typer.Typer(
+    name="bnexp",
+    help="Which normalization, where in the network, and why? Train networks from YAML and compare the runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as data.batch_size=32. Repeatable."),
+]
+RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
+
+
+@app.command()
+def train(
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, trained one after the other.")
+    ],
+    overrides: Overrides = [],  # noqa: B006  Typer copies it
+    seed: Annotated[int | None, typer.Option(help="Replaces the config's seed.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to train.")] = "auto",
+    data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")] = None,
+    runs_dir: RunsDir = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Replaces the config's name.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")] = False,
+) -> None:
+    """Train the network of each CONFIG and keep the run in a folder of its own."""
+    from bnexp.commands import train as command
+
+    command.train(
+        configs,
+        overrides=overrides,
+        seed=seed,
+        device=device,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        name=name,
+        quiet=quiet,
+    )
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="A YAML file.")],
+    overrides: Overrides = [],  # noqa: B006  Typer copies it
+) -> None:
+    """Validate CONFIG and show the network, the batches and the warnings, without training."""
+    from bnexp.commands import check as command
+
+    command.check(config, overrides=overrides)
+
+
+Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated values to stdout, in full precision.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON to stdout, in full precision.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="A Markdown table to stdout.")]
+
+
+@app.command()
+def compare(
+    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    runs_dir: RunsDir = Path("runs"),
+    target: Annotated[
+        float | None, typer.Option(metavar="ACCURACY", help="Add the epochs to this validation accuracy, such as 0.95.")
+    ] = None,
+    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: test accuracy]")] = None,
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Compare runs: the keys that differ and what each arm reached, as mean and deviation over its seeds."""
+    from bnexp.commands import compare as command
+
+    command.compare(
+        paths, runs_dir=runs_dir, target=target, sort=sort, output=_output(csv=csv, json=json, markdown=markdown)
+    )
+
+
+@app.command()
+def ls(
+    folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """List runs and their state, the newest first, also of a run in progress."""
+    from bnexp.commands import ls as command
+
+    command.ls(folder, output=_output(csv=csv, json=json, markdown=markdown))
+
+
+def _output(**chosen: bool) -> "Output":
+    """Return the one form that was asked for."""
+    names = [name for name, wanted in chosen.items() if wanted]
+    if len(names) > 1:
+        raise ConfigError(f"--{' and --'.join(names)}: choose one of them")
+    return cast("Output", names[0]) if names else "table"
+
+
+@app.command()
+def board(
+    folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    port: Annotated[int | None, typer.Option(help="Port. [default: the first free one from 6006]")] = None,
+) -> None:
+    """Open TensorBoard on FOLDER, reachable from this machine only."""
+    from bnexp.commands import board as command
+
+    command.board(folder, port=port)
+
+
+@app.command()
+def catalog() -> None:
+    """List norms, activations, models, datasets and optimizers, one line each."""
+    from bnexp.commands import catalog as command
+
+    command.catalog()
+
+
+@app.command()
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The reference of all keys, as in docs/config.md.")
+    ] = False,
+) -> None:
+    """Print the config's JSON Schema, for editors."""
+    from bnexp.commands import schema as command
+
+    command.schema(markdown=markdown)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bnexp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Hold what every command shares."""
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is said in a message, not in a traceback."""
+    try:
+        app()
+    except BnexpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

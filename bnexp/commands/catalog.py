@@ -1,0 +1,67 @@
+"""`bnexp catalog`: every name that a config can say, with one line on each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+
+from bnexp.config.block import NO_NORM
+from bnexp.config.datasets import DATASETS
+from bnexp.config.items import ITEMS, Role
+from bnexp.config.keys import SECTIONS
+from bnexp.config.schema import ARCHITECTURES, INIT_SCHEMES
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name of the catalog: where it is said, the name with its options, and one line on it."""
+
+    key: str
+    name: str
+    summary: str
+
+
+def catalog() -> None:
+    """Print norms, activations, layers, models, datasets, optimizers, schedules and initial weights, a line each.
+
+    On a terminal it is a table; in a pipe the lines are plain and aligned, each complete by itself for grep.
+    """
+    console = Console(markup=False, highlight=False)
+    entries = list(catalog_entries())
+    if console.is_terminal:
+        console.print(_table(entries))
+        return
+    key_width, name_width = max(len(entry.key) for entry in entries), max(len(entry.name) for entry in entries)
+    for entry in entries:
+        print(f"{entry.key:{key_width}}  {entry.name:{name_width}}  {entry.summary}")
+
+
+def catalog_entries() -> Iterator[Entry]:
+    """Yield every name, those of one kind together."""
+    yield Entry("norm", NO_NORM, "no normalization: takes the item `norm` out of the block")
+    for role in ("norm", "activation", "layer", "dropout"):
+        yield from _items(role)
+    yield from (Entry("model.arch", name, summary) for name, summary in ARCHITECTURES.items())
+    yield from (Entry("data.dataset", name, info.summary) for name, info in DATASETS.items())
+    for spot in SECTIONS.values():
+        if spot.variant:
+            yield Entry(spot.keys[-1], spot.variant, str(spot.section.__doc__).splitlines()[0].rstrip("."))
+    yield from (Entry("init.scheme", name, summary) for name, summary in INIT_SCHEMES.items())
+
+
+def _items(role: Role) -> Iterator[Entry]:
+    for name, kind in ITEMS.items():
+        if kind.role == role:
+            options = ", ".join(kind.options.model_fields)
+            yield Entry(role, f"{name}({options})" if options else name, kind.summary)
+
+
+def _table(entries: list[Entry]) -> Table:
+    table = Table("said in", "name", "what it is", box=None, pad_edge=False)
+    for key, group in groupby(entries, key=lambda entry: entry.key):
+        for number, entry in enumerate(group):
+            table.add_row("" if number else key, entry.name, entry.summary)
+        table.add_row()
+    return table

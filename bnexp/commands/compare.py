@@ -1,0 +1,43 @@
+"""bnexp compare: what differs between arms, and what each reached."""
+
+from pathlib import Path
+
+from bnexp.analysis.arms import gather_arms
+from bnexp.analysis.compare import DEFAULT_SORT, TARGET_KEY, compare_arms
+from bnexp.analysis.find import find_runs
+from bnexp.analysis.render import Output
+from bnexp.analysis.runs import read_run
+from bnexp.analysis.show import show
+from bnexp.analysis.table import find_column, sort_rows
+from bnexp.errors import ConfigError
+
+
+def compare(
+    paths: list[str],
+    *,
+    runs_dir: Path = Path("runs"),
+    target: float | None = None,
+    sort: str | None = None,
+    output: Output = "table",
+) -> None:
+    """Print a table of arms: the config keys that differ, then what each arm reached over its seeds.
+
+    Args:
+        paths: run folders, folders above runs, or glob patterns; empty for all of `runs_dir`.
+        runs_dir: where runs lie unless a path says otherwise.
+        target: validation accuracy, a fraction; adds the epochs that each arm took to reach it.
+        sort: key or header of a column; by default test accuracy with the last weights, the highest first.
+        output: `table` draws for a terminal and writes plain aligned text into a pipe; accuracies are percent there
+            and in Markdown, fractions in CSV and JSON.
+
+    Raises:
+        ConfigError: no run, a path that does not exist, an unknown column, or a target that is no fraction.
+    """
+    if target is not None and not 0 < target <= 1:
+        raise ConfigError(f"--target {target:g}: expected a fraction above 0, up to 1, such as 0.95")
+    arms = gather_arms(read_run(folder) for folder in find_runs(paths, runs_dir))
+    table = compare_arms(arms, target=target, with_curves=output in ("table", "markdown"))
+    if sort is not None and target is None and sort.replace("-", "_").lower() == TARGET_KEY:
+        raise ConfigError(f"--sort {sort}: this column needs --target, such as --target 0.95")
+    sortable = [column for column in table.columns if column.kind != "curve"]
+    show(sort_rows(table, find_column(sortable, sort or DEFAULT_SORT)), output)

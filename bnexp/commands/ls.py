@@ -1,0 +1,25 @@
+"""bnexp ls: which runs there are, and how far each has come."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bnexp.analysis.find import find_runs
+from bnexp.analysis.listing import list_runs
+from bnexp.analysis.render import Output
+from bnexp.analysis.runs import read_run
+from bnexp.analysis.show import show
+
+
+def ls(folder: Path = Path("runs"), *, now: datetime | None = None, output: Output = "table") -> None:
+    """Print one line per run, the newest first: its state, how far it has come and what it has reached.
+
+    Args:
+        folder: where to look: a folder above runs, or a run.
+        now: the time, with its zone; by default the clock's, in the local zone.
+        output: `table` draws for a terminal and writes plain aligned text into a pipe.
+
+    Raises:
+        ConfigError: the folder does not exist, or holds no run.
+    """
+    runs = [read_run(found) for found in find_runs([], folder)]
+    show(list_runs(runs, folder, now or datetime.now(UTC).astimezone()), output, transposable=False)

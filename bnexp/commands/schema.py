@@ -1,0 +1,11 @@
+"""`bnexp schema`: the schema of a config, for editors and for people."""
+
+import json
+
+from bnexp.config.json_schema import config_schema
+from bnexp.config.reference import config_reference
+
+
+def schema(*, markdown: bool = False) -> None:
+    """Print the JSON Schema of a config file, or with `markdown` the reference of every key."""
+    print(config_reference() if markdown else json.dumps(config_schema(), indent=2) + "\n", end="")

@@ -1,0 +1,55 @@
+from typing import get_args
+
+import pytest
+from rich.console import Console
+
+from bnexp.commands import catalog as command
+from bnexp.config.datasets import DATASET_NAMES
+from bnexp.config.items import ITEMS
+from bnexp.config.schema import ARCHITECTURES, INIT_SCHEMES, Config
+
+
+def names_of(field):
+    sections = get_args(Config.model_fields[field].annotation)
+    return [get_args(section.model_fields["name"].annotation)[0] for section in sections]
+
+
+def test_every_name_that_a_config_can_say_is_there():
+    found = {(entry.key, entry.name.split("(")[0]) for entry in command.catalog_entries()}
+    expected = {("norm", "none")} | {(kind.role, name) for name, kind in ITEMS.items()}
+    for key, names in (
+        ("model.arch", ARCHITECTURES),
+        ("data.dataset", DATASET_NAMES),
+        ("optimizer", names_of("optimizer")),
+        ("schedule", names_of("schedule")),
+        ("init.scheme", INIT_SCHEMES),
+    ):
+        expected |= {(key, name) for name in names}
+    assert found == expected
+
+
+def test_in_a_pipe_every_line_is_complete_and_aligned(capsys):
+    command.catalog()
+    lines = capsys.readouterr().out.splitlines()
+    entries = list(command.catalog_entries())
+    assert len(lines) == len(entries)
+    for line, entry in zip(lines, entries, strict=True):
+        assert line.split() == [*entry.key.split(), *entry.name.split(), *entry.summary.split()]
+        assert line.index(entry.summary) == lines[0].index(entries[0].summary)
+        assert "\x1b" not in line
+
+
+def test_on_a_terminal_it_is_a_table(capsys, monkeypatch):
+    monkeypatch.setattr(command, "Console", lambda **options: Console(force_terminal=True, width=100, **options))
+    command.catalog()
+    shown = capsys.readouterr().out
+    assert "what it is" in shown
+    for entry in command.catalog_entries():
+        assert entry.name in shown
+
+
+@pytest.mark.parametrize("entry", list(command.catalog_entries()), ids=lambda entry: entry.name)
+def test_one_line_says_enough_and_not_too_much(entry):
+    assert 5 < len(entry.summary) <= 100
+    assert "\n" not in entry.summary
+    assert not entry.summary.endswith(".")

@@ -1,0 +1,66 @@
+"""`bnexp ls`: one line a run, also of runs in progress and of damaged ones."""
+
+import contextlib
+import io
+import json
+import os
+import runpy
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bnexp.analysis.render import Output
+from bnexp.commands.ls import ls
+from bnexp.errors import ConfigError
+
+write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "records.py"))["write_run"]
+
+NOW = datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
+RUNNING = {"status": "running", "pid": os.getpid(), "ended": None, "started": "2026-03-01T12:05:00+00:00"}
+
+
+def printed(folder: Path, output: Output = "table") -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        ls(folder, now=NOW, output=output)
+    return out.getvalue()
+
+
+def test_one_line_a_run_the_newest_first(tmp_path: Path) -> None:
+    write_run(tmp_path / "plain" / "seed0")
+    write_run(tmp_path / "bn" / "seed0", meta=RUNNING, accuracies=(0.5, 0.8))
+    header, *lines = printed(tmp_path).splitlines()
+    assert header.split()[:4] == ["run", "status", "epoch", "step"]
+    assert [line.split()[:4] for line in lines] == [
+        ["bn/seed0", "running", "2/4", "20/40"],
+        ["plain/seed0", "finished", "4/4", "40/40"],
+    ]
+    assert lines[0].split()[-2:] == ["12:05", "5m00s"]
+
+
+def test_a_run_whose_rows_end_in_damage_is_listed_and_the_file_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "bn" / "seed0", meta=RUNNING)
+    with (folder / "metrics.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe{\n")
+    out = printed(tmp_path)
+    assert "40/40" in out
+    assert f"note: {folder / 'metrics.jsonl'}: rows near the end cannot be read" in out
+
+
+def test_json(tmp_path: Path) -> None:
+    write_run(tmp_path / "plain" / "seed0", test=0.9)
+    (row,) = json.loads(printed(tmp_path, "json"))["rows"]
+    assert (row["run"], row["test_accuracy_fraction"], row["took_seconds"]) == ("plain/seed0", 0.9, 125.0)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ConfigError) as error:
+        ls(tmp_path / "run")
+    assert f'Did you mean "{tmp_path / "runs"}"' in str(error.value)
+
+
+def test_a_folder_without_runs_tells_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bnexp train configs/mnist_mlp_bn\.yaml"):
+        ls(tmp_path)

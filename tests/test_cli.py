@@ -1,0 +1,109 @@
+"""The command line as a person meets it: exit codes, messages, and nothing left behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = """\
+data: {dataset: synthetic, batch_size: 16, synthetic: {classes: 4, shape: [1, 4, 4], size: 100}}
+model: {arch: mlp, hidden: [12, 8], block: linear -> norm -> act, norm: bn, activation: relu}
+optimizer: {name: sgd, lr: 0.1}
+training: {epochs: 2, log_every: 4}
+"""
+
+
+def bnexp(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    program = "from bnexp.cli import main; main()"
+    command = [sys.executable, "-c", program, *words]
+    environment = {key: value for key, value in os.environ.items() if key != "BNEXP_DATA"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=120)
+
+
+BAD_FILES = {
+    "unknown key": (GOOD + "trainig: {}\n", ["trainig", 'Did you mean "training"']),
+    "unknown nested key": (GOOD.replace("batch_size", "batchsize"), ["data.batchsize", 'Did you mean "batch_size"']),
+    "wrong type": (GOOD.replace("epochs: 2", "epochs: two"), ["training.epochs", "whole number", '"two"']),
+    "unknown norm": (GOOD.replace("norm: bn", "norm: bnn"), ["model.norm", 'unknown norm "bnn"', 'Did you mean "bn"']),
+    "malformed block": (GOOD.replace("linear -> norm", "linear -> -> norm"), ["model.block", "item 2", "^"]),
+    "empty file": ("", ["empty"]),
+    "not YAML": ("data: {dataset: [\n", ["not YAML"]),
+    "a tag that would run code": (
+        GOOD + "name: !!python/object/apply:os.system ['touch hacked']\n",
+        ["tag", "not allowed"],
+    ),
+    "a circle of bases": ("base: bad.yaml\n", ["circle", "bad.yaml -> bad.yaml"]),
+    "a missing dataset": (
+        GOOD.replace("dataset: synthetic", "dataset: mnist, download: false").replace(
+            ", synthetic: {classes: 4, shape: [1, 4, 4], size: 100}", ""
+        ),
+        ["dataset mnist", "looked in", "--set data.dataset=mnist5k"],
+    ),
+    "a batch larger than the set": (
+        GOOD.replace("batch_size: 16", "batch_size: 91"),
+        ["data.batch_size 91", "at most 90"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_bad_files_are_answered_with_exit_2_and_nothing_left(kind: str, tmp_path: Path) -> None:
+    text, expected = BAD_FILES[kind]
+    (tmp_path / "bad.yaml").write_text(text)
+    done = bnexp("train", "bad.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert all(words in done.stderr for words in expected), done.stderr
+    assert "bad.yaml" in done.stderr or kind in ("a batch larger than the set", "a missing dataset")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 24
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+BAD_ARGUMENTS = {
+    "an unknown device": (["train", "good.yaml", "--device", "gpu"], ['unknown device "gpu"', "cuda:N"]),
+    "a --set without =": (["train", "good.yaml", "--set", "data.batch_size"], ["expected key=value"]),
+    "an unknown key in --set": (["train", "good.yaml", "--set", "data.batchsize=3"], ["data.batchsize", "batch_size"]),
+    "a missing file": (["train", "god.yaml"], ["god.yaml: no such file", "good.yaml"]),
+    "a name that leaves the folder": (["train", "good.yaml", "--name", "../up"], ["--name", '"../up"']),
+    "an unknown command": (["trian"], ["trian"]),
+    "an unknown flag": (["train", "good.yaml", "--sed", "3"], ["--sed"]),
+    "no config": (["train"], ["CONFIG"]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARGUMENTS)
+def test_bad_arguments_are_answered_with_exit_2_and_nothing_left(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    words, expected = BAD_ARGUMENTS[kind]
+    done = bnexp(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert all(word in done.stderr for word in expected), done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["good.yaml"]
+
+
+def test_divergence_is_a_result_with_exit_0(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    words = ["--set", "optimizer.lr=1e30", "--set", "model.norm=none", "--device", "cpu"]
+    done = bnexp("train", "good.yaml", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "diverged     at step" in done.stdout
+    compared = bnexp("compare", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    assert "diverged" in compared.stdout
+
+
+def test_every_command_has_help(tmp_path: Path) -> None:
+    for command in ("train", "check", "compare", "ls", "board", "catalog", "schema"):
+        done = bnexp(command, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert "Usage" in done.stdout
+
+
+def test_the_version_is_said(tmp_path: Path) -> None:
+    from bnexp import __version__
+
+    assert bnexp("--version", cwd=tmp_path).stdout.strip() == f"bnexp {__version__}"

@@ -1,0 +1,110 @@
+"""The house: who may import whom, what stays light, and that every declared name can be built."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from bnexp.config.datasets import DatasetName
+from bnexp.config.items import ActivationName, ItemName, NormName
+from bnexp.config.schema import ModelConfig, ProbesConfig
+from bnexp.data.load import DATASET_LOADERS
+from bnexp.models.activations import ACTIVATIONS
+from bnexp.models.build import ARCHS
+from bnexp.norms.registry import NORMS
+from bnexp.probes.registry import PROBES
+
+PACKAGE = Path(__file__).parent.parent / "bnexp"
+
+FLOORS = [
+    {"errors"},
+    {"config"},
+    {"norms", "data", "store"},
+    {"probes", "models"},
+    {"training", "analysis", "lessons"},
+    {"sweep"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+]
+
+
+def floor_of(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the rooms of bnexp that a file imports, at any depth of the code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "bnexp"
+                else [str(node.module)]
+            )
+        for name in names:
+            if name.startswith("bnexp."):
+                yield name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downward(path: Path) -> None:
+    relative = path.relative_to(PACKAGE)
+    room = relative.parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for imported in imports_of(path):
+        if imported != room and imported != "__version__":
+            assert floor_of(imported) < floor_of(room), f"{relative} imports bnexp.{imported}"
+
+
+def test_commands_do_not_import_each_other() -> None:
+    for path in (PACKAGE / "commands").glob("*.py"):
+        assert "commands" not in set(imports_of(path)), path.name
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=str)
+def test_packages_are_empty(path: Path) -> None:
+    nodes = ast.parse(path.read_text()).body
+    assert all(isinstance(node, ast.Expr | ast.Assign) for node in nodes)
+
+
+def loaded_modules(code: str) -> set[str]:
+    program = f"{code}\nimport sys\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("room", ["config", "analysis"])
+def test_light_rooms_never_load_torch(room: str) -> None:
+    files = sorted((PACKAGE / room).glob("*.py"))
+    modules = [f"bnexp.{room}.{path.stem}" for path in files if path.stem != "__init__"]
+    loaded = loaded_modules("\n".join(f"import {module}" for module in modules))
+    assert not {"torch", "torchvision", "pandas", "scipy"} & loaded
+
+
+def test_help_loads_neither_torch_nor_the_schema() -> None:
+    loaded = loaded_modules(
+        "import sys\nsys.argv = ['bnexp', '--help']\nfrom bnexp.cli import main\ntry: main()\nexcept SystemExit: pass"
+    )
+    assert not {"torch", "pydantic", "tensorboard", "numpy"} & loaded
+
+
+def literal_names(annotation: object) -> set[str]:
+    return {name for part in get_args(annotation) for name in (literal_names(part) or {part})}
+
+
+def test_registries_have_exactly_the_declared_names() -> None:
+    assert set(NORMS) == set(get_args(NormName))
+    assert set(ACTIVATIONS) == set(get_args(ActivationName))
+    assert set(DATASET_LOADERS) == set(get_args(DatasetName))
+    assert set(ARCHS) == set(get_args(ModelConfig.model_fields["arch"].annotation))
+    assert set(PROBES) == set(ProbesConfig.model_fields)
+    assert literal_names(ItemName) >= set(NORMS) | set(ACTIVATIONS)
