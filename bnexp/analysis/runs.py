@@ -1,6 +1,7 @@
 """What a run folder says about its run, as one value; whatever is missing or damaged is said in `problems`."""
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,10 +36,11 @@ NUMBERS = {
 """Where summary.json keeps each figure. Those named `_best` belong to the weights of the best validation accuracy."""
 
 ENVIRONMENT = {
-    "device": ("device",),
+    "device": ("device_name",),
     "precision": ("precision",),
     "threads": ("threads",),
     "torch": ("versions", "torch"),
+    "bnexp": ("bnexp",),
 }
 """Where meta.json keeps what can make two runs differ beside their configs."""
 
@@ -132,7 +134,7 @@ def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
     status = _known_status(summary) or _known_status(meta) or UNKNOWN
     if status == "finished" and not figures.keys() & FRACTIONS.keys():
         return DAMAGED
-    if status == "running" and _process_is_gone(meta.count("pid")):
+    if status == "running" and meta.text("host") == platform.node() and _process_is_gone(meta.count("pid")):
         return LOST
     return status
 
@@ -197,7 +199,7 @@ def _missing(meta: Record, summary: Record, status: str) -> list[str]:
         problems.append(f"{summary.path}: holds no accuracy")
     if status == LOST:
         pid = meta.count("pid")
-        problems.append(f"{meta.path}: says running, but no process {pid} is here: it was killed, or runs elsewhere")
+        problems.append(f"{meta.path}: says running, but no process {pid} is here: it was killed")
     return problems
 
 

@@ -14,7 +14,7 @@ from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
 
 if TYPE_CHECKING:
-    from bnexp.models.outline import OutlineRow
+    from bnexp.training.outline import OutlineRow
 
 
 def check(config_path: Path, *, overrides: Sequence[str] = ()) -> None:
@@ -28,11 +28,11 @@ def check(config_path: Path, *, overrides: Sequence[str] = ()) -> None:
     refuse_degenerate(config)
 
     from bnexp.models.build import build_model
-    from bnexp.models.outline import outline
+    from bnexp.training.outline import outline
 
     info = config.data.info
     network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
-    rows = outline(network, info.shape)
+    rows = outline(network, info.shape, config.model.bias)
     console = Console(highlight=False)
     if console.is_terminal:
         console.print(_table(config, rows))

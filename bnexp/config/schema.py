@@ -235,6 +235,9 @@ class AdamWConfig(_AdamOptions):
     name: Literal["adamw"]
 
 
+OptimizerConfig = SgdConfig | AdamConfig | AdamWConfig
+
+
 class _Schedule(Section):
     """What the schedules share."""
 
@@ -275,6 +278,9 @@ class OneCycleSchedule(Section):
     """which schedule"""
     rise_fraction: Float = Field(0.3, gt=0, lt=1)
     """part of the training in which the learning rate rises"""
+
+
+ScheduleConfig = ConstantSchedule | StepSchedule | CosineSchedule | OneCycleSchedule
 
 
 class TrainingConfig(Section):
@@ -338,11 +344,9 @@ class Config(Section):
     """the network"""
     init: InitConfig = InitConfig()
     """initial weights"""
-    optimizer: Annotated[SgdConfig | AdamConfig | AdamWConfig, Field(discriminator="name")]
+    optimizer: Annotated[OptimizerConfig, Field(discriminator="name")]
     """how the weights are changed"""
-    schedule: Annotated[
-        ConstantSchedule | StepSchedule | CosineSchedule | OneCycleSchedule, Field(discriminator="name")
-    ] = ConstantSchedule(name="constant")
+    schedule: Annotated[ScheduleConfig, Field(discriminator="name")] = ConstantSchedule(name="constant")
     """how the learning rate changes over the training"""
     training: TrainingConfig
     """how long, and how the steps are taken"""

@@ -43,6 +43,10 @@ class Dataset:
         """Standardize per channel: uint8 (B, C, H, W) -> float32 (B, C, H, W), (x / 255 - mean) / std."""
         return images.float().mul_(self._factor).add_(self._offset)
 
+    def val_inputs(self, count: int) -> Tensor:
+        """Return the first `count` images of the validation part as inputs."""
+        return self.inputs(self.val.images[:count])
+
     @cached_property
     def _factor(self) -> Tensor:
         return 1 / (255 * self.std)

@@ -37,7 +37,7 @@ class Dropout(nn.Module):
         return x * kept.div_(1 - self.p)
 
     def _generator_on(self, device: torch.device) -> torch.Generator:
-        if self._generator is None or self._generator.device.type != device.type:
+        if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device).manual_seed(self.seed)
             if self._state is not None:
                 self._generator.set_state(self._state)

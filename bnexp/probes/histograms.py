@@ -30,5 +30,5 @@ class Histograms:
         for name, module in items.items():
             weight = getattr(module, "weight", None)
             if weight is not None and weight.grad is not None:
-                values[f"gradient/{name}"] = weight.grad.detach()
+                values[f"gradient/{name}"] = weight.grad.detach().clone()
         return Reading(histograms=values)

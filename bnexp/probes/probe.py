@@ -18,6 +18,9 @@ Items = Mapping[str, nn.Module]
 class Reading:
     """What a probe saw at one step.
 
+    The tensors are the probe's own: the loop reads them after clipping and the optimizer's step, both of which write
+    into the gradients.
+
     Attributes:
         scalars: figures of shape (), named `quantity/where`.
         histograms: values of any shape, named likewise.

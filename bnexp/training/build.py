@@ -19,7 +19,8 @@ from bnexp.models.build import build_model, leaves
 from bnexp.probes.probe import Probe
 from bnexp.probes.registry import build_probes
 from bnexp.training.device import autocast, check_precision, choose_device
-from bnexp.training.optimizer import build_optimizer, fresh_scaler
+from bnexp.training.optimizer import build_optimizer
+from bnexp.training.scaling import LossScaler
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Experiment:
     network: nn.Module
     items: Mapping[str, nn.Module]
     optimizer: Optimizer
-    scaler: torch.amp.GradScaler
+    scaler: LossScaler
     precision: AbstractContextManager[Any]
     probes: list[Probe]
 
@@ -86,7 +87,7 @@ def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment
         network=network,
         items=leaves(network),
         optimizer=build_optimizer(config.optimizer, network),
-        scaler=fresh_scaler(config.training.precision, chosen),
+        scaler=LossScaler(config.training.precision, chosen),
         precision=autocast(config.training, chosen),
         probes=build_probes(config.probes),
     )

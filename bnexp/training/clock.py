@@ -20,19 +20,30 @@ class Pace:
     examples_per_s: float
     measuring_share: float
 
+    def figures(self) -> dict[str, float]:
+        """Return the speed under the names of the rows."""
+        return {
+            "step_ms/train": self.step_ms,
+            "examples_per_s/train": self.examples_per_s,
+            "measuring_share/train": self.measuring_share,
+        }
+
 
 class Clock:
     """Sums up training, measuring and evaluation time.
 
     Args:
         now: the time in seconds; an argument so that tests need not wait.
+        wait: waits until the device has done what was asked of it, so that time is counted where it is spent.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], float] = time.perf_counter, wait: Callable[[], None] = lambda: None) -> None:
+        self._now, self._wait = now, wait
+        self._stopped_at: float | None = None
         self._started = now()
         self._read_at = self._started
         self._steps = self._examples = 0
+        self.examples = 0
         self._read_measuring = self._read_evaluating = 0.0
         self.measuring_s = 0.0
         self.evaluation_s = 0.0
@@ -42,30 +53,39 @@ class Clock:
         """Note one training step with this many examples."""
         self._steps += 1
         self._examples += examples
+        self.examples += examples
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
         """Time spent here is spent on looking, not on training."""
-        start = self._now()
+        start = self._awaited()
         try:
             yield
         finally:
-            self.measuring_s += self._now() - start
+            self.measuring_s += self._awaited() - start
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
         """Time spent here is spent on the validation or test part."""
-        start = self._now()
+        start = self._awaited()
         try:
             yield
         finally:
-            self.evaluation_s += self._now() - start
+            self.evaluation_s += self._awaited() - start
             self.evaluations += 1
+
+    def stop(self) -> None:
+        """Let the totals stand as they are now."""
+        self._stopped_at = self._awaited()
+
+    def _awaited(self) -> float:
+        self._wait()
+        return self._now()
 
     @property
     def total_s(self) -> float:
-        """Seconds since the start."""
-        return self._now() - self._started
+        """Seconds from the start until now, or until the clock was stopped."""
+        return (self._now() if self._stopped_at is None else self._stopped_at) - self._started
 
     @property
     def training_s(self) -> float:

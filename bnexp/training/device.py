@@ -21,8 +21,6 @@ def choose_device(word: str) -> torch.device:
     Raises:
         ConfigError: an unknown word, or a device that this machine does not have.
     """
-    # cuBLAS is only deterministic with a fixed workspace, and reads this before its first call.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     kind, colon, number = word.partition(":")
     if kind not in DEVICE_WORDS or (colon and (kind != "cuda" or not number.isdecimal())):
         expected = f"Expected one of {', '.join(DEVICE_WORDS)} or cuda:N"
@@ -50,7 +48,11 @@ def device_name(device: torch.device) -> str:
     """Return the hardware's own name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or a processor that has no such line
+        return platform.processor() or platform.machine()
 
 
 def check_precision(training: TrainingConfig, device: torch.device) -> None:
@@ -61,8 +63,13 @@ def check_precision(training: TrainingConfig, device: torch.device) -> None:
     """
     if training.precision == "fp16" and device.type != "cuda":
         raise ConfigError(f"training.precision fp16 needs CUDA, found {device.type}; expected fp32 or bf16")
-    if training.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if training.precision == "bf16" and device.type == "cuda" and not _computes_bf16(device):
         raise ConfigError(f"training.precision bf16: {device_name(device)} has none; expected fp32 or fp16")
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -75,21 +82,22 @@ def autocast(training: TrainingConfig, device: torch.device) -> contextlib.Abstr
 @contextlib.contextmanager
 def reproducible() -> Iterator[None]:
     """Compute the same bits again on the same machine, and fp32 in fp32 (no TF32), until the context ends."""
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark,
-        torch.backends.cudnn.allow_tf32,
-    )
+    # cuBLAS is only deterministic with a fixed workspace, and reads this before its first call.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn, deterministic = torch.backends.cudnn, torch.utils.deterministic  # type: ignore[attr-defined]
+    algorithms = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32
+    matmul = torch.get_float32_matmul_precision()
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = False, False
+    deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = False, False, False
+    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.utils.deterministic.fill_uninitialized_memory = before[1]  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before[2], before[3]
+        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = before
+        torch.set_float32_matmul_precision(matmul)
 
 
 def synchronize(device: torch.device) -> None:

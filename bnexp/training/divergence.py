@@ -1,11 +1,14 @@
 """Where a network first went non-finite."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.models.build import leaves
+from bnexp.probes.recorder import Recorder
+from bnexp.training.build import Experiment
+from bnexp.training.evaluation import inference_mode_of
 
 
 @dataclass(frozen=True)
@@ -13,9 +16,10 @@ class Divergence:
     """A training that left the finite numbers.
 
     Attributes:
-        step: the step whose loss was not finite, counted from 1; it was not taken.
-        epoch: the epochs done by then, as a fraction.
-        layer: the first layer whose output was not finite, or `loss` where all outputs still were.
+        step: the step where it showed, counted from 1: that of the non-finite loss, which was not taken, or the one
+            after which the validation part gave none.
+        epoch: that step in epochs.
+        layer: the first layer that was not finite, or `loss` where all outputs still were.
         quantity: what was found there, such as `output` or `weight`.
     """
 
@@ -25,37 +29,41 @@ class Divergence:
     quantity: str
 
 
-def first_non_finite(network: nn.Module, x: Tensor) -> tuple[str, str]:
-    """Find the first layer, in the order of computation, that gives a value that is not finite for the batch x.
+def find_divergence(run: Experiment, x: Tensor, step: int, *, inference: bool = False) -> Divergence:
+    """Say where the network of a run first is not finite for the batch x, in training or in inference mode."""
+    with run.precision:
+        if inference:
+            with inference_mode_of(run.network):
+                layer, quantity = first_non_finite(run.network, run.items, x)
+        else:
+            layer, quantity = first_non_finite(run.network, run.items, x)
+    return Divergence(step, run.plan.epoch_at(step), layer, quantity)
+
+
+def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tensor) -> tuple[str, str]:
+    """Find the first item, in the order of computation, that gives a value that is not finite for the batch x.
 
     The forward pass is done once more, in the mode the network is in; buffers (running statistics) are put back. What
     dropout draws is not: the training ends here.
 
     Returns:
-        The layer's name, and `weight` or `running statistics` when those are already not finite, else `output`.
+        The item's name, and `weight` or `running statistics` when those are already not finite, else `output`.
         ("loss", "value") when every output is finite.
     """
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    found: list[str] = []
-    items = leaves(network)
-
-    def look(name: str, output: Tensor) -> None:
-        if not found and not bool(torch.isfinite(output).all()):
-            found.append(name)
-
-    handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: look(name, output))
-        for name, module in items.items()
-    ]
+    recorder = Recorder()
+    recorder.start(items)
     try:
         with torch.no_grad():
             network(x)
     finally:
-        for handle in handles:
-            handle.remove()
+        outputs = recorder.stop()
         for name, buffer in network.named_buffers():
             buffer.copy_(buffers[name])
-    return (found[0], _what_is_poisoned(items[found[0]])) if found else ("loss", "value")
+    for name, output in outputs.items():
+        if not bool(torch.isfinite(output).all()):
+            return name, _what_is_poisoned(items[name])
+    return "loss", "value"
 
 
 def _what_is_poisoned(module: nn.Module) -> str:

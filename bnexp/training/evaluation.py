@@ -17,7 +17,7 @@ from bnexp.data.load import Dataset
 
 @dataclass(frozen=True)
 class Score:
-    """Cross-entropy in nats and accuracy as a fraction, both averages over examples."""
+    """Cross-entropy in nats and accuracy as a fraction, averages over examples; nan where nothing finite came out."""
 
     loss: float
     accuracy: float
@@ -38,8 +38,10 @@ def evaluate(
             logits = network(dataset.inputs(images)).float()  # (B, classes)
             losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
             corrects.append((logits.argmax(dim=1) == labels).sum())
-    loss, correct = torch.stack(losses).tolist(), torch.stack(corrects).tolist()
-    return Score(math.fsum(loss) / len(part), sum(correct) / len(part))
+    loss = math.fsum(torch.stack(losses).tolist()) / len(part)
+    correct = sum(torch.stack(corrects).tolist())
+    # An argmax over nan is some class or other, and right now and then; that is no accuracy.
+    return Score(loss, correct / len(part) if math.isfinite(loss) else math.nan)
 
 
 @contextlib.contextmanager

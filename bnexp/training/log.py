@@ -1,7 +1,9 @@
 """Collects the figures of the steps on the device and writes them as rows, with one transfer a row."""
 
 import math
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,78 +26,90 @@ class StepLog:
 
     def __init__(self, plan: Plan, writer: Writer, clock: Clock) -> None:
         self._plan, self._writer, self._clock = plan, writer, clock
-        self._losses: list[Tensor] = []
+        self._losses: list[float] = []
         self._corrects: list[Tensor] = []
         self._counts: list[int] = []
-        self._period = _Sums()
-        self.train_score: Score | None = None
+        self._recent: deque[_Sums] = deque()
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Note a step: mean loss () of its batch, logits (B, classes), labels (B,). Nothing leaves the device."""
-        self._losses.append(loss.detach())
+    def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
+        """Note a step: mean loss of its batch, logits (B, classes), labels (B,)."""
+        self._losses.append(loss)
         self._corrects.append((logits.detach().argmax(dim=1) == labels).sum())
         self._counts.append(len(labels))
         self._clock.count(len(labels))
 
-    def write(self, step: int, lr: float, readings: Sequence[Reading], *, averages: bool, score: Score | None) -> None:
+    def write(
+        self,
+        step: int,
+        figures: dict[str, float],
+        readings: Sequence[Reading],
+        *,
+        averages: bool,
+        score: Score | None = None,
+    ) -> None:
         """Write the row of a step, counted from 1.
 
         Args:
-            step: steps taken.
-            lr: learning rate of the step.
+            step: of the row.
+            figures: what the loop itself knows, such as the learning rate.
             readings: what the probes saw.
             averages: include training loss and accuracy, averaged over the examples since the last time.
             score: of the validation part, when it was evaluated.
         """
-        device_scalars = {name: value for reading in readings for name, value in reading.scalars.items()}
-        losses, corrects, scalars = self._transfer(device_scalars, averages)
+        corrects, scalars = self._transfer(readings, averages)
         row: dict[str, float] = {"epoch": self._plan.epoch_at(step)}
         if averages:
-            mean = self._average(losses, corrects)
-            pace = self._clock.pace()
-            row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, "learning_rate/optimizer": lr}
-            row |= {"time/step_ms": pace.step_ms, "time/examples_per_s": pace.examples_per_s}
-            row |= {"time/measuring_share": pace.measuring_share}
+            mean = self._average(corrects)
+            row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures, **self._clock.pace().figures()}
         if score is not None:
             row |= {"loss/val": score.loss, "accuracy/val": score.accuracy}
-            self.train_score, self._period = self._period.mean(), _Sums()
         self._writer.scalars(step, row | scalars)
         for reading in readings:
             if reading.histograms:
                 values = {name: tensor.float().cpu().numpy() for name, tensor in reading.histograms.items()}
                 self._writer.histograms(step, values)
 
-    def _transfer(
-        self, scalars: dict[str, Tensor], averages: bool
-    ) -> tuple[list[float], list[float], dict[str, float]]:
-        """Bring losses, counts of correct answers and the probes' figures to Python together."""
-        collected = [*self._losses, *self._corrects] if averages else []
-        together = [*collected, *scalars.values()]
-        if not together:
-            return [], [], {}
-        numbers = torch.stack([tensor.float() for tensor in together]).tolist()
-        steps = len(collected) // 2
-        figures = dict(zip(scalars, numbers[len(collected) :], strict=True))
-        return numbers[:steps], numbers[steps : len(collected)], figures
+    def last_epoch(self) -> Score:
+        """Return loss and accuracy over the training batches of the last epoch, or of all steps where they are fewer.
 
-    def _average(self, losses: list[float], corrects: list[float]) -> Score:
+        Whole rows are counted, so up to one logging interval more than an epoch may be in it.
+        """
+        total = _Sums()
+        for sums in self._recent:
+            total.add(sums)
+        return total.mean()
+
+    def _transfer(self, readings: Sequence[Reading], averages: bool) -> tuple[list[float], dict[str, float]]:
+        """Bring the counts of correct answers and the probes' figures to Python together."""
+        scalars = {name: value for reading in readings for name, value in reading.scalars.items()}
+        corrects = self._corrects if averages else []
+        together = [*corrects, *scalars.values()]
+        numbers = torch.stack([tensor.float() for tensor in together]).tolist() if together else []
+        return numbers[: len(corrects)], dict(zip(scalars, numbers[len(corrects) :], strict=True))
+
+    def _average(self, corrects: list[float]) -> Score:
         """Average over examples, so that a short last batch counts for less."""
-        sums = _Sums()
-        sums.loss = sum(loss * count for loss, count in zip(losses, self._counts, strict=True))
-        sums.correct, sums.examples = sum(corrects), sum(self._counts)
-        self._period.add(sums)
+        loss = sum(loss * count for loss, count in zip(self._losses, self._counts, strict=True))
+        sums = _Sums(loss, sum(corrects), sum(self._counts))
+        self._recent.append(sums)
+        kept = sum(other.examples for other in self._recent)
+        while kept - self._recent[0].examples >= self._plan.examples_per_epoch:
+            kept -= self._recent.popleft().examples
         self._losses, self._corrects, self._counts = [], [], []
         return sums.mean()
 
 
+@dataclass
 class _Sums:
     """Sums over examples."""
 
-    def __init__(self) -> None:
-        self.loss, self.correct, self.examples = 0.0, 0.0, 0
+    loss: float = 0.0
+    correct: float = 0.0
+    examples: int = 0
 
     def add(self, other: "_Sums") -> None:
-        self.loss, self.correct = self.loss + other.loss, self.correct + other.correct
+        self.loss += other.loss
+        self.correct += other.correct
         self.examples += other.examples
 
     def mean(self) -> Score:

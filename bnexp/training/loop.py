@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
@@ -12,26 +11,30 @@ from bnexp.data.images import Part
 from bnexp.store.writers import Writer
 from bnexp.training.build import Experiment
 from bnexp.training.clock import Clock
+from bnexp.training.device import synchronize
 from bnexp.training.display import Display
-from bnexp.training.divergence import Divergence, first_non_finite
-from bnexp.training.evaluation import Score, evaluate, inference_mode_of
+from bnexp.training.divergence import Divergence, find_divergence
+from bnexp.training.evaluation import Score, evaluate
 from bnexp.training.log import StepLog
 from bnexp.training.optimizer import set_learning_rate
+from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW
 from bnexp.training.schedule import learning_rate
+from bnexp.training.weights import copy_of_weights
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A score on the validation part, and when it was taken."""
+    """A score on the validation part, and after which step it was taken."""
 
     step: int
     score: Score
 
 
 @dataclass(frozen=True)
-class Best(Evaluated):
-    """The best score on the validation part, with a copy of the weights that reached it."""
+class Best:
+    """The best evaluation, with a copy of the weights that reached it."""
 
+    evaluated: Evaluated
     weights: dict[str, Tensor]
 
 
@@ -41,15 +44,15 @@ class Outcome:
 
     Attributes:
         steps: steps taken.
-        train: loss and accuracy on the training batches since the last but one evaluation (an epoch, by default).
+        train: loss and accuracy on the training batches of the last epoch (of all steps, where there were fewer).
         last: the last evaluation on the validation part, or None before the first.
-        best: the evaluation with the highest accuracy, the earliest of equals, with its weights.
+        best: the evaluation with the highest accuracy, the earliest of equals.
         divergence: where it left the finite numbers, or None.
         clock: where the time went.
     """
 
     steps: int
-    train: Score | None
+    train: Score
     last: Evaluated | None
     best: Best | None
     divergence: Divergence | None
@@ -59,11 +62,12 @@ class Outcome:
 def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
     """Train the network of an experiment to the end of its plan, or to its divergence."""
     plan, training = run.plan, run.config.training
-    clock = Clock()
+    clock = Clock(wait=lambda: synchronize(run.device))
     log = StepLog(plan, writer, clock)
     last: Evaluated | None = None
     best: Best | None = None
     divergence: Divergence | None = None
+    taken = 0
     run.network.train()
     for step in range(1, plan.total_steps + 1):
         lr = learning_rate(run.config.schedule, run.config.optimizer.lr, step - 1, plan)
@@ -71,69 +75,53 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
         x, y = run.batches.at(step - 1)  # (B, C, H, W), (B,)
 
         looking = [probe for probe in run.probes if step == 1 or step % probe.every == 0]
-        with clock.measuring():
-            for probe in looking:
-                probe.before(run.items)
+        if looking:
+            with clock.measuring():
+                for probe in looking:
+                    probe.before(run.items)
         with run.precision:
             logits = run.network(x)  # (B, classes)
-            loss = functional.cross_entropy(logits, y)  # ()
-        run.scaler.scale(loss).backward()
-        run.scaler.unscale_(run.optimizer)
+        loss = functional.cross_entropy(logits.float(), y)  # ()
+        run.scaler.backward(loss)
+        run.scaler.unscale(run.optimizer)
         with clock.measuring():
             readings = [probe.after(run.items) for probe in looking]
-            log.add(loss, logits, y)
-
-        # The one figure that every step brings to Python: a step from a non-finite loss would poison every weight,
-        # and with them the trace to the layer where it began.
-        if not math.isfinite(loss.item()):
-            divergence = locate(run, x, step)
-            log.write(step, lr, readings, averages=True, score=None)
+            # The one figure that every step brings to Python: a step from a non-finite loss would poison every
+            # weight, and with them the trace to the layer where it began.
+            train_loss = loss.item()
+            log.add(train_loss, logits, y)
+        if not math.isfinite(train_loss):
+            divergence = find_divergence(run, x, step)
+            log.write(step, {"learning_rate/optimizer": lr}, readings, averages=True)
             break
         if training.grad_clip is not None:
             clip_grad_norm_(run.network.parameters(), training.grad_clip)
         run.scaler.step(run.optimizer)
-        run.scaler.update()
         run.optimizer.zero_grad()
+        taken = step
 
         score = None
         if plan.evaluates_at(step):
             with clock.evaluating():
                 score = score_of(run, run.dataset.val)
             last = Evaluated(step, score)
-            if best is None or score.accuracy > best.score.accuracy:
-                best = Best(step, score, copy_of_weights(run))
+            if math.isfinite(score.loss) and (best is None or score.accuracy > best.evaluated.score.accuracy):
+                best = Best(last, copy_of_weights(run.network))
         averages = step % training.log_every == 0 or score is not None
         if averages or readings:
             with clock.measuring():
-                log.write(step, lr, readings, averages=averages, score=score)
+                figures = {"learning_rate/optimizer": lr, **run.scaler.figures()}
+                log.write(step, figures, readings, averages=averages, score=score)
         display.step(step, clock)
         if score is not None and not math.isfinite(score.loss):
-            with inference_mode_of(run.network):
-                divergence = locate(run, run.dataset.inputs(run.dataset.val.images[: plan.batch_size]), step)
+            divergence = find_divergence(run, run.dataset.val_inputs(plan.batch_size), step, inference=True)
             break
-    return Outcome(step, log.train_score, last, best, divergence, clock)
+        if run.scaler.skipped_in_a_row > MOST_SKIPS_IN_A_ROW:
+            divergence = Divergence(step, plan.epoch_at(step), "loss scaling", "gradient")
+            break
+    return Outcome(taken, log.last_epoch(), last, best, divergence, clock)
 
 
 def score_of(run: Experiment, part: Part) -> Score:
     """Score the network as it is now on a part of its dataset."""
     return evaluate(run.network, run.dataset, part, run.config.data.eval_batch_size, run.precision)
-
-
-def copy_of_weights(run: Experiment) -> dict[str, Tensor]:
-    """Return a copy of every parameter and buffer; later steps do not change it."""
-    state = {**dict(run.network.named_parameters()), **dict(run.network.named_buffers())}
-    return {name: tensor.detach().clone() for name, tensor in state.items()}
-
-
-@torch.no_grad()
-def put_weights(run: Experiment, weights: dict[str, Tensor]) -> None:
-    """Give the network the weights of `copy_of_weights`."""
-    for name, tensor in {**dict(run.network.named_parameters()), **dict(run.network.named_buffers())}.items():
-        tensor.copy_(weights[name])
-
-
-def locate(run: Experiment, x: Tensor, step: int) -> Divergence:
-    """Say where the network first is not finite for the batch x."""
-    with run.precision:
-        layer, quantity = first_non_finite(run.network, x)
-    return Divergence(step, run.plan.epoch_at(step), layer, quantity)

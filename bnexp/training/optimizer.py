@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from bnexp.config.schema import AdamConfig, AdamWConfig, SgdConfig
-
-OptimizerConfig = SgdConfig | AdamConfig | AdamWConfig
+from bnexp.config.schema import AdamConfig, OptimizerConfig, SgdConfig
 
 
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> Optimizer:
@@ -38,8 +35,3 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Let the next step of every group be taken at this rate."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-
-def fresh_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
-    """Return the loss scaler of fp16; for other precisions one that does nothing."""
-    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -32,7 +32,8 @@ def circumstances(run: Experiment, argv: Sequence[str]) -> dict[str, Any]:
         "argv": list(argv),
         "bnexp": bnexp.__version__,
         "git_commit": git_commit(Path.cwd()),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": _versions(),
+        "host": platform.node(),
         "device": str(run.device),
         "device_name": device_name(run.device),
         "precision": run.config.training.precision,
@@ -54,16 +55,16 @@ def note_status(folder: Path, meta: dict[str, Any], status: Status, error: str |
 
 def summary_of(run: Experiment, outcome: Outcome, test: dict[str, dict[str, float]] | None) -> dict[str, Any]:
     """Return what summary.json holds: the figures of a run that came to its end, or to its divergence."""
-    clock = outcome.clock
-    examples = outcome.steps * run.plan.train_examples / run.plan.steps_per_epoch
+    clock, steps = outcome.clock, max(outcome.steps, 1)
     return {
         "status": "diverged" if outcome.divergence else "finished",
         "steps": outcome.steps,
+        "skipped_steps": run.scaler.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
-        "train": asdict(outcome.train) if outcome.train else None,
+        "train": asdict(outcome.train),
         "final": _evaluated(run, outcome.last),
-        "best": _evaluated(run, outcome.best),
+        "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),
         "test": test,
         "divergence": asdict(outcome.divergence) if outcome.divergence else None,
         "time": {
@@ -71,8 +72,8 @@ def summary_of(run: Experiment, outcome: Outcome, test: dict[str, dict[str, floa
             "training_s": clock.training_s,
             "evaluation_s": clock.evaluation_s,
             "measuring_share": clock.measuring_s / clock.training_s,
-            "step_ms": 1e3 * clock.training_s / outcome.steps,
-            "examples_per_s": examples / clock.training_s,
+            "step_ms": 1e3 * clock.training_s / steps,
+            "examples_per_s": clock.examples / clock.training_s,
         },
         "peak_mib": peak_mib(run.device),
     }
@@ -85,7 +86,7 @@ def _evaluated(run: Experiment, evaluated: Evaluated | None) -> dict[str, Any] |
 
 
 def peak_mib(device: torch.device) -> dict[str, float | None]:
-    """Return the largest memory so far in MiB: of this process, and of the device where torch counts it."""
+    """Return the largest memory in MiB: of this process since it began, and of the run on a device that counts it."""
     on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     try:
         import resource
@@ -103,6 +104,17 @@ def git_commit(folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
+
+
+def _versions() -> dict[str, str | None]:
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": str(cudnn) if cudnn else None,
+    }
 
 
 def _now() -> str:

@@ -1,11 +1,12 @@
 """One run from start to end: build, claim a folder, train, test once, and leave the records of it."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from bnexp.config.loading import dump_config
@@ -13,21 +14,22 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.store.metrics import MetricsWriter
-from bnexp.store.run_folder import CONFIG, METRICS, SUMMARY, claim_run_folder, write_json, write_text_atomically
+from bnexp.store.run_folder import CONFIG, METRICS, SUMMARY, Status, claim_run_folder, write_json, write_text_atomically
 from bnexp.store.tensorboard import TensorBoardWriter
 from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment, build
 from bnexp.training.device import reproducible
 from bnexp.training.display import Display, SilentDisplay
-from bnexp.training.loop import Outcome, copy_of_weights, put_weights, score_of, train
+from bnexp.training.loop import Outcome, score_of, train
 from bnexp.training.records import circumstances, note_status, summary_of
+from bnexp.training.weights import copy_of_weights, put_weights
 
 HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its folder, what summary.json holds, and the trained network."""
+    """A finished run: its folder, what summary.json holds, and the trained network in inference mode."""
 
     folder: Path
     summary: dict[str, Any]
@@ -58,26 +60,43 @@ def run_experiment(
         Interrupted: by Ctrl-C; the records say so.
         BnexpError: the dataset is corrupt, or the records cannot be written.
     """
-    run = build(config, data_dir=data_dir, device=device)
-    folder = claim_run_folder(runs_dir, config.name, config.seed)
+    with _memory_in_words(config):
+        run = build(config, data_dir=data_dir, device=device)
     meta = circumstances(run, argv)
+    folder = claim_run_folder(runs_dir, config.name, config.seed)
     try:
         write_text_atomically(folder / CONFIG, dump_config(config))
         note_status(folder, meta, "running")
-        with reproducible():
+        with reproducible(), _memory_in_words(config):
             summary = _train_and_test(run, folder, show)
         write_json(folder / SUMMARY, summary)
         note_status(folder, meta, summary["status"])
     except KeyboardInterrupt:
-        note_status(folder, meta, "interrupted")
+        _note_end(folder, meta, "interrupted")
         raise Interrupted(f"interrupted; what was logged until then stays in {folder}") from None
     except BaseException as error:
-        with contextlib.suppress(OSError):  # a full disk takes the note as little as what came before it
-            note_status(folder, meta, "failed", f"{type(error).__name__}: {error}")
+        _note_end(folder, meta, "failed", f"{type(error).__name__}: {error}")
         if isinstance(error, OSError):
             raise BnexpError(f"{folder}: the records cannot be written: {error.strerror or error}") from None
         raise
-    return RunResult(folder, summary, run.network)
+    return RunResult(folder, summary, run.network.eval())
+
+
+def _note_end(folder: Path, meta: dict[str, Any], status: Status, error: str | None = None) -> None:
+    with contextlib.suppress(OSError):  # a full disk takes this note as little as what came before it
+        note_status(folder, meta, status, error)
+
+
+@contextlib.contextmanager
+def _memory_in_words(config: Config) -> Iterator[None]:
+    """Turn torch's words for too little memory into a message that says what to set."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        sizes = f"data.batch_size {config.data.batch_size}, data.eval_batch_size {config.data.eval_batch_size}"
+        raise BnexpError(f"out of memory with {sizes}; a smaller batch or a smaller network needs less") from None
 
 
 def _train_and_test(run: Experiment, folder: Path, show: Callable[[str, Plan], Display]) -> dict[str, Any]:
@@ -85,15 +104,12 @@ def _train_and_test(run: Experiment, folder: Path, show: Callable[[str, Plan], D
     board = TensorBoardWriter(folder)
     board.hyperparameters(_flat(run.config.model_dump(mode="json", exclude_none=True)), HPARAM_METRICS)
     display = show(f"{run.config.name} {folder.name}", run.plan)
-    writer = Writers([MetricsWriter(folder / METRICS), board, display])
-    try:
+    with contextlib.closing(Writers([MetricsWriter(folder / METRICS), board, display])) as writer:
         outcome = train(run, writer, display)
         test = _test(run, outcome)
-        for weights, score in (test or {}).items():
-            where = "test" if weights == "final" else "test_best"
-            board.scalars(outcome.steps, {f"{figure}/{where}": value for figure, value in score.items()})
-    finally:
-        writer.close()
+        outcome.clock.stop()
+        if test:
+            writer.scalars(outcome.steps, _named(run.plan.epoch_at(outcome.steps), test))
     return summary_of(run, outcome, test)
 
 
@@ -104,12 +120,20 @@ def _test(run: Experiment, outcome: Outcome) -> dict[str, dict[str, float]] | No
     with outcome.clock.evaluating():
         final = score_of(run, run.dataset.test)
         best = final
-        if outcome.best.step != outcome.steps:
-            kept = copy_of_weights(run)
-            put_weights(run, outcome.best.weights)
+        if outcome.best.evaluated.step != outcome.steps:
+            kept = copy_of_weights(run.network)
+            put_weights(run.network, outcome.best.weights)
             best = score_of(run, run.dataset.test)
-            put_weights(run, kept)
+            put_weights(run.network, kept)
     return {"final": asdict(final), "best": asdict(best)}
+
+
+def _named(epoch: float, test: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return the test scores as a row: `loss/test` with the final weights, `loss/test_best` with the best."""
+    places = {"final": "test", "best": "test_best"}
+    return {"epoch": epoch} | {
+        f"{figure}/{places[which]}": value for which in test for figure, value in test[which].items()
+    }
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -3,20 +3,13 @@
 import math
 
 from bnexp.config.plan import Plan
-from bnexp.config.schema import (
-    ConstantSchedule,
-    CosineSchedule,
-    OneCycleSchedule,
-    StepSchedule,
-)
-
-Schedule = ConstantSchedule | StepSchedule | CosineSchedule | OneCycleSchedule
+from bnexp.config.schema import CosineSchedule, OneCycleSchedule, ScheduleConfig, StepSchedule
 
 ONECYCLE_START = 1 / 25
 ONECYCLE_END = 1 / 25e4
 
 
-def learning_rate(schedule: Schedule, peak: float, step: int, plan: Plan) -> float:
+def learning_rate(schedule: ScheduleConfig, peak: float, step: int, plan: Plan) -> float:
     """Return the learning rate of `step`, counted from 0.
 
         constant    peak

@@ -135,7 +135,7 @@ def test_a_figure_that_some_seeds_lack_says_so(table_of: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"device": "cuda:0"}, "device cpu (mlp), cuda:0 (b)"),
+        ({"device_name": "a GPU"}, "device a GPU (b), a processor (mlp)"),
         ({"precision": "bf16"}, "precision bf16 (b), fp32 (mlp)"),
         ({"threads": 8}, "threads 2 (mlp), 8 (b)"),
         ({"versions.torch": "2.10.0"}, "torch 2.9.0 (mlp), 2.10.0 (b)"),

@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,13 @@ def test_a_finished_run(tmp_path: Path, write_run: Write) -> None:
     assert (run.total_steps, run.steps_per_epoch) == (40, 10)
     figures = {"val_accuracy": 0.8, "val_accuracy_best": 0.9, "best_epoch": 2.0, "test_accuracy": 0.85, "step_ms": 1.5}
     assert figures.items() <= run.figures.items()
-    assert run.environment == {"device": "cpu", "precision": "fp32", "threads": "2", "torch": "2.9.0"}
+    assert run.environment == {
+        "device": "a processor",
+        "precision": "fp32",
+        "threads": "2",
+        "torch": "2.9.0",
+        "bnexp": "0.1.0",
+    }
 
 
 def test_a_diverged_run_keeps_step_and_layer(tmp_path: Path, write_run: Write) -> None:
@@ -46,7 +53,10 @@ def test_running_with_and_without_its_process(tmp_path: Path, write_run: Write) 
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     alive = read_run(write_run(tmp_path / "seed0", meta={"status": "running", "pid": os.getpid()}))
-    lost = read_run(write_run(tmp_path / "seed1", meta={"status": "running", "pid": gone.pid}))
+    here = {"status": "running", "pid": gone.pid, "host": platform.node()}
+    lost = read_run(write_run(tmp_path / "seed1", meta=here))
+    elsewhere = read_run(write_run(tmp_path / "seed2", meta=here | {"host": "another machine"}))
+    assert elsewhere.status == "running"
     assert (alive.status, alive.problems) == ("running", ())
     assert lost.status == "lost"
     assert f"no process {gone.pid} is here" in lost.problems[0]

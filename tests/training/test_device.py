@@ -64,14 +64,27 @@ def test_bf16_computes_matrix_products_in_bf16_and_fp32_does_not() -> None:
 
 
 def test_determinism_is_on_inside_and_put_back_after() -> None:
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.allow_tf32
+    def now() -> tuple[object, ...]:
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.allow_tf32,
+            torch.get_float32_matmul_precision(),
+        )
+
+    torch.set_float32_matmul_precision("high")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    before = now()
 
     def fail() -> None:
         with reproducible():
             assert torch.are_deterministic_algorithms_enabled()
-            assert not torch.backends.cudnn.allow_tf32
+            assert now() == (True, False, False, "highest")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.allow_tf32) == before
+    after = now()
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(False)
+    assert after == before

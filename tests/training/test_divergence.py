@@ -19,15 +19,15 @@ def run(make_config: Callable[..., Config]) -> Experiment:
 @torch.no_grad()
 def test_a_poisoned_weight_is_named_in_the_order_of_computation(run: Experiment) -> None:
     run.items["head"].weight[0, 0] = float("nan")
-    assert first_non_finite(run.network, run.batches.at(0)[0]) == ("head", "weight")
+    assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("head", "weight")
     run.items["block2.linear"].weight[3, 3] = float("inf")
-    assert first_non_finite(run.network, run.batches.at(0)[0]) == ("block2.linear", "weight")
+    assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("block2.linear", "weight")
 
 
 @torch.no_grad()
 def test_an_overflow_is_named_as_an_output(run: Experiment) -> None:
     run.items["block2.linear"].weight.fill_(3e38)
-    assert first_non_finite(run.network, run.batches.at(0)[0]) == ("block2.linear", "output")
+    assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("block2.linear", "output")
 
 
 @torch.no_grad()
@@ -35,14 +35,14 @@ def test_poisoned_running_statistics_are_named_in_inference_mode(run: Experiment
     run.items["block1.bn"].running_var[0] = float("nan")
     x = run.batches.at(0)[0]
     run.network.train()
-    assert first_non_finite(run.network, x) == ("loss", "value")
+    assert first_non_finite(run.network, run.items, x) == ("loss", "value")
     run.network.eval()
-    assert first_non_finite(run.network, x) == ("block1.bn", "running statistics")
+    assert first_non_finite(run.network, run.items, x) == ("block1.bn", "running statistics")
 
 
 def test_looking_leaves_buffers_and_hooks_as_they_were(run: Experiment) -> None:
     run.network.train()
     before = {name: buffer.clone() for name, buffer in run.network.named_buffers()}
-    assert first_non_finite(run.network, run.batches.at(0)[0]) == ("loss", "value")
+    assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("loss", "value")
     assert all(torch.equal(buffer, before[name]) for name, buffer in run.network.named_buffers())
     assert not any(module._forward_hooks for module in run.network.modules())

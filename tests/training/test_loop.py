@@ -1,6 +1,8 @@
 """The loop against a plain one, and the science that must hold."""
 
+import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,12 @@ from bnexp.store.writers import Values
 from bnexp.training.build import Experiment, build
 from bnexp.training.clock import Clock
 from bnexp.training.display import SilentDisplay
-from bnexp.training.loop import Outcome, copy_of_weights, put_weights, train
+from bnexp.training.loop import Outcome, train
+from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW, LossScaler
+from bnexp.training.weights import copy_of_weights, put_weights
 
 MakeConfig = Callable[..., Config]
+CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
 NO_PROBES = {"activations": {"every": 0}, "gradients": {"every": 0}, "histograms": {"every": 0}}
 ALL_PROBES = {"activations": {"every": 1}, "gradients": {"every": 1}, "histograms": {"every": 1}}
 
@@ -51,7 +56,7 @@ def weights_of(run: Experiment) -> dict[str, Tensor]:
 
 def without_times(rows: list[dict[str, float]]) -> str:
     """Return rows as text (so that nan equals nan), without what a clock measured."""
-    return json.dumps([{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows])
+    return json.dumps([{key: value for key, value in row.items() if key not in CLOCKED} for row in rows])
 
 
 def test_training_is_that_of_a_plain_loop(make_config: MakeConfig) -> None:
@@ -154,8 +159,8 @@ def test_there_is_one_row_a_step_and_evaluations_are_in_it(make_config: MakeConf
     assert outcome.best is not None
     accuracies = [row["accuracy/val"] for row in evaluated]
     assert outcome.last.score.accuracy == accuracies[-1]
-    assert outcome.best.score.accuracy == max(accuracies)
-    assert outcome.best.step == evaluated[accuracies.index(max(accuracies))]["step"]
+    assert outcome.best.evaluated.score.accuracy == max(accuracies)
+    assert outcome.best.evaluated.step == evaluated[accuracies.index(max(accuracies))]["step"]
 
 
 def test_the_first_step_is_looked_at_and_then_every_nth(make_config: MakeConfig) -> None:
@@ -178,7 +183,7 @@ def test_the_training_score_covers_the_whole_last_epoch(make_config: MakeConfig)
 def test_gradients_are_clipped_to_the_norm_asked_for(make_config: MakeConfig) -> None:
     optimizer = {"lr": 1.0, "momentum": 0}
     config = make_config(training={"epochs": None, "steps": 1, "grad_clip": 1e-3}, optimizer=optimizer)
-    start = copy_of_weights(build(config, data_dir=Path("unused"), device="cpu"))
+    start = copy_of_weights(build(config, data_dir=Path("unused"), device="cpu").network)
     run, _, rows = trained(config)
     moved = [parameter.detach() - start[name] for name, parameter in run.network.named_parameters()]
     assert torch.cat([change.flatten() for change in moved]).norm().item() == pytest.approx(1e-3, rel=1e-3)
@@ -190,7 +195,7 @@ def test_a_non_finite_loss_stops_the_training_and_names_step_and_layer(make_conf
     run, outcome, rows = trained(config)
     found = outcome.divergence
     assert found is not None
-    assert (found.step, outcome.steps) == (outcome.steps, rows.rows[-1]["step"])
+    assert (found.step, outcome.steps) == (rows.rows[-1]["step"], found.step - 1)
     assert outcome.steps < 30
     assert found.layer in run.items
     assert not rows.rows[-1]["loss/train"] < float("inf")
@@ -207,7 +212,7 @@ def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeCo
     run.items["block2.bn"].register_forward_hook(poison)
     outcome = train(run, Rows(), SilentDisplay())
     assert outcome.divergence is not None
-    assert (outcome.divergence.step, outcome.steps) == (4, 4)
+    assert (outcome.divergence.step, outcome.steps) == (4, 3)
     assert all(torch.isfinite(parameter).all() for parameter in run.network.parameters())
 
 
@@ -222,16 +227,20 @@ def test_poisoned_running_statistics_are_found_by_the_validation(make_config: Ma
     outcome = train(run, Rows(), Poison())
     found = outcome.divergence
     assert found is not None
-    assert (found.step, found.layer, found.quantity) == (6, "block2.bn", "running statistics")
+    assert (found.step, outcome.steps) == (6, 6)
+    assert (found.layer, found.quantity) == ("block2.bn", "running statistics")
+    assert outcome.best is None
+    assert outcome.last is not None
+    assert math.isnan(outcome.last.score.accuracy)
 
 
 def test_weights_can_be_kept_and_put_back(make_config: MakeConfig) -> None:
     run = build(make_config(), data_dir=Path("unused"), device="cpu")
-    kept = copy_of_weights(run)
+    kept = copy_of_weights(run.network)
     before = {name: value.clone() for name, value in weights_of(run).items()}
     train(run, Rows(), SilentDisplay())
     assert not torch.equal(run.items["head"].weight, before["head.weight"])
-    put_weights(run, kept)
+    put_weights(run.network, kept)
     assert all(torch.equal(value, before[name]) for name, value in weights_of(run).items())
 
 
@@ -247,17 +256,69 @@ def test_bf16_trains_nearly_as_fp32(make_config: MakeConfig) -> None:
 
 
 def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the check of the loss there is one transfer a row, however many figures it has."""
-    transfers = []
-    to_list = Tensor.tolist
-    monkeypatch.setattr(Tensor, "tolist", lambda tensor: transfers.append(tensor.shape) or to_list(tensor))
+    """Beside the loss of every step there is one transfer a row, however many figures it has."""
+    transfers: list[str] = []
+
+    def counted(name: str) -> Callable[[Tensor], Any]:
+        original = getattr(Tensor, name)
+        return lambda tensor, *rest: transfers.append(name) or original(tensor, *rest)
+
     config = make_config(
         probes={**ALL_PROBES, "histograms": {"every": 0}}, training={"epochs": None, "steps": 5, "log_every": 1}
     )
     run = build(config, data_dir=Path("unused"), device="cpu")
     rows = Rows()
-    transfers.clear()
+    for name in ("tolist", "item", "cpu", "numpy", "__float__", "__bool__", "__int__"):
+        monkeypatch.setattr(Tensor, name, counted(name))
     train(run, rows, SilentDisplay())
-    evaluations = 1
+    monkeypatch.undo()
     assert len(rows.rows) == 5
-    assert len(transfers) == 5 + 2 * evaluations
+    evaluations = 1
+    assert transfers.count("item") == 5
+    assert len(transfers) == 5 + 5 + 2 * evaluations
+
+
+def test_histograms_show_the_gradient_before_clipping(make_config: MakeConfig) -> None:
+    norms = []
+    for clip in (None, 1e-3):
+        config = make_config(
+            training={"epochs": None, "steps": 1, "grad_clip": clip},
+            probes=ALL_PROBES,
+            optimizer={"weight_decay": 0.5, "nesterov": True},
+        )
+        _, _, rows = trained(config)
+        gradient = rows.values[1]["gradient/block2.linear"]
+        norms.append(float((gradient**2).sum() ** 0.5))
+        assert norms[-1] == pytest.approx(rows.rows[0]["gradient_norm/block2.linear"], rel=1e-5)
+    assert norms[0] == norms[1]
+
+
+def test_the_last_epoch_is_averaged_also_when_the_training_ends_within_one(make_config: MakeConfig) -> None:
+    config = make_config(training={"epochs": None, "steps": 7, "log_every": 1}, optimizer={"lr": 1e-12, "momentum": 0})
+    run, outcome, _ = trained(config)  # 6 steps an epoch
+    run.network.train()
+    batches = [run.batches.at(step) for step in range(1, 7)]
+    losses = sum(functional.cross_entropy(run.network(x), y, reduction="sum").item() for x, y in batches)
+    assert outcome.train.loss == pytest.approx(losses / sum(len(y) for _, y in batches), rel=1e-4)
+
+
+def test_speed_counts_the_examples_that_were_trained_on(make_config: MakeConfig) -> None:
+    _, outcome, _ = trained(make_config(data={"batch_size": 48, "drop_last": True}))
+    assert outcome.clock.examples == 2 * 48  # of 90 examples, 42 are left out of each epoch
+
+
+def test_a_training_whose_scaled_gradients_never_fit_is_a_divergence(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = build(make_config(training={"epochs": 50}), data_dir=Path("unused"), device="cpu")
+    scaler = LossScaler("fp16", torch.device("cpu"))  # the scaling itself can be had without CUDA
+    run = dataclasses.replace(run, scaler=scaler)
+    run.items["head"].weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = copy_of_weights(run.network)
+    rows = Rows()
+    outcome = train(run, rows, SilentDisplay())
+    assert outcome.divergence is not None
+    assert (outcome.divergence.layer, outcome.divergence.quantity) == ("loss scaling", "gradient")
+    assert scaler.skipped == outcome.steps == MOST_SKIPS_IN_A_ROW + 1
+    assert torch.equal(run.items["head"].weight, before["head.weight"])
+    assert next(row["skipped_steps/optimizer"] for row in rows.rows if "loss/train" in row) == 4

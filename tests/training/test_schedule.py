@@ -8,8 +8,8 @@ import torch
 from torch.optim import lr_scheduler
 
 from bnexp.config.plan import Plan
-from bnexp.config.schema import ConstantSchedule, CosineSchedule, OneCycleSchedule, StepSchedule
-from bnexp.training.schedule import Schedule, learning_rate
+from bnexp.config.schema import ConstantSchedule, CosineSchedule, OneCycleSchedule, ScheduleConfig, StepSchedule
+from bnexp.training.schedule import learning_rate
 
 PEAK = 0.3
 
@@ -27,7 +27,7 @@ def plan_of(total_steps: int, steps_per_epoch: int) -> Plan:
     )
 
 
-def rates(schedule: Schedule, plan: Plan) -> list[float]:
+def rates(schedule: ScheduleConfig, plan: Plan) -> list[float]:
     return [learning_rate(schedule, PEAK, step, plan) for step in range(plan.total_steps)]
 
 

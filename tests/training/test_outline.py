@@ -7,7 +7,7 @@ import torch
 
 from bnexp.config.schema import InitConfig, ModelConfig
 from bnexp.models.build import build_model
-from bnexp.models.outline import OutlineRow, outline
+from bnexp.training.outline import OutlineRow, outline
 
 SHAPE, CLASSES = (2, 3, 3), 4  # 18 inputs
 CANCELS = "no bias: bn subtracts the mean of each feature, a bias cancels"
@@ -38,8 +38,10 @@ def test_a_bias_cancelled_by_the_next_block_is_noted_and_the_last_one_is_not():
 
 
 def test_a_bias_switched_off_is_noted_as_such():
-    rows = outline(build("linear -> ln -> relu", bias=False), SHAPE)
+    rows = outline(build("linear -> ln -> relu", bias=False), SHAPE, bias=False)
     assert [row.note for row in rows if row.name.endswith("linear")] == [OFF, OFF]
+    before_bn = outline(build("linear -> bn -> relu", bias=False), SHAPE, bias=False)
+    assert before_bn[0].note == OFF
 
 
 def test_the_note_names_the_norm_as_the_network_does():
