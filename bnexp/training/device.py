@@ -69,7 +69,7 @@ def check_precision(training: TrainingConfig, device: torch.device) -> None:
 
 def _computes_bf16(device: torch.device) -> bool:
     with torch.cuda.device(device):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -84,7 +84,8 @@ def reproducible() -> Iterator[None]:
     """Compute the same bits again on the same machine, and fp32 in fp32 (no TF32), until the context ends."""
     # cuBLAS is only deterministic with a fixed workspace, and reads this before its first call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    cudnn, deterministic = torch.backends.cudnn, torch.utils.deterministic  # type: ignore[attr-defined]
+    cudnn = torch.backends.cudnn
+    deterministic: Any = torch.utils.deterministic  # its switch is not in the type stubs
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     before = deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32

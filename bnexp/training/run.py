@@ -101,10 +101,10 @@ def _memory_in_words(config: Config) -> Iterator[None]:
 
 def _train_and_test(run: Experiment, folder: Path, show: Callable[[str, Plan], Display]) -> dict[str, Any]:
     """Train with all writers open, evaluate the test set once, and return the summary."""
-    board = TensorBoardWriter(folder)
+    rows, board = MetricsWriter(folder / METRICS), TensorBoardWriter(folder)
     board.hyperparameters(_flat(run.config.model_dump(mode="json", exclude_none=True)), HPARAM_METRICS)
     display = show(f"{run.config.name} {folder.name}", run.plan)
-    with contextlib.closing(Writers([MetricsWriter(folder / METRICS), board, display])) as writer:
+    with contextlib.closing(Writers([rows, board, display])) as writer:
         outcome = train(run, writer, display)
         test = _test(run, outcome)
         outcome.clock.stop()
