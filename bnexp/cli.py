@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its drawing of --help takes longer to load than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -79,7 +80,9 @@ def compare(
     target: Annotated[
         float | None, typer.Option(metavar="ACCURACY", help="Add the epochs to this validation accuracy, such as 0.95.")
     ] = None,
-    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: test accuracy]")] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: validation accuracy]")
+    ] = None,
     csv: Csv = False,
     json: Json = False,
     markdown: Markdown = False,
@@ -116,7 +119,9 @@ def _output(**chosen: bool) -> "Output":
 @app.command()
 def board(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
-    port: Annotated[int | None, typer.Option(help="Port. [default: the first free one from 6006]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port. [default: the first free one from 6006]")
+    ] = None,
 ) -> None:
     """Open TensorBoard on FOLDER, reachable from this machine only."""
     from bnexp.commands import board as command

@@ -68,6 +68,12 @@ BAD_ARGUMENTS = {
     "an unknown key in --set": (["train", "good.yaml", "--set", "data.batchsize=3"], ["data.batchsize", "batch_size"]),
     "a missing file": (["train", "god.yaml"], ["god.yaml: no such file", "good.yaml"]),
     "a name that leaves the folder": (["train", "good.yaml", "--name", "../up"], ["--name", '"../up"']),
+    "a --set without a value": (["train", "good.yaml", "--set", "optimizer.lr="], ["no value after the ="]),
+    "a block in braces": (
+        ["train", "good.yaml", "--set", "model={block: linear -> bn(momentum=0.1, eps=1e-3) -> relu}"],
+        ["needs quotes"],
+    ),
+    "a port that is none": (["board", ".", "--port", "-1"], ["--port"]),
     "an unknown command": (["trian"], ["trian"]),
     "an unknown flag": (["train", "good.yaml", "--sed", "3"], ["--sed"]),
     "no config": (["train"], ["CONFIG"]),
@@ -94,6 +100,13 @@ def test_divergence_is_a_result_with_exit_0(tmp_path: Path) -> None:
     compared = bnexp("compare", cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
     assert "diverged" in compared.stdout
+
+
+def test_a_pipe_that_closes_does_not_end_a_training(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    command = f"{sys.executable} -m bnexp train good.yaml --device cpu --set training.epochs=40 | head -1"
+    subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=True, timeout=120)
+    assert '"status": "finished"' in (tmp_path / "runs" / "good" / "seed0" / "meta.json").read_text()
 
 
 def test_every_command_has_help(tmp_path: Path) -> None:

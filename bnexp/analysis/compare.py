@@ -13,7 +13,7 @@ from bnexp.analysis.runs import COMPLETE, ENVIRONMENT, Run
 from bnexp.analysis.statistics import Sample, sample_of
 from bnexp.analysis.table import NOTHING, Cell, Column, Row, Table
 
-DEFAULT_SORT = "test_accuracy"
+DEFAULT_SORT = "val_accuracy"
 """Accuracy on the test set with the last weights: no choice went into it, neither of an epoch nor of a run."""
 
 NAME = Column("name", "arm")
@@ -179,7 +179,8 @@ def _target_cell(comparison: _Comparison, arm: Arm, target: float) -> Cell:
     reached = [_epochs_to(comparison.evaluations.get(str(run.folder), ()), target) for run in arm.finished]
     sample = sample_of([value for value in reached if value is not None])
     if sample is None:
-        return Cell(f"{NOTHING} ({arm.shown[0].status})")
+        status = arm.shown[0].status
+        return Cell("never" if status == "finished" else f"{NOTHING} ({status})")
     return _sample_cell(sample, arm, epochs)
 
 

@@ -21,7 +21,12 @@ def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
     if most > 1:
         yield "± is the sample standard deviation over n seeds; only finished runs enter"
     if most == 1:
-        yield "n = 1 everywhere: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
+        yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
+    if most > 1 and (single := [arm.name for arm in arms if len(arm.finished) == 1]):
+        yield f"n = 1: one seed is no finding ({_few(single)})"
+    seeds = {tuple(sorted(run.seed for run in arm.finished if run.seed is not None)) for arm in arms if arm.finished}
+    if len(seeds) > 1:
+        yield "the arms were run with different seeds: they are not paired, so part of a difference is the seeds'"
     if repeats := sum(arm.repeats for arm in arms):
         runs = "1 repeated run" if repeats == 1 else f"{repeats} repeated runs"
         yield f"{runs} left out: of runs with the same config and seed, the newest counts"
@@ -32,9 +37,12 @@ def _on_curves(scale: Scale | None) -> Iterator[str]:
         return
     each = "evaluation" if scale.per_mark == 1 else f"{scale.per_mark} evaluations"
     low, high = percent(scale.low), percent(scale.high)
+    if low == high:
+        yield f"curve: validation accuracy, {low} % at every evaluation"
+        return
     yield (
         f"curve: validation accuracy (mean over seeds), a mark per {each}; in all rows ▁ is {low} %, █ is {high} %, "
-        f"and each step between has {scale.factor:.2g} times fewer errors"
+        f"and each step between has {scale.factor:.3g} times fewer errors"
     )
 
 

@@ -6,6 +6,7 @@ file's path.
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,8 +16,8 @@ from typing import Any
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 
-LARGEST = 1e15
-"""No figure of a run is larger; what is, is damage."""
+LARGEST = sys.float_info.max
+"""Any finite figure may be true: a loss of 1e31 is a result."""
 
 _STRICT = json.JSONDecoder(parse_constant=lambda _: None)
 """Strict JSON has no nan and no infinity: what stands for them here is null."""
@@ -51,7 +52,7 @@ class Record:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest:
-            self._refuse(keys, value, f"a number up to {largest:g}")
+            self._refuse(keys, value, "a finite number")
             return None
         return float(value)
 

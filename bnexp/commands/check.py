@@ -83,7 +83,11 @@ def _arithmetic(config: Config, plan: Plan) -> str:
         (
             f"data      {config.data.dataset}: {plan.train_examples:,} to train on, {plan.val_examples:,} to validate "
             f"on, {plan.test_examples:,} to test on",
-            f"batches   {batches} = {plan.steps_per_epoch:,} steps per epoch{dropped}",
-            f"training  {plan.total_steps:,} steps in {epochs} epochs, {evaluations:,} evaluations",
+            f"batches   {batches} = {_counted(plan.steps_per_epoch, 'step')} per epoch{dropped}",
+            f"training  {_counted(plan.total_steps, 'step')} in {epochs} epochs, {_counted(evaluations, 'evaluation')}",
         )
     )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -26,7 +26,8 @@ def compare(
         paths: run folders, folders above runs, or glob patterns; empty for all of `runs_dir`.
         runs_dir: where runs lie unless a path says otherwise.
         target: validation accuracy, a fraction; adds the epochs that each arm took to reach it.
-        sort: key or header of a column; by default test accuracy with the last weights, the highest first.
+        sort: key or header of a column; by default validation accuracy with the last weights, the highest first:
+            the test set is no ground to choose on.
         output: `table` draws for a terminal and writes plain aligned text into a pipe; accuracies are percent there
             and in Markdown, fractions in CSV and JSON.
 

@@ -1,5 +1,6 @@
 """`bnexp train`: one run per config, one after the other."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def train(
             failures.append(f"{config.name}: {error}")
             print(f"error: {failures[-1]}", file=sys.stderr)
             continue
-        print(_report(result))
+        _say(_report(result))
         results.append(result)
     if failures:
         raise BnexpError(f"{len(failures)} of {len(loaded)} runs failed:\n" + "\n".join(failures))
@@ -99,7 +100,15 @@ def _display(name: str, plan: Plan) -> "Display":
     console = Console()
     if console.is_terminal:
         return LiveDisplay(name, plan, console)
-    return LineDisplay(name, plan, lambda line: print(line, flush=True))
+    return LineDisplay(name, plan, _say)
+
+
+def _say(text: str) -> None:
+    """Print, unless nobody listens any more: a pipe that `head` has closed must not end a training."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  it stays open to the end
 
 
 def _silent(name: str, plan: Plan) -> "Display":
@@ -110,7 +119,7 @@ def _silent(name: str, plan: Plan) -> "Display":
 
 def _report(result: "RunResult") -> str:
     """Return what came out, in a few aligned lines."""
-    from bnexp.training.display import duration
+    from bnexp.training.display import duration, loss_in_words
 
     summary = result.summary
     took = duration(summary["time"]["total_s"])
@@ -120,7 +129,7 @@ def _report(result: "RunResult") -> str:
         lines.append(f"diverged     at step {divergence['step']:,}: the first that is not finite is the {place}")
     if summary["train"]:
         train = summary["train"]
-        lines.append(f"training     loss {train['loss']:.4f}   accuracy {train['accuracy']:.2%}")
+        lines.append(f"training     loss {loss_in_words(train['loss'])}   accuracy {train['accuracy']:.2%}")
     if summary["final"] and summary["best"]:
         final, best = summary["final"], summary["best"]
         lines.append(

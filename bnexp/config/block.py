@@ -41,11 +41,15 @@ class Item:
 
 
 class BlockError(ValueError):
-    """A mistake in a block line; the message shows the line, a mark under the place, and what was expected."""
+    """A mistake in a block line: what was expected, and the line with a mark under the place.
 
-    def __init__(self, line: str, start: int, end: int, problem: str) -> None:
+    Where the whole of a value is wrong there is no place to mark, and `line` is None.
+    """
+
+    def __init__(self, line: str | None, start: int, end: int, problem: str) -> None:
         mark = " " * start + "^" * max(end - start, 1)
-        super().__init__(f"{_printable(problem)}\n    {_printable(line)}\n    {mark}")
+        place = f"\n    {_printable(line)}\n    {mark}" if line is not None else ""
+        super().__init__(_printable(problem) + place)
 
 
 def _printable(text: str) -> str:
@@ -156,13 +160,13 @@ def check_filling(key: str, text: str) -> None:
     """Check that `model.norm` names a norm (or none) and `model.activation` an activation.
 
     Raises:
-        BlockError: when the item has another role.
+        BlockError: when the item has another role, or cannot be read.
     """
     allowed = (NO_NORM, *NORM_NAMES) if key == "norm" else ACTIVATION_NAMES
     name = text.split("(")[0].strip()
     if name not in allowed:
         problem = f'unknown {key} "{name}".{did_you_mean(name, allowed)} Known: {", ".join(allowed)}'
-        raise BlockError(text, *_span(0, text), problem)
+        raise BlockError(None, 0, 0, problem)
     if (key, text.strip()) != ("norm", NO_NORM):
         parse_item(text)
 

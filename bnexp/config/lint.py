@@ -83,11 +83,11 @@ def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
         )
     momenta = [item.options.momentum for item in config.model.items if isinstance(item.options, BatchNormOptions)]
     for momentum in momenta:
-        if plan.total_steps < 1 / momentum:
+        initial = (1 - momentum) ** plan.total_steps
+        if initial > 0.05:
             yield (
-                f"{plan.total_steps} steps are fewer than the {1 / momentum:.0f} batches that "
-                f"bn(momentum={momentum:g}) remembers: at evaluation the running statistics still hold "
-                "their initial values."
+                f"{plan.total_steps} steps of bn(momentum={momentum:g}): at the end the running statistics still hold "
+                f"{initial:.0%} of their initial values, and evaluation uses them."
             )
 
 

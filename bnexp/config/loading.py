@@ -100,6 +100,10 @@ def _apply_override(layers: _Layers, override: str) -> None:
         raise ConfigError(f"--set {override}: expected key=value, such as --set data.batch_size=32")
     if parts == ["base"]:
         raise ConfigError(f"--set {override}: base belongs in a file; give that file to the command instead")
+    if not text.strip():
+        raise ConfigError(
+            f"--set {override}: no value after the =; {key.strip()}=null takes the key back to its default"
+        )
     at = f"--set {override}"
     value, origins = read_yaml(text, at, numbered=False)
     change: Any = value

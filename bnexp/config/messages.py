@@ -98,6 +98,8 @@ def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> 
 
 def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
     """Return a hint for a key that none of these spots knows: another variant, another section, a near key, or all."""
+    if any(sign in str(key) for sign in ("->", "(", ")")):
+        return ' In braces a block needs quotes: {block: "linear -> bn(momentum=0.1, eps=1e-3) -> relu"}'
     if not spots:
         return ""
     spot, name = spots[0], str(key)

@@ -34,11 +34,6 @@ class Plan:
     total_steps: int
     eval_every_epochs: float
 
-    @property
-    def examples_per_epoch(self) -> int:
-        """Examples that one epoch trains on; fewer than `train_examples` where a short last batch is left out."""
-        return (self.steps_per_epoch - 1) * self.batch_size + self.last_batch
-
     def evaluates_at(self, step: int) -> bool:
         """Tell whether the validation part is evaluated after this step, counted from 1; the last step always is."""
         return step == self.total_steps or self._regular_until(step) > self._regular_until(step - 1)

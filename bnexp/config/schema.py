@@ -295,7 +295,7 @@ class TrainingConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss"""
     log_every: Int = Field(50, ge=1)
-    """steps between two logged rows of training loss and accuracy"""
+    """steps between two logged rows of training loss and accuracy, each the average over the steps since the last"""
     eval_every_epochs: Float = Field(1.0, gt=0)
     """epochs between two evaluations on the validation part; the last step always has one"""
 
@@ -311,7 +311,7 @@ class ProbeSchedule(Section):
     """When a probe looks."""
 
     every: Int = Field(50, ge=0)
-    """steps between two looks; 0, or `off` in place of the section, for never"""
+    """steps between two looks, the first step always among them; 0, or `off` in place of the section, for never"""
 
 
 Look = Annotated[

@@ -13,7 +13,7 @@ import socket
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,6 +133,7 @@ def _missing(dataset: str, raw: Path, missing: list[str], reason: str) -> str:
 def _download(idx_set: IdxSet, dataset: str, data_dir: Path, raw: Path, missing: list[str]) -> None:
     """Fetch into a folder aside and move file by file into place, so that an interruption leaves nothing half there."""
     torchvision_class = getattr(torchvision_datasets(), idx_set.torchvision_class)
+    existed = data_dir.exists()
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as aside, _timeout(TIMEOUT_SECS):
@@ -146,6 +147,10 @@ def _download(idx_set: IdxSet, dataset: str, data_dir: Path, raw: Path, missing:
     except (RuntimeError, OSError, http.client.HTTPException) as error:
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         raise ConfigError(_missing(dataset, raw, missing, f"it cannot be downloaded: {reason.strip()}")) from None
+    finally:
+        if not existed:  # made for nothing, when nothing could be put there
+            with suppress(OSError):
+                data_dir.rmdir()
 
 
 @contextmanager

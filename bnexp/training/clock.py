@@ -11,9 +11,9 @@ class Pace:
     """Speed over the steps since the last reading.
 
     Attributes:
-        step_ms: milliseconds a step, measuring and logging included, evaluations not.
-        examples_per_s: training examples a second, likewise.
-        measuring_share: part of that time spent measuring and logging, 0 .. 1.
+        step_ms: milliseconds a step takes, without measuring, logging and evaluations.
+        examples_per_s: training examples a second, measuring and logging included, evaluations not.
+        measuring_share: part of the time without evaluations that is spent measuring and logging, 0 .. 1.
     """
 
     step_ms: float
@@ -97,7 +97,8 @@ class Clock:
         now = self._now()
         elapsed = max(now - self._read_at - (self.evaluation_s - self._read_evaluating), 1e-9)
         measuring = self.measuring_s - self._read_measuring
-        pace = Pace(1e3 * elapsed / max(self._steps, 1), self._examples / elapsed, min(measuring / elapsed, 1.0))
+        step_ms = 1e3 * (elapsed - measuring) / max(self._steps, 1)
+        pace = Pace(step_ms, self._examples / elapsed, min(measuring / elapsed, 1.0))
         self._read_at, self._read_measuring, self._read_evaluating = now, self.measuring_s, self.evaluation_s
         self._steps = self._examples = 0
         return pace

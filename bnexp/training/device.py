@@ -24,7 +24,8 @@ def choose_device(word: str) -> torch.device:
     kind, colon, number = word.partition(":")
     if kind not in DEVICE_WORDS or (colon and (kind != "cuda" or not number.isdecimal())):
         expected = f"Expected one of {', '.join(DEVICE_WORDS)} or cuda:N"
-        raise ConfigError(f'--device: unknown device "{word}".{did_you_mean(kind, DEVICE_WORDS)} {expected}')
+        hint = ' Did you mean "cuda"?' if kind == "gpu" else did_you_mean(kind, DEVICE_WORDS)
+        raise ConfigError(f'--device: unknown device "{word}".{hint} {expected}')
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if kind == "cuda":

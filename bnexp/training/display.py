@@ -120,14 +120,23 @@ def position(plan: Plan, step: int) -> str:
 def figures(latest: dict[str, float]) -> str:
     """Return the latest figures in words, those that there are."""
     forms = {
-        "loss/train": "loss {:.4f}",
+        "loss/train": "loss {}",
         "accuracy/train": "accuracy {:.2%}",
         "gradient_norm/total": "gradient norm {:.3g}",
-        "loss/val": "val loss {:.4f}",
+        "loss/val": "val loss {}",
         "accuracy/val": "val accuracy {:.2%}",
-        "time/examples_per_s": "{:,.0f} examples/s",
+        "examples_per_s/train": "{:,.0f} examples/s",
     }
-    return "  ".join(form.format(latest[name]) for name, form in forms.items() if name in latest)
+    return "  ".join(
+        form.format(loss_in_words(latest[name]) if name.startswith("loss/") else latest[name])
+        for name, form in forms.items()
+        if name in latest
+    )
+
+
+def loss_in_words(value: float) -> str:
+    """Write a loss with four decimals, or three digits where it is very large."""
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def duration(secs: float) -> str:

@@ -1,6 +1,6 @@
 """Where a network first went non-finite."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -61,14 +61,20 @@ def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tens
         for name, buffer in network.named_buffers():
             buffer.copy_(buffers[name])
     for name, output in outputs.items():
-        if not bool(torch.isfinite(output).all()):
-            return name, _what_is_poisoned(items[name])
+        module = items[name]
+        # In training the running statistics are not read, only written: there they are never the cause.
+        if not module.training and not _all_finite(module.buffers(recurse=False)):
+            return name, "running statistics"
+        if not _all_finite([output]):
+            return name, "output" if _all_finite(module.parameters(recurse=False)) else "weight"
     return "loss", "value"
 
 
-def _what_is_poisoned(module: nn.Module) -> str:
-    if any(not bool(torch.isfinite(parameter).all()) for parameter in module.parameters(recurse=False)):
-        return "weight"
-    if any(not bool(torch.isfinite(buffer).all()) for buffer in module.buffers(recurse=False)):
-        return "running statistics"
-    return "output"
+def buffers_are_finite(network: nn.Module) -> bool:
+    """Tell whether every buffer (running statistics) of the network is finite."""
+    return _all_finite(network.buffers())
+
+
+def _all_finite(tensors: Iterable[Tensor]) -> bool:
+    found = [torch.isfinite(tensor).all() for tensor in tensors]
+    return not found or bool(torch.stack(found).all())

@@ -2,8 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class StepLog:
         self._losses: list[float] = []
         self._corrects: list[Tensor] = []
         self._counts: list[int] = []
-        self._recent: deque[_Sums] = deque()
+        self._recent: deque[_Step] = deque(maxlen=plan.steps_per_epoch)
 
     def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
         """Note a step: mean loss of its batch, logits (B, classes), labels (B,)."""
@@ -70,14 +70,8 @@ class StepLog:
                 self._writer.histograms(step, values)
 
     def last_epoch(self) -> Score:
-        """Return loss and accuracy over the training batches of the last epoch, or of all steps where they are fewer.
-
-        Whole rows are counted, so up to one logging interval more than an epoch may be in it.
-        """
-        total = _Sums()
-        for sums in self._recent:
-            total.add(sums)
-        return total.mean()
+        """Return loss and accuracy over the training batches of the last epoch (of all steps, where they are fewer)."""
+        return _mean(self._recent)
 
     def _transfer(self, readings: Sequence[Reading], averages: bool) -> tuple[list[float], dict[str, float]]:
         """Bring the counts of correct answers and the probes' figures to Python together."""
@@ -88,31 +82,25 @@ class StepLog:
         return numbers[: len(corrects)], dict(zip(scalars, numbers[len(corrects) :], strict=True))
 
     def _average(self, corrects: list[float]) -> Score:
-        """Average over examples, so that a short last batch counts for less."""
-        loss = sum(loss * count for loss, count in zip(self._losses, self._counts, strict=True))
-        sums = _Sums(loss, sum(corrects), sum(self._counts))
-        self._recent.append(sums)
-        kept = sum(other.examples for other in self._recent)
-        while kept - self._recent[0].examples >= self._plan.examples_per_epoch:
-            kept -= self._recent.popleft().examples
+        """Average the steps since the last time over their examples."""
+        steps = [_Step(*step) for step in zip(self._losses, corrects, self._counts, strict=True)]
+        self._recent.extend(steps)
         self._losses, self._corrects, self._counts = [], [], []
-        return sums.mean()
+        return _mean(steps)
 
 
-@dataclass
-class _Sums:
-    """Sums over examples."""
+class _Step(NamedTuple):
+    """Mean loss, correct answers and examples of a batch."""
 
-    loss: float = 0.0
-    correct: float = 0.0
-    examples: int = 0
+    loss: float
+    correct: float
+    examples: int
 
-    def add(self, other: "_Sums") -> None:
-        self.loss += other.loss
-        self.correct += other.correct
-        self.examples += other.examples
 
-    def mean(self) -> Score:
-        if self.examples == 0:
-            return Score(math.nan, math.nan)
-        return Score(self.loss / self.examples, self.correct / self.examples)
+def _mean(steps: Collection[_Step]) -> Score:
+    """Average over examples, so that a short last batch counts for less."""
+    examples = sum(step.examples for step in steps)
+    if not examples:
+        return Score(math.nan, math.nan)
+    loss = math.fsum(step.loss * step.examples for step in steps)
+    return Score(loss / examples, sum(step.correct for step in steps) / examples)

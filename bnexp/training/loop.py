@@ -13,7 +13,7 @@ from bnexp.training.build import Experiment
 from bnexp.training.clock import Clock
 from bnexp.training.device import synchronize
 from bnexp.training.display import Display
-from bnexp.training.divergence import Divergence, find_divergence
+from bnexp.training.divergence import Divergence, buffers_are_finite, find_divergence
 from bnexp.training.evaluation import Score, evaluate
 from bnexp.training.log import StepLog
 from bnexp.training.optimizer import set_learning_rate
@@ -44,7 +44,7 @@ class Outcome:
 
     Attributes:
         steps: steps taken.
-        train: loss and accuracy on the training batches of the last epoch (of all steps, where there were fewer).
+        train: loss and accuracy over the training batches of the last epoch (of all steps, where there were fewer).
         last: the last evaluation on the validation part, or None before the first.
         best: the evaluation with the highest accuracy, the earliest of equals.
         divergence: where it left the finite numbers, or None.
@@ -107,13 +107,13 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
             last = Evaluated(step, score)
             if math.isfinite(score.loss) and (best is None or score.accuracy > best.evaluated.score.accuracy):
                 best = Best(last, copy_of_weights(run.network))
-        averages = step % training.log_every == 0 or score is not None
-        if averages or readings:
+        averages = step % training.log_every == 0 or step == plan.total_steps
+        if averages or readings or score is not None:
             with clock.measuring():
                 figures = {"learning_rate/optimizer": lr, **run.scaler.figures()}
                 log.write(step, figures, readings, averages=averages, score=score)
         display.step(step, clock)
-        if score is not None and not math.isfinite(score.loss):
+        if score is not None and not (math.isfinite(score.loss) and buffers_are_finite(run.network)):
             divergence = find_divergence(run, run.dataset.val_inputs(plan.batch_size), step, inference=True)
             break
         if run.scaler.skipped_in_a_row > MOST_SKIPS_IN_A_ROW:

@@ -83,7 +83,7 @@ def test_epochs_to_a_target(table_of: Make) -> None:
     # epochs 2 and 1 of the two that get there: mean 1.5, deviation 0.5 * sqrt(2)
     assert cell(table, "epochs_to_target").text == "1.5 ± 0.71 (2 of 3)"
     assert [cell(table, "epochs_to_target", row).text for row in (1, 2, 3)] == [
-        "- (finished)",
+        "never",
         "- (diverged)",
         "- (running)",
     ]

@@ -37,13 +37,13 @@ CASES = [
     ("data.batch_size 6 with bn", ["data.batch_size=6"], ["data.batch_size=8"]),
     (
         "the last batch of each epoch holds 6 examples",
-        ["data.batch_size=599"],
-        ["data.batch_size=599", "data.drop_last=true"],
+        ["data.batch_size=599", "training.epochs=20"],
+        ["data.batch_size=599", "training.epochs=20", "data.drop_last=true"],
     ),
     (
-        "5 steps are fewer than the 10 batches",
-        ["training={epochs: null, steps: 5}"],
+        "10 steps of bn(momentum=0.1): at the end the running statistics still hold 35%",
         ["training={epochs: null, steps: 10}"],
+        ["training={epochs: null, steps: 30}"],
     ),
     (
         "gamma, beta and biases are decayed",

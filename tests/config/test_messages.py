@@ -35,7 +35,8 @@ def answer(path, *overrides):
         ("init.xyz=1", "unknown key init.xyz. Known in init: scheme, gain, std"),
         # missing keys say what they mean
         ("data=null", "data is missing: what is learned from"),
-        ("training=", "--set training=: training is missing: how long"),
+        ("training=null", "--set training=null: training is missing: how long"),
+        ("optimizer.lr=", "--set optimizer.lr=: no value after the =; optimizer.lr=null takes the key back"),
         ("model.hidden=null", "model.hidden is missing: width of each hidden layer"),
         ("schedule.name=step", "schedule.milestones is missing: epochs after which"),
         ("optimizer.name=null", "optimizer.name is missing; expected sgd, adam or adamw"),

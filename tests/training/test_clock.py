@@ -28,7 +28,7 @@ def test_pace_counts_measuring_and_leaves_evaluation_out(hand: Hand) -> None:
     with clock.evaluating():
         hand.time += 5.0
     pace = clock.pace()
-    assert pace.step_ms == pytest.approx(125.0)
+    assert pace.step_ms == pytest.approx(100.0)
     assert pace.examples_per_s == pytest.approx(4 * 32 / 0.5)
     assert pace.measuring_share == pytest.approx(0.2)
     assert (clock.total_s, clock.training_s, clock.evaluation_s) == pytest.approx((5.5, 0.5, 5.0))

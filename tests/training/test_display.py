@@ -9,7 +9,7 @@ from rich.text import Text
 
 from bnexp.config.plan import Plan
 from bnexp.training.clock import Clock
-from bnexp.training.display import LineDisplay, LiveDisplay, duration, left
+from bnexp.training.display import LineDisplay, LiveDisplay, duration, figures, left
 
 PLAN = Plan(
     train_examples=100,
@@ -80,3 +80,7 @@ def test_the_live_display_redraws_a_few_times_a_second_at_most() -> None:
         drawn.append(len(out.getvalue()) > before)
     display.close()
     assert sum(drawn) == pytest.approx(29 * 0.03 / 0.1, abs=2)
+
+
+def test_a_very_large_loss_is_written_in_few_digits() -> None:
+    assert figures({"loss/train": 1.5922789e31, "loss/val": 0.5}) == "loss 1.59e+31  val loss 0.5000"

@@ -8,7 +8,7 @@ import torch
 
 from bnexp.config.schema import Config
 from bnexp.training.build import Experiment, build
-from bnexp.training.divergence import first_non_finite
+from bnexp.training.divergence import buffers_are_finite, first_non_finite
 
 
 @pytest.fixture
@@ -46,3 +46,14 @@ def test_looking_leaves_buffers_and_hooks_as_they_were(run: Experiment) -> None:
     assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("loss", "value")
     assert all(torch.equal(buffer, before[name]) for name, buffer in run.network.named_buffers())
     assert not any(module._forward_hooks for module in run.network.modules())
+
+
+@torch.no_grad()
+def test_running_statistics_that_overflowed_in_training_are_not_called_the_cause(run: Experiment) -> None:
+    run.items["block1.linear"].weight.fill_(1e30)
+    x = run.batches.at(0)[0]
+    run.network.train()(x)  # the variance overflows, and with it the running one
+    assert not buffers_are_finite(run.network)
+    layer, quantity = first_non_finite(run.network, run.items, x)
+    assert (layer, quantity) != ("block1.bn", "running statistics")
+    assert quantity in ("output", "value")
