@@ -29,7 +29,7 @@ Overrides = Annotated[
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 
-@app.command()
+@app.command(short_help="Train networks, one run per CONFIG.")
 def train(
     configs: Annotated[
         list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, trained one after the other.")
@@ -57,7 +57,7 @@ def train(
     )
 
 
-@app.command()
+@app.command(short_help="Show what a CONFIG means, without training.")
 def check(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
@@ -73,7 +73,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON to stdout, in full prec
 Markdown = Annotated[bool, typer.Option("--markdown", help="A Markdown table to stdout.")]
 
 
-@app.command()
+@app.command(short_help="Compare runs in a table, over their seeds.")
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
     runs_dir: RunsDir = Path("runs"),
@@ -95,7 +95,7 @@ def compare(
     )
 
 
-@app.command()
+@app.command(short_help="List runs and how far each has come.")
 def ls(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
     csv: Csv = False,
@@ -116,7 +116,7 @@ def _output(**chosen: bool) -> "Output":
     return cast("Output", names[0]) if names else "table"
 
 
-@app.command()
+@app.command(short_help="Open TensorBoard on the runs.")
 def board(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
     port: Annotated[
@@ -129,7 +129,7 @@ def board(
     command.board(folder, port=port)
 
 
-@app.command()
+@app.command(short_help="List norms, models, datasets and the rest.")
 def catalog() -> None:
     """List norms, activations, models, datasets and optimizers, one line each."""
     from bnexp.commands import catalog as command
@@ -137,7 +137,7 @@ def catalog() -> None:
     command.catalog()
 
 
-@app.command()
+@app.command(short_help="Print the JSON Schema of a config.")
 def schema(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="The reference of all keys, as in docs/config.md.")
