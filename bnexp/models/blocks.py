@@ -40,7 +40,7 @@ def build_block(
             module: nn.Module = nn.Linear(features, width, bias=keeps_bias(after, bias))
             features = width
         elif item.kind.role == "norm":
-            module = build_norm(item, features)
+            module = build_norm(item, (features,))
         elif item.kind.role == "dropout":
             module = Dropout(item.options.p, derive_seed(seed, "dropout", place, name))  # type: ignore[attr-defined]
         else:

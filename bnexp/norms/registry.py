@@ -9,13 +9,14 @@ from bnexp.config.block import Item
 from bnexp.config.items import NormName
 from bnexp.norms.batch_norm import batch_norm
 from bnexp.norms.layer_norm import layer_norm
+from bnexp.norms.shapes import Shape
 
-NORMS: dict[NormName, Callable[[int, Any], nn.Module]] = {
+NORMS: dict[NormName, Callable[[Shape, Any], nn.Module]] = {
     "bn": batch_norm,
     "ln": layer_norm,
 }
 
 
-def build_norm(item: Item, features: int) -> nn.Module:
-    """Return the module of a norm item for inputs (B, features)."""
-    return NORMS[item.name](features, item.options)  # type: ignore[index]
+def build_norm(item: Item, shape: Shape) -> nn.Module:
+    """Return the module of a norm item for inputs (B, *shape): (F,) or (C, H, W)."""
+    return NORMS[item.name](shape, item.options)  # type: ignore[index]
