@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.models.build import leaves
+from bnexp.norms.registry import MEAN_PER_FEATURE
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,6 @@ def _note(items: dict[str, nn.Module], names: Sequence[str], index: int) -> str:
     if not isinstance(layer, nn.Linear) or layer.bias is not None:
         return ""
     following = names[index + 1] if index + 1 < len(names) else None
-    if following is not None and isinstance(items[following], nn.BatchNorm1d):
+    if following is not None and isinstance(items[following], MEAN_PER_FEATURE):
         return f"no bias: {following.rsplit('.', 1)[-1]} subtracts the mean of each feature, a bias cancels"
     return "no bias: model.bias is false"
