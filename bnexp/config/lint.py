@@ -1,13 +1,14 @@
 """Warnings: what a config says that is allowed and known to mislead."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from bnexp.config.items import BatchNormOptions
+from bnexp.config.block import Item
+from bnexp.config.degenerate import Placed, refuse_degenerate_items
+from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, LayerOptions
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
-from bnexp.errors import ConfigError
 
 SMALL_BATCH = 8
 """Below this, batch statistics are noisy enough to cost accuracy (Wu & He 2018, figure 1)."""
@@ -15,41 +16,59 @@ SMALL_BATCH = 8
 
 def warnings_of(config: Config, plan: Plan) -> list[str]:
     """Return one sentence per known mistake that this config makes; an empty list when there is none."""
-    return [*_of_momentum(config), *_of_order(config), *_of_batches(config, plan), *_of_training(config, plan)]
+    return [
+        *_of_momentum(config),
+        *_of_order(config),
+        *_of_nonlinearities(config),
+        *_of_batches(config, plan),
+        *_of_running_statistics(config, plan),
+        *_of_training(config, plan),
+    ]
 
 
 def refuse_degenerate(config: Config) -> None:
-    """Refuse normalizations over a single element: their output is beta, whatever the input.
+    """Refuse normalizations that do not fit their input, or that take a mean or variance of a single value.
 
     Raises:
-        ConfigError: `ln` where only one feature comes in.
+        ConfigError: with the item, its place and the numbers.
     """
+    refuse_degenerate_items(f"model.hidden {list(config.model.hidden)}", _placed_in_mlp(config))
+
+
+def _placed_in_mlp(config: Config) -> Iterator[Placed]:
+    """Yield the items of all blocks with the shapes of their inputs."""
     features = math.prod(config.data.info.shape)
     for number, width in enumerate(config.model.hidden, start=1):
         for item in config.model.items:
+            yield Placed(f"block {number}", item, (features,))
             if item.kind.role == "layer":
                 features = width
-            elif item.name == "ln" and features == 1:
-                raise ConfigError(
-                    f"model.hidden {list(config.model.hidden)}: the ln of block {number} would see 1 feature and give "
-                    "beta, whatever the input; expected a width of at least 2"
-                )
 
 
 def _of_momentum(config: Config) -> Iterator[str]:
-    for item in config.model.items:
-        if isinstance(item.options, BatchNormOptions) and item.options.momentum > 0.5:
-            momentum = item.options.momentum
+    for item, momentum in _momenta(config):
+        if momentum > 0.5:
             keras = f" Keras' {momentum:g} is {1 - momentum:.4g} here." if momentum < 1 else ""
             yield (
-                f"bn(momentum={momentum:g}): the momentum is PyTorch's, the weight of the new batch; the running "
-                f"statistics remember about {1 / momentum:.1f} batches.{keras}"
+                f"{item.name}(momentum={momentum:g}): the momentum is PyTorch's, the weight of the new batch; the "
+                f"running statistics remember about {1 / momentum:.1f} batches.{keras}"
             )
 
 
+def _momenta(config: Config) -> Iterator[tuple[Item, float]]:
+    """Yield the items with running statistics and their momentum."""
+    for item in config.model.items:
+        if hasattr(item.options, "momentum"):
+            yield item, item.options.momentum
+
+
+def _in_a_row(config: Config) -> tuple[Item, ...]:
+    """Return the items of one block, or of two where there are more: a block's end meets the next one's start."""
+    return config.model.items * min(len(config.model.hidden), 2)
+
+
 def _of_order(config: Config) -> Iterator[str]:
-    block = config.model.items
-    items = block * min(len(config.model.hidden), 2)  # with several layers, a block's end meets the next one's start
+    block, items = config.model.items, _in_a_row(config)
     pairs = dict.fromkeys(pairwise(items))
     for first, second in pairs:
         if first.kind.role == "layer" and second.kind.cancels_bias and config.model.bias is True:
@@ -57,6 +76,8 @@ def _of_order(config: Config) -> Iterator[str]:
             yield f"model.bias true: {effect}."
         if first.kind.role == "norm" and second.kind.role == "norm":
             yield f"{first.name} -> {second.name}: two normalizations in a row; the second undoes most of the first."
+        if isinstance(first.options, LayerOptions) and first.options.weight_norm and second.kind.cancels_bias:
+            yield f"{first.name}(weight_norm=true) -> {second.name}: {second.name} undoes the length that is learned."
     roles = [item.kind.role for item in items]
     for index, item in enumerate(items):
         if item.kind.batch_statistics and "dropout" in roles[:index]:
@@ -66,8 +87,31 @@ def _of_order(config: Config) -> Iterator[str]:
                 "one at inference (Li et al. 2019); dropout after the last normalization avoids it."
             )
             break
-    if not any(item.kind.role == "activation" and item.name != "identity" for item in block):
+
+
+def _of_nonlinearities(config: Config) -> Iterator[str]:
+    if not any(_bends(item) for item in config.model.items):
         yield "the block has no nonlinearity: without one, all layers together are one linear map."
+    items = _in_a_row(config)
+    for first, second in dict.fromkeys(pairwise(items)):
+        if first.name in ("evonorm_b0", "evonorm_s0") and second.kind.role == "activation" and _bends(second):
+            yield f"{first.name} -> {second.name}: {first.name} contains its nonlinearity, and this is a second one."
+    yield from _of_tlu([None, *items, None])
+
+
+def _of_tlu(items: Sequence[Item | None]) -> Iterator[str]:
+    """Warn where one of frn and tlu stands without the other; None is what comes before and after all items."""
+    pairs = [(first and first.name, second and second.name) for first, second in pairwise(items)]
+    without = next((second for first, second in pairs if first == "frn" and second != "tlu"), "tlu")
+    if without != "tlu":
+        found = f"found {without}" if without else "found nothing"
+        yield f"frn subtracts no mean, for which the activation tlu right after it makes up; {found}."
+    if any(first != "frn" and second == "tlu" for first, second in pairs):
+        yield "tlu without frn right before it: its learned threshold makes up for the mean that frn leaves in."
+
+
+def _bends(item: Item) -> bool:
+    return item.kind.nonlinear or (item.kind.role == "activation" and item.name != "identity")
 
 
 def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
@@ -81,13 +125,25 @@ def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
             f"the last batch of each epoch holds {plan.last_batch} examples; {norms[0]} takes noisy statistics from it "
             "(data.drop_last=true leaves it out)."
         )
-    momenta = [item.options.momentum for item in config.model.items if isinstance(item.options, BatchNormOptions)]
-    for momentum in momenta:
+    for item in dict.fromkeys(config.model.items):
+        if isinstance(item.options, GhostBatchNormOptions) and item.options.size < SMALL_BATCH <= plan.batch_size:
+            yield f"ghost_bn(size={item.options.size}): batch statistics of so few examples are noisy."
+        if isinstance(item.options, GhostBatchNormOptions) and item.options.size == plan.batch_size:
+            yield f"ghost_bn(size={item.options.size}): the ghost batch is the whole batch, and it is bn."
+
+
+def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
+    for item, momentum in dict.fromkeys(_momenta(config)):
         initial = (1 - momentum) ** plan.total_steps
         if initial > 0.05:
             yield (
-                f"{plan.total_steps} steps of bn(momentum={momentum:g}): at the end the running statistics still hold "
-                f"{initial:.0%} of their initial values, and evaluation uses them."
+                f"{plan.total_steps} steps of {item.name}(momentum={momentum:g}): at the end the running statistics "
+                f"still hold {initial:.0%} of their initial values, and evaluation uses them."
+            )
+        if isinstance(item.options, BatchRenormOptions) and plan.total_steps <= item.options.warmup_steps:
+            yield (
+                f"batch_renorm(warmup_steps={item.options.warmup_steps}): all {plan.total_steps} steps are warm-up, "
+                "in which it is bn."
             )
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from bnexp.config.items import GhostBatchNormOptions
 from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 
@@ -57,7 +58,8 @@ def make_plan(config: Config) -> Plan:
     """Work out the plan of a config.
 
     Raises:
-        ConfigError: the batch is larger than the training set, or a batch of one example meets batch statistics.
+        ConfigError: the batch is larger than the training set, a batch or ghost batch of one example meets batch
+            statistics, or a ghost batch is larger than the batch.
     """
     data, training = config.data, config.training
     val_examples = round(data.info.train_examples * data.val_fraction)
@@ -87,6 +89,9 @@ def make_plan(config: Config) -> Plan:
         eval_every_epochs=training.eval_every_epochs,
     )
     _refuse_batch_of_one(config, plan)
+    for item in config.model.items:
+        if isinstance(item.options, GhostBatchNormOptions):
+            _refuse_ghost_of_one(plan, item.options.size)
     return plan
 
 
@@ -107,3 +112,19 @@ def _refuse_batch_of_one(config: Config, plan: Plan) -> None:
         f"{plan.batch_size} + 1), and {norms[0]} cannot take batch statistics of one example; "
         "set data.drop_last=true or another data.batch_size"
     )
+
+
+def _refuse_ghost_of_one(plan: Plan, size: int) -> None:
+    """Each batch is cut into ghost batches of `size` examples; what is left over is one of its own."""
+    if size > plan.batch_size:
+        raise ConfigError(
+            f"data.batch_size {plan.batch_size} with ghost_bn(size={size}): a ghost batch is a part of the batch; "
+            f"expected a size of at most {plan.batch_size}, or bn"
+        )
+    for batch, words in ((plan.batch_size, "data.batch_size"), (plan.last_batch, "the last batch of each epoch:")):
+        if batch % size == 1:
+            raise ConfigError(
+                f"{words} {batch} with ghost_bn(size={size}): {batch} = {batch // size} x {size} + 1, and the ghost "
+                "batch of 1 example that is left over has no batch statistics; set another size or data.batch_size"
+                + (", or data.drop_last=true" if batch != plan.batch_size else "")
+            )

@@ -12,6 +12,7 @@ _EXPECTED = {
     "float_type": "a number",
     "greater_than": "a number above {gt}",
     "greater_than_equal": "at least {ge}",
+    "int_parsing": "a whole number",
     "int_type": "a whole number",
     "less_than": "a number below {lt}",
     "less_than_equal": "at most {le}",
@@ -23,6 +24,7 @@ _EXPECTED = {
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
     "tuple_type": "a list",
+    "value_error": "{error}",
 }
 
 

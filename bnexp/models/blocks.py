@@ -7,9 +7,10 @@ from torch import nn
 
 from bnexp.config.block import Item, numbered_names
 from bnexp.config.randomness import derive_seed
-from bnexp.models.activations import ACTIVATIONS
+from bnexp.models.activations import build_activation
 from bnexp.models.dropout import Dropout
 from bnexp.norms.registry import build_norm
+from bnexp.norms.weights import build_linear
 
 
 def build_block(
@@ -37,14 +38,14 @@ def build_block(
     features = width_in
     for name, item, after in zip(numbered_names(items), items, [*items[1:], following], strict=True):
         if item.kind.role == "layer":
-            module: nn.Module = nn.Linear(features, width, bias=keeps_bias(after, bias))
+            module: nn.Module = build_linear(item.options, features, width, bias=keeps_bias(after, bias))  # type: ignore[arg-type]
             features = width
         elif item.kind.role == "norm":
-            module = build_norm(item, features)
+            module = build_norm(item, (features,))
         elif item.kind.role == "dropout":
             module = Dropout(item.options.p, derive_seed(seed, "dropout", place, name))  # type: ignore[attr-defined]
         else:
-            module = ACTIVATIONS[item.name](item.options)  # type: ignore[index]
+            module = build_activation(item, (features,))
         block.add_module(name, module)
     return block
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from bnexp.norms.random_stream import RandomStream
+
 
 class Dropout(nn.Module):
     """Set units to zero with probability p in training, and divide the rest by 1 - p; the identity at inference.
@@ -25,32 +27,22 @@ class Dropout(nn.Module):
     def __init__(self, p: float, seed: int) -> None:
         super().__init__()
         self.p = p
-        self.seed = seed
-        self._generator: torch.Generator | None = None  # made on the device of the first input
-        self._state: Tensor | None = None  # where a loaded stream goes on
+        self.stream = RandomStream(seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop units of x in training."""
         if not self.training or self.p == 0:
             return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self._generator_on(x.device))
+        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.stream.on(x.device))
         return x * kept.div_(1 - self.p)
-
-    def _generator_on(self, device: torch.device) -> torch.Generator:
-        if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device).manual_seed(self.seed)
-            if self._state is not None:
-                self._generator.set_state(self._state)
-                self._state = None
-        return self._generator
 
     def get_extra_state(self) -> Tensor | None:
         """Return the state of the stream, so that a state dict holds it; None before the first draw."""
-        return self._generator.get_state() if self._generator is not None else self._state
+        return self.stream.state()
 
     def set_extra_state(self, state: Tensor | None) -> None:
         """Continue the stream where `state` was taken; None starts it from its seed."""
-        self._generator, self._state = None, None if state is None else state.cpu()
+        self.stream.go_on_at(state)
 
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""

@@ -10,17 +10,29 @@ from torch import Tensor, nn
 
 from bnexp.config.randomness import derive_seed
 from bnexp.config.schema import InitConfig
+from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
+from bnexp.norms.random_stream import RandomStream
+from bnexp.norms.weights import NormalizedLinear
 
 DEFAULT_STD = 0.01
 
 
 def initialize(network: nn.Module, init: InitConfig, seed: int) -> None:
-    """Give every layer of the network its initial weights; norms keep gamma 1 and beta 0."""
+    """Give every layer of the network its initial weights, and every noisy norm its stream.
+
+    Norms keep gamma 1 and beta 0. Where weights are normalized, it is the ones underneath that are drawn: as in a layer
+    without, and with `weight_norm` the layer starts as that one does.
+    """
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear):
             _weight(module.weight, init, _stream(seed, f"{name}.weight"))
             if module.bias is not None:
                 _bias(module.bias, module.weight, init, _stream(seed, f"{name}.bias"))
+            if isinstance(module, NormalizedLinear):
+                with torch.no_grad():
+                    module.gain.copy_(module.rule.first_gain(module.weight, init.gain))
+        elif isinstance(module, NoisyBatchNorm):
+            module.stream = RandomStream(derive_seed(seed, "noise", name))
 
 
 def _stream(seed: int, parameter: str) -> torch.Generator:

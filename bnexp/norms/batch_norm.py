@@ -3,20 +3,22 @@
 from torch import nn
 
 from bnexp.config.items import BatchNormOptions
+from bnexp.norms.shapes import Shape
 
 
-def batch_norm(features: int, options: BatchNormOptions) -> nn.BatchNorm1d:
-    """Normalize each feature over the batch.
+def batch_norm(shape: Shape, options: BatchNormOptions) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    """Normalize each feature over the batch, each channel over the batch and all positions.
 
-        y = gamma * (x - mean) / sqrt(var + eps) + beta          over the batch, for each feature
+        y = gamma * (x - mean) / sqrt(var + eps) + beta
 
     In training, mean and (biased) variance are the batch's, and the running ones move toward them by `momentum`, the
     running variance toward the unbiased one. At inference the running ones are used. `reference.py` spells this out.
 
     Args:
-        features: F, for inputs (B, F).
+        shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
         options: momentum (the weight of the new batch), eps, affine.
 
     Source: https://arxiv.org/abs/1502.03167
     """
-    return nn.BatchNorm1d(features, eps=options.eps, momentum=options.momentum, affine=options.affine)
+    kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+    return kind(shape[0], eps=options.eps, momentum=options.momentum, affine=options.affine)

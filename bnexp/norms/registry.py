@@ -4,18 +4,48 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.block import Item
 from bnexp.config.items import NormName
 from bnexp.norms.batch_norm import batch_norm
+from bnexp.norms.batch_renorm import batch_renorm
+from bnexp.norms.channel_layer_norm import channel_layer_norm
+from bnexp.norms.dynamic_tanh import dynamic_tanh
+from bnexp.norms.evonorm import evonorm_b0, evonorm_s0
+from bnexp.norms.filter_response_norm import filter_response_norm
+from bnexp.norms.ghost_batch_norm import ghost_batch_norm
+from bnexp.norms.group_norm import group_norm
+from bnexp.norms.instance_norm import instance_norm
 from bnexp.norms.layer_norm import layer_norm
+from bnexp.norms.noisy_batch_norm import noisy_batch_norm
+from bnexp.norms.rms_norm import rms_norm
+from bnexp.norms.shapes import Shape
+from bnexp.norms.sync_batch_norm import sync_batch_norm
+from bnexp.norms.variance_norm import variance_norm
 
-NORMS: dict[NormName, Callable[[int, Any], nn.Module]] = {
+NORMS: dict[NormName, Callable[[Shape, Any], nn.Module]] = {
     "bn": batch_norm,
+    "ghost_bn": ghost_batch_norm,
+    "batch_renorm": batch_renorm,
+    "sync_bn": sync_batch_norm,
+    "noisy_bn": noisy_batch_norm,
     "ln": layer_norm,
+    "ln_c": channel_layer_norm,
+    "gn": group_norm,
+    "in": instance_norm,
+    "rms": rms_norm,
+    "frn": filter_response_norm,
+    "vn": variance_norm,
+    "evonorm_b0": evonorm_b0,
+    "evonorm_s0": evonorm_s0,
+    "dyt": dynamic_tanh,
 }
 
+MEAN_PER_FEATURE = (_BatchNorm, nn.InstanceNorm2d)
+"""The modules of the norms that cancel a bias right before them: each subtracts a mean per feature."""
 
-def build_norm(item: Item, features: int) -> nn.Module:
-    """Return the module of a norm item for inputs (B, features)."""
-    return NORMS[item.name](features, item.options)  # type: ignore[index]
+
+def build_norm(item: Item, shape: Shape) -> nn.Module:
+    """Return the module of a norm item for inputs (B, *shape): (F,) or (C, H, W)."""
+    return NORMS[item.name](shape, item.options)  # type: ignore[index]

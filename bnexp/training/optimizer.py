@@ -22,11 +22,13 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> Optimizer:
 def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
     """Split the parameters into those that are decayed and those that are not.
 
-    Weights of layers have two or more dimensions; gamma, beta and biases have one, and are decayed only if asked.
+    The weights of linear and convolutional layers are decayed. gamma, beta, biases and whatever else a norm or an
+    activation learns are only if asked; the gamma of `ln` on feature maps has as many dimensions as a weight.
     """
+    weights = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in parameters if decay_norm_and_bias or parameter.ndim >= 2]
-    others = [parameter for parameter in parameters if not (decay_norm_and_bias or parameter.ndim >= 2)]
+    decayed = [parameter for parameter in parameters if decay_norm_and_bias or id(parameter) in weights]
+    others = [parameter for parameter in parameters if not (decay_norm_and_bias or id(parameter) in weights)]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

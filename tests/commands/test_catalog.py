@@ -40,7 +40,7 @@ def test_in_a_pipe_every_line_is_complete_and_aligned(capsys):
 
 
 def test_on_a_terminal_it_is_a_table(capsys, monkeypatch):
-    monkeypatch.setattr(command, "Console", lambda **options: Console(force_terminal=True, width=100, **options))
+    monkeypatch.setattr(command, "Console", lambda **options: Console(force_terminal=True, width=200, **options))
     command.catalog()
     shown = capsys.readouterr().out
     assert "what it is" in shown

@@ -49,6 +49,17 @@ def test_layer_norm_does_not_cancel_a_bias():
     assert ITEMS["bn"].cancels_bias
 
 
+def test_which_norms_cancel_a_bias_use_batch_statistics_or_bend():
+    # tests/norms holds the first two against what the modules compute.
+    assert {name for name, kind in ITEMS.items() if kind.cancels_bias} == {
+        *("bn", "ghost_bn", "sync_bn", "noisy_bn", "in")
+    }
+    assert {name for name, kind in ITEMS.items() if kind.batch_statistics} == {
+        *("bn", "ghost_bn", "batch_renorm", "sync_bn", "noisy_bn", "vn", "evonorm_b0")
+    }
+    assert {name for name, kind in ITEMS.items() if kind.nonlinear} == {"evonorm_b0", "evonorm_s0", "dyt"}
+
+
 @pytest.mark.parametrize("name", ITEMS)
 def test_every_item_says_what_it_is_and_works_without_options(name):
     assert len(ITEMS[name].summary) <= 100

@@ -120,6 +120,37 @@ def test_a_plan_never_meets_batch_statistics_with_one_example(size, batch_size, 
         assert min(plan.batch_size, plan.last_batch) > 1
 
 
+# Ghost batches
+
+
+def test_a_ghost_batch_larger_than_the_batch_is_refused():
+    said = refusal(norm="ghost_bn(size=128)", batch_size=100)
+    assert "data.batch_size 100 with ghost_bn(size=128)" in said
+    assert "expected a size of at most 100, or bn" in said
+    assert plan_of(norm="ghost_bn(size=100)", batch_size=100).batch_size == 100
+
+
+def test_a_ghost_batch_of_one_is_refused_with_the_sum():
+    said = refusal(norm="ghost_bn(size=33)", batch_size=100)
+    assert "data.batch_size 100 with ghost_bn(size=33): 100 = 3 x 33 + 1" in said
+    # 1,800 = 17 x 100 + 100, and 1,800 = 7 x 250 + 50 with 50 = 7 x 7 + 1.
+    said = refusal(norm="ghost_bn(size=7)", batch_size=250)
+    assert said.startswith("the last batch of each epoch: 50 with ghost_bn(size=7): 50 = 7 x 7 + 1")
+    assert "data.drop_last=true" in said
+    assert plan_of(norm="ghost_bn(size=7)", batch_size=250, drop_last=True).last_batch == 250
+
+
+@given(st.integers(2, 300), st.integers(2, 300), st.booleans())
+def test_a_plan_never_meets_a_ghost_batch_of_one_example(size, batch_size, drop_last):
+    try:
+        plan = plan_of(norm=f"ghost_bn(size={size})", batch_size=batch_size, drop_last=drop_last)
+    except ConfigError:
+        lasts = [1_800 % batch_size] if not drop_last else []
+        assert size > batch_size or any(last % size == 1 or last == 1 for last in [batch_size, *lasts])
+    else:
+        assert all(batch % size != 1 for batch in (plan.batch_size, plan.last_batch))
+
+
 # Sizes that cannot be
 
 
@@ -185,8 +216,11 @@ def test_the_config_reaches_the_plan():
     assert plan.epoch_at(27) == 1.5
 
 
+GHOST_TOO_LARGE = {"norm": "ghost_bn(size=128)", "batch_size": 100}
+
+
 def test_every_refusal_names_a_key():
-    for options in ({"batch_size": 1_801}, {"val_fraction": 1e-9}, {"norm": "bn", "batch_size": 1}):
+    for options in ({"batch_size": 1_801}, {"val_fraction": 1e-9}, {"norm": "bn", "batch_size": 1}, GHOST_TOO_LARGE):
         assert re.match(r"data\.\w+ ", refusal(**options))
 
 

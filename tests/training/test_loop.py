@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
 from bnexp.store.writers import Values
 from bnexp.training.build import Experiment, build
@@ -89,6 +90,50 @@ def test_training_is_that_of_a_plain_loop(make_config: MakeConfig) -> None:
     for mine, trained_parameter in zip(parameters, run.network.parameters(), strict=True):
         torch.testing.assert_close(mine, trained_parameter, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(plain[2].running_var, run.items["block1.bn"].running_var, rtol=1e-4, atol=1e-6)
+
+
+NORMS = [
+    *("bn", "ghost_bn(size=4)", "batch_renorm(warmup_steps=3)", "sync_bn", "noisy_bn", "ln", "ln_c", "gn(groups=2)"),
+    *("rms", "frn", "vn", "evonorm_b0", "evonorm_s0(groups=2)", "dyt", "none"),
+]
+
+
+def test_every_norm_that_fits_an_mlp_is_trained_here() -> None:
+    assert {text.split("(")[0] for text in NORMS} == {*NORM_NAMES, "none"} - {"in"}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_norm_trains_the_same_bits_twice_and_with_all_probes(make_config: MakeConfig, norm: str) -> None:
+    model = {"norm": norm, "activation": "tlu" if norm == "frn" else "relu"}
+    every_step = make_config(model=model, probes=ALL_PROBES, training={"epochs": 10, "log_every": 1})
+    run, outcome, rows = trained(every_step)
+    assert outcome.divergence is None
+    assert outcome.train is not None
+    assert outcome.train.loss < 0.9 * rows.rows[0]["loss/train"]
+    without = make_config(model=model, probes=NO_PROBES, training={"epochs": 10, "log_every": 1000})
+    for again in (every_step, without):
+        expected = weights_of(trained(again)[0])
+        assert all(torch.equal(value, expected[name]) for name, value in weights_of(run).items())
+    counted = [module for module in run.network.modules() if hasattr(module, "num_batches_tracked")]
+    assert all(module.num_batches_tracked == outcome.steps for module in counted)
+
+
+@pytest.mark.parametrize("option", ["weight_norm", "weight_std"])
+def test_normalized_weights_train_the_same_bits_twice_and_with_all_probes(make_config: MakeConfig, option: str) -> None:
+    model = {"norm": "none", "block": f"linear({option}=true) -> norm -> act"}
+    run, outcome, rows = trained(make_config(model=model, probes=ALL_PROBES, training={"epochs": 6, "log_every": 1}))
+    assert outcome.train is not None
+    assert outcome.train.loss < 0.9 * rows.rows[0]["loss/train"]
+    assert rows.rows[0]["gradient_norm/block1.linear"] > 0
+    assert "gradient/block1.linear" in rows.values[1]
+    expected = weights_of(trained(make_config(model=model, probes=NO_PROBES, training={"epochs": 6}))[0])
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(run).items())
+
+
+def test_the_noise_is_another_in_another_place_and_with_another_seed(make_config: MakeConfig) -> None:
+    runs = [build(make_config(seed=seed, model={"norm": "noisy_bn"}), data_dir=Path("unused")) for seed in (0, 1)]
+    streams = [run.items[f"{block}.noisy_bn"].stream.seed for run in runs for block in ("block1", "block2")]
+    assert len(set(streams)) == 4
 
 
 @pytest.mark.parametrize("norm", ["bn", "ln", "none"])

@@ -28,6 +28,13 @@ def test_norms_and_biases_are_decayed_only_if_asked(make_config: Callable[..., C
     assert {id(p) for p in all_of_them["params"]} == everything
 
 
+def test_the_gamma_of_ln_on_feature_maps_is_no_weight_whatever_its_dimensions() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.LayerNorm([2, 2, 2]), nn.Flatten(), nn.Linear(8, 3))
+    decayed, spared = parameter_groups(network, 0.5, decay_norm_and_bias=False)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(2, 1, 3, 3), (3, 8)]
+    assert len(spared["params"]) == 4
+
+
 OPTIMIZERS: list[tuple[OptimizerConfig, Callable[..., torch.optim.Optimizer], dict[str, Any]]] = [
     (SgdConfig(name="sgd", lr=0.05, momentum=0.0), torch.optim.SGD, {"momentum": 0.0}),
     (SgdConfig(name="sgd", lr=0.05, momentum=0.8, nesterov=True), torch.optim.SGD, {"momentum": 0.8, "nesterov": True}),

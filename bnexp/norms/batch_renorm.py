@@ -1,0 +1,92 @@
+"""`batch_renorm`: batch renormalization (Ioffe 2017)."""
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.config.items import BatchRenormOptions
+from bnexp.norms.shapes import Shape, over_batch, per_feature, widened
+
+_DMAX_AFTER, _RMAX_AFTER = 5, 8
+"""Warm-ups after which the bounds stand at dmax and rmax: the paper has 5,000, 25,000 and 40,000 steps."""
+
+
+class BatchRenorm(nn.Module):
+    """Normalize each feature in training nearly as at inference: batch statistics, corrected toward the running ones.
+
+        std = sqrt(var + eps)                                        mean and (biased) var of the batch
+        r   = std / running_std              within [1/rmax, rmax]   both are constants to the gradient
+        d   = (mean - running_mean) / running_std  within [-dmax, dmax]
+        y   = gamma * ((x - mean) / std * r + d) + beta              in training
+        y   = gamma * (x - running_mean) / running_std + beta        at inference
+
+    Where r and d are within their bounds, both are the same. For the first `warmup_steps` batches r = 1 and d = 0,
+    which is `bn`; then the bounds rise in proportion, to dmax at 5 and to rmax at 8 times `warmup_steps`, the schedule
+    of the paper. The running ones move toward the batch's by `momentum`, after they were used.
+
+    Args:
+        features: F or C.
+        options: rmax, dmax, warmup_steps, momentum (the weight of the new batch), eps, affine.
+
+    Shape:
+        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+
+    Source: https://arxiv.org/abs/1702.03275
+    """
+
+    running_mean: Tensor
+    running_std: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, features: int, options: BatchRenormOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.weight = nn.Parameter(torch.ones(features)) if options.affine else None
+        self.bias = nn.Parameter(torch.zeros(features)) if options.affine else None
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_std", torch.ones(features))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize a batch."""
+        wide = widened(x)
+        if self.training:
+            y = self._renormalized(wide)
+        else:
+            y = (wide - per_feature(self.running_mean, x)) / per_feature(self.running_std, x)
+        if self.weight is not None and self.bias is not None:
+            y = y * per_feature(self.weight, x) + per_feature(self.bias, x)
+        return y.to(x.dtype)
+
+    def _renormalized(self, x: Tensor) -> Tensor:
+        """Normalize by the corrected statistics of the batch, and move the running ones."""
+        var, mean = torch.var_mean(x, dim=over_batch(x), correction=0)  # (F,)
+        std = torch.sqrt(var + self.options.eps)
+        with torch.no_grad():
+            rmax, dmax = self.bounds()
+            r = (std / self.running_std).clamp(1 / rmax, rmax)
+            d = ((mean - self.running_mean) / self.running_std).clamp(-dmax, dmax)
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.options.momentum)
+            self.running_std.lerp_(std.to(self.running_std.dtype), self.options.momentum)
+            self.num_batches_tracked.add_(1)
+        return (x - per_feature(mean, x)) / per_feature(std, x) * per_feature(r, x) + per_feature(d, x)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return the bounds of r and d for the next batch, each of shape ()."""
+        rmax = 1 + (self.options.rmax - 1) * self._risen(_RMAX_AFTER)
+        return rmax, self.options.dmax * self._risen(_DMAX_AFTER)
+
+    def _risen(self, after: int) -> Tensor:
+        """Return how far a bound has risen, 0 to 1, that stands after so many warm-ups."""
+        warmup = self.options.warmup_steps
+        if warmup == 0:
+            return torch.ones((), device=self.num_batches_tracked.device)
+        return ((self.num_batches_tracked - warmup) / (warmup * (after - 1))).clamp(0, 1)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows in the parentheses."""
+        return f"{len(self.running_mean)}, {self.options}"
+
+
+def batch_renorm(shape: Shape, options: BatchRenormOptions) -> BatchRenorm:
+    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
+    return BatchRenorm(shape[0], options)

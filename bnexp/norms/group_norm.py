@@ -1,0 +1,23 @@
+"""`gn`: group normalization (Wu & He 2018), torch's own module."""
+
+from torch import nn
+
+from bnexp.config.items import GroupNormOptions
+from bnexp.norms.shapes import Shape
+
+
+def group_norm(shape: Shape, options: GroupNormOptions) -> nn.GroupNorm:
+    """Normalize each example over groups of channels; the same in training and at inference.
+
+        y = gamma * (x - mean) / sqrt(var + eps) + beta          over (C / groups, H, W), for each example and group
+
+    One group is `ln` but for gamma and beta, which are per channel here; a group per channel is `in`.
+
+    Args:
+        shape: (F,) for inputs (B, F), where a group holds F / groups features; (C, H, W) for inputs (B, C, H, W).
+            gamma and beta are (F,) or (C,).
+        options: groups, eps, affine.
+
+    Source: https://arxiv.org/abs/1803.08494
+    """
+    return nn.GroupNorm(options.groups, shape[0], eps=options.eps, affine=options.affine)

@@ -1,0 +1,75 @@
+"""`noisy_bn`: batch normalization followed by noise (Santurkar, Tsipras, Ilyas & Madry 2018)."""
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bnexp.config.items import BatchNormOptions
+from bnexp.norms.random_stream import RandomStream
+from bnexp.norms.shapes import Shape, per_feature
+
+SHIFT, SCALE, SPREAD = 0.5, 1.25, 0.1
+"""n_mu, n_sigma and r_mu = r_sigma of the paper's noise."""
+
+
+class NoisyBatchNorm(_BatchNorm):
+    """Batch normalization, then a random shift and scale whose distribution is drawn anew for each batch.
+
+        z     = bn(x)                                              gamma and beta included
+        mu    ~ U(-0.5, 0.5),       sigma ~ U(1, 1.25)             for each feature of each batch
+        shift ~ U(mu - 0.1, mu + 0.1),  scale ~ N(sigma, 0.1^2)    for each value: example, feature and position
+        y     = scale * z + shift                                  in training
+        y     = z                                                  at inference: no noise, as for dropout
+
+    It is a control: each layer's inputs change their distribution at every step on purpose. Where it still trains as
+    well as `bn`, steady distributions are not what makes `bn` work. The running statistics are those of `bn`, taken
+    before the noise, which does not look at x: a bias right before it cancels exactly as before `bn`.
+
+    The noise has a stream of its own for each place in the network, which `initialize` seeds.
+
+    Args:
+        features: F or C.
+        options: momentum (the weight of the new batch), eps, affine.
+
+    Shape:
+        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+
+    Source: section 2.1 and the appendix of https://arxiv.org/abs/1805.11604
+    """
+
+    def __init__(self, features: int, options: BatchNormOptions) -> None:
+        super().__init__(features, eps=options.eps, momentum=options.momentum, affine=options.affine)
+        self.stream = RandomStream(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize a batch, and add the noise in training."""
+        z: Tensor = super().forward(x)
+        return self._scale(z) * z + self._shift(z) if self.training else z
+
+    def _shift(self, z: Tensor) -> Tensor:
+        """Draw the shift of each value of z."""
+        generator = self.stream.on(z.device)
+        mu = z.new_empty(self.num_features).uniform_(-SHIFT, SHIFT, generator=generator)
+        return torch.empty_like(z).uniform_(-SPREAD, SPREAD, generator=generator) + per_feature(mu, z)
+
+    def _scale(self, z: Tensor) -> Tensor:
+        """Draw the scale of each value of z."""
+        generator = self.stream.on(z.device)
+        sigma = z.new_empty(self.num_features).uniform_(1, SCALE, generator=generator)
+        return torch.empty_like(z).normal_(0, SPREAD, generator=generator) + per_feature(sigma, z)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take inputs of any number of dimensions."""
+
+    def get_extra_state(self) -> Tensor | None:
+        """Return the state of the stream, so that a state dict holds it; None before the first draw."""
+        return self.stream.state()
+
+    def set_extra_state(self, state: Tensor | None) -> None:
+        """Continue the stream where `state` was taken; None starts it from its seed."""
+        self.stream.go_on_at(state)
+
+
+def noisy_batch_norm(shape: Shape, options: BatchNormOptions) -> NoisyBatchNorm:
+    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
+    return NoisyBatchNorm(shape[0], options)

@@ -1,0 +1,37 @@
+"""A stream of random numbers that belongs to one module."""
+
+import torch
+from torch import Tensor
+
+
+class RandomStream:
+    """A generator made on the device where it is first needed; a state dict can take it along.
+
+    torch's modules draw from the one global stream, so that anything else that draws moves what they get. With a stream
+    for each place in the network, two arms that differ elsewhere draw the same.
+
+    Args:
+        seed: seed of the stream.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._generator: torch.Generator | None = None
+        self._state: Tensor | None = None  # where a loaded stream goes on
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """Return the generator, on this device."""
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self.seed)
+            if self._state is not None:
+                self._generator.set_state(self._state)
+                self._state = None
+        return self._generator
+
+    def state(self) -> Tensor | None:
+        """Return where the stream stands; None before the first draw."""
+        return self._generator.get_state() if self._generator is not None else self._state
+
+    def go_on_at(self, state: Tensor | None) -> None:
+        """Continue where `state` was taken; None starts from the seed."""
+        self._generator, self._state = None, None if state is None else state.cpu()

@@ -1,0 +1,61 @@
+"""`vn`: variance normalization, batch normalization that subtracts no mean (Daneshmand et al. 2020)."""
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.config.items import BatchNormOptions
+from bnexp.norms.running import batch_variance, unbiased
+from bnexp.norms.shapes import Shape, per_feature, widened
+
+
+class VarianceNorm(nn.Module):
+    """Divide each feature by its standard deviation over the batch.
+
+        y = gamma * x / sqrt(var + eps) + beta               var is taken around the mean, which stays in x
+
+    In training, the (biased) variance is the batch's, and the running one moves toward the unbiased one by `momentum`.
+    At inference the running one is used. It is `bn` without subtracting the mean: an ablation that tells which of the
+    two matters.
+
+    Args:
+        features: F or C.
+        options: momentum (the weight of the new batch), eps, affine.
+
+    Shape:
+        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+
+    Source: https://arxiv.org/abs/2003.01652, in the form of https://arxiv.org/abs/2106.05956
+    """
+
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, features: int, options: BatchNormOptions) -> None:
+        super().__init__()
+        self.eps, self.momentum = options.eps, options.momentum
+        self.weight = nn.Parameter(torch.ones(features)) if options.affine else None
+        self.bias = nn.Parameter(torch.zeros(features)) if options.affine else None
+        self.register_buffer("running_var", torch.ones(features))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize a batch."""
+        wide = widened(x)
+        var = batch_variance(wide) if self.training else self.running_var  # (F,)
+        if self.training:
+            with torch.no_grad():
+                self.running_var.lerp_(unbiased(var, x).to(self.running_var.dtype), self.momentum)
+                self.num_batches_tracked.add_(1)
+        y = wide * per_feature(torch.rsqrt(var + self.eps), x)
+        if self.weight is not None and self.bias is not None:
+            y = y * per_feature(self.weight, x) + per_feature(self.bias, x)
+        return y.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows in the parentheses."""
+        return f"{len(self.running_var)}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}"
+
+
+def variance_norm(shape: Shape, options: BatchNormOptions) -> VarianceNorm:
+    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
+    return VarianceNorm(shape[0], options)

@@ -1,0 +1,118 @@
+"""`weight_norm` and `weight_std`: layers whose weights are normalized instead of what they give out.
+
+The functions take the weight of any layer: (out, in) of a linear one, (out, in, height, width) of a convolution.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bnexp.config.items import LayerOptions
+
+_SMALLEST = 1e-4
+"""Least value of fan_in * var that `weight_std` divides by: NF-ResNets' own guard against weights that do not vary."""
+
+
+def weight_norm(weight: Tensor, gain: Tensor) -> Tensor:
+    """Weight normalization (Salimans & Kingma 2016): direction and length of each unit's weights are learned apart.
+
+        w = gain * v / |v|                               for each output unit or channel
+
+    The gain starts at |v|, so that the layer starts as it would without. torch has this as a parametrization, whose
+    gain is a matrix of one column and its layer a tree of modules; a gain (out,) is no weight to be decayed.
+
+    Args:
+        weight: v, (out, ...).
+        gain: (out,).
+
+    Source: https://arxiv.org/abs/1602.07868
+    """
+    flat = weight.flatten(1)
+    return per_unit(gain / torch.linalg.vector_norm(flat, dim=1), weight) * weight
+
+
+def weight_std(weight: Tensor, gain: Tensor) -> Tensor:
+    """Scaled weight standardization (Brock et al. 2021): each unit's weights with mean 0 and variance 1 / fan_in.
+
+        w = gain * (v - mean(v)) / sqrt(max(fan_in * var(v), 1e-4))          for each output unit or channel
+
+    The layer keeps the variance of standardized inputs. After an activation less comes in, for which NF-ResNets make up
+    by a constant, 1.71 after relu. That is `init.gain` here: the gain, which is learned, starts at it.
+
+    Args:
+        weight: v, (out, ...).
+        gain: (out,).
+
+    Source: https://arxiv.org/abs/2101.08692
+    """
+    flat = weight.flatten(1)
+    var, mean = torch.var_mean(flat, dim=1, correction=0)  # (out,)
+    scale = gain * torch.rsqrt((flat.shape[1] * var).clamp_min(_SMALLEST))
+    return per_unit(scale, weight) * (weight - per_unit(mean, weight))
+
+
+def per_unit(values: Tensor, weight: Tensor) -> Tensor:
+    """Return values (out,) in a shape that meets the units of a weight (out, ...)."""
+    return values.view(-1, *[1] * (weight.ndim - 1))
+
+
+@dataclass(frozen=True)
+class WeightRule:
+    """How the weights that a layer works with come from the ones that it learns.
+
+    Attributes:
+        effective: from weight (out, ...) and gain (out,) to what the layer works with.
+        first_gain: from the initial weight and `init.gain` to the initial gain (out,).
+    """
+
+    effective: Callable[[Tensor, Tensor], Tensor]
+    first_gain: Callable[[Tensor, float], Tensor]
+
+
+_WEIGHT_NORM = WeightRule(weight_norm, lambda weight, _: torch.linalg.vector_norm(weight.flatten(1), dim=1))
+_WEIGHT_STD = WeightRule(weight_std, lambda weight, gain: weight.new_full((len(weight),), gain))
+
+
+def weight_rule(options: LayerOptions) -> WeightRule | None:
+    """Return the rule that the options of a layer ask for, or None."""
+    if options.weight_norm:
+        return _WEIGHT_NORM
+    return _WEIGHT_STD if options.weight_std else None
+
+
+class NormalizedLinear(nn.Linear):
+    """A linear layer that works with normalized weights.
+
+        y = x effective(weight, gain)^T + bias
+
+    `weight` is what is drawn, learned and decayed, as in any layer; `gain` (out,) is learned beside it.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        rule: how the weights are normalized.
+        bias: learn a bias.
+
+    Shape:
+        (B, in_features) to (B, out_features).
+    """
+
+    def __init__(self, in_features: int, out_features: int, rule: WeightRule, *, bias: bool) -> None:
+        super().__init__(in_features, out_features, bias=bias)
+        self.rule = rule
+        self.gain = nn.Parameter(torch.ones(out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        return functional.linear(x, self.rule.effective(self.weight, self.gain), self.bias)
+
+
+def build_linear(options: LayerOptions, in_features: int, out_features: int, *, bias: bool) -> nn.Linear:
+    """Return the linear layer that the options ask for."""
+    rule = weight_rule(options)
+    if rule is None:
+        return nn.Linear(in_features, out_features, bias=bias)
+    return NormalizedLinear(in_features, out_features, rule, bias=bias)
