@@ -11,10 +11,10 @@ import pytest
 
 from bnexp.config.datasets import DatasetName
 from bnexp.config.items import ActivationName, ItemName, NormName
-from bnexp.config.schema import ModelConfig, ProbesConfig
+from bnexp.config.model import ARCHITECTURES, ModelConfig
+from bnexp.config.schema import ProbesConfig
 from bnexp.data.load import DATASET_LOADERS
 from bnexp.models.activations import ACTIVATIONS
-from bnexp.models.build import ARCHS
 from bnexp.norms.registry import NORMS
 from bnexp.probes.registry import PROBES
 
@@ -105,6 +105,7 @@ def test_registries_have_exactly_the_declared_names() -> None:
     assert set(NORMS) == set(get_args(NormName))
     assert set(ACTIVATIONS) == set(get_args(ActivationName))
     assert set(DATASET_LOADERS) == set(get_args(DatasetName))
-    assert set(ARCHS) == set(get_args(ModelConfig.model_fields["arch"].annotation))
+    families = [get_args(family.model_fields["arch"].annotation)[0] for family in get_args(ModelConfig)]
+    assert families == list(ARCHITECTURES)
     assert set(PROBES) == set(ProbesConfig.model_fields)
     assert literal_names(ItemName) >= set(NORMS) | set(ACTIVATIONS)

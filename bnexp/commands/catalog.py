@@ -11,7 +11,8 @@ from bnexp.config.block import NO_NORM
 from bnexp.config.datasets import DATASETS
 from bnexp.config.items import ITEMS, Role
 from bnexp.config.keys import SECTIONS
-from bnexp.config.schema import ARCHITECTURES, INIT_SCHEMES
+from bnexp.config.model import ARCHITECTURES
+from bnexp.config.schema import INIT_SCHEMES
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ def catalog() -> None:
 def catalog_entries() -> Iterator[Entry]:
     """Yield every name, those of one kind together."""
     yield Entry("norm", NO_NORM, "no normalization: takes the item `norm` out of the block")
-    for role in ("norm", "activation", "layer", "dropout"):
+    for role in ("norm", "activation", "layer", "dropout", "shortcut"):
         yield from _items(role)
     yield from (Entry("model.arch", name, summary) for name, summary in ARCHITECTURES.items())
     yield from (Entry("data.dataset", name, info.summary) for name, info in DATASETS.items())
     for spot in SECTIONS.values():
-        if spot.variant:
+        if spot.variant and spot.told_by == "name":  # the families have a fuller line above
             yield Entry(spot.keys[-1], spot.variant, str(spot.section.__doc__).splitlines()[0].rstrip("."))
     yield from (Entry("init.scheme", name, summary) for name, summary in INIT_SCHEMES.items())
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-LayerName = Literal["linear"]
+LayerName = Literal["linear", "conv"]
 NormName = Literal[
     "bn",
     "ghost_bn",
@@ -27,8 +27,8 @@ NormName = Literal[
     "dyt",
 ]
 ActivationName = Literal["relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "tlu", "identity"]
-ItemName = Literal[LayerName, NormName, ActivationName, "dropout"]
-Role = Literal["layer", "norm", "activation", "dropout"]
+ItemName = Literal[LayerName, NormName, ActivationName, "dropout", "add"]
+Role = Literal["layer", "norm", "activation", "dropout", "shortcut"]
 
 
 class Options(BaseModel):
@@ -51,6 +51,20 @@ class LayerOptions(Options):
         if value and info.data.get("weight_norm"):
             raise ValueError("false beside weight_norm=true, since each sets the scale of the weights")
         return value
+
+
+class ConvOptions(LayerOptions):
+    """Options of `conv`."""
+
+    kernel: int = Field(3, ge=1, le=31, description="side of the square kernel, odd; padding keeps the image's size")
+    stride: int = Field(1, ge=1, le=16, description="steps of the kernel; in a cnn or resnet the stages add their own")
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError(f"expected an odd kernel, which padding can center, found {kernel}")
+        return kernel
 
 
 class BatchNormOptions(Options):
@@ -155,6 +169,7 @@ class ItemKind:
 
 ITEMS: dict[ItemName, ItemKind] = {
     "linear": ItemKind("layer", "fully connected: x W^T + b", LayerOptions),
+    "conv": ItemKind("layer", "convolution, 3 x 3 unless kernel says otherwise, the image's size kept", ConvOptions),
     "bn": ItemKind(
         "norm",
         "batch normalization: each feature over the batch (Ioffe & Szegedy 2015)",
@@ -247,6 +262,7 @@ ITEMS: dict[ItemName, ItemKind] = {
     "silu": ItemKind("activation", "x sigmoid(x), also called swish"),
     "tlu": ItemKind("activation", "max(x, tau) with a learned tau per feature, belongs to frn"),
     "identity": ItemKind("activation", "x, unchanged"),
+    "add": ItemKind("shortcut", "where the shortcut of a residual block comes in"),
     "dropout": ItemKind("dropout", "sets units to 0 with probability p in training, scales the rest", DropoutOptions),
 }
 

@@ -1,12 +1,13 @@
 """Warnings: what a config says that is allowed and known to mislead."""
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bnexp.config.block import Item
 from bnexp.config.degenerate import Placed, refuse_degenerate_items
 from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, LayerOptions
+from bnexp.config.layout import Layout, layout_of
+from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 
@@ -32,17 +33,26 @@ def refuse_degenerate(config: Config) -> None:
     Raises:
         ConfigError: with the item, its place and the numbers.
     """
-    refuse_degenerate_items(f"model.hidden {list(config.model.hidden)}", _placed_in_mlp(config))
+    info = config.data.info
+    layout = layout_of(config.model, info.shape, info.classes)
+    refuse_degenerate_items(_widths_of(config.model), _placed(layout))
 
 
-def _placed_in_mlp(config: Config) -> Iterator[Placed]:
+def _widths_of(model: ModelConfig) -> str:
+    """Return the key that sets the widths, and its value."""
+    if isinstance(model, MlpConfig):
+        return f"model.hidden {list(model.hidden)}"
+    if isinstance(model, CnnConfig):
+        return f"model.stages {[list(widths) for widths in model.widths]}"
+    return f"model.width {model.stage_width(0)}"
+
+
+def _placed(layout: Layout) -> Iterator[Placed]:
     """Yield the items of all blocks with the shapes of their inputs."""
-    features = math.prod(config.data.info.shape)
-    for number, width in enumerate(config.model.hidden, start=1):
-        for item in config.model.items:
-            yield Placed(f"block {number}", item, (features,))
-            if item.kind.role == "layer":
-                features = width
+    for block in layout.blocks:
+        where = block.place.replace("block", "block ") if block.place.startswith("block") else block.place
+        for placed in (*block.items, *block.shortcut):
+            yield Placed(where, placed.item, placed.shape_in)
 
 
 def _of_momentum(config: Config) -> Iterator[str]:
@@ -64,7 +74,12 @@ def _momenta(config: Config) -> Iterator[tuple[Item, float]]:
 
 def _in_a_row(config: Config) -> tuple[Item, ...]:
     """Return the items of one block, or of two where there are more: a block's end meets the next one's start."""
-    return config.model.items * min(len(config.model.hidden), 2)
+    model = config.model
+    if isinstance(model, MlpConfig):
+        blocks = len(model.hidden)
+    else:
+        blocks = max(map(len, model.widths)) if isinstance(model, CnnConfig) else sum(model.stage_blocks)
+    return model.items * min(blocks, 2)
 
 
 def _of_order(config: Config) -> Iterator[str]:

@@ -2,25 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from bnexp.config.block import Item, check_filling, names_in, parse_block
 from bnexp.config.datasets import DATASETS, DatasetInfo, DatasetName
-from bnexp.config.wording import shown
-
-
-def _whole(value: object) -> object:
-    """Let `5e4`, which YAML reads as a float, pass where a whole number is meant."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+from bnexp.config.model import ModelConfig
+from bnexp.config.section import Bool, Float, Int, Section
 
 
 def _every(value: object) -> object:
@@ -28,11 +14,6 @@ def _every(value: object) -> object:
     return {"every": 0} if value is False or value in ("off", "no", "none") else value
 
 
-Int = Annotated[int, Strict(), BeforeValidator(_whole)]
-Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Bool = Annotated[bool, Strict()]
-
-ARCHITECTURES = {"mlp": "one block per hidden layer, then a linear head"}
 INIT_SCHEMES = {
     "torch": "uniform with bound 1/sqrt(fan_in), biases too",
     "kaiming": "normal with std sqrt(2/fan_in), for relu (He et al. 2015)",
@@ -45,12 +26,6 @@ _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("C
 
 def _listed(options: dict[str, str]) -> str:
     return "; ".join(f"`{name}`: {meaning}" for name, meaning in options.items())
-
-
-class Section(BaseModel):
-    """A section of the config; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SyntheticConfig(Section):
@@ -114,54 +89,6 @@ class DataConfig(Section):
             return info
         made = self.synthetic
         return DatasetInfo(info.summary, made.shape, made.classes, made.size, max(made.size // 5, 1))
-
-
-class ModelConfig(Section):
-    """The network."""
-
-    arch: Literal["mlp"] = Field(description=f"the family; {_listed(ARCHITECTURES)}")
-    hidden: tuple[Annotated[Int, Field(ge=1)], ...] = Field(min_length=1)
-    """width of each hidden layer"""
-    block: str
-    """what one layer is made of, in order, such as `linear -> bn -> relu`"""
-    norm: str | None = None
-    """what `norm` in the block stands for: none, or a norm such as `bn` or `bn(momentum=0.01)`"""
-    activation: str | None = None
-    """what `act` in the block stands for, such as `relu`"""
-    bias: bool | Literal["auto"] = "auto"
-    """bias of the layers in the blocks; `auto` leaves it out exactly where the next item cancels it"""
-
-    @field_validator("norm", "activation")
-    @classmethod
-    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None or info.field_name is None:
-            return None
-        check_filling(info.field_name, value)
-        return value.strip()
-
-    @field_validator("bias", mode="before")
-    @classmethod
-    def _bias_word(cls, value: object) -> object:
-        if value != "auto" and not isinstance(value, bool):
-            raise ValueError(f"expected auto, true or false, found {shown(value)}")
-        return value
-
-    @model_validator(mode="after")
-    def _block_reads(self) -> "ModelConfig":
-        items = self.items
-        names = names_in(self.block)
-        for placeholder, key, value in (("norm", "norm", self.norm), ("act", "activation", self.activation)):
-            if value is not None and placeholder not in names:
-                problem = f"but model.block has no item `{placeholder}` that it could fill: {self.block}"
-                raise ValueError(f"model.{key} is {value}, {problem}")
-        if not any(item.kind.role == "layer" for item in items):
-            raise ValueError(f"model.block needs a layer with weights, such as linear; found: {self.block}")
-        return self
-
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """The block as items, placeholders filled."""
-        return parse_block(self.block, self.norm, self.activation)
 
 
 class InitConfig(Section):
@@ -340,7 +267,7 @@ class Config(Section):
     """seed of initial weights, data order and dropout, each with a stream of its own"""
     data: DataConfig
     """what is learned from"""
-    model: ModelConfig
+    model: Annotated[ModelConfig, Field(discriminator="arch")]
     """the network"""
     init: InitConfig = InitConfig()
     """initial weights"""

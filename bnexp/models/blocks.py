@@ -1,57 +1,49 @@
-"""Turns the items of a block into modules, in the order written."""
+"""Turns placed items into modules."""
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
-from bnexp.config.block import Item, numbered_names
+from bnexp.config.layout import BlockLayout, Placed
 from bnexp.config.randomness import derive_seed
 from bnexp.models.activations import build_activation
 from bnexp.models.dropout import Dropout
 from bnexp.norms.registry import build_norm
-from bnexp.norms.weights import build_linear
+from bnexp.norms.weights import build_conv, build_linear
 
 
-def build_block(
-    items: Sequence[Item],
-    width_in: int,
-    width: int,
-    *,
-    following: Item | None,
-    bias: bool | Literal["auto"],
-    place: str,
-    seed: int,
-) -> nn.Sequential:
-    """Build one block; its first layer leads from `width_in` to `width` features.
+class Add(nn.Module):
+    """The sum of branch and shortcut; a module so that probes can look at it."""
 
-    Args:
-        items: what the block is made of.
-        width_in: features of its input, (B, width_in).
-        width: features of its output, (B, width).
-        following: the item that comes right after the block, or None before the head.
-        bias: `model.bias`.
-        place: the block's name, such as `block1`.
-        seed: the run's seed, for dropout's stream.
-    """
+    def forward(self, branch: Tensor, shortcut: Tensor) -> Tensor:
+        """Return branch + shortcut, both (B, C, H, W)."""
+        return branch + shortcut
+
+
+def build_block(layout: BlockLayout, seed: int) -> nn.Sequential:
+    """Return the items of a block without a shortcut, one after the other."""
     block = nn.Sequential()
-    features = width_in
-    for name, item, after in zip(numbered_names(items), items, [*items[1:], following], strict=True):
-        if item.kind.role == "layer":
-            module: nn.Module = build_linear(item.options, features, width, bias=keeps_bias(after, bias))  # type: ignore[arg-type]
-            features = width
-        elif item.kind.role == "norm":
-            module = build_norm(item, (features,))
-        elif item.kind.role == "dropout":
-            module = Dropout(item.options.p, derive_seed(seed, "dropout", place, name))  # type: ignore[attr-defined]
-        else:
-            module = build_activation(item, (features,))
-        block.add_module(name, module)
+    for placed in layout.items:
+        block.add_module(placed.name, build_item(placed, f"{layout.place}.{placed.name}", seed))
     return block
 
 
-def keeps_bias(following: Item | None, bias: bool | Literal["auto"]) -> bool:
-    """Tell whether a layer has a bias: `auto` leaves it out exactly where the very next item cancels it."""
-    if bias != "auto":
-        return bias
-    return following is None or not following.kind.cancels_bias
+def build_item(placed: Placed, place: str, seed: int) -> nn.Module:
+    """Return the module of a placed item other than `add`.
+
+    Args:
+        placed: the item, its shapes, its bias and stride.
+        place: its full name, such as `stage1.block2.conv1`.
+        seed: the run's seed, for what draws at every step.
+    """
+    item, options = placed.item, cast("Any", placed.item.options)
+    if item.name == "linear":
+        return build_linear(options, placed.shape_in[0], placed.shape_out[0], bias=placed.bias)
+    if item.name == "conv":
+        channels_in, channels = placed.shape_in[0], placed.shape_out[0]
+        return build_conv(options, channels_in, channels, placed.kernel, placed.stride, bias=placed.bias)
+    if item.kind.role == "norm":
+        return build_norm(item, placed.shape_in)
+    if item.kind.role == "dropout":
+        return Dropout(options.p, derive_seed(seed, "dropout", place))
+    return build_activation(item, placed.shape_in)

@@ -1,18 +1,13 @@
 """Builds and initializes the network of a config."""
 
-from collections.abc import Callable
-from typing import Literal
-
 import torch
 from torch import nn
 
-from bnexp.config.schema import InitConfig, ModelConfig
+from bnexp.config.layout import layout_of
+from bnexp.config.model import ModelConfig
+from bnexp.config.schema import InitConfig
 from bnexp.models.init import initialize
-from bnexp.models.mlp import build_mlp
-
-ArchName = Literal["mlp"]
-
-ARCHS: dict[ArchName, Callable[[ModelConfig, tuple[int, int, int], int, int], nn.Module]] = {"mlp": build_mlp}
+from bnexp.models.network import Network
 
 
 def build_model(
@@ -28,7 +23,7 @@ def build_model(
         seed: the run's seed; every parameter draws from a stream of its own under it.
     """
     with torch.random.fork_rng(devices=[]):  # torch's constructors draw weights of their own; they are replaced below
-        network = ARCHS[model.arch](model, shape, classes, seed)
+        network = Network(layout_of(model, shape, classes), seed)
     initialize(network, init, seed)
     return network
 

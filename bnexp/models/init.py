@@ -12,7 +12,7 @@ from bnexp.config.randomness import derive_seed
 from bnexp.config.schema import InitConfig
 from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
 from bnexp.norms.random_stream import RandomStream
-from bnexp.norms.weights import NormalizedLinear
+from bnexp.norms.weights import NormalizedConv2d, NormalizedLinear
 
 DEFAULT_STD = 0.01
 
@@ -24,11 +24,11 @@ def initialize(network: nn.Module, init: InitConfig, seed: int) -> None:
     without, and with `weight_norm` the layer starts as that one does.
     """
     for name, module in network.named_modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear | nn.Conv2d):
             _weight(module.weight, init, _stream(seed, f"{name}.weight"))
             if module.bias is not None:
                 _bias(module.bias, module.weight, init, _stream(seed, f"{name}.bias"))
-            if isinstance(module, NormalizedLinear):
+            if isinstance(module, NormalizedLinear | NormalizedConv2d):
                 with torch.no_grad():
                     module.gain.copy_(module.rule.first_gain(module.weight, init.gain))
         elif isinstance(module, NoisyBatchNorm):
@@ -41,7 +41,7 @@ def _stream(seed: int, parameter: str) -> torch.Generator:
 
 @torch.no_grad()
 def _weight(weight: Tensor, init: InitConfig, generator: torch.Generator) -> None:
-    """Draw a weight (out, in) by the scheme; `init.gain` scales what it gives."""
+    """Draw a weight (out, in) or (out, in, k, k) by the scheme; `init.gain` scales what it gives."""
     fan_in = weight[0].numel()
     if init.scheme == "torch":
         # kaiming_uniform_(a=sqrt(5)), as torch's layers do, is the uniform distribution in +-1/sqrt(fan_in).

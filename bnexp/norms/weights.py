@@ -116,3 +116,33 @@ def build_linear(options: LayerOptions, in_features: int, out_features: int, *, 
     if rule is None:
         return nn.Linear(in_features, out_features, bias=bias)
     return NormalizedLinear(in_features, out_features, rule, bias=bias)
+
+
+class NormalizedConv2d(nn.Conv2d):
+    """A convolution that works with normalized weights; otherwise as `NormalizedLinear`.
+
+    Shape:
+        (B, C, H, W) to (B, C', H', W').
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, rule: WeightRule, *, bias: bool
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
+        self.rule = rule
+        self.gain = nn.Parameter(torch.ones(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the feature maps of a batch."""
+        weight = self.rule.effective(self.weight, self.gain)
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+def build_conv(
+    options: LayerOptions, in_channels: int, out_channels: int, kernel: int, stride: int, *, bias: bool
+) -> nn.Conv2d:
+    """Return the convolution that the options ask for; its padding keeps the image's size but for the stride."""
+    rule = weight_rule(options)
+    if rule is None:
+        return nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
+    return NormalizedConv2d(in_channels, out_channels, kernel, stride, rule, bias=bias)

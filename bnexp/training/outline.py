@@ -56,7 +56,7 @@ def outline(network: nn.Module, shape: tuple[int, int, int], bias: bool | Litera
 
 def why_no_bias(module: nn.Module, following: str, bias: bool | Literal["auto"]) -> str:
     """Say why a layer has no bias: the config says so, or the item that follows cancels it. Empty for any other."""
-    if not isinstance(module, nn.Linear) or module.bias is not None:
+    if not isinstance(module, nn.Linear | nn.Conv2d) or module.bias is not None:
         return ""
     if bias is False:
         return "no bias: model.bias is false"

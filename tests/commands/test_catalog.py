@@ -6,7 +6,8 @@ from rich.console import Console
 from bnexp.commands import catalog as command
 from bnexp.config.datasets import DATASET_NAMES
 from bnexp.config.items import ITEMS
-from bnexp.config.schema import ARCHITECTURES, INIT_SCHEMES, Config
+from bnexp.config.model import ARCHITECTURES
+from bnexp.config.schema import INIT_SCHEMES, Config
 
 
 def names_of(field):

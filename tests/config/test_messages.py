@@ -77,7 +77,7 @@ def answer(path, *overrides):
         ("init.std=1", "init.std goes with init.scheme: normal, found init.scheme: torch"),
         ("data.synthetic={}", "data.synthetic goes with data.dataset: synthetic, found data.dataset: mnist5k"),
         ("model.norm=bn", "model.norm is bn, but model.block has no item `norm`"),
-        ("model.block=bn -> relu", "model.block needs a layer with weights, such as linear; found: bn -> relu"),
+        ("model.block=bn -> relu", "model.block of arch mlp needs a layer with weights, linear; found: bn -> relu"),
         ("model.block=linear -> bm", 'item 2: unknown item "bm". Did you mean "bn"?'),
     ],
 )
@@ -152,12 +152,19 @@ def test_control_characters_in_a_value_do_not_reach_the_terminal(values):
     assert "\x1b" not in str(caught.value)
 
 
+REQUIRED = {
+    "step": {"milestones": [1]},
+    "mlp": {"hidden": [4], "block": "linear"},
+    "cnn": {"stages": [4], "block": "conv"},
+    "resnet": {"depth": 8, "block": "conv -> add"},
+}
+
+
 @pytest.mark.parametrize("place", SECTIONS)
 def test_an_unknown_key_is_answered_in_every_section(values, place):
     spot = SECTIONS[place]
-    parts = {"optimizer": {"name": spot.variant}, "schedule": {"name": spot.variant, "milestones": [1]}}
     if spot.variant:
-        values[spot.keys[0]] = parts[spot.keys[0]] if spot.variant == "step" else {"name": spot.variant}
+        values[spot.keys[0]] = {spot.told_by: spot.variant, **REQUIRED.get(spot.variant, {})}
     target = values
     for key in spot.keys:
         target = target.setdefault(key, {})

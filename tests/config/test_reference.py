@@ -47,7 +47,7 @@ def test_items_options_and_datasets_are_listed():
         "| `data` | keys | **required** |",
         "| `data.limit` | whole number, at least 1 | not set |",
         "| `data.val_fraction` | number, above 0, below 1 | `0.1` |",
-        "| `model.hidden` | list of whole numbers, each at least 1 | **required** |",
+        "| `model.hidden` | list of whole numbers, each at least 1, at most 100_000 | **required** |",
         "| `optimizer.betas` | list of 2 numbers, each at least 0, below 1 | `[0.9, 0.999]` |",
         "| `probes.activations` | keys or `off`, `no`, `none`, `false` | `{every: 50}` |",
         "| `probes.histograms.every` | whole number, at least 0 | `500` |",

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bnexp.config.block import parse_block
+from bnexp.config.layout import place_block
 from bnexp.models.blocks import build_block
 from bnexp.models.dropout import Dropout
 
@@ -76,7 +77,7 @@ def test_another_seed_is_another_stream():
 def masks(norm, seed=0, place="block1"):
     """Return which units the dropout of a block drops in three batches, when the block has this norm."""
     items = parse_block("linear -> norm -> relu -> dropout -> identity -> dropout", norm, None)
-    block = build_block(items, 6, 8, following=None, bias="auto", place=place, seed=seed)
+    block = build_block(place_block(items, place, (6,), 8), seed)
     dropouts = [module for module in block if isinstance(module, Dropout)]
     return torch.stack([torch.stack([dropout(torch.ones(5, 8)) for dropout in dropouts]) for _ in range(3)])
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.config.schema import InitConfig, ModelConfig
+from bnexp.config.model import MlpConfig
+from bnexp.config.schema import InitConfig
 from bnexp.models.build import build_model
 from bnexp.models.init import initialize
 
@@ -95,7 +96,7 @@ def test_the_schemes_of_torch_are_those_of_its_own_constructor():
 
 def weights_of(block="linear -> norm -> relu", seed=0, bias="auto", scheme="torch", norm="none", hidden=(9, 9, 9)):
     """Return the weights and biases of the linear layers, by name."""
-    model = ModelConfig(arch="mlp", hidden=hidden, block=block, norm=norm if "norm" in block else None, bias=bias)
+    model = MlpConfig(arch="mlp", hidden=hidden, block=block, norm=norm if "norm" in block else None, bias=bias)
     network = build_model(model, InitConfig(scheme=scheme), (1, 3, 3), 9, seed)
     return {name: p.detach() for name, p in network.named_parameters() if "linear" in name or "head" in name}
 
@@ -141,7 +142,7 @@ def test_the_same_seed_starts_the_same():
 
 
 def test_norms_start_with_gamma_one_and_beta_zero():
-    model = ModelConfig(arch="mlp", hidden=(6, 6), block="linear -> bn -> ln")
+    model = MlpConfig(arch="mlp", hidden=(6, 6), block="linear -> bn -> ln")
     network = build_model(model, InitConfig(scheme="normal"), (1, 2, 2), 3, seed=0)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.LayerNorm)]
     assert len(norms) == 4

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from bnexp.config.block import BlockError, parse_item
-from bnexp.config.schema import InitConfig, ModelConfig
+from bnexp.config.model import MlpConfig
+from bnexp.config.schema import InitConfig
 from bnexp.models.build import build_model, leaves
 from bnexp.norms.weights import NormalizedLinear, build_linear, weight_norm, weight_std
 from bnexp.training.optimizer import parameter_groups
@@ -96,7 +97,7 @@ def test_both_at_once_are_refused():
 
 
 def network_of(block, **init):
-    model = ModelConfig(arch="mlp", hidden=(7, 5), block=block)
+    model = MlpConfig(arch="mlp", hidden=(7, 5), block=block)
     return build_model(model, InitConfig(**init), (1, 3, 3), 4, seed=3)
 
 

@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bnexp.config.schema import InitConfig, ModelConfig
+from bnexp.config.model import MlpConfig
+from bnexp.config.schema import InitConfig
 from bnexp.models.build import build_model
 from bnexp.training.outline import OutlineRow, outline
 
@@ -15,7 +16,7 @@ OFF = "no bias: model.bias is false"
 
 
 def build(block, hidden=(10, 8), bias="auto"):
-    model = ModelConfig(arch="mlp", hidden=hidden, block=block, bias=bias)
+    model = MlpConfig(arch="mlp", hidden=hidden, block=block, bias=bias)
     return build_model(model, InitConfig(), SHAPE, CLASSES, seed=0)
 
 

@@ -1,0 +1,247 @@
+"""The network of a config as a list of placed items with their shapes, worked out without torch.
+
+Checking reads it (shapes, groups, inputs that are too small), and building turns each placed item into one module. A
+shape is what one example has: (F,) for vectors, (C, H, W) for images.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bnexp.config.block import Item, numbered_names
+from bnexp.config.items import ConvOptions
+from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig, ResnetConfig
+from bnexp.errors import ConfigError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One item of a block at its place.
+
+    Attributes:
+        name: within its block, such as `conv1`.
+        item: the item and its options.
+        shape_in: what comes in.
+        shape_out: what goes out.
+        bias: whether a layer has one.
+        stride: of a convolution.
+        kernel: of a convolution.
+    """
+
+    name: str
+    item: Item
+    shape_in: Shape
+    shape_out: Shape
+    bias: bool = False
+    stride: int = 1
+    kernel: int = 1
+
+
+@dataclass(frozen=True)
+class BlockLayout:
+    """One block.
+
+    Attributes:
+        place: its name, such as `stage2.block1`.
+        items: in order; `add` is where the shortcut of a residual block comes in.
+        shape_in: what comes in, and what the shortcut starts from.
+        shortcut: the items of a projection, where the shape changes and the shortcut is one; else it is padded.
+        zero_gamma: start the gamma of the branch's last norm at 0.
+        skip_gain: multiply the branch by a learned scalar that starts at 0.
+    """
+
+    place: str
+    items: tuple[Placed, ...]
+    shape_in: Shape
+    shortcut: tuple[Placed, ...] = ()
+    zero_gamma: bool = False
+    skip_gain: bool = False
+
+    @property
+    def shape_out(self) -> Shape:
+        """What goes out."""
+        return self.items[-1].shape_out
+
+    @property
+    def stride(self) -> int:
+        """By how much the block shrinks its images."""
+        return math.prod(placed.stride for placed in self.items)
+
+    @property
+    def residual(self) -> bool:
+        """Tell whether a shortcut leads past some of its items."""
+        return any(placed.item.name == "add" for placed in self.items)
+
+
+@dataclass(frozen=True)
+class PoolLayout:
+    """A pooling of 2 x 2 between two stages of a cnn."""
+
+    place: str
+    kind: Literal["max", "avg"]
+    shape_in: Shape
+
+    @property
+    def shape_out(self) -> Shape:
+        """What goes out: each side halved, an odd last row or column left out."""
+        channels, height, width = self.shape_in
+        return channels, height // 2, width // 2
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A whole network: its parts in the order of computation, then how the head sees the last of them."""
+
+    parts: tuple[BlockLayout | PoolLayout, ...]
+    head: Literal["flatten", "gap"]
+    features: int
+    classes: int
+
+    @property
+    def blocks(self) -> list[BlockLayout]:
+        """The blocks, without the poolings."""
+        return [part for part in self.parts if isinstance(part, BlockLayout)]
+
+
+def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> Layout:
+    """Lay out the network of a config for images of `shape` (C, H, W).
+
+    Raises:
+        ConfigError: the images are too small, or an item cannot stand where it does.
+    """
+    if isinstance(model, MlpConfig):
+        return _mlp(model, shape, classes)
+    return _cnn(model, shape, classes) if isinstance(model, CnnConfig) else _resnet(model, shape, classes)
+
+
+def _mlp(model: MlpConfig, shape: Shape, classes: int) -> Layout:
+    blocks: list[BlockLayout] = []
+    before: Shape = (math.prod(shape),)
+    for number, width in enumerate(model.hidden, start=1):
+        blocks.append(place_block(model.items, f"block{number}", before, width))
+        before = blocks[-1].shape_out
+    return Layout(tuple(with_biases(blocks, model.bias)), "flatten", math.prod(before), classes)
+
+
+def _cnn(model: CnnConfig, shape: Shape, classes: int) -> Layout:
+    parts: list[BlockLayout | PoolLayout] = []
+    for stage, widths in enumerate(model.widths, start=1):
+        for number, width in enumerate(widths, start=1):
+            stride = 2 if model.pool == "stride" and stage > 1 and number == 1 else 1
+            _expect_size(shape, stride, f"stage {stage}", len(model.widths))
+            parts.append(place_block(model.items, f"stage{stage}.block{number}", shape, width, stride))
+            shape = parts[-1].shape_out
+        if model.pool != "stride":
+            _expect_size(shape, 2, f"the pooling after stage {stage}", len(model.widths))
+            parts.append(PoolLayout(f"stage{stage}.pool", model.pool, shape))
+            shape = parts[-1].shape_out
+    features = shape[0] if model.head == "gap" else math.prod(shape)
+    return Layout(tuple(with_biases(parts, model.bias)), model.head, features, classes)
+
+
+def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
+    """Lay out stem, residual blocks, and what a pre-activation network needs before its head.
+
+    The stem is one convolution, followed by the items that follow the block's first one up to its next layer
+    (`bn -> relu`). A block that begins with a norm or an activation is pre-activation: its stem is the convolution
+    alone, and what it begins with comes once more after the last block.
+    """
+    items = model.items
+    first_layer = next(index for index, item in enumerate(items) if item.kind.role == "layer")
+    opening = items[:first_layer]
+    rest = items[first_layer + 1 :]
+    until = next((index for index, item in enumerate(rest) if item.kind.role in ("layer", "shortcut")), len(rest))
+    stem_items = (items[first_layer], *(() if opening else rest[:until]))
+    parts = [place_block(stem_items, "stem", shape, model.stage_width(0))]
+    for stage, blocks in enumerate(model.stage_blocks, start=1):
+        for number in range(1, blocks + 1):
+            stride = 2 if stage > 1 and number == 1 else 1
+            before = parts[-1].shape_out
+            _expect_size(before, stride, f"stage {stage}", len(model.stage_blocks))
+            place = f"stage{stage}.block{number}"
+            block = place_block(items, place, before, model.stage_width(stage - 1), stride)
+            shortcut = _projection(block) if model.shortcut == "projection" else ()
+            parts.append(replace(block, shortcut=shortcut, zero_gamma=model.zero_gamma, skip_gain=model.skip_gain))
+    if opening:
+        parts.append(place_block(opening, "final", parts[-1].shape_out, 0))
+    return Layout(tuple(with_biases(parts, model.bias)), "gap", parts[-1].shape_out[0], classes)
+
+
+def _projection(block: BlockLayout) -> tuple[Placed, ...]:
+    """Return a 1 x 1 convolution to the block's shape, with the norm that the branch has right before `add`."""
+    if block.shape_in == block.shape_out:
+        return ()
+    add = next(index for index, placed in enumerate(block.items) if placed.item.name == "add")
+    layer = next(placed.item for placed in block.items if placed.item.name == "conv")
+    before = block.items[add - 1].item if add else None
+    norm = before if before is not None and before.kind.role == "norm" else None
+    bias = norm is None or not norm.kind.cancels_bias
+    conv = Placed("conv", layer, block.shape_in, block.items[add].shape_in, bias, block.stride, kernel=1)
+    return (conv,) if norm is None else (conv, Placed(norm.name, norm, conv.shape_out, conv.shape_out))
+
+
+def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, stride: int = 1) -> BlockLayout:
+    """Place the items of one block; its first layer takes the stride, every layer leads to `width`."""
+    placed: list[Placed] = []
+    shape_in = shape
+    for name, item in zip(numbered_names(items), items, strict=True):
+        shape_out, step = shape, 1
+        if item.name == "linear":
+            shape_out = (width,)
+        elif isinstance(item.options, ConvOptions):
+            step = item.options.stride * stride
+            channels_height_width = _convolved(shape, width, step)
+            shape_out, stride = channels_height_width, 1
+        placed.append(Placed(name, item, shape, shape_out, stride=step, kernel=getattr(item.options, "kernel", 1)))
+        shape = shape_out
+    return BlockLayout(place, tuple(placed), shape_in)
+
+
+def _convolved(shape: Shape, width: int, stride: int) -> Shape:
+    """Return the shape after a convolution whose padding keeps the size but for its stride."""
+    _, height, width_in_pixels = shape
+    return width, math.ceil(height / stride), math.ceil(width_in_pixels / stride)
+
+
+def with_biases(
+    parts: Sequence[BlockLayout | PoolLayout], bias: bool | Literal["auto"]
+) -> list[BlockLayout | PoolLayout]:
+    """Decide for each layer whether it has a bias: `auto` leaves it out where the very next item cancels it.
+
+    What comes before a pooling or a residual block keeps its bias: the first hides it from the next item, and the
+    shortcut of the second carries it past the norm.
+    """
+    decided: list[BlockLayout | PoolLayout] = []
+    following: Item | None = None
+    for part in reversed(parts):
+        if isinstance(part, PoolLayout):
+            decided.append(part)
+            following = None
+            continue
+        items: list[Placed] = []
+        for placed in reversed(part.items):
+            items.append(replace(placed, bias=_keeps_bias(placed.item, following, bias)))
+            following = placed.item
+        decided.append(replace(part, items=tuple(reversed(items))))
+        following = None if part.residual else following
+    return decided[::-1]
+
+
+def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]) -> bool:
+    if item.kind.role != "layer":
+        return False
+    if bias != "auto":
+        return bias
+    return following is None or not following.kind.cancels_bias
+
+
+def _expect_size(shape: Shape, stride: int, where: str, stages: int) -> None:
+    """Refuse to halve an image of one pixel."""
+    if stride > 1 and min(shape[1:]) < stride:
+        raise ConfigError(
+            f"model.stages: the image is {shape[1]} x {shape[2]} at {where}, too small to be halved; "
+            f"{stages} stages need images of at least {2 ** (stages - 1)} x {2 ** (stages - 1)}, fewer stages need less"
+        )

@@ -1,0 +1,174 @@
+"""The section `model`: the families of networks, and the block they repeat."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from bnexp.config.block import Item, check_filling, names_in, parse_block
+from bnexp.config.section import Bool, Int, Section
+from bnexp.config.wording import shown
+
+ARCHITECTURES = {
+    "mlp": "one block per hidden layer, then a linear head",
+    "cnn": "stages of convolution blocks with pooling between them, then a linear head (VGG is one)",
+    "resnet": "stages of residual blocks, global average pooling, then a linear head (He et al. 2015, 2016)",
+}
+
+Width = Annotated[Int, Field(ge=1, le=100_000)]
+
+
+class _Blocks(Section):
+    """What the families share."""
+
+    arch: str
+    """the family"""
+    block: str
+    """what one block is made of, in order, such as `linear -> bn -> relu` or `conv -> bn -> add -> relu`"""
+    norm: str | None = None
+    """what `norm` in the block stands for: none, or a norm such as `bn` or `bn(momentum=0.01)`"""
+    activation: str | None = None
+    """what `act` in the block stands for, such as `relu`"""
+    bias: bool | Literal["auto"] = "auto"
+    """bias of the layers in the blocks; `auto` leaves it out exactly where the next item cancels it"""
+
+    @field_validator("norm", "activation")
+    @classmethod
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or info.field_name is None:
+            return None
+        check_filling(info.field_name, value)
+        return value.strip()
+
+    @field_validator("bias", mode="before")
+    @classmethod
+    def _bias_word(cls, value: object) -> object:
+        if value != "auto" and not isinstance(value, bool):
+            raise ValueError(f"expected auto, true or false, found {shown(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _block_reads(self) -> Self:
+        names = {item.name for item in self.items}
+        written = names_in(self.block)
+        for placeholder, key, value in (("norm", "norm", self.norm), ("act", "activation", self.activation)):
+            if value is not None and placeholder not in written:
+                problem = f"but model.block has no item `{placeholder}` that it could fill: {self.block}"
+                raise ValueError(f"model.{key} is {value}, {problem}")
+        layer, other = ("linear", "conv") if self.arch == "mlp" else ("conv", "linear")
+        if layer not in names:
+            raise ValueError(
+                f"model.block of arch {self.arch} needs a layer with weights, {layer}; found: {self.block}"
+            )
+        if other in names:
+            raise ValueError(f"model.block of arch {self.arch} is made of {layer}, not {other}; found: {self.block}")
+        adds = sum(item.name == "add" for item in self.items)
+        if self.arch == "resnet" and adds != 1:
+            raise ValueError(
+                f"model.block of a resnet needs one `add`, where the shortcut comes in; found: {self.block}"
+            )
+        if self.arch != "resnet" and adds:
+            raise ValueError(f"model.block: `add` belongs to arch resnet, and this is {self.arch}; found: {self.block}")
+        return self
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The block as items, placeholders filled."""
+        return parse_block(self.block, self.norm, self.activation)
+
+
+class MlpConfig(_Blocks):
+    """A multilayer perceptron."""
+
+    arch: Literal["mlp"]
+    hidden: tuple[Width, ...] = Field(min_length=1)
+    """width of each hidden layer"""
+
+
+class CnnConfig(_Blocks):
+    """A convolutional network; VGG-16 is `stages: [[64, 64], [128, 128], [256, 256, 256], ...]`."""
+
+    arch: Literal["cnn"]
+    stages: tuple[Width | tuple[Width, ...], ...] = Field(min_length=1)
+    """channels of the blocks of each stage, such as `[[64, 64], [128]]`; a number alone is repeated `blocks` times"""
+    blocks: Int = Field(1, ge=1, le=1000)
+    """blocks of a stage that names its channels once"""
+    pool: Literal["max", "avg", "stride"] = "max"
+    """how a stage ends with half the size: pooling of 2 x 2, or the next stage begins with a stride of 2"""
+    head: Literal["gap", "flatten"] = "gap"
+    """what the linear head sees: the mean over all positions, or every position"""
+
+    @model_validator(mode="after")
+    def _no_empty_stage(self) -> Self:
+        if any(not widths for widths in self.widths):
+            raise ValueError("model.stages has a stage without any block; expected channels, such as [[64, 64], [128]]")
+        return self
+
+    @property
+    def widths(self) -> list[tuple[int, ...]]:
+        """Channels of every block, stage by stage."""
+        return [stage if isinstance(stage, tuple) else (stage,) * self.blocks for stage in self.stages]
+
+
+IMAGENET_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+"""Blocks a stage of the depths that He et al. 2015 use on ImageNet, with two convolutions a block."""
+
+
+class ResnetConfig(_Blocks):
+    """A residual network for small images: a 3 x 3 stem, stages that double the channels and halve the size."""
+
+    arch: Literal["resnet"]
+    depth: Int | None = Field(None, ge=8, le=10_000)
+    """6n + 2 for three stages of n blocks (20, 32, 44, 56, 110), or 18 or 34 for the four stages of those networks"""
+    stages: tuple[Annotated[Int, Field(ge=1, le=1000)], ...] | None = None
+    """blocks of each stage, in place of depth"""
+    width: Width | None = None
+    """channels of the first stage (default: 16 with three stages, 64 with any other number)"""
+    shortcut: Literal["pad", "projection"] = "pad"
+    """where shape changes: pad with zero channels and take every second pixel, or a 1 x 1 convolution with the norm"""
+    zero_gamma: Bool = False
+    """start the gamma of the branch's last norm at 0, so that every block starts as its shortcut (Goyal et al. 2017)"""
+    skip_gain: Bool = False
+    """multiply the branch by a learned scalar that starts at 0 (De & Smith 2020)"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_depth(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (values.get("depth") is None) == (values.get("stages") is None):
+            raise ValueError("a resnet needs model.depth or model.stages, one of them")
+        return values
+
+    @field_validator("depth")
+    @classmethod
+    def _known_depth(cls, depth: int | None) -> int | None:
+        if depth is not None and depth not in IMAGENET_STAGES and (depth - 2) % 6:
+            nearest = 6 * round((depth - 2) / 6) + 2
+            raise ValueError(f"expected 6n + 2, such as {nearest}, or 18 or 34, found {depth}")
+        return depth
+
+    @model_validator(mode="after")
+    def _gains_can_grow(self) -> Self:
+        if self.zero_gamma and self.skip_gain:
+            both = "the gradient of each is a multiple of the other, so neither could leave 0"
+            raise ValueError(f"model.zero_gamma beside model.skip_gain: {both}; expected one of them")
+        branch = [item.kind.role for item in self.items][: [item.name for item in self.items].index("add")]
+        if self.zero_gamma and "norm" not in branch:
+            raise ValueError(
+                f"model.zero_gamma needs a norm before `add`, whose gamma it starts at 0; found: {self.block}"
+            )
+        return self
+
+    @property
+    def stage_blocks(self) -> tuple[int, ...]:
+        """Blocks of each stage."""
+        if self.stages is not None:
+            return self.stages
+        depth = self.depth or 0
+        return IMAGENET_STAGES.get(depth) or ((depth - 2) // 6,) * 3
+
+    def stage_width(self, stage: int) -> int:
+        """Return the channels of a stage, counted from 0: doubled from each to the next."""
+        first = self.width or (16 if len(self.stage_blocks) == 3 else 64)
+        return int(first * 2**stage)
+
+
+ModelConfig = MlpConfig | CnnConfig | ResnetConfig

@@ -1,0 +1,98 @@
+"""Layouts: shapes, strides, biases and inputs that are too small, worked out without torch."""
+
+import pytest
+
+from bnexp.config.layout import layout_of
+from bnexp.config.loading import check_values
+from bnexp.errors import ConfigError
+
+POST = "conv -> bn -> relu -> conv -> bn -> add -> relu"
+PRE = "bn -> relu -> conv -> bn -> relu -> conv -> add"
+
+
+def model_of(**model):
+    values = {"data": {"dataset": "mnist5k"}, "optimizer": {"name": "sgd"}, "training": {"epochs": 1}}
+    return check_values({"name": "x", "model": model, **values}, {}, "test").model
+
+
+def layout(shape=(3, 32, 32), **model):
+    return layout_of(model_of(**model), shape, 10)
+
+
+def biases(found):
+    return {f"{block.place}.{item.name}": item.bias for block in found.blocks for item in block.items}
+
+
+def test_a_resnet_doubles_the_channels_and_halves_the_size_at_each_stage():
+    blocks = {block.place: block for block in layout(arch="resnet", depth=20, block=POST).blocks}
+    assert list(blocks) == ["stem", *(f"stage{stage}.block{number}" for stage in (1, 2, 3) for number in (1, 2, 3))]
+    assert [blocks[f"stage{stage}.block3"].shape_out for stage in (1, 2, 3)] == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
+    assert [blocks[f"stage{stage}.block1"].stride for stage in (1, 2, 3)] == [1, 2, 2]
+
+
+def test_a_pre_activation_resnet_ends_with_what_its_blocks_begin_with():
+    blocks = layout(arch="resnet", depth=8, block=PRE).blocks
+    assert [item.name for item in blocks[0].items] == ["conv"]
+    assert [item.name for item in blocks[-1].items] == ["bn", "relu"]
+
+
+def test_a_bias_that_the_shortcut_carries_on_is_kept():
+    found = biases(layout(arch="resnet", depth=8, block=PRE))
+    assert found["stem.conv"]  # the next norm stands inside the branch only
+    assert not found["stage1.block1.conv1"]
+    assert found["stage1.block1.conv2"]  # right before the sum
+
+
+def test_a_bias_before_a_pooling_is_kept():
+    found = biases(layout(arch="cnn", stages=[[4], [4]], block="bn -> relu -> conv"))
+    assert found["stage1.block1.conv"]
+
+
+def test_a_projection_has_the_norm_that_stands_right_before_the_sum():
+    def projection(block):
+        found = layout(arch="resnet", depth=8, shortcut="projection", block=block).blocks
+        (changed,) = [other for other in found if other.place == "stage2.block1"]
+        return [(item.name, item.kernel, item.stride, item.bias) for item in changed.shortcut if item.name == "conv"], [
+            item.name for item in changed.shortcut
+        ]
+
+    assert projection(POST) == ([("conv", 1, 2, False)], ["conv", "bn"])
+    assert projection(PRE) == ([("conv", 1, 2, True)], ["conv"])
+    assert projection("conv -> relu -> conv -> add -> relu") == ([("conv", 1, 2, True)], ["conv"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "model"),
+    [
+        ((3, 2, 2), {"arch": "cnn", "stages": [4, 4], "block": "conv"}),
+        ((1, 28, 1), {"arch": "cnn", "stages": [4], "block": "conv"}),
+        ((3, 1, 1), {"arch": "resnet", "depth": 8, "block": "conv -> add"}),
+    ],
+)
+def test_images_that_are_too_small_are_refused_with_the_numbers(shape, model):
+    with pytest.raises(ConfigError, match=rf"image is {shape[1]} x|image is 1 x 1"):
+        layout(shape, **model)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"arch": "resnet", "depth": 21, "block": "conv -> add"}, "expected 6n"),
+        ({"arch": "resnet", "block": "conv -> add"}, "needs model.depth or model.stages"),
+        ({"arch": "resnet", "depth": 8, "stages": [1], "block": "conv -> add"}, "needs model.depth or model.stages"),
+        ({"arch": "resnet", "depth": 8, "block": "conv -> relu"}, "needs one `add`"),
+        ({"arch": "resnet", "depth": 8, "block": "conv -> add", "zero_gamma": True}, "zero_gamma needs a norm"),
+        (
+            {"arch": "resnet", "depth": 8, "block": "conv -> bn -> add", "zero_gamma": True, "skip_gain": True},
+            "neither could leave 0",
+        ),
+        ({"arch": "cnn", "stages": [4], "block": "conv -> add"}, "belongs to arch resnet"),
+        ({"arch": "cnn", "stages": [4], "block": "linear"}, "needs a layer with weights, conv"),
+        ({"arch": "cnn", "stages": [[]], "block": "conv"}, "without any block"),
+        ({"arch": "mlp", "hidden": [4], "block": "linear -> conv"}, "made of linear, not conv"),
+        ({"arch": "cnn", "stages": [4], "block": "conv(kernel=2)"}, "odd kernel"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(model, said):
+    with pytest.raises(ConfigError, match=said):
+        model_of(**model)
