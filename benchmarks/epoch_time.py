@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
 from bnexp.config.loading import load_config
-from bnexp.data.load import Dataset, data_folder
+from bnexp.data.load import Dataset
 from bnexp.data.torchvision_import import torchvision_datasets
+from bnexp.sources.place import data_folder
 from bnexp.store.metrics import MetricsWriter
 from bnexp.store.tensorboard import TensorBoardWriter
 from bnexp.store.writers import Writers

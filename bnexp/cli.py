@@ -25,6 +25,7 @@ Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as data.batch_size=32. Repeatable."),
 ]
+DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 
@@ -36,7 +37,7 @@ def train(
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     seed: Annotated[int | None, typer.Option(help="Replaces the config's seed.")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to train.")] = "auto",
-    data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")] = None,
+    data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Replaces the config's name.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")] = False,
@@ -60,11 +61,12 @@ def train(
 def check(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
+    data_dir: DataDir = None,
 ) -> None:
     """Validate CONFIG and show the network, the batches and the warnings, without training."""
     from bnexp.commands import check as command
 
-    command.check(config, overrides=overrides)
+    command.check(config, overrides=overrides, data_dir=data_dir)
 
 
 Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated values to stdout, in full precision.")]

@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 FLOORS = [
     {"errors"},
     {"config"},
+    {"sources"},
     {"norms", "data", "store"},
     {"probes", "models"},
     {"training", "analysis", "lessons"},
@@ -82,7 +83,7 @@ def loaded_modules(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("room", ["config", "analysis"])
+@pytest.mark.parametrize("room", ["config", "sources", "analysis"])
 def test_light_rooms_never_load_torch(room: str) -> None:
     files = sorted((PACKAGE / room).glob("*.py"))
     modules = [f"bnexp.{room}.{path.stem}" for path in files if path.stem != "__init__"]

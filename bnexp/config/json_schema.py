@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bnexp.config.keys import spots_at, variants
-from bnexp.config.schema import Config, Section
+from bnexp.config.schema import Config
+from bnexp.config.section import Section
 
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _NULL = {"type": "null"}

@@ -6,7 +6,8 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from bnexp.config.schema import Config, Section
+from bnexp.config.schema import Config
+from bnexp.config.section import Section
 from bnexp.config.yaml_text import Place
 
 

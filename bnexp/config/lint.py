@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
+from bnexp.config.datasets import DatasetInfo
 from bnexp.config.items import BatchNormOptions
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -18,13 +19,13 @@ def warnings_of(config: Config, plan: Plan) -> list[str]:
     return [*_of_momentum(config), *_of_order(config), *_of_batches(config, plan), *_of_training(config, plan)]
 
 
-def refuse_degenerate(config: Config) -> None:
+def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
     """Refuse normalizations over a single element: their output is beta, whatever the input.
 
     Raises:
         ConfigError: `ln` where only one feature comes in.
     """
-    features = math.prod(config.data.info.shape)
+    features = math.prod(info.shape)
     for number, width in enumerate(config.model.hidden, start=1):
         for item in config.model.items:
             if item.kind.role == "layer":

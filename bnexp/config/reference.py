@@ -10,7 +10,7 @@ from bnexp.config.datasets import DATASETS
 from bnexp.config.items import ITEMS
 from bnexp.config.json_schema import plain_json_schema
 from bnexp.config.keys import SECTIONS, SectionSpot, spots_at
-from bnexp.config.schema import Section
+from bnexp.config.section import Section
 
 _INTRODUCTION = """\
 # The config

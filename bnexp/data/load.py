@@ -1,6 +1,5 @@
 """From the config to the parts of a dataset, on the training device."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import DatasetName
+from bnexp.config.data_section import DataConfig, SyntheticConfig
+from bnexp.config.datasets import DatasetInfo, DatasetName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import SPLIT_SEED
-from bnexp.config.schema import DataConfig, SyntheticConfig
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.mnist import FASHION_MNIST, MNIST, load_idx_set
 from bnexp.data.mnist5k import load_mnist5k
@@ -58,16 +57,11 @@ DATASET_LOADERS: dict[DatasetName, Loader] = {
     "mnist": lambda data, data_dir: load_idx_set(MNIST, "mnist", data_dir, data.download),
     "fashion_mnist": lambda data, data_dir: load_idx_set(FASHION_MNIST, "fashion_mnist", data_dir, data.download),
     "mnist5k": lambda data, data_dir: load_mnist5k(),
-    "synthetic": lambda data, data_dir: make_synthetic(data.synthetic or SyntheticConfig(), data.info.test_examples),
+    "synthetic": lambda data, data_dir: make_synthetic(data.synthetic or SyntheticConfig()),
 }
 
 
-def data_folder(chosen: Path | None) -> Path:
-    """Return where datasets lie: what `--data-dir` says, else the variable BNEXP_DATA, else `data`."""
-    return chosen or Path(os.environ.get("BNEXP_DATA") or "data")
-
-
-def load_dataset(data: DataConfig, plan: Plan, data_dir: Path, device: torch.device) -> Dataset:
+def load_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path, device: torch.device) -> Dataset:
     """Load the dataset once, split off the validation part, and put all of it on the device as bytes.
 
     Raises:
@@ -76,7 +70,7 @@ def load_dataset(data: DataConfig, plan: Plan, data_dir: Path, device: torch.dev
     """
     images = DATASET_LOADERS[data.dataset](data, data_dir)
     found = (len(images.train), len(images.test), *images.train.images.shape[1:])
-    expected = (data.info.train_examples, data.info.test_examples, *data.info.shape)
+    expected = (info.train_examples, info.test_examples, *info.shape)
     if found != expected:
         raise BnexpError(f"dataset {data.dataset}: found (train, test, C, H, W) = {found}, expected {expected}")
     rest, held_out = stratified_split(images.train.labels, plan.val_examples, SPLIT_SEED)

@@ -1,6 +1,7 @@
 """Which examples make a batch: a function of the seed and the step alone."""
 
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from bnexp.config.plan import make_plan
 from bnexp.data.batches import TrainBatches
 from bnexp.data.images import Part
 from bnexp.data.load import Dataset
+from bnexp.sources.info import dataset_info
 
 
 def numbered_dataset(examples, offset=0):
@@ -23,7 +25,8 @@ def plan_for(make_config):
     """Return a plan for so many training examples: the synthetic set of 100, less 10 for validation."""
 
     def plan(batch_size=16, limit=None, **data):
-        return make_plan(make_config(data={"batch_size": batch_size, "limit": limit, **data}))
+        config = make_config(data={"batch_size": batch_size, "limit": limit, **data})
+        return make_plan(config, dataset_info(config.data, Path("unused")))
 
     return plan
 

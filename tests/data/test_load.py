@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from bnexp.config.data_section import DataConfig
 from bnexp.config.plan import make_plan
-from bnexp.config.schema import DataConfig
 from bnexp.data import load
 from bnexp.data.images import ImageSet, Part
-from bnexp.data.load import channel_statistics, data_folder, load_dataset
+from bnexp.data.load import channel_statistics, load_dataset
 from bnexp.data.mnist import FASHION_MNIST, MNIST
 from bnexp.data.synthetic import make_synthetic
 from bnexp.errors import BnexpError
+from bnexp.sources.info import dataset_info
 
 CPU = torch.device("cpu")
 SYNTHETIC = {"dataset": "synthetic", "synthetic": {"classes": 4, "shape": [3, 4, 5], "size": 200}}
@@ -25,14 +26,15 @@ def load_with(make_config, tmp_path):
 
     def load_by(seed=0, **data):
         config = make_config(data={**SYNTHETIC, **data}, seed=seed)
-        return load_dataset(config.data, make_plan(config), tmp_path, CPU)
+        info = dataset_info(config.data, tmp_path)
+        return load_dataset(config.data, info, make_plan(config, info), tmp_path, CPU)
 
     return load_by
 
 
 def made_images():
     options = DataConfig.model_validate(SYNTHETIC)
-    return make_synthetic(options.synthetic, options.info.test_examples)
+    return make_synthetic(options.synthetic)
 
 
 def fingerprints(part):
@@ -133,16 +135,6 @@ def test_a_set_of_another_size_than_declared_is_named(load_with, monkeypatch):
         BnexpError, match=r"dataset synthetic: found .*\(150, 40, 3, 4, 5\), expected \(200, 40, 3, 4, 5\)"
     ):
         load_with()
-
-
-def test_the_folder_of_datasets_is_the_chosen_one_then_the_variables_then_data(monkeypatch):
-    monkeypatch.setenv("BNEXP_DATA", "/from/variable")
-    assert data_folder(Path("/chosen")) == Path("/chosen")
-    assert data_folder(None) == Path("/from/variable")
-    monkeypatch.setenv("BNEXP_DATA", "")
-    assert data_folder(None) == Path("data")
-    monkeypatch.delenv("BNEXP_DATA")
-    assert data_folder(None) == Path("data")
 
 
 @pytest.mark.parametrize(("dataset", "idx_set"), [("mnist", MNIST), ("fashion_mnist", FASHION_MNIST)])
