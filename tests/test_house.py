@@ -9,10 +9,12 @@ from typing import get_args
 
 import pytest
 
-from bnexp.config.datasets import DatasetName
+from bnexp.config.datasets import AUGMENTATIONS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
 from bnexp.config.items import ActivationName, ItemName, NormName
 from bnexp.config.schema import ModelConfig, ProbesConfig
+from bnexp.data.augment import AUGMENTS
 from bnexp.data.load import DATASET_LOADERS
+from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.models.activations import ACTIVATIONS
 from bnexp.models.build import ARCHS
 from bnexp.norms.registry import NORMS
@@ -106,6 +108,8 @@ def test_registries_have_exactly_the_declared_names() -> None:
     assert set(NORMS) == set(get_args(NormName))
     assert set(ACTIVATIONS) == set(get_args(ActivationName))
     assert set(DATASET_LOADERS) == set(get_args(DatasetName))
+    assert set(PREPROCESSES) == set(PREPROCESSINGS) == set(get_args(PreprocessName))
+    assert set(AUGMENTS) == set(AUGMENTATIONS) == set(get_args(AugmentName))
     assert set(ARCHS) == set(get_args(ModelConfig.model_fields["arch"].annotation))
     assert set(PROBES) == set(ProbesConfig.model_fields)
     assert literal_names(ItemName) >= set(NORMS) | set(ACTIVATIONS)

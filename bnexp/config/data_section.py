@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from bnexp.config.datasets import DatasetName
-from bnexp.config.section import Bool, Float, Int, Section
+from bnexp.config.datasets import AUGMENTATIONS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
+from bnexp.config.section import Bool, Float, Int, Section, listed
 
 
 class SyntheticConfig(Section):
@@ -48,6 +48,14 @@ class DataConfig(Section):
     """train on the first n examples only, in an order that mixes the classes; validation and test stay whole"""
     drop_last: Bool = False
     """leave out the last batch of an epoch when it is not full"""
+    preprocess: PreprocessName = Field(
+        "standardize", description=f"from bytes to inputs, fitted on the training part; {listed(PREPROCESSINGS)}"
+    )
+    whiten_eps: Float | None = Field(None, gt=0)
+    """with pca_whiten and zca_whiten: added to each variance, in units of the squared pixel range (default 0.001)"""
+    augment: AugmentName = Field(
+        "none", description=f"how training images are changed at each step; {listed(AUGMENTATIONS)}"
+    )
     download: Bool = True
     """fetch a missing dataset"""
     synthetic: SyntheticConfig | None = None
@@ -59,6 +67,18 @@ class DataConfig(Section):
         if isinstance(values, dict) and values.get("dataset") == "synthetic":
             return {"synthetic": {}, **values}
         return values
+
+    @model_validator(mode="after")
+    def _eps_is_of_whitening(self) -> "DataConfig":
+        if self.whiten_eps is not None and not self.whitens:
+            found = f"found data.preprocess: {self.preprocess}"
+            raise ValueError(f"data.whiten_eps goes with data.preprocess: pca_whiten or zca_whiten, {found}")
+        return self
+
+    @property
+    def whitens(self) -> bool:
+        """Whether the preprocessing is one that needs the covariance of all features."""
+        return self.preprocess in ("pca_whiten", "zca_whiten")
 
     @model_validator(mode="after")
     def _only_with_synthetic(self) -> "DataConfig":

@@ -1,4 +1,4 @@
-"""The datasets: their names and sizes, known without loading them."""
+"""The datasets, and what is done to their images: names and sizes, known without loading anything."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -25,4 +25,33 @@ DATASETS: dict[DatasetName, DatasetInfo] = {
     "synthetic": DatasetInfo(
         "patterns made on the spot: classes, shape and size as options", (1, 28, 28), 10, 2_000, 400
     ),
+}
+
+CROP_PADDING = 4
+"""Pixels around an image that `crop_flip` crops from."""
+SHIFT_PIXELS = 2
+"""Pixels by which `shift` shifts at most."""
+DEFAULT_WHITEN_EPS = 1e-3
+"""Lets a direction without variance be amplified by at most 1 / sqrt(0.001), 32 times."""
+MAX_WHITENED_FEATURES = 12_288
+"""Features that can be whitened: 3 x 64 x 64, whose covariance takes 1.2 GB in float64 and minutes to decompose."""
+
+WRITTEN: tuple[DatasetName, ...] = ("mnist", "mnist5k")
+"""The datasets of written signs, which must not be mirrored."""
+
+PreprocessName = Literal["none", "center", "standardize", "scale", "pca_whiten", "zca_whiten"]
+PREPROCESSINGS: dict[PreprocessName, str] = {
+    "none": "pixels in 0 .. 1",
+    "center": "less the mean of each pixel over the training part (He et al. 2015)",
+    "standardize": "mean 0 and standard deviation 1 of each channel over the training part",
+    "scale": "pixels in -1 .. 1",
+    "pca_whiten": "uncorrelated features of variance 1, one per principal direction; no longer an image",
+    "zca_whiten": "uncorrelated features of variance 1 that stay nearest to the image",
+}
+
+AugmentName = Literal["none", "crop_flip", "shift"]
+AUGMENTATIONS: dict[AugmentName, str] = {
+    "none": "images as they are",
+    "crop_flip": f"random crop from {CROP_PADDING} pixels of zero padding, random mirroring left to right",
+    "shift": f"random shift by up to {SHIFT_PIXELS} pixels, for digits",
 }

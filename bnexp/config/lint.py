@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from bnexp.config.datasets import DatasetInfo
+from bnexp.config.datasets import WRITTEN, DatasetInfo
 from bnexp.config.items import BatchNormOptions
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -16,7 +16,13 @@ SMALL_BATCH = 8
 
 def warnings_of(config: Config, plan: Plan) -> list[str]:
     """Return one sentence per known mistake that this config makes; an empty list when there is none."""
-    return [*_of_momentum(config), *_of_order(config), *_of_batches(config, plan), *_of_training(config, plan)]
+    return [
+        *_of_momentum(config),
+        *_of_order(config),
+        *_of_batches(config, plan),
+        *_of_training(config, plan),
+        *_of_data(config),
+    ]
 
 
 def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
@@ -106,3 +112,11 @@ def _of_training(config: Config, plan: Plan) -> Iterator[str]:
         yield f"schedule.milestones {milestones} lie at or after the end of the training and do nothing."
     if plan.val_examples < 100:
         yield f"{plan.val_examples} validation examples: one of them is {1 / plan.val_examples:.1%} of accuracy."
+
+
+def _of_data(config: Config) -> Iterator[str]:
+    if config.data.augment == "crop_flip" and config.data.dataset in WRITTEN:
+        yield (
+            f"data.augment crop_flip mirrors {config.data.dataset}: a mirrored sign is another sign or none; "
+            "data.augment: shift moves them only."
+        )

@@ -1,6 +1,7 @@
 """What every section of the config is made of."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
@@ -15,7 +16,7 @@ Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
 
 
-def listed(options: dict[str, str]) -> str:
+def listed(options: Mapping[Any, str]) -> str:
     """Return names and their meanings as a part of a sentence."""
     return "; ".join(f"`{name}`: {meaning}" for name, meaning in options.items())
 

@@ -1,10 +1,12 @@
 """Shape and sizes of a config's dataset, without torch: checking a config needs them as much as training does."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from bnexp.config.data_section import DataConfig
-from bnexp.config.datasets import DATASETS, DatasetInfo
+from bnexp.config.datasets import DATASETS, MAX_WHITENED_FEATURES, DatasetInfo
+from bnexp.errors import ConfigError
 
 
 def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
@@ -13,7 +15,16 @@ def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
     Args:
         data: the section `data` of a config.
         data_dir: where datasets lie.
+
+    Raises:
+        ConfigError: it cannot be preprocessed as the config says.
     """
+    info = _found(data, data_dir)
+    _refuse_to_whiten_too_much(data, info)
+    return info
+
+
+def _found(data: DataConfig, data_dir: Path) -> DatasetInfo:
     info = DATASETS[data.dataset]
     if data.synthetic is None:
         return info
@@ -21,3 +32,13 @@ def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
     return replace(
         info, shape=made.shape, classes=made.classes, train_examples=made.size, test_examples=made.test_examples
     )
+
+
+def _refuse_to_whiten_too_much(data: DataConfig, info: DatasetInfo) -> None:
+    features = math.prod(info.shape)
+    if data.whitens and features > MAX_WHITENED_FEATURES:
+        size = " x ".join(map(str, info.shape))
+        raise ConfigError(
+            f"data.preprocess {data.preprocess}: {size} = {features:,} features have a covariance of "
+            f"{8 * features**2 / 1e9:,.1f} GB; expected at most {MAX_WHITENED_FEATURES:,} features"
+        )
