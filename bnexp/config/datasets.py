@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-DatasetName = Literal["mnist", "fashion_mnist", "mnist5k", "synthetic"]
+DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "mnist5k", "synthetic"]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 
 
@@ -21,6 +21,11 @@ class DatasetInfo:
 DATASETS: dict[DatasetName, DatasetInfo] = {
     "mnist": DatasetInfo("handwritten digits, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
     "fashion_mnist": DatasetInfo("photos of clothes, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
+    "kmnist": DatasetInfo("handwritten Japanese, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
+    "cifar10": DatasetInfo("small photos, 50,000 + 10,000 (downloaded)", (3, 32, 32), 10, 50_000, 10_000),
+    "cifar100": DatasetInfo(
+        "small photos in 100 classes, 50,000 + 10,000 (downloaded)", (3, 32, 32), 100, 50_000, 10_000
+    ),
     "mnist5k": DatasetInfo("handwritten digits, 4,000 + 1,000 (carried, offline)", (1, 28, 28), 10, 4_000, 1_000),
     "synthetic": DatasetInfo(
         "patterns made on the spot: classes, shape and size as options", (1, 28, 28), 10, 2_000, 400
@@ -36,7 +41,7 @@ DEFAULT_WHITEN_EPS = 1e-3
 MAX_WHITENED_FEATURES = 12_288
 """Features that can be whitened: 3 x 64 x 64, whose covariance takes 1.2 GB in float64 and minutes to decompose."""
 
-WRITTEN: tuple[DatasetName, ...] = ("mnist", "mnist5k")
+WRITTEN: tuple[DatasetName, ...] = ("mnist", "kmnist", "mnist5k")
 """The datasets of written signs, which must not be mirrored."""
 
 PreprocessName = Literal["none", "center", "standardize", "scale", "pca_whiten", "zca_whiten"]

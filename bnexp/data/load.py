@@ -11,8 +11,9 @@ from bnexp.config.data_section import DataConfig, SyntheticConfig
 from bnexp.config.datasets import DEFAULT_WHITEN_EPS, DatasetInfo, DatasetName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import SPLIT_SEED
+from bnexp.data.cifar import CIFAR10, CIFAR100, load_cifar
 from bnexp.data.images import ImageSet, Part
-from bnexp.data.mnist import FASHION_MNIST, MNIST, load_idx_set
+from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, load_idx_set
 from bnexp.data.mnist5k import load_mnist5k
 from bnexp.data.preprocess.registry import PREPROCESSES, Preprocess
 from bnexp.data.split import stratified_split
@@ -46,6 +47,9 @@ Loader = Callable[[DataConfig, Path], ImageSet]
 DATASET_LOADERS: dict[DatasetName, Loader] = {
     "mnist": lambda data, data_dir: load_idx_set(MNIST, "mnist", data_dir, data.download),
     "fashion_mnist": lambda data, data_dir: load_idx_set(FASHION_MNIST, "fashion_mnist", data_dir, data.download),
+    "kmnist": lambda data, data_dir: load_idx_set(KMNIST, "kmnist", data_dir, data.download),
+    "cifar10": lambda data, data_dir: load_cifar(CIFAR10, "cifar10", data_dir, data.download),
+    "cifar100": lambda data, data_dir: load_cifar(CIFAR100, "cifar100", data_dir, data.download),
     "mnist5k": lambda data, data_dir: load_mnist5k(),
     "synthetic": lambda data, data_dir: make_synthetic(data.synthetic or SyntheticConfig()),
 }

@@ -9,9 +9,10 @@ from bnexp.config.data_section import DataConfig
 from bnexp.config.datasets import DEFAULT_WHITEN_EPS, PREPROCESSINGS
 from bnexp.config.plan import make_plan
 from bnexp.data import load
+from bnexp.data.cifar import CIFAR10, CIFAR100
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.load import load_dataset
-from bnexp.data.mnist import FASHION_MNIST, MNIST
+from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST
 from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.data.synthetic import make_synthetic
 from bnexp.errors import BnexpError
@@ -115,13 +116,24 @@ def test_a_set_of_another_size_than_declared_is_named(load_with, monkeypatch):
         load_with()
 
 
-@pytest.mark.parametrize(("dataset", "idx_set"), [("mnist", MNIST), ("fashion_mnist", FASHION_MNIST)])
+@pytest.mark.parametrize(
+    ("dataset", "idx_set"), [("mnist", MNIST), ("fashion_mnist", FASHION_MNIST), ("kmnist", KMNIST)]
+)
 def test_the_downloaded_sets_get_their_folder_and_whether_to_download(monkeypatch, dataset, idx_set):
     calls = []
     monkeypatch.setattr(load, "load_idx_set", lambda *arguments: calls.append(arguments))
     data = DataConfig(dataset=dataset, download=False)
     load.DATASET_LOADERS[dataset](data, Path("/somewhere"))
     assert calls == [(idx_set, dataset, Path("/somewhere"), False)]
+
+
+@pytest.mark.parametrize(("dataset", "cifar"), [("cifar10", CIFAR10), ("cifar100", CIFAR100)])
+def test_the_archives_get_their_folder_and_whether_to_download(monkeypatch, dataset, cifar):
+    calls = []
+    monkeypatch.setattr(load, "load_cifar", lambda *arguments: calls.append(arguments))
+    data = DataConfig(dataset=dataset, download=False)
+    load.DATASET_LOADERS[dataset](data, Path("/somewhere"))
+    assert calls == [(cifar, dataset, Path("/somewhere"), False)]
 
 
 def test_mnist5k_comes_in_the_declared_size(load_with):
