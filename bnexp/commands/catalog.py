@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bnexp.config.block import NO_NORM
-from bnexp.config.datasets import AUGMENTATIONS, DATASETS, PREPROCESSINGS
+from bnexp.config.datasets import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
 from bnexp.config.items import ITEMS, Role
 from bnexp.config.keys import SECTIONS
 from bnexp.config.schema import ARCHITECTURES, INIT_SCHEMES
@@ -44,7 +44,7 @@ def catalog_entries() -> Iterator[Entry]:
     for role in ("norm", "activation", "layer", "dropout"):
         yield from _items(role)
     yield from (Entry("model.arch", name, summary) for name, summary in ARCHITECTURES.items())
-    yield from (Entry("data.dataset", name, info.summary) for name, info in DATASETS.items())
+    yield from (Entry("data.dataset", name, summary) for name, summary in DATASET_SUMMARIES.items())
     yield from (Entry("data.preprocess", name, summary) for name, summary in PREPROCESSINGS.items())
     yield from (Entry("data.augment", name, summary) for name, summary in AUGMENTATIONS.items())
     for spot in SECTIONS.values():

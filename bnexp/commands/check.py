@@ -46,7 +46,7 @@ def check(config_path: Path, *, overrides: Sequence[str] = (), data_dir: Path | 
     else:
         print(_plain(rows))
     print(_arithmetic(config, plan))
-    for warning in warnings_of(config, plan):
+    for warning in [*info.notes, *warnings_of(config, plan)]:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=not console.is_terminal)
 
 

@@ -91,7 +91,7 @@ def _warn(config: Config, data_dir: Path, *, several: bool) -> None:
     info = dataset_info(config.data, data_dir)
     plan = make_plan(config, info)
     refuse_degenerate(config, info)
-    for warning in warnings_of(config, plan):
+    for warning in [*info.notes, *warnings_of(config, plan)]:
         print(f"warning: {config.name + ': ' if several else ''}{warning}", file=sys.stderr)
 
 

@@ -1,11 +1,13 @@
 """The section `data` of the config: what is learned from."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from bnexp.config.datasets import AUGMENTATIONS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
+from bnexp.config.datasets import AUGMENTATIONS, OWN_DATASETS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
 from bnexp.config.section import Bool, Float, Int, Section, listed
+
+ImageSide = Annotated[Int, Field(ge=1, le=4096)]
 
 
 class SyntheticConfig(Section):
@@ -58,6 +60,12 @@ class DataConfig(Section):
     )
     download: Bool = True
     """fetch a missing dataset"""
+    path: str | None = None
+    """with image_folder and npz: the folder or file, absolute or relative to the data folder (`--data-dir`)"""
+    image_size: tuple[ImageSide, ImageSide] | None = None
+    """with image_folder: height and width that images are scaled and cropped to (default: theirs, or the median)"""
+    skip_broken: Bool = False
+    """with image_folder: leave images out that cannot be read, instead of stopping"""
     synthetic: SyntheticConfig | None = None
     """only with `dataset: synthetic`"""
 
@@ -67,6 +75,18 @@ class DataConfig(Section):
         if isinstance(values, dict) and values.get("dataset") == "synthetic":
             return {"synthetic": {}, **values}
         return values
+
+    @model_validator(mode="after")
+    def _own_sets_have_a_path(self) -> "DataConfig":
+        own = self.dataset in OWN_DATASETS
+        if own and not self.path:
+            raise ValueError(f"data.dataset {self.dataset} needs data.path: where it lies")
+        if not own and self.path is not None:
+            raise ValueError(f"data.path goes with data.dataset: image_folder or npz, found {self.dataset}")
+        for key, value in (("image_size", self.image_size), ("skip_broken", self.skip_broken or None)):
+            if value is not None and self.dataset != "image_folder":
+                raise ValueError(f"data.{key} goes with data.dataset: image_folder, found {self.dataset}")
+        return self
 
     @model_validator(mode="after")
     def _eps_is_of_whitening(self) -> "DataConfig":

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "mnist5k", "synthetic"]
+DatasetName = Literal[
+    "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "mnist5k", "synthetic", "image_folder", "npz"
+]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 
 
@@ -16,6 +18,8 @@ class DatasetInfo:
     classes: int
     train_examples: int
     test_examples: int
+    notes: tuple[str, ...] = ()
+    """what a person should know of the images found, a sentence each"""
 
 
 DATASETS: dict[DatasetName, DatasetInfo] = {
@@ -31,6 +35,15 @@ DATASETS: dict[DatasetName, DatasetInfo] = {
         "patterns made on the spot: classes, shape and size as options", (1, 28, 28), 10, 2_000, 400
     ),
 }
+"""The sets whose sizes are known without a look at the disk."""
+
+OWN_DATASETS: dict[DatasetName, str] = {
+    "image_folder": "your images: train/ and test/ with a folder per class, or one folder of class folders",
+    "npz": "your arrays: x_train, y_train, x_test, y_test in one NumPy file",
+}
+"""The sets of your own, at `data.path`; the disk knows their sizes."""
+
+DATASET_SUMMARIES: dict[DatasetName, str] = {name: info.summary for name, info in DATASETS.items()} | OWN_DATASETS
 
 CROP_PADDING = 4
 """Pixels around an image that `crop_flip` crops from."""

@@ -15,6 +15,7 @@ from bnexp.data.cifar import CIFAR10, CIFAR100, load_cifar
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, load_idx_set
 from bnexp.data.mnist5k import load_mnist5k
+from bnexp.data.own import load_image_folder, load_npz
 from bnexp.data.preprocess.registry import PREPROCESSES, Preprocess
 from bnexp.data.split import stratified_split
 from bnexp.data.synthetic import make_synthetic
@@ -51,6 +52,8 @@ DATASET_LOADERS: dict[DatasetName, Loader] = {
     "cifar10": lambda data, data_dir: load_cifar(CIFAR10, "cifar10", data_dir, data.download),
     "cifar100": lambda data, data_dir: load_cifar(CIFAR100, "cifar100", data_dir, data.download),
     "mnist5k": lambda data, data_dir: load_mnist5k(),
+    "image_folder": load_image_folder,
+    "npz": load_npz,
     "synthetic": lambda data, data_dir: make_synthetic(data.synthetic or SyntheticConfig()),
 }
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from bnexp.config.data_section import DataConfig
 from bnexp.config.datasets import DATASETS, MAX_WHITENED_FEATURES, DatasetInfo
 from bnexp.errors import ConfigError
+from bnexp.sources.folder_set import folder_info
+from bnexp.sources.npz_file import npz_info
 
 
 def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
@@ -17,7 +19,8 @@ def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
         data_dir: where datasets lie.
 
     Raises:
-        ConfigError: it cannot be preprocessed as the config says.
+        ConfigError: missing, or it cannot be preprocessed as the config says.
+        BnexpError: a set of your own is broken.
     """
     info = _found(data, data_dir)
     _refuse_to_whiten_too_much(data, info)
@@ -25,6 +28,10 @@ def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
 
 
 def _found(data: DataConfig, data_dir: Path) -> DatasetInfo:
+    if data.dataset == "image_folder":
+        return folder_info(data, data_dir)
+    if data.dataset == "npz":
+        return npz_info(data, data_dir)
     info = DATASETS[data.dataset]
     if data.synthetic is None:
         return info
