@@ -134,6 +134,41 @@ def catalog() -> None:
     command.catalog()
 
 
+data = typer.Typer(help="List, fetch and verify datasets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command("list")
+def list_datasets(data_dir: DataDir = None) -> None:
+    """List the datasets, whether they are here, and where."""
+    from bnexp.commands import data as command
+
+    command.list_datasets(data_dir=data_dir)
+
+
+@data.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets, as in data.dataset.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Download datasets that are missing, and check every byte."""
+    from bnexp.commands import data as command
+
+    command.fetch(names, data_dir=data_dir)
+
+
+@data.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="A dataset, as in data.dataset.")],
+    path: Annotated[str | None, typer.Option(help="Where an image_folder or npz lies.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Read a dataset whole, without downloading, and say what it holds."""
+    from bnexp.commands import data as command
+
+    command.verify(name, path=path, data_dir=data_dir)
+
+
 @app.command()
 def schema(
     markdown: Annotated[

@@ -107,6 +107,15 @@ def test_a_placeholder_is_seen_through(clean_file):
     assert "Keras' 0.99 is 0.01 here" in warning
 
 
+def test_mirrored_digits_are_warned_of_and_mirrored_photos_are_not(make_config):
+    def said(dataset, augment):
+        config = make_config(data={"dataset": dataset, "augment": augment, "synthetic": None})
+        return [warning for warning in warnings_in(config) if "mirror" in warning]
+
+    assert len(said("kmnist", "crop_flip")) == 1
+    assert said("kmnist", "shift") == said("cifar10", "crop_flip") == []
+
+
 def test_mistakes_are_all_told(clean_file):
     found = warnings(clean_file, "model.bias=true", "data.val_fraction=0.01")
     assert len(found) == 2
