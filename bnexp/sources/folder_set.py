@@ -59,14 +59,18 @@ def open_folder(data: DataConfig, data_dir: Path) -> FolderSet:
     Raises:
         ConfigError: the folder is missing or not made of parts and classes.
         BnexpError: images are broken and `data.skip_broken` is not set, or nothing is left of a class.
+        Interrupted: by Ctrl-C; no cache is left half written.
     """
     listing = list_images(own_path(data, data_dir))
     name, fingerprint = cache_name(listing.folder, data.image_size), listing.fingerprint()
     if found := find_cache(data_dir, name, fingerprint):
         opened = FolderSet(listing, found[1], found[0], None)
     else:
-        about, images = _decode(listing, data.image_size)
-        opened = FolderSet(listing, about, write_cache(data_dir, name, about, images), images)
+        try:
+            about, images = _decode(listing, data.image_size)
+            opened = FolderSet(listing, about, write_cache(data_dir, name, about, images), images)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted while {listing.folder} was decoded; nothing was kept of it") from None
     _refuse_broken(opened, data.skip_broken)
     return opened
 
@@ -88,10 +92,7 @@ def folder_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
 
 def _decode(listing: Listing, image_size: tuple[int, int] | None) -> tuple[About, Images]:
     """Decode every image of the listing; return what is known of those that could be read, and their pixels."""
-    try:
-        found = decode(listing.folder, [file.path for file in listing.files], image_size)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted while {listing.folder} was decoded; nothing was kept of it") from None
+    found = decode(listing.folder, [file.path for file in listing.files], image_size)
     split, shape = listing.train_files, found.images.shape[1:]
     about = About(
         fingerprint=listing.fingerprint(),
