@@ -23,8 +23,10 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
 from bnexp.config.loading import load_config
-from bnexp.data.load import Dataset, data_folder
+from bnexp.data.load import Dataset
+from bnexp.data.preprocess.affine import channel_statistics
 from bnexp.data.torchvision_import import torchvision_datasets
+from bnexp.sources.place import data_folder
 from bnexp.store.metrics import MetricsWriter
 from bnexp.store.tensorboard import TensorBoardWriter
 from bnexp.store.writers import Writers
@@ -65,9 +67,10 @@ def bnexp_epoch(folder: Path, data_dir: Path) -> Callable[[], None]:
 def bare_epoch(dataset: Dataset) -> Callable[[], None]:
     """Return one epoch of a bare loop on the same bytes."""
     images, labels = dataset.train.images, dataset.train.labels
+    mean, std = channel_statistics(images)
 
     def inputs(part: Tensor) -> Tensor:
-        return (part.float() / 255 - dataset.mean) / dataset.std
+        return (part.float() / 255 - mean) / std
 
     def epoch() -> None:
         model = plain_mlp()

@@ -26,6 +26,7 @@ Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as data.batch_size=32. Repeatable."),
 ]
+DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 
@@ -37,7 +38,7 @@ def train(
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     seed: Annotated[int | None, typer.Option(help="Replaces the config's seed.")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to train.")] = "auto",
-    data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")] = None,
+    data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Replaces the config's name.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")] = False,
@@ -61,11 +62,12 @@ def train(
 def check(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
+    data_dir: DataDir = None,
 ) -> None:
     """Validate CONFIG and show the network, the batches and the warnings, without training."""
     from bnexp.commands import check as command
 
-    command.check(config, overrides=overrides)
+    command.check(config, overrides=overrides, data_dir=data_dir)
 
 
 Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated values to stdout, in full precision.")]
@@ -135,6 +137,41 @@ def catalog() -> None:
     from bnexp.commands import catalog as command
 
     command.catalog()
+
+
+data = typer.Typer(help="List, fetch and verify datasets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command("list")
+def list_datasets(data_dir: DataDir = None) -> None:
+    """List the datasets, whether they are here, and where."""
+    from bnexp.commands import data as command
+
+    command.list_datasets(data_dir=data_dir)
+
+
+@data.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets, as in data.dataset.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Download datasets that are missing, and check every byte."""
+    from bnexp.commands import data as command
+
+    command.fetch(names, data_dir=data_dir)
+
+
+@data.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="A dataset, as in data.dataset.")],
+    path: Annotated[str | None, typer.Option(help="Where an image_folder or npz lies.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Read a dataset whole, without downloading, and say what it holds."""
+    from bnexp.commands import data as command
+
+    command.verify(name, path=path, data_dir=data_dir)
 
 
 @app.command(short_help="Print the JSON Schema of a config.")

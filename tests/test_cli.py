@@ -110,8 +110,9 @@ def test_a_pipe_that_closes_does_not_end_a_training(tmp_path: Path) -> None:
 
 
 def test_every_command_has_help(tmp_path: Path) -> None:
-    for command in ("train", "check", "compare", "ls", "board", "catalog", "schema"):
-        done = bnexp(command, "--help", cwd=tmp_path)
+    data = ("data list", "data fetch", "data verify")
+    for command in ("train", "check", "compare", "ls", "board", "catalog", "schema", "data", *data):
+        done = bnexp(*command.split(), "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert "Usage" in done.stdout
 

@@ -7,6 +7,7 @@ import pytest
 from bnexp.config.lint import refuse_degenerate, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
+from bnexp.sources.info import dataset_info
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -15,8 +16,9 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_good_and_gives_no_warning(path: Path) -> None:
     config = load_config(path)
-    refuse_degenerate(config)
-    assert warnings_of(config, make_plan(config)) == []
+    info = dataset_info(config.data, Path("unused"))
+    refuse_degenerate(config, info)
+    assert warnings_of(config, make_plan(config, info)) == []
     assert config.name == path.stem
     assert path.read_text().startswith("# ")
 

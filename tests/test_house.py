@@ -9,11 +9,13 @@ from typing import get_args
 
 import pytest
 
-from bnexp.config.datasets import DatasetName
+from bnexp.config.datasets import AUGMENTATIONS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
 from bnexp.config.items import ActivationName, ItemName, NormName
 from bnexp.config.model import ARCHITECTURES, ModelConfig
 from bnexp.config.schema import ProbesConfig
+from bnexp.data.augment import AUGMENTS
 from bnexp.data.load import DATASET_LOADERS
+from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.models.activations import ACTIVATIONS
 from bnexp.norms.registry import NORMS
 from bnexp.probes.registry import PROBES
@@ -23,6 +25,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 FLOORS = [
     {"errors"},
     {"config"},
+    {"sources"},
     {"norms", "data", "store"},
     {"probes", "models"},
     {"training", "analysis", "lessons"},
@@ -82,7 +85,7 @@ def loaded_modules(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("room", ["config", "analysis"])
+@pytest.mark.parametrize("room", ["config", "sources", "analysis"])
 def test_light_rooms_never_load_torch(room: str) -> None:
     files = sorted((PACKAGE / room).glob("*.py"))
     modules = [f"bnexp.{room}.{path.stem}" for path in files if path.stem != "__init__"]
@@ -107,5 +110,7 @@ def test_registries_have_exactly_the_declared_names() -> None:
     assert set(DATASET_LOADERS) == set(get_args(DatasetName))
     families = [get_args(family.model_fields["arch"].annotation)[0] for family in get_args(ModelConfig)]
     assert families == list(ARCHITECTURES)
+    assert set(PREPROCESSES) == set(PREPROCESSINGS) == set(get_args(PreprocessName))
+    assert set(AUGMENTS) == set(AUGMENTATIONS) == set(get_args(AugmentName))
     assert set(PROBES) == set(ProbesConfig.model_fields)
     assert literal_names(ItemName) >= set(NORMS) | set(ACTIVATIONS)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bnexp.config.block import NO_NORM
-from bnexp.config.datasets import DATASETS
+from bnexp.config.datasets import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
 from bnexp.config.items import ITEMS, Role
 from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES
@@ -25,7 +25,7 @@ class Entry:
 
 
 def catalog() -> None:
-    """Print norms, activations, layers, models, datasets, optimizers, schedules and initial weights, a line each.
+    """Print norms, activations, layers, models, datasets and what is done to them, optimizers and more, a line each.
 
     On a terminal it is a table; in a pipe the lines are plain and aligned, each complete by itself for grep.
     """
@@ -45,7 +45,9 @@ def catalog_entries() -> Iterator[Entry]:
     for role in ("norm", "activation", "layer", "dropout", "shortcut"):
         yield from _items(role)
     yield from (Entry("model.arch", name, summary) for name, summary in ARCHITECTURES.items())
-    yield from (Entry("data.dataset", name, info.summary) for name, info in DATASETS.items())
+    yield from (Entry("data.dataset", name, summary) for name, summary in DATASET_SUMMARIES.items())
+    yield from (Entry("data.preprocess", name, summary) for name, summary in PREPROCESSINGS.items())
+    yield from (Entry("data.augment", name, summary) for name, summary in AUGMENTATIONS.items())
     for spot in SECTIONS.values():
         if spot.variant and spot.told_by == "name":  # the families have a fuller line above
             yield Entry(spot.keys[-1], spot.variant, str(spot.section.__doc__).splitlines()[0].rstrip("."))

@@ -12,25 +12,32 @@ from bnexp.config.lint import refuse_degenerate, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
+from bnexp.sources.info import dataset_info
+from bnexp.sources.place import data_folder
 
 if TYPE_CHECKING:
     from bnexp.training.outline import OutlineRow
 
 
-def check(config_path: Path, *, overrides: Sequence[str] = ()) -> None:
+def check(config_path: Path, *, overrides: Sequence[str] = (), data_dir: Path | None = None) -> None:
     """Validate a config and print the network as built, the batch arithmetic and the warnings.
+
+    Args:
+        config_path: a YAML file.
+        overrides: `key=value` pairs.
+        data_dir: where datasets lie (default: BNEXP_DATA, else `data`); only a set of your own is looked for.
 
     Raises:
         ConfigError: the config is wrong.
     """
     config = load_config(config_path, overrides)
-    plan = make_plan(config)
-    refuse_degenerate(config)
+    info = dataset_info(config.data, data_folder(data_dir))
+    plan = make_plan(config, info)
+    refuse_degenerate(config, info)
 
     from bnexp.models.build import build_model
     from bnexp.training.outline import outline
 
-    info = config.data.info
     network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
     rows = outline(network, info.shape, config.model.bias)
     console = Console(highlight=False)
@@ -39,7 +46,7 @@ def check(config_path: Path, *, overrides: Sequence[str] = ()) -> None:
     else:
         print(_plain(rows))
     print(_arithmetic(config, plan))
-    for warning in warnings_of(config, plan):
+    for warning in [*info.notes, *warnings_of(config, plan)]:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=not console.is_terminal)
 
 

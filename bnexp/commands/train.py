@@ -13,6 +13,8 @@ from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.sources.info import dataset_info
+from bnexp.sources.place import data_folder
 
 if TYPE_CHECKING:
     from bnexp.training.display import Display
@@ -55,10 +57,9 @@ def train(
         )
     loaded = [load_config(path, overrides, name=name, seed=seed) for path in configs]
     for config in loaded:
-        _warn(config, several=len(loaded) > 1)
+        _warn(config, data_folder(data_dir), several=len(loaded) > 1)
 
     # Only what trains pays for loading torch, and only after every config was found good.
-    from bnexp.data.load import data_folder
     from bnexp.training.run import run_experiment
 
     results, failures = [], []
@@ -87,10 +88,11 @@ def train(
     return results
 
 
-def _warn(config: Config, *, several: bool) -> None:
-    plan = make_plan(config)
-    refuse_degenerate(config)
-    for warning in warnings_of(config, plan):
+def _warn(config: Config, data_dir: Path, *, several: bool) -> None:
+    info = dataset_info(config.data, data_dir)
+    plan = make_plan(config, info)
+    refuse_degenerate(config, info)
+    for warning in [*info.notes, *warnings_of(config, plan)]:
         print(f"warning: {config.name + ': ' if several else ''}{warning}", file=sys.stderr)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bnexp.config.block import Item
+from bnexp.config.datasets import WRITTEN, DatasetInfo
 from bnexp.config.degenerate import Placed, refuse_degenerate_items
 from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, LayerOptions
 from bnexp.config.layout import Layout, layout_of
@@ -24,16 +25,16 @@ def warnings_of(config: Config, plan: Plan) -> list[str]:
         *_of_batches(config, plan),
         *_of_running_statistics(config, plan),
         *_of_training(config, plan),
+        *_of_data(config),
     ]
 
 
-def refuse_degenerate(config: Config) -> None:
+def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
     """Refuse normalizations that do not fit their input, or that take a mean or variance of a single value.
 
     Raises:
         ConfigError: with the item, its place and the numbers.
     """
-    info = config.data.info
     layout = layout_of(config.model, info.shape, info.classes)
     refuse_degenerate_items(_widths_of(config.model), _placed(layout))
 
@@ -176,3 +177,11 @@ def _of_training(config: Config, plan: Plan) -> Iterator[str]:
         yield f"schedule.milestones {milestones} lie at or after the end of the training and do nothing."
     if plan.val_examples < 100:
         yield f"{plan.val_examples} validation examples: one of them is {1 / plan.val_examples:.1%} of accuracy."
+
+
+def _of_data(config: Config) -> Iterator[str]:
+    if config.data.augment == "crop_flip" and config.data.dataset in WRITTEN:
+        yield (
+            f"data.augment crop_flip mirrors {config.data.dataset}: a mirrored sign is another sign or none; "
+            "data.augment: shift moves them only."
+        )

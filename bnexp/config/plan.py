@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from bnexp.config.datasets import DatasetInfo
 from bnexp.config.items import GhostBatchNormOptions
 from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
@@ -54,26 +55,26 @@ class Plan:
         return step / self.steps_per_epoch
 
 
-def make_plan(config: Config) -> Plan:
-    """Work out the plan of a config.
+def make_plan(config: Config, info: DatasetInfo) -> Plan:
+    """Work out the plan of a config and the sizes of its dataset.
 
     Raises:
         ConfigError: the batch is larger than the training set, a batch or ghost batch of one example meets batch
             statistics, or a ghost batch is larger than the batch.
     """
     data, training = config.data, config.training
-    val_examples = round(data.info.train_examples * data.val_fraction)
-    available = data.info.train_examples - val_examples
+    val_examples = round(info.train_examples * data.val_fraction)
+    available = info.train_examples - val_examples
     if val_examples < 1 or available < 1:
         raise ConfigError(
-            f"data.val_fraction {data.val_fraction} of {data.info.train_examples} examples leaves {available} to train "
+            f"data.val_fraction {data.val_fraction} of {info.train_examples} examples leaves {available} to train "
             f"on and {val_examples} to validate on; each part needs at least one"
         )
     train_examples = min(available, data.limit or available)
     if data.batch_size > train_examples:
         raise ConfigError(
             f"data.batch_size {data.batch_size} is larger than the training set of {train_examples} examples "
-            f"({data.info.train_examples} less {val_examples} for validation{_limit_note(data.limit)}); "
+            f"({info.train_examples} less {val_examples} for validation{_limit_note(data.limit)}); "
             f"expected at most {train_examples}"
         )
     remainder = train_examples % data.batch_size
@@ -81,7 +82,7 @@ def make_plan(config: Config) -> Plan:
     plan = Plan(
         train_examples=train_examples,
         val_examples=val_examples,
-        test_examples=data.info.test_examples,
+        test_examples=info.test_examples,
         batch_size=data.batch_size,
         last_batch=remainder if remainder and not data.drop_last else data.batch_size,
         steps_per_epoch=steps_per_epoch,

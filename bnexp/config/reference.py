@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from bnexp.config.datasets import DATASETS
+from bnexp.config.datasets import DATASETS, OWN_DATASETS
 from bnexp.config.items import ITEMS
 from bnexp.config.json_schema import plain_json_schema
 from bnexp.config.keys import SECTIONS, SectionSpot, spots_at
@@ -137,6 +137,7 @@ def _datasets() -> str:
         [f"`{name}`", info.summary, " x ".join(map(str, info.shape)), str(info.classes)]
         for name, info in DATASETS.items()
     ]
+    rows += [[f"`{name}`", summary, "as found", "as found"] for name, summary in OWN_DATASETS.items()]
     return _table(("dataset", "what it holds", "shape (C, H, W)", "classes"), rows)
 
 

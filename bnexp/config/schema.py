@@ -1,12 +1,12 @@
 """The config: every key with its type, default, unit and meaning. `docs/config.md` is generated from here."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from bnexp.config.datasets import DATASETS, DatasetInfo, DatasetName
+from bnexp.config.data_section import DataConfig
 from bnexp.config.model import ModelConfig
-from bnexp.config.section import Bool, Float, Int, Section
+from bnexp.config.section import Bool, Float, Int, Section, listed
 
 
 def _every(value: object) -> object:
@@ -24,78 +24,11 @@ INIT_SCHEMES = {
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
 
-def _listed(options: dict[str, str]) -> str:
-    return "; ".join(f"`{name}`: {meaning}" for name, meaning in options.items())
-
-
-class SyntheticConfig(Section):
-    """Options of the dataset `synthetic`: one random pattern per class, plus noise."""
-
-    classes: Int = Field(10, ge=2, le=1000)
-    """number of classes"""
-    shape: tuple[Int, Int, Int] = (1, 28, 28)
-    """channels, height and width of an image"""
-    size: Int = Field(2_000, ge=10, le=10_000_000)
-    """examples for training and validation; a fifth as many more for the test"""
-    noise: Float = Field(0.25, ge=0, le=10)
-    """standard deviation of the noise; 1 is the range of a pixel"""
-
-    @field_validator("shape")
-    @classmethod
-    def _positive(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        if min(shape) < 1:
-            raise ValueError("channels, height and width must each be at least 1")
-        return shape
-
-
-class DataConfig(Section):
-    """What is learned from, and in which portions."""
-
-    dataset: DatasetName
-    """which images; `bnexp catalog` describes each"""
-    batch_size: Int = Field(128, ge=1)
-    """examples per training step, and per batch statistic of bn"""
-    eval_batch_size: Int = Field(1024, ge=1)
-    """examples per evaluation step; changes speed and memory, never a figure beyond rounding"""
-    val_fraction: Float = Field(0.1, gt=0, lt=1)
-    """part of the training set kept for validation: a fixed, stratified split that the seed does not change"""
-    limit: Int | None = Field(None, ge=1)
-    """train on the first n examples only, in an order that mixes the classes; validation and test stay whole"""
-    drop_last: Bool = False
-    """leave out the last batch of an epoch when it is not full"""
-    download: Bool = True
-    """fetch a missing dataset"""
-    synthetic: SyntheticConfig | None = None
-    """only with `dataset: synthetic`"""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_synthetic(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("dataset") == "synthetic":
-            return {"synthetic": {}, **values}
-        return values
-
-    @model_validator(mode="after")
-    def _only_with_synthetic(self) -> "DataConfig":
-        if self.synthetic is not None and self.dataset != "synthetic":
-            raise ValueError(f"data.synthetic goes with data.dataset: synthetic, found data.dataset: {self.dataset}")
-        return self
-
-    @property
-    def info(self) -> DatasetInfo:
-        """Shape and sizes of the chosen dataset."""
-        info = DATASETS[self.dataset]
-        if self.synthetic is None:
-            return info
-        made = self.synthetic
-        return DatasetInfo(info.summary, made.shape, made.classes, made.size, max(made.size // 5, 1))
-
-
 class InitConfig(Section):
     """Initial weights of the layers; gamma starts at 1, beta at 0."""
 
     scheme: Literal["torch", "kaiming", "xavier", "normal", "orthogonal"] = Field(
-        "torch", description=f"{_listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
+        "torch", description=f"{listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
     )
     gain: Float = Field(1.0, gt=0)
     """factor on the initial weights of every scheme"""

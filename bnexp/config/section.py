@@ -1,6 +1,7 @@
-"""What the sections of the config are made of."""
+"""What every section of the config is made of."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
@@ -13,6 +14,11 @@ def _whole(value: object) -> object:
 Int = Annotated[int, Strict(), BeforeValidator(_whole)]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
+
+
+def listed(options: Mapping[Any, str]) -> str:
+    """Return names and their meanings as a part of a sentence."""
+    return "; ".join(f"`{name}`: {meaning}" for name, meaning in options.items())
 
 
 class Section(BaseModel):

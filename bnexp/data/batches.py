@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from bnexp.config.datasets import AugmentName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import derive_seed
+from bnexp.data.augment import augment_at
 from bnexp.data.load import Dataset
 
 
@@ -15,8 +17,8 @@ class TrainBatches:
     whatever else they draw.
     """
 
-    def __init__(self, dataset: Dataset, plan: Plan, seed: int) -> None:
-        self._dataset, self._plan, self._seed = dataset, plan, seed
+    def __init__(self, dataset: Dataset, plan: Plan, seed: int, augment: AugmentName = "none") -> None:
+        self._dataset, self._plan, self._seed, self._augment = dataset, plan, seed, augment
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -24,7 +26,8 @@ class TrainBatches:
         """Return the batch of `step`, counted from 0.
 
         Returns:
-            Inputs (B, C, H, W), standardized, and labels (B,); B is smaller in the last batch of an epoch.
+            Inputs (B, C, H, W), augmented and preprocessed, and labels (B,). The last batch of an epoch may be
+            smaller.
         """
         epoch, number = divmod(step, self._plan.steps_per_epoch)
         if epoch != self._epoch:
@@ -33,4 +36,5 @@ class TrainBatches:
             self._order, self._epoch = order.to(self._dataset.train.labels.device), epoch
         index = self._order[number * self._plan.batch_size : (number + 1) * self._plan.batch_size]  # (B,)
         batch = self._dataset.train.take(index)
-        return self._dataset.inputs(batch.images), batch.labels
+        images = augment_at(self._augment, batch.images, self._seed, step)
+        return self._dataset.inputs(images), batch.labels

@@ -1,21 +1,22 @@
 """From the config to the parts of a dataset, on the training device."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import DatasetName
+from bnexp.config.data_section import DataConfig, SyntheticConfig
+from bnexp.config.datasets import DEFAULT_WHITEN_EPS, DatasetInfo, DatasetName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import SPLIT_SEED
-from bnexp.config.schema import DataConfig, SyntheticConfig
+from bnexp.data.cifar import CIFAR10, CIFAR100, load_cifar
 from bnexp.data.images import ImageSet, Part
-from bnexp.data.mnist import FASHION_MNIST, MNIST, load_idx_set
+from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, load_idx_set
 from bnexp.data.mnist5k import load_mnist5k
+from bnexp.data.own import load_image_folder, load_npz
+from bnexp.data.preprocess.registry import PREPROCESSES, Preprocess
 from bnexp.data.split import stratified_split
 from bnexp.data.synthetic import make_synthetic
 from bnexp.errors import BnexpError
@@ -29,31 +30,21 @@ class Dataset:
         train: what is trained on.
         val: what choices are made on; the same for every seed.
         test: looked at once, at the end.
-        mean: (1, C, 1, 1), of each channel of `train`, in units of the pixel range 0 .. 1.
-        std: (1, C, 1, 1), likewise.
+        preprocess: how bytes become inputs, fitted on `train`.
     """
 
     train: Part
     val: Part
     test: Part
-    mean: Tensor
-    std: Tensor
+    preprocess: Preprocess
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Standardize per channel: uint8 (B, C, H, W) -> float32 (B, C, H, W), (x / 255 - mean) / std."""
-        return images.float().mul_(self._factor).add_(self._offset)
+        """Return what the network sees: uint8 (B, C, H, W) -> float32 (B, C, H, W)."""
+        return self.preprocess(images)
 
     def val_inputs(self, count: int) -> Tensor:
         """Return the first `count` images of the validation part as inputs."""
         return self.inputs(self.val.images[:count])
-
-    @cached_property
-    def _factor(self) -> Tensor:
-        return 1 / (255 * self.std)
-
-    @cached_property
-    def _offset(self) -> Tensor:
-        return -self.mean / self.std
 
 
 Loader = Callable[[DataConfig, Path], ImageSet]
@@ -61,17 +52,17 @@ Loader = Callable[[DataConfig, Path], ImageSet]
 DATASET_LOADERS: dict[DatasetName, Loader] = {
     "mnist": lambda data, data_dir: load_idx_set(MNIST, "mnist", data_dir, data.download),
     "fashion_mnist": lambda data, data_dir: load_idx_set(FASHION_MNIST, "fashion_mnist", data_dir, data.download),
+    "kmnist": lambda data, data_dir: load_idx_set(KMNIST, "kmnist", data_dir, data.download),
+    "cifar10": lambda data, data_dir: load_cifar(CIFAR10, "cifar10", data_dir, data.download),
+    "cifar100": lambda data, data_dir: load_cifar(CIFAR100, "cifar100", data_dir, data.download),
     "mnist5k": lambda data, data_dir: load_mnist5k(),
-    "synthetic": lambda data, data_dir: make_synthetic(data.synthetic or SyntheticConfig(), data.info.test_examples),
+    "image_folder": load_image_folder,
+    "npz": load_npz,
+    "synthetic": lambda data, data_dir: make_synthetic(data.synthetic or SyntheticConfig()),
 }
 
 
-def data_folder(chosen: Path | None) -> Path:
-    """Return where datasets lie: what `--data-dir` says, else the variable BNEXP_DATA, else `data`."""
-    return chosen or Path(os.environ.get("BNEXP_DATA") or "data")
-
-
-def load_dataset(data: DataConfig, plan: Plan, data_dir: Path, device: torch.device) -> Dataset:
+def load_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path, device: torch.device) -> Dataset:
     """Load the dataset once, split off the validation part, and put all of it on the device as bytes.
 
     Raises:
@@ -80,42 +71,18 @@ def load_dataset(data: DataConfig, plan: Plan, data_dir: Path, device: torch.dev
     """
     images = DATASET_LOADERS[data.dataset](data, data_dir)
     found = (len(images.train), len(images.test), *images.train.images.shape[1:])
-    expected = (data.info.train_examples, data.info.test_examples, *data.info.shape)
+    expected = (info.train_examples, info.test_examples, *info.shape)
     if found != expected:
         raise BnexpError(f"dataset {data.dataset}: found (train, test, C, H, W) = {found}, expected {expected}")
     rest, held_out = stratified_split(images.train.labels, plan.val_examples, SPLIT_SEED)
     train = images.train.take(rest[: plan.train_examples])
-    mean, std = channel_statistics(train.images)
+    fitted = PREPROCESSES[data.preprocess](train.images, data.whiten_eps or DEFAULT_WHITEN_EPS)
     return Dataset(
         train=_on(device, train),
         val=_on(device, images.train.take(held_out)),
         test=_on(device, images.test),
-        mean=mean.to(device),
-        std=std.to(device),
+        preprocess=fitted.to(device),
     )
-
-
-def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel, in units of the pixel range 0 .. 1.
-
-    Exact, in float64 over the counts of the 256 byte values: no float copy of the whole set is made. A channel without
-    any variation gets the standard deviation 1.
-
-    Args:
-        images: uint8, (N, C, H, W).
-
-    Returns:
-        Two float32 tensors of shape (1, C, 1, 1).
-    """
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    means, stds = [], []
-    for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].reshape(-1), minlength=256).double()
-        mean = (counts * levels).sum() / counts.sum()
-        variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
-        means.append(mean)
-        stds.append(variance.sqrt() if variance > 0 else torch.ones_like(variance))
-    return torch.stack(means).float().view(1, -1, 1, 1), torch.stack(stds).float().view(1, -1, 1, 1)
 
 
 def _on(device: torch.device, part: Part) -> Part:

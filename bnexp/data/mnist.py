@@ -1,19 +1,13 @@
-"""MNIST and Fashion-MNIST: found, or downloaded through torchvision, checked byte for byte, never half used.
+"""MNIST, Fashion-MNIST and Kuzushiji-MNIST: downloaded through torchvision, checked byte for byte, never half used.
 
-Where the files lie under the data directory is torchvision's choice: `MNIST/raw/` and `FashionMNIST/raw/`. They are
-read here, in the bytes that were checked: torchvision would prefer the unchecked `processed/` of its old versions, and
-its import takes longer than all the rest of a start.
+Where the files lie under the data directory is torchvision's choice, such as `MNIST/raw/`. They are read here, in the
+bytes that were checked: torchvision would prefer the unchecked `processed/` of its old versions, and its import takes
+longer than all the rest of a start.
 """
 
-import hashlib
-import http.client
 import math
 import os
-import socket
-import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.torchvision_import import torchvision_datasets
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError
 
 CLASSES = 10
-TIMEOUT_SECS = 30.0
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -73,6 +67,10 @@ class IdxSet:
     torchvision_class: str
     files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
 
+    def folder(self, data_dir: Path) -> Path:
+        """Return where torchvision puts the files."""
+        return data_dir / self.torchvision_class / "raw"
+
 
 MNIST = IdxSet(
     "MNIST",
@@ -92,6 +90,15 @@ FASHION_MNIST = IdxSet(
         IdxFile("t10k-labels-idx1-ubyte", 10_000, archive_md5="bb300cfdad3c16e7a12a480ee83cd310"),
     ),
 )
+KMNIST = IdxSet(
+    "KMNIST",
+    (
+        IdxFile("train-images-idx3-ubyte", 60_000, archive_md5="bdb82020997e1d708af4cf47b453dcf7"),
+        IdxFile("train-labels-idx1-ubyte", 60_000, archive_md5="e144d726b3acfaa3e44228e80efcd344"),
+        IdxFile("t10k-images-idx3-ubyte", 10_000, archive_md5="5c965bf0a639b31b8f53240b1b52f4d7"),
+        IdxFile("t10k-labels-idx1-ubyte", 10_000, archive_md5="7320c461ea6c1c855c0b718fb2a4b134"),
+    ),
+)
 
 
 def load_idx_set(idx_set: IdxSet, dataset: str, data_dir: Path, download: bool) -> ImageSet:
@@ -107,12 +114,13 @@ def load_idx_set(idx_set: IdxSet, dataset: str, data_dir: Path, download: bool) 
         ConfigError: missing and not to be had.
         BnexpError: a file is truncated or corrupt; the message names it.
     """
-    raw = data_dir / idx_set.torchvision_class / "raw"
+    raw = idx_set.folder(data_dir)
     missing = [file.name for file in idx_set.files if not os.path.isfile(raw / file.name)]
-    if missing and not download:
-        raise ConfigError(_missing(dataset, raw, missing, "downloading is off (data.download: false)"))
     if missing:
-        _download(idx_set, dataset, data_dir, raw, missing)
+        wanted = Wanted(dataset, raw, missing, "uncompressed")
+        if not download:
+            raise wanted.refused("downloading is off (data.download: false)")
+        _download(idx_set, wanted, data_dir)
     images, labels, test_images, test_labels = (_read(raw / file.name, file) for file in idx_set.files)
     return ImageSet(_part(images, labels), _part(test_images, test_labels))
 
@@ -121,61 +129,27 @@ def _part(images: Tensor, labels: Tensor) -> Part:
     return Part(images.unsqueeze(1), labels.long())  # (N, H, W) -> (N, 1, H, W)
 
 
-def _missing(dataset: str, raw: Path, missing: list[str], reason: str) -> str:
-    return (
-        f"dataset {dataset}: not found, and {reason}.\n"
-        f"  looked in  {raw} (--data-dir, or the variable BNEXP_DATA, names the folder above)\n"
-        f"  put there  {', '.join(missing)}, uncompressed\n"
-        "  or run the same config offline on 5,000 digits that come with bnexp:  --set data.dataset=mnist5k"
-    )
-
-
-def _download(idx_set: IdxSet, dataset: str, data_dir: Path, raw: Path, missing: list[str]) -> None:
-    """Fetch into a folder aside and move file by file into place, so that an interruption leaves nothing half there."""
+def _download(idx_set: IdxSet, wanted: Wanted, data_dir: Path) -> None:
+    """Fetch the set and move it into place file by file."""
     torchvision_class = getattr(torchvision_datasets(), idx_set.torchvision_class)
-    existed = data_dir.exists()
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as aside, _timeout(TIMEOUT_SECS):
-            torchvision_class(root=aside, train=True, download=True)  # checks the md5 of each archive
-            fetched = Path(aside) / idx_set.torchvision_class / "raw"
-            raw.mkdir(parents=True, exist_ok=True)
-            for file in sorted(fetched.iterdir()):
-                file.replace(raw / file.name)
-    except PermissionError as error:
-        raise ConfigError(_missing(dataset, raw, missing, f"it cannot be put there: {error.strerror}")) from None
-    except (RuntimeError, OSError, http.client.HTTPException) as error:
-        reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-        raise ConfigError(_missing(dataset, raw, missing, f"it cannot be downloaded: {reason.strip()}")) from None
-    finally:
-        if not existed:  # made for nothing, when nothing could be put there
-            with suppress(OSError):
-                data_dir.rmdir()
-
-
-@contextmanager
-def _timeout(secs: float) -> Iterator[None]:
-    """Let a silent server fail rather than hang: torchvision sets no time limit of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(secs)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    with fetching(wanted, data_dir) as aside:
+        torchvision_class(root=aside, train=True, download=True)  # checks the md5 of each archive
+        wanted.folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(idx_set.folder(aside).iterdir()):
+            file.replace(wanted.folder / file.name)
 
 
 def _read(path: Path, file: IdxFile) -> Tensor:
     """Return the bytes of a file, in its shape, after their size and checksum were found right."""
-    mend = "delete it, and the next run fetches it again"
     try:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise BnexpError(f"{path}: cannot be read: {error.strerror}") from None
     if content.size != file.size:
         found = f"{content.size:,} bytes, expected {file.size:,}"
-        raise BnexpError(f"{path}: {found}: truncated or not this file; {mend}")
+        raise BnexpError(f"{path}: {found}: truncated or not this file; {FETCHED_AGAIN}")
     if not _is_intact(content, file, path.with_name(path.name + ".gz")):
-        raise BnexpError(f"{path}: corrupt: its checksum is not that of the published file; {mend}")
+        raise BnexpError(f"{path}: corrupt: its checksum is not that of the published file; {FETCHED_AGAIN}")
     return torch.from_numpy(content[len(file.header) :]).view(file.shape)
 
 
@@ -186,7 +160,7 @@ def _is_intact(content: Bytes, file: IdxFile, archive: Path) -> bool:
     left beside it stands in. An archive that is not the published one says nothing about the file that is used.
     """
     if file.md5 is not None:
-        return _md5(content.data) == file.md5
+        return md5(content.data) == file.md5
     start = len(file.header)
     if content[:start].tobytes() != file.header or (len(file.shape) == 1 and content[start:].max() >= CLASSES):
         return False
@@ -194,8 +168,4 @@ def _is_intact(content: Bytes, file: IdxFile, archive: Path) -> bool:
         packed = archive.read_bytes()
     except OSError:
         return True
-    return _md5(packed) != file.archive_md5 or zlib.crc32(content.data) == int.from_bytes(packed[-8:-4], "little")
-
-
-def _md5(content: bytes | memoryview) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return md5(packed) != file.archive_md5 or zlib.crc32(content.data) == int.from_bytes(packed[-8:-4], "little")

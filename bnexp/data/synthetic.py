@@ -2,12 +2,12 @@
 
 import torch
 
+from bnexp.config.data_section import SyntheticConfig
 from bnexp.config.randomness import SPLIT_SEED, derive_seed
-from bnexp.config.schema import SyntheticConfig
 from bnexp.data.images import ImageSet, Part
 
 
-def make_synthetic(options: SyntheticConfig, test_examples: int) -> ImageSet:
+def make_synthetic(options: SyntheticConfig) -> ImageSet:
     """Return images of `options`, the same for the same options on every machine.
 
     An image is `clip(pattern of its class + noise * N(0, 1), 0, 1)`, with the pattern uniform in 0.25 .. 0.75 per
@@ -22,4 +22,4 @@ def make_synthetic(options: SyntheticConfig, test_examples: int) -> ImageSet:
         pixels = (patterns[labels] + options.noise * noise).clamp(0, 1)
         return Part((pixels * 255).round().to(torch.uint8), labels)
 
-    return ImageSet(make(options.size), make(test_examples))
+    return ImageSet(make(options.size), make(options.test_examples))

@@ -18,6 +18,7 @@ from bnexp.data.load import Dataset, load_dataset
 from bnexp.models.build import build_model, leaves
 from bnexp.probes.probe import Probe
 from bnexp.probes.registry import build_probes
+from bnexp.sources.info import dataset_info
 from bnexp.training.device import autocast, check_precision, choose_device
 from bnexp.training.optimizer import build_optimizer
 from bnexp.training.scaling import LossScaler
@@ -71,19 +72,19 @@ def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment
         ConfigError: what the config asks for cannot be.
         BnexpError: the dataset is corrupt.
     """
-    plan = make_plan(config)
-    refuse_degenerate(config)
+    info = dataset_info(config.data, data_dir)
+    plan = make_plan(config, info)
+    refuse_degenerate(config, info)
     chosen = choose_device(device)
     check_precision(config.training, chosen)
-    dataset = load_dataset(config.data, plan, data_dir, chosen)
-    info = config.data.info
+    dataset = load_dataset(config.data, info, plan, data_dir, chosen)
     network = build_model(config.model, config.init, info.shape, info.classes, config.seed).to(chosen)
     return Experiment(
         config=config,
         plan=plan,
         device=chosen,
         dataset=dataset,
-        batches=TrainBatches(dataset, plan, config.seed),
+        batches=TrainBatches(dataset, plan, config.seed, config.data.augment),
         network=network,
         items=leaves(network),
         optimizer=build_optimizer(config.optimizer, network),

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from bnexp.commands import catalog as command
-from bnexp.config.datasets import DATASET_NAMES
+from bnexp.config.datasets import AUGMENTATIONS, DATASET_NAMES, PREPROCESSINGS
 from bnexp.config.items import ITEMS
 from bnexp.config.model import ARCHITECTURES
 from bnexp.config.schema import INIT_SCHEMES, Config
@@ -21,6 +21,8 @@ def test_every_name_that_a_config_can_say_is_there():
     for key, names in (
         ("model.arch", ARCHITECTURES),
         ("data.dataset", DATASET_NAMES),
+        ("data.preprocess", PREPROCESSINGS),
+        ("data.augment", AUGMENTATIONS),
         ("optimizer", names_of("optimizer")),
         ("schedule", names_of("schedule")),
         ("init.scheme", INIT_SCHEMES),

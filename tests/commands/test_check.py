@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bnexp.commands.check import check
-from bnexp.errors import ConfigError
+from bnexp.errors import BnexpError, ConfigError
 
 
 def test_it_shows_items_shapes_parameters_and_reasons(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,3 +38,21 @@ def test_it_shows_the_warnings(config_file: Path, capsys: pytest.CaptureFixture[
 def test_it_refuses_what_cannot_train(config_file: Path) -> None:
     with pytest.raises(ConfigError, match="block 2 would see 1 feature"):
         check(config_file, overrides=["model.hidden=[4, 1]", "model.norm=ln"])
+
+
+def test_it_finds_a_set_of_your_own_in_the_data_folder_and_says_what_was_left_out(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(50):
+            Image.new("RGB", (6, 5)).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos" / "cat" / "bad.png").write_bytes(b"no image")
+    own = ["data.dataset=image_folder", "data.path=photos", "data.synthetic=null"]
+    with pytest.raises(BnexpError, match=r"1 of 101 images cannot be read:\n  cat/bad.png"):
+        check(config_file, overrides=own, data_dir=tmp_path)
+    check(config_file, overrides=[*own, "data.skip_broken=true"], data_dir=tmp_path)
+    out = capsys.readouterr().out
+    assert "72 to train on, 8 to validate on, 20 to test on" in out
+    assert "warning: 1 of 101 images cannot be read and left out: cat/bad.png" in out
+    assert "block1.linear      12       1,080" in out  # 3 x 5 x 6 features by 12

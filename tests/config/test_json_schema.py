@@ -14,6 +14,7 @@ from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.errors import ConfigError
+from bnexp.sources.info import dataset_info
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NOTES = {"$schema", "$defs", "title", "description", "default"}
@@ -104,7 +105,7 @@ def test_it_is_json_and_says_which_draft():
 def test_the_configs_of_the_project_are_loaded_and_accepted(path):
     config = load_config(path)
     assert config.name == path.stem
-    make_plan(config)
+    make_plan(config, dataset_info(config.data, Path("unused")))
     assert accepted(read_yaml_file(path)[0])
 
 

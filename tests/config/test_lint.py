@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from bnexp.config.block import parse_item
@@ -7,11 +9,24 @@ from bnexp.config.lint import SMALL_BATCH, refuse_degenerate, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.errors import ConfigError
+from bnexp.sources.info import dataset_info
+
+
+def info_of(config):
+    return dataset_info(config.data, Path("unused"))
+
+
+def refuse(config):
+    refuse_degenerate(config, info_of(config))
+
+
+def warnings_in(config):
+    return warnings_of(config, make_plan(config, info_of(config)))
 
 
 def warnings(path, *overrides):
     config = load_config(path, overrides)
-    return warnings_of(config, make_plan(config))
+    return warnings_in(config)
 
 
 # Each warning with the smallest change that calls for it, and the nearest change that does not.
@@ -146,6 +161,15 @@ def test_a_placeholder_is_seen_through(clean_file):
     assert "Keras' 0.99 is 0.01 here" in warning
 
 
+def test_mirrored_digits_are_warned_of_and_mirrored_photos_are_not(make_config):
+    def said(dataset, augment):
+        config = make_config(data={"dataset": dataset, "augment": augment, "synthetic": None})
+        return [warning for warning in warnings_in(config) if "mirror" in warning]
+
+    assert len(said("kmnist", "crop_flip")) == 1
+    assert said("kmnist", "shift") == said("cifar10", "crop_flip") == []
+
+
 def test_mistakes_are_all_told(clean_file):
     found = warnings(clean_file, "model.bias=true", "data.val_fraction=0.01")
     assert len(found) == 2
@@ -153,11 +177,11 @@ def test_mistakes_are_all_told(clean_file):
 
 def test_layer_norm_over_one_feature_is_refused(clean_file):
     narrow = ["model.hidden=[64, 1]"]
-    refuse_degenerate(load_config(clean_file, narrow))
+    refuse(load_config(clean_file, narrow))
     for block in (["model.block=linear -> ln -> relu"], ["model.block=linear -> norm -> relu", "model.norm=ln"]):
-        refuse_degenerate(load_config(clean_file, block))
+        refuse(load_config(clean_file, block))
         with pytest.raises(ConfigError, match=r"model.hidden \[64, 1\].*width of at least 2"):
-            refuse_degenerate(load_config(clean_file, [*narrow, *block]))
+            refuse(load_config(clean_file, [*narrow, *block]))
 
 
 # Where one block meets the next
@@ -168,7 +192,7 @@ def test_dropout_at_the_end_of_a_block_stands_before_the_next_layers_norm(make_c
         config = make_config(
             model={"block": "linear -> bn -> relu -> dropout(p=0.1)", **NO_FILLING, "hidden": list(hidden)}
         )
-        return [warning for warning in warnings_of(config, make_plan(config)) if "dropout" in warning]
+        return [warning for warning in warnings_in(config) if "dropout" in warning]
 
     assert "of the next layer" in said(8, 8)[0]
     assert said(8) == []
@@ -178,7 +202,7 @@ def test_a_forced_bias_meets_the_norm_of_the_next_layer(make_config):
     def said(*hidden):
         model = {"block": "bn -> relu -> linear", **NO_FILLING, "hidden": list(hidden), "bias": True}
         config = make_config(model=model)
-        return [warning for warning in warnings_of(config, make_plan(config)) if "has no effect" in warning]
+        return [warning for warning in warnings_in(config) if "has no effect" in warning]
 
     assert len(said(8, 8)) == 1
     assert said(8) == []
@@ -191,9 +215,9 @@ def test_ln_before_a_layer_of_width_1_sees_the_wider_one(make_config):
     def config_of(*hidden):
         return make_config(model={"block": "ln -> linear -> relu", **NO_FILLING, "hidden": list(hidden)})
 
-    refuse_degenerate(config_of(8, 1))
+    refuse(config_of(8, 1))
     with pytest.raises(ConfigError, match="block 3 would see 1 feature"):
-        refuse_degenerate(config_of(8, 1, 8))
+        refuse(config_of(8, 1, 8))
 
 
 def test_a_forced_bias_has_an_effect_exactly_where_it_is_not_cancelled(clean_file):
@@ -255,6 +279,6 @@ def test_every_block_of_an_mlp_is_looked_at(make_config):
     def config_of(*hidden):
         return make_config(model={"block": "linear -> gn(groups=4) -> relu", **NO_FILLING, "hidden": list(hidden)})
 
-    refuse_degenerate(config_of(8, 12))
+    refuse(config_of(8, 12))
     with pytest.raises(ConfigError, match=r"model.hidden \[8, 10\]: the gn of block 2 would have 4 groups"):
-        refuse_degenerate(config_of(8, 10))
+        refuse(config_of(8, 10))

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from bnexp.config.loading import check_values, dump_config, load_config
 from bnexp.config.plan import make_plan
 from bnexp.config.yaml_text import read_yaml
 from bnexp.errors import ConfigError
+from bnexp.sources.info import dataset_info
 
 KEYS = [
     "name",
@@ -261,8 +263,9 @@ def _taken_or_refused(load_it):
     """Take a config all the way to its plan and warnings. Returns the message where it is refused."""
     try:
         config = load_it()
-        refuse_degenerate(config)
-        plan = make_plan(config)
+        info = dataset_info(config.data, Path("unused"))
+        refuse_degenerate(config, info)
+        plan = make_plan(config, info)
     except ConfigError as error:
         assert str(error)  # noqa: PT017  (taking it is right as well)
         return str(error)

@@ -42,7 +42,7 @@ def answer(path, *overrides):
         ("optimizer.name=null", "optimizer.name is missing; expected sgd, adam or adamw"),
         ("schedule.warmup_epochs=1", "schedule.name is missing; expected constant, step, cosine or onecycle"),
         # names
-        ("data.dataset=mnist6k", 'unknown "mnist6k". Did you mean "mnist5k"? Expected mnist, fashion_mnist, mnist5k'),
+        ("data.dataset=mnist6k", 'unknown "mnist6k". Did you mean "mnist5k"? Expected mnist, fashion_mnist, kmnist'),
         ("optimizer.name=sdg", 'unknown "sdg". Did you mean "sgd"? Expected sgd, adam or adamw'),
         ("optimizer.name=3", "unknown 3. Expected sgd, adam or adamw"),
         ("optimizer.name=[sgd]", 'unknown ["sgd"]. Expected sgd, adam or adamw'),

@@ -1,6 +1,7 @@
 import math
 import re
 from bisect import bisect_right
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -10,6 +11,7 @@ from bnexp.config.datasets import DATASETS
 from bnexp.config.loading import check_values
 from bnexp.config.plan import Plan, make_plan
 from bnexp.errors import ConfigError
+from bnexp.sources.info import dataset_info
 
 
 def config_of(size=2_000, norm="ln", training=None, **data):
@@ -28,7 +30,8 @@ def config_of(size=2_000, norm="ln", training=None, **data):
 
 
 def plan_of(**options):
-    return make_plan(config_of(**options))
+    config = config_of(**options)
+    return make_plan(config, dataset_info(config.data, Path("unused")))
 
 
 def refusal(**options):
@@ -72,8 +75,8 @@ def test_steps_count_by_themselves():
 @pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "mnist5k"])
 def test_a_named_dataset_has_its_own_counts(values, dataset):
     values["data"] = {"dataset": dataset, "batch_size": 128}
-    plan = make_plan(check_values(values, {}, "made"))
     info = DATASETS[dataset]
+    plan = make_plan(check_values(values, {}, "made"), info)
     assert plan.train_examples + plan.val_examples == info.train_examples
     assert plan.test_examples == info.test_examples
     assert plan.steps_per_epoch == math.ceil(plan.train_examples / 128)

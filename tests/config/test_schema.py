@@ -2,7 +2,6 @@ import pytest
 from pydantic import ValidationError
 
 from bnexp.config.block import BlockError
-from bnexp.config.datasets import DATASETS
 from bnexp.config.keys import SECTIONS
 from bnexp.config.loading import check_values
 from bnexp.config.model import MlpConfig
@@ -120,18 +119,6 @@ def test_a_validator_can_rely_on_the_block_being_read(model):
     assert issubclass(BlockError, ValueError)
     with pytest.raises(ValidationError):
         MlpConfig.model_validate(model | {"block": "->"})
-
-
-def test_a_named_dataset_has_its_own_size(values):
-    assert made(values).data.info == DATASETS["mnist5k"]
-
-
-def test_a_synthetic_dataset_has_the_size_that_is_asked_for(values):
-    values["data"] |= {"dataset": "synthetic"}
-    assert made(values).data.info.train_examples == DATASETS["synthetic"].train_examples
-    values["data"]["synthetic"] = {"classes": 3, "shape": [3, 8, 9], "size": 999}
-    info = made(values).data.info
-    assert (info.classes, info.shape, info.train_examples, info.test_examples) == (3, (3, 8, 9), 999, 199)
 
 
 def test_a_config_of_only_the_required_keys_is_complete(values):

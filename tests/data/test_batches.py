@@ -1,6 +1,7 @@
 """Which examples make a batch: a function of the seed and the step alone."""
 
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,13 +10,18 @@ from bnexp.config.plan import make_plan
 from bnexp.data.batches import TrainBatches
 from bnexp.data.images import Part
 from bnexp.data.load import Dataset
+from bnexp.data.preprocess.affine import Affine
+from bnexp.sources.info import dataset_info
+from bnexp.training.build import build
+
+HALVED = Affine(torch.tensor(4 / 255), torch.tensor(-2.0))
 
 
 def numbered_dataset(examples, offset=0):
     """Return a dataset whose labels are the numbers of the examples, and whose images say the same."""
     numbers = torch.arange(examples)
     train = Part((numbers % 256).to(torch.uint8).view(-1, 1, 1, 1), numbers + offset)
-    return Dataset(train, train, train, torch.full((1, 1, 1, 1), 0.5), torch.full((1, 1, 1, 1), 0.25))
+    return Dataset(train, train, train, HALVED)
 
 
 @pytest.fixture
@@ -23,7 +29,8 @@ def plan_for(make_config):
     """Return a plan for so many training examples: the synthetic set of 100, less 10 for validation."""
 
     def plan(batch_size=16, limit=None, **data):
-        return make_plan(make_config(data={"batch_size": batch_size, "limit": limit, **data}))
+        config = make_config(data={"batch_size": batch_size, "limit": limit, **data})
+        return make_plan(config, dataset_info(config.data, Path("unused")))
 
     return plan
 
@@ -89,7 +96,44 @@ def test_an_order_is_not_the_order_of_the_set(plan_for):
     assert abs(correlation.item()) < 5 / 89**0.5
 
 
-def test_inputs_are_standardized_and_belong_to_their_labels(plan_for):
+def test_inputs_are_preprocessed_and_belong_to_their_labels(plan_for):
     inputs, labels = TrainBatches(numbered_dataset(90), plan_for(16), seed=0).at(2)
     assert inputs.shape == (16, 1, 1, 1)
     torch.testing.assert_close(inputs.flatten(), (labels / 255 - 0.5) / 0.25)
+
+
+# Augmented
+
+
+@pytest.mark.parametrize("augment", ["crop_flip", "shift"])
+def test_augmentation_changes_training_images_only_and_no_label_or_order(make_config, augment):
+    arms = [
+        build(make_config(data={"augment": name}), data_dir=Path("unused"), device="cpu") for name in ("none", augment)
+    ]
+    (plain, labels), (changed, same_labels) = (run.batches.at(3) for run in arms)
+    assert torch.equal(labels, same_labels)
+    assert not torch.equal(plain, changed)
+    for part in ("val", "test"):
+        first, second = (getattr(run.dataset, part) for run in arms)
+        assert torch.equal(arms[0].dataset.inputs(first.images), arms[1].dataset.inputs(second.images))
+
+
+@pytest.mark.parametrize("augment", ["crop_flip", "shift"])
+def test_arms_that_differ_in_their_network_see_the_same_augmented_batches(make_config, augment):
+    data = {"augment": augment}
+    models = [{}, {"norm": "ln", "hidden": [5]}]
+    arms = [build(make_config(data=data, model=model), data_dir=Path("unused"), device="cpu") for model in models]
+    for step in (0, 4, 9):
+        torch.rand(step)
+        assert torch.equal(arms[0].batches.at(step)[0], arms[1].batches.at(step)[0])
+
+
+def test_augmented_steps_can_be_taken_up_and_differ(plan_for):
+    train = Part(torch.arange(90 * 64).remainder(251).to(torch.uint8).view(90, 1, 8, 8), torch.arange(90))
+    dataset = Dataset(train, train, train, HALVED)
+    in_order = TrainBatches(dataset, plan_for(90), 3, "crop_flip")
+    batches = [in_order.at(step)[0] for step in range(6)]
+    jumping = TrainBatches(dataset, plan_for(90), 3, "crop_flip")
+    for step in (5, 0, 3, 5):
+        assert torch.equal(jumping.at(step)[0], batches[step])
+    assert len({batch[0].numpy().tobytes() for batch in batches}) == 6

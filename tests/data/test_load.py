@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from bnexp.config.data_section import DataConfig
+from bnexp.config.datasets import DEFAULT_WHITEN_EPS, PREPROCESSINGS
 from bnexp.config.plan import make_plan
-from bnexp.config.schema import DataConfig
 from bnexp.data import load
+from bnexp.data.cifar import CIFAR10, CIFAR100
 from bnexp.data.images import ImageSet, Part
-from bnexp.data.load import channel_statistics, data_folder, load_dataset
-from bnexp.data.mnist import FASHION_MNIST, MNIST
+from bnexp.data.load import load_dataset
+from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST
+from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.data.synthetic import make_synthetic
 from bnexp.errors import BnexpError
+from bnexp.sources.info import dataset_info
 
 CPU = torch.device("cpu")
 SYNTHETIC = {"dataset": "synthetic", "synthetic": {"classes": 4, "shape": [3, 4, 5], "size": 200}}
@@ -25,39 +28,20 @@ def load_with(make_config, tmp_path):
 
     def load_by(seed=0, **data):
         config = make_config(data={**SYNTHETIC, **data}, seed=seed)
-        return load_dataset(config.data, make_plan(config), tmp_path, CPU)
+        info = dataset_info(config.data, tmp_path)
+        return load_dataset(config.data, info, make_plan(config, info), tmp_path, CPU)
 
     return load_by
 
 
 def made_images():
     options = DataConfig.model_validate(SYNTHETIC)
-    return make_synthetic(options.synthetic, options.info.test_examples)
+    return make_synthetic(options.synthetic)
 
 
 def fingerprints(part):
     pairs = zip(part.images.numpy(), part.labels.tolist(), strict=True)
     return [image.tobytes() + bytes([label]) for image, label in pairs]
-
-
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 5, 7)])
-def test_channel_statistics_are_numpys_in_float64(shape):
-    images = torch.randint(0, 256, (50, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    images[:, 0] //= 3
-    mean, std = channel_statistics(images)
-    pixels = images.numpy().astype(np.float64) / 255
-    assert mean.shape == std.shape == (1, shape[0], 1, 1)
-    assert mean.dtype == std.dtype == torch.float32
-    np.testing.assert_allclose(mean.flatten(), pixels.mean(axis=(0, 2, 3)), rtol=1e-6)
-    np.testing.assert_allclose(std.flatten(), pixels.std(axis=(0, 2, 3)), rtol=1e-6)
-
-
-def test_a_constant_channel_gets_the_standard_deviation_one():
-    images = torch.full((10, 2, 3, 3), 51, dtype=torch.uint8)
-    images[::2, 1] = 204
-    mean, std = channel_statistics(images)
-    assert mean.flatten().tolist() == pytest.approx([0.2, 0.5])
-    assert std.flatten().tolist() == pytest.approx([1, 0.3])
 
 
 def test_the_three_parts_are_the_set_with_nothing_twice_and_nothing_lost(load_with):
@@ -96,31 +80,28 @@ def test_a_limit_mixes_the_classes_even_of_a_set_that_is_sorted(load_with, monke
     assert counts.min() >= 5
 
 
-def test_mean_and_std_are_of_the_training_part_alone(load_with):
-    limited, whole = load_with(limit=20), load_with()
-    for dataset in (limited, whole):
-        pixels = dataset.train.images.numpy().astype(np.float64) / 255
-        np.testing.assert_allclose(dataset.mean.flatten(), pixels.mean(axis=(0, 2, 3)), rtol=1e-6)
-        np.testing.assert_allclose(dataset.std.flatten(), pixels.std(axis=(0, 2, 3)), rtol=1e-6)
-    assert not torch.equal(limited.mean, whole.mean)
+@pytest.mark.parametrize("preprocess", PREPROCESSINGS)
+def test_preprocessing_is_fitted_on_the_training_part_alone(load_with, preprocess, monkeypatch):
+    dataset = load_with(preprocess=preprocess, limit=60)
+    again = PREPROCESSES[preprocess](dataset.train.images, DEFAULT_WHITEN_EPS)
+    torch.testing.assert_close(dataset.inputs(dataset.test.images), again(dataset.test.images), rtol=0, atol=0)
+
+    def other_test(data, data_dir):
+        images = made_images()
+        return ImageSet(images.train, Part(255 - images.test.images, images.test.labels))
+
+    monkeypatch.setitem(load.DATASET_LOADERS, "synthetic", other_test)
+    inverted = load_with(preprocess=preprocess, limit=60)
+    assert torch.equal(dataset.inputs(dataset.val.images), inverted.inputs(inverted.val.images))
 
 
-def test_inputs_are_standardized_pixels(load_with):
-    dataset = load_with()
-    inputs = dataset.inputs(dataset.train.images)
-    pixels = dataset.train.images.numpy().astype(np.float64) / 255
-    expected = (pixels - dataset.mean.double().numpy()) / dataset.std.double().numpy()
-    assert inputs.dtype == torch.float32
-    np.testing.assert_allclose(inputs, expected, rtol=0, atol=2e-6)
-    np.testing.assert_allclose(inputs.double().mean(dim=(0, 2, 3)), np.zeros(3), atol=1e-6)
-    np.testing.assert_allclose(inputs.double().std(dim=(0, 2, 3), correction=0), np.ones(3), atol=1e-6)
+def test_a_whitened_training_part_is_whiter_with_a_smaller_eps(load_with):
+    def worst(eps):
+        dataset = load_with(preprocess="zca_whiten", whiten_eps=eps)
+        rows = dataset.inputs(dataset.train.images).flatten(1).double()
+        return (rows.T @ rows / len(rows) - torch.eye(60)).abs().max()
 
-
-def test_standardizing_leaves_the_bytes_alone(load_with):
-    dataset = load_with()
-    before = dataset.val.images.clone()
-    dataset.inputs(dataset.val.images)
-    assert torch.equal(dataset.val.images, before)
+    assert worst(1e-6) < worst(1e-2)
 
 
 def test_a_set_of_another_size_than_declared_is_named(load_with, monkeypatch):
@@ -135,23 +116,24 @@ def test_a_set_of_another_size_than_declared_is_named(load_with, monkeypatch):
         load_with()
 
 
-def test_the_folder_of_datasets_is_the_chosen_one_then_the_variables_then_data(monkeypatch):
-    monkeypatch.setenv("BNEXP_DATA", "/from/variable")
-    assert data_folder(Path("/chosen")) == Path("/chosen")
-    assert data_folder(None) == Path("/from/variable")
-    monkeypatch.setenv("BNEXP_DATA", "")
-    assert data_folder(None) == Path("data")
-    monkeypatch.delenv("BNEXP_DATA")
-    assert data_folder(None) == Path("data")
-
-
-@pytest.mark.parametrize(("dataset", "idx_set"), [("mnist", MNIST), ("fashion_mnist", FASHION_MNIST)])
+@pytest.mark.parametrize(
+    ("dataset", "idx_set"), [("mnist", MNIST), ("fashion_mnist", FASHION_MNIST), ("kmnist", KMNIST)]
+)
 def test_the_downloaded_sets_get_their_folder_and_whether_to_download(monkeypatch, dataset, idx_set):
     calls = []
     monkeypatch.setattr(load, "load_idx_set", lambda *arguments: calls.append(arguments))
     data = DataConfig(dataset=dataset, download=False)
     load.DATASET_LOADERS[dataset](data, Path("/somewhere"))
     assert calls == [(idx_set, dataset, Path("/somewhere"), False)]
+
+
+@pytest.mark.parametrize(("dataset", "cifar"), [("cifar10", CIFAR10), ("cifar100", CIFAR100)])
+def test_the_archives_get_their_folder_and_whether_to_download(monkeypatch, dataset, cifar):
+    calls = []
+    monkeypatch.setattr(load, "load_cifar", lambda *arguments: calls.append(arguments))
+    data = DataConfig(dataset=dataset, download=False)
+    load.DATASET_LOADERS[dataset](data, Path("/somewhere"))
+    assert calls == [(cifar, dataset, Path("/somewhere"), False)]
 
 
 def test_mnist5k_comes_in_the_declared_size(load_with):

@@ -9,10 +9,7 @@ import gzip
 import hashlib
 import os
 import socket
-import threading
 import warnings
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.data import mnist
-from bnexp.data.mnist import FASHION_MNIST, MNIST, IdxFile, IdxSet, load_idx_set
+from bnexp.data import download, mnist
+from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, IdxFile, IdxSet, load_idx_set
 from bnexp.data.torchvision_import import torchvision_datasets
 from bnexp.errors import BnexpError, ConfigError
 
@@ -62,53 +59,24 @@ def small_set(torchvision_class, checked_by):
     return IdxSet(torchvision_class, tuple(files))
 
 
-SMALL = {"mnist": small_set("MNIST", "md5"), "fashion_mnist": small_set("FashionMNIST", "archive_md5")}
+SMALL = {
+    "mnist": small_set("MNIST", "md5"),
+    "fashion_mnist": small_set("FashionMNIST", "archive_md5"),
+    "kmnist": small_set("KMNIST", "archive_md5"),
+}
 DATASETS = pytest.mark.parametrize("dataset", SMALL)
 
 
-class Server:
-    """Serves `files` on this machine; a file in `cut` is announced whole and ends in the middle."""
-
-    def __init__(self) -> None:
-        self.files, self.cut, self.asked = dict(ARCHIVES), set(), []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                name = self.path.lstrip("/")
-                server.asked.append(name)
-                content = server.files.get(name)
-                if content is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if name in server.cut else content)
-
-            def log_message(self, format, *arguments):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/"
-
-
 @pytest.fixture
-def server(monkeypatch) -> Iterator[Server]:
+def server(file_server, monkeypatch):
     """Let torchvision download from a server on this machine."""
-    served = Server()
-    monkeypatch.setenv("no_proxy", "*")
+    file_server.files.update(ARCHIVES)
     datasets = torchvision_datasets()
     resources = [(name, md5(content)) for name, content in ARCHIVES.items()]
-    for torchvision_class in (datasets.MNIST, datasets.FashionMNIST):
-        monkeypatch.setattr(torchvision_class, "mirrors", [served.url])
+    for torchvision_class in (datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST):
+        monkeypatch.setattr(torchvision_class, "mirrors", [file_server.url])
         monkeypatch.setattr(torchvision_class, "resources", resources)
-    thread = threading.Thread(target=served.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield served
-    served.http.shutdown()
-    thread.join()
-    served.http.server_close()
+    return file_server
 
 
 def raw_folder(data_dir: Path, dataset) -> Path:
@@ -313,7 +281,7 @@ def test_a_server_that_is_not_there_is_refused(server, tmp_path, monkeypatch):
 
 
 def test_a_server_that_stays_silent_is_refused(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(mnist, "TIMEOUT_SECS", 0.2)
+    monkeypatch.setattr(download, "TIMEOUT_SECS", 0.2)
     before = socket.getdefaulttimeout()
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -398,12 +366,13 @@ def test_a_folder_that_is_read_only_is_refused(server, tmp_path):
 # The published sets
 
 
-def test_the_archives_of_fashion_mnist_are_those_that_torchvision_checks():
-    published = dict(torchvision_datasets().FashionMNIST.resources)
-    assert {f"{file.name}.gz": file.archive_md5 for file in FASHION_MNIST.files} == published
+@pytest.mark.parametrize("idx_set", [FASHION_MNIST, KMNIST], ids=["fashion_mnist", "kmnist"])
+def test_the_archives_are_those_that_torchvision_checks(idx_set):
+    published = dict(getattr(torchvision_datasets(), idx_set.torchvision_class).resources)
+    assert {f"{file.name}.gz": file.archive_md5 for file in idx_set.files} == published
 
 
-@pytest.mark.parametrize("idx_set", [MNIST, FASHION_MNIST], ids=["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("idx_set", [MNIST, FASHION_MNIST, KMNIST], ids=["mnist", "fashion_mnist", "kmnist"])
 def test_the_sizes_are_the_published_ones(idx_set):
     # Headers of 16 and 8 bytes, then one byte a pixel or a label.
     assert [file.size for file in idx_set.files] == [47_040_016, 60_008, 7_840_016, 10_008]

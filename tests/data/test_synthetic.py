@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from bnexp.config.schema import SyntheticConfig
+from bnexp.config.data_section import SyntheticConfig
 from bnexp.data.synthetic import make_synthetic
 
 
 def test_the_same_options_give_the_same_images_whatever_torch_drew():
     options = SyntheticConfig(size=50)
-    first = make_synthetic(options, 10)
+    first = make_synthetic(options)
     torch.rand(3)
-    again = make_synthetic(options, 10)
+    again = make_synthetic(options)
     for one, other in ((first.train, again.train), (first.test, again.test)):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
@@ -19,7 +19,7 @@ def test_the_same_options_give_the_same_images_whatever_torch_drew():
 
 @pytest.mark.parametrize(("classes", "shape", "size", "test"), [(2, (3, 5, 4), 21, 4), (7, (1, 1, 9), 70, 14)])
 def test_size_shape_and_classes_are_those_asked_for(classes, shape, size, test):
-    made = make_synthetic(SyntheticConfig(classes=classes, shape=shape, size=size), test)
+    made = make_synthetic(SyntheticConfig(classes=classes, shape=shape, size=size))
     for part, examples in ((made.train, size), (made.test, test)):
         assert part.images.shape == (examples, *shape)
         assert (part.images.dtype, part.labels.dtype) == (torch.uint8, torch.int64)
@@ -29,7 +29,7 @@ def test_size_shape_and_classes_are_those_asked_for(classes, shape, size, test):
 
 
 def test_without_noise_each_class_is_one_pattern_in_the_middle_of_the_range():
-    made = make_synthetic(SyntheticConfig(classes=3, noise=0, size=30), 6)
+    made = make_synthetic(SyntheticConfig(classes=3, noise=0, size=30))
     patterns = made.train.images[:3]
     assert torch.equal(made.train.images, patterns[made.train.labels])
     assert torch.equal(made.test.images, patterns[made.test.labels])
@@ -40,20 +40,20 @@ def test_without_noise_each_class_is_one_pattern_in_the_middle_of_the_range():
 
 def test_the_noise_has_the_standard_deviation_asked_for():
     # 0.02 of the range is far from the clipping at 0 and 1, and far above the rounding to bytes.
-    quiet, noisy = (make_synthetic(SyntheticConfig(classes=2, noise=noise, size=200), 2) for noise in (0, 0.02))
+    quiet, noisy = (make_synthetic(SyntheticConfig(classes=2, noise=noise, size=200)) for noise in (0, 0.02))
     difference = (noisy.train.images.double() - quiet.train.images.double()) / 255
     assert difference.std().item() == pytest.approx(0.02, rel=0.02)
     assert difference.mean().item() == pytest.approx(0, abs=1e-3)
 
 
 def test_no_example_is_in_training_and_test():
-    made = make_synthetic(SyntheticConfig(size=100), 20)
+    made = make_synthetic(SyntheticConfig(size=100))
     images = [image.numpy().tobytes() for part in (made.train, made.test) for image in part.images]
     assert len(set(images)) == 120
 
 
 def test_the_nearest_class_mean_learns_it():
-    made = make_synthetic(SyntheticConfig(size=500), 100)
+    made = make_synthetic(SyntheticConfig(size=500))
     train, test = made.train, made.test
     means = torch.stack([train.images[train.labels == label].double().mean(dim=0) for label in range(10)])
     distances = torch.cdist(test.images.double().flatten(1), means.flatten(1))  # (test, classes)

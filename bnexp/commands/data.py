@@ -1,0 +1,116 @@
+"""`bnexp data`: which datasets are here, fetching them, and checking every byte."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from bnexp.config.data_section import DataConfig
+from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES, OWN_DATASETS, DatasetName
+from bnexp.errors import ConfigError, did_you_mean
+from bnexp.sources.info import dataset_info
+from bnexp.sources.place import data_folder
+
+_TITLES = ("dataset", "state", "where", "what it holds")
+
+
+def list_datasets(*, data_dir: Path | None = None) -> None:
+    """Print each dataset, whether it is here, and where. Files are looked for, not read.
+
+    Args:
+        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
+    """
+    rows = [_row(name, data_folder(data_dir)) for name in DATASET_NAMES]
+    console = Console(markup=False, highlight=False)
+    if console.is_terminal:
+        table = Table(*_TITLES, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    widths = [max(len(row[column]) for row in (_TITLES, *rows)) for column in range(3)]
+    for row in (_TITLES, *rows):
+        print(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}")
+
+
+def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
+    """Download datasets that are missing, and check every byte of those that are here.
+
+    Args:
+        names: datasets.
+        data_dir: where they lie (default: BNEXP_DATA, else `data`).
+
+    Raises:
+        ConfigError: an unknown name, a set of your own, or a download that failed.
+        BnexpError: a file is corrupt; the message names it.
+    """
+    chosen = [_known(name) for name in names]
+    for name in chosen:
+        if name in OWN_DATASETS:
+            raise ConfigError(f"{name} is a set of your own: nothing to fetch; bnexp data verify {name} --path PATH")
+    for name in chosen:
+        _load(DataConfig(dataset=name), data_folder(data_dir))
+
+
+def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) -> None:
+    """Read a dataset whole, without downloading, and say what it holds.
+
+    Args:
+        name: the dataset.
+        path: where a set of your own lies, as `data.path`.
+        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
+
+    Raises:
+        ConfigError: an unknown name, or it is missing.
+        BnexpError: it is corrupt, or images cannot be read; the message names them.
+    """
+    known = _known(name)
+    if known in OWN_DATASETS and path is None:
+        raise ConfigError(f"{name} is a set of your own; expected --path: where it lies")
+    try:
+        data = DataConfig(dataset=known, path=path, download=False)
+    except ValidationError as error:
+        raise ConfigError(str(error.errors()[0]["ctx"]["error"]).replace("data.path", "--path")) from None
+    _load(data, data_folder(data_dir))
+
+
+def _known(name: str) -> DatasetName:
+    if name not in DATASET_NAMES:
+        known = ", ".join(DATASET_NAMES)
+        raise ConfigError(f'unknown dataset "{name}".{did_you_mean(name, DATASET_NAMES)} Known: {known}')
+    return name
+
+
+def _load(data: DataConfig, data_dir: Path) -> None:
+    """Load a dataset whole, which checks it, and print what it holds."""
+    from bnexp.data.load import DATASET_LOADERS
+
+    images = DATASET_LOADERS[data.dataset](data, data_dir)
+    info = dataset_info(data, data_dir)
+    size = " x ".join(map(str, images.train.images.shape[1:]))
+    state, where = _state(data.dataset, data_dir)
+    print(
+        f"{data.dataset}: intact, {len(images.train):,} + {len(images.test):,} images of {size} in {info.classes} "
+        f"classes, {data.path or where or state}"
+    )
+    for note in info.notes:
+        print(f"{data.dataset}: {note}")
+
+
+def _row(name: DatasetName, data_dir: Path) -> tuple[str, str, str, str]:
+    return (name, *_state(name, data_dir), DATASET_SUMMARIES[name])
+
+
+def _state(name: DatasetName, data_dir: Path) -> tuple[str, str]:
+    """Return in a word whether a dataset is here, and where it lies or would lie."""
+    from bnexp.data.published import PUBLISHED
+
+    if name in OWN_DATASETS:
+        return "yours", "data.path"
+    if name not in PUBLISHED:
+        return ("carried" if name == "mnist5k" else "made on the spot"), ""
+    files = PUBLISHED[name](data_dir)
+    where = files[0].parent if len(files) > 1 else files[0]
+    return ("here" if all(file.is_file() for file in files) else "missing"), str(where)
