@@ -53,13 +53,13 @@ def moved(images: Tensor, tops: Tensor, lefts: Tensor, mirrored: Tensor, padding
         padding: width of the border.
     """
     batch, channels, height, width = images.shape
-    rows = tops.unsqueeze(1) + torch.arange(height)  # (B, H)
-    columns = torch.arange(width)
-    columns = lefts.unsqueeze(1) + torch.where(mirrored.unsqueeze(1), columns.flip(0), columns)  # (B, W)
+    tops, lefts, mirrored = (drawn.to(images.device).unsqueeze(1) for drawn in (tops, lefts, mirrored))  # (B, 1)
+    rows = tops + torch.arange(height, device=images.device)  # (B, H)
+    columns = torch.arange(width, device=images.device)
+    columns = lefts + torch.where(mirrored, columns.flip(0), columns)  # (B, W)
     pixels = rows.unsqueeze(2) * (width + 2 * padding) + columns.unsqueeze(1)  # (B, H, W)
-    index = pixels.view(batch, 1, -1).to(images.device).expand(-1, channels, -1)  # (B, C, H W)
     padded = functional.pad(images, (padding,) * 4).flatten(2)
-    return padded.gather(2, index).view(images.shape)
+    return padded.gather(2, pixels.view(batch, 1, -1).expand(-1, channels, -1)).view(images.shape)
 
 
 def _corners(batch: int, padding: int, generator: Generator) -> Tensor:
