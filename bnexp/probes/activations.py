@@ -1,5 +1,7 @@
 """Probe `activations`: the outputs of every item of the blocks."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -37,7 +39,9 @@ class Activations:
         scalars: dict[str, Tensor] = {}
         for name, output in self._recorder.stop().items():
             output = output.float()
-            std, mean = torch.std_mean(output, correction=0)
+            mean = output.mean()
+            # The two passes of the definition; torch.std_mean takes six times as long on the CPU.
+            std = torch.linalg.vector_norm(output - mean) / math.sqrt(output.numel())
             low, high = output.aminmax()
             scalars[f"activation_mean/{name}"] = mean
             scalars[f"activation_std/{name}"] = std

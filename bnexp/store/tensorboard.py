@@ -35,7 +35,8 @@ class TensorBoardWriter:
         """Add a histogram per name. Values that are not finite are left out and counted in `non_finite/<name>`."""
         summaries = []
         for name, array in values.items():
-            finite = array[np.isfinite(array)]
+            is_finite = np.isfinite(array)
+            finite = array if is_finite.all() else array[is_finite]
             if finite.size:
                 summaries.append(Summary.Value(tag=name, histo=histogram(finite)))
             if finite.size < array.size:
