@@ -121,3 +121,19 @@ def test_the_version_is_said(tmp_path: Path) -> None:
     from bnexp import __version__
 
     assert bnexp("--version", cwd=tmp_path).stdout.strip() == f"bnexp {__version__}"
+
+
+def test_a_download_that_fails_leaves_no_folder_behind(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    no_network = (
+        "import socket\ndef refuse(*words, **more): raise OSError('no network here')\nsocket.getaddrinfo = refuse\n"
+    )
+    words = ["train", "good.yaml", "--set", "data.synthetic=null", "--set", "data.dataset=mnist"]
+    environment = {key: value for key, value in os.environ.items() if key != "BNEXP_DATA"}
+    program = f"{no_network}import sys\nsys.argv = ['bnexp', *{words!r}]\nfrom bnexp.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "no network here" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["good.yaml"]

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import os
-import time
+import threading
 from pathlib import Path
 
 from bnexp.errors import BnexpError, ConfigError
@@ -28,8 +28,7 @@ def board(folder: Path, *, port: int | None = None) -> None:
     url = start_tensorboard(folder, port)
     print(f"TensorBoard on {folder}: {url}\nCtrl-C stops it.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(3600)
+        threading.Event().wait()
 
 
 def start_tensorboard(folder: Path, port: int | None) -> str:

@@ -5,7 +5,7 @@ import http.client
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ def fetching(wanted: Wanted, data_dir: Path) -> Iterator[Path]:
     Raises:
         ConfigError: the download or the disk failed; nothing half lies anywhere.
     """
+    existed = data_dir.exists()
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as aside, _timeout(TIMEOUT_SECS):
@@ -57,6 +58,10 @@ def fetching(wanted: Wanted, data_dir: Path) -> Iterator[Path]:
     except (RuntimeError, OSError, http.client.HTTPException) as error:
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         raise wanted.refused(f"it cannot be downloaded: {reason.strip()}") from None
+    finally:
+        if not existed:  # made for nothing, where nothing came; with anything in it, it stays
+            with suppress(OSError):
+                data_dir.rmdir()
 
 
 def md5(content: bytes | memoryview) -> str:
