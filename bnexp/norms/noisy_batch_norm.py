@@ -9,7 +9,7 @@ from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import Shape, per_feature
 
 SHIFT, SCALE, SPREAD = 0.5, 1.25, 0.1
-"""n_mu, n_sigma and r_mu = r_sigma of the paper's noise."""
+"""Sizes of the noise: n_mu, n_sigma and r_mu = r_sigma in the paper's words. They are fixed here."""
 
 
 class NoisyBatchNorm(_BatchNorm):
@@ -34,7 +34,7 @@ class NoisyBatchNorm(_BatchNorm):
     Shape:
         (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
 
-    Source: section 2.1 and the appendix of https://arxiv.org/abs/1805.11604
+    Source: section 2.1 of https://arxiv.org/abs/1805.11604, for the form of the noise
     """
 
     def __init__(self, features: int, options: BatchNormOptions) -> None:
