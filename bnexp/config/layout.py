@@ -131,11 +131,11 @@ def _cnn(model: CnnConfig, shape: Shape, classes: int) -> Layout:
     for stage, widths in enumerate(model.widths, start=1):
         for number, width in enumerate(widths, start=1):
             stride = 2 if model.pool == "stride" and stage > 1 and number == 1 else 1
-            _expect_size(shape, stride, f"stage {stage}", len(model.widths))
+            _expect_size(shape, stride, f"stage {stage}", _least_for_strides(len(model.widths)))
             parts.append(place_block(model.items, f"stage{stage}.block{number}", shape, width, stride))
             shape = parts[-1].shape_out
         if model.pool != "stride":
-            _expect_size(shape, 2, f"the pooling after stage {stage}", len(model.widths))
+            _expect_size(shape, 2, f"the pooling after stage {stage}", 2 ** len(model.widths))
             parts.append(PoolLayout(f"stage{stage}.pool", model.pool, shape))
             shape = parts[-1].shape_out
     features = shape[0] if model.head == "gap" else math.prod(shape)
@@ -160,7 +160,7 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
         for number in range(1, blocks + 1):
             stride = 2 if stage > 1 and number == 1 else 1
             before = parts[-1].shape_out
-            _expect_size(before, stride, f"stage {stage}", len(model.stage_blocks))
+            _expect_size(before, stride, f"stage {stage}", _least_for_strides(len(model.stage_blocks)))
             place = f"stage{stage}.block{number}"
             block = place_block(items, place, before, model.stage_width(stage - 1), stride)
             shortcut = _projection(block) if model.shortcut == "projection" else ()
@@ -238,10 +238,15 @@ def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]
     return following is None or not following.kind.cancels_bias
 
 
-def _expect_size(shape: Shape, stride: int, where: str, stages: int) -> None:
-    """Refuse to halve an image of one pixel."""
+def _least_for_strides(stages: int) -> int:
+    """Return the least side of an image for that many stages: each but the first halves it, rounding up."""
+    return 2 ** (stages - 2) + 1 if stages > 1 else 1
+
+
+def _expect_size(shape: Shape, stride: int, where: str, least: int) -> None:
+    """Refuse to halve an image of one pixel; `least` is the side that all stages need."""
     if stride > 1 and min(shape[1:]) < stride:
         raise ConfigError(
-            f"model.stages: the image is {shape[1]} x {shape[2]} at {where}, too small to be halved; "
-            f"{stages} stages need images of at least {2 ** (stages - 1)} x {2 ** (stages - 1)}, fewer stages need less"
+            f"model: the image is {shape[1]} x {shape[2]} at {where}, too small to be halved; so many stages need "
+            f"images of at least {least} x {least}, fewer stages need less"
         )

@@ -1,5 +1,7 @@
 """Layouts: shapes, strides, biases and inputs that are too small, worked out without torch."""
 
+import re
+
 import pytest
 
 from bnexp.config.layout import layout_of
@@ -72,6 +74,20 @@ def test_a_projection_has_the_norm_that_stands_right_before_the_sum():
 def test_images_that_are_too_small_are_refused_with_the_numbers(shape, model):
     with pytest.raises(ConfigError, match=rf"image is {shape[1]} x|image is 1 x 1"):
         layout(shape, **model)
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4, 5])
+@pytest.mark.parametrize("pool", ["max", "avg", "stride", "resnet"])
+def test_the_least_size_that_is_named_is_the_least_that_fits(stages, pool):
+    family = {"arch": "cnn", "stages": [2] * stages, "block": "conv", "pool": pool}
+    if pool == "resnet":
+        family = {"arch": "resnet", "stages": [1] * stages, "width": 2, "block": "conv -> add"}
+    with pytest.raises(ConfigError) as refused:
+        layout((1, 1, 1), **family)
+    least = int(re.search(r"at least (\d+) x", str(refused.value))[1])
+    layout((1, least, least), **family)
+    with pytest.raises(ConfigError, match=f"at least {least} x {least}"):
+        layout((1, least - 1, least - 1), **family)
 
 
 @pytest.mark.parametrize(
