@@ -1,6 +1,5 @@
 """Dropout that draws from a stream of its own."""
 
-import torch
 from torch import Tensor, nn
 
 from bnexp.norms.random_stream import RandomStream
@@ -33,7 +32,8 @@ class Dropout(nn.Module):
         """Drop units of x in training."""
         if not self.training or self.p == 0:
             return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.stream.on(x.device))
+        # Filled in the order of indices, not of memory: the same mask whatever the memory format of x.
+        kept = x.new_empty(x.shape).bernoulli_(1 - self.p, generator=self.stream.on(x.device))
         return x * kept.div_(1 - self.p)
 
     def get_extra_state(self) -> Tensor | None:

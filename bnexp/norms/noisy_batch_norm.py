@@ -1,6 +1,5 @@
 """`noisy_bn`: batch normalization followed by noise (Santurkar, Tsipras, Ilyas & Madry 2018)."""
 
-import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -50,13 +49,13 @@ class NoisyBatchNorm(_BatchNorm):
         """Draw the shift of each value of z."""
         generator = self.stream.on(z.device)
         mu = z.new_empty(self.num_features).uniform_(-SHIFT, SHIFT, generator=generator)
-        return torch.empty_like(z).uniform_(-SPREAD, SPREAD, generator=generator) + per_feature(mu, z)
+        return z.new_empty(z.shape).uniform_(-SPREAD, SPREAD, generator=generator) + per_feature(mu, z)
 
     def _scale(self, z: Tensor) -> Tensor:
         """Draw the scale of each value of z."""
         generator = self.stream.on(z.device)
         sigma = z.new_empty(self.num_features).uniform_(1, SCALE, generator=generator)
-        return torch.empty_like(z).normal_(0, SPREAD, generator=generator) + per_feature(sigma, z)
+        return z.new_empty(z.shape).normal_(0, SPREAD, generator=generator) + per_feature(sigma, z)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Take inputs of any number of dimensions."""
