@@ -154,6 +154,8 @@ class TrainingConfig(Section):
     """largest norm of the whole gradient; larger ones are scaled down to it"""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss"""
+    compile: Bool = False
+    """training steps through torch.compile: a minute of waiting first, then faster; needs a C++ compiler"""
     log_every: Int = Field(50, ge=1)
     """steps between two logged rows of training loss and accuracy, each the average over the steps since the last"""
     eval_every_epochs: Float = Field(1.0, gt=0)

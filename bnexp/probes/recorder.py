@@ -9,28 +9,29 @@ from bnexp.probes.probe import Items
 
 
 class Recorder:
-    """Keeps what each item gives out, between `start` and `stop`; it watches the forward pass that happens anyway."""
+    """Keeps what each item gives out in the first forward pass after `start`, which happens anyway."""
 
     def __init__(self) -> None:
         self._outputs: dict[str, Tensor] = {}
-        self._handles: list[RemovableHandle] = []
+        self._handles: dict[str, RemovableHandle] = {}
 
     def start(self, items: Items) -> None:
         """Watch these items from now on."""
         self.stop()
         for name, module in items.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+            self._handles[name] = module.register_forward_hook(self._hook(name))
 
     def stop(self) -> dict[str, Tensor]:
         """Stop watching; returns the outputs by name, detached, and forgets them."""
-        for handle in self._handles:
+        for handle in self._handles.values():
             handle.remove()
-        self._handles = []
+        self._handles = {}
         outputs, self._outputs = self._outputs, {}
         return outputs
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             self._outputs[name] = output.detach()
+            self._handles.pop(name).remove()
 
         return keep

@@ -1,13 +1,13 @@
 """From a config to everything that its training needs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bnexp.config.lint import refuse_degenerate
@@ -16,6 +16,8 @@ from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
 from bnexp.data.load import Dataset, load_dataset
 from bnexp.models.build import build_model, leaves
+from bnexp.models.compiled import compiled
+from bnexp.models.memory_format import memory_format_of
 from bnexp.probes.probe import Probe
 from bnexp.probes.registry import build_probes
 from bnexp.sources.info import dataset_info
@@ -35,6 +37,8 @@ class Experiment:
         dataset: train, val and test parts.
         batches: the training batch of any step.
         network: the initialized network.
+        memory_format: how its feature maps lie in memory.
+        forward: what a training step calls: the network, or its compiled form.
         items: its modules that hold no others, by name and in order.
         optimizer: over all parameters.
         scaler: loss scaling for fp16, else it does nothing.
@@ -48,11 +52,18 @@ class Experiment:
     dataset: Dataset
     batches: TrainBatches
     network: nn.Module
+    memory_format: torch.memory_format
+    forward: Callable[[Tensor], Tensor]
     items: Mapping[str, nn.Module]
     optimizer: Optimizer
     scaler: LossScaler
     precision: AbstractContextManager[Any]
     probes: list[Probe]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether training steps go through torch.compile."""
+        return self.forward is not self.network
 
     @property
     def parameters(self) -> int:
@@ -78,7 +89,9 @@ def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment
     chosen = choose_device(device)
     check_precision(config.training, chosen)
     dataset = load_dataset(config.data, info, plan, data_dir, chosen)
-    network = build_model(config.model, config.init, info.shape, info.classes, config.seed).to(chosen)
+    network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
+    memory_format = memory_format_of(config.model, config.training, chosen)
+    network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]
     return Experiment(
         config=config,
         plan=plan,
@@ -86,6 +99,8 @@ def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment
         dataset=dataset,
         batches=TrainBatches(dataset, plan, config.seed, config.data.augment),
         network=network,
+        memory_format=memory_format,
+        forward=compiled(network) if config.training.compile else network,
         items=leaves(network),
         optimizer=build_optimizer(config.optimizer, network),
         scaler=LossScaler(config.training.precision, chosen),

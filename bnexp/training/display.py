@@ -20,6 +20,9 @@ REFRESH_SECS = 0.1
 class Display(Protocol):
     """Is fed the rows like a writer, and hears of every step."""
 
+    def waiting(self, reason: str) -> None:
+        """Hear what the run does for longer before its first step."""
+
     def step(self, step: int, clock: Clock) -> None:
         """Hear that a step was taken; must return at once when there is nothing new to show."""
 
@@ -35,6 +38,9 @@ class Display(Protocol):
 
 class SilentDisplay:
     """Shows nothing."""
+
+    def waiting(self, reason: str) -> None:
+        """Show nothing."""
 
     def step(self, step: int, clock: Clock) -> None:
         """Show nothing."""
@@ -56,6 +62,10 @@ class LineDisplay(SilentDisplay):
         self._name, self._plan, self._write = name, plan, write
         self._evaluated: dict[str, float] | None = None
         self._latest: dict[str, float] = {}
+
+    def waiting(self, reason: str) -> None:
+        """Print the reason."""
+        self._write(f"{self._name}  {reason}")
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Remember the figures; a row with a validation score is shown at the next step's call."""
@@ -81,6 +91,10 @@ class LiveDisplay(SilentDisplay):
         self._latest: dict[str, float] = {}
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
+
+    def waiting(self, reason: str) -> None:
+        """Show the reason until there is a step to show."""
+        self._live.update(Text.assemble((self._name, "bold"), f"  {reason}"), refresh=True)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Remember the latest figures."""

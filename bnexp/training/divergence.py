@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.probes.recorder import Recorder
+from bnexp.probes.undisturbed import undisturbed
 from bnexp.training.build import Experiment
 from bnexp.training.evaluation import inference_mode_of
 
@@ -43,23 +44,19 @@ def find_divergence(run: Experiment, x: Tensor, step: int, *, inference: bool = 
 def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tensor) -> tuple[str, str]:
     """Find the first item, in the order of computation, that gives a value that is not finite for the batch x.
 
-    The forward pass is done once more, in the mode the network is in; buffers (running statistics) are put back. What
-    dropout draws is not: the training ends here.
+    The forward pass is done once more, in the mode the network is in, and leaves no trace.
 
     Returns:
         The item's name, and `weight` or `running statistics` when those are already not finite, else `output`.
         ("loss", "value") when every output is finite.
     """
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     recorder = Recorder()
     recorder.start(items)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), undisturbed(network):
             network(x)
     finally:
         outputs = recorder.stop()
-        for name, buffer in network.named_buffers():
-            buffer.copy_(buffers[name])
     for name, output in outputs.items():
         module = items[name]
         # In training the running statistics are not read, only written: there they are never the cause.

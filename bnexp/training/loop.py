@@ -11,6 +11,7 @@ from bnexp.data.images import Part
 from bnexp.store.writers import Writer
 from bnexp.training.build import Experiment
 from bnexp.training.clock import Clock
+from bnexp.training.compiling import rehearse
 from bnexp.training.device import synchronize
 from bnexp.training.display import Display
 from bnexp.training.divergence import Divergence, buffers_are_finite, find_divergence
@@ -79,8 +80,10 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
             with clock.measuring():
                 for probe in looking:
                     probe.before(run.items)
+                if run.compiled:
+                    rehearse(run, x)
         with run.precision:
-            logits = run.network(x)  # (B, classes)
+            logits = run.forward(x)  # (B, classes)
         loss = functional.cross_entropy(logits.float(), y)  # ()
         run.scaler.backward(loss)
         run.scaler.unscale(run.optimizer)

@@ -38,6 +38,8 @@ def circumstances(run: Experiment, argv: Sequence[str]) -> dict[str, Any]:
         "device": str(run.device),
         "device_name": device_name(run.device),
         "precision": run.config.training.precision,
+        "compiled": run.compiled,
+        "memory_format": str(run.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "deterministic": True,
         "started": _now(),
@@ -54,7 +56,9 @@ def note_status(folder: Path, meta: dict[str, Any], status: Status, error: str |
     write_json(folder / META, {**meta, "status": status, "ended": ended, "error": error})
 
 
-def summary_of(run: Experiment, outcome: Outcome, test: dict[str, dict[str, float]] | None) -> dict[str, Any]:
+def summary_of(
+    run: Experiment, outcome: Outcome, test: dict[str, dict[str, float]] | None, compile_s: float | None = None
+) -> dict[str, Any]:
     """Return what summary.json holds: the figures of a run that came to its end, or to its divergence."""
     clock, steps = outcome.clock, max(outcome.steps, 1)
     return {
@@ -69,6 +73,7 @@ def summary_of(run: Experiment, outcome: Outcome, test: dict[str, dict[str, floa
         "test": test,
         "divergence": asdict(outcome.divergence) if outcome.divergence else None,
         "time": {
+            "compile_s": compile_s,
             "total_s": clock.total_s,
             "training_s": clock.training_s,
             "evaluation_s": clock.evaluation_s,

@@ -18,6 +18,7 @@ from bnexp.store.run_folder import CONFIG, METRICS, SUMMARY, Status, claim_run_f
 from bnexp.store.tensorboard import TensorBoardWriter
 from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment, build
+from bnexp.training.compiling import warm_up
 from bnexp.training.device import reproducible
 from bnexp.training.display import Display, SilentDisplay
 from bnexp.training.loop import Outcome, score_of, train
@@ -105,12 +106,16 @@ def _train_and_test(run: Experiment, folder: Path, show: Callable[[str, Plan], D
     board.hyperparameters(_flat(run.config.model_dump(mode="json", exclude_none=True)), HPARAM_METRICS)
     display = show(f"{run.config.name} {folder.name}", run.plan)
     with contextlib.closing(Writers([rows, board, display])) as writer:
+        compile_s = None
+        if run.compiled:
+            display.waiting("compiling the network, which takes a minute or so")
+            compile_s = warm_up(run)
         outcome = train(run, writer, display)
         test = _test(run, outcome)
         outcome.clock.stop()
         if test:
             writer.scalars(outcome.steps, _named(run.plan.epoch_at(outcome.steps), test))
-    return summary_of(run, outcome, test)
+    return summary_of(run, outcome, test, compile_s)
 
 
 def _test(run: Experiment, outcome: Outcome) -> dict[str, dict[str, float]] | None:

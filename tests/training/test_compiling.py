@@ -1,0 +1,125 @@
+"""`training.compile`: the same training in less time, in which probes still change nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bnexp.config.items import NORM_NAMES
+from bnexp.config.schema import Config
+from bnexp.store.writers import Writers
+from bnexp.training.build import Experiment, build
+from bnexp.training.compiling import warm_up
+from bnexp.training.display import SilentDisplay
+from bnexp.training.loop import train
+
+MakeConfig = Callable[..., Config]
+PROBES = ("activations", "gradients", "histograms")
+SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
+MODEL = {"block": "linear -> norm -> act -> dropout(p=0.2)"}
+
+
+@pytest.fixture
+def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace the network as torch.compile does, and leave out the minute in which C++ is compiled."""
+    compile_network = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **options: compile_network(network, backend="aot_eager"))
+    torch.compiler.reset()
+
+
+def experiment(config: Config) -> Experiment:
+    return build(config, data_dir=Path("unused"), device="cpu")
+
+
+def trained(config: Config) -> Experiment:
+    run = experiment(config)
+    warm_up(run)
+    train(run, Writers([]), SilentDisplay())
+    return run
+
+
+def state_of(run: Experiment) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in run.network.state_dict().items() if torch.is_tensor(value)}
+
+
+def compiled(make_config: MakeConfig, every: int = 0, **training: Any) -> Config:
+    probes = {probe: {"every": every} for probe in PROBES}
+    return make_config(model=MODEL, probes=probes, training={"compile": True, **training})
+
+
+def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: MakeConfig) -> None:
+    torch.compiler.reset()
+    run = trained(compiled(make_config))
+    plain = experiment(make_config(model=MODEL))
+    train(plain, Writers([]), SilentDisplay())
+    assert run.compiled
+    assert not plain.compiled
+    expected = state_of(plain)
+    for name, value in state_of(run).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.usefixtures("as_traced")
+@pytest.mark.parametrize("norm", [name for name in NORM_NAMES if name != "in"])
+def test_every_norm_trains_the_same_and_is_compiled_before_the_first_step(make_config: MakeConfig, norm: str) -> None:
+    model = {**MODEL, "norm": norm + SIZES.get(norm, "")}
+    run = experiment(make_config(model=model, training={"compile": True}))
+    warm_up(run)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        train(run, Writers([]), SilentDisplay())
+    plain = experiment(make_config(model=model))
+    train(plain, Writers([]), SilentDisplay())
+    expected = state_of(plain)
+    for name, value in state_of(run).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.usefixtures("as_traced")
+def test_probes_change_nothing_in_a_compiled_training(make_config: MakeConfig) -> None:
+    run = trained(compiled(make_config, every=1, log_every=1))
+    expected = state_of(trained(compiled(make_config, every=0, log_every=1000)))
+    assert all(torch.equal(value, expected[name]) for name, value in state_of(run).items())
+    assert run.items["block1.bn"].num_batches_tracked == run.plan.total_steps
+
+
+@pytest.mark.usefixtures("as_traced")
+def test_probes_see_every_item_of_a_compiled_network(make_config: MakeConfig) -> None:
+    class Rows(SilentDisplay):
+        def __init__(self) -> None:
+            self.seen: dict[str, float] = {}
+
+        def scalars(self, step: int, values: dict[str, float]) -> None:
+            self.seen |= values
+
+    run, rows = experiment(compiled(make_config, every=1)), Rows()
+    warm_up(run)
+    train(run, rows, SilentDisplay())
+    assert {f"activation_std/{name}" for name in run.items} <= rows.seen.keys()
+
+
+@pytest.mark.usefixtures("as_traced")
+def test_warming_up_leaves_no_trace(make_config: MakeConfig) -> None:
+    run = experiment(compiled(make_config))
+    streams = [run.items[name].stream.state() for name in ("block1.dropout", "block2.dropout")]
+    before, generator = state_of(run), torch.get_rng_state()
+    assert warm_up(run) > 0
+    assert all(torch.equal(value, before[name]) for name, value in state_of(run).items())
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert [run.items[name].stream.state() for name in ("block1.dropout", "block2.dropout")] == streams == [None, None]
+    assert all(parameter.grad is None for parameter in run.network.parameters())
+
+
+def test_without_a_compiler_the_message_says_what_to_set(config_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--set", "training.compile=true"]
+    environment = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 1
+    assert "error: training.compile: torch could not compile the network" in done.stderr
+    assert "No working C++ compiler" in done.stderr
+    assert "Traceback" not in done.stderr
