@@ -36,7 +36,8 @@ docs: .venv/installed
 	$(BIN)/bnexp schema --markdown > docs/config.md
 
 benchmark: .venv/installed
-	$(BIN)/python benchmarks/epoch_time.py
+	$(BIN)/python benchmarks/mlp_epoch.py
+	$(BIN)/python benchmarks/resnet_epoch.py
 
 clean:
 	rm -rf .venv build *.egg-info

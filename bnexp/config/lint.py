@@ -185,3 +185,8 @@ def _of_data(config: Config) -> Iterator[str]:
             f"data.augment crop_flip mirrors {config.data.dataset}: a mirrored sign is another sign or none; "
             "data.augment: shift moves them only."
         )
+    if config.data.preprocess == "pca_whiten" and not isinstance(config.model, MlpConfig):
+        yield (
+            "data.preprocess pca_whiten before convolutions: it turns pixels into principal components, among which "
+            "none is the neighbour of another; zca_whiten whitens and keeps the image."
+        )

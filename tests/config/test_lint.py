@@ -29,6 +29,9 @@ def warnings(path, *overrides):
     return warnings_in(config)
 
 
+SMALL_CNN = ["model={arch: cnn, hidden: null, stages: [[8]], block: conv -> bn -> relu}"]
+MLP_PCA = "data.preprocess=pca_whiten"
+
 # Each warning with the smallest change that calls for it, and the nearest change that does not.
 CASES = [
     (
@@ -129,6 +132,12 @@ CASES = [
         ["schedule={name: step, milestones: [1, 2, 3]}"],
         ["schedule={name: step, milestones: [1, 1.9]}"],
     ),
+    (
+        "data.preprocess pca_whiten before convolutions",
+        [*SMALL_CNN, "data.preprocess=pca_whiten"],
+        [*SMALL_CNN, "data.preprocess=zca_whiten"],
+    ),
+    ("data.preprocess pca_whiten before convolutions", [*SMALL_CNN, "data.preprocess=pca_whiten"], [MLP_PCA]),
     ("40 validation examples: one of them is 2.5%", ["data.val_fraction=0.01"], ["data.val_fraction=0.025"]),
 ]
 

@@ -1,0 +1,59 @@
+"""What the benchmarks of an epoch share: bnexp's own way, alternation, and the figures at the end."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bnexp.config.schema import Config
+from bnexp.store.metrics import MetricsWriter
+from bnexp.store.tensorboard import TensorBoardWriter
+from bnexp.store.writers import Writers
+from bnexp.training.build import build
+from bnexp.training.compiling import warm_up
+from bnexp.training.device import reproducible
+from bnexp.training.display import SilentDisplay
+from bnexp.training.loop import train
+
+Epoch = Callable[[], float]
+"""Trains an epoch and returns the seconds that it took, without getting ready."""
+
+
+def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
+    """Return an epoch of bnexp's own training, with the files that a run writes."""
+
+    def epoch() -> float:
+        run = build(config, data_dir=data_dir, device="cpu")
+        with tempfile.TemporaryDirectory() as name, reproducible():
+            if run.compiled:
+                warm_up(run)
+            writer = Writers([MetricsWriter(Path(name) / "metrics.jsonl"), TensorBoardWriter(Path(name))])
+            start = time.perf_counter()
+            train(run, writer, SilentDisplay())
+            writer.close()
+            return time.perf_counter() - start
+
+    return epoch
+
+
+def alternate(ways: dict[str, Epoch], rounds: dict[str, int]) -> dict[str, list[float]]:
+    """Time the ways in turn, so that a busy moment meets all of them; a round before the first does not count."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(-1, max(rounds.values())):
+        for way, epoch in ways.items():
+            if number < rounds[way]:
+                taken = epoch()
+                if number >= 0:
+                    seconds[way].append(taken)
+    return seconds
+
+
+def report(seconds: dict[str, list[float]], usual: str) -> None:
+    """Print medians, and bnexp's ratios to the bare loop and to the usual way."""
+    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    for way, values in seconds.items():
+        print(f"{way:<9} median {medians[way]:.3f} s, fastest {min(values):.3f} s, of {len(values)} epochs")
+    ratio, at_best = (fold(seconds["bnexp"]) / fold(seconds["bare"]) for fold in (statistics.median, min))
+    print(f"bnexp / bare      {ratio:.3f}  (fastest {at_best:.3f})")
+    print(f"{usual} / bnexp  {medians[usual] / medians['bnexp']:.2f}")
