@@ -128,7 +128,8 @@ def _such_as(found: object, keys: Place) -> str:
     if spot.told_by or len(fields) == 1:
         example = found if type(found) is int or found in _names(keys) else spot.variant or "..."
         return f"{{{spot.told_by or fields[0]}: {example}}}"
-    return f"{{{fields[0]}: ...}}"
+    whole_number = type(found) is int and isinstance(spot.section.model_fields[fields[0]].default, int | None)
+    return f"{{{fields[0]}: {found if whole_number else '...'}}}"
 
 
 def _names(keys: Place) -> list[str]:

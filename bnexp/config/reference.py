@@ -10,6 +10,7 @@ from bnexp.config.datasets import DATASETS, OWN_DATASETS
 from bnexp.config.items import ITEMS
 from bnexp.config.json_schema import plain_json_schema
 from bnexp.config.keys import SECTIONS, SectionSpot, spots_at
+from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.section import Section
 
 _INTRODUCTION = """\
@@ -105,7 +106,10 @@ def _default(spot: SectionSpot, key: str, field: FieldInfo) -> str:
 def _yaml(value: object) -> str:
     """Return a value as it would stand in a config."""
     if isinstance(value, Section):
-        return "{" + ", ".join(f"{key}: {_yaml(getattr(value, key))}" for key in type(value).model_fields) + "}"
+        if isinstance(value, ProbeSchedule) and value.off:
+            return "off"
+        entries = {key: getattr(value, key) for key in type(value).model_fields}
+        return "{" + ", ".join(f"{key}: {_yaml(entry)}" for key, entry in entries.items() if entry is not None) + "}"
     if isinstance(value, tuple):
         return "[" + ", ".join(_yaml(entry) for entry in value) + "]"
     if isinstance(value, bool) or value is None:

@@ -2,17 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bnexp.config.data_section import DataConfig
 from bnexp.config.model import ModelConfig
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.section import Bool, Float, Int, Section, listed
-
-
-def _every(value: object) -> object:
-    """Read `probes.activations: off` as `{every: 0}`."""
-    return {"every": 0} if value is False or value in ("off", "no", "none") else value
-
 
 INIT_SCHEMES = {
     "torch": "uniform with bound 1/sqrt(fan_in), biases too",
@@ -167,30 +162,6 @@ class TrainingConfig(Section):
             both = "both; take one back with null, such as --set training.epochs=null"
             raise ValueError(f"training needs epochs or steps, found {'neither' if self.epochs is None else both}")
         return self
-
-
-class ProbeSchedule(Section):
-    """When a probe looks."""
-
-    every: Int = Field(50, ge=0)
-    """steps between two looks, the first step always among them; 0, or `off` in place of the section, for never"""
-
-
-Look = Annotated[
-    ProbeSchedule,
-    BeforeValidator(_every, json_schema_input_type=ProbeSchedule | Literal["off", "no", "none", False]),
-]
-
-
-class ProbesConfig(Section):
-    """What is measured inside the network while it trains. A probe changes nothing in the training."""
-
-    activations: Look = ProbeSchedule(every=50)
-    """per item of a block: mean, standard deviation, largest magnitude, dead and saturated fraction"""
-    gradients: Look = ProbeSchedule(every=50)
-    """gradient norm of the whole network and of each layer, before clipping"""
-    histograms: Look = ProbeSchedule(every=500)
-    """histograms of activations and gradients, in TensorBoard only"""
 
 
 class Config(Section):

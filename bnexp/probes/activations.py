@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bnexp.probes.probe import Items, Reading
+from bnexp.config.probes_section import ProbeSchedule
+from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.probes.recorder import Recorder
 
 TANH_SATURATED = 0.97
@@ -14,27 +15,24 @@ SIGMOID_SATURATED = 0.03
 """A sigmoid unit counts as saturated this near to 0 or 1: its slope there is below 0.03 * 0.97 = 0.03."""
 
 
-class Activations:
+class Activations(Probe):
     """Mean, standard deviation and largest magnitude of each item's output; dead and saturated fraction.
 
-        activation_mean/<item>, activation_std/<item>   over all values of the batch (the biased standard deviation)
-        activation_max/<item>                           the largest magnitude
-        dead_fraction/<item>                            ReLU: units that are 0 for every example of the batch
-        saturated_fraction/<item>                       tanh, sigmoid: values where the slope has all but vanished
-
-    Args:
-        every: steps between two looks.
+    activation_mean/<item>, activation_std/<item>   over all values of the batch (the biased standard deviation)
+    activation_max/<item>                           the largest magnitude
+    dead_fraction/<item>                            ReLU: units that are 0 for every example of the batch
+    saturated_fraction/<item>                       tanh, sigmoid: values where the slope has all but vanished
     """
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    def __init__(self, schedule: ProbeSchedule) -> None:
+        super().__init__(schedule)
         self._recorder = Recorder()
 
-    def before(self, items: Items) -> None:
+    def before(self, look: Look) -> None:
         """Watch the coming forward pass."""
-        self._recorder.start(items)
+        self._recorder.start(look.subject.items)
 
-    def after(self, items: Items) -> Reading:
+    def after_backward(self, look: Look) -> Reading:
         """Measure what the items gave out."""
         scalars: dict[str, Tensor] = {}
         for name, output in self._recorder.stop().items():
@@ -46,7 +44,7 @@ class Activations:
             scalars[f"activation_mean/{name}"] = mean
             scalars[f"activation_std/{name}"] = std
             scalars[f"activation_max/{name}"] = torch.maximum(high, -low)
-            module = items[name]
+            module = look.subject.items[name]
             if isinstance(module, nn.ReLU):
                 scalars[f"dead_fraction/{name}"] = dead_fraction(output)
             elif isinstance(module, nn.Tanh):

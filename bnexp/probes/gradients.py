@@ -4,29 +4,20 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from bnexp.probes.probe import Items, Reading
+from bnexp.probes.probe import Look, Probe, Reading
 
 
-class Gradients:
+class Gradients(Probe):
     """The Euclidean norm of the gradient, before clipping and without loss scaling.
 
-        gradient_norm/<item>    over all parameters of the item (weight and bias, or gamma and beta)
-        gradient_norm/total     over all parameters
-
-    Args:
-        every: steps between two looks.
+    gradient_norm/<item>    over all parameters of the item (weight and bias, or gamma and beta)
+    gradient_norm/total     over all parameters
     """
 
-    def __init__(self, every: int) -> None:
-        self.every = every
-
-    def before(self, items: Items) -> None:
-        """Nothing to get ready."""
-
-    def after(self, items: Items) -> Reading:
+    def after_backward(self, look: Look) -> Reading:
         """Measure the gradients that the backward pass left."""
         norms: dict[str, Tensor] = {}
-        for name, module in items.items():
+        for name, module in look.subject.items.items():
             gradients = [parameter.grad for parameter in module.parameters(recurse=False) if parameter.grad is not None]
             if gradients:
                 norms[f"gradient_norm/{name}"] = get_total_norm(gradients)

@@ -2,32 +2,30 @@
 
 from torch import Tensor
 
-from bnexp.probes.probe import Items, Reading
+from bnexp.config.probes_section import ProbeSchedule
+from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.probes.recorder import Recorder
 
 
-class Histograms:
+class Histograms(Probe):
     """All values of each item's output and of each item's gradient.
 
-        activation/<item>       the output, (B, ...)
-        gradient/<item>         the gradient of the item's weight or gamma
-
-    Args:
-        every: steps between two looks; sparse by default, since histograms cost.
+    activation/<item>       the output, (B, ...)
+    gradient/<item>         the gradient of the item's weight or gamma
     """
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    def __init__(self, schedule: ProbeSchedule) -> None:
+        super().__init__(schedule)
         self._recorder = Recorder()
 
-    def before(self, items: Items) -> None:
+    def before(self, look: Look) -> None:
         """Watch the coming forward pass."""
-        self._recorder.start(items)
+        self._recorder.start(look.subject.items)
 
-    def after(self, items: Items) -> Reading:
+    def after_backward(self, look: Look) -> Reading:
         """Hand over the values."""
         values: dict[str, Tensor] = {f"activation/{name}": output for name, output in self._recorder.stop().items()}
-        for name, module in items.items():
+        for name, module in look.subject.items.items():
             weight = getattr(module, "weight", None)
             if weight is not None and weight.grad is not None:
                 values[f"gradient/{name}"] = weight.grad.detach().clone()

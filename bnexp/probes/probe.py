@@ -1,17 +1,66 @@
-"""What a probe is: it looks before the forward pass and after the backward pass, and changes nothing.
+"""What a probe is: it looks at a training step from three moments, and changes nothing.
 
 The loop knows probes only by this interface. Tensors stay on the device; the loop brings all figures of a step to
 Python together.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
+from bnexp.config.layout import Layout
+from bnexp.config.plan import Plan
+from bnexp.config.probes_section import ProbeSchedule
+from bnexp.config.schema import Config
+from bnexp.data.load import Dataset
+
 Items = Mapping[str, nn.Module]
 """The modules that hold no others, by name and in order: `block1.linear`, `block1.bn`, ..., `head`."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at, and what is the same at every step.
+
+    Attributes:
+        config: of the run.
+        plan: its arithmetic.
+        network: as it is trained, never in its compiled form.
+        items: its modules that hold no others.
+        layout: the same items as a list, with shapes and options.
+        dataset: train, val and test parts, on the network's device.
+        precision: context of the forward pass.
+    """
+
+    config: Config
+    plan: Plan
+    network: nn.Module
+    items: Items
+    layout: Layout
+    dataset: Dataset
+    precision: AbstractContextManager[Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One step, as a probe sees it.
+
+    Attributes:
+        subject: what is looked at.
+        step: counted from 1.
+        lr: learning rate of this step.
+        x: the batch, (B, C, H, W).
+        y: its labels, (B,).
+    """
+
+    subject: Subject
+    step: int
+    lr: float
+    x: Tensor
+    y: Tensor
 
 
 @dataclass(frozen=True)
@@ -30,14 +79,25 @@ class Reading:
     histograms: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Probe(Protocol):
-    """A measurement of the inside of the network while it trains."""
+class Probe:
+    """A measurement of the inside of the network while it trains; each overrides the moments that it needs.
 
-    every: int
-    """steps between two looks, at least 1"""
+    Extra passes of its own go through `undisturbed`, and leave `grad` of every parameter as it is.
+    """
 
-    def before(self, items: Items) -> None:
-        """Get ready, right before the forward pass of a step that is looked at."""
+    needs_step = False
+    """Whether it measures what the optimizer's step does, so that a stored network alone gives it nothing to see."""
 
-    def after(self, items: Items) -> Reading:
+    def __init__(self, schedule: ProbeSchedule) -> None:
+        """Take the options of the probe's section, where it has any."""
+
+    def before(self, look: Look) -> None:
+        """Get ready, right before the forward pass."""
+
+    def after_backward(self, look: Look) -> Reading:
         """Measure, right after the backward pass: gradients are there, unscaled and not clipped; no step was taken."""
+        return Reading()
+
+    def after_step(self, look: Look) -> Reading:
+        """Measure, right after the optimizer's step, which a diverging training does not come to."""
+        return Reading()

@@ -1,21 +1,37 @@
-"""Builds the probes that a config asks for."""
+"""Builds the probes that a config asks for, and knows when each of them looks."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from bnexp.config.schema import ProbesConfig
+from bnexp.config.plan import Plan
+from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.probes.activations import Activations
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
 from bnexp.probes.probe import Probe
 
-PROBES: dict[str, Callable[[int], Probe]] = {
+PROBES: dict[str, Callable[[Any], Probe]] = {
     "activations": Activations,
     "gradients": Gradients,
     "histograms": Histograms,
 }
+"""What makes each probe, from its section of the config."""
 
 
-def build_probes(probes: ProbesConfig) -> list[Probe]:
+@dataclass(frozen=True)
+class Probes:
+    """The probes of a run, each with its schedule."""
+
+    scheduled: list[tuple[ProbeSchedule, Probe]]
+    steps_per_epoch: int
+
+    def due(self, step: int) -> list[Probe]:
+        """Return the probes that look at this step, counted from 1."""
+        return [probe for schedule, probe in self.scheduled if schedule.looks_at(step, self.steps_per_epoch)]
+
+
+def build_probes(probes: ProbesConfig, plan: Plan) -> Probes:
     """Return the probes whose schedule is not off."""
-    schedules = {name: getattr(probes, name).every for name in PROBES}
-    return [PROBES[name](every) for name, every in schedules.items() if every > 0]
+    scheduled = [(schedule, PROBES[name](schedule)) for name, schedule in probes.schedules().items() if name in PROBES]
+    return Probes(scheduled, plan.steps_per_epoch)

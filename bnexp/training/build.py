@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bnexp.config.layout import layout_of
 from bnexp.config.lint import refuse_degenerate
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
@@ -18,8 +19,8 @@ from bnexp.data.load import Dataset, load_dataset
 from bnexp.models.build import build_model, leaves
 from bnexp.models.compiled import compiled
 from bnexp.models.memory_format import memory_format_of
-from bnexp.probes.probe import Probe
-from bnexp.probes.registry import build_probes
+from bnexp.probes.probe import Subject
+from bnexp.probes.registry import Probes, build_probes
 from bnexp.sources.info import dataset_info
 from bnexp.training.device import autocast, check_precision, choose_device
 from bnexp.training.optimizer import build_optimizer
@@ -44,6 +45,7 @@ class Experiment:
         scaler: loss scaling for fp16, else it does nothing.
         precision: context of the forward pass.
         probes: what looks inside on the way.
+        subject: what they look at.
     """
 
     config: Config
@@ -58,7 +60,8 @@ class Experiment:
     optimizer: Optimizer
     scaler: LossScaler
     precision: AbstractContextManager[Any]
-    probes: list[Probe]
+    probes: Probes
+    subject: Subject
 
     @property
     def compiled(self) -> bool:
@@ -92,6 +95,8 @@ def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment
     network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
     memory_format = memory_format_of(config.model, config.training, chosen)
     network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]
+    items, precision = leaves(network), autocast(config.training, chosen)
+    layout = layout_of(config.model, info.shape, info.classes)
     return Experiment(
         config=config,
         plan=plan,
@@ -101,9 +106,10 @@ def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment
         network=network,
         memory_format=memory_format,
         forward=compiled(network) if config.training.compile else network,
-        items=leaves(network),
+        items=items,
         optimizer=build_optimizer(config.optimizer, network),
         scaler=LossScaler(config.training.precision, chosen),
-        precision=autocast(config.training, chosen),
-        probes=build_probes(config.probes),
+        precision=precision,
+        probes=build_probes(config.probes, plan),
+        subject=Subject(config, plan, network, items, layout, dataset, precision),
     )

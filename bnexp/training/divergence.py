@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bnexp.probes.evaluation import inference_mode_of
 from bnexp.probes.recorder import Recorder
 from bnexp.probes.undisturbed import undisturbed
 from bnexp.training.build import Experiment
-from bnexp.training.evaluation import inference_mode_of
 
 
 @dataclass(frozen=True)

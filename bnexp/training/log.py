@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bnexp.config.plan import Plan
+from bnexp.probes.evaluation import Score
 from bnexp.probes.probe import Reading
 from bnexp.store.writers import Writer
 from bnexp.training.clock import Clock
-from bnexp.training.evaluation import Score
 
 
 class StepLog:

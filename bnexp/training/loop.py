@@ -8,6 +8,8 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from bnexp.data.images import Part
+from bnexp.probes.evaluation import Score, evaluate
+from bnexp.probes.probe import Look
 from bnexp.store.writers import Writer
 from bnexp.training.build import Experiment
 from bnexp.training.clock import Clock
@@ -15,7 +17,6 @@ from bnexp.training.compiling import rehearse
 from bnexp.training.device import synchronize
 from bnexp.training.display import Display
 from bnexp.training.divergence import Divergence, buffers_are_finite, find_divergence
-from bnexp.training.evaluation import Score, evaluate
 from bnexp.training.log import StepLog
 from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW
@@ -75,11 +76,11 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
         set_learning_rate(run.optimizer, lr)
         x, y = run.batches.at(step - 1)  # (B, C, H, W), (B,)
 
-        looking = [probe for probe in run.probes if step == 1 or step % probe.every == 0]
+        look, looking = Look(run.subject, step, lr, x, y), run.probes.due(step)
         if looking:
             with clock.measuring():
                 for probe in looking:
-                    probe.before(run.items)
+                    probe.before(look)
                 if run.compiled:
                     rehearse(run, x)
         with run.precision:
@@ -88,7 +89,7 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
         run.scaler.backward(loss)
         run.scaler.unscale(run.optimizer)
         with clock.measuring():
-            readings = [probe.after(run.items) for probe in looking]
+            readings = [probe.after_backward(look) for probe in looking]
             # The one figure that every step brings to Python: a step from a non-finite loss would poison every
             # weight, and with them the trace to the layer where it began.
             train_loss = loss.item()
@@ -102,6 +103,9 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
         run.scaler.step(run.optimizer)
         run.optimizer.zero_grad()
         taken = step
+        if looking:
+            with clock.measuring():
+                readings += [probe.after_step(look) for probe in looking]
 
         score = None
         if plan.evaluates_at(step):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from bnexp.models.build import leaves
+from bnexp.probes.evaluation import inference_mode_of
 from bnexp.probes.recorder import Recorder
-from bnexp.training.evaluation import inference_mode_of
 
 
 @dataclass(frozen=True)

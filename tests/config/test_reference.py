@@ -49,7 +49,7 @@ def test_items_options_and_datasets_are_listed():
         "| `data.val_fraction` | number, above 0, below 1 | `0.1` |",
         "| `model.hidden` | list of whole numbers, each at least 1, at most 100_000 | **required** |",
         "| `optimizer.betas` | list of 2 numbers, each at least 0, below 1 | `[0.9, 0.999]` |",
-        "| `probes.activations` | keys or `off`, `no`, `none`, `false` | `{every: 50}` |",
+        "| `probes.activations` | keys or `off`, `no`, `none`, `false` | `{every: 100}` |",
         "| `probes.histograms.every` | whole number, at least 0 | `500` |",
         "| `bn` | `momentum` | number, above 0, at most 1 | `0.1` |",
     ],

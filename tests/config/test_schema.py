@@ -5,6 +5,7 @@ from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS
 from bnexp.config.loading import check_values
 from bnexp.config.model import MlpConfig
+from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES, Config, InitConfig
 from bnexp.config.section import Section
 from bnexp.errors import ConfigError
@@ -81,10 +82,41 @@ def test_true_and_false_are_the_only_booleans(values, value):
 
 
 @pytest.mark.parametrize("word", ["off", "no", "none", False])
-@pytest.mark.parametrize("probe", ["activations", "gradients", "histograms"])
+@pytest.mark.parametrize("probe", ProbesConfig.model_fields)
 def test_a_probe_can_be_turned_off_by_a_word(values, probe, word):
     values["probes"] = {probe: word}
-    assert getattr(made(values).probes, probe).every == 0
+    config = made(values)
+    assert getattr(config.probes, probe).off
+    assert config.model_dump(mode="json")["probes"][probe] == "off"
+
+
+def looked_at(schedule, steps_per_epoch=10, steps=1000):
+    return [step for step in range(1, steps + 1) if ProbeSchedule(**schedule).looks_at(step, steps_per_epoch)]
+
+
+def test_a_probe_looks_at_the_steps_that_its_schedule_names():
+    assert looked_at({"every": 250}) == [1, 250, 500, 750, 1000]
+    assert looked_at({"at": [7, 3, 7]}) == [3, 7]
+    assert looked_at({"every_epochs": 0.7}, steps=30) == [7, 14, 21, 28]
+    assert looked_at({"every_epochs": 0.01}, steps=5) == [1, 2, 3, 4, 5]
+    assert looked_at({"per_decade": 1}) == [1, 10, 100, 1000]
+    assert looked_at({"per_decade": 3}) == [1, 2, 5, 10, 22, 46, 100, 215, 464, 1000]
+    assert looked_at({"at": [5], "every": 400, "per_decade": 1}) == [1, 5, 10, 100, 400, 800, 1000]
+    assert looked_at({"every": 0}) == looked_at({}) == []
+
+
+@pytest.mark.parametrize("per_decade", [1, 2, 7, 50])
+def test_log_spaced_looks_are_the_rounded_powers(per_decade):
+    expected = {round(10 ** (power / per_decade)) for power in range(3 * per_decade + 1)}
+    assert looked_at({"per_decade": per_decade}) == sorted(expected)
+
+
+def test_options_of_a_probe_that_never_looks_are_refused(values):
+    values["probes"] = {"coupling": {"draws": 3}}
+    with pytest.raises(ConfigError, match=r"probes.coupling: draws without a time to look.*every_epochs: 1"):
+        made(values)
+    values["probes"] = {"coupling": {"draws": 3, "at": [1]}}
+    assert made(values).probes.coupling.draws == 3
 
 
 def test_items_are_the_block_with_its_placeholders_filled(values, model):

@@ -1,12 +1,20 @@
 """Probes are built as the config says."""
 
-from bnexp.config.schema import ProbeSchedule, ProbesConfig
-from bnexp.probes.registry import build_probes
+from collections.abc import Callable
+from pathlib import Path
+
+from bnexp.config.plan import make_plan
+from bnexp.config.schema import Config
+from bnexp.probes.registry import PROBES, build_probes
+from bnexp.sources.info import dataset_info
 
 
-def test_probes_have_their_schedule_and_can_be_off() -> None:
-    config = ProbesConfig(activations=ProbeSchedule(every=7), gradients=ProbeSchedule(every=0))
-    assert {type(probe).__name__: probe.every for probe in build_probes(config)} == {
-        "Activations": 7,
-        "Histograms": 500,
-    }
+def test_probes_have_their_schedule_and_can_be_off(make_config: Callable[..., Config]) -> None:
+    off = dict.fromkeys(PROBES, "off")
+    config = make_config(probes={**off, "activations": {"every": 5}, "histograms": {"every_epochs": 1}})
+    plan = make_plan(config, dataset_info(config.data, Path("unused")))
+    assert plan.steps_per_epoch == 6
+    probes = build_probes(config.probes, plan)
+    names = {step: [type(probe).__name__ for probe in probes.due(step)] for step in range(1, 13)}
+    expected = {1: ["Activations"], 5: ["Activations"], 6: ["Histograms"], 10: ["Activations"], 12: ["Histograms"]}
+    assert {step: found for step, found in names.items() if found} == expected

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
+from bnexp.probes.registry import PROBES
 from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment, build
 from bnexp.training.compiling import warm_up
@@ -20,7 +21,6 @@ from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
 
 MakeConfig = Callable[..., Config]
-PROBES = ("activations", "gradients", "histograms")
 SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
 MODEL = {"block": "linear -> norm -> act -> dropout(p=0.2)"}
 

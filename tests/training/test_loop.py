@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
+from bnexp.probes.registry import PROBES
 from bnexp.store.writers import Values
 from bnexp.training.build import Experiment, build
 from bnexp.training.clock import Clock
@@ -24,8 +25,8 @@ from bnexp.training.weights import copy_of_weights, put_weights
 
 MakeConfig = Callable[..., Config]
 CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
-NO_PROBES = {"activations": {"every": 0}, "gradients": {"every": 0}, "histograms": {"every": 0}}
-ALL_PROBES = {"activations": {"every": 1}, "gradients": {"every": 1}, "histograms": {"every": 1}}
+NO_PROBES = dict.fromkeys(PROBES, "off")
+ALL_PROBES = {name: {"every": 1} for name in PROBES}
 
 
 class Rows:

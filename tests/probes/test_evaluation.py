@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from bnexp.config.schema import Config
+from bnexp.probes.evaluation import evaluate
 from bnexp.training.build import Experiment, build
-from bnexp.training.evaluation import evaluate
 
 
 @pytest.fixture

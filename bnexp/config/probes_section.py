@@ -1,0 +1,169 @@
+"""The section `probes` of the config: what is measured inside the network, and when."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from bnexp.config.section import Float, Int, Section
+
+_ROUNDING = 1e-9
+"""Lets 0.7 epochs of 10 steps, which is 7.000000000000001 in floating point, end after step 7."""
+_SCHEDULE = ("every", "per_decade", "every_epochs", "at")
+
+
+class ProbeSchedule(Section):
+    """When a probe looks: at the steps that any of its keys names. Without any, or with `off`, never."""
+
+    every: Int | None = Field(None, ge=0)
+    """steps between two looks, the first step always among them; 0 for none"""
+    per_decade: Int | None = Field(None, ge=1, le=1000)
+    """looks while the steps grow tenfold, evenly spaced in their logarithm, the first step always among them"""
+    every_epochs: Float | None = Field(None, gt=0)
+    """epochs between two looks"""
+    at: tuple[Annotated[Int, Field(ge=1)], ...] | None = None
+    """steps, counted from 1"""
+
+    @model_validator(mode="after")
+    def _options_need_a_schedule(self) -> "ProbeSchedule":
+        options = sorted(self.model_fields_set - set(_SCHEDULE))
+        if options and self.off:
+            when = f"none of {', '.join(_SCHEDULE)}"
+            raise ValueError(f"{', '.join(options)} without a time to look, found {when}; such as every_epochs: 1")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _off_in_a_word(self, serialize: SerializerFunctionWrapHandler) -> Any:
+        return "off" if self.off else serialize(self)
+
+    @property
+    def off(self) -> bool:
+        """Whether the probe never looks."""
+        return not (self.every or self.per_decade or self.every_epochs or self.at)
+
+    def looks_at(self, step: int, steps_per_epoch: int) -> bool:
+        """Tell whether the probe looks at this step, counted from 1."""
+        if step in (self.at or ()) or (self.every and (step == 1 or step % self.every == 0)):
+            return True
+        if self.every_epochs:
+            between = max(self.every_epochs * steps_per_epoch, 1.0)
+            if math.floor(step / between + _ROUNDING) > math.floor((step - 1) / between + _ROUNDING):
+                return True
+        return self.per_decade is not None and _is_log_spaced(step, self.per_decade)
+
+
+def _is_log_spaced(step: int, per_decade: int) -> bool:
+    """Tell whether some power of 10^(1/per_decade) rounds to this step."""
+    nearest = round(per_decade * math.log10(step))
+    return any(round(10 ** (power / per_decade)) == step for power in (nearest - 1, nearest, nearest + 1))
+
+
+class EvaluationModesSchedule(ProbeSchedule):
+    """`evaluation_modes`: when, and on how much."""
+
+    examples: Int = Field(1000, ge=1)
+    """examples of the validation part that are scored; those of the mode `single` one at a time"""
+    batches: Int = Field(50, ge=1)
+    """training batches over which the statistics of the mode `recomputed` are averaged"""
+
+
+class CouplingSchedule(ProbeSchedule):
+    """`coupling`: when, and on how much."""
+
+    examples: Int = Field(16, ge=1)
+    """examples whose logits are followed"""
+    draws: Int = Field(8, ge=2)
+    """batches of companions that each of them meets"""
+
+
+class CovariateShiftSchedule(ProbeSchedule):
+    """`covariate_shift`: when, and on how much."""
+
+    examples: Int = Field(256, ge=2)
+    """training examples, the same at every look, whose distributions are compared"""
+    units: Int = Field(64, ge=1)
+    """units of each layer's input that are compared, evenly spaced; of images, values of channels at positions"""
+
+
+class LandscapeSchedule(ProbeSchedule):
+    """`landscape`: when, and how far."""
+
+    smallest: Float = Field(0.5, gt=0)
+    """shortest way along the gradient, in learning rates"""
+    largest: Float = Field(4.0, gt=0)
+    """longest way along the gradient, in learning rates"""
+    points: Int = Field(8, ge=2)
+    """ways from the shortest to the longest, evenly spaced"""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LandscapeSchedule":
+        if self.smallest >= self.largest:
+            raise ValueError(f"smallest must lie below largest, found {self.smallest:g} and {self.largest:g}")
+        return self
+
+
+class CostSchedule(ProbeSchedule):
+    """`cost`: when, and how often."""
+
+    repeats: Int = Field(3, ge=1)
+    """times that each item is timed; the median counts"""
+
+
+class InvarianceSchedule(ProbeSchedule):
+    """`invariance`: when, and by how much."""
+
+    factor: Float = Field(10.0, gt=0)
+    """what the weights of a layer are multiplied by"""
+
+
+_OFF_WORDS = ("off", "no", "none")
+
+
+def _off(value: object) -> object:
+    """Read `probes.activations: off` as a schedule without any time to look."""
+    return {} if value is False or value in _OFF_WORDS else value
+
+
+def _or_off(section: type[ProbeSchedule]) -> BeforeValidator:
+    return BeforeValidator(_off, json_schema_input_type=section | Literal["off", "no", "none", False])
+
+
+Schedule = Annotated[ProbeSchedule, _or_off(ProbeSchedule)]
+EvaluationModes = Annotated[EvaluationModesSchedule, _or_off(EvaluationModesSchedule)]
+Coupling = Annotated[CouplingSchedule, _or_off(CouplingSchedule)]
+CovariateShift = Annotated[CovariateShiftSchedule, _or_off(CovariateShiftSchedule)]
+Landscape = Annotated[LandscapeSchedule, _or_off(LandscapeSchedule)]
+Cost = Annotated[CostSchedule, _or_off(CostSchedule)]
+Invariance = Annotated[InvarianceSchedule, _or_off(InvarianceSchedule)]
+
+
+class ProbesConfig(Section):
+    """What is measured inside the network while it trains. A probe changes nothing in the training."""
+
+    activations: Schedule = ProbeSchedule(every=100)
+    """per item of a block: mean, standard deviation, percentiles, dead and saturated fraction, effective rank"""
+    gradients: Schedule = ProbeSchedule(every=100)
+    """gradient norm of the network and of each layer, against its weights, and of the first layer against the last"""
+    updates: Schedule = ProbeSchedule(every=100)
+    """how far a step moves each layer's weights, their norm, and the effective learning rate of scale-invariant ones"""
+    norm_state: Schedule = ProbeSchedule(every=100)
+    """gamma and beta, running against batch statistics, and where eps dominates"""
+    histograms: Schedule = ProbeSchedule(every=500)
+    """histograms of activations and gradients, in TensorBoard only"""
+    evaluation_modes: EvaluationModes = EvaluationModesSchedule()
+    """loss and accuracy of the same weights with running, batch, recomputed and single-example statistics"""
+    coupling: Coupling = CouplingSchedule()
+    """how much an example's logits move when only its companions in the batch change"""
+    covariate_shift: CovariateShift = CovariateShiftSchedule()
+    """drift of each layer's inputs, and of its gradient when the layers below take their step"""
+    landscape: Landscape = LandscapeSchedule()
+    """loss, gradient predictiveness and smoothness along the gradient"""
+    cost: Cost = CostSchedule()
+    """time that norms, layers and activations take, forward and backward, and peak memory"""
+    invariance: Invariance = InvarianceSchedule()
+    """what a scaling of each layer's weights does to the function and to the layer's gradient"""
+
+    def schedules(self) -> dict[str, ProbeSchedule]:
+        """Return the schedule of each probe by its name, those that never look left out."""
+        found: dict[str, ProbeSchedule] = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: schedule for name, schedule in found.items() if not schedule.off}
