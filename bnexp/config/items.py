@@ -157,6 +157,7 @@ class ItemKind:
     `cancels_bias`: it subtracts a mean per feature, so a bias right before it cancels exactly.
     `batch_statistics`: in training, an example's output depends on the rest of its batch.
     `nonlinear`: a norm that bends what it normalizes, as an activation does.
+    `scale_invariant`: in training its output stays when its input is multiplied by a positive number, up to eps.
     """
 
     role: Role
@@ -165,6 +166,7 @@ class ItemKind:
     cancels_bias: bool = False
     batch_statistics: bool = False
     nonlinear: bool = False
+    scale_invariant: bool = False
 
 
 ITEMS: dict[ItemName, ItemKind] = {
@@ -176,6 +178,7 @@ ITEMS: dict[ItemName, ItemKind] = {
         BatchNormOptions,
         cancels_bias=True,
         batch_statistics=True,
+        scale_invariant=True,
     ),
     "ghost_bn": ItemKind(
         "norm",
@@ -183,6 +186,7 @@ ITEMS: dict[ItemName, ItemKind] = {
         GhostBatchNormOptions,
         cancels_bias=True,
         batch_statistics=True,
+        scale_invariant=True,
     ),
     "batch_renorm": ItemKind(
         "norm",
@@ -196,6 +200,7 @@ ITEMS: dict[ItemName, ItemKind] = {
         BatchNormOptions,
         cancels_bias=True,
         batch_statistics=True,
+        scale_invariant=True,
     ),
     "noisy_bn": ItemKind(
         "norm",
@@ -203,37 +208,51 @@ ITEMS: dict[ItemName, ItemKind] = {
         BatchNormOptions,
         cancels_bias=True,
         batch_statistics=True,
+        scale_invariant=True,
     ),
     "ln": ItemKind(
-        "norm", "layer normalization: each example over its features, or C, H, W (Ba et al. 2016)", LayerNormOptions
+        "norm",
+        "layer normalization: each example over its features, or C, H, W (Ba et al. 2016)",
+        LayerNormOptions,
+        scale_invariant=True,
     ),
     "ln_c": ItemKind(
-        "norm", "layer normalization over the channels at each position (Liu et al. 2022)", LayerNormOptions
+        "norm",
+        "layer normalization over the channels at each position (Liu et al. 2022)",
+        LayerNormOptions,
+        scale_invariant=True,
     ),
     "gn": ItemKind(
-        "norm", "group normalization: each example over groups of channels (Wu & He 2018)", GroupNormOptions
+        "norm",
+        "group normalization: each example over groups of channels (Wu & He 2018)",
+        GroupNormOptions,
+        scale_invariant=True,
     ),
     "in": ItemKind(
         "norm",
         "instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
         LayerNormOptions,
         cancels_bias=True,
+        scale_invariant=True,
     ),
     "rms": ItemKind(
         "norm",
         "each example divided by its root mean square; no mean subtracted (Zhang & Sennrich 2019)",
         RmsNormOptions,
+        scale_invariant=True,
     ),
     "frn": ItemKind(
         "norm",
         "filter response normalization: rms of each channel; tlu follows (Singh & Krishnan 2020)",
         FilterResponseNormOptions,
+        scale_invariant=True,
     ),
     "vn": ItemKind(
         "norm",
         "variance normalization: bn that subtracts no mean (Daneshmand et al. 2020)",
         BatchNormOptions,
         batch_statistics=True,
+        scale_invariant=True,
     ),
     "evonorm_b0": ItemKind(
         "norm",
@@ -241,6 +260,7 @@ ITEMS: dict[ItemName, ItemKind] = {
         EvoNormBatchOptions,
         batch_statistics=True,
         nonlinear=True,
+        scale_invariant=True,
     ),
     "evonorm_s0": ItemKind(
         "norm",

@@ -40,6 +40,7 @@ class BatchRenorm(nn.Module):
     def __init__(self, features: int, options: BatchRenormOptions) -> None:
         super().__init__()
         self.options = options
+        self.eps = options.eps
         self.weight = nn.Parameter(torch.ones(features)) if options.affine else None
         self.bias = nn.Parameter(torch.zeros(features)) if options.affine else None
         self.register_buffer("running_mean", torch.zeros(features))
@@ -60,7 +61,7 @@ class BatchRenorm(nn.Module):
     def _renormalized(self, x: Tensor) -> Tensor:
         """Normalize by the corrected statistics of the batch, and move the running ones."""
         var, mean = torch.var_mean(x, dim=over_batch(x), correction=0)  # (F,)
-        std = torch.sqrt(var + self.options.eps)
+        std = torch.sqrt(var + self.eps)
         with torch.no_grad():
             rmax, dmax = self.bounds()
             r = (std / self.running_std).clamp(1 / rmax, rmax)

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.probes.recorder import Recorder
+from bnexp.probes.samples import spread_units, spread_values
 
+PERCENTILES = (15, 50, 85)
+"""Those of figure 1 of Ioffe & Szegedy 2015."""
 TANH_SATURATED = 0.97
 """A tanh unit counts as saturated beyond this magnitude: its slope there is below 1 - 0.97^2 = 0.06."""
 SIGMOID_SATURATED = 0.03
@@ -16,12 +19,17 @@ SIGMOID_SATURATED = 0.03
 
 
 class Activations(Probe):
-    """Mean, standard deviation and largest magnitude of each item's output; dead and saturated fraction.
+    """How the output of each item is distributed, and what its units still say.
 
-    activation_mean/<item>, activation_std/<item>   over all values of the batch (the biased standard deviation)
-    activation_max/<item>                           the largest magnitude
-    dead_fraction/<item>                            ReLU: units that are 0 for every example of the batch
-    saturated_fraction/<item>                       tanh, sigmoid: values where the slope has all but vanished
+        activation_mean/<item>, activation_std/<item>   over all values of the batch (the biased standard deviation)
+        activation_max/<item>                           the largest magnitude
+        activation_p15/<item>, p50, p85                 percentiles, of at most 4,096 of the values
+        effective_rank/<item>                           tr(K)^2 / |K|_F^2, with K = H H^T of the batch's features H
+        dead_fraction/<item>                            ReLU: units that are 0 for every example of the batch
+        saturated_fraction/<item>                       tanh, sigmoid: values where the slope has all but vanished
+
+    The effective rank lies between 1, where all examples look alike, and the size of the batch; it is the measure of
+    Daneshmand et al. 2020 (https://arxiv.org/abs/2003.01652), here over at most 1,024 units. H (B, F) is not centered.
     """
 
     def __init__(self, schedule: ProbeSchedule) -> None:
@@ -36,23 +44,45 @@ class Activations(Probe):
         """Measure what the items gave out."""
         scalars: dict[str, Tensor] = {}
         for name, output in self._recorder.stop().items():
-            output = output.float()
-            mean = output.mean()
-            # The two passes of the definition; torch.std_mean takes six times as long on the CPU.
-            std = torch.linalg.vector_norm(output - mean) / math.sqrt(output.numel())
-            low, high = output.aminmax()
-            scalars[f"activation_mean/{name}"] = mean
-            scalars[f"activation_std/{name}"] = std
-            scalars[f"activation_max/{name}"] = torch.maximum(high, -low)
-            module = look.subject.items[name]
-            if isinstance(module, nn.ReLU):
-                scalars[f"dead_fraction/{name}"] = dead_fraction(output)
-            elif isinstance(module, nn.Tanh):
-                scalars[f"saturated_fraction/{name}"] = (output.abs() > TANH_SATURATED).float().mean()
-            elif isinstance(module, nn.Sigmoid):
-                near = (output < SIGMOID_SATURATED) | (output > 1 - SIGMOID_SATURATED)
-                scalars[f"saturated_fraction/{name}"] = near.float().mean()
+            figures = {**distribution(output.float()), **_of_activation(look.subject.items[name], output.float())}
+            scalars |= {f"{quantity}/{name}": value for quantity, value in figures.items()}
         return Reading(scalars)
+
+
+def distribution(output: Tensor) -> dict[str, Tensor]:
+    """Return mean, std, largest magnitude, percentiles and effective rank of an output (B, ...) in float32."""
+    mean = output.mean()
+    # The two passes of the definition; torch.std_mean takes six times as long on the CPU.
+    std = torch.linalg.vector_norm(output - mean) / math.sqrt(output.numel())
+    low, high = output.aminmax()
+    units = spread_units(output)  # (B, U)
+    percentiles = torch.quantile(spread_values(units), output.new_tensor(PERCENTILES) / 100)
+    return {
+        "activation_mean": mean,
+        "activation_std": std,
+        "activation_max": torch.maximum(high, -low),
+        **{f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)},
+        "effective_rank": effective_rank(units),
+    }
+
+
+def effective_rank(features: Tensor) -> Tensor:
+    """Return tr(K)^2 / |K|_F^2 of K = H H^T for features H (B, F); nan where all of them are 0. Shape ()."""
+    kernel = features @ features.T if len(features) <= features.shape[1] else features.T @ features
+    scaled = kernel / kernel.trace()  # the squares of large features would not fit in float32
+    return 1 / scaled.square().sum()
+
+
+def _of_activation(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
+    """Return the fraction of dead units of a ReLU, or of saturated values of a tanh or a sigmoid."""
+    if isinstance(module, nn.ReLU):
+        return {"dead_fraction": dead_fraction(output)}
+    if isinstance(module, nn.Tanh):
+        return {"saturated_fraction": (output.abs() > TANH_SATURATED).float().mean()}
+    if isinstance(module, nn.Sigmoid):
+        near = (output < SIGMOID_SATURATED) | (output > 1 - SIGMOID_SATURATED)
+        return {"saturated_fraction": near.float().mean()}
+    return {}
 
 
 def dead_fraction(output: Tensor) -> Tensor:

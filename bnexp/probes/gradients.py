@@ -4,14 +4,21 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from bnexp.probes.probe import Look, Probe, Reading
+from bnexp.probes.probe import Look, Probe, Reading, Subject
+
+CLIPPING_EPS = 1e-6
+"""What torch's `clip_grad_norm_` adds to the norm that it divides by."""
 
 
 class Gradients(Probe):
-    """The Euclidean norm of the gradient, before clipping and without loss scaling.
+    """Euclidean norms of the gradient, without loss scaling; before clipping, where nothing else is said.
 
-    gradient_norm/<item>    over all parameters of the item (weight and bias, or gamma and beta)
-    gradient_norm/total     over all parameters
+    gradient_norm/<item>            over all parameters of the item (weight and bias, or gamma and beta)
+    gradient_norm/total             over all parameters
+    gradient_norm_clipped/total     after clipping to `training.grad_clip`, where it is set
+    gradient_to_weight/<layer>      of a layer's weight, divided by the norm of the weight
+    gradient_ratio/first_to_last    of the first layer's weight, divided by that of the head: far below 1 the gradient
+                                    vanishes on its way down, far above 1 it explodes
     """
 
     def after_backward(self, look: Look) -> Reading:
@@ -24,4 +31,23 @@ class Gradients(Probe):
         if not norms:
             return Reading()
         total = torch.linalg.vector_norm(torch.stack(list(norms.values())))
-        return Reading({"gradient_norm/total": total, **norms})
+        return Reading({"gradient_norm/total": total, **_clipped(look, total), **norms, **_of_layers(look.subject)})
+
+
+def _clipped(look: Look, total: Tensor) -> dict[str, Tensor]:
+    limit = look.subject.config.training.grad_clip
+    if limit is None:
+        return {}
+    return {"gradient_norm_clipped/total": total * (limit / (total + CLIPPING_EPS)).clamp(max=1)}
+
+
+def _of_layers(subject: Subject) -> dict[str, Tensor]:
+    """Return the ratios of the layers' weight gradients: to the weights, and of the first layer to the last."""
+    weights = {name: layer.weight for name, layer in subject.layers.items() if layer.weight.grad is not None}
+    norms = {name: torch.linalg.vector_norm(weight.grad) for name, weight in weights.items()}
+    ratios = {
+        f"gradient_to_weight/{name}": norms[name] / torch.linalg.vector_norm(weight.detach())
+        for name, weight in weights.items()
+    }
+    lengths = list(norms.values())
+    return {**ratios, "gradient_ratio/first_to_last": lengths[0] / lengths[-1]} if len(lengths) > 1 else ratios

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bnexp.config.layout import Layout
+from bnexp.config.layout import Layout, Placed
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
@@ -42,6 +42,19 @@ class Subject:
     layout: Layout
     dataset: Dataset
     precision: AbstractContextManager[Any]
+
+    @property
+    def layers(self) -> dict[str, nn.Linear | nn.Conv2d]:
+        """The linear and convolutional items by name, in the order of computation; the head is the last."""
+        return {name: item for name, item in self.items.items() if isinstance(item, nn.Linear | nn.Conv2d)}
+
+    @property
+    def placed(self) -> dict[str, Placed]:
+        """What the layout says of each item of the blocks, by its full name."""
+        blocks = self.layout.blocks
+        branches = {f"{block.place}.{placed.name}": placed for block in blocks for placed in block.items}
+        shortcuts = {f"{block.place}.shortcut.{placed.name}": placed for block in blocks for placed in block.shortcut}
+        return branches | shortcuts
 
 
 @dataclass(frozen=True)

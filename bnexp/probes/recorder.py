@@ -9,9 +9,14 @@ from bnexp.probes.probe import Items
 
 
 class Recorder:
-    """Keeps what each item gives out in the first forward pass after `start`, which happens anyway."""
+    """Keeps what each item gives out in the first forward pass after `start`, which happens anyway.
 
-    def __init__(self) -> None:
+    Args:
+        inputs: keep what comes in instead, the first of several inputs.
+    """
+
+    def __init__(self, *, inputs: bool = False) -> None:
+        self._inputs = inputs
         self._outputs: dict[str, Tensor] = {}
         self._handles: dict[str, RemovableHandle] = {}
 
@@ -31,7 +36,7 @@ class Recorder:
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._outputs[name] = output.detach()
+            self._outputs[name] = (inputs[0] if self._inputs else output).detach()
             self._handles.pop(name).remove()
 
         return keep

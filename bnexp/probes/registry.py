@@ -9,11 +9,15 @@ from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.probes.activations import Activations
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
+from bnexp.probes.norm_state import NormState
 from bnexp.probes.probe import Probe
+from bnexp.probes.updates import Updates
 
 PROBES: dict[str, Callable[[Any], Probe]] = {
     "activations": Activations,
     "gradients": Gradients,
+    "updates": Updates,
+    "norm_state": NormState,
     "histograms": Histograms,
 }
 """What makes each probe, from its section of the config."""

@@ -566,3 +566,16 @@ def test_a_norm_learns_one_number_per_feature_and_ln_and_rms_one_per_value():
     assert per_feature.pop("dyt") == [(1,), (6,), (6,)]
     for name, shapes in per_feature.items():
         assert set(shapes) == {(6,)}, name
+
+
+@pytest.mark.parametrize("shape", [VECTORS, IMAGES], ids=str)
+@pytest.mark.parametrize("name", [name for name in NORM_NAMES if name != "in"])
+def test_the_norms_that_are_called_scale_invariant_are(name, shape):
+    """With as good as no eps, the output in training is the same for 1,000 times the input, or it is not."""
+    module, x = build(TEXTS[name], shape), batch(8, shape)
+    module.eps = 1e-12
+    if getattr(module, "eps_learned", None) is not None:  # of frn, where there is one position
+        torch.nn.init.zeros_(module.eps_learned)
+    copies = copy.deepcopy(module), copy.deepcopy(module)
+    same = torch.allclose(copies[0](x), copies[1](1000 * x), rtol=1e-6, atol=1e-9)
+    assert same == ITEMS[name].scale_invariant

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.probes.activations import Activations, dead_fraction
+from bnexp.probes.activations import Activations, dead_fraction, effective_rank
 from bnexp.probes.probe import Look
 
 Measure = Callable[[nn.Module, torch.Tensor], dict[str, torch.Tensor]]
@@ -64,3 +65,31 @@ def test_nothing_is_watched_after_the_look(looked_at: Measure) -> None:
     network = nn.Sequential(nn.ReLU())
     looked_at(network, torch.ones(1, 1))
     assert not network[0]._forward_hooks
+
+
+def test_percentiles_are_those_of_the_values(looked_at: Measure) -> None:
+    x = torch.randn(32, 7, generator=torch.Generator().manual_seed(3))
+    found = looked_at(nn.Sequential(nn.Identity()), x)
+    for percent in (15, 50, 85):
+        assert found[f"activation_p{percent}/0"].item() == pytest.approx(np.percentile(x.numpy(), percent), abs=1e-6)
+
+
+def test_percentiles_of_many_values_are_near_those_of_all(looked_at: Measure) -> None:
+    found = looked_at(nn.Sequential(nn.Identity()), torch.randn(128, 8, 16, 16))
+    for percent, quantile in ((15, -1.0364), (50, 0.0), (85, 1.0364)):  # of the standard normal distribution
+        assert found[f"activation_p{percent}/0"].item() == pytest.approx(quantile, abs=0.1)
+
+
+def test_the_effective_rank_is_that_of_the_eigenvalues() -> None:
+    features = torch.randn(9, 5, generator=torch.Generator().manual_seed(4))
+    eigenvalues = np.linalg.eigvalsh(features.numpy() @ features.numpy().T)
+    expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    for matrix in (features, features.T, 1e15 * features, 1e-15 * features):
+        assert effective_rank(matrix).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_effective_rank_lies_between_one_direction_and_the_whole_batch() -> None:
+    direction = torch.arange(1.0, 7.0).unsqueeze(1) @ torch.tensor([[1.0, -2.0, 0.5]])
+    assert effective_rank(direction).item() == pytest.approx(1)
+    assert effective_rank(torch.eye(6, 20)).item() == pytest.approx(6)
+    assert torch.isnan(effective_rank(torch.zeros(3, 4)))

@@ -9,15 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.config.schema import Config
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.probe import Look
 
-Measure = Callable[[nn.Module], dict[str, Tensor]]
+Measure = Callable[..., dict[str, Tensor]]
 
 
 @pytest.fixture
-def measured(look_at: Callable[..., Look]) -> Measure:
-    return lambda network: Gradients(ProbeSchedule(every=1)).after_backward(look_at(network)).scalars
+def measured(look_at: Callable[..., Look], make_config: Callable[..., Config]) -> Measure:
+    def measure(network: nn.Module, grad_clip: float | None = None) -> dict[str, Tensor]:
+        config = make_config(training={"grad_clip": grad_clip})
+        return Gradients(ProbeSchedule(every=1)).after_backward(look_at(network, config=config)).scalars
+
+    return measure
 
 
 def test_norms_of_a_two_layer_linear_network(measured: Measure) -> None:
@@ -34,7 +39,14 @@ def test_norms_of_a_two_layer_linear_network(measured: Measure) -> None:
     assert found["gradient_norm/total"].item() == pytest.approx(
         math.hypot(*(norm.item() for norm in expected.values()))
     )
-    assert set(found) == {"gradient_norm/0", "gradient_norm/2", "gradient_norm/total"}
+    lengths = {"0": first.weight.norm(), "2": second.weight.norm()}
+    for name, norm in expected.items():
+        assert found[f"gradient_to_weight/{name}"].item() == pytest.approx((norm / lengths[name]).item())
+    assert found["gradient_ratio/first_to_last"].item() == pytest.approx((expected["0"] / expected["2"]).item())
+    assert set(found) == {
+        *(f"{quantity}/{name}" for quantity in ("gradient_norm", "gradient_to_weight") for name in expected),
+        *("gradient_norm/total", "gradient_ratio/first_to_last"),
+    }
 
 
 def test_weight_and_bias_count_together(measured: Measure) -> None:
@@ -46,3 +58,28 @@ def test_weight_and_bias_count_together(measured: Measure) -> None:
 
 def test_without_gradients_there_is_nothing_to_read(measured: Measure) -> None:
     assert measured(nn.Linear(2, 2)) == {}
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1.0, 1e3])
+def test_the_clipped_norm_is_the_norm_after_clipping(measured: Measure, limit: float) -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    (3 * network(torch.ones(5, 3))).sum().backward()
+    found = measured(network, grad_clip=limit)
+    nn.utils.clip_grad_norm_(network.parameters(), limit)
+    clipped = torch.cat([parameter.grad.flatten() for parameter in network.parameters()]).norm()
+    assert found["gradient_norm_clipped/total"].item() == pytest.approx(clipped.item(), rel=1e-5)
+
+
+def test_the_gradient_of_a_deep_plain_network_vanishes_by_its_weights(measured: Measure) -> None:
+    """Layers that multiply by 1/2 halve the gradient once each on its way down, and the signal on its way up."""
+    layers = [nn.Linear(1, 1, bias=False) for _ in range(5)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 0.5)
+    network = nn.Sequential(*layers)
+    network(torch.ones(1, 1)).sum().backward()
+    # Of a product of weights, the derivative by each is the product divided by that weight: all the same here.
+    assert measured(network)["gradient_ratio/first_to_last"].item() == pytest.approx(1)
+    nn.init.constant_(layers[0].weight, 4.0)
+    network.zero_grad()
+    network(torch.ones(1, 1)).sum().backward()
+    assert measured(network)["gradient_ratio/first_to_last"].item() == pytest.approx(0.5 / 4)

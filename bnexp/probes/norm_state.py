@@ -1,0 +1,111 @@
+"""Probe `norm_state`: what the norms have learned, and how well their running statistics fit the batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.config.probes_section import ProbeSchedule
+from bnexp.probes.probe import Look, Probe, Reading
+from bnexp.probes.recorder import Recorder
+
+NEAR_ZERO = 0.01
+"""A gamma below this magnitude all but switches its feature off."""
+
+
+class NormState(Probe):
+    """Learned scale and shift of each norm, and its statistics.
+
+        gamma_mean/<norm>, gamma_min, gamma_max     over the features; beta_... likewise
+        gamma_near_zero/<norm>                      fraction of features with |gamma| < 0.01
+        eps_dominates/<norm>                        fraction of variances that are below eps: there the norm no longer
+                                                    normalizes
+        running_mean_distance/<norm>                mean over features of |running mean - batch mean| / batch std
+        running_std_distance/<norm>                 mean over features of |running std - batch std| / batch std
+
+    The running statistics are those that this batch has not yet moved; their variance and, beside it, the batch's are
+    the unbiased ones. A variance is that of a feature over the batch where there are running statistics, else that of
+    an example (ln), of its groups (gn) or channels (in).
+    """
+
+    def __init__(self, schedule: ProbeSchedule) -> None:
+        super().__init__(schedule)
+        self._recorder = Recorder(inputs=True)
+        self._running: dict[str, dict[str, Tensor]] = {}
+
+    def before(self, look: Look) -> None:
+        """Watch what comes into the norms, and keep their running statistics."""
+        placed = look.subject.placed
+        norms = {
+            name: module
+            for name, module in look.subject.items.items()
+            if name in placed and placed[name].item.kind.role == "norm"
+        }
+        self._recorder.start(norms)
+        self._running = {name: _running_statistics(module) for name, module in norms.items()}
+
+    def after_backward(self, look: Look) -> Reading:
+        """Measure parameters and statistics."""
+        scalars: dict[str, Tensor] = {}
+        for name, x in self._recorder.stop().items():
+            module = look.subject.items[name]
+            figures = {**_of_parameters(module), **_of_statistics(module, x.float(), self._running[name])}
+            scalars |= {f"{quantity}/{name}": value for quantity, value in figures.items()}
+        return Reading(scalars)
+
+
+def _running_statistics(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of running mean and standard deviation, those that the norm has."""
+    kept = {name: buffer.clone() for name, buffer in module.named_buffers() if name.startswith("running_")}
+    if "running_var" in kept:
+        kept["running_std"] = kept.pop("running_var").sqrt()
+    return kept
+
+
+def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
+    figures: dict[str, Tensor] = {}
+    for parameter, quantity in (("weight", "gamma"), ("bias", "beta")):
+        values = getattr(module, parameter, None)
+        if values is not None:
+            low, high = values.detach().aminmax()
+            figures |= {f"{quantity}_mean": values.detach().mean(), f"{quantity}_min": low, f"{quantity}_max": high}
+            if quantity == "gamma":
+                figures["gamma_near_zero"] = (values.detach().abs() < NEAR_ZERO).float().mean()
+    return figures
+
+
+def _of_statistics(module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Compare the statistics of the batch x (B, F) or (B, C, H, W) with the running ones and with eps."""
+    if not running:
+        return _of_variances(module, x)
+    mean, var = moments(x, [0, *range(2, x.ndim)])
+    count = x.numel() // len(mean)
+    std = (var * count / (count - 1)).sqrt()
+    safe = std.clamp_min(torch.finfo(std.dtype).tiny)
+    figures = {"eps_dominates": (var < module.eps).float().mean()}  # type: ignore[operator]
+    if "running_mean" in running:
+        figures["running_mean_distance"] = ((running["running_mean"] - mean).abs() / safe).mean()
+    return figures | {"running_std_distance": ((running["running_std"] - std).abs() / safe).mean()}
+
+
+def _of_variances(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    for kind, variances_of in VARIANCES.items():
+        if isinstance(module, kind):
+            return {"eps_dominates": (variances_of(x, module) < module.eps).float().mean()}  # type: ignore[operator]
+    return {}
+
+
+def moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance over some dimensions, in the two passes of the definition."""
+    mean = x.mean(dim=dims, keepdim=True)
+    var = (x - mean).square().mean(dim=dims)
+    return mean.flatten(), var.flatten()
+
+
+VARIANCES: dict[type[nn.Module], Callable[[Tensor, Any], Tensor]] = {
+    nn.LayerNorm: lambda x, norm: moments(x, list(range(-len(norm.normalized_shape), 0)))[1],
+    nn.GroupNorm: lambda x, norm: moments(x.reshape(len(x), norm.num_groups, -1), [2])[1],
+    nn.InstanceNorm2d: lambda x, norm: moments(x, [2, 3])[1],
+}
+"""How the norms without running statistics take their variances."""

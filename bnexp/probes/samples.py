@@ -1,0 +1,46 @@
+"""Parts of large tensors that stand for the whole, at places that are spread evenly and are the same every time."""
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+MOST_UNITS = 1024
+"""Units of an output that are looked at one by one; a mean over all of them is taken over all."""
+MOST_VALUES = 4096
+"""Values that percentiles are taken of: the rank of a percentile is then uncertain by less than one percent."""
+
+
+def spread_units(output: Tensor) -> Tensor:
+    """Return the units of an output (B, F) or (B, C, H, W) as a matrix (B, min(units, 1024)).
+
+    The order of the units is that in memory, so that nothing is copied only to be sorted; figures that depend on their
+    order must not be made of them.
+    """
+    if output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last):
+        output = output.permute(0, 2, 3, 1)
+    units = output.flatten(1)
+    if units.shape[1] <= MOST_UNITS:
+        return units
+    return units.index_select(1, spread_places(units.shape[1], MOST_UNITS, units.device))
+
+
+def spread_values(units: Tensor) -> Tensor:
+    """Return the values of a matrix in one row (min(values, 4096),)."""
+    values = units.flatten()
+    if len(values) <= MOST_VALUES:
+        return values
+    return values[spread_places(len(values), MOST_VALUES, values.device)]
+
+
+@functools.lru_cache(maxsize=256)
+def spread_places(total: int, count: int, device: torch.device) -> Tensor:
+    """Return `count` different places in range(total), spread evenly by steps of the golden section.
+
+    Equal steps would meet the same column of every feature map, wherever they divide its width.
+    """
+    step = round(total * (math.sqrt(5) - 1) / 2)
+    while math.gcd(step, total) != 1:
+        step += 1
+    return torch.arange(count, device=device) * step % total

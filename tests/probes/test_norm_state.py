@@ -1,0 +1,96 @@
+"""The state of the norms against direct computation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bnexp.config.items import NORM_NAMES
+from bnexp.config.schema import Config
+from bnexp.probes.norm_state import NormState, moments
+from bnexp.probes.probe import Look
+from bnexp.training.build import build
+
+MakeConfig = Callable[..., Config]
+SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
+
+
+def run_with(make_config: MakeConfig, norm: str):
+    return build(make_config(model={"norm": norm}), data_dir=Path("unused"), device="cpu")
+
+
+def looked_at(run, x: Tensor) -> dict[str, float]:
+    probe = NormState(None)
+    look = Look(run.subject, 1, 0.1, x, torch.zeros(len(x), dtype=torch.int64))
+    probe.before(look)
+    run.network(x)
+    return {name: value.item() for name, value in probe.after_backward(look).scalars.items()}
+
+
+def test_running_statistics_are_compared_with_those_of_a_batch_they_have_not_seen(make_config: MakeConfig) -> None:
+    run = run_with(make_config, "bn")
+    norm, x = run.items["block1.bn"], run.batches.at(0)[0]
+    with torch.no_grad():
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+        before = norm.running_mean.clone(), norm.running_var.sqrt()
+        z = run.items["block1.linear"](x.flatten(1))
+    found = looked_at(run, x)
+    std = z.std(dim=0, correction=1)
+    assert found["running_mean_distance/block1.bn"] == pytest.approx(
+        ((before[0] - z.mean(dim=0)).abs() / std).mean().item(), rel=1e-4
+    )
+    assert found["running_std_distance/block1.bn"] == pytest.approx(
+        ((before[1] - std).abs() / std).mean().item(), rel=1e-4
+    )
+    assert norm.num_batches_tracked == 1
+
+
+def test_gamma_and_beta_are_summed_up_over_the_features(make_config: MakeConfig) -> None:
+    run = run_with(make_config, "bn")
+    norm = run.items["block2.bn"]
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([0.009, -0.009, 0.011, 1.0, 2.0, -3.0, 0.5, 0.5]))
+        norm.bias.copy_(torch.arange(8) - 2.0)
+    found = looked_at(run, run.batches.at(0)[0])
+    assert found["gamma_near_zero/block2.bn"] == 0.25
+    assert (found["gamma_min/block2.bn"], found["gamma_max/block2.bn"]) == (-3, 2)
+    assert found["gamma_mean/block2.bn"] == pytest.approx(norm.weight.mean().item())
+    assert [found[f"beta_{what}/block2.bn"] for what in ("min", "mean", "max")] == [-2, 1.5, 5]
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [("bn", 3 / 12), ("ln", 0.0), ("gn(groups=4)", 1 / 4)],
+)
+def test_eps_dominates_where_a_variance_is_below_it(make_config: MakeConfig, norm: str, expected: float) -> None:
+    """Three features hardly vary: they are a quarter of the features, and one of the four groups of each example."""
+    run = run_with(make_config, norm)
+    with torch.no_grad():
+        run.items["block1.linear"].weight[:3] *= 1e-6
+        if run.items["block1.linear"].bias is not None:
+            run.items["block1.linear"].bias[:3] = 0
+    name = f"eps_dominates/block1.{norm.split('(')[0]}"
+    assert looked_at(run, run.batches.at(0)[0])[name] == pytest.approx(expected)
+
+
+def test_channels_of_images_are_taken_over_batch_and_positions() -> None:
+    x = torch.randn(5, 3, 4, 4, dtype=torch.float64)
+    mean, var = moments(x, [0, 2, 3])
+    torch.testing.assert_close(mean, x.transpose(0, 1).flatten(1).mean(dim=1))
+    torch.testing.assert_close(var, x.transpose(0, 1).flatten(1).var(dim=1, correction=0))
+
+
+@pytest.mark.parametrize("norm", [name for name in NORM_NAMES if name != "in"])
+def test_every_norm_says_what_it_has(make_config: MakeConfig, norm: str) -> None:
+    run = run_with(make_config, norm + SIZES.get(norm, ""))
+    found = looked_at(run, run.batches.at(0)[0])
+    module = run.items[f"block1.{norm}"]
+    quantities = {name.split("/")[0] for name in found}
+    assert ("gamma_mean" in quantities) == (getattr(module, "weight", None) is not None)
+    assert ("running_std_distance" in quantities) == any(
+        name.startswith("running") for name, _ in module.named_buffers()
+    )
+    assert all(abs(value) < 1e6 for value in found.values())
