@@ -63,11 +63,14 @@ def check(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
+    signal: Annotated[
+        bool, typer.Option("--signal", help="Push a real batch through the fresh network, and show each layer.")
+    ] = False,
 ) -> None:
     """Validate CONFIG and show the network, the batches and the warnings, without training."""
     from bnexp.commands import check as command
 
-    command.check(config, overrides=overrides, data_dir=data_dir)
+    command.check(config, overrides=overrides, data_dir=data_dir, signal=signal)
 
 
 Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated values to stdout, in full precision.")]

@@ -1,5 +1,6 @@
 """`bnexp check`: what a config means, without training."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from bnexp.analysis.bars import log_bars
 from bnexp.config.lint import refuse_degenerate, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
@@ -17,18 +20,27 @@ from bnexp.sources.place import data_folder
 
 if TYPE_CHECKING:
     from bnexp.training.outline import OutlineRow
+    from bnexp.training.signal import LayerSignal
+
+_FAR = 100.0
+"""From the first hidden layer to the last, a factor beyond this is called exploding or vanishing."""
 
 
-def check(config_path: Path, *, overrides: Sequence[str] = (), data_dir: Path | None = None) -> None:
+def check(
+    config_path: Path, *, overrides: Sequence[str] = (), data_dir: Path | None = None, signal: bool = False
+) -> None:
     """Validate a config and print the network as built, the batch arithmetic and the warnings.
 
     Args:
         config_path: a YAML file.
         overrides: `key=value` pairs.
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`); only a set of your own is looked for.
+        data_dir: where datasets lie (default: BNEXP_DATA, else `data`); without `signal`, only a set of your own is
+            looked for.
+        signal: push a batch through the fresh network and print what becomes of signal and gradient, layer by layer.
 
     Raises:
         ConfigError: the config is wrong.
+        BnexpError: the dataset is corrupt.
     """
     config = load_config(config_path, overrides)
     info = dataset_info(config.data, data_folder(data_dir))
@@ -48,6 +60,8 @@ def check(config_path: Path, *, overrides: Sequence[str] = (), data_dir: Path | 
     print(_arithmetic(config, plan))
     for warning in [*info.notes, *warnings_of(config, plan)]:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=not console.is_terminal)
+    if signal:
+        _print_signal(console, config, data_folder(data_dir))
 
 
 _TITLES = ("item", "output", "parameters", "")
@@ -98,3 +112,78 @@ def _arithmetic(config: Config, plan: Plan) -> str:
 
 def _counted(number: int, word: str) -> str:
     return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def _print_signal(console: Console, config: Config, data_dir: Path) -> None:
+    """Print a row per layer with bars for signal and gradient, and what both come to over the depth."""
+    from bnexp.training.build import build
+    from bnexp.training.signal import measure_signal
+
+    rows = measure_signal(build(config, data_dir=data_dir, device="cpu"))
+    print(f"\nsignal    the first batch of {config.data.batch_size}, forward and backward, before any training")
+    if console.is_terminal:
+        console.print(_signal_table(rows, console.width))
+    else:
+        print(_plain_signal(rows))
+    for line in _growth_in_words(rows):
+        console.print(line, soft_wrap=not console.is_terminal, markup=False)
+
+
+_SIGNAL_TITLES = ("layer", "std", "rank", "dead", "gradient norm")
+
+
+def _signal_cells(rows: "Sequence[LayerSignal]") -> list[tuple[str, str, str, str, str]]:
+    return [
+        (
+            row.layer,
+            f"{row.std:.3g}",
+            f"{row.effective_rank:.1f}",
+            "" if row.dead_fraction is None else f"{row.dead_fraction:.0%}",
+            f"{row.gradient_norm:.3g}",
+        )
+        for row in rows
+    ]
+
+
+def _plain_signal(rows: "Sequence[LayerSignal]") -> str:
+    cells = [_SIGNAL_TITLES, *_signal_cells(rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_SIGNAL_TITLES))]
+    return "\n".join(
+        "  ".join(f"{cell:{'<' if column == 0 else '>'}{widths[column]}}" for column, cell in enumerate(row)).rstrip()
+        for row in cells
+    )
+
+
+def _signal_table(rows: "Sequence[LayerSignal]", width: int) -> Table:
+    """Return the rows with bars on a logarithmic scale, as long as the terminal's width allows."""
+    cells = _signal_cells(rows)
+    taken = sum(max(len(row[column]) for row in (_SIGNAL_TITLES, *cells)) + 2 for column in range(5))
+    room = max(min((width - taken) // 2 - 2, 24), 0)
+    stds = log_bars([row.std for row in rows], room)
+    gradients = log_bars([row.gradient_norm for row in rows], room)
+    table = Table(box=None, pad_edge=False)
+    for title in ("layer", "std", "", "rank", "dead", "gradient norm", ""):
+        table.add_column(title, justify="left" if title in ("layer", "") else "right", no_wrap=True)
+    for (layer, std, rank, dead, gradient), std_bar, gradient_bar in zip(cells, stds, gradients, strict=True):
+        bars = (Text(std_bar, style="cyan"), Text(gradient_bar, style="magenta"))
+        table.add_row(layer, std, bars[0], rank, dead, gradient, bars[1])
+    return table
+
+
+def _growth_in_words(rows: "Sequence[LayerSignal]") -> list[str]:
+    """Say what becomes of the signal on its way up and of the gradient on its way down, over the hidden layers."""
+    from bnexp.training.signal import growth
+
+    hidden = rows[:-1]
+    lines = []
+    ways = {
+        "signal": ("up from the first hidden layer to the last", [row.std for row in hidden]),
+        "gradient": ("down from the last hidden layer to the first", [row.gradient_norm for row in reversed(hidden)]),
+    }
+    for name, (way, values) in ways.items():
+        if len(values) < 2 or not all(0 < value < math.inf for value in values):
+            continue
+        grown = growth(values)
+        fate = "explodes" if grown.total > _FAR else "vanishes" if grown.total < 1 / _FAR else "keeps its size, roughly"
+        lines.append(f"{name:<9} x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all: it {fate}")
+    return lines
