@@ -56,3 +56,30 @@ def test_it_finds_a_set_of_your_own_in_the_data_folder_and_says_what_was_left_ou
     assert "72 to train on, 8 to validate on, 20 to test on" in out
     assert "warning: 1 of 101 images cannot be read and left out: cat/bad.png" in out
     assert "block1.linear      12       1,080" in out  # 3 x 5 x 6 features by 12
+
+
+def test_signal_shows_every_layer_and_what_the_depth_comes_to(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(config_file, overrides=["model.hidden=[12, 10, 8]"], signal=True)
+    lines = capsys.readouterr().out.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("signal    the first batch of 16"))
+    assert lines[start + 1].split() == ["layer", "std", "rank", "dead", "gradient", "norm"]
+    assert [line.split()[0] for line in lines[start + 2 : start + 6]] == [
+        *(f"block{n}.linear" for n in (1, 2, 3)),
+        "head",
+    ]
+    assert lines[start + 6].startswith("signal    x ")
+    assert "up from the first hidden layer to the last" in lines[start + 6]
+    assert lines[start + 7].startswith("gradient  x ")
+
+
+def test_a_gradient_that_vanishes_or_explodes_is_called_so(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for gain, fate in ((0.3, "vanishes"), (5, "explodes")):
+        overrides = [f"model.hidden={[12] * 20}", "model.norm=none", f"init={{scheme: kaiming, gain: {gain}}}"]
+        check(config_file, overrides=overrides, signal=True)
+        assert f"in all: it {fate}" in next(
+            line for line in capsys.readouterr().out.splitlines() if line.startswith("signal    x ")
+        )
