@@ -28,6 +28,7 @@ Overrides = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
 @app.command(short_help="Train networks, one run per CONFIG.")
@@ -37,7 +38,7 @@ def train(
     ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     seed: Annotated[int | None, typer.Option(help="Replaces the config's seed.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to train.")] = "auto",
+    device: Device = "auto",
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Replaces the config's name.")] = None,
@@ -97,6 +98,36 @@ def compare(
 
     command.compare(
         paths, runs_dir=runs_dir, target=target, sort=sort, output=_output(csv=csv, json=json, markdown=markdown)
+    )
+
+
+@app.command(short_help="Measure the stored weights of a RUN.")
+def probe(
+    run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
+    probes: Annotated[
+        list[str], typer.Option("--probe", metavar="NAME", help="A probe. Repeatable. [default: the expensive ones]")
+    ] = [],  # noqa: B006  Typer copies it
+    weights: Annotated[str, typer.Option(metavar="final|best", help="Which of the stored weights.")] = "final",
+    overrides: Overrides = [],  # noqa: B006
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Look inside a finished RUN: the probes that cost too much while it trains, on its stored weights."""
+    from bnexp.commands import probe as command
+
+    command.probe(
+        run,
+        probes=probes,
+        weights=weights,
+        overrides=overrides,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        device=device,
+        output=_output(csv=csv, json=json, markdown=markdown),
     )
 
 

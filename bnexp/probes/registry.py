@@ -1,8 +1,6 @@
 """Builds the probes that a config asks for, and knows when each of them looks."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
@@ -13,7 +11,7 @@ from bnexp.probes.norm_state import NormState
 from bnexp.probes.probe import Probe
 from bnexp.probes.updates import Updates
 
-PROBES: dict[str, Callable[[Any], Probe]] = {
+PROBES: dict[str, type[Probe]] = {
     "activations": Activations,
     "gradients": Gradients,
     "updates": Updates,

@@ -4,6 +4,7 @@ runs/<name>/seed<k>/
   config.yaml      the resolved config
   meta.json        status and circumstances, rewritten in one move whenever the status changes
   metrics.jsonl    one row per logged step
+  checkpoints/     final.pt and best.pt: weights
   summary.json     the figures of the finished run, written last, in one move
 """
 

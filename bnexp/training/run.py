@@ -13,6 +13,7 @@ from bnexp.config.loading import dump_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, Interrupted
+from bnexp.store.checkpoint import CHECKPOINTS, save_checkpoint
 from bnexp.store.metrics import MetricsWriter
 from bnexp.store.run_folder import CONFIG, METRICS, SUMMARY, Status, claim_run_folder, write_json, write_text_atomically
 from bnexp.store.tensorboard import TensorBoardWriter
@@ -111,11 +112,21 @@ def _train_and_test(run: Experiment, folder: Path, show: Callable[[str, Plan], D
             display.waiting("compiling the network, which takes a minute or so")
             compile_s = warm_up(run)
         outcome = train(run, writer, display)
+        _store(run, outcome, folder)
         test = _test(run, outcome)
         outcome.clock.stop()
         if test:
             writer.scalars(outcome.steps, _named(run.plan.epoch_at(outcome.steps), test))
     return summary_of(run, outcome, test, compile_s)
+
+
+def _store(run: Experiment, outcome: Outcome, folder: Path) -> None:
+    """Keep the final weights, and those that were best on the validation part."""
+    kept = {"final": (outcome.steps, copy_of_weights(run.network))}
+    if outcome.best is not None:
+        kept["best"] = (outcome.best.evaluated.step, outcome.best.weights)
+    for name, (step, weights) in kept.items():
+        save_checkpoint(folder / CHECKPOINTS / f"{name}.pt", {"step": step, "weights": weights})
 
 
 def _test(run: Experiment, outcome: Outcome) -> dict[str, dict[str, float]] | None:

@@ -47,14 +47,15 @@ def test_the_folder_holds_what_the_design_says(make_config: MakeConfig, tmp_path
     result = finished(config, tmp_path, argv=["bnexp", "train", "small.yaml"])
     assert result.folder == tmp_path / "small" / "seed0"
     names = sorted(path.name for path in result.folder.iterdir())
-    assert names[:1] == ["config.yaml"]
+    assert names[:2] == ["checkpoints", "config.yaml"]
     assert [name for name in names if not name.startswith("events.out.tfevents.")] == [
+        "checkpoints",
         "config.yaml",
         "meta.json",
         "metrics.jsonl",
         "summary.json",
     ]
-    assert len(names) == 5
+    assert len(names) == 6
     assert load_config(result.folder / "config.yaml") == config
     meta = record(result.folder, "meta.json")
     assert (meta["status"], meta["argv"], meta["device"]) == ("finished", ["bnexp", "train", "small.yaml"], "cpu")

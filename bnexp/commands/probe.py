@@ -1,0 +1,71 @@
+"""`bnexp probe`: the expensive probes on the stored weights of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bnexp.analysis.find import find_runs
+from bnexp.analysis.render import Output
+from bnexp.analysis.show import show
+from bnexp.analysis.table import Cell, Column, Table
+from bnexp.errors import ConfigError
+from bnexp.sources.place import data_folder
+
+WEIGHTS = ("final", "best")
+
+
+def probe(
+    path: str,
+    *,
+    probes: Sequence[str] = (),
+    weights: str = "final",
+    overrides: Sequence[str] = (),
+    runs_dir: Path = Path("runs"),
+    data_dir: Path | None = None,
+    device: str = "auto",
+    output: Output = "table",
+) -> None:
+    """Measure the stored weights of one run and print a figure per line.
+
+    Args:
+        path: the run's folder, or its name below the runs folder.
+        probes: names of probes; empty for the expensive ones.
+        weights: final, or best on the validation part.
+        overrides: `key=value` pairs over the run's config.
+        runs_dir: folder of all runs.
+        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
+        device: auto, cpu, cuda, cuda:N or mps.
+        output: `table` draws for a terminal and writes plain aligned text into a pipe.
+
+    Raises:
+        ConfigError: no such run, or several; an unknown probe; what the config asks for cannot be.
+        BnexpError: the run has no stored weights, or they are damaged.
+    """
+    if weights not in WEIGHTS:
+        raise ConfigError(f'--weights: expected {" or ".join(WEIGHTS)}, found "{weights}"')
+    folders = find_runs([path], runs_dir)
+    if len(folders) > 1:
+        named = ", ".join(str(folder) for folder in folders[:4])
+        raise ConfigError(f"{path}: {len(folders)} runs lie there; expected one, such as one of {named}")
+
+    # Only what computes pays for loading torch.
+    from bnexp.training.probing import probe_run
+
+    found = probe_run(
+        folders[0], probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device
+    )
+    show(_table(found.figures, f"{folders[0]}: the {weights} weights, after {found.step:,} steps"), output)
+
+
+def _table(figures: dict[str, float], note: str) -> Table:
+    columns = (Column("quantity", "quantity"), Column("where", "where"), Column("value", "value", kind="number"))
+    rows = []
+    for name, value in figures.items():
+        quantity, _, where = name.partition("/")
+        rows.append(
+            {
+                "quantity": Cell(quantity, quantity),
+                "where": Cell(where, where),
+                "value": Cell(f"{value:.4g}", value),
+            }
+        )
+    return Table(columns, tuple(rows), (note,))

@@ -1,0 +1,48 @@
+"""`bnexp probe` prints what the probes say of stored weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bnexp.commands.probe import probe
+from bnexp.commands.train import train
+from bnexp.errors import ConfigError
+
+
+@pytest.fixture
+def runs(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
+    capsys.readouterr()
+    return tmp_path / "runs"
+
+
+def test_every_figure_has_its_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe("small", probes=["gradients"], runs_dir=runs, device="cpu")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["quantity", "where", "value"]
+    assert ["gradient_norm", "head"] in [line.split()[:2] for line in lines]
+    assert "the final weights, after 12 steps" in lines[-1]
+
+
+def test_json_holds_every_figure_in_full(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe("small/seed0", probes=["norm_state"], runs_dir=runs, device="cpu", output="json")
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    found = {f"{row['quantity']}/{row['where']}": row["value"] for row in rows}
+    assert 0.9 < found["gamma_mean/block1.bn"] < 1.1
+
+
+def test_without_names_the_expensive_probes_are_asked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["probes.evaluation_modes.examples=8", "probes.coupling.examples=2", "probes.cost.repeats=1"]
+    probe("small", overrides=small, runs_dir=runs, device="cpu", output="json")
+    found = {row["quantity"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    expected = {"loss_by_mode", "coupling_spread", "effective_smoothness", "invariance_change", "cost_share"}
+    assert expected <= found
+
+
+def test_several_runs_and_wrong_words_are_answered(runs: Path, config_file: Path) -> None:
+    train([config_file], runs_dir=runs, quiet=True, device="cpu", seed=1)
+    with pytest.raises(ConfigError, match="2 runs lie there; expected one"):
+        probe("small", runs_dir=runs)
+    with pytest.raises(ConfigError, match='--weights: expected final or best, found "last"'):
+        probe("small/seed0", weights="last", runs_dir=runs)

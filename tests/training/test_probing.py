@@ -1,0 +1,92 @@
+"""Probes on stored weights see the network as it was when they were stored."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from bnexp.config.schema import Config
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.store.checkpoint import CHECKPOINTS, load_checkpoint
+from bnexp.training.build import build
+from bnexp.training.probing import probe_run
+from bnexp.training.run import RunResult, run_experiment
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def finished(make_config: MakeConfig, tmp_path: Path) -> RunResult:
+    return run_experiment(make_config(training={"epochs": 4}), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+
+
+def test_the_weights_at_the_end_and_the_best_are_stored(finished: RunResult) -> None:
+    for name, figures in (("final", finished.summary["final"]), ("best", finished.summary["best"])):
+        stored = load_checkpoint(finished.folder / CHECKPOINTS / f"{name}.pt")
+        assert stored["step"] == figures["step"]
+    final = load_checkpoint(finished.folder / CHECKPOINTS / "final.pt")["weights"]
+    state = {**dict(finished.network.named_parameters()), **dict(finished.network.named_buffers())}
+    assert final.keys() == state.keys()
+    assert all(torch.equal(final[name], value) for name, value in state.items())
+
+
+def test_a_probe_sees_the_stored_weights_and_the_batch_that_would_come_next(
+    finished: RunResult, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    found = probe_run(finished.folder, probes=["gradients", "norm_state"], data_dir=tmp_path, device="cpu")
+    assert found.step == finished.summary["steps"]
+    run = build(make_config(training={"epochs": 4}), data_dir=tmp_path, device="cpu")
+    run.network.load_state_dict(finished.network.state_dict())
+    x, y = run.batches.at(found.step)
+    functional.cross_entropy(run.network.train()(x), y).backward()
+    gradients = torch.cat([parameter.grad.flatten() for parameter in run.network.parameters()])
+    assert found.figures["gradient_norm/total"] == pytest.approx(gradients.norm().item(), rel=1e-5)
+    gamma = finished.network.get_parameter("block1.bn.weight")
+    assert found.figures["gamma_mean/block1.bn"] == pytest.approx(gamma.mean().item())
+
+
+def test_looking_writes_nothing_and_says_the_same_again(finished: RunResult, tmp_path: Path) -> None:
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}
+
+    before = content()
+    first = probe_run(finished.folder, probes=["activations"], weights="best", data_dir=tmp_path, device="cpu")
+    again = probe_run(finished.folder, probes=["activations"], weights="best", data_dir=tmp_path, device="cpu")
+    assert json.dumps(first.figures) == json.dumps(again.figures)
+    assert first.step == finished.summary["best"]["step"]
+    assert content() == before
+
+
+@pytest.mark.parametrize(
+    ("probe", "said"),
+    [
+        ("gradient", 'unknown probe "gradient". Did you mean "gradients"?'),
+        ("updates", "measures what a step of the optimizer does"),
+        ("histograms", "no figures"),
+    ],
+)
+def test_a_probe_that_cannot_be_asked_is_answered(finished: RunResult, tmp_path: Path, probe: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
+        probe_run(finished.folder, probes=[probe], data_dir=tmp_path, device="cpu")
+
+
+def test_missing_damaged_and_foreign_weights_are_answered(
+    finished: RunResult, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    path = finished.folder / CHECKPOINTS / "final.pt"
+    other = run_experiment(
+        make_config(name="other", model={"hidden": [5]}), runs_dir=tmp_path, data_dir=tmp_path, device="cpu"
+    )
+    whole = path.read_bytes()
+    path.write_bytes((other.folder / CHECKPOINTS / "final.pt").read_bytes())
+    with pytest.raises(BnexpError, match="do not fit the network"):
+        probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
+    path.write_bytes(whole[:-1])
+    with pytest.raises(BnexpError, match="damaged"):
+        probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
+    path.unlink()
+    with pytest.raises(BnexpError, match="no final weights are stored there"):
+        probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
