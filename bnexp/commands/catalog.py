@@ -12,6 +12,7 @@ from bnexp.config.datasets import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSIN
 from bnexp.config.items import ITEMS, Role
 from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
 
 
@@ -52,6 +53,7 @@ def catalog_entries() -> Iterator[Entry]:
         if spot.variant and spot.told_by == "name":  # the families have a fuller line above
             yield Entry(spot.keys[-1], spot.variant, str(spot.section.__doc__).splitlines()[0].rstrip("."))
     yield from (Entry("init.scheme", name, summary) for name, summary in INIT_SCHEMES.items())
+    yield from (Entry("probes", name, str(field.description)) for name, field in ProbesConfig.model_fields.items())
 
 
 def _items(role: Role) -> Iterator[Entry]:

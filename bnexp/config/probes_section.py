@@ -141,17 +141,17 @@ class ProbesConfig(Section):
     """What is measured inside the network while it trains. A probe changes nothing in the training."""
 
     activations: Schedule = ProbeSchedule(every=100)
-    """per item of a block: mean, standard deviation, percentiles, dead and saturated fraction, effective rank"""
+    """outputs of each item: mean, std, percentiles, dead and saturated fraction, effective rank"""
     gradients: Schedule = ProbeSchedule(every=100)
-    """gradient norm of the network and of each layer, against its weights, and of the first layer against the last"""
+    """gradient norms, in the whole and by layer, against the weights, and of the first layer to the last"""
     updates: Schedule = ProbeSchedule(every=100)
-    """how far a step moves each layer's weights, their norm, and the effective learning rate of scale-invariant ones"""
+    """how far a step moves each layer's weights, their norm, and the effective learning rate"""
     norm_state: Schedule = ProbeSchedule(every=100)
     """gamma and beta, running against batch statistics, and where eps dominates"""
     histograms: Schedule = ProbeSchedule(every=500)
     """histograms of activations and gradients, in TensorBoard only"""
     evaluation_modes: EvaluationModes = EvaluationModesSchedule()
-    """loss and accuracy of the same weights with running, batch, recomputed and single-example statistics"""
+    """loss and accuracy with running, batch, recomputed and single-example statistics"""
     coupling: Coupling = CouplingSchedule()
     """how much an example's logits move when only its companions in the batch change"""
     covariate_shift: CovariateShift = CovariateShiftSchedule()

@@ -7,6 +7,7 @@ from bnexp.commands import catalog as command
 from bnexp.config.datasets import AUGMENTATIONS, DATASET_NAMES, PREPROCESSINGS
 from bnexp.config.items import ITEMS
 from bnexp.config.model import ARCHITECTURES
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES, Config
 
 
@@ -26,6 +27,7 @@ def test_every_name_that_a_config_can_say_is_there():
         ("optimizer", names_of("optimizer")),
         ("schedule", names_of("schedule")),
         ("init.scheme", INIT_SCHEMES),
+        ("probes", ProbesConfig.model_fields),
     ):
         expected |= {(key, name) for name in names}
     assert found == expected
