@@ -151,7 +151,8 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
 
     The stem is one convolution, followed by the items that follow the block's first one up to its next layer
     (`bn -> relu`). A block that begins with a norm or an activation is pre-activation: its stem is the convolution
-    alone, and what it begins with comes once more after the last block.
+    alone, and what it begins with comes once more after the last block. The first block's shortcut then carries what
+    the convolution gives; in the appendix of He et al. 2016 norm and activation come first, for both paths.
     """
     items = model.items
     first_layer = next(index for index, item in enumerate(items) if item.kind.role == "layer")
