@@ -1,5 +1,6 @@
 """`training.compile`: the same training in less time, in which probes still change nothing."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
+from bnexp.errors import BnexpError
 from bnexp.probes.registry import PROBES
 from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment, build
@@ -122,4 +125,15 @@ def test_without_a_compiler_the_message_says_what_to_set(config_file: Path, tmp_
     assert done.returncode == 1
     assert "error: training.compile: torch could not compile the network" in done.stderr
     assert "No working C++ compiler" in done.stderr
+    assert "set training.compile: false" in done.stderr
+    assert "name one in the variable CXX" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_the_compiler_without_words_is_named_by_its_type(make_config: MakeConfig) -> None:
+    def stopped(x: Tensor) -> Tensor:
+        raise TorchDynamoException
+
+    run = dataclasses.replace(experiment(make_config()), forward=stopped)
+    with pytest.raises(BnexpError, match=r"could not compile the network \(TorchDynamoException\)"):
+        warm_up(run)
