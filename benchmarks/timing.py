@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import Tensor
+
 from bnexp.config.schema import Config
+from bnexp.data.preprocess.affine import channel_statistics
 from bnexp.store.metrics import MetricsWriter
 from bnexp.store.tensorboard import TensorBoardWriter
 from bnexp.store.writers import Writers
@@ -18,6 +21,13 @@ from bnexp.training.loop import train
 
 Epoch = Callable[[], float]
 """Trains an epoch and returns the seconds that it took, without getting ready."""
+
+
+def standardized(images: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what makes float32 inputs of bytes (B, C, H, W), with the statistics of the channels of `images`."""
+    mean, std = channel_statistics(images)
+    factor, offset = 1 / (255 * std), -mean / std
+    return lambda part: part.float().mul_(factor).add_(offset)
 
 
 def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
@@ -38,14 +48,19 @@ def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
 
 
 def alternate(ways: dict[str, Epoch], rounds: dict[str, int]) -> dict[str, list[float]]:
-    """Time the ways in turn, so that a busy moment meets all of them; a round before the first does not count."""
+    """Time the ways in turn, so that a busy moment meets all of them; a round before the first does not count.
+
+    A way with fewer rounds than another has them spread evenly over those of the other.
+    """
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for number in range(-1, max(rounds.values())):
+    for epoch in ways.values():
+        epoch()
+    most = max(rounds.values())
+    timed = {way: {(2 * number + 1) * most // (2 * count) for number in range(count)} for way, count in rounds.items()}
+    for number in range(most):
         for way, epoch in ways.items():
-            if number < rounds[way]:
-                taken = epoch()
-                if number >= 0:
-                    seconds[way].append(taken)
+            if number in timed[way]:
+                seconds[way].append(epoch())
     return seconds
 
 

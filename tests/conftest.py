@@ -49,3 +49,13 @@ def config_file(tmp_path: Path) -> Path:
         "training: {epochs: 2, log_every: 4}\n"
     )
     return path
+
+
+@pytest.fixture
+def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace the network as torch.compile does, and leave out the minute in which C++ is compiled."""
+    import torch
+
+    compile_network = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **options: compile_network(network, backend="aot_eager"))
+    torch.compiler.reset()

@@ -42,7 +42,9 @@ class LayerOptions(Options):
 
     weight_norm: bool = Field(False, description="learn direction and length of each unit's weights apart")
     weight_std: bool = Field(
-        False, description="standardize each unit's weights, as NF-ResNets do; `init.gain` is where their gain starts"
+        False,
+        description="standardize each unit's weights, as NF-ResNets do; their gain starts where it makes up for the "
+        "activation before the layer (1.71 after relu), times `init.gain`",
     )
 
     @field_validator("weight_std")

@@ -29,6 +29,7 @@ class Placed:
         bias: whether a layer has one.
         stride: of a convolution.
         kernel: of a convolution.
+        after: the activation that its input comes from, through dropout and poolings; None where there is none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Placed:
     bias: bool = False
     stride: int = 1
     kernel: int = 1
+    after: Item | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,10 @@ def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> 
         ConfigError: the images are too small, or an item cannot stand where it does.
     """
     if isinstance(model, MlpConfig):
-        return _mlp(model, shape, classes)
-    return _cnn(model, shape, classes) if isinstance(model, CnnConfig) else _resnet(model, shape, classes)
+        layout = _mlp(model, shape, classes)
+    else:
+        layout = _cnn(model, shape, classes) if isinstance(model, CnnConfig) else _resnet(model, shape, classes)
+    return replace(layout, parts=_with_activations(layout.parts))
 
 
 def _mlp(model: MlpConfig, shape: Shape, classes: int) -> Layout:
@@ -147,7 +151,8 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
 
     The stem is one convolution, followed by the items that follow the block's first one up to its next layer
     (`bn -> relu`). A block that begins with a norm or an activation is pre-activation: its stem is the convolution
-    alone, and what it begins with comes once more after the last block.
+    alone, and what it begins with comes once more after the last block. The first block's shortcut then carries what
+    the convolution gives; in the appendix of He et al. 2016 norm and activation come first, for both paths.
     """
     items = model.items
     first_layer = next(index for index, item in enumerate(items) if item.kind.role == "layer")
@@ -236,6 +241,29 @@ def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]
     if bias != "auto":
         return bias
     return following is None or not following.kind.cancels_bias
+
+
+def _with_activations(parts: Sequence[BlockLayout | PoolLayout]) -> tuple[BlockLayout | PoolLayout, ...]:
+    """Tell each item the activation that its input comes from; a layer, a norm or a sum comes from none."""
+    told: list[BlockLayout | PoolLayout] = []
+    before: Item | None = None
+    for part in parts:
+        if isinstance(part, BlockLayout):
+            shortcut, _ = _told(part.shortcut, before)
+            items, before = _told(part.items, before)
+            part = replace(part, items=items, shortcut=shortcut)
+        told.append(part)
+    return tuple(told)
+
+
+def _told(items: Sequence[Placed], before: Item | None) -> tuple[tuple[Placed, ...], Item | None]:
+    """Return the items that follow the activation `before`, and the one that what follows them comes from."""
+    told: list[Placed] = []
+    for placed in items:
+        told.append(replace(placed, after=before))
+        if placed.item.kind.role != "dropout":
+            before = placed.item if placed.item.kind.role == "activation" else None
+    return tuple(told), before
 
 
 def _least_for_strides(stages: int) -> int:

@@ -26,7 +26,7 @@ class InitConfig(Section):
         "torch", description=f"{listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
     )
     gain: Float = Field(1.0, gt=0)
-    """factor on the initial weights of every scheme"""
+    """factor on the initial weights of every scheme, and on the first gain of `weight_std`"""
     std: Float | None = Field(None, gt=0)
     """standard deviation of `scheme: normal` (default 0.01)"""
 

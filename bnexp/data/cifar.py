@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bnexp.config.datasets import DatasetName
 from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.torchvision_import import torchvision_utils
@@ -62,7 +63,7 @@ CIFAR100 = CifarSet(
 )
 
 
-def load_cifar(cifar: CifarSet, dataset: str, data_dir: Path, download: bool) -> ImageSet:
+def load_cifar(cifar: CifarSet, dataset: DatasetName, data_dir: Path, download: bool) -> ImageSet:
     """Return the dataset, downloading it when it is missing and that is allowed.
 
     Args:

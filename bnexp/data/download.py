@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnexp.config.datasets import DATASETS, DatasetName
 from bnexp.errors import ConfigError
 
 TIMEOUT_SECS = 30.0
@@ -26,19 +27,22 @@ class Wanted:
         form: in which form they are wanted, such as `uncompressed`.
     """
 
-    dataset: str
+    dataset: DatasetName
     folder: Path
     files: list[str]
     form: str
 
     def refused(self, reason: str) -> ConfigError:
         """Return the error that says why they are not there and what helps."""
-        return ConfigError(
+        message = (
             f"dataset {self.dataset}: not found, and {reason}.\n"
             f"  looked in  {self.folder} (--data-dir, or the variable BNEXP_DATA, names the data folder)\n"
-            f"  put there  {', '.join(self.files)}, {self.form}\n"
-            "  or run the same config offline on 5,000 digits that come with bnexp:  --set data.dataset=mnist5k"
+            f"  put there  {', '.join(self.files)}, {self.form}"
         )
+        if DATASETS[self.dataset].shape == DATASETS["mnist5k"].shape:  # else digits may not fit the network
+            message += "\n  or run the same config offline on 5,000 digits that come with bnexp:  "
+            message += "--set data.dataset=mnist5k"
+        return ConfigError(message)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bnexp.config.datasets import DatasetName
 from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.torchvision_import import torchvision_datasets
@@ -101,7 +102,7 @@ KMNIST = IdxSet(
 )
 
 
-def load_idx_set(idx_set: IdxSet, dataset: str, data_dir: Path, download: bool) -> ImageSet:
+def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, download: bool) -> ImageSet:
     """Return the dataset, downloading it when it is missing and that is allowed.
 
     Args:

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from bnexp.config.layout import BlockLayout, Placed
 from bnexp.config.randomness import derive_seed
-from bnexp.models.activations import build_activation
+from bnexp.models.activations import build_activation, gain_after
 from bnexp.models.dropout import Dropout
+from bnexp.norms.noisy_batch_norm import noisy_batch_norm
 from bnexp.norms.registry import build_norm
 from bnexp.norms.weights import build_conv, build_linear
 
@@ -37,13 +38,19 @@ def build_item(placed: Placed, place: str, seed: int) -> nn.Module:
         seed: the run's seed, for what draws at every step.
     """
     item, options = placed.item, cast("Any", placed.item.options)
-    if item.name == "linear":
-        return build_linear(options, placed.shape_in[0], placed.shape_out[0], bias=placed.bias)
-    if item.name == "conv":
-        channels_in, channels = placed.shape_in[0], placed.shape_out[0]
-        return build_conv(options, channels_in, channels, placed.kernel, placed.stride, bias=placed.bias)
+    if item.kind.role == "layer":
+        return _layer(placed, options)
+    if item.name == "noisy_bn":
+        return noisy_batch_norm(placed.shape_in, options, derive_seed(seed, "noise", place))
     if item.kind.role == "norm":
         return build_norm(item, placed.shape_in)
     if item.kind.role == "dropout":
         return Dropout(options.p, derive_seed(seed, "dropout", place))
     return build_activation(item, placed.shape_in)
+
+
+def _layer(placed: Placed, options: Any) -> nn.Module:
+    before, after, gain = placed.shape_in[0], placed.shape_out[0], gain_after(placed.after)
+    if placed.item.name == "linear":
+        return build_linear(options, before, after, bias=placed.bias, input_gain=gain)
+    return build_conv(options, before, after, placed.kernel, placed.stride, bias=placed.bias, input_gain=gain)

@@ -10,15 +10,13 @@ from torch import Tensor, nn
 
 from bnexp.config.randomness import derive_seed
 from bnexp.config.schema import InitConfig
-from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
-from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.weights import NormalizedConv2d, NormalizedLinear
 
 DEFAULT_STD = 0.01
 
 
 def initialize(network: nn.Module, init: InitConfig, seed: int) -> None:
-    """Give every layer of the network its initial weights, and every noisy norm its stream.
+    """Give every layer of the network its initial weights.
 
     Norms keep gamma 1 and beta 0. Where weights are normalized, it is the ones underneath that are drawn: as in a layer
     without, and with `weight_norm` the layer starts as that one does.
@@ -31,8 +29,6 @@ def initialize(network: nn.Module, init: InitConfig, seed: int) -> None:
             if isinstance(module, NormalizedLinear | NormalizedConv2d):
                 with torch.no_grad():
                     module.gain.copy_(module.rule.first_gain(module.weight, init.gain))
-        elif isinstance(module, NoisyBatchNorm):
-            module.stream = RandomStream(derive_seed(seed, "noise", name))
 
 
 def _stream(seed: int, parameter: str) -> torch.Generator:

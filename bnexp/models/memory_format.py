@@ -7,15 +7,19 @@ from bnexp.config.model import MlpConfig, ModelConfig
 from bnexp.config.schema import TrainingConfig
 
 CHANNELS_LAST_NORMS: frozenset[NormName] = frozenset({"bn", "ghost_bn", "sync_bn", "ln_c"})
-"""The norms that lose nothing with the channels last, measured in ResNets on CPUs. The others take statistics over
-whole examples or groups of channels, or are written in elementary operations, and are up to 2.7 times as slow."""
+"""The norms with which the channels last pay off, measured on x86 CPUs (ResNet-8, batch 128, torch 2.13, two cores).
+
+Time of a step over the one of contiguous channels, in fp32: no norm 0.82, bn 0.83, ghost_bn 0.81, ln_c 0.94; vn 0.96,
+gn 0.97, frn and dyt 1.02, batch_renorm 1.04, evonorm 1.06 to 1.11, in 1.16, ln 1.27, rms 1.31. In bf16: ln 1.29,
+rms 1.41, gn 1.75.
+"""
 
 
 def memory_format_of(model: ModelConfig, training: TrainingConfig, device: torch.device) -> torch.memory_format:
     """Return the format that a network computes faster in: channels last, or contiguous.
 
-    Convolutions are faster with the channels last: on CPUs always, on CUDA where tensor cores do the work (bf16, fp16).
-    A norm that is slower that way costs more than the convolutions gain.
+    Convolutions are faster with the channels last: on the x86 CPUs measured, and on CUDA where tensor cores do the work
+    (bf16, fp16). A norm that is slower that way can cost more than the convolutions gain.
     """
     convolutions_gain = device.type == "cpu" or (device.type == "cuda" and training.precision != "fp32")
     norms = {item.name for item in model.items if item.kind.role == "norm"}

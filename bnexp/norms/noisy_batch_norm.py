@@ -24,11 +24,12 @@ class NoisyBatchNorm(_BatchNorm):
     well as `bn`, steady distributions are not what makes `bn` work. The running statistics are those of `bn`, taken
     before the noise, which does not look at x: a bias right before it cancels exactly as before `bn`.
 
-    The noise has a stream of its own for each place in the network, which `initialize` seeds.
+    The noise has a stream of its own for each place in the network.
 
     Args:
         features: F or C.
         options: momentum (the weight of the new batch), eps, affine.
+        seed: seed of its stream.
 
     Shape:
         (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
@@ -36,9 +37,9 @@ class NoisyBatchNorm(_BatchNorm):
     Source: section 2.1 of https://arxiv.org/abs/1805.11604, for the form of the noise
     """
 
-    def __init__(self, features: int, options: BatchNormOptions) -> None:
+    def __init__(self, features: int, options: BatchNormOptions, seed: int) -> None:
         super().__init__(features, eps=options.eps, momentum=options.momentum, affine=options.affine)
-        self.stream = RandomStream(0)
+        self.stream = RandomStream(seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch, and add the noise in training."""
@@ -69,6 +70,6 @@ class NoisyBatchNorm(_BatchNorm):
         self.stream.go_on_at(state)
 
 
-def noisy_batch_norm(shape: Shape, options: BatchNormOptions) -> NoisyBatchNorm:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return NoisyBatchNorm(shape[0], options)
+def noisy_batch_norm(shape: Shape, options: BatchNormOptions, seed: int = 0) -> NoisyBatchNorm:
+    """Return the norm for inputs of `shape`, (F,) or (C, H, W), whose noise draws from a stream with this seed."""
+    return NoisyBatchNorm(shape[0], options, seed)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.block import Item
 from bnexp.config.items import NormName
@@ -41,9 +40,6 @@ NORMS: dict[NormName, Callable[[Shape, Any], nn.Module]] = {
     "evonorm_s0": evonorm_s0,
     "dyt": dynamic_tanh,
 }
-
-MEAN_PER_FEATURE = (_BatchNorm, nn.InstanceNorm2d)
-"""The modules of the norms that cancel a bias right before them: each subtracts a mean per feature."""
 
 
 def build_norm(item: Item, shape: Shape) -> nn.Module:

@@ -39,8 +39,9 @@ def weight_std(weight: Tensor, gain: Tensor) -> Tensor:
 
         w = gain * (v - mean(v)) / sqrt(max(fan_in * var(v), 1e-4))          for each output unit or channel
 
-    The layer keeps the variance of standardized inputs. After an activation less comes in, for which NF-ResNets make up
-    by a constant, 1.71 after relu. That is `init.gain` here: the gain, which is learned, starts at it.
+    With a gain of 1 the layer keeps the variance of inputs whose means are alike. An activation lets less through, for
+    which NF-ResNets make up by a constant: after relu sqrt(2 / (1 - 1/pi)) = 1.71. Here the gain, which is learned,
+    starts at `init.gain` times the constant of the activation before the layer.
 
     Args:
         weight: v, (out, ...).
@@ -73,14 +74,15 @@ class WeightRule:
 
 
 _WEIGHT_NORM = WeightRule(weight_norm, lambda weight, _: torch.linalg.vector_norm(weight.flatten(1), dim=1))
-_WEIGHT_STD = WeightRule(weight_std, lambda weight, gain: weight.new_full((len(weight),), gain))
 
 
-def weight_rule(options: LayerOptions) -> WeightRule | None:
-    """Return the rule that the options of a layer ask for, or None."""
+def weight_rule(options: LayerOptions, input_gain: float) -> WeightRule | None:
+    """Return the rule that the options of a layer ask for, or None; the inputs times `input_gain` have variance 1."""
     if options.weight_norm:
         return _WEIGHT_NORM
-    return _WEIGHT_STD if options.weight_std else None
+    if options.weight_std:
+        return WeightRule(weight_std, lambda weight, gain: weight.new_full((len(weight),), input_gain * gain))
+    return None
 
 
 class NormalizedLinear(nn.Linear):
@@ -110,9 +112,11 @@ class NormalizedLinear(nn.Linear):
         return functional.linear(x, self.rule.effective(self.weight, self.gain), self.bias)
 
 
-def build_linear(options: LayerOptions, in_features: int, out_features: int, *, bias: bool) -> nn.Linear:
-    """Return the linear layer that the options ask for."""
-    rule = weight_rule(options)
+def build_linear(
+    options: LayerOptions, in_features: int, out_features: int, *, bias: bool, input_gain: float = 1
+) -> nn.Linear:
+    """Return the linear layer that the options ask for; its inputs times `input_gain` have variance 1."""
+    rule = weight_rule(options, input_gain)
     if rule is None:
         return nn.Linear(in_features, out_features, bias=bias)
     return NormalizedLinear(in_features, out_features, rule, bias=bias)
@@ -139,10 +143,20 @@ class NormalizedConv2d(nn.Conv2d):
 
 
 def build_conv(
-    options: LayerOptions, in_channels: int, out_channels: int, kernel: int, stride: int, *, bias: bool
+    options: LayerOptions,
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int,
+    *,
+    bias: bool,
+    input_gain: float = 1,
 ) -> nn.Conv2d:
-    """Return the convolution that the options ask for; its padding keeps the image's size but for the stride."""
-    rule = weight_rule(options)
+    """Return the convolution that the options ask for; its padding keeps the image's size but for the stride.
+
+    The inputs times `input_gain` have variance 1.
+    """
+    rule = weight_rule(options, input_gain)
     if rule is None:
         return nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
     return NormalizedConv2d(in_channels, out_channels, kernel, stride, rule, bias=bias)

@@ -52,5 +52,8 @@ def _in_words() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except TorchDynamoException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BnexpError(f"training.compile: torch could not compile the network ({reason}); set it to false") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BnexpError(
+            f"training.compile: torch could not compile the network ({reason}); set training.compile: false, or, where "
+            "a C++ compiler is missing, name one in the variable CXX"
+        ) from None

@@ -63,6 +63,37 @@ def test_a_projection_has_the_norm_that_stands_right_before_the_sum():
     assert projection("conv -> relu -> conv -> add -> relu") == ([("conv", 1, 2, True)], ["conv"])
 
 
+def activations_before(**model):
+    """Return the activation that the input of each convolution comes from, block by block."""
+    blocks = layout(**model).blocks
+    placed = [item for block in blocks for item in (*block.items, *block.shortcut)]
+    return [item.after and item.after.name for item in placed if item.item.kind.role == "layer"]
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("conv -> relu", [None, "relu", "relu"]),
+        ("conv -> relu -> bn", [None, None, None]),
+        ("conv -> bn -> tanh -> dropout", [None, "tanh", "tanh"]),
+        ("conv -> conv -> gelu", [None, None, "gelu", None, "gelu", None]),
+        ("relu -> conv", ["relu", "relu", "relu"]),
+    ],
+)
+def test_an_input_comes_from_the_activation_before_it_across_blocks_dropout_and_poolings(block, expected):
+    assert activations_before(arch="cnn", stages=[[4], [4, 4]], block=block) == expected
+
+
+def test_in_a_resnet_the_sum_comes_from_no_activation_and_the_shortcut_starts_where_the_branch_does():
+    family = {"arch": "resnet", "stages": [1, 1], "shortcut": "projection"}
+    assert activations_before(**family, block=POST) == [None, "relu", "relu", "relu", "relu", "relu"]
+    assert activations_before(**family, block=PRE) == [None, "relu", "relu", "relu", "relu", None]
+    assert activations_before(**family, block="conv -> relu -> conv -> relu -> add") == [
+        *(None, "relu", "relu"),
+        *(None, "relu", None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("shape", "model"),
     [

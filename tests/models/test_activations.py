@@ -8,7 +8,7 @@ import torch
 
 from bnexp.config.block import parse_item
 from bnexp.config.items import ActivationName
-from bnexp.models.activations import ACTIVATIONS, build_activation
+from bnexp.models.activations import ACTIVATIONS, build_activation, gain_after
 
 FORMULAS = {
     "relu": lambda x: max(0.0, x),
@@ -48,3 +48,25 @@ def test_none_is_marked_as_working_in_place(name):
 
 def test_the_slope_of_leaky_relu_is_the_one_written():
     assert build("leaky_relu(slope=0.25)")(torch.tensor([-4.0, 4.0])).tolist() == [-1, 4]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.3])
+def test_the_gain_after_a_leaky_relu_is_its_closed_form(slope):
+    # E f(z) = (1 - s) / sqrt(2 pi), E f(z)^2 = (1 + s^2) / 2
+    var = (1 + slope**2) / 2 - (1 - slope) ** 2 / (2 * math.pi)
+    assert gain_after(parse_item(f"leaky_relu(slope={slope})")) == pytest.approx(var**-0.5, rel=1e-9)
+
+
+def test_the_gain_after_relu_is_that_of_nf_resnets_and_without_an_activation_it_is_one():
+    for name in ("relu", "tlu"):
+        assert gain_after(parse_item(name)) == pytest.approx(math.sqrt(2 / (1 - 1 / math.pi)), rel=1e-9)
+    assert gain_after(parse_item("identity")) == pytest.approx(1, rel=1e-9)
+    assert gain_after(None) == 1
+
+
+@pytest.mark.parametrize("name", get_args(ActivationName))
+def test_the_gain_brings_what_an_activation_gives_out_to_variance_one(name):
+    item, count = parse_item(name), 400_000
+    z = torch.randn(count, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = gain_after(item) * build_activation(item, (1,)).double()(z)
+    assert y.var().item() == pytest.approx(1, abs=5 * math.sqrt(y.sub(y.mean()).pow(4).mean().item() / count))

@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.config.model import MlpConfig
+from bnexp.config.model import MlpConfig, ResnetConfig
+from bnexp.config.randomness import derive_seed
 from bnexp.config.schema import InitConfig
 from bnexp.models.build import build_model, leaves
+from bnexp.models.dropout import Dropout
+from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
 
 
 def model_of(block="linear -> bn -> relu -> dropout", hidden=(5, 4)):
@@ -39,3 +42,15 @@ def test_the_leaves_are_the_items_and_the_head_in_order():
 def test_a_module_without_children_is_its_own_leaf():
     layer = nn.Linear(2, 2)
     assert leaves(layer) == {"": layer}
+
+
+def test_what_draws_at_every_step_has_the_seed_of_its_place():
+    model = ResnetConfig(
+        arch="resnet", stages=(1, 1), shortcut="projection", block="conv -> relu -> dropout -> conv -> noisy_bn -> add"
+    )
+    network = build_model(model, InitConfig(), (3, 8, 8), 4, seed=5)
+    purposes = {Dropout: "dropout", NoisyBatchNorm: "noise"}
+    drawing = {name: module for name, module in network.named_modules() if type(module) in purposes}
+    assert {"stem.dropout", "stage1.block1.dropout", "stage2.block1.shortcut.noisy_bn"} <= drawing.keys()
+    for name, module in drawing.items():
+        assert module.stream.seed == derive_seed(5, purposes[type(module)], name)

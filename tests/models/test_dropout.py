@@ -22,6 +22,15 @@ def test_units_are_dropped_or_divided_by_what_is_kept(p):
     assert 0 < dropped.sum() < x.numel()
 
 
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.9])
+def test_in_bf16_what_is_kept_is_the_formula_rounded_once(p):
+    x = torch.linspace(1, 2, 1000, dtype=torch.bfloat16)
+    y = Dropout(p, seed=0)(x)
+    kept = y != 0
+    assert 0 < kept.sum() < 1000
+    assert torch.equal(y[kept], (x[kept].double() / (1 - p)).bfloat16())
+
+
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_the_share_dropped_is_p_and_the_mean_is_kept(p):
     count = 200_000

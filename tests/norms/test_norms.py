@@ -9,8 +9,7 @@ import torch
 from bnexp.config.block import parse_item
 from bnexp.config.items import ITEMS, NORM_NAMES
 from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
-from bnexp.norms.random_stream import RandomStream
-from bnexp.norms.registry import MEAN_PER_FEATURE, NORMS, build_norm
+from bnexp.norms.registry import NORMS, build_norm
 
 VECTORS, IMAGES = (6,), (6, 3, 2)
 BATCH_SIZES = [2, 64]
@@ -365,11 +364,6 @@ def test_a_bias_cancels_exactly_before_the_norms_that_are_said_to_cancel_it(name
     assert change < 1e-10 if cancels else change > 1e-3
 
 
-@every_place
-def test_the_modules_that_cancel_a_bias_are_those_of_the_items_that_do(name, shape):
-    assert isinstance(build(TEXTS[name], shape), MEAN_PER_FEATURE) is ITEMS[name].cancels_bias
-
-
 @pytest.mark.parametrize("name", [name for name in NORM_NAMES if FORGETS[name][1] == "f"])
 def test_the_scale_of_the_weights_below_does_not_matter_and_their_gradient_goes_with_its_inverse(name):
     """For y(a W x) = y(W x): dL/dW at a W is 1 / a of the one at W."""
@@ -512,8 +506,7 @@ def test_frn_learns_its_eps_only_where_there_is_one_position():
 
 def noise(size=20_000, seed=3):
     """Return shift and scale of one batch of ones and zeros: bn's output is known there."""
-    module = NoisyBatchNorm(2, parse_item("noisy_bn(eps=1e-12)").options).double()
-    module.stream = RandomStream(seed)
+    module = NoisyBatchNorm(2, parse_item("noisy_bn(eps=1e-12)").options, seed).double()
     x = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64).repeat(size // 2, 1)
     return x, module(x).detach(), module
 

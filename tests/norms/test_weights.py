@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from bnexp.config.block import BlockError, parse_item
+from bnexp.config.items import ACTIVATION_NAMES
 from bnexp.config.model import MlpConfig
 from bnexp.config.schema import InitConfig
 from bnexp.models.build import build_model, leaves
@@ -118,10 +119,24 @@ def test_with_weight_norm_the_network_starts_as_the_one_without():
     torch.testing.assert_close(normalized(x), plain(x), rtol=1e-5, atol=1e-6)
 
 
-def test_the_gain_of_weight_std_starts_at_the_gain_of_the_config():
-    for gain in (1.0, 1.71):
-        layer = network_of("linear(weight_std=true) -> relu", gain=gain).block1.linear
-        assert torch.equal(layer.gain, torch.full((7,), gain))
+@pytest.mark.parametrize("gain", [1.0, 0.3])
+def test_the_gain_of_weight_std_makes_up_for_the_activation_before_times_the_gain_of_the_config(gain):
+    network = network_of("linear(weight_std=true) -> relu", gain=gain)
+    assert torch.equal(network.block1.linear.gain, torch.full((7,), gain))  # standardized images
+    after_relu = gain * math.sqrt(2 / (1 - 1 / math.pi))
+    torch.testing.assert_close(network.block2.linear.gain, torch.full((5,), after_relu))
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATION_NAMES, "leaky_relu(slope=0.3)"])
+def test_with_weight_std_the_variance_stays_one_from_layer_to_layer(activation):
+    model = MlpConfig(arch="mlp", hidden=(1000,) * 6, block=f"linear(weight_std=true) -> {activation}")
+    network = build_model(model, InitConfig(scheme="kaiming"), (1, 20, 20), 4, seed=3)
+    seen = {}
+    for name, module in leaves(network).items():
+        module.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output}))
+    network(torch.randn(500, 1, 20, 20, generator=torch.Generator().manual_seed(0)))
+    for number in range(1, 7):
+        assert seen[f"block{number}.linear"].var().item() == pytest.approx(1, rel=0.1), number
 
 
 @pytest.mark.parametrize("option", OPTIONS)

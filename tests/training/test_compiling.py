@@ -1,5 +1,6 @@
 """`training.compile`: the same training in less time, in which probes still change nothing."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
+from bnexp.errors import BnexpError
 from bnexp.probes.registry import PROBES
 from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment, build
@@ -23,14 +26,23 @@ from bnexp.training.loop import train
 MakeConfig = Callable[..., Config]
 SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
 MODEL = {"block": "linear -> norm -> act -> dropout(p=0.2)"}
-
-
-@pytest.fixture
-def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trace the network as torch.compile does, and leave out the minute in which C++ is compiled."""
-    compile_network = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda network, **options: compile_network(network, backend="aot_eager"))
-    torch.compiler.reset()
+CNN = {"arch": "cnn", "stages": [4, 4], "block": "conv -> norm -> act -> dropout(p=0.2)"}
+RESNET = {"arch": "resnet", "stages": [1, 1], "width": 4}
+ON_IMAGES: dict[str, dict[str, Any]] = {
+    "cnn, bn": CNN,
+    "cnn, in": {**CNN, "norm": "in"},
+    "resnet, noisy_bn": {
+        **RESNET,
+        "block": "conv -> norm -> act -> dropout(p=0.2) -> conv -> norm -> add -> act",
+        "norm": "noisy_bn",
+    },
+    "resnet, weight_std": {
+        **RESNET,
+        "block": "conv(weight_std=true) -> act -> conv(weight_std=true) -> add -> act",
+        "norm": None,
+        "skip_gain": True,
+    },
+}
 
 
 def experiment(config: Config) -> Experiment:
@@ -68,12 +80,23 @@ def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: Mak
 @pytest.mark.usefixtures("as_traced")
 @pytest.mark.parametrize("norm", [name for name in NORM_NAMES if name != "in"])
 def test_every_norm_trains_the_same_and_is_compiled_before_the_first_step(make_config: MakeConfig, norm: str) -> None:
-    model = {**MODEL, "norm": norm + SIZES.get(norm, "")}
-    run = experiment(make_config(model=model, training={"compile": True}))
+    assert_trains_the_same(make_config, model={**MODEL, "norm": norm + SIZES.get(norm, "")})
+
+
+@pytest.mark.usefixtures("as_traced")
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_networks_on_images_do_too(make_config: MakeConfig, name: str) -> None:
+    images = {"synthetic": {"classes": 4, "shape": [2, 6, 6], "size": 100}}
+    assert_trains_the_same(make_config, data=images, model={"hidden": None, **ON_IMAGES[name]})
+
+
+def assert_trains_the_same(make_config: MakeConfig, **sections: Any) -> None:
+    """Check that steps are compiled before the first one only, and come to what plain ones do within rounding."""
+    run = experiment(make_config(training={"compile": True}, **sections))
     warm_up(run)
     with torch.compiler.set_stance("fail_on_recompile"):
         train(run, Writers([]), SilentDisplay())
-    plain = experiment(make_config(model=model))
+    plain = experiment(make_config(**sections))
     train(plain, Writers([]), SilentDisplay())
     expected = state_of(plain)
     for name, value in state_of(run).items():
@@ -122,4 +145,15 @@ def test_without_a_compiler_the_message_says_what_to_set(config_file: Path, tmp_
     assert done.returncode == 1
     assert "error: training.compile: torch could not compile the network" in done.stderr
     assert "No working C++ compiler" in done.stderr
+    assert "set training.compile: false" in done.stderr
+    assert "name one in the variable CXX" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_the_compiler_without_words_is_named_by_its_type(make_config: MakeConfig) -> None:
+    def stopped(x: Tensor) -> Tensor:
+        raise TorchDynamoException
+
+    run = dataclasses.replace(experiment(make_config()), forward=stopped)
+    with pytest.raises(BnexpError, match=r"could not compile the network \(TorchDynamoException\)"):
+        warm_up(run)
