@@ -4,9 +4,9 @@ A new norm is one entry here, and one file with one registry line in `bnexp/norm
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo, field_validator
 
 LayerName = Literal["linear", "conv"]
 NormName = Literal[
@@ -37,11 +37,19 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _switch(value: object) -> object:
+    """Read `true` and `false`, and no other word, as every other key of the config does."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+Switch = Annotated[bool, Strict(), BeforeValidator(_switch)]
+
+
 class LayerOptions(Options):
     """Options of the layers with weights."""
 
-    weight_norm: bool = Field(False, description="learn direction and length of each unit's weights apart")
-    weight_std: bool = Field(
+    weight_norm: Switch = Field(False, description="learn direction and length of each unit's weights apart")
+    weight_std: Switch = Field(
         False,
         description="standardize each unit's weights, as NF-ResNets do; their gain starts where it makes up for the "
         "activation before the layer (1.71 after relu), times `init.gain`",
@@ -74,7 +82,7 @@ class BatchNormOptions(Options):
 
     momentum: float = Field(0.1, gt=0, le=1, description="weight of the new batch in the running statistics")
     eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance")
-    affine: bool = Field(True, description="learn gamma and beta")
+    affine: Switch = Field(True, description="learn gamma and beta")
 
 
 class GhostBatchNormOptions(BatchNormOptions):
@@ -89,7 +97,10 @@ class BatchRenormOptions(BatchNormOptions):
     rmax: float = Field(3.0, ge=1, allow_inf_nan=False, description="largest correction of the scale, and 1/smallest")
     dmax: float = Field(5.0, ge=0, allow_inf_nan=False, description="largest correction of the shift, in deviations")
     warmup_steps: int = Field(
-        500, ge=0, description="steps as bn; then the bounds rise, to dmax at 5 times and to rmax at 8 times as many"
+        500,
+        ge=0,
+        le=1_000_000_000,
+        description="steps as bn; then the bounds rise, to dmax at 5 times and to rmax at 8 times as many",
     )
     momentum: float = Field(0.01, gt=0, le=1, description="weight of the new batch in the running statistics")
 
@@ -105,7 +116,7 @@ class LayerNormOptions(Options):
     """Options of `ln`, `ln_c` and `in`."""
 
     eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance")
-    affine: bool = Field(True, description="learn gamma and beta")
+    affine: Switch = Field(True, description="learn gamma and beta")
 
 
 class GroupNormOptions(LayerNormOptions):
@@ -125,7 +136,7 @@ class RmsNormOptions(Options):
     """Options of `rms`."""
 
     eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the mean square")
-    affine: bool = Field(True, description="learn gamma")
+    affine: Switch = Field(True, description="learn gamma")
 
 
 class FilterResponseNormOptions(Options):
@@ -159,6 +170,7 @@ class ItemKind:
     `cancels_bias`: it subtracts a mean per feature, so a bias right before it cancels exactly.
     `batch_statistics`: in training, an example's output depends on the rest of its batch.
     `nonlinear`: a norm that bends what it normalizes, as an activation does.
+    `draws`: in training it draws random numbers.
     `scale_invariant`: in training its output stays when its input is multiplied by a positive number, up to eps.
     """
 
@@ -169,6 +181,7 @@ class ItemKind:
     batch_statistics: bool = False
     nonlinear: bool = False
     scale_invariant: bool = False
+    draws: bool = False
 
 
 ITEMS: dict[ItemName, ItemKind] = {
@@ -211,6 +224,7 @@ ITEMS: dict[ItemName, ItemKind] = {
         cancels_bias=True,
         batch_statistics=True,
         scale_invariant=True,
+        draws=True,
     ),
     "ln": ItemKind(
         "norm",
@@ -285,7 +299,9 @@ ITEMS: dict[ItemName, ItemKind] = {
     "tlu": ItemKind("activation", "max(x, tau) with a learned tau per feature, belongs to frn"),
     "identity": ItemKind("activation", "x, unchanged"),
     "add": ItemKind("shortcut", "where the shortcut of a residual block comes in"),
-    "dropout": ItemKind("dropout", "sets units to 0 with probability p in training, scales the rest", DropoutOptions),
+    "dropout": ItemKind(
+        "dropout", "sets units to 0 with probability p in training, scales the rest", DropoutOptions, draws=True
+    ),
 }
 
 NORM_NAMES: tuple[NormName, ...] = get_args(NormName)

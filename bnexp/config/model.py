@@ -67,7 +67,9 @@ class _Blocks(Section):
                 f"model.block of a resnet needs one `add`, where the shortcut comes in; found: {self.block}"
             )
         if self.arch != "resnet" and adds:
-            raise ValueError(f"model.block: `add` belongs to arch resnet, and this is {self.arch}; found: {self.block}")
+            raise ValueError(
+                f"model.block has `add`, which belongs to arch resnet, and this is {self.arch}; found: {self.block}"
+            )
         return self
 
     @property
@@ -119,7 +121,7 @@ class ResnetConfig(_Blocks):
     arch: Literal["resnet"]
     depth: Int | None = Field(None, ge=8, le=10_000)
     """6n + 2 for three stages of n blocks (20, 32, 44, 56, 110), or 18 or 34 for the four stages of those networks"""
-    stages: tuple[Annotated[Int, Field(ge=1, le=1000)], ...] | None = None
+    stages: Annotated[tuple[Annotated[Int, Field(ge=1, le=1000)], ...], Field(min_length=1)] | None = None
     """blocks of each stage, in place of depth"""
     width: Width | None = None
     """channels of the first stage (default: 16 with three stages, 64 with any other number)"""

@@ -3,7 +3,14 @@
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from bnexp.config.section import Float, Int, Section
 
@@ -23,6 +30,11 @@ class ProbeSchedule(Section):
     """epochs between two looks"""
     at: tuple[Annotated[Int, Field(ge=1)], ...] | None = None
     """steps, counted from 1"""
+
+    @field_validator("every")
+    @classmethod
+    def _none_of_these(cls, every: int | None) -> int | None:
+        return every or None
 
     @model_validator(mode="after")
     def _options_need_a_schedule(self) -> "ProbeSchedule":

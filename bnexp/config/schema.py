@@ -186,6 +186,14 @@ class Config(Section):
     probes: ProbesConfig = ProbesConfig()
     """what is measured on the way"""
 
+    @model_validator(mode="after")
+    def _compiles_no_random_stream(self) -> "Config":
+        drawing = [item.name for item in self.model.items if item.kind.draws]
+        if self.training.compile and drawing:
+            reason = "whose random numbers come from a stream of its own, which no compiled graph can hold"
+            raise ValueError(f"training.compile with {drawing[0]}, {reason}; take {drawing[0]} out, or compile: false")
+        return self
+
     @field_validator("name")
     @classmethod
     def _no_device_name(cls, name: str) -> str:

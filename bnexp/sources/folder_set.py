@@ -120,6 +120,8 @@ def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:
     for label, name in enumerate(about.classes):
         if not left[label]:
             raise BnexpError(f"{folder}: no image of class {name} can be read")
+    if not opened.test_examples:
+        raise BnexpError(f"{folder}: no image of the test set can be read")
 
 
 def _counted(opened: FolderSet) -> str:

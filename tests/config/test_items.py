@@ -87,3 +87,15 @@ def test_options_are_frozen_and_closed(name):
     for option in ITEMS[name].options.model_fields:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(ITEMS[name].options(), option, 1)
+
+
+@pytest.mark.parametrize("word", ["off", "yes", "1", "True", 1])
+def test_only_true_and_false_switch_an_option(word):
+    with pytest.raises(ValidationError, match="valid boolean"):
+        ITEMS["bn"].options.model_validate({"affine": word})
+    for true in ("true", True):
+        assert ITEMS["bn"].options.model_validate({"affine": true}).affine is True
+
+
+def test_the_items_that_draw_are_known():
+    assert {name for name, kind in ITEMS.items() if kind.draws} == {"noisy_bn", "dropout"}

@@ -1,11 +1,11 @@
-"""The compiled network is the plain one: its parameters, its buffers, its streams."""
+"""The compiled network is the plain one: its parameters and its buffers."""
 
 import pytest
 import torch
+import torch._dynamo.utils
 from torch import Tensor, nn
 
 from bnexp.models.compiled import compiled
-from bnexp.models.dropout import Dropout
 
 pytestmark = pytest.mark.usefixtures("as_traced")
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("as_traced")
 def network() -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), Dropout(0.5, seed=3), nn.Linear(8, 2))
+        return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
 
 
 def inputs() -> Tensor:
@@ -31,18 +31,10 @@ def test_parameters_and_buffers_are_shared() -> None:
     torch.testing.assert_close(forward(inputs()), plain[3].bias.expand(6, 2))
 
 
-def test_what_draws_draws_as_in_the_plain_network() -> None:
-    plain, twin = network(), network()
-    forward = compiled(twin)
-    for _ in range(3):
-        torch.testing.assert_close(forward(inputs()), plain(inputs()))
-    assert torch.equal(twin[2].stream.state(), plain[2].stream.state())
-
-
-def test_to_compile_once_more_changes_nothing() -> None:
-    plain, twin = network(), network()
-    compiled(twin)
-    forward = compiled(twin)
-    for _ in range(2):
-        torch.testing.assert_close(forward(inputs()), plain(inputs()))
-    torch.testing.assert_close(twin.eval()(inputs()), plain.eval()(inputs()))
+def test_it_is_compiled_also_after_many_others() -> None:
+    """torch gives up on a code that it has compiled eight times over, unless it is told to begin anew."""
+    for _ in range(10):
+        forward = compiled(network())
+        torch._dynamo.utils.counters.clear()
+        forward(inputs())
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

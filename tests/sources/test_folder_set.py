@@ -190,6 +190,13 @@ def test_broken_images_can_be_left_out_and_are_noted(opened, photos, data_dir):
     assert info.notes[0].startswith("1 of 7 images cannot be read and left out: train/cat/1.png: not an image")
 
 
+def test_a_test_set_of_which_nothing_is_left_is_refused(opened, photos):
+    for path in (photos / "test").rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(BnexpError, match="no image of the test set can be read"):
+        opened(skip_broken=True)
+
+
 def test_a_class_of_which_nothing_is_left_is_refused(opened, photos):
     for number in range(2):
         (photos / "train" / "dog" / f"{number}.png").write_bytes(b"no image")
