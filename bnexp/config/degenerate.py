@@ -1,47 +1,43 @@
 """Normalizations that cannot be built, or that would throw their input away, seen from the shapes alone."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
 
-from bnexp.config.block import Item
+from bnexp.config.datasets import DatasetInfo
 from bnexp.config.items import EvoNormSampleOptions, GroupNormOptions, LayerOptions
+from bnexp.config.layout import Placed, Shape, layout_of
+from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
+from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Placed:
-    """An item at its place in the network.
-
-    Attributes:
-        where: its place in words, such as `block 2`.
-        item: the item.
-        shape: of its input, without the batch: (F,) or (C, H, W).
-    """
-
-    where: str
-    item: Item
-    shape: tuple[int, ...]
-
-
-def refuse_degenerate_items(key: str, items: Iterable[Placed]) -> None:
+def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
     """Refuse items that do not fit their input, or whose output does not depend on it.
 
-    Args:
-        key: the key that sets the widths and its value, such as `model.hidden [4, 1]`.
-        items: every item of the network with the shape of its input.
-
     Raises:
-        ConfigError: groups do not divide the channels, or a mean or variance is taken of a single value.
+        ConfigError: groups do not divide the channels, or a mean or variance is taken of a single value; with the item,
+            its place and the numbers.
     """
-    for placed in items:
-        problem = _problem_of(placed.item, placed.shape)
-        if problem:
-            raise ConfigError(f"{key}: the {placed.item.name} of {placed.where} would {problem}")
+    for block in layout_of(config.model, info.shape, info.classes).blocks:
+        for placed in (*block.items, *block.shortcut):
+            problem = problem_of(placed)
+            if problem:
+                where = re.sub(r"^block", "block ", block.place)
+                raise ConfigError(f"{_widths_of(config.model)}: the {placed.item.name} of {where} would {problem}")
 
 
-def _problem_of(item: Item, shape: tuple[int, ...]) -> str | None:
-    """Return what an item would do with inputs of this shape that nobody can want."""
+def _widths_of(model: ModelConfig) -> str:
+    """Return the key that sets the widths, and its value."""
+    if isinstance(model, MlpConfig):
+        return f"model.hidden {list(model.hidden)}"
+    if isinstance(model, CnnConfig):
+        return f"model.stages {[list(widths) for widths in model.widths]}"
+    return f"model.width {model.stage_width(0)}"
+
+
+def problem_of(placed: Placed) -> str | None:
+    """Return what an item would do with its input that nobody can want, or None."""
+    item, shape = placed.item, placed.shape_in
     if isinstance(item.options, GroupNormOptions | EvoNormSampleOptions):
         return _problem_of_groups(item.name, item.options.groups, shape)
     if isinstance(item.options, LayerOptions):
@@ -58,7 +54,7 @@ def _problem_of(item: Item, shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def _problem_of_groups(name: str, groups: int, shape: tuple[int, ...]) -> str | None:
+def _problem_of_groups(name: str, groups: int, shape: Shape) -> str | None:
     channels = shape[0]
     fitting = [count for count in range(1, channels + 1) if channels % count == 0 and math.prod(shape) > count]
     if groups in fitting:

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bnexp.config.block import Item
-from bnexp.config.datasets import WRITTEN, DatasetInfo
-from bnexp.config.degenerate import Placed, refuse_degenerate_items
+from bnexp.config.datasets import WRITTEN
 from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, LayerOptions
-from bnexp.config.layout import Layout, layout_of
-from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
+from bnexp.config.model import CnnConfig, MlpConfig
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 
@@ -27,33 +25,6 @@ def warnings_of(config: Config, plan: Plan) -> list[str]:
         *_of_training(config, plan),
         *_of_data(config),
     ]
-
-
-def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
-    """Refuse normalizations that do not fit their input, or that take a mean or variance of a single value.
-
-    Raises:
-        ConfigError: with the item, its place and the numbers.
-    """
-    layout = layout_of(config.model, info.shape, info.classes)
-    refuse_degenerate_items(_widths_of(config.model), _placed(layout))
-
-
-def _widths_of(model: ModelConfig) -> str:
-    """Return the key that sets the widths, and its value."""
-    if isinstance(model, MlpConfig):
-        return f"model.hidden {list(model.hidden)}"
-    if isinstance(model, CnnConfig):
-        return f"model.stages {[list(widths) for widths in model.widths]}"
-    return f"model.width {model.stage_width(0)}"
-
-
-def _placed(layout: Layout) -> Iterator[Placed]:
-    """Yield the items of all blocks with the shapes of their inputs."""
-    for block in layout.blocks:
-        where = block.place.replace("block", "block ") if block.place.startswith("block") else block.place
-        for placed in (*block.items, *block.shortcut):
-            yield Placed(where, placed.item, placed.shape_in)
 
 
 def _of_momentum(config: Config) -> Iterator[str]:

@@ -2,26 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.block import parse_item
-from bnexp.config.degenerate import Placed, refuse_degenerate_items
 from bnexp.config.items import ITEMS
-from bnexp.config.lint import SMALL_BATCH, refuse_degenerate, warnings_of
+from bnexp.config.lint import SMALL_BATCH, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
-from bnexp.errors import ConfigError
 from bnexp.sources.info import dataset_info
 
 
-def info_of(config):
-    return dataset_info(config.data, Path("unused"))
-
-
-def refuse(config):
-    refuse_degenerate(config, info_of(config))
-
-
 def warnings_in(config):
-    return warnings_of(config, make_plan(config, info_of(config)))
+    return warnings_of(config, make_plan(config, dataset_info(config.data, Path("unused"))))
 
 
 def warnings(path, *overrides):
@@ -29,6 +18,7 @@ def warnings(path, *overrides):
     return warnings_in(config)
 
 
+NO_FILLING = {"norm": None, "activation": None}
 SMALL_CNN = ["model={arch: cnn, hidden: null, stages: [[8]], block: conv -> bn -> relu}"]
 MLP_PCA = "data.preprocess=pca_whiten"
 
@@ -184,15 +174,6 @@ def test_mistakes_are_all_told(clean_file):
     assert len(found) == 2
 
 
-def test_layer_norm_over_one_feature_is_refused(clean_file):
-    narrow = ["model.hidden=[64, 1]"]
-    refuse(load_config(clean_file, narrow))
-    for block in (["model.block=linear -> ln -> relu"], ["model.block=linear -> norm -> relu", "model.norm=ln"]):
-        refuse(load_config(clean_file, block))
-        with pytest.raises(ConfigError, match=r"model.hidden \[64, 1\].*width of at least 2"):
-            refuse(load_config(clean_file, [*narrow, *block]))
-
-
 # Where one block meets the next
 
 
@@ -217,77 +198,8 @@ def test_a_forced_bias_meets_the_norm_of_the_next_layer(make_config):
     assert said(8) == []
 
 
-NO_FILLING = {"norm": None, "activation": None}
-
-
-def test_ln_before_a_layer_of_width_1_sees_the_wider_one(make_config):
-    def config_of(*hidden):
-        return make_config(model={"block": "ln -> linear -> relu", **NO_FILLING, "hidden": list(hidden)})
-
-    refuse(config_of(8, 1))
-    with pytest.raises(ConfigError, match="block 3 would see 1 feature"):
-        refuse(config_of(8, 1, 8))
-
-
 def test_a_forced_bias_has_an_effect_exactly_where_it_is_not_cancelled(clean_file):
     for name, kind in ITEMS.items():
         if kind.role == "norm":
             said = warnings(clean_file, f"model.block=linear -> {name} -> tanh", "model.bias=true")
             assert any("has no effect" in warning for warning in said) is kind.cancels_bias, name
-
-
-# What does not fit, or would be taken of a single value
-
-
-@pytest.mark.parametrize(
-    ("item", "shape", "said"),
-    [
-        ("gn(groups=8)", (12,), "have 8 groups, which do not divide 12 channels; expected groups=1, 2, 3, 4 or 6"),
-        ("gn(groups=12)", (12,), "see 1 value in each of its 12 groups and give beta"),
-        ("gn(groups=24)", (12,), "have 24 groups, which do not divide 12 channels"),
-        ("gn(groups=1)", (1,), "see 1 value in each of its 1 groups and give beta, .*expected more than one value"),
-        ("gn(groups=6)", (6, 1, 1), "see 1 value in each"),
-        ("gn(groups=4)", (6, 3, 3), "do not divide 6 channels; expected groups=1, 2, 3 or 6$"),
-        ("evonorm_s0(groups=7)", (7,), "divide by the root of eps alone; expected groups=1$"),
-        ("evonorm_s0(groups=3)", (8, 2, 2), "do not divide 8 channels"),
-        ("in", (12,), "see 1 value per channel"),
-        ("in", (12, 1, 1), "see 1 value per channel"),
-        ("ln", (1, 1, 1), "see 1 feature and give beta"),
-        ("ln_c", (1, 8, 8), "see 1 feature and give beta"),
-        ("rms", (1,), "see 1 feature and give gamma times its sign"),
-        ("linear(weight_std=true)", (1,), "standardize 1 weight per unit"),
-    ],
-)
-def test_an_item_that_does_not_fit_is_refused_with_the_numbers(item, shape, said):
-    placed = Placed("stage 1", parse_item(item), shape)
-    with pytest.raises(ConfigError, match=rf"^model.stages \[7\]: the \w+ of stage 1 would .*{said}"):
-        refuse_degenerate_items("model.stages [7]", [placed])
-
-
-@pytest.mark.parametrize(
-    ("item", "shape"),
-    [
-        ("gn(groups=6)", (12,)),
-        ("gn(groups=6)", (6, 1, 2)),
-        ("gn(groups=1)", (2,)),
-        ("evonorm_s0(groups=4)", (8,)),
-        ("in", (1, 1, 2)),
-        ("ln", (1, 1, 2)),
-        ("ln_c", (2, 1, 1)),
-        ("rms", (2,)),
-        ("linear(weight_std=true)", (2,)),
-        ("linear(weight_norm=true)", (1,)),
-        *((name, (1,)) for name in ("bn", "ghost_bn", "batch_renorm", "noisy_bn", "vn", "frn", "evonorm_b0", "dyt")),
-    ],
-)
-def test_its_neighbour_fits(item, shape):
-    refuse_degenerate_items("model.hidden [7]", [Placed("block 1", parse_item(item), shape)])
-
-
-def test_every_block_of_an_mlp_is_looked_at(make_config):
-    def config_of(*hidden):
-        return make_config(model={"block": "linear -> gn(groups=4) -> relu", **NO_FILLING, "hidden": list(hidden)})
-
-    refuse(config_of(8, 12))
-    with pytest.raises(ConfigError, match=r"model.hidden \[8, 10\]: the gn of block 2 would have 4 groups"):
-        refuse(config_of(8, 10))
