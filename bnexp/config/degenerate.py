@@ -40,8 +40,8 @@ def problem_of(placed: Placed) -> str | None:
     item, shape = placed.item, placed.shape_in
     if isinstance(item.options, GroupNormOptions | EvoNormSampleOptions):
         return _problem_of_groups(item.name, item.options.groups, shape)
-    if isinstance(item.options, LayerOptions):
-        return _problem_of_weights(item.options, shape[0])
+    if isinstance(item.options, LayerOptions) and item.options.weight_std:
+        return _problem_of_fan_in(shape, placed.kernel)
     if item.name == "in" and math.prod(shape[1:]) == 1:
         return (
             "see 1 value per channel and give beta, whatever the input; expected feature maps of more than one pixel "
@@ -66,10 +66,11 @@ def _problem_of_groups(name: str, groups: int, shape: Shape) -> str | None:
     return f"see 1 value in each of its {groups} groups and {of_one}; {expected}"
 
 
-def _problem_of_weights(options: LayerOptions, fan_in: int) -> str | None:
-    if options.weight_std and fan_in == 1:
-        return "standardize 1 weight per unit, which is 0 then; expected an input of at least 2 features"
-    return None
+def _problem_of_fan_in(shape: Shape, kernel: int) -> str | None:
+    if shape[0] * kernel**2 > 1:
+        return None
+    expected = "2 features" if len(shape) == 1 else "2 channels or a larger kernel"
+    return f"standardize 1 weight per unit, which is 0 then; expected an input of at least {expected}"
 
 
 def _one_of(numbers: list[int]) -> str:

@@ -40,7 +40,8 @@ def problem(item, shape):
         ("ln", (1, 1, 1), "see 1 feature and give beta"),
         ("ln_c", (1, 8, 8), "see 1 feature and give beta"),
         ("rms", (1,), "see 1 feature and give gamma times its sign"),
-        ("linear(weight_std=true)", (1,), "standardize 1 weight per unit"),
+        ("linear(weight_std=true)", (1,), "standardize 1 weight per unit.*at least 2 features$"),
+        ("conv(kernel=1, weight_std=true)", (1, 8, 8), "standardize 1 weight per unit.*2 channels or a larger kernel$"),
     ],
 )
 def test_an_item_that_does_not_fit_is_refused_with_the_numbers(item, shape, said):
@@ -59,6 +60,8 @@ def test_an_item_that_does_not_fit_is_refused_with_the_numbers(item, shape, said
         ("ln_c", (2, 1, 1)),
         ("rms", (2,)),
         ("linear(weight_std=true)", (2,)),
+        ("conv(weight_std=true)", (1, 8, 8)),
+        ("conv(kernel=1, weight_std=true)", (2, 8, 8)),
         ("linear(weight_norm=true)", (1,)),
         *((name, (1,)) for name in ("bn", "ghost_bn", "batch_renorm", "noisy_bn", "vn", "frn", "evonorm_b0", "dyt")),
     ],
@@ -106,3 +109,14 @@ def test_the_place_and_the_key_of_the_widths_are_named(make_config, model, said)
     block = {"block": f"conv -> gn(groups=4){add}", **NO_FILLING, "hidden": None}
     with pytest.raises(ConfigError, match=f"^{said}"):
         refuse(make_config(model={**model, **block}))
+
+
+def test_the_projection_of_one_channel_has_one_weight_per_unit(make_config):
+    model = {"arch": "resnet", "depth": 8, "block": "conv(weight_std=true) -> add", "shortcut": "projection"}
+
+    def config_of(width):
+        return make_config(model={**model, **NO_FILLING, "hidden": None, "width": width})
+
+    refuse(config_of(2))
+    with pytest.raises(ConfigError, match=r"model.width 1: the conv of stage2.block1 would standardize 1 weight"):
+        refuse(config_of(1))
