@@ -7,6 +7,7 @@ shape is what one example has: (F,) for vectors, (C, H, W) for images.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal
 
 from bnexp.config.block import Item, numbered_names
@@ -66,14 +67,24 @@ class BlockLayout:
         return self.items[-1].shape_out
 
     @property
+    def branch(self) -> tuple[Placed, ...]:
+        """The items before `add`, which a shortcut leads past; all items where there is none."""
+        return tuple(takewhile(lambda placed: placed.item.name != "add", self.items))
+
+    @property
+    def shape_at_add(self) -> Shape:
+        """What the branch gives, and what its shortcut has to give too."""
+        return self.branch[-1].shape_out
+
+    @property
     def stride(self) -> int:
-        """By how much the block shrinks its images."""
-        return math.prod(placed.stride for placed in self.items)
+        """By how much the branch shrinks its images."""
+        return math.prod(placed.stride for placed in self.branch)
 
     @property
     def residual(self) -> bool:
         """Tell whether a shortcut leads past some of its items."""
-        return any(placed.item.name == "add" for placed in self.items)
+        return len(self.branch) < len(self.items)
 
 
 @dataclass(frozen=True)
@@ -171,16 +182,13 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
 
 
 def _projection(block: BlockLayout) -> tuple[Placed, ...]:
-    """Return a 1 x 1 convolution to the block's shape, with the norm that the branch has right before `add`."""
-    if block.shape_in == block.shape_out:
+    """Return a 1 x 1 convolution to the shape at `add`, with the norm that the branch has right before it."""
+    if block.shape_in == block.shape_at_add:
         return ()
-    add = next(index for index, placed in enumerate(block.items) if placed.item.name == "add")
-    layer = next(placed.item for placed in block.items if placed.item.name == "conv")
-    before = block.items[add - 1].item if add else None
-    norm = before if before is not None and before.kind.role == "norm" else None
-    bias = norm is None or not norm.kind.cancels_bias
-    conv = Placed("conv", layer, block.shape_in, block.items[add].shape_in, bias, block.stride, kernel=1)
-    return (conv,) if norm is None else (conv, Placed(norm.name, norm, conv.shape_out, conv.shape_out))
+    layer = next(placed.item for placed in block.branch if placed.item.name == "conv")
+    conv = Placed("conv", layer, block.shape_in, block.shape_at_add, stride=block.stride, kernel=1)
+    last = block.branch[-1]
+    return (conv, replace(last, name=last.item.name)) if last.item.kind.role == "norm" else (conv,)
 
 
 def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, stride: int = 1) -> BlockLayout:
@@ -193,8 +201,7 @@ def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, str
             shape_out = (width,)
         elif isinstance(item.options, ConvOptions):
             step = item.options.stride * stride
-            channels_height_width = _convolved(shape, width, step)
-            shape_out, stride = channels_height_width, 1
+            shape_out, stride = _convolved(shape, width, step), 1
         placed.append(Placed(name, item, shape, shape_out, stride=step, kernel=getattr(item.options, "kernel", 1)))
         shape = shape_out
     return BlockLayout(place, tuple(placed), shape_in)
@@ -221,13 +228,19 @@ def with_biases(
             decided.append(part)
             following = None
             continue
-        items: list[Placed] = []
-        for placed in reversed(part.items):
-            items.append(replace(placed, bias=_keeps_bias(placed.item, following, bias)))
-            following = placed.item
-        decided.append(replace(part, items=tuple(reversed(items))))
-        following = None if part.residual else following
+        items, shortcut = _biased(part.items, following, bias), _biased(part.shortcut, None, bias)
+        decided.append(replace(part, items=items, shortcut=shortcut))
+        following = None if part.residual else part.items[0].item
     return decided[::-1]
+
+
+def _biased(items: tuple[Placed, ...], following: Item | None, bias: bool | Literal["auto"]) -> tuple[Placed, ...]:
+    """Decide for the layers of a row of items; `following` is the item after the last of them."""
+    after = [*(placed.item for placed in items[1:]), following]
+    return tuple(
+        replace(placed, bias=_keeps_bias(placed.item, next_item, bias))
+        for placed, next_item in zip(items, after, strict=False)
+    )
 
 
 def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]) -> bool:

@@ -63,6 +63,15 @@ def test_a_projection_has_the_norm_that_stands_right_before_the_sum():
     assert projection("conv -> relu -> conv -> add -> relu") == ([("conv", 1, 2, True)], ["conv"])
 
 
+@pytest.mark.parametrize("block", [POST, PRE, "conv -> ln -> add"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_bias_of_a_projection_is_forced_as_any_other(block, bias):
+    blocks = layout(arch="resnet", depth=8, shortcut="projection", block=block, bias=bias).blocks
+    layers = [item for found in blocks for item in (*found.items, *found.shortcut) if item.item.name == "conv"]
+    assert len(layers) == sum(len(found.shortcut) > 0 for found in blocks) + 1 + 3 * block.count("conv")
+    assert all(layer.bias is bias for layer in layers)
+
+
 @pytest.mark.parametrize(
     ("shape", "model"),
     [
@@ -88,27 +97,3 @@ def test_the_least_size_that_is_named_is_the_least_that_fits(stages, pool):
     layout((1, least, least), **family)
     with pytest.raises(ConfigError, match=f"at least {least} x {least}"):
         layout((1, least - 1, least - 1), **family)
-
-
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [
-        ({"arch": "resnet", "depth": 21, "block": "conv -> add"}, "expected 6n"),
-        ({"arch": "resnet", "block": "conv -> add"}, "needs model.depth or model.stages"),
-        ({"arch": "resnet", "depth": 8, "stages": [1], "block": "conv -> add"}, "needs model.depth or model.stages"),
-        ({"arch": "resnet", "depth": 8, "block": "conv -> relu"}, "needs one `add`"),
-        ({"arch": "resnet", "depth": 8, "block": "conv -> add", "zero_gamma": True}, "zero_gamma needs a norm"),
-        (
-            {"arch": "resnet", "depth": 8, "block": "conv -> bn -> add", "zero_gamma": True, "skip_gain": True},
-            "neither could leave 0",
-        ),
-        ({"arch": "cnn", "stages": [4], "block": "conv -> add"}, "belongs to arch resnet"),
-        ({"arch": "cnn", "stages": [4], "block": "linear"}, "needs a layer with weights, conv"),
-        ({"arch": "cnn", "stages": [[]], "block": "conv"}, "without any block"),
-        ({"arch": "mlp", "hidden": [4], "block": "linear -> conv"}, "made of linear, not conv"),
-        ({"arch": "cnn", "stages": [4], "block": "conv(kernel=2)"}, "odd kernel"),
-    ],
-)
-def test_networks_that_cannot_be_are_refused(model, said):
-    with pytest.raises(ConfigError, match=said):
-        model_of(**model)
