@@ -121,11 +121,55 @@ def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> 
     """Lay out the network of a config for images of `shape` (C, H, W).
 
     Raises:
-        ConfigError: the images are too small, or an item cannot stand where it does.
+        ConfigError: the images are too small; with the least size that fits.
     """
+    try:
+        return _layout(model, shape, classes)
+    except _TooSmallError as small:
+        least = _least_side(model, shape[0])
+        raise ConfigError(
+            f"model: {small}, too small to be halved; this network needs images of at least {least} x {least}, with "
+            "fewer stages or smaller strides less"
+        ) from None
+
+
+def _layout(model: ModelConfig, shape: Shape, classes: int) -> Layout:
     if isinstance(model, MlpConfig):
         return _mlp(model, shape, classes)
     return _cnn(model, shape, classes) if isinstance(model, CnnConfig) else _resnet(model, shape, classes)
+
+
+class _TooSmallError(Exception):
+    """A stage would halve an image of one pixel."""
+
+
+def _least_side(model: ModelConfig, channels: int) -> int:
+    """Return the least side of a square image that fits, found by trying: doubled until it does, then bisected."""
+    fitting = 1
+    while not _fits(model, (channels, fitting, fitting)):
+        fitting *= 2
+    too_small = fitting // 2
+    while fitting - too_small > 1:
+        middle = (too_small + fitting) // 2
+        if _fits(model, (channels, middle, middle)):
+            fitting = middle
+        else:
+            too_small = middle
+    return fitting
+
+
+def _fits(model: ModelConfig, shape: Shape) -> bool:
+    try:
+        _layout(model, shape, classes=1)
+    except _TooSmallError:
+        return False
+    return True
+
+
+def _expect_size(shape: Shape, stride: int, where: str) -> None:
+    """Refuse to halve an image of one pixel."""
+    if stride > 1 and min(shape[1:]) < stride:
+        raise _TooSmallError(f"the image is {shape[1]} x {shape[2]} at {where}")
 
 
 def _mlp(model: MlpConfig, shape: Shape, classes: int) -> Layout:
@@ -139,14 +183,15 @@ def _mlp(model: MlpConfig, shape: Shape, classes: int) -> Layout:
 
 def _cnn(model: CnnConfig, shape: Shape, classes: int) -> Layout:
     parts: list[BlockLayout | PoolLayout] = []
+    items = model.items
     for stage, widths in enumerate(model.widths, start=1):
         for number, width in enumerate(widths, start=1):
             stride = 2 if model.pool == "stride" and stage > 1 and number == 1 else 1
-            _expect_size(shape, stride, f"stage {stage}", _least_for_strides(len(model.widths)))
-            parts.append(place_block(model.items, f"stage{stage}.block{number}", shape, width, stride))
+            _expect_size(shape, stride, f"stage {stage}")
+            parts.append(place_block(items, f"stage{stage}.block{number}", shape, width, stride))
             shape = parts[-1].shape_out
         if model.pool != "stride":
-            _expect_size(shape, 2, f"the pooling after stage {stage}", 2 ** len(model.widths))
+            _expect_size(shape, 2, f"the pooling after stage {stage}")
             parts.append(PoolLayout(f"stage{stage}.pool", model.pool, shape))
             shape = parts[-1].shape_out
     features = shape[0] if model.head == "gap" else math.prod(shape)
@@ -171,7 +216,7 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
         for number in range(1, blocks + 1):
             stride = 2 if stage > 1 and number == 1 else 1
             before = parts[-1].shape_out
-            _expect_size(before, stride, f"stage {stage}", _least_for_strides(len(model.stage_blocks)))
+            _expect_size(before, stride, f"stage {stage}")
             place = f"stage{stage}.block{number}"
             block = place_block(items, place, before, model.stage_width(stage - 1), stride)
             shortcut = _projection(block) if model.shortcut == "projection" else ()
@@ -210,7 +255,7 @@ def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, str
 def _convolved(shape: Shape, width: int, stride: int) -> Shape:
     """Return the shape after a convolution whose padding keeps the size but for its stride."""
     _, height, width_in_pixels = shape
-    return width, math.ceil(height / stride), math.ceil(width_in_pixels / stride)
+    return width, -(-height // stride), -(-width_in_pixels // stride)
 
 
 def with_biases(
@@ -249,17 +294,3 @@ def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]
     if bias != "auto":
         return bias
     return following is None or not following.kind.cancels_bias
-
-
-def _least_for_strides(stages: int) -> int:
-    """Return the least side of an image for that many stages: each but the first halves it, rounding up."""
-    return 2 ** (stages - 2) + 1 if stages > 1 else 1
-
-
-def _expect_size(shape: Shape, stride: int, where: str, least: int) -> None:
-    """Refuse to halve an image of one pixel; `least` is the side that all stages need."""
-    if stride > 1 and min(shape[1:]) < stride:
-        raise ConfigError(
-            f"model: the image is {shape[1]} x {shape[2]} at {where}, too small to be halved; so many stages need "
-            f"images of at least {least} x {least}, fewer stages need less"
-        )

@@ -91,9 +91,33 @@ def test_the_least_size_that_is_named_is_the_least_that_fits(stages, pool):
     family = {"arch": "cnn", "stages": [2] * stages, "block": "conv", "pool": pool}
     if pool == "resnet":
         family = {"arch": "resnet", "stages": [1] * stages, "width": 2, "block": "conv -> add"}
+    expect_least_size(**family)
+
+
+def expect_least_size(**family):
+    """Hold that the size named for an image of 1 pixel fits, and that one pixel less does not."""
     with pytest.raises(ConfigError) as refused:
         layout((1, 1, 1), **family)
     least = int(re.search(r"at least (\d+) x", str(refused.value))[1])
     layout((1, least, least), **family)
     with pytest.raises(ConfigError, match=f"at least {least} x {least}"):
         layout((1, least - 1, least - 1), **family)
+    return least
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("stages", [2, 3])
+def test_the_least_size_counts_the_strides_of_the_block(stages, stride):
+    # Backward from the end: a pooling of 1 pixel has 2 before it, a stride of s at least s (n - 1) + 1 before n pixels.
+    before_pooling = before_strides = 1
+    for stage in range(stages, 0, -1):
+        before_pooling = stride * (2 * before_pooling - 1) + 1
+        before_strides = max(2 if stage > 1 else 1, stride * (2 if stage > 1 else 1) * (before_strides - 1) + 1)
+    family = {"arch": "cnn", "stages": [2] * stages, "block": f"conv(stride={stride})"}
+    assert expect_least_size(**family) == before_pooling
+    assert expect_least_size(**family, pool="stride") == before_strides
+
+
+@pytest.mark.parametrize("block", ["conv(stride=3) -> add", "conv -> add -> relu -> conv(stride=4)"])
+def test_the_least_size_of_a_resnet_counts_the_strides_of_stem_and_blocks(block):
+    expect_least_size(arch="resnet", stages=[1, 2, 1], width=2, block=block)
