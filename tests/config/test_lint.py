@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.config.items import ITEMS
-from bnexp.config.lint import SMALL_BATCH, warnings_of
+from bnexp.config.lint import DIVIDED, SMALL_BATCH, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.sources.info import dataset_info
@@ -20,6 +20,7 @@ def warnings(path, *overrides):
 
 NO_FILLING = {"norm": None, "activation": None}
 SMALL_CNN = ["model={arch: cnn, hidden: null, stages: [[8]], block: conv -> bn -> relu}"]
+RESNET = "model={arch: resnet, hidden: null, depth: 8, block: null}"
 MLP_PCA = "data.preprocess=pca_whiten"
 
 # Each warning with the smallest change that calls for it, and the nearest change that does not.
@@ -44,10 +45,27 @@ CASES = [
         ["model.block=linear -> dropout(p=0.1) -> bn -> relu"],
         ["model.block=linear -> dropout(p=0.1) -> ln -> relu"],
     ),
-    ("no nonlinearity", ["model.block=linear -> bn -> identity"], ["model.block=linear -> bn -> tanh"]),
-    ("no nonlinearity", ["model.block=linear -> gn"], ["model.block=linear -> evonorm_s0"]),
+    (
+        "no nonlinearity: without one, all layers together are one linear map.",
+        ["model.block=linear"],
+        ["model.block=linear -> relu"],
+    ),
+    (
+        "no nonlinearity: without one, all layers together are one linear map at inference, where the statistics of bn",
+        ["model.block=linear -> bn -> identity"],
+        ["model.block=linear -> bn -> tanh"],
+    ),
+    (
+        "no nonlinearity but that gn divides each group of channels of each example by its own standard deviation",
+        ["model.block=linear -> gn"],
+        ["model.block=linear -> evonorm_s0"],
+    ),
     ("no nonlinearity", ["model.block=linear -> vn"], ["model.block=linear -> evonorm_b0"]),
-    ("no nonlinearity", ["model.block=linear -> rms"], ["model.block=linear -> dyt"]),
+    (
+        "no nonlinearity but that rms divides each example by its own root mean square",
+        ["model.block=linear -> rms"],
+        ["model.block=linear -> dyt"],
+    ),
     (
         "evonorm_b0 -> relu: evonorm_b0 contains its nonlinearity",
         ["model.block=linear -> evonorm_b0 -> relu"],
@@ -62,6 +80,16 @@ CASES = [
     ("tlu without frn", ["model.block=linear -> ln -> tlu"], ["model.block=linear -> frn -> tlu"]),
     ("tlu without frn", ["model.block=tlu -> linear"], ["model.block=frn -> tlu -> linear"]),
     (
+        "tlu without frn",
+        [RESNET, "model.block=conv -> ln -> add -> tlu"],
+        [RESNET, "model.block=conv -> frn -> add -> tlu"],
+    ),
+    (
+        "makes up; found relu",
+        [RESNET, "model.block=conv -> frn -> add -> relu"],
+        [RESNET, "model.block=conv -> frn -> add -> tlu"],
+    ),
+    (
         "noisy_bn undoes the length",
         ["model.block=linear(weight_norm=true) -> noisy_bn -> relu"],
         ["model.block=linear(weight_std=true) -> noisy_bn -> relu"],
@@ -75,6 +103,11 @@ CASES = [
         "vn(momentum=0.9): the momentum is PyTorch's",
         ["model.block=linear -> vn(momentum=0.9) -> relu"],
         ["model.block=linear -> vn -> relu"],
+    ),
+    (
+        "the weight of the new ghost batch; the running statistics remember about 1.1 ghost batches",
+        ["model.block=linear -> ghost_bn(momentum=0.9) -> relu"],
+        ["model.block=linear -> ghost_bn(momentum=0.5) -> relu"],
     ),
     (
         "ghost_bn(size=4): batch statistics of so few",
@@ -203,3 +236,33 @@ def test_a_forced_bias_has_an_effect_exactly_where_it_is_not_cancelled(clean_fil
         if kind.role == "norm":
             said = warnings(clean_file, f"model.block=linear -> {name} -> tanh", "model.bias=true")
             assert any("has no effect" in warning for warning in said) is kind.cancels_bias, name
+
+
+def test_exactly_the_norms_with_statistics_of_each_example_divide_it():
+    norms = {name: kind for name, kind in ITEMS.items() if kind.role == "norm" and not kind.nonlinear}
+    assert set(DIVIDED) == {name for name, kind in norms.items() if not kind.batch_statistics}
+
+
+@pytest.mark.parametrize(("norm", "activation"), [("frn", "tlu"), ("ln", "relu"), ("bn", "relu")])
+@pytest.mark.parametrize("block", ["conv -> norm -> act -> conv -> norm -> add -> act", "norm -> act -> conv -> add"])
+def test_a_sum_between_a_norm_and_its_activation_is_looked_past(make_config, norm, activation, block):
+    model = {"arch": "resnet", "hidden": None, "depth": 8, "block": block, "norm": norm, "activation": activation}
+    assert warnings_in(make_config(model=model, data={"synthetic": {"size": 2_000}}, training={"epochs": 20})) == []
+
+
+# Running statistics
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(64, 128), (48, 128), (32, 128), (128, 128)])
+def test_ghost_batches_each_move_the_running_statistics(make_config, size, batch_size):
+    """What is left of the initial values after n updates is (1 - momentum)^n."""
+    updates = 10 * len(range(0, batch_size, size))
+    for left, told in ((0.2, True), (0.04, False)):
+        momentum = 1 - left ** (1 / updates)
+        config = make_config(
+            model={"norm": f"ghost_bn(size={size}, momentum={momentum})"},
+            data={"batch_size": batch_size, "synthetic": {"size": 2_000}},
+            training={"steps": 10, "epochs": None},
+        )
+        said = [warning for warning in warnings_in(config) if "running statistics still hold" in warning]
+        assert [f"hold {left:.0%} of" in warning for warning in said] == [True] * told
