@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.lint import refuse_degenerate, warnings_of
+from bnexp.config.degenerate import refuse_degenerate
+from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.sources.info import dataset_info

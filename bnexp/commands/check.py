@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bnexp.analysis.bars import log_bars
-from bnexp.config.lint import refuse_degenerate, warnings_of
+from bnexp.config.degenerate import refuse_degenerate
+from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bnexp.config.lint import refuse_degenerate, warnings_of
+from bnexp.config.degenerate import refuse_degenerate
+from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config

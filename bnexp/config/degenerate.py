@@ -1,51 +1,47 @@
 """Normalizations that cannot be built, or that would throw their input away, seen from the shapes alone."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
 
-from bnexp.config.block import Item
+from bnexp.config.datasets import DatasetInfo
 from bnexp.config.items import EvoNormSampleOptions, GroupNormOptions, LayerOptions
+from bnexp.config.layout import Placed, Shape, layout_of
+from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
+from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Placed:
-    """An item at its place in the network.
-
-    Attributes:
-        where: its place in words, such as `block 2`.
-        item: the item.
-        shape: of its input, without the batch: (F,) or (C, H, W).
-    """
-
-    where: str
-    item: Item
-    shape: tuple[int, ...]
-
-
-def refuse_degenerate_items(key: str, items: Iterable[Placed]) -> None:
+def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
     """Refuse items that do not fit their input, or whose output does not depend on it.
 
-    Args:
-        key: the key that sets the widths and its value, such as `model.hidden [4, 1]`.
-        items: every item of the network with the shape of its input.
-
     Raises:
-        ConfigError: groups do not divide the channels, or a mean or variance is taken of a single value.
+        ConfigError: groups do not divide the channels, or a mean or variance is taken of a single value; with the item,
+            its place and the numbers.
     """
-    for placed in items:
-        problem = _problem_of(placed.item, placed.shape)
-        if problem:
-            raise ConfigError(f"{key}: the {placed.item.name} of {placed.where} would {problem}")
+    for block in layout_of(config.model, info.shape, info.classes).blocks:
+        for placed in (*block.items, *block.shortcut):
+            problem = problem_of(placed)
+            if problem:
+                where = re.sub(r"^block", "block ", block.place)
+                raise ConfigError(f"{_widths_of(config.model)}: the {placed.item.name} of {where} would {problem}")
 
 
-def _problem_of(item: Item, shape: tuple[int, ...]) -> str | None:
-    """Return what an item would do with inputs of this shape that nobody can want."""
+def _widths_of(model: ModelConfig) -> str:
+    """Return the key that sets the widths, and its value."""
+    if isinstance(model, MlpConfig):
+        return f"model.hidden {list(model.hidden)}"
+    if isinstance(model, CnnConfig):
+        return f"model.stages {[list(widths) for widths in model.widths]}"
+    return f"model.width {model.stage_width(0)}"
+
+
+def problem_of(placed: Placed) -> str | None:
+    """Return what an item would do with its input that nobody can want, or None."""
+    item, shape = placed.item, placed.shape_in
     if isinstance(item.options, GroupNormOptions | EvoNormSampleOptions):
         return _problem_of_groups(item.name, item.options.groups, shape)
-    if isinstance(item.options, LayerOptions):
-        return _problem_of_weights(item.options, shape[0])
+    if isinstance(item.options, LayerOptions) and item.options.weight_std:
+        return _problem_of_fan_in(shape, placed.kernel)
     if item.name == "in" and math.prod(shape[1:]) == 1:
         return (
             "see 1 value per channel and give beta, whatever the input; expected feature maps of more than one pixel "
@@ -58,7 +54,7 @@ def _problem_of(item: Item, shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def _problem_of_groups(name: str, groups: int, shape: tuple[int, ...]) -> str | None:
+def _problem_of_groups(name: str, groups: int, shape: Shape) -> str | None:
     channels = shape[0]
     fitting = [count for count in range(1, channels + 1) if channels % count == 0 and math.prod(shape) > count]
     if groups in fitting:
@@ -70,10 +66,11 @@ def _problem_of_groups(name: str, groups: int, shape: tuple[int, ...]) -> str | 
     return f"see 1 value in each of its {groups} groups and {of_one}; {expected}"
 
 
-def _problem_of_weights(options: LayerOptions, fan_in: int) -> str | None:
-    if options.weight_std and fan_in == 1:
-        return "standardize 1 weight per unit, which is 0 then; expected an input of at least 2 features"
-    return None
+def _problem_of_fan_in(shape: Shape, kernel: int) -> str | None:
+    if shape[0] * kernel**2 > 1:
+        return None
+    expected = "2 features" if len(shape) == 1 else "2 channels or a larger kernel"
+    return f"standardize 1 weight per unit, which is 0 then; expected an input of at least {expected}"
 
 
 def _one_of(numbers: list[int]) -> str:

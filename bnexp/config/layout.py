@@ -7,6 +7,7 @@ shape is what one example has: (F,) for vectors, (C, H, W) for images.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal
 
 from bnexp.config.block import Item, numbered_names
@@ -68,14 +69,24 @@ class BlockLayout:
         return self.items[-1].shape_out
 
     @property
+    def branch(self) -> tuple[Placed, ...]:
+        """The items before `add`, which a shortcut leads past; all items where there is none."""
+        return tuple(takewhile(lambda placed: placed.item.name != "add", self.items))
+
+    @property
+    def shape_at_add(self) -> Shape:
+        """What the branch gives, and what its shortcut has to give too."""
+        return self.branch[-1].shape_out
+
+    @property
     def stride(self) -> int:
-        """By how much the block shrinks its images."""
-        return math.prod(placed.stride for placed in self.items)
+        """By how much the branch shrinks its images."""
+        return math.prod(placed.stride for placed in self.branch)
 
     @property
     def residual(self) -> bool:
         """Tell whether a shortcut leads past some of its items."""
-        return any(placed.item.name == "add" for placed in self.items)
+        return len(self.branch) < len(self.items)
 
 
 @dataclass(frozen=True)
@@ -112,13 +123,57 @@ def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> 
     """Lay out the network of a config for images of `shape` (C, H, W).
 
     Raises:
-        ConfigError: the images are too small, or an item cannot stand where it does.
+        ConfigError: the images are too small; with the least size that fits.
     """
+    try:
+        return _layout(model, shape, classes)
+    except _TooSmallError as small:
+        least = _least_side(model, shape[0])
+        raise ConfigError(
+            f"model: {small}, too small to be halved; this network needs images of at least {least} x {least}, with "
+            "fewer stages or smaller strides less"
+        ) from None
+
+
+def _layout(model: ModelConfig, shape: Shape, classes: int) -> Layout:
     if isinstance(model, MlpConfig):
         layout = _mlp(model, shape, classes)
     else:
         layout = _cnn(model, shape, classes) if isinstance(model, CnnConfig) else _resnet(model, shape, classes)
     return replace(layout, parts=_with_activations(layout.parts))
+
+
+class _TooSmallError(Exception):
+    """A stage would halve an image of one pixel."""
+
+
+def _least_side(model: ModelConfig, channels: int) -> int:
+    """Return the least side of a square image that fits, found by trying: doubled until it does, then bisected."""
+    fitting = 1
+    while not _fits(model, (channels, fitting, fitting)):
+        fitting *= 2
+    too_small = fitting // 2
+    while fitting - too_small > 1:
+        middle = (too_small + fitting) // 2
+        if _fits(model, (channels, middle, middle)):
+            fitting = middle
+        else:
+            too_small = middle
+    return fitting
+
+
+def _fits(model: ModelConfig, shape: Shape) -> bool:
+    try:
+        _layout(model, shape, classes=1)
+    except _TooSmallError:
+        return False
+    return True
+
+
+def _expect_size(shape: Shape, stride: int, where: str) -> None:
+    """Refuse to halve an image of one pixel."""
+    if stride > 1 and min(shape[1:]) < stride:
+        raise _TooSmallError(f"the image is {shape[1]} x {shape[2]} at {where}")
 
 
 def _mlp(model: MlpConfig, shape: Shape, classes: int) -> Layout:
@@ -132,14 +187,15 @@ def _mlp(model: MlpConfig, shape: Shape, classes: int) -> Layout:
 
 def _cnn(model: CnnConfig, shape: Shape, classes: int) -> Layout:
     parts: list[BlockLayout | PoolLayout] = []
+    items = model.items
     for stage, widths in enumerate(model.widths, start=1):
         for number, width in enumerate(widths, start=1):
             stride = 2 if model.pool == "stride" and stage > 1 and number == 1 else 1
-            _expect_size(shape, stride, f"stage {stage}", _least_for_strides(len(model.widths)))
-            parts.append(place_block(model.items, f"stage{stage}.block{number}", shape, width, stride))
+            _expect_size(shape, stride, f"stage {stage}")
+            parts.append(place_block(items, f"stage{stage}.block{number}", shape, width, stride))
             shape = parts[-1].shape_out
         if model.pool != "stride":
-            _expect_size(shape, 2, f"the pooling after stage {stage}", 2 ** len(model.widths))
+            _expect_size(shape, 2, f"the pooling after stage {stage}")
             parts.append(PoolLayout(f"stage{stage}.pool", model.pool, shape))
             shape = parts[-1].shape_out
     features = shape[0] if model.head == "gap" else math.prod(shape)
@@ -165,7 +221,7 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
         for number in range(1, blocks + 1):
             stride = 2 if stage > 1 and number == 1 else 1
             before = parts[-1].shape_out
-            _expect_size(before, stride, f"stage {stage}", _least_for_strides(len(model.stage_blocks)))
+            _expect_size(before, stride, f"stage {stage}")
             place = f"stage{stage}.block{number}"
             block = place_block(items, place, before, model.stage_width(stage - 1), stride)
             shortcut = _projection(block) if model.shortcut == "projection" else ()
@@ -176,16 +232,13 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
 
 
 def _projection(block: BlockLayout) -> tuple[Placed, ...]:
-    """Return a 1 x 1 convolution to the block's shape, with the norm that the branch has right before `add`."""
-    if block.shape_in == block.shape_out:
+    """Return a 1 x 1 convolution to the shape at `add`, with the norm that the branch has right before it."""
+    if block.shape_in == block.shape_at_add:
         return ()
-    add = next(index for index, placed in enumerate(block.items) if placed.item.name == "add")
-    layer = next(placed.item for placed in block.items if placed.item.name == "conv")
-    before = block.items[add - 1].item if add else None
-    norm = before if before is not None and before.kind.role == "norm" else None
-    bias = norm is None or not norm.kind.cancels_bias
-    conv = Placed("conv", layer, block.shape_in, block.items[add].shape_in, bias, block.stride, kernel=1)
-    return (conv,) if norm is None else (conv, Placed(norm.name, norm, conv.shape_out, conv.shape_out))
+    layer = next(placed.item for placed in block.branch if placed.item.name == "conv")
+    conv = Placed("conv", layer, block.shape_in, block.shape_at_add, stride=block.stride, kernel=1)
+    last = block.branch[-1]
+    return (conv, replace(last, name=last.item.name)) if last.item.kind.role == "norm" else (conv,)
 
 
 def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, stride: int = 1) -> BlockLayout:
@@ -198,8 +251,7 @@ def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, str
             shape_out = (width,)
         elif isinstance(item.options, ConvOptions):
             step = item.options.stride * stride
-            channels_height_width = _convolved(shape, width, step)
-            shape_out, stride = channels_height_width, 1
+            shape_out, stride = _convolved(shape, width, step), 1
         placed.append(Placed(name, item, shape, shape_out, stride=step, kernel=getattr(item.options, "kernel", 1)))
         shape = shape_out
     return BlockLayout(place, tuple(placed), shape_in)
@@ -208,7 +260,7 @@ def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, str
 def _convolved(shape: Shape, width: int, stride: int) -> Shape:
     """Return the shape after a convolution whose padding keeps the size but for its stride."""
     _, height, width_in_pixels = shape
-    return width, math.ceil(height / stride), math.ceil(width_in_pixels / stride)
+    return width, -(-height // stride), -(-width_in_pixels // stride)
 
 
 def with_biases(
@@ -226,13 +278,19 @@ def with_biases(
             decided.append(part)
             following = None
             continue
-        items: list[Placed] = []
-        for placed in reversed(part.items):
-            items.append(replace(placed, bias=_keeps_bias(placed.item, following, bias)))
-            following = placed.item
-        decided.append(replace(part, items=tuple(reversed(items))))
-        following = None if part.residual else following
+        items, shortcut = _biased(part.items, following, bias), _biased(part.shortcut, None, bias)
+        decided.append(replace(part, items=items, shortcut=shortcut))
+        following = None if part.residual else part.items[0].item
     return decided[::-1]
+
+
+def _biased(items: tuple[Placed, ...], following: Item | None, bias: bool | Literal["auto"]) -> tuple[Placed, ...]:
+    """Decide for the layers of a row of items; `following` is the item after the last of them."""
+    after = [*(placed.item for placed in items[1:]), following]
+    return tuple(
+        replace(placed, bias=_keeps_bias(placed.item, next_item, bias))
+        for placed, next_item in zip(items, after, strict=False)
+    )
 
 
 def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]) -> bool:
@@ -264,17 +322,3 @@ def _told(items: Sequence[Placed], before: Item | None) -> tuple[tuple[Placed, .
         if placed.item.kind.role != "dropout":
             before = placed.item if placed.item.kind.role == "activation" else None
     return tuple(told), before
-
-
-def _least_for_strides(stages: int) -> int:
-    """Return the least side of an image for that many stages: each but the first halves it, rounding up."""
-    return 2 ** (stages - 2) + 1 if stages > 1 else 1
-
-
-def _expect_size(shape: Shape, stride: int, where: str, least: int) -> None:
-    """Refuse to halve an image of one pixel; `least` is the side that all stages need."""
-    if stride > 1 and min(shape[1:]) < stride:
-        raise ConfigError(
-            f"model: the image is {shape[1]} x {shape[2]} at {where}, too small to be halved; so many stages need "
-            f"images of at least {least} x {least}, fewer stages need less"
-        )

@@ -1,19 +1,28 @@
 """Warnings: what a config says that is allowed and known to mislead."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bnexp.config.block import Item
-from bnexp.config.datasets import WRITTEN, DatasetInfo
-from bnexp.config.degenerate import Placed, refuse_degenerate_items
-from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, LayerOptions
-from bnexp.config.layout import Layout, layout_of
-from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
+from bnexp.config.datasets import WRITTEN
+from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, ItemName, LayerOptions
+from bnexp.config.model import CnnConfig, MlpConfig
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 
 SMALL_BATCH = 8
 """Below this, batch statistics are noisy enough to cost accuracy (Wu & He 2018, figure 1)."""
+
+DIVIDED: dict[ItemName, str] = {
+    "ln": "each example by its own standard deviation",
+    "ln_c": "each position of each example by its own standard deviation",
+    "gn": "each group of channels of each example by its own standard deviation",
+    "in": "each channel of each example by its own standard deviation",
+    "rms": "each example by its own root mean square",
+    "frn": "each channel of each example by its own root mean square",
+}
+"""What the norms divide that take their statistics from each example, which is no linear map."""
 
 
 def warnings_of(config: Config, plan: Plan) -> list[str]:
@@ -29,40 +38,14 @@ def warnings_of(config: Config, plan: Plan) -> list[str]:
     ]
 
 
-def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
-    """Refuse normalizations that do not fit their input, or that take a mean or variance of a single value.
-
-    Raises:
-        ConfigError: with the item, its place and the numbers.
-    """
-    layout = layout_of(config.model, info.shape, info.classes)
-    refuse_degenerate_items(_widths_of(config.model), _placed(layout))
-
-
-def _widths_of(model: ModelConfig) -> str:
-    """Return the key that sets the widths, and its value."""
-    if isinstance(model, MlpConfig):
-        return f"model.hidden {list(model.hidden)}"
-    if isinstance(model, CnnConfig):
-        return f"model.stages {[list(widths) for widths in model.widths]}"
-    return f"model.width {model.stage_width(0)}"
-
-
-def _placed(layout: Layout) -> Iterator[Placed]:
-    """Yield the items of all blocks with the shapes of their inputs."""
-    for block in layout.blocks:
-        where = block.place.replace("block", "block ") if block.place.startswith("block") else block.place
-        for placed in (*block.items, *block.shortcut):
-            yield Placed(where, placed.item, placed.shape_in)
-
-
 def _of_momentum(config: Config) -> Iterator[str]:
     for item, momentum in _momenta(config):
         if momentum > 0.5:
             keras = f" Keras' {momentum:g} is {1 - momentum:.4g} here." if momentum < 1 else ""
+            ghost = "ghost " if isinstance(item.options, GhostBatchNormOptions) else ""
             yield (
-                f"{item.name}(momentum={momentum:g}): the momentum is PyTorch's, the weight of the new batch; the "
-                f"running statistics remember about {1 / momentum:.1f} batches.{keras}"
+                f"{item.name}(momentum={momentum:g}): the momentum is PyTorch's, the weight of the new {ghost}batch; "
+                f"the running statistics remember about {1 / momentum:.1f} {ghost}batches.{keras}"
             )
 
 
@@ -107,12 +90,23 @@ def _of_order(config: Config) -> Iterator[str]:
 
 def _of_nonlinearities(config: Config) -> Iterator[str]:
     if not any(_bends(item) for item in config.model.items):
-        yield "the block has no nonlinearity: without one, all layers together are one linear map."
+        yield _of_no_nonlinearity(config.model.items)
     items = _in_a_row(config)
     for first, second in dict.fromkeys(pairwise(items)):
         if first.name in ("evonorm_b0", "evonorm_s0") and second.kind.role == "activation" and _bends(second):
             yield f"{first.name} -> {second.name}: {first.name} contains its nonlinearity, and this is a second one."
-    yield from _of_tlu([None, *items, None])
+    yield from _of_tlu([None, *(item for item in items if item.name != "add"), None])
+
+
+def _of_no_nonlinearity(items: Sequence[Item]) -> str:
+    """Say what the network is without a nonlinearity: a norm with statistics of each example is a weak one."""
+    norms = [item.name for item in items if item.kind.role == "norm"]
+    dividing = next((name for name in norms if name in DIVIDED), None)
+    if dividing:
+        only = f"{dividing} divides {DIVIDED[dividing]}"
+        return f"the block has no nonlinearity but that {only}: without an activation, all else is linear."
+    where = f" at inference, where the statistics of {norms[0]} are fixed" if norms else ""
+    return f"the block has no nonlinearity: without one, all layers together are one linear map{where}."
 
 
 def _of_tlu(items: Sequence[Item | None]) -> Iterator[str]:
@@ -150,7 +144,7 @@ def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
 
 def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
     for item, momentum in dict.fromkeys(_momenta(config)):
-        initial = (1 - momentum) ** plan.total_steps
+        initial = (1 - momentum) ** (plan.total_steps * _updates_per_step(item, plan))
         if initial > 0.05:
             yield (
                 f"{plan.total_steps} steps of {item.name}(momentum={momentum:g}): at the end the running statistics "
@@ -161,6 +155,13 @@ def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
                 f"batch_renorm(warmup_steps={item.options.warmup_steps}): all {plan.total_steps} steps are warm-up, "
                 "in which it is bn."
             )
+
+
+def _updates_per_step(item: Item, plan: Plan) -> int:
+    """Return how often a step moves the running statistics of an item: once, or once for each ghost batch."""
+    if isinstance(item.options, GhostBatchNormOptions):
+        return math.ceil(plan.batch_size / item.options.size)
+    return 1
 
 
 def _of_training(config: Config, plan: Plan) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The section `model`: the families of networks, and the block they repeat."""
 
+from itertools import takewhile
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -148,16 +149,42 @@ class ResnetConfig(_Blocks):
         return depth
 
     @model_validator(mode="after")
+    def _branch_has_a_layer(self) -> Self:
+        if not any(item.kind.role == "layer" for item in self.branch):
+            raise ValueError(
+                "model.block of a resnet needs a conv before `add`, in the branch that the shortcut leads past; "
+                f"found: {self.block}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gains_can_grow(self) -> Self:
         if self.zero_gamma and self.skip_gain:
             both = "the gradient of each is a multiple of the other, so neither could leave 0"
             raise ValueError(f"model.zero_gamma beside model.skip_gain: {both}; expected one of them")
-        branch = [item.kind.role for item in self.items][: [item.name for item in self.items].index("add")]
-        if self.zero_gamma and "norm" not in branch:
-            raise ValueError(
-                f"model.zero_gamma needs a norm before `add`, whose gamma it starts at 0; found: {self.block}"
-            )
+        if self.zero_gamma:
+            self._expect_gamma_at_add()
         return self
+
+    def _expect_gamma_at_add(self) -> None:
+        """Refuse a gamma of 0 that is not there, or that could not grow: relu, for one, has no gradient at 0."""
+        last = next(item for item in reversed(self.branch) if item.kind.role != "dropout")
+        instead = f"found: {self.block}; model.skip_gain starts any branch at 0"
+        if last.kind.role != "norm":
+            raise ValueError(
+                "model.zero_gamma needs a norm right before `add` (but for dropout), whose gamma it starts at 0, not "
+                f"{last.name}: a gamma farther back may stay 0, since relu has no gradient there; {instead}"
+            )
+        if not getattr(last.options, "affine", True):
+            raise ValueError(
+                f"model.zero_gamma starts the gamma of the {last.name} before `add` at 0, and "
+                f"{last.name}(affine=false) has none; {instead}"
+            )
+
+    @property
+    def branch(self) -> tuple[Item, ...]:
+        """The items before `add`."""
+        return tuple(takewhile(lambda item: item.name != "add", self.items))
 
     @property
     def stage_blocks(self) -> tuple[int, ...]:

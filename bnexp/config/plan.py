@@ -92,7 +92,7 @@ def make_plan(config: Config, info: DatasetInfo) -> Plan:
     _refuse_batch_of_one(config, plan)
     for item in config.model.items:
         if isinstance(item.options, GhostBatchNormOptions):
-            _refuse_ghost_of_one(plan, item.options.size)
+            _refuse_ghost_of_one(config, plan, item.options.size)
     return plan
 
 
@@ -101,21 +101,26 @@ def _limit_note(limit: int | None) -> str:
 
 
 def _refuse_batch_of_one(config: Config, plan: Plan) -> None:
-    """Batch statistics of one example are that example: the output would be beta, whatever the input."""
     norms = [item.name for item in config.model.items if item.kind.batch_statistics]
     if not norms or plan.last_batch > 1:
         return
+    reason = _of_one_example(config)
     if config.data.batch_size == 1:
-        problem = "one example has no batch statistics; expected at least 2"
-        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {problem}")
+        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {reason}; expected at least 2")
     raise ConfigError(
         f"the last batch of each epoch would hold 1 example ({plan.train_examples} = {plan.steps_per_epoch - 1} x "
-        f"{plan.batch_size} + 1), and {norms[0]} cannot take batch statistics of one example; "
-        "set data.drop_last=true or another data.batch_size"
+        f"{plan.batch_size} + 1), with {norms[0]}: {reason}; set data.drop_last=true or another data.batch_size"
     )
 
 
-def _refuse_ghost_of_one(plan: Plan, size: int) -> None:
+def _of_one_example(config: Config) -> str:
+    """Say what batch statistics of one example are: of a vector nothing, of an image those of its own positions."""
+    if config.model.arch == "mlp":
+        return "one vector has no batch statistics, its mean is itself and its variance 0"
+    return "the statistics of one image are those of its own positions, which is instance normalization, and noisy"
+
+
+def _refuse_ghost_of_one(config: Config, plan: Plan, size: int) -> None:
     """Each batch is cut into ghost batches of `size` examples; what is left over is one of its own."""
     if size > plan.batch_size:
         raise ConfigError(
@@ -126,6 +131,6 @@ def _refuse_ghost_of_one(plan: Plan, size: int) -> None:
         if batch % size == 1:
             raise ConfigError(
                 f"{words} {batch} with ghost_bn(size={size}): {batch} = {batch // size} x {size} + 1, and the ghost "
-                "batch of 1 example that is left over has no batch statistics; set another size or data.batch_size"
-                + (", or data.drop_last=true" if batch != plan.batch_size else "")
+                f"batch that is left over holds 1 example: {_of_one_example(config)}; set another size or "
+                "data.batch_size" + (", or data.drop_last=true" if batch != plan.batch_size else "")
             )

@@ -18,8 +18,6 @@ Augment = Callable[[Tensor, Generator], Tensor]
 
 def augment_at(augment: AugmentName, images: Tensor, seed: int, step: int) -> Tensor:
     """Return the training images of `step`, counted from 0, augmented: uint8 (B, C, H, W) -> uint8 (B, C, H, W)."""
-    if augment == "none":
-        return images
     return AUGMENTS[augment](images, Generator().manual_seed(derive_seed(seed, "augment", step)))
 
 

@@ -32,15 +32,11 @@ class Network(nn.Module):
     def _place(self, place: str, module: nn.Module) -> None:
         """Put a part at `stage1.block1`, in a container `stage1`, or directly at `stem`."""
         outer, _, inner = place.partition(".")
-        if not inner:
-            self.add_module(outer, module)
-        elif outer in self._modules:
-            self.get_submodule(outer).add_module(inner, module)
-        else:
-            self.add_module(outer, nn.Sequential())
-            self.get_submodule(outer).add_module(inner, module)
         if outer not in self._parts:
             self._parts.append(outer)
+            self.add_module(outer, nn.Sequential() if inner else module)
+        if inner:
+            self.get_submodule(outer).add_module(inner, module)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch of images."""

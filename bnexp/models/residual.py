@@ -25,20 +25,19 @@ class Residual(nn.Module):
 
     def __init__(self, layout: BlockLayout, seed: int) -> None:
         super().__init__()
-        names = [placed.name for placed in layout.items]
-        add = names.index("add")
-        self._branch, self._after = names[:add], names[add + 1 :]
-        for placed in layout.items[:add]:
+        after = layout.items[len(layout.branch) + 1 :]
+        self._branch, self._after = ([placed.name for placed in items] for items in (layout.branch, after))
+        for placed in layout.branch:
             self.add_module(placed.name, build_item(placed, f"{layout.place}.{placed.name}", seed))
         if layout.skip_gain:
             self.skip_gain = SkipGain()
             self._branch.append("skip_gain")
         self.shortcut = _shortcut(layout, seed)
         self.add = Add()
-        for placed in layout.items[add + 1 :]:
+        for placed in after:
             self.add_module(placed.name, build_item(placed, f"{layout.place}.{placed.name}", seed))
         if layout.zero_gamma:
-            _zero_last_gamma(layout.items[:add], self)
+            _zero_last_gamma(layout.branch, self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
@@ -86,10 +85,10 @@ class PadShortcut(nn.Module):
 
 
 def _shortcut(layout: BlockLayout, seed: int) -> nn.Module:
-    if layout.shape_in == layout.shape_out:
+    if layout.shape_in == layout.shape_at_add:
         return nn.Identity()
     if not layout.shortcut:
-        return PadShortcut(layout.shape_out[0], layout.stride)
+        return PadShortcut(layout.shape_at_add[0], layout.stride)
     projection = nn.Sequential()
     for placed in layout.shortcut:
         projection.add_module(placed.name, build_item(placed, f"{layout.place}.shortcut.{placed.name}", seed))

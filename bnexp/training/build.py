@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.layout import layout_of
-from bnexp.config.lint import refuse_degenerate
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches

@@ -94,6 +94,15 @@ def test_in_a_resnet_the_sum_comes_from_no_activation_and_the_shortcut_starts_wh
     ]
 
 
+@pytest.mark.parametrize("block", [POST, PRE, "conv -> ln -> add"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_bias_of_a_projection_is_forced_as_any_other(block, bias):
+    blocks = layout(arch="resnet", depth=8, shortcut="projection", block=block, bias=bias).blocks
+    layers = [item for found in blocks for item in (*found.items, *found.shortcut) if item.item.name == "conv"]
+    assert len(layers) == sum(len(found.shortcut) > 0 for found in blocks) + 1 + 3 * block.count("conv")
+    assert all(layer.bias is bias for layer in layers)
+
+
 @pytest.mark.parametrize(
     ("shape", "model"),
     [
@@ -113,33 +122,33 @@ def test_the_least_size_that_is_named_is_the_least_that_fits(stages, pool):
     family = {"arch": "cnn", "stages": [2] * stages, "block": "conv", "pool": pool}
     if pool == "resnet":
         family = {"arch": "resnet", "stages": [1] * stages, "width": 2, "block": "conv -> add"}
+    expect_least_size(**family)
+
+
+def expect_least_size(**family):
+    """Hold that the size named for an image of 1 pixel fits, and that one pixel less does not."""
     with pytest.raises(ConfigError) as refused:
         layout((1, 1, 1), **family)
     least = int(re.search(r"at least (\d+) x", str(refused.value))[1])
     layout((1, least, least), **family)
     with pytest.raises(ConfigError, match=f"at least {least} x {least}"):
         layout((1, least - 1, least - 1), **family)
+    return least
 
 
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [
-        ({"arch": "resnet", "depth": 21, "block": "conv -> add"}, "expected 6n"),
-        ({"arch": "resnet", "block": "conv -> add"}, "needs model.depth or model.stages"),
-        ({"arch": "resnet", "depth": 8, "stages": [1], "block": "conv -> add"}, "needs model.depth or model.stages"),
-        ({"arch": "resnet", "depth": 8, "block": "conv -> relu"}, "needs one `add`"),
-        ({"arch": "resnet", "depth": 8, "block": "conv -> add", "zero_gamma": True}, "zero_gamma needs a norm"),
-        (
-            {"arch": "resnet", "depth": 8, "block": "conv -> bn -> add", "zero_gamma": True, "skip_gain": True},
-            "neither could leave 0",
-        ),
-        ({"arch": "cnn", "stages": [4], "block": "conv -> add"}, "belongs to arch resnet"),
-        ({"arch": "cnn", "stages": [4], "block": "linear"}, "needs a layer with weights, conv"),
-        ({"arch": "cnn", "stages": [[]], "block": "conv"}, "without any block"),
-        ({"arch": "mlp", "hidden": [4], "block": "linear -> conv"}, "made of linear, not conv"),
-        ({"arch": "cnn", "stages": [4], "block": "conv(kernel=2)"}, "odd kernel"),
-    ],
-)
-def test_networks_that_cannot_be_are_refused(model, said):
-    with pytest.raises(ConfigError, match=said):
-        model_of(**model)
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("stages", [2, 3])
+def test_the_least_size_counts_the_strides_of_the_block(stages, stride):
+    # Backward from the end: a pooling of 1 pixel has 2 before it, a stride of s at least s (n - 1) + 1 before n pixels.
+    before_pooling = before_strides = 1
+    for stage in range(stages, 0, -1):
+        before_pooling = stride * (2 * before_pooling - 1) + 1
+        before_strides = max(2 if stage > 1 else 1, stride * (2 if stage > 1 else 1) * (before_strides - 1) + 1)
+    family = {"arch": "cnn", "stages": [2] * stages, "block": f"conv(stride={stride})"}
+    assert expect_least_size(**family) == before_pooling
+    assert expect_least_size(**family, pool="stride") == before_strides
+
+
+@pytest.mark.parametrize("block", ["conv(stride=3) -> add", "conv -> add -> relu -> conv(stride=4)"])
+def test_the_least_size_of_a_resnet_counts_the_strides_of_stem_and_blocks(block):
+    expect_least_size(arch="resnet", stages=[1, 2, 1], width=2, block=block)

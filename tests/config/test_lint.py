@@ -2,26 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.block import parse_item
-from bnexp.config.degenerate import Placed, refuse_degenerate_items
 from bnexp.config.items import ITEMS
-from bnexp.config.lint import SMALL_BATCH, refuse_degenerate, warnings_of
+from bnexp.config.lint import DIVIDED, SMALL_BATCH, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
-from bnexp.errors import ConfigError
 from bnexp.sources.info import dataset_info
 
 
-def info_of(config):
-    return dataset_info(config.data, Path("unused"))
-
-
-def refuse(config):
-    refuse_degenerate(config, info_of(config))
-
-
 def warnings_in(config):
-    return warnings_of(config, make_plan(config, info_of(config)))
+    return warnings_of(config, make_plan(config, dataset_info(config.data, Path("unused"))))
 
 
 def warnings(path, *overrides):
@@ -29,7 +18,9 @@ def warnings(path, *overrides):
     return warnings_in(config)
 
 
+NO_FILLING = {"norm": None, "activation": None}
 SMALL_CNN = ["model={arch: cnn, hidden: null, stages: [[8]], block: conv -> bn -> relu}"]
+RESNET = "model={arch: resnet, hidden: null, depth: 8, block: null}"
 MLP_PCA = "data.preprocess=pca_whiten"
 
 # Each warning with the smallest change that calls for it, and the nearest change that does not.
@@ -54,10 +45,27 @@ CASES = [
         ["model.block=linear -> dropout(p=0.1) -> bn -> relu"],
         ["model.block=linear -> dropout(p=0.1) -> ln -> relu"],
     ),
-    ("no nonlinearity", ["model.block=linear -> bn -> identity"], ["model.block=linear -> bn -> tanh"]),
-    ("no nonlinearity", ["model.block=linear -> gn"], ["model.block=linear -> evonorm_s0"]),
+    (
+        "no nonlinearity: without one, all layers together are one linear map.",
+        ["model.block=linear"],
+        ["model.block=linear -> relu"],
+    ),
+    (
+        "no nonlinearity: without one, all layers together are one linear map at inference, where the statistics of bn",
+        ["model.block=linear -> bn -> identity"],
+        ["model.block=linear -> bn -> tanh"],
+    ),
+    (
+        "no nonlinearity but that gn divides each group of channels of each example by its own standard deviation",
+        ["model.block=linear -> gn"],
+        ["model.block=linear -> evonorm_s0"],
+    ),
     ("no nonlinearity", ["model.block=linear -> vn"], ["model.block=linear -> evonorm_b0"]),
-    ("no nonlinearity", ["model.block=linear -> rms"], ["model.block=linear -> dyt"]),
+    (
+        "no nonlinearity but that rms divides each example by its own root mean square",
+        ["model.block=linear -> rms"],
+        ["model.block=linear -> dyt"],
+    ),
     (
         "evonorm_b0 -> relu: evonorm_b0 contains its nonlinearity",
         ["model.block=linear -> evonorm_b0 -> relu"],
@@ -72,6 +80,16 @@ CASES = [
     ("tlu without frn", ["model.block=linear -> ln -> tlu"], ["model.block=linear -> frn -> tlu"]),
     ("tlu without frn", ["model.block=tlu -> linear"], ["model.block=frn -> tlu -> linear"]),
     (
+        "tlu without frn",
+        [RESNET, "model.block=conv -> ln -> add -> tlu"],
+        [RESNET, "model.block=conv -> frn -> add -> tlu"],
+    ),
+    (
+        "makes up; found relu",
+        [RESNET, "model.block=conv -> frn -> add -> relu"],
+        [RESNET, "model.block=conv -> frn -> add -> tlu"],
+    ),
+    (
         "noisy_bn undoes the length",
         ["model.block=linear(weight_norm=true) -> noisy_bn -> relu"],
         ["model.block=linear(weight_std=true) -> noisy_bn -> relu"],
@@ -85,6 +103,11 @@ CASES = [
         "vn(momentum=0.9): the momentum is PyTorch's",
         ["model.block=linear -> vn(momentum=0.9) -> relu"],
         ["model.block=linear -> vn -> relu"],
+    ),
+    (
+        "the weight of the new ghost batch; the running statistics remember about 1.1 ghost batches",
+        ["model.block=linear -> ghost_bn(momentum=0.9) -> relu"],
+        ["model.block=linear -> ghost_bn(momentum=0.5) -> relu"],
     ),
     (
         "ghost_bn(size=4): batch statistics of so few",
@@ -184,15 +207,6 @@ def test_mistakes_are_all_told(clean_file):
     assert len(found) == 2
 
 
-def test_layer_norm_over_one_feature_is_refused(clean_file):
-    narrow = ["model.hidden=[64, 1]"]
-    refuse(load_config(clean_file, narrow))
-    for block in (["model.block=linear -> ln -> relu"], ["model.block=linear -> norm -> relu", "model.norm=ln"]):
-        refuse(load_config(clean_file, block))
-        with pytest.raises(ConfigError, match=r"model.hidden \[64, 1\].*width of at least 2"):
-            refuse(load_config(clean_file, [*narrow, *block]))
-
-
 # Where one block meets the next
 
 
@@ -217,18 +231,6 @@ def test_a_forced_bias_meets_the_norm_of_the_next_layer(make_config):
     assert said(8) == []
 
 
-NO_FILLING = {"norm": None, "activation": None}
-
-
-def test_ln_before_a_layer_of_width_1_sees_the_wider_one(make_config):
-    def config_of(*hidden):
-        return make_config(model={"block": "ln -> linear -> relu", **NO_FILLING, "hidden": list(hidden)})
-
-    refuse(config_of(8, 1))
-    with pytest.raises(ConfigError, match="block 3 would see 1 feature"):
-        refuse(config_of(8, 1, 8))
-
-
 def test_a_forced_bias_has_an_effect_exactly_where_it_is_not_cancelled(clean_file):
     for name, kind in ITEMS.items():
         if kind.role == "norm":
@@ -236,58 +238,31 @@ def test_a_forced_bias_has_an_effect_exactly_where_it_is_not_cancelled(clean_fil
             assert any("has no effect" in warning for warning in said) is kind.cancels_bias, name
 
 
-# What does not fit, or would be taken of a single value
+def test_exactly_the_norms_with_statistics_of_each_example_divide_it():
+    norms = {name: kind for name, kind in ITEMS.items() if kind.role == "norm" and not kind.nonlinear}
+    assert set(DIVIDED) == {name for name, kind in norms.items() if not kind.batch_statistics}
 
 
-@pytest.mark.parametrize(
-    ("item", "shape", "said"),
-    [
-        ("gn(groups=8)", (12,), "have 8 groups, which do not divide 12 channels; expected groups=1, 2, 3, 4 or 6"),
-        ("gn(groups=12)", (12,), "see 1 value in each of its 12 groups and give beta"),
-        ("gn(groups=24)", (12,), "have 24 groups, which do not divide 12 channels"),
-        ("gn(groups=1)", (1,), "see 1 value in each of its 1 groups and give beta, .*expected more than one value"),
-        ("gn(groups=6)", (6, 1, 1), "see 1 value in each"),
-        ("gn(groups=4)", (6, 3, 3), "do not divide 6 channels; expected groups=1, 2, 3 or 6$"),
-        ("evonorm_s0(groups=7)", (7,), "divide by the root of eps alone; expected groups=1$"),
-        ("evonorm_s0(groups=3)", (8, 2, 2), "do not divide 8 channels"),
-        ("in", (12,), "see 1 value per channel"),
-        ("in", (12, 1, 1), "see 1 value per channel"),
-        ("ln", (1, 1, 1), "see 1 feature and give beta"),
-        ("ln_c", (1, 8, 8), "see 1 feature and give beta"),
-        ("rms", (1,), "see 1 feature and give gamma times its sign"),
-        ("linear(weight_std=true)", (1,), "standardize 1 weight per unit"),
-    ],
-)
-def test_an_item_that_does_not_fit_is_refused_with_the_numbers(item, shape, said):
-    placed = Placed("stage 1", parse_item(item), shape)
-    with pytest.raises(ConfigError, match=rf"^model.stages \[7\]: the \w+ of stage 1 would .*{said}"):
-        refuse_degenerate_items("model.stages [7]", [placed])
+@pytest.mark.parametrize(("norm", "activation"), [("frn", "tlu"), ("ln", "relu"), ("bn", "relu")])
+@pytest.mark.parametrize("block", ["conv -> norm -> act -> conv -> norm -> add -> act", "norm -> act -> conv -> add"])
+def test_a_sum_between_a_norm_and_its_activation_is_looked_past(make_config, norm, activation, block):
+    model = {"arch": "resnet", "hidden": None, "depth": 8, "block": block, "norm": norm, "activation": activation}
+    assert warnings_in(make_config(model=model, data={"synthetic": {"size": 2_000}}, training={"epochs": 20})) == []
 
 
-@pytest.mark.parametrize(
-    ("item", "shape"),
-    [
-        ("gn(groups=6)", (12,)),
-        ("gn(groups=6)", (6, 1, 2)),
-        ("gn(groups=1)", (2,)),
-        ("evonorm_s0(groups=4)", (8,)),
-        ("in", (1, 1, 2)),
-        ("ln", (1, 1, 2)),
-        ("ln_c", (2, 1, 1)),
-        ("rms", (2,)),
-        ("linear(weight_std=true)", (2,)),
-        ("linear(weight_norm=true)", (1,)),
-        *((name, (1,)) for name in ("bn", "ghost_bn", "batch_renorm", "noisy_bn", "vn", "frn", "evonorm_b0", "dyt")),
-    ],
-)
-def test_its_neighbour_fits(item, shape):
-    refuse_degenerate_items("model.hidden [7]", [Placed("block 1", parse_item(item), shape)])
+# Running statistics
 
 
-def test_every_block_of_an_mlp_is_looked_at(make_config):
-    def config_of(*hidden):
-        return make_config(model={"block": "linear -> gn(groups=4) -> relu", **NO_FILLING, "hidden": list(hidden)})
-
-    refuse(config_of(8, 12))
-    with pytest.raises(ConfigError, match=r"model.hidden \[8, 10\]: the gn of block 2 would have 4 groups"):
-        refuse(config_of(8, 10))
+@pytest.mark.parametrize(("size", "batch_size"), [(64, 128), (48, 128), (32, 128), (128, 128)])
+def test_ghost_batches_each_move_the_running_statistics(make_config, size, batch_size):
+    """What is left of the initial values after n updates is (1 - momentum)^n."""
+    updates = 10 * len(range(0, batch_size, size))
+    for left, told in ((0.2, True), (0.04, False)):
+        momentum = 1 - left ** (1 / updates)
+        config = make_config(
+            model={"norm": f"ghost_bn(size={size}, momentum={momentum})"},
+            data={"batch_size": batch_size, "synthetic": {"size": 2_000}},
+            training={"steps": 10, "epochs": None},
+        )
+        said = [warning for warning in warnings_in(config) if "running statistics still hold" in warning]
+        assert [f"hold {left:.0%} of" in warning for warning in said] == [True] * told

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.config.lint import refuse_degenerate, warnings_of
+from bnexp.config.degenerate import refuse_degenerate
+from bnexp.config.lint import warnings_of
 from bnexp.config.loading import check_values, dump_config, load_config
 from bnexp.config.plan import make_plan
 from bnexp.config.yaml_text import read_yaml

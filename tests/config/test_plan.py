@@ -13,14 +13,18 @@ from bnexp.config.plan import Plan, make_plan
 from bnexp.errors import ConfigError
 from bnexp.sources.info import dataset_info
 
+MLP = {"arch": "mlp", "hidden": [8], "block": "linear -> norm -> relu"}
+CNN = {"arch": "cnn", "stages": [8], "block": "conv -> norm -> relu"}
+RESNET = {"arch": "resnet", "depth": 8, "block": "conv -> norm -> add -> relu"}
 
-def config_of(size=2_000, norm="ln", training=None, **data):
+
+def config_of(size=2_000, norm="ln", training=None, model=MLP, **data):
     """Check a config over `size` synthetic examples."""
     return check_values(
         {
             "name": "x",
             "data": {"dataset": "synthetic", "synthetic": {"size": size}, **data},
-            "model": {"arch": "mlp", "hidden": [8], "block": "linear -> norm -> relu", "norm": norm},
+            "model": {**model, "norm": norm},
             "optimizer": {"name": "sgd"},
             "training": training or {"epochs": 3},
         },
@@ -91,7 +95,7 @@ ONE_LEFT_OVER = {"size": 2_000, "batch_size": 257}
 def test_a_last_batch_of_one_is_refused_for_batch_statistics_with_the_numbers():
     said = refusal(norm="bn", **ONE_LEFT_OVER)
     assert "1800 = 7 x 257 + 1" in said
-    assert "bn cannot take batch statistics of one example" in said
+    assert "with bn: one vector has no batch statistics" in said
     assert "data.drop_last=true" in said
 
 
@@ -121,6 +125,22 @@ def test_a_plan_never_meets_batch_statistics_with_one_example(size, batch_size, 
         assert batch_size > left or batch_size == 1 or (left % batch_size == 1 and not drop_last)
     else:
         assert min(plan.batch_size, plan.last_batch) > 1
+
+
+ALONE = [
+    {"norm": "bn", "batch_size": 1},
+    {"norm": "bn", **ONE_LEFT_OVER},
+    {"norm": "ghost_bn(size=33)", "batch_size": 100},
+]
+
+
+@pytest.mark.parametrize("alone", ALONE)
+def test_the_reason_is_that_of_vectors_or_of_images(alone):
+    assert "its mean is itself and its variance 0; " in refusal(**alone)
+    for images in (CNN, RESNET):
+        said = refusal(model=images, **alone)
+        assert "of its own positions, which is instance normalization, and noisy; " in said
+        assert "no batch statistics" not in said
 
 
 # Ghost batches

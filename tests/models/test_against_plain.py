@@ -128,20 +128,15 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], nn.Module]]] = {
 }
 
 
-def in_order(network: nn.Module) -> list[Tensor]:
-    """Return the parameters layer by layer, shortcuts of a block after its branch."""
-    return list(network.parameters())
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_one_training_step_is_that_of_the_plain_network(make_config: Callable[..., Config], case: str) -> None:
     model, make_plain = CASES[case]
     config = make_config(model={"norm": None, "activation": None, "hidden": None, **model})
     ours = build_model(config.model, config.init, (3, 32, 32), 10, seed=1).double()
     plain = make_plain().double()
-    assert [p.shape for p in in_order(ours)] == [p.shape for p in in_order(plain)]
-    for mine, theirs in zip(in_order(plain), in_order(ours), strict=True):
-        mine.data.copy_(theirs)
+    assert [p.shape for p in ours.parameters()] == [p.shape for p in plain.parameters()]
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        theirs.data.copy_(mine)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, 3, 32, 32, dtype=torch.float64, generator=generator)
     y = torch.randint(10, (4,), generator=generator)
@@ -153,7 +148,7 @@ def test_one_training_step_is_that_of_the_plain_network(make_config: Callable[..
         optimizer.step()
         losses.append(loss.item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
-    for mine, theirs in zip(in_order(ours), in_order(plain), strict=True):
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-11)
     for mine, theirs in zip(ours.eval().buffers(), plain.eval().buffers(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-11)

@@ -1,0 +1,122 @@
+"""Items that do not fit their input, or would throw it away, are refused before anything is built."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bnexp.config.block import parse_item
+from bnexp.config.degenerate import problem_of, refuse_degenerate
+from bnexp.config.layout import place_block
+from bnexp.config.loading import load_config
+from bnexp.errors import ConfigError
+from bnexp.sources.info import dataset_info
+
+NO_FILLING = {"norm": None, "activation": None}
+
+
+def refuse(config):
+    refuse_degenerate(config, dataset_info(config.data, Path("unused")))
+
+
+def problem(item, shape):
+    """Return what is wrong with one item for inputs of `shape`."""
+    return problem_of(place_block([parse_item(item)], "block1", shape, width=7).items[0])
+
+
+@pytest.mark.parametrize(
+    ("item", "shape", "said"),
+    [
+        ("gn(groups=8)", (12,), "have 8 groups, which do not divide 12 channels; expected groups=1, 2, 3, 4 or 6"),
+        ("gn(groups=12)", (12,), "see 1 value in each of its 12 groups and give beta"),
+        ("gn(groups=24)", (12,), "have 24 groups, which do not divide 12 channels"),
+        ("gn(groups=1)", (1,), "see 1 value in each of its 1 groups and give beta, .*expected more than one value"),
+        ("gn(groups=6)", (6, 1, 1), "see 1 value in each"),
+        ("gn(groups=4)", (6, 3, 3), "do not divide 6 channels; expected groups=1, 2, 3 or 6$"),
+        ("evonorm_s0(groups=7)", (7,), "divide by the root of eps alone; expected groups=1$"),
+        ("evonorm_s0(groups=3)", (8, 2, 2), "do not divide 8 channels"),
+        ("in", (12,), "see 1 value per channel"),
+        ("in", (12, 1, 1), "see 1 value per channel"),
+        ("ln", (1, 1, 1), "see 1 feature and give beta"),
+        ("ln_c", (1, 8, 8), "see 1 feature and give beta"),
+        ("rms", (1,), "see 1 feature and give gamma times its sign"),
+        ("linear(weight_std=true)", (1,), "standardize 1 weight per unit.*at least 2 features$"),
+        ("conv(kernel=1, weight_std=true)", (1, 8, 8), "standardize 1 weight per unit.*2 channels or a larger kernel$"),
+    ],
+)
+def test_an_item_that_does_not_fit_is_refused_with_the_numbers(item, shape, said):
+    assert re.search(said, problem(item, shape))
+
+
+@pytest.mark.parametrize(
+    ("item", "shape"),
+    [
+        ("gn(groups=6)", (12,)),
+        ("gn(groups=6)", (6, 1, 2)),
+        ("gn(groups=1)", (2,)),
+        ("evonorm_s0(groups=4)", (8,)),
+        ("in", (1, 1, 2)),
+        ("ln", (1, 1, 2)),
+        ("ln_c", (2, 1, 1)),
+        ("rms", (2,)),
+        ("linear(weight_std=true)", (2,)),
+        ("conv(weight_std=true)", (1, 8, 8)),
+        ("conv(kernel=1, weight_std=true)", (2, 8, 8)),
+        ("linear(weight_norm=true)", (1,)),
+        *((name, (1,)) for name in ("bn", "ghost_bn", "batch_renorm", "noisy_bn", "vn", "frn", "evonorm_b0", "dyt")),
+    ],
+)
+def test_its_neighbour_fits(item, shape):
+    assert problem(item, shape) is None
+
+
+def test_layer_norm_over_one_feature_is_refused(clean_file):
+    narrow = ["model.hidden=[64, 1]"]
+    refuse(load_config(clean_file, narrow))
+    for block in (["model.block=linear -> ln -> relu"], ["model.block=linear -> norm -> relu", "model.norm=ln"]):
+        refuse(load_config(clean_file, block))
+        with pytest.raises(ConfigError, match=r"model.hidden \[64, 1\].*width of at least 2"):
+            refuse(load_config(clean_file, [*narrow, *block]))
+
+
+def test_ln_before_a_layer_of_width_1_sees_the_wider_one(make_config):
+    def config_of(*hidden):
+        return make_config(model={"block": "ln -> linear -> relu", **NO_FILLING, "hidden": list(hidden)})
+
+    refuse(config_of(8, 1))
+    with pytest.raises(ConfigError, match="block 3 would see 1 feature"):
+        refuse(config_of(8, 1, 8))
+
+
+def test_every_block_of_an_mlp_is_looked_at(make_config):
+    def config_of(*hidden):
+        return make_config(model={"block": "linear -> gn(groups=4) -> relu", **NO_FILLING, "hidden": list(hidden)})
+
+    refuse(config_of(8, 12))
+    with pytest.raises(ConfigError, match=r"model.hidden \[8, 10\]: the gn of block 2 would have 4 groups"):
+        refuse(config_of(8, 10))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"arch": "cnn", "stages": [[8], [12, 6]]}, r"model.stages \[\[8\], \[12, 6\]\]: the gn of stage2.block2"),
+        ({"arch": "resnet", "depth": 8, "width": 6}, r"model.width 6: the gn of stem would have 4 groups"),
+    ],
+)
+def test_the_place_and_the_key_of_the_widths_are_named(make_config, model, said):
+    add = " -> add" if model["arch"] == "resnet" else ""
+    block = {"block": f"conv -> gn(groups=4){add}", **NO_FILLING, "hidden": None}
+    with pytest.raises(ConfigError, match=f"^{said}"):
+        refuse(make_config(model={**model, **block}))
+
+
+def test_the_projection_of_one_channel_has_one_weight_per_unit(make_config):
+    model = {"arch": "resnet", "depth": 8, "block": "conv(weight_std=true) -> add", "shortcut": "projection"}
+
+    def config_of(width):
+        return make_config(model={**model, **NO_FILLING, "hidden": None, "width": width})
+
+    refuse(config_of(2))
+    with pytest.raises(ConfigError, match=r"model.width 1: the conv of stage2.block1 would standardize 1 weight"):
+        refuse(config_of(1))
