@@ -7,6 +7,7 @@ from typing import Any
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.probes.activations import Activations
+from bnexp.probes.coupling import Coupling
 from bnexp.probes.evaluation_modes import EvaluationModes
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
@@ -17,6 +18,7 @@ PROBES: dict[str, Callable[[Any], Probe]] = {
     "gradients": Gradients,
     "histograms": Histograms,
     "evaluation_modes": EvaluationModes,
+    "coupling": Coupling,
 }
 """What makes each probe, from its section of the config."""
 
