@@ -24,7 +24,8 @@ class NoisyBatchNorm(_BatchNorm):
     well as `bn`, steady distributions are not what makes `bn` work. The running statistics are those of `bn`, taken
     before the noise, which does not look at x: a bias right before it cancels exactly as before `bn`.
 
-    The noise has a stream of its own for each place in the network.
+    The noise has a stream of its own for each place in the network. What measures the batch statistics alone sets
+    `noisy` to false for the time, and has z in training too.
 
     Args:
         features: F or C.
@@ -40,11 +41,12 @@ class NoisyBatchNorm(_BatchNorm):
     def __init__(self, features: int, options: BatchNormOptions, seed: int) -> None:
         super().__init__(features, eps=options.eps, momentum=options.momentum, affine=options.affine)
         self.stream = RandomStream(seed)
+        self.noisy = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch, and add the noise in training."""
         z: Tensor = super().forward(x)
-        return self._scale(z) * z + self._shift(z) if self.training else z
+        return self._scale(z) * z + self._shift(z) if self.training and self.noisy else z
 
     def _shift(self, z: Tensor) -> Tensor:
         """Draw the shift of each value of z."""

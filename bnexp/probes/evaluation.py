@@ -2,13 +2,13 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bnexp.data.images import Part
@@ -31,17 +31,36 @@ def evaluate(
 
     Every example counts the same: batches are weighted by their size. The forward pass runs under `precision`.
     """
-    losses, corrects = [], []
     with inference_mode_of(network), precision:
-        for start in range(0, len(part), batch_size):
-            images, labels = part.images[start : start + batch_size], part.labels[start : start + batch_size]
-            logits = network(dataset.inputs(images)).float()  # (B, classes)
-            losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
-            corrects.append((logits.argmax(dim=1) == labels).sum())
-    loss = math.fsum(torch.stack(losses).tolist()) / len(part)
-    correct = sum(torch.stack(corrects).tolist())
+        losses, corrects = sums_by_batch(network, dataset, part, batch_size)
+    loss = math.fsum(losses.tolist()) / len(part)
+    correct = sum(corrects.tolist())
     # An argmax over nan is some class or other, and right now and then; that is no accuracy.
     return Score(loss, correct / len(part) if math.isfinite(loss) else math.nan)
+
+
+def sums_by_batch(
+    forward: Callable[[Tensor], Tensor], dataset: Dataset, part: Part, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """Pass a part of the dataset through `forward`, in its order, batch by batch.
+
+    Args:
+        forward: from inputs (B, C, H, W) to logits (B, classes), such as the network.
+        dataset: for its preprocessing.
+        part: at least one example.
+        batch_size: of all batches but the last, which holds what is left.
+
+    Returns:
+        Of each batch the cross-entropy in nats, summed over its examples, and the number of right answers: (batches,)
+        each.
+    """
+    losses, corrects = [], []
+    for start in range(0, len(part), batch_size):
+        images, labels = part.images[start : start + batch_size], part.labels[start : start + batch_size]
+        logits = forward(dataset.inputs(images)).float()  # (B, classes)
+        losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
+        corrects.append((logits.argmax(dim=1) == labels).sum())
+    return torch.stack(losses), torch.stack(corrects)
 
 
 @contextlib.contextmanager

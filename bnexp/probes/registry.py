@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.probes.activations import Activations
+from bnexp.probes.coupling import Coupling
+from bnexp.probes.evaluation_modes import EvaluationModes
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
 from bnexp.probes.norm_state import NormState
@@ -17,6 +19,8 @@ PROBES: dict[str, type[Probe]] = {
     "updates": Updates,
     "norm_state": NormState,
     "histograms": Histograms,
+    "evaluation_modes": EvaluationModes,
+    "coupling": Coupling,
 }
 """What makes each probe, from its section of the config."""
 

@@ -26,7 +26,8 @@ from bnexp.training.weights import copy_of_weights, put_weights
 MakeConfig = Callable[..., Config]
 CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
 NO_PROBES = dict.fromkeys(PROBES, "off")
-ALL_PROBES = {name: {"every": 1} for name in PROBES}
+ON_LITTLE = {"evaluation_modes": {"examples": 2, "batches": 1}, "coupling": {"examples": 1, "draws": 2}}
+ALL_PROBES = {name: {"every": 1, **ON_LITTLE.get(name, {})} for name in PROBES}
 
 
 class Rows:

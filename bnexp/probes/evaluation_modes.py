@@ -1,0 +1,106 @@
+"""Probe `evaluation_modes`: the same weights, scored with the statistics of the norms from four places."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bnexp.config.probes_section import EvaluationModesSchedule
+from bnexp.data.images import Part
+from bnexp.probes.evaluation import inference_mode_of, sums_by_batch
+from bnexp.probes.probe import Look, Probe, Reading, Subject
+from bnexp.probes.statistics_modes import (
+    Forward,
+    batch_statistics_norms,
+    ghost_sizes,
+    using_batch_statistics,
+    using_recomputed_statistics,
+)
+
+MODES = ("running", "batch", "recomputed", "single")
+
+
+class Score(NamedTuple):
+    """Cross-entropy in nats and accuracy as a fraction, of shape (); accuracy is nan where the loss is not finite."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+class EvaluationModes(Probe):
+    """Loss and accuracy of the network on the first examples of the validation part, whose order mixes the classes.
+
+    loss_by_mode/<mode>, accuracy_by_mode/<mode>
+    loss_gap/<mode>             loss of the mode less the loss with running statistics; not of `running`
+
+    The modes differ in the statistics that norms over the batch use; dropout and noise are off in all of them:
+
+    running         those that training averaged over its steps: evaluation as ever
+    batch           those of each batch, of the training's batch size
+    recomputed      the average over training batches, all with the present weights (`using_recomputed_statistics`)
+    single          those of each example alone, over its positions; vectors have none, and their norm gives beta
+
+    `batch_renorm` corrects the statistics of `batch` and `single` toward the running ones, as in training. All modes
+    score the same examples: fewer by those that would leave a batch or a ghost batch of one example in `batch`, and
+    where none remain there is no reading. Without norms over the batch the modes are one and the same computation,
+    which is done once.
+    """
+
+    def __init__(self, schedule: EvaluationModesSchedule) -> None:
+        super().__init__(schedule)
+        self._examples, self._batches = schedule.examples, schedule.batches
+
+    @torch.no_grad()
+    def after_step(self, look: Look) -> Reading:
+        """Score the weights that the step made."""
+        subject = look.subject
+        count = scored_together(subject, min(self._examples, len(subject.dataset.val)))
+        if count == 0:
+            return Reading()
+        part = Part(subject.dataset.val.images[:count], subject.dataset.val.labels[:count])
+        scores = self._scores(subject, part)
+        losses = {f"loss_by_mode/{mode}": score.loss for mode, score in scores.items()}
+        accuracies = {f"accuracy_by_mode/{mode}": score.accuracy for mode, score in scores.items()}
+        gaps = {f"loss_gap/{mode}": scores[mode].loss - scores["running"].loss for mode in MODES[1:]}
+        return Reading({**losses, **accuracies, **gaps})
+
+    def _scores(self, subject: Subject, part: Part) -> dict[str, Score]:
+        """Score a part of the dataset in each mode."""
+        network, large = subject.network, subject.config.data.eval_batch_size
+        scores: dict[str, Score] = {}
+        with subject.precision:
+            with inference_mode_of(network):
+                scores["running"] = _score(network, subject, part, large)
+            if not batch_statistics_norms(subject):
+                return dict.fromkeys(MODES, scores["running"])
+            with using_batch_statistics(subject) as forward:
+                scores["batch"] = _score(forward, subject, part, subject.plan.batch_size)
+                scores["single"] = _score(one_by_one(forward), subject, part, 1)
+            with using_recomputed_statistics(subject, self._batches) as forward:
+                scores["recomputed"] = _score(forward, subject, part, large)
+        return scores
+
+
+def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> Score:
+    losses, corrects = sums_by_batch(forward, subject.dataset, part, batch_size)
+    loss = losses.sum() / len(part)
+    return Score(loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan))
+
+
+def one_by_one(forward: Forward) -> Forward:
+    """Return a pass for batches of one example, (1, C, H, W) to (1, classes), with batch statistics of it alone.
+
+    A batch that holds an example twice has exactly its (biased) mean and variance, and of vectors too: one alone is
+    refused there.
+    """
+    return lambda x: forward(torch.cat([x, x]))[:1]
+
+
+def scored_together(subject: Subject, count: int) -> int:
+    """Return how many of the first `count` examples can be scored: no batch or ghost batch may hold only one."""
+    if not batch_statistics_norms(subject):
+        return count
+    batch_size, sizes = subject.plan.batch_size, ghost_sizes(subject)
+    while count % batch_size == 1 or any(count % batch_size % size == 1 for size in sizes):
+        count -= 1
+    return count
