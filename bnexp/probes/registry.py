@@ -7,6 +7,7 @@ from typing import Any
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.probes.activations import Activations
+from bnexp.probes.covariate_shift import CovariateShift
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
 from bnexp.probes.probe import Probe
@@ -15,6 +16,7 @@ PROBES: dict[str, Callable[[Any], Probe]] = {
     "activations": Activations,
     "gradients": Gradients,
     "histograms": Histograms,
+    "covariate_shift": CovariateShift,
 }
 """What makes each probe, from its section of the config."""
 
