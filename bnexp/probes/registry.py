@@ -10,6 +10,7 @@ from bnexp.probes.activations import Activations
 from bnexp.probes.covariate_shift import CovariateShift
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
+from bnexp.probes.landscape import Landscape
 from bnexp.probes.probe import Probe
 
 PROBES: dict[str, Callable[[Any], Probe]] = {
@@ -17,6 +18,7 @@ PROBES: dict[str, Callable[[Any], Probe]] = {
     "gradients": Gradients,
     "histograms": Histograms,
     "covariate_shift": CovariateShift,
+    "landscape": Landscape,
 }
 """What makes each probe, from its section of the config."""
 
