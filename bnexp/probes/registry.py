@@ -10,6 +10,7 @@ from bnexp.probes.activations import Activations
 from bnexp.probes.covariate_shift import CovariateShift
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
+from bnexp.probes.invariance import Invariance
 from bnexp.probes.landscape import Landscape
 from bnexp.probes.probe import Probe
 
@@ -19,6 +20,7 @@ PROBES: dict[str, Callable[[Any], Probe]] = {
     "histograms": Histograms,
     "covariate_shift": CovariateShift,
     "landscape": Landscape,
+    "invariance": Invariance,
 }
 """What makes each probe, from its section of the config."""
 
