@@ -7,6 +7,7 @@ from typing import Any
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.probes.activations import Activations
+from bnexp.probes.cost import Cost
 from bnexp.probes.covariate_shift import CovariateShift
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
@@ -20,6 +21,7 @@ PROBES: dict[str, Callable[[Any], Probe]] = {
     "histograms": Histograms,
     "covariate_shift": CovariateShift,
     "landscape": Landscape,
+    "cost": Cost,
     "invariance": Invariance,
 }
 """What makes each probe, from its section of the config."""
