@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
 from bnexp.probes.activations import Activations
+from bnexp.probes.cost import Cost
 from bnexp.probes.coupling import Coupling
+from bnexp.probes.covariate_shift import CovariateShift
 from bnexp.probes.evaluation_modes import EvaluationModes
 from bnexp.probes.gradients import Gradients
 from bnexp.probes.histograms import Histograms
+from bnexp.probes.invariance import Invariance
+from bnexp.probes.landscape import Landscape
 from bnexp.probes.norm_state import NormState
 from bnexp.probes.probe import Probe
 from bnexp.probes.updates import Updates
@@ -21,6 +25,10 @@ PROBES: dict[str, type[Probe]] = {
     "histograms": Histograms,
     "evaluation_modes": EvaluationModes,
     "coupling": Coupling,
+    "covariate_shift": CovariateShift,
+    "landscape": Landscape,
+    "cost": Cost,
+    "invariance": Invariance,
 }
 """What makes each probe, from its section of the config."""
 
@@ -39,5 +47,5 @@ class Probes:
 
 def build_probes(probes: ProbesConfig, plan: Plan) -> Probes:
     """Return the probes whose schedule is not off."""
-    scheduled = [(schedule, PROBES[name](schedule)) for name, schedule in probes.schedules().items() if name in PROBES]
+    scheduled = [(schedule, PROBES[name](schedule)) for name, schedule in probes.schedules().items()]
     return Probes(scheduled, plan.steps_per_epoch)

@@ -100,11 +100,3 @@ def reproducible() -> Iterator[None]:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
         deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = before
         torch.set_float32_matmul_precision(matmul)
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it, so that a clock tells the truth."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -9,12 +9,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from bnexp.data.images import Part
 from bnexp.probes.evaluation import Score, evaluate
+from bnexp.probes.machine import synchronize
 from bnexp.probes.probe import Look
 from bnexp.store.writers import Writer
 from bnexp.training.build import Experiment
 from bnexp.training.clock import Clock
 from bnexp.training.compiling import rehearse
-from bnexp.training.device import synchronize
 from bnexp.training.display import Display
 from bnexp.training.divergence import Divergence, buffers_are_finite, find_divergence
 from bnexp.training.log import StepLog

@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 import bnexp
+from bnexp.probes.machine import peak_mib
 from bnexp.store.run_folder import FORMAT, META, Status, write_json
 from bnexp.training.build import Experiment
 from bnexp.training.device import device_name
@@ -89,17 +89,6 @@ def _evaluated(run: Experiment, evaluated: Evaluated | None) -> dict[str, Any] |
     if evaluated is None:
         return None
     return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **asdict(evaluated.score)}
-
-
-def peak_mib(device: torch.device) -> dict[str, float | None]:
-    """Return the largest memory in MiB: of this process since it began, and of the run on a device that counts it."""
-    on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
-    try:
-        import resource
-    except ImportError:  # Windows has no such count
-        return {"process": None, "device": on_device}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"process": peak / (2**20 if sys.platform == "darwin" else 2**10), "device": on_device}
 
 
 def git_commit(folder: Path) -> str | None:

@@ -24,10 +24,22 @@ from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.weights import copy_of_weights, put_weights
 
 MakeConfig = Callable[..., Config]
-CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
+CLOCKED = (
+    *("step_ms/train", "examples_per_s/train", "measuring_share/train"),
+    *("cost_ms/", "cost_share/", "peak_memory_mib/"),
+)
+"""How the names begin of figures that differ from run to run: of time and of memory."""
 NO_PROBES = dict.fromkeys(PROBES, "off")
-ON_LITTLE = {"evaluation_modes": {"examples": 2, "batches": 1}, "coupling": {"examples": 1, "draws": 2}}
-ALL_PROBES = {name: {"every": 1, **ON_LITTLE.get(name, {})} for name in PROBES}
+# Many passes of their own: these look at every fifth step, the short last batch of an epoch among them, at little.
+QUICK = {
+    "evaluation_modes": {"every": 5, "examples": 2, "batches": 1},
+    "coupling": {"every": 5, "examples": 1, "draws": 2},
+    "covariate_shift": {"every": 5, "examples": 16, "units": 4},
+    "landscape": {"every": 5, "points": 2},
+    "cost": {"every": 5, "repeats": 1},
+    "invariance": {"every": 5},
+}
+ALL_PROBES = {name: QUICK.get(name, {"every": 1}) for name in PROBES}
 
 
 class Rows:
@@ -58,8 +70,8 @@ def weights_of(run: Experiment) -> dict[str, Tensor]:
 
 
 def without_times(rows: list[dict[str, float]]) -> str:
-    """Return rows as text (so that nan equals nan), without what a clock measured."""
-    return json.dumps([{key: value for key, value in row.items() if key not in CLOCKED} for row in rows])
+    """Return rows as text (so that nan equals nan), without what time and memory were measured."""
+    return json.dumps([{key: value for key, value in row.items() if not key.startswith(CLOCKED)} for row in rows])
 
 
 def test_training_is_that_of_a_plain_loop(make_config: MakeConfig) -> None:
@@ -113,8 +125,10 @@ def test_every_norm_trains_the_same_bits_twice_and_with_all_probes(make_config: 
     assert outcome.train is not None
     assert outcome.train.loss < 0.9 * rows.rows[0]["loss/train"]
     without = make_config(model=model, probes=NO_PROBES, training={"epochs": 10, "log_every": 1000})
-    for again in (every_step, without):
-        expected = weights_of(trained(again)[0])
+    (again, _, rows_again), (unwatched, _, _) = trained(every_step), trained(without)
+    assert without_times(rows.rows) == without_times(rows_again.rows)
+    for other in (again, unwatched):
+        expected = weights_of(other)
         assert all(torch.equal(value, expected[name]) for name, value in weights_of(run).items())
     counted = [module for module in run.network.modules() if hasattr(module, "num_batches_tracked")]
     assert all(module.num_batches_tracked == outcome.steps for module in counted)

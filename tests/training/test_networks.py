@@ -9,6 +9,7 @@ import torch
 
 from bnexp.config.layout import layout_of
 from bnexp.config.schema import Config
+from bnexp.probes.registry import PROBES
 from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment, build
 from bnexp.training.display import SilentDisplay
@@ -16,8 +17,8 @@ from bnexp.training.loop import train
 from bnexp.training.outline import outline
 
 IMAGES = {"batch_size": 20, "synthetic": {"classes": 3, "shape": [3, 8, 8], "size": 60}}
-EVERY = {"activations": {"every": 1}, "gradients": {"every": 1}, "histograms": {"every": 1}}
-NEVER = {"activations": {"every": 0}, "gradients": {"every": 0}, "histograms": {"every": 0}}
+EVERY = {name: {"every": 1} for name in PROBES}
+NEVER = dict.fromkeys(PROBES, "off")
 POST = "conv -> norm -> relu -> conv -> norm -> add -> relu"
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,114 @@
+"""Probe `cost`: where the time of a step goes by kind of item, and how much memory it takes."""
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.config.probes_section import CostSchedule
+from bnexp.probes.machine import peak_mib, synchronize
+from bnexp.probes.passes import inputs_of
+from bnexp.probes.probe import Look, Probe, Reading, Subject
+from bnexp.probes.undisturbed import undisturbed
+
+_KINDS = {"norm": "norms", "layer": "layers", "activation": "activations"}
+KINDS = (*_KINDS.values(), "rest")
+
+
+class Time(NamedTuple):
+    """What an item takes for the batch, in seconds."""
+
+    forward: float
+    backward: float
+
+
+class Cost(Probe):
+    """Every item alone is timed on what comes into it for the batch of this step, and the kinds are added up.
+
+        cost_ms/<kind>_forward      milliseconds of the forward passes
+        cost_ms/<kind>_backward     of the gradients with respect to parameters, and to inputs where the step needs them
+        cost_share/<kind>           of both together, in what all kinds take, 0 .. 1
+        peak_memory_mib/process     largest memory of the process since it began, this probe included
+        peak_memory_mib/device      likewise of torch on a CUDA device
+
+    The kinds are norms, layers (linear, conv and the head), activations and the rest (dropout, add, shortcuts,
+    pooling). An item is timed `repeats` times after one that does not count, and the median is taken. The clock waits
+    for the device at every item, so that on a GPU each has the time of a launch in it, and their sum is more than a
+    step takes. A compiled network is timed in its plain form.
+
+    Args:
+        schedule: when it looks, and `repeats`.
+        now: the time in seconds.
+    """
+
+    def __init__(self, schedule: CostSchedule, now: Callable[[], float] = time.perf_counter) -> None:
+        super().__init__(schedule)
+        self._repeats, self._now = schedule.repeats, now
+
+    def after_step(self, look: Look) -> Reading:
+        """Time every item."""
+        device, kinds = look.x.device, kinds_of(look.subject)
+        sums = {kind: [0.0, 0.0] for kind in KINDS}
+        for name, item in self._times(look).items():
+            for way, seconds in enumerate(item):
+                sums[kinds[name]][way] += seconds
+        milliseconds = torch.tensor([sums[kind] for kind in KINDS], device=device) * 1e3  # (kinds, 2)
+        shares = milliseconds.sum(dim=1) / milliseconds.sum()
+        scalars: dict[str, Tensor] = {}
+        for kind, (forward, backward), share in zip(KINDS, milliseconds, shares, strict=True):
+            scalars[f"cost_ms/{kind}_forward"] = forward
+            scalars[f"cost_ms/{kind}_backward"] = backward
+            scalars[f"cost_share/{kind}"] = share
+        for where, mib in peak_mib(device).items():
+            if mib is not None:
+                scalars[f"peak_memory_mib/{where}"] = torch.tensor(mib, device=device)
+        return Reading(scalars)
+
+    def _times(self, look: Look) -> dict[str, Time]:
+        subject = look.subject
+        with undisturbed(subject.network):
+            with subject.precision:
+                inputs = inputs_of(subject.items, lambda: subject.network(look.x), _alone)
+            return {name: self._median(look, subject.items[name], taken) for name, taken in inputs.items()}
+
+    def _median(self, look: Look, module: nn.Module, inputs: Sequence[Tensor]) -> Time:
+        self._time(look, module, inputs)  # the first call of a kernel is slower than the others
+        forwards, backwards = zip(*(self._time(look, module, inputs) for _ in range(self._repeats)), strict=True)
+        return Time(median(forwards), median(backwards))
+
+    def _time(self, look: Look, module: nn.Module, inputs: Sequence[Tensor]) -> Time:
+        device = look.x.device
+        with look.subject.precision:  # entered for each, since autocast keeps the weights that it has cast
+            start = self._awaited(device)
+            output = module(*inputs)
+            forward = self._awaited(device) - start
+        wanted = [tensor for tensor in (*inputs, *module.parameters(recurse=False)) if tensor.requires_grad]
+        if not wanted:
+            return Time(forward, 0.0)
+        ones = torch.ones_like(output)
+        start = self._awaited(device)
+        torch.autograd.grad(output, wanted, ones)
+        return Time(forward, self._awaited(device) - start)
+
+    def _awaited(self, device: torch.device) -> float:
+        synchronize(device)
+        return self._now()
+
+
+def kinds_of(subject: Subject) -> dict[str, str]:
+    """Return the kind of each item by its name."""
+    kinds = dict.fromkeys(subject.items, "rest") | {"head": "layers"}
+    for block in subject.layout.blocks:
+        for placed in block.items:
+            kinds[f"{block.place}.{placed.name}"] = _KINDS.get(placed.item.kind.role, "rest")
+        for placed in block.shortcut:
+            kinds[f"{block.place}.shortcut.{placed.name}"] = _KINDS.get(placed.item.kind.role, "rest")
+    return kinds
+
+
+def _alone(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Cut the inputs of an item off from what made them."""
+    return [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in inputs]

@@ -1,0 +1,148 @@
+"""Probe `covariate_shift`: how far the inputs of each layer drift, and what the layers below do to its gradient."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice, pairwise
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from bnexp.config.probes_section import CovariateShiftSchedule
+from bnexp.probes.passes import copies_of, distance, inputs_of, layers_of, put, put_back, training_pass
+from bnexp.probes.probe import Items, Look, Probe, Reading, Subject
+from bnexp.probes.undisturbed import undisturbed
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+class CovariateShift(Probe):
+    """Internal covariate shift, once as a drift of distributions and once as a change of gradients.
+
+    The first (Ioffe & Szegedy 2015) compares the inputs x of a layer with those at the look before, in training mode,
+    for the same examples of the training part, without augmentation; there is none at the first look:
+
+        input_shift/<layer>         mean over units of |mean(x) - mean(x_before)| / std(x_before)
+        input_wasserstein/<layer>   mean over units of the Wasserstein-1 distance, in the units of x:
+                                    mean over i of |x_(i) - x_before_(i)|, both in ascending order
+
+    The standard deviation is the biased one; units that are the same for all examples have none and are left out of
+    `input_shift`. Dropout and `noisy_bn` draw at each look anew, and drift for it.
+
+    The second (Santurkar et al. 2018, definition 2.1) compares two gradients of the loss of this step's batch with
+    respect to the parameters of a layer: G with the weights before the step, G' with those of the layers below it
+    after the step, the others before. The first layer has none below it, and neither figure:
+
+        gradient_shift/<layer>      |G - G'|
+        gradient_cosine/<layer>     <G, G'> / (|G| |G'|), nan where one of them is 0
+
+    A layer is a linear one or a convolution, with the norm and whatever else has parameters up to the next layer;
+    what stands before the first layer belongs to it. Below is what comes earlier among the items of the network.
+
+    Sources: https://arxiv.org/abs/1502.03167 and https://arxiv.org/abs/1805.11604
+    """
+
+    needs_step = True
+
+    def __init__(self, schedule: CovariateShiftSchedule) -> None:
+        super().__init__(schedule)
+        self._examples, self._units = schedule.examples, schedule.units
+        self._inputs: dict[str, Tensor] = {}
+        self._weights: list[Tensor] = []
+
+    def after_backward(self, look: Look) -> Reading:
+        """Keep the weights before the step."""
+        self._weights = copies_of(_all(parameters_by_layer(look.subject.items)))
+        return Reading()
+
+    def after_step(self, look: Look) -> Reading:
+        """Compare inputs with the look before, and gradients with those before the step."""
+        inputs = sorted_inputs(look.subject, self._examples, self._units)
+        scalars: dict[str, Tensor] = {}
+        for name, before in self._inputs.items():
+            scalars[f"input_shift/{name}"] = input_shift(inputs[name], before)
+            scalars[f"input_wasserstein/{name}"] = (inputs[name] - before).abs().mean()
+        scalars |= gradient_shifts(look, self._weights)
+        self._inputs, self._weights = inputs, []
+        return Reading(scalars)
+
+
+@torch.no_grad()
+def sorted_inputs(subject: Subject, examples: int, units: int) -> dict[str, Tensor]:
+    """Return the inputs of each layer for the first training examples: (examples, units), each unit in order."""
+
+    def keep(inputs: Sequence[Tensor]) -> Tensor:
+        values = inputs[0].flatten(1)
+        index = torch.tensor(spread(values.shape[1], units), device=values.device)
+        return values.index_select(1, index).float().sort(dim=0).values
+
+    x = subject.dataset.inputs(subject.dataset.train.images[:examples])
+    with undisturbed(subject.network), subject.precision:
+        return inputs_of(layers_of(subject.items), lambda: subject.network(x), keep)
+
+
+def spread(count: int, units: int) -> list[int]:
+    """Return the places of at most `units` of `count` units, one in each of as many equal stretches.
+
+    The place within the stretch moves on by the golden ratio: a fixed stride would meet the same column of every
+    image wherever the width divides it.
+    """
+    units = min(units, count)
+    stretches = pairwise(number * count // units for number in range(units + 1))
+    return [start + int((end - start) * (number * _GOLDEN % 1)) for number, (start, end) in enumerate(stretches)]
+
+
+def input_shift(now: Tensor, before: Tensor) -> Tensor:
+    """Return how far the means of the units move, in standard deviations before; both (examples, units) in order."""
+    std = before.std(dim=0, correction=0).clamp_min(torch.finfo(before.dtype).tiny)
+    shift = (now.mean(dim=0) - before.mean(dim=0)).abs() / std
+    varies = before[-1] > before[0]  # exactly, where the std of equal values may be a rounding error
+    return torch.where(varies, shift, 0).sum() / varies.sum()
+
+
+def parameters_by_layer(items: Items) -> dict[str, list[Tensor]]:
+    """Return the parameters of each layer, with those of the items up to the next one."""
+    layers, by_layer, opening = layers_of(items), dict[str, list[Tensor]](), list[Tensor]()
+    group = opening
+    for name, module in items.items():
+        if name in layers:
+            group = by_layer[name] = [] if by_layer else opening
+        group += module.parameters(recurse=False)
+    return by_layer
+
+
+def gradient_shifts(look: Look, weights: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return `gradient_shift` and `gradient_cosine` of each layer but the first.
+
+    Args:
+        look: right after the step.
+        weights: the parameters of all layers before it.
+    """
+    layers = parameters_by_layer(look.subject.items)
+    scalars: dict[str, Tensor] = {}
+    with put_back(_all(layers)) as stepped:
+        put(_all(layers), weights)
+        before = _by_layer(training_pass(look, _all(layers)).gradients, layers)
+        after_step = _by_layer(stepped, layers)
+        for number, (name, parameters) in enumerate(layers.items()):
+            if number > 0:
+                gradients = training_pass(look, parameters).gradients
+                scalars[f"gradient_shift/{name}"] = distance(before[name], gradients)
+                scalars[f"gradient_cosine/{name}"] = cosine(before[name], gradients)
+            put(parameters, after_step[name])
+    return scalars
+
+
+def cosine(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Return the cosine of the angle between two lists of tensors, as if each were one vector; shape ()."""
+    product = torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum()
+    return product / (get_total_norm(first) * get_total_norm(second))
+
+
+def _all(layers: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
+    return [parameter for parameters in layers.values() for parameter in parameters]
+
+
+def _by_layer(values: Iterable[Tensor], layers: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
+    """Deal out values, one for each parameter, to the layers again."""
+    rest = iter(values)
+    return {name: list(islice(rest, len(parameters))) for name, parameters in layers.items()}

@@ -1,0 +1,24 @@
+"""What measuring needs of the machine: that the device is waited for, and how much memory was in use."""
+
+import sys
+
+import torch
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def peak_mib(device: torch.device) -> dict[str, float | None]:
+    """Return the largest memory in MiB: of this process since it began, and of the run on a device that counts it."""
+    on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return {"process": None, "device": on_device}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"process": peak / (2**20 if sys.platform == "darwin" else 2**10), "device": on_device}

@@ -1,0 +1,166 @@
+"""Drifting inputs against scipy and a shift that is known; gradients against their closed form."""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from bnexp.config.probes_section import CovariateShiftSchedule
+from bnexp.data.images import Part
+from bnexp.probes.covariate_shift import CovariateShift, input_shift, parameters_by_layer, spread
+from bnexp.probes.probe import Look
+
+Step = Callable[[nn.Module], None]
+EXAMPLES = 40
+_GENERATOR = torch.Generator().manual_seed(3)
+IMAGES = torch.randn(EXAMPLES + 5, 6, generator=_GENERATOR, dtype=torch.float64)
+X, Y = torch.randn(7, 6, generator=_GENERATOR, dtype=torch.float64), torch.arange(7) % 3
+
+
+@pytest.fixture
+def looked_at(look_at: Callable[..., Look]) -> Callable[..., list[dict[str, Tensor]]]:
+    """Return what looks at a network, once before each of some steps, and gives the scalars of each look."""
+    torch.manual_seed(1)
+
+    def measure(network: nn.Module, *steps: Step) -> list[dict[str, Tensor]]:
+        part = Part(IMAGES, torch.zeros(len(IMAGES), dtype=torch.int64))
+        look = look_at(network, X, Y, dataset=SimpleNamespace(train=part, inputs=lambda images: images))
+        probe = CovariateShift(CovariateShiftSchedule(every=1, examples=EXAMPLES))
+        readings = []
+        for step in steps:
+            probe.after_backward(look)
+            with torch.no_grad():
+                step(network)
+            readings.append(probe.after_step(look).scalars)
+        return readings
+
+    return measure
+
+
+def stands_still(network: nn.Module) -> None:
+    """Change nothing."""
+
+
+def moves(network: nn.Module) -> None:
+    """Change every parameter."""
+    generator = torch.Generator().manual_seed(5)
+    for parameter in network.parameters():
+        parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+
+
+def test_without_a_change_nothing_drifts_and_the_first_look_has_nothing_to_compare(looked_at) -> None:
+    network = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)).double()
+    first, second = looked_at(network, stands_still, stands_still)
+    assert set(first) == {"gradient_shift/3", "gradient_cosine/3"}
+    assert set(second) - set(first) == {f"{what}/{at}" for what in ("input_shift", "input_wasserstein") for at in "03"}
+    for name, value in {**first, **second}.items():
+        assert value.item() == pytest.approx(1.0 if "cosine" in name else 0.0), name
+
+
+def test_a_shift_by_so_many_standard_deviations_is_what_it_shows(looked_at) -> None:
+    network = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3)).double()
+    std: list[Tensor] = []
+
+    def shift(network: nn.Module) -> None:
+        std.append(network[0](IMAGES[:EXAMPLES]).std(dim=0, correction=0))
+        network[0].bias.add_(torch.tensor([2.5, -2.5, 2.5, -2.5]) * std[0])
+
+    _, found = looked_at(network, stands_still, shift)
+    assert found["input_shift/1"].item() == pytest.approx(2.5, rel=1e-5)
+    assert found["input_wasserstein/1"].item() == pytest.approx(2.5 * std[0].mean().item(), rel=1e-5)
+    assert found["input_shift/0"].item() == found["input_wasserstein/0"].item() == 0
+
+
+def test_the_distance_of_the_inputs_is_the_wasserstein_distance_of_scipy(looked_at) -> None:
+    network = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    before = copy.deepcopy(network)
+    _, found = looked_at(network, stands_still, moves)
+    samples = [one[:2](IMAGES[:EXAMPLES]).detach().numpy() for one in (before, network)]
+    distances = [wasserstein_distance(*(sample[:, unit] for sample in samples)) for unit in range(4)]
+    assert found["input_wasserstein/2"].item() == pytest.approx(np.mean(distances), rel=1e-5)
+
+
+def test_units_that_do_not_vary_are_left_out_of_the_shift() -> None:
+    before = torch.tensor([[0.1, -1.0], [0.1, 1.0], [0.1, 1.0], [0.1, 3.0]])
+    assert input_shift(before + 10, before).item() == pytest.approx(10 / 2**0.5)
+    assert input_shift(before[:, :1] + 1, before[:, :1]).isnan()
+
+
+def test_units_are_spread_evenly_and_over_most_columns_of_an_image() -> None:
+    assert spread(5, 64) == [0, 1, 2, 3, 4]
+    assert spread(64, 64) == list(range(64))
+    for count, units in ((1024, 64), (65536, 64), (784, 64), (7, 5)):
+        places = spread(count, units)
+        starts = [number * count // units for number in range(units + 1)]
+        assert all(start <= place < end for start, place, end in zip(starts, places, starts[1:], strict=False))
+        assert len(places) == units
+    for channels in (1, 3, 16, 64):  # a stride of channels * 16 would meet one or two of the 32
+        assert len({place % 32 for place in spread(channels * 32 * 32, 64)}) >= 16
+
+
+def closed_form(first: np.ndarray, second: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the gradient for W2 where logits = x W1^T W2^T: (softmax(logits) - onehot(y))^T (x W1^T) / B."""
+    hidden = x @ first.T
+    exponentials = np.exp(hidden @ second.T)
+    errors = exponentials / exponentials.sum(axis=1, keepdims=True) - np.eye(len(second))[y]
+    return errors.T @ hidden / len(x)
+
+
+def test_the_gradient_shift_of_a_two_layer_linear_network_in_closed_form(looked_at) -> None:
+    network = nn.Sequential(nn.Linear(6, 4, bias=False), nn.Linear(4, 3, bias=False)).double()
+    first, second = (layer.weight.detach().numpy().copy() for layer in network)
+    (found,) = looked_at(network, moves)
+    before = closed_form(first, second, X.numpy(), Y.numpy())
+    after = closed_form(network[0].weight.detach().numpy(), second, X.numpy(), Y.numpy())
+    assert found["gradient_shift/1"].item() == pytest.approx(np.linalg.norm(before - after), rel=1e-5)
+    cosine = (before * after).sum() / np.linalg.norm(before) / np.linalg.norm(after)
+    assert found["gradient_cosine/1"].item() == pytest.approx(cosine, rel=1e-5)
+    assert cosine < 0.99
+    assert set(found) == {"gradient_shift/1", "gradient_cosine/1"}
+
+
+def test_each_layer_meets_the_stepped_layers_below_it_and_the_others_as_they_were(looked_at) -> None:
+    network = nn.Sequential(
+        OrderedDict(
+            first=nn.Linear(6, 5),
+            norm=nn.BatchNorm1d(5),
+            second=nn.Linear(5, 4),
+            tanh=nn.Tanh(),
+            third=nn.Linear(4, 3),
+        )
+    ).double()
+    old = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    (found,) = looked_at(network, moves)
+    new = dict(network.named_parameters())
+
+    def gradient(layer: str, below: tuple[str, ...]) -> Tensor:
+        weights = {name: (new if name.split(".")[0] in below else old)[name] for name in old}
+        own = {name: weights[name].detach().clone().requires_grad_() for name in old if name.startswith(layer)}
+        loss = functional.cross_entropy(functional_call(network, {**weights, **own}, X), Y)
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(own.values()))])
+
+    for layer, below in (("second", ("first", "norm")), ("third", ("first", "norm", "second"))):
+        before, after = gradient(layer, ()), gradient(layer, below)
+        assert found[f"gradient_shift/{layer}"].item() == pytest.approx((before - after).norm().item(), rel=1e-5)
+        cosine = functional.cosine_similarity(before, after, dim=0)
+        assert found[f"gradient_cosine/{layer}"].item() == pytest.approx(cosine.item(), rel=1e-5)
+
+
+def test_parameters_belong_to_the_layer_before_them_and_what_opens_to_the_first() -> None:
+    modules = OrderedDict(
+        bn=nn.BatchNorm1d(2), a=nn.Linear(2, 2), relu=nn.ReLU(), ln=nn.LayerNorm(2), b=nn.Linear(2, 1)
+    )
+    found = parameters_by_layer(modules)
+    expected = {"a": ("bn", "a", "ln"), "b": ("b",)}
+    for layer, names in expected.items():
+        parameters = [parameter for name in names for parameter in modules[name].parameters()]
+        assert [id(parameter) for parameter in found[layer]] == [id(parameter) for parameter in parameters]
+    assert list(found) == ["a", "b"]
