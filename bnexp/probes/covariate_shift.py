@@ -1,18 +1,17 @@
 """Probe `covariate_shift`: how far the inputs of each layer drift, and what the layers below do to its gradient."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.config.probes_section import CovariateShiftSchedule
-from bnexp.probes.passes import copies_of, distance, inputs_of, layers_of, put, put_back, training_pass
-from bnexp.probes.probe import Items, Look, Probe, Reading, Subject
+from bnexp.probes.passes import copies_of, distance, inputs_of, put, put_back, training_pass
+from bnexp.probes.probe import Items, Look, Probe, Reading, Subject, layers_of
+from bnexp.probes.samples import spread_units
 from bnexp.probes.undisturbed import undisturbed
-
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 class CovariateShift(Probe):
@@ -71,24 +70,11 @@ def sorted_inputs(subject: Subject, examples: int, units: int) -> dict[str, Tens
     """Return the inputs of each layer for the first training examples: (examples, units), each unit in order."""
 
     def keep(inputs: Sequence[Tensor]) -> Tensor:
-        values = inputs[0].flatten(1)
-        index = torch.tensor(spread(values.shape[1], units), device=values.device)
-        return values.index_select(1, index).float().sort(dim=0).values
+        return spread_units(inputs[0], units).float().sort(dim=0).values
 
     x = subject.dataset.inputs(subject.dataset.train.images[:examples])
     with undisturbed(subject.network), subject.precision:
         return inputs_of(layers_of(subject.items), lambda: subject.network(x), keep)
-
-
-def spread(count: int, units: int) -> list[int]:
-    """Return the places of at most `units` of `count` units, one in each of as many equal stretches.
-
-    The place within the stretch moves on by the golden ratio: a fixed stride would meet the same column of every
-    image wherever the width divides it.
-    """
-    units = min(units, count)
-    stretches = pairwise(number * count // units for number in range(units + 1))
-    return [start + int((end - start) * (number * _GOLDEN % 1)) for number, (start, end) in enumerate(stretches)]
 
 
 def input_shift(now: Tensor, before: Tensor) -> Tensor:

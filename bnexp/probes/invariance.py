@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from bnexp.config.probes_section import InvarianceSchedule
-from bnexp.probes.passes import layers_of, put, put_back, training_pass
+from bnexp.probes.passes import put, put_back, training_pass
 from bnexp.probes.probe import Look, Probe, Reading
 
 
@@ -29,7 +29,7 @@ class Invariance(Probe):
 
     def after_step(self, look: Look) -> Reading:
         """Scale one layer after the other, and put each back."""
-        weights: dict[str, Tensor] = {name: layer.weight for name, layer in layers_of(look.subject.items).items()}
+        weights: dict[str, Tensor] = {name: layer.weight for name, layer in look.subject.layers.items()}
         found = training_pass(look, list(weights.values()))
         scalars: dict[str, Tensor] = {}
         for (name, weight), gradient in zip(weights.items(), found.gradients, strict=True):

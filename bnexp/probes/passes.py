@@ -15,7 +15,6 @@ from torch.nn.utils import get_total_norm
 from bnexp.probes.probe import Items, Look
 from bnexp.probes.undisturbed import undisturbed
 
-Layer = nn.Linear | nn.Conv2d
 Kept = TypeVar("Kept")
 
 
@@ -64,11 +63,6 @@ def inputs_of(items: Items, forward: Callable[[], object], keep: Callable[[Seque
         for handle in handles:
             handle.remove()
     return kept
-
-
-def layers_of(items: Items) -> dict[str, Layer]:
-    """Return the linear layers and convolutions by name, the head among them."""
-    return {name: module for name, module in items.items() if isinstance(module, Layer)}
 
 
 def copies_of(parameters: Sequence[Tensor]) -> list[Tensor]:

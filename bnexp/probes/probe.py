@@ -21,6 +21,14 @@ Items = Mapping[str, nn.Module]
 """The modules that hold no others, by name and in order: `block1.linear`, `block1.bn`, ..., `head`."""
 
 
+Layer = nn.Linear | nn.Conv2d
+
+
+def layers_of(items: Items) -> dict[str, Layer]:
+    """Return the linear and convolutional items by name, in the order of computation; the head is the last."""
+    return {name: module for name, module in items.items() if isinstance(module, Layer)}
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is looked at, and what is the same at every step.
@@ -44,9 +52,9 @@ class Subject:
     precision: AbstractContextManager[Any]
 
     @property
-    def layers(self) -> dict[str, nn.Linear | nn.Conv2d]:
-        """The linear and convolutional items by name, in the order of computation; the head is the last."""
-        return {name: item for name, item in self.items.items() if isinstance(item, nn.Linear | nn.Conv2d)}
+    def layers(self) -> dict[str, Layer]:
+        """The layers among the items."""
+        return layers_of(self.items)
 
     @property
     def placed(self) -> dict[str, Placed]:

@@ -12,8 +12,8 @@ MOST_VALUES = 4096
 """Values that percentiles are taken of: the rank of a percentile is then uncertain by less than one percent."""
 
 
-def spread_units(output: Tensor) -> Tensor:
-    """Return the units of an output (B, F) or (B, C, H, W) as a matrix (B, min(units, 1024)).
+def spread_units(output: Tensor, most: int = MOST_UNITS) -> Tensor:
+    """Return units of an output (B, F) or (B, C, H, W), as a matrix (B, at most `most`).
 
     The order of the units is that in memory, so that nothing is copied only to be sorted; figures that depend on their
     order must not be made of them.
@@ -21,9 +21,9 @@ def spread_units(output: Tensor) -> Tensor:
     if output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last):
         output = output.permute(0, 2, 3, 1)
     units = output.flatten(1)
-    if units.shape[1] <= MOST_UNITS:
+    if units.shape[1] <= most:
         return units
-    return units.index_select(1, spread_places(units.shape[1], MOST_UNITS, units.device))
+    return units.index_select(1, spread_places(units.shape[1], most, units.device))
 
 
 def spread_values(units: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from bnexp.config.probes_section import CovariateShiftSchedule
 from bnexp.data.images import Part
-from bnexp.probes.covariate_shift import CovariateShift, input_shift, parameters_by_layer, spread
+from bnexp.probes.covariate_shift import CovariateShift, input_shift, parameters_by_layer
 from bnexp.probes.probe import Look
 
 Step = Callable[[nn.Module], None]
@@ -92,18 +92,6 @@ def test_units_that_do_not_vary_are_left_out_of_the_shift() -> None:
     before = torch.tensor([[0.1, -1.0], [0.1, 1.0], [0.1, 1.0], [0.1, 3.0]])
     assert input_shift(before + 10, before).item() == pytest.approx(10 / 2**0.5)
     assert input_shift(before[:, :1] + 1, before[:, :1]).isnan()
-
-
-def test_units_are_spread_evenly_and_over_most_columns_of_an_image() -> None:
-    assert spread(5, 64) == [0, 1, 2, 3, 4]
-    assert spread(64, 64) == list(range(64))
-    for count, units in ((1024, 64), (65536, 64), (784, 64), (7, 5)):
-        places = spread(count, units)
-        starts = [number * count // units for number in range(units + 1)]
-        assert all(start <= place < end for start, place, end in zip(starts, places, starts[1:], strict=False))
-        assert len(places) == units
-    for channels in (1, 3, 16, 64):  # a stride of channels * 16 would meet one or two of the 32
-        assert len({place % 32 for place in spread(channels * 32 * 32, 64)}) >= 16
 
 
 def closed_form(first: np.ndarray, second: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bnexp.config.schema import Config
-from bnexp.probes.passes import distance, inputs_of, layers_of, put_back, training_pass
+from bnexp.probes.passes import distance, inputs_of, put_back, training_pass
 from bnexp.probes.probe import Look
 from bnexp.probes.registry import PROBES
 from bnexp.training.build import Experiment, build
@@ -109,7 +109,7 @@ def test_inputs_are_those_of_each_item_and_nothing_is_watched_afterwards() -> No
 
 def test_layers_are_what_multiplies_by_weights(make_config: Callable[..., Config]) -> None:
     run, _ = looked_at(make_config(model={"block": "linear(weight_norm=true) -> norm -> act"}))
-    assert list(layers_of(run.items)) == ["block1.linear", "block2.linear", "head"]
+    assert list(run.subject.layers) == ["block1.linear", "block2.linear", "head"]
 
 
 def test_the_distance_is_that_of_all_values_as_one_vector() -> None:

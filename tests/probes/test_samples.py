@@ -24,6 +24,13 @@ def test_every_column_of_a_feature_map_is_met_about_as_often() -> None:
     assert columns.max() <= 1.3 * MOST_UNITS / 32
 
 
+@pytest.mark.parametrize("channels", [3, 16, 64])
+def test_a_few_units_lie_in_many_columns(channels: int) -> None:
+    units = spread_units(torch.arange(channels * 32 * 32).view(1, channels, 32, 32), 64)
+    assert units.shape == (1, 64)
+    assert len(set((units % 32).flatten().tolist())) >= 16
+
+
 def test_small_outputs_are_taken_whole_and_large_ones_in_part() -> None:
     small, large = torch.randn(4, 3, 5, 5), torch.randn(8, 4, 32, 32)
     assert torch.equal(spread_units(small), small.flatten(1))
