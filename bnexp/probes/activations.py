@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.probes.recorder import Recorder
-from bnexp.probes.samples import spread_units, spread_values
+from bnexp.probes.samples import as_units, spread_units, spread_values
 
 PERCENTILES = (15, 50, 85)
 """Those of figure 1 of Ioffe & Szegedy 2015."""
@@ -44,25 +44,26 @@ class Activations(Probe):
         """Measure what the items gave out."""
         scalars: dict[str, Tensor] = {}
         for name, output in self._recorder.stop().items():
-            figures = {**distribution(output.float()), **_of_activation(look.subject.items[name], output.float())}
+            units = as_units(output.float())
+            figures = {**distribution(units), **_of_activation(look.subject.items[name], units)}
             scalars |= {f"{quantity}/{name}": value for quantity, value in figures.items()}
         return Reading(scalars)
 
 
 def distribution(output: Tensor) -> dict[str, Tensor]:
-    """Return mean, std, largest magnitude, percentiles and effective rank of an output (B, ...) in float32."""
+    """Return mean, std, largest magnitude, percentiles and effective rank of an output (B, units) in float32."""
     mean = output.mean()
     # The two passes of the definition; torch.std_mean takes six times as long on the CPU.
     std = torch.linalg.vector_norm(output - mean) / math.sqrt(output.numel())
     low, high = output.aminmax()
-    units = spread_units(output)  # (B, U)
-    percentiles = torch.quantile(spread_values(units), output.new_tensor(PERCENTILES) / 100)
+    some = spread_units(output)  # (B, U)
+    percentiles = torch.quantile(spread_values(some), output.new_tensor(PERCENTILES) / 100)
     return {
         "activation_mean": mean,
         "activation_std": std,
         "activation_max": torch.maximum(high, -low),
         **{f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)},
-        "effective_rank": effective_rank(units),
+        "effective_rank": effective_rank(some),
     }
 
 
@@ -86,5 +87,5 @@ def _of_activation(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
 
 
 def dead_fraction(output: Tensor) -> Tensor:
-    """Return the fraction of units of (B, F) or (B, C, H, W) that are 0 for the whole batch; shape ()."""
+    """Return the fraction of units of (B, units) that are 0 for the whole batch; shape ()."""
     return (output.amax(dim=0) == 0).float().mean()

@@ -10,7 +10,7 @@ from torch.nn.utils import get_total_norm
 from bnexp.config.probes_section import CovariateShiftSchedule
 from bnexp.probes.passes import copies_of, distance, inputs_of, put, put_back, training_pass
 from bnexp.probes.probe import Items, Look, Probe, Reading, Subject, layers_of
-from bnexp.probes.samples import spread_units
+from bnexp.probes.samples import as_units, spread_units
 from bnexp.probes.undisturbed import undisturbed
 
 
@@ -70,7 +70,7 @@ def sorted_inputs(subject: Subject, examples: int, units: int) -> dict[str, Tens
     """Return the inputs of each layer for the first training examples: (examples, units), each unit in order."""
 
     def keep(inputs: Sequence[Tensor]) -> Tensor:
-        return spread_units(inputs[0], units).float().sort(dim=0).values
+        return spread_units(as_units(inputs[0]), units).float().sort(dim=0).values
 
     x = subject.dataset.inputs(subject.dataset.train.images[:examples])
     with undisturbed(subject.network), subject.precision:

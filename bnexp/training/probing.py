@@ -55,9 +55,8 @@ def probe_run(
         ConfigError: an unknown probe, or one that measures a step; what the config asks for cannot be.
         BnexpError: the run has no such weights, or they are damaged, or do not fit the config.
     """
-    chosen = {name: _probe_of(name) for name in probes or EXPENSIVE}
-    at_once = [f"probes.{name}.at=[1]" for name in chosen]
-    config = load_config(folder / CONFIG, [*at_once, *overrides])
+    chosen = [name for name in probes or EXPENSIVE if _probe_of(name)]
+    config = load_config(folder / CONFIG, [*_switched_on(folder, chosen), *overrides])
     path = folder / CHECKPOINTS / f"{weights}.pt"
     if not path.exists():
         raise BnexpError(f"{folder}: no {weights} weights are stored there; a run stores them when it has finished")
@@ -65,7 +64,13 @@ def probe_run(
     run = build(config, data_dir=data_dir, device=device)
     _put(run, stored["weights"], folder)
     with reproducible():
-        return Probed(stored["step"], _figures(run, config, list(chosen), stored["step"]))
+        return Probed(stored["step"], _figures(run, config, chosen, stored["step"]))
+
+
+def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return overrides that give each probe a time to look, and keep the options that it had in the run."""
+    scheduled = load_config(folder / CONFIG).probes.schedules()
+    return [f"probes.{name}.at=[1]" if name in scheduled else f"probes.{name}={{at: [1]}}" for name in names]
 
 
 def _probe_of(name: str) -> type[Probe]:

@@ -10,6 +10,7 @@ from torch import nn
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.probes.activations import Activations, dead_fraction, effective_rank
 from bnexp.probes.probe import Look
+from bnexp.probes.samples import as_units
 
 Measure = Callable[[nn.Module, torch.Tensor], dict[str, torch.Tensor]]
 
@@ -41,7 +42,7 @@ def test_a_relu_unit_is_dead_when_it_is_zero_for_the_whole_batch(looked_at: Meas
     assert looked_at(nn.Sequential(nn.ReLU()), x)["dead_fraction/0"].item() == 0.5
     feature_maps = torch.zeros(2, 3, 2, 2)
     feature_maps[1, 0] = 1.0
-    assert dead_fraction(feature_maps).item() == pytest.approx(2 / 3)
+    assert dead_fraction(as_units(feature_maps)).item() == pytest.approx(2 / 3)
 
 
 def test_saturation_counts_beyond_the_stated_bounds(looked_at: Measure) -> None:
