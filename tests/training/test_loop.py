@@ -153,12 +153,24 @@ def test_the_noise_is_another_in_another_place_and_with_another_seed(make_config
 
 
 @pytest.mark.parametrize("norm", ["bn", "ln", "none"])
-def test_probes_change_nothing(make_config: MakeConfig, norm: str) -> None:
-    model = {"norm": norm, "block": "linear -> norm -> act -> dropout(p=0.3)"}
-    with_probes, _, _ = trained(make_config(model=model, probes=ALL_PROBES, training={"log_every": 1}))
-    without, _, _ = trained(make_config(model=model, probes=NO_PROBES, training={"log_every": 1000}))
-    expected = weights_of(without)
+def test_probes_change_nothing_with_dropout_and_augmentation(make_config: MakeConfig, norm: str) -> None:
+    sections = {
+        "model": {"norm": norm, "block": "linear -> norm -> act -> dropout(p=0.3)"},
+        "data": {"augment": "shift"},
+    }
+    torch.manual_seed(1)
+    with_probes, _, rows = trained(make_config(**sections, probes=ALL_PROBES, training={"log_every": 1}))
+    drawn = torch.get_rng_state()
+    torch.manual_seed(1)
+    without, _, _ = trained(make_config(**sections, probes=NO_PROBES, training={"log_every": 1000}))
+    assert torch.equal(torch.get_rng_state(), drawn)
+    expected, streams = weights_of(without), without.network.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(with_probes).items())
+    state = with_probes.network.state_dict()
+    extra = [name for name in state if name.endswith("_extra_state")]
+    assert len(extra) == 2
+    assert all(torch.equal(state[name], streams[name]) for name in extra)
+    assert len(rows.rows) == 12
 
 
 def test_the_running_statistics_count_the_steps_taken(make_config: MakeConfig) -> None:
@@ -262,6 +274,21 @@ def test_a_non_finite_loss_stops_the_training_and_names_step_and_layer(make_conf
     assert not rows.rows[-1]["loss/train"] < float("inf")
     finite = [torch.isfinite(parameter).all() for parameter in run.network.parameters()]
     assert all(finite) == (found.quantity == "output")
+
+
+def test_with_every_probe_a_diverging_training_is_logged_to_its_end(make_config: MakeConfig) -> None:
+    probes = {name: {**schedule, "every": 1} for name, schedule in ALL_PROBES.items()}
+    config = make_config(
+        optimizer={"lr": 1e25, "momentum": 0}, model={"norm": "none"}, training={"log_every": 1}, probes=probes
+    )
+    run, outcome, rows = trained(config)
+    assert outcome.divergence is not None
+    assert outcome.divergence.layer in run.items
+    last = rows.rows[-1]
+    assert last["step"] == outcome.divergence.step
+    assert {f"activation_std/{name}" for name in run.items} <= last.keys()
+    assert not all(math.isfinite(value) for value in last.values())
+    assert rows.values[int(last["step"])].keys() >= {f"activation/{name}" for name in run.items}
 
 
 def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeConfig) -> None:
