@@ -5,6 +5,7 @@ All scalars of a step go into one event, which costs a tenth of one event per sc
 
 import math
 import time
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[attr-defined]
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary  # type: ignore[attr-defined]
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
-from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.summary import custom_scalars
 
+from bnexp.store.board_layout import Layout, layout_of
+from bnexp.store.hyperparameters import Hyperparameter, hyperparameter_summary
 from bnexp.store.writers import Values
 
 FLUSH_SECS = 5
@@ -26,9 +29,12 @@ class TensorBoardWriter:
 
     def __init__(self, folder: Path) -> None:
         self._events: Any = EventFileWriter(str(folder), flush_secs=FLUSH_SECS)  # type: ignore[no-untyped-call]
+        self._tags: set[str] = set()
+        self._layout: Layout = {}
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Add a point to each chart; a value that is not finite is shown as TensorBoard shows nan."""
+        self._lay_out(step, values)
         self._add(step, [Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 
     def histograms(self, step: int, values: dict[str, Values]) -> None:
@@ -43,19 +49,35 @@ class TensorBoardWriter:
                 summaries.append(Summary.Value(tag=f"non_finite/{name}", simple_value=float(array.size - finite.size)))
         self._add(step, summaries)
 
-    def hyperparameters(self, values: dict[str, Any], metrics: list[str]) -> None:
+    def hyperparameters(
+        self, values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str] = ()
+    ) -> None:
         """Announce the config's values and which metrics the HParams page sets beside them.
 
         Args:
             values: flat, `section.key` to a number, boolean or text.
             metrics: tags of scalars that this writer gets.
+            ahead: the values that are shown unasked, at most five.
         """
-        for summary in hparams(values, dict.fromkeys(metrics, 0.0)):
-            self._events.add_event(Event(wall_time=time.time(), summary=summary))
+        self._add(0, hyperparameter_summary(values, metrics, ahead).value)
 
     def close(self) -> None:
         """Write what is left and close the file."""
         self._events.close()
+
+    def _lay_out(self, step: int, tags: Iterable[str]) -> None:
+        """Write the page of custom charts, anew when a tag comes up that needs another chart; the last one counts."""
+        if self._tags.issuperset(tags):
+            return
+        self._tags.update(tags)
+        layout = layout_of(self._tags)
+        if layout != self._layout:
+            self._layout = layout
+            charts = {
+                category: {title: ("Multiline", [tag]) for title, tag in charts.items()}
+                for category, charts in layout.items()
+            }
+            self._add(step, custom_scalars(charts).value)
 
     def _add(self, step: int, values: list[Summary.Value]) -> None:
         if values:

@@ -14,6 +14,7 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.store.checkpoint import CHECKPOINTS, save_checkpoint
+from bnexp.store.hyperparameters import Hyperparameter
 from bnexp.store.metrics import MetricsWriter
 from bnexp.store.run_folder import CONFIG, METRICS, SUMMARY, Status, claim_run_folder, write_json, write_text_atomically
 from bnexp.store.tensorboard import TensorBoardWriter
@@ -27,6 +28,8 @@ from bnexp.training.records import circumstances, note_status, summary_of
 from bnexp.training.weights import copy_of_weights, put_weights
 
 HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
+HPARAMS_AHEAD = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
+"""What arms differ in most often, and all that TensorBoard's table shows unasked."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def _memory_in_words(config: Config) -> Iterator[None]:
 def _train_and_test(run: Experiment, folder: Path, show: Callable[[str, Plan], Display]) -> dict[str, Any]:
     """Train with all writers open, evaluate the test set once, and return the summary."""
     rows, board = MetricsWriter(folder / METRICS), TensorBoardWriter(folder)
-    board.hyperparameters(_flat(run.config.model_dump(mode="json", exclude_none=True)), HPARAM_METRICS)
+    board.hyperparameters(_hyperparameters(run.config), HPARAM_METRICS, HPARAMS_AHEAD)
     display = show(f"{run.config.name} {folder.name}", run.plan)
     with contextlib.closing(Writers([rows, board, display])) as writer:
         compile_s = None
@@ -152,9 +155,14 @@ def _named(epoch: float, test: dict[str, dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return the leaves of nested sections as `section.key`, for TensorBoard's table of hyperparameters."""
-    leaves: dict[str, Any] = {}
+def _hyperparameters(config: Config) -> dict[str, Hyperparameter]:
+    """Return what can move the figures, for TensorBoard's table: neither the name nor what is looked at."""
+    return _flat(config.model_dump(mode="json", exclude_none=True, exclude={"name", "probes"}))
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Hyperparameter]:
+    """Return the leaves of nested sections as `section.key`."""
+    leaves: dict[str, Hyperparameter] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             leaves |= _flat(value, f"{above}{key}.")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
@@ -21,7 +22,7 @@ from bnexp.training import run as run_module
 from bnexp.training.clock import Clock
 from bnexp.training.display import Display, SilentDisplay
 from bnexp.training.loop import score_of
-from bnexp.training.run import RunResult, run_experiment
+from bnexp.training.run import HPARAMS_AHEAD, RunResult, run_experiment
 
 MakeConfig = Callable[..., Config]
 CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
@@ -124,6 +125,18 @@ def test_tensorboard_shows_the_rows_and_the_hyperparameters(make_config: MakeCon
     assert board.Scalars("accuracy/test")[0].value == pytest.approx(result.summary["test"]["final"]["accuracy"])
     assert "activation/block1.relu" in board.Tags()["histograms"]
     assert set(board.summary_metadata) >= {"_hparams_/experiment", "_hparams_/session_start_info"}
+
+
+def test_the_table_of_hyperparameters_starts_with_what_arms_differ_in(make_config: MakeConfig, tmp_path: Path) -> None:
+    result = finished(make_config(), tmp_path)
+    board = EventAccumulator(str(result.folder))
+    board.Reload()
+    described = board.summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
+    columns = metadata.parse_experiment_plugin_data(described).hparam_infos
+    assert {column.name for column in columns if column.differs} == set(HPARAMS_AHEAD)
+    assert len(HPARAMS_AHEAD) == 5  # more than these the page does not show unasked
+    sections = {column.name.split(".")[0] for column in columns}
+    assert sections == {"seed", "data", "model", "init", "optimizer", "schedule", "training"}
 
 
 def test_a_diverged_run_is_a_result(make_config: MakeConfig, tmp_path: Path) -> None:
