@@ -11,11 +11,11 @@ _LEAST_SPAN = 10.0
 def log_bars(values: Sequence[float], width: int) -> list[str]:
     """Return a bar per value whose length follows its logarithm: one cell for the least, `width` for the largest.
 
-    A value that is not positive and finite gets none.
+    A value that is not positive and finite gets none, and none gets any where there is no room.
     """
     logs = [math.log10(value) if 0 < value < math.inf else None for value in values]
     found = [log for log in logs if log is not None]
-    if not found:
+    if not found or width < 1:
         return [""] * len(logs)
     high = max(found)
     span = max(high - min(found), math.log10(_LEAST_SPAN))

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from bnexp.training.outline import OutlineRow
     from bnexp.training.signal import LayerSignal
 
-_FAR = 100.0
-"""From the first hidden layer to the last, a factor beyond this is called exploding or vanishing."""
+_NEAR, _FAR = 5.0, 100.0
+"""From the first hidden layer to the last, a factor within the one is called none, beyond the other an explosion."""
+_LEAST_BAR = 4
+"""Cells of a bar below which it shows nothing."""
 
 
 def check(
@@ -159,7 +161,8 @@ def _signal_table(rows: "Sequence[LayerSignal]", width: int) -> Table:
     """Return the rows with bars on a logarithmic scale, as long as the terminal's width allows."""
     cells = _signal_cells(rows)
     taken = sum(max(len(row[column]) for row in (_SIGNAL_TITLES, *cells)) + 2 for column in range(5))
-    room = max(min((width - taken) // 2 - 2, 24), 0)
+    room = min((width - taken) // 2 - 2, 24)
+    room = room if room >= _LEAST_BAR else 0
     stds = log_bars([row.std for row in rows], room)
     gradients = log_bars([row.gradient_norm for row in rows], room)
     table = Table(box=None, pad_edge=False)
@@ -185,6 +188,16 @@ def _growth_in_words(rows: "Sequence[LayerSignal]") -> list[str]:
         if len(values) < 2 or not all(0 < value < math.inf for value in values):
             continue
         grown = growth(values)
-        fate = "explodes" if grown.total > _FAR else "vanishes" if grown.total < 1 / _FAR else "keeps its size, roughly"
-        lines.append(f"{name:<9} x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all: it {fate}")
+        lines.append(
+            f"{name:<9} x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all: it {_fate(grown.total)}"
+        )
     return lines
+
+
+def _fate(factor: float) -> str:
+    """Say in a word what a factor from the first hidden layer to the last means."""
+    if max(factor, 1 / factor) < _NEAR:
+        return "keeps its size, roughly"
+    if max(factor, 1 / factor) < _FAR:
+        return "grows" if factor > 1 else "shrinks"
+    return "explodes" if factor > 1 else "vanishes"

@@ -20,6 +20,7 @@ def test_values_that_are_close_have_bars_that_are_close() -> None:
 def test_what_has_no_logarithm_has_no_bar() -> None:
     assert log_bars([0.0, math.nan, math.inf, -1.0, 1.0], 3) == ["", "", "", "", "███"]
     assert log_bars([0.0], 3) == [""]
+    assert log_bars([1.0, 2.0], 0) == ["", ""]
     assert log_bars([], 3) == []
 
 

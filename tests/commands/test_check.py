@@ -77,7 +77,7 @@ def test_signal_shows_every_layer_and_what_the_depth_comes_to(
 def test_a_gradient_that_vanishes_or_explodes_is_called_so(
     config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for gain, fate in ((0.3, "vanishes"), (5, "explodes")):
+    for gain, fate in ((0.3, "vanishes"), (5, "explodes"), (1.2, "grows"), (1.05, "keeps its size, roughly")):
         overrides = [f"model.hidden={[12] * 20}", "model.norm=none", f"init={{scheme: kaiming, gain: {gain}}}"]
         check(config_file, overrides=overrides, signal=True)
         assert f"in all: it {fate}" in next(
