@@ -122,7 +122,10 @@ def _print_signal(console: Console, config: Config, data_dir: Path) -> None:
     from bnexp.training.build import build
     from bnexp.training.signal import measure_signal
 
-    rows = measure_signal(build(config, data_dir=data_dir, device="cpu"))
+    # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
+    training = config.training.model_copy(update={"precision": "fp32", "compile": False})
+    plain = config.model_copy(update={"training": training})
+    rows = measure_signal(build(plain, data_dir=data_dir, device="cpu"))
     print(f"\nsignal    the first batch of {config.data.batch_size}, forward and backward, before any training")
     if console.is_terminal:
         console.print(_signal_table(rows, console.width))

@@ -266,31 +266,46 @@ def _convolved(shape: Shape, width: int, stride: int) -> Shape:
 def with_biases(
     parts: Sequence[BlockLayout | PoolLayout], bias: bool | Literal["auto"]
 ) -> list[BlockLayout | PoolLayout]:
-    """Decide for each layer whether it has a bias: `auto` leaves it out where the very next item cancels it.
+    """Decide for each layer whether it has a bias: `auto` leaves it out where the very next item cancels it."""
+    following = following_items(parts)
 
-    What comes before a pooling or a residual block keeps its bias: the first hides it from the next item, and the
-    shortcut of the second carries it past the norm.
+    def biased(place: str, items: tuple[Placed, ...]) -> tuple[Placed, ...]:
+        next_items = (following[f"{place}.{placed.name}"] for placed in items)
+        return tuple(
+            replace(placed, bias=_keeps_bias(placed.item, next_item, bias))
+            for placed, next_item in zip(items, next_items, strict=True)
+        )
+
+    return [
+        part
+        if isinstance(part, PoolLayout)
+        else replace(
+            part, items=biased(part.place, part.items), shortcut=biased(f"{part.place}.shortcut", part.shortcut)
+        )
+        for part in parts
+    ]
+
+
+def following_items(parts: Sequence[BlockLayout | PoolLayout]) -> dict[str, Item | None]:
+    """Return the item that alone sees what an item gives out, by the full name of the latter, also in the next block.
+
+    There is none after the end of a shortcut, before a pooling, and before a residual block: the pooling comes between,
+    and the shortcut of the block carries the same values past its first item.
     """
-    decided: list[BlockLayout | PoolLayout] = []
+    found: dict[str, Item | None] = {}
     following: Item | None = None
     for part in reversed(parts):
         if isinstance(part, PoolLayout):
-            decided.append(part)
             following = None
             continue
-        items, shortcut = _biased(part.items, following, bias), _biased(part.shortcut, None, bias)
-        decided.append(replace(part, items=items, shortcut=shortcut))
+        for place, items, last in (
+            (part.place, part.items, following),
+            (f"{part.place}.shortcut", part.shortcut, None),
+        ):
+            after = [*(placed.item for placed in items[1:]), last]
+            found |= {f"{place}.{placed.name}": item for placed, item in zip(items, after, strict=False)}
         following = None if part.residual else part.items[0].item
-    return decided[::-1]
-
-
-def _biased(items: tuple[Placed, ...], following: Item | None, bias: bool | Literal["auto"]) -> tuple[Placed, ...]:
-    """Decide for the layers of a row of items; `following` is the item after the last of them."""
-    after = [*(placed.item for placed in items[1:]), following]
-    return tuple(
-        replace(placed, bias=_keeps_bias(placed.item, next_item, bias))
-        for placed, next_item in zip(items, after, strict=False)
-    )
+    return found
 
 
 def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]) -> bool:

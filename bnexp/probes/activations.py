@@ -1,5 +1,6 @@
 """Probe `activations`: the outputs of every item of the blocks."""
 
+import functools
 import math
 
 import torch
@@ -32,6 +33,8 @@ class Activations(Probe):
     Daneshmand et al. 2020 (https://arxiv.org/abs/2003.01652), here over at most 1,024 units. H (B, F) is not centered.
     """
 
+    watches = True
+
     def __init__(self, schedule: ProbeSchedule) -> None:
         super().__init__(schedule)
         self._recorder = Recorder()
@@ -57,7 +60,7 @@ def distribution(output: Tensor) -> dict[str, Tensor]:
     std = torch.linalg.vector_norm(output - mean) / math.sqrt(output.numel())
     low, high = output.aminmax()
     some = spread_units(output)  # (B, U)
-    percentiles = torch.quantile(spread_values(some), output.new_tensor(PERCENTILES) / 100)
+    percentiles = torch.quantile(spread_values(some), _levels(output.device))
     return {
         "activation_mean": mean,
         "activation_std": std,
@@ -65,6 +68,12 @@ def distribution(output: Tensor) -> dict[str, Tensor]:
         **{f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)},
         "effective_rank": effective_rank(some),
     }
+
+
+@functools.lru_cache(maxsize=8)
+def _levels(device: torch.device) -> Tensor:
+    """Return the percentiles as fractions on a device, where they stay: to bring them there anew would wait for it."""
+    return torch.tensor(PERCENTILES, device=device) / 100
 
 
 def effective_rank(features: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ class Histograms(Probe):
     gradient/<item>         the gradient of the item's weight or gamma
     """
 
+    watches = True
+
     def __init__(self, schedule: ProbeSchedule) -> None:
         super().__init__(schedule)
         self._recorder = Recorder()

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.norms.channel_layer_norm import ChannelLayerNorm
 from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.probes.recorder import Recorder
 
 NEAR_ZERO = 0.01
 """A gamma below this magnitude all but switches its feature off."""
+ROUNDING = 1e-5
+"""A deviation this far below the mean is what rounding makes of values that are all the same."""
 
 
 class NormState(Probe):
@@ -24,10 +27,14 @@ class NormState(Probe):
         running_mean_distance/<norm>                mean over features of |running mean - batch mean| / batch std
         running_std_distance/<norm>                 mean over features of |running std - batch std| / batch std
 
-    The running statistics are those that this batch has not yet moved; their variance and, beside it, the batch's are
-    the unbiased ones. A variance is that of a feature over the batch where there are running statistics, else that of
-    an example (ln), of its groups (gn) or channels (in).
+    The running statistics are those that this batch has not yet moved, and the batch's deviation is the unbiased one,
+    as they are (but for `batch_renorm`, whose running deviation is the biased one). Features that do not vary in the
+    batch have no distance and are left out of the mean. A variance is that of a feature over the whole batch where
+    there are running statistics, also with ghost batches, else that of an example (ln), of its groups (gn), channels
+    (in) or positions (ln_c).
     """
+
+    watches = True
 
     def __init__(self, schedule: ProbeSchedule) -> None:
         super().__init__(schedule)
@@ -82,11 +89,15 @@ def _of_statistics(module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> 
     mean, var = moments(x, [0, *range(2, x.ndim)])
     count = x.numel() // len(mean)
     std = (var * count / (count - 1)).sqrt()
-    safe = std.clamp_min(torch.finfo(std.dtype).tiny)
+    varies = std > ROUNDING * mean.abs()
+
+    def distance(running: Tensor, batch: Tensor) -> Tensor:
+        return torch.where(varies, (running - batch).abs() / std, 0).sum() / varies.sum()
+
     figures = {"eps_dominates": (var < module.eps).float().mean()}  # type: ignore[operator]
     if "running_mean" in running:
-        figures["running_mean_distance"] = ((running["running_mean"] - mean).abs() / safe).mean()
-    return figures | {"running_std_distance": ((running["running_std"] - std).abs() / safe).mean()}
+        figures["running_mean_distance"] = distance(running["running_mean"], mean)
+    return figures | {"running_std_distance": distance(running["running_std"], std)}
 
 
 def _of_variances(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -104,6 +115,7 @@ def moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
 
 
 VARIANCES: dict[type[nn.Module], Callable[[Tensor, Any], Tensor]] = {
+    ChannelLayerNorm: lambda x, norm: moments(x.movedim(1, -1), [-1])[1],
     nn.LayerNorm: lambda x, norm: moments(x, list(range(-len(norm.normalized_shape), 0)))[1],
     nn.GroupNorm: lambda x, norm: moments(x.reshape(len(x), norm.num_groups, -1), [2])[1],
     nn.InstanceNorm2d: lambda x, norm: moments(x, [2, 3])[1],

@@ -109,6 +109,9 @@ class Probe:
     needs_step = False
     """Whether it measures what the optimizer's step does, so that a stored network alone gives it nothing to see."""
 
+    watches = False
+    """Whether it watches the forward pass of the step."""
+
     def __init__(self, schedule: ProbeSchedule) -> None:
         """Take the options of the probe's section, where it has any."""
 

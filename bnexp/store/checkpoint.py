@@ -52,8 +52,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         first, _, content = path.read_bytes().partition(b"\n")
     except OSError as error:
         raise BnexpError(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
+    if not first.startswith(_MAGIC):
+        raise BnexpError(f"{path}: not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote")
     if first != _MAGIC + hashlib.sha256(content).hexdigest().encode():
-        raise BnexpError(f"{path}: the checkpoint is damaged: its content does not have the checksum in its first line")
+        raise BnexpError(
+            f"{path}: the checkpoint is damaged: its content does not have the checksum that it begins with"
+        )
     try:
         values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:

@@ -81,7 +81,7 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
             with clock.measuring():
                 for probe in looking:
                     probe.before(look)
-                if run.compiled:
+                if run.compiled and any(probe.watches for probe in looking):
                     rehearse(run, x)
         with run.precision:
             logits = run.forward(x)  # (B, classes)

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.probes.activations import Activations
-from bnexp.probes.probe import Look
-from bnexp.probes.undisturbed import undisturbed
+from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.training.build import Experiment
+from bnexp.training.looking import look_once
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,33 @@ class Growth:
     per_layer: float
 
 
+class WeightGradients(Probe):
+    """`weight_gradient_norm/<layer>`: the Euclidean norm of the gradient of each layer's weight, without its bias."""
+
+    def after_backward(self, look: Look) -> Reading:
+        """Measure the gradients that the backward pass left."""
+        gradients = {name: layer.weight.grad for name, layer in look.subject.layers.items()}
+        return Reading(
+            {
+                f"weight_gradient_norm/{name}": torch.linalg.vector_norm(gradient)
+                for name, gradient in gradients.items()
+                if gradient is not None
+            }
+        )
+
+
 def measure_signal(run: Experiment) -> list[LayerSignal]:
     """Push the first training batch through the network of a run, in training mode; nothing is changed.
 
     Returns:
         A row per layer in the order of computation, the head last.
     """
-    look = Look(run.subject, 1, run.config.optimizer.lr, *run.batches.at(0))
-    watching = Activations(ProbeSchedule(at=(1,)))
-    run.network.train()
-    with undisturbed(run.network):
-        watching.before(look)
-        with run.precision:
-            logits = run.network(look.x)
-        functional.cross_entropy(logits.float(), look.y).backward()
-        scalars = watching.after_backward(look).scalars
-        for name, layer in run.subject.layers.items():
-            scalars[f"gradient_norm/{name}"] = torch.linalg.vector_norm(layer.weight.grad)
-    run.optimizer.zero_grad()
-    return _by_layer(run, _to_python(scalars))
+    at_once = ProbeSchedule(at=(1,))
+    figures = look_once(run, [Activations(at_once), WeightGradients(at_once)], 0)
+    names, layers = list(run.items), run.subject.layers
+    starts = [index for index, name in enumerate(names) if name in layers]
+    groups = [names[start:end] for start, end in zip(starts, [*starts[1:], len(names)], strict=True)]
+    return [_row(group, figures) for group in groups]
 
 
 def growth(values: list[float]) -> Growth:
@@ -72,26 +78,13 @@ def growth(values: list[float]) -> Growth:
     return Growth(total, total ** (1 / (len(values) - 1)))
 
 
-def _to_python(scalars: dict[str, Tensor]) -> dict[str, float]:
-    return dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))
-
-
-def _by_layer(run: Experiment, figures: dict[str, float]) -> list[LayerSignal]:
-    """Put the figures of all items under the layer that comes before them."""
-    layers, rows = run.subject.layers, []
-    starts = [index for index, name in enumerate(run.items) if name in layers]
-    names = list(run.items)
-    for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
-        group = names[start:end]
-        dead = [figures[f"dead_fraction/{name}"] for name in group if f"dead_fraction/{name}" in figures]
-        measured = [name for name in group if f"activation_std/{name}" in figures]
-        rows.append(
-            LayerSignal(
-                group[0],
-                figures[f"activation_std/{measured[-1]}"],
-                figures[f"effective_rank/{measured[-1]}"],
-                dead[-1] if dead else None,
-                figures[f"gradient_norm/{group[0]}"],
-            )
-        )
-    return rows
+def _row(group: list[str], figures: dict[str, float]) -> LayerSignal:
+    """Put the figures of a layer and the items up to the next one together."""
+    dead = [figures[f"dead_fraction/{name}"] for name in group if f"dead_fraction/{name}" in figures]
+    return LayerSignal(
+        layer=group[0],
+        std=figures[f"activation_std/{group[-1]}"],
+        effective_rank=figures[f"effective_rank/{group[-1]}"],
+        dead_fraction=dead[-1] if dead else None,
+        gradient_norm=figures[f"weight_gradient_norm/{group[0]}"],
+    )

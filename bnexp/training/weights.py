@@ -17,7 +17,16 @@ def copy_of_weights(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def put_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Give the network the weights that `copy_of_weights` kept."""
+    """Give the network the weights that `copy_of_weights` kept.
+
+    Raises:
+        ValueError: they are not of this network; the first that differs is named.
+    """
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in _tensors(network)}
+    for name in [*expected, *found]:
+        if found.get(name) != expected.get(name):
+            raise ValueError(f"{name}: found {found.get(name, 'none')}, expected {expected.get(name, 'none')}")
     for name, tensor in _tensors(network):
         tensor.copy_(weights[name])
 

@@ -76,7 +76,9 @@ def test_percentiles_are_those_of_the_values(looked_at: Measure) -> None:
 
 
 def test_percentiles_of_many_values_are_near_those_of_all(looked_at: Measure) -> None:
-    found = looked_at(nn.Sequential(nn.Identity()), torch.randn(128, 8, 16, 16))
+    found = looked_at(
+        nn.Sequential(nn.Identity()), torch.randn(128, 8, 16, 16, generator=torch.Generator().manual_seed(5))
+    )
     for percent, quantile in ((15, -1.0364), (50, 0.0), (85, 1.0364)):  # of the standard normal distribution
         assert found[f"activation_p{percent}/0"].item() == pytest.approx(quantile, abs=0.1)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bnexp.config.items import NORM_NAMES
+from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
 from bnexp.probes.norm_state import NormState, moments
 from bnexp.probes.probe import Look
@@ -22,7 +23,7 @@ def run_with(make_config: MakeConfig, norm: str):
 
 
 def looked_at(run, x: Tensor) -> dict[str, float]:
-    probe = NormState(None)
+    probe = NormState(ProbeSchedule(every=1))
     look = Look(run.subject, 1, 0.1, x, torch.zeros(len(x), dtype=torch.int64))
     probe.before(look)
     run.network(x)
@@ -94,3 +95,40 @@ def test_every_norm_says_what_it_has(make_config: MakeConfig, norm: str) -> None
         name.startswith("running") for name, _ in module.named_buffers()
     )
     assert all(abs(value) < 1e6 for value in found.values())
+
+
+def test_a_feature_that_does_not_vary_has_no_distance_and_counts_for_nothing(make_config: MakeConfig) -> None:
+    run = run_with(make_config, "bn")
+    with torch.no_grad():
+        run.items["block1.linear"].weight[4:] = 0  # what comes into the norm is 0 for every example
+        z = run.items["block1.linear"](run.batches.at(0)[0].flatten(1))[:, :4]
+    found = looked_at(run, run.batches.at(0)[0])
+    std = z.std(dim=0, correction=1)
+    assert found["running_mean_distance/block1.bn"] == pytest.approx(
+        (z.mean(dim=0).abs() / std).mean().item(), rel=1e-4
+    )
+    assert found["running_std_distance/block1.bn"] == pytest.approx(((1 - std).abs() / std).mean().item(), rel=1e-4)
+    assert found["eps_dominates/block1.bn"] == pytest.approx(8 / 12)
+
+
+CNN = {"arch": "cnn", "stages": [[6], [6]], "block": "conv -> norm -> act", "hidden": None}
+
+
+@pytest.mark.parametrize(
+    ("norm", "dims"), [("bn", (0, 2, 3)), ("ln", (1, 2, 3)), ("ln_c", (1,)), ("in", (2, 3)), ("gn(groups=2)", None)]
+)
+def test_on_feature_maps_each_norm_takes_the_variances_that_it_normalizes(
+    make_config: MakeConfig, norm: str, dims: tuple[int, ...] | None
+) -> None:
+    config = make_config(
+        model={**CNN, "norm": norm}, data={"synthetic": {"shape": [2, 6, 6], "classes": 4, "size": 100}}
+    )
+    run = build(config, data_dir=Path("unused"), device="cpu")
+    module = run.items[f"stage1.block1.{norm.split('(')[0]}"]
+    with torch.no_grad():
+        z = run.items["stage1.block1.conv"](run.batches.at(0)[0])
+    variances = z.view(len(z), 2, -1).var(dim=2, correction=0) if dims is None else z.var(dim=dims, correction=0)
+    module.eps = variances.median().item()  # half of them lie below
+    found = looked_at(run, run.batches.at(0)[0])[f"eps_dominates/stage1.block1.{norm.split('(')[0]}"]
+    assert found == pytest.approx((variances < module.eps).float().mean().item(), abs=2 / variances.numel())
+    assert 0 < found < 1

@@ -33,7 +33,7 @@ def test_a_byte_that_was_changed_or_lost_anywhere_is_noticed(tmp_path: Path) -> 
     for place in range(0, len(whole), 7):
         for broken in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
             path.write_bytes(broken)
-            with pytest.raises(BnexpError, match=r"final.pt: the checkpoint is damaged"):
+            with pytest.raises(BnexpError, match=r"final.pt: (the checkpoint is damaged|not a checkpoint)"):
                 load_checkpoint(path)
 
 

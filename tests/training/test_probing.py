@@ -82,11 +82,37 @@ def test_missing_damaged_and_foreign_weights_are_answered(
     )
     whole = path.read_bytes()
     path.write_bytes((other.folder / CHECKPOINTS / "final.pt").read_bytes())
-    with pytest.raises(BnexpError, match="do not fit the network"):
+    with pytest.raises(
+        BnexpError, match=r"not of this network: block1.linear.weight: found \(5, 16\), expected \(12, 16\)"
+    ):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
     path.write_bytes(whole[:-1])
     with pytest.raises(BnexpError, match="damaged"):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
     path.unlink()
-    with pytest.raises(BnexpError, match="no final weights are stored there"):
+    with pytest.raises(BnexpError, match=r"no final weights are stored there, but --weights best"):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
+
+
+def test_the_learning_rate_is_that_of_the_step_that_would_come_next(make_config: MakeConfig, tmp_path: Path) -> None:
+    """Along the gradient the landscape goes learning rates far: at a rate of nearly 0 the loss hardly moves."""
+    for schedule, fate in (({"name": "cosine"}, "still"), ({"name": "constant"}, "moves")):
+        config = make_config(name=schedule["name"], schedule=schedule, training={"epochs": 20})
+        result = run_experiment(config, runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+        found = probe_run(result.folder, probes=["landscape"], data_dir=tmp_path, device="cpu").figures
+        width = found["landscape_loss_max/path"] - found["landscape_loss_min/path"]
+        assert (width < 1e-4) == (fate == "still")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.hidden=[12]", r"head.weight: found \(4, 8\), expected \(4, 12\)"),
+        ("model.norm=bn(affine=false)", r"block1.bn.weight: found \(12,\), expected none"),
+    ],
+)
+def test_weights_that_do_not_fit_in_shape_or_name_are_refused(
+    finished: RunResult, tmp_path: Path, override: str, said: str
+) -> None:
+    with pytest.raises(BnexpError, match=f"not of this network: {said}"):
+        probe_run(finished.folder, probes=["gradients"], overrides=[override], data_dir=tmp_path, device="cpu")
