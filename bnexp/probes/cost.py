@@ -100,13 +100,8 @@ class Cost(Probe):
 
 def kinds_of(subject: Subject) -> dict[str, str]:
     """Return the kind of each item by its name."""
-    kinds = dict.fromkeys(subject.items, "rest") | {"head": "layers"}
-    for block in subject.layout.blocks:
-        for placed in block.items:
-            kinds[f"{block.place}.{placed.name}"] = _KINDS.get(placed.item.kind.role, "rest")
-        for placed in block.shortcut:
-            kinds[f"{block.place}.shortcut.{placed.name}"] = _KINDS.get(placed.item.kind.role, "rest")
-    return kinds
+    placed = {name: _KINDS.get(placed.item.kind.role, "rest") for name, placed in subject.placed.items()}
+    return dict.fromkeys(subject.items, "rest") | {"head": "layers"} | placed
 
 
 def _alone(inputs: Sequence[Tensor]) -> list[Tensor]:
