@@ -12,9 +12,9 @@ from bnexp.probes.probe import Look, Probe, Reading, Subject
 from bnexp.probes.statistics_modes import (
     Forward,
     batch_statistics_norms,
-    ghost_sizes,
     using_batch_statistics,
     using_recomputed_statistics,
+    without_a_batch_of_one,
 )
 
 MODES = ("running", "batch", "recomputed", "single")
@@ -54,7 +54,8 @@ class EvaluationModes(Probe):
     def after_step(self, look: Look) -> Reading:
         """Score the weights that the step made."""
         subject = look.subject
-        count = scored_together(subject, min(self._examples, len(subject.dataset.val)))
+        wanted = min(self._examples, len(subject.dataset.val))
+        count = without_a_batch_of_one(subject, wanted, subject.plan.batch_size)
         if count == 0:
             return Reading()
         part = Part(subject.dataset.val.images[:count], subject.dataset.val.labels[:count])
@@ -94,13 +95,3 @@ def one_by_one(forward: Forward) -> Forward:
     refused there.
     """
     return lambda x: forward(torch.cat([x, x]))[:1]
-
-
-def scored_together(subject: Subject, count: int) -> int:
-    """Return how many of the first `count` examples can be scored: no batch or ghost batch may hold only one."""
-    if not batch_statistics_norms(subject):
-        return count
-    batch_size, sizes = subject.plan.batch_size, ghost_sizes(subject)
-    while count % batch_size == 1 or any(count % batch_size % size == 1 for size in sizes):
-        count -= 1
-    return count

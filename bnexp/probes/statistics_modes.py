@@ -31,6 +31,23 @@ def ghost_sizes(subject: Subject) -> set[int]:
     return {each.size for each in options if isinstance(each, GhostBatchNormOptions)}
 
 
+def without_a_batch_of_one(subject: Subject, count: int, batch_size: int) -> int:
+    """Return how many of the first `count` examples can be passed through in training mode, in batches of a size.
+
+    Where norms take statistics of the batch, no batch and no ghost batch may hold only one.
+    """
+    if not batch_statistics_norms(subject):
+        return count
+    sizes = {batch_size, *ghost_sizes(subject)}
+    while _leaves_one(min(count, batch_size), sizes) or _leaves_one(count % batch_size, sizes):
+        count -= 1
+    return count
+
+
+def _leaves_one(batch: int, sizes: set[int]) -> bool:
+    return batch == 1 or any(batch % size == 1 for size in sizes)
+
+
 @contextlib.contextmanager
 def using_batch_statistics(subject: Subject) -> Iterator[Forward]:
     """Use the statistics of each batch as training does, and all else as evaluation does, until the context ends.

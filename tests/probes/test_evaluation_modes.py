@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from bnexp.config.probes_section import EvaluationModesSchedule
 from bnexp.probes.evaluation import evaluate
-from bnexp.probes.evaluation_modes import MODES, EvaluationModes, scored_together
+from bnexp.probes.evaluation_modes import MODES, EvaluationModes
 from bnexp.probes.probe import Look
+from bnexp.probes.statistics_modes import without_a_batch_of_one
 from bnexp.training.build import Experiment
 
 MakeRun = Callable[..., Experiment]
@@ -138,7 +139,7 @@ def test_without_statistics_of_the_batch_the_modes_are_one(trained: MakeRun, nor
 )
 def test_no_batch_of_one_is_scored(trained: MakeRun, norm: str, examples: int, scored: int) -> None:
     run = trained(data={"val_fraction": 0.4}, model={"norm": norm})
-    assert scored_together(run.subject, examples) == scored
+    assert without_a_batch_of_one(run.subject, examples, batch_size=16) == scored
     found = measured(run, examples)
     assert bool(found) == (scored > 0)
     assert all(math.isfinite(value) for value in found.values())
