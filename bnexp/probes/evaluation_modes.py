@@ -20,7 +20,7 @@ from bnexp.probes.statistics_modes import (
 MODES = ("running", "batch", "recomputed", "single")
 
 
-class Score(NamedTuple):
+class ScoreTensors(NamedTuple):
     """Cross-entropy in nats and accuracy as a fraction, of shape (); accuracy is nan where the loss is not finite."""
 
     loss: Tensor
@@ -65,10 +65,10 @@ class EvaluationModes(Probe):
         gaps = {f"loss_gap/{mode}": scores[mode].loss - scores["running"].loss for mode in MODES[1:]}
         return Reading({**losses, **accuracies, **gaps})
 
-    def _scores(self, subject: Subject, part: Part) -> dict[str, Score]:
+    def _scores(self, subject: Subject, part: Part) -> dict[str, ScoreTensors]:
         """Score a part of the dataset in each mode."""
         network, large = subject.network, subject.config.data.eval_batch_size
-        scores: dict[str, Score] = {}
+        scores: dict[str, ScoreTensors] = {}
         with subject.precision:
             with inference_mode_of(network):
                 scores["running"] = _score(network, subject, part, large)
@@ -82,10 +82,10 @@ class EvaluationModes(Probe):
         return scores
 
 
-def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> Score:
+def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> ScoreTensors:
     losses, corrects = sums_by_batch(forward, subject.dataset, part, batch_size)
     loss = losses.sum() / len(part)
-    return Score(loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan))
+    return ScoreTensors(loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan))
 
 
 def one_by_one(forward: Forward) -> Forward:
