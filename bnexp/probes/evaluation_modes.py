@@ -38,7 +38,11 @@ class EvaluationModes(Probe):
     running         those that training averaged over its steps: evaluation as ever
     batch           those of each batch, of the training's batch size
     recomputed      the average over training batches, all with the present weights (`using_recomputed_statistics`)
-    single          those of each example alone, over its positions; vectors have none, and their norm gives beta
+    single          those of each example alone, over its positions
+
+    A vector has no positions: alone its mean is itself and its variance 0. Of it `bn`, `ghost_bn`, `sync_bn` and
+    `noisy_bn` leave beta; `batch_renorm` gamma d + beta, d as it corrects; `vn`, which subtracts no mean,
+    gamma x / sqrt(eps) + beta; `evonorm_b0` gamma x / max(sqrt(eps), v x + sqrt(eps)) + beta.
 
     `batch_renorm` corrects the statistics of `batch` and `single` toward the running ones, as in training. All modes
     score the same examples: fewer by those that would leave a batch or a ghost batch of one example in `batch`, and
