@@ -31,13 +31,16 @@ class Cost(Probe):
         cost_ms/<kind>_forward      milliseconds of the forward passes
         cost_ms/<kind>_backward     of the gradients with respect to parameters, and to inputs where the step needs them
         cost_share/<kind>           of both together, in what all kinds take, 0 .. 1
-        peak_memory_mib/process     largest memory of the process since it began, this probe included
+        peak_memory_mib/process     largest memory of the process since it began, that of all probes included
         peak_memory_mib/device      likewise of torch on a CUDA device
 
     The kinds are norms, layers (linear, conv and the head), activations and the rest (dropout, add, shortcuts,
     pooling). An item is timed `repeats` times after one that does not count, and the median is taken. The clock waits
     for the device at every item, so that on a GPU each has the time of a launch in it, and their sum is more than a
     step takes. A compiled network is timed in its plain form.
+
+    The memory is more than training alone takes, by what the probes hold that look at the same step: some keep the
+    output of every item through the backward pass, and this one keeps the inputs of every item while it times them.
 
     Args:
         schedule: when it looks, and `repeats`.
@@ -100,13 +103,8 @@ class Cost(Probe):
 
 def kinds_of(subject: Subject) -> dict[str, str]:
     """Return the kind of each item by its name."""
-    kinds = dict.fromkeys(subject.items, "rest") | {"head": "layers"}
-    for block in subject.layout.blocks:
-        for placed in block.items:
-            kinds[f"{block.place}.{placed.name}"] = _KINDS.get(placed.item.kind.role, "rest")
-        for placed in block.shortcut:
-            kinds[f"{block.place}.shortcut.{placed.name}"] = _KINDS.get(placed.item.kind.role, "rest")
-    return kinds
+    placed = {name: _KINDS.get(placed.item.kind.role, "rest") for name, placed in subject.placed.items()}
+    return dict.fromkeys(subject.items, "rest") | {"head": "layers"} | placed
 
 
 def _alone(inputs: Sequence[Tensor]) -> list[Tensor]:

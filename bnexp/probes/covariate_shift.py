@@ -11,6 +11,7 @@ from bnexp.config.probes_section import CovariateShiftSchedule
 from bnexp.probes.passes import copies_of, distance, inputs_of, put, put_back, training_pass
 from bnexp.probes.probe import Items, Look, Probe, Reading, Subject, layers_of
 from bnexp.probes.samples import as_units, spread_units
+from bnexp.probes.statistics_modes import without_a_batch_of_one
 from bnexp.probes.undisturbed import undisturbed
 
 
@@ -25,7 +26,8 @@ class CovariateShift(Probe):
                                     mean over i of |x_(i) - x_before_(i)|, both in ascending order
 
     The standard deviation is the biased one; units that are the same for all examples have none and are left out of
-    `input_shift`. Dropout and `noisy_bn` draw at each look anew, and drift for it.
+    `input_shift`. Dropout and `noisy_bn` draw at each look anew, and drift for it. The examples are one batch: for
+    norms over the batch there are fewer of them, by those that would leave a ghost batch of one example.
 
     The second (Santurkar et al. 2018, definition 2.1) compares two gradients of the loss of this step's batch with
     respect to the parameters of a layer: G with the weights before the step, G' with those of the layers below it
@@ -67,12 +69,19 @@ class CovariateShift(Probe):
 
 @torch.no_grad()
 def sorted_inputs(subject: Subject, examples: int, units: int) -> dict[str, Tensor]:
-    """Return the inputs of each layer for the first training examples: (examples, units), each unit in order."""
+    """Return the inputs of each layer for the first training examples: (examples, units), each unit in order.
+
+    They are one batch, without those that would leave a batch or a ghost batch of one; nothing where none remain.
+    """
+    wanted = min(examples, len(subject.dataset.train))
+    count = without_a_batch_of_one(subject, wanted, batch_size=wanted)
+    if count == 0:
+        return {}
 
     def keep(inputs: Sequence[Tensor]) -> Tensor:
         return spread_units(as_units(inputs[0]), units).float().sort(dim=0).values
 
-    x = subject.dataset.inputs(subject.dataset.train.images[:examples])
+    x = subject.dataset.inputs(subject.dataset.train.images[:count])
     with undisturbed(subject.network), subject.precision:
         return inputs_of(layers_of(subject.items), lambda: subject.network(x), keep)
 

@@ -12,15 +12,15 @@ from bnexp.probes.probe import Look, Probe, Reading, Subject
 from bnexp.probes.statistics_modes import (
     Forward,
     batch_statistics_norms,
-    ghost_sizes,
     using_batch_statistics,
     using_recomputed_statistics,
+    without_a_batch_of_one,
 )
 
 MODES = ("running", "batch", "recomputed", "single")
 
 
-class Score(NamedTuple):
+class ScoreTensors(NamedTuple):
     """Cross-entropy in nats and accuracy as a fraction, of shape (); accuracy is nan where the loss is not finite."""
 
     loss: Tensor
@@ -38,7 +38,11 @@ class EvaluationModes(Probe):
     running         those that training averaged over its steps: evaluation as ever
     batch           those of each batch, of the training's batch size
     recomputed      the average over training batches, all with the present weights (`using_recomputed_statistics`)
-    single          those of each example alone, over its positions; vectors have none, and their norm gives beta
+    single          those of each example alone, over its positions
+
+    A vector has no positions: alone its mean is itself and its variance 0. Of it `bn`, `ghost_bn`, `sync_bn` and
+    `noisy_bn` leave beta; `batch_renorm` gamma d + beta, d as it corrects; `vn`, which subtracts no mean,
+    gamma x / sqrt(eps) + beta; `evonorm_b0` gamma x / max(sqrt(eps), v x + sqrt(eps)) + beta.
 
     `batch_renorm` corrects the statistics of `batch` and `single` toward the running ones, as in training. All modes
     score the same examples: fewer by those that would leave a batch or a ghost batch of one example in `batch`, and
@@ -54,7 +58,8 @@ class EvaluationModes(Probe):
     def after_step(self, look: Look) -> Reading:
         """Score the weights that the step made."""
         subject = look.subject
-        count = scored_together(subject, min(self._examples, len(subject.dataset.val)))
+        wanted = min(self._examples, len(subject.dataset.val))
+        count = without_a_batch_of_one(subject, wanted, subject.plan.batch_size)
         if count == 0:
             return Reading()
         part = Part(subject.dataset.val.images[:count], subject.dataset.val.labels[:count])
@@ -64,10 +69,10 @@ class EvaluationModes(Probe):
         gaps = {f"loss_gap/{mode}": scores[mode].loss - scores["running"].loss for mode in MODES[1:]}
         return Reading({**losses, **accuracies, **gaps})
 
-    def _scores(self, subject: Subject, part: Part) -> dict[str, Score]:
+    def _scores(self, subject: Subject, part: Part) -> dict[str, ScoreTensors]:
         """Score a part of the dataset in each mode."""
         network, large = subject.network, subject.config.data.eval_batch_size
-        scores: dict[str, Score] = {}
+        scores: dict[str, ScoreTensors] = {}
         with subject.precision:
             with inference_mode_of(network):
                 scores["running"] = _score(network, subject, part, large)
@@ -81,10 +86,10 @@ class EvaluationModes(Probe):
         return scores
 
 
-def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> Score:
+def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> ScoreTensors:
     losses, corrects = sums_by_batch(forward, subject.dataset, part, batch_size)
     loss = losses.sum() / len(part)
-    return Score(loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan))
+    return ScoreTensors(loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan))
 
 
 def one_by_one(forward: Forward) -> Forward:
@@ -94,13 +99,3 @@ def one_by_one(forward: Forward) -> Forward:
     refused there.
     """
     return lambda x: forward(torch.cat([x, x]))[:1]
-
-
-def scored_together(subject: Subject, count: int) -> int:
-    """Return how many of the first `count` examples can be scored: no batch or ghost batch may hold only one."""
-    if not batch_statistics_norms(subject):
-        return count
-    batch_size, sizes = subject.plan.batch_size, ghost_sizes(subject)
-    while count % batch_size == 1 or any(count % batch_size % size == 1 for size in sizes):
-        count -= 1
-    return count

@@ -21,21 +21,31 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def batch_statistics_norms(subject: Subject) -> list[nn.Module]:
-    """Return the norms that take statistics of the batch in training, in order."""
-    names = [
-        f"{place}.{placed.name}"
-        for block in subject.layout.blocks
-        for place, items in ((block.place, block.items), (f"{block.place}.shortcut", block.shortcut))
-        for placed in items
-        if placed.item.kind.batch_statistics
-    ]
-    return [subject.items[name] for name in names]
+    """Return the norms that take statistics of the batch in training, those of shortcuts last."""
+    return [subject.items[name] for name, placed in subject.placed.items() if placed.item.kind.batch_statistics]
 
 
 def ghost_sizes(subject: Subject) -> set[int]:
     """Return the sizes of the ghost batches that batches are cut into."""
-    items = (placed.item for block in subject.layout.blocks for placed in block.items)
-    return {item.options.size for item in items if isinstance(item.options, GhostBatchNormOptions)}
+    options = (placed.item.options for placed in subject.placed.values())
+    return {each.size for each in options if isinstance(each, GhostBatchNormOptions)}
+
+
+def without_a_batch_of_one(subject: Subject, count: int, batch_size: int) -> int:
+    """Return how many of the first `count` examples can be passed through in training mode, in batches of a size.
+
+    Where norms take statistics of the batch, no batch and no ghost batch may hold only one.
+    """
+    if not batch_statistics_norms(subject):
+        return count
+    sizes = {batch_size, *ghost_sizes(subject)}
+    while _leaves_one(min(count, batch_size), sizes) or _leaves_one(count % batch_size, sizes):
+        count -= 1
+    return count
+
+
+def _leaves_one(batch: int, sizes: set[int]) -> bool:
+    return batch == 1 or any(batch % size == 1 for size in sizes)
 
 
 @contextlib.contextmanager

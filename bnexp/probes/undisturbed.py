@@ -19,8 +19,8 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     buffers = {buffer: buffer.clone() for buffer in network.buffers()}
     found = (getattr(module, "stream", None) for module in network.modules())
     streams = {stream: stream.state() for stream in found if isinstance(stream, RandomStream)}
-    devices = {parameter.device for parameter in network.parameters() if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices=devices):
+    devices = {parameter.device for parameter in network.parameters() if parameter.device.type in ("cuda", "mps")}
+    with torch.random.fork_rng(devices=devices, device_type=next((device.type for device in devices), None)):
         try:
             yield
         finally:

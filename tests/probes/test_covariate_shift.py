@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +16,9 @@ from torch.nn import functional
 
 from bnexp.config.probes_section import CovariateShiftSchedule
 from bnexp.data.images import Part
-from bnexp.probes.covariate_shift import CovariateShift, input_shift, parameters_by_layer
+from bnexp.probes.covariate_shift import CovariateShift, input_shift, parameters_by_layer, sorted_inputs
 from bnexp.probes.probe import Look
+from bnexp.training.build import Experiment
 
 Step = Callable[[nn.Module], None]
 EXAMPLES = 40
@@ -32,7 +34,8 @@ def looked_at(look_at: Callable[..., Look]) -> Callable[..., list[dict[str, Tens
 
     def measure(network: nn.Module, *steps: Step) -> list[dict[str, Tensor]]:
         part = Part(IMAGES, torch.zeros(len(IMAGES), dtype=torch.int64))
-        look = look_at(network, X, Y, dataset=SimpleNamespace(train=part, inputs=lambda images: images))
+        dataset = SimpleNamespace(train=part, inputs=lambda images: images)
+        look = look_at(network, X, Y, dataset=dataset, layout=SimpleNamespace(blocks=[]))
         probe = CovariateShift(CovariateShiftSchedule(every=1, examples=EXAMPLES))
         readings = []
         for step in steps:
@@ -86,6 +89,32 @@ def test_the_distance_of_the_inputs_is_the_wasserstein_distance_of_scipy(looked_
     samples = [one[:2](IMAGES[:EXAMPLES]).detach().numpy() for one in (before, network)]
     distances = [wasserstein_distance(*(sample[:, unit] for sample in samples)) for unit in range(4)]
     assert found["input_wasserstein/2"].item() == pytest.approx(np.mean(distances), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("norm", "size", "examples", "compared"),
+    [
+        ("ghost_bn(size=8)", 100, 17, 16),
+        ("ghost_bn(size=8)", 100, 18, 18),
+        ("ghost_bn(size=8)", 90, 256, 80),  # the training part of 81 is one batch: 10 ghost batches and 1 left over
+        ("ghost_bn(size=4)", 100, 2, 2),
+        ("bn", 100, 17, 17),
+        ("ln", 100, 17, 17),
+    ],
+)
+def test_no_ghost_batch_of_one_is_passed_through(
+    trained: Callable[..., Experiment], norm: str, size: int, examples: int, compared: int
+) -> None:
+    data = {"drop_last": True, "synthetic": {"classes": 4, "shape": [1, 4, 4], "size": size}}
+    inputs = sorted_inputs(trained(data=data, model={"norm": norm}).subject, examples, units=4)
+    assert {values.shape for values in inputs.values()} == {(compared, 4)}
+    assert len(inputs) == 3
+
+
+def test_a_training_part_of_one_example_has_no_inputs_to_compare(trained: Callable[..., Experiment]) -> None:
+    subject = trained().subject
+    one = Part(subject.dataset.train.images[:1], subject.dataset.train.labels[:1])
+    assert sorted_inputs(replace(subject, dataset=replace(subject.dataset, train=one)), 256, units=4) == {}
 
 
 def test_units_that_do_not_vary_are_left_out_of_the_shift() -> None:

@@ -5,13 +5,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bnexp.config.probes_section import EvaluationModesSchedule
+from bnexp.norms.batch_renorm import BatchRenorm
+from bnexp.norms.evonorm import EvoNormB0
+from bnexp.norms.variance_norm import VarianceNorm
 from bnexp.probes.evaluation import evaluate
-from bnexp.probes.evaluation_modes import MODES, EvaluationModes, scored_together
+from bnexp.probes.evaluation_modes import MODES, EvaluationModes
 from bnexp.probes.probe import Look
+from bnexp.probes.statistics_modes import without_a_batch_of_one
 from bnexp.training.build import Experiment
 
 MakeRun = Callable[..., Experiment]
@@ -95,6 +99,34 @@ def test_a_vector_alone_is_beta_and_every_answer_is_the_same_class(trained: Make
     assert found["accuracy_by_mode/single"] == pytest.approx((labels == logits.argmax()).double().mean().item())
 
 
+RENORM = "batch_renorm(warmup_steps=1)"  # its bounds have risen when it is looked at
+
+
+def alone(norm: nn.Module, x: Tensor) -> Tensor:
+    """Return what a norm over the batch leaves of vectors (B, F), each with the mean x and the variance 0."""
+    root = norm.eps**0.5
+    if isinstance(norm, VarianceNorm):
+        y = x / root
+    elif isinstance(norm, EvoNormB0):
+        y = x / (norm.v * x + root).clamp_min(root)
+    elif isinstance(norm, BatchRenorm):
+        _, dmax = norm.bounds()
+        y = ((x - norm.running_mean) / norm.running_std).clamp(-dmax, dmax)
+    else:
+        y = torch.zeros_like(x)
+    return norm.weight * y + norm.bias
+
+
+@pytest.mark.parametrize("norm", ["bn", "ghost_bn(size=4)", "noisy_bn", "sync_bn", "vn", "evonorm_b0", RENORM])
+def test_what_each_norm_leaves_of_a_vector_alone(trained: MakeRun, norm: str) -> None:
+    run = trained(data=VAL, model={"norm": norm, "block": "linear -> norm", "activation": None})
+    x = run.dataset.inputs(run.dataset.val.images).flatten(1)
+    for block in BLOCKS:
+        x = alone(run.network.get_submodule(block)[1], run.items[f"{block}.linear"](x))
+    expected = functional.cross_entropy(run.items["head"](x), run.dataset.val.labels).item()
+    assert measured(run)["loss_by_mode/single"] == pytest.approx(expected, rel=1e-3)
+
+
 def test_an_image_alone_is_normalized_over_its_positions(trained: MakeRun) -> None:
     """Batch normalization of one image is instance normalization."""
     cnn = {"arch": "cnn", "hidden": None, "stages": [4]}
@@ -138,7 +170,7 @@ def test_without_statistics_of_the_batch_the_modes_are_one(trained: MakeRun, nor
 )
 def test_no_batch_of_one_is_scored(trained: MakeRun, norm: str, examples: int, scored: int) -> None:
     run = trained(data={"val_fraction": 0.4}, model={"norm": norm})
-    assert scored_together(run.subject, examples) == scored
+    assert without_a_batch_of_one(run.subject, examples, batch_size=16) == scored
     found = measured(run, examples)
     assert bool(found) == (scored > 0)
     assert all(math.isfinite(value) for value in found.values())

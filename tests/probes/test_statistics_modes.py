@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,6 +61,12 @@ def test_norms_are_found_in_branches_shortcuts_and_the_stem(trained: MakeRun) ->
     assert len(found) == len(expected) == 1 + 2 + 3
     assert ghost_sizes(run.subject) == {4}
     assert batch_statistics_norms(trained(model={"norm": "ln"}).subject) == []
+
+
+def test_ghost_batches_of_shortcuts_count(trained: MakeRun) -> None:
+    subject = trained(data=IMAGES, model={**RESNET, "norm": "ghost_bn(size=4)"}).subject
+    shortcuts_alone = [replace(block, items=()) for block in subject.layout.blocks]
+    assert ghost_sizes(replace(subject, layout=SimpleNamespace(blocks=shortcuts_alone))) == {4}
 
 
 @pytest.mark.parametrize("norm", [text for text in NORMS if "ghost" not in text])

@@ -1,6 +1,7 @@
 """Extra passes leave no trace: buffers, the streams of the modules and torch's own are put back."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,6 +52,20 @@ def test_what_a_pass_changes_is_put_back(passes: int, stopped: bool) -> None:
         assert torch.equal(stream_of(network), stream_of(twin))
     for _ in range(3):
         assert torch.equal(network(inputs()), twin(inputs()))
+
+
+def test_the_generator_of_mps_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the device, which few machines have."""
+    network, states, on_mps = network_after(0), {"mps": torch.tensor([1])}, SimpleNamespace(device=torch.device("mps"))
+    monkeypatch.setattr(network, "parameters", lambda: iter([on_mps]))
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda device: states[str(device)].clone())
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state, device: states.update({str(device): state}))
+    generator = torch.get_rng_state()
+    with undisturbed(network):
+        states["mps"] = torch.tensor([2])
+        torch.rand(5)
+    assert states["mps"].item() == 1
+    assert torch.equal(torch.get_rng_state(), generator)
 
 
 def test_an_exception_is_passed_on() -> None:

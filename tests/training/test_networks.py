@@ -18,7 +18,15 @@ from bnexp.training.outline import outline
 
 IMAGES = {"batch_size": 20, "synthetic": {"classes": 3, "shape": [3, 8, 8], "size": 60}}
 EVERY = {name: {"every": 1} for name in PROBES}
+LITTLE = EVERY | {
+    "evaluation_modes": {"every": 1, "examples": 2, "batches": 1},
+    "coupling": {"every": 1, "examples": 1, "draws": 2},
+    "covariate_shift": {"every": 1, "examples": 8, "units": 4},
+    "landscape": {"every": 1, "points": 2},
+    "cost": {"every": 1, "repeats": 1},
+}
 NEVER = dict.fromkeys(PROBES, "off")
+BF16 = {"precision": "bf16", "epochs": 1}
 POST = "conv -> norm -> relu -> conv -> norm -> add -> relu"
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -54,6 +62,15 @@ def test_probes_change_nothing(make_config: Callable[..., Config], name: str) ->
     runs = [built(make_config, name, probes=probes) for probes in (EVERY, NEVER)]
     for run in runs:
         train(run, Writers([]), SilentDisplay())
+    first, second = (run.network.state_dict() for run in runs)
+    assert all(torch.equal(value, second[key]) for key, value in first.items() if torch.is_tensor(value))
+
+
+def test_probes_change_nothing_in_bf16_with_the_channels_last(make_config: Callable[..., Config]) -> None:
+    runs = [built(make_config, "resnet", probes=probes, training=BF16) for probes in (LITTLE, NEVER)]
+    for run in runs:
+        assert run.memory_format == torch.channels_last
+        assert train(run, Writers([]), SilentDisplay()).divergence is None
     first, second = (run.network.state_dict() for run in runs)
     assert all(torch.equal(value, second[key]) for key, value in first.items() if torch.is_tensor(value))
 
