@@ -17,8 +17,7 @@ from bnexp.training.loop import train
 from bnexp.training.outline import outline
 
 IMAGES = {"batch_size": 20, "synthetic": {"classes": 3, "shape": [3, 8, 8], "size": 60}}
-EVERY = {name: {"every": 1} for name in PROBES}
-LITTLE = EVERY | {
+EVERY = {name: {"every": 1} for name in PROBES} | {
     "evaluation_modes": {"every": 1, "examples": 2, "batches": 1},
     "coupling": {"every": 1, "examples": 1, "draws": 2},
     "covariate_shift": {"every": 1, "examples": 8, "units": 4},
@@ -67,7 +66,7 @@ def test_probes_change_nothing(make_config: Callable[..., Config], name: str) ->
 
 
 def test_probes_change_nothing_in_bf16_with_the_channels_last(make_config: Callable[..., Config]) -> None:
-    runs = [built(make_config, "resnet", probes=probes, training=BF16) for probes in (LITTLE, NEVER)]
+    runs = [built(make_config, "resnet", probes=probes, training=BF16) for probes in (EVERY, NEVER)]
     for run in runs:
         assert run.memory_format == torch.channels_last
         assert train(run, Writers([]), SilentDisplay()).divergence is None
