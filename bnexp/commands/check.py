@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _NEAR, _FAR = 5.0, 100.0
 """From the first hidden layer to the last, a factor within the one is called none, beyond the other an explosion."""
+_BARS = ("cyan", "magenta")
 _LEAST_BAR = 4
 """Cells of a bar below which it shows nothing."""
 
@@ -169,11 +170,14 @@ def _signal_table(rows: "Sequence[LayerSignal]", width: int) -> Table:
     stds = log_bars([row.std for row in rows], room)
     gradients = log_bars([row.gradient_norm for row in rows], room)
     table = Table(box=None, pad_edge=False)
-    for title in ("layer", "std", "", "rank", "dead", "gradient norm", ""):
-        table.add_column(title, justify="left" if title in ("layer", "") else "right", no_wrap=True)
-    for (layer, std, rank, dead, gradient), std_bar, gradient_bar in zip(cells, stds, gradients, strict=True):
-        bars = (Text(std_bar, style="cyan"), Text(gradient_bar, style="magenta"))
-        table.add_row(layer, std, bars[0], rank, dead, gradient, bars[1])
+    bar = [""] if room else []
+    for title in ("layer", "std", *bar, "rank", "dead", "gradient norm", *bar):
+        table.add_column(title, justify="left" if title in ("layer", "") else "right", overflow="fold")
+    for (layer, std, rank, dead, gradient), *lengths in zip(cells, stds, gradients, strict=True):
+        signal, back = (
+            [Text(length, style=style)] if room else [] for length, style in zip(lengths, _BARS, strict=True)
+        )
+        table.add_row(layer, std, *signal, rank, dead, gradient, *back)
     return table
 
 
@@ -188,7 +192,11 @@ def _growth_in_words(rows: "Sequence[LayerSignal]") -> list[str]:
         "gradient": ("down from the last hidden layer to the first", [row.gradient_norm for row in reversed(hidden)]),
     }
     for name, (way, values) in ways.items():
-        if len(values) < 2 or not all(0 < value < math.inf for value in values):
+        if not all(0 < value < math.inf for value in values):
+            fate = "vanishes: it is 0 somewhere" if all(map(math.isfinite, values)) else "explodes: it is not finite"
+            lines.append(f"{name:<9} {way} it {fate}")
+            continue
+        if len(values) < 2:
             continue
         grown = growth(values)
         lines.append(

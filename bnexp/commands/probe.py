@@ -7,7 +7,7 @@ from bnexp.analysis.find import find_runs
 from bnexp.analysis.render import Output
 from bnexp.analysis.show import show
 from bnexp.analysis.table import Cell, Column, Table
-from bnexp.errors import ConfigError
+from bnexp.errors import BnexpError, ConfigError
 from bnexp.sources.place import data_folder
 
 WEIGHTS = ("final", "best")
@@ -38,7 +38,7 @@ def probe(
 
     Raises:
         ConfigError: no such run, or several; an unknown probe; what the config asks for cannot be.
-        BnexpError: the run has no stored weights, or they are damaged.
+        BnexpError: the run has no stored weights, or they are damaged, or have nothing that the probes measure.
     """
     if weights not in WEIGHTS:
         raise ConfigError(f'--weights: expected {" or ".join(WEIGHTS)}, found "{weights}"')
@@ -53,6 +53,8 @@ def probe(
     found = probe_run(
         folders[0], probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device
     )
+    if not found.figures:
+        raise BnexpError(f"{folders[0]}: there is nothing in this network that the probes asked could measure")
     show(_table(found.figures, f"{folders[0]}: the {weights} weights, after {found.step:,} steps"), output)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.probes.magnitude import scale_of
 from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.probes.recorder import Recorder
 from bnexp.probes.samples import as_units, spread_units, spread_values
@@ -24,7 +25,7 @@ class Activations(Probe):
 
         activation_mean/<item>, activation_std/<item>   over all values of the batch (the biased standard deviation)
         activation_max/<item>                           the largest magnitude
-        activation_p15/<item>, p50, p85                 percentiles, of at most 4,096 of the values
+        activation_p15/<item>, p50, p85                 percentiles, of at most 4,096 values of at most 1,024 units
         effective_rank/<item>                           tr(K)^2 / |K|_F^2, with K = H H^T of the batch's features H
         dead_fraction/<item>                            ReLU: units that are 0 for every example of the batch
         saturated_fraction/<item>                       tanh, sigmoid: values where the slope has all but vanished
@@ -55,15 +56,17 @@ class Activations(Probe):
 
 def distribution(output: Tensor) -> dict[str, Tensor]:
     """Return mean, std, largest magnitude, percentiles and effective rank of an output (B, units) in float32."""
-    mean = output.mean()
+    scale = scale_of(output)
+    scaled = output / scale
+    mean = scaled.mean()
     # The two passes of the definition; torch.std_mean takes six times as long on the CPU.
-    std = torch.linalg.vector_norm(output - mean) / math.sqrt(output.numel())
+    std = torch.linalg.vector_norm(scaled - mean) / math.sqrt(output.numel())
     low, high = output.aminmax()
-    some = spread_units(output)  # (B, U)
-    percentiles = torch.quantile(spread_values(some), _levels(output.device))
+    some = spread_units(scaled)  # (B, U)
+    percentiles = torch.quantile(spread_values(some), _levels(output.device)) * scale
     return {
-        "activation_mean": mean,
-        "activation_std": std,
+        "activation_mean": mean * scale,
+        "activation_std": std * scale,
         "activation_max": torch.maximum(high, -low),
         **{f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)},
         "effective_rank": effective_rank(some),
@@ -78,9 +81,10 @@ def _levels(device: torch.device) -> Tensor:
 
 def effective_rank(features: Tensor) -> Tensor:
     """Return tr(K)^2 / |K|_F^2 of K = H H^T for features H (B, F); nan where all of them are 0. Shape ()."""
-    kernel = features @ features.T if len(features) <= features.shape[1] else features.T @ features
-    scaled = kernel / kernel.trace()  # the squares of large features would not fit in float32
-    return 1 / scaled.square().sum()
+    scaled = features / scale_of(features)  # neither the squares of large features nor of small ones fit in float32
+    kernel = scaled @ scaled.T if len(features) <= features.shape[1] else scaled.T @ scaled
+    rank: Tensor = (kernel.trace() / torch.linalg.vector_norm(kernel)).square()
+    return rank
 
 
 def _of_activation(module: nn.Module, output: Tensor) -> dict[str, Tensor]:

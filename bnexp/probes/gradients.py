@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
+from bnexp.probes.magnitude import length, total_length
 from bnexp.probes.probe import Look, Probe, Reading, Subject
 
 CLIPPING_EPS = 1e-6
@@ -27,10 +27,10 @@ class Gradients(Probe):
         for name, module in look.subject.items.items():
             gradients = [parameter.grad for parameter in module.parameters(recurse=False) if parameter.grad is not None]
             if gradients:
-                norms[f"gradient_norm/{name}"] = get_total_norm(gradients)
+                norms[f"gradient_norm/{name}"] = total_length(gradients)
         if not norms:
             return Reading()
-        total = torch.linalg.vector_norm(torch.stack(list(norms.values())))
+        total = length(torch.stack(list(norms.values())))
         return Reading({"gradient_norm/total": total, **_clipped(look, total), **norms, **_of_layers(look.subject)})
 
 
@@ -43,11 +43,12 @@ def _clipped(look: Look, total: Tensor) -> dict[str, Tensor]:
 
 def _of_layers(subject: Subject) -> dict[str, Tensor]:
     """Return the ratios of the layers' weight gradients: to the weights, and of the first layer to the last."""
-    weights = {name: layer.weight for name, layer in subject.layers.items() if layer.weight.grad is not None}
-    norms = {name: torch.linalg.vector_norm(weight.grad) for name, weight in weights.items()}
-    ratios = {
-        f"gradient_to_weight/{name}": norms[name] / torch.linalg.vector_norm(weight.detach())
-        for name, weight in weights.items()
-    }
-    lengths = list(norms.values())
-    return {**ratios, "gradient_ratio/first_to_last": lengths[0] / lengths[-1]} if len(lengths) > 1 else ratios
+    layers, norms, ratios = subject.layers, dict[str, Tensor](), dict[str, Tensor]()
+    for name, layer in layers.items():
+        if layer.weight.grad is not None:
+            norms[name] = length(layer.weight.grad)
+            ratios[f"gradient_to_weight/{name}"] = norms[name] / length(layer.weight.detach())
+    if len(norms) < 2:
+        return ratios
+    first, *_, last = norms.values()
+    return {**ratios, "gradient_ratio/first_to_last": first / last}

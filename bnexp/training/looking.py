@@ -30,4 +30,6 @@ def look_once(run: Experiment, probes: Sequence[Probe], taken: int) -> dict[str,
     run.optimizer.zero_grad()
     readings += [probe.after_step(look) for probe in probes]
     scalars = {name: value for reading in readings for name, value in reading.scalars.items()}
+    if not scalars:
+        return {}
     return dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.probes.activations import Activations
+from bnexp.probes.magnitude import length
 from bnexp.probes.probe import Look, Probe, Reading
 from bnexp.training.build import Experiment
 from bnexp.training.looking import look_once
@@ -51,7 +50,7 @@ class WeightGradients(Probe):
         gradients = {name: layer.weight.grad for name, layer in look.subject.layers.items()}
         return Reading(
             {
-                f"weight_gradient_norm/{name}": torch.linalg.vector_norm(gradient)
+                f"weight_gradient_norm/{name}": length(gradient)
                 for name, gradient in gradients.items()
                 if gradient is not None
             }

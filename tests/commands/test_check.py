@@ -83,3 +83,14 @@ def test_a_gradient_that_vanishes_or_explodes_is_called_so(
         assert f"in all: it {fate}" in next(
             line for line in capsys.readouterr().out.splitlines() if line.startswith("signal    x ")
         )
+
+
+def test_a_signal_too_small_for_its_square_is_shown_and_called_vanishing(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = f"model.hidden={[12] * 60}"
+    check(config_file, overrides=[hidden, "model.norm=none", "model.bias=false", "init.gain=0.5"], signal=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("signal    ", "gradient  "))]
+    assert len(lines) == 3
+    assert "in all: it vanishes" in lines[1]
+    assert " a layer down from the last hidden layer" in lines[2]

@@ -7,7 +7,7 @@ import pytest
 
 from bnexp.commands.probe import probe
 from bnexp.commands.train import train
-from bnexp.errors import ConfigError
+from bnexp.errors import BnexpError, ConfigError
 
 
 @pytest.fixture
@@ -38,6 +38,12 @@ def test_without_names_the_expensive_probes_are_asked(runs: Path, capsys: pytest
     found = {row["quantity"] for row in json.loads(capsys.readouterr().out)["rows"]}
     expected = {"loss_by_mode", "coupling_spread", "effective_smoothness", "invariance_change", "cost_share"}
     assert expected <= found
+
+
+def test_a_network_without_what_is_asked_for_is_answered(config_file: Path, tmp_path: Path) -> None:
+    train([config_file], overrides=["model.norm=none"], runs_dir=tmp_path, quiet=True, device="cpu")
+    with pytest.raises(BnexpError, match="nothing in this network that the probes asked could measure"):
+        probe("small", probes=["norm_state"], runs_dir=tmp_path, device="cpu")
 
 
 def test_several_runs_and_wrong_words_are_answered(runs: Path, config_file: Path) -> None:

@@ -87,7 +87,7 @@ def test_the_effective_rank_is_that_of_the_eigenvalues() -> None:
     features = torch.randn(9, 5, generator=torch.Generator().manual_seed(4))
     eigenvalues = np.linalg.eigvalsh(features.numpy() @ features.numpy().T)
     expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
-    for matrix in (features, features.T, 1e15 * features, 1e-15 * features):
+    for matrix in (features, features.T, 1e30 * features, 1e-30 * features):
         assert effective_rank(matrix).item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -96,3 +96,14 @@ def test_the_effective_rank_lies_between_one_direction_and_the_whole_batch() -> 
     assert effective_rank(direction).item() == pytest.approx(1)
     assert effective_rank(torch.eye(6, 20)).item() == pytest.approx(6)
     assert torch.isnan(effective_rank(torch.zeros(3, 4)))
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e20])
+def test_very_small_and_very_large_signals_are_measured_too(looked_at: Measure, size: float) -> None:
+    x = torch.randn(32, 7, generator=torch.Generator().manual_seed(3)) * size
+    found = looked_at(nn.Sequential(nn.Identity()), x)
+    values = x.double().numpy()
+    assert found["activation_mean/0"].item() == pytest.approx(values.mean(), rel=1e-4)
+    assert found["activation_std/0"].item() == pytest.approx(values.std(), rel=1e-5)
+    assert found["activation_p85/0"].item() == pytest.approx(np.percentile(values, 85), rel=1e-4)
+    assert 1 <= found["effective_rank/0"].item() <= 7
