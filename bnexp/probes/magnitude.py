@@ -16,7 +16,8 @@ def scale_of(values: Tensor) -> Tensor:
 def length(values: Tensor) -> Tensor:
     """Return the Euclidean norm of all values, shape ()."""
     scale = scale_of(values)
-    return torch.linalg.vector_norm(values / scale) * scale
+    norm: Tensor = torch.linalg.vector_norm(values / scale) * scale
+    return norm
 
 
 def total_length(tensors: Sequence[Tensor]) -> Tensor:
