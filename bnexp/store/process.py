@@ -1,0 +1,121 @@
+"""Which process a run belongs to. Process numbers are used again, so one counts only with the time of its start."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+_POSIX, _LINUX = os.name == "posix", sys.platform == "linux"
+_LARGEST_PID = 2**31 - 1
+_ENDED = ("Z", "X")
+"""States of a process that has ended: a zombie waits only for its parent to ask how."""
+
+
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from all others: `host`, `pid` and `process_started`.
+
+    `process_started` is one word, only good for comparing; None where the system does not tell.
+    """
+    pid = os.getpid()
+    return {"host": platform.node(), "pid": pid, "process_started": _look_up(pid).started}
+
+
+def is_gone(host: object, pid: object, started: object) -> bool:
+    """Tell whether a process, as `this_process` described it, has certainly ended.
+
+    Certain is: on this host the number is free, or a zombie has it, or a process that started at another time; or the
+    host was started again since. Another host, another container and values that make no sense prove nothing.
+    """
+    if not _POSIX or not host or host != platform.node() or not _is_process_number(pid):
+        return False
+    number, then = cast(int, pid), started if isinstance(started, str) else None
+    if _LINUX:
+        place, here = _place(then), _here()
+        if place is None or here is None:
+            then = None
+        elif place.boot != here.boot:
+            return True
+        elif place.container != here.container:
+            return False
+    if _is_free(number):
+        return True
+    found = _look_up(number)
+    return found.state in _ENDED or (None not in (then, found.started) and found.started != then)
+
+
+class _Place(NamedTuple):
+    """Where a process number means a process on Linux: until the next boot, and only within its container."""
+
+    boot: str
+    container: str
+
+
+def _here() -> _Place | None:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return _Place(boot, str(os.stat("/proc/self/ns/pid").st_ino))
+    except OSError:
+        return None
+
+
+def _place(started: str | None) -> _Place | None:
+    """Return the place in `<boot>:<container>:<ticks>`."""
+    parts = (started or "").split(":")
+    return _Place(parts[0], parts[1]) if len(parts) == 3 else None
+
+
+class _Found(NamedTuple):
+    """What the system tells of a process; None where it tells nothing."""
+
+    started: str | None = None
+    state: str | None = None
+
+
+def _look_up(pid: int) -> _Found:
+    if _LINUX:
+        return _from_proc(pid)
+    return _from_ps(pid) if _POSIX else _Found()
+
+
+def _from_proc(pid: int) -> _Found:
+    """Read the state and the start, in clock ticks since the boot: fields 3 and 22 in proc_pid_stat(5)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return _Found()
+    # Field 2 is the name in parentheses; it may itself hold spaces and parentheses.
+    fields = stat.rpartition(b")")[2].decode("ascii", "replace").split()
+    here = _here()
+    if here is None or len(fields) < 20:
+        return _Found()
+    return _Found(f"{here.boot}:{here.container}:{fields[19]}", fields[0])
+
+
+def _from_ps(pid: int) -> _Found:
+    """Ask ps, whose words for a time depend on the language and the time zone."""
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, timeout=10, check=False, env={**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return _Found()
+    state, _, started = answer.stdout.decode("ascii", "replace").strip().partition(" ")
+    return _Found(" ".join(started.split()), state[:1]) if started else _Found()
+
+
+def _is_process_number(pid: object) -> bool:
+    return isinstance(pid, int) and not isinstance(pid, bool) and 0 < pid <= _LARGEST_PID
+
+
+def _is_free(pid: int) -> bool:
+    """Tell whether no process has the number; /proc alone may hide the processes of other users."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
