@@ -10,14 +10,18 @@ from torch import Tensor
 
 from bnexp.config.schema import Config
 from bnexp.data.preprocess.affine import channel_statistics
+from bnexp.store.checkpoints import CheckpointFolder
 from bnexp.store.metrics import MetricsWriter
+from bnexp.store.run_folder import METRICS
 from bnexp.store.tensorboard import TensorBoardWriter
 from bnexp.store.writers import Writers
 from bnexp.training.build import build
+from bnexp.training.checkpointing import Checkpointer
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import reproducible
 from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
+from bnexp.training.progress import Progress
 
 Epoch = Callable[[], float]
 """Trains an epoch and returns the seconds that it took, without getting ready."""
@@ -38,9 +42,15 @@ def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
         with tempfile.TemporaryDirectory() as name, reproducible():
             if run.compiled:
                 warm_up(run)
-            writer = Writers([MetricsWriter(Path(name) / "metrics.jsonl"), TensorBoardWriter(Path(name))])
+            folder = Path(name)
+            rows, board = MetricsWriter(folder / METRICS), TensorBoardWriter(folder)
+            writer = Writers([rows, board])
             start = time.perf_counter()
-            train(run, writer, SilentDisplay())
+            progress = Progress.start(run, writer)
+            checkpointer = Checkpointer(run, CheckpointFolder(folder), rows, board)
+            checkpointer.save(progress)
+            train(run, progress, SilentDisplay(), checkpointer)
+            checkpointer.save(progress)
             writer.close()
             return time.perf_counter() - start
 

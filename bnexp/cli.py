@@ -28,6 +28,7 @@ Overrides = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
@@ -42,7 +43,10 @@ def train(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Replaces the config's name.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")] = False,
+    quiet: Quiet = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
+    ] = False,
 ) -> None:
     """Train the network of each CONFIG and keep the run in a folder of its own."""
     from bnexp.commands import train as command
@@ -56,7 +60,25 @@ def train(
         runs_dir=runs_dir,
         name=name,
         quiet=quiet,
+        resume=resume,
     )
+
+
+@app.command(short_help="Continue a RUN that stopped.")
+def resume(
+    run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie. [default: where they lay]")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute. [default: as before]")
+    ] = None,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Begin anew in the same folder.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Continue RUN from its last whole checkpoint: on the CPU, bit for bit as if it had never stopped."""
+    from bnexp.commands import resume as command
+
+    command.resume(run, runs_dir=runs_dir, data_dir=data_dir, device=device, from_start=from_start, quiet=quiet)
 
 
 @app.command(short_help="Show what a CONFIG means, without training.")

@@ -31,12 +31,25 @@ def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
     roots = [root for path in paths for root in _roots_of(path, runs_dir)] if paths else [runs_dir]
     found: dict[Path, Path] = {}
     for root in roots:
-        for folder in _runs_below(root):
+        for folder in runs_below(root):
             found.setdefault(folder.resolve(), folder)
     if not found:
         looked = ", ".join(str(root) for root in roots[:5])
         raise ConfigError(f"no runs in {looked}: expected folders such as runs/<name>/seed0. {_FIRST_RUN}")
     return list(found.values())
+
+
+def find_run(path: str, runs_dir: Path) -> Path:
+    """Return the one run folder that `path` means; see `find_runs`.
+
+    Raises:
+        ConfigError: no run lies there, or several.
+    """
+    folders = find_runs([path], runs_dir)
+    if len(folders) > 1:
+        named = ", ".join(str(folder) for folder in folders[:4])
+        raise ConfigError(f"{path}: {len(folders)} runs lie there; expected one, such as one of {named}")
+    return folders[0]
 
 
 _FIRST_RUN = "Make one with: bnexp train configs/mnist_mlp_bn.yaml"
@@ -64,14 +77,14 @@ def _roots_of(path: str, runs_dir: Path) -> list[Path]:
 def _not_found(path: str, runs_dir: Path) -> str:
     if glob.has_magic(path):
         return f"no folder matches this pattern, here or in {runs_dir}."
-    folders = list(_runs_below(runs_dir))
+    folders = list(runs_below(runs_dir))
     names = [folder.relative_to(runs_dir) for folder in folders]
     known = dict.fromkeys(str(above) for name in names for above in (name, *name.parents[:-1]))
     hint = did_you_mean(path, [*known, *(str(runs_dir / name) for name in known)])
     return f"no such folder, here or in {runs_dir}.{hint}"
 
 
-def _runs_below(root: Path) -> Iterator[Path]:
+def runs_below(root: Path) -> Iterator[Path]:
     """Yield `root` if it is a run, or the runs below it by name; links to folders are not followed."""
     for place, folders, files in os.walk(root):
         folder = Path(place)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bnexp.config.dotted import dotted
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 
@@ -123,7 +124,7 @@ def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
             return None, str(error)
     if not isinstance(values, dict) or not values:
         return None, f"{path}: expected keys and values"
-    return dict(_flatten(values, "")), None
+    return dict(dotted(values)), None
 
 
 def _by_sections(text: str) -> dict[str, Any] | None:
@@ -151,14 +152,6 @@ def _by_sections(text: str) -> dict[str, Any] | None:
 @lru_cache(maxsize=4096)
 def _read_section(text: str) -> object:
     return read_yaml(text, "section")[0]
-
-
-def _flatten(values: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flatten(value, f"{above}{key}.")
-        else:
-            yield above + key, value
 
 
 @dataclass(frozen=True)

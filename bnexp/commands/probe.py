@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.analysis.find import find_runs
+from bnexp.analysis.find import find_run
 from bnexp.analysis.render import Output
 from bnexp.analysis.show import show
 from bnexp.analysis.table import Cell, Column, Table
@@ -42,20 +42,17 @@ def probe(
     """
     if weights not in WEIGHTS:
         raise ConfigError(f'--weights: expected {" or ".join(WEIGHTS)}, found "{weights}"')
-    folders = find_runs([path], runs_dir)
-    if len(folders) > 1:
-        named = ", ".join(str(folder) for folder in folders[:4])
-        raise ConfigError(f"{path}: {len(folders)} runs lie there; expected one, such as one of {named}")
+    folder = find_run(path, runs_dir)
 
     # Only what computes pays for loading torch.
     from bnexp.training.probing import probe_run
 
     found = probe_run(
-        folders[0], probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device
+        folder, probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device
     )
     if not found.figures:
-        raise BnexpError(f"{folders[0]}: there is nothing in this network that the probes asked could measure")
-    show(_table(found.figures, f"{folders[0]}: the {weights} weights, after {found.step:,} steps"), output)
+        raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
+    show(_table(found.figures, f"{folder}: the {weights} weights, after {found.step:,} steps"), output)
 
 
 def _table(figures: dict[str, float], note: str) -> Table:

@@ -1,25 +1,23 @@
 """`bnexp train`: one run per config, one after the other."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from bnexp.analysis.runs import COMPLETE
+from bnexp.analysis.unfinished import newest_run_of
 from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
-from bnexp.config.plan import Plan, make_plan
+from bnexp.config.plan import make_plan
 from bnexp.config.schema import Config
-from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.errors import BnexpError, ConfigError, Interrupted, visible
 from bnexp.sources.info import dataset_info
 from bnexp.sources.place import data_folder
 
 if TYPE_CHECKING:
-    from bnexp.training.display import Display
-    from bnexp.training.run import RunResult
+    from bnexp.training.session import RunResult
 
 
 def train(
@@ -32,6 +30,7 @@ def train(
     runs_dir: Path = Path("runs"),
     name: str | None = None,
     quiet: bool = False,
+    resume: bool = False,
 ) -> list["RunResult"]:
     """Train each config in turn; all are checked before the first starts.
 
@@ -44,6 +43,7 @@ def train(
         runs_dir: folder of all runs.
         name: replaces the name, with a single config only.
         quiet: print no progress, only what came out.
+        resume: continue the newest unfinished run of each config; train anew only where there is none at all.
 
     Returns:
         The runs that came to an end, in order.
@@ -60,20 +60,10 @@ def train(
     for config in loaded:
         _warn(config, data_folder(data_dir), several=len(loaded) > 1)
 
-    # Only what trains pays for loading torch, and only after every config was found good.
-    from bnexp.training.run import run_experiment
-
     results, failures = [], []
     for config in loaded:
         try:
-            result = run_experiment(
-                config,
-                runs_dir=runs_dir,
-                data_dir=data_folder(data_dir),
-                device=device,
-                show=_silent if quiet else _display,
-                argv=sys.argv,
-            )
+            result = _train_one(config, runs_dir, data_dir, device, quiet=quiet, resume=resume)
         except Interrupted:
             raise
         except BnexpError as error:
@@ -82,11 +72,40 @@ def train(
             failures.append(f"{config.name}: {error}")
             print(f"error: {failures[-1]}", file=sys.stderr)
             continue
-        _say(_report(result))
-        results.append(result)
+        if result is not None:
+            results.append(result)
     if failures:
         raise BnexpError(f"{len(failures)} of {len(loaded)} runs failed:\n" + "\n".join(failures))
     return results
+
+
+def _train_one(
+    config: Config, runs_dir: Path, data_dir: Path | None, device: str, *, quiet: bool, resume: bool
+) -> "RunResult | None":
+    """Train one config and print what came out; None where `resume` finds that it has been done."""
+    former = newest_run_of(config, runs_dir) if resume else None
+    if former is not None and former.status in COMPLETE:
+        print(f"{visible(str(former.folder))}: {former.status} already, nothing is left to do")
+        return None
+
+    # Only what trains pays for loading torch, and only after every config was found good.
+    from bnexp.training.display import display_for, say
+    from bnexp.training.report import report
+    from bnexp.training.resume import resume_experiment
+    from bnexp.training.run import run_experiment
+    from bnexp.training.session import show_nothing
+
+    show, argv = show_nothing if quiet else display_for, sys.argv
+    if former is not None:
+        same_device = None if device == "auto" else device
+        result = resume_experiment(
+            former.folder, data_dir=data_dir, device=same_device, show=show, argv=argv, warn=_say_warning
+        )
+    else:
+        place = data_folder(data_dir)
+        result = run_experiment(config, runs_dir=runs_dir, data_dir=place, device=device, show=show, argv=argv)
+    say(report(result))
+    return result
 
 
 def _warn(config: Config, data_dir: Path, *, several: bool) -> None:
@@ -97,48 +116,5 @@ def _warn(config: Config, data_dir: Path, *, several: bool) -> None:
         print(f"warning: {config.name + ': ' if several else ''}{warning}", file=sys.stderr)
 
 
-def _display(name: str, plan: Plan) -> "Display":
-    from bnexp.training.display import LineDisplay, LiveDisplay
-
-    console = Console()
-    if console.is_terminal:
-        return LiveDisplay(name, plan, console)
-    return LineDisplay(name, plan, _say)
-
-
-def _say(text: str) -> None:
-    """Print, unless nobody listens any more: a pipe that `head` has closed must not end a training."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  it stays open to the end
-
-
-def _silent(name: str, plan: Plan) -> "Display":
-    from bnexp.training.display import SilentDisplay
-
-    return SilentDisplay()
-
-
-def _report(result: "RunResult") -> str:
-    """Return what came out, in a few aligned lines."""
-    from bnexp.training.display import duration, loss_in_words
-
-    summary = result.summary
-    took = duration(summary["time"]["total_s"])
-    lines = [f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"]
-    if divergence := summary["divergence"]:
-        place = f"{divergence['quantity']} of {divergence['layer']}"
-        lines.append(f"diverged     at step {divergence['step']:,}: the first that is not finite is the {place}")
-    if summary["train"]:
-        train = summary["train"]
-        lines.append(f"training     loss {loss_in_words(train['loss'])}   accuracy {train['accuracy']:.2%}")
-    if summary["final"] and summary["best"]:
-        final, best = summary["final"], summary["best"]
-        lines.append(
-            f"validation   final {final['accuracy']:.2%}   best {best['accuracy']:.2%} at epoch {best['epoch']:.4g}"
-        )
-    if test := summary["test"]:
-        lines.append(f"test         final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}")
-    lines.append(f"folder       {result.folder}")
-    return "\n  ".join(lines)
+def _say_warning(words: str) -> None:
+    print(f"warning: {visible(words)}", file=sys.stderr)

@@ -38,16 +38,20 @@ class Plan:
 
     def evaluates_at(self, step: int) -> bool:
         """Tell whether the validation part is evaluated after this step, counted from 1; the last step always is."""
-        return step == self.total_steps or self._regular_until(step) > self._regular_until(step - 1)
+        return step == self.total_steps or self.regularly_at(step, self.eval_every_epochs)
+
+    def regularly_at(self, step: int, every_epochs: float) -> bool:
+        """Tell whether what is done every so many epochs is done after this step, counted from 1."""
+        return self._regular_until(step, every_epochs) > self._regular_until(step - 1, every_epochs)
 
     def evaluations_until(self, step: int) -> int:
         """Return how many evaluations there are up to this step, itself included."""
-        regular = self._regular_until(step)
-        return regular + (step == self.total_steps and regular == self._regular_until(step - 1))
+        regular = self._regular_until(step, self.eval_every_epochs)
+        return regular + (step == self.total_steps and not self.regularly_at(step, self.eval_every_epochs))
 
-    def _regular_until(self, step: int) -> int:
-        """Count the evaluations on schedule; with less than a step between two, every step has one."""
-        every = max(self.eval_every_epochs * self.steps_per_epoch, 1.0)
+    def _regular_until(self, step: int, every_epochs: float) -> int:
+        """Count what is done on a schedule until a step; with less than a step between two, it is done at each."""
+        every = max(every_epochs * self.steps_per_epoch, 1.0)
         return math.floor(step / every + _ROUNDING)
 
     def epoch_at(self, step: int) -> float:

@@ -155,6 +155,9 @@ class TrainingConfig(Section):
     """steps between two logged rows of training loss and accuracy, each the average over the steps since the last"""
     eval_every_epochs: Float = Field(1.0, gt=0)
     """epochs between two evaluations on the validation part; the last step always has one"""
+    on_divergence: Literal["stop", "skip_step", "continue"] = "stop"
+    """what is done about a step whose loss (for skip_step: or gradient) is not finite: end the run, leave out the step
+    and put the running statistics back, or take it all the same"""
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainingConfig":
@@ -162,6 +165,15 @@ class TrainingConfig(Section):
             both = "both; take one back with null, such as --set training.epochs=null"
             raise ValueError(f"training needs epochs or steps, found {'neither' if self.epochs is None else both}")
         return self
+
+
+class CheckpointsConfig(Section):
+    """When a checkpoint is written, from which the run can go on; the first and the last step always have one."""
+
+    every_epochs: Float = Field(1.0, gt=0)
+    """epochs between two checkpoints"""
+    every_minutes: Float = Field(10.0, gt=0)
+    """minutes after which there is one more, where epochs are long"""
 
 
 class Config(Section):
@@ -185,6 +197,8 @@ class Config(Section):
     """how long, and how the steps are taken"""
     probes: ProbesConfig = ProbesConfig()
     """what is measured on the way"""
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
+    """when a checkpoint is written; no figure depends on it"""
 
     @model_validator(mode="after")
     def _compiles_no_random_stream(self) -> "Config":

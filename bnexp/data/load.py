@@ -1,7 +1,9 @@
 """From the config to the parts of a dataset, on the training device."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -41,6 +43,15 @@ class Dataset:
     def inputs(self, images: Tensor) -> Tensor:
         """Return what the network sees: uint8 (B, C, H, W) -> float32 (B, C, H, W)."""
         return self.preprocess(images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all images and labels: a run goes on only with the examples that it began with."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.val, self.test):
+            for tensor in (part.images, part.labels):
+                digest.update(tensor.cpu().numpy().data)
+        return digest.hexdigest()
 
     def val_inputs(self, count: int) -> Tensor:
         """Return the first `count` images of the validation part as inputs."""

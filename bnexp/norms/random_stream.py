@@ -35,3 +35,7 @@ class RandomStream:
     def go_on_at(self, state: Tensor | None) -> None:
         """Continue where `state` was taken; None starts from the seed."""
         self._generator, self._state = None, None if state is None else state.cpu()
+
+    def begin_anew(self, seed: int) -> None:
+        """Begin a stream of another seed."""
+        self.seed, self._generator, self._state = seed, None, None

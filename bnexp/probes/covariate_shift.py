@@ -66,6 +66,14 @@ class CovariateShift(Probe):
         self._inputs, self._weights = inputs, []
         return Reading(scalars)
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the inputs of the last look."""
+        return self._inputs
+
+    def go_on_at(self, state: Mapping[str, Tensor]) -> None:
+        """Compare the next look with these inputs."""
+        self._inputs = dict(state)
+
 
 @torch.no_grad()
 def sorted_inputs(subject: Subject, examples: int, units: int) -> dict[str, Tensor]:

@@ -125,3 +125,10 @@ class Probe:
     def after_step(self, look: Look) -> Reading:
         """Measure, right after the optimizer's step, which a diverging training does not come to."""
         return Reading()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what the probe keeps from one look to the next, so that a continued run sees the same."""
+        return {}
+
+    def go_on_at(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what the probe kept in an earlier session, on the device where it was kept."""

@@ -35,17 +35,22 @@ PROBES: dict[str, type[Probe]] = {
 
 @dataclass(frozen=True)
 class Probes:
-    """The probes of a run, each with its schedule."""
+    """The probes of a run by name, each with its schedule."""
 
-    scheduled: list[tuple[ProbeSchedule, Probe]]
+    scheduled: dict[str, tuple[ProbeSchedule, Probe]]
     steps_per_epoch: int
+
+    @property
+    def by_name(self) -> dict[str, Probe]:
+        """The probes without their schedules."""
+        return {name: probe for name, (_, probe) in self.scheduled.items()}
 
     def due(self, step: int) -> list[Probe]:
         """Return the probes that look at this step, counted from 1."""
-        return [probe for schedule, probe in self.scheduled if schedule.looks_at(step, self.steps_per_epoch)]
+        return [probe for schedule, probe in self.scheduled.values() if schedule.looks_at(step, self.steps_per_epoch)]
 
 
 def build_probes(probes: ProbesConfig, plan: Plan) -> Probes:
     """Return the probes whose schedule is not off."""
-    scheduled = [(schedule, PROBES[name](schedule)) for name, schedule in probes.schedules().items()]
+    scheduled = {name: (schedule, PROBES[name](schedule)) for name, schedule in probes.schedules().items()}
     return Probes(scheduled, plan.steps_per_epoch)

@@ -6,18 +6,21 @@ one and never executes anything in the other.
 
 import hashlib
 import io
-import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bnexp.errors import BnexpError
+from bnexp.store.atomic import write_atomically
 
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints."""
 _MAGIC = b"bnexp checkpoint 1 "
+
+
+class DamagedCheckpoint(BnexpError):
+    """A checkpoint is not whole, or not one of bnexp."""
 
 
 def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
@@ -26,40 +29,42 @@ def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
     Raises:
         OSError: the file cannot be written; what was there before is still there.
     """
-    content = io.BytesIO()
-    torch.save(values, content)
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    content = buffer.getbuffer()
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(_MAGIC + hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomically(path, [_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n", content])
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Return what was saved, tensors on the CPU.
 
     Raises:
-        BnexpError: there is no such file, or it is not whole.
+        DamagedCheckpoint: there is no such file, or it is not whole.
     """
     try:
         first, _, content = path.read_bytes().partition(b"\n")
     except OSError as error:
-        raise BnexpError(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
+        raise DamagedCheckpoint(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
     if not first.startswith(_MAGIC):
-        raise BnexpError(f"{path}: not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote")
+        raise DamagedCheckpoint(
+            f"{path}: not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote"
+        )
     if first != _MAGIC + hashlib.sha256(content).hexdigest().encode():
-        raise BnexpError(
+        raise DamagedCheckpoint(
             f"{path}: the checkpoint is damaged: its content does not have the checksum that it begins with"
         )
     try:
+        _refuse_packed(content)
         values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise BnexpError(f"{path}: no checkpoint of bnexp: {str(error).splitlines()[0]}") from None
-    return dict(values)
+        return dict(values)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, EOFError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedCheckpoint(f"{path}: no checkpoint of bnexp: {reason}") from None
+
+
+def _refuse_packed(content: bytes) -> None:
+    """Refuse entries that would unpack to more than the file holds; `torch.save` compresses nothing."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed")

@@ -1,12 +1,27 @@
 """metrics.jsonl: one row per logged step, strict JSON, append-only; the truth that comparison reads."""
 
 import errno
+import hashlib
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bnexp.errors import BnexpError
 from bnexp.store.run_folder import finite_or_null
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The beginning of a metrics.jsonl: how many rows and bytes, and their SHA-256."""
+
+    count: int
+    size: int
+    sha256: str
 
 
 class MetricsWriter:
@@ -14,6 +29,9 @@ class MetricsWriter:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
+        self._count, self._size, self._hash = 0, 0, hashlib.sha256()
+        for block in _blocks(path, path.stat().st_size):
+            self._note(block)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Append the row of `step`. A value that is not finite is written as null.
@@ -27,10 +45,62 @@ class MetricsWriter:
         if written < len(line):  # the system took what still fitted, without an error
             self._file.truncate(self._file.tell() - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._note(line)
 
     def histograms(self, step: int, values: dict[str, Any]) -> None:
         """Nothing: histograms are for TensorBoard."""
 
+    def flushed(self) -> Rows:
+        """Flush all rows to the disk, and return what they are.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        os.fsync(self._file.fileno())
+        return Rows(self._count, self._size, self._hash.hexdigest())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _note(self, written: bytes) -> None:
+        self._count += written.count(b"\n")
+        self._size += len(written)
+        self._hash.update(written)
+
+
+def cut_after(path: Path, rows: Rows) -> None:
+    """Cut from metrics.jsonl what follows the given rows.
+
+    Raises:
+        BnexpError: the file does not begin with these rows; it is left as it is.
+        OSError: it cannot be written.
+    """
+    found = hashlib.sha256()
+    try:
+        for block in _blocks(path, rows.size):
+            found.update(block)
+        whole = found.hexdigest() == rows.sha256
+    except OSError as error:
+        raise BnexpError(f"{path}: cannot be read: {error.strerror}") from None
+    if not whole:
+        raise BnexpError(f"{path}: its first {rows.count:,} rows are no longer those that the checkpoint follows on")
+    with path.open("r+b") as file:
+        file.truncate(rows.size)
+        os.fsync(file.fileno())
+
+
+def names_in(path: Path) -> set[str]:
+    """Return the names of all figures in a metrics.jsonl whose rows are known to be whole."""
+    with path.open("rb") as file:
+        return {name for line in file for name in json.loads(line)} - {"step"}
+
+
+def _blocks(path: Path, size: int) -> Iterator[bytes]:
+    """Yield the first `size` bytes of a file, or fewer where it is shorter."""
+    if not path.is_file():  # a pipe would keep the reader waiting
+        raise OSError(errno.EINVAL, "not a file")
+    with path.open("rb") as file:
+        while size > 0 and (block := file.read(min(size, _BLOCK_BYTES))):
+            size -= len(block)
+            yield block

@@ -4,18 +4,18 @@ runs/<name>/seed<k>/
   config.yaml      the resolved config
   meta.json        status and circumstances, rewritten in one move whenever the status changes
   metrics.jsonl    one row per logged step
-  checkpoints/     final.pt and best.pt: weights
+  checkpoints/     the last two and the best
+  .lock            held by the process that trains the run
   summary.json     the figures of the finished run, written last, in one move
 """
 
-import contextlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from bnexp.errors import BnexpError
+from bnexp.store.atomic import write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
 FORMAT = 1
@@ -49,24 +49,18 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
     raise BnexpError(f"{parent}: no free folder for seed {seed}")
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file in one move: a reader, or a crash, sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
-
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a record as strict JSON in one move; a figure that is not finite becomes null."""
     write_text_atomically(path, json.dumps(finite_or_null(values), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a record of ours, or None where it is missing or damaged."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def finite_or_null(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[attr-defined]
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary  # type: ignore[attr-defined]
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard.summary import custom_scalars
@@ -25,12 +25,23 @@ BINS = 64
 
 
 class TensorBoardWriter:
-    """Writes one event file into the run's folder."""
+    """Writes one event file into the run's folder.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the run.
+        goes_on_after: the step that a continued run goes on after: TensorBoard forgets what older files hold of later
+            ones. None for a run that begins.
+        tags: of the scalars in the older files.
+    """
+
+    def __init__(self, folder: Path, goes_on_after: int | None = None, tags: Collection[str] = ()) -> None:
         self._events: Any = EventFileWriter(str(folder), flush_secs=FLUSH_SECS)  # type: ignore[no-untyped-call]
         self._tags: set[str] = set()
         self._layout: Layout = {}
+        if goes_on_after is not None:
+            begins = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=goes_on_after + 1, session_log=begins))
+            self._lay_out(goes_on_after + 1, tags)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Add a point to each chart; a value that is not finite is shown as TensorBoard shows nan."""
@@ -61,6 +72,10 @@ class TensorBoardWriter:
         """
         self._add(0, hyperparameter_summary(values, metrics, ahead).value)
 
+    def flush(self) -> None:
+        """Hand all that was written to the system."""
+        self._events.flush()
+
     def close(self) -> None:
         """Write what is left and close the file."""
         self._events.close()
@@ -81,7 +96,10 @@ class TensorBoardWriter:
 
     def _add(self, step: int, values: list[Summary.Value]) -> None:
         if values:
-            self._events.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+            self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def _write(self, event: Event) -> None:
+        self._events.add_event(event)
 
 
 def histogram(values: Values) -> HistogramProto:

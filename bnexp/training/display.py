@@ -1,6 +1,8 @@
 """What a person sees while a network trains: a live bar in a terminal, one plain line per evaluation elsewhere."""
 
 import math
+import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -118,6 +120,20 @@ class LiveDisplay(SilentDisplay):
     def close(self) -> None:
         """Take the bar away."""
         self._live.stop()
+
+
+def display_for(name: str, plan: Plan) -> Display:
+    """Return the display that suits where stdout goes."""
+    console = Console()
+    return LiveDisplay(name, plan, console) if console.is_terminal else LineDisplay(name, plan, say)
+
+
+def say(text: str) -> None:
+    """Print, unless nobody listens any more: a pipe that `head` has closed must not end a training."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  it stays open to the end
 
 
 def left(plan: Plan, step: int) -> tuple[int, int]:

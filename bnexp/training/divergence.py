@@ -21,24 +21,31 @@ class Divergence:
             after which the validation part gave none.
         epoch: that step in epochs.
         layer: the first layer that was not finite, or `loss` where all outputs still were.
-        quantity: what was found there, such as `output` or `weight`.
+        quantity: what was found there, such as `output`, `weight` or `gradient`.
+        poisoned: the buffers (running statistics) that the passes until then left without finite values.
     """
 
     step: int
     epoch: float
     layer: str
     quantity: str
+    poisoned: tuple[str, ...] = ()
 
 
 def find_divergence(run: Experiment, x: Tensor, step: int, *, inference: bool = False) -> Divergence:
-    """Say where the network of a run first is not finite for the batch x, in training or in inference mode."""
+    """Say where the network of a run first is not finite for the batch x, in training or in inference mode.
+
+    Where all that it computes is, the gradients that it holds are searched, from the last layer back.
+    """
     with run.precision:
         if inference:
             with inference_mode_of(run.network):
                 layer, quantity = first_non_finite(run.network, run.items, x)
         else:
             layer, quantity = first_non_finite(run.network, run.items, x)
-    return Divergence(step, run.plan.epoch_at(step), layer, quantity)
+    if quantity == "value" and (begun := _last_non_finite_gradient(run.items)):
+        layer, quantity = begun, "gradient"
+    return Divergence(step, run.plan.epoch_at(step), layer, quantity, non_finite_buffers(run.network))
 
 
 def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tensor) -> tuple[str, str]:
@@ -67,9 +74,24 @@ def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tens
     return "loss", "value"
 
 
+def non_finite_buffers(network: nn.Module) -> tuple[str, ...]:
+    """Return the names of the buffers that hold a value that is not finite."""
+    return tuple(name for name, buffer in network.named_buffers() if not _all_finite([buffer]))
+
+
+def gradients_are_finite(network: nn.Module) -> bool:
+    """Tell whether every gradient of the network is finite."""
+    return _all_finite(parameter.grad for parameter in network.parameters() if parameter.grad is not None)
+
+
 def buffers_are_finite(network: nn.Module) -> bool:
     """Tell whether every buffer (running statistics) of the network is finite."""
     return _all_finite(network.buffers())
+
+
+def _last_non_finite_gradient(items: Mapping[str, nn.Module]) -> str | None:
+    """Return the item nearest to the loss that has such a gradient: the backward pass comes from there."""
+    return next((name for name in reversed(list(items)) if not gradients_are_finite(items[name])), None)
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,9 @@ from bnexp.probes.evaluation import Score
 from bnexp.probes.probe import Reading
 from bnexp.store.writers import Writer
 from bnexp.training.clock import Clock
+
+_MOST_KEPT = 500
+"""Steps whose logits are kept for the next row; where rows are further apart, they are counted on the way."""
 
 
 class StepLog:
@@ -29,6 +32,7 @@ class StepLog:
         self._losses: list[float] = []
         self._logits: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self._counted: list[_Step] = []
         self._recent: deque[_Step] = deque(maxlen=plan.steps_per_epoch)
 
     def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
@@ -37,6 +41,8 @@ class StepLog:
         self._logits.append(logits.detach())
         self._labels.append(labels)
         self._clock.count(len(labels))
+        if len(self._labels) == _MOST_KEPT:
+            self._count(_numbers(self._corrects()))
 
     def write(
         self,
@@ -73,12 +79,21 @@ class StepLog:
         """Return loss and accuracy over the training batches of the last epoch (of all steps, where they are fewer)."""
         return _mean(self._recent)
 
+    def state(self) -> dict[str, list[tuple[float, ...]]]:
+        """Return the steps since the last row, and those of the last epoch, so that a continued run averages alike."""
+        self._count(_numbers(self._corrects()))
+        return {"since_row": [*map(tuple, self._counted)], "recent": [*map(tuple, self._recent)]}
+
+    def go_on_at(self, state: Mapping[str, Sequence[Sequence[float]]]) -> None:
+        """Go on from the steps of an earlier session."""
+        self._counted = [_step_of(step) for step in state["since_row"]]
+        self._recent.extend(_step_of(step) for step in state["recent"])
+
     def _transfer(self, readings: Sequence[Reading], averages: bool) -> tuple[list[float], dict[str, float]]:
         """Bring the counts of correct answers and the probes' figures to Python together."""
         scalars = {name: value for reading in readings for name, value in reading.scalars.items()}
         corrects = self._corrects() if averages else []
-        together = [*corrects, *scalars.values()]
-        numbers = torch.stack([tensor.float() for tensor in together]).tolist() if together else []
+        numbers = _numbers([*corrects, *scalars.values()])
         return numbers[: len(corrects)], dict(zip(scalars, numbers[len(corrects) :], strict=True))
 
     def _corrects(self) -> list[Tensor]:
@@ -90,11 +105,17 @@ class StepLog:
 
     def _average(self, corrects: list[float]) -> Score:
         """Average the steps since the last time over their examples."""
+        self._count(corrects)
+        mean = _mean(self._counted)
+        self._recent.extend(self._counted)
+        self._counted = []
+        return mean
+
+    def _count(self, corrects: list[float]) -> None:
+        """Let go of logits and labels: what is needed of them is counted."""
         counts = map(len, self._labels)
-        steps = [_Step(*step) for step in zip(self._losses, corrects, counts, strict=True)]
-        self._recent.extend(steps)
+        self._counted += [_Step(*step) for step in zip(self._losses, corrects, counts, strict=True)]
         self._losses, self._logits, self._labels = [], [], []
-        return _mean(steps)
 
 
 class _Step(NamedTuple):
@@ -103,6 +124,17 @@ class _Step(NamedTuple):
     loss: float
     correct: float
     examples: int
+
+
+def _step_of(values: Sequence[float]) -> _Step:
+    loss, correct, examples = values
+    return _Step(loss, correct, int(examples))
+
+
+def _numbers(figures: Sequence[Tensor]) -> list[float]:
+    """Bring figures of shape () to Python, all in one transfer."""
+    numbers: list[float] = torch.stack([figure.float() for figure in figures]).tolist() if figures else []
+    return numbers
 
 
 def _mean(steps: Collection[_Step]) -> Score:

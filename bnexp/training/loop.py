@@ -1,77 +1,42 @@
 """The training loop."""
 
-import math
-from dataclasses import dataclass
-
-from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from bnexp.data.images import Part
 from bnexp.probes.evaluation import Score, evaluate
-from bnexp.probes.machine import synchronize
 from bnexp.probes.probe import Look
-from bnexp.store.writers import Writer
 from bnexp.training.build import Experiment
-from bnexp.training.clock import Clock
+from bnexp.training.checkpointing import Checkpointer
 from bnexp.training.compiling import rehearse
 from bnexp.training.display import Display
-from bnexp.training.divergence import Divergence, buffers_are_finite, find_divergence
-from bnexp.training.log import StepLog
+from bnexp.training.guard import Guard
 from bnexp.training.optimizer import set_learning_rate
-from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW
+from bnexp.training.progress import Progress
 from bnexp.training.schedule import learning_rate
-from bnexp.training.weights import copy_of_weights
+from bnexp.training.stopping import StopRequest
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """A score on the validation part, and after which step it was taken."""
+def train(
+    run: Experiment,
+    progress: Progress,
+    display: Display,
+    checkpointer: Checkpointer | None = None,
+    stop: StopRequest | None = None,
+) -> None:
+    """Train the network of an experiment from where it stands: to the end of its plan, or to its divergence.
 
-    step: int
-    score: Score
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best evaluation, with a copy of the weights that reached it."""
-
-    evaluated: Evaluated
-    weights: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a training came to.
-
-    Attributes:
-        steps: steps taken.
-        train: loss and accuracy over the training batches of the last epoch (of all steps, where there were fewer).
-        last: the last evaluation on the validation part, or None before the first.
-        best: the evaluation with the highest accuracy, the earliest of equals.
-        divergence: where it left the finite numbers, or None.
-        clock: where the time went.
+    Args:
+        run: the experiment.
+        progress: how far it has come; holds afterwards what became of it.
+        display: hears of every step.
+        checkpointer: writes checkpoints on the way.
+        stop: ends the training after the step in which it comes.
     """
-
-    steps: int
-    train: Score
-    last: Evaluated | None
-    best: Best | None
-    divergence: Divergence | None
-    clock: Clock
-
-
-def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
-    """Train the network of an experiment to the end of its plan, or to its divergence."""
     plan, training = run.plan, run.config.training
-    clock = Clock(wait=lambda: synchronize(run.device))
-    log = StepLog(plan, writer, clock)
-    last: Evaluated | None = None
-    best: Best | None = None
-    divergence: Divergence | None = None
-    taken = 0
+    clock, log, guard = progress.clock, progress.log, Guard(run, progress)
     run.network.train()
-    for step in range(1, plan.total_steps + 1):
+    for step in range(progress.steps + 1, plan.total_steps + 1):
         lr = learning_rate(run.config.schedule, run.config.optimizer.lr, step - 1, plan)
         set_learning_rate(run.optimizer, lr)
         x, y = run.batches.at(step - 1)  # (B, C, H, W), (B,)
@@ -83,6 +48,7 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
                     probe.before(look)
                 if run.compiled and any(probe.watches for probe in looking):
                     rehearse(run, x)
+        guard.before_forward()
         with run.precision:
             logits = run.forward(x)  # (B, classes)
         loss = functional.cross_entropy(logits.float(), y)  # ()
@@ -93,16 +59,18 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
             # The one figure that every step brings to Python: a step from a non-finite loss would poison every
             # weight, and with them the trace to the layer where it began.
             train_loss = loss.item()
-            log.add(train_loss, logits, y)
-        if not math.isfinite(train_loss):
-            divergence = find_divergence(run, x, step)
+            verdict = guard.judge(train_loss, x, step)
+            if verdict != "skip":
+                log.add(train_loss, logits, y)
+        if verdict == "end":
             log.write(step, {"learning_rate/optimizer": lr}, readings, averages=True)
             break
-        if training.grad_clip is not None:
-            clip_grad_norm_(run.network.parameters(), training.grad_clip)
-        run.scaler.step(run.optimizer)
+        if verdict == "take":
+            if training.grad_clip is not None:
+                clip_grad_norm_(run.network.parameters(), training.grad_clip)
+            run.scaler.step(run.optimizer)
         run.optimizer.zero_grad()
-        taken = step
+        progress.steps = step
         if looking:
             with clock.measuring():
                 readings += [probe.after_step(look) for probe in looking]
@@ -111,24 +79,28 @@ def train(run: Experiment, writer: Writer, display: Display) -> Outcome:
         if plan.evaluates_at(step):
             with clock.evaluating():
                 score = score_of(run, run.dataset.val)
-            last = Evaluated(step, score)
-            if math.isfinite(score.loss) and (best is None or score.accuracy > best.evaluated.score.accuracy):
-                best = Best(last, copy_of_weights(run.network))
+            progress.note_score(run, score)
         averages = step % training.log_every == 0 or step == plan.total_steps
         if averages or readings or score is not None:
             with clock.measuring():
-                figures = {"learning_rate/optimizer": lr, **run.scaler.figures()}
-                log.write(step, figures, readings, averages=averages, score=score)
+                log.write(step, _figures(run, progress, lr), readings, averages=averages, score=score)
         display.step(step, clock)
-        if score is not None and not (math.isfinite(score.loss) and buffers_are_finite(run.network)):
-            divergence = find_divergence(run, run.dataset.val_inputs(plan.batch_size), step, inference=True)
+        if guard.ends_after(step, score):
             break
-        if run.scaler.skipped_in_a_row > MOST_SKIPS_IN_A_ROW:
-            divergence = Divergence(step, plan.epoch_at(step), "loss scaling", "gradient")
+        if checkpointer is not None and (checkpointer.is_due(step) or stop):
+            checkpointer.save(progress)
+        if stop:
             break
-    return Outcome(taken, log.last_epoch(), last, best, divergence, clock)
 
 
 def score_of(run: Experiment, part: Part) -> Score:
     """Score the network as it is now on a part of its dataset."""
     return evaluate(run.network, run.dataset, part, run.config.data.eval_batch_size, run.precision)
+
+
+def _figures(run: Experiment, progress: Progress, lr: float) -> dict[str, float]:
+    """Return what a row says of the optimizer."""
+    figures = {"learning_rate/optimizer": lr, **run.scaler.figures()}
+    if run.config.training.on_divergence == "skip_step":
+        figures["skipped_steps/optimizer"] = float(run.scaler.skipped + progress.skipped)
+    return figures

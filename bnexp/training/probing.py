@@ -7,7 +7,8 @@ from pathlib import Path
 from bnexp.config.loading import load_config
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.probes.registry import PROBES
-from bnexp.store.checkpoint import CHECKPOINTS, load_checkpoint
+from bnexp.store.checkpoint import load_checkpoint
+from bnexp.store.checkpoints import BEST, CHECKPOINTS, newest_first
 from bnexp.store.run_folder import CONFIG
 from bnexp.training.build import build
 from bnexp.training.device import reproducible
@@ -65,14 +66,14 @@ def probe_run(
 
 
 def _path_of(folder: Path, weights: str) -> Path:
-    """Return the file of the stored weights, or say what is there instead."""
-    path = folder / CHECKPOINTS / f"{weights}.pt"
-    if path.exists():
-        return path
-    others = sorted(other.stem for other in path.parent.glob("*.pt"))
-    if others:
-        raise BnexpError(f"{folder}: no {weights} weights are stored there, but --weights {' or '.join(others)}")
-    raise BnexpError(f"{folder}: no weights are stored there; a run stores them when it has come to its end")
+    """Return the file of the stored weights, the final ones in the last checkpoint, or say what is there instead."""
+    stored = {"final": next(iter(newest_first(folder)), None), "best": folder / CHECKPOINTS / BEST}
+    there = {name: path for name, path in stored.items() if path is not None and path.exists()}
+    if weights in there:
+        return there[weights]
+    if there:
+        raise BnexpError(f"{folder}: no {weights} weights are stored there, but --weights {' or '.join(there)}")
+    raise BnexpError(f"{folder}: no weights are stored there; a run stores them with each checkpoint")
 
 
 def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +14,14 @@ import torch
 
 import bnexp
 from bnexp.probes.machine import peak_mib
+from bnexp.store.process import this_process
 from bnexp.store.run_folder import FORMAT, META, Status, write_json
 from bnexp.training.build import Experiment
 from bnexp.training.device import device_name
-from bnexp.training.loop import Evaluated, Outcome
+from bnexp.training.progress import Evaluated, Progress
 
 
-def circumstances(run: Experiment, argv: Sequence[str]) -> dict[str, Any]:
+def circumstances(run: Experiment, argv: Sequence[str], data_dir: Path) -> dict[str, Any]:
     """Return what meta.json says beside the status: where, when and with what a run was made."""
     plan = asdict(run.plan)
     del plan["eval_every_epochs"]
@@ -34,7 +35,8 @@ def circumstances(run: Experiment, argv: Sequence[str]) -> dict[str, Any]:
         "bnexp_commit": git_commit(Path(bnexp.__file__).parent),
         "git_commit": git_commit(Path.cwd()),
         "versions": _versions(),
-        "host": platform.node(),
+        **this_process(),
+        "data_dir": os.path.abspath(data_dir),
         "device": str(run.device),
         "device_name": device_name(run.device),
         "precision": run.config.training.precision,
@@ -44,27 +46,69 @@ def circumstances(run: Experiment, argv: Sequence[str]) -> dict[str, Any]:
         "deterministic": True,
         "started": _now(),
         "ended": None,
-        "pid": os.getpid(),
+        "continued": None,
+        "earlier_s": 0.0,
+        "sessions": [],
         "error": None,
         "plan": plan,
     }
 
 
-def note_status(folder: Path, meta: dict[str, Any], status: Status, error: str | None = None) -> None:
+def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what meta.json says of a run that goes on.
+
+    Args:
+        meta: the circumstances of this session.
+        before: what meta.json said until now.
+        state: the checkpoint that it goes on from.
+    """
+    kept = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "continued")
+    sessions = before.get("sessions")
+    earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in kept}]
+    return {
+        **meta,
+        "started": before.get("started"),
+        "continued": meta["started"],
+        "continued_after_step": state["step"],
+        "earlier_s": state["progress"]["clock"]["total_s"],
+        "sessions": earlier,
+    }
+
+
+def differences(before: Mapping[str, Any], meta: Mapping[str, Any]) -> list[str]:
+    """Say in at most one sentence what of the machine is not as it was in the session before."""
+    here, there = (_what_moves_bits(one) for one in (meta, before))
+    changed = [f"{what} {there[what]} -> {here[what]}" for what in here if what in there and there[what] != here[what]]
+    if not changed:
+        return []
+    return [f"not the machine of before ({', '.join(changed)}): the last bits may differ from an uninterrupted run"]
+
+
+def _what_moves_bits(meta: Mapping[str, Any]) -> dict[str, Any]:
+    versions = meta.get("versions")
+    named = {"device": meta.get("device_name"), "threads": meta.get("threads"), "bnexp": meta.get("bnexp")}
+    named["torch"] = versions.get("torch") if isinstance(versions, dict) else None
+    return {what: value for what, value in named.items() if value is not None}
+
+
+def note_status(folder: Path, meta: Mapping[str, Any], status: Status, error: str | None = None) -> None:
     """Write meta.json anew with this status."""
     ended = None if status == "running" else _now()
     write_json(folder / META, {**meta, "status": status, "ended": ended, "error": error})
 
 
 def summary_of(
-    run: Experiment, outcome: Outcome, test: dict[str, dict[str, float]] | None, compile_s: float | None = None
+    run: Experiment, outcome: Progress, test: dict[str, dict[str, float]] | None, compile_s: float | None = None
 ) -> dict[str, Any]:
-    """Return what summary.json holds: the figures of a run that came to its end, or to its divergence."""
+    """Return what summary.json holds: the figures of a run that came to its end, or to its divergence.
+
+    `divergence` is the first step that was not finite, also where the run went on and found back.
+    """
     clock, steps = outcome.clock, max(outcome.steps, 1)
     return {
-        "status": "diverged" if outcome.divergence else "finished",
+        "status": "diverged" if outcome.diverged else "finished",
         "steps": outcome.steps,
-        "skipped_steps": run.scaler.skipped,
+        "skipped_steps": run.scaler.skipped + outcome.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
         "train": asdict(outcome.train),
@@ -77,6 +121,7 @@ def summary_of(
             "total_s": clock.total_s,
             "training_s": clock.training_s,
             "evaluation_s": clock.evaluation_s,
+            "checkpoint_s": clock.checkpoint_s,
             "measuring_share": clock.measuring_s / clock.training_s,
             "step_ms": 1e3 * (clock.training_s - clock.measuring_s) / steps,
             "examples_per_s": clock.examples / clock.training_s,

@@ -1,5 +1,8 @@
 """Loss scaling for fp16, whose small gradients would otherwise vanish; for other precisions it does nothing."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -34,14 +37,33 @@ class LossScaler:
         before = self._scaler.get_scale()
         self._scaler.step(optimizer)
         self._scaler.update()
-        if not self._scaler.is_enabled():
+        if not self.scales:
             return
         skipped = self._scaler.get_scale() < before
         self.skipped += skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
 
+    @property
+    def scales(self) -> bool:
+        """Whether the loss is scaled."""
+        return self._scaler.is_enabled()
+
+    def leave_out(self) -> None:
+        """Take no step with the gradients that are there."""
+        if self.scales:
+            self._scaler.update()
+
     def figures(self) -> dict[str, float]:
         """Return scale and skips so far, for the row; nothing where nothing is scaled."""
-        if not self._scaler.is_enabled():
+        if not self.scales:
             return {}
         return {"loss_scale/optimizer": self._scaler.get_scale(), "skipped_steps/optimizer": float(self.skipped)}
+
+    def state(self) -> dict[str, Any]:
+        """Return the scale and the skips, so that a continued run goes on from them."""
+        return {"scaler": self._scaler.state_dict(), "skipped": self.skipped, "in_a_row": self.skipped_in_a_row}
+
+    def go_on_at(self, state: Mapping[str, Any]) -> None:
+        """Go on from the scale and the skips of an earlier session."""
+        self._scaler.load_state_dict(state["scaler"])
+        self.skipped, self.skipped_in_a_row = state["skipped"], state["in_a_row"]

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 def copy_of_weights(network: nn.Module) -> dict[str, Tensor]:
     """Return a copy of every parameter and buffer by name; later steps do not change it."""
-    return {name: tensor.detach().clone() for name, tensor in _tensors(network)}
+    return {name: tensor.clone() for name, tensor in weights_of(network).items()}
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer by name, which later steps change."""
+    return {name: tensor.detach() for name, tensor in _tensors(network)}
 
 
 @torch.no_grad()

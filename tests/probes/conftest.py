@@ -15,6 +15,7 @@ from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment, build
 from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
+from bnexp.training.progress import Progress
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def trained(make_config: Callable[..., Config]) -> Callable[..., Experiment]:
 
     def make(**sections: Any) -> Experiment:
         run = build(make_config(**sections), data_dir=Path("unused"), device="cpu")
-        train(run, Writers([]), SilentDisplay())
+        train(run, Progress.start(run, Writers([])), SilentDisplay())
         return run
 
     return make

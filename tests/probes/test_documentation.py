@@ -10,6 +10,7 @@ from bnexp.store.writers import Writers
 from bnexp.training.build import build
 from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
+from bnexp.training.progress import Progress
 
 DOCS = Path(__file__).parents[2] / "docs" / "probes.md"
 SMALL = {"evaluation_modes": {"examples": 4, "batches": 1}, "coupling": {"examples": 1, "draws": 2}}
@@ -33,7 +34,8 @@ def test_every_figure_of_every_probe_is_explained(make_config: Callable[..., Con
             probes=probes,
         )
         names = Names()
-        train(build(config, data_dir=Path("unused"), device="cpu"), Writers([names]), SilentDisplay())
+        run = build(config, data_dir=Path("unused"), device="cpu")
+        train(run, Progress.start(run, Writers([names])), SilentDisplay())
         given |= {name.split("/")[0] for name in names.seen}
     loops_own = {"epoch", "loss", "accuracy", "learning_rate", "step_ms", "examples_per_s", "measuring_share"}
     text = DOCS.read_text(encoding="utf-8")

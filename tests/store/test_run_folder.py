@@ -1,18 +1,16 @@
 """The run folder: never shared, and its records whole or not there."""
 
-import errno
 import json
 import math
 import multiprocessing
 import os
 import threading
-from pathlib import Path
 
 import pytest
 
 from bnexp.errors import BnexpError
 from bnexp.store import run_folder
-from bnexp.store.run_folder import claim_run_folder, finite_or_null, write_json, write_text_atomically
+from bnexp.store.run_folder import claim_run_folder, finite_or_null, write_json
 
 
 def strict(text):
@@ -87,80 +85,6 @@ def test_a_place_without_permission_is_named(tmp_path):
             claim_run_folder(tmp_path, "arm", 0)
     finally:
         tmp_path.chmod(0o700)
-
-
-def test_a_text_is_written_as_it_is(tmp_path):
-    path = tmp_path / "config.yaml"
-    write_text_atomically(path, "old")
-    write_text_atomically(path, "größer → 1\n")
-    assert path.read_bytes() == "größer → 1\n".encode()
-    assert list(tmp_path.iterdir()) == [path]
-
-
-class FullFile:
-    """A file on a disk that takes only half."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.file.close()
-
-    def write(self, text):
-        self.file.write(text[: len(text) // 2])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def fail_to_write(monkeypatch, error):
-    opened = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, *args, **kwargs: FullFile(opened(self, *args, **kwargs)))
-
-
-def fail_to_sync(monkeypatch, error):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: raise_(error))
-
-
-def fail_to_move(monkeypatch, error):
-    monkeypatch.setattr(Path, "replace", lambda self, target: raise_(error))
-
-
-def raise_(error):
-    raise error
-
-
-@pytest.mark.parametrize("old", ["old content", None])
-@pytest.mark.parametrize(
-    ("failure", "error"),
-    [
-        (fail_to_write, OSError),
-        (fail_to_sync, OSError),
-        (fail_to_sync, KeyboardInterrupt),
-        (fail_to_move, OSError),
-        (fail_to_move, KeyboardInterrupt),
-    ],
-)
-def test_a_failure_at_any_point_leaves_the_old_content_and_nothing_else(tmp_path, monkeypatch, failure, error, old):
-    path = tmp_path / "summary.json"
-    if old is not None:
-        path.write_text(old)
-    with monkeypatch.context() as patch:
-        failure(patch, error(errno.ENOSPC, "No space left on device"))
-        with pytest.raises(error):
-            write_text_atomically(path, "a longer new content")
-    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == ([(path.name, old)] if old else [])
-
-
-def test_the_content_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
-    path, events = tmp_path / "meta.json", []
-    replace, fsync = Path.replace, os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (events.append("sync"), fsync(descriptor)))
-    monkeypatch.setattr(Path, "replace", lambda self, target: (events.append(self.read_text()), replace(self, target)))
-    write_text_atomically(path, "whole")
-    assert events == ["sync", "whole"]
-    assert path.read_text() == "whole"
 
 
 def test_figures_that_are_not_finite_become_null_at_any_depth(tmp_path):

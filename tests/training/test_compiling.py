@@ -23,6 +23,7 @@ from bnexp.training.build import Experiment, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
+from bnexp.training.progress import Progress
 
 MakeConfig = Callable[..., Config]
 SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
@@ -49,7 +50,7 @@ def experiment(config: Config) -> Experiment:
 def trained(config: Config) -> Experiment:
     run = experiment(config)
     warm_up(run)
-    train(run, Writers([]), SilentDisplay())
+    train(run, Progress.start(run, Writers([])), SilentDisplay())
     return run
 
 
@@ -66,7 +67,7 @@ def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: Mak
     torch.compiler.reset()
     run = trained(compiled(make_config))
     plain = experiment(make_config(model=MODEL))
-    train(plain, Writers([]), SilentDisplay())
+    train(plain, Progress.start(plain, Writers([])), SilentDisplay())
     assert run.compiled
     assert not plain.compiled
     expected = state_of(plain)
@@ -94,9 +95,9 @@ def assert_trains_the_same(make_config: MakeConfig, **sections: Any) -> None:
     warm_up(run)
     assert counters["stats"]["unique_graphs"] > 0
     with torch.compiler.set_stance("fail_on_recompile"):
-        train(run, Writers([]), SilentDisplay())
+        train(run, Progress.start(run, Writers([])), SilentDisplay())
     plain = experiment(make_config(**sections))
-    train(plain, Writers([]), SilentDisplay())
+    train(plain, Progress.start(plain, Writers([])), SilentDisplay())
     expected = state_of(plain)
     for name, value in state_of(run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
@@ -127,7 +128,7 @@ def test_probes_see_every_item_of_a_compiled_network(make_config: MakeConfig) ->
 
     run, rows = experiment(compiled(make_config, every=1)), Rows()
     warm_up(run)
-    train(run, rows, SilentDisplay())
+    train(run, Progress.start(run, rows), SilentDisplay())
     assert {f"activation_std/{name}" for name in run.items} <= rows.seen.keys()
 
 

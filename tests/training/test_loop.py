@@ -19,7 +19,8 @@ from bnexp.store.writers import Values
 from bnexp.training.build import Experiment, build
 from bnexp.training.clock import Clock
 from bnexp.training.display import SilentDisplay
-from bnexp.training.loop import Outcome, train
+from bnexp.training.loop import train
+from bnexp.training.progress import Progress
 from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.weights import copy_of_weights, put_weights
 
@@ -59,10 +60,12 @@ class Rows:
         pass
 
 
-def trained(config: Config) -> tuple[Experiment, Outcome, Rows]:
+def trained(config: Config) -> tuple[Experiment, Progress, Rows]:
     run = build(config, data_dir=Path("unused"), device="cpu")
     rows = Rows()
-    return run, train(run, rows, SilentDisplay()), rows
+    progress = Progress.start(run, rows)
+    train(run, progress, SilentDisplay())
+    return run, progress, rows
 
 
 def weights_of(run: Experiment) -> dict[str, Tensor]:
@@ -298,7 +301,8 @@ def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeCo
         return output * float("nan") if module.num_batches_tracked == 4 and module.training else None
 
     run.items["block2.bn"].register_forward_hook(poison)
-    outcome = train(run, Rows(), SilentDisplay())
+    outcome = Progress.start(run, Rows())
+    train(run, outcome, SilentDisplay())
     assert outcome.divergence is not None
     assert (outcome.divergence.step, outcome.steps) == (4, 3)
     assert all(torch.isfinite(parameter).all() for parameter in run.network.parameters())
@@ -312,7 +316,8 @@ def test_poisoned_running_statistics_are_found_by_the_validation(make_config: Ma
             if step == 5:
                 run.items["block2.bn"].running_mean[0] = float("nan")
 
-    outcome = train(run, Rows(), Poison())
+    outcome = Progress.start(run, Rows())
+    train(run, outcome, Poison())
     found = outcome.divergence
     assert found is not None
     assert (found.step, outcome.steps) == (6, 6)
@@ -326,7 +331,7 @@ def test_weights_can_be_kept_and_put_back(make_config: MakeConfig) -> None:
     run = build(make_config(), data_dir=Path("unused"), device="cpu")
     kept = copy_of_weights(run.network)
     before = {name: value.clone() for name, value in weights_of(run).items()}
-    train(run, Rows(), SilentDisplay())
+    train(run, Progress.start(run, Rows()), SilentDisplay())
     assert not torch.equal(run.items["head"].weight, before["head.weight"])
     put_weights(run.network, kept)
     assert all(torch.equal(value, before[name]) for name, value in weights_of(run).items())
@@ -358,7 +363,7 @@ def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: 
     rows = Rows()
     for name in ("tolist", "item", "cpu", "numpy", "__float__", "__bool__", "__int__"):
         monkeypatch.setattr(Tensor, name, counted(name))
-    train(run, rows, SilentDisplay())
+    train(run, Progress.start(run, rows), SilentDisplay())
     monkeypatch.undo()
     assert len(rows.rows) == 5
     evaluations = 1
@@ -406,7 +411,8 @@ def test_a_training_whose_scaled_gradients_never_fit_is_a_divergence(
     run.items["head"].weight.register_hook(lambda gradient: gradient * float("inf"))
     before = copy_of_weights(run.network)
     rows = Rows()
-    outcome = train(run, rows, SilentDisplay())
+    outcome = Progress.start(run, rows)
+    train(run, outcome, SilentDisplay())
     assert outcome.divergence is not None
     assert (outcome.divergence.layer, outcome.divergence.quantity) == ("loss scaling", "gradient")
     assert scaler.skipped == outcome.steps == MOST_SKIPS_IN_A_ROW + 1

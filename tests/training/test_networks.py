@@ -15,6 +15,7 @@ from bnexp.training.build import Experiment, build
 from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
 from bnexp.training.outline import outline
+from bnexp.training.progress import Progress
 
 IMAGES = {"batch_size": 20, "synthetic": {"classes": 3, "shape": [3, 8, 8], "size": 60}}
 EVERY = {name: {"every": 1} for name in PROBES} | {
@@ -60,7 +61,7 @@ def built(make_config: Callable[..., Config], name: str, norm: str = "bn", **sec
 def test_probes_change_nothing(make_config: Callable[..., Config], name: str) -> None:
     runs = [built(make_config, name, probes=probes) for probes in (EVERY, NEVER)]
     for run in runs:
-        train(run, Writers([]), SilentDisplay())
+        train(run, Progress.start(run, Writers([])), SilentDisplay())
     first, second = (run.network.state_dict() for run in runs)
     assert all(torch.equal(value, second[key]) for key, value in first.items() if torch.is_tensor(value))
 
@@ -69,7 +70,9 @@ def test_probes_change_nothing_in_bf16_with_the_channels_last(make_config: Calla
     runs = [built(make_config, "resnet", probes=probes, training=BF16) for probes in (EVERY, NEVER)]
     for run in runs:
         assert run.memory_format == torch.channels_last
-        assert train(run, Writers([]), SilentDisplay()).divergence is None
+        progress = Progress.start(run, Writers([]))
+        train(run, progress, SilentDisplay())
+        assert progress.divergence is None
     first, second = (run.network.state_dict() for run in runs)
     assert all(torch.equal(value, second[key]) for key, value in first.items() if torch.is_tensor(value))
 
@@ -115,5 +118,5 @@ def test_a_gain_of_zero_makes_a_block_its_shortcut_and_is_learned(
     torch.testing.assert_close(block.eval()(x), x)
     assert gain(block).abs().max() == 0
     assert block.bn1.weight.abs().min() == 1
-    train(run, Writers([]), SilentDisplay())
+    train(run, Progress.start(run, Writers([])), SilentDisplay())
     assert gain(block).abs().max() > 0

@@ -10,10 +10,12 @@ from torch.nn import functional
 
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.store.checkpoint import CHECKPOINTS, load_checkpoint
+from bnexp.store.checkpoint import load_checkpoint
+from bnexp.store.checkpoints import BEST, CHECKPOINTS, newest_first
 from bnexp.training.build import build
 from bnexp.training.probing import probe_run
-from bnexp.training.run import RunResult, run_experiment
+from bnexp.training.run import run_experiment
+from bnexp.training.session import RunResult
 
 MakeConfig = Callable[..., Config]
 
@@ -24,10 +26,10 @@ def finished(make_config: MakeConfig, tmp_path: Path) -> RunResult:
 
 
 def test_the_weights_at_the_end_and_the_best_are_stored(finished: RunResult) -> None:
-    for name, figures in (("final", finished.summary["final"]), ("best", finished.summary["best"])):
-        stored = load_checkpoint(finished.folder / CHECKPOINTS / f"{name}.pt")
-        assert stored["step"] == figures["step"]
-    final = load_checkpoint(finished.folder / CHECKPOINTS / "final.pt")["weights"]
+    files = {"final": newest_first(finished.folder)[0], "best": finished.folder / CHECKPOINTS / BEST}
+    for name, path in files.items():
+        assert load_checkpoint(path)["step"] == finished.summary[name]["step"]
+    final = load_checkpoint(files["final"])["weights"]
     state = {**dict(finished.network.named_parameters()), **dict(finished.network.named_buffers())}
     assert final.keys() == state.keys()
     assert all(torch.equal(final[name], value) for name, value in state.items())
@@ -76,12 +78,12 @@ def test_a_probe_that_cannot_be_asked_is_answered(finished: RunResult, tmp_path:
 def test_missing_damaged_and_foreign_weights_are_answered(
     finished: RunResult, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    path = finished.folder / CHECKPOINTS / "final.pt"
+    path = newest_first(finished.folder)[0]
     other = run_experiment(
         make_config(name="other", model={"hidden": [5]}), runs_dir=tmp_path, data_dir=tmp_path, device="cpu"
     )
     whole = path.read_bytes()
-    path.write_bytes((other.folder / CHECKPOINTS / "final.pt").read_bytes())
+    path.write_bytes(newest_first(other.folder)[0].read_bytes())
     with pytest.raises(
         BnexpError, match=r"not of this network: block1.linear.weight: found \(5, 16\), expected \(12, 16\)"
     ):
@@ -89,7 +91,8 @@ def test_missing_damaged_and_foreign_weights_are_answered(
     path.write_bytes(whole[:-1])
     with pytest.raises(BnexpError, match="damaged"):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
-    path.unlink()
+    for stored in newest_first(finished.folder):
+        stored.unlink()
     with pytest.raises(BnexpError, match=r"no final weights are stored there, but --weights best"):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
 

@@ -18,11 +18,14 @@ from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.training import run as run_module
+from bnexp.store.checkpoints import newest_first
+from bnexp.training import testing
+from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.display import Display, SilentDisplay
 from bnexp.training.loop import score_of
-from bnexp.training.run import HPARAMS_AHEAD, RunResult, run_experiment
+from bnexp.training.run import run_experiment
+from bnexp.training.session import HPARAMS_AHEAD, RunResult
 
 MakeConfig = Callable[..., Config]
 CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
@@ -48,15 +51,16 @@ def test_the_folder_holds_what_the_design_says(make_config: MakeConfig, tmp_path
     result = finished(config, tmp_path, argv=["bnexp", "train", "small.yaml"])
     assert result.folder == tmp_path / "small" / "seed0"
     names = sorted(path.name for path in result.folder.iterdir())
-    assert names[:2] == ["checkpoints", "config.yaml"]
     assert [name for name in names if not name.startswith("events.out.tfevents.")] == [
+        ".lock",
         "checkpoints",
         "config.yaml",
         "meta.json",
         "metrics.jsonl",
         "summary.json",
     ]
-    assert len(names) == 6
+    assert len(names) == 7
+    assert [path.name for path in newest_first(result.folder)] == ["step12.pt", "step6.pt"]
     assert load_config(result.folder / "config.yaml") == config
     meta = record(result.folder, "meta.json")
     assert (meta["status"], meta["argv"], meta["device"]) == ("finished", ["bnexp", "train", "small.yaml"], "cpu")
@@ -73,7 +77,8 @@ def test_the_summary_agrees_with_rows_and_network(make_config: MakeConfig, tmp_p
     assert summary["final"] == {key: evaluated[-1][name] for key, name in NAMES.items()}
     assert summary["best"] == {key: best[name] for key, name in NAMES.items()}
     assert summary["parameters"] == 16 * 12 + 2 * 12 + 12 * 8 + 2 * 8 + 8 * 4 + 4
-    assert summary["time"]["training_s"] + summary["time"]["evaluation_s"] == pytest.approx(summary["time"]["total_s"])
+    time = summary["time"]
+    assert time["training_s"] + time["evaluation_s"] + time["checkpoint_s"] == pytest.approx(time["total_s"])
 
 
 NAMES = {"step": "step", "epoch": "epoch", "loss": "loss/val", "accuracy": "accuracy/val"}
@@ -88,14 +93,14 @@ def test_the_test_set_is_scored_with_final_and_best_weights(
         scored.append(len(part))
         return score_of(run, part)
 
-    monkeypatch.setattr(run_module, "score_of", counted)
+    monkeypatch.setattr(testing, "score_of", counted)
     config = make_config(optimizer={"lr": 3.0}, training={"epochs": 6}, data={"synthetic": {"size": 200, "noise": 1.0}})
     result = finished(config, tmp_path)
     assert result.summary["best"]["step"] < result.summary["steps"], (
         "the recipe should be one whose best is not its last"
     )
     assert scored == [40, 40]
-    rebuilt = run_module.build(config, data_dir=tmp_path, device="cpu")
+    rebuilt = build(config, data_dir=tmp_path, device="cpu")
     rebuilt.network.load_state_dict(result.network.state_dict())
     again = score_of(rebuilt, rebuilt.dataset.test)
     assert result.summary["test"]["final"]["accuracy"] == again.accuracy

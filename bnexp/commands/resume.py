@@ -1,0 +1,55 @@
+"""`bnexp resume`: a run that stopped goes on from its last whole checkpoint."""
+
+import sys
+from pathlib import Path
+
+from bnexp.analysis.find import find_run
+from bnexp.analysis.runs import COMPLETE, read_run
+from bnexp.errors import visible
+
+
+def resume(
+    path: str,
+    *,
+    runs_dir: Path = Path("runs"),
+    data_dir: Path | None = None,
+    device: str | None = None,
+    from_start: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Continue one run, and print what came out; a run that has come to its end is left as it is.
+
+    Args:
+        path: the run's folder, or its name below the runs folder.
+        runs_dir: folder of all runs.
+        data_dir: where datasets lie (default: where they lay when the run began, else BNEXP_DATA, else `data`).
+        device: auto, cpu, cuda, cuda:N or mps (default: that of the run).
+        from_start: begin anew in the same folder, also where the run has come to its end.
+        quiet: print no progress, only what came out.
+
+    Raises:
+        ConfigError: no such run, or several, or its config cannot be read.
+        BnexpError: no checkpoint is whole, another process trains the run, or it failed again.
+    """
+    folder = find_run(path, runs_dir)
+    status = read_run(folder).status
+    if status in COMPLETE and not from_start:
+        print(f"{visible(str(folder))}: {status} already, nothing is left to do; --from-start begins anew")
+        return
+
+    # Only what trains pays for loading torch.
+    from bnexp.training.display import display_for, say
+    from bnexp.training.report import report
+    from bnexp.training.resume import resume_experiment
+    from bnexp.training.session import show_nothing
+
+    result = resume_experiment(
+        folder,
+        data_dir=data_dir,
+        device=device,
+        show=show_nothing if quiet else display_for,
+        argv=sys.argv,
+        warn=lambda words: print(f"warning: {visible(words)}", file=sys.stderr),
+        from_start=from_start,
+    )
+    say(report(result))

@@ -1,0 +1,76 @@
+"""What stops a run from outside, in words that say what to do: too little memory, a full disk, a GPU that is gone."""
+
+import contextlib
+import errno
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from bnexp.config.schema import Config
+from bnexp.errors import BnexpError
+from bnexp.store.checkpoints import newest_first
+
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EACCES: "make the folder writable",
+    errno.EPERM: "make the folder writable",
+    errno.EROFS: "make the folder writable",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+}
+
+
+@contextlib.contextmanager
+def faults_in_words(config: Config, folder: Path | None = None) -> Iterator[None]:
+    """Turn what comes from outside into a `BnexpError`; everything else is a bug, and passes.
+
+    Args:
+        config: of the run.
+        folder: of the run; None before it has one.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError) as error:
+        words = _of_memory(error, config) or _of_device(error) or (_of_records(error, folder) if folder else None)
+        if words is None:
+            raise
+        raise BnexpError(words) from None
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Say where a run can go on, and with which command."""
+    stored = newest_first(folder)
+    if not stored:
+        return "no checkpoint is there to go on from"
+    after = stored[0].stem.removeprefix("step")
+    return f"it can go on after step {int(after):,}: bnexp resume {shlex.quote(str(folder))}"
+
+
+def _of_memory(error: Exception, config: Config) -> str | None:
+    ran_out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    if not ran_out:
+        return None
+    sizes = f"data.batch_size {config.data.batch_size}, data.eval_batch_size {config.data.eval_batch_size}"
+    half = max(config.data.batch_size // 2, 1)
+    return (
+        f"out of memory with {sizes}; a smaller batch needs less, such as --set data.batch_size={half} in a new run, "
+        "and so does a smaller network; data.eval_batch_size changes no figure"
+    )
+
+
+def _of_device(error: Exception) -> str | None:
+    if not isinstance(error, torch.AcceleratorError) and "CUDA error" not in str(error):
+        return None
+    return f"the GPU stopped answering: {str(error).splitlines()[0]}"
+
+
+def _of_records(error: Exception, folder: Path) -> str | None:
+    if not isinstance(error, OSError):
+        return None
+    if not folder.exists():
+        return f"{folder}: the folder is gone: it was deleted or moved while the run wrote to it"
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{folder}: the records cannot be written: {error.strerror or error}" + (f"; {advice}" if advice else "")

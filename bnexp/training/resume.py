@@ -1,0 +1,142 @@
+"""A run that stopped, taken up where its last whole checkpoint left it."""
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bnexp.config.dotted import dotted
+from bnexp.config.loading import check_values, load_config
+from bnexp.config.schema import Config
+from bnexp.config.yaml_text import read_yaml
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.sources.place import data_folder
+from bnexp.store.atomic import unfinished_files
+from bnexp.store.checkpoints import BEST, CHECKPOINTS, Loaded, load_newest, newest_first
+from bnexp.store.lock import run_lock
+from bnexp.store.metrics import Rows, cut_after
+from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, read_json
+from bnexp.training.build import Experiment, build
+from bnexp.training.faults import faults_in_words
+from bnexp.training.records import circumstances, continued, differences
+from bnexp.training.session import RunResult, Show, carry_out, show_nothing
+from bnexp.training.state import restore_run
+from bnexp.training.stopping import StopRequest
+
+
+def resume_experiment(
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    show: Show = show_nothing,
+    argv: Sequence[str] = (),
+    warn: Callable[[str], None] = lambda words: None,
+    from_start: bool = False,
+) -> RunResult:
+    """Take a run up after its last whole checkpoint and train it to its end; on the CPU as if it had never stopped.
+
+    Rows after the checkpoint are cut from metrics.jsonl and forgotten by TensorBoard. A run that was stopped before its
+    first checkpoint begins anew in its folder.
+
+    Args:
+        folder: of the run.
+        data_dir: where datasets lie; by default where they lay when the run began, if that folder is still there.
+        device: auto, cpu, cuda, cuda:N or mps; by default that which the run was trained on.
+        show: makes the display, from the run's name and plan.
+        argv: the command line, for the records.
+        warn: is told of a damaged checkpoint that was passed over, and of a machine that is not the same.
+        from_start: begin anew in the folder, whatever checkpoints there are.
+
+    Raises:
+        ConfigError: config.yaml is missing or wrong, or what it asks for cannot be.
+        Interrupted: by Ctrl-C or a signal; the run can go on.
+        BnexpError: another process trains the run; no checkpoint is whole; config, data or rows are not those that
+            the checkpoint follows on; or as for a new run.
+    """
+    stop = StopRequest()
+    with stop.listening(), run_lock(folder):
+        config = load_config(folder / CONFIG)
+        start = None if from_start else _newest(folder)
+        before = read_json(folder / META) or {}
+        with faults_in_words(config, folder):
+            place = data_dir or _former_data_dir(before)
+            run = build(config, data_dir=place, device=device or _former_device(before))
+            meta = circumstances(run, argv, place)
+            if start is None:
+                _clear(folder)
+            else:
+                for words in (*start.damaged, *differences(before, meta)):
+                    warn(words)
+                _go_back(run, folder, start)
+                meta = continued(meta, before, start.values)
+            for leftover in (*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY):
+                leftover.unlink(missing_ok=True)
+        return carry_out(run, folder, meta, show, stop, start)
+
+
+def _newest(folder: Path) -> Loaded | None:
+    """Return the newest whole checkpoint; None for a run that was stopped before its first, and thus before any row."""
+    anew = f"The run can begin anew, and loses its rows: bnexp resume {shlex.quote(str(folder))} --from-start"
+    try:
+        newest = load_newest(folder)
+    except BnexpError as error:
+        raise BnexpError(f"{folder}: {error}\n{anew}") from None
+    if newest is None and _holds_something(folder / METRICS):
+        raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{anew}")
+    return newest
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _clear(folder: Path) -> None:
+    """Delete what an earlier session of a run has written, but the config and meta.json."""
+    stored = [*newest_first(folder), folder / CHECKPOINTS / BEST]
+    for path in (*stored, folder / METRICS, *folder.glob("events.out.tfevents.*")):
+        path.unlink(missing_ok=True)
+
+
+def _former_device(before: Mapping[str, Any]) -> str:
+    device = before.get("device")
+    return device if isinstance(device, str) else "auto"
+
+
+def _former_data_dir(before: Mapping[str, Any]) -> Path:
+    former = before.get("data_dir")
+    return Path(former) if isinstance(former, str) and os.path.isdir(former) else data_folder(None)
+
+
+def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
+    """Put a run in the state of a checkpoint, and cut what its folder holds of later steps."""
+    state = start.values
+    try:
+        _refuse_another_config(run.config, state["config"], folder)
+        if state["dataset"] != run.dataset.fingerprint:
+            raise BnexpError(
+                f"{folder}: the dataset {run.config.data.dataset} is not the one that the run began with; put that "
+                "back, or start a new run"
+            )
+        restore_run(run, state)
+        rows = Rows(**state["rows"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise BnexpError(f"{start.path}: no checkpoint of this run: {type(error).__name__}: {error}") from None
+    cut_after(folder / METRICS, rows)
+
+
+def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
+    """Refuse a config.yaml that was changed since; when checkpoints are written may change."""
+    values, _ = read_yaml(stored, "the config in the checkpoint")
+    try:
+        began_with = check_values(values, {}, "the config in the checkpoint")
+    except ConfigError as error:
+        raise BnexpError(f"{folder}: the run was made by another version of bnexp: {error}") from None
+    now, then = (dict(dotted(one.model_dump(mode="json", exclude={"checkpoints"}))) for one in (config, began_with))
+    for key in dict.fromkeys([*then, *now]):
+        if now.get(key) != then.get(key):
+            raise BnexpError(
+                f"{folder / CONFIG}: {key} is {now.get(key)}, but the run began with {then.get(key)}; a run has one "
+                "config: put it back, or start a new run with this one"
+            )

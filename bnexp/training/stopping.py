@@ -1,0 +1,70 @@
+"""Ctrl-C and the signals that end a process: asked once, a training finishes its step; asked again, it leaves at once.
+
+Exit codes are those of the shell: 128 + the number of the signal, 130 for Ctrl-C and 143 for SIGTERM.
+"""
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from bnexp.errors import Interrupted
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class StopRequest:
+    """Whether a signal has asked to stop: false until one has."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._waits = False
+
+    def __bool__(self) -> bool:
+        return self._signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What the process is to exit with."""
+        return 128 + (self._signal or signal.SIGINT)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear signals until the context ends; those that the process ignores stay ignored.
+
+        Only the main thread of a process can: in any other, nothing changes.
+
+        Raises:
+            Interrupted: by one that came where nothing had begun yet.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._receive) for number in heard}
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted before the training began", self.exit_code) from None
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def finishing_the_step(self) -> Iterator[None]:
+        """In this context a first signal waits until the loop looks; elsewhere it interrupts where it comes."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal; one that does not wait is a KeyboardInterrupt."""
+        first, self._signal = self._signal is None, number
+        if not (first and self._waits):
+            raise KeyboardInterrupt
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # nobody reads, or the signal came amid a print
+            print("finishing the step and writing a checkpoint; once more leaves at once", file=sys.stderr, flush=True)
