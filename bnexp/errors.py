@@ -37,3 +37,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` Did you mean "x"?` for the known word nearest to `word`, or an empty string when none is near."""
     near = nearest(word, known)
     return f' Did you mean "{near}"?' if near else ""
+
+
+def visible(text: str) -> str:
+    """Return text in one line that cannot steer a terminal: what does not print is written as its escape.
+
+    That is every control character, among them those that begin colors, titles and moves of the cursor, and every
+    mark that turns the direction of writing: names of files and words of a config may come from anybody.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def visible_lines(text: str) -> str:
+    """Return text that cannot steer a terminal, as `visible`, in the lines that it has."""
+    return "\n".join(map(visible, text.split("\n")))

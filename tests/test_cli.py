@@ -137,3 +137,18 @@ def test_a_download_that_fails_leaves_no_folder_behind(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "no network here" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["good.yaml"]
+
+
+def test_an_error_shows_a_hostile_name_and_keeps_its_lines(tmp_path: Path) -> None:
+    hostile = tmp_path / "\x1b]0;owned\x07\u202e"
+    (hostile / "empty").mkdir(parents=True)
+    for words in (
+        ["ls", hostile.name],
+        ["compare", hostile.name],
+        ["board", f"{hostile.name}x"],
+        ["train", hostile.name],
+    ):
+        done = bnexp(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "\\x1b]0;owned\\x07\\u202e" in done.stderr
+        assert all(line.isprintable() for line in done.stderr.split("\n"))

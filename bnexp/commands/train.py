@@ -13,7 +13,7 @@ from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
-from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.errors import BnexpError, ConfigError, Interrupted, visible, visible_lines
 from bnexp.sources.info import dataset_info
 from bnexp.sources.place import data_folder
 
@@ -80,7 +80,7 @@ def train(
             if len(loaded) == 1:
                 raise
             failures.append(f"{config.name}: {error}")
-            print(f"error: {failures[-1]}", file=sys.stderr)
+            print(f"error: {visible_lines(failures[-1])}", file=sys.stderr)
             continue
         _say(_report(result))
         results.append(result)
@@ -94,7 +94,7 @@ def _warn(config: Config, data_dir: Path, *, several: bool) -> None:
     plan = make_plan(config, info)
     refuse_degenerate(config, info)
     for warning in [*info.notes, *warnings_of(config, plan)]:
-        print(f"warning: {config.name + ': ' if several else ''}{warning}", file=sys.stderr)
+        print(f"warning: {config.name + ': ' if several else ''}{visible_lines(warning)}", file=sys.stderr)
 
 
 def _display(name: str, plan: Plan) -> "Display":
@@ -140,5 +140,5 @@ def _report(result: "RunResult") -> str:
         )
     if test := summary["test"]:
         lines.append(f"test         final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}")
-    lines.append(f"folder       {result.folder}")
+    lines.append(f"folder       {visible(str(result.folder))}")
     return "\n  ".join(lines)
