@@ -18,7 +18,7 @@ import torch
 
 from bnexp.config.datasets import DatasetName
 from bnexp.data.archives import gunzip
-from bnexp.data.download import FETCHED_AGAIN, Wanted, download, fetching, md5
+from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5, retrieve
 from bnexp.data.images import ImageSet, Part
 from bnexp.errors import BnexpError
 from bnexp.sources.bounded import read_file
@@ -77,14 +77,14 @@ CIFAR100 = CifarSet(
 )
 
 
-def load_cifar(cifar: CifarSet, dataset: DatasetName, data_dir: Path, may_download: bool) -> ImageSet:
+def load_cifar(cifar: CifarSet, dataset: DatasetName, data_dir: Path, download: bool) -> ImageSet:
     """Return the dataset, downloading it when it is missing and that is allowed.
 
     Args:
         cifar: which archive.
         dataset: its name in the config, for messages.
         data_dir: folder in which the archive lies.
-        may_download: fetch it when it is missing.
+        download: fetch it when it is missing.
 
     Raises:
         ConfigError: missing and not to be had.
@@ -93,10 +93,10 @@ def load_cifar(cifar: CifarSet, dataset: DatasetName, data_dir: Path, may_downlo
     path = data_dir / cifar.archive
     if not os.path.isfile(path):
         wanted = Wanted(dataset, data_dir, [cifar.archive], f"from {cifar.url}")
-        if not may_download:
+        if not download:
             raise wanted.refused("downloading is off (data.download: false)")
         with fetching(wanted, data_dir) as aside:
-            download(cifar.url, aside / cifar.archive, cifar.md5, MAX_ARCHIVE_BYTES)
+            retrieve(cifar.url, aside / cifar.archive, cifar.md5, MAX_ARCHIVE_BYTES)
             (aside / cifar.archive).replace(path)
     try:
         members = _members(_intact(path, cifar), cifar)

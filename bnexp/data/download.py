@@ -87,7 +87,7 @@ def md5(content: bytes | memoryview) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def download(url: str, path: Path, checksum: str, limit: int) -> None:
+def retrieve(url: str, path: Path, checksum: str, limit: int) -> None:
     """Write what `url` gives into a file, and compare its MD5.
 
     Raises:

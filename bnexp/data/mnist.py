@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bnexp.config.datasets import DatasetName
 from bnexp.data.archives import gunzip, packed_limit
-from bnexp.data.download import FETCHED_AGAIN, Wanted, download, fetching, md5
+from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5, retrieve
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.torchvision_import import torchvision_datasets
 from bnexp.errors import BnexpError
@@ -112,14 +112,14 @@ KMNIST = IdxSet(
 )
 
 
-def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, may_download: bool) -> ImageSet:
+def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, download: bool) -> ImageSet:
     """Return the dataset, downloading it when it is missing and that is allowed.
 
     Args:
         idx_set: which files make the set.
         dataset: its name in the config, for messages.
         data_dir: folder under which torchvision's folder lies.
-        may_download: fetch what is missing.
+        download: fetch what is missing.
 
     Raises:
         ConfigError: missing and not to be had.
@@ -129,7 +129,7 @@ def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, may_down
     missing = [file.name for file in idx_set.files if not os.path.isfile(raw / file.name)]
     if missing:
         wanted = Wanted(dataset, raw, missing, "uncompressed")
-        if not may_download:
+        if not download:
             raise wanted.refused("downloading is off (data.download: false)")
         _download(idx_set, wanted, data_dir)
     images, labels, test_images, test_labels = (_read(raw / file.name, file) for file in idx_set.files)
@@ -158,8 +158,8 @@ def _fetch(mirrors: Sequence[str], path: Path, checksum: str, limit: int) -> Non
     """Download a file from the first place that has it, or raise what the last one answered."""
     for mirror in mirrors[:-1]:
         with suppress(OSError, http.client.HTTPException):
-            return download(f"{mirror}{path.name}", path, checksum, limit)
-    return download(f"{mirrors[-1]}{path.name}", path, checksum, limit)
+            return retrieve(f"{mirror}{path.name}", path, checksum, limit)
+    return retrieve(f"{mirrors[-1]}{path.name}", path, checksum, limit)
 
 
 def _read(path: Path, file: IdxFile) -> Tensor:

@@ -117,7 +117,7 @@ def test_an_interruption_leaves_nothing_half(small, tmp_path, monkeypatch):
         path.write_bytes(small.archive[:100])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cifar, "download", interrupted)
+    monkeypatch.setattr(cifar, "retrieve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small.load(tmp_path)
     assert list(tmp_path.iterdir()) == []

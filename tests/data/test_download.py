@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from bnexp.data import download as module
-from bnexp.data.download import Wanted, download, fetching
+from bnexp.data.download import Wanted, fetching, retrieve
 from bnexp.errors import ConfigError
 
 CONTENT = b"what was published" * 1000
@@ -101,14 +101,14 @@ def url(monkeypatch):
 
 @pytest.mark.parametrize("path", ["good", "moved", "unannounced", "longer"])
 def test_what_was_published_is_written(url, tmp_path, path):
-    download(url + path, tmp_path / "file", MD5, LIMIT)
+    retrieve(url + path, tmp_path / "file", MD5, LIMIT)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_exactly_the_limit_may_come(url, tmp_path):
-    download(f"{url}unannounced", tmp_path / "file", MD5, len(CONTENT))
+    retrieve(f"{url}unannounced", tmp_path / "file", MD5, len(CONTENT))
     with pytest.raises(OSError, match="gives more than"):
-        download(f"{url}unannounced", tmp_path / "file", MD5, len(CONTENT) - 1)
+        retrieve(f"{url}unannounced", tmp_path / "file", MD5, len(CONTENT) - 1)
 
 
 REFUSED = {
@@ -133,7 +133,7 @@ def test_what_lies_is_refused_in_little_memory_and_leaves_nothing(url, tmp_path,
         pytest.raises(ConfigError, match=reason) as found,
         fetching(wanted, tmp_path / "data") as aside,
     ):
-        download(url + path, aside / "file", MD5, LIMIT)
+        retrieve(url + path, aside / "file", MD5, LIMIT)
     assert not (tmp_path / "data").exists()
     assert "root:" not in str(found.value)
 
@@ -141,19 +141,19 @@ def test_what_lies_is_refused_in_little_memory_and_leaves_nothing(url, tmp_path,
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,hello", "/etc/passwd"])
 def test_only_the_web_is_asked(tmp_path, address):
     with pytest.raises((OSError, ValueError), match="unknown url type"):
-        download(address, tmp_path / "file", MD5, LIMIT)
+        retrieve(address, tmp_path / "file", MD5, LIMIT)
     assert not (tmp_path / "file").exists()
 
 
 def test_an_answer_that_is_not_http_is_refused(url, tmp_path, monkeypatch):
     monkeypatch.setitem(ANSWERS, "good", lambda handler: handler.wfile.write(b"hello\r\n"))
     with pytest.raises(http.client.HTTPException):
-        download(f"{url}good", tmp_path / "file", MD5, LIMIT)
+        retrieve(f"{url}good", tmp_path / "file", MD5, LIMIT)
 
 
 def test_on_a_terminal_it_shows_how_much_has_come(url, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "Console", lambda **options: Console(force_terminal=True, width=100, **options))
-    download(f"{url}good", tmp_path / "file", MD5, LIMIT)
+    retrieve(f"{url}good", tmp_path / "file", MD5, LIMIT)
     shown = capsys.readouterr().err
     assert "downloading file" in shown
     assert "18.0/18.0 kB" in shown

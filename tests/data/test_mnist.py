@@ -299,10 +299,10 @@ def test_an_interruption_leaves_nothing_half_and_the_next_run_works(server, tmp_
         if url.endswith(f"{TEST_IMAGES}.gz"):
             path.write_bytes(ARCHIVES[f"{TEST_IMAGES}.gz"][:100])
             raise KeyboardInterrupt
-        download.download(url, path, *arguments)
+        download.retrieve(url, path, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mnist, "download", interrupted)
+        patch.setattr(mnist, "retrieve", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load("mnist", tmp_path)
     assert files_below(tmp_path) == []
@@ -332,7 +332,7 @@ def test_a_full_disk_is_a_reason_given(server, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(mnist, "download", full)
+    monkeypatch.setattr(mnist, "retrieve", full)
     assert_refused("mnist", tmp_path, "No space left on device")
 
 
