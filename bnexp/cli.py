@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bnexp import __version__
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, visible_lines
 
 if TYPE_CHECKING:
     from bnexp.analysis.render import Output
@@ -262,5 +262,5 @@ def main() -> None:
     try:
         app()
     except BnexpError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)

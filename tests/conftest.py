@@ -1,7 +1,9 @@
 """What many tests need: a small config, and a quiet, offline place to run it."""
 
 import os
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,23 @@ def config_file(tmp_path: Path) -> Path:
         "training: {epochs: 2, log_every: 4}\n"
     )
     return path
+
+
+@pytest.fixture
+def memory_below() -> Callable[[int], AbstractContextManager[None]]:
+    """Return a context that fails where Python asks for more memory than so many bytes."""
+
+    @contextmanager
+    def below(limit: int) -> Iterator[None]:
+        tracemalloc.start()
+        try:
+            yield
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < limit
+
+    return below
 
 
 @pytest.fixture

@@ -137,3 +137,44 @@ def test_a_download_that_fails_leaves_no_folder_behind(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "no network here" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["good.yaml"]
+
+
+def test_an_error_shows_a_hostile_name_and_keeps_its_lines(tmp_path: Path) -> None:
+    hostile = tmp_path / "\x1b]0;owned\x07\u202e"
+    (hostile / "empty").mkdir(parents=True)
+    for words in (
+        ["ls", hostile.name],
+        ["compare", hostile.name],
+        ["board", f"{hostile.name}x"],
+        ["train", hostile.name],
+    ):
+        done = bnexp(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "\\x1b]0;owned\\x07\\u202e" in done.stderr
+        assert all(line.isprintable() for line in done.stderr.split("\n"))
+
+
+def test_hostile_names_of_images_and_classes_are_shown(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number, name in enumerate(("\x1b[31mred", "b\u202e")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("L", (4 + number, 4)).save(tmp_path / "photos" / name / "1.png")
+        Image.new("L", (4, 4)).save(tmp_path / "photos" / name / "2.png")
+        (tmp_path / "photos" / name / f"{name}.png").write_bytes(b"no image")
+    done = bnexp("data", "verify", "image_folder", "--path", str(tmp_path / "photos"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "\\x1b[31mred/\\x1b[31mred.png: not an image" in done.stderr
+    assert "b\\u202e/b\\u202e.png" in done.stderr
+    (tmp_path / "good.yaml").write_text(
+        GOOD.replace("dataset: synthetic", "dataset: image_folder, path: photos, skip_broken: true")
+        .replace(", synthetic: {classes: 4, shape: [1, 4, 4], size: 100}", "")
+        .replace("batch_size: 16", "batch_size: 2, val_fraction: 0.3")
+        .replace("norm: bn", "norm: ln")
+    )
+    checked = bnexp("check", "good.yaml", "--data-dir", str(tmp_path), cwd=tmp_path)
+    trained = bnexp("train", "good.yaml", "--data-dir", str(tmp_path), "--device", "cpu", cwd=tmp_path)
+    assert (checked.returncode, trained.returncode) == (0, 0), checked.stderr + trained.stderr
+    for text in (done.stderr, checked.stdout, trained.stderr):
+        assert "\\x1b[31mred.png" in text
+        assert all(line.isprintable() for line in text.split("\n"))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.errors import BnexpError, ConfigError, Interrupted, did_you_mean, nearest
+from bnexp.errors import BnexpError, ConfigError, Interrupted, did_you_mean, nearest, visible, visible_lines
 
 KNOWN = ["bn", "ln", "relu", "leaky_relu", "dropout", "batch_size"]
 
@@ -35,3 +35,42 @@ def test_the_hint_is_always_a_known_word(word, data):
     slip = data.draw(st.integers(0, len(word) - 1))
     assert nearest(word[:slip] + word[slip + 1 :], KNOWN) in {*KNOWN, None}
     assert nearest(word, KNOWN) == word
+
+
+STEERING = {
+    "a color": "\x1b[31mred",
+    "a title": "\x1b]0;owned\x07",
+    "a sequence begun by one character": "\x9b31mred",
+    "a return": "good\rbad",
+    "a backspace": "good\b\b\b\bbad",
+    "a turned direction": "gpj\u202e.exe",
+    "an isolated direction": "\u2066name\u2069",
+    "a line": "one\u2028two",
+    "a broken name": "caf\udce9",
+    "a null": "a\0b",
+}
+
+
+@pytest.mark.parametrize("kind", STEERING)
+def test_what_steers_a_terminal_is_shown_instead(kind):
+    for shown in (visible(STEERING[kind]), visible_lines(f"above\n{STEERING[kind]}\nbelow").replace("\n", "")):
+        assert shown.isprintable()
+        assert "\\" in shown
+        shown.encode()
+
+
+def test_what_moves_the_cursor_is_shown_as_its_escape():
+    assert visible("a\x1b[31mb\nc\u202ed\ud800") == "a\\x1b[31mb\\nc\\u202ed\\ud800"
+    assert visible("linear -> bn ± 深") == "linear -> bn ± 深"
+
+
+def test_a_message_keeps_its_lines():
+    assert visible_lines("one\n  two \x1b[0m\n") == "one\n  two \\x1b[0m\n"
+
+
+@given(st.text())
+def test_any_text_is_shown_in_its_lines_and_no_other(text):
+    shown = visible_lines(text).split("\n")
+    assert len(shown) == text.count("\n") + 1
+    assert all(line.isprintable() for line in shown)
+    assert visible_lines("\n".join(shown)) == "\n".join(shown)

@@ -11,18 +11,14 @@ from rich.cells import cell_len
 
 from bnexp.analysis.statistics import Sample
 from bnexp.analysis.table import Cell, Column, Row, Table
+from bnexp.errors import visible
 from bnexp.store.run_folder import finite_or_null
 
 Output = Literal["table", "csv", "json", "markdown"]
 
-_MARKDOWN = re.compile(r"([\\|`*<\[\]])")
-
-
-def visible(text: str) -> str:
-    """Return text in one line that cannot move the cursor: what does not print is written as its escape."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+_MARKDOWN = re.compile(r"([\\|`*\[\]])")
+_FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet takes for a formula."""
 
 
 def to_plain(table: Table) -> str:
@@ -48,7 +44,7 @@ def to_csv(table: Table) -> str:
     columns = table.columns_for("machines")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([visible(name) for column in columns for name in _csv_names(column)])
+    writer.writerow([_csv_text(name) for column in columns for name in _csv_names(column)])
     for row in table.rows:
         writer.writerow([value for column in columns for value in _csv_values(column, table.cell(row, column))])
     return buffer.getvalue()
@@ -68,9 +64,25 @@ def _csv_values(column: Column, cell: Cell) -> Iterator[str]:
         yield "" if sample.std is None else repr(sample.std)
         yield str(sample.n)
     elif isinstance(cell.value, str):
-        yield visible(cell.value)
+        yield _csv_text(cell.value)
     else:
         yield "" if cell.value is None else json.dumps(cell.value)
+
+
+def _csv_text(text: str) -> str:
+    """Return free text as a spreadsheet takes it for text, too: a name such as `=1+1` comes after an apostrophe.
+
+    A run may come from somebody else, and its name be made to run when the table is opened. Numbers stay.
+    """
+    return f"'{visible(text)}" if text.startswith(_FORMULA) and not _is_number(text) else visible(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def to_json(table: Table) -> str:
@@ -105,4 +117,5 @@ def _markdown_row(table: Table, row: Row, columns: list[Column]) -> list[str]:
 
 
 def _markdown(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", visible(text))
+    # As entities, since not every reader of Markdown knows a backslash before `<`, and HTML would come through.
+    return _MARKDOWN.sub(r"\\\1", visible(text).replace("&", "&amp;").replace("<", "&lt;"))

@@ -5,9 +5,10 @@ import sys
 
 from rich.console import Console
 
-from bnexp.analysis.render import Output, to_csv, to_json, to_markdown, to_plain, visible
+from bnexp.analysis.render import Output, to_csv, to_json, to_markdown, to_plain
 from bnexp.analysis.table import Table
 from bnexp.analysis.terminal import print_table
+from bnexp.errors import visible
 
 
 def show(table: Table, output: Output, *, transposable: bool = True) -> None:

@@ -13,8 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from bnexp.analysis.render import visible
 from bnexp.analysis.table import Column, Row, Table
+from bnexp.errors import visible
 
 _GAP = 2
 """Spaces between two columns."""

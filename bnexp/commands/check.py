@@ -16,6 +16,7 @@ from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
+from bnexp.errors import visible, visible_lines
 from bnexp.sources.info import dataset_info
 from bnexp.sources.place import data_folder
 
@@ -63,7 +64,7 @@ def check(
         print(_plain(rows))
     print(_arithmetic(config, plan))
     for warning in [*info.notes, *warnings_of(config, plan)]:
-        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=not console.is_terminal)
+        console.print(f"[yellow]warning:[/] {escape(visible_lines(warning))}", soft_wrap=not console.is_terminal)
     if signal:
         _print_signal(console, config, data_folder(data_dir))
 
@@ -80,9 +81,11 @@ def _cells(rows: "Sequence[OutlineRow]") -> list[tuple[str, str, str, str]]:
 
 
 def _table(config: Config, rows: "Sequence[OutlineRow]") -> Table:
-    table = Table(title=f"{config.name}: {escape(config.model.block)}", title_justify="left", box=None, pad_edge=False)
-    for title, justify in zip(_TITLES, ("left", "right", "right", "left"), strict=True):
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table = Table(
+        title=f"{config.name}: {escape(visible(config.model.block))}", title_justify="left", box=None, pad_edge=False
+    )
+    for name, justify in zip(_TITLES, ("left", "right", "right", "left"), strict=True):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in _cells(rows):
         table.add_row(*row)
     return table

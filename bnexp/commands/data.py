@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bnexp.config.data_section import DataConfig
 from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES, OWN_DATASETS, DatasetName
-from bnexp.errors import ConfigError, did_you_mean
+from bnexp.errors import ConfigError, did_you_mean, visible, visible_lines
 from bnexp.sources.info import dataset_info
 from bnexp.sources.place import data_folder
 
@@ -93,10 +93,10 @@ def _load(data: DataConfig, data_dir: Path) -> None:
     state, where = _state(data.dataset, data_dir)
     print(
         f"{data.dataset}: intact, {len(images.train):,} + {len(images.test):,} images of {size} in {info.classes} "
-        f"classes, {data.path or where or state}"
+        f"classes, {visible(data.path or where or state)}"
     )
     for note in info.notes:
-        print(f"{data.dataset}: {note}")
+        print(f"{data.dataset}: {visible_lines(note)}")
 
 
 def _row(name: DatasetName, data_dir: Path) -> tuple[str, str, str, str]:
@@ -113,4 +113,4 @@ def _state(name: DatasetName, data_dir: Path) -> tuple[str, str]:
         return ("carried" if name == "mnist5k" else "made on the spot"), ""
     files = PUBLISHED[name](data_dir)
     where = files[0].parent if len(files) > 1 else files[0]
-    return ("here" if all(file.is_file() for file in files) else "missing"), str(where)
+    return ("here" if all(file.is_file() for file in files) else "missing"), visible(str(where))

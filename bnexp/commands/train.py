@@ -12,7 +12,7 @@ from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.config.schema import Config
-from bnexp.errors import BnexpError, ConfigError, Interrupted, visible
+from bnexp.errors import BnexpError, ConfigError, Interrupted, visible, visible_lines
 from bnexp.sources.info import dataset_info
 from bnexp.sources.place import data_folder
 
@@ -70,7 +70,7 @@ def train(
             if len(loaded) == 1:
                 raise
             failures.append(f"{config.name}: {error}")
-            print(f"error: {failures[-1]}", file=sys.stderr)
+            print(f"error: {visible_lines(failures[-1])}", file=sys.stderr)
             continue
         if result is not None:
             results.append(result)
@@ -113,7 +113,7 @@ def _warn(config: Config, data_dir: Path, *, several: bool) -> None:
     plan = make_plan(config, info)
     refuse_degenerate(config, info)
     for warning in [*info.notes, *warnings_of(config, plan)]:
-        print(f"warning: {config.name + ': ' if several else ''}{warning}", file=sys.stderr)
+        print(f"warning: {config.name + ': ' if several else ''}{visible_lines(warning)}", file=sys.stderr)
 
 
 def _say_warning(words: str) -> None:

@@ -1,18 +1,30 @@
-"""Downloads that leave nothing half: fetched aside, checked, and then moved into place."""
+"""Downloads that leave nothing half: fetched aside up to a known size, checked, and then moved into place.
+
+A server may say anything: how much comes is counted, whatever it announces, and it can lead nowhere but to another
+address of the web.
+"""
 
 import hashlib
 import http.client
 import socket
 import tempfile
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bnexp import __version__
 from bnexp.config.datasets import DATASETS, DatasetName
 from bnexp.errors import ConfigError
 
 TIMEOUT_SECS = 30.0
+CHUNK_BYTES = 2**16
 FETCHED_AGAIN = "delete it, and the next run fetches it again"
 
 
@@ -59,7 +71,9 @@ def fetching(wanted: Wanted, data_dir: Path) -> Iterator[Path]:
             yield Path(aside)
     except PermissionError as error:
         raise wanted.refused(f"it cannot be put there: {error.strerror}") from None
-    except (RuntimeError, OSError, http.client.HTTPException) as error:
+    except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         raise wanted.refused(f"it cannot be downloaded: {reason.strip()}") from None
     finally:
@@ -73,9 +87,57 @@ def md5(content: bytes | memoryview) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
+def retrieve(url: str, path: Path, checksum: str, limit: int) -> None:
+    """Write what `url` gives into a file, and compare its MD5.
+
+    Raises:
+        OSError, http.client.HTTPException: no answer, more than `limit` bytes, or another checksum.
+    """
+    with _opener().open(url) as answer, path.open("wb") as file, _progress(path.name, answer.length) as advance:
+        if (answer.length or 0) > limit:
+            raise OSError(f"{url} announces {answer.length:,} bytes, expected at most {limit:,}")
+        digest = hashlib.md5(usedforsecurity=False)
+        while chunk := answer.read(CHUNK_BYTES):
+            if file.tell() + len(chunk) > limit:
+                raise OSError(f"{url} gives more than {limit:,} bytes, expected no more")
+            file.write(chunk)
+            digest.update(chunk)
+            advance(len(chunk))
+    if digest.hexdigest() != checksum:
+        raise OSError(f"what {url} gives is corrupted: its checksum is not the published one")
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Return what opens addresses of http and https, and leaves no other behind a redirection: no file, no ftp."""
+    proxies = {scheme: proxy for scheme, proxy in urllib.request.getproxies().items() if scheme in ("http", "https")}
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(proxies),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    opener.addheaders = [("User-Agent", f"bnexp/{__version__}")]
+    return opener
+
+
+@contextmanager
+def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show how much has come on stderr, on a terminal only; yields what to tell the bytes of each piece."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"downloading {name}", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
 @contextmanager
 def _timeout(secs: float) -> Iterator[None]:
-    """Let a silent server fail rather than hang: torchvision sets no time limit of its own."""
+    """Let a silent server fail rather than hang, in the search for its address as in every piece of its answer."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(secs)
     try:

@@ -1,13 +1,16 @@
-"""MNIST, Fashion-MNIST and Kuzushiji-MNIST: downloaded through torchvision, checked byte for byte, never half used.
+"""MNIST, Fashion-MNIST and Kuzushiji-MNIST: downloaded, checked byte for byte, and never half used.
 
-Where the files lie under the data directory is torchvision's choice, such as `MNIST/raw/`. They are read here, in the
-bytes that were checked: torchvision would prefer the unchecked `processed/` of its old versions, and its import takes
-longer than all the rest of a start.
+torchvision knows the addresses and the checksums of the archives. Where the files lie under the data directory is its
+choice, such as `MNIST/raw/`. They are read here, in the bytes that were checked: torchvision would prefer the unchecked
+`processed/` of its old versions, and its import takes longer than all the rest of a start.
 """
 
+import http.client
 import math
 import os
 import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +19,12 @@ import torch
 from torch import Tensor
 
 from bnexp.config.datasets import DatasetName
-from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5
+from bnexp.data.archives import gunzip, packed_limit
+from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5, retrieve
 from bnexp.data.images import ImageSet, Part
 from bnexp.data.torchvision_import import torchvision_datasets
 from bnexp.errors import BnexpError
+from bnexp.sources.bounded import read_file
 
 CLASSES = 10
 
@@ -56,6 +61,11 @@ class IdxFile:
     def size(self) -> int:
         """Bytes of the intact file."""
         return len(self.header) + math.prod(self.shape)
+
+    @property
+    def archive(self) -> str:
+        """Name of the file as it is published."""
+        return f"{self.name}.gz"
 
 
 @dataclass(frozen=True)
@@ -131,25 +141,38 @@ def _part(images: Tensor, labels: Tensor) -> Part:
 
 
 def _download(idx_set: IdxSet, wanted: Wanted, data_dir: Path) -> None:
-    """Fetch the set and move it into place file by file."""
-    torchvision_class = getattr(torchvision_datasets(), idx_set.torchvision_class)
+    """Fetch the set, unpack it and move it into place file by file."""
+    published = getattr(torchvision_datasets(), idx_set.torchvision_class)
+    checksums = dict(published.resources)
     with fetching(wanted, data_dir) as aside:
-        torchvision_class(root=aside, train=True, download=True)  # checks the md5 of each archive
+        for file in idx_set.files:
+            packed = aside / file.archive
+            _fetch(published.mirrors, packed, checksums[file.archive], packed_limit(file.size))
+            (aside / file.name).write_bytes(gunzip(packed.read_bytes(), file.size))
         wanted.folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(idx_set.folder(aside).iterdir()):
-            file.replace(wanted.folder / file.name)
+        for path in sorted(aside.iterdir()):
+            path.replace(wanted.folder / path.name)
+
+
+def _fetch(mirrors: Sequence[str], path: Path, checksum: str, limit: int) -> None:
+    """Download a file from the first place that has it, or raise what the last one answered."""
+    for mirror in mirrors[:-1]:
+        with suppress(OSError, http.client.HTTPException):
+            return retrieve(f"{mirror}{path.name}", path, checksum, limit)
+    return retrieve(f"{mirrors[-1]}{path.name}", path, checksum, limit)
 
 
 def _read(path: Path, file: IdxFile) -> Tensor:
     """Return the bytes of a file, in its shape, after their size and checksum were found right."""
     try:
-        content = np.fromfile(path, dtype=np.uint8)
+        size = path.stat().st_size
+        content = np.fromfile(path, dtype=np.uint8, count=file.size) if size == file.size else None
     except OSError as error:
         raise BnexpError(f"{path}: cannot be read: {error.strerror}") from None
-    if content.size != file.size:
-        found = f"{content.size:,} bytes, expected {file.size:,}"
+    if content is None or content.size != file.size:
+        found = f"{size:,} bytes, expected {file.size:,}"
         raise BnexpError(f"{path}: {found}: truncated or not this file; {FETCHED_AGAIN}")
-    if not _is_intact(content, file, path.with_name(path.name + ".gz")):
+    if not _is_intact(content, file, path.with_name(file.archive)):
         raise BnexpError(f"{path}: corrupt: its checksum is not that of the published file; {FETCHED_AGAIN}")
     return torch.from_numpy(content[len(file.header) :]).view(file.shape)
 
@@ -166,7 +189,7 @@ def _is_intact(content: Bytes, file: IdxFile, archive: Path) -> bool:
     if content[:start].tobytes() != file.header or (len(file.shape) == 1 and content[start:].max() >= CLASSES):
         return False
     try:
-        packed = archive.read_bytes()
+        packed = read_file(archive, packed_limit(file.size))
     except OSError:
         return True
     return md5(packed) != file.archive_md5 or zlib.crc32(content.data) == int.from_bytes(packed[-8:-4], "little")

@@ -28,12 +28,6 @@ def torchvision_datasets() -> ModuleType:
     return importlib.import_module("torchvision.datasets")
 
 
-def torchvision_utils() -> ModuleType:
-    """Return `torchvision.datasets.utils`, which downloads and checks files."""
-    torchvision_datasets()
-    return importlib.import_module("torchvision.datasets.utils")
-
-
 def _declare_operators() -> None:
     from torch.library import Library
 

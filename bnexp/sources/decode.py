@@ -12,8 +12,10 @@ the program. The rules, for all images of a set together:
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
@@ -25,9 +27,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bnexp.errors import BnexpError
+from bnexp.sources.bounded import open_file
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""What may be tried, whatever a file is called: rasters that Pillow decodes itself. It hands EPS to Ghostscript."""
 MAX_PIXELS = 2**26
 """Pixels that one image may have: a file of a few bytes can claim any number."""
+MAX_FILE_BYTES = 4 * MAX_PIXELS
+"""Bytes that the file of one image may have: so many as pixels of four channels. WebP is read whole before a look."""
 MAX_SET_BYTES = 8 * 2**30
 """Bytes that a whole set may take in memory, where it stays while a network trains."""
 CHUNK = 64
@@ -85,7 +92,8 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
         BnexpError: none can be read, or all together would not fit in memory.
     """
     files = [folder / path for path in paths]
-    with _progress() as progress:
+    with _progress() as progress, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # such an image is broken, and named as such
         guess = _first_shape(files, image_size)
         images = _room(folder, len(files), guess) if _size(len(files), guess) <= MAX_SET_BYTES else None
         found = _in_threads(progress, "reading images", len(files), lambda n: _look(files[n], n, image_size, images))
@@ -136,16 +144,23 @@ def _room(folder: Path, count: int, shape: Shape) -> Images:
     return np.empty((count, *shape), dtype=np.uint8)
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Yield an image of which only the header was read, and found acceptable."""
+    with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
+        if image.mode not in GRAY_MODES | COLOR_MODES:
+            raise ValueError(f"mode {image.mode}, expected 8 bits per channel")
+        yield image
+
+
 def _look(
     file: Path, number: int, image_size: tuple[int, int] | None = None, images: Images | None = None
 ) -> Header | Broken:
     """Return the header of a file; put its pixels among `images` where they have the shape that it leads to."""
     try:
-        with Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return Broken(number, f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
-            if image.mode not in GRAY_MODES | COLOR_MODES:
-                return Broken(number, f"mode {image.mode}, expected 8 bits per channel")
+        with _opened(file) as image:
             header = Header(image.height, image.width, image.mode in GRAY_MODES)
             if images is not None and common_shape([header], image_size) == images.shape[1:]:
                 images[number] = _pixels(image, images.shape[1:])
@@ -157,7 +172,7 @@ def _look(
 def _fill(file: Path, number: int, images: Images) -> Broken | None:
     """Put the pixels of a file among `images`."""
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             images[number] = _pixels(image, images.shape[1:])
     except Exception as error:  # likewise
         return Broken(number, _reason(error))

@@ -38,8 +38,8 @@ class FolderSet:
         if self.decoded is not None:
             return self.decoded
         if self.cache is not None:
-            kept = read_cache(self.cache)
-            if kept is not None and kept.shape == (len(self.about.labels), *self.about.shape):
+            kept = read_cache(self.cache, self.about)
+            if kept is not None:
                 return kept
             with contextlib.suppress(OSError):
                 self.cache.unlink()  # so that the next run writes it anew

@@ -10,8 +10,6 @@ import hashlib
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from bnexp.sources.decode import Images
+from bnexp.sources.arrays import BadArraysError, read_arrays
+from bnexp.sources.decode import MAX_SET_BYTES, Images
 
 FORMAT = 1
+MAX_ABOUT_BYTES = 2**27
+"""Bytes of what is said about the images: the labels of as many 16 x 16 images as fit in memory take no more."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +64,21 @@ def cache_folders(data_dir: Path) -> Iterator[Path]:
 def find_cache(data_dir: Path, name: str, fingerprint: str) -> tuple[Path, About] | None:
     """Return the cache file that fits the folder as it is now, and what it says, or None."""
     for place in cache_folders(data_dir):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
-            with open(place / name, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                about = _about(json.loads(arrays["about"].tobytes()))
-            if about.fingerprint == fingerprint:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            text = read_arrays(place / name, ["about"], MAX_ABOUT_BYTES)["about"].tobytes()
+            about = _about(json.loads(text))
+            if about.fingerprint == fingerprint and _is_sound(about):
                 return place / name, about
     return None
 
 
-def read_cache(path: Path) -> Images | None:
+def read_cache(path: Path, about: About) -> Images | None:
     """Return the images of a cache file, uint8 (N, C, H, W), or None where it turns out to be damaged."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images: Images = arrays["images"]
-            return images
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        images = read_arrays(path, ["images"], MAX_SET_BYTES)["images"]
+    except (OSError, BadArraysError):
         return None
+    return images if images.dtype == np.uint8 and images.shape == (len(about.labels), *about.shape) else None
 
 
 def write_cache(data_dir: Path, name: str, about: About, images: Images) -> Path | None:
@@ -97,3 +97,17 @@ def write_cache(data_dir: Path, name: str, about: About, images: Images) -> Path
 def _about(values: dict[str, Any]) -> About:
     lists = {key: tuple(values[key]) for key in ("shape", "classes", "labels")}
     return About(**{**values, **lists, "broken": tuple((path, reason) for path, reason in values["broken"])})
+
+
+def _is_sound(about: About) -> bool:
+    """Tell whether figures and words are possible ones: the file may lie where others can write."""
+    numbers = (*about.shape, *about.labels, about.sizes, about.train_examples or 0)
+    words = (*about.classes, *(word for pair in about.broken for word in pair))
+    return (
+        all(type(number) is int for number in numbers)
+        and all(isinstance(word, str) for word in words)
+        and len(about.shape) == 3
+        and min(about.shape) > 0
+        and all(0 <= label < len(about.classes) for label in about.labels)
+        and 0 <= (about.train_examples or 0) <= len(about.labels)
+    )

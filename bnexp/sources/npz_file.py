@@ -5,18 +5,15 @@ second (N, C, H, W). Where both could be, the file is refused. Labels are whole 
 a gap. Nothing is ever unpickled.
 """
 
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bnexp.config.data_section import DataConfig
 from bnexp.config.datasets import DatasetInfo
 from bnexp.errors import BnexpError, ConfigError
+from bnexp.sources.arrays import Array, BadArraysError, read_arrays
 from bnexp.sources.decode import MAX_SET_BYTES, Images
 from bnexp.sources.place import own_path
 
@@ -24,7 +21,6 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 CHANNELS = (1, 3)
 
 Labels = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -70,34 +66,13 @@ def npz_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
-        with zipfile.ZipFile(path) as packed:
-            size = sum(entry.file_size for entry in packed.infolist())
-        if size > MAX_SET_BYTES:
-            limit = f"{MAX_SET_BYTES / 2**30:.0f} GiB"
-            raise BnexpError(f"{path}: {size / 2**30:.1f} GiB in memory, expected at most {limit}")
-        with np.load(path, allow_pickle=False) as arrays:
-            if missing := [name for name in NAMES if name not in arrays]:
-                found = ", ".join(arrays) or "none"
-                raise BnexpError(f"{path}: no array {', '.join(missing)}; found {found}; expected {', '.join(NAMES)}")
-            return {name: _array(path, arrays, name) for name in NAMES}
+        return read_arrays(path, NAMES, MAX_SET_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected an npz file (data.path)") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
-        raise BnexpError(f"{path}: truncated, corrupt or not an npz file: {error}") from None
-
-
-def _array(path: Path, arrays: Any, name: str) -> Array:
-    try:
-        array: Array = arrays[name]
-    except (ValueError, MemoryError) as error:
-        if "allow_pickle" in str(error):
-            raise BnexpError(
-                f"{path}: {name} holds Python objects, which are pickled and never loaded; expected plain numbers"
-            ) from None
-        raise BnexpError(f"{path}: {name} is corrupt: {error or 'it claims more than fits in memory'}") from None
-    return array
+    except BadArraysError as error:
+        raise BnexpError(f"{path}: {error}") from None
 
 
 def _channels_first(path: Path, name: str, array: Array) -> Images:

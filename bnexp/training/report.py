@@ -1,5 +1,6 @@
 """What came out of a run, in a few aligned lines for the end of its training."""
 
+from bnexp.errors import visible
 from bnexp.training.display import duration, loss_in_words
 from bnexp.training.session import RunResult
 
@@ -27,5 +28,5 @@ def report(result: RunResult) -> str:
         )
     if test := summary["test"]:
         lines.append(f"test         final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}")
-    lines.append(f"folder       {result.folder}")
+    lines.append(f"folder       {visible(str(result.folder))}")
     return "\n  ".join(lines)

@@ -1,11 +1,15 @@
 import csv
 import io
 import json
+from xml.etree import ElementTree
 
+import markdown
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from bnexp.analysis.render import to_csv, to_json, to_markdown, to_plain, visible
+from bnexp.analysis.render import to_csv, to_json, to_markdown, to_plain
 from bnexp.analysis.statistics import Sample
 from bnexp.analysis.table import Cell, Column, Table
 
@@ -74,9 +78,38 @@ def test_markdown_escapes_what_would_end_a_cell() -> None:
     assert lines[-1] == "- x"
 
 
-def test_what_moves_the_cursor_is_shown_instead() -> None:
-    assert visible("a\x1b[31mb\nc\u202ed\ud800") == "a\\x1b[31mb\\nc\\u202ed\\ud800"
-    assert visible("linear -> bn ± 深") == "linear -> bn ± 深"
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1+1", "-1-1", "@SUM(A1)", "-x"])
+def test_text_that_a_spreadsheet_would_run_comes_after_an_apostrophe(name: str) -> None:
+    table = Table((Column("name", "arm"), Column(name, name)), ({"name": Cell(name, name), name: Cell("b", "b")},))
+    header, row = csv.reader(io.StringIO(to_csv(table)))
+    assert (header, row) == (["name", f"'{name}"], [f"'{name}", "b"])
+
+
+@pytest.mark.parametrize("name", ["-1", "+0.5", "-1e-3", "a=b", "linear -> bn"])
+def test_numbers_and_harmless_text_come_as_they_are_in_csv(name: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(to_csv(table_of(name))))
+    assert row["name"] == name
+
+
+def test_a_negative_figure_stays_a_number_in_csv() -> None:
+    table = Table((Column("change", "change", "number"),), ({"change": Cell("-0.5", -0.5)},))
+    assert to_csv(table) == "change\n-0.5\n"
+
+
+READERS = {
+    "markdown": lambda text: markdown.markdown(text, extensions=["tables"]),
+    "markdown_it": lambda text: MarkdownIt("commonmark", {"html": True}).enable("table").render(text),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a|<img src=x>", "&lt;b>", "`<b>`", "[a](javascript:x)"])
+def test_no_html_comes_through_markdown(reader: str, name: str) -> None:
+    page = READERS[reader](to_markdown(table_of(name, notes=(name,))))
+    text = ElementTree.fromstring(f"<page>{page}</page>")
+    tags = {element.tag for element in text.iter()}
+    assert tags <= {"page", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    assert next(text.iter("td")).text == next(text.iter("li")).text == name
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=4))

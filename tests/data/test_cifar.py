@@ -1,16 +1,15 @@
 """CIFAR's archives: downloaded from a server on this machine, checked, and never half used."""
 
 import dataclasses
-import gc
+import gzip
 import io
 import tarfile
-import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from bnexp.data import download
+from bnexp.data import cifar, download
 from bnexp.data.cifar import CIFAR10, CIFAR100, load_cifar
 from bnexp.data.download import md5
 from bnexp.errors import BnexpError, ConfigError
@@ -103,10 +102,7 @@ def test_a_wrong_checksum_is_refused(small, tmp_path):
 
 def test_a_server_without_the_archive_is_refused(small, tmp_path):
     small.server.files.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # torchvision keeps the refused connection in its error
-        assert_refused(small, tmp_path, "HTTP Error 404")
-        gc.collect()
+    assert_refused(small, tmp_path, "HTTP Error 404")
 
 
 def test_a_download_cut_off_leaves_nothing_half_and_the_next_one_works(small, tmp_path):
@@ -117,13 +113,11 @@ def test_a_download_cut_off_leaves_nothing_half_and_the_next_one_works(small, tm
 
 
 def test_an_interruption_leaves_nothing_half(small, tmp_path, monkeypatch):
-    from torchvision.datasets import utils
-
-    def interrupted(url, filename, *arguments):
-        (tmp_path / filename).write_bytes(small.archive[:100])
+    def interrupted(url, path, *arguments):
+        path.write_bytes(small.archive[:100])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(utils, "_urlretrieve", interrupted)
+    monkeypatch.setattr(cifar, "retrieve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small.load(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -158,3 +152,113 @@ def test_nothing_is_ever_unpickled(small, tmp_path, monkeypatch):
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, lambda *arguments, **options: pytest.fail("unpickled"))
     small.check(small.load(tmp_path))
+
+
+# Archives with the right checksum that hold what the published ones do not
+
+
+def entry(name, content=b"", kind=tarfile.REGTYPE, **more):
+    """Return a member and its content; further attributes are those of tarfile.TarInfo."""
+    made = tarfile.TarInfo(name)
+    made.type, made.size = kind, len(content)
+    for key, value in more.items():
+        setattr(made, key, value)
+    return made, content
+
+
+def crafted(small, *entries, without=None):
+    """Return the archive of a set with more members in front, and one left out."""
+    memory = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(small.archive)) as before,
+        tarfile.open(fileobj=memory, mode="w:gz") as archive,
+    ):
+        for made, content in entries:
+            archive.addfile(made, io.BytesIO(content))
+        for made in before:
+            if made.name != without:
+                archive.addfile(made, before.extractfile(made))
+    return memory.getvalue()
+
+
+def load_crafted(small, content, tmp_path):
+    small.published = dataclasses.replace(small.published, md5=md5(content))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / small.published.archive).write_bytes(content)
+    return small.load(tmp_path / "data", download=False)
+
+
+def test_members_that_nobody_wants_are_passed_over_and_nothing_is_written(small, tmp_path):
+    others = [
+        entry("../outside", b"x"),
+        entry("/tmp/absolute", b"x"),
+        entry(f"./{small.published.test}/../../outside", b"x"),
+        entry("link", kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        entry("hard", kind=tarfile.LNKTYPE, linkname="../../etc/passwd"),
+        entry("device", kind=tarfile.CHRTYPE, devmajor=1, devminor=5),
+        entry("pipe", kind=tarfile.FIFOTYPE),
+    ]
+    small.check(load_crafted(small, crafted(small, *others), tmp_path))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["data", small.published.archive])
+
+
+KINDS = {
+    "a link": {"kind": tarfile.SYMTYPE, "linkname": "/etc/passwd"},
+    "a hard link": {"kind": tarfile.LNKTYPE, "linkname": "/etc/passwd"},
+    "a device": {"kind": tarfile.CHRTYPE, "devmajor": 1, "devminor": 5},
+    "a pipe": {"kind": tarfile.FIFOTYPE},
+    "a folder": {"kind": tarfile.DIRTYPE},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wanted_name_on_what_is_no_plain_file_is_refused(small, tmp_path, kind):
+    content = crafted(small, entry(small.published.test, **KINDS[kind]), without=small.published.test)
+    with pytest.raises(BnexpError, match="is no plain file"):
+        load_crafted(small, content, tmp_path)
+
+
+def test_a_member_larger_than_it_can_be_is_refused(small, tmp_path):
+    content = crafted(small, entry(small.published.test, bytes(small.published.member_limit + 1)))
+    with pytest.raises(BnexpError, match=r"is no plain file of at most [\d,]+ bytes"):
+        load_crafted(small, content, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda small: crafted(small, entry(small.published.test, b"x" * 4)), "there once"),
+        (lambda small: crafted(small, without=small.published.test), "is missing"),
+        (lambda small: crafted(small, entry(small.published.test, b"x"), without=small.published.test), "record"),
+        (lambda small: b"no archive", "[Nn]ot a gzip"),
+        (lambda small: gzip.compress(b"no archive"), "truncated header|not the published"),
+        (lambda small: small.archive[:-100], "not the published archive"),
+    ],
+    ids=["twice", "missing", "no whole record", "not packed", "no tar", "truncated"],
+)
+def test_an_archive_that_cannot_be_read_is_named(small, tmp_path, change, reason):
+    with pytest.raises(BnexpError, match=reason) as found:
+        load_crafted(small, change(small), tmp_path)
+    assert small.published.archive in str(found.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_is_known_stops_there(small, tmp_path, memory_below):
+    small.published = dataclasses.replace(small.published, records=RECORDS)
+    content = crafted(small, entry("bomb", bytes(2**27)))
+    with memory_below(2**25), pytest.raises(BnexpError, match=r"holds more than the [\d,]+ bytes that are known"):
+        load_crafted(small, content, tmp_path)
+
+
+def test_a_hole_in_the_place_of_an_archive_is_not_read(small, tmp_path):
+    with (tmp_path / small.published.archive).open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(BnexpError, match="cannot be read: 1,099,511,627,776 bytes, expected at most"):
+        small.load(tmp_path)
+
+
+@pytest.mark.parametrize("published", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+def test_the_published_archives_are_within_their_limits(published):
+    # What their authors say: 50,000 + 10,000 images, and archives of 162 and 161 MB.
+    assert published.member_limit >= 10_000 * (published.label_bytes + 3072)
+    assert len(published.train) * published.records == 50_000
+    assert cifar.MAX_ARCHIVE_BYTES > 162 * 2**20

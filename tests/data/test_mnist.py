@@ -4,14 +4,11 @@ The sets are small: their sizes follow from the declared number of examples.
 """
 
 import errno
-import gc
 import gzip
 import hashlib
 import os
 import socket
-import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,10 +194,10 @@ def test_a_file_that_cannot_be_read_is_named(put, tmp_path, monkeypatch):
     path = put("mnist") / LABELS
     read = np.fromfile
 
-    def refuse(chosen, dtype):
+    def refuse(chosen, **options):
         if chosen == path:
             raise PermissionError(errno.EACCES, "Permission denied", str(chosen))
-        return read(chosen, dtype=dtype)
+        return read(chosen, **options)
 
     monkeypatch.setattr(np, "fromfile", refuse)
     with pytest.raises(BnexpError, match=f"{LABELS}: cannot be read: Permission denied"):
@@ -266,10 +263,7 @@ def test_a_wrong_checksum_is_refused(server, tmp_path, dataset):
 
 def test_a_server_without_the_file_is_refused(server, tmp_path):
     del server.files[f"{TEST_IMAGES}.gz"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # torchvision keeps the refused connection in its error
-        assert_refused("mnist", tmp_path, "HTTP Error 404")
-        gc.collect()
+    assert_refused("mnist", tmp_path, "HTTP Error 404")
 
 
 def test_a_server_that_is_not_there_is_refused(server, tmp_path, monkeypatch):
@@ -301,18 +295,14 @@ def test_a_download_cut_off_leaves_nothing_half_and_the_next_one_works(server, t
 
 
 def test_an_interruption_leaves_nothing_half_and_the_next_run_works(server, tmp_path, monkeypatch):
-    from torchvision.datasets import utils
-
-    retrieve = utils._urlretrieve
-
-    def interrupted(url, filename, *arguments):
+    def interrupted(url, path, *arguments):
         if url.endswith(f"{TEST_IMAGES}.gz"):
-            Path(filename).write_bytes(ARCHIVES[f"{TEST_IMAGES}.gz"][:100])
+            path.write_bytes(ARCHIVES[f"{TEST_IMAGES}.gz"][:100])
             raise KeyboardInterrupt
-        retrieve(url, filename, *arguments)
+        download.retrieve(url, path, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(utils, "_urlretrieve", interrupted)
+        patch.setattr(mnist, "retrieve", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load("mnist", tmp_path)
     assert files_below(tmp_path) == []
@@ -342,8 +332,7 @@ def test_a_full_disk_is_a_reason_given(server, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    fake = SimpleNamespace(MNIST=full)
-    monkeypatch.setattr(mnist, "torchvision_datasets", lambda: fake)
+    monkeypatch.setattr(mnist, "retrieve", full)
     assert_refused("mnist", tmp_path, "No space left on device")
 
 
@@ -361,6 +350,34 @@ def test_a_folder_that_is_read_only_is_refused(server, tmp_path):
         assert_refused("mnist", tmp_path, "it cannot be put there: Permission denied")
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_second_place_is_asked_where_the_first_has_nothing(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision_datasets().MNIST, "mirrors", [server.url + "gone/", server.url])
+    assert_is_the_small_set(load("mnist", tmp_path))
+
+
+def test_an_archive_that_unpacks_to_more_than_is_known_is_refused_in_little_memory(
+    server, tmp_path, monkeypatch, memory_below
+):
+    bomb = gzip.compress(bytes(2**26))
+    server.files[f"{IMAGES}.gz"] = bomb
+    resources = [(name, md5(server.files[name])) for name in ARCHIVES]
+    monkeypatch.setattr(torchvision_datasets().MNIST, "resources", resources)
+    monkeypatch.setattr(mnist, "packed_limit", lambda size: 2**20)  # so that it is not refused for its own size
+    with memory_below(2**24):
+        assert_refused("mnist", tmp_path, f"holds more than the {len(CONTENTS[IMAGES]):,} bytes that are known")
+
+
+def test_a_hole_of_a_terabyte_is_not_read(put, tmp_path):
+    raw = put("fashion_mnist")
+    for name in (f"{IMAGES}.gz", LABELS):
+        with (raw / name).open("wb") as file:
+            file.truncate(2**40)
+    with pytest.raises(BnexpError, match=f"{LABELS}: 1,099,511,627,776 bytes, expected"):
+        load("fashion_mnist", tmp_path)
+    (raw / LABELS).write_bytes(CONTENTS[LABELS])
+    assert_is_the_small_set(load("fashion_mnist", tmp_path))
 
 
 # The published sets

@@ -62,8 +62,18 @@ def test_loading_again_gives_the_same_parts_in_the_same_order(images):
         lambda packed: b"",
         lambda packed: b"not an archive",
         lambda packed: gzip.compress(b"1,2,3\n"),
+        lambda packed: gzip.compress(bytes(2**27)),
     ],
-    ids=["truncated", "flipped byte", "overwritten", "no packed data", "empty", "not an archive", "another archive"],
+    ids=[
+        "truncated",
+        "flipped byte",
+        "overwritten",
+        "no packed data",
+        "empty",
+        "not an archive",
+        "another archive",
+        "a bomb",
+    ],
 )
 def test_a_broken_file_is_named_with_how_to_mend_it(tmp_path, monkeypatch, damage):
     broken = tmp_path / "mnist_5k.csv.gz"
@@ -87,7 +97,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 def test_the_checksum_is_of_the_text_so_that_packing_does_not_matter(tmp_path, monkeypatch, images):
     text = gzip.decompress(mnist5k._sample_path().read_bytes())
-    assert hashlib.sha256(text).hexdigest() == mnist5k.SHA256
+    assert (hashlib.sha256(text).hexdigest(), len(text)) == (mnist5k.SHA256, mnist5k.TEXT_BYTES)
     repacked = tmp_path / "mnist_5k.csv.gz"
     repacked.write_bytes(gzip.compress(text, 1))
     monkeypatch.setattr(mnist5k, "_sample_path", lambda: repacked)

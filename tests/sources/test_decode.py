@@ -1,16 +1,19 @@
 """From files to bytes of one shape."""
 
+import os
 import re
 import struct
+import subprocess
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, GifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
 
 from bnexp.errors import BnexpError
 from bnexp.sources import decode as module
 from bnexp.sources.decode import decode
+from bnexp.sources.image_folder import ENDINGS
 
 
 def noise(shape, seed=0):
@@ -107,11 +110,12 @@ def png_claiming(width, height, bits=8):
         (b"", "not an image of a known format"),
         (b"hello", "not an image of a known format"),
         (png_claiming(8200, 8200), "8200 x 8200 pixels, expected at most"),
+        (png_claiming(10_000, 10_000), "(?i)pixels"),
         (png_claiming(60_000, 60_000), "(?i)pixels"),
         (png_claiming(5, 5, bits=16), "mode I;16, expected 8 bits"),
         (png_claiming(5, 5), "truncated|unrecognized|broken|end of"),
     ],
-    ids=["empty", "text", "many pixels", "a bomb", "16 bits", "no pixels"],
+    ids=["empty", "text", "many pixels", "more pixels", "a bomb", "16 bits", "no pixels"],
 )
 @pytest.mark.parametrize("first", [False, True])
 def test_an_image_that_cannot_be_read_is_told_apart(tmp_path, write, content, reason, first):
@@ -135,6 +139,91 @@ def test_a_truncated_jpeg_is_broken(tmp_path):
     found = decode(tmp_path, ["0.jpg", "1.jpg", "2.jpg"], None)
     assert found.numbers == [0, 2]
     assert "truncated" in found.broken[0].reason
+
+
+# What may be tried, and how much of it
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n%%EndComments\n/x 1 def\nshowpage\n%%EOF\n"
+
+
+def test_a_program_for_a_printer_never_reaches_its_interpreter(tmp_path, write, monkeypatch):
+    names = write(noise((5, 5, 3)), noise((5, 5, 3)))
+    (tmp_path / names[1]).write_bytes(EPS)
+    with Image.open(tmp_path / names[1]) as image:
+        assert image.format == "EPS"  # so that the test is one
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *arguments, **options: pytest.fail("Ghostscript"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *arguments, **options: pytest.fail("a program was started"))
+    (broken,) = decode(tmp_path, names, None).broken
+    assert (broken.number, broken.reason) == (1, "not an image of a known format")
+
+
+@pytest.mark.parametrize("other", ["ICO", "TGA", "PCX", "SGI", "PDF"])
+def test_other_formats_are_not_tried_whatever_the_name(tmp_path, write, other):
+    names = write(noise((5, 5, 3)), noise((5, 5, 3)))
+    Image.fromarray(noise((16, 16, 3))).save(tmp_path / names[1], format=other)
+    assert decode(tmp_path, names, None).broken[0].reason == "not an image of a known format"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_ending_that_is_listed_is_decoded(tmp_path, ending):
+    array = np.full((8, 8), 77, dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / f"a{ending}")
+    found = decode(tmp_path, [f"a{ending}"], None).images
+    assert np.abs(found.astype(int) - 77).max() <= 2  # JPEG and WebP come near
+
+
+@pytest.mark.parametrize("ending", [".gif", ".tif", ".webp"])
+def test_of_many_frames_only_the_first_is_decoded(tmp_path, ending, monkeypatch):
+    frames = [Image.fromarray(np.full((8, 8), value, dtype=np.uint8)) for value in range(0, 250, 5)]
+    frames[0].save(tmp_path / f"a{ending}", save_all=True, append_images=frames[1:])
+    for plugin in (GifImagePlugin.GifImageFile, TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile):
+        monkeypatch.setattr(plugin, "seek", lambda self, frame: frame and pytest.fail("another frame"))
+    found = decode(tmp_path, [f"a{ending}"], None)
+    assert found.broken == []
+    assert found.images.max() <= 2
+
+
+def test_a_frame_larger_than_its_picture_says_is_broken(tmp_path, write):
+    names = write(*(noise((5, 5)) for _ in range(3)))
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0) + b"\x02\x02\x44\x01\x00;"
+    (tmp_path / names[1]).write_bytes(b"GIF89a" + struct.pack("<HHBBB", 5, 5, 0x80, 0, 0) + bytes(6) + frame)
+    found = decode(tmp_path, names, None)
+    assert found.numbers == [0, 2]
+    assert "pixels" in found.broken[0].reason
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path, write):
+    names = write(*(noise((5, 5)) for _ in range(3)))
+    with (tmp_path / names[1]).open("wb") as file:
+        file.write(b"RIFF\xff\xff\xff\xffWEBPVP8L")
+        file.truncate(2**40)  # a hole: it takes no room on the disk
+    (broken,) = decode(tmp_path, names, None).broken
+    assert re.fullmatch(r"1,099,511,627,776 bytes, expected at most [\d,]+", broken.reason)
+
+
+def test_a_pipe_and_a_device_are_broken_and_nobody_waits_for_them(tmp_path, write):
+    names = write(noise((5, 5)))
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    found = decode(tmp_path, [*names, "pipe.png", "device.png"], None)
+    assert [broken.reason for broken in found.broken] == ["not a regular file"] * 2
+
+
+def test_an_image_that_changes_between_two_looks_is_broken(tmp_path, write, monkeypatch):
+    names = write(noise((9, 9)), *(noise((5, 5)) for _ in range(2)))
+    look = module._look
+
+    def then_changed(file, number, *options):
+        found = look(file, number, *options)
+        if options:
+            (tmp_path / names[0]).write_bytes(png_claiming(8200, 8200))
+        return found
+
+    monkeypatch.setattr(module, "_look", then_changed)
+    monkeypatch.setattr(module, "_cores", lambda: 1)
+    (broken,) = decode(tmp_path, names, None).broken
+    assert "8200 x 8200 pixels" in broken.reason
 
 
 def test_a_missing_file_is_broken(tmp_path, write):

@@ -1,5 +1,6 @@
 """A folder of images as a dataset: decoded once, kept, noticed when it changes, and honest about what is broken."""
 
+import json
 import os
 from pathlib import Path
 
@@ -115,6 +116,80 @@ def test_a_pickled_cache_is_not_loaded(opened, decodings, data_dir):
     np.savez(path, about=np.array([{"a": 1}], dtype=object), images=np.array([1]))
     assert values(opened().images()) == ALL
     assert decodings == [7, 7]
+
+
+def resave(path, **changes):
+    """Write a cache anew with other arrays, or with other values in what it says of them."""
+    with np.load(path) as arrays:
+        about, images = json.loads(arrays["about"].tobytes()), arrays["images"]
+    images = changes.pop("images", images)
+    text = changes.pop("text", None) or json.dumps({**about, **changes}).encode()
+    np.savez(path, about=np.frombuffer(text, dtype=np.uint8), images=images)
+
+
+CRAFTED = {
+    "floats": {"images": np.zeros((7, 3, 4, 3))},
+    "too few images": {"images": np.zeros((6, 3, 4, 3), dtype=np.uint8)},
+    "another shape": {"images": np.zeros((7, 3, 4, 4), dtype=np.uint8)},
+    "flat": {"images": np.zeros(7 * 36, dtype=np.uint8)},
+    "labels beyond the classes": {"labels": [0, 0, 0, 1, 1, 0, 2]},
+    "a negative label": {"labels": [0, 0, 0, 1, 1, 0, -1]},
+    "labels in words": {"labels": ["0"] * 7},
+    "labels that are fractions": {"labels": [0.5] * 7},
+    "no labels": {"labels": None},
+    "too many to train on": {"train_examples": 8},
+    "a word to train on": {"train_examples": "all"},
+    "a shape in words": {"shape": "abc"},
+    "an empty shape": {"shape": []},
+    "a negative shape": {"shape": [3, -4, -3]},
+    "broken that are no pairs": {"broken": [["a"]]},
+    "broken that are no words": {"broken": [[1, 2]]},
+    "an unknown key": {"more": 1},
+    "a list": {"text": b"[1, 2]"},
+    "a depth": {"text": b"[" * 100_000},
+    "no text": {"text": b"\xff\xfe"},
+}
+
+
+@pytest.mark.parametrize("kind", CRAFTED)
+def test_a_crafted_cache_is_decoded_over(opened, decodings, data_dir, kind):
+    opened()
+    (path,) = cache_files(data_dir)
+    resave(path, **CRAFTED[kind])
+    for _ in range(3):
+        found = opened()
+        assert values(found.images()) == ALL
+        assert found.about.labels == (0, 0, 0, 1, 1, 0, 1)
+    assert decodings in ([7, 7], [7, 7, 7])
+
+
+def test_a_cache_larger_than_the_limit_is_decoded_over(opened, decodings, monkeypatch):
+    opened()
+    for limit in ("MAX_SET_BYTES", "MAX_ABOUT_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(image_cache, limit, 10)
+            assert values(opened().images()) == ALL
+    assert len(decodings) == 3
+
+
+def test_a_pipe_in_the_place_of_a_cache_is_not_waited_for(opened, decodings, data_dir):
+    opened()
+    (path,) = cache_files(data_dir)
+    path.unlink()
+    os.mkfifo(path)
+    assert values(opened().images()) == ALL
+    assert decodings == [7, 7]
+    assert path.is_file()
+
+
+def test_the_permissions_of_a_cache_follow_the_umask(opened, data_dir):
+    before = os.umask(0o077)
+    try:
+        opened()
+    finally:
+        os.umask(before)
+    (path,) = cache_files(data_dir)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
 def test_a_data_folder_that_cannot_be_written_leaves_the_cache_to_the_user(opened, decodings, data_dir, user_cache):

@@ -118,3 +118,27 @@ def test_a_changed_folder_has_another_fingerprint(photos, put_image, kind):
     }
     changes[kind]()
     assert list_images(photos).fingerprint() != before
+
+
+def test_pipes_devices_and_links_to_nothing_are_passed_over(photos):
+    before = listed(photos)
+    place = photos / "train" / "cat"
+    os.mkfifo(place / "pipe.png")
+    (place / "device.png").symlink_to("/dev/zero")
+    (place / "gone.png").symlink_to("nowhere")
+    assert listed(photos) == before
+
+
+def test_links_to_images_elsewhere_are_followed(photos, put_image, tmp_path):
+    # A choice out of a large set is often a folder of links; and what a link leads to is only ever decoded as an image.
+    (photos / "train" / "cat" / "7.png").symlink_to(put_image(tmp_path / "elsewhere" / "x.png", size=(9, 9)))
+    (linked,) = [file for file in list_images(photos).files if file.path.endswith("7.png")]
+    assert linked.size == (tmp_path / "elsewhere" / "x.png").stat().st_size
+
+
+def test_a_circle_of_links_is_named(photos):
+    place = photos / "train" / "cat"
+    (place / "7.png").symlink_to("8.png")
+    (place / "8.png").symlink_to("7.png")
+    with pytest.raises(ConfigError, match=r"cat/[78].png: cannot be read: .*symbolic links"):
+        list_images(photos)

@@ -1,5 +1,6 @@
 """Arrays in an npz file: what is taken, what is refused, and that nothing is unpickled."""
 
+import os
 import pickle
 
 import numpy as np
@@ -130,6 +131,20 @@ def test_more_than_fits_in_memory_is_refused_before_it_is_read(read, monkeypatch
     monkeypatch.setattr(npz_file, "MAX_SET_BYTES", 500)
     with pytest.raises(BnexpError, match=r"GiB in memory, expected at most"):
         read()
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "set.npz")
+    with pytest.raises(ConfigError, match=r"set\.npz: cannot be read: not a regular file"):
+        read_npz(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+
+
+def test_what_is_a_pickle_before_it_is_a_zip_is_never_unpickled(read, tmp_path):
+    read()
+    path = tmp_path / "set.npz"
+    path.write_bytes(pickle.dumps(Hostile(tmp_path / "hacked")) + path.read_bytes())
+    read_npz(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+    assert not (tmp_path / "hacked").exists()
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,0 +1,35 @@
+"""Only what is truly a file is opened, and only up to a size."""
+
+import os
+
+import pytest
+
+from bnexp.sources.bounded import open_file, read_file
+
+
+def test_a_file_is_read_up_to_the_limit(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_file(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError, match="5 bytes, expected at most 4"):
+        read_file(tmp_path / "a", 4)
+
+
+def test_a_hole_of_a_terabyte_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(OSError, match="1,099,511,627,776 bytes"):
+        read_file(tmp_path / "a", 100)
+
+
+def test_nobody_waits_for_a_pipe_or_reads_a_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            open_file(path, 100)
+
+
+def test_a_folder_and_a_missing_file_say_what_they_are(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        open_file(tmp_path, 100)
+    with pytest.raises(FileNotFoundError):
+        open_file(tmp_path / "gone", 100)
