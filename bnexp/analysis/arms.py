@@ -1,14 +1,21 @@
-"""Groups runs into arms: a config without its seed, so that runs of one arm differ in nothing else."""
+"""Groups runs into arms: a config without its seed, so that runs of one arm differ in nothing else that has influence.
+
+What is measured on the way, and when checkpoints are written, changes no weight and no figure: a run with more probes
+than the others, or one that was continued with other checkpoints, is still a run of the same arm.
+"""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bnexp.analysis.runs import COMPLETE, Run
 
-_STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "lost", "damaged", "unknown")
+_STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "dead", "damaged", "unknown")
+
+_WITHOUT_INFLUENCE = ("checkpoints", "probes")
+"""Sections of a config that no figure depends on."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,7 @@ class Arm:
 
     Attributes:
         name: the config's name.
-        config: dotted keys without the seed; None where the config of its only run cannot be read.
+        config: dotted keys that have influence, without the seed; None where the config of its only run cannot be read.
         finished: the runs that enter means, one per seed.
         diverged: runs that came to their end by divergence, one per seed.
         unfinished: all other runs.
@@ -81,7 +88,11 @@ def _identity(run: Run) -> str:
     """Return what runs of one arm have in common; a run without a readable config stands for itself."""
     if run.config is None:
         return f"folder {run.folder.resolve()}"
-    return json.dumps(run.config, sort_keys=True)
+    return json.dumps(_influential(run.config), sort_keys=True)
+
+
+def _influential(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key.partition(".")[0] not in _WITHOUT_INFLUENCE}
 
 
 def _arm_of(runs: Sequence[Run]) -> Arm:
@@ -91,7 +102,7 @@ def _arm_of(runs: Sequence[Run]) -> Arm:
     kept = [run for run in complete if newest[_sample_identity(run)] is run]
     return Arm(
         name=runs[0].name,
-        config=None if runs[0].config is None else dict(runs[0].config),
+        config=None if runs[0].config is None else _influential(runs[0].config),
         finished=tuple(run for run in kept if run.status == "finished"),
         diverged=tuple(run for run in kept if run.status == "diverged"),
         unfinished=tuple(run for run in runs if run.status not in COMPLETE),

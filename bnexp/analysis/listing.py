@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bnexp.analysis.numbers import epochs, loss, percent
 from bnexp.analysis.records import Tail, read_tail
-from bnexp.analysis.runs import COMPLETE, Run
+from bnexp.analysis.runs import COMPLETE, DEAD, Run, how_to_go_on
 from bnexp.analysis.table import NOTHING, Cell, Column, Row, Table
 
 _MOST_NOTES = 8
@@ -50,12 +50,21 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
         tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
         rows.append(_row(run, _progress(run, tail), root, now))
         problems += [*run.problems, *([problem] if problem else []), *_why_failed(run)]
-    return Table(COLUMNS, tuple(rows), _notes(problems))
+    return Table(COLUMNS, tuple(rows), (*_notes(problems), *_on_going_on(newest_first)))
 
 
 def _notes(problems: Sequence[str]) -> tuple[str, ...]:
     more = len(problems) - _MOST_NOTES
     return (*problems[:_MOST_NOTES], *([f"and {more} more such notes"] if more > 0 else []))
+
+
+def _on_going_on(runs: Sequence[Run]) -> list[str]:
+    """Say once how runs go on that were interrupted or failed; a dead one has a note of its own."""
+    stopped = [run.folder for run in runs if run.status != DEAD and run.can_go_on]
+    if not stopped:
+        return []
+    which = "1 run can go on" if len(stopped) == 1 else f"{len(stopped)} runs can go on, such as the newest"
+    return [f"{which}: {how_to_go_on(stopped[0])}"]
 
 
 def _why_failed(run: Run) -> list[str]:
@@ -133,9 +142,12 @@ def _started_cell(run: Run, now: datetime) -> Cell:
 
 
 def _took_cell(run: Run, now: datetime) -> Cell:
-    end = run.ended or (now if run.status == "running" else None)
-    seconds = (end - run.started).total_seconds() if end and run.started else -1.0
-    return Cell(duration(seconds), seconds) if seconds >= 0 else Cell(NOTHING)
+    """Show how long all sessions of a run took, without the pauses between them."""
+    begin, end = run.continued or run.started, run.ended or (now if run.status == "running" else None)
+    if begin is None or end is None or end < begin:
+        return Cell(NOTHING)
+    seconds = run.earlier_s + (end - begin).total_seconds()
+    return Cell(duration(seconds), seconds)
 
 
 def duration(seconds: float) -> str:

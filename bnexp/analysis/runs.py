@@ -1,7 +1,6 @@
 """What a run folder says about its run, as one value; whatever is missing or damaged is said in `problems`."""
 
-import os
-import platform
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,12 +9,16 @@ from typing import Any, get_args
 
 from bnexp.analysis.find import seed_of
 from bnexp.analysis.records import Record, read_config
+from bnexp.store.process import is_gone
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, Status
+
+_LONGEST_S = 1e10
+"""No session lasted longer: 300 years."""
 
 COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
 
-UNKNOWN, DAMAGED, LOST = "unknown", "damaged", "lost"
+UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
 """Beyond `Status`: no record says; finished, but without readable figures; running by its record, its process gone."""
 
 FRACTIONS = {
@@ -67,8 +70,10 @@ class Run:
         seed: its seed, None where nothing tells.
         repeat: 1 for seed0, 2 for seed0-2.
         config: the resolved config with dotted keys, without the seed; None where it cannot be read.
-        status: a `Status`, or unknown, damaged or lost.
+        status: a `Status`, or unknown, damaged or dead.
         started, ended: times with zone; None where not known or not yet.
+        continued: when its present session began; None where it was never continued.
+        earlier_s: seconds that its earlier sessions took.
         error: what a failed run says.
         environment: device, precision, threads and torch version, as far as known.
         total_steps, steps_per_epoch: from the plan.
@@ -85,6 +90,8 @@ class Run:
     status: str
     started: datetime | None = None
     ended: datetime | None = None
+    continued: datetime | None = None
+    earlier_s: float = 0.0
     error: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     total_steps: int | None = None
@@ -94,9 +101,27 @@ class Run:
     problems: tuple[str, ...] = ()
 
     @property
+    def can_go_on(self) -> bool:
+        """Tell whether it came to no end, runs no longer, and left a checkpoint."""
+        return self.status in ("interrupted", "failed", DEAD) and has_checkpoint(self.folder)
+
+    @property
     def metrics_path(self) -> Path:
         """Its metrics.jsonl."""
         return self.folder / METRICS
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether a run's folder holds a checkpoint to go on from; whether it is whole is not looked at."""
+    try:
+        return any((folder / "checkpoints").glob("step*.pt"))
+    except OSError:
+        return False
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Return the command that continues a run, in words."""
+    return f"`bnexp resume {shlex.quote(str(folder))}` continues it from its last checkpoint"
 
 
 def read_run(folder: Path) -> Run:
@@ -117,6 +142,8 @@ def read_run(folder: Path) -> Run:
         status=status,
         started=_moment(meta, "started"),
         ended=_moment(meta, "ended"),
+        continued=_moment(meta, "continued"),
+        earlier_s=_earlier_s(meta),
         error=meta.text("error"),
         environment=_environment(meta),
         total_steps=meta.count("plan", "total_steps"),
@@ -134,8 +161,8 @@ def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
     status = _known_status(summary) or _known_status(meta) or UNKNOWN
     if status == "finished" and not figures.keys() & FRACTIONS.keys():
         return DAMAGED
-    if status == "running" and meta.text("host") == platform.node() and _process_is_gone(meta.count("pid")):
-        return LOST
+    if status == "running" and is_gone(meta.text("host"), meta.count("pid"), meta.text("process_started")):
+        return DEAD
     return status
 
 
@@ -145,19 +172,6 @@ def _known_status(record: Record) -> str | None:
         return status
     record.problems.append(f"{record.path}: unknown status {status[:40]!r}")
     return None
-
-
-def _process_is_gone(pid: int | None) -> bool:
-    """Tell whether no process of this machine has the number; where that cannot be asked, say no."""
-    if os.name != "posix" or not pid:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
 
 
 def _figures(summary: Record) -> dict[str, float]:
@@ -191,15 +205,22 @@ def _moment(meta: Record, key: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _earlier_s(meta: Record) -> float:
+    seconds = meta.number("earlier_s", largest=_LONGEST_S) or 0.0
+    if seconds < 0:
+        meta.problems.append(f"{meta.path}: earlier_s is {seconds:g}, expected a number of seconds, 0 or more")
+    return max(seconds, 0.0)
+
+
 def _missing(meta: Record, summary: Record, status: str) -> list[str]:
     problems = [] if meta.found else [f"{meta.path}: missing"]
     if not summary.found and status in (*COMPLETE, DAMAGED):
         problems.append(f"{summary.path}: missing, although {meta.path.name} says {meta.text('status')}")
     elif summary.found and not summary.problems and status == DAMAGED:
         problems.append(f"{summary.path}: holds no accuracy")
-    if status == LOST:
-        pid = meta.count("pid")
-        problems.append(f"{meta.path}: says running, but no process {pid} is here: it was killed")
+    if status == DEAD:
+        how = f"; {how_to_go_on(meta.path.parent)}" if has_checkpoint(meta.path.parent) else ""
+        problems.append(f"{meta.path}: says running, but process {meta.count('pid')} is gone: it was killed{how}")
     return problems
 
 

@@ -21,7 +21,7 @@ _GAP = 2
 _BREAK = re.compile(r"(?<=[ _/])(?![%±])|(?<=[-.])(?=[A-Za-z])")
 """Where words may be broken: after a space, `_`, `/`, `-` or `.`, but not within an arrow or a number with its sign."""
 
-_STYLES = {"running": "cyan", "diverged": "red", "failed": "red", "lost": "yellow", "damaged": "yellow"}
+_STYLES = {"running": "cyan", "diverged": "red", "failed": "red", "dead": "yellow", "damaged": "yellow"}
 
 
 def print_table(console: Console, table: Table, *, transposable: bool = True) -> None:

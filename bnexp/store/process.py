@@ -63,7 +63,7 @@ def _here() -> _Place | None:
 def _place(started: str | None) -> _Place | None:
     """Return the place in `<boot>:<container>:<ticks>`."""
     parts = (started or "").split(":")
-    return _Place(parts[0], parts[1]) if len(parts) == 3 else None
+    return _Place(parts[0], parts[1]) if len(parts) == 3 and all(parts) else None
 
 
 class _Found(NamedTuple):

@@ -79,3 +79,22 @@ def test_differing_keys(arms_of: Callable[..., list[Arm]]) -> None:
 
 def test_true_and_one_differ(arms_of: Callable[..., list[Arm]]) -> None:
     assert differing_keys(arms_of({"config": {"model.bias": True}}, {"config": {"model.bias": 1}})) == ["model.bias"]
+
+
+def test_what_has_no_influence_makes_no_other_arm(arms_of: Callable[..., list[Arm]]) -> None:
+    """Probes and checkpoints change no figure: runs that differ in them are runs of one arm."""
+    (arm,) = arms_of(
+        {"config": {"checkpoints.every_epochs": 1.0, "probes.gradients.every": 10}},
+        {"config": {"checkpoints.every_epochs": 5.0, "seed": 1}},
+        {"config": {"probes": None, "checkpoints": {}, "seed": 2}},
+    )
+    assert len(arm.finished) == 3
+
+
+def test_what_has_no_influence_does_not_differ(arms_of: Callable[..., list[Arm]]) -> None:
+    arms = arms_of(
+        {"config": {"optimizer.lr": 0.2, "checkpoints.every_epochs": 5.0}},
+        {"config": {"probes.gradients.every": 10}},
+        {"config": {"probes_of_another_kind": 1}},
+    )
+    assert differing_keys(arms) == ["optimizer.lr", "probes_of_another_kind"]

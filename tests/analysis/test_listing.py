@@ -74,6 +74,26 @@ def test_an_end_before_the_start_is_no_duration(list_of: Callable[..., Table]) -
     assert texts(list_of({"meta": {"ended": "2026-02-01T12:00:00+00:00"}}))["took"] == "-"
 
 
+def test_the_pause_between_two_sessions_is_not_counted(list_of: Callable[..., Table]) -> None:
+    """Started at 12:00 for 90 s; continued at 12:05:00, and ended at 12:06:40 or running still, at 12:10."""
+    again = {"ended": "2026-03-01T12:06:40+00:00", "continued": "2026-03-01T12:05:00+00:00", "earlier_s": 90}
+    table = list_of({"meta": again}, {"meta": {**again, **RUNNING}})
+    assert sorted(texts(table, row)["took"] for row in range(2)) == ["3m10s", "6m30s"]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_how_stopped_runs_go_on_is_said_once(tmp_path: Path, list_of: Callable[..., Table], number: int) -> None:
+    list_of(*({"meta": {"status": status}} for status in ("interrupted", "failed", "interrupted")[:number]))
+    folders = [tmp_path / f"mlp{index}" / "seed0" for index in range(number)]
+    assert list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes == ()
+    for folder in folders:
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / "step10.pt").touch()
+    (note,) = list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes
+    many = "1 run can go on" if number == 1 else "3 runs can go on, such as the newest"
+    assert note == f"{many}: `bnexp resume {folders[0]}` continues it from its last checkpoint"
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.analysis.runs import Divergence, read_run
+from bnexp.store.process import this_process
 
 Write = Callable[..., Path]
 
@@ -50,16 +51,68 @@ def test_the_summary_is_believed_before_meta(tmp_path: Path, write_run: Write) -
 
 
 def test_running_with_and_without_its_process(tmp_path: Path, write_run: Write) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+    here = {"status": "running", **ended_process()}
     alive = read_run(write_run(tmp_path / "seed0", meta={"status": "running", "pid": os.getpid()}))
-    here = {"status": "running", "pid": gone.pid, "host": platform.node()}
-    lost = read_run(write_run(tmp_path / "seed1", meta=here))
+    dead = read_run(write_run(tmp_path / "seed1", meta=here))
     elsewhere = read_run(write_run(tmp_path / "seed2", meta=here | {"host": "another machine"}))
     assert elsewhere.status == "running"
     assert (alive.status, alive.problems) == ("running", ())
-    assert lost.status == "lost"
-    assert f"no process {gone.pid} is here" in lost.problems[0]
+    assert dead.status == "dead"
+    assert f"process {here['pid']} is gone: it was killed" in dead.problems[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="nothing is certain elsewhere")
+def test_a_process_number_used_again_is_not_the_run(tmp_path: Path, write_run: Write) -> None:
+    running = {"status": "running", **this_process()}
+    earlier = {**running, "process_started": "another boot:1:1"}
+    assert read_run(write_run(tmp_path / "seed0", meta=running)).status == "running"
+    assert read_run(write_run(tmp_path / "seed1", meta=earlier)).status == "dead"
+
+
+def test_a_dead_run_tells_how_it_goes_on_where_it_left_a_checkpoint(tmp_path: Path, write_run: Write) -> None:
+    folder = write_run(tmp_path / "my runs" / "seed0", meta={"status": "running", **ended_process()})
+    assert "resume" not in read_run(folder).problems[0]
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "best.pt").touch()
+    assert "resume" not in read_run(folder).problems[0], "weights alone are not where a run stood"
+    (folder / "checkpoints" / "step20.pt").touch()
+    run = read_run(folder)
+    assert run.can_go_on
+    assert f"`bnexp resume '{folder}'` continues it from its last checkpoint" in run.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "goes_on"), [("interrupted", True), ("failed", True), ("running", False), ("finished", False)]
+)
+def test_what_came_to_no_end_and_does_not_run_can_go_on(
+    tmp_path: Path, write_run: Write, status: str, goes_on: bool
+) -> None:
+    folder = write_run(tmp_path / "seed0", meta={"status": status})
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "step20.pt").touch()
+    assert read_run(folder).can_go_on == goes_on
+
+
+def ended_process() -> dict[str, object]:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return {"host": platform.node(), "pid": process.pid}
+
+
+def test_sessions(tmp_path: Path, write_run: Write) -> None:
+    once = read_run(write_run(tmp_path / "seed0"))
+    assert (once.continued, once.earlier_s) == (None, 0.0)
+    meta = {"continued": "2026-03-01T12:01:00+00:00", "earlier_s": 30.5}
+    again = read_run(write_run(tmp_path / "seed1", meta=meta))
+    assert (again.continued, again.earlier_s) == (datetime(2026, 3, 1, 12, 1, tzinfo=UTC), 30.5)
+    assert once.problems == again.problems == ()
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1e300, "long", True, [1]])
+def test_seconds_that_make_no_sense_are_named(tmp_path: Path, write_run: Write, seconds: object) -> None:
+    run = read_run(write_run(tmp_path / "seed0", meta={"earlier_s": seconds}))
+    assert run.earlier_s == 0
+    assert ["meta.json: earlier_s is" in problem for problem in run.problems] == [True]
 
 
 @pytest.mark.parametrize("pid", [2**40, 0, -1, "x", None, True])

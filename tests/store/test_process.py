@@ -98,7 +98,7 @@ def test_what_is_no_process_number_proves_nothing(pid):
 
 
 @linux_only
-@pytest.mark.parametrize("started", [5, True, [], {}, "", "x", ":", "\x00", "x" * 10_000])
+@pytest.mark.parametrize("started", [5, True, [], {}, "", "x", ":", "::", "\x00", "x" * 10_000])
 def test_a_start_that_makes_no_sense_proves_nothing_of_a_number_in_use(started):
     assert not is_gone(HOST, os.getpid(), started)
 
