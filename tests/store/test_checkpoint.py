@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,14 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
         save_checkpoint(path, {"step": 4})
     assert load_checkpoint(path)["step"] == 3
     assert [found.name for found in tmp_path.iterdir()] == ["final.pt"]
+
+
+def test_a_checkpoint_that_would_unpack_to_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+    content = packed.getvalue()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    (tmp_path / "bomb.pt").write_bytes(b"bnexp checkpoint 1 " + digest + b"\n" + content)
+    with pytest.raises(BnexpError, match=r"bomb.pt: no checkpoint of bnexp: it is compressed"):
+        load_checkpoint(tmp_path / "bomb.pt")

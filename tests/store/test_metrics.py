@@ -1,5 +1,6 @@
 """metrics.jsonl: strict, append-only, and only whole rows."""
 
+import hashlib
 import json
 import math
 import os
@@ -7,7 +8,8 @@ import threading
 
 import pytest
 
-from bnexp.store.metrics import MetricsWriter
+from bnexp.errors import BnexpError
+from bnexp.store.metrics import MetricsWriter, Rows, cut_after, names_in
 
 
 @pytest.fixture
@@ -119,3 +121,57 @@ def test_after_closing_nothing_more_is_written(path):
     writer.close()
     with pytest.raises(ValueError, match="closed"):
         writer.scalars(1, {})
+
+
+def test_a_writer_knows_the_rows_that_are_there(path):
+    first = MetricsWriter(path)
+    first.scalars(1, {"a": 0.5})
+    first.close()
+    second = MetricsWriter(path)
+    second.scalars(2, {"a": 0.25})
+    content = path.read_bytes()
+    assert second.flushed() == Rows(2, len(content), hashlib.sha256(content).hexdigest())
+    second.close()
+
+
+def test_what_follows_the_rows_of_a_checkpoint_is_cut(path):
+    writer = MetricsWriter(path)
+    writer.scalars(1, {"a": 0.5})
+    rows_then, content = writer.flushed(), path.read_bytes()
+    writer.scalars(2, {"a": 0.25})
+    writer.close()
+    with path.open("ab") as file:
+        file.write(b'{"step":3,"a"')
+    cut_after(path, rows_then)
+    assert path.read_bytes() == content
+    cut_after(path, rows_then)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("change", ["flip", "short", "missing", "folder"])
+def test_rows_that_are_no_longer_those_are_left_as_they_are(path, change):
+    writer = MetricsWriter(path)
+    for step in range(3):
+        writer.scalars(step, {"a": 0.5})
+    rows_then = writer.flushed()
+    writer.close()
+    content = path.read_bytes()
+    path.unlink()
+    if change == "flip":
+        path.write_bytes(content.replace(b"0.5", b"0.7", 1))
+    elif change == "short":
+        path.write_bytes(content[:-1])
+    elif change == "folder":
+        path.mkdir()
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(BnexpError, match=r"metrics.jsonl"):
+        cut_after(path, rows_then)
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+def test_the_names_of_all_figures_are_found(path):
+    writer = MetricsWriter(path)
+    writer.scalars(1, {"a": 0.5, "b/c": 1.0})
+    writer.scalars(2, {"d": 0.5})
+    writer.close()
+    assert names_in(path) == {"a", "b/c", "d"}

@@ -1,0 +1,196 @@
+"""Signals: asked once, the step is finished; asked again, the training leaves at once and damages nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.config.schema import Config
+from bnexp.errors import Interrupted
+from bnexp.store.checkpoint import load_checkpoint
+from bnexp.store.checkpoints import newest_first
+from bnexp.training import run as run_module
+from bnexp.training.clock import Clock
+from bnexp.training.display import SilentDisplay
+from bnexp.training.resume import resume_experiment
+from bnexp.training.run import run_experiment
+
+MakeConfig = Callable[..., Config]
+
+
+class Signals(SilentDisplay):
+    """Sends signals after a step."""
+
+    def __init__(self, number: int, *signals: int) -> None:
+        self.number, self.signals = number, signals
+
+    def step(self, step: int, clock: Clock) -> None:
+        if step == self.number:
+            for one in self.signals:
+                os.kill(os.getpid(), one)
+
+
+def status_of(folder: Path) -> str:
+    status: str = json.loads((folder / "meta.json").read_text())["status"]
+    return status
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
+    make_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"go on after step 4: bnexp resume .*seed0") as error:
+        run_experiment(
+            make_config(),
+            runs_dir=tmp_path,
+            data_dir=tmp_path,
+            device="cpu",
+            show=lambda name, plan: Signals(4, number),
+        )
+    assert error.value.exit_code == code
+    folder = tmp_path / "small" / "seed0"
+    assert status_of(folder) == "interrupted"
+    assert load_checkpoint(newest_first(folder)[0])["step"] == 4
+    assert "once more leaves at once" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_leaves_at_once_and_the_run_goes_on_from_before(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted, match=r"go on after step 6: bnexp resume"):
+        run_experiment(
+            make_config(),
+            runs_dir=tmp_path,
+            data_dir=tmp_path,
+            device="cpu",
+            show=lambda name, plan: Signals(8, signal.SIGINT, signal.SIGINT),
+        )
+    folder = tmp_path / "small" / "seed0"
+    assert status_of(folder) == "interrupted"
+    assert resume_experiment(folder, data_dir=tmp_path).summary["steps"] == 12
+
+
+def test_a_second_signal_amid_a_checkpoint_leaves_the_one_before(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def interrupt_at_the_last_moment(self: Path, target: Path) -> Path:
+        if Path(target).name == "step8.pt":
+            os.kill(os.getpid(), signal.SIGINT)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupt_at_the_last_moment)
+    with pytest.raises(Interrupted, match=r"go on after step 6"):
+        run_experiment(
+            make_config(),
+            runs_dir=tmp_path,
+            data_dir=tmp_path,
+            device="cpu",
+            show=lambda name, plan: Signals(8, signal.SIGINT),
+        )
+    folder = tmp_path / "small" / "seed0"
+    assert [path.name for path in newest_first(folder)] == ["step6.pt", "step0.pt"]
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_a_signal_that_the_process_ignores_stays_ignored(make_config: MakeConfig, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        result = run_experiment(
+            make_config(),
+            runs_dir=tmp_path,
+            data_dir=tmp_path,
+            device="cpu",
+            show=lambda name, plan: Signals(4, signal.SIGHUP),
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert result.summary["status"] == "finished"
+
+
+def test_a_thread_trains_without_hearing_signals(make_config: MakeConfig, tmp_path: Path) -> None:
+    found: list[str] = []
+
+    def work() -> None:
+        found.append(run_experiment(make_config(), runs_dir=tmp_path, device="cpu").summary["status"])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == ["finished"]
+
+
+def test_a_signal_before_the_training_begins_makes_no_run(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match="before the training began") as error:
+        run_experiment(make_config(), runs_dir=tmp_path / "runs", device="cpu")
+    assert error.value.exit_code == 143
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def process(config_file: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Return a long training in a process of its own, in which the first epoch is over."""
+    command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--runs-dir", str(tmp_path / "runs")]
+    command += ["--set", "training.epochs=100000", "--device", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("small seed0")
+        yield running
+        running.kill()
+
+
+def test_sigterm_in_a_real_process(process: subprocess.Popen[str], tmp_path: Path) -> None:
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    folder = tmp_path / "runs" / "small" / "seed0"
+    assert process.returncode == 143
+    assert f"bnexp resume {folder}" in errors
+    assert "Traceback" not in errors
+    assert status_of(folder) == "interrupted"
+
+
+def test_a_killed_process_leaves_a_run_that_goes_on(
+    process: subprocess.Popen[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bnexp.commands.ls import ls
+
+    process.kill()
+    process.wait(timeout=60)
+    folder = tmp_path / "runs" / "small" / "seed0"
+    assert status_of(folder) == "running"
+    ls(tmp_path / "runs")
+    shown = capsys.readouterr().out
+    assert "dead" in shown
+    assert "bnexp resume" in shown
+
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        resume_experiment(folder, show=lambda name, plan: AfterEpoch())
+    assert time.monotonic() - began < 60
+    assert status_of(folder) == "interrupted"
+
+
+class AfterEpoch(SilentDisplay):
+    """Stops a run after some steps."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def step(self, step: int, clock: Any) -> None:
+        self.heard += 1
+        if self.heard == 3:
+            os.kill(os.getpid(), signal.SIGINT)
