@@ -177,14 +177,17 @@ def _output(**chosen: bool) -> "Output":
 @app.command(short_help="Open TensorBoard on the runs.")
 def board(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond this machine, others can read the runs.")
+    ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port. [default: the first free one from 6006]")
     ] = None,
 ) -> None:
-    """Open TensorBoard on FOLDER, reachable from this machine only."""
+    """Open TensorBoard on FOLDER, reachable from this machine only unless --host says otherwise."""
     from bnexp.commands import board as command
 
-    command.board(folder, port=port)
+    command.board(folder, host=host, port=port)
 
 
 @app.command(short_help="List norms, models, datasets and the rest.")

@@ -1,47 +1,66 @@
-"""`bnexp board`: TensorBoard over the runs, for this machine only."""
+"""`bnexp board`: TensorBoard over the runs, for this machine only unless another address is asked for."""
 
 import contextlib
 import io
+import ipaddress
 import logging
 import os
+import sys
 import threading
 from pathlib import Path
 
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, visible
 
 HOST = "127.0.0.1"
 
 
-def board(folder: Path, *, port: int | None = None) -> None:
+def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
     """Start TensorBoard on `folder`, print its address, and serve until Ctrl-C.
 
     Args:
         folder: runs, or any folder above them.
+        host: the address to listen at; 0.0.0.0 is every address of this machine.
         port: where to listen; without one, the first free port from 6006 on.
 
     Raises:
         ConfigError: there is no such folder.
-        BnexpError: the port is taken, or TensorBoard cannot start.
+        BnexpError: the port is taken, the address is not one of this machine, or TensorBoard cannot start.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; `bnexp train configs/mnist_mlp_bn.yaml` makes the first run")
-    url = start_tensorboard(folder, port)
-    print(f"TensorBoard on {folder}: {url}\nCtrl-C stops it.", flush=True)
+    if not _is_loopback(host):
+        reads = "everyone who reaches this machine's port can read the runs: TensorBoard asks for no password"
+        print(f"warning: --host {visible(host)}: {reads}", file=sys.stderr)
+    url = start_tensorboard(folder, host, port)
+    print(f"TensorBoard on {visible(str(folder))}: {visible(url)}\nCtrl-C stops it.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
 
 
-def start_tensorboard(folder: Path, port: int | None) -> str:
+def _is_loopback(host: str) -> bool:
+    """Tell whether an address is surely reached from this machine only; a name that might be is not."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def start_tensorboard(folder: Path, host: str, port: int | None) -> str:
     """Serve `folder` from a thread of this process; returns the address."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tensorboard import program
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     server = program.TensorBoard()
-    arguments = ["--logdir", str(folder), "--host", HOST, *(["--port", str(port)] if port else [])]
+    # In one word each, so that a folder whose name begins with -- stays a folder.
+    arguments = [f"--logdir={folder}", f"--host={host}", *([f"--port={port}"] if port else [])]
+    said = io.StringIO()
     try:
         server.configure(argv=["tensorboard", *arguments])
-        with contextlib.redirect_stderr(io.StringIO()):  # an advertisement of its data server
+        with contextlib.redirect_stderr(said):  # an advertisement of its data server
             return str(server.launch())
     except program.TensorBoardServerException as error:
         raise BnexpError(f"TensorBoard cannot start: {error.msg}") from None
+    except SystemExit:  # how its server ends where it cannot listen, such as at an address of another machine
+        reason = (said.getvalue().splitlines() or ["no reason given"])[-1]
+        raise BnexpError(f"TensorBoard cannot start: --host {host}: {reason}") from None

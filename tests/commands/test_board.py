@@ -11,14 +11,83 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.commands import board as command
 from bnexp.commands.board import board
 from bnexp.commands.train import train
 from bnexp.errors import ConfigError
+
+pytestmark = pytest.mark.filterwarnings("ignore:html5lib:DeprecationWarning")  # of TensorBoard's own
 
 
 def test_a_missing_folder_is_answered(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         board(tmp_path / "runs")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the command lines that TensorBoard was started with; nothing is served, and Ctrl-C comes at once."""
+    from tensorboard import program
+
+    lines: list[list[str]] = []
+
+    def interrupted(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program.TensorBoard, "configure", lambda self, argv: lines.append(argv))
+    monkeypatch.setattr(program.TensorBoard, "launch", lambda self: "http://somewhere:6006/")
+    monkeypatch.setattr(command.threading.Event, "wait", interrupted)
+    return lines
+
+
+def test_it_listens_on_this_machine_only_unless_asked(
+    started: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board(tmp_path)
+    assert started == [["tensorboard", f"--logdir={tmp_path}", "--host=127.0.0.1"]]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_an_address_of_this_machine_alone_needs_no_warning(
+    host: str, started: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board(tmp_path, host=host)
+    assert f"--host={host}" in started[0]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.7", "my-machine", "", "localhost.example", "::ffff:8.8.8.8"]
+)
+def test_any_other_address_is_warned_of(
+    host: str, started: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board(tmp_path, host=host, port=7007)
+    assert started == [["tensorboard", f"--logdir={tmp_path}", f"--host={host}", "--port=7007"]]
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"warning: --host {host}: everyone who reaches this machine's port can read the runs")
+    assert errors.count("\n") == 1
+
+
+def test_a_folder_with_the_name_of_an_option_stays_a_folder(
+    started: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "--bind_all").mkdir()
+    monkeypatch.chdir(tmp_path)
+    board(Path("--bind_all"))
+    assert started == [["tensorboard", "--logdir=--bind_all", "--host=127.0.0.1"]]
+
+
+# The first is kept for documentation and the second for names that nobody has.
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_that_this_machine_does_not_have_is_answered(host: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bnexp", "board", str(tmp_path), "--host", host, "--port", str(free_port())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    warning, error = done.stderr.splitlines()
+    assert warning.startswith(f"warning: --host {host}: everyone")
+    assert error.startswith(f"error: TensorBoard cannot start: --host {host}: ")
 
 
 def free_port() -> int:
