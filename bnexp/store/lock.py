@@ -9,11 +9,14 @@ from filelock import FileLock, Timeout
 
 from bnexp.errors import BnexpError
 from bnexp.store.process import is_gone
+from bnexp.store.regular_file import read_regular
 from bnexp.store.run_folder import META
 
 LOCK = ".lock"
 _WAIT_S = 0.5
 """A process that just ends gets this long to let go."""
+
+_META_LIMIT = 1_000_000
 
 
 @contextlib.contextmanager
@@ -47,7 +50,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 def _holder(folder: Path) -> str:
     """Name the process of meta.json, which is one that ended if the holder has not yet written its own."""
     try:
-        meta = json.loads((folder / META).read_bytes())
+        meta = json.loads(read_regular(folder / META, _META_LIMIT))
         host, pid, started = meta["host"], meta["pid"], meta.get("process_started")
     except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
         return "another process"
