@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.config.dotted import dotted
-from bnexp.config.yaml_text import read_yaml, read_yaml_file
+from bnexp.config.yaml_text import MAX_BYTES, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
+from bnexp.sources.bounded import open_file, read_file
+from bnexp.store.run_folder import MAX_RECORD_BYTES
 
 LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
@@ -26,6 +28,8 @@ _STRICT = json.JSONDecoder(parse_constant=lambda _: None)
 _VAL = b'"accuracy/val"'
 _SCAN_BYTES = 1 << 17
 _TAIL_BYTES = 1 << 16
+_ROW_LIMIT = 1 << 22
+"""Longest row of metrics.jsonl that is taken for one."""
 _TAIL_LIMIT = 1 << 22
 """How far before the end of metrics.jsonl a last evaluation is looked for: about 2,000 rows of 2 KB."""
 
@@ -75,7 +79,7 @@ class Record:
 
     def _read(self) -> dict[str, Any]:
         try:
-            values = _STRICT.decode(self.path.read_bytes().decode())
+            values = _STRICT.decode(read_file(self.path, MAX_RECORD_BYTES).decode())
         except FileNotFoundError:
             self.found = False
             return {}
@@ -113,10 +117,13 @@ def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
     Returns:
         The config with dotted keys, such as `data.batch_size`, and None; or None and what is wrong.
     """
+    values: object = None
     try:
-        values = _by_sections(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, ConfigError):
-        values = None
+        values = _by_sections(read_file(path, MAX_BYTES).decode())
+    except (FileNotFoundError, ValueError, ConfigError):
+        pass  # reading it whole says what is wrong
+    except OSError as error:
+        return None, f"{path}: cannot be read: {error.strerror}"
     if values is None:
         try:
             values, _ = read_yaml_file(path)
@@ -204,7 +211,7 @@ def _lines_with_evaluation(path: Path) -> Iterator[tuple[bytes, bool]]:
     memory map is as fast, but a file that is cut short meanwhile would kill the process.
     """
     buffer, kept = bytearray(_SCAN_BYTES), 0
-    with path.open("rb", buffering=0) as file:
+    with open_file(path) as file:
         while got := file.readinto(memoryview(buffer)[kept:]):
             last = buffer.rfind(b"\n", 0, kept + got) + 1
             position = 0
@@ -213,7 +220,10 @@ def _lines_with_evaluation(path: Path) -> Iterator[tuple[bytes, bool]]:
                 yield bytes(buffer[buffer.rfind(b"\n", 0, hit) + 1 : position]), True
             kept = kept + got - last
             buffer[:kept] = buffer[last : last + kept]
-            if kept == len(buffer):  # a line longer than the buffer
+            if kept > _ROW_LIMIT:  # no row: what is left of it is one damaged row more
+                yield b"", True
+                kept = 0
+            elif kept == len(buffer):  # a line longer than the buffer
                 buffer.extend(bytes(kept))
     if _VAL in buffer[:kept]:
         yield bytes(buffer[:kept]), False
@@ -246,10 +256,14 @@ def read_tail(path: Path) -> tuple[Tail, str | None]:
 
 
 def _lines_from_end(path: Path) -> Iterator[bytes]:
-    """Yield whole lines, the last first, as far back as `_TAIL_LIMIT`; a torn last line is left out."""
-    with path.open("rb", buffering=0) as file:
+    """Yield whole lines, the last first, as far back as `_TAIL_LIMIT`; a torn last line is left out.
+
+    Where no line ends so near the end, an empty one stands for what is there instead of rows.
+    """
+    with open_file(path) as file:
         size = position = file.seek(0, 2)
         rest: bytes | None = None
+        found = False
         while position > 0 and size - position < _TAIL_LIMIT:
             start = max(position - _TAIL_BYTES, 0)
             file.seek(start)
@@ -257,9 +271,12 @@ def _lines_from_end(path: Path) -> Iterator[bytes]:
             if rest is None and _row_of(lines[-1]) is None:
                 lines.pop()
             position, rest = start, lines[0] if lines else b""
+            found = found or len(lines) > 1
             yield from reversed(lines[1:])
         if position == 0 and rest:
             yield rest
+        elif position > 0 and not found:
+            yield b""
 
 
 def _row_of(line: bytes) -> dict[str, Any] | None:

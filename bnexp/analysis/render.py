@@ -16,19 +16,25 @@ from bnexp.store.run_folder import finite_or_null
 
 Output = Literal["table", "csv", "json", "markdown"]
 
+_MOST_LETTERS = 1000
 _MARKDOWN = re.compile(r"([\\|`*\[\]])")
 _FORMULA = ("=", "+", "-", "@")
 """How a cell begins that a spreadsheet takes for a formula."""
 
 
+def readable(text: str) -> str:
+    """Return visible text, cut where nobody would read on: a damaged record may hold a word of a million letters."""
+    return visible(text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}...")
+
+
 def to_plain(table: Table) -> str:
     """Write one line per row, columns two spaces apart, for pipes and `grep`; notes follow, each after `note: `."""
     columns = table.columns_for("people")
-    lines = [[visible(column.header) for column in columns]]
-    lines += [[visible(table.cell(row, column).text) for column in columns] for row in table.rows]
+    lines = [[readable(column.header) for column in columns]]
+    lines += [[readable(table.cell(row, column).text) for column in columns] for row in table.rows]
     widths = [max(map(cell_len, texts)) for texts in zip(*lines, strict=True)]
     text = "".join(_aligned(line, widths, columns) for line in lines)
-    return text + "".join(f"note: {visible(note)}\n" for note in table.notes)
+    return text + "".join(f"note: {readable(note)}\n" for note in table.notes)
 
 
 def _aligned(texts: list[str], widths: list[int], columns: list[Column]) -> str:
@@ -118,4 +124,4 @@ def _markdown_row(table: Table, row: Row, columns: list[Column]) -> list[str]:
 
 def _markdown(text: str) -> str:
     # As entities, since not every reader of Markdown knows a backslash before `<`, and HTML would come through.
-    return _MARKDOWN.sub(r"\\\1", visible(text).replace("&", "&amp;").replace("<", "&lt;"))
+    return _MARKDOWN.sub(r"\\\1", readable(text).replace("&", "&amp;").replace("<", "&lt;"))

@@ -151,9 +151,9 @@ def read_run(folder: Path) -> Run:
         figures=figures,
         divergence=_divergence(summary) if status == "diverged" else None,
     )
-    files = [config_problem] if config_problem else []
+    in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
     # The readers above note what they refuse as they go, so their notes are complete only now.
-    return replace(run, problems=(*files, *_missing(meta, summary, status), *meta.problems, *summary.problems))
+    return replace(run, problems=(*in_config, *_missing(meta, summary, status), *meta.problems, *summary.problems))
 
 
 def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
@@ -221,6 +221,16 @@ def _missing(meta: Record, summary: Record, status: str) -> list[str]:
     if status == DEAD:
         how = f"; {how_to_go_on(meta.path.parent)}" if has_checkpoint(meta.path.parent) else ""
         problems.append(f"{meta.path}: says running, but process {meta.count('pid')} is gone: it was killed{how}")
+    return problems
+
+
+def _refused(path: Path, seed: object, name: object) -> list[str]:
+    """Say what a config has in the place of its seed and its name; without either it is only of another version."""
+    problems = []
+    if seed is not None and _first_whole(seed) is None:
+        problems.append(f"{path}: seed is {repr(seed)[:40]}, expected a whole number")
+    if name is not None and not isinstance(name, str):
+        problems.append(f"{path}: name is {repr(name)[:40]}, expected a word")
     return problems
 
 

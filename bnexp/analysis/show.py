@@ -5,10 +5,9 @@ import sys
 
 from rich.console import Console
 
-from bnexp.analysis.render import Output, to_csv, to_json, to_markdown, to_plain
+from bnexp.analysis.render import Output, readable, to_csv, to_json, to_markdown, to_plain
 from bnexp.analysis.table import Table
 from bnexp.analysis.terminal import print_table
-from bnexp.errors import visible
 
 
 def show(table: Table, output: Output, *, transposable: bool = True) -> None:
@@ -26,7 +25,7 @@ def show(table: Table, output: Output, *, transposable: bool = True) -> None:
     write = {"table": to_plain, "csv": to_csv, "json": to_json, "markdown": to_markdown}[output]
     _write(_encodable(write(table), sys.stdout.encoding))
     if output == "csv":
-        sys.stderr.writelines(_encodable(f"note: {visible(note)}\n", sys.stderr.encoding) for note in table.notes)
+        sys.stderr.writelines(_encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in table.notes)
 
 
 def _write(text: str) -> None:

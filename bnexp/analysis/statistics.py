@@ -19,7 +19,11 @@ def sample_of(values: Sequence[float]) -> Sample | None:
     n = len(values)
     if n == 0:
         return None
-    mean = math.fsum(values) / n
+    # Near the largest float, sums and squares overflow. Dividing by a power of two first is exact and leaves below 2.
+    scale = 2.0 ** (math.frexp(max(map(abs, values)))[1] - 1)
+    scaled = [value / scale for value in values]
+    mean = math.fsum(scaled) / n
     if n == 1:
-        return Sample(mean, None, 1)
-    return Sample(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
+        return Sample(values[0], None, 1)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (n - 1))
+    return Sample(mean * scale, std * scale, n)

@@ -13,8 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from bnexp.analysis.render import readable
 from bnexp.analysis.table import Column, Row, Table
-from bnexp.errors import visible
 
 _GAP = 2
 """Spaces between two columns."""
@@ -41,7 +41,7 @@ def print_table(console: Console, table: Table, *, transposable: bool = True) ->
         console.print(text, no_wrap=True, overflow="ignore", crop=False)
     left_out = [column.header for column in columns if column not in kept and not column.redundant]
     hint = [f"left out at this width: {', '.join(left_out)}; add | less -S to see all"] if left_out else []
-    console.print(*(Text(visible(note), style="dim") for note in [*table.notes, *hint]), sep="\n")
+    console.print(*(Text(readable(note), style="dim") for note in [*table.notes, *hint]), sep="\n")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class _Page:
         return max(cell_len(_header(column)) for column in columns)
 
     def _shown(self, row: Row, column: Column) -> str:
-        return visible(self.table.cell(row, column).text)
+        return readable(self.table.cell(row, column).text)
 
     def _style(self, row: Row, column: Column) -> str:
         words = self._shown(row, column).replace(",", "").split() if column.key == "status" else []
@@ -165,7 +165,7 @@ class _Page:
 
 
 def _header(column: Column) -> str:
-    return visible(column.short or column.header)
+    return readable(column.short or column.header)
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -38,6 +38,12 @@ _PLAIN = {
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the plain words of YAML 1.2."""
 
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        """Open a bracket, but not the thousandth: PyYAML would look for the others for seconds."""
+        if self.flow_level > 2 * MAX_DEPTH:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)
+
 
 class _Dumper(yaml.SafeDumper):
     """SafeDumper that quotes what `_Loader` would read as something else, and keeps lists of numbers on one line."""

@@ -3,11 +3,12 @@
 import errno
 import os
 import stat
+import sys
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_file(path: Path, limit: int) -> BinaryIO:
+def open_file(path: Path, limit: int = sys.maxsize) -> BufferedReader:
     """Return an open file of at most `limit` bytes.
 
     Raises:
@@ -19,10 +20,10 @@ def open_file(path: Path, limit: int) -> BinaryIO:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     if stat.S_ISREG(status.st_mode) and status.st_size > limit:
         raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, expected at most {limit:,}", str(path))
-    return open(path, "rb")
+    return path.open("rb")
 
 
 def read_file(path: Path, limit: int) -> bytes:
     """Return the content of a file of at most `limit` bytes; raises as `open_file`."""
     with open_file(path, limit) as file:
-        return file.read()
+        return file.read(limit)

@@ -14,9 +14,14 @@ from typing import Any
 import torch
 
 from bnexp.errors import BnexpError
+from bnexp.sources.bounded import read_file
 from bnexp.store.atomic import write_atomically
 
 _MAGIC = b"bnexp checkpoint 1 "
+
+
+MAX_BYTES = 16 * 2**30
+"""Larger than any network that is trained on images of this size, and no more than a machine may have."""
 
 
 class DamagedCheckpoint(BnexpError):
@@ -43,7 +48,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         DamagedCheckpoint: there is no such file, or it is not whole.
     """
     try:
-        first, _, content = path.read_bytes().partition(b"\n")
+        first, _, content = read_file(path, MAX_BYTES).partition(b"\n")
     except OSError as error:
         raise DamagedCheckpoint(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
     if not first.startswith(_MAGIC):

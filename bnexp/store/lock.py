@@ -1,7 +1,6 @@
 """A run is trained by one process at a time: it holds a lock, which the system takes back however it ends."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from bnexp.errors import BnexpError
 from bnexp.store.process import is_gone
-from bnexp.store.run_folder import META
+from bnexp.store.run_folder import META, read_json
 
 LOCK = ".lock"
 _WAIT_S = 0.5
@@ -46,11 +45,8 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 def _holder(folder: Path) -> str:
     """Name the process of meta.json, which is one that ended if the holder has not yet written its own."""
-    try:
-        meta = json.loads((folder / META).read_bytes())
-        host, pid, started = meta["host"], meta["pid"], meta.get("process_started")
-    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
-        return "another process"
-    if not isinstance(pid, int) or is_gone(host, pid, started):
+    meta = read_json(folder / META) or {}
+    host, pid = meta.get("host"), meta.get("pid")
+    if not isinstance(host, str) or not isinstance(pid, int) or is_gone(host, pid, meta.get("process_started")):
         return "another process"
     return f"process {pid} on host {host}"

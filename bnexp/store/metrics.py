@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.errors import BnexpError
+from bnexp.sources.bounded import open_file
 from bnexp.store.run_folder import finite_or_null
 
 _BLOCK_BYTES = 1 << 20
@@ -98,9 +99,7 @@ def names_in(path: Path) -> set[str]:
 
 def _blocks(path: Path, size: int) -> Iterator[bytes]:
     """Yield the first `size` bytes of a file, or fewer where it is shorter."""
-    if not path.is_file():  # a pipe would keep the reader waiting
-        raise OSError(errno.EINVAL, "not a file")
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while size > 0 and (block := file.read(min(size, _BLOCK_BYTES))):
             size -= len(block)
             yield block

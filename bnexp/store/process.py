@@ -97,7 +97,7 @@ def _from_ps(pid: int) -> _Found:
     """Ask ps, whose words for a time depend on the language and the time zone."""
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     try:
-        answer = subprocess.run(
+        answer = subprocess.run(  # noqa: S603  no shell
             command, capture_output=True, timeout=10, check=False, env={**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bnexp.errors import BnexpError
+from bnexp.sources.bounded import read_file
 from bnexp.store.atomic import write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
+MAX_RECORD_BYTES = 10_000_000
+"""Far more than meta.json and summary.json ever hold."""
 FORMAT = 1
 """Version of the layout of the records, kept in meta.json."""
 
@@ -57,7 +60,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a record of ours, or None where it is missing or damaged."""
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(read_file(path, MAX_RECORD_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

@@ -140,7 +140,7 @@ def git_commit(folder: Path) -> str | None:
     """Return the commit checked out in `folder`, with `+` where files differ from it; None where there is none."""
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603  no shell
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None

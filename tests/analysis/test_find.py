@@ -52,6 +52,12 @@ def test_a_folder_just_claimed_is_a_run_and_a_run_named_like_a_seed_hides_nothin
     assert names(find_runs([], tmp_path), tmp_path) == ["mlp/seed3", "seed1/seed0"]
 
 
+def test_a_run_with_folders_in_the_place_of_its_records_is_a_run(tmp_path: Path) -> None:
+    for name in ("config.yaml", "meta.json", "metrics.jsonl", "summary.json"):
+        (tmp_path / "mlp" / "seed3" / name).mkdir(parents=True)
+    assert names(find_runs([], tmp_path), tmp_path) == ["mlp/seed3"]
+
+
 def test_nothing_found_says_where_and_how_to_get_a_run(tmp_path: Path) -> None:
     for paths in ([], [str(tmp_path)]):
         with pytest.raises(ConfigError, match=r"no runs in .*bnexp train configs/mnist_mlp_bn.yaml") as error:

@@ -155,6 +155,44 @@ def test_values_of_the_wrong_kind_are_refused_with_their_place(record: Callable[
     assert places == ["a.b", "c", "d", "f", "g", "g", "c"]
 
 
+def test_a_record_is_read_up_to_a_limit(record: Callable[[str], Record]) -> None:
+    found = record(" " * 10_000_000 + "{}")
+    assert [
+        f"{found.path}: cannot be read: 10,000,002 bytes, expected at most 10,000,000" in problem
+        for problem in found.problems
+    ] == [True]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    said = [*Record(path).problems, read_config(path)[1], read_evaluations(path)[1], read_tail(path)[1]]
+    assert [str(problem).startswith(f"{path}: cannot be read: not a regular file") for problem in said] == [True] * 4
+
+
+def test_a_row_without_end_is_damage_and_the_rows_around_it_are_read(
+    write_metrics: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of power may leave zeros where rows were, gigabytes of them."""
+    monkeypatch.setattr(records, "_SCAN_BYTES", 1 << 10)
+    monkeypatch.setattr(records, "_ROW_LIMIT", 1 << 14)
+    evaluated = json.dumps({**EVALUATED, "step": 20}).encode()
+    path = write_metrics([EVALUATED], bytes(1 << 15) + b"\n" + evaluated + b"\n")
+    found, problem = read_evaluations(path)
+    assert [one.step for one in found] == [10, 20]
+    assert problem is not None
+    assert str(path) in problem
+
+
+def test_an_end_without_a_whole_row_is_named(
+    write_metrics: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_TAIL_BYTES", 1_000)
+    monkeypatch.setattr(records, "_TAIL_LIMIT", 5_000)
+    path = write_metrics([EVALUATED], bytes(10_000))
+    assert read_tail(path) == (Tail(), f"{path}: rows near the end cannot be read")
+
+
 plain_values = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | st.text(max_size=20)
 keys = st.text("abcdefgh_", min_size=1, max_size=8)
 sections = st.dictionaries(keys, plain_values | st.lists(plain_values, max_size=3), max_size=4)

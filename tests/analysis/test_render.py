@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bnexp.analysis.render import to_csv, to_json, to_markdown, to_plain
+from bnexp.analysis.render import readable, to_csv, to_json, to_markdown, to_plain
 from bnexp.analysis.statistics import Sample
 from bnexp.analysis.table import Cell, Column, Table
 
@@ -121,3 +121,13 @@ def test_any_name_keeps_the_shape_of_every_output(names: list[str]) -> None:
         assert all(line.isprintable() for line in lines)
     assert len(list(csv.reader(io.StringIO(to_csv(table))))) == len(names) + 1
     assert [row["name"] for row in json.loads(to_json(table))["rows"]] == names
+
+
+def test_a_text_without_end_is_cut_for_people_and_whole_for_machines() -> None:
+    endless = "x" * 1_000_000
+    assert readable(endless) == "x" * 1000 + "..."
+    assert readable("x" * 1000) == "x" * 1000
+    table = table_of(endless, notes=(endless,))
+    assert max(len(to_plain(table)), len(to_markdown(table))) < 10_000
+    assert endless in to_csv(table)
+    assert json.loads(to_json(table))["rows"][0]["name"] == endless

@@ -160,3 +160,13 @@ def test_a_wrong_value_is_named_and_the_rest_is_kept(
     run = read_run(folder)
     assert run.name == "mlp"
     assert [str(folder / "meta.json") in problem and said in problem for problem in run.problems] == [True]
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "zero"), ("seed", True), ("seed", [1]), ("name", 5)])
+def test_a_seed_or_name_of_the_wrong_kind_is_named_and_taken_from_elsewhere(
+    tmp_path: Path, write_run: Write, key: str, value: object
+) -> None:
+    folder = write_run(tmp_path / "mlp" / "seed4", config={"seed": 4, key: value})
+    run = read_run(folder)
+    assert (run.name, run.seed) == ("mlp", 4)
+    assert [f"{folder / 'config.yaml'}: {key} is" in problem for problem in run.problems] == [True]

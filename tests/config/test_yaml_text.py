@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bnexp.config import yaml_text
 from bnexp.config.yaml_text import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -226,3 +227,14 @@ def test_lists_stay_on_one_line_and_keys_in_order():
 def test_what_other_readers_of_yaml_take_from_a_dump_is_the_same_where_they_agree():
     values = {"a": 1, "b": [0.5, True, None], "c": "text", "d": "1e-4", "e": "null"}
     assert yaml.safe_load(dump_yaml(values)) == values
+
+
+def test_thousands_of_brackets_are_not_all_looked_at(monkeypatch):
+    opened = []
+    fetch = yaml_text._Loader.fetch_flow_collection_start
+    monkeypatch.setattr(
+        yaml_text._Loader, "fetch_flow_collection_start", lambda self, token: (opened.append(1), fetch(self, token))
+    )
+    with pytest.raises(ConfigError, match="more than 20 levels"):
+        read_yaml("[" * 5000, "test")
+    assert len(opened) < 100

@@ -1,6 +1,8 @@
 """Only what is truly a file is opened, and only up to a size."""
 
 import os
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +25,20 @@ def test_a_hole_of_a_terabyte_is_refused_before_it_is_read(tmp_path):
 
 def test_nobody_waits_for_a_pipe_or_reads_a_device(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/zero"):
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(OSError, match="not a regular file"):
             open_file(path, 100)
+
+
+def test_a_socket_is_refused_and_a_link_to_itself_ends(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        with pytest.raises(OSError, match="not a regular file"):
+            open_file(tmp_path / "socket", 10)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        open_file(tmp_path / "loop", 10)
 
 
 def test_a_folder_and_a_missing_file_say_what_they_are(tmp_path):

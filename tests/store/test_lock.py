@@ -126,6 +126,13 @@ def test_a_holder_that_is_not_on_record_is_another_process(folder, meta):
         pass
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_in_the_place_of_the_record_is_not_waited_for(folder):
+    os.mkfifo(folder / "meta.json")
+    with run_lock(folder), pytest.raises(BnexpError, match="another process is training this run"), run_lock(folder):
+        pass
+
+
 def test_a_process_that_ended_is_not_named_as_the_holder(folder):
     with holder(folder) as earlier:
         pass
