@@ -26,4 +26,4 @@ def open_file(path: Path, limit: int = sys.maxsize) -> BufferedReader:
 def read_file(path: Path, limit: int) -> bytes:
     """Return the content of a file of at most `limit` bytes; raises as `open_file`."""
     with open_file(path, limit) as file:
-        return file.read(limit)
+        return file.read(os.fstat(file.fileno()).st_size)  # reading by the limit would take memory for all of it

@@ -157,10 +157,7 @@ def test_values_of_the_wrong_kind_are_refused_with_their_place(record: Callable[
 
 def test_a_record_is_read_up_to_a_limit(record: Callable[[str], Record]) -> None:
     found = record(" " * 10_000_000 + "{}")
-    assert [
-        f"{found.path}: cannot be read: 10,000,002 bytes, expected at most 10,000,000" in problem
-        for problem in found.problems
-    ] == [True]
+    assert found.problems == [f"{found.path}: cannot be read: 10,000,002 bytes, expected at most 10,000,000"]
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

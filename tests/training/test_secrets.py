@@ -10,7 +10,7 @@ import pytest
 from bnexp.commands.train import train
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
-from bnexp.training import run as run_module
+from bnexp.training import session
 from bnexp.training.run import run_experiment
 
 MakeConfig = Callable[..., Config]
@@ -46,7 +46,7 @@ def test_no_file_of_a_run_that_failed_holds_one(
     def fail(*arguments: object, **options: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(run_module, "train", fail)
+    monkeypatch.setattr(session, "train", fail)
     with pytest.raises((BnexpError, OSError)):
         run_experiment(make_config(), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
     assert_no_secret(tmp_path)
