@@ -8,9 +8,15 @@ from difflib import get_close_matches
 
 
 class BnexpError(Exception):
-    """The work failed. The message says what was found, where, what was expected and how to mend it."""
+    """The work failed. The message says what was found, where, what was expected and how to mend it.
+
+    A message quotes keys, values and file names that anybody may have written; what a terminal would act on is escaped.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(escaped(line) for line in message.split("\n")))
 
 
 class Interrupted(BnexpError):
@@ -23,6 +29,11 @@ class ConfigError(BnexpError):
     """The config or the command line is wrong; nothing was started and nothing was written."""
 
     exit_code = 2
+
+
+def escaped(text: str) -> str:
+    r"""Return text with every letter that cannot be seen, a line break among them, as its escape, such as \x1b."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.errors import BnexpError, ConfigError, Interrupted, did_you_mean, nearest
+from bnexp.errors import BnexpError, ConfigError, Interrupted, did_you_mean, escaped, nearest
 
 KNOWN = ["bn", "ln", "relu", "leaky_relu", "dropout", "batch_size"]
 
@@ -35,3 +35,14 @@ def test_the_hint_is_always_a_known_word(word, data):
     slip = data.draw(st.integers(0, len(word) - 1))
     assert nearest(word[:slip] + word[slip + 1 :], KNOWN) in {*KNOWN, None}
     assert nearest(word, KNOWN) == word
+
+
+@given(st.text(st.characters() | st.characters(categories=["Cc", "Cf", "Cs"])))
+def test_no_message_holds_what_a_terminal_would_act_on(text):
+    assert escaped(text).isprintable()
+    assert str(BnexpError(text)).split("\n") == [escaped(line) for line in text.split("\n")]
+
+
+def test_what_can_be_seen_is_left_as_it_is():
+    assert escaped("größe → 5 × 5 \\x1b") == "größe → 5 × 5 \\x1b"
+    assert escaped("\x1b[31m\n\t\x9b\u202e\ud800") == r"\x1b[31m\n\t\x9b\u202e\ud800"
