@@ -70,6 +70,8 @@ def npz_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
+            raise ConfigError(f"{path}: a pipe or a device; expected an npz file (data.path)")
         with zipfile.ZipFile(path) as packed:
             size = sum(entry.file_size for entry in packed.infolist())
         if size > MAX_SET_BYTES:

@@ -1,5 +1,6 @@
 """Arrays in an npz file: what is taken, what is refused, and that nothing is unpickled."""
 
+import os
 import pickle
 
 import numpy as np
@@ -146,3 +147,11 @@ def test_shape_and_sizes_are_those_found(read, tmp_path):
     read()
     info = dataset_info(DataConfig(dataset="npz", path="set.npz"), tmp_path)
     assert (info.shape, info.classes, info.train_examples, info.test_examples) == ((3, 5, 4), 3, 6, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_and_a_device_without_an_end_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in ("pipe.npz", "/dev/zero"):
+        with pytest.raises(ConfigError, match=f"{path}: a pipe or a device; expected an npz file"):
+            read_npz(DataConfig(dataset="npz", path=path), tmp_path)
