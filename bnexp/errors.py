@@ -9,9 +9,15 @@ from difflib import get_close_matches
 
 
 class BnexpError(Exception):
-    """The work failed. The message says what was found, where, what was expected and how to mend it."""
+    """The work failed. The message says what was found, where, what was expected and how to mend it.
+
+    A message quotes keys, values and file names that anybody may have written; what a terminal would act on is escaped.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible_lines(message))
 
 
 class Interrupted(BnexpError):

@@ -74,3 +74,14 @@ def test_any_text_is_shown_in_its_lines_and_no_other(text):
     assert len(shown) == text.count("\n") + 1
     assert all(line.isprintable() for line in shown)
     assert visible_lines("\n".join(shown)) == "\n".join(shown)
+
+
+@given(st.text(st.characters() | st.characters(categories=["Cc", "Cf", "Cs"])))
+def test_no_message_holds_what_a_terminal_would_act_on(text):
+    assert visible(text).isprintable()
+    assert str(BnexpError(text)).split("\n") == [visible(line) for line in text.split("\n")]
+
+
+def test_what_can_be_seen_is_left_as_it_is():
+    assert visible("größe → 5 × 5 \\x1b") == "größe → 5 × 5 \\x1b"
+    assert visible("\x1b[31m\n\t\x9b\u202e\ud800") == r"\x1b[31m\n\t\x9b\u202e\ud800"

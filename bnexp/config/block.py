@@ -10,6 +10,7 @@ The grammar:
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,11 +18,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.config.items import ACTIVATION_NAMES, ITEMS, NORM_NAMES, ItemKind, ItemName, Options
-from bnexp.config.wording import expectation
+from bnexp.config.wording import blanked, brief, expectation
 from bnexp.errors import did_you_mean
 
 NO_NORM = "none"
 _EXAMPLE = {"norm": "bn(eps=1e-3)", "act": "leaky_relu(slope=0.1)"}
+SHOWN = 120
+"""Letters of a line that a message shows."""
+_MAX_PROBLEMS = 2
 _ARROW = re.compile(r"->|\u2192")
 _ITEM = re.compile(r"(?P<name>[^\s()=,]+)(?:\s*\((?P<options>[^()]*)\))?")
 _OPTION = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>[^\s=,]+)")
@@ -47,14 +51,17 @@ class BlockError(ValueError):
     """
 
     def __init__(self, line: str | None, start: int, end: int, problem: str) -> None:
-        mark = " " * start + "^" * max(end - start, 1)
-        place = f"\n    {_printable(line)}\n    {mark}" if line is not None else ""
-        super().__init__(_printable(problem) + place)
+        place = "" if line is None else "".join(f"\n    {shown}" for shown in _marked(line, start, end))
+        super().__init__(brief(problem, 500) + place)
 
 
-def _printable(text: str) -> str:
-    """Return text on one line, as many letters long."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+def _marked(line: str, start: int, end: int) -> tuple[str, str]:
+    """Return a line, or of a long one what is around the place, and the mark below it."""
+    first = max(0, min(start - SHOWN // 4, len(line) - SHOWN))
+    before, after = "... " if first else "", " ..." if len(line) > first + SHOWN else ""
+    length = max(min(end, first + SHOWN) - start, 1)
+    piece = blanked(line[first : first + SHOWN])
+    return f"{before}{piece}{after}", " " * (len(before) + start - first) + "^" * length
 
 
 def parse_block(line: str, norm: str | None = None, activation: str | None = None) -> tuple[Item, ...]:
@@ -118,13 +125,13 @@ def _parse_item(line: str, start: int, text: str, where: str) -> Item:
     name = match["name"]
     if name not in ITEMS:
         known = ["norm", "act", *ITEMS]
-        problem = f'{where}unknown item "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}'
+        problem = f'{where}unknown item "{brief(name)}".{did_you_mean(name, known)} Known: {", ".join(known)}'
         raise BlockError(line, *span, problem)
     try:
         values = dict(_split_options(match["options"] or "", name))
         return Item(name, ITEMS[name].options.model_validate(values))
     except ValidationError as error:
-        problem = "; ".join(_option_problem(name, detail) for detail in error.errors())
+        problem = "; ".join(_option_problem(name, detail) for detail in error.errors()[:_MAX_PROBLEMS])
         raise BlockError(line, *span, where + problem) from None
     except ValueError as error:
         raise BlockError(line, *span, f"{where}{error}") from None
@@ -135,9 +142,9 @@ def _split_options(text: str, item: str) -> Iterator[tuple[str, str]]:
     for part in text.split(",") if text.strip() else ():
         match = _OPTION.fullmatch(part.strip())
         if match is None:
-            raise ValueError(f'cannot read the option "{part.strip()}" of {item}; expected name=value')
+            raise ValueError(f'cannot read the option "{brief(part.strip())}" of {item}; expected name=value')
         if match["key"] in seen:
-            raise ValueError(f'option "{match["key"]}" of {item} stands twice')
+            raise ValueError(f'option "{brief(match["key"])}" of {item} stands twice')
         seen.add(match["key"])
         yield match["key"], match["value"]
 
@@ -145,10 +152,10 @@ def _split_options(text: str, item: str) -> Iterator[tuple[str, str]]:
 def _option_problem(item: ItemName, detail: ErrorDetails) -> str:
     option, known = str(detail["loc"][0]), list(ITEMS[item].options.model_fields)
     if option in known:
-        return f"{item}({option}={detail['input']}): expected {option} to be {expectation(detail)}"
+        return f"{item}({option}={brief(str(detail['input']))}): expected {option} to be {expectation(detail)}"
     if not known:
-        return f'{item} takes no options, found "{option}"'
-    return f'{item} has no option "{option}".{did_you_mean(option, known)} Known: {", ".join(known)}'
+        return f'{item} takes no options, found "{brief(option)}"'
+    return f'{item} has no option "{brief(option)}".{did_you_mean(option, known)} Known: {", ".join(known)}'
 
 
 def names_in(line: str) -> set[str]:
@@ -165,7 +172,7 @@ def check_filling(key: str, text: str) -> None:
     allowed = (NO_NORM, *NORM_NAMES) if key == "norm" else ACTIVATION_NAMES
     name = text.split("(")[0].strip()
     if name not in allowed:
-        problem = f'unknown {key} "{name}".{did_you_mean(name, allowed)} Known: {", ".join(allowed)}'
+        problem = f'unknown {key} "{brief(name)}".{did_you_mean(name, allowed)} Known: {", ".join(allowed)}'
         raise BlockError(None, 0, 0, problem)
     if (key, text.strip()) != ("norm", NO_NORM):
         parse_item(text)
@@ -174,7 +181,7 @@ def check_filling(key: str, text: str) -> None:
 def numbered_names(items: Iterable[Item]) -> list[str]:
     """Name the items of one block as a person would: `linear`, or `linear1` and `linear2` where a name repeats."""
     names = [item.name for item in items]
-    totals = {name: names.count(name) for name in names}
+    totals = Counter(names)
     seen: dict[str, int] = dict.fromkeys(names, 0)
     numbered = []
     for name in names:

@@ -1,13 +1,18 @@
 """The section `data` of the config: what is learned from."""
 
+import math
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from bnexp.config.datasets import AUGMENTATIONS, OWN_DATASETS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
 from bnexp.config.section import Bool, Float, Int, Section, listed
+from bnexp.config.wording import shown
 
-ImageSide = Annotated[Int, Field(ge=1, le=4096)]
+MAX_SIDE = 4096
+ImageSide = Annotated[Int, Field(ge=1, le=MAX_SIDE)]
+MAX_SYNTHETIC_GB = 1_000
+"""Memory in which synthetic images are made, more than any machine has free for them."""
 
 
 class SyntheticConfig(Section):
@@ -24,10 +29,20 @@ class SyntheticConfig(Section):
 
     @field_validator("shape")
     @classmethod
-    def _positive(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        if min(shape) < 1:
-            raise ValueError("channels, height and width must each be at least 1")
+    def _in_range(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(shape) < 1 or max(shape) > MAX_SIDE:
+            bounds = f"at least 1 and at most {MAX_SIDE}"
+            raise ValueError(f"channels, height and width must each be {bounds}, found {shown(shape)}")
         return shape
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> "SyntheticConfig":
+        images, shape = self.size + self.classes, " x ".join(map(str, self.shape))
+        size = 4 * images * math.prod(self.shape) // 10**9
+        if size > MAX_SYNTHETIC_GB:
+            expected = f"expected at most {MAX_SYNTHETIC_GB:,} GB"
+            raise ValueError(f"{images:,} images and patterns of {shape} take {size:,} GB to be made; {expected}")
+        return self
 
     @property
     def test_examples(self) -> int:
@@ -40,13 +55,13 @@ class DataConfig(Section):
 
     dataset: DatasetName
     """which images; `bnexp catalog` describes each"""
-    batch_size: Int = Field(128, ge=1)
+    batch_size: Int = Field(128, ge=1, le=1_000_000_000)
     """examples per training step, and per batch statistic of bn"""
-    eval_batch_size: Int = Field(1024, ge=1)
+    eval_batch_size: Int = Field(1024, ge=1, le=1_000_000_000)
     """examples per evaluation step; changes speed and memory, never a figure beyond rounding"""
     val_fraction: Float = Field(0.1, gt=0, lt=1)
     """part of the training set kept for validation: a fixed, stratified split that the seed does not change"""
-    limit: Int | None = Field(None, ge=1)
+    limit: Int | None = Field(None, ge=1, le=1_000_000_000)
     """train on the first n examples only, in an order that mixes the classes; validation and test stay whole"""
     drop_last: Bool = False
     """leave out the last batch of an epoch when it is not full"""
@@ -60,7 +75,7 @@ class DataConfig(Section):
     )
     download: Bool = True
     """fetch a missing dataset"""
-    path: str | None = None
+    path: str | None = Field(None, max_length=1024)
     """with image_folder and npz: the folder or file, absolute or relative to the data folder (`--data-dir`)"""
     image_size: tuple[ImageSide, ImageSide] | None = None
     """with image_folder: height and width that images are scaled and cropped to (default: theirs, or the median)"""
@@ -75,6 +90,13 @@ class DataConfig(Section):
         if isinstance(values, dict) and values.get("dataset") == "synthetic":
             return {"synthetic": {}, **values}
         return values
+
+    @field_validator("path")
+    @classmethod
+    def _can_be_a_name(cls, path: str | None) -> str | None:
+        if path is not None and "\0" in path:
+            raise ValueError(f"expected the name of a folder or file, found {shown(path)}")
+        return path
 
     @model_validator(mode="after")
     def _own_sets_have_a_path(self) -> "DataConfig":

@@ -6,19 +6,26 @@ import re
 from bnexp.config.datasets import DatasetInfo
 from bnexp.config.items import EvoNormSampleOptions, GroupNormOptions, LayerOptions
 from bnexp.config.layout import Placed, Shape, layout_of
+from bnexp.config.memory import refuse_beyond_memory
 from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
 from bnexp.config.schema import Config
+from bnexp.config.wording import shown
 from bnexp.errors import ConfigError
+
+_MAX_NAMED = 16
+"""Numbers of groups that a message names."""
 
 
 def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
-    """Refuse items that do not fit their input, or whose output does not depend on it.
+    """Refuse items that do not fit their input, or whose output does not depend on it, and what no memory holds.
 
     Raises:
-        ConfigError: groups do not divide the channels, or a mean or variance is taken of a single value; with the item,
-            its place and the numbers.
+        ConfigError: the network or a batch is larger than any memory, groups do not divide the channels, or a mean or
+            variance is taken of a single value; with the item, its place and the numbers.
     """
-    for block in layout_of(config.model, info.shape, info.classes).blocks:
+    layout = layout_of(config.model, info.shape, info.classes)
+    refuse_beyond_memory(config, layout)
+    for block in layout.blocks:
         for placed in (*block.items, *block.shortcut):
             problem = problem_of(placed)
             if problem:
@@ -29,9 +36,9 @@ def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
 def _widths_of(model: ModelConfig) -> str:
     """Return the key that sets the widths, and its value."""
     if isinstance(model, MlpConfig):
-        return f"model.hidden {list(model.hidden)}"
+        return f"model.hidden {shown(model.hidden)}"
     if isinstance(model, CnnConfig):
-        return f"model.stages {[list(widths) for widths in model.widths]}"
+        return f"model.stages {shown(model.widths)}"
     return f"model.width {model.stage_width(0)}"
 
 
@@ -56,9 +63,9 @@ def problem_of(placed: Placed) -> str | None:
 
 def _problem_of_groups(name: str, groups: int, shape: Shape) -> str | None:
     channels = shape[0]
-    fitting = [count for count in range(1, channels + 1) if channels % count == 0 and math.prod(shape) > count]
-    if groups in fitting:
+    if channels % groups == 0 and math.prod(shape) > groups:
         return None
+    fitting = [count for count in _divisors(channels) if math.prod(shape) > count]
     expected = f"expected groups={_one_of(fitting)}" if fitting else "expected more than one value"
     if channels % groups:
         return f"have {groups} groups, which do not divide {channels} channels; {expected}"
@@ -73,6 +80,13 @@ def _problem_of_fan_in(shape: Shape, kernel: int) -> str | None:
     return f"standardize 1 weight per unit, which is 0 then; expected an input of at least {expected}"
 
 
+def _divisors(number: int) -> list[int]:
+    small = [count for count in range(1, math.isqrt(number) + 1) if number % count == 0]
+    return sorted({*small, *(number // count for count in small)})
+
+
 def _one_of(numbers: list[int]) -> str:
     words = [str(number) for number in numbers]
+    if len(words) > _MAX_NAMED:
+        words = [*words[: _MAX_NAMED - 1], "...", words[-1]]
     return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else words[0]

@@ -16,6 +16,8 @@ from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig, ResnetConfig
 from bnexp.errors import ConfigError
 
 Shape = tuple[int, ...]
+_MAX_SIDE = 65_536
+"""Side of the largest image for which a network is laid out to find what it needs."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> 
         return _layout(model, shape, classes)
     except _TooSmallError as small:
         least = _least_side(model, shape[0])
+        needed = f"at least {least} x {least}" if least else f"more than {_MAX_SIDE} x {_MAX_SIDE}"
         raise ConfigError(
-            f"model: {small}, too small to be halved; this network needs images of at least {least} x {least}, with "
+            f"model: {small}, too small to be halved; this network needs images of {needed}, with "
             "fewer stages or smaller strides less"
         ) from None
 
@@ -147,27 +150,26 @@ class _TooSmallError(Exception):
     """A stage would halve an image of one pixel."""
 
 
-def _least_side(model: ModelConfig, channels: int) -> int:
-    """Return the least side of a square image that fits, found by trying: doubled until it does, then bisected."""
-    fitting = 1
-    while not _fits(model, (channels, fitting, fitting)):
-        fitting *= 2
-    too_small = fitting // 2
-    while fitting - too_small > 1:
-        middle = (too_small + fitting) // 2
-        if _fits(model, (channels, middle, middle)):
-            fitting = middle
-        else:
-            too_small = middle
-    return fitting
+def _least_side(model: ModelConfig, channels: int) -> int | None:
+    """Return the least side of a square image that fits, found by walking back; None where even the largest does not.
 
-
-def _fits(model: ModelConfig, shape: Shape) -> bool:
+    A convolution of stride s that gives a side of n needs one of (n - 1) s + 1, a halving one of 2 n, and neither a
+    pooling nor a stage halves a side of 1.
+    """
     try:
-        _layout(model, shape, classes=1)
+        layout = _layout(model, (channels, _MAX_SIDE, _MAX_SIDE), classes=1)
     except _TooSmallError:
-        return False
-    return True
+        return None
+    side = 1
+    for part in reversed(layout.parts):
+        if isinstance(part, PoolLayout):
+            side *= 2
+            continue
+        for placed in reversed(part.items):
+            side = (side - 1) * placed.stride + 1
+            if placed.stride > getattr(placed.item.options, "stride", 1):
+                side = max(side, 2)
+    return side
 
 
 def _expect_size(shape: Shape, stride: int, where: str) -> None:

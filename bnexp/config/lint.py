@@ -10,6 +10,7 @@ from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, ItemNa
 from bnexp.config.model import CnnConfig, MlpConfig
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
+from bnexp.config.wording import shown
 
 SMALL_BATCH = 8
 """Below this, batch statistics are noisy enough to cost accuracy (Wu & He 2018, figure 1)."""
@@ -59,10 +60,7 @@ def _momenta(config: Config) -> Iterator[tuple[Item, float]]:
 def _in_a_row(config: Config) -> tuple[Item, ...]:
     """Return the items of one block, or of two where there are more: a block's end meets the next one's start."""
     model = config.model
-    if isinstance(model, MlpConfig):
-        blocks = len(model.hidden)
-    else:
-        blocks = max(map(len, model.widths)) if isinstance(model, CnnConfig) else sum(model.stage_blocks)
+    blocks = max(map(len, model.widths)) if isinstance(model, CnnConfig) else model.block_count
     return model.items * min(blocks, 2)
 
 
@@ -175,7 +173,7 @@ def _of_training(config: Config, plan: Plan) -> Iterator[str]:
         yield f"schedule.warmup_epochs covers all {plan.total_steps} steps: the learning rate never reaches its peak."
     milestones = [m for m in getattr(config.schedule, "milestones", ()) if m * plan.steps_per_epoch >= plan.total_steps]
     if milestones:
-        yield f"schedule.milestones {milestones} lie at or after the end of the training and do nothing."
+        yield f"schedule.milestones {shown(milestones)} lie at or after the end of the training and do nothing."
     if plan.val_examples < 100:
         yield f"{plan.val_examples} validation examples: one of them is {1 / plan.val_examples:.1%} of accuracy."
 

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from bnexp.config.keys import is_known
 from bnexp.config.messages import explain, unknown_key
 from bnexp.config.schema import Config
-from bnexp.config.wording import shown
-from bnexp.config.yaml_text import Place, dump_yaml, no_such_file, read_yaml, read_yaml_file
+from bnexp.config.wording import brief, shown
+from bnexp.config.yaml_text import MAX_DEPTH, Place, dump_yaml, file_name, no_such_file, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
+
+MAX_BASES = 20
 
 
 @dataclass
@@ -42,12 +44,12 @@ def load_config(
     for override in overrides:
         _apply_override(layers, override)
     if layers.values.get("name") is None:
-        layers.values["name"], layers.origins[("name",)] = path.stem, f"{path} (named after its file)"
+        layers.values["name"], layers.origins[("name",)] = path.stem, f"{file_name(path)} (named after its file)"
     if name is not None:
         layers.values["name"], layers.origins[("name",)] = name, "--name"
     if seed is not None:
         layers.values["seed"], layers.origins[("seed",)] = seed, "--seed"
-    return check_values(layers.values, layers.origins, str(path))
+    return check_values(layers.values, layers.origins, file_name(path))
 
 
 def check_values(values: dict[str, Any], origins: dict[Place, str], source: str) -> Config:
@@ -70,9 +72,9 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> _Layers:
     """Read a file under its bases; `above` are the files that led here."""
     values, origins = read_yaml_file(path)
     if values is None:
-        raise ConfigError(f"{path}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
+        raise ConfigError(f"{file_name(path)}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected keys and values, such as seed: 0, found {shown(values)}")
+        raise ConfigError(f"{file_name(path)}: expected keys and values, such as seed: 0, found {shown(values)}")
     base = values.pop("base", None)
     if base is None:
         return _Layers(values, origins)
@@ -85,6 +87,8 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> _Layers:
     if parent.resolve() in files:
         circle = " -> ".join(file.name for file in (*files[files.index(parent.resolve()) :], parent))
         raise ConfigError(f"{at}: base goes round in a circle: {circle}")
+    if len(files) > MAX_BASES:
+        raise ConfigError(f"{at}: base: more than {MAX_BASES} files, one on the other")
     layers = _read_with_bases(parent, files)
     # A name belongs to its own file: a child that gives none is named after its own file, not after its base.
     layers.values.pop("name", None)
@@ -95,16 +99,13 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> _Layers:
 
 def _apply_override(layers: _Layers, override: str) -> None:
     key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise ConfigError(f"--set {override}: expected key=value, such as --set data.batch_size=32")
+    parts, at = key.strip().split("."), f"--set {brief(override, 200)}"
+    if not equals or not all(parts) or len(parts) > MAX_DEPTH:
+        raise ConfigError(f"{at}: expected key=value, such as --set data.batch_size=32")
     if parts == ["base"]:
-        raise ConfigError(f"--set {override}: base belongs in a file; give that file to the command instead")
+        raise ConfigError(f"{at}: base belongs in a file; give that file to the command instead")
     if not text.strip():
-        raise ConfigError(
-            f"--set {override}: no value after the =; {key.strip()}=null takes the key back to its default"
-        )
-    at = f"--set {override}"
+        raise ConfigError(f"{at}: no value after the =; {brief(key.strip())}=null takes the key back to its default")
     value, origins = read_yaml(text, at, numbered=False)
     change: Any = value
     for part in reversed(parts):
@@ -124,7 +125,8 @@ def _refuse_keys_below_a_value(values: dict[str, Any], parts: list[str], at: str
         if target is None:
             return
         if not isinstance(target, dict):
-            raise ConfigError(f"{at}: {'.'.join(parts[:depth])} is {shown(target)}, it has no keys below it")
+            above = brief(".".join(parts[:depth]))
+            raise ConfigError(f"{at}: {above} is {shown(target)}, it has no keys below it")
 
 
 def _merge(values: dict[str, Any], change: dict[str, Any]) -> None:

@@ -9,11 +9,13 @@ from pydantic_core import ErrorDetails
 
 from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
-from bnexp.config.wording import expectation, shown
+from bnexp.config.wording import brief, expectation, shown
 from bnexp.config.yaml_text import Place
 from bnexp.errors import did_you_mean
 
 MAX_SHOWN = 8
+_MAX_EXPLAINED = 100
+"""Findings that are put in words, to see which of them say the same; those beyond are only counted."""
 
 
 def explain(error: ValidationError, origins: dict[Place, str], source: str) -> str:
@@ -24,10 +26,11 @@ def explain(error: ValidationError, origins: dict[Place, str], source: str) -> s
         origins: where each key stands, as `file:line` or the command line's words.
         source: what to call the config where no line is known.
     """
-    details = [detail for detail in error.errors() if not _follows_from_another(detail, error.errors())]
-    lines = list(dict.fromkeys(_explain_one(detail, origins, source) for detail in details))
-    more = [f"(and {len(lines) - MAX_SHOWN} more)"] if len(lines) > MAX_SHOWN else []
-    return "\n".join([*lines[:MAX_SHOWN], *more])
+    found = error.errors()
+    details = [detail for detail in found if not _follows_from_another(detail, found)]
+    lines = list(dict.fromkeys(_explain_one(detail, origins, source) for detail in details[:_MAX_EXPLAINED]))
+    more = len(lines[MAX_SHOWN:]) + len(details[_MAX_EXPLAINED:])
+    return "\n".join([*lines[:MAX_SHOWN], *([f"(and {more} more)"] if more else [])])
 
 
 def unknown_key(keys: Place, origins: dict[Place, str], source: str) -> str:
@@ -72,7 +75,7 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
         case "model_type" | "model_attributes_type":
             return f"expected keys and values, such as {_such_as(found, keys)}, found {shown(found)}"
         case "tuple_type" if isinstance(found, int | float | str):
-            return f"expected a list, such as [{found}], found {shown(found)}"
+            return f"expected a list, such as [{brief(str(found))}], found {shown(found)}"
         case "string_type" if isinstance(found, int | float):
             return f'expected text, found {shown(found)}; in quotes, "{shown(found)}", it is text'
     return f"expected {expectation(detail)}, found {shown(found)}"
@@ -91,9 +94,10 @@ def _own_words(error: Exception, keys: Place, origins: dict[Place, str], source:
 
 def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     """Tell whether a list is called too short only because one of its entries was refused."""
+    if detail["type"] != "too_short":
+        return False
     above = detail["loc"]
-    below = [other for other in details if len(other["loc"]) > len(above) and other["loc"][: len(above)] == above]
-    return detail["type"] == "too_short" and bool(below)
+    return any(len(other["loc"]) > len(above) and other["loc"][: len(above)] == above for other in details)
 
 
 def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
@@ -126,10 +130,10 @@ def _such_as(found: object, keys: Place) -> str:
     spot = spots_at(keys)[0]
     fields = list(spot.section.model_fields)
     if spot.told_by or len(fields) == 1:
-        example = found if type(found) is int or found in _names(keys) else spot.variant or "..."
+        example = shown(found) if type(found) is int else found if found in _names(keys) else spot.variant or "..."
         return f"{{{spot.told_by or fields[0]}: {example}}}"
     whole_number = type(found) is int and isinstance(spot.section.model_fields[fields[0]].default, int | None)
-    return f"{{{fields[0]}: {found if whole_number else '...'}}}"
+    return f"{{{fields[0]}: {shown(found) if whole_number else '...'}}}"
 
 
 def _names(keys: Place) -> list[str]:
@@ -146,7 +150,7 @@ def _one_of(names: list[str]) -> str:
 
 
 def _dotted(keys: Place) -> str:
-    return ".".join(str(part) for part in keys)
+    return brief(".".join(str(part) for part in keys), 100)
 
 
 def _breadcrumb(keys: Place, origins: dict[Place, str], source: str) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bnexp.config.block import Item, check_filling, names_in, parse_block
 from bnexp.config.section import Bool, Int, Section
-from bnexp.config.wording import shown
+from bnexp.config.wording import brief, shown
 
 ARCHITECTURES = {
     "mlp": "one block per hidden layer, then a linear head",
@@ -16,6 +16,8 @@ ARCHITECTURES = {
 }
 
 Width = Annotated[Int, Field(ge=1, le=100_000)]
+MAX_ITEMS = 50_000
+"""Items of a whole network: a resnet of 10,000 layers has 35,000, and laying out this many takes a second."""
 
 
 class _Blocks(Section):
@@ -23,7 +25,7 @@ class _Blocks(Section):
 
     arch: str
     """the family"""
-    block: str
+    block: str = Field(max_length=2000)
     """what one block is made of, in order, such as `linear -> bn -> relu` or `conv -> bn -> add -> relu`"""
     norm: str | None = None
     """what `norm` in the block stands for: none, or a norm such as `bn` or `bn(momentum=0.01)`"""
@@ -53,23 +55,23 @@ class _Blocks(Section):
         written = names_in(self.block)
         for placeholder, key, value in (("norm", "norm", self.norm), ("act", "activation", self.activation)):
             if value is not None and placeholder not in written:
-                problem = f"but model.block has no item `{placeholder}` that it could fill: {self.block}"
-                raise ValueError(f"model.{key} is {value}, {problem}")
+                problem = f"but model.block has no item `{placeholder}` that it could fill: {self._written}"
+                raise ValueError(f"model.{key} is {brief(value)}, {problem}")
         layer, other = ("linear", "conv") if self.arch == "mlp" else ("conv", "linear")
         if layer not in names:
             raise ValueError(
-                f"model.block of arch {self.arch} needs a layer with weights, {layer}; found: {self.block}"
+                f"model.block of arch {self.arch} needs a layer with weights, {layer}; found: {self._written}"
             )
         if other in names:
-            raise ValueError(f"model.block of arch {self.arch} is made of {layer}, not {other}; found: {self.block}")
+            raise ValueError(f"model.block of arch {self.arch} is made of {layer}, not {other}; found: {self._written}")
         adds = sum(item.name == "add" for item in self.items)
         if self.arch == "resnet" and adds != 1:
             raise ValueError(
-                f"model.block of a resnet needs one `add`, where the shortcut comes in; found: {self.block}"
+                f"model.block of a resnet needs one `add`, where the shortcut comes in; found: {self._written}"
             )
         if self.arch != "resnet" and adds:
             raise ValueError(
-                f"model.block has `add`, which belongs to arch resnet, and this is {self.arch}; found: {self.block}"
+                f"model.block has `add`, which belongs to arch resnet, and this is {self.arch}; found: {self._written}"
             )
         return self
 
@@ -78,6 +80,26 @@ class _Blocks(Section):
         """The block as items, placeholders filled."""
         return parse_block(self.block, self.norm, self.activation)
 
+    @property
+    def _written(self) -> str:
+        """The block as it stands in messages."""
+        return brief(self.block, 120)
+
+    @property
+    def block_count(self) -> int:
+        """How often the block is repeated."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _can_be_laid_out(self) -> Self:
+        items = len(self.items)
+        if self.block_count * items > MAX_ITEMS:
+            raise ValueError(
+                f"{self.block_count:,} blocks of {items} items are a network of {self.block_count * items:,}; "
+                f"expected at most {MAX_ITEMS:,} items"
+            )
+        return self
+
 
 class MlpConfig(_Blocks):
     """A multilayer perceptron."""
@@ -85,6 +107,11 @@ class MlpConfig(_Blocks):
     arch: Literal["mlp"]
     hidden: tuple[Width, ...] = Field(min_length=1)
     """width of each hidden layer"""
+
+    @property
+    def block_count(self) -> int:
+        """One block for each hidden layer."""
+        return len(self.hidden)
 
 
 class CnnConfig(_Blocks):
@@ -105,6 +132,11 @@ class CnnConfig(_Blocks):
         if any(not widths for widths in self.widths):
             raise ValueError("model.stages has a stage without any block; expected channels, such as [[64, 64], [128]]")
         return self
+
+    @property
+    def block_count(self) -> int:
+        """The blocks of all stages."""
+        return sum(len(stage) if isinstance(stage, tuple) else self.blocks for stage in self.stages)
 
     @property
     def widths(self) -> list[tuple[int, ...]]:
@@ -153,7 +185,7 @@ class ResnetConfig(_Blocks):
         if not any(item.kind.role == "layer" for item in self.branch):
             raise ValueError(
                 "model.block of a resnet needs a conv before `add`, in the branch that the shortcut leads past; "
-                f"found: {self.block}"
+                f"found: {self._written}"
             )
         return self
 
@@ -169,7 +201,7 @@ class ResnetConfig(_Blocks):
     def _expect_gamma_at_add(self) -> None:
         """Refuse a gamma of 0 that is not there, or that could not grow: relu, for one, has no gradient at 0."""
         last = next(item for item in reversed(self.branch) if item.kind.role != "dropout")
-        instead = f"found: {self.block}; model.skip_gain starts any branch at 0"
+        instead = f"found: {self._written}; model.skip_gain starts any branch at 0"
         if last.kind.role != "norm":
             raise ValueError(
                 "model.zero_gamma needs a norm right before `add` (but for dropout), whose gamma it starts at 0, not "
@@ -185,6 +217,11 @@ class ResnetConfig(_Blocks):
     def branch(self) -> tuple[Item, ...]:
         """The items before `add`."""
         return tuple(takewhile(lambda item: item.name != "add", self.items))
+
+    @property
+    def block_count(self) -> int:
+        """The blocks of all stages, without the stem."""
+        return sum(self.stage_blocks)
 
     @property
     def stage_blocks(self) -> tuple[int, ...]:

@@ -84,7 +84,7 @@ class CouplingSchedule(ProbeSchedule):
 
     examples: Int = Field(16, ge=1)
     """examples whose logits are followed"""
-    draws: Int = Field(8, ge=2)
+    draws: Int = Field(8, ge=2, le=1000)
     """batches of companions that each of them meets"""
 
 
@@ -100,11 +100,11 @@ class CovariateShiftSchedule(ProbeSchedule):
 class LandscapeSchedule(ProbeSchedule):
     """`landscape`: when, and how far."""
 
-    smallest: Float = Field(0.5, gt=0)
+    smallest: Float = Field(0.5, gt=0, le=1_000_000)
     """shortest way along the gradient, in learning rates"""
-    largest: Float = Field(4.0, gt=0)
+    largest: Float = Field(4.0, gt=0, le=1_000_000)
     """longest way along the gradient, in learning rates"""
-    points: Int = Field(8, ge=2)
+    points: Int = Field(8, ge=2, le=1000)
     """ways from the shortest to the longest, evenly spaced"""
 
     @model_validator(mode="after")
@@ -117,7 +117,7 @@ class LandscapeSchedule(ProbeSchedule):
 class CostSchedule(ProbeSchedule):
     """`cost`: when, and how often."""
 
-    repeats: Int = Field(3, ge=1)
+    repeats: Int = Field(3, ge=1, le=1000)
     """times that each item is timed; the median counts"""
 
 

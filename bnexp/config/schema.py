@@ -18,6 +18,9 @@ INIT_SCHEMES = {
 }
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
+_MAX_EPOCHS = 1_000_000_000
+"""As many as the steps of the longest training; a number of steps that float has no room for could not be counted."""
+
 
 class InitConfig(Section):
     """Initial weights of the layers; gamma starts at 1, beta at 0."""
@@ -25,7 +28,7 @@ class InitConfig(Section):
     scheme: Literal["torch", "kaiming", "xavier", "normal", "orthogonal"] = Field(
         "torch", description=f"{listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
     )
-    gain: Float = Field(1.0, gt=0)
+    gain: Float = Field(1.0, gt=0, le=1e30)
     """factor on the initial weights of every scheme, and on the first gain of `weight_std`"""
     std: Float | None = Field(None, gt=0)
     """standard deviation of `scheme: normal` (default 0.01)"""
@@ -53,7 +56,7 @@ class SgdConfig(_Optimizer):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"]
-    lr: Float = Field(0.1, gt=0)
+    lr: Float = Field(0.1, gt=0, le=1e30)
     """learning rate, the peak of the schedule"""
     momentum: Float = Field(0.9, ge=0, lt=1)
     """part of the last step that is kept"""
@@ -70,7 +73,7 @@ class SgdConfig(_Optimizer):
 class _AdamOptions(_Optimizer):
     """What adam and adamw share."""
 
-    lr: Float = Field(1e-3, gt=0)
+    lr: Float = Field(1e-3, gt=0, le=1e30)
     """learning rate, the peak of the schedule"""
     betas: tuple[Annotated[Float, Field(ge=0, lt=1)], Annotated[Float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """memory of the mean and of the square of the gradient"""
@@ -98,7 +101,7 @@ class _Schedule(Section):
 
     name: str
     """which schedule"""
-    warmup_epochs: Float = Field(0.0, ge=0)
+    warmup_epochs: Float = Field(0.0, ge=0, le=_MAX_EPOCHS)
     """epochs in which the learning rate rises linearly from 0 to where the schedule then is"""
 
 
@@ -112,9 +115,9 @@ class StepSchedule(_Schedule):
     """Multiply by gamma at each milestone."""
 
     name: Literal["step"]
-    milestones: tuple[Annotated[Float, Field(gt=0)], ...] = Field(min_length=1)
+    milestones: tuple[Annotated[Float, Field(gt=0, le=_MAX_EPOCHS)], ...] = Field(min_length=1, max_length=100)
     """epochs after which the learning rate is multiplied by gamma"""
-    gamma: Float = Field(0.1, gt=0)
+    gamma: Float = Field(0.1, gt=0, le=1000)
     """factor at each milestone"""
 
 
@@ -151,7 +154,7 @@ class TrainingConfig(Section):
     """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss"""
     compile: Bool = False
     """training steps through torch.compile: a minute of waiting first, then faster; needs a C++ compiler"""
-    log_every: Int = Field(50, ge=1)
+    log_every: Int = Field(50, ge=1, le=1_000_000_000)
     """steps between two logged rows of training loss and accuracy, each the average over the steps since the last"""
     eval_every_epochs: Float = Field(1.0, gt=0)
     """epochs between two evaluations on the validation part; the last step always has one"""
@@ -210,7 +213,9 @@ class Config(Section):
 
     @field_validator("name")
     @classmethod
-    def _no_device_name(cls, name: str) -> str:
+    def _names_a_folder_everywhere(cls, name: str) -> str:
         if name.split(".")[0].upper() in _DEVICE_NAMES:
             raise ValueError(f'"{name}" is a device name on some systems')
+        if name.endswith("."):
+            raise ValueError(f'"{name}" ends with a dot, which some systems leave out of the name of a folder')
         return name

@@ -4,6 +4,8 @@ import json
 
 from pydantic_core import ErrorDetails
 
+from bnexp.errors import visible
+
 _EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
@@ -21,6 +23,7 @@ _EXPECTED = {
     "string_pattern_mismatch": "letters, digits, dot, underscore and hyphen, the first a letter or digit",
     "string_too_long": "at most {max_length} letters",
     "string_type": "text",
+    "string_unicode": "text",
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
     "tuple_type": "a list",
@@ -38,8 +41,19 @@ def expectation(detail: ErrorDetails) -> str:
 def shown(value: object) -> str:
     """Return a value as it would stand in a config, on one line and not too long."""
     text = "keys and values" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return brief(text)
+
+
+def brief(text: str, length: int = 60) -> str:
+    """Return text on one line and not too long, whatever letters it is made of."""
+    line = visible(text[: length + 1])
+    return line if len(text) <= length and len(line) <= length else line[: length - 3] + "..."
+
+
+def blanked(text: str) -> str:
+    """Return text on one line, as many letters long: a mark below it stays under its place."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _plain(limit: object) -> object:
-    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+    return int(limit) if isinstance(limit, float) and limit.is_integer() and abs(limit) < 1e15 else limit

@@ -4,18 +4,24 @@ PyYAML reads YAML 1.1, where `1e-4` is a string, `no` is false, `1:30` is 90 and
 only `true` and `false` are booleans; the others stay the words they look like.
 """
 
+import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bnexp.config.wording import blanked, brief
 from bnexp.errors import ConfigError, nearest
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 MAX_NODES = 10_000
 MAX_DEPTH = 20
+MAX_LETTERS = 10_000
+"""Letters of one value or key. An alias repeats it, and the whole stays within MAX_NODES times as much work."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _STRING = "tag:yaml.org,2002:str"
 
 Place = tuple[str | int, ...]
@@ -35,8 +41,30 @@ _PLAIN = {
 }
 
 
+class _TooLargeError(Exception):
+    """More values or levels than a config has, at a place in the text."""
+
+    def __init__(self, mark: yaml.Mark | None) -> None:
+        super().__init__(f"more than {MAX_NODES:,} values or {MAX_DEPTH} levels; expected a config")
+        self.mark = mark
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the plain words of YAML 1.2."""
+    """SafeLoader with the plain words of YAML 1.2, which stops reading where no config can follow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.composed, self.level = 0, -1
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node, unless there were too many before it, or too many are around it."""
+        self.composed += 1
+        self.level += 1
+        if self.composed > 2 * MAX_NODES or self.level > MAX_DEPTH:  # a value comes with a key at most
+            raise _TooLargeError(self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        self.level -= 1
+        return node
 
     def fetch_flow_collection_start(self, TokenClass: Any) -> None:
         """Open a bracket, but not the thousandth: PyYAML would look for the others for seconds."""
@@ -83,29 +111,41 @@ def read_yaml_file(path: Path) -> tuple[Any, dict[Place, str]]:
     Raises:
         ConfigError: missing, unreadable, too large, not YAML, a duplicate key, or a tag that would run code.
     """
+    source = file_name(path)
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # a pipe may keep its reader waiting forever
+            raise ConfigError(f"{source}: a pipe or a device; expected a YAML file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(no_such_file(path)) from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: a folder; expected a YAML file") from None
+        raise ConfigError(f"{source}: a folder; expected a YAML file") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+    except ValueError:  # a name with a NUL, or one that the system's encoding lacks
+        raise ConfigError(f"{source}: no name that a file can have") from None
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes; expected a config")
+        raise ConfigError(f"{source}: larger than {MAX_BYTES:,} bytes; expected a config")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
-    return read_yaml(text, str(path))
+        raise ConfigError(f"{source}: not a text file (byte {error.start} is not UTF-8)") from None
+    return read_yaml(text, source)
+
+
+def file_name(path: Path) -> str:
+    """Return a path as it stands in messages."""
+    return brief(str(path), 300)
 
 
 def no_such_file(path: Path) -> str:
     """Say that a file is missing, and name the one beside it with nearly this name."""
-    beside = {other.name: str(other) for other in path.parent.glob("*.y*ml")} if path.parent.is_dir() else {}
+    # Unlike Path.is_dir, os.path.isdir is False also for a name that is too long.
+    found = path.parent.glob("*.y*ml") if os.path.isdir(path.parent) else ()
+    beside = {other.name: file_name(other) for other in found if other.name != path.name}
     near = nearest(path.name, beside)
-    return f"{path}: no such file" + (f'. Did you mean "{beside[near]}"?' if near else "")
+    return f"{file_name(path)}: no such file" + (f'. Did you mean "{beside[near]}"?' if near else "")
 
 
 def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, dict[Place, str]]:
@@ -114,6 +154,8 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
     def at(mark: yaml.Mark | None) -> str:
         return f"{source}:{mark.line + 1}" if mark and numbered else source
 
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"{source}: {len(text):,} letters; expected a config, with at most {MAX_BYTES:,}")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -123,9 +165,9 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
         return builder.value(node, ()), builder.origins
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_not_yaml(error, at)) from None
-    except RecursionError:
-        raise ConfigError(f"{source}: more than {MAX_DEPTH} levels; expected a config") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except _TooLargeError as error:
+        raise ConfigError(f"{at(error.mark)}: {error}") from None
+    except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
 
 
@@ -135,8 +177,9 @@ def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]
     what = " ".join(part for part in (error.context, error.problem) if part)
     if "'\\t'" in what:
         what = "a tab in the indentation; YAML indents with spaces"
-    snippet = mark.get_snippet() if mark else None
-    return f"{at(mark)}: not YAML: {what}" + (f"\n{snippet}" if snippet else "")
+    snippet = (mark.get_snippet() if mark else None) or ""
+    lines = [f"{at(mark)}: not YAML: {brief(what, 200)}", *map(blanked, snippet.splitlines())]
+    return "\n".join(lines)
 
 
 class _Builder:
@@ -151,17 +194,22 @@ class _Builder:
         at = self.at(node.start_mark)
         self.nodes += 1
         if self.nodes > MAX_NODES or len(place) > MAX_DEPTH:
-            raise ConfigError(f"{at}: more than {MAX_NODES:,} values or {MAX_DEPTH} levels; expected a config")
+            raise _TooLargeError(node.start_mark)
         self.origins.setdefault(place, at)
+        if isinstance(node, yaml.ScalarNode):
+            _check_text(node.value, at)
         plain = self.loader.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]
         if node.tag not in (_STRING, plain):
-            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            tag = brief(node.tag.replace("tag:yaml.org,2002:", "!!"))
             raise ConfigError(f"{at}: the tag {tag} is not allowed; a config holds plain values only")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*place, index)) for index, child in enumerate(node.value)]
-        return self.loader.construct_object(node)
+        try:
+            return self.loader.construct_object(node)
+        except ValueError:  # Python's limit, since the time to read a whole number grows with its square
+            raise ConfigError(f"{at}: a number of {len(node.value):,} digits; expected a config") from None
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -169,9 +217,18 @@ class _Builder:
             key, at = key_node.value, self.at(key_node.start_mark)
             if not isinstance(key, str):
                 raise ConfigError(f"{at}: a key must be a word, found a list or mapping")
+            _check_text(key, at)
             if key in values:
-                first = self.origins[(*place, key)]
-                raise ConfigError(f"{at}: the key {key} stands twice" + (f", first at {first}" if first != at else ""))
+                first = f", first at {origin}" if (origin := self.origins[(*place, key)]) != at else ""
+                raise ConfigError(f"{at}: the key {brief(key)} stands twice{first}")
             self.origins[(*place, key)] = at
             values[key] = self.value(value_node, (*place, key))
         return values
+
+
+def _check_text(text: str, at: str) -> None:
+    """Refuse what no key and no value of a config is."""
+    if len(text) > MAX_LETTERS:
+        raise ConfigError(f"{at}: a text of {len(text):,} letters; expected a config, with at most {MAX_LETTERS:,}")
+    if _SURROGATE.search(text):
+        raise ConfigError(f"{at}: {brief(text)} holds half a letter (a surrogate), which no file can hold")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from bnexp.config.data_section import DataConfig
+from bnexp.errors import ConfigError
 
 
 def data_folder(chosen: Path | None) -> Path:
@@ -12,5 +13,12 @@ def data_folder(chosen: Path | None) -> Path:
 
 
 def own_path(data: DataConfig, data_dir: Path) -> Path:
-    """Return where a set of your own lies: `data.path`, relative to the data folder unless it is absolute."""
-    return data_dir / Path(data.path or "").expanduser()
+    """Return where a set of your own lies: `data.path`, relative to the data folder unless it is absolute.
+
+    Raises:
+        ConfigError: it begins with the home of a user whom nobody knows.
+    """
+    try:
+        return data_dir / Path(data.path or "").expanduser()
+    except RuntimeError:
+        raise ConfigError(f"data.path {data.path}: no home folder of that user; expected a path") from None

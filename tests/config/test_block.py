@@ -4,8 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bnexp.config.block import BlockError, check_filling, names_in, numbered_names, parse_block, parse_item
+from bnexp.config.block import SHOWN, BlockError, check_filling, names_in, numbered_names, parse_block, parse_item
 from bnexp.config.items import ACTIVATION_NAMES, ITEMS, NORM_NAMES
+from bnexp.config.wording import blanked
 
 POSITIVE = st.floats(1e-12, 1e3)
 OPTION_VALUES = {
@@ -84,7 +85,9 @@ def _read_or_refuse(line):
     except BlockError as error:
         problem, shown, mark = str(error).split("\n")
         assert problem.startswith("item ")
-        assert len(shown) == len(line) + 4
+        piece = shown[4:] if len(line) <= SHOWN else shown[4:].removeprefix("... ").removesuffix(" ...")
+        assert len(piece) == min(len(line), SHOWN)
+        assert piece in blanked(line)
         assert re.fullmatch(r" {4,}\^+", mark)
         assert len(mark) <= len(shown) + 1
 
@@ -231,3 +234,12 @@ def test_a_filling_is_accepted_or_refused_never_more(text):
             check_filling(key, text)
         except BlockError as error:
             assert str(error)  # noqa: PT017  (accepting is right as well)
+
+
+def test_of_a_long_line_the_part_around_the_mistake_is_shown():
+    line = " -> ".join(["linear"] * 40 + ["lineer"] + ["relu"] * 40)
+    with pytest.raises(BlockError) as caught:
+        parse_block(line)
+    _, shown, mark = str(caught.value).split("\n")
+    assert len(shown) == 4 + 4 + SHOWN + 4
+    assert shown[mark.index("^") : mark.rindex("^") + 1] == "lineer"

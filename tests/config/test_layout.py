@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bnexp.config.layout import layout_of
 from bnexp.config.loading import check_values
@@ -152,3 +154,26 @@ def test_the_least_size_counts_the_strides_of_the_block(stages, stride):
 @pytest.mark.parametrize("block", ["conv(stride=3) -> add", "conv -> add -> relu -> conv(stride=4)"])
 def test_the_least_size_of_a_resnet_counts_the_strides_of_stem_and_blocks(block):
     expect_least_size(arch="resnet", stages=[1, 2, 1], width=2, block=block)
+
+
+@given(st.data())
+def test_the_least_side_is_the_least_that_fits(data):
+    stride, stages = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    families = [
+        {"arch": "cnn", "stages": [[4] * data.draw(st.integers(1, 2))] * stages, "block": f"conv(stride={stride})"},
+        {"arch": "resnet", "stages": [1] * stages, "block": f"conv(stride={stride}) -> bn -> conv -> add -> relu"},
+    ]
+    model = model_of(**data.draw(st.sampled_from(families)))
+    if model.arch == "cnn":
+        model = model.model_copy(update={"pool": data.draw(st.sampled_from(["max", "stride"]))})
+
+    def least_beyond(side):
+        try:
+            layout_of(model, (3, side, side), 10)
+        except ConfigError as error:
+            return int(re.search(r"at least (\d+) x", str(error))[1])
+
+    least = least_beyond(1)
+    if least is not None:
+        assert least_beyond(least) is None
+        assert least_beyond(least - 1) == least

@@ -45,7 +45,7 @@ def test_items_options_and_datasets_are_listed():
         "| `name` | text | the file's name |",
         "| `seed` | whole number, at least 0, below 2_147_483_648 | `0` |",
         "| `data` | keys | **required** |",
-        "| `data.limit` | whole number, at least 1 | not set |",
+        "| `data.limit` | whole number, at least 1, at most 1_000_000_000 | not set |",
         "| `data.val_fraction` | number, above 0, below 1 | `0.1` |",
         "| `model.hidden` | list of whole numbers, each at least 1, at most 100_000 | **required** |",
         "| `optimizer.betas` | list of 2 numbers, each at least 0, below 1 | `[0.9, 0.999]` |",

@@ -145,7 +145,7 @@ def test_each_key_knows_its_line():
         ("a: *b\n", "undefined alias 'b'"),
         ("a: 1\n---\nb: 2\n", "not YAML: expected a single document"),
         ("a: 1\x00\n", "x.yaml: not YAML"),
-        ("a: " + "9" * 5000, "x.yaml: not YAML"),
+        ("a: " + "9" * 5000, "x.yaml:1: a number of 5,000 digits"),
     ],
 )
 def test_a_mistake_is_answered_with_its_line(text, said):

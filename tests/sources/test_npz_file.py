@@ -161,3 +161,6 @@ def test_shape_and_sizes_are_those_found(read, tmp_path):
     read()
     info = dataset_info(DataConfig(dataset="npz", path="set.npz"), tmp_path)
     assert (info.shape, info.classes, info.train_examples, info.test_examples) == ((3, 5, 4), 3, 6, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

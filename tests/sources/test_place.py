@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from bnexp.sources.place import data_folder
+import pytest
+
+from bnexp.config.data_section import DataConfig
+from bnexp.errors import ConfigError
+from bnexp.sources.place import data_folder, own_path
 
 
 def test_the_folder_of_datasets_is_the_chosen_one_then_the_variables_then_data(monkeypatch):
@@ -13,3 +17,8 @@ def test_the_folder_of_datasets_is_the_chosen_one_then_the_variables_then_data(m
     assert data_folder(None) == Path("data")
     monkeypatch.delenv("BNEXP_DATA")
     assert data_folder(None) == Path("data")
+
+
+def test_the_home_of_nobody_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.path ~nobody-has-this-name/x: no home folder of that user"):
+        own_path(DataConfig(dataset="npz", path="~nobody-has-this-name/x"), Path("data"))
