@@ -1,11 +1,13 @@
 """`bnexp resume`: a run that stopped goes on from its last whole checkpoint."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 from bnexp.analysis.find import find_run
 from bnexp.analysis.runs import COMPLETE, read_run
-from bnexp.errors import visible
+from bnexp.errors import BnexpError, visible
+from bnexp.store.ending import follow_the_summary
 
 
 def resume(
@@ -34,6 +36,8 @@ def resume(
     folder = find_run(path, runs_dir)
     status = read_run(folder).status
     if status in COMPLETE and not from_start:
+        with contextlib.suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
+            follow_the_summary(folder)
         print(f"{visible(str(folder))}: {status} already, nothing is left to do; --from-start begins anew")
         return
 

@@ -52,11 +52,13 @@ def resume_experiment(
     Raises:
         ConfigError: config.yaml is missing or wrong, or what it asks for cannot be.
         Interrupted: by Ctrl-C or a signal; the run can go on.
-        BnexpError: another process trains the run; no checkpoint is whole; config, data or rows are not those that
-            the checkpoint follows on; or as for a new run.
+        BnexpError: another process trains the run, or has brought it to its end; no checkpoint is whole; config, data
+            or rows are not those that the checkpoint follows on; or as for a new run.
     """
     stop = StopRequest()
     with stop.listening(), run_lock(folder):
+        if not from_start and _has_ended(folder):
+            raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         config = load_config(folder / CONFIG)
         start = None if from_start else _newest(folder)
         before = read_json(folder / META) or {}
@@ -74,6 +76,16 @@ def resume_experiment(
             for leftover in (*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY):
                 leftover.unlink(missing_ok=True)
         return carry_out(run, folder, meta, show, stop, start)
+
+
+def _has_ended(folder: Path) -> bool:
+    """Tell whether summary.json tells of the end; another process may have brought it about until the lock was free."""
+    match read_json(folder / SUMMARY):
+        case {"status": "diverged"}:
+            return True
+        case {"status": "finished", "final": {"accuracy": float(accuracy)}}:
+            return 0 <= accuracy <= 1
+    return False
 
 
 def _newest(folder: Path) -> Loaded | None:

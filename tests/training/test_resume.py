@@ -324,3 +324,20 @@ def test_another_machine_is_told(make_config: MakeConfig, tmp_path: Path) -> Non
     assert "threads 64 -> " in told[0]
     assert "torch 2.0 -> " in told[0]
     assert "bit" in told[0]
+
+
+def test_a_run_that_another_process_has_brought_to_its_end_is_left_as_it_is(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    folder = trained(make_config(), tmp_path).folder
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(BnexpError, match="has come to its end, nothing is left to do"):
+        resume_experiment(folder, data_dir=tmp_path)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_summary_without_figures_is_written_anew(make_config: MakeConfig, tmp_path: Path) -> None:
+    whole = trained(make_config(), tmp_path / "whole")
+    other = trained(make_config(), tmp_path / "damaged")
+    (other.folder / "summary.json").write_text('{"status": "finished"}')
+    assert_same(resume_experiment(other.folder, data_dir=tmp_path), whole)

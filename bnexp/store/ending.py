@@ -1,0 +1,25 @@
+"""The end of a run stands in two records: summary.json, which tells it first, and meta.json, which follows."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bnexp.store.atomic import unfinished_files
+from bnexp.store.lock import run_lock
+from bnexp.store.run_folder import META, SUMMARY, read_json, write_json
+
+
+def follow_the_summary(folder: Path) -> None:
+    """Note in meta.json the end that summary.json tells of, where the process was killed between the two.
+
+    Raises:
+        BnexpError: another process trains the run.
+        OSError: it cannot be written.
+    """
+    meta, summary = read_json(folder / META), read_json(folder / SUMMARY)
+    if meta is None or summary is None or meta.get("status") == summary.get("status"):
+        return
+    with run_lock(folder):
+        ended = datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, UTC).isoformat(timespec="seconds")
+        write_json(folder / META, {**meta, "status": summary.get("status"), "ended": ended, "error": None})
+        for leftover in unfinished_files(folder):
+            leftover.unlink(missing_ok=True)
