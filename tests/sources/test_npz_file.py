@@ -164,3 +164,8 @@ def test_shape_and_sizes_are_those_found(read, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_and_a_device_without_an_end_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in ("pipe.npz", "/dev/zero"):
+        with pytest.raises(ConfigError, match=f"{path}: cannot be read: not a regular file"):
+            read_npz(DataConfig(dataset="npz", path=path), tmp_path)
