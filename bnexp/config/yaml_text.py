@@ -69,7 +69,7 @@ class _Loader(yaml.SafeLoader):
     def fetch_flow_collection_start(self, TokenClass: Any) -> None:
         """Open a bracket, but not the thousandth: PyYAML would look for the others for seconds."""
         if self.flow_level > 2 * MAX_DEPTH:
-            raise RecursionError
+            raise _TooLargeError(self.get_mark())
         super().fetch_flow_collection_start(TokenClass)
 
 
