@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bnexp import __version__
-from bnexp.errors import BnexpError, ConfigError, visible_lines
+from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 
 if TYPE_CHECKING:
     from bnexp.analysis.render import Output
@@ -264,6 +264,9 @@ def main() -> None:
     """Run the command line; what a person can mend is said in a message, not in a traceback."""
     try:
         app()
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except BnexpError as error:
         print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)

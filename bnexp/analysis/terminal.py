@@ -41,7 +41,8 @@ def print_table(console: Console, table: Table, *, transposable: bool = True) ->
         console.print(text, no_wrap=True, overflow="ignore", crop=False)
     left_out = [column.header for column in columns if column not in kept and not column.redundant]
     hint = [f"left out at this width: {', '.join(left_out)}; add | less -S to see all"] if left_out else []
-    console.print(*(Text(readable(note), style="dim") for note in [*table.notes, *hint]), sep="\n")
+    for note in [*table.notes, *hint]:
+        console.print(Text(readable(note), style="dim"))
 
 
 @dataclass(frozen=True)

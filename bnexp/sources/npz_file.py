@@ -70,7 +70,9 @@ def _read(path: Path) -> dict[str, Array]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected an npz file (data.path)") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}; expected an npz file (data.path)") from None
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror or error}; expected an npz file (data.path)"
+        ) from None
     except BadArraysError as error:
         raise BnexpError(f"{path}: {error}") from None
 

@@ -117,6 +117,7 @@ def _train_and_test(
             checkpointer.save(progress)
         else:
             restore_progress(progress, start.values, run.device)
+            display.waiting(f"goes on after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
                 train(run, progress, display, checkpointer, stop)
