@@ -45,7 +45,7 @@ def at_step(number: int, act: Callable[[], object]) -> None:
 
 def sleep_each_step(seconds: float) -> None:
     """Take longer for each step."""
-    SilentDisplay.step = lambda *_: time.sleep(seconds)  # type: ignore[assignment, method-assign]
+    SilentDisplay.step = lambda *_: time.sleep(seconds)  # type: ignore[method-assign]
 
 
 def both(first: Callable[[], object], second: Callable[[], object]) -> None:

@@ -47,7 +47,7 @@ def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
             writer = Writers([rows, board])
             start = time.perf_counter()
             progress = Progress.start(run, writer)
-            checkpointer = Checkpointer(run, CheckpointFolder(folder), rows, board)
+            checkpointer = Checkpointer(run, CheckpointFolder(folder), rows)
             checkpointer.save(progress)
             train(run, progress, SilentDisplay(), checkpointer)
             checkpointer.save(progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bnexp.errors import BnexpError
+from bnexp.store.advice import with_advice
 from bnexp.store.process import is_gone
 from bnexp.store.run_folder import META, read_json
 
@@ -35,7 +36,7 @@ def run_lock(folder: Path) -> Iterator[None]:
             f"{folder}: {_holder(folder)} is training this run right now; wait for it to end, or stop it"
         ) from None
     except OSError as error:
-        raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {error.strerror or error}") from None
+        raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
     try:
         yield
     finally:

@@ -29,7 +29,7 @@ class MetricsWriter:
     """Appends rows to metrics.jsonl; each row goes to the system whole, in one write."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._path, self._file = path, path.open("ab", buffering=0)
         self._count, self._size, self._hash = 0, 0, hashlib.sha256()
         for block in _blocks(path, path.stat().st_size):
             self._note(block)
@@ -55,9 +55,11 @@ class MetricsWriter:
         """Flush all rows to the disk, and return what they are.
 
         Raises:
-            OSError: the disk does not take them.
+            OSError: the disk does not take them, or the file was deleted or moved while it was written.
         """
         os.fsync(self._file.fileno())
+        if not os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+            raise OSError(errno.ESTALE, "it was put in the place of the one that the run writes", str(self._path))
         return Rows(self._count, self._size, self._hash.hexdigest())
 
     def close(self) -> None:

@@ -4,23 +4,19 @@ All scalars of a step go into one event, which costs a tenth of one event per sc
 """
 
 import math
-import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary  # type: ignore[attr-defined]
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard.summary import custom_scalars
 
 from bnexp.store.board_layout import Layout, layout_of
+from bnexp.store.event_file import EventFile
 from bnexp.store.hyperparameters import Hyperparameter, hyperparameter_summary
 from bnexp.store.writers import Values
 
-FLUSH_SECS = 5
-"""A running experiment shows up in TensorBoard after this time."""
 BINS = 64
 
 
@@ -35,12 +31,12 @@ class TensorBoardWriter:
     """
 
     def __init__(self, folder: Path, goes_on_after: int | None = None, tags: Collection[str] = ()) -> None:
-        self._events: Any = EventFileWriter(str(folder), flush_secs=FLUSH_SECS)  # type: ignore[no-untyped-call]
+        self._events = EventFile(folder)
         self._tags: set[str] = set()
         self._layout: Layout = {}
         if goes_on_after is not None:
             begins = SessionLog(status=SessionLog.START)
-            self._write(Event(wall_time=time.time(), step=goes_on_after + 1, session_log=begins))
+            self._events.add(Event(step=goes_on_after + 1, session_log=begins))
             self._lay_out(goes_on_after + 1, tags)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
@@ -72,12 +68,8 @@ class TensorBoardWriter:
         """
         self._add(0, hyperparameter_summary(values, metrics, ahead).value)
 
-    def flush(self) -> None:
-        """Hand all that was written to the system."""
-        self._events.flush()
-
     def close(self) -> None:
-        """Write what is left and close the file."""
+        """Close the file."""
         self._events.close()
 
     def _lay_out(self, step: int, tags: Iterable[str]) -> None:
@@ -96,10 +88,7 @@ class TensorBoardWriter:
 
     def _add(self, step: int, values: list[Summary.Value]) -> None:
         if values:
-            self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-
-    def _write(self, event: Event) -> None:
-        self._events.add_event(event)
+            self._events.add(Event(step=step, summary=Summary(value=values)))
 
 
 def histogram(values: Values) -> HistogramProto:

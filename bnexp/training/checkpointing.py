@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from bnexp.store.checkpoints import CheckpointFolder
 from bnexp.store.metrics import MetricsWriter
-from bnexp.store.tensorboard import TensorBoardWriter
 from bnexp.training.build import Experiment
 from bnexp.training.progress import Progress
 from bnexp.training.state import state_of
@@ -18,7 +17,6 @@ class Checkpointer:
         run: the experiment.
         folder: takes the checkpoints.
         rows: what a checkpoint counts on is flushed to the disk before it.
-        board: likewise handed to the system.
         now: the time in seconds; an argument so that tests need not wait.
     """
 
@@ -27,10 +25,9 @@ class Checkpointer:
         run: Experiment,
         folder: CheckpointFolder,
         rows: MetricsWriter,
-        board: TensorBoardWriter,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._run, self._folder, self._rows, self._board, self._now = run, folder, rows, board, now
+        self._run, self._folder, self._rows, self._now = run, folder, rows, now
         self._saved_at = now()
         self._stored_best: int | None = None
 
@@ -47,7 +44,6 @@ class Checkpointer:
             OSError: the disk is full, the folder is gone, ...; the checkpoints before are whole.
         """
         with progress.clock.saving():
-            self._board.flush()
             self._folder.save(progress.steps, state_of(self._run, progress, self._rows.flushed()))
             best = progress.best
             if best is not None and best.evaluated.step != self._stored_best:

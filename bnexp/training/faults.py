@@ -1,7 +1,6 @@
 """What stops a run from outside, in words that say what to do: too little memory, a full disk, a GPU that is gone."""
 
 import contextlib
-import errno
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +9,8 @@ import torch
 
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
+from bnexp.store.advice import with_advice
 from bnexp.store.checkpoints import newest_first
-
-_ADVICE = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-    errno.EACCES: "make the folder writable",
-    errno.EPERM: "make the folder writable",
-    errno.EROFS: "make the folder writable",
-    errno.EMFILE: "raise the limit on open files (ulimit -n)",
-}
 
 
 @contextlib.contextmanager
@@ -72,5 +62,13 @@ def _of_records(error: Exception, folder: Path) -> str | None:
         return None
     if not folder.exists():
         return f"{folder}: the folder is gone: it was deleted or moved while the run wrote to it"
-    advice = _ADVICE.get(error.errno or 0)
-    return f"{folder}: the records cannot be written: {error.strerror or error}" + (f"; {advice}" if advice else "")
+    written = _within(error.filename, folder)
+    if isinstance(error, FileNotFoundError) and written != folder:
+        return f"{written}: was deleted or moved while the run wrote to it"
+    return f"{written}: the records cannot be written: {with_advice(error)}"
+
+
+def _within(name: object, folder: Path) -> Path:
+    """Return the file that an error names where it is one of the run's records, else the run's folder."""
+    path = Path(name) if isinstance(name, str | Path) else folder
+    return path if path.is_relative_to(folder) and not path.name.startswith(".") else folder

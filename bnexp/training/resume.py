@@ -14,6 +14,7 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.sources.place import data_folder
 from bnexp.store.atomic import unfinished_files
 from bnexp.store.checkpoints import BEST, CHECKPOINTS, Loaded, load_newest, newest_first
+from bnexp.store.event_file import PATTERN
 from bnexp.store.lock import run_lock
 from bnexp.store.metrics import Rows, cut_after
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, read_json
@@ -107,7 +108,7 @@ def _holds_something(path: Path) -> bool:
 def _clear(folder: Path) -> None:
     """Delete what an earlier session of a run has written, but the config and meta.json."""
     stored = [*newest_first(folder), folder / CHECKPOINTS / BEST]
-    for path in (*stored, folder / METRICS, *folder.glob("events.out.tfevents.*")):
+    for path in (*stored, folder / METRICS, *folder.glob(PATTERN)):
         path.unlink(missing_ok=True)
 
 

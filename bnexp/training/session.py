@@ -112,7 +112,7 @@ def _train_and_test(
             display.waiting("compiling the network, which takes a minute or so")
             compile_s = warm_up(run)
         progress = Progress.start(run, writer)
-        checkpointer = Checkpointer(run, CheckpointFolder(folder, start.path if start else None), rows, board)
+        checkpointer = Checkpointer(run, CheckpointFolder(folder, start.path if start else None), rows)
         if start is None:
             checkpointer.save(progress)
         else:

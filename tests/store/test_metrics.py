@@ -175,3 +175,17 @@ def test_the_names_of_all_figures_are_found(path):
     writer.scalars(2, {"d": 0.5})
     writer.close()
     assert names_in(path) == {"a", "b/c", "d"}
+
+
+@pytest.mark.parametrize("act", [os.unlink, lambda path: path.rename(path.with_name("other"))])
+def test_a_file_that_is_no_longer_there_is_not_taken_for_flushed(path, act):
+    writer = MetricsWriter(path)
+    writer.scalars(1, {"a": 0.5})
+    assert writer.flushed().count == 1
+    act(path)
+    with pytest.raises(FileNotFoundError):
+        writer.flushed()
+    path.write_text("")
+    with pytest.raises(OSError, match="in the place of the one that the run writes"):
+        writer.flushed()
+    writer.close()
