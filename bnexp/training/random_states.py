@@ -14,7 +14,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
     keys = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
     return {
         "torch": torch.get_rng_state(),
-        "device": _on(device).get_rng_state(device) if device.type != "cpu" else None,
+        "device": _state_on(device),
         "python": [version, list(words), gauss],
         "numpy": {**numpy, "state": {**numpy["state"], "key": keys}},
     }
@@ -23,8 +23,10 @@ def random_states(device: torch.device) -> dict[str, Any]:
 def put_random_states(states: dict[str, Any], device: torch.device) -> None:
     """Let the generators go on where `random_states` found them."""
     torch.set_rng_state(states["torch"])
-    if device.type != "cpu" and states["device"] is not None:
-        _on(device).set_rng_state(states["device"], device)
+    if states["device"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)
+    elif states["device"] is not None and device.type == "mps":
+        torch.mps.set_rng_state(states["device"])
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
     numpy = states["numpy"]
@@ -32,5 +34,7 @@ def put_random_states(states: dict[str, Any], device: torch.device) -> None:
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})
 
 
-def _on(device: torch.device) -> Any:
-    return torch.get_device_module(device)
+def _state_on(device: torch.device) -> torch.Tensor | None:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
