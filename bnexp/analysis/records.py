@@ -16,6 +16,7 @@ from typing import Any
 from bnexp.config.dotted import dotted
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
+from bnexp.store.waiting import read_file, refuse_to_wait
 
 LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
@@ -75,7 +76,7 @@ class Record:
 
     def _read(self) -> dict[str, Any]:
         try:
-            values = _STRICT.decode(self.path.read_bytes().decode())
+            values = _STRICT.decode(read_file(self.path).decode())
         except FileNotFoundError:
             self.found = False
             return {}
@@ -113,6 +114,10 @@ def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
     Returns:
         The config with dotted keys, such as `data.batch_size`, and None; or None and what is wrong.
     """
+    try:
+        refuse_to_wait(path)
+    except OSError as error:
+        return None, f"{path}: cannot be read: {error.strerror}"
     try:
         values = _by_sections(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ConfigError):
@@ -204,6 +209,7 @@ def _lines_with_evaluation(path: Path) -> Iterator[tuple[bytes, bool]]:
     memory map is as fast, but a file that is cut short meanwhile would kill the process.
     """
     buffer, kept = bytearray(_SCAN_BYTES), 0
+    refuse_to_wait(path)
     with path.open("rb", buffering=0) as file:
         while got := file.readinto(memoryview(buffer)[kept:]):
             last = buffer.rfind(b"\n", 0, kept + got) + 1
@@ -247,6 +253,7 @@ def read_tail(path: Path) -> tuple[Tail, str | None]:
 
 def _lines_from_end(path: Path) -> Iterator[bytes]:
     """Yield whole lines, the last first, as far back as `_TAIL_LIMIT`; a torn last line is left out."""
+    refuse_to_wait(path)
     with path.open("rb", buffering=0) as file:
         size = position = file.seek(0, 2)
         rest: bytes | None = None

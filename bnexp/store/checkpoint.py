@@ -15,6 +15,7 @@ import torch
 
 from bnexp.errors import BnexpError
 from bnexp.store.atomic import write_atomically
+from bnexp.store.waiting import read_file
 
 _MAGIC = b"bnexp checkpoint 1 "
 
@@ -43,7 +44,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         DamagedCheckpoint: there is no such file, or it is not whole.
     """
     try:
-        first, _, content = path.read_bytes().partition(b"\n")
+        first, _, content = read_file(path).partition(b"\n")
     except OSError as error:
         raise DamagedCheckpoint(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
     if not first.startswith(_MAGIC):

@@ -11,6 +11,7 @@ from bnexp.errors import BnexpError
 from bnexp.store.advice import with_advice
 from bnexp.store.process import is_gone
 from bnexp.store.run_folder import META
+from bnexp.store.waiting import read_file
 
 LOCK = ".lock"
 _WAIT_S = 0.5
@@ -48,7 +49,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 def _holder(folder: Path) -> str:
     """Name the process of meta.json, which is one that ended if the holder has not yet written its own."""
     try:
-        meta = json.loads((folder / META).read_bytes())
+        meta = json.loads(read_file(folder / META))
         host, pid, started = meta["host"], meta["pid"], meta.get("process_started")
     except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
         return "another process"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from bnexp.errors import BnexpError
 from bnexp.store.atomic import write_text_atomically
+from bnexp.store.waiting import read_file
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
 FORMAT = 1
@@ -57,7 +58,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a record of ours, or None where it is missing or damaged."""
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

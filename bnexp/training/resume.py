@@ -18,6 +18,7 @@ from bnexp.store.event_file import PATTERN
 from bnexp.store.lock import run_lock
 from bnexp.store.metrics import Rows, cut_after
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, read_json
+from bnexp.store.waiting import refuse_to_wait
 from bnexp.training.build import Experiment, build
 from bnexp.training.faults import faults_in_words
 from bnexp.training.records import circumstances, continued, differences
@@ -60,7 +61,7 @@ def resume_experiment(
     with stop.listening(), run_lock(folder):
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
-        config = load_config(folder / CONFIG)
+        config = _config_of(folder)
         start = None if from_start else _newest(folder)
         before = read_json(folder / META) or {}
         with faults_in_words(config, folder):
@@ -77,6 +78,14 @@ def resume_experiment(
             for leftover in (*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY):
                 leftover.unlink(missing_ok=True)
         return carry_out(run, folder, meta, show, stop, start)
+
+
+def _config_of(folder: Path) -> Config:
+    try:
+        refuse_to_wait(folder / CONFIG)
+    except OSError as error:
+        raise ConfigError(f"{folder / CONFIG}: {error.strerror}; expected the config of the run") from None
+    return load_config(folder / CONFIG)
 
 
 def _has_ended(folder: Path) -> bool:
