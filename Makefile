@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint audit docs benchmark clean
+.PHONY: demo test lint audit docs benchmark faults clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -41,6 +41,9 @@ docs: .venv/installed
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/mlp_epoch.py
 	$(BIN)/python benchmarks/resnet_epoch.py
+
+faults: .venv/installed
+	$(BIN)/python benchmarks/faults.py
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -18,11 +18,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from bnexp.store.run_folder import read_json
+from damage import damaged_runs
+from endurance import held_steady
+from full_disk import folders_that_go, full_disk_from_the_start, full_disks, limited_files, read_only_disk, small_disk
 from sabotage import Call, Calls, calls_in, sleep_each_step, wait_for
 from sabotage import both as one_after_the_other
 from trials import CONTEXT, Ended, Trial, Violation, expect, is_one_message, start_server
 
 T = TypeVar("T")
+MODULES = ("damage", "endurance", "full_disk", "sabotage")
+"""Where the faults are, which the server of the processes loads."""
 TAIL_BYTES = 64
 PARTS = 40
 """Where a checkpoint is torn: at every byte near its end, and at each fortieth of it."""
@@ -147,27 +152,46 @@ def sample(items: Sequence[T], count: int | None) -> Sequence[T]:
     return [items[number * (len(items) - 1) // (count - 1)] for number in range(count)]
 
 
+def checks_of(trial: Trial, disk: Path | None, amount: argparse.Namespace) -> dict[str, Callable[[], int]]:
+    """Return all checks by name; each returns how much it did. Without a small disk some are left out."""
+    checks: dict[str, Callable[[], int]] = {
+        "killed at random moments": lambda: killed_at_random(trial, amount.kills, amount.seed),
+        "killed before a call": lambda: killed_between_calls(trial, amount.calls),
+        "torn writes": lambda: torn_writes(trial, amount.tears),
+        "rows flushed before checkpoints": lambda: rows_come_before_checkpoints(trial),
+        "started together": lambda: started_together(trial, 8),
+        "continued together": lambda: continued_together(trial, 8),
+        "continued together, slowly": lambda: continued_together(trial, 8, 0.2),
+        "files over a limit": lambda: limited_files(trial),
+        "folders that go": lambda: folders_that_go(trial),
+        "damaged runs": lambda: damaged_runs(
+            trial, amount.flips, states=amount.states, seed=amount.seed, limit_s=86_400
+        ),
+        "steps of a long run": lambda: held_steady(trial, amount.steps, limit_s=86_400),
+    }
+    if disk is not None:
+        checks["disks that fill up"] = lambda: full_disks(trial, disk, range(1, 12))
+        checks["full disks"] = lambda: full_disk_from_the_start(trial, disk)
+        checks["read-only disks"] = lambda: read_only_disk(trial, disk)
+    return checks
+
+
 def main() -> None:
     """Do all checks and print what was done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=2000, help="at random moments")
     parser.add_argument("--tears", type=int, help="places where a write is torn [default: all]")
     parser.add_argument("--calls", type=int, help="calls before which a run is killed [default: all]")
-    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
-    arguments = parser.parse_args()
-    start_server("sabotage")
-    with tempfile.TemporaryDirectory() as name:
-        trial = Trial(Path(name))
-        checks: dict[str, Callable[[], int]] = {
-            "killed at random moments": lambda: killed_at_random(trial, arguments.kills, arguments.seed),
-            "killed before a call": lambda: killed_between_calls(trial, arguments.calls),
-            "torn writes": lambda: torn_writes(trial, arguments.tears),
-            "rows flushed before a checkpoint": lambda: rows_come_before_checkpoints(trial),
-            "started together": lambda: started_together(trial, 8),
-            "continued together": lambda: continued_together(trial, 8),
-            "continued together, slowly": lambda: continued_together(trial, 8, 0.2),
-        }
-        for what, check in checks.items():
+    parser.add_argument("--flips", type=int, default=100, help="random damages of each file")
+    parser.add_argument("--states", type=int, help="checkpoints that hold something else [default: all]")
+    parser.add_argument("--steps", type=int, default=20_000, help="of the long run")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments and damages")
+    amount = parser.parse_args()
+    start_server(*MODULES)
+    with tempfile.TemporaryDirectory() as name, small_disk(Path(name) / "disk") as disk:
+        if disk is None:
+            print("no disk can be mounted here: full and read-only disks are left out")
+        for what, check in checks_of(Trial(Path(name) / "trial"), disk, amount).items():
             began = time.monotonic()
             try:
                 done = check()

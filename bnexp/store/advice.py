@@ -9,6 +9,7 @@ _ADVICE = {
     errno.EACCES: "make the folder writable",
     errno.EPERM: "make the folder writable",
     errno.EROFS: "make the folder writable",
+    errno.EISDIR: "take away the folder in its place",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
 }
 

@@ -62,7 +62,7 @@ def _of_records(error: Exception, folder: Path) -> str | None:
         return None
     if not folder.exists():
         return f"{folder}: the folder is gone: it was deleted or moved while the run wrote to it"
-    written = _within(error.filename, folder)
+    written = _within(error.filename2 or error.filename, folder)  # the second is what a file was to replace
     if isinstance(error, FileNotFoundError) and written != folder:
         return f"{written}: was deleted or moved while the run wrote to it"
     return f"{written}: the records cannot be written: {with_advice(error)}"

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from bnexp.config.schema import AdamConfig, OptimizerConfig, SgdConfig
@@ -31,6 +32,18 @@ def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bia
     others = [parameter for parameter in parameters if not (decay_norm_and_bias or id(parameter) in weights)]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def optimizer_state_like(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
+    """Return an example of what an optimizer keeps of each parameter, by its number, once it has taken a step."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if isinstance(optimizer, SGD):
+        return {number: {"momentum_buffer": parameter} for number, parameter in enumerate(parameters)}
+    moments = ("exp_avg", "exp_avg_sq")
+    return {
+        number: {"step": torch.zeros(())} | dict.fromkeys(moments, parameter)
+        for number, parameter in enumerate(parameters)
+    }
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

@@ -1,6 +1,7 @@
 """A run that stopped, taken up where its last whole checkpoint left it."""
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -114,7 +115,7 @@ def _clear(folder: Path) -> None:
 
 def _former_device(before: Mapping[str, Any]) -> str:
     device = before.get("device")
-    return device if isinstance(device, str) else "auto"
+    return device if isinstance(device, str) and re.fullmatch(r"cpu|mps|cuda(:\d+)?", device) else "auto"
 
 
 def _former_data_dir(before: Mapping[str, Any]) -> Path:
@@ -132,9 +133,11 @@ def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
                 f"{folder}: the dataset {run.config.data.dataset} is not the one that the run began with; put that "
                 "back, or start a new run"
             )
+        if start.path.stem != f"step{state['step']}":
+            raise ValueError(f"step: found {state['step']}, expected that in the name of the file")
         restore_run(run, state)
         rows = Rows(**state["rows"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError, IndexError) as error:
         raise BnexpError(f"{start.path}: no checkpoint of this run: {type(error).__name__}: {error}") from None
     cut_after(folder / METRICS, rows)
 

@@ -11,9 +11,13 @@ from bnexp.config.loading import dump_config
 from bnexp.config.randomness import derive_seed
 from bnexp.norms.random_stream import RandomStream
 from bnexp.probes.evaluation import Score
+from bnexp.store.form import Each, Maybe, Tensors, refuse_other_form
 from bnexp.store.metrics import Rows
+from bnexp.store.writers import Writers
 from bnexp.training.build import Experiment
+from bnexp.training.device import DEVICE_WORDS
 from bnexp.training.divergence import Divergence
+from bnexp.training.optimizer import optimizer_state_like
 from bnexp.training.progress import Best, Evaluated, Progress
 from bnexp.training.random_states import put_random_states, random_states
 from bnexp.training.weights import put_weights, weights_of
@@ -56,8 +60,14 @@ def restore_run(run: Experiment, state: Mapping[str, Any]) -> None:
     Raises:
         KeyError, TypeError, ValueError, RuntimeError: the state is not of this run.
     """
+    refuse_other_form(state, _form_for(run, state))
+    if state["device"] not in DEVICE_WORDS:
+        raise ValueError(f"device: found {state['device']}, expected one of {', '.join(DEVICE_WORDS)}")
+    if state["step"] > run.plan.total_steps:
+        raise ValueError(f"step: found {state['step']}, expected at most {run.plan.total_steps}")
     put_weights(run.network, state["weights"])
-    run.optimizer.load_state_dict(state["optimizer"])
+    # What else a group holds is the config's, and the learning rate is set before each step.
+    run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state["optimizer"]["state"]})
     run.scaler.go_on_at(state["scaler"])
     same_device = state["device"] == run.device.type
     for name, stream in _streams(run.network).items():
@@ -68,6 +78,27 @@ def restore_run(run: Experiment, state: Mapping[str, Any]) -> None:
     put_random_states(state["random"], run.device if same_device else torch.device("cpu"))
     for name, probe in run.probes.by_name.items():
         probe.go_on_at({key: kept.to(run.device) for key, kept in state["probes"][name].items()})
+
+
+def _form_for(run: Experiment, state: Mapping[str, Any]) -> State:
+    """Return an example of what `state_of` gives for a run, open where that depends on how far the run has come."""
+    form = state_of(run, Progress.start(run, Writers([])), Rows(0, 0, ""))
+    evaluated, steps = asdict(Evaluated(0, Score(0.0, 0.0))), Each((0.0, 0.0, 0))
+    form["progress"] |= {
+        "log": {"since_row": steps, "recent": steps},
+        "last": Maybe(evaluated),
+        "best": Maybe({"evaluated": evaluated, "weights": form["weights"]}),
+        "divergence": Maybe(asdict(Divergence(0, 0.0, "", "")) | {"poisoned": Each("")}),
+    }
+    form["probes"] = dict.fromkeys(form["probes"], Tensors())
+    form["random"]["python"][2] = Maybe(0.0)  # kept by `random.gauss` for its next call
+    if state["optimizer"]["state"]:  # there is none before the first step, nor for SGD without momentum
+        form["optimizer"]["state"] = optimizer_state_like(run.optimizer)
+    if state["device"] == run.device.type:
+        form["streams"] = dict.fromkeys(form["streams"], Maybe(torch.Generator(run.device).get_state()))
+    else:  # they are not taken up
+        form["streams"], form["random"]["device"] = state["streams"], state["random"]["device"]
+    return form
 
 
 def restore_progress(progress: Progress, whole: Mapping[str, Any], device: torch.device) -> None:

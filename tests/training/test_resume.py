@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.probes.registry import PROBES
+from bnexp.store.checkpoint import load_checkpoint, save_checkpoint
 from bnexp.store.checkpoints import newest_first
 from bnexp.training.clock import Clock
 from bnexp.training.display import SilentDisplay
@@ -341,3 +343,35 @@ def test_a_summary_without_figures_is_written_anew(make_config: MakeConfig, tmp_
     other = trained(make_config(), tmp_path / "damaged")
     (other.folder / "summary.json").write_text('{"status": "finished"}')
     assert_same(resume_experiment(other.folder, data_dir=tmp_path), whole)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("progress", "skipped"), "x", "progress.skipped: found x, expected int"),
+        (("progress", "last", "score"), [], r"progress.last.score: found \[\], expected keys and values"),
+        (("optimizer", "state", 0, "momentum_buffer"), torch.zeros(3), "optimizer.state.0.momentum_buffer: found"),
+        (("step",), 7, "step: found 7, expected that in the name of the file"),
+        (("device",), "x", "device: found x, expected one of"),
+    ],
+)
+def test_a_checkpoint_that_holds_something_else_is_refused_by_its_place(
+    make_config: MakeConfig, tmp_path: Path, place: tuple[str | int, ...], value: object, words: str
+) -> None:
+    folder = stopped(make_config(optimizer={"momentum": 0.9}), tmp_path, 8)
+    path = newest_first(folder)[0]
+    state: Any = load_checkpoint(path)
+    above = state
+    for key in place[:-1]:
+        above = above[key]
+    above[place[-1]] = value
+    save_checkpoint(path, state)
+    with pytest.raises(BnexpError, match=rf"step8.pt: no checkpoint of this run(.|\n)*{words}"):
+        resume_experiment(folder, data_dir=tmp_path)
+
+
+def test_a_device_that_makes_no_sense_is_chosen_anew(make_config: MakeConfig, tmp_path: Path) -> None:
+    folder = stopped(make_config(), tmp_path, 8)
+    meta = record(folder, "meta.json") | {"device": "cpv"}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    resume_experiment(folder, data_dir=tmp_path)
