@@ -121,9 +121,9 @@ def _train_and_test(
         with stop.finishing_the_step():
             if not progress.ended:
                 train(run, progress, display, checkpointer, stop)
+            checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
-        checkpointer.save(progress)
         scores = scores_on_test(run, progress)
         progress.clock.stop()
         if scores:
