@@ -29,10 +29,10 @@ class MetricsWriter:
     """Appends rows to metrics.jsonl; each row goes to the system whole, in one write."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._file = path, path.open("ab", buffering=0)
         self._count, self._size, self._hash = 0, 0, hashlib.sha256()
-        for block in _blocks(path, path.stat().st_size):
+        for block in _blocks(path, path.stat().st_size) if path.exists() else ():
             self._note(block)
+        self._path, self._file = path, path.open("ab", buffering=0)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Append the row of `step`. A value that is not finite is written as null.
