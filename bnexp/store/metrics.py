@@ -38,14 +38,17 @@ class MetricsWriter:
         """Append the row of `step`. A value that is not finite is written as null.
 
         Raises:
-            OSError: the disk is full; no part of the row is left in the file.
+            OSError: the disk is full, the file may not grow, ...; no part of the row is left in the file.
         """
         row = json.dumps({"step": step, **finite_or_null(values)}, allow_nan=False, separators=(",", ":")).encode()
         line = row + b"\n"
         written = self._file.write(line)
-        if written < len(line):  # the system took what still fitted, without an error
+        try:
+            while written < len(line):  # the system took what still fitted, without an error; asked again, it says why
+                written += self._file.write(line[written:])
+        except OSError:
             self._file.truncate(self._file.tell() - written)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise
         self._note(line)
 
     def histograms(self, step: int, values: dict[str, Any]) -> None:
