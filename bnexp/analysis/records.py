@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.config.dotted import dotted
+from bnexp.config.wording import brief
 from bnexp.config.yaml_text import MAX_BYTES, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.sources.bounded import open_file, read_file
@@ -100,10 +101,14 @@ class Record:
         return value
 
     def _refuse(self, keys: tuple[str, ...], value: object, expected: str) -> None:
-        shown = repr(value)[:40]
-        problem = f"{self.path}: {'.'.join(keys)} is {shown}, expected {expected}"
+        problem = f"{self.path}: {'.'.join(keys)} is {quoted(value)}, expected {expected}"
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def quoted(value: object) -> str:
+    """Return what was found, for a message; a damaged record may hold anything of any length."""
+    return brief(repr(value), 40)
 
 
 def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
