@@ -4,7 +4,6 @@ Nothing here raises for what a file holds. What cannot be used is left out and n
 file's path.
 """
 
-import json
 import math
 import sys
 from collections.abc import Iterator
@@ -14,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.config.dotted import dotted
+from bnexp.config.wording import brief
 from bnexp.config.yaml_text import MAX_BYTES, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.sources.bounded import open_file, read_file
-from bnexp.store.run_folder import MAX_RECORD_BYTES
+from bnexp.store.run_folder import MAX_RECORD_BYTES, parse_json
 
 LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
-
-_STRICT = json.JSONDecoder(parse_constant=lambda _: None)
-"""Strict JSON has no nan and no infinity: what stands for them here is null."""
 
 _VAL = b'"accuracy/val"'
 _SCAN_BYTES = 1 << 17
@@ -79,15 +76,14 @@ class Record:
 
     def _read(self) -> dict[str, Any]:
         try:
-            values = _STRICT.decode(read_file(self.path, MAX_RECORD_BYTES).decode())
+            return parse_json(read_file(self.path, MAX_RECORD_BYTES))
         except FileNotFoundError:
             self.found = False
             return {}
         except OSError as error:
             return self._nothing(f"cannot be read: {error.strerror}")
-        except (ValueError, RecursionError) as error:
-            return self._nothing(f"not JSON: {error}")
-        return values if isinstance(values, dict) else self._nothing("expected keys and values")
+        except ValueError as error:
+            return self._nothing(str(error))
 
     def _nothing(self, problem: str) -> dict[str, Any]:
         self.problems.append(f"{self.path}: {problem}")
@@ -105,10 +101,14 @@ class Record:
         return value
 
     def _refuse(self, keys: tuple[str, ...], value: object, expected: str) -> None:
-        shown = repr(value)[:40]
-        problem = f"{self.path}: {'.'.join(keys)} is {shown}, expected {expected}"
+        problem = f"{self.path}: {'.'.join(keys)} is {quoted(value)}, expected {expected}"
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def quoted(value: object) -> str:
+    """Return what was found, for a message; a damaged record may hold anything of any length."""
+    return brief(repr(value), 40)
 
 
 def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
@@ -281,10 +281,9 @@ def _lines_from_end(path: Path) -> Iterator[bytes]:
 
 def _row_of(line: bytes) -> dict[str, Any] | None:
     try:
-        row = _STRICT.decode(line.decode())
-    except (ValueError, RecursionError):
+        return parse_json(line)
+    except ValueError:
         return None
-    return row if isinstance(row, dict) else None
 
 
 def _evaluation_of(row: dict[str, Any] | None) -> Evaluation | None:

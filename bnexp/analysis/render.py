@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from bnexp.analysis.statistics import Sample
 from bnexp.analysis.table import Cell, Column, Row, Table
+from bnexp.config.wording import brief
 from bnexp.errors import visible
 from bnexp.store.run_folder import finite_or_null
 
@@ -24,7 +25,7 @@ _FORMULA = ("=", "+", "-", "@")
 
 def readable(text: str) -> str:
     """Return visible text, cut where nobody would read on: a damaged record may hold a word of a million letters."""
-    return visible(text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}...")
+    return brief(text, _MOST_LETTERS)
 
 
 def to_plain(table: Table) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bnexp.analysis.find import seed_of
-from bnexp.analysis.records import Record, read_config
+from bnexp.analysis.records import Record, quoted, read_config
 from bnexp.store.process import is_gone
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, Status
 
@@ -170,7 +170,7 @@ def _known_status(record: Record) -> str | None:
     status = record.text("status")
     if status is None or status in get_args(Status):
         return status
-    record.problems.append(f"{record.path}: unknown status {status[:40]!r}")
+    record.problems.append(f"{record.path}: unknown status {quoted(status)}")
     return None
 
 
@@ -200,7 +200,7 @@ def _moment(meta: Record, key: str) -> datetime | None:
         if not 1980 <= moment.year < 9000:
             raise ValueError(text)
     except ValueError:
-        meta.problems.append(f"{meta.path}: {key} is {text[:40]!r}, expected a time such as 2026-01-31T12:00:00+00:00")
+        meta.problems.append(f"{meta.path}: {key} is {quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00")
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -228,9 +228,9 @@ def _refused(path: Path, seed: object, name: object) -> list[str]:
     """Say what a config has in the place of its seed and its name; without either it is only of another version."""
     problems = []
     if seed is not None and _first_whole(seed) is None:
-        problems.append(f"{path}: seed is {repr(seed)[:40]}, expected a whole number")
+        problems.append(f"{path}: seed is {quoted(seed)}, expected a whole number")
     if name is not None and not isinstance(name, str):
-        problems.append(f"{path}: name is {repr(name)[:40]}, expected a word")
+        problems.append(f"{path}: name is {quoted(name)}, expected a word")
     return problems
 
 

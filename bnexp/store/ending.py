@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bnexp.store.atomic import unfinished_files
 from bnexp.store.lock import run_lock
@@ -15,11 +16,20 @@ def follow_the_summary(folder: Path) -> None:
         BnexpError: another process trains the run.
         OSError: it cannot be written.
     """
-    meta, summary = read_json(folder / META), read_json(folder / SUMMARY)
-    if meta is None or summary is None or meta.get("status") == summary.get("status"):
+    if _completed(folder) is None:
         return
     with run_lock(folder):
-        ended = datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, UTC).isoformat(timespec="seconds")
-        write_json(folder / META, {**meta, "status": summary.get("status"), "ended": ended, "error": None})
+        completed = _completed(folder)  # once more: the process that held the lock may have noted it itself
+        if completed is not None:
+            write_json(folder / META, completed)
         for leftover in unfinished_files(folder):
             leftover.unlink(missing_ok=True)
+
+
+def _completed(folder: Path) -> dict[str, Any] | None:
+    """Return meta.json with the end that summary.json tells of; None where it has it, or where one is missing."""
+    meta, summary = read_json(folder / META), read_json(folder / SUMMARY)
+    if meta is None or summary is None or meta.get("status") == summary.get("status"):
+        return None
+    ended = datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return {**meta, "status": summary.get("status"), "ended": ended, "error": None}

@@ -26,7 +26,11 @@ class EventFile:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / _name_after(folder)).open("xb")
         self._records = RecordWriter(self._file)  # type: ignore[no-untyped-call]
-        self.add(Event(file_version="brain.Event:2", source_metadata=SourceMetadata(writer="bnexp")))
+        try:
+            self.add(Event(file_version="brain.Event:2", source_metadata=SourceMetadata(writer="bnexp")))
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, event: Event) -> None:
         """Write an event, with the time that it is now.

@@ -29,23 +29,26 @@ class MetricsWriter:
     """Appends rows to metrics.jsonl; each row goes to the system whole, in one write."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._file = path, path.open("ab", buffering=0)
         self._count, self._size, self._hash = 0, 0, hashlib.sha256()
-        for block in _blocks(path, path.stat().st_size):
+        for block in _blocks(path, path.stat().st_size) if path.exists() else ():
             self._note(block)
+        self._path, self._file = path, path.open("ab", buffering=0)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Append the row of `step`. A value that is not finite is written as null.
 
         Raises:
-            OSError: the disk is full; no part of the row is left in the file.
+            OSError: the disk is full, the file may not grow, ...; no part of the row is left in the file.
         """
         row = json.dumps({"step": step, **finite_or_null(values)}, allow_nan=False, separators=(",", ":")).encode()
         line = row + b"\n"
         written = self._file.write(line)
-        if written < len(line):  # the system took what still fitted, without an error
+        try:
+            while written < len(line):  # the system took what still fitted, without an error; asked again, it says why
+                written += self._file.write(line[written:])
+        except OSError:
             self._file.truncate(self._file.tell() - written)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise
         self._note(line)
 
     def histograms(self, step: int, values: dict[str, Any]) -> None:

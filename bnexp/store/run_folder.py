@@ -21,6 +21,8 @@ from bnexp.store.atomic import write_text_atomically
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
 MAX_RECORD_BYTES = 10_000_000
 """Far more than meta.json and summary.json ever hold."""
+_STRICT = json.JSONDecoder(parse_constant=lambda _: None)
+"""Strict JSON has no nan and no infinity: what stands for them here is null."""
 FORMAT = 1
 """Version of the layout of the records, kept in meta.json."""
 
@@ -60,10 +62,24 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a record of ours, or None where it is missing or damaged."""
     try:
-        values = json.loads(read_file(path, MAX_RECORD_BYTES))
-    except (OSError, ValueError, RecursionError):
+        return parse_json(read_file(path, MAX_RECORD_BYTES))
+    except (OSError, ValueError):
         return None
-    return values if isinstance(values, dict) else None
+
+
+def parse_json(content: bytes) -> dict[str, Any]:
+    """Return the keys and values of a record or a row.
+
+    Raises:
+        ValueError: it is not JSON, or no keys and values.
+    """
+    try:
+        values = _STRICT.decode(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError("expected keys and values")
+    return values
 
 
 def finite_or_null(value: Any) -> Any:

@@ -25,19 +25,22 @@ class TensorBoardWriter:
 
     Args:
         folder: of the run.
-        goes_on_after: the step that a continued run goes on after: TensorBoard forgets what older files hold of later
-            ones. None for a run that begins.
-        tags: of the scalars in the older files.
     """
 
-    def __init__(self, folder: Path, goes_on_after: int | None = None, tags: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path) -> None:
         self._events = EventFile(folder)
         self._tags: set[str] = set()
         self._layout: Layout = {}
-        if goes_on_after is not None:
-            begins = SessionLog(status=SessionLog.START)
-            self._events.add(Event(step=goes_on_after + 1, session_log=begins))
-            self._lay_out(goes_on_after + 1, tags)
+
+    def go_on_after(self, step: int, tags: Collection[str]) -> None:
+        """Let TensorBoard forget what older files hold of later steps, and keep their charts.
+
+        Args:
+            step: the one that a continued run goes on after.
+            tags: of the scalars in the older files.
+        """
+        self._events.add(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+        self._lay_out(step + 1, tags)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Add a point to each chart; a value that is not finite is shown as TensorBoard shows nan."""

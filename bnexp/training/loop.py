@@ -30,7 +30,7 @@ def train(
         run: the experiment.
         progress: how far it has come; holds afterwards what became of it.
         display: hears of every step.
-        checkpointer: writes checkpoints on the way.
+        checkpointer: writes checkpoints on the way; that of the end, whatever brings it about, is the caller's.
         stop: ends the training after the step in which it comes.
     """
     plan, training = run.plan, run.config.training
@@ -85,12 +85,10 @@ def train(
             with clock.measuring():
                 log.write(step, _figures(run, progress, lr), readings, averages=averages, score=score)
         display.step(step, clock)
-        if guard.ends_after(step, score):
+        if guard.ends_after(step, score) or stop:
             break
-        if checkpointer is not None and (checkpointer.is_due(step) or stop):
+        if checkpointer is not None and checkpointer.is_due(step):
             checkpointer.save(progress)
-        if stop:
-            break
 
 
 def score_of(run: Experiment, part: Part) -> Score:

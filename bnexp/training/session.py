@@ -104,9 +104,13 @@ def _train_and_test(
     run: Experiment, folder: Path, show: Show, stop: StopRequest, start: Loaded | None
 ) -> dict[str, Any]:
     """Train with all writers open, evaluate the test set once, and return the summary."""
-    rows, board = MetricsWriter(folder / METRICS), _board(run, folder, start)
-    display = show(f"{run.config.name} {folder.name}", run.plan)
-    with contextlib.closing(Writers([rows, board, display])) as writer:
+    with (
+        contextlib.closing(MetricsWriter(folder / METRICS)) as rows,
+        contextlib.closing(TensorBoardWriter(folder)) as board,
+        contextlib.closing(show(f"{run.config.name} {folder.name}", run.plan)) as display,
+    ):
+        writer = Writers([rows, board, display])
+        _begin_board(board, run, folder, start)
         compile_s = None
         if run.compiled:
             display.waiting("compiling the network, which takes a minute or so")
@@ -121,9 +125,9 @@ def _train_and_test(
         with stop.finishing_the_step():
             if not progress.ended:
                 train(run, progress, display, checkpointer, stop)
+            checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
-        checkpointer.save(progress)
         scores = scores_on_test(run, progress)
         progress.clock.stop()
         if scores:
@@ -131,13 +135,12 @@ def _train_and_test(
     return summary_of(run, progress, scores, compile_s)
 
 
-def _board(run: Experiment, folder: Path, start: Loaded | None) -> TensorBoardWriter:
-    """Open TensorBoard's view: of a run that begins, with what can move its figures."""
+def _begin_board(board: TensorBoardWriter, run: Experiment, folder: Path, start: Loaded | None) -> None:
+    """Write in TensorBoard's view where a continued run goes on; for one that begins, what can move its figures."""
     if start is not None:
-        return TensorBoardWriter(folder, start.values["step"], names_in(folder / METRICS))
-    board = TensorBoardWriter(folder)
-    board.hyperparameters(_hyperparameters(run.config), HPARAM_METRICS, HPARAMS_AHEAD)
-    return board
+        board.go_on_after(start.values["step"], names_in(folder / METRICS))
+    else:
+        board.hyperparameters(_hyperparameters(run.config), HPARAM_METRICS, HPARAMS_AHEAD)
 
 
 def _hyperparameters(config: Config) -> dict[str, Hyperparameter]:

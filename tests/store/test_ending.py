@@ -6,6 +6,7 @@ import os
 import pytest
 
 from bnexp.errors import BnexpError
+from bnexp.store import ending
 from bnexp.store.ending import follow_the_summary
 from bnexp.store.lock import run_lock
 
@@ -41,6 +42,18 @@ def test_without_one_of_them_nothing_is_written(folder, name):
     before = sorted(folder.iterdir())
     follow_the_summary(folder)
     assert sorted(folder.iterdir()) == before
+
+
+def test_what_another_process_notes_while_it_holds_the_lock_is_kept(folder, monkeypatch):
+    noted = {"status": "diverged", "seed": 3, "ended": "2026-01-01T00:00:00+00:00", "error": None}
+
+    def lock_after_another(place):
+        (place / "meta.json").write_text(json.dumps(noted))
+        return run_lock(place)
+
+    monkeypatch.setattr(ending, "run_lock", lock_after_another)
+    follow_the_summary(folder)
+    assert meta_of(folder) == noted
 
 
 def test_a_process_that_is_about_to_write_it_is_not_disturbed(folder):

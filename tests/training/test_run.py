@@ -25,7 +25,7 @@ from bnexp.training.clock import Clock
 from bnexp.training.display import Display, SilentDisplay
 from bnexp.training.loop import score_of
 from bnexp.training.run import run_experiment
-from bnexp.training.session import HPARAMS_AHEAD, RunResult
+from bnexp.training.session import HPARAMS_AHEAD, RunResult, show_nothing
 
 MakeConfig = Callable[..., Config]
 CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
@@ -222,6 +222,23 @@ def test_a_full_disk_is_one_message(make_config: MakeConfig, tmp_path: Path) -> 
     with pytest.raises(BnexpError, match="No space left on device"):
         finished(make_config(), tmp_path, show=stopping(OSError(28, "No space left on device")))
     assert record(tmp_path / "small" / "seed0", "meta.json")["status"] == "failed"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs the list of open files")
+@pytest.mark.parametrize("failing", ["EventFile.add", "TensorBoardWriter.hyperparameters", "show"])
+def test_where_a_writer_cannot_be_opened_no_file_stays_open(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    if failing != "show":
+        monkeypatch.setattr(f"bnexp.store.tensorboard.{failing}", fail)
+    with pytest.raises(BnexpError, match="No space left on device") as caught:
+        finished(make_config(), tmp_path, show=fail if failing == "show" else show_nothing)
+    opened = {os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()}
+    assert caught.value.__context__, "its frames still hold what they opened"
+    assert not [name for name in opened if name.startswith(str(tmp_path))]
 
 
 def test_ctrl_c_in_a_real_process(config_file: Path, tmp_path: Path) -> None:

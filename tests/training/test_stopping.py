@@ -18,6 +18,7 @@ from bnexp.errors import Interrupted
 from bnexp.store.checkpoint import load_checkpoint
 from bnexp.store.checkpoints import newest_first
 from bnexp.training import run as run_module
+from bnexp.training import session
 from bnexp.training.clock import Clock
 from bnexp.training.display import SilentDisplay
 from bnexp.training.resume import resume_experiment
@@ -102,6 +103,21 @@ def test_a_second_signal_amid_a_checkpoint_leaves_the_one_before(
     folder = tmp_path / "small" / "seed0"
     assert [path.name for path in newest_first(folder)] == ["step6.pt", "step0.pt"]
     assert not list(folder.rglob("*.tmp"))
+
+
+def test_a_signal_right_after_the_last_step_loses_no_step(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = session.train
+
+    def train_and_interrupt(*args: Any) -> None:
+        train(*args)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(session, "train", train_and_interrupt)
+    with pytest.raises(Interrupted, match=r"go on after step 12"):
+        run_experiment(make_config(), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+    assert load_checkpoint(newest_first(tmp_path / "small" / "seed0")[0])["step"] == 12
 
 
 def test_a_signal_that_the_process_ignores_stays_ignored(make_config: MakeConfig, tmp_path: Path) -> None:
