@@ -1,5 +1,6 @@
 """The command line: flags and help. A command is imported when it is called, so that --help never loads torch."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -265,6 +266,7 @@ def main() -> None:
     try:
         app()
     except Interrupted as stopped:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
     except BnexpError as error:

@@ -1,6 +1,7 @@
 """What many tests need: a small config, and a quiet, offline place to run it."""
 
 import os
+import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,10 @@ from bnexp.config.schema import Config
 
 # Tests run in several processes at once; with a thread per core in each they would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell lets what it starts in the background ignore Ctrl-C, and what that starts inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL: dict[str, dict[str, Any]] = {
     "data": {

@@ -33,10 +33,11 @@ def faults_in_words(config: Config, folder: Path | None = None) -> Iterator[None
 def how_to_go_on(folder: Path) -> str:
     """Say where a run can go on, and with which command."""
     stored = newest_first(folder)
+    how = f"bnexp resume {shlex.quote(str(folder))}"
     if not stored:
-        return "no checkpoint is there to go on from"
+        return f"no checkpoint is there yet, it can begin anew: {how}"
     after = stored[0].stem.removeprefix("step")
-    return f"it can go on after step {int(after):,}: bnexp resume {shlex.quote(str(folder))}"
+    return f"it can go on after step {int(after):,}: {how}"
 
 
 def _of_memory(error: Exception, config: Config) -> str | None:

@@ -58,7 +58,7 @@ def resume_experiment(
             or rows are not those that the checkpoint follows on; or as for a new run.
     """
     stop = StopRequest()
-    with stop.listening(), run_lock(folder):
+    with stop.listening(f"interrupted before it went on: bnexp resume {shlex.quote(str(folder))}"), run_lock(folder):
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         config = load_config(folder / CONFIG)

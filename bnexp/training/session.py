@@ -85,6 +85,7 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> 
     try:
         yield
     except KeyboardInterrupt:
+        stop.leave()
         _note_end(folder, meta, "interrupted")
         raise Interrupted(f"interrupted; {how_to_go_on(folder)}", stop.exit_code) from None
     except BnexpError as error:

@@ -20,7 +20,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._signal: int | None = None
-        self._waits = False
+        self._waits = self._leaves = False
 
     def __bool__(self) -> bool:
         return self._signal is not None
@@ -31,10 +31,13 @@ class StopRequest:
         return 128 + (self._signal or signal.SIGINT)
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self, nothing_done: str = "interrupted before the training began") -> Iterator[None]:
         """Hear signals until the context ends; those that the process ignores stay ignored.
 
         Only the main thread of a process can: in any other, nothing changes.
+
+        Args:
+            nothing_done: what to say of a signal that came where nothing had begun yet.
 
         Raises:
             Interrupted: by one that came where nothing had begun yet.
@@ -47,7 +50,8 @@ class StopRequest:
         try:
             yield
         except KeyboardInterrupt:
-            raise Interrupted("interrupted before the training began", self.exit_code) from None
+            self.leave()
+            raise Interrupted(nothing_done, self.exit_code) from None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -61,8 +65,14 @@ class StopRequest:
         finally:
             self._waits = False
 
+    def leave(self) -> None:
+        """Hear no more signals: a Ctrl-C held down comes thirty times a second, also amid the last words of a run."""
+        self._leaves = True
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; one that does not wait is a KeyboardInterrupt."""
+        if self._leaves:
+            return
         first, self._signal = self._signal is None, number
         if not (first and self._waits):
             raise KeyboardInterrupt

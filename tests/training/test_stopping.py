@@ -17,6 +17,7 @@ from bnexp.config.schema import Config
 from bnexp.errors import Interrupted
 from bnexp.store.checkpoint import load_checkpoint
 from bnexp.store.checkpoints import newest_first
+from bnexp.training import resume as resume_module
 from bnexp.training import run as run_module
 from bnexp.training import session
 from bnexp.training.clock import Clock
@@ -120,6 +121,34 @@ def test_a_signal_right_after_the_last_step_loses_no_step(
     assert load_checkpoint(newest_first(tmp_path / "small" / "seed0")[0])["step"] == 12
 
 
+def test_signals_that_come_while_a_run_leaves_change_nothing(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_status = session.note_status
+
+    def noted_amid_signals(*words: Any) -> None:
+        if "interrupted" in words:
+            os.kill(os.getpid(), signal.SIGINT)
+        note_status(*words)
+
+    monkeypatch.setattr(session, "note_status", noted_amid_signals)
+    with pytest.raises(Interrupted, match=r"go on after step 4: bnexp resume"):
+        run_experiment(
+            make_config(), runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)
+        )
+    assert status_of(tmp_path / "small" / "seed0") == "interrupted"
+
+
+def test_ctrl_c_held_down_shows_no_traceback(process: subprocess.Popen[str], tmp_path: Path) -> None:
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.03)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert f"bnexp resume {tmp_path / 'runs' / 'small' / 'seed0'}" in errors
+    assert "Traceback" not in errors
+
+
 def test_a_signal_that_the_process_ignores_stays_ignored(make_config: MakeConfig, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
@@ -155,6 +184,32 @@ def test_a_signal_before_the_training_begins_makes_no_run(
         run_experiment(make_config(), runs_dir=tmp_path / "runs", device="cpu")
     assert error.value.exit_code == 143
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_is_interrupted_before_it_goes_on_says_how_to(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Interrupted):
+        run_experiment(
+            make_config(), runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)
+        )
+    monkeypatch.setattr(resume_module, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match=r"before it went on: bnexp resume .*seed0") as error:
+        resume_experiment(tmp_path / "small" / "seed0")
+    assert error.value.exit_code == 143
+
+
+def test_a_run_that_is_interrupted_before_its_first_checkpoint_says_how_it_begins_anew(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "MetricsWriter", interrupted)
+        with pytest.raises(Interrupted, match=r"begin anew: bnexp resume .*seed0"):
+            run_experiment(make_config(), runs_dir=tmp_path, device="cpu")
+    assert resume_experiment(tmp_path / "small" / "seed0").summary["status"] == "finished"
 
 
 @pytest.fixture
