@@ -1,7 +1,6 @@
 """A run that stopped, taken up where its last whole checkpoint left it."""
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from bnexp.config.yaml_text import read_yaml
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.sources.place import data_folder
 from bnexp.store.atomic import unfinished_files
-from bnexp.store.checkpoints import BEST, CHECKPOINTS, Loaded, load_newest, newest_first
+from bnexp.store.checkpoints import BEST, Loaded, load_newest
 from bnexp.store.event_file import PATTERN
+from bnexp.store.going_on import CHECKPOINTS, newest_first, resume_command
 from bnexp.store.lock import run_lock
 from bnexp.store.metrics import Rows, cut_after
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, read_json
@@ -91,7 +91,7 @@ def _has_ended(folder: Path) -> bool:
 
 def _newest(folder: Path) -> Loaded | None:
     """Return the newest whole checkpoint; None for a run that was stopped before its first, and thus before any row."""
-    anew = f"The run can begin anew, and loses its rows: bnexp resume {shlex.quote(str(folder))} --from-start"
+    anew = f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
     try:
         newest = load_newest(folder)
     except BnexpError as error:
