@@ -106,6 +106,16 @@ class Run:
         return self.status in ("interrupted", "failed", DEAD) and bool(newest_first(self.folder))
 
     @property
+    def recency(self) -> tuple[float, int]:
+        """Orders runs from the oldest to the newest: by their start, or their folder's last change; then by repeat."""
+        if self.started is not None:
+            return self.started.timestamp(), self.repeat
+        try:
+            return self.folder.stat().st_mtime, self.repeat
+        except OSError:
+            return 0.0, self.repeat
+
+    @property
     def metrics_path(self) -> Path:
         """Its metrics.jsonl."""
         return self.folder / METRICS

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bnexp.config.dotted import dotted
+from bnexp.config.difference import first_difference
 from bnexp.config.loading import check_values, load_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml
@@ -140,16 +140,15 @@ def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
 
 
 def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
-    """Refuse a config.yaml that was changed since; when checkpoints are written may change."""
+    """Refuse a config.yaml that was changed since."""
     values, _ = read_yaml(stored, "the config in the checkpoint")
     try:
         began_with = check_values(values, {}, "the config in the checkpoint")
     except ConfigError as error:
         raise BnexpError(f"{folder}: the run was made by another version of bnexp: {error}") from None
-    now, then = (dict(dotted(one.model_dump(mode="json", exclude={"checkpoints"}))) for one in (config, began_with))
-    for key in dict.fromkeys([*then, *now]):
-        if now.get(key) != then.get(key):
-            raise BnexpError(
-                f"{folder / CONFIG}: {key} is {now.get(key)}, but the run began with {then.get(key)}; a run has one "
-                "config: put it back, or start a new run with this one"
-            )
+    if difference := first_difference(began_with, config):
+        key, then, now = difference
+        raise BnexpError(
+            f"{folder / CONFIG}: {key} is {now}, but the run began with {then}; a run has one config: put it back, or "
+            "start a new run with this one"
+        )
