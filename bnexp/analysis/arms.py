@@ -68,7 +68,7 @@ class Arm:
 
 def _hope(run: Run) -> tuple[int, float]:
     """Order a run in progress before interrupted and failed ones, the newest first."""
-    return _STATUS_ORDER.index(run.status), -_age(run)[0]
+    return _STATUS_ORDER.index(run.status), -run.recency[0]
 
 
 def _step_of_divergence(run: Run) -> float:
@@ -98,7 +98,7 @@ def _influential(config: Mapping[str, Any]) -> dict[str, Any]:
 def _arm_of(runs: Sequence[Run]) -> Arm:
     complete = [run for run in runs if run.status in COMPLETE]
     # Two runs of one seed start from the same weights and see the same batches: they are not two samples.
-    newest = {_sample_identity(run): run for run in sorted(complete, key=_age)}
+    newest = {_sample_identity(run): run for run in sorted(complete, key=lambda run: run.recency)}
     kept = [run for run in complete if newest[_sample_identity(run)] is run]
     return Arm(
         name=runs[0].name,
@@ -112,15 +112,6 @@ def _arm_of(runs: Sequence[Run]) -> Arm:
 
 def _sample_identity(run: Run) -> object:
     return run.folder if run.seed is None else run.seed
-
-
-def _age(run: Run) -> tuple[float, int]:
-    if run.started is not None:
-        return run.started.timestamp(), run.repeat
-    try:
-        return run.folder.stat().st_mtime, run.repeat
-    except OSError:
-        return 0.0, run.repeat
 
 
 def differing_keys(arms: Sequence[Arm]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bnexp.errors import ConfigError, did_you_mean
+from bnexp.store.going_on import CHECKPOINTS
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY
 
 _RECORDS = {META, METRICS, SUMMARY}
@@ -89,7 +90,7 @@ def runs_below(root: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(root):
         folder = Path(place)
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
-        claimed = _CLAIMED.fullmatch(folder.name) and not set(folders) - {"checkpoints", CONFIG, *_RECORDS}
+        claimed = _CLAIMED.fullmatch(folder.name) and not set(folders) - {CHECKPOINTS, CONFIG, *_RECORDS}
         if claimed or not _RECORDS.isdisjoint(files):
             folders.clear()
             yield folder

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bnexp.analysis.numbers import epochs, loss, percent
 from bnexp.analysis.records import Tail, read_tail
-from bnexp.analysis.runs import COMPLETE, DEAD, Run, how_to_go_on
+from bnexp.analysis.runs import COMPLETE, DEAD, Run
 from bnexp.analysis.table import NOTHING, Cell, Column, Row, Table
+from bnexp.store.going_on import resume_command
 
 _MOST_NOTES = 8
 
@@ -64,7 +65,7 @@ def _on_going_on(runs: Sequence[Run]) -> list[str]:
     if not stopped:
         return []
     which = "1 run can go on" if len(stopped) == 1 else f"{len(stopped)} runs can go on, such as the newest"
-    return [f"{which}: {how_to_go_on(stopped[0])}"]
+    return [f"{which}: {resume_command(stopped[0])}"]
 
 
 def _why_failed(run: Run) -> list[str]:

@@ -1,6 +1,5 @@
 """What a run folder says about its run, as one value; whatever is missing or damaged is said in `problems`."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import Any, get_args
 
 from bnexp.analysis.find import seed_of
 from bnexp.analysis.records import Record, quoted, read_config
+from bnexp.store.going_on import how_to_go_on, newest_first
 from bnexp.store.process import is_gone
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, Status
 
@@ -103,25 +103,22 @@ class Run:
     @property
     def can_go_on(self) -> bool:
         """Tell whether it came to no end, runs no longer, and left a checkpoint."""
-        return self.status in ("interrupted", "failed", DEAD) and has_checkpoint(self.folder)
+        return self.status in ("interrupted", "failed", DEAD) and bool(newest_first(self.folder))
+
+    @property
+    def recency(self) -> tuple[float, int]:
+        """Orders runs from the oldest to the newest: by their start, or their folder's last change; then by repeat."""
+        if self.started is not None:
+            return self.started.timestamp(), self.repeat
+        try:
+            return self.folder.stat().st_mtime, self.repeat
+        except OSError:
+            return 0.0, self.repeat
 
     @property
     def metrics_path(self) -> Path:
         """Its metrics.jsonl."""
         return self.folder / METRICS
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Tell whether a run's folder holds a checkpoint to go on from; whether it is whole is not looked at."""
-    try:
-        return any((folder / "checkpoints").glob("step*.pt"))
-    except OSError:
-        return False
-
-
-def how_to_go_on(folder: Path) -> str:
-    """Return the command that continues a run, in words."""
-    return f"`bnexp resume {shlex.quote(str(folder))}` continues it from its last checkpoint"
 
 
 def read_run(folder: Path) -> Run:
@@ -219,8 +216,8 @@ def _missing(meta: Record, summary: Record, status: str) -> list[str]:
     elif summary.found and not summary.problems and status == DAMAGED:
         problems.append(f"{summary.path}: holds no accuracy")
     if status == DEAD:
-        how = f"; {how_to_go_on(meta.path.parent)}" if has_checkpoint(meta.path.parent) else ""
-        problems.append(f"{meta.path}: says running, but process {meta.count('pid')} is gone: it was killed{how}")
+        gone = f"process {meta.count('pid')} is gone: it was killed"
+        problems.append(f"{meta.path}: says running, but {gone}; {how_to_go_on(meta.path.parent)}")
     return problems
 
 

@@ -3,19 +3,16 @@
 Two, because the newest may turn out to be damaged; the best, because its weights are what a person wants later.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bnexp.errors import BnexpError
 from bnexp.store.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from bnexp.store.going_on import CHECKPOINTS, newest_first
 
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints."""
 BEST = "best.pt"
 KEPT = 2
-_NAME = re.compile(r"step(\d{1,18})\.pt")
 
 
 @dataclass(frozen=True)
@@ -31,12 +28,6 @@ class Loaded:
     path: Path
     values: dict[str, Any]
     damaged: tuple[str, ...]
-
-
-def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoints in a run's folder, that of the most steps first, without looking inside."""
-    found = {int(match[1]): path for path in _listed(folder) if (match := _NAME.fullmatch(path.name))}
-    return [found[step] for step in sorted(found, reverse=True)]
 
 
 def load_newest(folder: Path) -> Loaded | None:
@@ -88,10 +79,3 @@ class CheckpointFolder:
             OSError: they cannot be written; those before are as they were.
         """
         save_checkpoint(self._folder / BEST, {"step": step, "weights": weights})
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list((folder / CHECKPOINTS).iterdir())
-    except OSError:
-        return []

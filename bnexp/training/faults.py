@@ -1,7 +1,6 @@
 """What stops a run from outside, in words that say what to do: too little memory, a full disk, a GPU that is gone."""
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import torch
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.store.advice import with_advice
-from bnexp.store.checkpoints import newest_first
 
 
 @contextlib.contextmanager
@@ -28,16 +26,6 @@ def faults_in_words(config: Config, folder: Path | None = None) -> Iterator[None
         if words is None:
             raise
         raise BnexpError(words) from None
-
-
-def how_to_go_on(folder: Path) -> str:
-    """Say where a run can go on, and with which command."""
-    stored = newest_first(folder)
-    how = f"bnexp resume {shlex.quote(str(folder))}"
-    if not stored:
-        return f"no checkpoint is there yet, it can begin anew: {how}"
-    after = stored[0].stem.removeprefix("step")
-    return f"it can go on after step {int(after):,}: {how}"
 
 
 def _of_memory(error: Exception, config: Config) -> str | None:

@@ -8,7 +8,8 @@ from bnexp.config.loading import load_config
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.probes.registry import PROBES
 from bnexp.store.checkpoint import load_checkpoint
-from bnexp.store.checkpoints import BEST, CHECKPOINTS, newest_first
+from bnexp.store.checkpoints import BEST
+from bnexp.store.going_on import CHECKPOINTS, newest_first
 from bnexp.store.run_folder import CONFIG
 from bnexp.training.build import build
 from bnexp.training.device import reproducible

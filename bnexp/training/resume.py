@@ -2,20 +2,20 @@
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bnexp.config.dotted import dotted
+from bnexp.config.difference import first_difference
 from bnexp.config.loading import check_values, load_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.sources.place import data_folder
 from bnexp.store.atomic import unfinished_files
-from bnexp.store.checkpoints import BEST, CHECKPOINTS, Loaded, load_newest, newest_first
+from bnexp.store.checkpoints import BEST, Loaded, load_newest
 from bnexp.store.event_file import PATTERN
+from bnexp.store.going_on import CHECKPOINTS, newest_first, resume_command
 from bnexp.store.lock import run_lock
 from bnexp.store.metrics import Rows, cut_after
 from bnexp.store.run_folder import CONFIG, META, METRICS, SUMMARY, read_json
@@ -58,7 +58,7 @@ def resume_experiment(
             or rows are not those that the checkpoint follows on; or as for a new run.
     """
     stop = StopRequest()
-    with stop.listening(f"interrupted before it went on: bnexp resume {shlex.quote(str(folder))}"), run_lock(folder):
+    with stop.listening(f"interrupted before it went on: {resume_command(folder)}"), run_lock(folder):
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         config = load_config(folder / CONFIG)
@@ -92,7 +92,7 @@ def _has_ended(folder: Path) -> bool:
 
 def _newest(folder: Path) -> Loaded | None:
     """Return the newest whole checkpoint; None for a run that was stopped before its first, and thus before any row."""
-    anew = f"The run can begin anew, and loses its rows: bnexp resume {shlex.quote(str(folder))} --from-start"
+    anew = f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
     try:
         newest = load_newest(folder)
     except BnexpError as error:
@@ -143,16 +143,15 @@ def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
 
 
 def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
-    """Refuse a config.yaml that was changed since; when checkpoints are written may change."""
+    """Refuse a config.yaml that was changed since."""
     values, _ = read_yaml(stored, "the config in the checkpoint")
     try:
         began_with = check_values(values, {}, "the config in the checkpoint")
     except ConfigError as error:
         raise BnexpError(f"{folder}: the run was made by another version of bnexp: {error}") from None
-    now, then = (dict(dotted(one.model_dump(mode="json", exclude={"checkpoints"}))) for one in (config, began_with))
-    for key in dict.fromkeys([*then, *now]):
-        if now.get(key) != then.get(key):
-            raise BnexpError(
-                f"{folder / CONFIG}: {key} is {now.get(key)}, but the run began with {then.get(key)}; a run has one "
-                "config: put it back, or start a new run with this one"
-            )
+    if difference := first_difference(began_with, config):
+        key, then, now = difference
+        raise BnexpError(
+            f"{folder / CONFIG}: {key} is {now}, but the run began with {then}; a run has one config: put it back, or "
+            "start a new run with this one"
+        )

@@ -13,6 +13,7 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.store.checkpoints import CheckpointFolder, Loaded
+from bnexp.store.going_on import how_to_go_on
 from bnexp.store.hyperparameters import Hyperparameter
 from bnexp.store.metrics import MetricsWriter, names_in
 from bnexp.store.run_folder import METRICS, SUMMARY, Status, write_json
@@ -23,7 +24,7 @@ from bnexp.training.checkpointing import Checkpointer
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import reproducible
 from bnexp.training.display import Display, SilentDisplay
-from bnexp.training.faults import faults_in_words, how_to_go_on
+from bnexp.training.faults import faults_in_words
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 from bnexp.training.records import note_status, summary_of

@@ -78,7 +78,7 @@ def test_a_dead_run_tells_how_it_goes_on_where_it_left_a_checkpoint(tmp_path: Pa
     (folder / "checkpoints" / "step20.pt").touch()
     run = read_run(folder)
     assert run.can_go_on
-    assert f"`bnexp resume '{folder}'` continues it from its last checkpoint" in run.problems[0]
+    assert run.problems[0].endswith(f"it can go on after step 20: bnexp resume '{folder}'")
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import torch
 
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
+from bnexp.store.going_on import how_to_go_on
 from bnexp.training import run as run_module
 from bnexp.training.clock import Clock
 from bnexp.training.display import SilentDisplay
-from bnexp.training.faults import faults_in_words, how_to_go_on
+from bnexp.training.faults import faults_in_words
 from bnexp.training.resume import resume_experiment
 from bnexp.training.run import run_experiment
 
@@ -91,6 +92,6 @@ def test_a_bug_stays_a_bug(make_config: MakeConfig, tmp_path: Path, error: Excep
 def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
     folder = tmp_path / "my runs; $HOME" / "seed0"
     (folder / "checkpoints").mkdir(parents=True)
-    assert how_to_go_on(folder) == "no checkpoint is there to go on from"
+    assert how_to_go_on(folder) == f"no checkpoint is there yet, it can begin anew: bnexp resume '{folder}'"
     (folder / "checkpoints" / "step1200.pt").touch()
     assert how_to_go_on(folder) == f"it can go on after step 1,200: bnexp resume '{folder}'"
