@@ -34,6 +34,8 @@ def how_to_go_on(folder: Path) -> str:
     """Say where a run can go on, and with which command."""
     stored = newest_first(folder)
     how = f"bnexp resume {shlex.quote(str(folder))}"
+    if not folder.is_dir():
+        return "where it was moved to, it can go on"
     if not stored:
         return f"no checkpoint is there yet, it can begin anew: {how}"
     after = stored[0].stem.removeprefix("step")
