@@ -1,5 +1,6 @@
 """The command line: flags and help. A command is imported when it is called, so that --help never loads torch."""
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -267,8 +268,13 @@ def main() -> None:
         app()
     except Interrupted as stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
-        print(stopped, file=sys.stderr)
+        _say(str(stopped))
         sys.exit(stopped.exit_code)
     except BnexpError as error:
-        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
+        _say(f"error: {visible_lines(str(error))}")
         sys.exit(error.exit_code)
+
+
+def _say(words: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone, which is no other end than the one to tell of
+        print(words, file=sys.stderr)

@@ -109,6 +109,21 @@ def test_a_pipe_that_closes_does_not_end_a_training(tmp_path: Path) -> None:
     assert '"status": "finished"' in (tmp_path / "runs" / "good" / "seed0" / "meta.json").read_text()
 
 
+def test_a_standard_output_that_takes_nothing_does_not_end_a_training_and_is_named_by_ls(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    for words, code, said in (
+        ("train good.yaml --device cpu >/dev/full", 0, ""),
+        ("ls >/dev/full", 1, "error: standard output cannot be written"),
+        ("ls >&-", 0, ""),
+    ):
+        command = ["bash", "-c", f"{sys.executable} -m bnexp {words}"]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False, timeout=120)
+        assert done.returncode == code, done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert '"status": "finished"' in (tmp_path / "runs" / "good" / "seed0" / "meta.json").read_text()
+
+
 def test_every_command_has_help(tmp_path: Path) -> None:
     data = ("data list", "data fetch", "data verify")
     for command in ("train", "check", "compare", "ls", "board", "catalog", "schema", "data", *data):

@@ -17,6 +17,8 @@ def newest_first(folder: Path) -> list[Path]:
 
 def how_to_go_on(folder: Path) -> str:
     """Say after which step a run can go on, and with which command."""
+    if not folder.is_dir():
+        return "where it was moved to, it can go on"
     found = _by_step(folder)
     if not found:
         return f"no checkpoint is there yet, it can begin anew: {resume_command(folder)}"

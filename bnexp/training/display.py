@@ -1,5 +1,6 @@
 """What a person sees while a network trains: a live bar in a terminal, one plain line per evaluation elsewhere."""
 
+import contextlib
 import math
 import os
 import sys
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -85,7 +86,10 @@ class LineDisplay(SilentDisplay):
 
 
 class LiveDisplay(SilentDisplay):
-    """A progress bar over two lines of figures, redrawn in place."""
+    """A progress bar over two lines of figures, redrawn in place, as long as the terminal is there.
+
+    Its window may be closed while the run goes on or writes its last checkpoint: that is no fault of the run.
+    """
 
     def __init__(self, name: str, plan: Plan, console: Console, now: Callable[[], float] = time.monotonic) -> None:
         self._name, self._plan, self._now = name, plan, now
@@ -96,7 +100,7 @@ class LiveDisplay(SilentDisplay):
 
     def waiting(self, reason: str) -> None:
         """Show the reason until there is a step to show."""
-        self._live.update(Text.assemble((self._name, "bold"), f"  {reason}"), refresh=True)
+        self._draw(Text.assemble((self._name, "bold"), f"  {reason}"))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Remember the latest figures."""
@@ -115,11 +119,16 @@ class LiveDisplay(SilentDisplay):
         line.add_row(ProgressBar(total=self._plan.total_steps, completed=step), f"ETA {eta}")
         where = Text.assemble((self._name, "bold"), f"  {position(self._plan, step)}", overflow="fold")
         shown = Group(line, where, Text(figures(self._latest), style="cyan"))
-        self._live.update(shown, refresh=True)
+        self._draw(shown)
 
     def close(self) -> None:
         """Take the bar away."""
-        self._live.stop()
+        with contextlib.suppress(OSError):
+            self._live.stop()
+
+    def _draw(self, shown: RenderableType) -> None:
+        with contextlib.suppress(OSError):
+            self._live.update(shown, refresh=True)
 
 
 def display_for(name: str, plan: Plan) -> Display:
@@ -129,10 +138,10 @@ def display_for(name: str, plan: Plan) -> Display:
 
 
 def say(text: str) -> None:
-    """Print, unless nobody listens any more: a pipe that `head` has closed must not end a training."""
+    """Print, unless nobody listens any more: a pipe that `head` has closed, a full disk must not end a training."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  it stays open to the end
 
 

@@ -149,6 +149,23 @@ def test_ctrl_c_held_down_shows_no_traceback(process: subprocess.Popen[str], tmp
     assert "Traceback" not in errors
 
 
+def test_closing_the_window_interrupts_a_run_like_any_signal(config_file: Path, tmp_path: Path) -> None:
+    window, terminal = os.openpty()
+    command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--runs-dir", str(tmp_path), "--device", "cpu"]
+    command += ["--set", "training.epochs=100000"]
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=terminal, stderr=subprocess.PIPE, text=True, env=environment) as running:
+        os.close(terminal)
+        while b"step" not in os.read(window, 1000):
+            pass
+        os.close(window)
+        running.send_signal(signal.SIGHUP)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 129, errors
+    assert status_of(tmp_path / "small" / "seed0") == "interrupted"
+    assert "Traceback" not in errors
+
+
 def test_a_signal_that_the_process_ignores_stays_ignored(make_config: MakeConfig, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
