@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bnexp import __version__
-from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
+from bnexp.errors import BnexpError, ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from bnexp.analysis.render import Output
@@ -271,7 +271,7 @@ def main() -> None:
         _say(str(stopped))
         sys.exit(stopped.exit_code)
     except BnexpError as error:
-        _say(f"error: {visible_lines(str(error))}")
+        _say(f"error: {error}")
         sys.exit(error.exit_code)
 
 
