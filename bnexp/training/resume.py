@@ -92,14 +92,17 @@ def _has_ended(folder: Path) -> bool:
 
 def _newest(folder: Path) -> Loaded | None:
     """Return the newest whole checkpoint; None for a run that was stopped before its first, and thus before any row."""
-    anew = f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
     try:
         newest = load_newest(folder)
     except BnexpError as error:
-        raise BnexpError(f"{folder}: {error}\n{anew}") from None
+        raise BnexpError(f"{folder}: {error}\n{_anew(folder)}") from None
     if newest is None and _holds_something(folder / METRICS):
-        raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{anew}")
+        raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{_anew(folder)}")
     return newest
+
+
+def _anew(folder: Path) -> str:
+    return f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
 
 
 def _holds_something(path: Path) -> bool:
@@ -139,7 +142,10 @@ def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
         rows = Rows(**state["rows"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError, IndexError) as error:
         raise BnexpError(f"{start.path}: no checkpoint of this run: {type(error).__name__}: {error}") from None
-    cut_after(folder / METRICS, rows)
+    try:
+        cut_after(folder / METRICS, rows)
+    except BnexpError as error:
+        raise BnexpError(f"{error}\n{_anew(folder)}") from None
 
 
 def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
