@@ -154,8 +154,13 @@ def test_an_error_shows_a_hostile_name_and_keeps_its_lines(tmp_path: Path) -> No
         assert all(line.isprintable() for line in done.stderr.split("\n"))
 
 
-def test_hostile_names_of_images_and_classes_are_shown(tmp_path: Path) -> None:
+def test_hostile_names_of_images_and_classes_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from PIL import Image
+
+    from bnexp.commands.check import check
+    from bnexp.commands.train import train
 
     for number, name in enumerate(("\x1b[31mred", "b\u202e")):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -172,9 +177,11 @@ def test_hostile_names_of_images_and_classes_are_shown(tmp_path: Path) -> None:
         .replace("batch_size: 16", "batch_size: 2, val_fraction: 0.3")
         .replace("norm: bn", "norm: ln")
     )
-    checked = bnexp("check", "good.yaml", "--data-dir", str(tmp_path), cwd=tmp_path)
-    trained = bnexp("train", "good.yaml", "--data-dir", str(tmp_path), "--device", "cpu", cwd=tmp_path)
-    assert (checked.returncode, trained.returncode) == (0, 0), checked.stderr + trained.stderr
-    for text in (done.stderr, checked.stdout, trained.stderr):
+    monkeypatch.chdir(tmp_path)
+    check(Path("good.yaml"), data_dir=tmp_path)
+    checked = capsys.readouterr()
+    train([Path("good.yaml")], data_dir=tmp_path, device="cpu")
+    trained = capsys.readouterr()
+    for text in (done.stderr, checked.out, trained.err):
         assert "\\x1b[31mred.png" in text
         assert all(line.isprintable() for line in text.split("\n"))
