@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bnexp import __version__
-from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
+from bnexp.errors import BnexpError, ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from bnexp.analysis.render import Output
@@ -268,5 +268,5 @@ def main() -> None:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
     except BnexpError as error:
-        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -70,7 +70,7 @@ def train(
             if len(loaded) == 1:
                 raise
             failures.append(f"{config.name}: {error}")
-            print(f"error: {visible_lines(failures[-1])}", file=sys.stderr)
+            print(f"error: {failures[-1]}", file=sys.stderr)
             continue
         if result is not None:
             results.append(result)

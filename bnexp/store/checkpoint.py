@@ -18,8 +18,6 @@ from bnexp.sources.bounded import read_file
 from bnexp.store.atomic import write_atomically
 
 _MAGIC = b"bnexp checkpoint 1 "
-
-
 MAX_BYTES = 16 * 2**30
 """Larger than any network that is trained on images of this size, and no more than a machine may have."""
 

@@ -90,7 +90,10 @@ def cut_after(path: Path, rows: Rows) -> None:
     except OSError as error:
         raise BnexpError(f"{path}: cannot be read: {error.strerror}") from None
     if not whole:
-        raise BnexpError(f"{path}: its first {rows.count:,} rows are no longer those that the checkpoint follows on")
+        raise BnexpError(
+            f"{path}: its first {rows.count:,} rows are no longer those that the checkpoint follows on; put them back, "
+            "or begin anew with --from-start"
+        )
     with path.open("r+b") as file:
         file.truncate(rows.size)
         os.fsync(file.fileno())

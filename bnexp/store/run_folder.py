@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from bnexp.errors import BnexpError
 from bnexp.sources.bounded import read_file
+from bnexp.store.advice import with_advice
 from bnexp.store.atomic import write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
@@ -49,7 +50,7 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
             return folder
     except OSError as error:
         raise BnexpError(
-            f"{parent}: cannot make the run's folder: {error.strerror}; --runs-dir names another place"
+            f"{parent}: cannot make the run's folder: {with_advice(error)}; --runs-dir names another place"
         ) from None
     raise BnexpError(f"{parent}: no free folder for seed {seed}")
 

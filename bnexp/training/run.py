@@ -46,6 +46,7 @@ def run_experiment(
             run = build(config, data_dir=data_dir, device=device)
         meta = circumstances(run, argv, data_dir)
         folder = claim_run_folder(runs_dir, config.name, config.seed)
-        with run_lock(folder), faults_in_words(config, folder):
-            write_text_atomically(folder / CONFIG, dump_config(config))
+        with run_lock(folder):
+            with faults_in_words(config, folder):
+                write_text_atomically(folder / CONFIG, dump_config(config))
             return carry_out(run, folder, meta, show, stop)
