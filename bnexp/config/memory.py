@@ -42,4 +42,4 @@ def weights_of(layout: Layout) -> int:
 
 def gigabytes(values: int) -> float:
     """Return how much memory this many values take."""
-    return values * _BYTES // 10**6 / 1e3
+    return values * _BYTES / 1e9

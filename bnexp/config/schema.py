@@ -18,6 +18,8 @@ INIT_SCHEMES = {
 }
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
+_MAX_FACTOR = 1e30
+"""On gradients or initial weights: float32 ends at 3e38, and schedules and probes multiply it further."""
 _MAX_EPOCHS = 1_000_000_000
 """As many as the steps of the longest training; a number of steps that float has no room for could not be counted."""
 
@@ -28,7 +30,7 @@ class InitConfig(Section):
     scheme: Literal["torch", "kaiming", "xavier", "normal", "orthogonal"] = Field(
         "torch", description=f"{listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
     )
-    gain: Float = Field(1.0, gt=0, le=1e30)
+    gain: Float = Field(1.0, gt=0, le=_MAX_FACTOR)
     """factor on the initial weights of every scheme, and on the first gain of `weight_std`"""
     std: Float | None = Field(None, gt=0)
     """standard deviation of `scheme: normal` (default 0.01)"""
@@ -56,7 +58,7 @@ class SgdConfig(_Optimizer):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"]
-    lr: Float = Field(0.1, gt=0, le=1e30)
+    lr: Float = Field(0.1, gt=0, le=_MAX_FACTOR)
     """learning rate, the peak of the schedule"""
     momentum: Float = Field(0.9, ge=0, lt=1)
     """part of the last step that is kept"""
@@ -73,7 +75,7 @@ class SgdConfig(_Optimizer):
 class _AdamOptions(_Optimizer):
     """What adam and adamw share."""
 
-    lr: Float = Field(1e-3, gt=0, le=1e30)
+    lr: Float = Field(1e-3, gt=0, le=_MAX_FACTOR)
     """learning rate, the peak of the schedule"""
     betas: tuple[Annotated[Float, Field(ge=0, lt=1)], Annotated[Float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """memory of the mean and of the square of the gradient"""
