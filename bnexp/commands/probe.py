@@ -5,12 +5,14 @@ from pathlib import Path
 
 from bnexp.analysis.find import find_run
 from bnexp.analysis.render import Output
+from bnexp.analysis.runs import COMPLETE, read_run
 from bnexp.analysis.show import show
 from bnexp.analysis.table import Cell, Column, Table
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.sources.place import data_folder
 
 WEIGHTS = ("final", "best")
+_SO_FAR = {"final": "not finished, its newest weights", "best": "not finished, its best weights so far"}
 
 
 def probe(
@@ -52,7 +54,8 @@ def probe(
     )
     if not found.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
-    show(_table(found.figures, f"{folder}: the {weights} weights, after {found.step:,} steps"), output)
+    which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]
+    show(_table(found.figures, f"{folder}: {which}, after {found.step:,} steps"), output)
 
 
 def _table(figures: dict[str, float], note: str) -> Table:

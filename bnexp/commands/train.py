@@ -50,6 +50,7 @@ def train(
 
     Raises:
         ConfigError: a config or an argument is wrong; nothing was written.
+        Interrupted: by Ctrl-C or a signal, which ends the others, too.
         BnexpError: a run failed; with several configs, after the others had their turn.
     """
     if name is not None and len(configs) > 1:
@@ -61,11 +62,11 @@ def train(
         _warn(config, data_folder(data_dir), several=len(loaded) > 1)
 
     results, failures = [], []
-    for config in loaded:
+    for position, config in enumerate(loaded, start=1):
         try:
             result = _train_one(config, runs_dir, data_dir, device, quiet=quiet, resume=resume)
-        except Interrupted:
-            raise
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped}{_not_begun(len(loaded) - position)}", stopped.exit_code) from None
         except BnexpError as error:
             if len(loaded) == 1:
                 raise
@@ -106,6 +107,11 @@ def _train_one(
         result = run_experiment(config, runs_dir=runs_dir, data_dir=place, device=device, show=show, argv=argv)
     say(report(result))
     return result
+
+
+def _not_begun(count: int) -> str:
+    """Say how the configs after an interrupted one come to their turn."""
+    return f"\n{count} more not begun: the same command with --resume goes on with all" if count else ""
 
 
 def _warn(config: Config, data_dir: Path, *, several: bool) -> None:

@@ -25,6 +25,15 @@ def test_every_figure_has_its_line(runs: Path, capsys: pytest.CaptureFixture[str
     assert "the final weights, after 12 steps" in lines[-1]
 
 
+def test_the_weights_of_an_unfinished_run_are_not_called_final(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "small" / "seed0" / "summary.json").unlink()
+    meta = runs / "small" / "seed0" / "meta.json"
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "status": "interrupted"}))
+    for weights, said in (("final", "newest weights, after 12"), ("best", "best weights so far, after")):
+        probe("small", probes=["norm_state"], weights=weights, runs_dir=runs, device="cpu")
+        assert f"not finished, its {said}" in capsys.readouterr().out
+
+
 def test_json_holds_every_figure_in_full(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     probe("small/seed0", probes=["norm_state"], runs_dir=runs, device="cpu", output="json")
     rows = json.loads(capsys.readouterr().out)["rows"]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bnexp.commands.train import train
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.training import run as run_module
 
 
 def test_several_configs_run_in_turn_and_each_reports(
@@ -34,6 +35,20 @@ def test_all_configs_are_checked_before_the_first_starts(config_file: Path, tmp_
     with pytest.raises(ConfigError, match=r"broken\.yaml:2.*model\.norm"):
         train([config_file, broken], runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_interruption_says_how_many_configs_have_not_begun(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*words: object, **options: object) -> None:
+        raise Interrupted("stopped", 143)
+
+    monkeypatch.setattr(run_module, "run_experiment", interrupted)
+    with pytest.raises(Interrupted, match=r"^stopped\n2 more not begun: .*--resume") as several:
+        train([config_file] * 3, runs_dir=tmp_path)
+    with pytest.raises(Interrupted, match=r"^stopped$"):
+        train([config_file], runs_dir=tmp_path)
+    assert several.value.exit_code == 143
 
 
 def test_one_name_is_not_given_to_several(config_file: Path, tmp_path: Path) -> None:
