@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.analysis.runs import COMPLETE
-from bnexp.analysis.unfinished import newest_run_of
+from bnexp.analysis.unfinished import newest_run_of, other_unfinished
 from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
@@ -88,6 +88,8 @@ def _train_one(
     if former is not None and former.status in COMPLETE:
         print(f"{visible(str(former.folder))}: {former.status} already, nothing is left to do")
         return None
+    if resume and former is None and (other := other_unfinished(config, runs_dir)):
+        _say_warning(f"{other}; a new run begins")
 
     # Only what trains pays for loading torch, and only after every config was found good.
     from bnexp.training.display import display_for, say

@@ -102,9 +102,9 @@ def test_train_resume_continues_the_newest_unfinished_run_of_the_config(
 
 
 def test_train_resume_begins_where_nothing_of_the_config_is(
-    interrupted: Callable[..., Path], config_file: Path, tmp_path: Path
+    interrupted: Callable[..., Path], config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    interrupted(4)
+    folder = interrupted(4)
     (result,) = train(
         [config_file],
         overrides=["optimizer.lr=0.2"],
@@ -114,6 +114,8 @@ def test_train_resume_begins_where_nothing_of_the_config_is(
         resume=True,
     )
     assert result.folder.name == "seed0-2"
+    said = f"warning: {folder} did not finish, but has another config: optimizer.lr is 0.1, here 0.2; a new run begins"
+    assert said in capsys.readouterr().err
 
 
 def test_when_checkpoints_are_written_makes_no_other_config(
