@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from bnexp.errors import BnexpError
 from bnexp.store.advice import with_advice
-from bnexp.store.process import is_gone
+from bnexp.store.process import is_gone, is_suspended
 from bnexp.store.run_folder import META, read_json
 
 LOCK = ".lock"
@@ -32,9 +32,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=_WAIT_S)
     except Timeout:
-        raise BnexpError(
-            f"{folder}: {_holder(folder)} is training this run right now; wait for it to end, or stop it"
-        ) from None
+        raise BnexpError(f"{folder}: {_who_trains(folder)}") from None
     except OSError as error:
         raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
     try:
@@ -44,10 +42,12 @@ def run_lock(folder: Path) -> Iterator[None]:
             lock.release()
 
 
-def _holder(folder: Path) -> str:
+def _who_trains(folder: Path) -> str:
     """Name the process of meta.json, which is one that ended if the holder has not yet written its own."""
     meta = read_json(folder / META) or {}
     host, pid = meta.get("host"), meta.get("pid")
     if not isinstance(host, str) or not isinstance(pid, int) or is_gone(host, pid, meta.get("process_started")):
-        return "another process"
-    return f"process {pid} on host {host}"
+        return "another process is training this run right now; wait for it to end, or stop it"
+    if is_suspended(host, pid):
+        return f"process {pid} on host {host} is training this run, but is suspended; kill -CONT {pid} lets it go on"
+    return f"process {pid} on host {host} is training this run right now; wait for it to end, or stop it"

@@ -45,6 +45,11 @@ def is_gone(host: object, pid: object, started: object) -> bool:
     return found.state in _ENDED or (None not in (then, found.started) and found.started != then)
 
 
+def is_suspended(host: object, pid: object) -> bool:
+    """Tell whether a process of this host was stopped by Ctrl-Z or a signal, and waits to be continued."""
+    return _POSIX and host == platform.node() and _is_process_number(pid) and _look_up(cast(int, pid)).state == "T"
+
+
 class _Place(NamedTuple):
     """Where a process number means a process on Linux: until the next boot, and only within its container."""
 

@@ -94,6 +94,15 @@ def test_a_second_process_is_refused_and_told_who_holds_it(folder):
         assert str(folder) in answer
 
 
+def test_of_a_suspended_process_it_is_said_how_it_goes_on(folder):
+    with holder(folder) as first:
+        (folder / "meta.json").write_text(json.dumps({**this_process(), "pid": first.pid, "process_started": None}))
+        first.send_signal(signal.SIGSTOP)
+        os.waitpid(first.pid, os.WUNTRACED)  # it has stopped
+        with pytest.raises(BnexpError, match=f"suspended; kill -CONT {first.pid} lets it go on"), run_lock(folder):
+            pass
+
+
 def test_the_refusal_comes_soon(folder):
     with run_lock(folder):
         began = time.monotonic()
