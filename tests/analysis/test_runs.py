@@ -69,12 +69,12 @@ def test_a_process_number_used_again_is_not_the_run(tmp_path: Path, write_run: W
     assert read_run(write_run(tmp_path / "seed1", meta=earlier)).status == "dead"
 
 
-def test_a_dead_run_tells_how_it_goes_on_where_it_left_a_checkpoint(tmp_path: Path, write_run: Write) -> None:
+def test_a_dead_run_tells_how_it_goes_on_or_begins_anew(tmp_path: Path, write_run: Write) -> None:
     folder = write_run(tmp_path / "my runs" / "seed0", meta={"status": "running", **ended_process()})
-    assert "resume" not in read_run(folder).problems[0]
+    assert "no checkpoint is there yet, it can begin anew: bnexp resume" in read_run(folder).problems[0]
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "best.pt").touch()
-    assert "resume" not in read_run(folder).problems[0], "weights alone are not where a run stood"
+    assert "begin anew" in read_run(folder).problems[0], "weights alone are not where a run stood"
     (folder / "checkpoints" / "step20.pt").touch()
     run = read_run(folder)
     assert run.can_go_on

@@ -109,17 +109,15 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("hostile")
 
 
-@pytest.fixture(scope="module")
-def files_read_once():
+@pytest.fixture
+def files_read_once(monkeypatch):
     """Read each of CONFIGS, which do not change, once: nearly all of the time goes into YAML."""
-    read = {path.resolve(): read_yaml_file(path) for path in CONFIGS}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            loading,
-            "read_yaml_file",
-            lambda path: copy.deepcopy(read[path.resolve()]) if path.resolve() in read else read_yaml_file(path),
-        )
-        yield
+    read = {path: read_yaml_file(path) for path in CONFIGS}
+
+    def read_or_kept(path):
+        return copy.deepcopy(read[path]) if path in read else read_yaml_file(path)
+
+    monkeypatch.setattr(loading, "read_yaml_file", read_or_kept)
 
 
 def answer(load_it, folder):
