@@ -1,6 +1,6 @@
 """Times an MNIST MLP epoch (3 x 256, bn, batch 128) three ways, in one process and in alternation.
 
-    bnexp     the real training path: probes, metrics.jsonl, TensorBoard and evaluation as a plain config has them
+    bnexp     the real training path: probes, metrics.jsonl, TensorBoard, evaluation and the checkpoint of an epoch
     bare      a hand-written loop on the same bytes in memory, as lean as bnexp's own path and without any logging
     tutorial  torchvision dataset with ToTensor and Normalize, DataLoader, SummaryWriter.add_scalar every step
 

@@ -45,10 +45,10 @@ def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
             folder = Path(name)
             rows, board = MetricsWriter(folder / METRICS), TensorBoardWriter(folder)
             writer = Writers([rows, board])
-            start = time.perf_counter()
             progress = Progress.start(run, writer)
             checkpointer = Checkpointer(run, CheckpointFolder(folder), rows)
-            checkpointer.save(progress)
+            checkpointer.save(progress)  # that of the start, which takes the fingerprint of the data
+            start = time.perf_counter()
             train(run, progress, SilentDisplay(), checkpointer)
             checkpointer.save(progress)
             writer.close()
