@@ -1,6 +1,6 @@
 """Times a CIFAR ResNet-20 epoch (batch 128, crop and flip) three ways, in one process and in alternation.
 
-    bnexp   the real training path: probes, metrics.jsonl, TensorBoard and evaluation as a plain config has them
+    bnexp   the real training path: probes, metrics.jsonl, TensorBoard, evaluation and the checkpoint of an epoch
     bare    a hand-written loop on the same bytes in memory, as lean as bnexp's own path and without any logging
     script  as most scripts are: PIL transforms in a DataLoader, channels first, loss.item() and add_scalar every step
 
