@@ -1,5 +1,6 @@
 """The section `model`: the families of networks, and the block they repeat."""
 
+from abc import abstractmethod
 from itertools import takewhile
 from typing import Annotated, Any, Literal, Self
 
@@ -86,9 +87,9 @@ class _Blocks(Section):
         return brief(self.block, 120)
 
     @property
+    @abstractmethod
     def block_count(self) -> int:
         """How often the block is repeated."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _can_be_laid_out(self) -> Self:

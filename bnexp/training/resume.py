@@ -68,15 +68,12 @@ def resume_experiment(
             place = data_dir or _former_data_dir(before)
             run = build(config, data_dir=place, device=device or _former_device(before))
             meta = circumstances(run, argv, place)
-            if start is None:
-                _clear(folder)
-            else:
+            if start is not None:
                 for words in (*start.damaged, *differences(before, meta)):
                     warn(words)
                 _go_back(run, folder, start)
                 meta = continued(meta, before, start.values)
-            for leftover in (*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY):
-                leftover.unlink(missing_ok=True)
+            _clear(folder, whole=start is None)
         return carry_out(run, folder, meta, show, stop, start)
 
 
@@ -109,10 +106,12 @@ def _holds_something(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _clear(folder: Path) -> None:
-    """Delete what an earlier session of a run has written, but the config and meta.json."""
-    stored = [*newest_first(folder), folder / CHECKPOINTS / BEST]
-    for path in (*stored, folder / METRICS, *folder.glob(PATTERN)):
+def _clear(folder: Path, *, whole: bool) -> None:
+    """Delete what an earlier session left half done; `whole` also all that it wrote, but config and meta.json."""
+    gone = [*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY]
+    if whole:
+        gone += [*newest_first(folder), folder / CHECKPOINTS / BEST, folder / METRICS, *folder.glob(PATTERN)]
+    for path in gone:
         path.unlink(missing_ok=True)
 
 

@@ -188,14 +188,14 @@ def test_of_many_threads_at_once_exactly_one_wins(folder):
 
 
 FORK = """
-import os, sys, time
+import os, signal, sys
 from pathlib import Path
 from bnexp.store.lock import run_lock
 with run_lock(Path(sys.argv[1])):
     child = os.fork()
     if child == 0:
         print("forked", os.getpid(), flush=True)
-        time.sleep(60)
+        signal.pause()
         os._exit(0)
     sys.stdin.read()
 """

@@ -1,5 +1,6 @@
 """Signals: asked once, the step is finished; asked again, the training leaves at once and damages nothing."""
 
+import contextlib
 import json
 import os
 import signal
@@ -21,9 +22,10 @@ from bnexp.training import resume as resume_module
 from bnexp.training import run as run_module
 from bnexp.training import session
 from bnexp.training.clock import Clock
-from bnexp.training.display import SilentDisplay
+from bnexp.training.display import Display, SilentDisplay
 from bnexp.training.resume import resume_experiment
 from bnexp.training.run import run_experiment
+from bnexp.training.session import RunResult
 
 MakeConfig = Callable[..., Config]
 
@@ -40,6 +42,10 @@ class Signals(SilentDisplay):
                 os.kill(os.getpid(), one)
 
 
+def train(config: Config, place: Path, display: Display) -> RunResult:
+    return run_experiment(config, runs_dir=place, data_dir=place, device="cpu", show=lambda name, plan: display)
+
+
 def status_of(folder: Path) -> str:
     status: str = json.loads((folder / "meta.json").read_text())["status"]
     return status
@@ -51,13 +57,7 @@ def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
 ) -> None:
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=r"go on after step 4: bnexp resume .*seed0") as error:
-        run_experiment(
-            make_config(),
-            runs_dir=tmp_path,
-            data_dir=tmp_path,
-            device="cpu",
-            show=lambda name, plan: Signals(4, number),
-        )
+        train(make_config(), tmp_path, Signals(4, number))
     assert error.value.exit_code == code
     folder = tmp_path / "small" / "seed0"
     assert status_of(folder) == "interrupted"
@@ -70,13 +70,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_goes_on_from_before(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted, match=r"go on after step 6: bnexp resume"):
-        run_experiment(
-            make_config(),
-            runs_dir=tmp_path,
-            data_dir=tmp_path,
-            device="cpu",
-            show=lambda name, plan: Signals(8, signal.SIGINT, signal.SIGINT),
-        )
+        train(make_config(), tmp_path, Signals(8, signal.SIGINT, signal.SIGINT))
     folder = tmp_path / "small" / "seed0"
     assert status_of(folder) == "interrupted"
     assert resume_experiment(folder, data_dir=tmp_path).summary["steps"] == 12
@@ -94,13 +88,7 @@ def test_a_second_signal_amid_a_checkpoint_leaves_the_one_before(
 
     monkeypatch.setattr(Path, "replace", interrupt_at_the_last_moment)
     with pytest.raises(Interrupted, match=r"go on after step 6"):
-        run_experiment(
-            make_config(),
-            runs_dir=tmp_path,
-            data_dir=tmp_path,
-            device="cpu",
-            show=lambda name, plan: Signals(8, signal.SIGINT),
-        )
+        train(make_config(), tmp_path, Signals(8, signal.SIGINT))
     folder = tmp_path / "small" / "seed0"
     assert [path.name for path in newest_first(folder)] == ["step6.pt", "step0.pt"]
     assert not list(folder.rglob("*.tmp"))
@@ -142,7 +130,8 @@ def test_signals_that_come_while_a_run_leaves_change_nothing(
 def test_ctrl_c_held_down_shows_no_traceback(process: subprocess.Popen[str], tmp_path: Path) -> None:
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
-        time.sleep(0.03)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.03)  # as often as a keyboard repeats
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert f"bnexp resume {tmp_path / 'runs' / 'small' / 'seed0'}" in errors
@@ -169,13 +158,7 @@ def test_closing_the_window_interrupts_a_run_like_any_signal(config_file: Path, 
 def test_a_signal_that_the_process_ignores_stays_ignored(make_config: MakeConfig, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        result = run_experiment(
-            make_config(),
-            runs_dir=tmp_path,
-            data_dir=tmp_path,
-            device="cpu",
-            show=lambda name, plan: Signals(4, signal.SIGHUP),
-        )
+        result = train(make_config(), tmp_path, Signals(4, signal.SIGHUP))
     finally:
         signal.signal(signal.SIGHUP, before)
     assert result.summary["status"] == "finished"
