@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 
 FLOORS = [
     {"errors"},
-    {"config"},
+    {"config", "output"},
     {"sources"},
     {"norms", "data", "store"},
     {"probes", "models"},

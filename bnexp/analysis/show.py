@@ -1,6 +1,5 @@
 """Puts a table on standard output, in the form that was asked for."""
 
-import os
 import sys
 
 from rich.console import Console
@@ -8,7 +7,7 @@ from rich.console import Console
 from bnexp.analysis.render import Output, readable, to_csv, to_json, to_markdown, to_plain
 from bnexp.analysis.table import Table
 from bnexp.analysis.terminal import print_table
-from bnexp.errors import BnexpError
+from bnexp.output import encodable, write_out
 
 
 def show(table: Table, output: Output, *, transposable: bool = True) -> None:
@@ -27,26 +26,6 @@ def show(table: Table, output: Output, *, transposable: bool = True) -> None:
         print_table(console, table, transposable=transposable)
         return
     write = {"table": to_plain, "csv": to_csv, "json": to_json, "markdown": to_markdown}[output]
-    _write(write(table))
+    write_out(write(table))
     if output == "csv":
-        sys.stderr.writelines(_encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in table.notes)
-
-
-def _write(text: str) -> None:
-    if sys.stdout is None:  # it was closed before the process began
-        return
-    try:
-        sys.stdout.write(_encodable(text, sys.stdout.encoding))
-        sys.stdout.flush()
-    except OSError as error:
-        # Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
-            raise BnexpError(f"standard output cannot be written: {error.strerror}") from None
-
-
-def _encodable(text: str, encoding: str | None) -> str:
-    """Replace what the stream cannot write: an old locale must not end a comparison with a traceback."""
-    if encoding is None or encoding.lower().replace("-", "") == "utf8":
-        return text
-    return text.replace("±", "+-").encode(encoding, errors="replace").decode(encoding)
+        sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in table.notes)

@@ -14,6 +14,7 @@ from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
+from bnexp.output import write_out
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ def catalog() -> None:
         console.print(_table(entries))
         return
     key_width, name_width = max(len(entry.key) for entry in entries), max(len(entry.name) for entry in entries)
-    for entry in entries:
-        print(f"{entry.key:{key_width}}  {entry.name:{name_width}}  {entry.summary}")
+    write_out("".join(f"{entry.key:{key_width}}  {entry.name:{name_width}}  {entry.summary}\n" for entry in entries))
 
 
 def catalog_entries() -> Iterator[Entry]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from bnexp.config.data_section import DataConfig
 from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES, OWN_DATASETS, DatasetName
 from bnexp.errors import ConfigError, did_you_mean, visible, visible_lines
+from bnexp.output import write_out
 from bnexp.sources.info import dataset_info
 from bnexp.sources.place import data_folder
 
@@ -31,8 +32,12 @@ def list_datasets(*, data_dir: Path | None = None) -> None:
         console.print(table)
         return
     widths = [max(len(row[column]) for row in (_TITLES, *rows)) for column in range(3)]
-    for row in (_TITLES, *rows):
-        print(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}")
+    write_out(
+        "".join(
+            f"{name:{widths[0]}}  {state:{widths[1]}}  {where:{widths[2]}}  {summary}\n"
+            for name, state, where, summary in (_TITLES, *rows)
+        )
+    )
 
 
 def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:

@@ -4,8 +4,9 @@ import json
 
 from bnexp.config.json_schema import config_schema
 from bnexp.config.reference import config_reference
+from bnexp.output import write_out
 
 
 def schema(*, markdown: bool = False) -> None:
     """Print the JSON Schema of a config file, or with `markdown` the reference of every key."""
-    print(config_reference() if markdown else json.dumps(config_schema(), indent=2) + "\n", end="")
+    write_out(config_reference() if markdown else json.dumps(config_schema(), indent=2) + "\n")
