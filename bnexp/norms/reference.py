@@ -133,12 +133,173 @@ def layer_norm_backward(
     return _backward(grad_y, forward, gamma, eps, dim=1)
 
 
+def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float = 1e-5) -> Normalized:
+    """Group normalization, the same in training and at inference.
+
+    The channels of each example are cut into `groups` of neighbors. With S the C / groups channels of a group at all
+    their positions:
+
+        mean = 1/|S| sum_S x                 var = 1/|S| sum_S (x - mean)^2           (biased: divided by |S|)
+        y    = gamma * (x - mean) / sqrt(var + eps) + beta
+
+    Args:
+        x: (N, C) or (N, C, ...), such as (N, C, H, W).
+        gamma: (C,).
+        beta: (C,).
+        groups: how many; 1 is layer normalization over (C, ...), C is instance normalization.
+        eps: added to the variance.
+
+    Returns:
+        y and x_hat in the shape of x, mean and var (N, groups).
+
+    Raises:
+        ValueError: the groups do not divide the channels.
+
+    Source: Wu & He 2018, https://arxiv.org/abs/1803.08494
+    """
+    if x.shape[1] % groups:
+        raise ValueError(f"expected groups that divide {x.shape[1]} channels, found {groups}")
+    grouped = _grouped(x, groups)  # (N, groups, |S|)
+    mean = grouped.mean(dim=2, keepdim=True)  # (N, groups, 1)
+    var = ((grouped - mean) ** 2).mean(dim=2, keepdim=True)  # (N, groups, 1)
+    x_hat = ((grouped - mean) / torch.sqrt(var + eps)).view(x.shape)
+    y = _by_channel(gamma, x) * x_hat + _by_channel(beta, x)
+    return Normalized(y, x_hat, mean.squeeze(2), var.squeeze(2))
+
+
+def group_norm_backward(
+    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of group normalization, with g = gamma * dy and means over each group S.
+
+        d gamma = sum over all but the channel of dy * x_hat      d beta = the same sum of dy
+        d x     = 1 / sqrt(var + eps) * (g - mean_S(g) - x_hat * mean_S(g * x_hat))
+
+    Returns:
+        Gradients of x (N, C, ...), gamma (C,) and beta (C,).
+    """
+    groups = forward.var.shape[1]
+    x_hat = _grouped(forward.x_hat, groups)
+    grad_x_hat = _grouped(_by_channel(gamma, grad_y) * grad_y, groups)
+    grad_x = _through_statistics(grad_x_hat, x_hat, forward.var.unsqueeze(2), eps, dim=2).view(grad_y.shape)
+    others = [dim for dim in range(grad_y.dim()) if dim != 1]
+    return grad_x, (grad_y * forward.x_hat).sum(dim=others), grad_y.sum(dim=others)
+
+
+def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Normalized:
+    """Instance normalization: each channel of each example by its own mean and variance over its positions.
+
+    It is `group_norm` with one channel a group, and `group_norm_backward` gives its gradients.
+
+    Args:
+        x: (N, C, ...) with at least two positions, such as (N, C, H, W).
+        gamma: (C,).
+        beta: (C,).
+        eps: added to the variance.
+
+    Returns:
+        y and x_hat in the shape of x, mean and var (N, C).
+
+    Raises:
+        ValueError: one position a channel, of which no variance can be taken.
+
+    Source: Ulyanov, Vedaldi & Lempitsky 2016, https://arxiv.org/abs/1607.08022
+    """
+    positions = x[0, 0].numel()
+    if positions < 2:
+        raise ValueError(f"expected at least 2 positions a channel to take statistics of, found {positions}")
+    return group_norm(x, gamma, beta, groups=x.shape[1], eps=eps)
+
+
+def rms_norm(x: Tensor, gamma: Tensor, eps: float = 1e-5) -> Normalized:
+    """RMS normalization: layer normalization without the mean, the same in training and at inference.
+
+        ms = 1/F sum_f x[:, f]^2             y = gamma * x / sqrt(ms + eps)
+
+    Args:
+        x: (B, F).
+        gamma: (F,).
+        eps: added to the mean square.
+
+    Returns:
+        y and x_hat (B, F), mean (B, 1): zero, for nothing is subtracted, and as var the mean square (B, 1).
+
+    Source: Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
+    """
+    mean_square = (x**2).mean(dim=1, keepdim=True)  # (B, 1)
+    x_hat = x / torch.sqrt(mean_square + eps)
+    return Normalized(gamma * x_hat, x_hat, torch.zeros_like(mean_square), mean_square)
+
+
+def rms_norm_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Gradients of RMS normalization, with g = gamma * dy.
+
+        d gamma = sum_b dy * x_hat               d x = 1 / sqrt(ms + eps) * (g - x_hat * mean_f(g * x_hat))
+
+    Returns:
+        Gradients of x (B, F) and gamma (F,).
+    """
+    grad_x_hat = gamma * grad_y
+    along_x_hat = forward.x_hat * (grad_x_hat * forward.x_hat).mean(dim=1, keepdim=True)
+    return (grad_x_hat - along_x_hat) / torch.sqrt(forward.var + eps), (grad_y * forward.x_hat).sum(dim=0)
+
+
+def batch_norm_by_std(x: Tensor, gain: Tensor, bias: Tensor) -> Normalized:
+    """Batch normalization as it is often written by hand: by the unbiased standard deviation, without eps.
+
+        std = sqrt(1/(B - 1) sum_b (x[b] - mean)^2)               y = gain * (x - mean) / std + bias
+
+    Its output is that of `batch_norm_train` with eps 0, times sqrt((B - 1) / B) before gain and bias.
+
+    Args:
+        x: (B, F).
+        gain: (F,).
+        bias: (F,).
+
+    Raises:
+        ValueError: fewer than two examples, of which no variance can be taken.
+    """
+    batch = batch_norm_train(x, gain, bias, eps=0.0)
+    var = batch.var * x.shape[0] / (x.shape[0] - 1)  # (F,), unbiased
+    x_hat = (x - batch.mean) / torch.sqrt(var)
+    return Normalized(gain * x_hat + bias, x_hat, batch.mean, var)
+
+
+def batch_norm_by_std_running(
+    running_mean: Tensor, running_std: Tensor, batch: Normalized, momentum: float = 0.001
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation after one more batch of `batch_norm_by_std`.
+
+        running <- (1 - momentum) * running + momentum * (mean or std)
+
+    An average of standard deviations is less than the square root of the average of variances that torch keeps.
+    """
+    return (
+        (1 - momentum) * running_mean + momentum * batch.mean,
+        (1 - momentum) * running_std + momentum * torch.sqrt(batch.var),
+    )
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """Return (N, C, ...) as (N, groups, |S|)."""
+    return x.reshape(x.shape[0], groups, -1)
+
+
+def _by_channel(parameter: Tensor, x: Tensor) -> Tensor:
+    """Return (C,) in a shape that broadcasts against x (N, C, ...)."""
+    return parameter.view(-1, *[1] * (x.dim() - 2))
+
+
 def _backward(
     grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float, dim: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients where mean and variance were taken over `dim`."""
-    grad_x_hat = gamma * grad_y
-    centered = grad_x_hat - grad_x_hat.mean(dim=dim, keepdim=True)
-    along_x_hat = forward.x_hat * (grad_x_hat * forward.x_hat).mean(dim=dim, keepdim=True)
-    grad_x = (centered - along_x_hat) / torch.sqrt(forward.var + eps)
+    grad_x = _through_statistics(gamma * grad_y, forward.x_hat, forward.var, eps, dim)
     return grad_x, (grad_y * forward.x_hat).sum(dim=0), grad_y.sum(dim=0)
+
+
+def _through_statistics(grad_x_hat: Tensor, x_hat: Tensor, var: Tensor, eps: float, dim: int) -> Tensor:
+    """Gradient of x from that of x_hat, where mean and variance were taken over `dim`."""
+    centered = grad_x_hat - grad_x_hat.mean(dim=dim, keepdim=True)
+    along_x_hat = x_hat * (grad_x_hat * x_hat).mean(dim=dim, keepdim=True)
+    return (centered - along_x_hat) / torch.sqrt(var + eps)

@@ -5,12 +5,19 @@ import torch
 from torch import nn
 
 from bnexp.norms.reference import (
+    batch_norm_by_std,
+    batch_norm_by_std_running,
     batch_norm_inference,
     batch_norm_running,
     batch_norm_train,
     batch_norm_train_backward,
+    group_norm,
+    group_norm_backward,
+    instance_norm,
     layer_norm,
     layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
 )
 
 FEATURES = 5
@@ -194,3 +201,114 @@ def test_the_dtype_of_the_input_is_kept(dtype):
         result = forward(x, gamma, beta)
         tensors = (result.y, result.mean, result.var, *backward(grad_y, result, gamma))
         assert {tensor.dtype for tensor in tensors} == {dtype}
+
+
+CHANNELS = 6
+SHAPES = [(3, CHANNELS), (2, CHANNELS, 4), (3, CHANNELS, 2, 5)]
+
+
+def draw_channels(shape):
+    """Return inputs (N, C, ...) far from standardized, gamma, beta and a gradient of the output."""
+    return 3 * draw(*shape) + 7, draw(CHANNELS, seed=1), draw(CHANNELS, seed=2), draw(*shape, seed=3)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.3])
+@pytest.mark.parametrize("groups", [1, 2, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_group_norm_is_torchs_forward_and_backward(shape, groups, eps):
+    x, gamma, beta, grad_y = draw_channels(shape)
+    module = nn.GroupNorm(groups, CHANNELS, eps=eps, dtype=torch.float64)
+    module.load_state_dict({"weight": gamma, "bias": beta})
+    leaf = x.clone().requires_grad_()
+    expected = module(leaf)
+    expected.backward(grad_y)
+
+    result = group_norm(x, gamma, beta, groups, eps)
+    torch.testing.assert_close(result.y, expected.detach(), **EXACT)
+    assert result.mean.shape == result.var.shape == (shape[0], groups)
+    theirs = (leaf.grad, module.weight.grad, module.bias.grad)
+    for ours, expected_grad in zip(group_norm_backward(grad_y, result, gamma, eps), theirs, strict=True):
+        torch.testing.assert_close(ours, expected_grad, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.3])
+@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+def test_instance_norm_is_torchs_forward_and_backward(shape, eps):
+    x, gamma, beta, grad_y = draw_channels(shape)
+    parameters = [tensor.clone().requires_grad_() for tensor in (x, gamma, beta)]
+    expected = nn.functional.instance_norm(parameters[0], weight=parameters[1], bias=parameters[2], eps=eps)
+    expected.backward(grad_y)
+
+    result = instance_norm(x, gamma, beta, eps)
+    torch.testing.assert_close(result.y, expected.detach(), **EXACT)
+    for ours, leaf in zip(group_norm_backward(grad_y, result, gamma, eps), parameters, strict=True):
+        torch.testing.assert_close(ours, leaf.grad, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.3])
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_rms_norm_is_torchs_forward_and_backward(batch_size, eps):
+    x, gamma, _, grad_y = draw_case(batch_size)
+    module = nn.RMSNorm(FEATURES, eps=eps, dtype=torch.float64)
+    module.load_state_dict({"weight": gamma})
+    leaf = x.clone().requires_grad_()
+    expected = module(leaf)
+    expected.backward(grad_y)
+
+    result = rms_norm(x, gamma, eps)
+    torch.testing.assert_close(result.y, expected.detach(), **EXACT)
+    for ours, theirs in zip(
+        rms_norm_backward(grad_y, result, gamma, eps), (leaf.grad, module.weight.grad), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_group_norm_between_layer_norm_and_instance_norm():
+    x, gamma, beta, _ = draw_channels((3, CHANNELS, 4))
+    torch.testing.assert_close(
+        group_norm(x, gamma, beta, CHANNELS).y, instance_norm(x, gamma, beta).y, rtol=0, atol=1e-12
+    )
+    flat = draw_channels((3, CHANNELS))[0]
+    torch.testing.assert_close(group_norm(flat, gamma, beta, 1).y, layer_norm(flat, gamma, beta).y, **EXACT)
+
+
+def test_what_has_no_group_or_instance_statistics_is_refused():
+    one, zero = torch.ones(CHANNELS), torch.zeros(CHANNELS)
+    with pytest.raises(ValueError, match="groups that divide 6 channels, found 4"):
+        group_norm(torch.ones(2, CHANNELS), one, zero, 4)
+    with pytest.raises(ValueError, match=r"at least 2 positions a channel.*found 1"):
+        instance_norm(torch.ones(2, CHANNELS, 1), one, zero)
+
+
+@pytest.mark.parametrize("batch_size", [2, 32])
+def test_batch_norm_by_hand_is_torchs_but_for_the_unbiased_deviation(batch_size):
+    # With torch's own mean and std, as the founding document 001 writes it, and its gradients by autograd.
+    x, gain, bias, grad_y = draw_case(batch_size)
+    ours, theirs = ([tensor.clone().requires_grad_() for tensor in (x, gain, bias)] for _ in range(2))
+    batch = batch_norm_by_std(*ours)
+    x_, gain_, bias_ = theirs
+    written = gain_ * (x_ - x_.mean(0, keepdim=True)) / x_.std(0, keepdim=True) + bias_
+    torch.testing.assert_close(batch.y, written, **EXACT)
+    batch.y.backward(grad_y)
+    written.backward(grad_y)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-10)
+    module = torch_batch_norm(gain, torch.zeros_like(bias), eps=1e-30)  # torch refuses 0
+    shrunk = module(x).detach() * ((batch_size - 1) / batch_size) ** 0.5
+    torch.testing.assert_close(batch.y.detach() - bias, shrunk, **EXACT)
+
+
+def test_the_running_deviation_by_hand_is_an_average_of_deviations():
+    momentum, stds, variances = 0.25, [], []
+    mean, std = torch.zeros(FEATURES, dtype=torch.float64), torch.ones(FEATURES, dtype=torch.float64)
+    _, gain, bias, _ = draw_case(2)
+    for seed in range(5):
+        x = (seed + 1) * draw(32, FEATURES, seed=seed)
+        stds.append(x.std(0))
+        variances.append(x.var(0))
+        mean, std = batch_norm_by_std_running(mean, std, batch_norm_by_std(x, gain, bias), momentum)
+    weights = [momentum * (1 - momentum) ** (4 - k) for k in range(5)]
+    expected = (1 - momentum) ** 5 + sum(weight * one for weight, one in zip(weights, stds, strict=True))
+    torch.testing.assert_close(std, expected, **EXACT)
+    of_variances = (1 - momentum) ** 5 + sum(weight * one for weight, one in zip(weights, variances, strict=True))
+    assert (std < of_variances.sqrt()).all()  # Jensen's inequality
