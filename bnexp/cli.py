@@ -200,6 +200,31 @@ def catalog() -> None:
     command.catalog()
 
 
+@app.command(short_help="Explain a normalization with numbers.")
+def explain(
+    topic: Annotated[str | None, typer.Argument(help="A lesson. [default: lists them]")] = None,
+    example: Annotated[str | None, typer.Option(metavar="000|002", help="The matrix of a published example.")] = None,
+    input: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Your own matrix: a line per example, features in columns.")
+    ] = None,
+    gamma: Annotated[str | None, typer.Option(metavar="1.5,1,0.5", help="Scale, a number per feature.")] = None,
+    beta: Annotated[str | None, typer.Option(metavar="0.5,0,-0.5", help="Shift, a number per feature.")] = None,
+    eps: Annotated[float | None, typer.Option(help="Added to the variance. [default: 1e-5]")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Weight of the new batch. [default: 0.1]")] = None,
+    groups: Annotated[int | None, typer.Option(help="Groups of channels, in groupnorm.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is drawn. [default: 0]")] = None,
+    data_dir: DataDir = None,
+    json: Annotated[bool, typer.Option("--json", help="Every number to stdout, in full precision.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page to share.")] = None,
+) -> None:
+    """Explain a normalization step by step, with numbers computed on the spot."""
+    from bnexp.commands import explain as command
+    from bnexp.lessons.asking import Words
+
+    words = Words(example, input, gamma, beta, eps, momentum, groups, seed, data_dir)
+    command.explain(topic, words, json=json, html=html)
+
+
 data = typer.Typer(help="List, fetch and verify datasets.", no_args_is_help=True)
 app.add_typer(data, name="data")
 

@@ -244,31 +244,32 @@ def rms_norm_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: f
     return (grad_x_hat - along_x_hat) / torch.sqrt(forward.var + eps), (grad_y * forward.x_hat).sum(dim=0)
 
 
-def batch_norm_by_std(x: Tensor, gain: Tensor, bias: Tensor) -> Normalized:
-    """Batch normalization as it is often written by hand: by the unbiased standard deviation, without eps.
+def batch_norm_unbiased(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 0.0) -> Normalized:
+    """Batch normalization as it is often written by hand: by torch's `x.var(0)` or `x.std(0)`, which are unbiased.
 
-        std = sqrt(1/(B - 1) sum_b (x[b] - mean)^2)               y = gain * (x - mean) / std + bias
+        var = 1/(B - 1) sum_b (x[b] - mean)^2                     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    Its output is that of `batch_norm_train` with eps 0, times sqrt((B - 1) / B) before gain and bias.
+    With eps 0, x_hat is that of `batch_norm_train` times sqrt((B - 1) / B).
 
     Args:
         x: (B, F).
-        gain: (F,).
-        bias: (F,).
+        gamma: (F,).
+        beta: (F,).
+        eps: added to the variance; those who write it by the standard deviation leave it out.
 
     Raises:
         ValueError: fewer than two examples, of which no variance can be taken.
     """
-    batch = batch_norm_train(x, gain, bias, eps=0.0)
-    var = batch.var * x.shape[0] / (x.shape[0] - 1)  # (F,), unbiased
-    x_hat = (x - batch.mean) / torch.sqrt(var)
-    return Normalized(gain * x_hat + bias, x_hat, batch.mean, var)
+    batch = batch_norm_train(x, gamma, beta)
+    var = batch.var * x.shape[0] / (x.shape[0] - 1)  # (F,)
+    x_hat = (x - batch.mean) / torch.sqrt(var + eps)
+    return Normalized(gamma * x_hat + beta, x_hat, batch.mean, var)
 
 
-def batch_norm_by_std_running(
+def batch_norm_running_std(
     running_mean: Tensor, running_std: Tensor, batch: Normalized, momentum: float = 0.001
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation after one more batch of `batch_norm_by_std`.
+    """Return mean and standard deviation after one more batch of `batch_norm_unbiased`.
 
         running <- (1 - momentum) * running + momentum * (mean or std)
 

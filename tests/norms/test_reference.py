@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from bnexp.norms.reference import (
-    batch_norm_by_std,
-    batch_norm_by_std_running,
     batch_norm_inference,
     batch_norm_running,
+    batch_norm_running_std,
     batch_norm_train,
     batch_norm_train_backward,
+    batch_norm_unbiased,
     group_norm,
     group_norm_backward,
     instance_norm,
@@ -285,7 +285,7 @@ def test_batch_norm_by_hand_is_torchs_but_for_the_unbiased_deviation(batch_size)
     # With torch's own mean and std, as the founding document 001 writes it, and its gradients by autograd.
     x, gain, bias, grad_y = draw_case(batch_size)
     ours, theirs = ([tensor.clone().requires_grad_() for tensor in (x, gain, bias)] for _ in range(2))
-    batch = batch_norm_by_std(*ours)
+    batch = batch_norm_unbiased(*ours)
     x_, gain_, bias_ = theirs
     written = gain_ * (x_ - x_.mean(0, keepdim=True)) / x_.std(0, keepdim=True) + bias_
     torch.testing.assert_close(batch.y, written, **EXACT)
@@ -306,7 +306,7 @@ def test_the_running_deviation_by_hand_is_an_average_of_deviations():
         x = (seed + 1) * draw(32, FEATURES, seed=seed)
         stds.append(x.std(0))
         variances.append(x.var(0))
-        mean, std = batch_norm_by_std_running(mean, std, batch_norm_by_std(x, gain, bias), momentum)
+        mean, std = batch_norm_running_std(mean, std, batch_norm_unbiased(x, gain, bias), momentum)
     weights = [momentum * (1 - momentum) ** (4 - k) for k in range(5)]
     expected = (1 - momentum) ** 5 + sum(weight * one for weight, one in zip(weights, stds, strict=True))
     torch.testing.assert_close(std, expected, **EXACT)

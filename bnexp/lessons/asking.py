@@ -1,0 +1,147 @@
+"""From the words of the command line to a request, before anything heavy is loaded."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnexp.errors import ConfigError, did_you_mean
+from bnexp.lessons.matrix_file import Matrix, read_matrix
+from bnexp.lessons.request import Batch, Request
+from bnexp.lessons.topics import TOPICS, Option
+
+DEFAULT_EXAMPLE = "000"
+DEFAULT_EPS = 1e-5
+DEFAULT_MOMENTUM = 0.1
+
+
+@dataclass(frozen=True)
+class Example:
+    """A worked example that was published: rows, gamma and beta."""
+
+    rows: tuple[tuple[float, ...], ...]
+    gamma: tuple[float, ...]
+    beta: tuple[float, ...]
+
+
+EXAMPLES: dict[str, Example] = {
+    "000": Example(((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12)), (1, 1, 1, 1), (0, 0, 0, 0)),
+    # The article does not name its gamma and beta: they follow from its table.
+    "002": Example(((1, 3, 2), (2, 4, 3), (3, 5, 4)), (1.5, 1, 0.5), (0.5, 0, -0.5)),
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """The options as they were typed; None for what was not."""
+
+    example: str | None = None
+    input: Path | None = None
+    gamma: str | None = None
+    beta: str | None = None
+    eps: float | None = None
+    momentum: float | None = None
+    groups: int | None = None
+    seed: int | None = None
+    data_dir: Path | None = None
+
+
+def request_of(topic: str, words: Words) -> Request:
+    """Return what is asked of a topic.
+
+    Raises:
+        ConfigError: no such topic, an option that it does not take, or values that cannot be taught on.
+    """
+    if topic not in TOPICS:
+        raise ConfigError(
+            f'no lesson "{topic}".{did_you_mean(topic, TOPICS)} Lessons: {", ".join(TOPICS)}; '
+            "`bnexp explain` says what each answers"
+        )
+    _refuse_foreign(topic, words)
+    batch, published = _batch(words)
+    defaults = Request(batch)
+    return Request(
+        batch=batch,
+        as_published=published if words.eps in (None, DEFAULT_EPS) else None,
+        eps=defaults.eps if words.eps is None else _within("--eps", words.eps, 0, math.inf),
+        momentum=defaults.momentum if words.momentum is None else _within("--momentum", words.momentum, 0, 1),
+        groups=words.groups,
+        seed=words.seed or 0,
+        data_dir=words.data_dir,
+    )
+
+
+def _refuse_foreign(topic: str, words: Words) -> None:
+    names: tuple[Option, ...] = (
+        "example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed", "data_dir",
+    )  # fmt: skip
+    for name in names:
+        if getattr(words, name) is not None and name not in TOPICS[topic].options:
+            takers = ", ".join(other for other, known in TOPICS.items() if name in known.options)
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: the lesson {topic} does not take it; it belongs to {takers}"
+            )
+
+
+def _batch(words: Words) -> tuple[Batch, str | None]:
+    """Return the matrix that is asked for, and the article whose numbers all of it are."""
+    if words.input is not None:
+        if words.example is not None:
+            raise ConfigError("--input and --example: choose one of them")
+        return _own(read_matrix(words.input), str(words.input), words), None
+    name = words.example or DEFAULT_EXAMPLE
+    if name not in EXAMPLES:
+        known = " or ".join(EXAMPLES)
+        raise ConfigError(f'--example: expected {known}, found "{name}"')
+    example = EXAMPLES[name]
+    names = tuple(f"x{number}" for number in range(1, len(example.gamma) + 1))
+    own = _own(Matrix(names, example.rows), f"example {name}", words)
+    batch = Batch(
+        own.source,
+        own.rows,
+        names,
+        example.gamma if words.gamma is None else own.gamma,
+        example.beta if words.beta is None else own.beta,
+    )
+    same = (tuple(batch.gamma), tuple(batch.beta)) == (example.gamma, example.beta)
+    return batch, name if same else None
+
+
+def _own(matrix: Matrix, source: str, words: Words) -> Batch:
+    width = len(matrix.names)
+    return Batch(
+        source,
+        matrix.rows,
+        matrix.names,
+        [1.0] * width if words.gamma is None else _parameters("--gamma", words.gamma, width, source),
+        [0.0] * width if words.beta is None else _parameters("--beta", words.beta, width, source),
+    )
+
+
+def _parameters(flag: str, text: str, width: int, source: str) -> Sequence[float]:
+    values = [_number(flag, word.strip()) for word in text.split(",")]
+    if len(values) != width:
+        raise ConfigError(
+            f"{flag}: expected {width} {'number' if width == 1 else 'numbers'} with commas between them, one for each "
+            f"feature of {source}; found {len(values)}"
+        )
+    return values
+
+
+def _number(flag: str, word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(
+            f'{flag}: expected finite numbers with commas between them, such as 1.5,1,0.5; found "{word}"'
+        )
+    return value
+
+
+def _within(flag: str, value: float, above: float, most: float) -> float:
+    if not above < value <= most or not math.isfinite(value):
+        expected = f"a number above {above:g}" + (f", at most {most:g}" if math.isfinite(most) else "")
+        raise ConfigError(f"{flag}: expected {expected}, found {value:g}")
+    return value

@@ -1,0 +1,11 @@
+"""Every lesson by its topic."""
+
+from collections.abc import Callable
+
+from bnexp.lessons import batch_norm
+from bnexp.lessons.lesson import Lesson
+from bnexp.lessons.request import Request
+
+LESSONS: dict[str, Callable[[Request], Lesson]] = {
+    "batchnorm": batch_norm.lesson,
+}

@@ -1,0 +1,182 @@
+"""What holds of every lesson: it fits, says no number that it did not compute, and ends with commands that run."""
+
+import io
+import json
+import math
+import re
+import shlex
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from bnexp.config.loading import load_config
+from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.lesson import Lesson, Text
+from bnexp.lessons.page import to_html
+from bnexp.lessons.record import to_json
+from bnexp.lessons.registry import LESSONS
+from bnexp.lessons.terminal import print_lesson, to_text
+from bnexp.lessons.topics import TOPICS
+
+ROOT = Path(__file__).parent.parent.parent
+_TAUGHT: dict[str, Lesson] = {}
+
+
+@pytest.fixture(params=list(TOPICS))
+def lesson(request: pytest.FixtureRequest) -> Lesson:
+    """Each lesson as it is taught without options, computed once."""
+    topic = request.param
+    if topic not in _TAUGHT:
+        _TAUGHT[topic] = LESSONS[topic](request_of(topic, Words()))
+    return _TAUGHT[topic]
+
+
+def test_topics_are_the_lessons_in_one_order() -> None:
+    assert list(TOPICS) == list(LESSONS)
+
+
+def test_a_lesson_fits_a_page_of_100_columns_and_has_no_color_in_a_pipe(lesson: Lesson) -> None:
+    lines = to_text(lesson).split("\n")
+    assert max(map(len, lines)) <= 100
+    assert "\x1b" not in "".join(lines)
+    assert not [line for line in lines if line != line.rstrip()]
+
+
+@pytest.mark.parametrize("width", [40, 60, 79])
+def test_in_a_narrow_terminal_lines_fit_and_no_number_is_lost(lesson: Lesson, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False)
+    print_lesson(console, lesson)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    copied = {f"  {command}" for command in lesson.experiment.commands}  # in one line, to be copied
+    assert [line for line in text.split("\n") if len(line) > width and line not in copied] == []
+    narrow, wide = (set(decimals(one)) for one in (text, to_text(lesson)))
+    assert wide - narrow == set()
+
+
+def decimals(text: str) -> Iterator[str]:
+    """Yield the numbers with decimals of a text, but for how far the axes of a scatter reach."""
+    shown = "\n".join(line for line in text.split("\n") if "each axis" not in line)
+    # A word broken at the end of a line goes on in the next one; numbers are never broken.
+    yield from re.findall(r"(?<![\w.])-?\d+\.\d+(?:e[+-]\d+)?%?", shown)
+
+
+def numbers_in(value: object) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from numbers_in(one)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield float(value)
+    elif isinstance(value, str):
+        yield from (float(word) for word in re.findall(r"-?\d+\.\d+", value))
+
+
+def shows(word: str, value: float) -> bool:
+    """Tell whether a word is a value, rounded to the word's digits."""
+    number, exponent, _ = word.rstrip("%").partition("e")
+    digits = len(number.partition(".")[2])
+    value = 100 * value if word.endswith("%") else value
+    written = f"{value:.{digits}{'e' if exponent else 'f'}}"
+    return float(written) == float(word.rstrip("%"))
+
+
+def test_every_number_shown_was_computed_and_is_in_the_json(lesson: Lesson) -> None:
+    known = list(numbers_in(json.loads(to_json(lesson))))
+    text = to_text(lesson).partition("\nTest it\n")[0]
+    unknown = [word for word in dict.fromkeys(decimals(text)) if not any(shows(word, value) for value in known)]
+    assert unknown == []
+
+
+def test_json_is_strict_and_no_key_is_there_twice(lesson: Lesson) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    written = json.loads(to_json(lesson), parse_constant=refuse)
+    assert written["topic"] == lesson.topic
+    keys = [key for part in lesson.parts for key in part.numbers]
+    assert sorted(keys) == sorted(set(keys)) == sorted(written["numbers"])
+    assert keys
+    assert all(math.isfinite(value) for value in numbers_in(written))
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and holds that tags are closed in order."""
+
+    VOID = frozenset({"meta", "br", "path", "use", "rect", "circle", "line"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def test_the_page_is_whole_runs_nothing_and_asks_nobody(lesson: Lesson) -> None:
+    page = Page(to_html(lesson))
+    assert page.open == []
+    assert not {"script", "link", "iframe", "img", "object"} & page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name == "src"]
+    assert not [value for name, value in page.attributes if name.endswith("href") and not str(value).startswith("#")]
+    text = " ".join("".join(page.words).split())
+    for part in lesson.parts:
+        if isinstance(part, Text):
+            assert " ".join(part.text.replace("`", "").split()) in text
+
+
+def test_a_lesson_taught_twice_is_the_same(lesson: Lesson) -> None:
+    torch.manual_seed(12345)  # whatever was drawn before
+    torch.rand(7)
+    state = torch.get_rng_state()
+    again = LESSONS[lesson.topic](request_of(lesson.topic, Words()))
+    assert again == lesson
+    assert to_html(again) == to_html(lesson)
+    assert torch.equal(torch.get_rng_state(), state)  # a lesson draws from a generator of its own
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_said_holds_for_other_seeds_too(seed: int) -> None:
+    for topic in (name for name, one in TOPICS.items() if "seed" in one.options):
+        other = LESSONS[topic](request_of(topic, Words(seed=seed)))
+        assert max(map(len, to_text(other).split("\n"))) <= 100
+        assert other.numbers != LESSONS[topic](request_of(topic, Words())).numbers
+
+
+def test_the_commands_at_the_end_name_configs_that_stand_and_keys_that_exist(lesson: Lesson) -> None:
+    assert lesson.experiment.commands
+    assert lesson.experiment.look_for
+    for command in lesson.experiment.commands:
+        program, verb, *words = shlex.split(command)
+        assert program == "bnexp"
+        assert verb in ("train", "check", "compare", "probe", "board")
+        if verb in ("train", "check"):
+            overrides = [words[index + 1] for index, word in enumerate(words) if word == "--set"]
+            configs = [word for word in words if word.endswith(".yaml")]
+            assert configs
+            for config in configs:
+                load_config(ROOT / config, overrides)
