@@ -41,7 +41,7 @@ def print_lesson(console: Console, lesson: Lesson) -> None:
         _print(console, [*_lines(part, width, left), Line()], width)
     _print(console, [Line("Test it", "bold cyan")], width)
     for command in lesson.experiment.commands:
-        console.print(Line(f"  {command}"), soft_wrap=True)  # one line each, to be copied
+        _print(console, [Line(line) for line in command_lines(command, width - _GAP)], width)
     _print(console, _prose(lesson.experiment.look_for), width)
 
 
@@ -61,6 +61,18 @@ def _lines(part: Part, width: int, left: int) -> list[Line]:
     if isinstance(part, Table):
         return list(_table(part, width, left))
     return [Line(visible(part.title), "bold"), *picture_lines(part, width)]
+
+
+def command_lines(command: str, width: int) -> Iterator[str]:
+    """Yield a command in lines that a shell takes as one: broken before an option, after a backslash."""
+    first, *options = command.split(" --")
+    line = first
+    for option in options:
+        if cell_len(f"{line} --{option} \\") > width:
+            yield f"  {line} \\"
+            line = " "
+        line += f" --{option}"
+    yield f"  {line}"
 
 
 def picture_lines(part: Picture, width: int) -> Iterator[Line]:

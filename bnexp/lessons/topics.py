@@ -15,6 +15,9 @@ class Topic:
 
 
 _MATRIX: frozenset[Option] = frozenset({"example", "input", "gamma", "beta", "eps"})
+_DRAWN: frozenset[Option] = frozenset({"seed"})
+
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
+    "whitening": Topic("What do centering, standardizing and whitening do to a cloud?", _DRAWN),
 }

