@@ -19,5 +19,6 @@ _DRAWN: frozenset[Option] = frozenset({"seed"})
 
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
+    "hand-written": Topic("Does it train alike when it is written by hand, on real digits?", _DRAWN),
     "whitening": Topic("What do centering, standardizing and whitening do to a cloud?", _DRAWN),
 }
