@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Cell = float | int | str | None
 Numbers = Mapping[str, object]
+MOST_ROWS, FIRST_ROWS, LAST_ROWS = 12, 8, 3
+MOST_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,20 @@ class Table:
         return {
             self.key: [{corner: label, **dict(zip(self.columns, cells, strict=True))} for label, cells in self.rows]
         }
+
+    @property
+    def shown_rows(self) -> list[int | None]:
+        """The rows that people see, by number; None stands for those in the middle of many."""
+        count = len(self.rows)
+        if count <= MOST_ROWS:
+            return list(range(count))
+        return [*range(FIRST_ROWS), None, *range(count - LAST_ROWS, count)]
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """How many rows and columns people do not see; programs get all."""
+        seen = sum(row is not None for row in self.shown_rows)
+        return len(self.rows) - seen, max(len(self.columns) - MOST_COLUMNS, 0)
 
     def is_numeric(self, column: int) -> bool:
         """Tell whether a column holds numbers only, which are aligned to the right."""

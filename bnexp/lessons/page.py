@@ -1,30 +1,33 @@
 """Writes a lesson as one HTML page: it needs no other file and no network, and nothing in it runs."""
 
-import io
 import re
 from collections.abc import Iterator
 from html import escape
 
-from rich.console import Console
-
 from bnexp import __version__
 from bnexp.errors import visible
-from bnexp.lessons.lesson import Heading, Lesson, Part, Table, Text
+from bnexp.lessons.figures import to_svg
+from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.numerals import column_text
-from bnexp.lessons.terminal import picture_lines
+from bnexp.lessons.terminal import command_lines
 
+_COMMAND = 96
+"""Letters in a line of a command."""
 _CODE = re.compile(r"`([^`]+)`")
 _STYLE = """\
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: white; }
+body { max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 p { max-width: 46rem; }
 code, pre { font-family: ui-monospace, monospace; font-size: 0.9em; }
 pre { overflow-x: auto; padding: 0.6rem 0.8rem; border: 1px solid #8884; border-radius: 4px; }
 figure { margin: 1rem 0; overflow-x: auto; }
-figcaption { font-weight: 600; } .formula { display: block; font-weight: 400; }
+figcaption { font-weight: 600; } svg { max-width: 100%; height: auto; }
+.formula { display: block; font-weight: 400; white-space: pre; }
+@media (min-width: 52rem) { .calculated { display: grid; grid-template-columns: 26rem auto; justify-content: start; } }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th { font-weight: 600; text-align: left; } th, td { padding: 0.1rem 0.8rem 0.1rem 0; } .number { text-align: right; }
+th { font-weight: 600; text-align: left; white-space: nowrap; }
+th, td { padding: 0.1rem 0.8rem 0.1rem 0; } .number { text-align: right; min-width: 4rem; }
 thead th { border-bottom: 1px solid #8888; }
 footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.7; }
 """
@@ -34,7 +37,7 @@ def to_html(lesson: Lesson) -> str:
     """Return the page of a lesson."""
     title = f"{escape(lesson.topic)}: {_inline(lesson.title)}"
     body = "\n".join(block for part in lesson.parts for block in _blocks(part))
-    commands = "\n".join(escape(command) for command in lesson.experiment.commands)
+    commands = "\n".join(escape(line) for one in lesson.experiment.commands for line in command_lines(one, _COMMAND))
     return f"""\
 <!doctype html>
 <html lang="en">
@@ -65,34 +68,38 @@ def _blocks(part: Part) -> Iterator[str]:
     elif isinstance(part, Table):
         yield _table(part)
     else:
-        console = Console(file=io.StringIO(), width=100, color_system=None)
-        drawn = "\n".join(line.plain for line in picture_lines(part, console.width))
-        yield f"<figure><figcaption>{_inline(part.title)}</figcaption><pre>{escape(drawn)}</pre></figure>"
+        yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{to_svg(part)}</figure>"
 
 
 def _table(table: Table) -> str:
-    numeric = [table.is_numeric(column) for column in range(len(table.columns))]
-    columns = [
-        column_text([cells[column] for _, cells in table.rows], table.digits) for column in range(len(table.columns))
+    columns = range(min(len(table.columns), MOST_COLUMNS))
+    rows, (left_out_rows, left_out_columns) = table.shown_rows, table.left_out
+    texts = [
+        column_text([None if row is None else table.rows[row][1][column] for row in rows], table.digits)
+        for column in columns
     ]
-    head = "".join(
-        f"<th{_class(right)}>{escape(visible(name))}</th>" for name, right in zip(table.columns, numeric, strict=True)
-    )
-    rows = "".join(
-        f"<tr><th>{escape(visible(label))}</th>"
-        + "".join(f"<td{_class(numeric[c])}>{escape(visible(columns[c][index]))}</td>" for c in range(len(columns)))
+    head = "".join(_cell("th", table.columns[column], table.is_numeric(column)) for column in columns)
+    body = "".join(
+        f'<tr><td colspan="{len(columns) + 1}">... {left_out_rows:,} more rows</td></tr>\n'
+        if row is None
+        else f"<tr>{_cell('th', table.rows[row][0])}"
+        + "".join(_cell("td", texts[column][index], table.is_numeric(column)) for column in columns)
         + "</tr>\n"
-        for index, (label, _) in enumerate(table.rows)
+        for index, row in enumerate(rows)
     )
+    more = f"<p>... {left_out_columns:,} more columns</p>" if left_out_columns else ""
     formula = "".join(f'<code class="formula">{escape(line)}</code>' for line in table.formula)
+    kind = ' class="calculated"' if table.formula else ""
     return (
-        f"<figure><figcaption>{_inline(table.title)}{formula}</figcaption>\n<table>\n"
-        f"<thead><tr><th>{escape(table.corner)}</th>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></figure>"
+        f"<figure{kind}><figcaption>{_inline(table.title)}{formula}</figcaption>\n"
+        f"<div><table>\n<thead><tr>{_cell('th', table.corner)}{head}</tr></thead>\n"
+        f"<tbody>\n{body}</tbody>\n</table>{more}</div></figure>"
     )
 
 
-def _class(numeric: bool) -> str:
-    return ' class="number"' if numeric else ""
+def _cell(tag: str, text: str, numeric: bool = False) -> str:
+    kind = ' class="number"' if numeric else ""
+    return f"<{tag}{kind}>{escape(visible(text))}</{tag}>"
 
 
 def _inline(text: str) -> str:

@@ -11,12 +11,10 @@ from rich.text import Text as Line
 
 from bnexp.errors import visible
 from bnexp.lessons.drawing import draw_histogram, draw_lines, draw_regions, draw_scatter
-from bnexp.lessons.lesson import Heading, Histogram, Lesson, Lines, Part, Picture, Scatter, Table, Text
+from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Histogram, Lesson, Lines, Part, Picture, Scatter, Table, Text
 from bnexp.lessons.numerals import column_text
 
 WIDEST = 100
-MOST_ROWS, FIRST_ROWS, LAST_ROWS = 12, 8, 3
-MOST_COLUMNS = 16
 _FORMULA_ROOM = 56
 """A formula stands beside its table up to this width, above it beyond."""
 _LEAST_CELL = 8
@@ -119,57 +117,59 @@ def _table(table: Table, width: int, left: int) -> Iterator[Line]:
 
 def _blocks(table: Table, width: int) -> Iterator[list[Line]]:
     """Yield the table in as many pieces, one below the other, as its columns need; what is left out is said."""
-    shown = list(range(min(len(table.columns), MOST_COLUMNS)))
-    rows, gap = _shown_rows(len(table.rows))
-    labels = [visible(table.rows[row][0]) for row in rows]
+    rows, columns = table.shown_rows, list(range(min(len(table.columns), MOST_COLUMNS)))
+    left_out_rows, left_out_columns = table.left_out
+    labels = ["" if row is None else visible(table.rows[row][0]) for row in rows]
     label_width = max(map(cell_len, (table.corner, *labels)))
-    texts = {column: column_text([table.rows[row][1][column] for row in rows], table.digits) for column in shown}
-    widths = {
-        column: max(
-            _LEAST_CELL if table.is_numeric(column) else 0,
-            *map(cell_len, (visible(table.columns[column]), *texts[column])),
-        )
-        for column in shown
-    }
-    while shown:
-        taken: list[int] = []
-        total = label_width
-        for column in shown:
-            total += _GAP + widths[column]
-            if taken and total > width:
-                break
-            taken.append(column)
-        shown = shown[len(taken) :]
-        lines = [
-            _row(
-                table.corner,
-                label_width,
-                [(visible(table.columns[c]), widths[c], table.is_numeric(c)) for c in taken],
-                "dim",
-            )
-        ]
-        for index, label in enumerate(labels):
-            if index == gap:
-                lines.append(Line(f"... {len(table.rows) - len(rows):,} more rows; --json has all", "dim"))
-            lines.append(
-                _row(label, label_width, [(texts[c][index], widths[c], table.is_numeric(c)) for c in taken], "")
-            )
-        if not shown and len(table.columns) > MOST_COLUMNS:
-            lines.append(Line(f"... {len(table.columns) - MOST_COLUMNS:,} more columns; --json has all", "dim"))
+    shown = {column: _Column(table, column, rows) for column in columns}
+    while columns:
+        taken = _that_fit(columns, [shown[column].width for column in columns], width - label_width)
+        columns = columns[len(taken) :]
+        lines = [_row(table.corner, label_width, [shown[column].heading for column in taken], "dim")]
+        for index, (row, label) in enumerate(zip(rows, labels, strict=True)):
+            if row is None:
+                lines.append(Line(f"... {left_out_rows:,} more rows; --json has all", "dim"))
+            else:
+                lines.append(_row(label, label_width, [shown[column].aligned(index) for column in taken], ""))
+        if not columns and left_out_columns:
+            lines.append(Line(f"... {left_out_columns:,} more columns; --json has all", "dim"))
         yield lines
 
 
-def _row(label: str, label_width: int, cells: Sequence[tuple[str, int, bool]], style: str) -> Line:
+class _Column:
+    """The texts of a column, all as wide as the widest."""
+
+    def __init__(self, table: Table, column: int, rows: Sequence[int | None]) -> None:
+        self._numeric = table.is_numeric(column)
+        self._texts = column_text([None if row is None else table.rows[row][1][column] for row in rows], table.digits)
+        name = visible(table.columns[column])
+        self.width = max(_LEAST_CELL if self._numeric else 0, *map(cell_len, (name, *self._texts)))
+        self.heading = self._aligned(name)
+
+    def aligned(self, index: int) -> str:
+        """Return a row's text, as wide as the column."""
+        return self._aligned(self._texts[index])
+
+    def _aligned(self, text: str) -> str:
+        space = " " * (self.width - cell_len(text))
+        return space + text if self._numeric else text + space
+
+
+def _that_fit(columns: Sequence[int], widths: Sequence[int], width: int) -> list[int]:
+    """Return as many columns as fit, at least one."""
+    total = 0
+    taken: list[int] = []
+    for column, one in zip(columns, widths, strict=True):
+        total += _GAP + one
+        if taken and total > width:
+            break
+        taken.append(column)
+    return taken
+
+
+def _row(label: str, label_width: int, texts: Sequence[str], style: str) -> Line:
     line = Line(label + " " * (label_width - cell_len(label)), style)
-    for text, width, numeric in cells:
-        space = " " * (width - cell_len(text))
-        line.append(" " * _GAP + (space + text if numeric else text + space))
+    for text in texts:
+        line.append(" " * _GAP + text)
     line.rstrip()
     return line
-
-
-def _shown_rows(count: int) -> tuple[list[int], int | None]:
-    """Return the rows that are shown, and before which of them others are left out."""
-    if count <= MOST_ROWS:
-        return list(range(count)), None
-    return [*range(FIRST_ROWS), *range(count - LAST_ROWS, count)], FIRST_ROWS

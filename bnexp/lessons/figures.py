@@ -1,0 +1,105 @@
+"""Draws pictures as SVG, for a page; `drawing` draws the same with letters."""
+
+import io
+import math
+import re
+from collections.abc import Callable
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bnexp.lessons.lesson import Histogram, Lines, Picture, Regions, Scatter
+
+_COLORS = ("#0072b2", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#d55e00")
+"""Okabe & Ito's palette, told apart by the color-blind, too."""
+_INCH = 2.6
+_PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
+
+
+def to_svg(picture: Picture) -> str:
+    """Return a picture as an `<svg>` element; the same picture gives the same text."""
+    figure = _figure(picture)
+    text = io.StringIO()
+    # Identifiers come from the salt, and are unique in a page as keys are in a lesson.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.key, "font.size": 9}):
+        figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    return _PROLOGUE.sub("", text.getvalue()).strip()
+
+
+def _figure(picture: Picture) -> Figure:
+    if isinstance(picture, Histogram):
+        return _panels(list(picture.series), lambda axes, name: _histogram(axes, picture, name), shared=True)
+    if isinstance(picture, Scatter):
+        return _panels(list(picture.clouds), lambda axes, name: _scatter(axes, picture, name))
+    if isinstance(picture, Regions):
+        return _panels([name for name, _ in picture.blocks], lambda axes, name: _regions(axes, picture, name))
+    return _lines(picture)
+
+
+def _panels(names: list[str], draw: Callable[[Axes, str], None], *, shared: bool = False) -> Figure:
+    """Return a figure with a panel per name, at most three in a row."""
+    columns = min(len(names), 3)
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(_INCH * columns, _INCH * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared).flat
+    for axes, name in zip(panels, [*names, *[None] * (rows * columns - len(names))], strict=True):
+        if name is None:
+            axes.set_axis_off()
+            continue
+        axes.set_title(name, fontsize=9)
+        draw(axes, name)
+    return figure
+
+
+def _histogram(axes: Axes, picture: Histogram, name: str) -> None:
+    color = _COLORS[list(picture.series).index(name) % len(_COLORS)]
+    axes.stairs([100 * share for share in picture.series[name]], list(picture.edges), fill=True, color=color)
+    axes.set_ylabel("%")
+    _plain(axes)
+
+
+def _scatter(axes: Axes, picture: Scatter, name: str) -> None:
+    points = picture.clouds[name]
+    reach = max(abs(value) for point in points for value in point) * 1.05 or 1.0
+    axes.axhline(0, color="#999999", linewidth=0.6)
+    axes.axvline(0, color="#999999", linewidth=0.6)
+    axes.scatter([x for x, _ in points], [y for _, y in points], s=5, color=_COLORS[0], alpha=0.7, linewidths=0)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    _plain(axes)
+
+
+def _lines(picture: Lines) -> Figure:
+    figure = Figure(figsize=(2.4 * _INCH, 1.2 * _INCH), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, values) in enumerate(picture.series.items()):
+        style = "--" if number % 2 else "-"  # seen where a curve covers another
+        axes.plot(list(picture.x), list(values), style, label=name, color=_COLORS[number % len(_COLORS)])
+    axes.set_xlabel(picture.x_name)
+    axes.legend(frameon=False)
+    _plain(axes)
+    return figure
+
+
+def _regions(axes: Axes, picture: Regions, name: str) -> None:
+    letters = list(dict.fromkeys(letter for _, rows in picture.blocks for _, row in rows for letter in row))
+    rows = dict(picture.blocks)[name]
+    for down, (_, row) in enumerate(rows):
+        for right, letter in enumerate(row):
+            color = _COLORS[letters.index(letter) % len(_COLORS)]
+            axes.add_patch(_cell(right, down, color))
+            axes.text(right + 0.5, down + 0.5, letter, ha="center", va="center")
+    axes.set(xlim=(0, max(len(row) for _, row in rows)), ylim=(len(rows), 0), aspect="equal", xticks=[])
+    axes.set_yticks([down + 0.5 for down in range(len(rows))], [label for label, _ in rows])
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _cell(right: float, down: float, color: str) -> Rectangle:
+    return Rectangle((right, down), 1, 1, facecolor=color, alpha=0.35, edgecolor="white")
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
