@@ -17,4 +17,5 @@ class Topic:
 _MATRIX: frozenset[Option] = frozenset({"example", "input", "gamma", "beta", "eps"})
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
+    "layernorm": Topic("What changes when each example is normalized by itself?", _MATRIX),
 }
