@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, layer_norm
+from bnexp.lessons import batch_norm, layer_norm, rms_norm
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
 LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "batchnorm": batch_norm.lesson,
     "layernorm": layer_norm.lesson,
+    "rmsnorm": rms_norm.lesson,
 }

@@ -18,4 +18,5 @@ _MATRIX: frozenset[Option] = frozenset({"example", "input", "gamma", "beta", "ep
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
     "layernorm": Topic("What changes when each example is normalized by itself?", _MATRIX),
+    "rmsnorm": Topic("What is left of layer normalization without the mean?", _MATRIX - {"beta"}),
 }
