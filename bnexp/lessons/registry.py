@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, layer_norm, rms_norm
+from bnexp.lessons import batch_norm, group_norm, layer_norm, rms_norm
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
@@ -10,4 +10,5 @@ LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "batchnorm": batch_norm.lesson,
     "layernorm": layer_norm.lesson,
     "rmsnorm": rms_norm.lesson,
+    "groupnorm": group_norm.lesson,
 }

@@ -19,4 +19,5 @@ TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
     "layernorm": Topic("What changes when each example is normalized by itself?", _MATRIX),
     "rmsnorm": Topic("What is left of layer normalization without the mean?", _MATRIX - {"beta"}),
+    "groupnorm": Topic("What lies between layer and instance normalization?", _MATRIX | {"groups"}),
 }
