@@ -167,7 +167,7 @@ def _images(x: Tensor, eps: float) -> list[Part]:
             (
                 f"(N, C, H, W) = {SHAPE}",
                 "x[n, c, h, w] =",
-                "  (n + 2 c + 1) (2 h + w + 1) mod 11",
+                "  (n + 2 c + 1) (2 h + w + 1) mod 13",
                 "  (indices from 0)",
             ),
             digits=0,
@@ -265,7 +265,7 @@ def _backward(x: Tensor, eps: float) -> list[Part]:
             "largest magnitude of d x",
             [norm.name for norm in IMAGE_NORMS],
             list(zip(ROWS, cells, strict=True)),
-            ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_S(g) - x_hat mean_S(g x_hat))"),
+            ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_S(g)", "   - x_hat mean_S(g x_hat))"),
         ),
     ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, group_norm, layer_norm, rms_norm
+from bnexp.lessons import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
@@ -11,4 +11,5 @@ LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "layernorm": layer_norm.lesson,
     "rmsnorm": rms_norm.lesson,
     "groupnorm": group_norm.lesson,
+    "instancenorm": instance_norm.lesson,
 }

@@ -41,12 +41,12 @@ class ImageNorm:
 
 
 def small_images() -> Tensor:
-    """Return two images of four channels and 2 x 2 positions, all whole numbers of 1 .. 10.
+    """Return two images of four channels and 2 x 2 positions, all whole numbers of 1 .. 12.
 
-    x[n, c, h, w] = (n + 2 c + 1) (2 h + w + 1) mod 11, all indices from 0.
+    x[n, c, h, w] = (n + 2 c + 1) (2 h + w + 1) mod 13, all indices from 0.
     """
     image, channel, row, column = torch.meshgrid(*(torch.arange(size) for size in SHAPE), indexing="ij")
-    return ((image + 2 * channel + 1) * (2 * row + column + 1) % 11).double()
+    return ((image + 2 * channel + 1) * (2 * row + column + 1) % 13).double()
 
 
 def image_table(key: str, title: str, x: Tensor, formula: tuple[str, ...] = (), digits: int = 4) -> Table:

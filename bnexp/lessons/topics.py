@@ -20,4 +20,5 @@ TOPICS: dict[str, Topic] = {
     "layernorm": Topic("What changes when each example is normalized by itself?", _MATRIX),
     "rmsnorm": Topic("What is left of layer normalization without the mean?", _MATRIX - {"beta"}),
     "groupnorm": Topic("What lies between layer and instance normalization?", _MATRIX | {"groups"}),
+    "instancenorm": Topic("What is forgotten when each channel of each image stands alone?", frozenset({"eps"})),
 }
