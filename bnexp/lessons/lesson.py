@@ -183,19 +183,27 @@ class Regions:
         key: the name of its numbers.
         title: what it shows.
         blocks: side by side, of each its name and its rows; of each row its label and a letter per value.
-        values_per_statistic: how many values each mean is of.
+        values_per_statistic: how many values each mean is of; by the name of the block where each block is another
+            normalization of one input, with letters of its own.
     """
 
     key: str
     title: str
     blocks: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]]
-    values_per_statistic: int
+    values_per_statistic: int | Mapping[str, int]
 
     @property
     def numbers(self) -> Numbers:
         """How many statistics there are, and of how many values each is."""
-        letters = {letter for _, rows in self.blocks for _, row in rows for letter in row}
-        return {self.key: {"statistics": len(letters), "values_per_statistic": self.values_per_statistic}}
+        values = self.values_per_statistic
+        if isinstance(values, int):
+            return {self.key: _counted([rows for _, rows in self.blocks], values)}
+        return {self.key: {name: _counted([rows], values[name]) for name, rows in self.blocks}}
+
+
+def _counted(blocks: Sequence[Sequence[tuple[str, Sequence[str]]]], values: int) -> Numbers:
+    letters = {letter for rows in blocks for _, row in rows for letter in row}
+    return {"statistics": len(letters), "values_per_statistic": values}
 
 
 Picture = Histogram | Scatter | Lines | Regions

@@ -20,5 +20,9 @@ _DRAWN: frozenset[Option] = frozenset({"seed"})
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
     "hand-written": Topic("Does it train alike when it is written by hand, on real digits?", _DRAWN),
+    "layernorm": Topic("What changes when each example is normalized by itself?", _MATRIX),
+    "rmsnorm": Topic("What is left of layer normalization without the mean?", _MATRIX - {"beta"}),
+    "groupnorm": Topic("What lies between layer and instance normalization?", _MATRIX | {"groups"}),
+    "instancenorm": Topic("What is forgotten when each channel of each image stands alone?", frozenset({"eps"})),
     "whitening": Topic("What do centering, standardizing and whitening do to a cloud?", _DRAWN),
 }
