@@ -213,7 +213,6 @@ def explain(
     momentum: Annotated[float | None, typer.Option(help="Weight of the new batch. [default: 0.1]")] = None,
     groups: Annotated[int | None, typer.Option(help="Groups of channels, in groupnorm.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is drawn. [default: 0]")] = None,
-    data_dir: DataDir = None,
     json: Annotated[bool, typer.Option("--json", help="Every number to stdout, in full precision.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page to share.")] = None,
 ) -> None:
@@ -221,7 +220,7 @@ def explain(
     from bnexp.commands import explain as command
     from bnexp.lessons.asking import Words
 
-    words = Words(example, input, gamma, beta, eps, momentum, groups, seed, data_dir)
+    words = Words(example, input, gamma, beta, eps, momentum, groups, seed)
     command.explain(topic, words, json=json, html=html)
 
 

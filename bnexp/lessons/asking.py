@@ -11,8 +11,8 @@ from bnexp.lessons.request import Batch, Request
 from bnexp.lessons.topics import TOPICS, Option
 
 DEFAULT_EXAMPLE = "000"
-DEFAULT_EPS = 1e-5
-DEFAULT_MOMENTUM = 0.1
+LARGEST_SEED = 2**31
+"""All seeds are below, as `seed` of a config."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Words:
     momentum: float | None = None
     groups: int | None = None
     seed: int | None = None
-    data_dir: Path | None = None
 
 
 def request_of(topic: str, words: Words) -> Request:
@@ -59,21 +58,19 @@ def request_of(topic: str, words: Words) -> Request:
         )
     _refuse_foreign(topic, words)
     batch, published = _batch(words)
-    defaults = Request(batch)
     return Request(
         batch=batch,
-        as_published=published if words.eps in (None, DEFAULT_EPS) else None,
-        eps=defaults.eps if words.eps is None else _within("--eps", words.eps, 0, math.inf),
-        momentum=defaults.momentum if words.momentum is None else _within("--momentum", words.momentum, 0, 1),
+        as_published=published if words.eps in (None, Request.eps) else None,
+        eps=Request.eps if words.eps is None else _within("--eps", words.eps, 0, math.inf),
+        momentum=Request.momentum if words.momentum is None else _within("--momentum", words.momentum, 0, 1),
         groups=words.groups,
-        seed=words.seed or 0,
-        data_dir=words.data_dir,
+        seed=0 if words.seed is None else _seed(words.seed),
     )
 
 
 def _refuse_foreign(topic: str, words: Words) -> None:
     names: tuple[Option, ...] = (
-        "example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed", "data_dir",
+        "example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed",
     )  # fmt: skip
     for name in names:
         if getattr(words, name) is not None and name not in TOPICS[topic].options:
@@ -137,6 +134,12 @@ def _number(flag: str, word: str) -> float:
         raise ConfigError(
             f'{flag}: expected finite numbers with commas between them, such as 1.5,1,0.5; found "{word}"'
         )
+    return value
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value < LARGEST_SEED:
+        raise ConfigError(f"--seed: expected a whole number of at least 0, below {LARGEST_SEED:,}, found {value}")
     return value
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ class Request:
         momentum: the weight of the new batch in a running average.
         groups: of the channels, for group normalization; None for what divides them.
         seed: of everything drawn.
-        data_dir: where datasets lie.
     """
 
     batch: Batch
@@ -44,4 +42,3 @@ class Request:
     momentum: float = 0.1
     groups: int | None = None
     seed: int = 0
-    data_dir: Path | None = None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Option = Literal["example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed", "data_dir"]
+Option = Literal["example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed"]
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,13 @@ def test_what_cannot_be_asked_is_answered(words: Words, expected: str) -> None:
         request_of("batchnorm", words)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**70])
+def test_seeds_are_those_of_a_config(seed: int) -> None:
+    with pytest.raises(ConfigError, match="--seed: expected a whole number of at least 0, below 2,147,483,648"):
+        request_of("whitening", Words(seed=seed))
+    assert request_of("whitening", Words(seed=2**31 - 1)).seed == 2**31 - 1
+
+
 def test_an_unknown_lesson_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r'no lesson "bacthnorm"\. Did you mean "batchnorm"'):
         request_of("bacthnorm", Words())
