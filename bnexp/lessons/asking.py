@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.lessons.matrix_file import Matrix, read_matrix
@@ -69,10 +70,7 @@ def request_of(topic: str, words: Words) -> Request:
 
 
 def _refuse_foreign(topic: str, words: Words) -> None:
-    names: tuple[Option, ...] = (
-        "example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed",
-    )  # fmt: skip
-    for name in names:
+    for name in get_args(Option):
         if getattr(words, name) is not None and name not in TOPICS[topic].options:
             takers = ", ".join(other for other, known in TOPICS.items() if name in known.options)
             raise ConfigError(
