@@ -14,7 +14,11 @@ class Topic:
     options: frozenset[Option] = frozenset()
 
 
+_DRAWN: frozenset[Option] = frozenset({"seed"})
 _MATRIX: frozenset[Option] = frozenset({"example", "input", "gamma", "beta", "eps"})
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
+    "training-vs-inference": Topic(
+        "Why does the network compute something else once it is trained?", _DRAWN | {"momentum"}
+    ),
 }
