@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, training_vs_inference
+from bnexp.lessons import batch_norm, bias, training_vs_inference
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
 LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "batchnorm": batch_norm.lesson,
     "training-vs-inference": training_vs_inference.lesson,
+    "bias": bias.lesson,
 }

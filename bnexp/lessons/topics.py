@@ -21,4 +21,5 @@ TOPICS: dict[str, Topic] = {
     "training-vs-inference": Topic(
         "Why does the network compute something else once it is trained?", _DRAWN | {"momentum"}
     ),
+    "bias": Topic("Why is a bias lost before batch, but not before layer normalization?", _DRAWN),
 }
