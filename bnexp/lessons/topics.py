@@ -22,4 +22,5 @@ TOPICS: dict[str, Topic] = {
         "Why does the network compute something else once it is trained?", _DRAWN | {"momentum"}
     ),
     "bias": Topic("Why is a bias lost before batch, but not before layer normalization?", _DRAWN),
+    "identity": Topic("Can a network undo the normalization where it does harm?", _DRAWN),
 }
