@@ -101,4 +101,5 @@ def linear_share(inputs: Tensor, outputs: Tensor) -> float:
     ones = torch.ones(len(inputs), 1, dtype=inputs.dtype)
     with_bias = torch.cat([inputs, ones], dim=1)
     rest: Tensor = outputs - with_bias @ torch.linalg.lstsq(with_bias, outputs).solution
-    return 1 - rest.square().sum().item() / (outputs - outputs.mean(dim=0)).square().sum().item()
+    share = 1 - rest.square().sum().item() / (outputs - outputs.mean(dim=0)).square().sum().item()
+    return round(share, 10)  # beyond, LAPACK's digits depend on where in memory its input lies

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, bias, identity, training_vs_inference
+from bnexp.lessons import batch_norm, bias, coupling, identity, training_vs_inference
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
@@ -11,4 +11,5 @@ LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "training-vs-inference": training_vs_inference.lesson,
     "bias": bias.lesson,
     "identity": identity.lesson,
+    "coupling": coupling.lesson,
 }

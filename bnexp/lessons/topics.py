@@ -23,4 +23,5 @@ TOPICS: dict[str, Topic] = {
     ),
     "bias": Topic("Why is a bias lost before batch, but not before layer normalization?", _DRAWN),
     "identity": Topic("Can a network undo the normalization where it does harm?", _DRAWN),
+    "coupling": Topic("How does one example's output change with its companions in the batch?", _DRAWN),
 }
