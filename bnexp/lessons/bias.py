@@ -210,7 +210,7 @@ def _gradients(layer: Layer) -> list[Part]:
             4,
         ),
         Text(
-            "The gradient from above is drawn, an own number for each output. Before batch normalization each entry "
+            "The gradient from above is drawn, one number for each output. Before batch normalization each entry "
             "of b gets 0, but for rounding: a change of it changes no output. Before layer normalization each gets a "
             "gradient, and the entries sum to 0, whatever gamma is: adding the same number to all of them changes no "
             "output."

@@ -60,10 +60,10 @@ def other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> list[Part]:
             3,
         ),
         Text(
-            "A bias per channel is lost where each channel has a mean of its own: bn takes it over the batch, in over "
-            "the positions of one image. Where channels share a mean, as in ln and gn, the bias stays, but for what "
-            "these channels have in common: with equal entries it is lost there too. rms subtracts nothing, and even "
-            "equal entries stay."
+            "A bias per channel is lost where each channel has a mean of its own: bn takes it over the batch, `in` "
+            "over the positions of one image. Where channels share a mean, as in ln and gn, the bias stays, but for "
+            "what these channels have in common: with equal entries it is lost there too. rms subtracts nothing, and "
+            "even equal entries stay."
         ),
     ]
 

@@ -44,7 +44,7 @@ def lesson(request: Request) -> Lesson:
     ]
     return Lesson(
         "coupling",
-        "in training its companions move it, the less the larger the batch",
+        "in training an example's companions move its output, less in a larger batch",
         parts,
         Experiment(
             (

@@ -52,7 +52,7 @@ def linear_regime_of_a_sigmoid() -> list[Part]:
         ),
         Text(
             f"At 1 the sigmoid is only {decimal(columns[2][2].item())} below its tangent, at 2 "
-            f"{decimal(columns[2][3].item())}; tanh bends sooner, since tanh(x) = 2 sigmoid(2x) - 1."
+            f"it is {decimal(columns[2][3].item())}; tanh bends sooner, since tanh(x) = 2 sigmoid(2x) - 1."
         ),
     ]
 
