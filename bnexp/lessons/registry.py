@@ -2,13 +2,29 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, group_norm, hand_written, instance_norm, layer_norm, rms_norm, whitening
+from bnexp.lessons import (
+    batch_norm,
+    bias,
+    coupling,
+    group_norm,
+    hand_written,
+    identity,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+    training_vs_inference,
+    whitening,
+)
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
 LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "batchnorm": batch_norm.lesson,
+    "training-vs-inference": training_vs_inference.lesson,
     "hand-written": hand_written.lesson,
+    "bias": bias.lesson,
+    "identity": identity.lesson,
+    "coupling": coupling.lesson,
     "layernorm": layer_norm.lesson,
     "rmsnorm": rms_norm.lesson,
     "groupnorm": group_norm.lesson,

@@ -19,7 +19,13 @@ _DRAWN: frozenset[Option] = frozenset({"seed"})
 
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
+    "training-vs-inference": Topic(
+        "Why does the network compute something else once it is trained?", _DRAWN | {"momentum"}
+    ),
     "hand-written": Topic("Does it train alike when it is written by hand, on real digits?", _DRAWN),
+    "bias": Topic("Why is a bias lost before batch, but not before layer normalization?", _DRAWN),
+    "identity": Topic("Can a network undo the normalization where it does harm?", _DRAWN),
+    "coupling": Topic("How does one example's output change with its companions in the batch?", _DRAWN),
     "layernorm": Topic("What changes when each example is normalized by itself?", _MATRIX),
     "rmsnorm": Topic("What is left of layer normalization without the mean?", _MATRIX - {"beta"}),
     "groupnorm": Topic("What lies between layer and instance normalization?", _MATRIX | {"groups"}),

@@ -1,0 +1,59 @@
+"""`coupling`: how far an example moves with its companions, against formulas, for several seeds."""
+
+import pytest
+import torch
+from torch import nn
+
+from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.coupling import lesson, outputs_among_companions
+
+BY_SEED = {seed: lesson(request_of("coupling", Words(seed=seed))).numbers for seed in range(4)}
+
+
+@pytest.fixture(params=list(BY_SEED))
+def numbers(request: pytest.FixtureRequest) -> dict:
+    return BY_SEED[request.param]
+
+
+def test_the_spread_falls_with_the_batch_and_is_that_of_the_formula_when_it_is_large(numbers: dict) -> None:
+    rows = {int(row["B"]): row for row in numbers["companions"]}
+    spreads = [row["std under bn"] for row in rows.values()]
+    assert spreads == sorted(spreads, reverse=True)
+    for size, row in rows.items():
+        assert row["expected"] == pytest.approx((1.5 / size) ** 0.5)
+        assert row["range under ln"] == 0
+        if size >= 32:
+            assert row["std under bn"] == pytest.approx(row["expected"], rel=0.15)
+    # Of two values the larger becomes 1: the example's 1 is larger with the probability Phi(1).
+    larger = torch.special.ndtr(torch.tensor(1.0)).item()
+    assert rows[2]["mean"] == pytest.approx(2 * larger - 1, abs=0.1)
+
+
+def test_outputs_among_companions_are_those_of_torch_one_batch_after_the_other() -> None:
+    example = torch.tensor([[1.0, -0.5]], dtype=torch.float64)
+    by_batch, by_layer = outputs_among_companions(example, 3, torch.Generator().manual_seed(4))
+    companions = torch.randn(2, len(by_batch) * 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    for draw in range(5):
+        x = torch.cat([example, companions[:, 2 * draw : 2 * draw + 2]])
+        expected = nn.BatchNorm1d(2, dtype=torch.float64)(x)[0, 0].item()
+        assert by_batch[draw].item() == pytest.approx(expected)
+        assert by_layer[draw].item() == pytest.approx(nn.LayerNorm(2, dtype=torch.float64)(x)[0, 0].item())
+
+
+def test_one_large_value_presses_all_others_together(numbers: dict) -> None:
+    rows = numbers["one_large"]
+    spreads = [row["std of the others"] for row in rows[1:]]
+    assert spreads == sorted(spreads, reverse=True)
+    assert spreads[-1] < 0.01
+    assert rows[-1]["the last one"] == pytest.approx(numbers["farthest"], rel=1e-4)
+    assert max(abs(row["the last one"]) for row in rows) <= numbers["farthest"]
+    assert len({row["example 1 under ln"] for row in rows}) == 1
+
+
+def test_gradients_reach_the_companions_under_bn_only(numbers: dict) -> None:
+    rows = numbers["gradients"]
+    assert all(row["under bn"] != 0 for row in rows)
+    assert [row["under ln"] for row in rows[1:]] == [0] * 5
+    assert rows[0]["under ln"] != 0
+    assert abs(numbers["sum_of_gradients"]) < 1e-12
+    assert numbers["difference_to_torch"] < 1e-12
