@@ -14,7 +14,9 @@ class Topic:
     options: frozenset[Option] = frozenset()
 
 
+_DRAWN: frozenset[Option] = frozenset({"seed"})
 _MATRIX: frozenset[Option] = frozenset({"example", "input", "gamma", "beta", "eps"})
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
+    "saturation": Topic("How does a badly initialized tanh layer die, and what mends it?", _DRAWN),
 }
