@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, saturation
+from bnexp.lessons import batch_norm, placement, saturation
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
 LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "batchnorm": batch_norm.lesson,
     "saturation": saturation.lesson,
+    "placement": placement.lesson,
 }

@@ -19,4 +19,5 @@ _MATRIX: frozenset[Option] = frozenset({"example", "input", "gamma", "beta", "ep
 TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
     "saturation": Topic("How does a badly initialized tanh layer die, and what mends it?", _DRAWN),
+    "placement": Topic("What does the next layer see: norm before, or after the activation?", _DRAWN),
 }
