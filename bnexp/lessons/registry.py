@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bnexp.lessons import batch_norm, placement, saturation
+from bnexp.lessons import batch_norm, placement, saturation, shift
 from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
@@ -10,4 +10,5 @@ LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "batchnorm": batch_norm.lesson,
     "saturation": saturation.lesson,
     "placement": placement.lesson,
+    "shift": shift.lesson,
 }

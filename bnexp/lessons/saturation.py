@@ -7,7 +7,6 @@ grow from layer to layer under batch normalization is Yang et al. 2019, https://
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,74 +14,30 @@ from torch import Tensor, nn
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
 from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
-from bnexp.norms.reference import batch_norm_train
+from bnexp.lessons.tanh_layers import (
+    BN,
+    DEPTH,
+    EXAMPLES,
+    GAIN,
+    KAIMING,
+    LARGE,
+    SATURATED,
+    SMALL,
+    SMALL_BATCH,
+    TORCH,
+    WIDTH,
+    Drawn,
+    Passed,
+    Scheme,
+    dead_share,
+    draw,
+    held_by,
+    normalized,
+    passed,
+    schemes_of,
+)
 
-EXAMPLES, WIDTH, DEPTH, SMALL_BATCH = 512, 100, 10, 32
-GAIN = 5 / 3
-"""Of tanh, as `torch.nn.init.calculate_gain` has it."""
-SATURATED = 0.99
 BIAS = 50
-_LARGE, _SMALL, _TORCH, _KAIMING, _BN = "std 1", "std 0.01", "PyTorch's", "Kaiming's", "std 1, then bn"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Everything that is drawn.
-
-    Attributes:
-        x: (EXAMPLES, WIDTH), standard normal.
-        arriving: (EXAMPLES, WIDTH), standard normal: the gradient of the loss by the last output.
-        normal: (DEPTH, WIDTH, WIDTH), standard normal: weights of each layer.
-        uniform: (DEPTH, WIDTH, WIDTH), between -1 and 1: others.
-        bias: (WIDTH,), standard normal.
-    """
-
-    x: Tensor
-    arriving: Tensor
-    normal: Tensor
-    uniform: Tensor
-    bias: Tensor
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """A way to begin.
-
-    Attributes:
-        std: of the weights, as intended.
-        weights: (DEPTH, WIDTH, WIDTH), a matrix per layer.
-        gamma: of the batch normalization before the tanh, where there is one.
-    """
-
-    std: float
-    weights: Tensor
-    gamma: float | None = None
-
-
-@dataclass(frozen=True)
-class Passed:
-    """What a forward and a backward pass left.
-
-    Attributes:
-        z: what each tanh sees, (EXAMPLES, WIDTH) per layer.
-        h: the outputs, the first of which is x: one more.
-        gradients: of the loss by each of `h`.
-    """
-
-    z: list[Tensor]
-    h: list[Tensor]
-    gradients: list[Tensor]
-
-    @property
-    def saturated(self) -> float:
-        """The share of the last outputs that are."""
-        return (self.h[-1].abs() > SATURATED).double().mean().item()
-
-    @property
-    def growth(self) -> float:
-        """By how much the gradient by an output is multiplied per layer, on its way from the last to the first."""
-        ratio: float = (self.gradients[1].norm() / self.gradients[-1].norm()).item()
-        return math.pow(ratio, 1 / (len(self.z) - 1))
 
 
 def lesson(request: Request) -> Lesson:
@@ -98,67 +53,11 @@ def lesson(request: Request) -> Lesson:
             *_outputs({name: passed(scheme, drawn, depth=1) for name, scheme in schemes.items()}),
             *_dead(drawn),
             *_depth(deep),
-            *_not_mended(drawn, deep[_BN]),
-            _against_torch(deep[_BN], drawn),
+            *_not_mended(drawn, deep[BN]),
+            _against_torch(deep[BN], drawn),
         ],
         _experiment(),
     )
-
-
-def draw(seed: int) -> Drawn:
-    """Draw everything from one seed."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    x, arriving, weights = normal(EXAMPLES, WIDTH), normal(EXAMPLES, WIDTH), normal(DEPTH, WIDTH, WIDTH)
-    uniform = 2 * torch.rand(DEPTH, WIDTH, WIDTH, dtype=torch.float64, generator=generator) - 1
-    return Drawn(x, arriving, weights, uniform, normal(WIDTH))
-
-
-def schemes_of(drawn: Drawn) -> dict[str, Scheme]:
-    """Return the five ways to begin; all but PyTorch's have the same draw, scaled."""
-    bound, kaiming = 1 / math.sqrt(WIDTH), GAIN / math.sqrt(WIDTH)
-    return {
-        _LARGE: Scheme(1.0, drawn.normal),
-        _SMALL: Scheme(0.01, 0.01 * drawn.normal),
-        _TORCH: Scheme(bound / math.sqrt(3), bound * drawn.uniform),
-        _KAIMING: Scheme(kaiming, kaiming * drawn.normal),
-        _BN: Scheme(1.0, drawn.normal, gamma=1.0),
-    }
-
-
-def passed(scheme: Scheme, drawn: Drawn, depth: int = DEPTH) -> Passed:
-    """Pass the examples up through the first layers, and the arriving gradient back down.
-
-    The loss is the sum of output times arriving gradient, so that its gradient by the output is just that.
-    """
-    h, z = [drawn.x.clone().requires_grad_()], []
-    for weight in scheme.weights[:depth]:
-        z.append(h[-1] @ weight if scheme.gamma is None else normalized(h[-1] @ weight, scheme.gamma))
-        h.append(torch.tanh(z[-1]))
-        h[-1].retain_grad()
-    (h[-1] * drawn.arriving).sum().backward()
-    gradients = [one.grad for one in h if one.grad is not None]
-    return Passed([one.detach() for one in z], [one.detach() for one in h], gradients)
-
-
-def normalized(z: Tensor, gamma: float = 1.0) -> Tensor:
-    """Return z (B, F) after batch normalization with one gamma for all units, and beta 0."""
-    features = z.new_ones(z.shape[1])
-    return batch_norm_train(z, gamma * features, 0 * features).y
-
-
-def dead_share(h: Tensor) -> float:
-    """Return the share of the units, columns of (B, F), that are saturated for every example."""
-    return (h.abs() > SATURATED).all(dim=0).double().mean().item()
-
-
-def held_by(values: Tensor, share: float = 0.9) -> float:
-    """Return what share of the values, the largest, holds `share` of the sum of their squares."""
-    squares = (values**2).flatten().sort(descending=True).values
-    return ((squares.cumsum(0) < share * squares.sum()).sum().item() + 1) / squares.numel()
 
 
 def _weights(schemes: Mapping[str, Scheme], drawn: Drawn) -> list[Part]:
@@ -183,16 +82,16 @@ def _weights(schemes: Mapping[str, Scheme], drawn: Drawn) -> list[Part]:
         Text(
             f"Kaiming's scale (He et al. 2015) is gain / sqrt(fan_in), with the gain 5/3 = {decimal(GAIN)} for tanh. "
             "PyTorch's default for a linear layer is uniform between -1 / sqrt(fan_in) and 1 / sqrt(fan_in), which "
-            f"has the standard deviation 1 / sqrt(3 fan_in) = {decimal(schemes[_TORCH].std)}. The last row has the "
+            f"has the standard deviation 1 / sqrt(3 fan_in) = {decimal(schemes[TORCH].std)}. The last row has the "
             "weights of the first; batch normalization brings each column of x W to mean 0 and variance 1 before the "
             "tanh.",
-            {"gain_of_tanh": GAIN, "std_of_pytorch": schemes[_TORCH].std},
+            {"gain_of_tanh": GAIN, "std_of_pytorch": schemes[TORCH].std},
         ),
     ]
 
 
 def _outputs(one: Mapping[str, Passed]) -> list[Part]:
-    shown = (_LARGE, _SMALL, _KAIMING, _BN)
+    shown = (LARGE, SMALL, KAIMING, BN)
     edges = [-1, -0.99, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 0.99, 1]
     flattest = 1 - SATURATED**2
     return [
@@ -201,12 +100,12 @@ def _outputs(one: Mapping[str, Passed]) -> list[Part]:
             "outputs", "outputs h, share of the values in each bin", edges, {name: one[name].h[1] for name in shown}
         ),
         Text(
-            f"Weights of std 1 push {one[_LARGE].saturated:.1%} of the outputs beyond {SATURATED} in size: they are "
+            f"Weights of std 1 push {one[LARGE].saturated:.1%} of the outputs beyond {SATURATED} in size: they are "
             "saturated. With std 0.01 none is, but all lie near 0, where tanh is almost the identity. The slope of "
             f"tanh is 1 - h^2, less than {decimal(flattest)} where h is saturated, and on its way down the gradient is "
             "multiplied by it:",
             {
-                "saturated_with_std_1": one[_LARGE].saturated,
+                "saturated_with_std_1": one[LARGE].saturated,
                 "saturated_beyond": SATURATED,
                 "slope_where_saturated": flattest,
             },
@@ -215,11 +114,11 @@ def _outputs(one: Mapping[str, Passed]) -> list[Part]:
         Text(
             "Let dh be the gradient of the loss that arrives at h, drawn standard normal. The fourth column is the "
             "norm of the gradient that reaches x, over that of dh: it went through the slopes, then through the "
-            f"weights. {_whole(one[_LARGE])} The last column says where it comes from: the share of all pairs of an "
+            f"weights. {_whole(one[LARGE])} The last column says where it comes from: the share of all pairs of an "
             "example and a unit that hold 90% of the squared gradient by z. In the saturated layer that is "
-            f"{held_by(_by_z(one[_LARGE])):.1%} of the pairs, with bn {held_by(_by_z(one[_BN])):.1%}. For all other "
+            f"{held_by(_by_z(one[LARGE])):.1%} of the pairs, with bn {held_by(_by_z(one[BN])):.1%}. For all other "
             "pairs the unit learns next to nothing from the example.",
-            {"held_by": {name: held_by(_by_z(one[name])) for name in (_LARGE, _BN)}},
+            {"held_by": {name: held_by(_by_z(one[name])) for name in (LARGE, BN)}},
         ),
     ]
 
@@ -291,12 +190,12 @@ def _depth(deep: Mapping[str, Passed]) -> list[Part]:
     }
     return [
         Heading(f"3. {DEPTH} such layers"),
-        _over_depth("log10_std", "log10 of the standard deviation of the outputs", sizes, (_SMALL, _TORCH, _BN)),
+        _over_depth("log10_std", "log10 of the standard deviation of the outputs", sizes, (SMALL, TORCH, BN)),
         _over_depth(
             "log10_gradient",
             "log10 of the norm of the gradient by the outputs, over that by those of the last layer",
             down,
-            (_SMALL, _TORCH, _LARGE, _BN),
+            (SMALL, TORCH, LARGE, BN),
         ),
         Table(
             "depth",
@@ -317,7 +216,7 @@ def _depth(deep: Mapping[str, Passed]) -> list[Part]:
             f"{0.01 * math.sqrt(WIDTH):g}, up and down: after {DEPTH} layers next to nothing is left of either. "
             f"PyTorch's scale keeps about 1 / sqrt(3) = {decimal(1 / math.sqrt(3))} of it a layer once h is small, "
             "which tells only with depth (its biases are left out here). With std 1 the outputs look fine, as tanh "
-            f"cannot exceed 1, but the gradient is multiplied by {decimal(deep[_LARGE].growth)} a layer. Kaiming's "
+            f"cannot exceed 1, but the gradient is multiplied by {decimal(deep[LARGE].growth)} a layer. Kaiming's "
             "scale and batch normalization hold both. For Kaiming's one has to know gain and fan_in; bn measures.",
             {"factor_of_std_001": 0.01 * math.sqrt(WIDTH), "factor_of_pytorch": 1 / math.sqrt(3), "small_std": 0.01},
         ),

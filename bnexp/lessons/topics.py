@@ -20,4 +20,5 @@ TOPICS: dict[str, Topic] = {
     "batchnorm": Topic("What does it compute, forward, at inference and backward?", _MATRIX | {"momentum"}),
     "saturation": Topic("How does a badly initialized tanh layer die, and what mends it?", _DRAWN),
     "placement": Topic("What does the next layer see: norm before, or after the activation?", _DRAWN),
+    "shift": Topic("Do the inputs of a layer move while the layers below it train?", _DRAWN),
 }

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.asking import Words, request_of
-from bnexp.lessons.placement import (
+from bnexp.lessons.placement import lesson
+from bnexp.lessons.relu_blocks import (
     AFTER,
     BEFORE,
     BLOCKS,
@@ -18,7 +19,6 @@ from bnexp.lessons.placement import (
     between_examples,
     draw,
     gradient_by_z,
-    lesson,
     stream,
 )
 from bnexp.lessons.terminal import to_text
