@@ -12,7 +12,7 @@ from bnexp.lessons.numerals import decimal
 STYLES = ("cyan", "magenta", "yellow", "green", "blue", "red")
 """One after the other for series and regions."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_MARKS = "o+x*"
+_MARKS = "o+x*#@"
 _GAP = 2
 
 
@@ -53,13 +53,17 @@ def draw_scatter(picture: Scatter, width: int) -> Iterator[Line]:
                     line.append(letter, "dim" if letter in "│─┼" else STYLES[0])
                 line.append(" " * _GAP)
             yield _stripped(line)
-        reaches = (f"each axis -{reach:.3g} .. {reach:.3g}" for _, reach in panels)
+        reaches = (f"each axis ±{reach:.3g}" for _, reach in panels)
         yield _stripped(Line((" " * _GAP).join(f"{text:<{columns}}" for text in reaches), "dim"))
 
 
 def _panel(points: Sequence[tuple[float, float]], rows: int) -> tuple[list[list[str]], float]:
-    """Return a square panel of letters, `rows` high and twice as wide, and how far its axes reach."""
+    """Return a square panel of letters, `rows` high and twice as wide, and how far its axes reach.
+
+    Points that are not finite are left out.
+    """
     columns = 2 * rows
+    points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     reach = max((abs(value) for point in points for value in point), default=1.0) * 1.02 or 1.0
     panel = [["─" if row == rows // 2 else " " for _ in range(columns)] for row in range(rows)]
     for row in range(rows):
@@ -93,13 +97,22 @@ def draw_lines(picture: Lines, width: int) -> Iterator[Line]:
         yield _stripped(line)
     yield Line(" " * (margin - 1) + "└" + "─" * columns, "dim")
     first, last = f"{picture.x[0]:g}", f"{picture.x[-1]:g}"
-    name = picture.x_name
-    yield _stripped(Line(" " * margin + first + name.center(columns - len(first) - len(last)) + last, "dim"))
-    legend = Line(" " * margin)
-    for number, name in enumerate(picture.series):
-        style = STYLES[number % len(STYLES)]
-        legend.append(f"{_MARKS[number % len(_MARKS)]} {name}", style).append("    ")
-    yield _stripped(legend)
+    room = columns - len(first) - len(last)
+    name = picture.x_name[: room - _GAP].center(room)
+    yield _stripped(Line(" " * margin + first + name + last, "dim"))
+    yield from _legend(list(picture.series), margin, width)
+
+
+def _legend(names: Sequence[str], margin: int, width: int) -> Iterator[Line]:
+    """Yield the marks and names of series, in as many lines as they need."""
+    line = Line(" " * margin)
+    for number, name in enumerate(names):
+        entry = f"{_MARKS[number % len(_MARKS)]} {name}"[: width - margin]
+        if len(line.plain) > margin and len(line.plain) + len(entry) > width:
+            yield _stripped(line)
+            line = Line(" " * margin)
+        line.append(entry, STYLES[number % len(STYLES)]).append("    ")
+    yield _stripped(line)
 
 
 def _places(

@@ -6,6 +6,7 @@ shown is the affair of `terminal` and `drawing`, of `page` and `figures`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -129,6 +130,20 @@ class Histogram:
     def numbers(self) -> Numbers:
         """Edges and shares."""
         return {self.key: {"edges": list(self.edges), "shares": {name: list(one) for name, one in self.series.items()}}}
+
+
+def histogram(key: str, title: str, edges: Sequence[float], series: "Mapping[str, Tensor]") -> Histogram:
+    """Return the histogram of tensors of any shape; what lies beyond the edges counts in the bin at that end.
+
+    A bin takes in its lower edge. Values that are not finite are in no bin, and the shares are those of the others.
+    """
+    return Histogram(key, title, edges, {name: _shares(values.detach(), edges) for name, values in series.items()})
+
+
+def _shares(values: "Tensor", edges: Sequence[float]) -> list[float]:
+    finite = values[values.isfinite()]
+    below = [0, *((finite < edge).sum().item() for edge in edges[1:-1]), finite.numel()]
+    return [(high - low) / max(finite.numel(), 1) for low, high in pairwise(below)]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ from bnexp.lessons import (
     identity,
     instance_norm,
     layer_norm,
+    placement,
     rms_norm,
+    saturation,
+    shift,
     training_vs_inference,
     whitening,
 )
@@ -29,5 +32,8 @@ LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "rmsnorm": rms_norm.lesson,
     "groupnorm": group_norm.lesson,
     "instancenorm": instance_norm.lesson,
+    "saturation": saturation.lesson,
+    "placement": placement.lesson,
     "whitening": whitening.lesson,
+    "shift": shift.lesson,
 }

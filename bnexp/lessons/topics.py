@@ -30,5 +30,8 @@ TOPICS: dict[str, Topic] = {
     "rmsnorm": Topic("What is left of layer normalization without the mean?", _MATRIX - {"beta"}),
     "groupnorm": Topic("What lies between layer and instance normalization?", _MATRIX | {"groups"}),
     "instancenorm": Topic("What is forgotten when each channel of each image stands alone?", frozenset({"eps"})),
+    "saturation": Topic("How does a badly initialized tanh layer die, and what mends it?", _DRAWN),
+    "placement": Topic("What does the next layer see: norm before, or after the activation?", _DRAWN),
     "whitening": Topic("What do centering, standardizing and whitening do to a cloud?", _DRAWN),
+    "shift": Topic("Do the inputs of a layer move while the layers below it train?", _DRAWN),
 }
