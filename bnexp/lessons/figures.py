@@ -24,7 +24,7 @@ def to_svg(picture: Picture) -> str:
     text = io.StringIO()
     # Identifiers come from the salt, and are unique in a page as keys are in a lesson.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.key, "font.size": 9}):
-        figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        figure.savefig(text, format="svg", metadata={"Date": None})
     return _PROLOGUE.sub("", text.getvalue()).strip()
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import skip_init
 
 from bnexp.data.mnist5k import load_mnist5k
 from bnexp.data.preprocess.affine import fit_standardize
@@ -153,8 +152,9 @@ def make_network(norm: nn.Module, seed: int) -> nn.Sequential:
     hundredth, so that the first guess is an even one.
     """
     generator = torch.Generator().manual_seed(seed)
-    hidden = skip_init(nn.Linear, 784, WIDTH, bias=False, dtype=torch.float64)  # draws nothing from the global stream
-    head = skip_init(nn.Linear, WIDTH, CLASSES, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]):  # a linear layer draws weights, which are replaced
+        hidden = nn.Linear(784, WIDTH, bias=False, dtype=torch.float64)
+        head = nn.Linear(WIDTH, CLASSES, dtype=torch.float64)
     with torch.no_grad():
         hidden.weight.copy_(torch.randn(WIDTH, 784, dtype=torch.float64, generator=generator) * (5 / 3) / 784**0.5)
         head.weight.copy_(torch.randn(CLASSES, WIDTH, dtype=torch.float64, generator=generator) * 0.01)
