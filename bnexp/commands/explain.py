@@ -33,13 +33,13 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
         raise ConfigError(f"--html {html}: expected a file in a folder that is there")
 
     # Only what computes pays for loading torch.
-    from bnexp.lessons.record import to_json
     from bnexp.lessons.registry import LESSONS
-    from bnexp.lessons.terminal import print_lesson, to_text
+    from bnexp.lessons.views.record import to_json
+    from bnexp.lessons.views.terminal import print_lesson, to_text
 
     lesson = LESSONS[topic](request)
     if html is not None:
-        from bnexp.lessons.page import to_html
+        from bnexp.lessons.views.page import to_html
 
         try:
             write_text_atomically(html, to_html(lesson))
@@ -58,7 +58,7 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
 
 
 def _list(words: Words, json: bool, html: Path | None) -> None:
-    from bnexp.lessons.record import topics_to_json
+    from bnexp.lessons.views.record import topics_to_json
 
     if words != Words() or html is not None:
         raise ConfigError("expected a lesson with these options, such as `bnexp explain batchnorm`")

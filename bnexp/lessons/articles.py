@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from bnexp.lessons.lesson import Heading, Part, Table, Text, matrix
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.tensors import BatchTensors
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_unbiased
 
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from bnexp.lessons.articles import article_parts
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Text, matrix
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import BatchTensors, compared_with_torch, names_in_words, tensors_of
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_inference,

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms, with_exponents
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text, matrix
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_inference,

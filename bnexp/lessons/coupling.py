@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Histogram, Lesson, Part, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.sorted_batches import batches_of_one_class
 from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,

@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from bnexp.errors import ConfigError
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import MOST_FEATURES, image_regions, matrix_regions, of_batch, of_example, of_group
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import first_output, largest
@@ -21,6 +20,7 @@ from bnexp.lessons.small_images import (
     small_images,
 )
 from bnexp.lessons.tensors import BatchTensors, compared_with_torch, tensors_of
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, group_norm, group_norm_backward
 
 _MOST_NAMED = 16

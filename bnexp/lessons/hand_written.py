@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from bnexp.data.mnist5k import load_mnist5k
 from bnexp.data.preprocess.affine import fit_standardize
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     batch_norm_inference,
     batch_norm_running,

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Histogram, Lesson, Lines, Part, Table, Text
 from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0

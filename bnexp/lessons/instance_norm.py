@@ -5,7 +5,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import image_regions, of_batch, of_group
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import first_output, largest
@@ -19,6 +18,7 @@ from bnexp.lessons.small_images import (
     small_images,
 )
 from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, group_norm_backward, instance_norm
 
 GAMMA, BETA = (1.0, 0.5, 2.0, 1.5), (0.25, -0.5, 1.0, -0.75)

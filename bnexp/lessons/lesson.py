@@ -1,7 +1,7 @@
 """A lesson as a value: what is said, calculated and drawn, and the command that tests it.
 
 A part that holds numbers gives them by key, in full precision, as `numbers`; keys are unique in a lesson. How a part is
-shown is the affair of `terminal` and `drawing`, of `page` and `figures`.
+shown is the affair of `views`.
 """
 
 from collections.abc import Mapping, Sequence

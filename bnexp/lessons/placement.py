@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.relu_blocks import (
     AFTER,
     BEFORE,
@@ -32,6 +31,7 @@ from bnexp.lessons.relu_blocks import (
 )
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.views.numerals import decimal
 
 DEAD_BIAS = -20.0
 

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import first_output, largest, refuse_one_feature, spread, with_other_companions
 from bnexp.lessons.tensors import BatchTensors, compared_with_torch, tensors_of
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,

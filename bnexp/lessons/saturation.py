@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tanh_layers import (
     BN,
@@ -36,6 +35,7 @@ from bnexp.lessons.tanh_layers import (
     passed,
     schemes_of,
 )
+from bnexp.lessons.views.numerals import decimal
 
 BIAS = 50
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.running_averages import (
     BATCH_SIZE,
@@ -23,6 +22,7 @@ from bnexp.lessons.running_averages import (
     trained,
 )
 from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train_backward, layer_norm
 
 

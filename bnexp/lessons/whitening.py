@@ -9,8 +9,8 @@ from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.data.preprocess.whiten import covariance, eigen
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text, matrix
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
+from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train
 
 POINTS = 150

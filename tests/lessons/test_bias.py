@@ -8,7 +8,7 @@ from bnexp.config.items import ITEMS
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.bias import lesson
 from bnexp.lessons.bias_per_channel import NORMS_OF_IMAGES
-from bnexp.lessons.terminal import to_text
+from bnexp.lessons.views.terminal import to_text
 
 TORCH_NORMS = {
     "bn": lambda: nn.BatchNorm2d(4),

@@ -18,11 +18,11 @@ from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.lesson import Lesson, Text
-from bnexp.lessons.page import to_html
-from bnexp.lessons.record import to_json
 from bnexp.lessons.registry import LESSONS
-from bnexp.lessons.terminal import command_lines, print_lesson, to_text
 from bnexp.lessons.topics import TOPICS
+from bnexp.lessons.views.page import to_html
+from bnexp.lessons.views.record import to_json
+from bnexp.lessons.views.terminal import command_lines, print_lesson, to_text
 from bnexp.sources.info import dataset_info
 
 ROOT = Path(__file__).parent.parent.parent

@@ -21,7 +21,7 @@ from bnexp.lessons.relu_blocks import (
     gradient_by_z,
     stream,
 )
-from bnexp.lessons.terminal import to_text
+from bnexp.lessons.views.terminal import to_text
 
 
 @pytest.fixture(params=[0, 1, 7], scope="module")

@@ -9,7 +9,7 @@ from torch import nn
 from bnexp.errors import ConfigError
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.rms_norm import lesson
-from bnexp.lessons.terminal import to_text
+from bnexp.lessons.views.terminal import to_text
 
 
 def taught(**words: object) -> dict:

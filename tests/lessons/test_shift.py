@@ -27,7 +27,7 @@ from bnexp.lessons.shifting_network import (
     relative_distance,
     train,
 )
-from bnexp.lessons.terminal import to_text
+from bnexp.lessons.views.terminal import to_text
 from bnexp.probes import covariate_shift
 
 

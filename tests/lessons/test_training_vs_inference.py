@@ -6,8 +6,8 @@ import pytest
 
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.lesson import Lesson
-from bnexp.lessons.terminal import to_text
 from bnexp.lessons.training_vs_inference import lesson
+from bnexp.lessons.views.terminal import to_text
 
 
 def taught(**words: object) -> Lesson:

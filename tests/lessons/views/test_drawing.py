@@ -1,7 +1,7 @@
 """Pictures in letters: regions stand side by side where they fit, each under its name, and no letter is lost."""
 
-from bnexp.lessons.drawing import draw_regions, region_colors
 from bnexp.lessons.lesson import Regions
+from bnexp.lessons.views.drawing import draw_regions, region_colors
 
 ROWS = [("image 1", ["A", "A", "B"]), ("image 2", ["C", "C", "D"])]
 PICTURE = Regions("regions", "equal letters", [("one", ROWS), ("another one", ROWS)], 2)

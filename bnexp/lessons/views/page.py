@@ -6,10 +6,10 @@ from html import escape
 
 from bnexp import __version__
 from bnexp.errors import visible
-from bnexp.lessons.figures import to_svg
 from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Lesson, Part, Table, Text
-from bnexp.lessons.numerals import column_text
-from bnexp.lessons.terminal import command_lines
+from bnexp.lessons.views.figures import to_svg
+from bnexp.lessons.views.numerals import column_text
+from bnexp.lessons.views.terminal import command_lines
 
 _COMMAND = 96
 """Letters in a line of a command."""

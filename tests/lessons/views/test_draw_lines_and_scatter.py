@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from bnexp.lessons.drawing import draw_lines, draw_scatter
 from bnexp.lessons.lesson import Lines, Scatter
+from bnexp.lessons.views.drawing import draw_lines, draw_scatter
 
 MARKS = "o+x*"
 POINTS = "·•●"

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.text import Text as Line
 
 from bnexp.errors import visible
-from bnexp.lessons.drawing import draw_histogram, draw_lines, draw_regions, draw_scatter
 from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Histogram, Lesson, Lines, Part, Picture, Scatter, Table, Text
-from bnexp.lessons.numerals import column_text
+from bnexp.lessons.views.drawing import draw_histogram, draw_lines, draw_regions, draw_scatter
+from bnexp.lessons.views.numerals import column_text
 
 WIDEST = 100
 _FORMULA_ROOM = 56

@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
-from bnexp.lessons.drawing import draw_histogram
 from bnexp.lessons.lesson import Histogram, histogram
+from bnexp.lessons.views.drawing import draw_histogram
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 EDGES = (-2, -1, 0, 1, 2)
