@@ -1,4 +1,4 @@
-"""Draws pictures as SVG, for a page; `drawing` draws the same with letters."""
+"""Draws curves, clouds and histograms as SVG, for a page; `drawing` draws the same with letters."""
 
 import io
 import math
@@ -8,17 +8,16 @@ from collections.abc import Callable
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from bnexp.lessons.lesson import Histogram, Lines, Picture, Regions, Scatter
+from bnexp.lessons.lesson import Histogram, Lines, Scatter
 
-_COLORS = ("#0072b2", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#d55e00")
+COLORS = ("#0072b2", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#d55e00")
 """Okabe & Ito's palette, told apart by the color-blind, too."""
 _INCH = 2.6
 _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
 
 
-def to_svg(picture: Picture) -> str:
+def to_svg(picture: Histogram | Scatter | Lines) -> str:
     """Return a picture as an `<svg>` element; the same picture gives the same text."""
     figure = _figure(picture)
     text = io.StringIO()
@@ -28,19 +27,17 @@ def to_svg(picture: Picture) -> str:
     return _PROLOGUE.sub("", text.getvalue()).strip()
 
 
-def _figure(picture: Picture) -> Figure:
+def _figure(picture: Histogram | Scatter | Lines) -> Figure:
     if isinstance(picture, Histogram):
         return _panels(list(picture.series), lambda axes, name: _histogram(axes, picture, name), shared=True)
     if isinstance(picture, Scatter):
         return _panels(list(picture.clouds), lambda axes, name: _scatter(axes, picture, name))
-    if isinstance(picture, Regions):
-        return _panels([name for name, _ in picture.blocks], lambda axes, name: _regions(axes, picture, name))
     return _lines(picture)
 
 
 def _panels(names: list[str], draw: Callable[[Axes, str], None], *, shared: bool = False) -> Figure:
-    """Return a figure with a panel per name, at most three in a row."""
-    columns = min(len(names), 3)
+    """Return a figure with a panel per name, three in a row where there are more than four."""
+    columns = len(names) if len(names) <= 4 else 3
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(_INCH * columns, _INCH * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared).flat
@@ -54,8 +51,12 @@ def _panels(names: list[str], draw: Callable[[Axes, str], None], *, shared: bool
 
 
 def _histogram(axes: Axes, picture: Histogram, name: str) -> None:
-    color = _COLORS[list(picture.series).index(name) % len(_COLORS)]
-    axes.stairs([100 * share for share in picture.series[name]], list(picture.edges), fill=True, color=color)
+    """Draw every bin as wide as the others, as the terminal does: a narrow one would look like a small share."""
+    color = COLORS[list(picture.series).index(name) % len(COLORS)]
+    bins = len(picture.edges) - 1
+    axes.stairs([100 * share for share in picture.series[name]], list(range(bins + 1)), fill=True, color=color)
+    marked = range(0, bins + 1, max(bins // 5, 1))
+    axes.set_xticks(list(marked), [f"{picture.edges[at]:g}" for at in marked])
     axes.set_ylabel("%")
     _plain(axes)
 
@@ -65,7 +66,7 @@ def _scatter(axes: Axes, picture: Scatter, name: str) -> None:
     reach = max(abs(value) for point in points for value in point) * 1.05 or 1.0
     axes.axhline(0, color="#999999", linewidth=0.6)
     axes.axvline(0, color="#999999", linewidth=0.6)
-    axes.scatter([x for x, _ in points], [y for _, y in points], s=5, color=_COLORS[0], alpha=0.7, linewidths=0)
+    axes.scatter([x for x, _ in points], [y for _, y in points], s=5, color=COLORS[0], alpha=0.7, linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     _plain(axes)
 
@@ -75,30 +76,11 @@ def _lines(picture: Lines) -> Figure:
     axes = figure.subplots()
     for number, (name, values) in enumerate(picture.series.items()):
         style = "--" if number % 2 else "-"  # seen where a curve covers another
-        axes.plot(list(picture.x), list(values), style, label=name, color=_COLORS[number % len(_COLORS)])
+        axes.plot(list(picture.x), list(values), style, label=name, color=COLORS[number % len(COLORS)])
     axes.set_xlabel(picture.x_name)
     axes.legend(frameon=False)
     _plain(axes)
     return figure
-
-
-def _regions(axes: Axes, picture: Regions, name: str) -> None:
-    letters = list(dict.fromkeys(letter for _, rows in picture.blocks for _, row in rows for letter in row))
-    rows = dict(picture.blocks)[name]
-    for down, (_, row) in enumerate(rows):
-        for right, letter in enumerate(row):
-            color = _COLORS[letters.index(letter) % len(_COLORS)]
-            axes.add_patch(_cell(right, down, color))
-            axes.text(right + 0.5, down + 0.5, letter, ha="center", va="center")
-    axes.set(xlim=(0, max(len(row) for _, row in rows)), ylim=(len(rows), 0), aspect="equal", xticks=[])
-    axes.set_yticks([down + 0.5 for down in range(len(rows))], [label for label, _ in rows])
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _cell(right: float, down: float, color: str) -> Rectangle:
-    return Rectangle((right, down), 1, 1, facecolor=color, alpha=0.35, edgecolor="white")
 
 
 def _plain(axes: Axes) -> None:

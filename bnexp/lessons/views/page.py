@@ -1,13 +1,13 @@
 """Writes a lesson as one HTML page: it needs no other file and no network, and nothing in it runs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from bnexp import __version__
 from bnexp.errors import visible
-from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Lesson, Part, Table, Text
-from bnexp.lessons.views.figures import to_svg
+from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Lesson, Part, Regions, Table, Text
+from bnexp.lessons.views.figures import COLORS, to_svg
 from bnexp.lessons.views.numerals import column_text
 from bnexp.lessons.views.terminal import command_lines
 
@@ -24,11 +24,14 @@ pre { overflow-x: auto; padding: 0.6rem 0.8rem; border: 1px solid #8884; border-
 figure { margin: 1rem 0; overflow-x: auto; }
 figcaption { font-weight: 600; } svg { max-width: 100%; height: auto; }
 .formula { display: block; font-weight: 400; white-space: pre; }
-@media (min-width: 52rem) { .calculated { display: grid; grid-template-columns: 26rem auto; justify-content: start; } }
+@media (min-width: 52rem) { .calculated { display: grid; grid-template-columns: 22rem auto; justify-content: start; } }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { font-weight: 600; text-align: left; white-space: nowrap; }
 th, td { padding: 0.1rem 0.8rem 0.1rem 0; } .number { text-align: right; min-width: 4rem; }
 thead th { border-bottom: 1px solid #8888; }
+.blocks { display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; }
+.regions td { padding: 0.1rem 0.5rem; border: 2px solid white; text-align: center; }
+.regions th, caption { font-weight: 400; font-size: 0.85rem; }
 footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.7; }
 """
 
@@ -67,6 +70,8 @@ def _blocks(part: Part) -> Iterator[str]:
         yield f"<p>{_inline(part.text)}</p>"
     elif isinstance(part, Table):
         yield _table(part)
+    elif isinstance(part, Regions):
+        yield _regions(part)
     else:
         yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{to_svg(part)}</figure>"
 
@@ -95,6 +100,24 @@ def _table(table: Table) -> str:
         f"<div><table>\n<thead><tr>{_cell('th', table.corner)}{head}</tr></thead>\n"
         f"<tbody>\n{body}</tbody>\n</table>{more}</div></figure>"
     )
+
+
+def _regions(picture: Regions) -> str:
+    """Return the blocks side by side, as tables whose cells have the color of their letter."""
+    letters = list(dict.fromkeys(letter for _, rows in picture.blocks for _, row in rows for letter in row))
+    blocks = "".join(_block(name, rows, letters) for name, rows in picture.blocks)
+    return f'<figure><figcaption>{_inline(picture.title)}</figcaption>\n<div class="blocks">{blocks}</div></figure>'
+
+
+def _block(name: str, rows: Sequence[tuple[str, Sequence[str]]], letters: Sequence[str]) -> str:
+    def colored(letter: str) -> str:
+        color = COLORS[letters.index(letter) % len(COLORS)]
+        return f'<td style="background: {color}55">{escape(letter)}</td>'
+
+    lines = "".join(
+        f"<tr>{_cell('th', label)}{''.join(colored(letter) for letter in row)}</tr>\n" for label, row in rows
+    )
+    return f'<table class="regions"><caption>{escape(visible(name))}</caption>\n{lines}</table>'
 
 
 def _cell(tag: str, text: str, numeric: bool = False) -> str:
