@@ -114,6 +114,7 @@ def test_a_standard_output_that_takes_nothing_does_not_end_a_training_and_is_nam
     for words, code, said in (
         ("train good.yaml --device cpu >/dev/full", 0, ""),
         ("ls >/dev/full", 1, "error: standard output cannot be written"),
+        ("check good.yaml >/dev/full", 1, "error: standard output cannot be written"),
         ("catalog >/dev/full", 1, "error: standard output cannot be written"),
         ("schema >/dev/full", 1, "error: standard output cannot be written"),
         ("data list >/dev/full", 1, "error: standard output cannot be written"),

@@ -1,5 +1,6 @@
 """`bnexp check`: what a config means, without training."""
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.schema import Config
 from bnexp.errors import visible, visible_lines
+from bnexp.output import write_out
 from bnexp.sources.info import dataset_info
 from bnexp.sources.place import data_folder
 
@@ -57,16 +59,27 @@ def check(
 
     network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
     rows = outline(network, info.shape, config.model.bias)
+    warnings = [*info.notes, *warnings_of(config, plan)]
     console = Console(highlight=False)
     if console.is_terminal:
         console.print(_table(config, rows))
-    else:
-        print(_plain(rows))
-    print(_arithmetic(config, plan))
-    for warning in [*info.notes, *warnings_of(config, plan)]:
-        console.print(f"[yellow]warning:[/] {escape(visible_lines(warning))}", soft_wrap=not console.is_terminal)
+        _print_plan(console, config, plan, warnings)
+        if signal:
+            _print_signal(console, config, data_folder(data_dir))
+        return
+    text = io.StringIO()
+    plain = Console(file=text, highlight=False)
+    plain.out(_plain(rows), highlight=False)
+    _print_plan(plain, config, plan, warnings)
     if signal:
-        _print_signal(console, config, data_folder(data_dir))
+        _print_signal(plain, config, data_folder(data_dir))
+    write_out(text.getvalue())
+
+
+def _print_plan(console: Console, config: Config, plan: Plan, warnings: Sequence[str]) -> None:
+    console.out(_arithmetic(config, plan), highlight=False)
+    for warning in warnings:
+        console.print(f"[yellow]warning:[/] {escape(visible_lines(warning))}", soft_wrap=not console.is_terminal)
 
 
 _TITLES = ("item", "output", "parameters", "")
@@ -130,11 +143,14 @@ def _print_signal(console: Console, config: Config, data_dir: Path) -> None:
     training = config.training.model_copy(update={"precision": "fp32", "compile": False})
     plain = config.model_copy(update={"training": training})
     rows = measure_signal(build(plain, data_dir=data_dir, device="cpu"))
-    print(f"\nsignal    the first batch of {config.data.batch_size}, forward and backward, before any training")
+    console.out(
+        f"\nsignal    the first batch of {config.data.batch_size}, forward and backward, before any training",
+        highlight=False,
+    )
     if console.is_terminal:
         console.print(_signal_table(rows, console.width))
     else:
-        print(_plain_signal(rows))
+        console.out(_plain_signal(rows), highlight=False)
     for line in _growth_in_words(rows):
         console.print(line, soft_wrap=not console.is_terminal, markup=False)
 
