@@ -1,5 +1,6 @@
 """`bnexp explain`: a lesson with numbers computed before the reader's eyes."""
 
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -29,8 +30,7 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
         _list(words, json, html)
         return
     request = request_of(topic, words)
-    if html is not None and (html.is_dir() or not html.parent.is_dir()):
-        raise ConfigError(f"--html {html}: expected a file in a folder that is there")
+    page = None if html is None else _place_of_page(html, words)
 
     # Only what computes pays for loading torch.
     from bnexp.lessons.registry import LESSONS
@@ -38,16 +38,16 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
     from bnexp.lessons.views.terminal import print_lesson, to_text
 
     lesson = LESSONS[topic](request)
-    if html is not None:
+    if page is not None:
         from bnexp.lessons.views.page import to_html
 
         try:
-            write_text_atomically(html, to_html(lesson))
+            write_text_atomically(page, to_html(lesson))
         except OSError as error:
             raise BnexpError(f"{html}: {error.strerror}") from None
     if json:
         write_out(to_json(lesson))
-    elif html is not None:
+    elif page is not None:
         write_out(f"{visible(str(html))}: written; a browser opens it, without any other file\n")
     else:
         console = Console(highlight=False)
@@ -55,6 +55,26 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
             print_lesson(console, lesson)
         else:
             write_out(to_text(lesson))
+
+
+def _place_of_page(html: Path, words: Words) -> Path:
+    """Return the file that the page is moved to, behind every link; what is there must be a file that it may replace.
+
+    Raises:
+        ConfigError: a folder, a device, a pipe, the lesson's own input, or no place at all.
+    """
+    try:
+        page = html.resolve()
+        page.with_name(f".{page.name}.{os.getpid()}.tmp").is_file()  # as long a name as is written aside
+        if page.exists() and not page.is_file():
+            raise ConfigError(f"--html {html}: not a regular file, which a page could replace")
+        if not page.parent.is_dir():
+            raise ConfigError(f"--html {html}: there is no folder {page.parent}")
+        if words.input is not None and words.input.exists() and page.exists() and page.samefile(words.input):
+            raise ConfigError(f"--html {html}: that is the file of --input, which the page would replace")
+    except OSError as error:
+        raise ConfigError(f"--html {html}: {error.strerror}") from None
+    return page
 
 
 def _list(words: Words, json: bool, html: Path | None) -> None:

@@ -110,6 +110,23 @@ def test_names_from_a_file_are_text_in_a_page_and_cannot_steer_a_terminal(
     assert "\x1b" not in page.read_text() + capsys.readouterr().out
 
 
+def test_a_page_replaces_nothing_but_a_file_that_is_no_input(tmp_path: Path) -> None:
+    pipe, source, link = tmp_path / "pipe", tmp_path / "own.csv", tmp_path / "link.html"
+    os.mkfifo(pipe)
+    source.write_text("1,2\n3,5\n")
+    for place, words in ((pipe, Words()), (source, Words(input=source)), (tmp_path / ("x" * 300), Words())):
+        with pytest.raises(ConfigError, match="--html"):
+            explain("batchnorm", words, html=place)
+    with pytest.raises(ConfigError, match=r"--html.*name too long"):
+        explain("batchnorm", Words(), html=tmp_path / ("x" * 250))  # the file aside has a longer name
+    assert pipe.is_fifo()
+    assert source.read_text() == "1,2\n3,5\n"
+    link.symlink_to(tmp_path / "page.html")
+    explain("batchnorm", Words(), html=link)
+    assert link.is_symlink()
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
 def test_a_page_that_cannot_be_written_is_answered_and_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
