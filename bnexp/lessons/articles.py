@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bnexp.lessons.lesson import Heading, Part, Table, Text, matrix
-from bnexp.lessons.tensors import BatchTensors
+from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_unbiased
 
@@ -85,7 +85,7 @@ def _moderator(batch: BatchTensors, forward: Normalized) -> list[Part]:
     ]
     in_code = batch_norm_unbiased(batch.x, batch.gamma, batch.beta, 1e-5)
     talk = torch.tensor([[2.0], [5.0], [8.0]], dtype=torch.float64)
-    mean = batch_norm_train(talk, torch.ones(1).double(), torch.zeros(1).double()).mean
+    mean = batch_norm_train(talk, *initial_parameters(1)).mean
     least, _, most = (talk - mean).flatten().tolist()
     return [
         Heading("The article that this example is from, and where it disagrees with itself"),

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms, with_exponents
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text, matrix
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
-    Normalized,
     batch_norm_inference,
     batch_norm_running,
     batch_norm_train,
@@ -55,24 +54,20 @@ class Layer:
 def lesson(request: Request) -> Lesson:
     """Return the lesson on a linear layer whose weights and inputs are drawn."""
     generator = torch.Generator().manual_seed(request.seed)
-
-    def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
     layer = Layer(
-        drawn(_EXAMPLES, _INPUTS),
-        drawn(_INPUTS, _FEATURES),
-        drawn(_FEATURES),
-        1 + drawn(_FEATURES) / 4,
-        drawn(_FEATURES),
-        drawn(_EXAMPLES, _FEATURES),
+        standard_normal(generator, _EXAMPLES, _INPUTS),
+        standard_normal(generator, _INPUTS, _FEATURES),
+        standard_normal(generator, _FEATURES),
+        1 + standard_normal(generator, _FEATURES) / 4,
+        standard_normal(generator, _FEATURES),
+        standard_normal(generator, _EXAMPLES, _FEATURES),
     )
     parts = [
         *_in_training(layer),
         *_at_inference(layer, request.momentum),
         *_gradients(layer),
         _against_torch(layer, request.momentum),
-        *other_norms(drawn(4, 4, 3, 3), layer.bias, drawn(4, 4, 3, 3)),
+        *other_norms(standard_normal(generator, 4, 4, 3, 3), layer.bias, standard_normal(generator, 4, 4, 3, 3)),
         *biases_in_bnexp(),
     ]
     return Lesson(
@@ -95,20 +90,16 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _change(one: Normalized, other: Normalized) -> float:
-    return (one.y - other.y).abs().max().item()
-
-
 def _in_training(layer: Layer) -> list[Part]:
     zero = torch.zeros_like(layer.bias)
     rows: list[tuple[str, Sequence[Cell]]] = []
     for scale in (1, 10, 1000, 100_000):
         without, with_bias = layer.outputs(zero), layer.outputs(scale * layer.bias)
         changes = [
-            _change(norm(with_bias, layer.gamma, layer.beta), norm(without, layer.gamma, layer.beta))
+            largest_magnitude(norm(with_bias, layer.gamma, layer.beta).y - norm(without, layer.gamma, layer.beta).y)
             for norm in (batch_norm_train, layer_norm)
         ]
-        rows.append((f"{scale:,} b", [(scale * layer.bias).abs().max().item(), *changes]))
+        rows.append((f"{scale:,} b", [largest_magnitude(scale * layer.bias), *changes]))
     return [
         Heading("1. Forward: the mean takes the bias with it"),
         Text(
@@ -148,7 +139,7 @@ def _in_training(layer: Layer) -> list[Part]:
 
 
 def _at_inference(layer: Layer, momentum: float) -> list[Part]:
-    zero, one = torch.zeros_like(layer.bias), torch.ones_like(layer.bias)
+    one, zero = initial_parameters(_FEATURES)
     without, with_bias = layer.outputs(zero), layer.outputs(layer.bias)
     statistics = [(zero, one), (zero, one)]
     rows: list[tuple[str, Sequence[Cell]]] = []
@@ -163,7 +154,7 @@ def _at_inference(layer: Layer, momentum: float) -> list[Part]:
                 for x, running in zip((without, with_bias), statistics, strict=True)
             ]
             moved = (statistics[1][0] - statistics[0][0])[0].item()
-            rows.append((str(step), [layer.bias[0].item(), moved, (outputs[0] - outputs[1]).abs().max().item()]))
+            rows.append((str(step), [layer.bias[0].item(), moved, largest_magnitude(outputs[0] - outputs[1])]))
     return [
         Heading("2. At inference: the running mean takes it over"),
         with_exponents(

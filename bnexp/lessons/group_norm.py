@@ -8,7 +8,7 @@ from bnexp.errors import ConfigError
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
 from bnexp.lessons.regions import MOST_FEATURES, image_regions, matrix_regions, of_batch, of_example, of_group
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import first_output, largest
+from bnexp.lessons.single_examples import refuse_one_feature
 from bnexp.lessons.small_images import (
     BATCH_NORM,
     CHANNELS,
@@ -19,7 +19,15 @@ from bnexp.lessons.small_images import (
     image_table,
     small_images,
 )
-from bnexp.lessons.tensors import BatchTensors, compared_with_torch, tensors_of
+from bnexp.lessons.tensors import (
+    BatchTensors,
+    compared_with_torch,
+    first_output,
+    first_output_of,
+    initial_parameters,
+    largest_magnitude,
+    tensors_of,
+)
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, group_norm, group_norm_backward
 
@@ -76,13 +84,9 @@ def groups_of(batch: BatchTensors, groups: int | None) -> int:
     Raises:
         ConfigError: it does not divide the features, or leaves a single value in each group.
     """
+    refuse_one_feature(batch, "group normalization", "beta")
     features = batch.x.shape[1]
     fitting = [count for count in range(1, features // 2 + 1) if features % count == 0]
-    if not fitting:
-        raise ConfigError(
-            f"{batch.source}: one column, {batch.names[0]}: group normalization over a single feature gives beta, "
-            "whatever the input; expected at least 2 columns"
-        )
     if groups is None:
         return fitting[min(1, len(fitting) - 1)]
     if groups in fitting:
@@ -194,11 +198,14 @@ def _images(x: Tensor, eps: float) -> list[Part]:
 
 
 def _ends(x: Tensor, eps: float) -> list[Part]:
-    ones, zeros = torch.ones(CHANNELS).double(), torch.zeros(CHANNELS).double()
+    ones, zeros = initial_parameters(CHANNELS)
     layer, instance = functional.layer_norm(x, x.shape[1:], eps=eps), functional.instance_norm(x, eps=eps)
     counts = [count for count in range(1, CHANNELS + 1) if CHANNELS % count == 0]
     rows = [
-        (f"groups={count}", [largest(group_norm(x, ones, zeros, count, eps).y - one) for one in (layer, instance)])
+        (
+            f"groups={count}",
+            [largest_magnitude(group_norm(x, ones, zeros, count, eps).y - one) for one in (layer, instance)],
+        )
         for count in counts
     ]
     return [
@@ -251,7 +258,7 @@ def _companions(x: Tensor, eps: float) -> list[Part]:
 
 
 def _backward(x: Tensor, eps: float) -> list[Part]:
-    ones, grad_y = torch.ones(CHANNELS).double(), first_output(x)
+    (ones, _), grad_y = initial_parameters(CHANNELS), first_output(x)
     gradients = [norm.gradient(x, ones, eps, grad_y).flatten(2).abs().amax(dim=2).flatten() for norm in IMAGE_NORMS]
     cells = torch.stack(gradients, dim=1).tolist()
     return [
@@ -274,17 +281,14 @@ def _against_torch(batch: BatchTensors, forward: Normalized, x: Tensor, eps: flo
     """Run torch's own module on the same numbers, matrix and images, and say how far it is from all of the above."""
     module = nn.GroupNorm(forward.var.shape[1], batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma, "bias": batch.beta})
-    leaf = batch.x.clone().requires_grad_()
-    y: Tensor = module(leaf)
-    y[0, 0].backward()
     of_images = x.clone().requires_grad_()
     y_of_images = functional.group_norm(of_images, 2, eps=eps)
     y_of_images[0, 0, 0, 0].backward()
     ours = (
         forward.y,
-        *group_norm_backward(first_output(leaf), forward, batch.gamma, eps),
+        *group_norm_backward(first_output(batch.x), forward, batch.gamma, eps),
         GROUP_NORM.x_hat(x, eps),
-        GROUP_NORM.gradient(x, torch.ones(CHANNELS).double(), eps, first_output(x)),
+        GROUP_NORM.gradient(x, initial_parameters(CHANNELS)[0], eps, first_output(x)),
     )
-    theirs = y, leaf.grad, module.weight.grad, module.bias.grad, y_of_images, of_images.grad
+    theirs = *first_output_of(module, batch.x), y_of_images, of_images.grad
     return compared_with_torch("torch.nn.GroupNorm", ours, theirs)

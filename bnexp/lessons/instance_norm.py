@@ -7,7 +7,6 @@ from torch.nn import functional
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
 from bnexp.lessons.regions import image_regions, of_batch, of_group
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import first_output, largest
 from bnexp.lessons.small_images import (
     BATCH_NORM,
     CHANNEL_NAMES,
@@ -17,7 +16,7 @@ from bnexp.lessons.small_images import (
     image_table,
     small_images,
 )
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tensors import compared_with_torch, first_output, largest_magnitude
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, group_norm_backward, instance_norm
 
@@ -101,7 +100,7 @@ def _statistics(x: Tensor, forward: Normalized) -> list[Part]:
 
 
 def _normalized(gamma: Tensor, beta: Tensor, forward: Normalized, eps: float) -> list[Part]:
-    apart = largest(forward.x_hat[1, 0] - forward.x_hat[0, 0])
+    apart = largest_magnitude(forward.x_hat[1, 0] - forward.x_hat[0, 0])
     return [
         Heading("2. Normalize, scale and shift"),
         image_table("x_hat", "normalized", forward.x_hat, ("x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}")),
@@ -121,7 +120,7 @@ def _forgotten(x: Tensor, eps: float) -> list[Part]:
     whole[0] = 3 * x[0] + 20
     one[0, 0] = 3 * x[0, 0] + 20
     rows = [
-        (name, [largest((norm.x_hat(changed, eps) - norm.x_hat(x, eps))[0]) for norm in IMAGE_NORMS])
+        (name, [largest_magnitude((norm.x_hat(changed, eps) - norm.x_hat(x, eps))[0]) for norm in IMAGE_NORMS])
         for name, changed in (("all of image 1", whole), ("only its channel 1", one))
     ]
     of_instance = [cells[-1] for _, cells in rows]
@@ -158,9 +157,9 @@ def _pooled(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, eps: fl
         *(f"instance norm, ReLU, {image}" for image in _IMAGES),
     )
     apart = {
-        "batch_norm": largest(by_batch[0] - by_batch[1]),
-        "instance_norm": largest(by_instance[0] - by_instance[1]),
-        "instance_norm_relu": largest(after_relu[0] - after_relu[1]),
+        "batch_norm": largest_magnitude(by_batch[0] - by_batch[1]),
+        "instance_norm": largest_magnitude(by_instance[0] - by_instance[1]),
+        "instance_norm_relu": largest_magnitude(after_relu[0] - after_relu[1]),
     }
     return [
         Heading("4. What a classifier no longer sees"),
@@ -172,11 +171,11 @@ def _pooled(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, eps: fl
         matrix("pooled", "mean of the output over H and W", rows, CHANNEL_NAMES, labels),
         Text(
             "Under instance normalization every image gives beta, since x_hat has mean 0 in each channel of each "
-            f"image: from beta the pooled outputs differ by {largest(by_instance - beta):.1e} at most. Whatever the "
-            "weights below are, the linear layer sees the same for all images, and the network can only guess. Under "
-            "batch normalization x_hat has mean 0 over the batch, not in each image, and the two images differ by up "
-            f"to {decimal(apart['batch_norm'])}.",
-            {"pooled_apart": apart, "pooled_from_beta": largest(by_instance - beta)},
+            f"image: from beta the pooled outputs differ by {largest_magnitude(by_instance - beta):.1e} at most. "
+            "Whatever the weights below are, the linear layer sees the same for all images, and the network can only "
+            "guess. Under batch normalization x_hat has mean 0 over the batch, not in each image, and the two images "
+            f"differ by up to {decimal(apart['batch_norm'])}.",
+            {"pooled_apart": apart, "pooled_from_beta": largest_magnitude(by_instance - beta)},
         ),
         Text(
             "A nonlinearity between the two helps: after ReLU the mean depends on how the values of a channel are "
@@ -202,16 +201,16 @@ def _backward(x: Tensor, gamma: Tensor, forward: Normalized, eps: float) -> list
         ),
         Text(
             "It sums to 0 in that channel, and is 0 in all others. Were the loss a sum of pooled outputs, x would get "
-            f"no gradient at all (largest magnitude {largest(grad_of_pooled):.1e}), which is step 4 again.",
-            {"largest_gradient_of_pooled": largest(grad_of_pooled)},
+            f"no gradient at all (largest magnitude {largest_magnitude(grad_of_pooled):.1e}), which is step 4 again.",
+            {"largest_gradient_of_pooled": largest_magnitude(grad_of_pooled)},
         ),
     ]
 
 
 def _in_a_network(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, eps: float) -> list[Part]:
-    alone = largest(instance_norm(x[:1], gamma, beta, eps).y[0] - forward.y[0])
+    alone = largest_magnitude(instance_norm(x[:1], gamma, beta, eps).y[0] - forward.y[0])
     bias = torch.arange(1.0, CHANNELS + 1).double().view(-1, 1, 1)
-    by_bias = largest(instance_norm(x + bias, gamma, beta, eps).y - forward.y)
+    by_bias = largest_magnitude(instance_norm(x + bias, gamma, beta, eps).y - forward.y)
     return [
         Heading("6. In a network"),
         Text(

@@ -1,13 +1,21 @@
 """The lesson `rmsnorm`: layer normalization without the mean, and what the mean was good for."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import first_output, largest, refuse_one_feature, spread, with_other_companions
-from bnexp.lessons.tensors import BatchTensors, compared_with_torch, tensors_of
+from bnexp.lessons.single_examples import refuse_one_feature, spread, with_other_companions
+from bnexp.lessons.tensors import (
+    BatchTensors,
+    compared_with_torch,
+    first_output,
+    first_output_of,
+    initial_parameters,
+    largest_magnitude,
+    tensors_of,
+)
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
@@ -120,7 +128,7 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
             + " the mean square ms / (ms + eps) now"
             + ("." if zero else f", which is {decimal(least, 6)} for the example that eps weighs most on.")
             + f" Its mean is not 0: the farthest from it is {decimal(means[means.abs().argmax()].item())}."
-            * bool(largest(means) > eps),
+            * bool(largest_magnitude(means) > eps),
             {"eps": eps, "ms_of_x_hat": ratio.tolist(), "least_ms_of_x_hat": least, "mean_of_x_hat": means.tolist()},
         ),
         matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
@@ -130,13 +138,13 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
 
 
 def _beside_layer_norm(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
-    ones, zeros = torch.ones_like(batch.gamma), torch.zeros_like(batch.gamma)
+    ones, zeros = initial_parameters(len(batch.gamma))
     by_layer = layer_norm(batch.x, ones, zeros, eps).x_hat
     shown = min(len(batch.x), _MOST_COMPARED)
     pairs = torch.stack([by_layer[:shown], forward.x_hat[:shown]], dim=1).flatten(0, 1)
     labels = [f"{row}, {norm}" for row in batch.rows[:shown] for norm in ("layer norm", "RMS norm")]
     centered = batch.x - batch.x.mean(dim=1, keepdim=True)
-    agreement = largest(layer_norm(centered, ones, zeros, eps).x_hat - rms_norm(centered, ones, eps).x_hat)
+    agreement = largest_magnitude(layer_norm(centered, ones, zeros, eps).x_hat - rms_norm(centered, ones, eps).x_hat)
     return [
         Heading("3. Beside layer normalization"),
         matrix("x_hat_of_both", "x_hat of both, on the same rows", pairs, batch.names, labels),
@@ -157,13 +165,13 @@ def _beside_layer_norm(batch: BatchTensors, forward: Normalized, eps: float) -> 
 
 
 def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
-    ones, zeros = torch.ones_like(batch.gamma), torch.zeros_like(batch.gamma)
+    ones, zeros = initial_parameters(len(batch.gamma))
     one = batch.x[:1]
     inputs = torch.cat([one, 10 * one, one + 5])
     by_rms = rms_norm(inputs, ones, eps).x_hat
     by_layer = layer_norm(inputs, ones, zeros, eps).x_hat
     changes = {
-        name: [largest(x_hat[row] - x_hat[0]) for row in (1, 2)]
+        name: [largest_magnitude(x_hat[row] - x_hat[0]) for row in (1, 2)]
         for name, x_hat in (("RMS norm", by_rms), ("layer norm", by_layer))
     }
     return [
@@ -188,8 +196,8 @@ def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Par
 def _alone(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
     others = with_other_companions(batch.x)
     zeros = torch.zeros_like(batch.gamma)
-    by_rms = largest(rms_norm(others, batch.gamma, eps).y[0] - forward.y[0])
-    by_batch = largest(
+    by_rms = largest_magnitude(rms_norm(others, batch.gamma, eps).y[0] - forward.y[0])
+    by_batch = largest_magnitude(
         batch_norm_train(others, batch.gamma, zeros, eps).y[0] - batch_norm_train(batch.x, batch.gamma, zeros, eps).y[0]
     )
     return [
@@ -245,8 +253,5 @@ def _against_torch(batch: BatchTensors, forward: Normalized, eps: float) -> Text
     """Run torch's own module on the same numbers and say how far it is from all of the above."""
     module = nn.RMSNorm(batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma})
-    x = batch.x.clone().requires_grad_()
-    y: Tensor = module(x)
-    y[0, 0].backward()
-    ours = forward.y, *rms_norm_backward(first_output(x), forward, batch.gamma, eps)
-    return compared_with_torch("torch.nn.RMSNorm", ours, (y, x.grad, module.weight.grad))
+    ours = forward.y, *rms_norm_backward(first_output(batch.x), forward, batch.gamma, eps)
+    return compared_with_torch("torch.nn.RMSNorm", ours, first_output_of(module, batch.x))

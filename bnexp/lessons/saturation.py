@@ -35,6 +35,7 @@ from bnexp.lessons.tanh_layers import (
     passed,
     schemes_of,
 )
+from bnexp.lessons.tensors import largest_difference
 from bnexp.lessons.views.numerals import decimal
 
 BIAS = 50
@@ -260,15 +261,11 @@ def _against_torch(deep: Passed, drawn: Drawn) -> Text:
     for weight in drawn.normal:
         y = nn.Tanh()(nn.BatchNorm1d(WIDTH, dtype=torch.float64)(nn.functional.linear(y, weight.T)))
     (y * drawn.arriving).sum().backward()
-    assert x.grad is not None  # noqa: S101  for the type checker
-    largest = max(
-        ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1)).item()
-        for ours, theirs in ((deep.h[-1], y.detach()), (deep.gradients[0], x.grad))
-    )
+    difference = largest_difference((deep.h[-1], deep.gradients[0]), (y, x.grad))
     return Text(
         f"The {DEPTH} layers with bn, built from torch.nn.BatchNorm1d and torch.nn.Tanh, give the same "
-        f"outputs and the same gradient by x, up to {largest:.1e}.",
-        {"difference_to_torch": largest},
+        f"outputs and the same gradient by x, up to {difference:.1e}.",
+        {"difference_to_torch": difference},
     )
 
 

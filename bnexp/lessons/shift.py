@@ -228,11 +228,11 @@ def _in_order(names: Sequence[str]) -> str:
 def _against_torch(task: Task, trained: Trained) -> Text:
     """Train once more with torch's own batch normalization and say how far the losses are apart."""
     again = train(task, Arm(_bn_of_torch))
-    largest = max(abs(one - other) for one, other in zip(trained.losses, again.losses, strict=True))
+    difference = max(abs(one - other) for one, other in zip(trained.losses, again.losses, strict=True))
     return Text(
         "Trained with torch's own batch normalization in place of the formula, the network has the same losses at all "
-        f"steps, up to {largest:.1e}.",
-        {"difference_to_torch": largest},
+        f"steps, up to {difference:.1e}.",
+        {"difference_to_torch": difference},
     )
 
 

@@ -25,21 +25,9 @@ def refuse_one_feature(batch: BatchTensors, norm: str, left: str) -> None:
         )
 
 
-def first_output(x: Tensor) -> Tensor:
-    """Return dy for a loss that is the first output of the first example: 1 there, 0 elsewhere."""
-    grad_y = torch.zeros_like(x)
-    grad_y.view(-1)[0] = 1
-    return grad_y
-
-
 def with_other_companions(x: Tensor) -> Tensor:
     """Return a batch with its first example kept and all others doubled."""
     return torch.cat([x[:1], 2 * x[1:]])
-
-
-def largest(values: Tensor) -> float:
-    """Return the largest magnitude."""
-    return values.abs().max().item()
 
 
 def spread(rows: Tensor) -> float:

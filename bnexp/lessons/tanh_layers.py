@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bnexp.lessons.tensors import initial_parameters, standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
 
 EXAMPLES, WIDTH, DEPTH, SMALL_BATCH = 512, 100, 10, 32
@@ -78,13 +79,10 @@ class Passed:
 def draw(seed: int) -> Drawn:
     """Draw everything from one seed."""
     generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    x, arriving, weights = normal(EXAMPLES, WIDTH), normal(EXAMPLES, WIDTH), normal(DEPTH, WIDTH, WIDTH)
-    uniform = 2 * torch.rand(DEPTH, WIDTH, WIDTH, dtype=torch.float64, generator=generator) - 1
-    return Drawn(x, arriving, weights, uniform, normal(WIDTH))
+    x, arriving = (standard_normal(generator, EXAMPLES, WIDTH) for _ in range(2))
+    weights = standard_normal(generator, DEPTH, WIDTH, WIDTH)
+    uniform = symmetric_uniform(generator, DEPTH, WIDTH, WIDTH)
+    return Drawn(x, arriving, weights, uniform, standard_normal(generator, WIDTH))
 
 
 def schemes_of(drawn: Drawn) -> dict[str, Scheme]:
@@ -116,8 +114,8 @@ def passed(scheme: Scheme, drawn: Drawn, depth: int = DEPTH) -> Passed:
 
 def normalized(z: Tensor, gamma: float = 1.0) -> Tensor:
     """Return z (B, F) after batch normalization with one gamma for all units, and beta 0."""
-    features = z.new_ones(z.shape[1])
-    return batch_norm_train(z, gamma * features, 0 * features).y
+    ones, beta = initial_parameters(z.shape[1])
+    return batch_norm_train(z, gamma * ones, beta).y
 
 
 def dead_share(h: Tensor) -> float:

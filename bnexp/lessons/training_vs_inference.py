@@ -10,7 +10,6 @@ from bnexp.lessons.request import Request
 from bnexp.lessons.running_averages import (
     BATCH_SIZE,
     BATCHES,
-    GAMMA,
     TRUE_MEAN,
     TRUE_STD,
     averages,
@@ -21,7 +20,7 @@ from bnexp.lessons.running_averages import (
     statistics_of_batches,
     trained,
 )
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tensors import compared_with_torch, first_output, initial_parameters, largest_magnitude
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train_backward, layer_norm
 
@@ -187,12 +186,12 @@ def _too_early(running: Sequence[tuple[Tensor, Tensor]]) -> list[Part]:
 
 def _without_running_averages(generator: torch.Generator) -> Text:
     x = drawn(generator, 2 * BATCH_SIZE, 4)
-    gamma, beta = torch.ones(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    gamma, beta = initial_parameters(4)
     whole = layer_norm(x, gamma, beta).y[0]
     module = nn.LayerNorm(4, dtype=torch.float64)
     others = (layer_norm(x[:1], gamma, beta).y[0], layer_norm(x[: len(x) // 2], gamma, beta).y[0])
     modes = (module(x)[0].detach(), module.eval()(x)[0].detach())
-    difference = max((one - other).abs().max().item() for one, other in ((others[0], whole), (others[1], whole), modes))
+    difference = max(largest_magnitude(one - other) for one, other in ((others[0], whole), (others[1], whole), modes))
     return Text(
         "Layer normalization has none of this. Its mean and variance are of the features of one example: there is no "
         "average to keep, a batch of one will do, and training and inference are one computation. The output of an "
@@ -209,10 +208,8 @@ def _against_torch(batches: Tensor, statistics: tuple[Tensor, Tensor], momentum:
     x = batches[-1].clone().requires_grad_()
     y = module(x)
     y[0].sum().backward()
-    upstream = torch.zeros_like(batches[-1])
-    upstream[0] = 1
     last = trained(batches[-1])
-    grad_x, _, _ = batch_norm_train_backward(upstream, last, GAMMA)
+    grad_x, _, _ = batch_norm_train_backward(first_output(batches[-1]), last, initial_parameters(1)[0])
     ours = (last.y, grad_x, *statistics, inferred(batches[0], statistics))
     return compared_with_torch(
         "torch.nn.BatchNorm1d", ours, (y, x.grad, module.running_mean, module.running_var, module.eval()(batches[0]))

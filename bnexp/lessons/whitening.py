@@ -10,6 +10,7 @@ from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.data.preprocess.whiten import covariance, eigen
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text, matrix
 from bnexp.lessons.request import Request
+from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train
 
@@ -56,7 +57,7 @@ def lesson(request: Request) -> Lesson:
 def draw_images(seed: int) -> Tensor:
     """Return uint8 (POINTS, 2, 1, 1): two neighboring pixels, alike in brightness as in a photograph."""
     generator = torch.Generator().manual_seed(seed)
-    common, own = torch.randn(2, POINTS, dtype=torch.float64, generator=generator)
+    common, own = standard_normal(generator, 2, POINTS)
     first = 160 + 32 * common
     second = 100 + 18 * (0.9 * common + 0.44 * own)
     return torch.stack([first, second], dim=1).round().clamp(0, 255).to(torch.uint8).view(POINTS, 2, 1, 1)
@@ -268,8 +269,7 @@ def _residual(x: Tensor, target: float) -> Tensor:
 
 def _and_batch_normalization(clouds: dict[PreprocessName, Tensor]) -> list[Part]:
     points = clouds["none"]
-    one, zero = torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    normalized = batch_norm_train(points, one, zero, eps=1e-12).x_hat
+    normalized = batch_norm_train(points, *initial_parameters(2), eps=1e-12).x_hat
     before, after = (cov[0, 1] / (cov[0, 0] * cov[1, 1]).sqrt() for _, cov in map(moments, (points, normalized)))
     return [
         Heading("And batch normalization?"),

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnexp.lessons.single_examples import first_output
 from bnexp.lessons.small_images import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, ImageNorm, small_images
+from bnexp.lessons.tensors import first_output
 
 EPS = 1e-3
 PAIRS: list[tuple[ImageNorm, Callable[[Tensor], Tensor]]] = [
