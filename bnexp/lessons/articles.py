@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnexp.lessons.lesson import Heading, Part, Table, Text, matrix
+from bnexp.lessons.lesson import Heading, Part, Table, Text
+from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_unbiased

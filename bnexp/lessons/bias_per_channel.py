@@ -1,13 +1,13 @@
 """What `bias` says of a bias per channel, as after a convolution: which normalizations lose it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from bnexp.config.items import ITEMS, ItemName
 from bnexp.lessons.lesson import Cell, Heading, Part, Table, Text
+from bnexp.lessons.tables import with_exponents
 from bnexp.lessons.tensors import names_in_words
 from bnexp.norms.reference import (
     Normalized,
@@ -22,15 +22,6 @@ from bnexp.norms.reference import (
 
 Images = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """From x and the gradient of y to y and the gradient of x, all (N, C, H, W), with gamma 1 and beta 0."""
-
-
-def with_exponents(table: Table, first: int, last: int) -> Table:
-    """Return a table whose columns first .. last show exponents, since their numbers differ widely in size."""
-    shown = [
-        (label, [f"{one:.1e}" if first <= index <= last else one for index, one in enumerate(cells)])
-        for label, cells in table.rows
-    ]
-    return replace(table, rows=shown, values=table.numbers[table.key])
 
 
 def other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> list[Part]:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bnexp.errors import ConfigError
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import MOST_FEATURES, image_regions, matrix_regions, of_batch, of_example, of_group
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import refuse_one_feature
@@ -19,6 +19,7 @@ from bnexp.lessons.small_images import (
     image_table,
     small_images,
 )
+from bnexp.lessons.tables import input_table, matrix, normalized_table, scale_and_shift
 from bnexp.lessons.tensors import (
     BatchTensors,
     compared_with_torch,
@@ -116,7 +117,7 @@ def _statistics(batch: BatchTensors, forward: Normalized, groups: int) -> list[P
             "neighbors. Each group S of each example has a mean and a variance of its own."
             + (" With one group, that is layer normalization." if groups == 1 else "")
         ),
-        matrix("x", "input X", batch.x, batch.names, batch.rows, (f"(B, F) = {(examples, features)}",)),
+        input_table(batch),
         matrix_regions("regions", examples, features, norms),
         Heading("1. A matrix in groups"),
         matrix("mean", "mean of each group", forward.mean, names, batch.rows, (formula[0],)),
@@ -126,16 +127,7 @@ def _statistics(batch: BatchTensors, forward: Normalized, groups: int) -> list[P
 
 def _normalized(batch: BatchTensors, forward: Normalized, groups: int, eps: float) -> list[Part]:
     values = batch.x.shape[1] // groups
-    parts: list[Part] = [
-        matrix(
-            "x_hat",
-            "normalized",
-            forward.x_hat,
-            batch.names,
-            batch.rows,
-            ("x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}"),
-        )
-    ]
+    parts: list[Part] = [normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps)]
     if values == 2:
         parts.append(
             Text(
@@ -146,9 +138,7 @@ def _normalized(batch: BatchTensors, forward: Normalized, groups: int, eps: floa
         )
     return [
         *parts,
-        matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
-        matrix("beta", "beta, the shift", batch.beta, batch.names, formula=("learned, from 0 on",)),
-        matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat + beta",)),
+        *scale_and_shift(batch, forward.y),
     ]
 
 

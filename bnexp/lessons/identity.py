@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
 from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
 from bnexp.lessons.request import Request
+from bnexp.lessons.tables import with_exponents
 from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train, batch_norm_train_backward
@@ -87,25 +88,26 @@ def _undone(x: Tensor, eps: float) -> list[Part]:
 def _in_other_batches(generator: torch.Generator, eps: float) -> list[Part]:
     gamma, beta = torch.full((1,), math.sqrt(STD**2 + eps), dtype=torch.float64), torch.full((1,), MEAN).double()
     rows: list[tuple[str, Sequence[Cell]]] = []
-    values: list[dict[str, float]] = []
     for size in (8, 32, 128, 1024):
         x = _drawn(generator, size, 262_144 // size)  # each column a batch of its own
         wide = [one.expand(x.shape[1]) for one in (gamma, beta)]
         in_training = batch_norm_train(x, wide[0], wide[1], eps).y - x
         at_inference = batch_norm_inference(x, gamma, beta, beta, torch.full((1,), STD**2).double(), eps) - x
         distances = in_training.square().mean().sqrt().item() / STD, largest_magnitude(at_inference) / STD
-        rows.append((str(size), [distances[0], f"{distances[1]:.1e}"]))
-        values.append({"B": size, "training": distances[0], "inference": distances[1]})
+        rows.append((str(size), distances))
     return [
         Heading("2. In training only up to the scatter of the batches"),
-        Table(
-            "other_batches",
-            "distance of y from x, in standard deviations",
-            ("in training", "at inference, at most"),
-            rows,
-            ("gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"),
-            corner="B",
-            values=values,
+        with_exponents(
+            Table(
+                "other_batches",
+                "distance of y from x, in standard deviations",
+                ("in training", "at inference, at most"),
+                rows,
+                ("gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"),
+                corner="B",
+            ),
+            1,
+            1,
         ),
         Text(
             "gamma and beta are the same for every batch; mean and variance are not. In training y is x but for the "

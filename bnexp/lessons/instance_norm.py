@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import image_regions, of_batch, of_group
 from bnexp.lessons.request import Request
 from bnexp.lessons.small_images import (
@@ -16,6 +16,7 @@ from bnexp.lessons.small_images import (
     image_table,
     small_images,
 )
+from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import compared_with_torch, first_output, largest_magnitude
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, group_norm_backward, instance_norm

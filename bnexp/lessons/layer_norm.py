@@ -3,10 +3,18 @@
 import torch
 from torch import nn
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import refuse_one_feature, spread, with_other_companions
+from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
+from bnexp.lessons.tables import (
+    grad_beta_table,
+    grad_gamma_table,
+    input_table,
+    matrix,
+    normalized_table,
+    scale_and_shift,
+)
 from bnexp.lessons.tensors import (
     BatchTensors,
     compared_with_torch,
@@ -81,7 +89,7 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
             f"X is {batch.source}: B = {examples} examples (rows) of F = {features} features (columns), as in `bnexp "
             "explain batchnorm`. There each column was treated by itself; here each row is."
         ),
-        matrix("x", "input X", batch.x, batch.names, batch.rows, (f"(B, F) = {(examples, features)}",)),
+        input_table(batch),
         picture,
         Text(
             f"Batch normalization takes {features} means, each of the {examples} values of a feature. Layer "
@@ -107,14 +115,7 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
     least = ratio[varied].min().item() if varied.any() else 0.0
     return [
         Heading("2. Normalize"),
-        matrix(
-            "x_hat",
-            "normalized",
-            forward.x_hat,
-            batch.names,
-            batch.rows,
-            ("x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}"),
-        ),
+        normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps),
         Text(
             "Each row has mean 0 now, and the variance var / (var + eps): almost 1, but never quite "
             f"({decimal(least, 6)} for the example that eps weighs most on)."
@@ -159,9 +160,7 @@ def _rows_apart(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
 def _scaled(batch: BatchTensors, forward: Normalized) -> list[Part]:
     return [
         Heading("3. Scale and shift, by two numbers per feature that the network learns"),
-        matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
-        matrix("beta", "beta, the shift", batch.beta, batch.names, formula=("learned, from 0 on",)),
-        matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat + beta",)),
+        *scale_and_shift(batch, forward.y),
         Text(
             "The averages are per example, but gamma and beta are per feature, as in batch normalization. So they "
             "cannot undo it: in batch normalization gamma = sqrt(var + eps) and beta = mean give X back, since these "
@@ -245,12 +244,9 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
     reached = [("batch norm", batch_grad), ("layer norm", grad_x)]
     return [
         Heading("6. Backward: the gradient stays in the example"),
-        Text(
-            f"Let the loss be one value, {batch.names[0]} of the first example's output: dy, its gradient by y, is 1 "
-            "there and 0 elsewhere."
-        ),
-        matrix("grad_beta", "gradient of beta", grad_beta, batch.names, formula=("d beta = sum_b dy",)),
-        matrix("grad_gamma", "gradient of gamma", grad_gamma, batch.names, formula=("d gamma = sum_b dy x_hat",)),
+        loss_of_the_first_output(batch),
+        grad_beta_table(batch, grad_beta),
+        grad_gamma_table(batch, grad_gamma),
         matrix(
             "grad_x",
             "gradient of x",

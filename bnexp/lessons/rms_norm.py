@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import refuse_one_feature, spread, with_other_companions
+from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
+from bnexp.lessons.tables import gamma_table, grad_gamma_table, input_table, matrix, normalized_table
 from bnexp.lessons.tensors import (
     BatchTensors,
     compared_with_torch,
@@ -89,7 +90,7 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
             f"X is {batch.source}: B = {examples} examples (rows) of F = {features} features (columns). As in `bnexp "
             "explain layernorm` each row is treated by itself, and gets one number in place of two."
         ),
-        matrix("x", "input X", batch.x, batch.names, batch.rows, (f"(B, F) = {(examples, features)}",)),
+        input_table(batch),
         matrix_regions("regions", examples, features, {"batch norm": of_batch, "layer norm, RMS norm": of_example}),
         Heading("1. Mean square of each example over its features"),
         Table(
@@ -115,14 +116,7 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
     zero = (forward.var == 0).any()
     return [
         Heading("2. Normalize and scale"),
-        matrix(
-            "x_hat",
-            "normalized",
-            forward.x_hat,
-            batch.names,
-            batch.rows,
-            ("x_hat = x / sqrt(ms + eps)", f"eps = {eps:g}"),
-        ),
+        normalized_table(batch, forward.x_hat, "x_hat = x / sqrt(ms + eps)", eps),
         Text(
             ("A row of zeros stays one; every other has" if zero else "Each row has")
             + " the mean square ms / (ms + eps) now"
@@ -131,7 +125,7 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
             * bool(largest_magnitude(means) > eps),
             {"eps": eps, "ms_of_x_hat": ratio.tolist(), "least_ms_of_x_hat": least, "mean_of_x_hat": means.tolist()},
         ),
-        matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
+        gamma_table(batch),
         matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat",)),
         Text("There is no beta, by convention: what subtracts no mean adds none."),
     ]
@@ -221,11 +215,8 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
     sums = first.sum(dim=1).tolist()
     return [
         Heading("6. Backward: one average as well"),
-        Text(
-            f"Let the loss be one value, {batch.names[0]} of the first example's output: dy, its gradient by y, is 1 "
-            "there and 0 elsewhere."
-        ),
-        matrix("grad_gamma", "gradient of gamma", grad_gamma, batch.names, formula=("d gamma = sum_b dy x_hat",)),
+        loss_of_the_first_output(batch),
+        grad_gamma_table(batch, grad_gamma),
         matrix(
             "grad_x",
             "gradient of x",

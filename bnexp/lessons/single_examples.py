@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from bnexp.errors import ConfigError
+from bnexp.lessons.lesson import Text
 from bnexp.lessons.tensors import BatchTensors
 
 
@@ -23,6 +24,14 @@ def refuse_one_feature(batch: BatchTensors, norm: str, left: str) -> None:
             f"{batch.source}: one column, {batch.names[0]}: {norm} over a single feature gives {left}, whatever the "
             "input; expected at least 2 columns"
         )
+
+
+def loss_of_the_first_output(batch: BatchTensors) -> Text:
+    """Say what the backward pass begins with, which `first_output` gives."""
+    return Text(
+        f"Let the loss be one value, {batch.names[0]} of the first example's output: dy, its gradient by y, is 1 there "
+        "and 0 elsewhere."
+    )
 
 
 def with_other_companions(x: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.data.preprocess.whiten import covariance, eigen
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text, matrix
+from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text
 from bnexp.lessons.request import Request
+from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train
