@@ -214,7 +214,7 @@ def _upstream(x: Tensor) -> Tensor:
 
 
 def _against_torch(batch: BatchTensors, request: Request) -> Text:
-    """Run torch's own module on the same numbers and say how far it is from all of the above."""
+    """Run torch's own module on the same numbers and say how far it is from the formulas."""
     module = nn.BatchNorm1d(batch.x.shape[1], eps=request.eps, momentum=request.momentum, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma, "bias": batch.beta}, strict=False)
     x = batch.x.clone().requires_grad_()

@@ -291,7 +291,7 @@ def _sum_of_all_outputs(batch: BatchTensors, forward: Normalized, eps: float) ->
 
 
 def _against_torch(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
-    """Run torch's own module on the same numbers and say how far it is from all of the above."""
+    """Run torch's own module on the same numbers and say how far it is from the formulas."""
     module = nn.LayerNorm(batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma, "bias": batch.beta})
     ours = forward.y, *layer_norm_backward(first_output(batch.x), forward, batch.gamma, eps)

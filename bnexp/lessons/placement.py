@@ -235,7 +235,7 @@ def _literature() -> list[Part]:
 
 
 def _against_torch(z: Tensor, arriving: Tensor) -> Text:
-    """Run torch's own module in both places and say how far it is from all of the above."""
+    """Run torch's own module in both places and say how far it is from the formulas."""
     ours: list[Tensor] = []
     theirs: list[Tensor | None] = []
     for block in (BEFORE, AFTER):

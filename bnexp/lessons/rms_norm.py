@@ -241,7 +241,7 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
 
 
 def _against_torch(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
-    """Run torch's own module on the same numbers and say how far it is from all of the above."""
+    """Run torch's own module on the same numbers and say how far it is from the formulas."""
     module = nn.RMSNorm(batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma})
     ours = forward.y, *rms_norm_backward(first_output(batch.x), forward, batch.gamma, eps)
