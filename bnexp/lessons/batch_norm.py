@@ -11,6 +11,7 @@ from bnexp.lessons.request import Request
 from bnexp.lessons.tables import (
     grad_beta_table,
     grad_gamma_table,
+    grad_x_table,
     input_table,
     matrix,
     normalized_table,
@@ -190,14 +191,7 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
         ),
         grad_beta_table(batch, grad_beta),
         grad_gamma_table(batch, grad_gamma),
-        matrix(
-            "grad_x",
-            "gradient of x",
-            grad_x,
-            batch.names,
-            batch.rows,
-            ("d x = gamma / sqrt(var + eps)", "  (dy - mean_b(dy) - x_hat mean_b(dy x_hat))"),
-        ),
+        grad_x_table(batch, grad_x, ("d x = gamma / sqrt(var + eps)", "  (dy - mean_b(dy) - x_hat mean_b(dy x_hat))")),
         Text(
             "Every example gets a gradient, although the loss looks at the first alone: mean and variance are made "
             "of all of them. Down each column the gradient sums to 0, since a shift of the column changes nothing, "

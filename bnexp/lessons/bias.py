@@ -183,7 +183,8 @@ def _gradients(layer: Layer) -> list[Part]:
     batch, by_layer = batch_norm_train(x, layer.gamma, layer.beta), layer_norm(x, layer.gamma, layer.beta)
     of_batch = batch_norm_train_backward(layer.grad_y, batch, layer.gamma)[0].sum(dim=0)  # (F,)
     of_layer = layer_norm_backward(layer.grad_y, by_layer, layer.gamma)[0].sum(dim=0)  # (F,)
-    decayed = (1 - 0.1 * 1e-3) ** 10_000
+    lr, decay, steps = 0.1, 1e-3, 10_000
+    decayed = (1 - lr * decay) ** steps
     return [
         Heading("3. Backward: it never learns"),
         with_exponents(
@@ -209,10 +210,10 @@ def _gradients(layer: Layer) -> list[Part]:
         ),
         Text(
             "Under weight decay, such a bias before batch normalization would do one thing: shrink. With a learning "
-            "rate of 0.1 and a decay of 0.001, what is left of it after 10,000 steps is (1 - 0.1 x 0.001)^10000 = "
-            f"{decimal(decayed)}, and no output in training shows it. Its place is taken by beta, which is added "
-            "after the mean is gone.",
-            {"left_after_decay": decayed, "decay_example": {"lr": 0.1, "weight_decay": 0.001}},
+            f"rate of {lr:g} and a decay of {decay:g}, what is left of it after {steps:,} steps is (1 - {lr:g} x "
+            f"{decay:g})^{steps} = {decimal(decayed)}, and no output in training shows it. Its place is taken by "
+            "beta, which is added after the mean is gone.",
+            {"left_after_decay": decayed, "decay_example": {"lr": lr, "weight_decay": decay}},
         ),
     ]
 

@@ -10,6 +10,7 @@ from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_f
 from bnexp.lessons.tables import (
     grad_beta_table,
     grad_gamma_table,
+    grad_x_table,
     input_table,
     matrix,
     normalized_table,
@@ -247,13 +248,8 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
         loss_of_the_first_output(batch),
         grad_beta_table(batch, grad_beta),
         grad_gamma_table(batch, grad_gamma),
-        matrix(
-            "grad_x",
-            "gradient of x",
-            grad_x,
-            batch.names,
-            batch.rows,
-            ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_f(g) - x_hat mean_f(g x_hat))"),
+        grad_x_table(
+            batch, grad_x, ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_f(g) - x_hat mean_f(g x_hat))")
         ),
         Table(
             "reached_by_the_gradient",

@@ -7,7 +7,7 @@ from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
-from bnexp.lessons.tables import gamma_table, grad_gamma_table, input_table, matrix, normalized_table
+from bnexp.lessons.tables import gamma_table, grad_gamma_table, grad_x_table, input_table, matrix, normalized_table
 from bnexp.lessons.tensors import (
     BatchTensors,
     compared_with_torch,
@@ -217,14 +217,7 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
         Heading("6. Backward: one average as well"),
         loss_of_the_first_output(batch),
         grad_gamma_table(batch, grad_gamma),
-        matrix(
-            "grad_x",
-            "gradient of x",
-            grad_x,
-            batch.names,
-            batch.rows,
-            ("g = gamma dy", "d x = 1 / sqrt(ms + eps)", "  (g - x_hat mean_f(g x_hat))"),
-        ),
+        grad_x_table(batch, grad_x, ("g = gamma dy", "d x = 1 / sqrt(ms + eps)", "  (g - x_hat mean_f(g x_hat))")),
         Table(
             "gradient_of_example_1",
             "gradient of example 1",

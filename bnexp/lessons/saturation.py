@@ -23,6 +23,7 @@ from bnexp.lessons.tanh_layers import (
     SATURATED,
     SMALL,
     SMALL_BATCH,
+    SMALL_STD,
     TORCH,
     WIDTH,
     Drawn,
@@ -102,9 +103,9 @@ def _outputs(one: Mapping[str, Passed]) -> list[Part]:
         ),
         Text(
             f"Weights of std 1 push {one[LARGE].saturated:.1%} of the outputs beyond {SATURATED} in size: they are "
-            "saturated. With std 0.01 none is, but all lie near 0, where tanh is almost the identity. The slope of "
-            f"tanh is 1 - h^2, less than {decimal(flattest)} where h is saturated, and on its way down the gradient is "
-            "multiplied by it:",
+            f"saturated. With std {SMALL_STD} none is, but all lie near 0, where tanh is almost the identity. The "
+            f"slope of tanh is 1 - h^2, less than {decimal(flattest)} where h is saturated, and on its way down the "
+            "gradient is multiplied by it:",
             {
                 "saturated_with_std_1": one[LARGE].saturated,
                 "saturated_beyond": SATURATED,
@@ -213,13 +214,17 @@ def _depth(deep: Mapping[str, Passed]) -> list[Part]:
             ],
         ),
         Text(
-            f"With std 0.01 each layer multiplies the signal by about 0.01 sqrt({WIDTH}) = "
-            f"{0.01 * math.sqrt(WIDTH):g}, up and down: after {DEPTH} layers next to nothing is left of either. "
+            f"With std {SMALL_STD} each layer multiplies the signal by about {SMALL_STD} sqrt({WIDTH}) = "
+            f"{SMALL_STD * math.sqrt(WIDTH):g}, up and down: after {DEPTH} layers next to nothing is left of either. "
             f"PyTorch's scale keeps about 1 / sqrt(3) = {decimal(1 / math.sqrt(3))} of it a layer once h is small, "
             "which tells only with depth (its biases are left out here). With std 1 the outputs look fine, as tanh "
             f"cannot exceed 1, but the gradient is multiplied by {decimal(deep[LARGE].growth)} a layer. Kaiming's "
             "scale and batch normalization hold both. For Kaiming's one has to know gain and fan_in; bn measures.",
-            {"factor_of_std_001": 0.01 * math.sqrt(WIDTH), "factor_of_pytorch": 1 / math.sqrt(3), "small_std": 0.01},
+            {
+                "factor_of_std_001": SMALL_STD * math.sqrt(WIDTH),
+                "factor_of_pytorch": 1 / math.sqrt(3),
+                "small_std": SMALL_STD,
+            },
         ),
     ]
 

@@ -64,3 +64,8 @@ def grad_gamma_table(batch: BatchTensors, grad_gamma: Tensor) -> Table:
 def grad_beta_table(batch: BatchTensors, grad_beta: Tensor) -> Table:
     """Return the table of the gradient of beta (F,)."""
     return matrix("grad_beta", "gradient of beta", grad_beta, batch.names, formula=("d beta = sum_b dy",))
+
+
+def grad_x_table(batch: BatchTensors, grad_x: Tensor, formula: Sequence[str]) -> Table:
+    """Return the table of the gradient of x (B, F), with its formula."""
+    return matrix("grad_x", "gradient of x", grad_x, batch.names, batch.rows, formula)

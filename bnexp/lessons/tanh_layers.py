@@ -13,7 +13,8 @@ EXAMPLES, WIDTH, DEPTH, SMALL_BATCH = 512, 100, 10, 32
 GAIN = 5 / 3
 """Of tanh, as `torch.nn.init.calculate_gain` has it."""
 SATURATED = 0.99
-LARGE, SMALL, TORCH, KAIMING, BN = "std 1", "std 0.01", "PyTorch's", "Kaiming's", "std 1, then bn"
+SMALL_STD = 0.01
+LARGE, SMALL, TORCH, KAIMING, BN = "std 1", f"std {SMALL_STD}", "PyTorch's", "Kaiming's", "std 1, then bn"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def schemes_of(drawn: Drawn) -> dict[str, Scheme]:
     bound, kaiming = 1 / math.sqrt(WIDTH), GAIN / math.sqrt(WIDTH)
     return {
         LARGE: Scheme(1.0, drawn.normal),
-        SMALL: Scheme(0.01, 0.01 * drawn.normal),
+        SMALL: Scheme(SMALL_STD, SMALL_STD * drawn.normal),
         TORCH: Scheme(bound / math.sqrt(3), bound * drawn.uniform),
         KAIMING: Scheme(kaiming, kaiming * drawn.normal),
         BN: Scheme(1.0, drawn.normal, gamma=1.0),

@@ -24,6 +24,9 @@ from bnexp.lessons.tensors import compared_with_torch, first_output, initial_par
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train_backward, layer_norm
 
+_EXAMPLES = 128_000
+"""Drawn for each size of batch."""
+
 
 def lesson(request: Request) -> Lesson:
     """Return the lesson on batches of one feature, drawn from a Gaussian whose mean and variance are known."""
@@ -121,11 +124,11 @@ def _refusal(call: Callable[[], object]) -> str:
 def _unbiased(generator: torch.Generator) -> list[Part]:
     rows: list[tuple[str, Sequence[Cell]]] = []
     for size in (2, 4, 8, 32):
-        x = drawn(generator, size, 128_000 // size)  # each column a batch of its own
+        x = drawn(generator, size, _EXAMPLES // size)  # each column a batch of its own
         forward = trained(x)
         unbiased = forward.var * size / (size - 1)
         same = inferred(x[:, 0], (forward.mean[0], unbiased[0]))
-        mean, fresh = forward.mean.mean(), drawn(generator, 128_000)
+        mean, fresh = forward.mean.mean(), drawn(generator, _EXAMPLES)
         by_averages = [inferred(fresh, (mean, var.mean())).square().mean().item() for var in (unbiased, forward.var)]
         ratio = (same[0] / forward.y[0, 0]).item()
         rows.append((str(size), [ratio, forward.y.square().mean().item(), *by_averages]))
@@ -138,7 +141,7 @@ def _unbiased(generator: torch.Generator) -> list[Part]:
             rows,
             (
                 "same batch: its output by its own mean and unbiased variance, over its output in training",
-                "the others: mean square of the output, over 128,000 examples",
+                f"the others: mean square of the output, over {_EXAMPLES:,} examples",
             ),
             corner="B",
             values=[
