@@ -16,6 +16,9 @@ from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_unbiased
 
+_EPS = 1e-5
+"""Of both articles."""
+
 
 @dataclass(frozen=True)
 class Printed:
@@ -24,10 +27,6 @@ class Printed:
     quantity: str
     words: Sequence[str]
     computed: Tensor  # (F,)
-
-
-_EPS = 1e-5
-"""Of both articles."""
 
 
 def article_parts(name: str, batch: BatchTensors, forward: Normalized) -> list[Part]:

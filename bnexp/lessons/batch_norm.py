@@ -126,9 +126,6 @@ def _inference(batch: BatchTensors, forward: Normalized, request: Request) -> li
     mean, var = torch.zeros_like(batch.gamma), torch.ones_like(batch.gamma)  # as a fresh network begins
     mean, var = batch_norm_running(mean, var, forward, examples, momentum)
     first = batch_norm_inference(batch.x, batch.gamma, batch.beta, mean, var, request.eps)
-    unbiased = forward.var * examples / (examples - 1)
-    last = batch_norm_inference(batch.x, batch.gamma, batch.beta, forward.mean, unbiased, request.eps)
-    ratio = ((examples - 1) / examples) ** 0.5
     return [
         Heading("4. At inference: running averages in place of the batch"),
         Text(
@@ -159,6 +156,17 @@ def _inference(batch: BatchTensors, forward: Normalized, request: Request) -> li
             batch.rows,
             ("y = gamma (x - running_mean)", "  / sqrt(running_var + eps) + beta"),
         ),
+        *_inference_in_the_end(batch, forward, request.eps),
+    ]
+
+
+def _inference_in_the_end(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
+    """Show the outputs once the running averages are those of batches like this one."""
+    examples = len(batch.x)
+    unbiased = forward.var * examples / (examples - 1)
+    last = batch_norm_inference(batch.x, batch.gamma, batch.beta, forward.mean, unbiased, eps)
+    ratio = ((examples - 1) / examples) ** 0.5
+    return [
         Text(
             "That is far from the output in training wherever the averages are still far from the batch. After many "
             "such batches they are its mean and its unbiased variance, and the output at inference is:"

@@ -26,12 +26,17 @@ HELD_OUT = 1000
 
 @dataclass(frozen=True)
 class Trained:
-    """A network, the layer that normalizes in it, and the loss of each step."""
+    """A network, and what was seen while it trained.
+
+    Attributes:
+        network: as it is in the end.
+        losses: of each step, on its batch.
+        first_output: of the norm, for the first batch: (B, F).
+    """
 
     network: nn.Sequential
     losses: Sequence[float]
     first_output: Tensor
-    """of the norm, for the first batch: (B, F)"""
 
 
 class _WithAverages(nn.Module):
@@ -130,8 +135,8 @@ def train(network: nn.Sequential, digits: Digits, seed: int) -> Trained:
     """Take STEPS steps of plain gradient descent."""
     generator = torch.Generator().manual_seed(seed)
     parameters = list(network.parameters())
-    losses, outputs = [], []
-    for _ in range(STEPS):
+    losses, first_output = [], torch.empty(0)
+    for step in range(STEPS):
         drawn = torch.randint(len(digits.train), (BATCH_SIZE,), generator=generator)
         normalized = network[:2](digits.train[drawn])  # (B, WIDTH)
         loss = cross_entropy(network[2:](normalized), digits.train_labels[drawn])
@@ -140,8 +145,9 @@ def train(network: nn.Sequential, digits: Digits, seed: int) -> Trained:
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.sub_(LEARNING_RATE * gradient)
         losses.append(loss.item())
-        outputs.append(normalized.detach())
-    return Trained(network, losses, outputs[0])
+        if step == 0:
+            first_output = normalized.detach()
+    return Trained(network, losses, first_output)
 
 
 def recalibrated(network: nn.Sequential, digits: Digits) -> nn.Sequential:

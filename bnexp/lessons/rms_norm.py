@@ -46,7 +46,7 @@ def lesson(request: Request) -> Lesson:
         *_statistics(batch, forward),
         *_normalized(batch, forward, request.eps),
         *_beside_layer_norm(batch, forward, request.eps),
-        *_forgotten(batch, forward, request.eps),
+        *_forgotten(batch, request.eps),
         *_alone(batch, forward, request.eps),
         *_backward(batch, forward, request.eps),
         Heading("7. In a network"),
@@ -158,7 +158,7 @@ def _beside_layer_norm(batch: BatchTensors, forward: Normalized, eps: float) -> 
     ]
 
 
-def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
+def _forgotten(batch: BatchTensors, eps: float) -> list[Part]:
     ones, zeros = initial_parameters(len(batch.gamma))
     one = batch.x[:1]
     inputs = torch.cat([one, 10 * one, one + 5])
