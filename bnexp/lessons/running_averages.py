@@ -20,12 +20,12 @@ def drawn(generator: torch.Generator, *shape: int) -> Tensor:
     return TRUE_MEAN + TRUE_STD * standard_normal(generator, *shape)
 
 
-def trained(x: Tensor) -> Normalized:
+def in_training(x: Tensor) -> Normalized:
     """Return the normalization of x (B, F) in training, with gamma 1 and beta 0."""
     return batch_norm_train(x, *initial_parameters(x.shape[1]))
 
 
-def inferred(x: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
+def at_inference(x: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
     """Return the normalization of x at inference, by running mean and variance, with gamma 1 and beta 0."""
     return batch_norm_inference(x, *initial_parameters(1), *statistics)
 
@@ -35,7 +35,7 @@ def running_statistics(batches: Tensor, momentum: float) -> list[tuple[Tensor, T
     one, zero = initial_parameters(batches.shape[2])
     statistics = [(zero, one)]
     for batch in batches:
-        statistics.append(batch_norm_running(*statistics[-1], trained(batch), len(batch), momentum))
+        statistics.append(batch_norm_running(*statistics[-1], in_training(batch), len(batch), momentum))
     return statistics
 
 

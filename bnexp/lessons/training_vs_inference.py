@@ -12,13 +12,13 @@ from bnexp.lessons.running_averages import (
     BATCHES,
     TRUE_MEAN,
     TRUE_STD,
+    at_inference,
     averages,
     drawn,
-    inferred,
+    in_training,
     memory,
     running_statistics,
     statistics_of_batches,
-    trained,
 )
 from bnexp.lessons.tensors import compared_with_torch, first_output, initial_parameters, largest_magnitude
 from bnexp.lessons.views.numerals import decimal
@@ -70,7 +70,7 @@ def _one_example(batches: Tensor, statistics: tuple[Tensor, Tensor]) -> list[Par
     rows: list[tuple[str, Sequence[Cell]]] = []
     for name, companions in zip("AB", batches, strict=False):
         x = torch.cat([torch.full((1, 1), example, dtype=torch.float64), companions[1:]])
-        rows.append((f"in batch {name}", [trained(x).y[0].item(), inferred(x, statistics)[0].item()]))
+        rows.append((f"in batch {name}", [in_training(x).y[0].item(), at_inference(x, statistics)[0].item()]))
     return [
         Heading("4. One example, several answers"),
         Table(
@@ -94,11 +94,11 @@ def _one_example(batches: Tensor, statistics: tuple[Tensor, Tensor]) -> list[Par
 def _alone_and_in_pairs() -> list[Part]:
     alone = torch.full((1, 1), TRUE_MEAN, dtype=torch.float64)
     pairs = torch.tensor([[1.0, 2.0], [7.0, -100.0], [5.0, 5.01]], dtype=torch.float64)
-    rows = [(f"{pair[0]:g} and {pair[1]:g}", trained(pair[:, None]).y.flatten().tolist()) for pair in pairs]
+    rows = [(f"{pair[0]:g} and {pair[1]:g}", in_training(pair[:, None]).y.flatten().tolist()) for pair in pairs]
     return [
         Text(
             "Alone, in a batch of one, x - mean is 0 whatever x is, and so is the variance: nothing is left. bnexp's "
-            f"reference refuses: `{_refusal(lambda: trained(alone))}`. So does torch: "
+            f"reference refuses: `{_refusal(lambda: in_training(alone))}`. So does torch: "
             f"`{_refusal(lambda: nn.BatchNorm1d(1, dtype=torch.float64)(alone))}`. In a pair hardly more is left:"
         ),
         Table(
@@ -125,11 +125,13 @@ def _unbiased(generator: torch.Generator) -> list[Part]:
     rows: list[tuple[str, Sequence[Cell]]] = []
     for size in (2, 4, 8, 32):
         x = drawn(generator, size, _EXAMPLES // size)  # each column a batch of its own
-        forward = trained(x)
+        forward = in_training(x)
         unbiased = forward.var * size / (size - 1)
-        same = inferred(x[:, 0], (forward.mean[0], unbiased[0]))
+        same = at_inference(x[:, 0], (forward.mean[0], unbiased[0]))
         mean, fresh = forward.mean.mean(), drawn(generator, _EXAMPLES)
-        by_averages = [inferred(fresh, (mean, var.mean())).square().mean().item() for var in (unbiased, forward.var)]
+        by_averages = [
+            at_inference(fresh, (mean, var.mean())).square().mean().item() for var in (unbiased, forward.var)
+        ]
         ratio = (same[0] / forward.y[0, 0]).item()
         rows.append((str(size), [ratio, forward.y.square().mean().item(), *by_averages]))
     return [
@@ -167,7 +169,7 @@ def _unbiased(generator: torch.Generator) -> list[Part]:
 
 def _too_early(running: Sequence[tuple[Tensor, Tensor]]) -> list[Part]:
     x = TRUE_MEAN + TRUE_STD * torch.tensor([-1.0, 0, 1], dtype=torch.float64)
-    outputs = {count: inferred(x, running[count]).tolist() for count in (1, 3, 10, 100)}
+    outputs = {count: at_inference(x, running[count]).tolist() for count in (1, 3, 10, 100)}
     rows: list[tuple[str, Sequence[Cell]]] = [(f"k = {count}", one) for count, one in outputs.items()]
     return [
         Heading("6. Evaluated too early"),
@@ -211,9 +213,9 @@ def _against_torch(batches: Tensor, statistics: tuple[Tensor, Tensor], momentum:
     x = batches[-1].clone().requires_grad_()
     y = module(x)
     y[0].sum().backward()
-    last = trained(batches[-1])
+    last = in_training(batches[-1])
     grad_x, _, _ = batch_norm_train_backward(first_output(batches[-1]), last, initial_parameters(1)[0])
-    ours = (last.y, grad_x, *statistics, inferred(batches[0], statistics))
+    ours = (last.y, grad_x, *statistics, at_inference(batches[0], statistics))
     return compared_with_torch(
         "torch.nn.BatchNorm1d", ours, (y, x.grad, module.running_mean, module.running_var, module.eval()(batches[0]))
     )
