@@ -70,7 +70,7 @@ def statistics_of_batches(batches: Tensor) -> list[Part]:
 
 def averages(batches: Tensor, running: Sequence[tuple[Tensor, Tensor]], momentum: float) -> list[Part]:
     """Show the running averages after 0, 1, 2, ... of the batches (K, B, 1), and what is left of their start."""
-    means = [math.nan, *batches.mean(dim=1).flatten().tolist()]
+    means = [math.nan, *batches.mean(dim=1).flatten().tolist()]  # before the first batch there is none
     rows: list[tuple[str, Sequence[Cell]]] = [
         (f"{count}", [running[count][0].item(), running[count][1].item(), (1 - momentum) ** count])
         for count in (0, 1, 2, 5, 10, 20, 50, 100)
@@ -98,7 +98,7 @@ def averages(batches: Tensor, running: Sequence[tuple[Tensor, Tensor]], momentum
             "batches",
             list(range(len(running))),
             {
-                "of the batch": means[1:2] + means[1:],
+                "of the batch": means,
                 "true": [TRUE_MEAN] * len(running),
                 "running": [mean.item() for mean, _ in running],
             },
