@@ -9,10 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnexp.lessons.lesson import Heading, Part, Table, Text, matrix
-from bnexp.lessons.tensors import BatchTensors
+from bnexp.lessons.lesson import Heading, Part, Table, Text
+from bnexp.lessons.matrix_file import counted_names
+from bnexp.lessons.tables import matrix
+from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_unbiased
+
+_EPS = 1e-5
+"""Of both articles."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Printed:
 
 
 def article_parts(name: str, batch: BatchTensors, forward: Normalized) -> list[Part]:
-    """Return what is to be said of an article, 000 or 002, given the normalization of its matrix with eps 1e-5."""
+    """Return what is to be said of an article, 000 or 002, given the normalization of its matrix with their eps."""
     return {"000": _moderator, "002": _understanding}[name](batch, forward)
 
 
@@ -36,14 +41,14 @@ def judge(printed: str, computed: float) -> str:
         `right`; or `cut: ...` where digits were cut off in place of rounding, or `wrong: ...`, with what it should be.
     """
     digits = len(printed.partition(".")[2])
-    expected = decimal_of(computed, digits)
+    expected = rounded(computed, digits)
     if expected == printed:
         return "right"
     off = abs(computed - float(printed)) * 10**digits
     return f"{'cut' if abs(float(printed)) < abs(computed) and off < 1 else 'wrong'}: {expected}"
 
 
-def decimal_of(value: float, digits: int) -> str:
+def rounded(value: float, digits: int) -> str:
     """Return a number with so many decimals; nothing is never negative."""
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text
@@ -51,16 +56,17 @@ def decimal_of(value: float, digits: int) -> str:
 
 def _judged(title: str, rows: Sequence[Printed]) -> Table:
     """Return the table of an article's numbers with a verdict on each."""
+    names = counted_names(len(rows[0].words))
     values = [
         {
             "quantity": row.quantity,
-            "feature": f"x{index + 1}",
+            "feature": feature,
             "printed": word,
             "computed": computed,
             "verdict": judge(word, computed),
         }
         for row in rows
-        for index, (word, computed) in enumerate(zip(row.words, row.computed.tolist(), strict=True))
+        for feature, word, computed in zip(names, row.words, row.computed.tolist(), strict=True)
     ]
     cells = [
         (
@@ -69,7 +75,7 @@ def _judged(title: str, rows: Sequence[Printed]) -> Table:
         )
         for row in rows
     ]
-    return Table("printed", title, [f"x{index + 1}" for index in range(len(rows[0].words))], cells, values=values)
+    return Table("printed", title, names, cells, values=values)
 
 
 def _examples(quantity: str, words: Sequence[Sequence[str]], computed: Tensor) -> list[Printed]:
@@ -83,9 +89,9 @@ def _moderator(batch: BatchTensors, forward: Normalized) -> list[Part]:
         Printed("variance", ("10.6667",) * 4, forward.var),
         *_examples("output", [("-1.2247",) * 4, ("0.0000",) * 4, ("1.2247",) * 4], forward.y),
     ]
-    in_code = batch_norm_unbiased(batch.x, batch.gamma, batch.beta, 1e-5)
+    in_code = batch_norm_unbiased(batch.x, batch.gamma, batch.beta, _EPS)
     talk = torch.tensor([[2.0], [5.0], [8.0]], dtype=torch.float64)
-    mean = batch_norm_train(talk, torch.ones(1).double(), torch.zeros(1).double()).mean
+    mean = batch_norm_train(talk, *initial_parameters(1)).mean
     least, _, most = (talk - mean).flatten().tolist()
     return [
         Heading("The article that this example is from, and where it disagrees with itself"),
@@ -133,7 +139,7 @@ def _understanding(batch: BatchTensors, forward: Normalized) -> list[Part]:
     ]
     peak, cut = forward.x_hat[2, 0].item(), 1.224
     carried = [gamma * cut + beta for gamma, beta in zip(batch.gamma.tolist(), batch.beta.tolist(), strict=True)]
-    var = forward.var / (forward.var + 1e-5)
+    var = forward.var / (forward.var + _EPS)
     return [
         Heading("The article that this example is from, number by number"),
         _judged("printed in `Understanding Batch Normalization in Deep Learning`", rows),
@@ -151,7 +157,7 @@ def _understanding(batch: BatchTensors, forward: Normalized) -> list[Part]:
             "value."
         ),
         Text(
-            "And it says that normalizing ensures a variance of 1. With eps = 1e-05 it is var / (var + eps) = "
+            f"And it says that normalizing ensures a variance of 1. With eps = {_EPS:g} it is var / (var + eps) = "
             f"{decimal(var[0].item(), 6)} here.",
             {"var_of_x_hat_with_eps": var.tolist()},
         ),

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import get_args
 
 from bnexp.errors import ConfigError, did_you_mean
-from bnexp.lessons.matrix_file import Matrix, read_matrix
+from bnexp.lessons.matrix_file import Matrix, counted_names, read_matrix
 from bnexp.lessons.request import Batch, Request
 from bnexp.lessons.topics import TOPICS, Option
 
 DEFAULT_EXAMPLE = "000"
-LARGEST_SEED = 2**31
-"""All seeds are below, as `seed` of a config."""
+SEEDS_BELOW = 2**31
+"""As `seed` of a config."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def request_of(topic: str, words: Words) -> Request:
         eps=Request.eps if words.eps is None else _within("--eps", words.eps, 0, math.inf),
         momentum=Request.momentum if words.momentum is None else _within("--momentum", words.momentum, 0, 1),
         groups=words.groups,
-        seed=0 if words.seed is None else _seed(words.seed),
+        seed=Request.seed if words.seed is None else _seed(words.seed),
     )
 
 
@@ -83,33 +83,29 @@ def _batch(words: Words) -> tuple[Batch, str | None]:
     if words.input is not None:
         if words.example is not None:
             raise ConfigError("--input and --example: choose one of them")
-        return _own(read_matrix(words.input), str(words.input), words), None
+        matrix = read_matrix(words.input)
+        width = len(matrix.names)
+        return _with_parameters(matrix, str(words.input), words, [1.0] * width, [0.0] * width), None
     name = words.example or DEFAULT_EXAMPLE
     if name not in EXAMPLES:
         known = " or ".join(EXAMPLES)
         raise ConfigError(f'--example: expected {known}, found "{name}"')
     example = EXAMPLES[name]
-    names = tuple(f"x{number}" for number in range(1, len(example.gamma) + 1))
-    own = _own(Matrix(names, example.rows), f"example {name}", words)
-    batch = Batch(
-        own.source,
-        own.rows,
-        names,
-        example.gamma if words.gamma is None else own.gamma,
-        example.beta if words.beta is None else own.beta,
-    )
+    matrix = Matrix(counted_names(len(example.gamma)), example.rows)
+    batch = _with_parameters(matrix, f"example {name}", words, example.gamma, example.beta)
     same = (tuple(batch.gamma), tuple(batch.beta)) == (example.gamma, example.beta)
     return batch, name if same else None
 
 
-def _own(matrix: Matrix, source: str, words: Words) -> Batch:
+def _with_parameters(matrix: Matrix, source: str, words: Words, gamma: Sequence[float], beta: Sequence[float]) -> Batch:
+    """Return a matrix with the gamma and beta that were typed, or else these, (F,) each."""
     width = len(matrix.names)
     return Batch(
         source,
         matrix.rows,
         matrix.names,
-        [1.0] * width if words.gamma is None else _parameters("--gamma", words.gamma, width, source),
-        [0.0] * width if words.beta is None else _parameters("--beta", words.beta, width, source),
+        gamma if words.gamma is None else _parameters("--gamma", words.gamma, width, source),
+        beta if words.beta is None else _parameters("--beta", words.beta, width, source),
     )
 
 
@@ -136,8 +132,8 @@ def _number(flag: str, word: str) -> float:
 
 
 def _seed(value: int) -> int:
-    if not 0 <= value < LARGEST_SEED:
-        raise ConfigError(f"--seed: expected a whole number of at least 0, below {LARGEST_SEED:,}, found {value}")
+    if not 0 <= value < SEEDS_BELOW:
+        raise ConfigError(f"--seed: expected a whole number of at least 0, below {SEEDS_BELOW:,}, found {value}")
     return value
 
 

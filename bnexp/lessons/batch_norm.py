@@ -6,8 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.articles import article_parts
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Text, matrix
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Text
 from bnexp.lessons.request import Request
+from bnexp.lessons.tables import (
+    grad_beta_table,
+    grad_gamma_table,
+    grad_x_table,
+    input_table,
+    matrix,
+    normalized_table,
+    scale_and_shift,
+)
 from bnexp.lessons.tensors import BatchTensors, compared_with_torch, names_in_words, tensors_of
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
@@ -56,7 +65,7 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
             "column is treated by itself, and all that follows looks down the columns, over the examples of the "
             "batch."
         ),
-        matrix("x", "input X", batch.x, batch.names, batch.rows, (f"(B, F) = {tuple(batch.x.shape)}",)),
+        input_table(batch),
         Heading("1. Mean and variance of each feature over the batch"),
         matrix("mean", "mean", forward.mean, batch.names, formula=("mean = 1/B sum_b x[b]",)),
         matrix(
@@ -101,23 +110,14 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
     least = of_x_hat.min().item()
     return [
         Heading("2. Normalize"),
-        matrix(
-            "x_hat",
-            "normalized",
-            forward.x_hat,
-            batch.names,
-            batch.rows,
-            ("x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}"),
-        ),
+        normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps),
         Text(
             "Each column has mean 0 now, and the variance var / (var + eps): almost 1, but never quite "
             f"({decimal(least, 6)} for the feature that eps weighs most on).",
             {"eps": eps, "var_of_x_hat": of_x_hat.tolist(), "least_var_of_x_hat": least},
         ),
         Heading("3. Scale and shift, by two numbers per feature that the network learns"),
-        matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
-        matrix("beta", "beta, the shift", batch.beta, batch.names, formula=("learned, from 0 on",)),
-        matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat + beta",)),
+        *scale_and_shift(batch, forward.y),
     ]
 
 
@@ -126,9 +126,6 @@ def _inference(batch: BatchTensors, forward: Normalized, request: Request) -> li
     mean, var = torch.zeros_like(batch.gamma), torch.ones_like(batch.gamma)  # as a fresh network begins
     mean, var = batch_norm_running(mean, var, forward, examples, momentum)
     first = batch_norm_inference(batch.x, batch.gamma, batch.beta, mean, var, request.eps)
-    unbiased = forward.var * examples / (examples - 1)
-    last = batch_norm_inference(batch.x, batch.gamma, batch.beta, forward.mean, unbiased, request.eps)
-    ratio = ((examples - 1) / examples) ** 0.5
     return [
         Heading("4. At inference: running averages in place of the batch"),
         Text(
@@ -159,6 +156,17 @@ def _inference(batch: BatchTensors, forward: Normalized, request: Request) -> li
             batch.rows,
             ("y = gamma (x - running_mean)", "  / sqrt(running_var + eps) + beta"),
         ),
+        *_inference_in_the_end(batch, forward, request.eps),
+    ]
+
+
+def _inference_in_the_end(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
+    """Show the outputs once the running averages are those of batches like this one."""
+    examples = len(batch.x)
+    unbiased = forward.var * examples / (examples - 1)
+    last = batch_norm_inference(batch.x, batch.gamma, batch.beta, forward.mean, unbiased, eps)
+    ratio = ((examples - 1) / examples) ** 0.5
+    return [
         Text(
             "That is far from the output in training wherever the averages are still far from the batch. After many "
             "such batches they are its mean and its unbiased variance, and the output at inference is:"
@@ -189,16 +197,9 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
             "Let the loss be the sum of the outputs of the first example alone, so that dy, its gradient by y, is 1 "
             "in the first row and 0 elsewhere."
         ),
-        matrix("grad_beta", "gradient of beta", grad_beta, batch.names, formula=("d beta = sum_b dy",)),
-        matrix("grad_gamma", "gradient of gamma", grad_gamma, batch.names, formula=("d gamma = sum_b dy x_hat",)),
-        matrix(
-            "grad_x",
-            "gradient of x",
-            grad_x,
-            batch.names,
-            batch.rows,
-            ("d x = gamma / sqrt(var + eps)", "  (dy - mean_b(dy) - x_hat mean_b(dy x_hat))"),
-        ),
+        grad_beta_table(batch, grad_beta),
+        grad_gamma_table(batch, grad_gamma),
+        grad_x_table(batch, grad_x, ("d x = gamma / sqrt(var + eps)", "  (dy - mean_b(dy) - x_hat mean_b(dy x_hat))")),
         Text(
             "Every example gets a gradient, although the loss looks at the first alone: mean and variance are made "
             "of all of them. Down each column the gradient sums to 0, since a shift of the column changes nothing, "
@@ -215,7 +216,7 @@ def _upstream(x: Tensor) -> Tensor:
 
 
 def _against_torch(batch: BatchTensors, request: Request) -> Text:
-    """Run torch's own module on the same numbers and say how far it is from all of the above."""
+    """Run torch's own module on the same numbers and say how far it is from the formulas."""
     module = nn.BatchNorm1d(batch.x.shape[1], eps=request.eps, momentum=request.momentum, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma, "bias": batch.beta}, strict=False)
     x = batch.x.clone().requires_grad_()

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms, with_exponents
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms
+from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tables import matrix, with_exponents
+from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
-    Normalized,
     batch_norm_inference,
     batch_norm_running,
     batch_norm_train,
@@ -55,24 +55,20 @@ class Layer:
 def lesson(request: Request) -> Lesson:
     """Return the lesson on a linear layer whose weights and inputs are drawn."""
     generator = torch.Generator().manual_seed(request.seed)
-
-    def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
     layer = Layer(
-        drawn(_EXAMPLES, _INPUTS),
-        drawn(_INPUTS, _FEATURES),
-        drawn(_FEATURES),
-        1 + drawn(_FEATURES) / 4,
-        drawn(_FEATURES),
-        drawn(_EXAMPLES, _FEATURES),
+        standard_normal(generator, _EXAMPLES, _INPUTS),
+        standard_normal(generator, _INPUTS, _FEATURES),
+        standard_normal(generator, _FEATURES),
+        1 + standard_normal(generator, _FEATURES) / 4,
+        standard_normal(generator, _FEATURES),
+        standard_normal(generator, _EXAMPLES, _FEATURES),
     )
     parts = [
         *_in_training(layer),
         *_at_inference(layer, request.momentum),
         *_gradients(layer),
         _against_torch(layer, request.momentum),
-        *other_norms(drawn(4, 4, 3, 3), layer.bias, drawn(4, 4, 3, 3)),
+        *other_norms(standard_normal(generator, 4, 4, 3, 3), layer.bias, standard_normal(generator, 4, 4, 3, 3)),
         *biases_in_bnexp(),
     ]
     return Lesson(
@@ -95,20 +91,16 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _change(one: Normalized, other: Normalized) -> float:
-    return (one.y - other.y).abs().max().item()
-
-
 def _in_training(layer: Layer) -> list[Part]:
     zero = torch.zeros_like(layer.bias)
     rows: list[tuple[str, Sequence[Cell]]] = []
     for scale in (1, 10, 1000, 100_000):
         without, with_bias = layer.outputs(zero), layer.outputs(scale * layer.bias)
         changes = [
-            _change(norm(with_bias, layer.gamma, layer.beta), norm(without, layer.gamma, layer.beta))
+            largest_magnitude(norm(with_bias, layer.gamma, layer.beta).y - norm(without, layer.gamma, layer.beta).y)
             for norm in (batch_norm_train, layer_norm)
         ]
-        rows.append((f"{scale:,} b", [(scale * layer.bias).abs().max().item(), *changes]))
+        rows.append((f"{scale:,} b", [largest_magnitude(scale * layer.bias), *changes]))
     return [
         Heading("1. Forward: the mean takes the bias with it"),
         Text(
@@ -148,7 +140,7 @@ def _in_training(layer: Layer) -> list[Part]:
 
 
 def _at_inference(layer: Layer, momentum: float) -> list[Part]:
-    zero, one = torch.zeros_like(layer.bias), torch.ones_like(layer.bias)
+    one, zero = initial_parameters(_FEATURES)
     without, with_bias = layer.outputs(zero), layer.outputs(layer.bias)
     statistics = [(zero, one), (zero, one)]
     rows: list[tuple[str, Sequence[Cell]]] = []
@@ -163,7 +155,7 @@ def _at_inference(layer: Layer, momentum: float) -> list[Part]:
                 for x, running in zip((without, with_bias), statistics, strict=True)
             ]
             moved = (statistics[1][0] - statistics[0][0])[0].item()
-            rows.append((str(step), [layer.bias[0].item(), moved, (outputs[0] - outputs[1]).abs().max().item()]))
+            rows.append((str(step), [layer.bias[0].item(), moved, largest_magnitude(outputs[0] - outputs[1])]))
     return [
         Heading("2. At inference: the running mean takes it over"),
         with_exponents(
@@ -191,7 +183,8 @@ def _gradients(layer: Layer) -> list[Part]:
     batch, by_layer = batch_norm_train(x, layer.gamma, layer.beta), layer_norm(x, layer.gamma, layer.beta)
     of_batch = batch_norm_train_backward(layer.grad_y, batch, layer.gamma)[0].sum(dim=0)  # (F,)
     of_layer = layer_norm_backward(layer.grad_y, by_layer, layer.gamma)[0].sum(dim=0)  # (F,)
-    decayed = (1 - 0.1 * 1e-3) ** 10_000
+    lr, decay, steps = 0.1, 1e-3, 10_000
+    decayed = (1 - lr * decay) ** steps
     return [
         Heading("3. Backward: it never learns"),
         with_exponents(
@@ -217,10 +210,10 @@ def _gradients(layer: Layer) -> list[Part]:
         ),
         Text(
             "Under weight decay, such a bias before batch normalization would do one thing: shrink. With a learning "
-            "rate of 0.1 and a decay of 0.001, what is left of it after 10,000 steps is (1 - 0.1 x 0.001)^10000 = "
-            f"{decimal(decayed)}, and no output in training shows it. Its place is taken by beta, which is added "
-            "after the mean is gone.",
-            {"left_after_decay": decayed, "decay_example": {"lr": 0.1, "weight_decay": 0.001}},
+            f"rate of {lr:g} and a decay of {decay:g}, what is left of it after {steps:,} steps is (1 - {lr:g} x "
+            f"{decay:g})^{steps} = {decimal(decayed)}, and no output in training shows it. Its place is taken by "
+            "beta, which is added after the mean is gone.",
+            {"left_after_decay": decayed, "decay_example": {"lr": lr, "weight_decay": decay}},
         ),
     ]
 

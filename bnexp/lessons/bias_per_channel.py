@@ -1,50 +1,37 @@
 """What `bias` says of a bias per channel, as after a convolution: which normalizations lose it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from bnexp.config.items import ITEMS, ItemName
+from bnexp.lessons.image_norms import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM, ImageNorm
 from bnexp.lessons.lesson import Cell, Heading, Part, Table, Text
-from bnexp.lessons.tensors import names_in_words
-from bnexp.norms.reference import (
-    Normalized,
-    batch_norm_train,
-    batch_norm_train_backward,
-    group_norm,
-    group_norm_backward,
-    instance_norm,
-    rms_norm,
-    rms_norm_backward,
+from bnexp.lessons.tables import with_exponents
+from bnexp.lessons.tensors import largest_magnitude, names_in_words
+
+NORMS: Sequence[tuple[ItemName, str, ImageNorm]] = (
+    ("bn", "N, H, W", BATCH_NORM),
+    ("in", "H, W", INSTANCE_NORM),
+    ("gn", "2 channels, H, W", GROUP_NORM),
+    ("ln", "C, H, W", LAYER_NORM),
+    ("rms", "none", RMS_NORM),
 )
-
-Images = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From x and the gradient of y to y and the gradient of x, all (N, C, H, W), with gamma 1 and beta 0."""
-
-
-def with_exponents(table: Table, first: int, last: int) -> Table:
-    """Return a table whose columns first .. last show exponents, since their numbers differ widely in size."""
-    shown = [
-        (label, [f"{one:.1e}" if first <= index <= last else one for index, one in enumerate(cells)])
-        for label, cells in table.rows
-    ]
-    return replace(table, rows=shown, values=table.numbers[table.key])
+"""By their names in a config: over what each takes a mean, and how."""
 
 
 def other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> list[Part]:
     """Compare norms on images x (N, C, H, W) with a bias (C,), given the gradient of their output."""
     equal = torch.full_like(bias, bias.mean().item())
     rows: list[tuple[str, Sequence[Cell]]] = []
-    for name, means, norm in NORMS_OF_IMAGES:
-        start, _ = norm(x, grad_y)
+    for name, means, norm in NORMS:
         of_bias, of_equal = (
-            (norm(x + one.view(-1, 1, 1), grad_y)[0] - start).abs().max().item() for one in (bias, equal)
+            largest_magnitude(norm.x_hat(x + one.view(-1, 1, 1)) - norm.x_hat(x)) for one in (bias, equal)
         )
-        grad = norm(x + bias.view(-1, 1, 1), grad_y)[1].sum(dim=(0, 2, 3))  # (C,)
+        grad = norm.gradient_of_x_hat(x + bias.view(-1, 1, 1), grad_y).sum(dim=(0, 2, 3))  # (C,)
         dropped = "drops it" if ITEMS[name].cancels_bias else "keeps it"
-        rows.append((name, [means, of_bias, of_equal, grad.abs().max().item(), dropped]))
+        rows.append((name, [means, of_bias, of_equal, largest_magnitude(grad), dropped]))
     return [
         Heading("4. Other normalizations: who subtracts a mean per channel?"),
         with_exponents(
@@ -66,48 +53,6 @@ def other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> list[Part]:
             "even equal entries stay."
         ),
     ]
-
-
-def _normalized_images(
-    forward: Callable[[Tensor, Tensor, Tensor], Normalized],
-    backward: Callable[[Tensor, Normalized, Tensor], tuple[Tensor, ...]],
-) -> Images:
-    """Return what computes both from a normalization and its backward pass."""
-
-    def both(x: Tensor, grad_y: Tensor) -> tuple[Tensor, Tensor]:
-        gamma, beta = torch.ones(x.shape[1], dtype=x.dtype), torch.zeros(x.shape[1], dtype=x.dtype)
-        result = forward(x, gamma, beta)
-        return result.y, backward(grad_y, result, gamma)[0]
-
-    return both
-
-
-def _batch_norm_of_images(x: Tensor, grad_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Treat each position of each image as an example."""
-    rows = [one.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) for one in (x, grad_y)]  # (N H W, C) each
-    gamma, beta = torch.ones(x.shape[1], dtype=x.dtype), torch.zeros(x.shape[1], dtype=x.dtype)
-    result = batch_norm_train(rows[0], gamma, beta)
-    grad_x, _, _ = batch_norm_train_backward(rows[1], result, gamma)
-    n, _, h, w = x.shape
-    y, grad = (one.view(n, h, w, -1).permute(0, 3, 1, 2) for one in (result.y, grad_x))
-    return y, grad
-
-
-def _rms_of_images(x: Tensor, grad_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Treat all values of an image as the features of an example."""
-    gamma = torch.ones(x[0].numel(), dtype=x.dtype)
-    result = rms_norm(x.flatten(1), gamma)
-    grad_x, _ = rms_norm_backward(grad_y.flatten(1), result, gamma)
-    return result.y.view(x.shape), grad_x.view(x.shape)
-
-
-NORMS_OF_IMAGES: Sequence[tuple[ItemName, str, Images]] = (
-    ("bn", "N, H, W", _batch_norm_of_images),
-    ("in", "H, W", _normalized_images(instance_norm, group_norm_backward)),
-    ("gn", "2 channels, H, W", _normalized_images(lambda x, g, b: group_norm(x, g, b, 2), group_norm_backward)),
-    ("ln", "C, H, W", _normalized_images(lambda x, g, b: group_norm(x, g, b, 1), group_norm_backward)),
-    ("rms", "none", _rms_of_images),
-)
 
 
 def biases_in_bnexp() -> list[Part]:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Histogram, Lesson, Part, Table, Text
+from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text, histogram
 from bnexp.lessons.request import Request
 from bnexp.lessons.sorted_batches import batches_of_one_class
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tensors import first_output, first_output_of, initial_parameters, largest_difference, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
@@ -31,9 +31,9 @@ _WATCHED = 1.0
 def lesson(request: Request) -> Lesson:
     """Return the lesson on examples whose features are drawn with mean 0 and standard deviation 1."""
     generator = torch.Generator().manual_seed(request.seed)
-    example = _drawn(generator, 1, _FEATURES)
+    example = standard_normal(generator, 1, _FEATURES)
     example[0, 0] = _WATCHED
-    of_8, of_6 = (torch.cat([example, _drawn(generator, count, _FEATURES)]) for count in (7, 5))
+    of_8, of_6 = (torch.cat([example, standard_normal(generator, count, _FEATURES)]) for count in (7, 5))
     parts = [
         *_companions(example, generator),
         *_one_large(of_8),
@@ -62,16 +62,12 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _drawn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-
 def _batch_norm(x: Tensor) -> Normalized:
-    return batch_norm_train(x, torch.ones(x.shape[1], dtype=x.dtype), torch.zeros(x.shape[1], dtype=x.dtype))
+    return batch_norm_train(x, *initial_parameters(x.shape[1]))
 
 
 def _layer_norm(x: Tensor) -> Normalized:
-    return layer_norm(x, torch.ones(x.shape[1], dtype=x.dtype), torch.zeros(x.shape[1], dtype=x.dtype))
+    return layer_norm(x, *initial_parameters(x.shape[1]))
 
 
 def outputs_among_companions(example: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -81,7 +77,7 @@ def outputs_among_companions(example: Tensor, size: int, generator: torch.Genera
         Its output under batch and under layer normalization, (draws,) each.
     """
     features = example.shape[1]
-    companions = _drawn(generator, size - 1, _DRAWS * features)
+    companions = standard_normal(generator, size - 1, _DRAWS * features)
     x = torch.cat([example.repeat(1, _DRAWS), companions])  # (B, draws F): the batches side by side
     by_batch = _batch_norm(x).y[0].view(_DRAWS, features)
     by_layer = _layer_norm(x.view(size * _DRAWS, features)).y.view(size, _DRAWS, features)[0]
@@ -91,7 +87,7 @@ def outputs_among_companions(example: Tensor, size: int, generator: torch.Genera
 def _companions(example: Tensor, generator: torch.Generator) -> list[Part]:
     edges = [-2 + 0.4 * one for one in range(11)]
     rows: list[tuple[str, Sequence[Cell]]] = []
-    series: dict[str, list[float]] = {}
+    series: dict[str, Tensor] = {}
     for size in _SIZES:
         batch, by_layer = outputs_among_companions(example, size, generator)
         spread = batch.std().item()
@@ -102,8 +98,7 @@ def _companions(example: Tensor, generator: torch.Generator) -> list[Part]:
             )
         )
         if size in (2, 8, 128):
-            shares = torch.histc(batch.clamp(edges[0], edges[-1]), bins=10, min=edges[0], max=edges[-1]) / _DRAWS
-            series[f"B = {size}"] = shares.tolist()
+            series[f"B = {size}"] = batch
     return [
         Heading("1. The same example, other companions"),
         Text(
@@ -119,7 +114,7 @@ def _companions(example: Tensor, generator: torch.Generator) -> list[Part]:
             ("expected = sqrt((1 + x^2 / 2) / B), for large B", "range: largest less smallest"),
             corner="B",
         ),
-        Histogram("outputs", "output of the example under bn", edges, series),
+        histogram("outputs", "output of the example under bn", edges, series),
         Text(
             "The mean that is subtracted scatters by 1 / sqrt(B), and the standard deviation that is divided by "
             "scatters too; hence the formula. With B = 2 the output is -1 or 1 but for eps: it says whether the one "
@@ -157,9 +152,7 @@ def _one_large(x: Tensor) -> list[Part]:
 
 
 def _gradients(x: Tensor) -> list[Part]:
-    upstream = torch.zeros_like(x)
-    upstream[0, 0] = 1
-    ones = torch.ones(x.shape[1], dtype=x.dtype)
+    upstream, (ones, _) = first_output(x), initial_parameters(x.shape[1])
     of_batch = batch_norm_train_backward(upstream, _batch_norm(x), ones)[0][:, 0]
     of_layer = layer_norm_backward(upstream, _layer_norm(x), ones)[0][:, 0]
     rows: list[tuple[str, Sequence[Cell]]] = [
@@ -186,25 +179,20 @@ def _gradients(x: Tensor) -> list[Part]:
 
 
 def _against_torch(x: Tensor) -> Text:
-    upstream = torch.zeros_like(x)
-    upstream[0, 0] = 1
-    ones = torch.ones(x.shape[1], dtype=x.dtype)
+    upstream, (ones, _) = first_output(x), initial_parameters(x.shape[1])
     ours: list[Tensor] = []
     theirs: list[Tensor | None] = []
     for forward, backward, module in (
         (_batch_norm(x), batch_norm_train_backward, nn.BatchNorm1d(_FEATURES, dtype=x.dtype)),
         (_layer_norm(x), layer_norm_backward, nn.LayerNorm(_FEATURES, dtype=x.dtype)),
     ):
-        leaf = x.clone().requires_grad_()
-        y = module(leaf)
-        y[0, 0].backward()
-        ours += [forward.y, backward(upstream, forward, ones)[0]]
-        theirs += [y, leaf.grad]
-    difference = compared_with_torch("torch.nn", ours, theirs).numbers
+        ours += [forward.y, *backward(upstream, forward, ones)]
+        theirs += first_output_of(module, x)
+    difference = largest_difference(ours, theirs)
     return Text(
         "On this batch torch.nn.BatchNorm1d and LayerNorm, forward and backward, differ from the formulas by "
-        f"{difference['difference_to_torch']:.1e} at most.",
-        difference,
+        f"{difference:.1e} at most.",
+        {"difference_to_torch": difference},
     )
 
 

@@ -5,22 +5,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bnexp.errors import ConfigError
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
-from bnexp.lessons.regions import MOST_FEATURES, image_regions, matrix_regions, of_batch, of_example, of_group
+from bnexp.lessons.groups_of_channels import on_images
+from bnexp.lessons.image_norms import GROUP_NORM
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Text
+from bnexp.lessons.regions import MOST_FEATURES, matrix_regions, of_batch, of_example, of_group
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import first_output, largest
-from bnexp.lessons.small_images import (
-    BATCH_NORM,
-    CHANNELS,
-    GROUP_NORM,
-    IMAGE_NORMS,
-    ROWS,
-    SHAPE,
-    image_table,
-    small_images,
-)
-from bnexp.lessons.tensors import BatchTensors, compared_with_torch, tensors_of
-from bnexp.lessons.views.numerals import decimal
+from bnexp.lessons.single_examples import refuse_one_feature
+from bnexp.lessons.small_images import small_images
+from bnexp.lessons.tables import input_table, matrix, normalized_table, scale_and_shift
+from bnexp.lessons.tensors import BatchTensors, compared_with_torch, first_output, first_output_of, tensors_of
 from bnexp.norms.reference import Normalized, group_norm, group_norm_backward
 
 _MOST_NAMED = 16
@@ -42,10 +35,7 @@ def lesson(request: Request) -> Lesson:
     parts = [
         *_statistics(batch, forward, groups),
         *_normalized(batch, forward, groups, request.eps),
-        *_images(x, request.eps),
-        *_ends(x, request.eps),
-        *_companions(x, request.eps),
-        *_backward(x, request.eps),
+        *on_images(x, request.eps),
         Heading("6. In a network"),
         Text(
             "The bias of the layer before it stays: it is a number per channel, and the mean over a group takes away "
@@ -65,7 +55,7 @@ def lesson(request: Request) -> Lesson:
                 "bnexp compare gn_2 bn_2 --target 0.8",
             ),
             "Two examples a batch: of two values batch normalization keeps little more than which is the larger. Look "
-            "at the accuracy that each reaches. A run takes about a minute, for it has 14,400 steps.",
+            "at the accuracy that each reaches. So small a batch makes many steps: these runs take a while.",
         ),
     )
 
@@ -76,13 +66,9 @@ def groups_of(batch: BatchTensors, groups: int | None) -> int:
     Raises:
         ConfigError: it does not divide the features, or leaves a single value in each group.
     """
+    refuse_one_feature(batch, "group normalization", "beta")
     features = batch.x.shape[1]
     fitting = [count for count in range(1, features // 2 + 1) if features % count == 0]
-    if not fitting:
-        raise ConfigError(
-            f"{batch.source}: one column, {batch.names[0]}: group normalization over a single feature gives beta, "
-            "whatever the input; expected at least 2 columns"
-        )
     if groups is None:
         return fitting[min(1, len(fitting) - 1)]
     if groups in fitting:
@@ -112,7 +98,7 @@ def _statistics(batch: BatchTensors, forward: Normalized, groups: int) -> list[P
             "neighbors. Each group S of each example has a mean and a variance of its own."
             + (" With one group, that is layer normalization." if groups == 1 else "")
         ),
-        matrix("x", "input X", batch.x, batch.names, batch.rows, (f"(B, F) = {(examples, features)}",)),
+        input_table(batch),
         matrix_regions("regions", examples, features, norms),
         Heading("1. A matrix in groups"),
         matrix("mean", "mean of each group", forward.mean, names, batch.rows, (formula[0],)),
@@ -122,16 +108,7 @@ def _statistics(batch: BatchTensors, forward: Normalized, groups: int) -> list[P
 
 def _normalized(batch: BatchTensors, forward: Normalized, groups: int, eps: float) -> list[Part]:
     values = batch.x.shape[1] // groups
-    parts: list[Part] = [
-        matrix(
-            "x_hat",
-            "normalized",
-            forward.x_hat,
-            batch.names,
-            batch.rows,
-            ("x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}"),
-        )
-    ]
+    parts: list[Part] = [normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps)]
     if values == 2:
         parts.append(
             Text(
@@ -142,149 +119,22 @@ def _normalized(batch: BatchTensors, forward: Normalized, groups: int, eps: floa
         )
     return [
         *parts,
-        matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
-        matrix("beta", "beta, the shift", batch.beta, batch.names, formula=("learned, from 0 on",)),
-        matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat + beta",)),
-    ]
-
-
-def _images(x: Tensor, eps: float) -> list[Part]:
-    norms = {
-        "batch norm": of_batch,
-        "layer norm": of_example,
-        "group norm": of_group(CHANNELS, 2),
-        "instance norm": of_group(CHANNELS, CHANNELS),
-    }
-    picture = image_regions("regions_of_images", SHAPE, norms)
-    counted = picture.numbers["regions_of_images"]
-    assert isinstance(counted, dict)  # noqa: S101  for the type checker
-    return [
-        Heading("2. Two images: four ways to share"),
-        image_table(
-            "images",
-            "images X",
-            x,
-            (
-                f"(N, C, H, W) = {SHAPE}",
-                "x[n, c, h, w] =",
-                "  (n + 2 c + 1) (2 h + w + 1) mod 13",
-                "  (indices from 0)",
-            ),
-            digits=0,
-        ),
-        picture,
-        Table(
-            "statistics_of_images",
-            "how many means, and of how many values each",
-            ("means", "values each", "values each, in letters"),
-            [
-                (name, (counted[name]["statistics"], counted[name]["values_per_statistic"], letters))
-                for name, letters in zip(norms, ("N H W", "C H W", "C H W / G", "H W"), strict=True)
-            ],
-            corner="norm",
-        ),
-        Text(
-            "Each channel has an image's rows and columns to average over, so that even a group of one channel holds "
-            f"{x[0, 0].numel()} values here. Only batch normalization has N, the size of the batch, among them."
-        ),
-        image_table(
-            "y_of_images", "group norm, 2 groups", GROUP_NORM.x_hat(x, eps), ("gamma = 1, beta = 0", f"eps = {eps:g}")
-        ),
-    ]
-
-
-def _ends(x: Tensor, eps: float) -> list[Part]:
-    ones, zeros = torch.ones(CHANNELS).double(), torch.zeros(CHANNELS).double()
-    layer, instance = functional.layer_norm(x, x.shape[1:], eps=eps), functional.instance_norm(x, eps=eps)
-    counts = [count for count in range(1, CHANNELS + 1) if CHANNELS % count == 0]
-    rows = [
-        (f"groups={count}", [largest(group_norm(x, ones, zeros, count, eps).y - one) for one in (layer, instance)])
-        for count in counts
-    ]
-    return [
-        Heading("3. Layer and instance normalization are its two ends"),
-        Table(
-            "distance_to_the_ends",
-            "largest difference of the outputs on X",
-            ("to layer norm", "to instance norm"),
-            rows,
-            corner="group norm",
-        ),
-        Text(
-            "One group is layer normalization over (C, H, W), a group per channel is instance normalization; what lies "
-            "between is neither. One thing differs even then: torch.nn.LayerNorm over (C, H, W) has a gamma and a beta "
-            f"for each of the {x[0].numel()} values, group normalization one for each of the {CHANNELS} channels."
-        ),
-    ]
-
-
-def _companions(x: Tensor, eps: float) -> list[Part]:
-    batches = {
-        "image 1 alone": x[:1],
-        "with image 2": x,
-        "with image 2, doubled": torch.cat([x[:1], 2 * x[1:]]),
-        "with three times image 2": torch.cat([x[:1], x[1:], x[1:], x[1:]]),
-    }
-    rows = []
-    for name, batch in batches.items():
-        rows.append((name, [norm.x_hat(batch, eps)[0, 0, 0, 0].item() for norm in (BATCH_NORM, GROUP_NORM)]))
-    changes = [max(cells[one] for _, cells in rows) - min(cells[one] for _, cells in rows) for one in (0, 1)]
-    return [
-        Heading("4. Why it exists: the size of the batch"),
-        Table(
-            "first_output_by_companions",
-            "the first output of image 1, in four batches",
-            ("batch norm", "group norm"),
-            rows,
-            corner="batch",
-        ),
-        Text(
-            "Group normalization does not look at the other images: its output changes by "
-            f"{changes[1]:.2g}, that of batch normalization by up to {decimal(changes[0])}. The fewer the examples of "
-            "a batch, the more its mean and variance depend on which they are, and the farther they are from the "
-            "running averages that inference uses. Where memory allows only a few images at a time, as in detection "
-            "and segmentation, this is what Wu & He 2018 meant to mend. Training and inference are the same "
-            "computation here, without running averages.",
-            {"change_by_companions": {"batch_norm": changes[0], "group_norm": changes[1]}},
-        ),
-    ]
-
-
-def _backward(x: Tensor, eps: float) -> list[Part]:
-    ones, grad_y = torch.ones(CHANNELS).double(), first_output(x)
-    gradients = [norm.gradient(x, ones, eps, grad_y).flatten(2).abs().amax(dim=2).flatten() for norm in IMAGE_NORMS]
-    cells = torch.stack(gradients, dim=1).tolist()
-    return [
-        Heading("5. Backward: the gradient draws the same picture"),
-        Text(
-            "Let the loss be the first output of image 1, channel 1. Whatever shares its mean and variance gets a "
-            "gradient, and nothing else does."
-        ),
-        Table(
-            "reached_by_the_gradient",
-            "largest magnitude of d x",
-            [norm.name for norm in IMAGE_NORMS],
-            list(zip(ROWS, cells, strict=True)),
-            ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_S(g)", "   - x_hat mean_S(g x_hat))"),
-        ),
+        *scale_and_shift(batch, forward.y),
     ]
 
 
 def _against_torch(batch: BatchTensors, forward: Normalized, x: Tensor, eps: float) -> Text:
-    """Run torch's own module on the same numbers, matrix and images, and say how far it is from all of the above."""
+    """Run torch's own module on the same numbers, matrix and images, and say how far it is from the formulas."""
     module = nn.GroupNorm(forward.var.shape[1], batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma, "bias": batch.beta})
-    leaf = batch.x.clone().requires_grad_()
-    y: Tensor = module(leaf)
-    y[0, 0].backward()
     of_images = x.clone().requires_grad_()
     y_of_images = functional.group_norm(of_images, 2, eps=eps)
     y_of_images[0, 0, 0, 0].backward()
     ours = (
         forward.y,
-        *group_norm_backward(first_output(leaf), forward, batch.gamma, eps),
+        *group_norm_backward(first_output(batch.x), forward, batch.gamma, eps),
         GROUP_NORM.x_hat(x, eps),
-        GROUP_NORM.gradient(x, torch.ones(CHANNELS).double(), eps, first_output(x)),
+        GROUP_NORM.gradient_of_x_hat(x, first_output(x), eps),
     )
-    theirs = y, leaf.grad, module.weight.grad, module.bias.grad, y_of_images, of_images.grad
+    theirs = *first_output_of(module, batch.x), y_of_images, of_images.grad
     return compared_with_torch("torch.nn.GroupNorm", ours, theirs)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Histogram, Lesson, Lines, Part, Table, Text
+from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
 from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tables import with_exponents
+from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
@@ -23,7 +24,7 @@ STEPS, LEARNING_RATE = 100, 0.1
 def lesson(request: Request) -> Lesson:
     """Return the lesson on one feature, drawn from a Gaussian."""
     generator = torch.Generator().manual_seed(request.seed)
-    x = _drawn(generator, 8)
+    x = _drawn(generator, 8, 1)
     parts = [
         *_undone(x, request.eps),
         *_in_other_batches(generator, request.eps),
@@ -53,20 +54,14 @@ def lesson(request: Request) -> Lesson:
 
 
 def _drawn(generator: torch.Generator, *shape: int) -> Tensor:
-    """Return values of the feature, in (B, 1) or (B, F)."""
-    return MEAN + STD * torch.randn(shape[0], *(shape[1:] or (1,)), dtype=torch.float64, generator=generator)
-
-
-def _plain(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return gamma and beta as a network begins with them."""
-    return torch.ones(x.shape[1], dtype=x.dtype), torch.zeros(x.shape[1], dtype=x.dtype)
+    return MEAN + STD * standard_normal(generator, *shape)
 
 
 def _undone(x: Tensor, eps: float) -> list[Part]:
-    plain = batch_norm_train(x, *_plain(x), eps)
+    plain = batch_norm_train(x, *initial_parameters(1), eps)
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
     undone = batch_norm_train(x, gamma, beta, eps)
-    difference = (undone.y - x).abs().max().item()
+    difference = largest_magnitude(undone.y - x)
     rows: list[tuple[str, Sequence[Cell]]] = [
         (f"example {number + 1}", cells)
         for number, cells in enumerate(torch.cat([x, undone.x_hat, undone.y], dim=1).tolist())
@@ -93,25 +88,26 @@ def _undone(x: Tensor, eps: float) -> list[Part]:
 def _in_other_batches(generator: torch.Generator, eps: float) -> list[Part]:
     gamma, beta = torch.full((1,), math.sqrt(STD**2 + eps), dtype=torch.float64), torch.full((1,), MEAN).double()
     rows: list[tuple[str, Sequence[Cell]]] = []
-    values: list[dict[str, float]] = []
     for size in (8, 32, 128, 1024):
         x = _drawn(generator, size, 262_144 // size)  # each column a batch of its own
         wide = [one.expand(x.shape[1]) for one in (gamma, beta)]
         in_training = batch_norm_train(x, wide[0], wide[1], eps).y - x
         at_inference = batch_norm_inference(x, gamma, beta, beta, torch.full((1,), STD**2).double(), eps) - x
-        distances = in_training.square().mean().sqrt().item() / STD, at_inference.abs().max().item() / STD
-        rows.append((str(size), [distances[0], f"{distances[1]:.1e}"]))
-        values.append({"B": size, "training": distances[0], "inference": distances[1]})
+        distances = in_training.square().mean().sqrt().item() / STD, largest_magnitude(at_inference) / STD
+        rows.append((str(size), distances))
     return [
         Heading("2. In training only up to the scatter of the batches"),
-        Table(
-            "other_batches",
-            "distance of y from x, in standard deviations",
-            ("in training", "at inference, at most"),
-            rows,
-            ("gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"),
-            corner="B",
-            values=values,
+        with_exponents(
+            Table(
+                "other_batches",
+                "distance of y from x, in standard deviations",
+                ("in training", "at inference, at most"),
+                rows,
+                ("gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"),
+                corner="B",
+            ),
+            1,
+            1,
         ),
         Text(
             "gamma and beta are the same for every batch; mean and variance are not. In training y is x but for the "
@@ -123,8 +119,8 @@ def _in_other_batches(generator: torch.Generator, eps: float) -> list[Part]:
 
 
 def _histogram(generator: torch.Generator) -> list[Part]:
-    x = _drawn(generator, 10_000)
-    x_hat = batch_norm_train(x, *_plain(x)).x_hat
+    x = _drawn(generator, 10_000, 1)
+    x_hat = batch_norm_train(x, *initial_parameters(1)).x_hat
     shares = {bound: (x_hat.abs() <= bound).double().mean().item() for bound in (1, 2)}
     expected = {bound: math.erf(bound / math.sqrt(2)) for bound in (1, 2)}
     edges = [one / 10 for one in range(11)]
@@ -135,22 +131,17 @@ def _histogram(generator: torch.Generator) -> list[Part]:
             f"sqrt(2)) = {expected[2]:.1%}. With gamma the sigmoid sees gamma times as much:",
             {"within_1": shares[1], "within_2": shares[2], "gaussian_1": expected[1], "gaussian_2": expected[2]},
         ),
-        Histogram(
+        histogram(
             "sigmoid_outputs",
             "outputs of a sigmoid after bn with beta 0",
             edges,
-            {
-                f"gamma {gamma:g}": (
-                    torch.histc(torch.sigmoid(gamma * x_hat), bins=10, min=0, max=1) / len(x_hat)
-                ).tolist()
-                for gamma in (0.5, 1, 4)
-            },
+            {f"gamma {gamma:g}": torch.sigmoid(gamma * x_hat) for gamma in (0.5, 1, 4)},
         ),
     ]
 
 
 def _by_gradient(x: Tensor, eps: float) -> list[Part]:
-    plain = batch_norm_train(x, *_plain(x), eps)
+    plain = batch_norm_train(x, *initial_parameters(1), eps)
     path = descend(x, eps)
     target = torch.sqrt(plain.var + eps).item(), plain.mean.item()
     steps = list(range(STEPS + 1))
@@ -193,7 +184,7 @@ def descend(x: Tensor, eps: float) -> list[list[float]]:
         x: (B, 1).
         eps: added to the variance.
     """
-    gamma, beta = _plain(x)
+    gamma, beta = initial_parameters(1)
     path: list[list[float]] = []
     for _ in range(STEPS + 1):
         forward = batch_norm_train(x, gamma, beta, eps)
@@ -205,7 +196,7 @@ def descend(x: Tensor, eps: float) -> list[list[float]]:
 
 
 def _against_torch(x: Tensor, eps: float) -> Text:
-    plain = batch_norm_train(x, *_plain(x), eps)
+    plain = batch_norm_train(x, *initial_parameters(1), eps)
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
     module = nn.BatchNorm1d(1, eps=eps, dtype=torch.float64)
     leaf = x.clone().requires_grad_()

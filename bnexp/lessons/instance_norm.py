@@ -4,26 +4,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.image_norms import BATCH_NORM, FOUR_NORMS
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import image_regions, of_batch, of_group
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import first_output, largest
 from bnexp.lessons.small_images import (
-    BATCH_NORM,
     CHANNEL_NAMES,
     CHANNELS,
-    IMAGE_NORMS,
+    IMAGE_NAMES,
     SHAPE,
     image_table,
+    input_images,
     small_images,
 )
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tables import matrix
+from bnexp.lessons.tensors import compared_with_torch, first_output, largest_magnitude
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, group_norm_backward, instance_norm
 
 GAMMA, BETA = (1.0, 0.5, 2.0, 1.5), (0.25, -0.5, 1.0, -0.75)
 """As if learned, so that their part in the output can be seen."""
-_IMAGES = ("image 1", "image 2")
 
 
 def lesson(request: Request) -> Lesson:
@@ -69,18 +69,7 @@ def _statistics(x: Tensor, forward: Normalized) -> list[Part]:
             f"X is a batch of N = {len(x)} images of C = {CHANNELS} channels and H x W = {SHAPE[2]} x {SHAPE[3]} "
             "positions, the one of `bnexp explain groupnorm`."
         ),
-        image_table(
-            "images",
-            "images X",
-            x,
-            (
-                f"(N, C, H, W) = {SHAPE}",
-                "x[n, c, h, w] =",
-                "  (n + 2 c + 1) (2 h + w + 1) mod 13",
-                "  (indices from 0)",
-            ),
-            digits=0,
-        ),
+        input_images(x),
         picture,
         Text(
             f"Batch normalization takes the mean of a channel over all images, {len(x) * positions} values here. "
@@ -88,20 +77,20 @@ def _statistics(x: Tensor, forward: Normalized) -> list[Part]:
             "image has a part in it, and no other channel."
         ),
         Heading("1. Mean and variance of each channel of each image"),
-        matrix("mean", "mean", forward.mean, CHANNEL_NAMES, _IMAGES, ("mean = 1/(H W) sum_hw x",)),
+        matrix("mean", "mean", forward.mean, CHANNEL_NAMES, IMAGE_NAMES, ("mean = 1/(H W) sum_hw x",)),
         matrix(
             "var",
             "variance, biased: divided by H W",
             forward.var,
             CHANNEL_NAMES,
-            _IMAGES,
+            IMAGE_NAMES,
             ("var = 1/(H W) sum_hw (x - mean)^2",),
         ),
     ]
 
 
 def _normalized(gamma: Tensor, beta: Tensor, forward: Normalized, eps: float) -> list[Part]:
-    apart = largest(forward.x_hat[1, 0] - forward.x_hat[0, 0])
+    apart = largest_magnitude(forward.x_hat[1, 0] - forward.x_hat[0, 0])
     return [
         Heading("2. Normalize, scale and shift"),
         image_table("x_hat", "normalized", forward.x_hat, ("x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}")),
@@ -121,7 +110,7 @@ def _forgotten(x: Tensor, eps: float) -> list[Part]:
     whole[0] = 3 * x[0] + 20
     one[0, 0] = 3 * x[0, 0] + 20
     rows = [
-        (name, [largest((norm.x_hat(changed, eps) - norm.x_hat(x, eps))[0]) for norm in IMAGE_NORMS])
+        (name, [largest_magnitude((norm.x_hat(changed, eps) - norm.x_hat(x, eps))[0]) for norm in FOUR_NORMS])
         for name, changed in (("all of image 1", whole), ("only its channel 1", one))
     ]
     of_instance = [cells[-1] for _, cells in rows]
@@ -131,7 +120,7 @@ def _forgotten(x: Tensor, eps: float) -> list[Part]:
         Table(
             "change_of_image_1",
             "largest change of x_hat in image 1",
-            [norm.name for norm in IMAGE_NORMS],
+            [norm.name for norm in FOUR_NORMS],
             rows,
             corner="3 x + 20 in",
         ),
@@ -152,15 +141,15 @@ def _pooled(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, eps: fl
     after_relu = forward.y.relu().mean(dim=(2, 3))
     rows = torch.cat([by_batch, by_instance, beta[None], after_relu])
     labels = (
-        *(f"batch norm, {image}" for image in _IMAGES),
-        *(f"instance norm, {image}" for image in _IMAGES),
+        *(f"batch norm, {image}" for image in IMAGE_NAMES),
+        *(f"instance norm, {image}" for image in IMAGE_NAMES),
         "beta",
-        *(f"instance norm, ReLU, {image}" for image in _IMAGES),
+        *(f"instance norm, ReLU, {image}" for image in IMAGE_NAMES),
     )
     apart = {
-        "batch_norm": largest(by_batch[0] - by_batch[1]),
-        "instance_norm": largest(by_instance[0] - by_instance[1]),
-        "instance_norm_relu": largest(after_relu[0] - after_relu[1]),
+        "batch_norm": largest_magnitude(by_batch[0] - by_batch[1]),
+        "instance_norm": largest_magnitude(by_instance[0] - by_instance[1]),
+        "instance_norm_relu": largest_magnitude(after_relu[0] - after_relu[1]),
     }
     return [
         Heading("4. What a classifier no longer sees"),
@@ -172,11 +161,11 @@ def _pooled(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, eps: fl
         matrix("pooled", "mean of the output over H and W", rows, CHANNEL_NAMES, labels),
         Text(
             "Under instance normalization every image gives beta, since x_hat has mean 0 in each channel of each "
-            f"image: from beta the pooled outputs differ by {largest(by_instance - beta):.1e} at most. Whatever the "
-            "weights below are, the linear layer sees the same for all images, and the network can only guess. Under "
-            "batch normalization x_hat has mean 0 over the batch, not in each image, and the two images differ by up "
-            f"to {decimal(apart['batch_norm'])}.",
-            {"pooled_apart": apart, "pooled_from_beta": largest(by_instance - beta)},
+            f"image: from beta the pooled outputs differ by {largest_magnitude(by_instance - beta):.1e} at most. "
+            "Whatever the weights below are, the linear layer sees the same for all images, and the network can only "
+            "guess. Under batch normalization x_hat has mean 0 over the batch, not in each image, and the two images "
+            f"differ by up to {decimal(apart['batch_norm'])}.",
+            {"pooled_apart": apart, "pooled_from_beta": largest_magnitude(by_instance - beta)},
         ),
         Text(
             "A nonlinearity between the two helps: after ReLU the mean depends on how the values of a channel are "
@@ -202,16 +191,16 @@ def _backward(x: Tensor, gamma: Tensor, forward: Normalized, eps: float) -> list
         ),
         Text(
             "It sums to 0 in that channel, and is 0 in all others. Were the loss a sum of pooled outputs, x would get "
-            f"no gradient at all (largest magnitude {largest(grad_of_pooled):.1e}), which is step 4 again.",
-            {"largest_gradient_of_pooled": largest(grad_of_pooled)},
+            f"no gradient at all (largest magnitude {largest_magnitude(grad_of_pooled):.1e}), which is step 4 again.",
+            {"largest_gradient_of_pooled": largest_magnitude(grad_of_pooled)},
         ),
     ]
 
 
 def _in_a_network(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, eps: float) -> list[Part]:
-    alone = largest(instance_norm(x[:1], gamma, beta, eps).y[0] - forward.y[0])
+    alone = largest_magnitude(instance_norm(x[:1], gamma, beta, eps).y[0] - forward.y[0])
     bias = torch.arange(1.0, CHANNELS + 1).double().view(-1, 1, 1)
-    by_bias = largest(instance_norm(x + bias, gamma, beta, eps).y - forward.y)
+    by_bias = largest_magnitude(instance_norm(x + bias, gamma, beta, eps).y - forward.y)
     return [
         Heading("6. In a network"),
         Text(
@@ -231,7 +220,7 @@ def _in_a_network(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, e
 
 
 def _against_torch(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, eps: float) -> Text:
-    """Run torch's own function on the same numbers and say how far it is from all of the above."""
+    """Run torch's own function on the same numbers and say how far it is from the formulas."""
     leaves = [values.clone().requires_grad_() for values in (x, gamma, beta)]
     y = functional.instance_norm(leaves[0], weight=leaves[1], bias=leaves[2], eps=eps)
     y[0, 0, 0, 0].backward()

@@ -1,13 +1,30 @@
 """The lesson `layernorm`: each example by its own mean and variance, beside batch normalization on the same matrix."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import first_output, largest, refuse_one_feature, spread, with_other_companions
-from bnexp.lessons.tensors import BatchTensors, compared_with_torch, names_in_words, tensors_of
+from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
+from bnexp.lessons.tables import (
+    grad_beta_table,
+    grad_gamma_table,
+    grad_x_table,
+    input_table,
+    matrix,
+    normalized_table,
+    scale_and_shift,
+)
+from bnexp.lessons.tensors import (
+    BatchTensors,
+    compared_with_torch,
+    first_output,
+    first_output_of,
+    largest_magnitude,
+    names_in_words,
+    tensors_of,
+)
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
@@ -73,7 +90,7 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
             f"X is {batch.source}: B = {examples} examples (rows) of F = {features} features (columns), as in `bnexp "
             "explain batchnorm`. There each column was treated by itself; here each row is."
         ),
-        matrix("x", "input X", batch.x, batch.names, batch.rows, (f"(B, F) = {(examples, features)}",)),
+        input_table(batch),
         picture,
         Text(
             f"Batch normalization takes {features} means, each of the {examples} values of a feature. Layer "
@@ -99,14 +116,7 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
     least = ratio[varied].min().item() if varied.any() else 0.0
     return [
         Heading("2. Normalize"),
-        matrix(
-            "x_hat",
-            "normalized",
-            forward.x_hat,
-            batch.names,
-            batch.rows,
-            ("x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}"),
-        ),
+        normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps),
         Text(
             "Each row has mean 0 now, and the variance var / (var + eps): almost 1, but never quite "
             f"({decimal(least, 6)} for the example that eps weighs most on)."
@@ -151,9 +161,7 @@ def _rows_apart(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
 def _scaled(batch: BatchTensors, forward: Normalized) -> list[Part]:
     return [
         Heading("3. Scale and shift, by two numbers per feature that the network learns"),
-        matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
-        matrix("beta", "beta, the shift", batch.beta, batch.names, formula=("learned, from 0 on",)),
-        matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat + beta",)),
+        *scale_and_shift(batch, forward.y),
         Text(
             "The averages are per example, but gamma and beta are per feature, as in batch normalization. So they "
             "cannot undo it: in batch normalization gamma = sqrt(var + eps) and beta = mean give X back, since these "
@@ -182,16 +190,16 @@ def _alone(batch: BatchTensors, eps: float) -> list[Part]:
         matrix("output_of_example_1", "output of example 1", rows, batch.names, labels),
         Text(
             "Layer normalization gives example 1 the same output each time: by the companions it changes by "
-            f"{largest(by_layer[1] - by_layer[0]):.2g}, under batch normalization by up to "
-            f"{decimal(largest(by_batch[1] - by_batch[0]))}. So it needs no running averages, computes the same in "
-            "training and at inference, and works on a batch of one, where batch normalization has no variance to "
-            "divide by.",
+            f"{largest_magnitude(by_layer[1] - by_layer[0]):.2g}, under batch normalization by up to "
+            f"{decimal(largest_magnitude(by_batch[1] - by_batch[0]))}. So it needs no running averages, computes the "
+            "same in training and at inference, and works on a batch of one, where batch normalization has no "
+            "variance to divide by.",
             {
                 "change_by_companions": {
-                    "layer_norm": largest(by_layer[1] - by_layer[0]),
-                    "batch_norm": largest(by_batch[1] - by_batch[0]),
+                    "layer_norm": largest_magnitude(by_layer[1] - by_layer[0]),
+                    "batch_norm": largest_magnitude(by_batch[1] - by_batch[0]),
                 },
-                "alone_against_in_the_batch": largest(alone - by_layer[0]),
+                "alone_against_in_the_batch": largest_magnitude(alone - by_layer[0]),
             },
         ),
     ]
@@ -208,8 +216,8 @@ def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Par
         matrix("shift_and_scale", "example 1, normalized", same, batch.names, ("x", "10 x + 5")),
         Text(
             "Shift and scale of an example are forgotten: 10 x + 5 gives what x gives, but for eps (largest "
-            f"difference {largest(same[1] - same[0]):.1e}).",
-            {"difference_by_shift_and_scale": largest(same[1] - same[0])},
+            f"difference {largest_magnitude(same[1] - same[0]):.1e}).",
+            {"difference_by_shift_and_scale": largest_magnitude(same[1] - same[0])},
         ),
         matrix(
             "mean_of_each_feature",
@@ -237,19 +245,11 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
     reached = [("batch norm", batch_grad), ("layer norm", grad_x)]
     return [
         Heading("6. Backward: the gradient stays in the example"),
-        Text(
-            f"Let the loss be one value, {batch.names[0]} of the first example's output: dy, its gradient by y, is 1 "
-            "there and 0 elsewhere."
-        ),
-        matrix("grad_beta", "gradient of beta", grad_beta, batch.names, formula=("d beta = sum_b dy",)),
-        matrix("grad_gamma", "gradient of gamma", grad_gamma, batch.names, formula=("d gamma = sum_b dy x_hat",)),
-        matrix(
-            "grad_x",
-            "gradient of x",
-            grad_x,
-            batch.names,
-            batch.rows,
-            ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_f(g) - x_hat mean_f(g x_hat))"),
+        loss_of_the_first_output(batch),
+        grad_beta_table(batch, grad_beta),
+        grad_gamma_table(batch, grad_gamma),
+        grad_x_table(
+            batch, grad_x, ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_f(g) - x_hat mean_f(g x_hat))")
         ),
         Table(
             "reached_by_the_gradient",
@@ -279,19 +279,16 @@ def _sum_of_all_outputs(batch: BatchTensors, forward: Normalized, eps: float) ->
     return [
         Text(
             "The loss of the lesson on batch normalization, the sum of all outputs of the first example, would give "
-            f"no gradient at all here (largest magnitude {largest(grad_x):.2g}): with one gamma for all features "
-            "that sum is the sum of beta, whatever x is.",
-            {"largest_gradient_of_the_sum": largest(grad_x)},
+            f"no gradient at all here (largest magnitude {largest_magnitude(grad_x):.2g}): with one gamma for all "
+            "features that sum is the sum of beta, whatever x is.",
+            {"largest_gradient_of_the_sum": largest_magnitude(grad_x)},
         )
     ]
 
 
 def _against_torch(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
-    """Run torch's own module on the same numbers and say how far it is from all of the above."""
+    """Run torch's own module on the same numbers and say how far it is from the formulas."""
     module = nn.LayerNorm(batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma, "bias": batch.beta})
-    x = batch.x.clone().requires_grad_()
-    y: Tensor = module(x)
-    y[0, 0].backward()
-    ours = forward.y, *layer_norm_backward(first_output(x), forward, batch.gamma, eps)
-    return compared_with_torch("torch.nn.LayerNorm", ours, (y, x.grad, module.weight.grad, module.bias.grad))
+    ours = forward.y, *layer_norm_backward(first_output(batch.x), forward, batch.gamma, eps)
+    return compared_with_torch("torch.nn.LayerNorm", ours, first_output_of(module, batch.x))

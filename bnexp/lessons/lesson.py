@@ -96,20 +96,6 @@ class Table:
         return not any(isinstance(cells[column], str) for _, cells in self.rows)
 
 
-def matrix(
-    key: str,
-    title: str,
-    values: "Tensor",
-    columns: Sequence[str],
-    rows: Sequence[str] = (),
-    formula: Sequence[str] = (),
-) -> Table:
-    """Return the table of a tensor of shape (rows, columns), or (columns,), which has one row without a label."""
-    lines = values.detach().reshape(-1, values.shape[-1]).tolist()
-    labels = rows or [""] * len(lines)
-    return Table(key, title, columns, tuple(zip(labels, lines, strict=True)), formula, values=values.detach().tolist())
-
-
 @dataclass(frozen=True)
 class Histogram:
     """Shares of values in bins, a series beside the other.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from bnexp.lessons.lesson import Cell, Heading, Part, Table, Text
+from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train
 
@@ -59,15 +60,15 @@ def linear_regime_of_a_sigmoid() -> list[Part]:
 
 def linearity_of_a_stack(generator: torch.Generator) -> list[Part]:
     """Measure how much of what a stack of linear -> bn -> sigmoid computes a linear map computes too."""
-    inputs = torch.randn(_EXAMPLES, _WIDTH, dtype=torch.float64, generator=generator)
-    weights = torch.randn(max(_DEPTHS), _WIDTH, _WIDTH, dtype=torch.float64, generator=generator)
+    inputs = standard_normal(generator, _EXAMPLES, _WIDTH)
+    weights = standard_normal(generator, max(_DEPTHS), _WIDTH, _WIDTH)
+    ones, zeros = initial_parameters(_WIDTH)
     rows: list[tuple[str, Sequence[Cell]]] = []
     for gamma in (0.5, 1.0, 2.0, 4.0, 8.0):
         hidden, found = inputs, list[Cell]()
         for depth, weight in enumerate(weights, start=1):
             x = hidden @ weight
-            full = torch.full((_WIDTH,), gamma, dtype=torch.float64)
-            hidden = torch.sigmoid(batch_norm_train(x, full, torch.zeros_like(full)).y)
+            hidden = torch.sigmoid(batch_norm_train(x, gamma * ones, zeros).y)
             if depth in _DEPTHS:
                 found.append(linear_share(inputs, hidden))
         rows.append((f"{gamma:g}", found))

@@ -24,6 +24,11 @@ class Matrix:
     rows: Sequence[Sequence[float]]
 
 
+def counted_names(features: int) -> list[str]:
+    """Return names for features that have none: x1, x2, ..."""
+    return [f"x{number}" for number in range(1, features + 1)]
+
+
 def read_matrix(path: Path) -> Matrix:
     """Read a CSV file. A first line without any number names the features; else they are x1, x2, ...
 
@@ -39,7 +44,7 @@ def read_matrix(path: Path) -> Matrix:
     if has_names:
         lines = lines[1:]
     else:
-        names = [f"x{number}" for number in range(1, len(names) + 1)]
+        names = counted_names(len(names))
     rows = [_row(path, line, cells, len(names)) for line, cells in lines]
     if len(rows) < 2:
         found = "none" if not rows else "1"

@@ -34,6 +34,7 @@ from bnexp.lessons.tensors import compared_with_torch
 from bnexp.lessons.views.numerals import decimal
 
 DEAD_BIAS = -20.0
+_EDGES = (-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3)
 
 
 def lesson(request: Request) -> Lesson:
@@ -57,10 +58,6 @@ def lesson(request: Request) -> Lesson:
 
 
 def _seen(outputs: Mapping[str, Tensor]) -> list[Part]:
-    rows: list[tuple[str, Sequence[float]]] = []
-    for name, h in outputs.items():
-        mean, std = h.mean(dim=0), h.std(dim=0, correction=0)
-        rows.append((name, [mean.min().item(), mean.max().item(), std.min().item(), std.max().item()]))
     shares = [
         (name, [(h == 0).double().mean().item(), (h < 0).double().mean().item(), between_examples(h)])
         for name, h in outputs.items()
@@ -78,13 +75,7 @@ def _seen(outputs: Mapping[str, Tensor]) -> list[Part]:
         histogram(
             "seen", "outputs, share of the values in each bin; 0 itself counts in the bin above it", _EDGES, outputs
         ),
-        Table(
-            "units",
-            "mean and standard deviation of each unit over the examples: the smallest and the largest",
-            ["mean, least", "mean, most", "std, least", "std, most"],
-            rows,
-            corner="block",
-        ),
+        _units(outputs),
         Table(
             "values",
             "share of the values, and the mean cosine between two examples",
@@ -108,7 +99,18 @@ def _seen(outputs: Mapping[str, Tensor]) -> list[Part]:
     ]
 
 
-_EDGES = (-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3)
+def _units(outputs: Mapping[str, Tensor]) -> Table:
+    rows: list[tuple[str, Sequence[float]]] = []
+    for name, h in outputs.items():
+        mean, std = h.mean(dim=0), h.std(dim=0, correction=0)
+        rows.append((name, [mean.min().item(), mean.max().item(), std.min().item(), std.max().item()]))
+    return Table(
+        "units",
+        "mean and standard deviation of each unit over the examples: the smallest and the largest",
+        ["mean, least", "mean, most", "std, least", "std, most"],
+        rows,
+        corner="block",
+    )
 
 
 def _closed_form(outputs: Mapping[str, Tensor]) -> list[Part]:
@@ -235,7 +237,7 @@ def _literature() -> list[Part]:
 
 
 def _against_torch(z: Tensor, arriving: Tensor) -> Text:
-    """Run torch's own module in both places and say how far it is from all of the above."""
+    """Run torch's own module in both places and say how far it is from the formulas."""
     ours: list[Tensor] = []
     theirs: list[Tensor | None] = []
     for block in (BEFORE, AFTER):

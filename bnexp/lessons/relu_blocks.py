@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bnexp.lessons.tensors import initial_parameters, standard_normal, symmetric_uniform
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_train_backward
 
 EXAMPLES, WIDTH, BLOCKS = 512, 64, 8
@@ -34,19 +35,16 @@ class Drawn:
 def draw(seed: int) -> Drawn:
     """Draw everything from one seed."""
     generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    weights = normal(BLOCKS, WIDTH, WIDTH) / math.sqrt(WIDTH)
-    bias = BIAS * (2 * torch.rand(WIDTH, dtype=torch.float64, generator=generator) - 1)
-    return Drawn(normal(EXAMPLES, WIDTH), weights, bias, normal(EXAMPLES, WIDTH))
+    weights = standard_normal(generator, BLOCKS, WIDTH, WIDTH) / math.sqrt(WIDTH)
+    bias = BIAS * symmetric_uniform(generator, WIDTH)
+    x, arriving = (standard_normal(generator, EXAMPLES, WIDTH) for _ in range(2))
+    return Drawn(x, weights, bias, arriving)
 
 
 def normalize(z: Tensor, beta: float = 0.0) -> Normalized:
     """Return the batch normalization of z (B, F), with gamma 1 and the same beta for all features."""
-    ones = z.new_ones(z.shape[1])
-    return batch_norm_train(z, ones, beta * ones)
+    gamma, zeros = initial_parameters(z.shape[1])
+    return batch_norm_train(z, gamma, zeros + beta)
 
 
 def after(block: str, z: Tensor) -> Tensor:
@@ -58,7 +56,7 @@ def after(block: str, z: Tensor) -> Tensor:
 
 def gradient_by_z(block: str, z: Tensor, arriving: Tensor, beta: float = 0.0) -> Tensor:
     """Return the gradient of the loss by z (B, F), given that by the output of the block."""
-    ones = z.new_ones(z.shape[1])
+    ones, _ = initial_parameters(z.shape[1])
     if block == BEFORE:
         forward = normalize(z, beta)
         return batch_norm_train_backward(arriving * (forward.y > 0), forward, ones)[0]

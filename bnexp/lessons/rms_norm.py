@@ -1,13 +1,22 @@
 """The lesson `rmsnorm`: layer normalization without the mean, and what the mean was good for."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text, matrix
+from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import first_output, largest, refuse_one_feature, spread, with_other_companions
-from bnexp.lessons.tensors import BatchTensors, compared_with_torch, tensors_of
+from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
+from bnexp.lessons.tables import gamma_table, grad_gamma_table, grad_x_table, input_table, matrix, normalized_table
+from bnexp.lessons.tensors import (
+    BatchTensors,
+    compared_with_torch,
+    first_output,
+    first_output_of,
+    initial_parameters,
+    largest_magnitude,
+    tensors_of,
+)
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
@@ -37,7 +46,7 @@ def lesson(request: Request) -> Lesson:
         *_statistics(batch, forward),
         *_normalized(batch, forward, request.eps),
         *_beside_layer_norm(batch, forward, request.eps),
-        *_forgotten(batch, forward, request.eps),
+        *_forgotten(batch, request.eps),
         *_alone(batch, forward, request.eps),
         *_backward(batch, forward, request.eps),
         Heading("7. In a network"),
@@ -81,7 +90,7 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
             f"X is {batch.source}: B = {examples} examples (rows) of F = {features} features (columns). As in `bnexp "
             "explain layernorm` each row is treated by itself, and gets one number in place of two."
         ),
-        matrix("x", "input X", batch.x, batch.names, batch.rows, (f"(B, F) = {(examples, features)}",)),
+        input_table(batch),
         matrix_regions("regions", examples, features, {"batch norm": of_batch, "layer norm, RMS norm": of_example}),
         Heading("1. Mean square of each example over its features"),
         Table(
@@ -107,36 +116,29 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
     zero = (forward.var == 0).any()
     return [
         Heading("2. Normalize and scale"),
-        matrix(
-            "x_hat",
-            "normalized",
-            forward.x_hat,
-            batch.names,
-            batch.rows,
-            ("x_hat = x / sqrt(ms + eps)", f"eps = {eps:g}"),
-        ),
+        normalized_table(batch, forward.x_hat, "x_hat = x / sqrt(ms + eps)", eps),
         Text(
             ("A row of zeros stays one; every other has" if zero else "Each row has")
             + " the mean square ms / (ms + eps) now"
             + ("." if zero else f", which is {decimal(least, 6)} for the example that eps weighs most on.")
             + f" Its mean is not 0: the farthest from it is {decimal(means[means.abs().argmax()].item())}."
-            * bool(largest(means) > eps),
+            * bool(largest_magnitude(means) > eps),
             {"eps": eps, "ms_of_x_hat": ratio.tolist(), "least_ms_of_x_hat": least, "mean_of_x_hat": means.tolist()},
         ),
-        matrix("gamma", "gamma, the scale", batch.gamma, batch.names, formula=("learned, from 1 on",)),
+        gamma_table(batch),
         matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat",)),
         Text("There is no beta, by convention: what subtracts no mean adds none."),
     ]
 
 
 def _beside_layer_norm(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
-    ones, zeros = torch.ones_like(batch.gamma), torch.zeros_like(batch.gamma)
+    ones, zeros = initial_parameters(len(batch.gamma))
     by_layer = layer_norm(batch.x, ones, zeros, eps).x_hat
     shown = min(len(batch.x), _MOST_COMPARED)
     pairs = torch.stack([by_layer[:shown], forward.x_hat[:shown]], dim=1).flatten(0, 1)
     labels = [f"{row}, {norm}" for row in batch.rows[:shown] for norm in ("layer norm", "RMS norm")]
     centered = batch.x - batch.x.mean(dim=1, keepdim=True)
-    agreement = largest(layer_norm(centered, ones, zeros, eps).x_hat - rms_norm(centered, ones, eps).x_hat)
+    agreement = largest_magnitude(layer_norm(centered, ones, zeros, eps).x_hat - rms_norm(centered, ones, eps).x_hat)
     return [
         Heading("3. Beside layer normalization"),
         matrix("x_hat_of_both", "x_hat of both, on the same rows", pairs, batch.names, labels),
@@ -156,14 +158,14 @@ def _beside_layer_norm(batch: BatchTensors, forward: Normalized, eps: float) -> 
     ]
 
 
-def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
-    ones, zeros = torch.ones_like(batch.gamma), torch.zeros_like(batch.gamma)
+def _forgotten(batch: BatchTensors, eps: float) -> list[Part]:
+    ones, zeros = initial_parameters(len(batch.gamma))
     one = batch.x[:1]
     inputs = torch.cat([one, 10 * one, one + 5])
     by_rms = rms_norm(inputs, ones, eps).x_hat
     by_layer = layer_norm(inputs, ones, zeros, eps).x_hat
     changes = {
-        name: [largest(x_hat[row] - x_hat[0]) for row in (1, 2)]
+        name: [largest_magnitude(x_hat[row] - x_hat[0]) for row in (1, 2)]
         for name, x_hat in (("RMS norm", by_rms), ("layer norm", by_layer))
     }
     return [
@@ -188,8 +190,8 @@ def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Par
 def _alone(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
     others = with_other_companions(batch.x)
     zeros = torch.zeros_like(batch.gamma)
-    by_rms = largest(rms_norm(others, batch.gamma, eps).y[0] - forward.y[0])
-    by_batch = largest(
+    by_rms = largest_magnitude(rms_norm(others, batch.gamma, eps).y[0] - forward.y[0])
+    by_batch = largest_magnitude(
         batch_norm_train(others, batch.gamma, zeros, eps).y[0] - batch_norm_train(batch.x, batch.gamma, zeros, eps).y[0]
     )
     return [
@@ -213,19 +215,9 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
     sums = first.sum(dim=1).tolist()
     return [
         Heading("6. Backward: one average as well"),
-        Text(
-            f"Let the loss be one value, {batch.names[0]} of the first example's output: dy, its gradient by y, is 1 "
-            "there and 0 elsewhere."
-        ),
-        matrix("grad_gamma", "gradient of gamma", grad_gamma, batch.names, formula=("d gamma = sum_b dy x_hat",)),
-        matrix(
-            "grad_x",
-            "gradient of x",
-            grad_x,
-            batch.names,
-            batch.rows,
-            ("g = gamma dy", "d x = 1 / sqrt(ms + eps)", "  (g - x_hat mean_f(g x_hat))"),
-        ),
+        loss_of_the_first_output(batch),
+        grad_gamma_table(batch, grad_gamma),
+        grad_x_table(batch, grad_x, ("g = gamma dy", "d x = 1 / sqrt(ms + eps)", "  (g - x_hat mean_f(g x_hat))")),
         Table(
             "gradient_of_example_1",
             "gradient of example 1",
@@ -242,11 +234,8 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
 
 
 def _against_torch(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
-    """Run torch's own module on the same numbers and say how far it is from all of the above."""
+    """Run torch's own module on the same numbers and say how far it is from the formulas."""
     module = nn.RMSNorm(batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma})
-    x = batch.x.clone().requires_grad_()
-    y: Tensor = module(x)
-    y[0, 0].backward()
-    ours = forward.y, *rms_norm_backward(first_output(x), forward, batch.gamma, eps)
-    return compared_with_torch("torch.nn.RMSNorm", ours, (y, x.grad, module.weight.grad))
+    ours = forward.y, *rms_norm_backward(first_output(batch.x), forward, batch.gamma, eps)
+    return compared_with_torch("torch.nn.RMSNorm", ours, first_output_of(module, batch.x))

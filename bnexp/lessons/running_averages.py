@@ -7,35 +7,35 @@ import torch
 from torch import Tensor
 
 from bnexp.lessons.lesson import Cell, Heading, Lines, Part, Table, Text
+from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_running, batch_norm_train
 
 TRUE_MEAN, TRUE_STD = 5.0, 2.0
 BATCH_SIZE, BATCHES = 32, 100
-GAMMA, BETA = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
 
 
 def drawn(generator: torch.Generator, *shape: int) -> Tensor:
     """Return values of the feature, whose mean and standard deviation are known."""
-    return TRUE_MEAN + TRUE_STD * torch.randn(*shape, dtype=torch.float64, generator=generator)
+    return TRUE_MEAN + TRUE_STD * standard_normal(generator, *shape)
 
 
-def trained(x: Tensor) -> Normalized:
+def in_training(x: Tensor) -> Normalized:
     """Return the normalization of x (B, F) in training, with gamma 1 and beta 0."""
-    return batch_norm_train(x, GAMMA.expand(x.shape[1]), BETA.expand(x.shape[1]))
+    return batch_norm_train(x, *initial_parameters(x.shape[1]))
 
 
-def inferred(x: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
+def at_inference(x: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
     """Return the normalization of x at inference, by running mean and variance, with gamma 1 and beta 0."""
-    return batch_norm_inference(x, GAMMA, BETA, *statistics)
+    return batch_norm_inference(x, *initial_parameters(1), *statistics)
 
 
 def running_statistics(batches: Tensor, momentum: float) -> list[tuple[Tensor, Tensor]]:
     """Return running mean and variance, (F,) each, after 0, 1, 2, ... of the batches (K, B, F)."""
-    features = batches.shape[2]
-    statistics = [(torch.zeros(features, dtype=torch.float64), torch.ones(features, dtype=torch.float64))]
+    one, zero = initial_parameters(batches.shape[2])
+    statistics = [(zero, one)]
     for batch in batches:
-        statistics.append(batch_norm_running(*statistics[-1], trained(batch), len(batch), momentum))
+        statistics.append(batch_norm_running(*statistics[-1], in_training(batch), len(batch), momentum))
     return statistics
 
 
@@ -70,7 +70,7 @@ def statistics_of_batches(batches: Tensor) -> list[Part]:
 
 def averages(batches: Tensor, running: Sequence[tuple[Tensor, Tensor]], momentum: float) -> list[Part]:
     """Show the running averages after 0, 1, 2, ... of the batches (K, B, 1), and what is left of their start."""
-    means = [math.nan, *batches.mean(dim=1).flatten().tolist()]
+    means = [math.nan, *batches.mean(dim=1).flatten().tolist()]  # before the first batch there is none
     rows: list[tuple[str, Sequence[Cell]]] = [
         (f"{count}", [running[count][0].item(), running[count][1].item(), (1 - momentum) ** count])
         for count in (0, 1, 2, 5, 10, 20, 50, 100)
@@ -98,7 +98,7 @@ def averages(batches: Tensor, running: Sequence[tuple[Tensor, Tensor]], momentum
             "batches",
             list(range(len(running))),
             {
-                "of the batch": means[1:2] + means[1:],
+                "of the batch": means,
                 "true": [TRUE_MEAN] * len(running),
                 "running": [mean.item() for mean, _ in running],
             },

@@ -23,6 +23,7 @@ from bnexp.lessons.tanh_layers import (
     SATURATED,
     SMALL,
     SMALL_BATCH,
+    SMALL_STD,
     TORCH,
     WIDTH,
     Drawn,
@@ -35,6 +36,7 @@ from bnexp.lessons.tanh_layers import (
     passed,
     schemes_of,
 )
+from bnexp.lessons.tensors import largest_difference
 from bnexp.lessons.views.numerals import decimal
 
 BIAS = 50
@@ -101,9 +103,9 @@ def _outputs(one: Mapping[str, Passed]) -> list[Part]:
         ),
         Text(
             f"Weights of std 1 push {one[LARGE].saturated:.1%} of the outputs beyond {SATURATED} in size: they are "
-            "saturated. With std 0.01 none is, but all lie near 0, where tanh is almost the identity. The slope of "
-            f"tanh is 1 - h^2, less than {decimal(flattest)} where h is saturated, and on its way down the gradient is "
-            "multiplied by it:",
+            f"saturated. With std {SMALL_STD} none is, but all lie near 0, where tanh is almost the identity. The "
+            f"slope of tanh is 1 - h^2, less than {decimal(flattest)} where h is saturated, and on its way down the "
+            "gradient is multiplied by it:",
             {
                 "saturated_with_std_1": one[LARGE].saturated,
                 "saturated_beyond": SATURATED,
@@ -212,13 +214,17 @@ def _depth(deep: Mapping[str, Passed]) -> list[Part]:
             ],
         ),
         Text(
-            f"With std 0.01 each layer multiplies the signal by about 0.01 sqrt({WIDTH}) = "
-            f"{0.01 * math.sqrt(WIDTH):g}, up and down: after {DEPTH} layers next to nothing is left of either. "
+            f"With std {SMALL_STD} each layer multiplies the signal by about {SMALL_STD} sqrt({WIDTH}) = "
+            f"{SMALL_STD * math.sqrt(WIDTH):g}, up and down: after {DEPTH} layers next to nothing is left of either. "
             f"PyTorch's scale keeps about 1 / sqrt(3) = {decimal(1 / math.sqrt(3))} of it a layer once h is small, "
             "which tells only with depth (its biases are left out here). With std 1 the outputs look fine, as tanh "
             f"cannot exceed 1, but the gradient is multiplied by {decimal(deep[LARGE].growth)} a layer. Kaiming's "
             "scale and batch normalization hold both. For Kaiming's one has to know gain and fan_in; bn measures.",
-            {"factor_of_std_001": 0.01 * math.sqrt(WIDTH), "factor_of_pytorch": 1 / math.sqrt(3), "small_std": 0.01},
+            {
+                "factor_of_std_001": SMALL_STD * math.sqrt(WIDTH),
+                "factor_of_pytorch": 1 / math.sqrt(3),
+                "small_std": SMALL_STD,
+            },
         ),
     ]
 
@@ -260,15 +266,11 @@ def _against_torch(deep: Passed, drawn: Drawn) -> Text:
     for weight in drawn.normal:
         y = nn.Tanh()(nn.BatchNorm1d(WIDTH, dtype=torch.float64)(nn.functional.linear(y, weight.T)))
     (y * drawn.arriving).sum().backward()
-    assert x.grad is not None  # noqa: S101  for the type checker
-    largest = max(
-        ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1)).item()
-        for ours, theirs in ((deep.h[-1], y.detach()), (deep.gradients[0], x.grad))
-    )
+    difference = largest_difference((deep.h[-1], deep.gradients[0]), (y, x.grad))
     return Text(
         f"The {DEPTH} layers with bn, built from torch.nn.BatchNorm1d and torch.nn.Tanh, give the same "
-        f"outputs and the same gradient by x, up to {largest:.1e}.",
-        {"difference_to_torch": largest},
+        f"outputs and the same gradient by x, up to {difference:.1e}.",
+        {"difference_to_torch": difference},
     )
 
 

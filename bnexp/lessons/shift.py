@@ -215,8 +215,8 @@ def _noise(trained: Mapping[str, Trained]) -> list[Part]:
             "Ioffe & Szegedy 2015 gave the smaller movement as the reason why batch norm speeds training up. Later "
             "work disputes that. Santurkar et al. 2018 found the shift of gradients similar or worse with batch norm, "
             "and that noise after it does not take its gain away; they see the reason in a smoother loss. Bjorck et "
-            "al. 2018 see it in the larger learning rates that it allows. Fifty steps of a small network, at "
-            "one learning rate, decide none of this."
+            "al. 2018 see it in the larger learning rates that it allows. One small "
+            f"network, over {STEPS} steps and at one learning rate, decides none of this."
         ),
     ]
 
@@ -228,11 +228,11 @@ def _in_order(names: Sequence[str]) -> str:
 def _against_torch(task: Task, trained: Trained) -> Text:
     """Train once more with torch's own batch normalization and say how far the losses are apart."""
     again = train(task, Arm(_bn_of_torch))
-    largest = max(abs(one - other) for one, other in zip(trained.losses, again.losses, strict=True))
+    difference = max(abs(one - other) for one, other in zip(trained.losses, again.losses, strict=True))
     return Text(
         "Trained with torch's own batch normalization in place of the formula, the network has the same losses at all "
-        f"steps, up to {largest:.1e}.",
-        {"difference_to_torch": largest},
+        f"steps, up to {difference:.1e}.",
+        {"difference_to_torch": difference},
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bnexp.lessons.tensors import standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
 
 FEATURES, WIDTH, HIDDEN, LAST = 8, 16, 3, 2
@@ -81,17 +82,15 @@ class Trained:
 def draw(seed: int) -> Task:
     """Draw everything from one seed; the classes are the halves of a random function of x."""
     generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
     sizes = [FEATURES, *[WIDTH] * HIDDEN, 1]
-    weights = [normal(low, high) / math.sqrt(low) for low, high in pairwise(sizes)]
-    x = normal(EXAMPLES, FEATURES)
-    value = torch.tanh(x @ normal(FEATURES, WIDTH) * 2 / math.sqrt(FEATURES)) @ normal(WIDTH)
+    weights = [standard_normal(generator, low, high) / math.sqrt(low) for low, high in pairwise(sizes)]
+    x = standard_normal(generator, EXAMPLES, FEATURES)
+    value = torch.tanh(x @ standard_normal(generator, FEATURES, WIDTH) * 2 / math.sqrt(FEATURES)) @ standard_normal(
+        generator, WIDTH
+    )
     target = torch.where(value > value.median(), 1.0, -1.0).double()
     batches = torch.randint(EXAMPLES, (STEPS, BATCH_SIZE), generator=generator)
-    noise = NOISE * (2 * torch.rand(STEPS + 1, HIDDEN, 2, WIDTH, dtype=torch.float64, generator=generator) - 1)
+    noise = NOISE * symmetric_uniform(generator, STEPS + 1, HIDDEN, 2, WIDTH)
     return Task(x, target, weights, batches, noise)
 
 

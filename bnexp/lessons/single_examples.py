@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from bnexp.errors import ConfigError
+from bnexp.lessons.lesson import Text
 from bnexp.lessons.tensors import BatchTensors
 
 
@@ -25,21 +26,17 @@ def refuse_one_feature(batch: BatchTensors, norm: str, left: str) -> None:
         )
 
 
-def first_output(x: Tensor) -> Tensor:
-    """Return dy for a loss that is the first output of the first example: 1 there, 0 elsewhere."""
-    grad_y = torch.zeros_like(x)
-    grad_y.view(-1)[0] = 1
-    return grad_y
+def loss_of_the_first_output(batch: BatchTensors) -> Text:
+    """Say what the backward pass begins with, which `first_output` gives."""
+    return Text(
+        f"Let the loss be one value, {batch.names[0]} of the first example's output: dy, its gradient by y, is 1 there "
+        "and 0 elsewhere."
+    )
 
 
 def with_other_companions(x: Tensor) -> Tensor:
     """Return a batch with its first example kept and all others doubled."""
     return torch.cat([x[:1], 2 * x[1:]])
-
-
-def largest(values: Tensor) -> float:
-    """Return the largest magnitude."""
-    return values.abs().max().item()
 
 
 def spread(rows: Tensor) -> float:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bnexp.lessons.lesson import Cell, Heading, Histogram, Part, Table, Text
+from bnexp.lessons.lesson import Cell, Heading, Histogram, Part, Table, Text, histogram
+from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train
 
@@ -15,7 +16,7 @@ _CENTER, _STD = 2.0, 0.5
 
 def batches_of_one_class(generator: torch.Generator) -> list[Part]:
     """Normalize two classes in mixed batches and in batches of one class each."""
-    noise = _STD * torch.randn(2, _BATCHES, _BATCH_SIZE, dtype=torch.float64, generator=generator)
+    noise = _STD * standard_normal(generator, 2, _BATCHES, _BATCH_SIZE)
     x = noise + torch.tensor([-_CENTER, _CENTER], dtype=torch.float64).view(2, 1, 1)  # class, batch of it, example
     half = _BATCH_SIZE // 2
     mixed = torch.cat([torch.cat([x[0, :, :half], x[1, :, half:]], 1), torch.cat([x[0, :, half:], x[1, :, :half]], 1)])
@@ -59,23 +60,16 @@ def batches_of_one_class(generator: torch.Generator) -> list[Part]:
 
 def normalized(batches: Tensor) -> Tensor:
     """Return batches (K, B) of one feature, each normalized by itself."""
-    count = len(batches)
-    gamma, beta = torch.ones(count, dtype=batches.dtype), torch.zeros(count, dtype=batches.dtype)
-    return batch_norm_train(batches.T, gamma, beta).y.T
+    return batch_norm_train(batches.T, *initial_parameters(len(batches))).y.T
 
 
 def _inferred(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-    one = torch.ones(1, dtype=x.dtype)
-    return batch_norm_inference(x, one, 0 * one, mean, var)
+    return batch_norm_inference(x, *initial_parameters(1), mean, var)
 
 
 def _picture(halves: dict[str, tuple[Tensor, Tensor]]) -> Histogram:
     edges = [-2.5 + 0.5 * one for one in range(11)]
     series = {
-        f"{name} {batches}": (
-            torch.histc(values.clamp(edges[0], edges[-1]), bins=10, min=edges[0], max=edges[-1]) / len(values)
-        ).tolist()
-        for batches, both in halves.items()
-        for name, values in zip("AB", both, strict=True)
+        f"{name} {batches}": values for batches, both in halves.items() for name, values in zip("AB", both, strict=True)
     }
-    return Histogram("outputs_of_classes", "outputs of the classes in mixed and in sorted batches", edges, series)
+    return histogram("outputs_of_classes", "outputs of the classes in mixed and in sorted batches", edges, series)

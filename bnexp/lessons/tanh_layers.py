@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bnexp.lessons.tensors import initial_parameters, standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
 
 EXAMPLES, WIDTH, DEPTH, SMALL_BATCH = 512, 100, 10, 32
 GAIN = 5 / 3
 """Of tanh, as `torch.nn.init.calculate_gain` has it."""
 SATURATED = 0.99
-LARGE, SMALL, TORCH, KAIMING, BN = "std 1", "std 0.01", "PyTorch's", "Kaiming's", "std 1, then bn"
+SMALL_STD = 0.01
+LARGE, SMALL, TORCH, KAIMING, BN = "std 1", f"std {SMALL_STD}", "PyTorch's", "Kaiming's", "std 1, then bn"
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,10 @@ class Passed:
 def draw(seed: int) -> Drawn:
     """Draw everything from one seed."""
     generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    x, arriving, weights = normal(EXAMPLES, WIDTH), normal(EXAMPLES, WIDTH), normal(DEPTH, WIDTH, WIDTH)
-    uniform = 2 * torch.rand(DEPTH, WIDTH, WIDTH, dtype=torch.float64, generator=generator) - 1
-    return Drawn(x, arriving, weights, uniform, normal(WIDTH))
+    x, arriving = (standard_normal(generator, EXAMPLES, WIDTH) for _ in range(2))
+    weights = standard_normal(generator, DEPTH, WIDTH, WIDTH)
+    uniform = symmetric_uniform(generator, DEPTH, WIDTH, WIDTH)
+    return Drawn(x, arriving, weights, uniform, standard_normal(generator, WIDTH))
 
 
 def schemes_of(drawn: Drawn) -> dict[str, Scheme]:
@@ -92,7 +91,7 @@ def schemes_of(drawn: Drawn) -> dict[str, Scheme]:
     bound, kaiming = 1 / math.sqrt(WIDTH), GAIN / math.sqrt(WIDTH)
     return {
         LARGE: Scheme(1.0, drawn.normal),
-        SMALL: Scheme(0.01, 0.01 * drawn.normal),
+        SMALL: Scheme(SMALL_STD, SMALL_STD * drawn.normal),
         TORCH: Scheme(bound / math.sqrt(3), bound * drawn.uniform),
         KAIMING: Scheme(kaiming, kaiming * drawn.normal),
         BN: Scheme(1.0, drawn.normal, gamma=1.0),
@@ -116,8 +115,8 @@ def passed(scheme: Scheme, drawn: Drawn, depth: int = DEPTH) -> Passed:
 
 def normalized(z: Tensor, gamma: float = 1.0) -> Tensor:
     """Return z (B, F) after batch normalization with one gamma for all units, and beta 0."""
-    features = z.new_ones(z.shape[1])
-    return batch_norm_train(z, gamma * features, 0 * features).y
+    ones, beta = initial_parameters(z.shape[1])
+    return batch_norm_train(z, gamma * ones, beta).y
 
 
 def dead_share(h: Tensor) -> float:

@@ -1,13 +1,15 @@
-"""A request's matrix as float64 tensors, and how far the formulas are from torch's own modules on it."""
+"""The float64 tensors that lessons work on, given or drawn, and how far formulas are from torch's own on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Text
 from bnexp.lessons.request import Batch
+
+_MOST_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,55 @@ def tensors_of(batch: Batch) -> BatchTensors:
     return BatchTensors(batch.source, batch.names, [f"example {row + 1}" for row in range(len(x))], x, gamma, beta)
 
 
+def standard_normal(generator: torch.Generator, *shape: int) -> Tensor:
+    """Return values drawn with mean 0 and standard deviation 1, of the given shape."""
+    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+def symmetric_uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    """Return values drawn between -1 and 1, all alike probable, of the given shape."""
+    return 2 * torch.rand(*shape, dtype=torch.float64, generator=generator) - 1
+
+
+def initial_parameters(features: int) -> tuple[Tensor, Tensor]:
+    """Return gamma and beta, (F,) each, as a network begins with them: 1 and 0."""
+    return torch.ones(features, dtype=torch.float64), torch.zeros(features, dtype=torch.float64)
+
+
+def largest_magnitude(values: Tensor) -> float:
+    """Return the largest absolute value of a tensor of any shape."""
+    return values.abs().max().item()
+
+
+def first_output(x: Tensor) -> Tensor:
+    """Return the gradient by y, in the shape of x, of a loss that is the first value of y: 1 there, 0 elsewhere."""
+    grad_y = torch.zeros_like(x)
+    grad_y.view(-1)[0] = 1
+    return grad_y
+
+
+def first_output_of(module: nn.Module, x: Tensor) -> list[Tensor | None]:
+    """Return a module's output y for x and, of the first value of y, the gradients by x and by each parameter."""
+    leaf = x.clone().requires_grad_()
+    y: Tensor = module(leaf)
+    y.flatten()[0].backward()
+    return [y, leaf.grad, *(parameter.grad for parameter in module.parameters())]
+
+
+def largest_difference(ours: Sequence[Tensor], theirs: Sequence[Tensor | None]) -> float:
+    """Return the largest difference of quantities in the same order, each relative to its largest number above 1.
+
+    Raises:
+        ValueError: one of `theirs` is missing, such as a gradient that was not taken.
+    """
+    differences = []
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+        if other is None:
+            raise ValueError(f"nothing to compare result {number + 1} with")
+        differences.append(largest_magnitude(one - other.detach()) / max(largest_magnitude(one), 1.0))
+    return max(differences)
+
+
 def compared_with_torch(module: str, ours: Sequence[Tensor], theirs: Sequence[Tensor | None]) -> Text:
     """Say how far torch's own results on the same numbers lie from those of the formulas.
 
@@ -46,22 +97,16 @@ def compared_with_torch(module: str, ours: Sequence[Tensor], theirs: Sequence[Te
         theirs: the same quantities in the same order.
 
     Returns:
-        A sentence, with the largest difference as `difference_to_torch`, relative to the largest number of its
-        quantity where that is above 1.
+        A sentence, with `largest_difference` as `difference_to_torch`.
     """
-    largest = 0.0
-    for one, other in zip(ours, theirs, strict=True):
-        if other is None:
-            raise ValueError(f"{module} gave no such result")
-        scale = max(one.abs().max().item(), 1.0)
-        largest = max(largest, (one - other.detach()).abs().max().item() / scale)
+    difference = largest_difference(ours, theirs)
     return Text(
-        f"{module}, forward and backward on the same numbers, differs from all of the above by {largest:.1e} at most.",
-        {"difference_to_torch": largest},
+        f"{module}, forward and backward on the same numbers, differs from the formulas by {difference:.1e} at most.",
+        {"difference_to_torch": difference},
     )
 
 
-def names_in_words(names: Sequence[str], most: int = 6) -> str:
+def names_in_words(names: Sequence[str]) -> str:
     """Return names with commas, the first few of many."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -10,20 +10,22 @@ from bnexp.lessons.request import Request
 from bnexp.lessons.running_averages import (
     BATCH_SIZE,
     BATCHES,
-    GAMMA,
     TRUE_MEAN,
     TRUE_STD,
+    at_inference,
     averages,
     drawn,
-    inferred,
+    in_training,
     memory,
     running_statistics,
     statistics_of_batches,
-    trained,
 )
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tensors import compared_with_torch, first_output, initial_parameters, largest_magnitude
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train_backward, layer_norm
+
+_EXAMPLES = 128_000
+"""Drawn for each size of batch."""
 
 
 def lesson(request: Request) -> Lesson:
@@ -68,7 +70,7 @@ def _one_example(batches: Tensor, statistics: tuple[Tensor, Tensor]) -> list[Par
     rows: list[tuple[str, Sequence[Cell]]] = []
     for name, companions in zip("AB", batches, strict=False):
         x = torch.cat([torch.full((1, 1), example, dtype=torch.float64), companions[1:]])
-        rows.append((f"in batch {name}", [trained(x).y[0].item(), inferred(x, statistics)[0].item()]))
+        rows.append((f"in batch {name}", [in_training(x).y[0].item(), at_inference(x, statistics)[0].item()]))
     return [
         Heading("4. One example, several answers"),
         Table(
@@ -92,11 +94,11 @@ def _one_example(batches: Tensor, statistics: tuple[Tensor, Tensor]) -> list[Par
 def _alone_and_in_pairs() -> list[Part]:
     alone = torch.full((1, 1), TRUE_MEAN, dtype=torch.float64)
     pairs = torch.tensor([[1.0, 2.0], [7.0, -100.0], [5.0, 5.01]], dtype=torch.float64)
-    rows = [(f"{pair[0]:g} and {pair[1]:g}", trained(pair[:, None]).y.flatten().tolist()) for pair in pairs]
+    rows = [(f"{pair[0]:g} and {pair[1]:g}", in_training(pair[:, None]).y.flatten().tolist()) for pair in pairs]
     return [
         Text(
             "Alone, in a batch of one, x - mean is 0 whatever x is, and so is the variance: nothing is left. bnexp's "
-            f"reference refuses: `{_refusal(lambda: trained(alone))}`. So does torch: "
+            f"reference refuses: `{_refusal(lambda: in_training(alone))}`. So does torch: "
             f"`{_refusal(lambda: nn.BatchNorm1d(1, dtype=torch.float64)(alone))}`. In a pair hardly more is left:"
         ),
         Table(
@@ -122,12 +124,14 @@ def _refusal(call: Callable[[], object]) -> str:
 def _unbiased(generator: torch.Generator) -> list[Part]:
     rows: list[tuple[str, Sequence[Cell]]] = []
     for size in (2, 4, 8, 32):
-        x = drawn(generator, size, 128_000 // size)  # each column a batch of its own
-        forward = trained(x)
+        x = drawn(generator, size, _EXAMPLES // size)  # each column a batch of its own
+        forward = in_training(x)
         unbiased = forward.var * size / (size - 1)
-        same = inferred(x[:, 0], (forward.mean[0], unbiased[0]))
-        mean, fresh = forward.mean.mean(), drawn(generator, 128_000)
-        by_averages = [inferred(fresh, (mean, var.mean())).square().mean().item() for var in (unbiased, forward.var)]
+        same = at_inference(x[:, 0], (forward.mean[0], unbiased[0]))
+        mean, fresh = forward.mean.mean(), drawn(generator, _EXAMPLES)
+        by_averages = [
+            at_inference(fresh, (mean, var.mean())).square().mean().item() for var in (unbiased, forward.var)
+        ]
         ratio = (same[0] / forward.y[0, 0]).item()
         rows.append((str(size), [ratio, forward.y.square().mean().item(), *by_averages]))
     return [
@@ -139,7 +143,7 @@ def _unbiased(generator: torch.Generator) -> list[Part]:
             rows,
             (
                 "same batch: its output by its own mean and unbiased variance, over its output in training",
-                "the others: mean square of the output, over 128,000 examples",
+                f"the others: mean square of the output, over {_EXAMPLES:,} examples",
             ),
             corner="B",
             values=[
@@ -165,7 +169,7 @@ def _unbiased(generator: torch.Generator) -> list[Part]:
 
 def _too_early(running: Sequence[tuple[Tensor, Tensor]]) -> list[Part]:
     x = TRUE_MEAN + TRUE_STD * torch.tensor([-1.0, 0, 1], dtype=torch.float64)
-    outputs = {count: inferred(x, running[count]).tolist() for count in (1, 3, 10, 100)}
+    outputs = {count: at_inference(x, running[count]).tolist() for count in (1, 3, 10, 100)}
     rows: list[tuple[str, Sequence[Cell]]] = [(f"k = {count}", one) for count, one in outputs.items()]
     return [
         Heading("6. Evaluated too early"),
@@ -187,12 +191,12 @@ def _too_early(running: Sequence[tuple[Tensor, Tensor]]) -> list[Part]:
 
 def _without_running_averages(generator: torch.Generator) -> Text:
     x = drawn(generator, 2 * BATCH_SIZE, 4)
-    gamma, beta = torch.ones(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    gamma, beta = initial_parameters(4)
     whole = layer_norm(x, gamma, beta).y[0]
     module = nn.LayerNorm(4, dtype=torch.float64)
     others = (layer_norm(x[:1], gamma, beta).y[0], layer_norm(x[: len(x) // 2], gamma, beta).y[0])
     modes = (module(x)[0].detach(), module.eval()(x)[0].detach())
-    difference = max((one - other).abs().max().item() for one, other in ((others[0], whole), (others[1], whole), modes))
+    difference = max(largest_magnitude(one - other) for one, other in ((others[0], whole), (others[1], whole), modes))
     return Text(
         "Layer normalization has none of this. Its mean and variance are of the features of one example: there is no "
         "average to keep, a batch of one will do, and training and inference are one computation. The output of an "
@@ -209,11 +213,9 @@ def _against_torch(batches: Tensor, statistics: tuple[Tensor, Tensor], momentum:
     x = batches[-1].clone().requires_grad_()
     y = module(x)
     y[0].sum().backward()
-    upstream = torch.zeros_like(batches[-1])
-    upstream[0] = 1
-    last = trained(batches[-1])
-    grad_x, _, _ = batch_norm_train_backward(upstream, last, GAMMA)
-    ours = (last.y, grad_x, *statistics, inferred(batches[0], statistics))
+    last = in_training(batches[-1])
+    grad_x, _, _ = batch_norm_train_backward(first_output(batches[-1]), last, initial_parameters(1)[0])
+    ours = (last.y, grad_x, *statistics, at_inference(batches[0], statistics))
     return compared_with_torch(
         "torch.nn.BatchNorm1d", ours, (y, x.grad, module.running_mean, module.running_var, module.eval()(batches[0]))
     )

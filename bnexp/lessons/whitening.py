@@ -1,23 +1,22 @@
 """The lesson `whitening`: centering, standardizing, scaling, PCA and ZCA whitening of a cloud of points."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess.registry import PREPROCESSES
 from bnexp.data.preprocess.whiten import covariance, eigen
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text, matrix
+from bnexp.lessons.descent_on_a_bowl import outside_of_the_gradient, steps_of_each
+from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text
 from bnexp.lessons.request import Request
+from bnexp.lessons.tables import matrix
+from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train
 
 POINTS = 150
 WHITEN_EPS = 1e-9
 """Far below the variances of the cloud, so that the formulas without eps hold to the digits shown."""
-TARGET = 1e-3
-"""By how much gradient descent is to reduce its error."""
 _NAMES = ("pixel 1", "pixel 2")
 
 
@@ -29,8 +28,8 @@ def lesson(request: Request) -> Lesson:
         *_cloud(images, clouds),
         *_covariances(clouds),
         *_principal_directions(images),
-        *_descent(clouds),
-        *_outside_of_the_gradient(clouds["none"]),
+        *steps_of_each(clouds),
+        *outside_of_the_gradient(clouds["none"]),
         *_and_batch_normalization(clouds),
     ]
     return Lesson(
@@ -56,7 +55,7 @@ def lesson(request: Request) -> Lesson:
 def draw_images(seed: int) -> Tensor:
     """Return uint8 (POINTS, 2, 1, 1): two neighboring pixels, alike in brightness as in a photograph."""
     generator = torch.Generator().manual_seed(seed)
-    common, own = torch.randn(2, POINTS, dtype=torch.float64, generator=generator)
+    common, own = standard_normal(generator, 2, POINTS)
     first = 160 + 32 * common
     second = 100 + 18 * (0.9 * common + 0.44 * own)
     return torch.stack([first, second], dim=1).round().clamp(0, 255).to(torch.uint8).view(POINTS, 2, 1, 1)
@@ -105,7 +104,7 @@ def _covariances(clouds: dict[PreprocessName, Tensor]) -> list[Part]:
             (name, [*(mean + 0.0).tolist(), cov[0, 0].item(), cov[1, 1].item(), cov[0, 1].item(), correlation.item()])
         )
     return [
-        Heading("Mean and covariance, before and after"),
+        Heading("1. Mean and covariance, before and after"),
         Table(
             "moments",
             "mean 0 from `center` on, variance 1 from `standardize` on, covariance 0 only by whitening",
@@ -122,7 +121,7 @@ def _principal_directions(images: Tensor) -> list[Part]:
     pca = (vectors / (values + WHITEN_EPS).sqrt()).T
     zca = vectors @ pca
     return [
-        Heading("How whitening is made"),
+        Heading("2. How whitening is made"),
         matrix(
             "covariance",
             "covariance S, in units of the pixel range 0 .. 1",
@@ -170,109 +169,12 @@ def _principal_directions(images: Tensor) -> list[Part]:
     ]
 
 
-def _descent(clouds: dict[PreprocessName, Tensor]) -> list[Part]:
-    rows: list[tuple[str, list[Cell]]] = []
-    for name, points in clouds.items():
-        hessian = hessian_of(points)
-        values = torch.linalg.eigvalsh(hessian)
-        condition = (values[-1] / values[0]).item()
-        rows.append((name, [condition, bound_on_steps(condition), steps_of_descent(hessian)]))
-    return [
-        Heading("What it is worth: steps of gradient descent"),
-        Text(
-            "Fit a line y = w1 x1 + w2 x2 + b to this cloud by gradient descent on the squared error. The loss is a "
-            "bowl, and its curvature is H = mean of (x, 1)(x, 1)^T. With the best step size, the error falls by the "
-            "factor (k - 1) / (k + 1) a step, where k is the largest curvature over the smallest (LeCun et al. 1998)."
-        ),
-        Table(
-            "descent",
-            f"steps until the error is {TARGET:g} of what it was",
-            ("condition number k", "steps, at most", "steps taken"),
-            tuple(rows),
-            corner="data.preprocess",
-            digits=1,
-        ),
-        Text(
-            "Off the origin, weights and bias pull at the same thing; with one feature wider than the other, no step "
-            "size suits both; with a correlation, they move together. Centering, standardizing "
-            "and whitening take these away, one after the other."
-        ),
-    ]
-
-
-def hessian_of(points: Tensor) -> Tensor:
-    """Return (F + 1, F + 1): the second derivative of half the mean squared error by (w, b)."""
-    extended = torch.cat([points, torch.ones(len(points), 1, dtype=points.dtype)], dim=1)
-    return extended.T @ extended / len(points)
-
-
-def bound_on_steps(condition: float) -> int:
-    """Return after how many steps of gradient descent with the best step size the error is TARGET at most."""
-    if condition - 1 < 1e-9:
-        return 1
-    return math.ceil(math.log(TARGET) / math.log((condition - 1) / (condition + 1)))
-
-
-def steps_of_descent(hessian: Tensor) -> int:
-    """Return the steps that gradient descent takes from an error that has as much of every direction.
-
-    The error e of the parameters follows e <- e - step H e, with step = 2 / (smallest + largest eigenvalue): along the
-    eigenvector of the eigenvalue v it is multiplied by 1 - step v.
-    """
-    values = torch.linalg.eigvalsh(hessian)
-    factors = (1 - 2 / (values[0] + values[-1]) * values).tolist()
-    error = [1.0] * len(factors)
-    start, steps = math.hypot(*error), 0
-    while math.hypot(*error) > TARGET * start:
-        error = [factor * one for factor, one in zip(factors, error, strict=True)]
-        steps += 1
-    return steps
-
-
-def _outside_of_the_gradient(points: Tensor) -> list[Part]:
-    """Show Ioffe & Szegedy's example: the mean subtracted behind the gradient's back."""
-    u = points[:, :1]
-    target, rate = 0.5, 0.5
-    blind, aware = [0.0], [0.0]
-    losses = []
-    for _ in range(4):
-        grad_y = _residual(u + blind[-1], target)  # (B, 1)
-        losses.append((grad_y**2).mean().item() / 2)
-        blind.append(blind[-1] - rate * grad_y.mean().item())
-        through_mean = grad_y - grad_y.mean(dim=0)  # the gradient that knows of the mean
-        aware.append(aware[-1] - rate * through_mean.mean().item())
-    losses.append((_residual(u + blind[-1], target) ** 2).mean().item() / 2)
-    rows = [(str(step), [losses[step], blind[step], round(aware[step], 12)]) for step in range(5)]
-    return [
-        Heading("Why not whiten inside the network, beside the gradient?"),
-        Text(
-            "Let a layer add a bias b to pixel 1, subtract the mean over the batch, and be asked to put out "
-            f"{target:g} on average, which it never can. A gradient that takes the mean for a constant keeps moving "
-            "b, and the output does not change; b grows without end. One that goes through the mean knows that b "
-            "does nothing (Ioffe & Szegedy 2015, section 2). Batch normalization is part of the network, so its "
-            "gradient does."
-        ),
-        Table(
-            "outside_of_the_gradient",
-            "loss and bias, step by step",
-            ("loss", "b, mean taken for a constant", "b, gradient through the mean"),
-            tuple(rows),
-            corner="step",
-        ),
-    ]
-
-
-def _residual(x: Tensor, target: float) -> Tensor:
-    return x - x.mean(dim=0) - target
-
-
 def _and_batch_normalization(clouds: dict[PreprocessName, Tensor]) -> list[Part]:
     points = clouds["none"]
-    one, zero = torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    normalized = batch_norm_train(points, one, zero, eps=1e-12).x_hat
+    normalized = batch_norm_train(points, *initial_parameters(2), eps=1e-12).x_hat
     before, after = (cov[0, 1] / (cov[0, 0] * cov[1, 1]).sqrt() for _, cov in map(moments, (points, normalized)))
     return [
-        Heading("And batch normalization?"),
+        Heading("5. And batch normalization?"),
         Text(
             "It standardizes each feature over the batch and leaves the correlation as it is: "
             f"{decimal(before.item())} before, {decimal(after.item())} after. Whitening a layer would take the root "

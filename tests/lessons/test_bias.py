@@ -1,28 +1,16 @@
 """`bias`: lost before bn and in, kept before ln, gn and rms, with gradients as torch has them, for several seeds."""
 
 import pytest
-import torch
-from torch import nn
 
 from bnexp.config.items import ITEMS
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.bias import lesson
-from bnexp.lessons.bias_per_channel import NORMS_OF_IMAGES
 from bnexp.lessons.views.terminal import to_text
 
-TORCH_NORMS = {
-    "bn": lambda: nn.BatchNorm2d(4),
-    "in": lambda: nn.InstanceNorm2d(4),
-    "gn": lambda: nn.GroupNorm(2, 4),
-    "ln": lambda: nn.LayerNorm([4, 3, 3]),
-    "rms": lambda: nn.RMSNorm([4, 3, 3], eps=1e-5),
-}
-BY_SEED = {seed: lesson(request_of("bias", Words(seed=seed))).numbers for seed in range(4)}
 
-
-@pytest.fixture(params=list(BY_SEED))
+@pytest.fixture(params=range(4), scope="module")
 def numbers(request: pytest.FixtureRequest) -> dict:
-    return BY_SEED[request.param]
+    return lesson(request_of("bias", Words(seed=request.param))).numbers
 
 
 def test_the_bias_cancels_before_batch_norm_only(numbers: dict) -> None:
@@ -57,19 +45,6 @@ def test_which_norms_lose_a_bias_per_channel(numbers: dict) -> None:
         assert (row["change by b"] < 1e-12) == lost
         assert (row["gradient of b"] < 1e-12) == lost
         assert (row["by equal entries"] > 1e-6) == (row["norm"] == "rms")
-
-
-@pytest.mark.parametrize("name", TORCH_NORMS)
-def test_norms_of_images_are_those_of_torch(name: str) -> None:
-    generator = torch.Generator().manual_seed(3)
-    x, grad_y = torch.randn(2, 4, 4, 3, 3, dtype=torch.float64, generator=generator)
-    norm = next(one for known, _, one in NORMS_OF_IMAGES if known == name)
-    y, grad_x = norm(x, grad_y)
-    leaf = x.clone().requires_grad_()
-    expected = TORCH_NORMS[name]().double()(leaf)
-    (expected * grad_y).sum().backward()
-    torch.testing.assert_close(y, expected.detach())
-    torch.testing.assert_close(grad_x, leaf.grad)
 
 
 def test_those_that_drop_it_are_named() -> None:

@@ -7,12 +7,10 @@ from torch import nn
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.coupling import lesson, outputs_among_companions
 
-BY_SEED = {seed: lesson(request_of("coupling", Words(seed=seed))).numbers for seed in range(4)}
 
-
-@pytest.fixture(params=list(BY_SEED))
+@pytest.fixture(params=range(4), scope="module")
 def numbers(request: pytest.FixtureRequest) -> dict:
-    return BY_SEED[request.param]
+    return lesson(request_of("coupling", Words(seed=request.param))).numbers
 
 
 def test_the_spread_falls_with_the_batch_and_is_that_of_the_formula_when_it_is_large(numbers: dict) -> None:

@@ -1,5 +1,6 @@
 """`groupnorm`: a matrix and two images against torch, the claims as properties, and groups that cannot be."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,17 @@ def taught(**words: object) -> dict:
     return lesson(request_of("groupnorm", Words(**words))).numbers
 
 
-def matrix_file(path: Path, examples: int, features: int) -> Path:
+def drawn(examples: int, features: int) -> list[list[float]]:
     generator = torch.Generator().manual_seed(features)
-    x = 5 * torch.randn(examples, features, dtype=torch.float64, generator=generator) + 2
-    path.write_text("".join(",".join(map(repr, row)) + "\n" for row in x.tolist()))
-    return path
-
-
-def near(found: object, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected.detach(), rtol=1e-9, atol=1e-12)
+    x: torch.Tensor = 5 * torch.randn(examples, features, dtype=torch.float64, generator=generator) + 2
+    return x.tolist()
 
 
 @pytest.mark.parametrize(("features", "groups"), [(6, 1), (6, 2), (6, 3), (20, 5)])
-def test_ones_own_matrix_is_what_torch_makes_of_it(tmp_path: Path, features: int, groups: int) -> None:
-    numbers = taught(input=matrix_file(tmp_path / "own.csv", 3, features), groups=groups, eps=1e-3)
+def test_ones_own_matrix_is_what_torch_makes_of_it(
+    features: int, groups: int, near: Callable, write_matrix: Callable
+) -> None:
+    numbers = taught(input=write_matrix(drawn(3, features)), groups=groups, eps=1e-3)
     x = torch.tensor(numbers["x"], dtype=torch.float64)
     near(numbers["y"], nn.GroupNorm(groups, features, eps=1e-3, dtype=torch.float64)(x))
     near(numbers["mean"], x.view(3, groups, -1).mean(2))
@@ -37,7 +35,7 @@ def test_ones_own_matrix_is_what_torch_makes_of_it(tmp_path: Path, features: int
     assert numbers["difference_to_torch"] < 1e-12
 
 
-def test_the_images_are_what_the_formula_says_and_torch_normalizes_them_alike() -> None:
+def test_the_images_are_what_the_formula_says_and_torch_normalizes_them_alike(near: Callable) -> None:
     numbers = taught()
     for n, image in enumerate(numbers["images"]):
         for c, channel in enumerate(image):
@@ -68,12 +66,14 @@ def test_the_gradient_reaches_what_the_picture_shares() -> None:
 
 
 @pytest.mark.parametrize(("features", "expected"), [(2, 1), (3, 1), (4, 2), (6, 2), (9, 3), (15, 3)])
-def test_without_the_option_the_fewest_groups_above_one_are_taken(tmp_path: Path, features: int, expected: int) -> None:
-    numbers = taught(input=matrix_file(tmp_path / "own.csv", 2, features))
+def test_without_the_option_the_fewest_groups_above_one_are_taken(
+    features: int, expected: int, write_matrix: Callable
+) -> None:
+    numbers = taught(input=write_matrix(drawn(2, features)))
     assert len(numbers["mean"][0]) == expected
 
 
-def test_one_group_and_pairs_are_named() -> None:
+def test_one_group_and_pairs_are_named(near: Callable) -> None:
     assert "With one group, that is layer normalization." in " ".join(
         to_text(lesson(request_of("groupnorm", Words(groups=1)))).split()
     )

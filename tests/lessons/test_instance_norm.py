@@ -1,5 +1,7 @@
 """`instancenorm`: two images against torch, and what is forgotten as properties."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -12,12 +14,8 @@ def taught(**words: object) -> dict:
     return lesson(request_of("instancenorm", Words(**words))).numbers
 
 
-def near(found: object, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected.detach(), rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
-def test_the_images_are_what_torch_makes_of_them(eps: float) -> None:
+def test_the_images_are_what_torch_makes_of_them(eps: float, near: Callable) -> None:
     numbers = taught(eps=eps)
     x = torch.tensor(numbers["images"], dtype=torch.float64).requires_grad_()
     module = nn.InstanceNorm2d(4, eps=eps, affine=True, dtype=torch.float64)
@@ -40,7 +38,7 @@ def test_brightness_and_contrast_of_each_channel_are_forgotten_but_for_eps() -> 
 
 
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
-def test_pooled_it_is_beta_for_every_image_and_under_batch_norm_it_is_not(eps: float) -> None:
+def test_pooled_it_is_beta_for_every_image_and_under_batch_norm_it_is_not(eps: float, near: Callable) -> None:
     numbers = taught(eps=eps)
     beta = torch.tensor(BETA, dtype=torch.float64)
     rows = torch.tensor(numbers["pooled"], dtype=torch.float64)

@@ -1,5 +1,6 @@
 """`layernorm`: one's own matrix against torch, and the claims as properties."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,10 @@ def taught(**words: object) -> dict:
     return lesson(request_of("layernorm", Words(**words))).numbers
 
 
-def written(path: Path, rows: list) -> Path:
-    path.write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
-    return path
-
-
-def near(found: object, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected.detach(), rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("examples", [2, 3, 40])
-def test_ones_own_matrix_is_what_torch_makes_of_it(tmp_path: Path, examples: int) -> None:
+def test_ones_own_matrix_is_what_torch_makes_of_it(examples: int, near: Callable, write_matrix: Callable) -> None:
     x = 5 * torch.randn(examples, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(examples)) + 2
-    path = written(tmp_path / "own.csv", x.tolist())
+    path = write_matrix(x.tolist())
     numbers = taught(input=path, gamma="1.5,1,0.5", beta="0.5,0,-0.5", eps=1e-3)
 
     module = nn.LayerNorm(3, eps=1e-3, dtype=torch.float64)
@@ -47,15 +39,15 @@ def test_ones_own_matrix_is_what_torch_makes_of_it(tmp_path: Path, examples: int
 
 
 @pytest.mark.parametrize("example", ["000", "002"])
-def test_examples_that_differ_in_mean_alone_come_out_the_same_and_that_is_said(example: str) -> None:
+def test_examples_that_differ_in_mean_alone_come_out_the_same_and_that_is_said(example: str, near: Callable) -> None:
     one = lesson(request_of("layernorm", Words(example=example)))
     rows = torch.tensor(one.numbers["x_hat"], dtype=torch.float64)
     near(one.numbers["x_hat"], rows[:1].expand_as(rows))
     assert "All rows are the same now" in to_text(one)
 
 
-def test_rows_that_stay_apart_are_not_called_the_same(tmp_path: Path) -> None:
-    one = lesson(request_of("layernorm", Words(input=written(tmp_path / "own.csv", [[1, 2, 3], [3, 2, 2]]))))
+def test_rows_that_stay_apart_are_not_called_the_same(write_matrix: Callable) -> None:
+    one = lesson(request_of("layernorm", Words(input=write_matrix([[1, 2, 3], [3, 2, 2]]))))
     assert "All rows are the same" not in to_text(one)
     assert one.numbers["rows_apart"]["layer_norm"] > 1
 
@@ -67,7 +59,7 @@ def test_companions_and_the_size_of_the_batch_change_nothing() -> None:
     assert numbers["alone_against_in_the_batch"] == 0
 
 
-def test_shift_and_scale_are_forgotten_but_for_eps_and_a_large_feature_stays_large() -> None:
+def test_shift_and_scale_are_forgotten_but_for_eps_and_a_large_feature_stays_large(near: Callable) -> None:
     fine, coarse = taught(eps=1e-12), taught(eps=0.1)
     assert fine["difference_by_shift_and_scale"] < 1e-10 < coarse["difference_by_shift_and_scale"]
     of_input, by_batch, by_layer = torch.tensor(taught()["mean_of_each_feature"], dtype=torch.float64)
@@ -75,7 +67,7 @@ def test_shift_and_scale_are_forgotten_but_for_eps_and_a_large_feature_stays_lar
     assert torch.equal(by_layer.argsort(), of_input.argsort())
 
 
-def test_the_gradient_reaches_the_first_example_alone_and_sums_to_0() -> None:
+def test_the_gradient_reaches_the_first_example_alone_and_sums_to_0(near: Callable) -> None:
     numbers = taught()
     grad_x = torch.tensor(numbers["grad_x"], dtype=torch.float64)
     assert torch.count_nonzero(grad_x[1:]) == 0
@@ -89,10 +81,10 @@ def test_the_sum_of_the_outputs_has_a_gradient_only_where_gammas_differ() -> Non
     assert "largest_gradient_of_the_sum" not in taught(gamma="1,2,3,4")
 
 
-def test_an_example_without_variance_is_named(tmp_path: Path) -> None:
-    path = written(tmp_path / "own.csv", [[1, 2, 3], [4, 4, 4]])
+def test_an_example_without_variance_is_named(write_matrix: Callable) -> None:
+    path = write_matrix([[1, 2, 3], [4, 4, 4]])
     assert "All features alike: example 2." in to_text(lesson(request_of("layernorm", Words(input=path))))
-    path = written(tmp_path / "own.csv", [[1, 1, 1], [4, 4, 4]])
+    path = write_matrix([[1, 1, 1], [4, 4, 4]])
     assert "No example has any variance" in to_text(lesson(request_of("layernorm", Words(input=path))))
 
 

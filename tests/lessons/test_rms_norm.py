@@ -1,6 +1,6 @@
 """`rmsnorm`: one's own matrix against torch, and the claims as properties."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,19 +16,10 @@ def taught(**words: object) -> dict:
     return lesson(request_of("rmsnorm", Words(**words))).numbers
 
 
-def written(path: Path, rows: list) -> Path:
-    path.write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
-    return path
-
-
-def near(found: object, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected.detach(), rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("examples", [2, 3, 40])
-def test_ones_own_matrix_is_what_torch_makes_of_it(tmp_path: Path, examples: int) -> None:
+def test_ones_own_matrix_is_what_torch_makes_of_it(examples: int, near: Callable, write_matrix: Callable) -> None:
     x = 5 * torch.randn(examples, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(examples)) + 2
-    path = written(tmp_path / "own.csv", x.tolist())
+    path = write_matrix(x.tolist())
     numbers = taught(input=path, gamma="1.5,1,0.5", eps=1e-3)
 
     module = nn.RMSNorm(3, eps=1e-3, dtype=torch.float64)
@@ -44,14 +35,14 @@ def test_ones_own_matrix_is_what_torch_makes_of_it(tmp_path: Path, examples: int
     assert numbers["difference_to_torch"] < 1e-12
 
 
-def test_the_mean_square_is_the_squared_mean_and_the_variance() -> None:
+def test_the_mean_square_is_the_squared_mean_and_the_variance(near: Callable) -> None:
     statistics = {name: torch.tensor(one, dtype=torch.float64) for name, one in taught()["statistics"].items()}
     near(statistics["ms"].tolist(), statistics["mean^2"] + statistics["var"])
 
 
-def test_it_agrees_with_layer_norm_on_rows_of_mean_0_and_only_there(tmp_path: Path) -> None:
+def test_it_agrees_with_layer_norm_on_rows_of_mean_0_and_only_there(near: Callable, write_matrix: Callable) -> None:
     assert taught()["difference_on_rows_of_mean_0"] < 1e-12
-    numbers = taught(input=written(tmp_path / "own.csv", [[-1, 0, 1], [1, 2, 3]]))
+    numbers = taught(input=write_matrix([[-1, 0, 1], [1, 2, 3]]))
     by_layer, by_rms = torch.tensor(numbers["x_hat_of_both"], dtype=torch.float64).view(2, 2, 3).unbind(1)
     near(by_rms[0].tolist(), by_layer[0])
     assert (by_rms[1] - by_layer[1]).abs().max() > 0.1
@@ -81,14 +72,14 @@ def test_the_gradient_has_no_part_along_x_but_a_sum() -> None:
         ([[-1, 0, 1], [-2, 0, 2]], "Each row has the mean square"),
     ],
 )
-def test_what_is_said_of_the_mean_square_holds(tmp_path: Path, rows: list, expected: str) -> None:
-    text = to_text(lesson(request_of("rmsnorm", Words(input=written(tmp_path / "own.csv", rows)))))
+def test_what_is_said_of_the_mean_square_holds(rows: list, expected: str, write_matrix: Callable) -> None:
+    text = to_text(lesson(request_of("rmsnorm", Words(input=write_matrix(rows)))))
     assert expected in text
     assert ("Its mean is not 0" in text) == any(sum(row) for row in rows)
 
 
-def test_beta_is_refused_and_a_single_column_too(tmp_path: Path) -> None:
+def test_beta_is_refused_and_a_single_column_too(write_matrix: Callable) -> None:
     with pytest.raises(ConfigError, match="--beta: the lesson rmsnorm does not take it"):
         taught(beta="1,2,3,4")
     with pytest.raises(ConfigError, match=r"own.csv: one column, x1: .* sign, whatever the input"):
-        taught(input=written(tmp_path / "own.csv", [[1], [2]]))
+        taught(input=write_matrix([[1], [2]]))

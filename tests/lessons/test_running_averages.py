@@ -1,10 +1,13 @@
 """Running averages: those of torch, and their memory in closed form against the weights that a sum would have."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from bnexp.lessons.running_averages import memory, running_statistics
+from bnexp.lessons.lesson import Lines
+from bnexp.lessons.running_averages import averages, memory, running_statistics
 
 
 @pytest.mark.parametrize("momentum", [0.001, 0.1, 1.0])
@@ -26,3 +29,12 @@ def test_memory_is_what_an_average_of_numbers_shows(momentum: float) -> None:
         assert row["weight of the last N"] == pytest.approx(weights[: round(1 / momentum)].sum().item())
     assert (1 - momentum) ** row["half-life"] == pytest.approx(0.5 if momentum < 1 else 1)
     assert row["scatter"] == pytest.approx(weights.norm().item())
+
+
+def test_the_curves_begin_before_the_first_batch_which_has_no_mean_yet() -> None:
+    batches = 5 + torch.randn(100, 4, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    lines = next(part for part in averages(batches, running_statistics(batches, 0.5), 0.5) if isinstance(part, Lines))
+    assert list(lines.x) == list(range(101))
+    assert math.isnan(lines.series["of the batch"][0])
+    assert list(lines.series["of the batch"][1:]) == batches.mean(dim=1).flatten().tolist()
+    assert lines.series["running"][:2] == [0, pytest.approx(batches[0].mean().item() / 2)]
