@@ -1,4 +1,4 @@
-"""`bnexp explain`: a lesson with numbers computed before the reader's eyes."""
+"""`bnexp explain`: a lesson with numbers computed on the spot."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bnexp.errors import BnexpError, ConfigError, visible
-from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.asking import Words, request_of, topic_named
 from bnexp.lessons.topics import TOPICS
 from bnexp.output import write_out
 from bnexp.store.atomic import write_text_atomically
@@ -27,8 +27,9 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
         BnexpError: a file cannot be written, or the data of a lesson cannot be had.
     """
     if topic is None:
-        _list(words, json, html)
+        _list(words, json=json, html=html)
         return
+    topic = topic_named(topic)
     request = request_of(topic, words)
     page = None if html is None else _place_of_page(html, words)
 
@@ -77,7 +78,7 @@ def _place_of_page(html: Path, words: Words) -> Path:
     return page
 
 
-def _list(words: Words, json: bool, html: Path | None) -> None:
+def _list(words: Words, *, json: bool, html: Path | None) -> None:
     from bnexp.lessons.views.record import topics_to_json
 
     if words != Words() or html is not None:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from bnexp.lessons.lesson import Heading, Part, Table, Text
 from bnexp.lessons.matrix_file import counted_names
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import BatchTensors, initial_parameters
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_unbiased
 
 _EPS = 1e-5
@@ -147,8 +147,8 @@ def _understanding(batch: BatchTensors, forward: Normalized) -> list[Part]:
             f"Its method is right: biased variance, eps under the root. But it cut {decimal(peak)} to {cut} where "
             f"rounding gives {peak:.3f}, and went on with the cut number: {batch.gamma[0].item():g} x {cut} + "
             f"{batch.beta[0].item():g} = {carried[0]:.3f}, where {decimal(forward.y[2, 0].item())} is right. The last "
-            "digit of two outputs is wrong by that. For work by hand it is of no weight; for holding a program "
-            "against it, it is: keep more digits than you print.",
+            "digit of two outputs is wrong by that, and two more are cut themselves. For work by hand it is of no "
+            "weight; for holding a program against it, it is: keep more digits than you print.",
             {"cut": cut, "carried_on": carried},
         ),
         Text(

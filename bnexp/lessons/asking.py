@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from bnexp.config.wording import brief
 from bnexp.errors import ConfigError, did_you_mean
-from bnexp.lessons.matrix_file import Matrix, counted_names, read_matrix
+from bnexp.lessons.matrix_file import Matrix, counted_names, number_in, read_matrix
 from bnexp.lessons.request import Batch, Request
-from bnexp.lessons.topics import TOPICS, Option
+from bnexp.lessons.topics import ALIASES, TOPICS, Option
 
 DEFAULT_EXAMPLE = "000"
+LEAST_EPS = 1e-60
+LARGEST_PARAMETER = 1e100
+"""With these, and inputs of at most 1e150, no result has a size beyond float64."""
 SEEDS_BELOW = 2**31
 """As `seed` of a config."""
 
@@ -46,24 +50,34 @@ class Words:
     seed: int | None = None
 
 
+def topic_named(name: str) -> str:
+    """Return the topic that a person calls so: its own name, or that of its norm in a config.
+
+    Raises:
+        ConfigError: there is none; the nearest is named.
+    """
+    topic = ALIASES.get(name, name)
+    if topic not in TOPICS:
+        raise ConfigError(
+            f'no lesson "{name}".{did_you_mean(name, TOPICS)} Lessons: {", ".join(TOPICS)}; '
+            "`bnexp explain` says what each answers"
+        )
+    return topic
+
+
 def request_of(topic: str, words: Words) -> Request:
     """Return what is asked of a topic.
 
     Raises:
-        ConfigError: no such topic, an option that it does not take, or values that cannot be taught on.
+        ConfigError: an option that the topic does not take, or values that cannot be taught on.
     """
-    if topic not in TOPICS:
-        raise ConfigError(
-            f'no lesson "{topic}".{did_you_mean(topic, TOPICS)} Lessons: {", ".join(TOPICS)}; '
-            "`bnexp explain` says what each answers"
-        )
     _refuse_foreign(topic, words)
     batch, published = _batch(words)
     return Request(
         batch=batch,
         as_published=published if words.eps in (None, Request.eps) else None,
-        eps=Request.eps if words.eps is None else _within("--eps", words.eps, 0, math.inf),
-        momentum=Request.momentum if words.momentum is None else _within("--momentum", words.momentum, 0, 1),
+        eps=Request.eps if words.eps is None else _eps(words.eps),
+        momentum=Request.momentum if words.momentum is None else _momentum(words.momentum),
         groups=words.groups,
         seed=Request.seed if words.seed is None else _seed(words.seed),
     )
@@ -86,7 +100,7 @@ def _batch(words: Words) -> tuple[Batch, str | None]:
         matrix = read_matrix(words.input)
         width = len(matrix.names)
         return _with_parameters(matrix, str(words.input), words, [1.0] * width, [0.0] * width), None
-    name = words.example or DEFAULT_EXAMPLE
+    name = DEFAULT_EXAMPLE if words.example is None else words.example
     if name not in EXAMPLES:
         known = " or ".join(EXAMPLES)
         raise ConfigError(f'--example: expected {known}, found "{name}"')
@@ -120,14 +134,13 @@ def _parameters(flag: str, text: str, width: int, source: str) -> Sequence[float
 
 
 def _number(flag: str, word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = number_in(word)
+    if value is None or not math.isfinite(value):
         raise ConfigError(
-            f'{flag}: expected finite numbers with commas between them, such as 1.5,1,0.5; found "{word}"'
+            f'{flag}: expected finite numbers with commas between them, such as 1.5,1,0.5; found "{brief(word)}"'
         )
+    if abs(value) > LARGEST_PARAMETER:
+        raise ConfigError(f"{flag}: expected numbers of at most {LARGEST_PARAMETER:g}, found {value!r}")
     return value
 
 
@@ -137,8 +150,13 @@ def _seed(value: int) -> int:
     return value
 
 
-def _within(flag: str, value: float, above: float, most: float) -> float:
-    if not above < value <= most or not math.isfinite(value):
-        expected = f"a number above {above:g}" + (f", at most {most:g}" if math.isfinite(most) else "")
-        raise ConfigError(f"{flag}: expected {expected}, found {value:g}")
+def _eps(value: float) -> float:
+    if not LEAST_EPS <= value <= 1 / LEAST_EPS:
+        raise ConfigError(f"--eps: expected a number from {LEAST_EPS:g} to {1 / LEAST_EPS:g}, found {value!r}")
+    return value
+
+
+def _momentum(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ConfigError(f"--momentum: expected a number above 0, at most 1, found {value!r}")
     return value

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bnexp.lessons.articles import article_parts
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import (
     grad_beta_table,
@@ -17,8 +18,8 @@ from bnexp.lessons.tables import (
     normalized_table,
     scale_and_shift,
 )
-from bnexp.lessons.tensors import BatchTensors, compared_with_torch, names_in_words, tensors_of
-from bnexp.lessons.views.numerals import decimal
+from bnexp.lessons.tensors import BatchTensors, compared_with_torch, largest_magnitude, names_in_words, tensors_of
+from bnexp.lessons.weight_of_eps import does_not_vary, is_small, said_of_variance
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_inference,
@@ -88,34 +89,28 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
             "times as large; batch normalization keeps it only in its running average, for inference (step 4).",
             {"unbiased_over_biased": examples / (examples - 1)},
         ),
-        *_without_variance(batch, forward),
+        *_without_variance(batch),
     ]
 
 
-def _without_variance(batch: BatchTensors, forward: Normalized) -> list[Part]:
+def _without_variance(batch: BatchTensors) -> list[Part]:
     """Name the features that do not vary, which normalization cannot bring to variance 1."""
-    constant = [name for name, var in zip(batch.names, forward.var.tolist(), strict=True) if var == 0]
+    constant = [name for name, same in zip(batch.names, does_not_vary(batch.x, dim=0), strict=True) if same]
     if not constant:
         return []
     return [
         Text(
-            f"Without any variance: {names_in_words(constant)}. There x - mean is 0 and eps alone stands under the "
-            "root, so that the output is beta, whatever gamma is."
+            f"Without any variance: {names_in_words(constant)}. There x - mean is 0, but for rounding, and eps alone "
+            "stands under the root, so that the output is beta, whatever gamma is."
         )
     ]
 
 
 def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
-    of_x_hat = (forward.x_hat**2).mean(dim=0) - forward.x_hat.mean(dim=0) ** 2
-    least = of_x_hat.min().item()
     return [
         Heading("2. Normalize"),
         normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps),
-        Text(
-            "Each column has mean 0 now, and the variance var / (var + eps): almost 1, but never quite "
-            f"({decimal(least, 6)} for the feature that eps weighs most on).",
-            {"eps": eps, "var_of_x_hat": of_x_hat.tolist(), "least_var_of_x_hat": least},
-        ),
+        *said_of_variance("column", "feature", batch.names, forward.var, ~does_not_vary(batch.x, dim=0), eps),
         Heading("3. Scale and shift, by two numbers per feature that the network learns"),
         *scale_and_shift(batch, forward.y),
     ]
@@ -200,13 +195,21 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
         grad_beta_table(batch, grad_beta),
         grad_gamma_table(batch, grad_gamma),
         grad_x_table(batch, grad_x, ("d x = gamma / sqrt(var + eps)", "  (dy - mean_b(dy) - x_hat mean_b(dy x_hat))")),
-        Text(
-            "Every example gets a gradient, although the loss looks at the first alone: mean and variance are made "
-            "of all of them. Down each column the gradient sums to 0, since a shift of the column changes nothing, "
-            "and all but for eps it has no part along x_hat, since a scale of it changes nothing either."
-            + (" With two examples nothing else is left, and the gradient of x is 0 but for eps." * (len(batch.x) == 2))
-        ),
+        Text(_of_the_gradient(batch, forward, grad_x, eps)),
     ]
+
+
+def _of_the_gradient(batch: BatchTensors, forward: Normalized, grad_x: Tensor, eps: float) -> str:
+    if largest_magnitude(grad_x) == 0:
+        return "gamma is 0, and no gradient reaches x."
+    text = (
+        "The gradient reaches all examples, although the loss looks at the first alone: mean and variance are made of "
+        "all of them. Down each column it sums to 0, since a shift of the column changes nothing, and all but for eps "
+        "it has no part along x_hat, since a scale of it changes nothing either."
+    )
+    if len(batch.x) == 2 and is_small(forward.var, eps):
+        text += " Of two examples these two parts are all there is, and what is left is due to eps."
+    return text
 
 
 def _upstream(x: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text, histogram
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.sorted_batches import batches_of_one_class
 from bnexp.lessons.tensors import first_output, first_output_of, initial_parameters, largest_difference, standard_normal
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,

@@ -14,6 +14,7 @@ from bnexp.lessons.single_examples import refuse_one_feature
 from bnexp.lessons.small_images import small_images
 from bnexp.lessons.tables import input_table, matrix, normalized_table, scale_and_shift
 from bnexp.lessons.tensors import BatchTensors, compared_with_torch, first_output, first_output_of, tensors_of
+from bnexp.lessons.weight_of_eps import is_small
 from bnexp.norms.reference import Normalized, group_norm, group_norm_backward
 
 _MOST_NAMED = 16
@@ -108,13 +109,16 @@ def _statistics(batch: BatchTensors, forward: Normalized, groups: int) -> list[P
 
 def _normalized(batch: BatchTensors, forward: Normalized, groups: int, eps: float) -> list[Part]:
     values = batch.x.shape[1] // groups
+    varied = forward.var[forward.var > 0]
     parts: list[Part] = [normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps)]
     if values == 2:
         parts.append(
             Text(
                 "A group of two values a and b has the mean (a + b) / 2 and the variance ((a - b) / 2)^2, so that -1 "
                 "and 1 are left, but for eps, whatever a and b are: which of the two is larger, and nothing else (0 "
-                "and 0 where they are equal). The groups of a network hold more."
+                "and 0 where they are equal). "
+                + ("" if is_small(varied, eps) else "Some of these variances are not large beside eps, and give less. ")
+                + "The groups of a network hold more."
             )
         )
     return [

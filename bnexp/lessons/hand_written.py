@@ -26,8 +26,8 @@ from bnexp.lessons.digit_network import (
     train,
 )
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
-from bnexp.lessons.views.numerals import decimal
 
 TORCH_MOMENTUM = 0.1
 HAND, TORCH, MENDED = "by hand", "torch's own", "by hand, mended"

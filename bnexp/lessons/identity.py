@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
 from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import with_exponents
 from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0

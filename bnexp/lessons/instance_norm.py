@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from bnexp.lessons.image_norms import BATCH_NORM, FOUR_NORMS
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import image_regions, of_batch, of_group
 from bnexp.lessons.request import Request
 from bnexp.lessons.small_images import (
@@ -19,7 +20,6 @@ from bnexp.lessons.small_images import (
 )
 from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import compared_with_torch, first_output, largest_magnitude
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, group_norm_backward, instance_norm
 
 GAMMA, BETA = (1.0, 0.5, 2.0, 1.5), (0.25, -0.5, 1.0, -0.75)

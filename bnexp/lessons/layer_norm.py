@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
@@ -25,7 +26,7 @@ from bnexp.lessons.tensors import (
     names_in_words,
     tensors_of,
 )
-from bnexp.lessons.views.numerals import decimal
+from bnexp.lessons.weight_of_eps import does_not_vary, is_small, said_of_variance
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,
@@ -110,32 +111,21 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
 
 
 def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part]:
-    ratio = (forward.var / (forward.var + eps)).flatten()
-    varied = forward.var.flatten() > 0
-    constant = [row for row, varies in zip(batch.rows, varied.tolist(), strict=True) if not varies]
-    least = ratio[varied].min().item() if varied.any() else 0.0
-    return [
+    alike = does_not_vary(batch.x, dim=1)
+    constant = [row for row, same in zip(batch.rows, alike, strict=True) if same]
+    parts: list[Part] = [
         Heading("2. Normalize"),
         normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps),
-        Text(
-            "Each row has mean 0 now, and the variance var / (var + eps): almost 1, but never quite "
-            f"({decimal(least, 6)} for the example that eps weighs most on)."
-            if varied.any()
-            else "No example has any variance: all its features are equal.",
-            {"eps": eps, "var_of_x_hat": ratio.tolist(), "least_var_of_x_hat": least},
-        ),
-        *(
-            [
-                Text(
-                    f"All features alike: {names_in_words(constant)}. There x - mean is 0, so that the output is "
-                    "beta, whatever gamma is."
-                )
-            ]
-            if constant
-            else []
-        ),
-        _rows_apart(batch, forward, eps),
+        *said_of_variance("row", "example", batch.rows, forward.var.flatten(), ~alike, eps),
     ]
+    if constant:
+        parts.append(
+            Text(
+                f"All features alike: {names_in_words(constant)}. There x - mean is 0, but for rounding, so that the "
+                "output is beta, whatever gamma is."
+            )
+        )
+    return [*parts, _rows_apart(batch, forward, eps)]
 
 
 def _rows_apart(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
@@ -143,7 +133,7 @@ def _rows_apart(batch: BatchTensors, forward: Normalized, eps: float) -> Text:
     before, after = spread(batch.x), spread(forward.x_hat)
     by_batch = spread(batch_norm_train(batch.x, batch.gamma, batch.beta, eps).x_hat)
     numbers = {"rows_apart": {"input": before, "layer_norm": after, "batch_norm": by_batch}}
-    if after < _SAME <= before:
+    if after < _SAME <= before and is_small(forward.var, eps):
         return Text(
             f"All rows are the same now: in no feature do two of them differ by more than {after:.2g}. In X they "
             f"differed by up to {decimal(before)}, but only in their mean and in their scale, and these are what "
@@ -210,13 +200,18 @@ def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Par
     same = torch.stack([forward.x_hat[0], changed])
     by_batch = batch_norm_train(batch.x, batch.gamma, batch.beta, eps).x_hat
     means = torch.stack([batch.x.mean(dim=0), by_batch.mean(dim=0), forward.x_hat.mean(dim=0)])
-    top = int(means[2].argmax())
+    top = int(forward.x_hat.amin(dim=0).argmax())
+    stays = forward.x_hat[:, top].min().item() > _SAME
     return [
         Heading("5. What it forgets, and what it keeps"),
         matrix("shift_and_scale", "example 1, normalized", same, batch.names, ("x", "10 x + 5")),
         Text(
-            "Shift and scale of an example are forgotten: 10 x + 5 gives what x gives, but for eps (largest "
-            f"difference {largest_magnitude(same[1] - same[0]):.1e}).",
+            (
+                "Shift and scale of an example are forgotten: 10 x + 5 gives what x gives, but for eps (largest "
+                if is_small(forward.var[0], eps)
+                else "Shift and scale of an example would be forgotten, were eps small beside its variance (largest "
+            )
+            + f"difference {largest_magnitude(same[1] - same[0]):.1e}).",
             {"difference_by_shift_and_scale": largest_magnitude(same[1] - same[0])},
         ),
         matrix(
@@ -227,12 +222,17 @@ def _forgotten(batch: BatchTensors, forward: Normalized, eps: float) -> list[Par
             ("X", "after batch norm", "after layer norm"),
         ),
         Text(
-            "What is kept are the differences between the features of an example, in units of its standard "
-            "deviation. So a feature that is large in every example stays large: after batch normalization each "
-            f"averages 0 over the batch, after layer normalization {batch.names[top]} averages "
-            f"{decimal(means[2, top].item())}. Features on different scales are not brought to one scale either; the "
-            "largest of them governs mean and variance of all.",
-            {"largest_mean_of_a_feature": means[2, top].item()},
+            "What is kept are the differences between the features of an example, in units of its standard deviation. "
+            + (
+                f"So a feature that is above the mean in every example stays above it: {batch.names[top]} averages "
+                f"{decimal(means[2, top].item())} after layer normalization, while after batch normalization each "
+                "feature averages 0 over the batch. "
+                if stays
+                else ""
+            )
+            + "Features on different scales are not brought to one scale either; the largest of them governs mean and "
+            "variance of all.",
+            {"mean_of_the_highest_feature": means[2, top].item()},
         ),
     ]
 
@@ -243,6 +243,7 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
     by_batch = batch_norm_train(batch.x, batch.gamma, batch.beta, eps)
     batch_grad, _, _ = batch_norm_train_backward(grad_y, by_batch, batch.gamma, eps)
     reached = [("batch norm", batch_grad), ("layer norm", grad_x)]
+    two_features = len(batch.names) == 2 and is_small(forward.var[0], eps)
     return [
         Heading("6. Backward: the gradient stays in the example"),
         loss_of_the_first_output(batch),
@@ -263,7 +264,9 @@ def _backward(batch: BatchTensors, forward: Normalized, eps: float) -> list[Part
             "stays in the feature and spreads over the examples. Along the row it sums to 0, since a shift of the "
             "example changes nothing, and all but for eps it has no part along x_hat, since a scale of it changes "
             "nothing either."
-            + (" With two features nothing else is left, and the gradient is 0 but for eps." * (len(batch.names) == 2))
+            + (" With two features nothing else is left, and the gradient is 0 but for eps." * two_features)
+            if largest_magnitude(grad_x) > 0
+            else f"The gamma of {batch.names[0]} is 0, and nothing reaches x."
         ),
         *_sum_of_all_outputs(batch, forward, eps),
     ]

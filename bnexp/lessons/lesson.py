@@ -121,8 +121,11 @@ class Histogram:
 def histogram(key: str, title: str, edges: Sequence[float], series: "Mapping[str, Tensor]") -> Histogram:
     """Return the histogram of tensors of any shape; what lies beyond the edges counts in the bin at that end.
 
-    A bin takes in its lower edge. Values that are not finite are in no bin, and the shares are those of the others.
+    A bin takes in its lower edge. Values that are not finite are in no bin, and the shares are those of the others. The
+    title says so where a bin at an end holds what lies beyond.
     """
+    beyond = any(((one < edges[0]) | (one > edges[-1])).any() for one in series.values())
+    title += "; the first and the last bin hold what lies beyond, too" if beyond else ""
     return Histogram(key, title, edges, {name: _shares(values.detach(), edges) for name, values in series.items()})
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bnexp.lessons.lesson import Cell, Heading, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.tensors import initial_parameters, standard_normal
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train
 
 _WIDTH, _EXAMPLES = 20, 2000

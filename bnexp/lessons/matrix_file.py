@@ -1,7 +1,9 @@
 """Reads a matrix from a CSV file: rows are examples, columns are features."""
 
 import csv
+import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ MOST_BYTES = 10_000_000
 MOST_VALUES = 100_000
 LARGEST = 1e150
 """Beyond this the square of a number, and with it a variance, has no place in float64."""
+_LONGEST_NAME = 30
+_NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,13 @@ def read_matrix(path: Path) -> Matrix:
     lines = _lines(path)
     if not lines:
         raise ConfigError(f"{path}: no numbers in it; expected lines such as 1.0,2.0,3.0")
-    names = [cell.strip() for cell in lines[0][1]]
-    has_names = all(_value(cell) is None and cell for cell in names)
-    if has_names:
+    names = [brief(cell.strip(), _LONGEST_NAME) for cell in lines[0][1]]
+    if all(number_in(name) is None for name in names):
+        if "" in names:
+            column = names.index("") + 1
+            raise ConfigError(
+                f"{path}: line {lines[0][0]}, column {column}: expected the name of a feature, found nothing"
+            )
         lines = lines[1:]
     else:
         names = counted_names(len(names))
@@ -65,7 +73,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text; expected numbers with commas between them") from None
-    reader = csv.reader(text.splitlines())
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
@@ -74,31 +82,26 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 
 def _row(path: Path, line: int, cells: Sequence[str], width: int) -> list[float]:
     if len(cells) != width:
-        separated = "; numbers are separated by commas" if len(cells) == 1 and width == 1 else ""
-        raise ConfigError(
-            f"{path}: line {line}: expected {width} values as in the first line, found {len(cells)}{separated}"
-        )
+        raise ConfigError(f"{path}: line {line}: expected {width} values as in the first line, found {len(cells)}")
     values = []
     for column, cell in enumerate(cells, start=1):
-        value = _value(cell)
+        value = number_in(cell.strip())
         if value is None or not abs(value) <= LARGEST:
-            hint = "; values are separated by commas, decimals by a point" if ";" in cell or "\t" in cell else ""
-            expected = (
-                "a number"
-                if value is None
-                else "a finite number"
-                if not math.isfinite(value)
-                else "a number below 1e150"
-            )
-            shown = f'"{brief(cell.strip())}"' if cell.strip() else "nothing"
-            raise ConfigError(f"{path}: line {line}, column {column}: expected {expected}, found {shown}{hint}")
+            raise ConfigError(f"{path}: line {line}, column {column}: {_refusal(cell, value)}")
         values.append(value)
     return values
 
 
-def _value(cell: str) -> float | None:
-    """Return the number that a cell holds, which may be infinite or NaN; None for anything else."""
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+def _refusal(cell: str, value: float | None) -> str:
+    """Say what was expected in place of a cell."""
+    expected = "a number"
+    if value is not None:
+        expected = f"a number of at most {LARGEST:g}" if math.isfinite(value) else "a finite number"
+    shown = f'"{brief(cell.strip())}"' if cell.strip() else "nothing"
+    hint = "; values are separated by commas, decimals by a point" if ";" in cell or "\t" in cell else ""
+    return f"expected {expected}, found {shown}{hint}"
+
+
+def number_in(word: str) -> float | None:
+    """Return the number that a word is, which may be infinite or NaN; None for anything else, such as 1_000."""
+    return float(word) if _NUMBER.fullmatch(word) else None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.relu_blocks import (
     AFTER,
     BEFORE,
@@ -31,7 +32,6 @@ from bnexp.lessons.relu_blocks import (
 )
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import compared_with_torch
-from bnexp.lessons.views.numerals import decimal
 
 DEAD_BIAS = -20.0
 _EDGES = (-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3)

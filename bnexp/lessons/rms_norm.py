@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
@@ -17,7 +18,7 @@ from bnexp.lessons.tensors import (
     largest_magnitude,
     tensors_of,
 )
-from bnexp.lessons.views.numerals import decimal
+from bnexp.lessons.weight_of_eps import NEGLIGIBLE, is_small
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,
@@ -102,8 +103,12 @@ def _statistics(batch: BatchTensors, forward: Normalized) -> list[Part]:
             values={name: column.tolist() for name, column in columns.items()},
         ),
         Text(
-            "Layer normalization would subtract the mean and divide by the root of var. The mean square holds both: "
-            f"in {batch.rows[top]} the mean has the largest part in it, {share[top]:.1%}.",
+            "Layer normalization would subtract the mean and divide by the root of var. The mean square holds both"
+            + (
+                f": in {batch.rows[top]} the mean has the largest part in it, {share[top]:.1%}."
+                if share[top] > NEGLIGIBLE
+                else "; here the mean of each row is next to nothing of it."
+            ),
             {"mean_squared_over_ms": share, "largest_mean_squared_over_ms": share[top]},
         ),
     ]
@@ -122,7 +127,12 @@ def _normalized(batch: BatchTensors, forward: Normalized, eps: float) -> list[Pa
             + " the mean square ms / (ms + eps) now"
             + ("." if zero else f", which is {decimal(least, 6)} for the example that eps weighs most on.")
             + f" Its mean is not 0: the farthest from it is {decimal(means[means.abs().argmax()].item())}."
-            * bool(largest_magnitude(means) > eps),
+            * bool(largest_magnitude(means) > eps)
+            + (
+                ""
+                if zero or is_small(forward.var, eps)
+                else " eps is not small beside it: what is said below but for eps is far off there."
+            ),
             {"eps": eps, "ms_of_x_hat": ratio.tolist(), "least_ms_of_x_hat": least, "mean_of_x_hat": means.tolist()},
         ),
         gamma_table(batch),
@@ -138,6 +148,7 @@ def _beside_layer_norm(batch: BatchTensors, forward: Normalized, eps: float) -> 
     pairs = torch.stack([by_layer[:shown], forward.x_hat[:shown]], dim=1).flatten(0, 1)
     labels = [f"{row}, {norm}" for row in batch.rows[:shown] for norm in ("layer norm", "RMS norm")]
     centered = batch.x - batch.x.mean(dim=1, keepdim=True)
+    apart = {"rms_norm": spread(forward.x_hat), "layer_norm": spread(by_layer)}
     agreement = largest_magnitude(layer_norm(centered, ones, zeros, eps).x_hat - rms_norm(centered, ones, eps).x_hat)
     return [
         Heading("3. Beside layer normalization"),
@@ -145,10 +156,14 @@ def _beside_layer_norm(batch: BatchTensors, forward: Normalized, eps: float) -> 
         Text(
             "The differences between the features of an example come out smaller under RMS normalization the more of "
             "its mean square is the mean: they are divided by sqrt(mean^2 + var) in place of sqrt(var), and the rest "
-            "of the row is a level that all its features share. What layer normalization forgets is kept: two rows "
-            f"differ by up to {decimal(spread(forward.x_hat))} in one feature here, and by up to "
-            f"{decimal(spread(by_layer))} after layer normalization.",
-            {"rows_apart": {"rms_norm": spread(forward.x_hat), "layer_norm": spread(by_layer)}},
+            "of the row is a level that all its features share. "
+            + (
+                "What layer normalization forgets is kept: "
+                * (apart["rms_norm"] > 10 * apart["layer_norm"] + NEGLIGIBLE)
+            )
+            + f"two rows differ by up to {decimal(apart['rms_norm'])} in one feature here, and by up to "
+            f"{decimal(apart['layer_norm'])} after layer normalization.",
+            {"rows_apart": apart},
         ),
         Text(
             "Where the mean of a row is 0 the two agree: with its mean subtracted from each row of X beforehand, they "
@@ -162,8 +177,8 @@ def _forgotten(batch: BatchTensors, eps: float) -> list[Part]:
     ones, zeros = initial_parameters(len(batch.gamma))
     one = batch.x[:1]
     inputs = torch.cat([one, 10 * one, one + 5])
-    by_rms = rms_norm(inputs, ones, eps).x_hat
-    by_layer = layer_norm(inputs, ones, zeros, eps).x_hat
+    of_rms, of_layer = rms_norm(inputs, ones, eps), layer_norm(inputs, ones, zeros, eps)
+    by_rms, by_layer = of_rms.x_hat, of_layer.x_hat
     changes = {
         name: [largest_magnitude(x_hat[row] - x_hat[0]) for row in (1, 2)]
         for name, x_hat in (("RMS norm", by_rms), ("layer norm", by_layer))
@@ -179,9 +194,13 @@ def _forgotten(batch: BatchTensors, eps: float) -> list[Part]:
             corner="norm",
         ),
         Text(
-            "A scale of the example is forgotten by both, but for eps. A shift of it is forgotten by layer "
-            "normalization alone; under RMS normalization it changes x_hat by up to "
-            f"{decimal(changes['RMS norm'][1])}. Zhang & Sennrich 2019 argue that of the two the scale is what "
+            (
+                "A scale of the example is forgotten by both, but for eps. "
+                if is_small(torch.stack([of_layer.var[0], of_rms.var[0]]), eps)
+                else "A scale of the example would be forgotten by both, were eps small beside its variance. "
+            )
+            + "A shift of it is forgotten by layer normalization alone; under RMS normalization it changes x_hat by up "
+            f"to {decimal(changes['RMS norm'][1])}. Zhang & Sennrich 2019 argue that of the two the scale is what "
             "matters for training, and leave the mean alone."
         ),
     ]

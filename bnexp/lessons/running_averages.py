@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from bnexp.lessons.lesson import Cell, Heading, Lines, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.tensors import initial_parameters, standard_normal
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_running, batch_norm_train
 
 TRUE_MEAN, TRUE_STD = 5.0, 2.0

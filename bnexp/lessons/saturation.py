@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tanh_layers import (
     BN,
@@ -37,7 +38,6 @@ from bnexp.lessons.tanh_layers import (
     schemes_of,
 )
 from bnexp.lessons.tensors import largest_difference
-from bnexp.lessons.views.numerals import decimal
 
 BIAS = 50
 
@@ -250,10 +250,11 @@ def _not_mended(drawn: Drawn, deep: Passed) -> list[Part]:
         ),
         Text(
             f"At gamma = 1 the gradient is multiplied by {decimal(growth)} a layer: at this rate by "
-            f"{decimal(growth ** (layers - 1), 1)} in {layers} layers. Yang et al. 2019 show for deep networks with "
-            "batch normalization, and without shortcuts, that gradients grow exponentially with depth. And gamma is "
-            "learned: the larger it is, the more outputs saturate, and beta can kill a unit as a bias can. The scale "
-            "of W no longer decides whether units saturate; gamma and beta do.",
+            f"{decimal(growth ** (layers - 1), 1)} from the last of {layers} layers to the first. Yang et al. 2019 "
+            "show for deep networks with batch normalization, and without shortcuts, that gradients grow "
+            "exponentially with depth. And gamma is learned: the larger it is, the more outputs saturate, and beta "
+            "can kill a unit as a bias can. The scale of W no longer decides whether units saturate; gamma and beta "
+            "do.",
             {"gradient_per_layer_with_bn": growth, "at_50_layers": growth ** (layers - 1), "least_gamma": 0.5},
         ),
     ]

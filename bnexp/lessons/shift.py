@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.shifting_network import (
     ARMS,
@@ -32,7 +33,6 @@ from bnexp.lessons.shifting_network import (
     movement,
     train,
 )
-from bnexp.lessons.views.numerals import decimal
 
 PERCENTILES = (15, 50, 85)
 """Those of figure 1 of Ioffe & Szegedy 2015."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bnexp.lessons.lesson import Cell, Heading, Histogram, Part, Table, Text, histogram
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.tensors import initial_parameters, standard_normal
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train
 
 _BATCH_SIZE, _BATCHES = 32, 100

@@ -10,6 +10,8 @@ from bnexp.lessons.lesson import Text
 from bnexp.lessons.request import Batch
 
 _MOST_NAMES = 6
+_ROUNDING = 1e-9
+"""A difference beyond this is more than one would expect of float64."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ def compared_with_torch(module: str, ours: Sequence[Tensor], theirs: Sequence[Te
     """
     difference = largest_difference(ours, theirs)
     return Text(
-        f"{module}, forward and backward on the same numbers, differs from the formulas by {difference:.1e} at most.",
+        f"{module}, forward and backward on the same numbers, differs from the formulas by {difference:.1e} at most, "
+        "relative to the largest number of its kind where that is above 1."
+        + (" That is rounding: these numbers are large beside what they vary by." if difference > _ROUNDING else ""),
         {"difference_to_torch": difference},
     )
 

@@ -35,3 +35,6 @@ TOPICS: dict[str, Topic] = {
     "whitening": Topic("What do centering, standardizing and whitening do to a cloud?", _DRAWN),
     "shift": Topic("Do the inputs of a layer move while the layers below it train?", _DRAWN),
 }
+
+ALIASES = {"bn": "batchnorm", "ln": "layernorm", "gn": "groupnorm", "in": "instancenorm", "rms": "rmsnorm"}
+"""The names that a config has for what a lesson explains."""

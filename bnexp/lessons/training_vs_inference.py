@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.running_averages import (
     BATCH_SIZE,
@@ -21,7 +22,6 @@ from bnexp.lessons.running_averages import (
     statistics_of_batches,
 )
 from bnexp.lessons.tensors import compared_with_torch, first_output, initial_parameters, largest_magnitude
-from bnexp.lessons.views.numerals import decimal
 from bnexp.norms.reference import batch_norm_train_backward, layer_norm
 
 _EXAMPLES = 128_000

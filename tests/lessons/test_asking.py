@@ -1,11 +1,13 @@
 """What can be asked of a lesson, and what a person is told who asks for something else."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from bnexp.config.items import NormName
 from bnexp.errors import ConfigError
-from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.asking import Words, request_of, topic_named
 
 
 @pytest.mark.parametrize(
@@ -18,9 +20,13 @@ from bnexp.lessons.asking import Words, request_of
         (Words(beta="1"), "--beta: expected 4 numbers.*found 1"),
         (Words(gamma="1,2,x,4"), 'found "x"'),
         (Words(gamma="1,2,,4"), 'found ""'),
+        (Words(gamma="1_0,2,3,4"), 'found "1_0"'),
+        (Words(gamma="1e101,2,3,4"), "--gamma: expected numbers of at most"),
+        (Words(example=""), 'expected 000 or 002, found ""'),
+        (Words(momentum=1.0000001), "at most 1, found 1.0000001"),
         (Words(gamma="1,2,nan,4"), 'finite numbers.*found "nan"'),
-        (Words(eps=0), "--eps: expected a number above 0, found 0"),
-        (Words(eps=float("nan")), "--eps: expected a number above 0, found nan"),
+        (Words(eps=0), r"--eps: expected a number from 1e-60 to 1e\+60, found 0"),
+        (Words(eps=float("nan")), "--eps: expected a number from 1e-60.*found nan"),
         (Words(eps=float("inf")), "--eps.*found inf"),
         (Words(momentum=0), "--momentum: expected a number above 0, at most 1, found 0"),
         (Words(momentum=1.5), "--momentum.*found 1.5"),
@@ -41,7 +47,14 @@ def test_seeds_are_those_of_a_config(seed: int) -> None:
 
 def test_an_unknown_lesson_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r'no lesson "bacthnorm"\. Did you mean "batchnorm"'):
-        request_of("bacthnorm", Words())
+        topic_named("bacthnorm")
+
+
+def test_the_name_of_a_norm_in_a_config_names_its_lesson() -> None:
+    named = {norm: topic_named(norm) for norm in ("bn", "ln", "gn", "in", "rms")}
+    assert set(named.values()) == {"batchnorm", "layernorm", "groupnorm", "instancenorm", "rmsnorm"}
+    assert set(named) <= set(get_args(NormName))
+    assert topic_named("batchnorm") == "batchnorm"
 
 
 def test_gamma_and_beta_of_ones_own_file_begin_at_1_and_0(tmp_path: Path) -> None:

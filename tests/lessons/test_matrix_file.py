@@ -21,7 +21,7 @@ BAD_FILES = {
     "blank lines only": ("\n \n", ["no numbers"]),
     "semicolons": ("1;2\n3;4\n", ["separated by commas"]),
     "decimal commas": ("1,5;2,5\n3,5;4,5\n", ["line 1, column 2", '"5;2"', "decimals by a point"]),
-    "beyond float64": ("1e200,2\n3,4\n", ["line 1, column 1", "below 1e150"]),
+    "beyond float64": ("1e200,2\n3,4\n", ["line 1, column 1", "at most 1e+150"]),
     "letters of a terminal": ("1,2\n3,\x1b[31mred\n", ["line 2, column 2"]),
     "no end of a quote": ('1,2\n"3,4\n', ["line 2"]),
 }

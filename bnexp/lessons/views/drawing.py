@@ -7,7 +7,7 @@ from itertools import pairwise
 from rich.text import Text as Line
 
 from bnexp.lessons.lesson import Histogram, Lines, Regions, Scatter
-from bnexp.lessons.views.numerals import decimal
+from bnexp.lessons.numerals import decimal
 
 STYLES = ("cyan", "magenta", "yellow", "green", "blue", "red")
 """One after the other for series and regions."""

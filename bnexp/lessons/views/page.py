@@ -7,8 +7,8 @@ from html import escape
 from bnexp import __version__
 from bnexp.errors import visible
 from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Lesson, Part, Regions, Table, Text
+from bnexp.lessons.numerals import column_text
 from bnexp.lessons.views.figures import COLORS, to_svg
-from bnexp.lessons.views.numerals import column_text
 from bnexp.lessons.views.terminal import command_lines
 
 _COMMAND = 96

@@ -11,10 +11,12 @@ from rich.text import Text as Line
 
 from bnexp.errors import visible
 from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Histogram, Lesson, Lines, Part, Picture, Scatter, Table, Text
+from bnexp.lessons.numerals import column_text
 from bnexp.lessons.views.drawing import draw_histogram, draw_lines, draw_regions, draw_scatter
-from bnexp.lessons.views.numerals import column_text
 
 WIDEST = 100
+NARROWEST = 30
+"""Pictures need so many columns; the lines of a terminal that has fewer break."""
 _FORMULA_ROOM = 56
 """A formula stands beside its table up to this width, above it beyond."""
 _LEAST_CELL = 8
@@ -32,7 +34,7 @@ def to_text(lesson: Lesson) -> str:
 
 def print_lesson(console: Console, lesson: Lesson) -> None:
     """Print a lesson, as wide as the console but for 100 columns at most."""
-    width = min(console.width, WIDEST)
+    width = max(min(console.width, WIDEST), NARROWEST)
     _print(console, [Line(f"{lesson.topic}: {lesson.title}", "bold"), Line()], width)
     left = _formula_width(lesson.parts)
     for part in lesson.parts:
