@@ -19,7 +19,9 @@ def write_out(text: str) -> None:
         sys.stdout.flush()
     except OSError as error:
         # Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
         if not isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
             raise BnexpError(f"standard output cannot be written: {error.strerror}") from None
 

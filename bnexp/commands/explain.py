@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -10,6 +11,9 @@ from bnexp.lessons.asking import Words, request_of, topic_named
 from bnexp.lessons.topics import TOPICS
 from bnexp.output import write_out
 from bnexp.store.atomic import write_text_atomically
+
+if TYPE_CHECKING:
+    from bnexp.lessons.lesson import Lesson
 
 
 def explain(topic: str | None, words: Words, *, json: bool = False, html: Path | None = None) -> None:
@@ -40,12 +44,7 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
 
     lesson = LESSONS[topic](request)
     if page is not None:
-        from bnexp.lessons.views.page import to_html
-
-        try:
-            write_text_atomically(page, to_html(lesson))
-        except OSError as error:
-            raise BnexpError(f"{html}: {error.strerror}") from None
+        _write_page(page, lesson)
     if json:
         write_out(to_json(lesson))
     elif page is not None:
@@ -56,6 +55,15 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
             print_lesson(console, lesson)
         else:
             write_out(to_text(lesson))
+
+
+def _write_page(page: Path, lesson: "Lesson") -> None:
+    from bnexp.lessons.views.page import to_html
+
+    try:
+        write_text_atomically(page, to_html(lesson))
+    except OSError as error:
+        raise BnexpError(f"{page}: {error.strerror}") from None
 
 
 def _place_of_page(html: Path, words: Words) -> Path:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 Cell = float | int | str | None
 Numbers = Mapping[str, object]
-MOST_ROWS, FIRST_ROWS, LAST_ROWS = 12, 8, 3
-MOST_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -76,20 +74,6 @@ class Table:
         return {
             self.key: [{corner: label, **dict(zip(self.columns, cells, strict=True))} for label, cells in self.rows]
         }
-
-    @property
-    def shown_rows(self) -> list[int | None]:
-        """The rows that people see, by number; None stands for those in the middle of many."""
-        count = len(self.rows)
-        if count <= MOST_ROWS:
-            return list(range(count))
-        return [*range(FIRST_ROWS), None, *range(count - LAST_ROWS, count)]
-
-    @property
-    def left_out(self) -> tuple[int, int]:
-        """How many rows and columns people do not see; programs get all."""
-        seen = sum(row is not None for row in self.shown_rows)
-        return len(self.rows) - seen, max(len(self.columns) - MOST_COLUMNS, 0)
 
     def is_numeric(self, column: int) -> bool:
         """Tell whether a column holds numbers only, which are aligned to the right."""
@@ -181,33 +165,31 @@ class Lines:
 
 @dataclass(frozen=True)
 class Regions:
-    """Which values are averaged together: equal letters share one mean and one variance.
+    """Which values are averaged together: in a block, equal letters share one mean and one variance.
 
     Attributes:
         key: the name of its numbers.
         title: what it shows.
-        blocks: side by side, of each its name and its rows; of each row its label and a letter per value.
-        values_per_statistic: how many values each mean is of; by the name of the block where each block is another
-            normalization of one input, with letters of its own.
+        blocks: side by side, each another normalization of one input: its name and its rows; of each row its label and
+            a letter per value.
+        values_per_statistic: by the name of the block, how many values each mean is of.
     """
 
     key: str
     title: str
     blocks: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]]
-    values_per_statistic: int | Mapping[str, int]
+    values_per_statistic: Mapping[str, int]
 
     @property
     def numbers(self) -> Numbers:
-        """How many statistics there are, and of how many values each is."""
+        """How many statistics each block has, and of how many values each is."""
+        counts = {name: len({letter for _, row in rows for letter in row}) for name, rows in self.blocks}
         values = self.values_per_statistic
-        if isinstance(values, int):
-            return {self.key: _counted([rows for _, rows in self.blocks], values)}
-        return {self.key: {name: _counted([rows], values[name]) for name, rows in self.blocks}}
-
-
-def _counted(blocks: Sequence[Sequence[tuple[str, Sequence[str]]]], values: int) -> Numbers:
-    letters = {letter for rows in blocks for _, row in rows for letter in row}
-    return {"statistics": len(letters), "values_per_statistic": values}
+        return {
+            self.key: {
+                name: {"statistics": count, "values_per_statistic": values[name]} for name, count in counts.items()
+            }
+        }
 
 
 Picture = Histogram | Scatter | Lines | Regions

@@ -157,7 +157,7 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float =
 
     Source: Wu & He 2018, https://arxiv.org/abs/1803.08494
     """
-    if x.shape[1] % groups:
+    if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"expected groups that divide {x.shape[1]} channels, found {groups}")
     grouped = _grouped(x, groups)  # (N, groups, |S|)
     mean = grouped.mean(dim=2, keepdim=True)  # (N, groups, 1)
@@ -239,9 +239,8 @@ def rms_norm_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: f
     Returns:
         Gradients of x (B, F) and gamma (F,).
     """
-    grad_x_hat = gamma * grad_y
-    along_x_hat = forward.x_hat * (grad_x_hat * forward.x_hat).mean(dim=1, keepdim=True)
-    return (grad_x_hat - along_x_hat) / torch.sqrt(forward.var + eps), (grad_y * forward.x_hat).sum(dim=0)
+    across = _without_x_hat(gamma * grad_y, forward.x_hat, dim=1)
+    return across / torch.sqrt(forward.var + eps), (grad_y * forward.x_hat).sum(dim=0)
 
 
 def batch_norm_unbiased(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 0.0) -> Normalized:
@@ -301,6 +300,10 @@ def _backward(
 
 def _through_statistics(grad_x_hat: Tensor, x_hat: Tensor, var: Tensor, eps: float, dim: int) -> Tensor:
     """Gradient of x from that of x_hat, where mean and variance were taken over `dim`."""
-    centered = grad_x_hat - grad_x_hat.mean(dim=dim, keepdim=True)
-    along_x_hat = x_hat * (grad_x_hat * x_hat).mean(dim=dim, keepdim=True)
-    return (centered - along_x_hat) / torch.sqrt(var + eps)
+    across = _without_x_hat(grad_x_hat, x_hat, dim)
+    return (across - grad_x_hat.mean(dim=dim, keepdim=True)) / torch.sqrt(var + eps)
+
+
+def _without_x_hat(grad_x_hat: Tensor, x_hat: Tensor, dim: int) -> Tensor:
+    """Return a gradient less its part along x_hat."""
+    return grad_x_hat - x_hat * (grad_x_hat * x_hat).mean(dim=dim, keepdim=True)

@@ -51,7 +51,7 @@ def prose(lesson: Lesson) -> str:
 @pytest.mark.parametrize("topic", TOPICS)
 @pytest.mark.parametrize("eps", [1e-60, 1e-5, 1e9])
 def test_every_number_of_an_odd_matrix_is_finite(teach: Teach, topic: str, kind: str, eps: float) -> None:
-    width = ODD[kind].index("\n") and len(ODD[kind].split("\n")[0].split(","))
+    width = len(ODD[kind].splitlines()[0].split(","))
     lesson = teach(topic, ODD[kind], eps=eps, gamma=",".join(["1e100"] * width))
     assert "null" not in json.dumps(json.loads(to_json(lesson))["numbers"])
     assert not re.search(r"\b(nan|inf)\b", to_text(lesson))

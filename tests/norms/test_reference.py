@@ -276,6 +276,8 @@ def test_what_has_no_group_or_instance_statistics_is_refused():
     one, zero = torch.ones(CHANNELS), torch.zeros(CHANNELS)
     with pytest.raises(ValueError, match="groups that divide 6 channels, found 4"):
         group_norm(torch.ones(2, CHANNELS), one, zero, 4)
+    with pytest.raises(ValueError, match="found 0"):
+        group_norm(torch.ones(2, CHANNELS), one, zero, 0)
     with pytest.raises(ValueError, match=r"at least 2 positions a channel.*found 1"):
         instance_norm(torch.ones(2, CHANNELS, 1), one, zero)
 

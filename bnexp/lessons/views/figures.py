@@ -62,8 +62,8 @@ def _histogram(axes: Axes, picture: Histogram, name: str) -> None:
 
 
 def _scatter(axes: Axes, picture: Scatter, name: str) -> None:
-    points = picture.clouds[name]
-    reach = max(abs(value) for point in points for value in point) * 1.05 or 1.0
+    points = [point for point in picture.clouds[name] if all(map(math.isfinite, point))]
+    reach = max((abs(value) for point in points for value in point), default=0.0) * 1.05 or 1.0
     axes.axhline(0, color="#999999", linewidth=0.6)
     axes.axvline(0, color="#999999", linewidth=0.6)
     axes.scatter([x for x, _ in points], [y for _, y in points], s=5, color=COLORS[0], alpha=0.7, linewidths=0)

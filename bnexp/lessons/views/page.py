@@ -1,19 +1,18 @@
 """Writes a lesson as one HTML page: it needs no other file and no network, and nothing in it runs."""
 
-import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
 from bnexp import __version__
 from bnexp.errors import visible
-from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Lesson, Part, Regions, Table, Text
+from bnexp.lessons.lesson import Heading, Lesson, Part, Regions, Table, Text
 from bnexp.lessons.numerals import column_text
+from bnexp.lessons.views.cut import cut
 from bnexp.lessons.views.figures import COLORS, to_svg
-from bnexp.lessons.views.terminal import command_lines
+from bnexp.lessons.views.terminal import CODE, command_lines
 
 _COMMAND = 96
 """Letters in a line of a command."""
-_CODE = re.compile(r"`([^`]+)`")
 _STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: white; }
 body { max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
@@ -77,22 +76,22 @@ def _blocks(part: Part) -> Iterator[str]:
 
 
 def _table(table: Table) -> str:
-    columns = range(min(len(table.columns), MOST_COLUMNS))
-    rows, (left_out_rows, left_out_columns) = table.shown_rows, table.left_out
+    seen = cut(table)
+    rows, columns = seen.rows, seen.columns
     texts = [
         column_text([None if row is None else table.rows[row][1][column] for row in rows], table.digits)
         for column in columns
     ]
     head = "".join(_cell("th", table.columns[column], table.is_numeric(column)) for column in columns)
     body = "".join(
-        f'<tr><td colspan="{len(columns) + 1}">... {left_out_rows:,} more rows</td></tr>\n'
+        f'<tr><td colspan="{len(columns) + 1}">... {seen.rows_left_out:,} more rows</td></tr>\n'
         if row is None
         else f"<tr>{_cell('th', table.rows[row][0])}"
         + "".join(_cell("td", texts[column][index], table.is_numeric(column)) for column in columns)
         + "</tr>\n"
         for index, row in enumerate(rows)
     )
-    more = f"<p>... {left_out_columns:,} more columns</p>" if left_out_columns else ""
+    more = f"<p>... {seen.columns_left_out:,} more columns</p>" if seen.columns_left_out else ""
     formula = "".join(f'<code class="formula">{escape(line)}</code>' for line in table.formula)
     kind = ' class="calculated"' if table.formula else ""
     return (
@@ -127,4 +126,4 @@ def _cell(tag: str, text: str, numeric: bool = False) -> str:
 
 def _inline(text: str) -> str:
     """Return text for HTML, what stands between backticks as code."""
-    return _CODE.sub(r"<code>\1</code>", escape(visible(text)))
+    return CODE.sub(r"<code>\1</code>", escape(visible(text)))

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text as Line
 
 from bnexp.errors import visible
-from bnexp.lessons.lesson import MOST_COLUMNS, Heading, Histogram, Lesson, Lines, Part, Picture, Scatter, Table, Text
+from bnexp.lessons.lesson import Heading, Histogram, Lesson, Lines, Part, Picture, Scatter, Table, Text
 from bnexp.lessons.numerals import column_text
+from bnexp.lessons.views.cut import cut
 from bnexp.lessons.views.drawing import draw_histogram, draw_lines, draw_regions, draw_scatter
 
 WIDEST = 100
@@ -21,7 +22,8 @@ _FORMULA_ROOM = 56
 """A formula stands beside its table up to this width, above it beyond."""
 _LEAST_CELL = 8
 _GAP = 2
-_CODE = re.compile(r"`([^`]+)`")
+CODE = re.compile(r"`([^`]+)`")
+"""What stands between backticks."""
 
 
 def to_text(lesson: Lesson) -> str:
@@ -89,7 +91,7 @@ def picture_lines(part: Picture, width: int) -> Iterator[Line]:
 def _prose(text: str) -> list[Line]:
     """Return a paragraph; code stands out by color as well where there is color."""
     line = Line(visible(text))
-    line.highlight_regex(_CODE, "cyan")
+    line.highlight_regex(CODE, "cyan")
     return [line]
 
 
@@ -119,8 +121,8 @@ def _table(table: Table, width: int, left: int) -> Iterator[Line]:
 
 def _blocks(table: Table, width: int) -> Iterator[list[Line]]:
     """Yield the table in as many pieces, one below the other, as its columns need; what is left out is said."""
-    rows, columns = table.shown_rows, list(range(min(len(table.columns), MOST_COLUMNS)))
-    left_out_rows, left_out_columns = table.left_out
+    seen = cut(table)
+    rows, columns = seen.rows, seen.columns
     labels = ["" if row is None else visible(table.rows[row][0]) for row in rows]
     label_width = max(map(cell_len, (table.corner, *labels)))
     shown = {column: _Column(table, column, rows) for column in columns}
@@ -130,11 +132,11 @@ def _blocks(table: Table, width: int) -> Iterator[list[Line]]:
         lines = [_row(table.corner, label_width, [shown[column].heading for column in taken], "dim")]
         for index, (row, label) in enumerate(zip(rows, labels, strict=True)):
             if row is None:
-                lines.append(Line(f"... {left_out_rows:,} more rows; --json has all", "dim"))
+                lines.append(Line(f"... {seen.rows_left_out:,} more rows; --json has all", "dim"))
             else:
                 lines.append(_row(label, label_width, [shown[column].aligned(index) for column in taken], ""))
-        if not columns and left_out_columns:
-            lines.append(Line(f"... {left_out_columns:,} more columns; --json has all", "dim"))
+        if not columns and seen.columns_left_out:
+            lines.append(Line(f"... {seen.columns_left_out:,} more columns; --json has all", "dim"))
         yield lines
 
 

@@ -4,7 +4,7 @@ from bnexp.lessons.lesson import Regions
 from bnexp.lessons.views.drawing import draw_regions, region_colors
 
 ROWS = [("image 1", ["A", "A", "B"]), ("image 2", ["C", "C", "D"])]
-PICTURE = Regions("regions", "equal letters", [("one", ROWS), ("another one", ROWS)], 2)
+PICTURE = Regions("regions", "equal letters", [("one", ROWS), ("another one", ROWS)], {"one": 2, "another one": 2})
 
 
 def drawn(picture: Regions, width: int) -> list[str]:

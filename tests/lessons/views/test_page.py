@@ -12,7 +12,7 @@ from bnexp.lessons.views.page import to_html
 HISTOGRAM = Histogram("h", "shares", (-1.0, -0.99, 0.0, 1.0), {"one": (0.5, 0.25, 0.25), "other": (0.0, 0.0, 1.0)})
 SCATTER = Scatter("s", "clouds", {"far": [(3.0, 4.0), (-1.0, 0.0)], "at the origin": [(0.0, 0.0)]})
 LINES = Lines("l", "curves", "step", (0.0, 1.0, 2.0), {"up": (0.0, 1.0, 2.0), "nowhere": (0.0, float("nan"), 1.0)})
-REGIONS = Regions("r", "areas", (("<block>", (("row 1", ("A", "B")), ("row 2", ("A", "B")))),), 2)
+REGIONS = Regions("r", "areas", (("<block>", (("row 1", ("A", "B")), ("row 2", ("A", "B")))),), {"<block>": 2})
 
 
 def page(*parts: Part) -> str:
@@ -28,6 +28,13 @@ def test_a_picture_is_one_svg_with_its_names_as_text_and_the_same_each_time(pict
     names = {**getattr(picture, "series", {}), **getattr(picture, "clouds", {})}
     assert all(f">{name}</text>" in svg for name in names)
     assert to_svg(picture) == svg
+
+
+def test_points_that_are_not_finite_are_left_out_of_a_cloud() -> None:
+    for points in ([(float("nan"), 1.0), (2.0, 3.0)], [(float("inf"), 1.0)], []):
+        svg = to_svg(Scatter("s", "cloud", {"odd": points}))
+        assert "nan" not in svg.lower()
+        assert "inf" not in svg.lower()
 
 
 def test_pictures_of_one_page_share_no_identifier() -> None:
