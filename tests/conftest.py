@@ -32,6 +32,14 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
+_LONGEST = ("test_first_study.py", "test_faults.py", "test_board_in_a_browser.py", "test_hostile_configs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
 @pytest.fixture
 def make_config() -> Callable[..., Config]:
     """Return a maker of small configs: sections given by keyword are laid over a synthetic MLP."""
