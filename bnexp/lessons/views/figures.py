@@ -14,6 +14,9 @@ from bnexp.lessons.lesson import Histogram, Lines, Scatter
 COLORS = ("#0072b2", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#d55e00")
 """Okabe & Ito's palette, told apart by the color-blind, too."""
 _INCH = 2.6
+"""Side of a panel."""
+_LEFT, _BELOW, _ABOVE, _MARGIN = 0.6, 0.45, 0.3, 0.1
+"""Inches for the labels of a panel, and for its title."""
 _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
 
 
@@ -39,7 +42,7 @@ def _panels(names: list[str], draw: Callable[[Axes, str], None], *, shared: bool
     """Return a figure with a panel per name, three in a row where there are more than four."""
     columns = len(names) if len(names) <= 4 else 3
     rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(_INCH * columns, _INCH * rows), layout="constrained")
+    figure = _sized(_INCH * columns, _INCH * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared).flat
     for axes, name in zip(panels, [*names, *[None] * (rows * columns - len(names))], strict=True):
         if name is None:
@@ -50,13 +53,27 @@ def _panels(names: list[str], draw: Callable[[Axes, str], None], *, shared: bool
     return figure
 
 
+def _sized(width: float, height: float) -> Figure:
+    """Return a figure of so many inches with room for the labels; to measure them takes longer than all the drawing."""
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=_LEFT / width,
+        right=1 - _MARGIN / width,
+        bottom=_BELOW / height,
+        top=1 - _ABOVE / height,
+        wspace=_LEFT / (_INCH - _LEFT),
+        hspace=(_BELOW + _ABOVE) / (_INCH - _BELOW - _ABOVE),
+    )
+    return figure
+
+
 def _histogram(axes: Axes, picture: Histogram, name: str) -> None:
     """Draw every bin as wide as the others, as the terminal does: a narrow one would look like a small share."""
     color = COLORS[list(picture.series).index(name) % len(COLORS)]
     bins = len(picture.edges) - 1
     axes.stairs([100 * share for share in picture.series[name]], list(range(bins + 1)), fill=True, color=color)
     marked = range(0, bins + 1, max(bins // 5, 1))
-    axes.set_xticks(list(marked), [f"{picture.edges[at]:g}" for at in marked])
+    axes.set_xticks(list(marked), [f"{picture.edges[at]:g}" for at in marked], fontsize=7)
     axes.set_ylabel("%")
     _plain(axes)
 
@@ -72,7 +89,7 @@ def _scatter(axes: Axes, picture: Scatter, name: str) -> None:
 
 
 def _lines(picture: Lines) -> Figure:
-    figure = Figure(figsize=(2.4 * _INCH, 1.2 * _INCH), layout="constrained")
+    figure = _sized(2.4 * _INCH, 1.2 * _INCH)
     axes = figure.subplots()
     for number, (name, values) in enumerate(picture.series.items()):
         style = "--" if number % 2 else "-"  # seen where a curve covers another
