@@ -25,7 +25,7 @@ demo: .venv/installed
 	@echo "See inside the networks: $(BIN)/bnexp board $(DEMO)    then open the address it prints"
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
