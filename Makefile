@@ -10,9 +10,10 @@ DEMO := runs/demo
 	$(BIN)/python -m pip install --quiet -e . -c constraints.txt
 	touch $@
 
-.venv/installed-test: .venv/installed
+.venv/installed-test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -e '.[test]' -c constraints.txt
-	touch $@
+	touch .venv/installed $@
 
 demo: .venv/installed
 	rm -rf $(DEMO)
