@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bnexp.cli import main
-from bnexp.store.checkpoint import load_checkpoint, save_checkpoint
+from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
 from sabotage import Calls
 from trials import CONTEXT, LIMIT_S, Trial, expect, is_one_message
 

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from bnexp.config.loading import load_config
+from bnexp.session.begin import run_experiment
+from bnexp.session.display import SilentDisplay
 from bnexp.training.clock import Clock
-from bnexp.training.display import SilentDisplay
-from bnexp.training.run import run_experiment
 from trials import CONTEXT, Trial, expect
 
 LOG_EVERY = 50

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bnexp.store.run_folder import read_json
+from bnexp.runs.folder import read_json
 from damage import damaged_runs
 from endurance import held_steady
 from full_disk import folders_that_go, full_disk_from_the_start, full_disks, limited_files, read_only_disk, small_disk

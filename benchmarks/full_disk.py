@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bnexp.store.checkpoints import load_newest
+from bnexp.runs.checkpoints import load_newest
 from sabotage import Calls, at_step, limit_file_size
 from trials import Ended, Trial, expect, is_one_message
 

@@ -22,8 +22,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from bnexp.config.loading import load_config
 from bnexp.data.load import Dataset
+from bnexp.data.sources.place import data_folder
 from bnexp.data.torchvision_import import torchvision_datasets
-from bnexp.sources.place import data_folder
 from bnexp.training.build import build
 from timing import Epoch, alternate, bnexp_epoch, report, standardized
 

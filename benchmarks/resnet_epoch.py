@@ -26,10 +26,10 @@ from torch.utils.tensorboard import SummaryWriter
 from bnexp.config.loading import load_config
 from bnexp.config.schema import Config
 from bnexp.data.augment import crop_flip
-from bnexp.data.images import Part
 from bnexp.data.load import Dataset
+from bnexp.data.parts import Part
+from bnexp.data.sources.place import data_folder
 from bnexp.data.torchvision_import import torchvision_datasets
-from bnexp.sources.place import data_folder
 from bnexp.training.build import build
 from bnexp.training.device import autocast
 from timing import Epoch, alternate, bnexp_epoch, report, standardized

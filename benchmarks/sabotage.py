@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bnexp.session.display import SilentDisplay
 from bnexp.training.clock import Clock
-from bnexp.training.display import SilentDisplay
 
 
 def kill_self() -> None:

@@ -9,17 +9,16 @@ from pathlib import Path
 from torch import Tensor
 
 from bnexp.config.schema import Config
-from bnexp.data.preprocess.affine import channel_statistics
-from bnexp.store.checkpoints import CheckpointFolder
-from bnexp.store.metrics import MetricsWriter
-from bnexp.store.run_folder import METRICS
-from bnexp.store.tensorboard import TensorBoardWriter
-from bnexp.store.writers import Writers
+from bnexp.data.preprocess import channel_statistics
+from bnexp.runs.checkpoints import CheckpointFolder
+from bnexp.runs.folder import METRICS
+from bnexp.runs.rows import MetricsWriter, Writers
+from bnexp.session.board import TensorBoardWriter
+from bnexp.session.checkpointing import Checkpointer
+from bnexp.session.display import SilentDisplay
 from bnexp.training.build import build
-from bnexp.training.checkpointing import Checkpointer
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import reproducible
-from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 

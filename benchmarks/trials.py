@@ -20,11 +20,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from bnexp.analysis.runs import read_run
 from bnexp.cli import main
 from bnexp.config.yaml_text import dump_yaml
-from bnexp.store.checkpoints import load_newest
-from bnexp.store.run_folder import read_json
+from bnexp.runs.checkpoints import load_newest
+from bnexp.runs.folder import read_json
+from bnexp.runs.run import read_run
 
 CONTEXT = multiprocessing.get_context("forkserver")
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every row that a continued run replaces
@@ -121,8 +121,8 @@ def start_server(*modules: str) -> None:
     needed = (
         "bnexp.commands.train",
         "bnexp.commands.resume",
-        "bnexp.training.run",
-        "bnexp.training.resume",
+        "bnexp.session.begin",
+        "bnexp.session.resume",
         "torch._dynamo",
     )
     CONTEXT.set_forkserver_preload(["__main__", *needed, *modules])

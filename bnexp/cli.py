@@ -12,7 +12,7 @@ from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 
 if TYPE_CHECKING:
-    from bnexp.analysis.render import Output
+    from bnexp.document.render import Output
 
 app = typer.Typer(
     name="bnexp",

@@ -1,6 +1,9 @@
 """What many tests need: a small config, and a quiet, offline place to run it."""
 
+import contextlib
+import json
 import os
+import runpy
 import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -91,3 +94,55 @@ def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_network = torch.compile
     monkeypatch.setattr(torch, "compile", lambda network, **options: compile_network(network, backend="aot_eager"))
     torch.compiler.reset()
+
+
+@pytest.fixture
+def write_run() -> Callable[..., Path]:
+    return runpy.run_path(str(Path(__file__).with_name("records.py")))["write_run"]
+
+
+@pytest.fixture
+def write_metrics(tmp_path: Path) -> Callable[[list[dict[str, Any]], bytes], Path]:
+    def write(rows: list[dict[str, Any]], tail: bytes = b"") -> Path:
+        path = tmp_path / "metrics.jsonl"
+        path.write_bytes(b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows) + tail)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def look_at():
+    """Return a maker of looks at the leaves of a network; what a test does not name is None and must not be needed."""
+
+    def make(network: Any, x: Any = None, y: Any = None, **subject: Any):
+        import torch
+
+        from bnexp.measure.subject import Look, Subject
+
+        items = {name: module for name, module in network.named_modules() if not any(module.children())}
+        unnamed = dict.fromkeys(("config", "plan", "layout", "dataset"))
+        given = {"items": items, "precision": contextlib.nullcontext(), **unnamed, **subject}
+        x = torch.zeros(0) if x is None else x
+        y = torch.zeros(len(x), dtype=torch.int64) if y is None else y
+        return Look(Subject(network=network, **given), 1, 0.1, x, y)
+
+    return make
+
+
+@pytest.fixture
+def trained(make_config: Callable[..., Config]):
+    """Return a maker of experiments after their few steps: gamma and beta have moved, running statistics lag behind."""
+
+    def make(**sections: Any):
+        from bnexp.runs.rows import Writers
+        from bnexp.session.display import SilentDisplay
+        from bnexp.training.build import build
+        from bnexp.training.loop import train
+        from bnexp.training.progress import Progress
+
+        run = build(make_config(**sections), data_dir=Path("unused"), device="cpu")
+        train(run, Progress.start(run, Writers([])), SilentDisplay())
+        return run
+
+    return make

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
-from bnexp.sources.info import dataset_info
+from bnexp.config.refusals import refuse_degenerate
+from bnexp.data.sources.facts import dataset_info
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

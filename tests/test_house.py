@@ -15,7 +15,7 @@ from bnexp.config.model import ARCHITECTURES, ModelConfig
 from bnexp.config.schema import ProbesConfig
 from bnexp.data.augment import AUGMENTS
 from bnexp.data.load import DATASET_LOADERS
-from bnexp.data.preprocess.registry import PREPROCESSES
+from bnexp.data.preprocess import PREPROCESSES
 from bnexp.models.activations import ACTIVATIONS
 from bnexp.norms.registry import NORMS
 from bnexp.probes.registry import PROBES
@@ -23,12 +23,16 @@ from bnexp.probes.registry import PROBES
 PACKAGE = Path(__file__).parent.parent / "bnexp"
 
 FLOORS = [
-    {"errors"},
-    {"config", "output"},
-    {"sources"},
-    {"norms", "data", "store"},
-    {"probes", "models"},
+    {"errors", "files"},
+    {"config"},
+    {"document"},
+    {"runs"},
+    {"norms"},
+    {"data", "models"},
+    {"measure"},
+    {"probes"},
     {"training", "analysis", "lessons"},
+    {"session", "inspection"},
     {"sweep"},
     {"commands"},
     {"cli"},
@@ -85,10 +89,10 @@ def loaded_modules(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("room", ["config", "sources", "analysis"])
+@pytest.mark.parametrize("room", ["config", "document", "runs", "data/sources", "analysis"])
 def test_light_rooms_never_load_torch(room: str) -> None:
     files = sorted((PACKAGE / room).glob("*.py"))
-    modules = [f"bnexp.{room}.{path.stem}" for path in files if path.stem != "__init__"]
+    modules = [f"bnexp.{room.replace('/', '.')}.{path.stem}" for path in files if path.stem != "__init__"]
     loaded = loaded_modules("\n".join(f"import {module}" for module in modules))
     assert not {"torch", "torchvision", "pandas", "scipy"} & loaded
 

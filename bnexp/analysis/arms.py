@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bnexp.analysis.runs import COMPLETE, Run
+from bnexp.runs.run import COMPLETE, Run
 
 _STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "dead", "damaged", "unknown")
 

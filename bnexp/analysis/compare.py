@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from bnexp.analysis.arms import Arm, differing_keys
 from bnexp.analysis.compare_notes import notes_of
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
-from bnexp.analysis.numbers import epochs, loss, milliseconds, percent
-from bnexp.analysis.records import Evaluation, read_evaluations
-from bnexp.analysis.runs import COMPLETE, ENVIRONMENT, Run
-from bnexp.analysis.statistics import Sample, sample_of
-from bnexp.analysis.table import NOTHING, Cell, Column, Row, Table
+from bnexp.document.render import epochs, loss, milliseconds, percent
+from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of
+from bnexp.runs.reading import Evaluation, read_evaluations
+from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
 DEFAULT_SORT = "val_accuracy"
 """Accuracy on the test set with the last weights: no choice went into it, neither of an epoch nor of a run."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from bnexp.analysis.arms import Arm
 from bnexp.analysis.curve import Scale
-from bnexp.analysis.numbers import percent
-from bnexp.analysis.runs import ENVIRONMENT
+from bnexp.document.render import percent
+from bnexp.runs.run import ENVIRONMENT
 
 _MOST = 8
 """Notes of one sort that are shown; the rest is counted."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnexp.analysis.records import Evaluation
+from bnexp.runs.reading import Evaluation
 
 _MARKS = "▁▂▃▄▅▆▇█"
 _GAP = "·"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bnexp.analysis.numbers import epochs, loss, percent
-from bnexp.analysis.records import Tail, read_tail
-from bnexp.analysis.runs import COMPLETE, DEAD, Run
-from bnexp.analysis.table import NOTHING, Cell, Column, Row, Table
-from bnexp.store.going_on import resume_command
+from bnexp.document.render import epochs, loss, percent
+from bnexp.document.table import NOTHING, Cell, Column, Row, Table
+from bnexp.runs.reading import Tail, read_tail
+from bnexp.runs.resuming import resume_command
+from bnexp.runs.run import COMPLETE, DEAD, Run
 
 _MOST_NOTES = 8
 

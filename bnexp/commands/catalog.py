@@ -14,7 +14,7 @@ from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
-from bnexp.output import write_out
+from bnexp.document.output import write_out
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,20 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bnexp.analysis.bars import log_bars
-from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan, make_plan
+from bnexp.config.refusals import refuse_degenerate
 from bnexp.config.schema import Config
+from bnexp.data.sources.facts import dataset_info
+from bnexp.data.sources.place import data_folder
+from bnexp.document.output import write_out
+from bnexp.document.terminal import log_bars
 from bnexp.errors import visible, visible_lines
-from bnexp.output import write_out
-from bnexp.sources.info import dataset_info
-from bnexp.sources.place import data_folder
 
 if TYPE_CHECKING:
-    from bnexp.training.outline import OutlineRow
-    from bnexp.training.signal import LayerSignal
+    from bnexp.inspection.outline import OutlineRow
+    from bnexp.inspection.propagation import LayerSignal
 
 _NEAR, _FAR = 5.0, 100.0
 """From the first hidden layer to the last, a factor within the one is called none, beyond the other an explosion."""
@@ -54,8 +54,8 @@ def check(
     plan = make_plan(config, info)
     refuse_degenerate(config, info)
 
+    from bnexp.inspection.outline import outline
     from bnexp.models.build import build_model
-    from bnexp.training.outline import outline
 
     network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
     rows = outline(network, info.shape, config.model.bias)
@@ -136,8 +136,8 @@ def _counted(number: int, word: str) -> str:
 
 def _print_signal(console: Console, config: Config, data_dir: Path) -> None:
     """Print a row per layer with bars for signal and gradient, and what both come to over the depth."""
+    from bnexp.inspection.propagation import measure_signal
     from bnexp.training.build import build
-    from bnexp.training.signal import measure_signal
 
     # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
     training = config.training.model_copy(update={"precision": "fp32", "compile": False})
@@ -202,7 +202,7 @@ def _signal_table(rows: "Sequence[LayerSignal]", width: int) -> Table:
 
 def _growth_in_words(rows: "Sequence[LayerSignal]") -> list[str]:
     """Say what becomes of the signal on its way up and of the gradient on its way down, over the hidden layers."""
-    from bnexp.training.signal import growth
+    from bnexp.inspection.propagation import growth
 
     hidden = rows[:-1]
     lines = []

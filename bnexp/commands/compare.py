@@ -4,12 +4,12 @@ from pathlib import Path
 
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import DEFAULT_SORT, TARGET_KEY, compare_arms
-from bnexp.analysis.find import find_runs
-from bnexp.analysis.render import Output
-from bnexp.analysis.runs import read_run
-from bnexp.analysis.show import show
-from bnexp.analysis.table import find_column, sort_rows
+from bnexp.document.render import Output
+from bnexp.document.show import show
+from bnexp.document.table import find_column, sort_rows
 from bnexp.errors import ConfigError
+from bnexp.runs.find import find_runs
+from bnexp.runs.run import read_run
 
 
 def compare(

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from bnexp.config.data_section import DataConfig
 from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES, OWN_DATASETS, DatasetName
+from bnexp.data.sources.facts import dataset_info
+from bnexp.data.sources.place import data_folder
+from bnexp.document.output import write_out
 from bnexp.errors import ConfigError, did_you_mean, visible, visible_lines
-from bnexp.output import write_out
-from bnexp.sources.info import dataset_info
-from bnexp.sources.place import data_folder
 
 _TITLES = ("dataset", "state", "where", "what it holds")
 
@@ -110,7 +110,7 @@ def _row(name: DatasetName, data_dir: Path) -> tuple[str, str, str, str]:
 
 def _state(name: DatasetName, data_dir: Path) -> tuple[str, str]:
     """Return in a word whether a dataset is here, and where it lies or would lie."""
-    from bnexp.data.published import PUBLISHED
+    from bnexp.data.load import PUBLISHED
 
     if name in OWN_DATASETS:
         return "yours", "data.path"

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bnexp.document.output import write_out
 from bnexp.errors import BnexpError, ConfigError, visible
+from bnexp.files import write_text_atomically
 from bnexp.lessons.asking import Words, request_of, topic_named
 from bnexp.lessons.topics import TOPICS
-from bnexp.output import write_out
-from bnexp.store.atomic import write_text_atomically
 
 if TYPE_CHECKING:
-    from bnexp.lessons.lesson import Lesson
+    from bnexp.document.lesson import Lesson
 
 
 def explain(topic: str | None, words: Words, *, json: bool = False, html: Path | None = None) -> None:
@@ -38,9 +38,9 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
     page = None if html is None else _place_of_page(html, words)
 
     # Only what computes pays for loading torch.
+    from bnexp.document.lesson_text import print_lesson, to_text
+    from bnexp.document.record import to_json
     from bnexp.lessons.registry import LESSONS
-    from bnexp.lessons.views.record import to_json
-    from bnexp.lessons.views.terminal import print_lesson, to_text
 
     lesson = LESSONS[topic](request)
     if page is not None:
@@ -58,7 +58,7 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
 
 
 def _write_page(page: Path, lesson: "Lesson") -> None:
-    from bnexp.lessons.views.page import to_html
+    from bnexp.document.page import to_html
 
     try:
         write_text_atomically(page, to_html(lesson))
@@ -87,12 +87,16 @@ def _place_of_page(html: Path, words: Words) -> Path:
 
 
 def _list(words: Words, *, json: bool, html: Path | None) -> None:
-    from bnexp.lessons.views.record import topics_to_json
+    from bnexp.document.record import to_strict_json
 
     if words != Words() or html is not None:
         raise ConfigError("expected a lesson with these options, such as `bnexp explain batchnorm`")
     if json:
-        write_out(topics_to_json())
+        topics = [
+            {"topic": name, "question": topic.question, "options": sorted(topic.options)}
+            for name, topic in TOPICS.items()
+        ]
+        write_out(to_strict_json(topics))
         return
     width = max(map(len, TOPICS))
     lines = [

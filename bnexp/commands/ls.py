@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bnexp.analysis.find import find_runs
 from bnexp.analysis.listing import list_runs
-from bnexp.analysis.render import Output
-from bnexp.analysis.runs import read_run
-from bnexp.analysis.show import show
+from bnexp.document.render import Output
+from bnexp.document.show import show
+from bnexp.runs.find import find_runs
+from bnexp.runs.run import read_run
 
 
 def ls(folder: Path = Path("runs"), *, now: datetime | None = None, output: Output = "table") -> None:

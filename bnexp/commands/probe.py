@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.analysis.find import find_run
-from bnexp.analysis.render import Output
-from bnexp.analysis.runs import COMPLETE, read_run
-from bnexp.analysis.show import show
-from bnexp.analysis.table import Cell, Column, Table
+from bnexp.data.sources.place import data_folder
+from bnexp.document.render import Output
+from bnexp.document.show import show
+from bnexp.document.table import Cell, Column, Table
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.sources.place import data_folder
+from bnexp.runs.find import find_run
+from bnexp.runs.run import COMPLETE, read_run
 
 WEIGHTS = ("final", "best")
 _SO_FAR = {"final": "not finished, its newest weights", "best": "not finished, its best weights so far"}
@@ -47,7 +47,7 @@ def probe(
     folder = find_run(path, runs_dir)
 
     # Only what computes pays for loading torch.
-    from bnexp.training.probing import probe_run
+    from bnexp.inspection.stored import probe_run
 
     found = probe_run(
         folder, probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device

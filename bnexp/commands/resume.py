@@ -4,10 +4,10 @@ import contextlib
 import sys
 from pathlib import Path
 
-from bnexp.analysis.find import find_run
-from bnexp.analysis.runs import COMPLETE, read_run
 from bnexp.errors import BnexpError, visible
-from bnexp.store.ending import follow_the_summary
+from bnexp.runs.ending import follow_the_summary
+from bnexp.runs.find import find_run
+from bnexp.runs.run import COMPLETE, read_run
 
 
 def resume(
@@ -42,10 +42,10 @@ def resume(
         return
 
     # Only what trains pays for loading torch.
-    from bnexp.training.display import display_for, say
-    from bnexp.training.report import report
-    from bnexp.training.resume import resume_experiment
-    from bnexp.training.session import show_nothing
+    from bnexp.session.display import display_for, say
+    from bnexp.session.report import report
+    from bnexp.session.resume import resume_experiment
+    from bnexp.session.session import show_nothing
 
     result = resume_experiment(
         folder,

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.analysis.runs import COMPLETE
-from bnexp.analysis.unfinished import newest_run_of, other_unfinished
-from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
+from bnexp.config.refusals import refuse_degenerate
 from bnexp.config.schema import Config
+from bnexp.data.sources.facts import dataset_info
+from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible, visible_lines
-from bnexp.sources.info import dataset_info
-from bnexp.sources.place import data_folder
+from bnexp.runs.run import COMPLETE
+from bnexp.runs.unfinished import newest_run_of, other_unfinished
 
 if TYPE_CHECKING:
-    from bnexp.training.session import RunResult
+    from bnexp.session.session import RunResult
 
 
 def train(
@@ -92,11 +92,11 @@ def _train_one(
         _say_warning(f"{other}; a new run begins")
 
     # Only what trains pays for loading torch, and only after every config was found good.
-    from bnexp.training.display import display_for, say
-    from bnexp.training.report import report
-    from bnexp.training.resume import resume_experiment
-    from bnexp.training.run import run_experiment
-    from bnexp.training.session import show_nothing
+    from bnexp.session.begin import run_experiment
+    from bnexp.session.display import display_for, say
+    from bnexp.session.report import report
+    from bnexp.session.resume import resume_experiment
+    from bnexp.session.session import show_nothing
 
     show, argv = show_nothing if quiet else display_for, sys.argv
     if former is not None:

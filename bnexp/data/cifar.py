@@ -17,11 +17,10 @@ import numpy as np
 import torch
 
 from bnexp.config.datasets import DatasetName
-from bnexp.data.archives import gunzip
-from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5, retrieve
-from bnexp.data.images import ImageSet, Part
+from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, gunzip, md5, retrieve
+from bnexp.data.parts import ImageSet, Part
 from bnexp.errors import BnexpError
-from bnexp.sources.bounded import read_file
+from bnexp.files import read_file
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32

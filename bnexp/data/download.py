@@ -1,11 +1,9 @@
-"""Downloads that leave nothing half: fetched aside up to a known size, checked, and then moved into place.
+"""Unpacks what is published packed, up to the size that is known: a few kilobytes of gzip can hold gigabytes."""
 
-A server may say anything: how much comes is counted, whatever it announces, and it can lead nowhere but to another
-address of the web.
-"""
-
+import gzip
 import hashlib
 import http.client
+import io
 import socket
 import tempfile
 import urllib.error
@@ -22,6 +20,25 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from bnexp import __version__
 from bnexp.config.datasets import DATASETS, DatasetName
 from bnexp.errors import ConfigError
+
+
+def gunzip(packed: bytes, limit: int) -> bytes:
+    """Return the content of a gzip file of at most `limit` bytes.
+
+    Raises:
+        OSError, EOFError, zlib.error: it is damaged, or holds more.
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise gzip.BadGzipFile(f"holds more than the {limit:,} bytes that are known")
+    return content
+
+
+def packed_limit(size: int) -> int:
+    """Return the most bytes that gzip makes of `size` bytes: 5 for every 16 KiB that cannot be packed, and a header."""
+    return size + 5 * (size // 2**14 + 1) + 2**10
+
 
 TIMEOUT_SECS = 30.0
 CHUNK_BYTES = 2**16

@@ -1,4 +1,4 @@
-"""From the config to the parts of a dataset, on the training device."""
+"""Sets of your own: a folder of images, or arrays in an npz file."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,14 +14,41 @@ from bnexp.config.datasets import DEFAULT_WHITEN_EPS, DatasetInfo, DatasetName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import SPLIT_SEED
 from bnexp.data.cifar import CIFAR10, CIFAR100, load_cifar
-from bnexp.data.images import ImageSet, Part
-from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, load_idx_set
-from bnexp.data.mnist5k import load_mnist5k
-from bnexp.data.own import load_image_folder, load_npz
-from bnexp.data.preprocess.registry import PREPROCESSES, Preprocess
-from bnexp.data.split import stratified_split
-from bnexp.data.synthetic import make_synthetic
+from bnexp.data.generated import load_mnist5k, make_synthetic
+from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, IdxSet, load_idx_set
+from bnexp.data.parts import ImageSet, Part, stratified_split
+from bnexp.data.preprocess import PREPROCESSES, Preprocess
+from bnexp.data.sources.image_folder import open_folder
+from bnexp.data.sources.npz_file import read_npz
 from bnexp.errors import BnexpError
+
+
+def load_image_folder(data: DataConfig, data_dir: Path) -> ImageSet:
+    """Return the images of a folder; without `train/` and `test/` a fixed, stratified fifth is the test set.
+
+    Raises:
+        ConfigError: the folder is missing or not made of parts and classes.
+        BnexpError: images are broken and `data.skip_broken` is not set.
+    """
+    opened = open_folder(data, data_dir)
+    whole = Part(torch.from_numpy(opened.images()), torch.tensor(opened.about.labels))
+    split = opened.about.train_examples
+    if split is None:
+        rest, test = stratified_split(whole.labels, opened.test_examples, SPLIT_SEED)
+        return ImageSet(whole.take(rest), whole.take(test))
+    return ImageSet(Part(whole.images[:split], whole.labels[:split]), Part(whole.images[split:], whole.labels[split:]))
+
+
+def load_npz(data: DataConfig, data_dir: Path) -> ImageSet:
+    """Return the arrays of an npz file.
+
+    Raises:
+        ConfigError: no such file.
+        BnexpError: its arrays are not images and labels.
+    """
+    found = read_npz(data, data_dir)
+    train = Part(torch.from_numpy(found.x_train), torch.from_numpy(found.y_train))
+    return ImageSet(train, Part(torch.from_numpy(found.x_test), torch.from_numpy(found.y_test)))
 
 
 @dataclass(frozen=True)
@@ -98,3 +125,17 @@ def load_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path
 
 def _on(device: torch.device, part: Part) -> Part:
     return Part(part.images.contiguous().to(device), part.labels.to(device))
+
+
+def _idx_files(idx_set: IdxSet) -> Callable[[Path], list[Path]]:
+    return lambda data_dir: [idx_set.folder(data_dir) / file.name for file in idx_set.files]
+
+
+PUBLISHED: dict[DatasetName, Callable[[Path], list[Path]]] = {
+    "mnist": _idx_files(MNIST),
+    "fashion_mnist": _idx_files(FASHION_MNIST),
+    "kmnist": _idx_files(KMNIST),
+    "cifar10": lambda data_dir: [data_dir / CIFAR10.archive],
+    "cifar100": lambda data_dir: [data_dir / CIFAR100.archive],
+}
+"""The files of each dataset that is downloaded, below a data folder."""

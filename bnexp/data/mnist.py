@@ -19,12 +19,11 @@ import torch
 from torch import Tensor
 
 from bnexp.config.datasets import DatasetName
-from bnexp.data.archives import gunzip, packed_limit
-from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, md5, retrieve
-from bnexp.data.images import ImageSet, Part
+from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, gunzip, md5, packed_limit, retrieve
+from bnexp.data.parts import ImageSet, Part
 from bnexp.data.torchvision_import import torchvision_datasets
 from bnexp.errors import BnexpError
-from bnexp.sources.bounded import read_file
+from bnexp.files import read_file
 
 CLASSES = 10
 

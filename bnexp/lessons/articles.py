@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnexp.lessons.lesson import Heading, Part, Table, Text
+from bnexp.document.lesson import Heading, Part, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.matrix_file import counted_names
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_unbiased

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.articles import article_parts
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import (
     grad_beta_table,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix, with_exponents
 from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bnexp.config.items import ITEMS, ItemName
+from bnexp.document.lesson import Cell, Heading, Part, Table, Text
 from bnexp.lessons.image_norms import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM, ImageNorm
-from bnexp.lessons.lesson import Cell, Heading, Part, Table, Text
 from bnexp.lessons.tables import with_exponents
 from bnexp.lessons.tensors import largest_magnitude, names_in_words
 

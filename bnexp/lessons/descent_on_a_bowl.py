@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bnexp.config.datasets import PreprocessName
-from bnexp.lessons.lesson import Cell, Heading, Part, Table, Text
+from bnexp.document.lesson import Cell, Heading, Part, Table, Text
 
 TARGET = 1e-3
 """By how much gradient descent is to reduce its error."""

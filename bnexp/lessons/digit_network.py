@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bnexp.data.mnist5k import load_mnist5k
-from bnexp.data.preprocess.affine import fit_standardize
+from bnexp.data.generated import load_mnist5k
+from bnexp.data.preprocess import fit_standardize
 from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.norms.reference import (
     batch_norm_inference,

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Text
 from bnexp.errors import ConfigError
 from bnexp.lessons.groups_of_channels import on_images
 from bnexp.lessons.image_norms import GROUP_NORM
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Text
 from bnexp.lessons.regions import MOST_FEATURES, matrix_regions, of_batch, of_example, of_group
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import refuse_one_feature

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bnexp.document.lesson import Heading, Part, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.image_norms import BATCH_NORM, FOUR_NORMS, GROUP_NORM
-from bnexp.lessons.lesson import Heading, Part, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import image_regions, of_batch, of_example, of_group
 from bnexp.lessons.small_images import CHANNELS, ROWS, SHAPE, image_table, input_images
 from bnexp.lessons.tensors import first_output, initial_parameters, largest_magnitude

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.digit_network import (
     BATCH_SIZE,
     HELD_OUT,
@@ -25,8 +27,6 @@ from bnexp.lessons.digit_network import (
     score,
     train,
 )
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 
 TORCH_MOMENTUM = 0.1

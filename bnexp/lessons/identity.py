@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
+from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
+from bnexp.document.numerals import decimal
 from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import with_exponents
 from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.image_norms import BATCH_NORM, FOUR_NORMS
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.regions import image_regions, of_batch, of_group
 from bnexp.lessons.request import Request
 from bnexp.lessons.small_images import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bnexp.config.wording import brief
 from bnexp.errors import ConfigError
-from bnexp.sources.bounded import read_file
+from bnexp.files import read_file
 
 MOST_BYTES = 10_000_000
 MOST_VALUES = 100_000

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from string import ascii_lowercase, ascii_uppercase
 
-from bnexp.lessons.lesson import Regions
+from bnexp.document.lesson import Regions
 
 Statistic = Callable[[int, int], int]
 """The number of the statistic that a value belongs to, of its example and its channel (both from 0)."""

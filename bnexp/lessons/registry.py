@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bnexp.document.lesson import Lesson
 from bnexp.lessons import (
     batch_norm,
     bias,
@@ -18,7 +19,6 @@ from bnexp.lessons import (
     training_vs_inference,
     whitening,
 )
-from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.request import Request
 
 LESSONS: dict[str, Callable[[Request], Lesson]] = {

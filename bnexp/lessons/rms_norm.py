@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Part, Table, Text
-from bnexp.lessons.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.regions import matrix_regions, of_batch, of_example
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions

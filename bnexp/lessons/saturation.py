@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
-from bnexp.lessons.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
+from bnexp.document.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tanh_layers import (
     BN,

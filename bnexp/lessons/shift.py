@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from bnexp.lessons.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text
-from bnexp.lessons.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.shifting_network import (
     ARMS,

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from bnexp.document.lesson import Text
 from bnexp.errors import ConfigError
-from bnexp.lessons.lesson import Text
 from bnexp.lessons.tensors import BatchTensors
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bnexp.lessons.lesson import Table
+from bnexp.document.lesson import Table
 
 IMAGES, CHANNELS, HEIGHT, WIDTH = SHAPE = (2, 4, 2, 2)
 POSITIONS = tuple(f"{row + 1},{column + 1}" for row in range(HEIGHT) for column in range(WIDTH))

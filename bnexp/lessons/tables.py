@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from bnexp.lessons.lesson import Table
+from bnexp.document.lesson import Table
 from bnexp.lessons.tensors import BatchTensors
 
 

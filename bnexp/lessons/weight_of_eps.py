@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bnexp.lessons.lesson import Numbers, Text
-from bnexp.lessons.numerals import decimal
+from bnexp.document.lesson import Numbers, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.tensors import names_in_words
 
 NEGLIGIBLE = 1e-3

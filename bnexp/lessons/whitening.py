@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
-from bnexp.data.preprocess.registry import PREPROCESSES
-from bnexp.data.preprocess.whiten import covariance, eigen
+from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
+from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text
+from bnexp.document.numerals import decimal
 from bnexp.lessons.descent_on_a_bowl import outside_of_the_gradient, steps_of_each
-from bnexp.lessons.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text
-from bnexp.lessons.numerals import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import initial_parameters, standard_normal

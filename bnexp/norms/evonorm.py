@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import EvoNormBatchOptions, EvoNormSampleOptions
-from bnexp.norms.running import batch_variance, unbiased
-from bnexp.norms.shapes import Shape, over_positions, per_feature, widened
+from bnexp.norms.shapes import Shape, batch_variance, over_positions, per_feature, unbiased, widened
 
 
 class EvoNormB0(nn.Module):

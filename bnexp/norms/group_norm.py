@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from bnexp.config.items import GroupNormOptions
+from bnexp.config.items import GroupNormOptions, LayerNormOptions
 from bnexp.norms.shapes import Shape
 
 
@@ -21,3 +21,18 @@ def group_norm(shape: Shape, options: GroupNormOptions) -> nn.GroupNorm:
     Source: https://arxiv.org/abs/1803.08494
     """
     return nn.GroupNorm(options.groups, shape[0], eps=options.eps, affine=options.affine)
+
+
+def instance_norm(shape: Shape, options: LayerNormOptions) -> nn.InstanceNorm2d:
+    """Normalize each channel of each example over its positions; the same in training and at inference.
+
+        y = gamma * (x - mean) / sqrt(var + eps) + beta          over (H, W), for each example and channel
+
+    Args:
+        shape: (C, H, W) for inputs (B, C, H, W); gamma and beta are (C,). Of features (B, F) there is only one value
+            to take a mean of, and the config is refused.
+        options: eps, affine.
+
+    Source: https://arxiv.org/abs/1607.08022
+    """
+    return nn.InstanceNorm2d(shape[0], eps=options.eps, affine=options.affine)

@@ -1,9 +1,9 @@
 """`ln`: layer normalization (Ba, Kiros & Hinton 2016), torch's own module."""
 
-from torch import nn
+from torch import Tensor, nn
 
-from bnexp.config.items import LayerNormOptions
-from bnexp.norms.shapes import Shape
+from bnexp.config.items import LayerNormOptions, RmsNormOptions
+from bnexp.norms.shapes import Shape, widened
 
 
 def layer_norm(shape: Shape, options: LayerNormOptions) -> nn.LayerNorm:
@@ -20,3 +20,51 @@ def layer_norm(shape: Shape, options: LayerNormOptions) -> nn.LayerNorm:
     Source: https://arxiv.org/abs/1607.06450
     """
     return nn.LayerNorm(list(shape), eps=options.eps, elementwise_affine=options.affine)
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """Normalize the channels at each position of each example; the same in training and at inference.
+
+        y = gamma * (x - mean) / sqrt(var + eps) + beta          over the channels, for each example and position
+
+    It is torch's own module on the last dimension, where the channels are moved and from where they come back. On
+    features (B, F) it is `ln`. The "LayerNorm" over (C, H, W) is `ln`.
+
+    Shape:
+        (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
+
+    Source: section 2.6 of https://arxiv.org/abs/2201.03545
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize a batch."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)  # (B, C, H, W) -> (B, H, W, C) and back
+
+
+def channel_layer_norm(shape: Shape, options: LayerNormOptions) -> ChannelLayerNorm:
+    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
+    return ChannelLayerNorm(shape[0], eps=options.eps, elementwise_affine=options.affine)
+
+
+class RootMeanSquareNorm(nn.RMSNorm):
+    """Divide each example by its root mean square; the same in training and at inference.
+
+        y = gamma * x / sqrt(mean(x^2) + eps)          over (F,) or over (C, H, W), for each example
+
+    It is `ln` without subtracting the mean, and without beta. torch's own module warns where bf16 from autocast meets a
+    gamma in float32; here such an input is widened first.
+
+    Shape:
+        (B, F) or (B, C, H, W), kept; gamma is (F,) or (C, H, W).
+
+    Source: https://arxiv.org/abs/1910.07467
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize a batch."""
+        return super().forward(widened(x)).to(x.dtype)
+
+
+def rms_norm(shape: Shape, options: RmsNormOptions) -> RootMeanSquareNorm:
+    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
+    return RootMeanSquareNorm(list(shape), eps=options.eps, elementwise_affine=options.affine)

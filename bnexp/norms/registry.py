@@ -7,20 +7,16 @@ from torch import nn
 
 from bnexp.config.block import Item
 from bnexp.config.items import NormName
-from bnexp.norms.batch_norm import batch_norm
+from bnexp.norms.batch_norm import batch_norm, sync_batch_norm
 from bnexp.norms.batch_renorm import batch_renorm
-from bnexp.norms.channel_layer_norm import channel_layer_norm
 from bnexp.norms.dynamic_tanh import dynamic_tanh
 from bnexp.norms.evonorm import evonorm_b0, evonorm_s0
 from bnexp.norms.filter_response_norm import filter_response_norm
 from bnexp.norms.ghost_batch_norm import ghost_batch_norm
-from bnexp.norms.group_norm import group_norm
-from bnexp.norms.instance_norm import instance_norm
-from bnexp.norms.layer_norm import layer_norm
+from bnexp.norms.group_norm import group_norm, instance_norm
+from bnexp.norms.layer_norm import channel_layer_norm, layer_norm, rms_norm
 from bnexp.norms.noisy_batch_norm import noisy_batch_norm
-from bnexp.norms.rms_norm import rms_norm
 from bnexp.norms.shapes import Shape
-from bnexp.norms.sync_batch_norm import sync_batch_norm
 from bnexp.norms.variance_norm import variance_norm
 
 NORMS: dict[NormName, Callable[[Shape, Any], nn.Module]] = {

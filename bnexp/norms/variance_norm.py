@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import BatchNormOptions
-from bnexp.norms.running import batch_variance, unbiased
-from bnexp.norms.shapes import Shape, per_feature, widened
+from bnexp.norms.shapes import Shape, batch_variance, per_feature, unbiased, widened
 
 
 class VarianceNorm(nn.Module):

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.probes.magnitude import scale_of
-from bnexp.probes.probe import Look, Probe, Reading
-from bnexp.probes.recorder import Recorder
-from bnexp.probes.samples import as_units, spread_units, spread_values
+from bnexp.measure.recorder import Recorder
+from bnexp.measure.samples import as_units, scale_of, spread_units, spread_values
+from bnexp.measure.subject import Look
+from bnexp.probes.probe import Probe, Reading
 
 PERCENTILES = (15, 50, 85)
 """Those of figure 1 of Ioffe & Szegedy 2015."""

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.probes_section import CostSchedule
-from bnexp.probes.machine import peak_mib, synchronize
-from bnexp.probes.passes import inputs_of
-from bnexp.probes.probe import Look, Probe, Reading, Subject
-from bnexp.probes.undisturbed import undisturbed
+from bnexp.measure.machine import peak_mib, synchronize
+from bnexp.measure.passes import inputs_of
+from bnexp.measure.subject import Look, Subject
+from bnexp.measure.undisturbed import undisturbed
+from bnexp.probes.probe import Probe, Reading
 
 _KINDS = {"norm": "norms", "layer": "layers", "activation": "activations"}
 KINDS = (*_KINDS.values(), "rest")

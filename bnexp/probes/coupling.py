@@ -7,8 +7,9 @@ from torch import Generator, Tensor
 
 from bnexp.config.probes_section import CouplingSchedule
 from bnexp.config.randomness import derive_seed
-from bnexp.probes.probe import Look, Probe, Reading, Subject
-from bnexp.probes.statistics_modes import Forward, using_batch_statistics
+from bnexp.measure.statistics_modes import Forward, using_batch_statistics
+from bnexp.measure.subject import Look, Subject
+from bnexp.probes.probe import Probe, Reading
 
 Companions = Callable[[Tensor, int, int, int, Generator], Tensor]
 """From labels (N,), an anchor, draws, companions of a draw and a generator to indices (draws, companions)."""

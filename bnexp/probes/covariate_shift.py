@@ -8,11 +8,12 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.config.probes_section import CovariateShiftSchedule
-from bnexp.probes.passes import copies_of, distance, inputs_of, put, put_back, training_pass
-from bnexp.probes.probe import Items, Look, Probe, Reading, Subject, layers_of
-from bnexp.probes.samples import as_units, spread_units
-from bnexp.probes.statistics_modes import without_a_batch_of_one
-from bnexp.probes.undisturbed import undisturbed
+from bnexp.measure.passes import copies_of, distance, inputs_of, put, put_back, training_pass
+from bnexp.measure.samples import as_units, spread_units
+from bnexp.measure.statistics_modes import without_a_batch_of_one
+from bnexp.measure.subject import Items, Look, Subject, layers_of
+from bnexp.measure.undisturbed import undisturbed
+from bnexp.probes.probe import Probe, Reading
 
 
 class CovariateShift(Probe):

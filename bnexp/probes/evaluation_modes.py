@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 from bnexp.config.probes_section import EvaluationModesSchedule
-from bnexp.data.images import Part
-from bnexp.probes.evaluation import inference_mode_of, sums_by_batch
-from bnexp.probes.probe import Look, Probe, Reading, Subject
-from bnexp.probes.statistics_modes import (
+from bnexp.data.parts import Part
+from bnexp.measure.evaluation import inference_mode_of, sums_by_batch
+from bnexp.measure.statistics_modes import (
     Forward,
     batch_statistics_norms,
     using_batch_statistics,
     using_recomputed_statistics,
     without_a_batch_of_one,
 )
+from bnexp.measure.subject import Look, Subject
+from bnexp.probes.probe import Probe, Reading
 
 MODES = ("running", "batch", "recomputed", "single")
 

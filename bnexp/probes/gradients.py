@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from bnexp.probes.magnitude import length, total_length
-from bnexp.probes.probe import Look, Probe, Reading, Subject
+from bnexp.measure.samples import length, total_length
+from bnexp.measure.subject import Look, Subject
+from bnexp.probes.probe import Probe, Reading
 
 CLIPPING_EPS = 1e-6
 """What torch's `clip_grad_norm_` adds to the norm that it divides by."""

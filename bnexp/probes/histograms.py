@@ -3,8 +3,9 @@
 from torch import Tensor
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.probes.probe import Look, Probe, Reading
-from bnexp.probes.recorder import Recorder
+from bnexp.measure.recorder import Recorder
+from bnexp.measure.subject import Look
+from bnexp.probes.probe import Probe, Reading
 
 
 class Histograms(Probe):

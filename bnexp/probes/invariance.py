@@ -4,8 +4,9 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from bnexp.config.probes_section import InvarianceSchedule
-from bnexp.probes.passes import put, put_back, training_pass
-from bnexp.probes.probe import Look, Probe, Reading
+from bnexp.measure.passes import put, put_back, training_pass
+from bnexp.measure.subject import Look
+from bnexp.probes.probe import Probe, Reading
 
 
 class Invariance(Probe):

@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.config.probes_section import LandscapeSchedule
-from bnexp.probes.passes import distance, put, put_back, training_pass
-from bnexp.probes.probe import Look, Probe, Reading
+from bnexp.measure.passes import distance, put, put_back, training_pass
+from bnexp.measure.subject import Look
+from bnexp.probes.probe import Probe, Reading
 
 
 class Landscape(Probe):

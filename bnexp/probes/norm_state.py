@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.norms.channel_layer_norm import ChannelLayerNorm
-from bnexp.probes.probe import Look, Probe, Reading
-from bnexp.probes.recorder import Recorder
+from bnexp.measure.recorder import Recorder
+from bnexp.measure.subject import Look
+from bnexp.norms.layer_norm import ChannelLayerNorm
+from bnexp.probes.probe import Probe, Reading
 
 NEAR_ZERO = 0.01
 """A gamma below this magnitude all but switches its feature off."""

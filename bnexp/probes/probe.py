@@ -5,83 +5,12 @@ Python together.
 """
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from bnexp.config.layout import Layout, Placed
-from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.config.schema import Config
-from bnexp.data.load import Dataset
-
-Items = Mapping[str, nn.Module]
-"""The modules that hold no others, by name and in order: `block1.linear`, `block1.bn`, ..., `head`."""
-
-
-Layer = nn.Linear | nn.Conv2d
-
-
-def layers_of(items: Items) -> dict[str, Layer]:
-    """Return the linear and convolutional items by name, in the order of computation; the head is the last."""
-    return {name: module for name, module in items.items() if isinstance(module, Layer)}
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is looked at, and what is the same at every step.
-
-    Attributes:
-        config: of the run.
-        plan: its arithmetic.
-        network: as it is trained, never in its compiled form.
-        items: its modules that hold no others.
-        layout: the same items as a list, with shapes and options.
-        dataset: train, val and test parts, on the network's device.
-        precision: context of the forward pass.
-    """
-
-    config: Config
-    plan: Plan
-    network: nn.Module
-    items: Items
-    layout: Layout
-    dataset: Dataset
-    precision: AbstractContextManager[Any]
-
-    @property
-    def layers(self) -> dict[str, Layer]:
-        """The layers among the items."""
-        return layers_of(self.items)
-
-    @property
-    def placed(self) -> dict[str, Placed]:
-        """What the layout says of each item of the blocks, by its full name."""
-        blocks = self.layout.blocks
-        branches = {f"{block.place}.{placed.name}": placed for block in blocks for placed in block.items}
-        shortcuts = {f"{block.place}.shortcut.{placed.name}": placed for block in blocks for placed in block.shortcut}
-        return branches | shortcuts
-
-
-@dataclass(frozen=True)
-class Look:
-    """One step, as a probe sees it.
-
-    Attributes:
-        subject: what is looked at.
-        step: counted from 1.
-        lr: learning rate of this step.
-        x: the batch, (B, C, H, W).
-        y: its labels, (B,).
-    """
-
-    subject: Subject
-    step: int
-    lr: float
-    x: Tensor
-    y: Tensor
+from bnexp.measure.subject import Look
 
 
 @dataclass(frozen=True)

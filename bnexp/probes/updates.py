@@ -8,7 +8,8 @@ from bnexp.config.items import LayerOptions
 from bnexp.config.layout import Placed, following_items
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import SgdConfig
-from bnexp.probes.probe import Look, Probe, Reading, Subject
+from bnexp.measure.subject import Look, Subject
+from bnexp.probes.probe import Probe, Reading
 
 
 class Updates(Probe):

@@ -10,21 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.layout import layout_of
 from bnexp.config.plan import Plan, make_plan
+from bnexp.config.refusals import refuse_degenerate
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
 from bnexp.data.load import Dataset, load_dataset
-from bnexp.models.build import build_model, leaves
-from bnexp.models.compiled import compiled
-from bnexp.models.memory_format import memory_format_of
-from bnexp.probes.probe import Subject
+from bnexp.data.sources.facts import dataset_info
+from bnexp.measure.subject import Subject
+from bnexp.models.build import build_model, leaves, memory_format_of
 from bnexp.probes.registry import Probes, build_probes
-from bnexp.sources.info import dataset_info
-from bnexp.training.device import autocast, check_precision, choose_device
-from bnexp.training.optimizer import build_optimizer
-from bnexp.training.scaling import LossScaler
+from bnexp.training.device import autocast, check_precision, choose_device, compiled
+from bnexp.training.optimizer import LossScaler, build_optimizer
 
 
 @dataclass(frozen=True)

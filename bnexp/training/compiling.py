@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bnexp.errors import BnexpError
-from bnexp.probes.undisturbed import undisturbed
+from bnexp.measure.undisturbed import undisturbed
 from bnexp.training.build import Experiment
 
 

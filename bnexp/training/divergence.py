@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bnexp.probes.evaluation import inference_mode_of
-from bnexp.probes.recorder import Recorder
-from bnexp.probes.undisturbed import undisturbed
+from bnexp.measure.evaluation import inference_mode_of
+from bnexp.measure.recorder import Recorder
+from bnexp.measure.undisturbed import undisturbed
 from bnexp.training.build import Experiment
 
 

@@ -6,11 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bnexp.probes.evaluation import Score
+from bnexp.measure.evaluation import Score
 from bnexp.training.build import Experiment
 from bnexp.training.divergence import Divergence, buffers_are_finite, find_divergence, gradients_are_finite
+from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW
 from bnexp.training.progress import Progress
-from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW
 
 Verdict = Literal["take", "skip", "end"]
 

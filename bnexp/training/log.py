@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bnexp.config.plan import Plan
-from bnexp.probes.evaluation import Score
+from bnexp.measure.evaluation import Score
 from bnexp.probes.probe import Reading
-from bnexp.store.writers import Writer
+from bnexp.runs.rows import Writer
 from bnexp.training.clock import Clock
 
 _MOST_KEPT = 500

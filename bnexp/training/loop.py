@@ -1,28 +1,45 @@
 """The training loop."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from bnexp.data.images import Part
-from bnexp.probes.evaluation import Score, evaluate
-from bnexp.probes.probe import Look
+from bnexp.data.parts import Part
+from bnexp.measure.evaluation import Score, evaluate
+from bnexp.measure.subject import Look
 from bnexp.training.build import Experiment
-from bnexp.training.checkpointing import Checkpointer
+from bnexp.training.clock import Clock
 from bnexp.training.compiling import rehearse
-from bnexp.training.display import Display
 from bnexp.training.guard import Guard
-from bnexp.training.optimizer import set_learning_rate
+from bnexp.training.optimizer import learning_rate, set_learning_rate
 from bnexp.training.progress import Progress
-from bnexp.training.schedule import learning_rate
-from bnexp.training.stopping import StopRequest
+
+
+class StepDisplay(Protocol):
+    """Shows how far a training has come."""
+
+    def step(self, step: int, clock: Clock) -> None:
+        """Hear that a step was taken; returns at once when there is nothing new to show."""
+
+
+class StepCheckpointer(Protocol):
+    """Writes checkpoints on the way."""
+
+    def is_due(self, step: int) -> bool:
+        """Tell whether a checkpoint is due after this step."""
+
+    def save(self, progress: Progress) -> None:
+        """Write it."""
 
 
 def train(
     run: Experiment,
     progress: Progress,
-    display: Display,
-    checkpointer: Checkpointer | None = None,
-    stop: StopRequest | None = None,
+    display: StepDisplay,
+    checkpointer: StepCheckpointer | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train the network of an experiment from where it stands: to the end of its plan, or to its divergence.
 
@@ -31,7 +48,7 @@ def train(
         progress: how far it has come; holds afterwards what became of it.
         display: hears of every step.
         checkpointer: writes checkpoints on the way; that of the end, whatever brings it about, is the caller's.
-        stop: ends the training after the step in which it comes.
+        stop: tells after each step whether it is to be the last.
     """
     plan, training = run.plan, run.config.training
     clock, log, guard = progress.clock, progress.log, Guard(run, progress)
@@ -85,7 +102,7 @@ def train(
             with clock.measuring():
                 log.write(step, _figures(run, progress, lr), readings, averages=averages, score=score)
         display.step(step, clock)
-        if guard.ends_after(step, score) or stop:
+        if guard.ends_after(step, score) or stop():
             break
         if checkpointer is not None and checkpointer.is_due(step):
             checkpointer.save(progress)

@@ -1,12 +1,61 @@
-"""Builds the optimizer of a config, with weight decay where it is meant."""
+"""The learning rate as a function of the step alone, so that any step can be taken up again."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from bnexp.config.schema import AdamConfig, OptimizerConfig, SgdConfig
+from bnexp.config.plan import Plan
+from bnexp.config.schema import (
+    AdamConfig,
+    CosineSchedule,
+    OneCycleSchedule,
+    OptimizerConfig,
+    ScheduleConfig,
+    SgdConfig,
+    StepSchedule,
+)
+
+ONECYCLE_START = 1 / 25
+ONECYCLE_END = 1 / 25e4
+
+
+def learning_rate(schedule: ScheduleConfig, peak: float, step: int, plan: Plan) -> float:
+    """Return the learning rate of `step`, counted from 0.
+
+        constant    peak
+        step        peak * gamma^(number of milestones passed)
+        cosine      peak * (f + (1 - f) * (1 + cos(pi * t)) / 2),  t from 0 to 1 over what follows the warm-up
+        onecycle    cosine from peak/25 up to peak, then down to peak/250,000, as torch's OneCycleLR
+
+    During a warm-up of w steps the rate is (step + 1) / w of that: it reaches the whole with its last step.
+    """
+    if isinstance(schedule, OneCycleSchedule):
+        return peak * _onecycle(schedule.rise_fraction, step, plan.total_steps)
+    warmup_steps = round(schedule.warmup_epochs * plan.steps_per_epoch)
+    warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    if isinstance(schedule, StepSchedule):
+        passed = sum(step >= round(milestone * plan.steps_per_epoch) for milestone in schedule.milestones)
+        return peak * warmup * schedule.gamma**passed
+    if isinstance(schedule, CosineSchedule):
+        progress = max(0, step - warmup_steps) / max(1, plan.total_steps - warmup_steps)
+        return peak * warmup * _cosine(1.0, schedule.final_fraction, progress)
+    return peak * warmup
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    """Return the point at `progress` (0 .. 1) of half a cosine from start to end."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _onecycle(rise_fraction: float, step: int, total_steps: int) -> float:
+    top = rise_fraction * total_steps - 1  # the step of the peak, a fraction as in torch's OneCycleLR
+    if step <= top:
+        return _cosine(ONECYCLE_START, 1.0, step / top if top > 0 else 1.0)
+    return _cosine(1.0, ONECYCLE_END, (step - max(top, 0)) / max(total_steps - 1 - max(top, 0), 1))
 
 
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> Optimizer:
@@ -50,3 +99,65 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Let the next step of every group be taken at this rate."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+MOST_SKIPS_IN_A_ROW = 50
+"""The scale is halved at each skip: from its start at 65,536 this leads far below anything that could still help."""
+
+
+class LossScaler:
+    """torch's `GradScaler`, which skips a step whose gradients overflowed; the skips are counted and can be seen.
+
+    Args:
+        precision: fp16 scales, fp32 and bf16 do not.
+        device: where the network lies.
+    """
+
+    def __init__(self, precision: str, device: torch.device) -> None:
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.skipped = 0
+        self.skipped_in_a_row = 0
+
+    def backward(self, loss: Tensor) -> None:
+        """Run the backward pass from the scaled loss ()."""
+        self._scaler.scale(loss).backward()
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Divide the gradients by the scale again: from here on they are what the loss really gave."""
+        self._scaler.unscale_(optimizer)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Take a step of the optimizer, or skip it when a gradient is not finite and the loss is scaled."""
+        before = self._scaler.get_scale()
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        if not self.scales:
+            return
+        skipped = self._scaler.get_scale() < before
+        self.skipped += skipped
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+
+    @property
+    def scales(self) -> bool:
+        """Whether the loss is scaled."""
+        return self._scaler.is_enabled()
+
+    def leave_out(self) -> None:
+        """Take no step with the gradients that are there."""
+        if self.scales:
+            self._scaler.update()
+
+    def figures(self) -> dict[str, float]:
+        """Return scale and skips so far, for the row; nothing where nothing is scaled."""
+        if not self.scales:
+            return {}
+        return {"loss_scale/optimizer": self._scaler.get_scale(), "skipped_steps/optimizer": float(self.skipped)}
+
+    def state(self) -> dict[str, Any]:
+        """Return the scale and the skips, so that a continued run goes on from them."""
+        return {"scaler": self._scaler.state_dict(), "skipped": self.skipped, "in_a_row": self.skipped_in_a_row}
+
+    def go_on_at(self, state: Mapping[str, Any]) -> None:
+        """Go on from the scale and the skips of an earlier session."""
+        self._scaler.load_state_dict(state["scaler"])
+        self.skipped, self.skipped_in_a_row = state["skipped"], state["in_a_row"]

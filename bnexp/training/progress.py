@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bnexp.probes.evaluation import Score
-from bnexp.probes.machine import synchronize
-from bnexp.store.writers import Writer
+from bnexp.measure.evaluation import Score
+from bnexp.measure.machine import synchronize
+from bnexp.measure.weights import copy_of_weights
+from bnexp.runs.rows import Writer
 from bnexp.training.build import Experiment
 from bnexp.training.clock import Clock
 from bnexp.training.divergence import Divergence
 from bnexp.training.log import StepLog
-from bnexp.training.weights import copy_of_weights
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms
-from bnexp.analysis.runs import read_run
+from bnexp.runs.run import read_run
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ import pytest
 
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import compare_arms
-from bnexp.analysis.runs import read_run
-from bnexp.analysis.statistics import Sample
-from bnexp.analysis.table import Cell, Table
+from bnexp.document.table import Cell, Sample, Table
+from bnexp.runs.run import read_run
 
 Make = Callable[..., Table]
 DIVERGED = {"divergence": {"step": 12, "epoch": 1.2, "layer": "block1.linear"}, "test": None}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.listing import duration, list_runs
-from bnexp.analysis.runs import read_run
-from bnexp.analysis.table import Table
+from bnexp.document.table import Table
+from bnexp.runs.run import read_run
 
 ZONE = timezone(timedelta(hours=2))
 NOW = datetime(2026, 3, 1, 14, 10, tzinfo=ZONE)

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from bnexp.commands.train import train
-from bnexp.store.board_layout import layout_of
-from bnexp.store.run_folder import METRICS
+from bnexp.runs.folder import METRICS
+from bnexp.session.board import layout_of
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 wait = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium is not installed")

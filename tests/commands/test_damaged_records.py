@@ -20,9 +20,9 @@ from bnexp.commands.compare import compare
 from bnexp.commands.ls import ls
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.errors import ConfigError
-from bnexp.store.process import this_process
+from bnexp.runs.process import this_process
 
-write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "records.py"))["write_run"]
+write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]
 
 RECORDS = ("config.yaml", "meta.json", "summary.json", "metrics.jsonl")
 STATUSES = ("finished", "diverged", "running", "interrupted", "failed")

@@ -10,8 +10,8 @@ from rich.console import Console
 from bnexp.commands import data as command
 from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES
 from bnexp.data import load
-from bnexp.data.images import ImageSet, Part
-from bnexp.data.published import PUBLISHED
+from bnexp.data.load import PUBLISHED
+from bnexp.data.parts import ImageSet, Part
 from bnexp.errors import BnexpError, ConfigError
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bnexp.analysis import show
 from bnexp.commands.compare import compare
 from bnexp.commands.ls import ls
+from bnexp.document import show
 
-write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "records.py"))["write_run"]
+write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]
 
 NAMES = [
     "<script>alert(1)<script>",

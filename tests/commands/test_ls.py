@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.analysis.render import Output
 from bnexp.commands.ls import ls
+from bnexp.document.render import Output
 from bnexp.errors import ConfigError
 
-write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "records.py"))["write_run"]
+write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]
 
 NOW = datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
 RUNNING = {"status": "running", "pid": os.getpid(), "ended": None, "started": "2026-03-01T12:05:00+00:00"}

@@ -11,9 +11,9 @@ import pytest
 from bnexp.commands.resume import resume
 from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.training import display as display_module
+from bnexp.session import display as display_module
+from bnexp.session.display import SilentDisplay
 from bnexp.training.clock import Clock
-from bnexp.training.display import SilentDisplay
 
 
 class StopsAt(SilentDisplay):

@@ -6,7 +6,7 @@ import pytest
 
 from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.training import run as run_module
+from bnexp.session import begin as run_module
 
 
 def test_several_configs_run_in_turn_and_each_reports(

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from bnexp.config.block import parse_item
-from bnexp.config.degenerate import problem_of, refuse_degenerate
 from bnexp.config.layout import place_block
 from bnexp.config.loading import load_config
+from bnexp.config.refusals import problem_of, refuse_degenerate
+from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
-from bnexp.sources.info import dataset_info
 
 NO_FILLING = {"norm": None, "activation": None}
 

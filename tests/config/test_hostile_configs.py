@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from bnexp.config import loading
 from bnexp.config.block import BlockError, parse_block
-from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.items import ITEMS
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import MAX_BASES, check_values, dump_config, load_config
 from bnexp.config.plan import make_plan
+from bnexp.config.refusals import refuse_degenerate
 from bnexp.config.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_LETTERS, MAX_NODES, dump_yaml, read_yaml, read_yaml_file
+from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
-from bnexp.sources.info import dataset_info
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 RESOLVED = [dump_config(load_config(path)) for path in CONFIGS]

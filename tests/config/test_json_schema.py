@@ -13,8 +13,8 @@ from bnexp.config.keys import SECTIONS
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
+from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
-from bnexp.sources.info import dataset_info
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NOTES = {"$schema", "$defs", "title", "description", "default"}

@@ -6,7 +6,7 @@ from bnexp.config.items import ITEMS
 from bnexp.config.lint import DIVIDED, SMALL_BATCH, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
-from bnexp.sources.info import dataset_info
+from bnexp.data.sources.facts import dataset_info
 
 
 def warnings_in(config):

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import check_values, dump_config, load_config
 from bnexp.config.plan import make_plan
+from bnexp.config.refusals import refuse_degenerate
 from bnexp.config.yaml_text import read_yaml
+from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
-from bnexp.sources.info import dataset_info
 
 KEYS = [
     "name",

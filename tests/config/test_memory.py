@@ -2,7 +2,7 @@
 
 from bnexp.config.layout import layout_of
 from bnexp.config.loading import check_values
-from bnexp.config.memory import weights_of
+from bnexp.config.refusals import weights_of
 
 
 def weights(shape, **model):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from bnexp.config.datasets import DATASETS
 from bnexp.config.loading import check_values
 from bnexp.config.plan import Plan, make_plan
+from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
-from bnexp.sources.info import dataset_info
 
 MLP = {"arch": "mlp", "hidden": [8], "block": "linear -> norm -> relu"}
 CNN = {"arch": "cnn", "stages": [8], "block": "conv -> norm -> relu"}

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from bnexp.data.archives import gunzip, packed_limit
+from bnexp.data.download import gunzip, packed_limit
 
 
 def test_it_unpacks_up_to_the_limit():

@@ -8,10 +8,10 @@ import torch
 
 from bnexp.config.plan import make_plan
 from bnexp.data.batches import TrainBatches
-from bnexp.data.images import Part
 from bnexp.data.load import Dataset
-from bnexp.data.preprocess.affine import Affine
-from bnexp.sources.info import dataset_info
+from bnexp.data.parts import Part
+from bnexp.data.preprocess import Affine
+from bnexp.data.sources.facts import dataset_info
 from bnexp.training.build import build
 
 HALVED = Affine(torch.tensor(4 / 255), torch.tensor(-2.0))

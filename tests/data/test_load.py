@@ -10,13 +10,13 @@ from bnexp.config.datasets import DEFAULT_WHITEN_EPS, PREPROCESSINGS
 from bnexp.config.plan import make_plan
 from bnexp.data import load
 from bnexp.data.cifar import CIFAR10, CIFAR100
-from bnexp.data.images import ImageSet, Part
+from bnexp.data.generated import make_synthetic
 from bnexp.data.load import load_dataset
 from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST
-from bnexp.data.preprocess.registry import PREPROCESSES
-from bnexp.data.synthetic import make_synthetic
+from bnexp.data.parts import ImageSet, Part
+from bnexp.data.preprocess import PREPROCESSES
+from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import BnexpError
-from bnexp.sources.info import dataset_info
 
 CPU = torch.device("cpu")
 SYNTHETIC = {"dataset": "synthetic", "synthetic": {"classes": 4, "shape": [3, 4, 5], "size": 200}}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bnexp.config.datasets import DATASETS
-from bnexp.data import mnist5k
-from bnexp.data.mnist5k import load_mnist5k
+from bnexp.data import generated as mnist5k
+from bnexp.data.generated import load_mnist5k
 from bnexp.errors import BnexpError
 
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from bnexp.config.data_section import DataConfig
-from bnexp.data.own import load_image_folder, load_npz
-from bnexp.sources.info import dataset_info
+from bnexp.data.load import load_image_folder, load_npz
+from bnexp.data.sources.facts import dataset_info
 
 
 @pytest.fixture

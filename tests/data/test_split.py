@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.data.split import stratified_split
+from bnexp.data.parts import stratified_split
 
 
 @st.composite

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bnexp.config.data_section import SyntheticConfig
-from bnexp.data.synthetic import make_synthetic
+from bnexp.data.generated import make_synthetic
 
 
 def test_the_same_options_give_the_same_images_whatever_torch_drew():

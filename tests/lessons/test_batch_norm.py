@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from bnexp.document.lesson_text import to_text
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.batch_norm import lesson
-from bnexp.lessons.views.terminal import to_text
 
 
 def taught(**words: object) -> dict:

@@ -3,9 +3,9 @@
 import pytest
 
 from bnexp.config.items import ITEMS
+from bnexp.document.lesson_text import to_text
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.bias import lesson
-from bnexp.lessons.views.terminal import to_text
 
 
 @pytest.fixture(params=range(4), scope="module")

@@ -13,17 +13,17 @@ import pytest
 import torch
 from rich.console import Console
 
-from bnexp.config.degenerate import refuse_degenerate
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
+from bnexp.config.refusals import refuse_degenerate
+from bnexp.data.sources.facts import dataset_info
+from bnexp.document.lesson import Lesson, Text
+from bnexp.document.lesson_text import command_lines, print_lesson, to_text
+from bnexp.document.page import to_html
+from bnexp.document.record import to_json
 from bnexp.lessons.asking import Words, request_of
-from bnexp.lessons.lesson import Lesson, Text
 from bnexp.lessons.registry import LESSONS
 from bnexp.lessons.topics import TOPICS
-from bnexp.lessons.views.page import to_html
-from bnexp.lessons.views.record import to_json
-from bnexp.lessons.views.terminal import command_lines, print_lesson, to_text
-from bnexp.sources.info import dataset_info
 
 ROOT = Path(__file__).parent.parent.parent
 _TAUGHT: dict[str, Lesson] = {}

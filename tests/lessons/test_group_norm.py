@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from bnexp.document.lesson_text import to_text
 from bnexp.errors import ConfigError
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.group_norm import lesson
-from bnexp.lessons.views.terminal import to_text
 
 
 def taught(**words: object) -> dict:

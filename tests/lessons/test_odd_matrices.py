@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.document.lesson import Lesson
+from bnexp.document.lesson_text import to_text
+from bnexp.document.record import to_json
 from bnexp.lessons.asking import Words, request_of
-from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.registry import LESSONS
-from bnexp.lessons.views.record import to_json
-from bnexp.lessons.views.terminal import to_text
 
 ODD = {
     "constant, and not exact in binary": "0.1,0.1\n0.1,0.1\n0.1,0.1\n",

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bnexp.document.lesson_text import to_text
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.placement import lesson
 from bnexp.lessons.relu_blocks import (
@@ -21,7 +22,6 @@ from bnexp.lessons.relu_blocks import (
     gradient_by_z,
     stream,
 )
-from bnexp.lessons.views.terminal import to_text
 
 
 @pytest.fixture(params=[0, 1, 7], scope="module")

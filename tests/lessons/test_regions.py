@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from bnexp.lessons.lesson import Regions
+from bnexp.document.lesson import Regions
 from bnexp.lessons.regions import image_regions, matrix_regions, of_batch, of_example, of_group
 
 

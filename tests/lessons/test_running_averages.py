@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.lessons.lesson import Lines
+from bnexp.document.lesson import Lines
 from bnexp.lessons.running_averages import averages, memory, running_statistics
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bnexp.document.lesson_text import to_text
 from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.shift import lesson
 from bnexp.lessons.shifting_network import (
@@ -27,7 +28,6 @@ from bnexp.lessons.shifting_network import (
     relative_distance,
     train,
 )
-from bnexp.lessons.views.terminal import to_text
 from bnexp.probes import covariate_shift
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from bnexp.lessons.lesson import Table
+from bnexp.document.lesson import Table
 from bnexp.lessons.tables import matrix, with_exponents
 
 

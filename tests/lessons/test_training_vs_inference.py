@@ -4,10 +4,10 @@ import math
 
 import pytest
 
+from bnexp.document.lesson import Lesson
+from bnexp.document.lesson_text import to_text
 from bnexp.lessons.asking import Words, request_of
-from bnexp.lessons.lesson import Lesson
 from bnexp.lessons.training_vs_inference import lesson
-from bnexp.lessons.views.terminal import to_text
 
 
 def taught(**words: object) -> Lesson:

@@ -8,9 +8,9 @@ from bnexp.config.block import parse_block
 from bnexp.config.layout import place_block, with_biases
 from bnexp.config.model import MlpConfig
 from bnexp.config.schema import InitConfig
-from bnexp.models.blocks import build_block
 from bnexp.models.build import build_model
 from bnexp.models.dropout import Dropout
+from bnexp.models.network import build_block
 
 
 def block_of(line, *, norm=None, activation=None, following=None, bias="auto", width_in=6, width=4, seed=0):

@@ -9,8 +9,8 @@ from torch import nn
 
 from bnexp.config.block import parse_block
 from bnexp.config.layout import place_block
-from bnexp.models.blocks import build_block
 from bnexp.models.dropout import Dropout
+from bnexp.models.network import build_block
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -8,8 +8,8 @@ import torch
 
 from bnexp.config.block import parse_block
 from bnexp.config.schema import Config
+from bnexp.models.build import memory_format_of
 from bnexp.models.dropout import Dropout
-from bnexp.models.memory_format import memory_format_of
 from bnexp.norms.registry import build_norm
 from bnexp.training.build import build
 

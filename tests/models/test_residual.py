@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
 from bnexp.models.build import build_model
-from bnexp.models.residual import PadShortcut
+from bnexp.models.network import PadShortcut
 
 MakeConfig = Callable[..., Config]
 

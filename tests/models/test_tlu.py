@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bnexp.models.tlu import thresholded_linear_unit
+from bnexp.models.activations import thresholded_linear_unit
 
 
 def draw(*shape, seed=0):

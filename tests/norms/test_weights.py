@@ -11,10 +11,10 @@ from bnexp.config.block import BlockError, parse_item
 from bnexp.config.items import ACTIVATION_NAMES
 from bnexp.config.model import MlpConfig
 from bnexp.config.schema import InitConfig
+from bnexp.inspection.outline import outline
 from bnexp.models.build import build_model, leaves
 from bnexp.norms.weights import NormalizedLinear, build_linear, weight_norm, weight_std
 from bnexp.training.optimizer import parameter_groups
-from bnexp.training.outline import outline
 
 OPTIONS = ["weight_norm", "weight_std"]
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.measure.samples import as_units
+from bnexp.measure.subject import Look
 from bnexp.probes.activations import Activations, dead_fraction, effective_rank
-from bnexp.probes.probe import Look
-from bnexp.probes.samples import as_units
 
 Measure = Callable[[nn.Module, torch.Tensor], dict[str, torch.Tensor]]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from bnexp.config.probes_section import CostSchedule
 from bnexp.config.schema import Config
+from bnexp.measure.subject import Look
 from bnexp.probes.cost import KINDS, Cost, kinds_of
-from bnexp.probes.probe import Look
 from bnexp.training.build import build
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from bnexp.config.probes_section import CouplingSchedule
+from bnexp.measure.subject import Look
 from bnexp.probes.coupling import Coupling, figures_of, random_companions, sorted_companions
-from bnexp.probes.probe import Look
 from bnexp.training.build import Experiment
 
 MakeRun = Callable[..., Experiment]

@@ -15,9 +15,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from bnexp.config.probes_section import CovariateShiftSchedule
-from bnexp.data.images import Part
+from bnexp.data.parts import Part
+from bnexp.measure.subject import Look
 from bnexp.probes.covariate_shift import CovariateShift, input_shift, parameters_by_layer, sorted_inputs
-from bnexp.probes.probe import Look
 from bnexp.training.build import Experiment
 
 Step = Callable[[nn.Module], None]

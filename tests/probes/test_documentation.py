@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bnexp.config.schema import Config
 from bnexp.probes.registry import PROBES
-from bnexp.store.writers import Writers
+from bnexp.runs.rows import Writers
+from bnexp.session.display import SilentDisplay
 from bnexp.training.build import build
-from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bnexp.config.probes_section import EvaluationModesSchedule
+from bnexp.measure.evaluation import evaluate
+from bnexp.measure.statistics_modes import without_a_batch_of_one
+from bnexp.measure.subject import Look
 from bnexp.norms.batch_renorm import BatchRenorm
 from bnexp.norms.evonorm import EvoNormB0
 from bnexp.norms.variance_norm import VarianceNorm
-from bnexp.probes.evaluation import evaluate
 from bnexp.probes.evaluation_modes import MODES, EvaluationModes
-from bnexp.probes.probe import Look
-from bnexp.probes.statistics_modes import without_a_batch_of_one
 from bnexp.training.build import Experiment
 
 MakeRun = Callable[..., Experiment]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
+from bnexp.measure.subject import Look
 from bnexp.probes.gradients import Gradients
-from bnexp.probes.probe import Look
 
 Measure = Callable[..., dict[str, Tensor]]
 

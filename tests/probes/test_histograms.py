@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.measure.subject import Look
 from bnexp.probes.histograms import Histograms
-from bnexp.probes.probe import Look
 
 
 def test_outputs_and_gradients_are_handed_over(look_at: Callable[..., Look]) -> None:

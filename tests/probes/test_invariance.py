@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from bnexp.config.items import LayerOptions
 from bnexp.config.probes_section import InvarianceSchedule
+from bnexp.measure.subject import Look
 from bnexp.norms.weights import build_conv, build_linear
 from bnexp.probes.invariance import Invariance
-from bnexp.probes.probe import Look
 
 Measure = Callable[..., dict[str, float]]
 

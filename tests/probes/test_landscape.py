@@ -9,8 +9,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from bnexp.config.probes_section import LandscapeSchedule
+from bnexp.measure.subject import Look
 from bnexp.probes.landscape import Landscape, along_gradient
-from bnexp.probes.probe import Look
 
 
 def test_the_path_over_a_quadratic_in_closed_form() -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
+from bnexp.measure.subject import Look
 from bnexp.probes.norm_state import NormState, moments
-from bnexp.probes.probe import Look
 from bnexp.training.build import build
 
 MakeConfig = Callable[..., Config]

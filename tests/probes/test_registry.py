@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bnexp.config.plan import make_plan
 from bnexp.config.schema import Config
+from bnexp.data.sources.facts import dataset_info
 from bnexp.probes.registry import PROBES, build_probes
-from bnexp.sources.info import dataset_info
 
 
 def test_probes_have_their_schedule_and_can_be_off(make_config: Callable[..., Config]) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
-from bnexp.probes.probe import Look
+from bnexp.measure.subject import Look
 from bnexp.probes.updates import Updates, scale_invariant_layers
 from bnexp.training.build import Experiment, build
 

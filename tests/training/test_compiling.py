@@ -18,10 +18,10 @@ from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.probes.registry import PROBES
-from bnexp.store.writers import Writers
+from bnexp.runs.rows import Writers
+from bnexp.session.display import SilentDisplay
 from bnexp.training.build import Experiment, build
 from bnexp.training.compiling import warm_up
-from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 

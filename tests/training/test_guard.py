@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.schema import Config
-from bnexp.store.writers import Values
+from bnexp.measure.weights import copy_of_weights
+from bnexp.runs.rows import Values
+from bnexp.session.display import SilentDisplay
+from bnexp.session.metadata import summary_of
 from bnexp.training.build import Experiment, build
-from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
+from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
-from bnexp.training.records import summary_of
-from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW, LossScaler
-from bnexp.training.weights import copy_of_weights
 
 MakeConfig = Callable[..., Config]
 

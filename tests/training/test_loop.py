@@ -14,15 +14,15 @@ from torch.nn import functional
 
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
+from bnexp.measure.weights import copy_of_weights, put_weights
 from bnexp.probes.registry import PROBES
-from bnexp.store.writers import Values
+from bnexp.runs.rows import Values
+from bnexp.session.display import SilentDisplay
 from bnexp.training.build import Experiment, build
 from bnexp.training.clock import Clock
-from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
+from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
-from bnexp.training.scaling import MOST_SKIPS_IN_A_ROW, LossScaler
-from bnexp.training.weights import copy_of_weights, put_weights
 
 MakeConfig = Callable[..., Config]
 CLOCKED = (

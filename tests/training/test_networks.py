@@ -9,12 +9,12 @@ import torch
 
 from bnexp.config.layout import layout_of
 from bnexp.config.schema import Config
+from bnexp.inspection.outline import outline
 from bnexp.probes.registry import PROBES
-from bnexp.store.writers import Writers
+from bnexp.runs.rows import Writers
+from bnexp.session.display import SilentDisplay
 from bnexp.training.build import Experiment, build
-from bnexp.training.display import SilentDisplay
 from bnexp.training.loop import train
-from bnexp.training.outline import outline
 from bnexp.training.progress import Progress
 
 IMAGES = {"batch_size": 20, "synthetic": {"classes": 3, "shape": [3, 8, 8], "size": 60}}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.training.scaling import LossScaler
+from bnexp.training.optimizer import LossScaler
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from torch.optim import lr_scheduler
 
 from bnexp.config.plan import Plan
 from bnexp.config.schema import ConstantSchedule, CosineSchedule, OneCycleSchedule, ScheduleConfig, StepSchedule
-from bnexp.training.schedule import learning_rate
+from bnexp.training.optimizer import learning_rate
 
 PEAK = 0.3
 

@@ -1,0 +1,74 @@
+"""What every dataset gives: images as bytes and labels, for training and for the test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bnexp.config.randomness import derive_seed
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images and labels of one part of a dataset.
+
+    Attributes:
+        images: uint8, (N, C, H, W).
+        labels: int64, (N,), classes counted from 0.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> "Part":
+        """Return the examples at `index`, in its order."""
+        # Whole rows at once: on the CPU three times as fast as indexing, which looks at every element.
+        return Part(self.images.index_select(0, index), self.labels.index_select(0, index))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A whole dataset as it comes: what may be trained and chosen on, and the test set."""
+
+    train: Part
+    test: Part
+
+
+Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+
+def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Split examples into a rest and `held_out` examples with the same mixture of classes.
+
+    Each class gives its share of `held_out`, rounded so that the total is exact (largest remainders first).
+
+    Args:
+        labels: int64, (N,).
+        held_out: size of the second part, 0 < held_out < N.
+        seed: decides which examples; fixed for a dataset.
+
+    Returns:
+        Indices (N - held_out,) and (held_out,). Both orders mix the classes, so that the first n of a part are a fair
+        sample of it.
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(derive_seed(seed, "split")))
+    shuffled_labels = labels[shuffled]
+    classes, counts = np.unique(labels.numpy(), return_counts=True)
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    for label, quota in zip(classes.tolist(), _shares(counts, held_out).tolist(), strict=True):
+        mask[shuffled[shuffled_labels == label][:quota]] = True
+    chosen = mask[shuffled]
+    return shuffled[~chosen], shuffled[chosen]
+
+
+def _shares(counts: Counts, total: int) -> Counts:
+    """Divide `total` in proportion to `counts` into whole numbers (largest remainder method)."""
+    exact = counts * total / counts.sum()
+    shares: Counts = np.floor(exact).astype(np.int64)
+    left = total - int(shares.sum())
+    shares[np.argsort(shares - exact, kind="stable")[:left]] += 1
+    return shares

@@ -1,0 +1,250 @@
+"""A folder of images: which files make which part and class. Nothing is opened here.
+
+Either `train/` and `test/`, each with one folder per class, or one folder of class folders, of which a fixed,
+stratified fifth becomes the test set. Images are the files directly in a class folder with a known ending; other files
+and hidden ones are passed over. Classes are counted from 0 in the order of their names.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnexp.config.data_section import DataConfig
+from bnexp.config.datasets import DatasetInfo
+from bnexp.data.sources.decode import Images, decode
+from bnexp.data.sources.image_cache import About, cache_name, find_cache, read_cache, write_cache
+from bnexp.data.sources.place import own_path
+from bnexp.errors import BnexpError, ConfigError, Interrupted
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+TEST_SHARE = 0.2
+"""Part of the images that becomes the test set where the folder does not say."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image: its path below the folder, its class, and what tells whether it changed."""
+
+    path: str
+    label: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder, those to train on first.
+
+    Attributes:
+        folder: where they lie.
+        classes: names, in order.
+        files: sorted by part, class and name.
+        train_files: how many of them are in `train/`; None when there is one folder of class folders.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: tuple[ImageFile, ...]
+    train_files: int | None
+
+    def fingerprint(self) -> str:
+        """Return a digest of names, sizes and times of change: another one when the folder has changed."""
+        lines = (f"{file.path}\0{file.size}\0{file.mtime_ns}\n" for file in self.files)
+        text = f"{self.train_files}\n{'/'.join(self.classes)}\n{''.join(lines)}"
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def list_images(folder: Path) -> Listing:
+    """Return the images below a folder.
+
+    Raises:
+        ConfigError: no such folder, or its folders are not parts and classes with images; the message names which.
+    """
+    try:
+        names = _folders_in(folder)
+        if "train" in names or "test" in names:
+            return _list_parts(folder, names)
+        files = tuple(_files_of(folder, "", names))
+        return Listing(folder, _at_least_two(folder, names), files, None)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
+
+
+def _list_parts(folder: Path, names: list[str]) -> Listing:
+    for part, other in (("train", "test"), ("test", "train")):
+        if part not in names:
+            raise ConfigError(
+                f"{folder}: has {other}/ but no {part}/; expected both, each with a folder per class, or one folder "
+                "per class and neither"
+            )
+    classes = _folders_in(folder / "train")
+    in_test = _folders_in(folder / "test")
+    if unknown := [name for name in in_test if name not in classes]:
+        raise ConfigError(
+            f"{folder / 'test' / unknown[0]}: a class that train/ does not have; known: {_few(classes)}"
+            + (f" (and {len(unknown) - 1} more such classes)" if len(unknown) > 1 else "")
+        )
+    _at_least_two(folder / "train", classes)
+    train = tuple(_files_of(folder, "train/", classes))
+    test = tuple(_files_of(folder, "test/", [name for name in classes if name in in_test], classes))
+    if not test:
+        raise ConfigError(f"{folder / 'test'}: no images; expected a folder per class, such as {classes[0]}/")
+    return Listing(folder, tuple(classes), (*train, *test), len(train))
+
+
+def _at_least_two(folder: Path, classes: list[str]) -> tuple[str, ...]:
+    if len(classes) < 2:
+        found = f"1 folder ({classes[0]}/)" if classes else "no folders"
+        raise ConfigError(f"{folder}: {found}; expected a folder per class, at least 2 classes")
+    return tuple(classes)
+
+
+def _folders_in(folder: Path) -> list[str]:
+    if not os.path.isdir(folder):
+        raise ConfigError(f"{folder}: no such folder; expected images in a folder per class (data.path)")
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def _files_of(folder: Path, part: str, present: list[str], classes: list[str] | None = None) -> Iterator[ImageFile]:
+    labels = {name: label for label, name in enumerate(classes or present)}
+    for name in present:
+        with os.scandir(folder / part / name) as entries:
+            found = [
+                ImageFile(f"{part}{name}/{entry.name}", labels[name], status.st_size, status.st_mtime_ns)
+                for entry in entries
+                if entry.name.lower().endswith(ENDINGS) and not entry.name.startswith(".")
+                if entry.is_file() and (status := entry.stat())
+            ]
+        if not found:
+            raise ConfigError(
+                f"{folder / part / name}: no images in this class; expected files ending in {', '.join(ENDINGS)}"
+            )
+        yield from sorted(found, key=lambda file: file.path)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+SHOWN = 10
+"""Broken images that a message names."""
+
+
+@dataclass(frozen=True)
+class FolderSet:
+    """The images of a folder.
+
+    Attributes:
+        listing: the files.
+        about: what is known of them.
+        cache: where their pixels lie, or None.
+        decoded: their pixels, where they have just been decoded.
+    """
+
+    listing: Listing
+    about: About
+    cache: Path | None
+    decoded: Images | None
+
+    def images(self) -> Images:
+        """Return the images as uint8 (N, C, H, W); a damaged cache is decoded over."""
+        if self.decoded is not None:
+            return self.decoded
+        if self.cache is not None:
+            kept = read_cache(self.cache, self.about)
+            if kept is not None:
+                return kept
+            with contextlib.suppress(OSError):
+                self.cache.unlink()  # so that the next run writes it anew
+        return _decode(self.listing, self.about.shape[1:])[1]
+
+    @property
+    def test_examples(self) -> int:
+        """Images of the test set: those in `test/`, else a fifth of all."""
+        if self.about.train_examples is not None:
+            return len(self.about.labels) - self.about.train_examples
+        return max(round(len(self.about.labels) * TEST_SHARE), 1)
+
+
+def open_folder(data: DataConfig, data_dir: Path) -> FolderSet:
+    """Return the images of the folder that `data.path` names, decoding them if that was not done before.
+
+    Raises:
+        ConfigError: the folder is missing or not made of parts and classes.
+        BnexpError: images are broken and `data.skip_broken` is not set, or nothing is left of a class.
+        Interrupted: by Ctrl-C; no cache is left half written.
+    """
+    listing = list_images(own_path(data, data_dir))
+    name, fingerprint = cache_name(listing.folder, data.image_size), listing.fingerprint()
+    if found := find_cache(data_dir, name, fingerprint):
+        opened = FolderSet(listing, found[1], found[0], None)
+    else:
+        try:
+            about, images = _decode(listing, data.image_size)
+            opened = FolderSet(listing, about, write_cache(data_dir, name, about, images), images)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted while {listing.folder} was decoded; nothing was kept of it") from None
+    _refuse_broken(opened, data.skip_broken)
+    return opened
+
+
+def folder_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
+    """Return shape and sizes of the folder that `data.path` names, and what is worth a note."""
+    opened = open_folder(data, data_dir)
+    about, notes = opened.about, []
+    if about.broken:
+        notes.append(f"{_counted(opened)} cannot be read and left out: {_named(about, 3, ', ')}.")
+    if about.sizes > 1:
+        height, width = about.shape[1:]
+        rule = "data.image_size" if data.image_size else "the median; data.image_size sets it"
+        notes.append(f"images of {about.sizes:,} sizes are scaled and cropped to {height} x {width} ({rule}).")
+    train = len(about.labels) - opened.test_examples
+    summary = f"images in {opened.listing.folder}"
+    return DatasetInfo(summary, about.shape, len(about.classes), train, opened.test_examples, tuple(notes))
+
+
+def _decode(listing: Listing, image_size: tuple[int, int] | None) -> tuple[About, Images]:
+    """Decode every image of the listing; return what is known of those that could be read, and their pixels."""
+    found = decode(listing.folder, [file.path for file in listing.files], image_size)
+    split, shape = listing.train_files, found.images.shape[1:]
+    about = About(
+        fingerprint=listing.fingerprint(),
+        shape=(shape[0], shape[1], shape[2]),
+        classes=listing.classes,
+        labels=tuple(listing.files[number].label for number in found.numbers),
+        train_examples=None if split is None else sum(number < split for number in found.numbers),
+        broken=tuple((listing.files[broken.number].path, broken.reason) for broken in found.broken),
+        sizes=found.sizes,
+    )
+    return about, found.images
+
+
+def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:
+    about, folder = opened.about, opened.listing.folder
+    if about.broken and not skip_broken:
+        named = _named(about, SHOWN, "\n  ")
+        more = len(about.broken) - SHOWN
+        raise BnexpError(
+            f"{folder}: {_counted(opened)} cannot be read:\n  {named}\n"
+            + (f"  and {more:,} more\n" if more > 0 else "")
+            + "mend or delete them, or leave them out with data.skip_broken: true"
+        )
+    left = Counter(about.labels[: about.train_examples])
+    for label, name in enumerate(about.classes):
+        if not left[label]:
+            raise BnexpError(f"{folder}: no image of class {name} can be read")
+    if not opened.test_examples:
+        raise BnexpError(f"{folder}: no image of the test set can be read")
+
+
+def _counted(opened: FolderSet) -> str:
+    return f"{len(opened.about.broken):,} of {len(opened.listing.files):,} images"
+
+
+def _named(about: About, limit: int, between: str) -> str:
+    return between.join(f"{path}: {reason}" for path, reason in about.broken[:limit])

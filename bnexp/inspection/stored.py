@@ -1,0 +1,91 @@
+"""Probes on the stored weights of a run, after its training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnexp.config.loading import load_config
+from bnexp.errors import BnexpError, ConfigError, did_you_mean
+from bnexp.inspection.probe_once import look_once
+from bnexp.measure.weights import put_weights
+from bnexp.probes.registry import PROBES
+from bnexp.runs.checkpoints import BEST, load_checkpoint
+from bnexp.runs.folder import CONFIG
+from bnexp.runs.resuming import CHECKPOINTS, newest_first
+from bnexp.training.build import build
+from bnexp.training.device import reproducible
+
+EXPENSIVE = ("evaluation_modes", "coupling", "landscape", "invariance", "cost")
+"""What a stored network is asked when nothing else is said: what costs too much to be looked at on the way."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probes say of the weights after `step` steps, by `quantity/where`."""
+
+    step: int
+    figures: dict[str, float]
+
+
+def probe_run(
+    folder: Path,
+    *,
+    probes: Sequence[str] = (),
+    weights: str = "final",
+    overrides: Sequence[str] = (),
+    data_dir: Path = Path("data"),
+    device: str = "auto",
+) -> Probed:
+    """Look at the stored weights of a run with some probes, as at the step that would come next; nothing is written.
+
+    Args:
+        folder: of the run.
+        probes: names; empty for the expensive ones.
+        weights: final or best.
+        overrides: `key=value` pairs over the run's own config, such as `probes.coupling.draws=32`.
+        data_dir: where datasets lie.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ConfigError: an unknown probe, or one that measures a step; what the config asks for cannot be.
+        BnexpError: the run has no such weights, or they are damaged, or do not fit the config.
+    """
+    for name in probes:
+        _refuse_what_needs_more(name)
+    chosen = list(probes or EXPENSIVE)
+    config = load_config(folder / CONFIG, [*_switched_on(folder, chosen), "training.compile=false", *overrides])
+    stored = load_checkpoint(_path_of(folder, weights))
+    run = build(config, data_dir=data_dir, device=device)
+    try:
+        put_weights(run.network, stored["weights"])
+    except ValueError as error:
+        raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
+    asked = [PROBES[name](getattr(config.probes, name)) for name in chosen]
+    with reproducible():
+        return Probed(stored["step"], look_once(run, asked, stored["step"]))
+
+
+def _path_of(folder: Path, weights: str) -> Path:
+    """Return the file of the stored weights, the final ones in the last checkpoint, or say what is there instead."""
+    stored = {"final": next(iter(newest_first(folder)), None), "best": folder / CHECKPOINTS / BEST}
+    there = {name: path for name, path in stored.items() if path is not None and path.exists()}
+    if weights in there:
+        return there[weights]
+    if there:
+        raise BnexpError(f"{folder}: no {weights} weights are stored there, but --weights {' or '.join(there)}")
+    raise BnexpError(f"{folder}: no weights are stored there; a run stores them with each checkpoint")
+
+
+def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return overrides that give each probe a time to look, and keep the options that it had in the run."""
+    scheduled = load_config(folder / CONFIG).probes.schedules()
+    return [f"probes.{name}.at=[1]" if name in scheduled else f"probes.{name}={{at: [1]}}" for name in names]
+
+
+def _refuse_what_needs_more(name: str) -> None:
+    if name not in PROBES:
+        raise ConfigError(f'unknown probe "{name}".{did_you_mean(name, PROBES)} Known: {", ".join(PROBES)}')
+    if PROBES[name].needs_step:
+        raise ConfigError(f"probe {name} measures what a step of the optimizer does, and stored weights take none")
+    if name == "histograms":
+        raise ConfigError("probe histograms gives pictures for TensorBoard and no figures")

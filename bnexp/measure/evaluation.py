@@ -1,0 +1,75 @@
+"""Loss and accuracy over a part of the dataset."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bnexp.data.load import Dataset
+from bnexp.data.parts import Part
+
+
+@dataclass(frozen=True)
+class Score:
+    """Cross-entropy in nats and accuracy as a fraction, averages over examples; nan where nothing finite came out."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module, dataset: Dataset, part: Part, batch_size: int, precision: AbstractContextManager[Any]
+) -> Score:
+    """Score the network in inference mode on a part of the dataset; the mode it had is put back.
+
+    Every example counts the same: batches are weighted by their size. The forward pass runs under `precision`.
+    """
+    with inference_mode_of(network), precision:
+        losses, corrects = sums_by_batch(network, dataset, part, batch_size)
+    loss = math.fsum(losses.tolist()) / len(part)
+    correct = sum(corrects.tolist())
+    # An argmax over nan is some class or other, and right now and then; that is no accuracy.
+    return Score(loss, correct / len(part) if math.isfinite(loss) else math.nan)
+
+
+def sums_by_batch(
+    forward: Callable[[Tensor], Tensor], dataset: Dataset, part: Part, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """Pass a part of the dataset through `forward`, in its order, batch by batch.
+
+    Args:
+        forward: from inputs (B, C, H, W) to logits (B, classes), such as the network.
+        dataset: for its preprocessing.
+        part: at least one example.
+        batch_size: of all batches but the last, which holds what is left.
+
+    Returns:
+        Of each batch the cross-entropy in nats, summed over its examples, and the number of right answers: (batches,)
+        each.
+    """
+    losses, corrects = [], []
+    for start in range(0, len(part), batch_size):
+        images, labels = part.images[start : start + batch_size], part.labels[start : start + batch_size]
+        logits = forward(dataset.inputs(images)).float()  # (B, classes)
+        losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
+        corrects.append((logits.argmax(dim=1) == labels).sum())
+    return torch.stack(losses), torch.stack(corrects)
+
+
+@contextlib.contextmanager
+def inference_mode_of(network: nn.Module) -> Iterator[None]:
+    """Use running statistics and no dropout, until the context ends; then each module is as it was found."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

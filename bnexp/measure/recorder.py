@@ -1,0 +1,42 @@
+"""Records the outputs of modules during one forward pass."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from bnexp.measure.subject import Items
+
+
+class Recorder:
+    """Keeps what each item gives out in the first forward pass after `start`, which happens anyway.
+
+    Args:
+        inputs: keep what comes in instead, the first of several inputs.
+    """
+
+    def __init__(self, *, inputs: bool = False) -> None:
+        self._inputs = inputs
+        self._outputs: dict[str, Tensor] = {}
+        self._handles: dict[str, RemovableHandle] = {}
+
+    def start(self, items: Items) -> None:
+        """Watch these items from now on."""
+        self.stop()
+        for name, module in items.items():
+            self._handles[name] = module.register_forward_hook(self._hook(name))
+
+    def stop(self) -> dict[str, Tensor]:
+        """Stop watching; returns the outputs by name, detached, and forgets them."""
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles = {}
+        outputs, self._outputs = self._outputs, {}
+        return outputs
+
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._outputs[name] = (inputs[0] if self._inputs else output).detach()
+            self._handles.pop(name).remove()
+
+        return keep

@@ -1,0 +1,163 @@
+"""Passes through a network that take the statistics of its norms from elsewhere than training or evaluation do."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.config.items import GhostBatchNormOptions
+from bnexp.measure.evaluation import inference_mode_of
+from bnexp.measure.subject import Subject
+from bnexp.measure.undisturbed import undisturbed
+from bnexp.norms.batch_renorm import BatchRenorm
+from bnexp.norms.ghost_batch_norm import GhostBatchNorm
+from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
+from bnexp.norms.shapes import over_batch, widened
+
+Forward = Callable[[Tensor], Tensor]
+"""From inputs (B, C, H, W) to logits (B, classes)."""
+
+
+def batch_statistics_norms(subject: Subject) -> list[nn.Module]:
+    """Return the norms that take statistics of the batch in training, those of shortcuts last."""
+    return [subject.items[name] for name, placed in subject.placed.items() if placed.item.kind.batch_statistics]
+
+
+def ghost_sizes(subject: Subject) -> set[int]:
+    """Return the sizes of the ghost batches that batches are cut into."""
+    options = (placed.item.options for placed in subject.placed.values())
+    return {each.size for each in options if isinstance(each, GhostBatchNormOptions)}
+
+
+def without_a_batch_of_one(subject: Subject, count: int, batch_size: int) -> int:
+    """Return how many of the first `count` examples can be passed through in training mode, in batches of a size.
+
+    Where norms take statistics of the batch, no batch and no ghost batch may hold only one.
+    """
+    if not batch_statistics_norms(subject):
+        return count
+    sizes = {batch_size, *ghost_sizes(subject)}
+    while _leaves_one(min(count, batch_size), sizes) or _leaves_one(count % batch_size, sizes):
+        count -= 1
+    return count
+
+
+def _leaves_one(batch: int, sizes: set[int]) -> bool:
+    return batch == 1 or any(batch % size == 1 for size in sizes)
+
+
+@contextlib.contextmanager
+def using_batch_statistics(subject: Subject) -> Iterator[Forward]:
+    """Use the statistics of each batch as training does, and all else as evaluation does, until the context ends.
+
+    There is no dropout, and no noise of `noisy_bn`. Each pass finds the network as training left it (the running
+    statistics, toward which `batch_renorm` corrects, and its bounds) and leaves it so.
+
+    Yields:
+        The passes. For vectors they raise ValueError where a batch or a ghost batch holds one example.
+    """
+    norms = batch_statistics_norms(subject)
+    buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+
+    def forward(x: Tensor) -> Tensor:
+        logits: Tensor = subject.network(x)
+        for buffer, before in buffers:  # all that a pass changes here, and far less work than `undisturbed` each time
+            buffer.copy_(before)
+        return logits
+
+    with undisturbed(subject.network), inference_mode_of(subject.network), contextlib.ExitStack() as restored:
+        for norm in norms:
+            norm.train()
+            if isinstance(norm, NoisyBatchNorm):
+                restored.enter_context(_changed(norm, "noisy", False))
+        yield forward
+
+
+@contextlib.contextmanager
+def using_recomputed_statistics(subject: Subject, batches: int) -> Iterator[Forward]:
+    """Evaluate with running statistics that are recomputed for the present weights, until the context ends.
+
+    Running statistics average over steps, and so over weights that are gone. These are the plain average of what each
+    training batch would move them toward, all with the weights of now (Wu & Johnson 2021, "precise BN"). The batches
+    are the first ones of the training part in its order, which mixes the classes; full ones only, each example once at
+    most, and without augmentation.
+
+    Args:
+        subject: what is looked at.
+        batches: how many to average over; fewer where the training part has no more.
+
+    Yields:
+        The passes.
+
+    Source: https://arxiv.org/abs/2105.07576, section 3
+    """
+    with undisturbed(subject.network):
+        for norm, averages in _averages(subject, batches).items():
+            for name, average in averages.items():
+                norm.get_buffer(name).copy_(average)
+        with inference_mode_of(subject.network):
+            yield subject.network
+
+
+def _averages(subject: Subject, batches: int) -> dict[nn.Module, dict[str, Tensor]]:
+    """Average the statistics of training batches, for each norm by the names of its buffers."""
+    seen: dict[nn.Module, list[dict[str, Tensor]]] = defaultdict(list)
+
+    def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[norm].append(statistics_of(norm, inputs[0]))
+
+    batch_size, train = subject.plan.batch_size, subject.dataset.train
+    full = min(batches, len(train) // batch_size)
+    with contextlib.ExitStack() as restored:
+        for norm in batch_statistics_norms(subject):
+            restored.callback(norm.register_forward_pre_hook(note).remove)
+            if isinstance(norm, BatchRenorm):
+                # As bn: with its corrections, layers further up would see what the outdated running statistics make.
+                restored.enter_context(_changed(norm, "options", _without_corrections(norm)))
+        forward = restored.enter_context(using_batch_statistics(subject))
+        for images in train.images[: full * batch_size].split(batch_size):
+            forward(subject.dataset.inputs(images))
+    return {
+        norm: {name: torch.stack([each[name] for each in found]).mean(dim=0) for name in found[0]}
+        for norm, found in seen.items()
+    }
+
+
+def statistics_of(norm: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Return what a batch moves the running statistics of a norm toward.
+
+    That is the batch's mean and unbiased variance; of `batch_renorm` the root of the biased variance plus eps. A batch
+    that `ghost_bn` cuts counts with the average over its ghost batches.
+
+    Args:
+        norm: one of those that take statistics of the batch.
+        x: what comes into it, (B, F) or (B, C, H, W).
+
+    Returns:
+        (F,) or (C,) for each of its buffers that hold running statistics.
+    """
+    ghosts = x.split(norm.size) if isinstance(norm, GhostBatchNorm) else (x,)
+    correction = 0 if isinstance(norm, BatchRenorm) else 1
+    moments = [torch.var_mean(widened(ghost), dim=over_batch(ghost), correction=correction) for ghost in ghosts]
+    var, mean = (torch.stack(each).mean(dim=0) for each in zip(*moments, strict=True))
+    if isinstance(norm, BatchRenorm):
+        return {"running_mean": mean, "running_std": torch.sqrt(var + norm.options.eps)}
+    held = {name for name, _ in norm.named_buffers()}
+    return {name: value for name, value in (("running_mean", mean), ("running_var", var)) if name in held}
+
+
+def _without_corrections(norm: BatchRenorm) -> object:
+    return norm.options.model_copy(update={"rmax": 1.0, "dmax": 0.0})
+
+
+@contextlib.contextmanager
+def _changed(module: nn.Module, name: str, value: object) -> Iterator[None]:
+    """Give an attribute of a module another value until the context ends."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)

@@ -1,0 +1,146 @@
+"""A checkpoint: named tensors and plain values in one file, which tells whether it is whole.
+
+The first line holds the format and the SHA-256 of what follows, which is what `torch.save` writes. Loading verifies the
+one and never executes anything in the other.
+"""
+
+import hashlib
+import io
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bnexp.errors import BnexpError
+from bnexp.files import read_file, write_atomically
+from bnexp.runs.resuming import CHECKPOINTS, newest_first
+
+_MAGIC = b"bnexp checkpoint 1 "
+MAX_BYTES = 16 * 2**30
+"""Larger than any network that is trained on images of this size, and no more than a machine may have."""
+
+
+class DamagedCheckpoint(BnexpError):
+    """A checkpoint is not whole, or not one of bnexp."""
+
+
+def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
+    """Write tensors and plain values in one move: a reader, or a crash, sees the old file or the new, never a part.
+
+    Raises:
+        OSError: the file cannot be written; what was there before is still there.
+    """
+    import torch  # what only lists runs does not wait for it
+
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    content = buffer.getbuffer()
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, [_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n", content])
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what was saved, tensors on the CPU.
+
+    Raises:
+        DamagedCheckpoint: there is no such file, or it is not whole.
+    """
+    import torch
+
+    try:
+        first, _, content = read_file(path, MAX_BYTES).partition(b"\n")
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
+    if not first.startswith(_MAGIC):
+        raise DamagedCheckpoint(
+            f"{path}: not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote"
+        )
+    if first != _MAGIC + hashlib.sha256(content).hexdigest().encode():
+        raise DamagedCheckpoint(
+            f"{path}: the checkpoint is damaged: its content does not have the checksum that it begins with"
+        )
+    try:
+        _refuse_packed(content)
+        values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return dict(values)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, EOFError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedCheckpoint(f"{path}: no checkpoint of bnexp: {reason}") from None
+
+
+def _refuse_packed(content: bytes) -> None:
+    """Refuse entries that would unpack to more than the file holds; `torch.save` compresses nothing."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed")
+
+
+BEST = "best.pt"
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint that is whole.
+
+    Attributes:
+        path: where it lies.
+        values: what it holds, tensors on the CPU.
+        damaged: what was wrong with newer ones, a sentence each.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    damaged: tuple[str, ...]
+
+
+def load_newest(folder: Path) -> Loaded | None:
+    """Return the newest checkpoint in a run's folder that is whole, or None where none was ever written.
+
+    Raises:
+        BnexpError: there are some, and all are damaged.
+    """
+    damaged: list[str] = []
+    for path in newest_first(folder):
+        try:
+            return Loaded(path, load_checkpoint(path), tuple(damaged))
+        except DamagedCheckpoint as error:
+            damaged.append(str(error))
+    if damaged:
+        raise BnexpError("no checkpoint is whole:\n  " + "\n  ".join(damaged))
+    return None
+
+
+class CheckpointFolder:
+    """Writes the checkpoints of a run, and keeps the last two of those that are known to be whole.
+
+    Args:
+        folder: of the run.
+        goes_on_from: the checkpoint that the run was continued from.
+    """
+
+    def __init__(self, folder: Path, goes_on_from: Path | None = None) -> None:
+        self._folder = folder / CHECKPOINTS
+        self._whole = [goes_on_from] if goes_on_from else []
+
+    def save(self, step: int, values: dict[str, Any]) -> None:
+        """Write the checkpoint after `step` steps, then delete all but the last two.
+
+        Raises:
+            OSError: it cannot be written; the others are as they were.
+        """
+        path = self._folder / f"step{step}.pt"
+        save_checkpoint(path, values)
+        self._whole = [*(other for other in self._whole if other != path), path][-KEPT:]
+        for other in newest_first(self._folder.parent):
+            if other not in self._whole:
+                other.unlink(missing_ok=True)
+
+    def save_best(self, step: int, weights: dict[str, Any]) -> None:
+        """Write the weights that were best on the validation part, reached after `step` steps.
+
+        Raises:
+            OSError: they cannot be written; those before are as they were.
+        """
+        save_checkpoint(self._folder / BEST, {"step": step, "weights": weights})

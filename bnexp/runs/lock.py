@@ -1,0 +1,53 @@
+"""A run is trained by one process at a time: it holds a lock, which the system takes back however it ends."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bnexp.errors import BnexpError
+from bnexp.files import with_advice
+from bnexp.runs.folder import META, read_json
+from bnexp.runs.process import is_gone, is_suspended
+
+LOCK = ".lock"
+_WAIT_S = 0.5
+"""A process that just ends gets this long to let go."""
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the only right to write a run, against all other processes and all other threads of this one.
+
+    The file `.lock` stays behind and means nothing by itself: the lock is the system's, and ends with the process even
+    where that is killed.
+
+    Raises:
+        BnexpError: another process holds it, or the folder is not there or takes no lock.
+    """
+    if not folder.is_dir():
+        raise BnexpError(f"{folder}: no such folder; expected the folder of a run")
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=_WAIT_S)
+    except Timeout:
+        raise BnexpError(f"{folder}: {_who_trains(folder)}") from None
+    except OSError as error:
+        raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the folder may have been removed meanwhile; closing the file lets go
+            lock.release()
+
+
+def _who_trains(folder: Path) -> str:
+    """Name the process of meta.json, which is one that ended if the holder has not yet written its own."""
+    meta = read_json(folder / META) or {}
+    host, pid = meta.get("host"), meta.get("pid")
+    if not isinstance(host, str) or not isinstance(pid, int) or is_gone(host, pid, meta.get("process_started")):
+        return "another process is training this run right now; wait for it to end, or stop it"
+    if is_suspended(host, pid):
+        return f"process {pid} on host {host} is training this run, but is suspended; kill -CONT {pid} lets it go on"
+    return f"process {pid} on host {host} is training this run right now; wait for it to end, or stop it"

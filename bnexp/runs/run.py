@@ -1,0 +1,235 @@
+"""What a run folder says about its run, as one value; whatever is missing or damaged is said in `problems`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from bnexp.runs.find import seed_of
+from bnexp.runs.folder import CONFIG, META, METRICS, SUMMARY, Status
+from bnexp.runs.process import is_gone
+from bnexp.runs.reading import Record, quoted, read_config
+from bnexp.runs.resuming import how_to_go_on, newest_first
+
+_LONGEST_S = 1e10
+"""No session lasted longer: 300 years."""
+
+COMPLETE = ("finished", "diverged")
+"""The statuses of runs that came to their end; only these have a summary.json."""
+
+UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
+"""Beyond `Status`: no record says; finished, but without readable figures; running by its record, its process gone."""
+
+FRACTIONS = {
+    "test_accuracy": ("test", "final", "accuracy"),
+    "test_accuracy_best": ("test", "best", "accuracy"),
+    "val_accuracy": ("final", "accuracy"),
+    "val_accuracy_best": ("best", "accuracy"),
+}
+NUMBERS = {
+    "val_loss": ("final", "loss"),
+    "best_epoch": ("best", "epoch"),
+    "train_loss": ("train", "loss"),
+    "step_ms": ("time", "step_ms"),
+    "epochs": ("epochs",),
+    "steps": ("steps",),
+    "last_evaluated_step": ("final", "step"),
+}
+"""Where summary.json keeps each figure. Those named `_best` belong to the weights of the best validation accuracy."""
+
+ENVIRONMENT = {
+    "device": ("device_name",),
+    "precision": ("precision",),
+    "threads": ("threads",),
+    "torch": ("versions", "torch"),
+    "bnexp": ("bnexp",),
+}
+"""Where meta.json keeps what can make two runs differ beside their configs."""
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where a run went non-finite first."""
+
+    step: int | None
+    layer: str | None
+
+    def __str__(self) -> str:
+        step = "an unknown step" if self.step is None else f"step {self.step}"
+        return f"{step} in {self.layer}" if self.layer else step
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as its folder tells it.
+
+    Attributes:
+        folder: where it lies.
+        name: name in the config, or what the folder suggests.
+        seed: its seed, None where nothing tells.
+        repeat: 1 for seed0, 2 for seed0-2.
+        config: the resolved config with dotted keys, without the seed; None where it cannot be read.
+        status: a `Status`, or unknown, damaged or dead.
+        started, ended: times with zone; None where not known or not yet.
+        continued: when its present session began; None where it was never continued.
+        earlier_s: seconds that its earlier sessions took.
+        error: what a failed run says.
+        environment: device, precision, threads and torch version, as far as known.
+        total_steps, steps_per_epoch: from the plan.
+        figures: figures of the summary by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
+        divergence: of a diverged run.
+        problems: one sentence per file that is missing or damaged.
+    """
+
+    folder: Path
+    name: str
+    seed: int | None
+    repeat: int
+    config: Mapping[str, Any] | None
+    status: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    continued: datetime | None = None
+    earlier_s: float = 0.0
+    error: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    total_steps: int | None = None
+    steps_per_epoch: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    divergence: Divergence | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def can_go_on(self) -> bool:
+        """Tell whether it came to no end, runs no longer, and left a checkpoint."""
+        return self.status in ("interrupted", "failed", DEAD) and bool(newest_first(self.folder))
+
+    @property
+    def recency(self) -> tuple[float, int]:
+        """Orders runs from the oldest to the newest: by their start, or their folder's last change; then by repeat."""
+        if self.started is not None:
+            return self.started.timestamp(), self.repeat
+        try:
+            return self.folder.stat().st_mtime, self.repeat
+        except OSError:
+            return 0.0, self.repeat
+
+    @property
+    def metrics_path(self) -> Path:
+        """Its metrics.jsonl."""
+        return self.folder / METRICS
+
+
+def read_run(folder: Path) -> Run:
+    """Read config.yaml, meta.json and summary.json of a run. Never raises for what they hold."""
+    config, config_problem = read_config(folder / CONFIG)
+    meta, summary = Record(folder / META), Record(folder / SUMMARY)
+    seed_in_name, repeat = seed_of(folder)
+    figures = _figures(summary)
+    status = _status(meta, summary, figures)
+    seed = (config or {}).get("seed")
+    name = (config or {}).get("name")
+    run = Run(
+        folder=folder,
+        name=name if isinstance(name, str) else meta.text("name") or folder.parent.name,
+        seed=_first_whole(seed, meta.count("seed"), seed_in_name),
+        repeat=repeat,
+        config=None if config is None else {key: value for key, value in config.items() if key != "seed"},
+        status=status,
+        started=_moment(meta, "started"),
+        ended=_moment(meta, "ended"),
+        continued=_moment(meta, "continued"),
+        earlier_s=_earlier_s(meta),
+        error=meta.text("error"),
+        environment=_environment(meta),
+        total_steps=meta.count("plan", "total_steps"),
+        steps_per_epoch=meta.count("plan", "steps_per_epoch"),
+        figures=figures,
+        divergence=_divergence(summary) if status == "diverged" else None,
+    )
+    in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
+    # The readers above note what they refuse as they go, so their notes are complete only now.
+    return replace(run, problems=(*in_config, *_missing(meta, summary, status), *meta.problems, *summary.problems))
+
+
+def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
+    """Take the summary's word first: it is written last."""
+    status = _known_status(summary) or _known_status(meta) or UNKNOWN
+    if status == "finished" and not figures.keys() & FRACTIONS.keys():
+        return DAMAGED
+    if status == "running" and is_gone(meta.text("host"), meta.count("pid"), meta.text("process_started")):
+        return DEAD
+    return status
+
+
+def _known_status(record: Record) -> str | None:
+    status = record.text("status")
+    if status is None or status in get_args(Status):
+        return status
+    record.problems.append(f"{record.path}: unknown status {quoted(status)}")
+    return None
+
+
+def _figures(summary: Record) -> dict[str, float]:
+    fractions = {name: summary.fraction(*place) for name, place in FRACTIONS.items()}
+    numbers = {name: summary.number(*place) for name, place in NUMBERS.items()}
+    return {name: value for name, value in (fractions | numbers).items() if value is not None}
+
+
+def _divergence(summary: Record) -> Divergence:
+    return Divergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
+
+
+def _environment(meta: Record) -> dict[str, str]:
+    values = {
+        name: meta.count(*place) if name == "threads" else meta.text(*place) for name, place in ENVIRONMENT.items()
+    }
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _moment(meta: Record, key: str) -> datetime | None:
+    text = meta.text(key)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if not 1980 <= moment.year < 9000:
+            raise ValueError(text)
+    except ValueError:
+        meta.problems.append(f"{meta.path}: {key} is {quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00")
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _earlier_s(meta: Record) -> float:
+    seconds = meta.number("earlier_s", largest=_LONGEST_S) or 0.0
+    if seconds < 0:
+        meta.problems.append(f"{meta.path}: earlier_s is {seconds:g}, expected a number of seconds, 0 or more")
+    return max(seconds, 0.0)
+
+
+def _missing(meta: Record, summary: Record, status: str) -> list[str]:
+    problems = [] if meta.found else [f"{meta.path}: missing"]
+    if not summary.found and status in (*COMPLETE, DAMAGED):
+        problems.append(f"{summary.path}: missing, although {meta.path.name} says {meta.text('status')}")
+    elif summary.found and not summary.problems and status == DAMAGED:
+        problems.append(f"{summary.path}: holds no accuracy")
+    if status == DEAD:
+        gone = f"process {meta.count('pid')} is gone: it was killed"
+        problems.append(f"{meta.path}: says running, but {gone}; {how_to_go_on(meta.path.parent)}")
+    return problems
+
+
+def _refused(path: Path, seed: object, name: object) -> list[str]:
+    """Say what a config has in the place of its seed and its name; without either it is only of another version."""
+    problems = []
+    if seed is not None and _first_whole(seed) is None:
+        problems.append(f"{path}: seed is {quoted(seed)}, expected a whole number")
+    if name is not None and not isinstance(name, str):
+        problems.append(f"{path}: name is {quoted(name)}, expected a word")
+    return problems
+
+
+def _first_whole(*values: object) -> int | None:
+    return next((value for value in values if isinstance(value, int) and not isinstance(value, bool)), None)

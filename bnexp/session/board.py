@@ -1,0 +1,289 @@
+"""An event file, which TensorBoard reads, written by the thread that trains.
+
+TensorBoard's own writer has a thread of its own: on a full disk that prints a traceback, and the error comes late.
+"""
+
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog, SourceMetadata  # type: ignore[attr-defined]
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary  # type: ignore[attr-defined]
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-defined]
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import custom_scalars
+
+from bnexp.runs.rows import Values
+
+PATTERN = "events.out.tfevents.*"
+"""What the event files of a run are called."""
+
+
+class EventFile:
+    """A new event file in a run's folder, read after all that are there; each event goes to the system at once.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / _name_after(folder)).open("xb")
+        self._records = RecordWriter(self._file)  # type: ignore[no-untyped-call]
+        try:
+            self.add(Event(file_version="brain.Event:2", source_metadata=SourceMetadata(writer="bnexp")))
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, event: Event) -> None:
+        """Write an event, with the time that it is now.
+
+        Raises:
+            OSError: the disk is full; TensorBoard reads what is whole, and passes over the rest.
+        """
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())  # type: ignore[no-untyped-call]
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _name_after(folder: Path) -> str:
+    """Return a name in TensorBoard's form, `events.out.tfevents.<seconds>.<host>.<process>.<number>`.
+
+    TensorBoard reads the files in the order of their names; a run that goes on within the same second, or with a clock
+    that was set back, must still come after what it goes on from.
+    """
+    taken = [int(parts[3]) for path in folder.glob(PATTERN) if (parts := path.name.split("."))[3].isdecimal()]
+    seconds = max(int(time.time()), *(before + 1 for before in taken), 0)
+    return f"events.out.tfevents.{seconds:010d}.{platform.node()}.{os.getpid()}.0"
+
+
+Hyperparameter = bool | float | str
+
+_TYPES = {bool: "DATA_TYPE_BOOL", int: "DATA_TYPE_FLOAT64", float: "DATA_TYPE_FLOAT64", str: "DATA_TYPE_STRING"}
+_FIELDS = {bool: "bool_value", int: "number_value", float: "number_value", str: "string_value"}
+
+
+def hyperparameter_summary(
+    values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str]
+) -> Summary:
+    """Return the three values that the HParams page looks for: the columns, this run's row, and that it is whole.
+
+    Args:
+        values: flat, `section.key` to a number, boolean or text.
+        metrics: tags of scalars, the columns beside them.
+        ahead: the keys whose columns are shown first. The page asks for those that differ between runs, which one run
+            cannot know, and shows no more than five unasked.
+    """
+    columns = [
+        api_pb2.HParamInfo(name=name, type=_TYPES[type(value)], differs=name in ahead)  # type: ignore[attr-defined]
+        for name, value in values.items()
+    ]
+    beside = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]  # type: ignore[attr-defined]
+    row = SessionStartInfo()
+    for name, value in values.items():
+        setattr(row.hparams[name], _FIELDS[type(value)], value)
+    parts = {
+        metadata.EXPERIMENT_TAG: {"experiment": api_pb2.Experiment(hparam_infos=columns, metric_infos=beside)},  # type: ignore[attr-defined]
+        metadata.SESSION_START_INFO_TAG: {"session_start_info": row},
+        metadata.SESSION_END_INFO_TAG: {"session_end_info": SessionEndInfo(status="STATUS_SUCCESS")},
+    }
+    return Summary(value=[_value(tag, HParamsPluginData(**part)) for tag, part in parts.items()])
+
+
+def _value(tag: str, data: HParamsPluginData) -> Summary.Value:
+    described = metadata.create_summary_metadata(data)  # type: ignore[no-untyped-call]
+    return Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
+
+
+Layout = dict[str, dict[str, str]]
+"""Charts by category, each with the pattern of the tags that it draws, as TensorBoard matches it: from the start."""
+
+_OF_LAYER = r"(.*\.)?(linear|conv|head)"
+"""A layer by its name, such as block1.linear, stage2.block1.conv2 or head."""
+
+LAYOUT: Layout = {
+    "training": {
+        "loss": r"loss/(train|val)$",
+        "accuracy": r"accuracy/(train|val)$",
+        "learning rate": r"learning_rate/",
+    },
+    "gradients": {
+        "gradient norm of each layer": r"gradient_norm/" + _OF_LAYER,
+        "gradient norm, first layer / last": r"gradient_ratio/",
+        "gradient norm / weight norm": r"gradient_to_weight/",
+        "gradient norm of the network": r"gradient_norm(_clipped)?/total$",
+        "gradient norm of norms and activations": r"gradient_norm/(?!total$)(?!" + _OF_LAYER + ")",
+    },
+    "activations": {
+        "activation std": r"activation_std/",
+        "dead or saturated fraction": r"(dead|saturated)_fraction/",
+        "effective rank": r"effective_rank/",
+        "activation mean": r"activation_mean/",
+    },
+    "updates": {
+        "update ratio, log10": r"update_ratio/",
+        "weight norm": r"weight_norm/",
+        "effective learning rate": r"effective_lr/",
+    },
+    "norms": {
+        "gamma, mean": r"gamma_mean/",
+        "beta, mean": r"beta_mean/",
+        "fraction of variances below eps": r"eps_dominates/",
+    },
+    "running statistics": {
+        "distance of the mean, in batch std": r"running_mean_distance/",
+        "distance of the std, in batch std": r"running_std_distance/",
+    },
+    "evaluation modes": {
+        "loss": r"loss_by_mode/",
+        "accuracy": r"accuracy_by_mode/",
+    },
+    "coupling of examples": {
+        "spread of the logits": r"coupling_spread/",
+        "predictions that flip": r"coupling_flip_rate/",
+    },
+    "covariate shift": {
+        "shift of the inputs, in std": r"input_shift/",
+        "Wasserstein distance of the inputs": r"input_wasserstein/",
+        "shift of the gradient": r"gradient_shift/",
+        "cosine of the gradients": r"gradient_cosine/",
+    },
+    "landscape along the gradient": {
+        "loss, smallest and largest": r"landscape_loss_(min|max)/",
+        "distance of the gradient, smallest and largest": r"gradient_distance_(min|max)/",
+        "effective smoothness": r"effective_smoothness/",
+    },
+    "scale invariance": {
+        "change of the logits": r"invariance_change/",
+        "gradient, scaled back": r"invariance_gradient/",
+    },
+    "cost": {
+        "milliseconds": r"cost_ms/",
+        "share": r"cost_share/",
+    },
+}
+"""A category is what one probe measures. TensorBoard merges the layouts of all runs, and may lose a chart of a run
+whose category another run shows without it."""
+
+
+def layout_of(tags: Iterable[str]) -> Layout:
+    """Return the categories and charts of `LAYOUT` that draw any of these tags."""
+    known = list(tags)
+    found = {category: _drawn(charts, known) for category, charts in LAYOUT.items()}
+    return {category: charts for category, charts in found.items() if charts}
+
+
+def _drawn(charts: dict[str, str], tags: list[str]) -> dict[str, str]:
+    return {title: tag for title, tag in charts.items() if any(re.match(tag, name) for name in tags)}
+
+
+BINS = 64
+
+
+class TensorBoardWriter:
+    """Writes one event file into the run's folder.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._events = EventFile(folder)
+        self._tags: set[str] = set()
+        self._layout: Layout = {}
+
+    def go_on_after(self, step: int, tags: Collection[str]) -> None:
+        """Let TensorBoard forget what older files hold of later steps, and keep their charts.
+
+        Args:
+            step: the one that a continued run goes on after.
+            tags: of the scalars in the older files.
+        """
+        self._events.add(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+        self._lay_out(step + 1, tags)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Add a point to each chart; a value that is not finite is shown as TensorBoard shows nan."""
+        self._lay_out(step, values)
+        self._add(step, [Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+
+    def histograms(self, step: int, values: dict[str, Values]) -> None:
+        """Add a histogram per name. Values that are not finite are left out and counted in `non_finite/<name>`."""
+        summaries = []
+        for name, array in values.items():
+            is_finite = np.isfinite(array)
+            finite = array if is_finite.all() else array[is_finite]
+            if finite.size:
+                summaries.append(Summary.Value(tag=name, histo=histogram(finite)))
+            if finite.size < array.size:
+                summaries.append(Summary.Value(tag=f"non_finite/{name}", simple_value=float(array.size - finite.size)))
+        self._add(step, summaries)
+
+    def hyperparameters(
+        self, values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str] = ()
+    ) -> None:
+        """Announce the config's values and which metrics the HParams page sets beside them.
+
+        Args:
+            values: flat, `section.key` to a number, boolean or text.
+            metrics: tags of scalars that this writer gets.
+            ahead: the values that are shown unasked, at most five.
+        """
+        self._add(0, hyperparameter_summary(values, metrics, ahead).value)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._events.close()
+
+    def _lay_out(self, step: int, tags: Iterable[str]) -> None:
+        """Write the page of custom charts, anew when a tag comes up that needs another chart; the last one counts."""
+        if self._tags.issuperset(tags):
+            return
+        self._tags.update(tags)
+        layout = layout_of(self._tags)
+        if layout != self._layout:
+            self._layout = layout
+            charts = {
+                category: {title: ("Multiline", [tag]) for title, tag in charts.items()}
+                for category, charts in layout.items()
+            }
+            self._add(step, custom_scalars(charts).value)
+
+    def _add(self, step: int, values: list[Summary.Value]) -> None:
+        if values:
+            self._events.add(Event(step=step, summary=Summary(value=values)))
+
+
+def histogram(values: Values) -> HistogramProto:
+    """Count finite values in equal bins from the smallest to the largest."""
+    doubles = values.astype(np.float64)  # in float32, numpy finds no room for the bins between values that are close
+    low, high = float(doubles.min()), float(doubles.max())
+    if not math.isfinite(high - low) or high - low <= 1e-12 * max(abs(low), abs(high), 1e-30):
+        counts, edges = np.array([values.size]), np.array([low, np.nextafter(high, np.inf)])
+    else:
+        counts, edges = np.histogram(doubles, bins=BINS, range=(low, high))
+    return HistogramProto(
+        min=low,
+        max=high,
+        num=values.size,
+        sum=float(doubles.sum()),
+        sum_squares=float(np.square(doubles).sum()),
+        # TensorBoard reads bucket_limit as right edges, so an empty first bucket marks the left end.
+        bucket_limit=edges.tolist(),
+        bucket=[0, *counts.tolist()],
+    )

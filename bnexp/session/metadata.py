@@ -1,0 +1,161 @@
+"""What is written down about a run: its circumstances in meta.json, its figures in summary.json."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import bnexp
+from bnexp.measure.machine import peak_mib
+from bnexp.runs.folder import FORMAT, META, Status, write_json
+from bnexp.runs.process import this_process
+from bnexp.training.build import Experiment
+from bnexp.training.device import device_name
+from bnexp.training.progress import Evaluated, Progress
+
+
+def circumstances(run: Experiment, argv: Sequence[str], data_dir: Path) -> dict[str, Any]:
+    """Return what meta.json says beside the status: where, when and with what a run was made."""
+    plan = asdict(run.plan)
+    del plan["eval_every_epochs"]
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "name": run.config.name,
+        "seed": run.config.seed,
+        "argv": list(argv),
+        "bnexp": bnexp.__version__,
+        "bnexp_commit": git_commit(Path(bnexp.__file__).parent),
+        "git_commit": git_commit(Path.cwd()),
+        "versions": _versions(),
+        **this_process(),
+        "data_dir": os.path.abspath(data_dir),
+        "device": str(run.device),
+        "device_name": device_name(run.device),
+        "precision": run.config.training.precision,
+        "compiled": run.compiled,
+        "memory_format": str(run.memory_format).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "deterministic": True,
+        "started": _now(),
+        "ended": None,
+        "continued": None,
+        "earlier_s": 0.0,
+        "sessions": [],
+        "error": None,
+        "plan": plan,
+    }
+
+
+def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what meta.json says of a run that goes on.
+
+    Args:
+        meta: the circumstances of this session.
+        before: what meta.json said until now.
+        state: the checkpoint that it goes on from.
+    """
+    kept = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "continued")
+    sessions = before.get("sessions")
+    earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in kept}]
+    return {
+        **meta,
+        "started": before.get("started"),
+        "continued": meta["started"],
+        "continued_after_step": state["step"],
+        "earlier_s": state["progress"]["clock"]["total_s"],
+        "sessions": earlier,
+    }
+
+
+def differences(before: Mapping[str, Any], meta: Mapping[str, Any]) -> list[str]:
+    """Say in at most one sentence what of the machine is not as it was in the session before."""
+    here, there = (_what_moves_bits(one) for one in (meta, before))
+    changed = [f"{what} {there[what]} -> {here[what]}" for what in here if what in there and there[what] != here[what]]
+    if not changed:
+        return []
+    return [f"not the machine of before ({', '.join(changed)}): the last bits may differ from an uninterrupted run"]
+
+
+def _what_moves_bits(meta: Mapping[str, Any]) -> dict[str, Any]:
+    versions = meta.get("versions")
+    named = {"device": meta.get("device_name"), "threads": meta.get("threads"), "bnexp": meta.get("bnexp")}
+    named["torch"] = versions.get("torch") if isinstance(versions, dict) else None
+    return {what: value for what, value in named.items() if value is not None}
+
+
+def note_status(folder: Path, meta: Mapping[str, Any], status: Status, error: str | None = None) -> None:
+    """Write meta.json anew with this status."""
+    ended = None if status == "running" else _now()
+    write_json(folder / META, {**meta, "status": status, "ended": ended, "error": error})
+
+
+def summary_of(
+    run: Experiment, outcome: Progress, test: dict[str, dict[str, float]] | None, compile_s: float | None = None
+) -> dict[str, Any]:
+    """Return what summary.json holds: the figures of a run that came to its end, or to its divergence.
+
+    `divergence` is the first step that was not finite, also where the run went on and found back.
+    """
+    clock, steps = outcome.clock, max(outcome.steps, 1)
+    return {
+        "status": "diverged" if outcome.diverged else "finished",
+        "steps": outcome.steps,
+        "skipped_steps": run.scaler.skipped + outcome.skipped,
+        "epochs": run.plan.epoch_at(outcome.steps),
+        "parameters": run.parameters,
+        "train": asdict(outcome.train),
+        "final": _evaluated(run, outcome.last),
+        "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),
+        "test": test,
+        "divergence": asdict(outcome.divergence) if outcome.divergence else None,
+        "time": {
+            "compile_s": compile_s,
+            "total_s": clock.total_s,
+            "training_s": clock.training_s,
+            "evaluation_s": clock.evaluation_s,
+            "checkpoint_s": clock.checkpoint_s,
+            "measuring_share": clock.measuring_s / clock.training_s,
+            "step_ms": 1e3 * (clock.training_s - clock.measuring_s) / steps,
+            "examples_per_s": clock.examples / clock.training_s,
+        },
+        "peak_mib": peak_mib(run.device),
+    }
+
+
+def _evaluated(run: Experiment, evaluated: Evaluated | None) -> dict[str, Any] | None:
+    if evaluated is None:
+        return None
+    return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **asdict(evaluated.score)}
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit checked out in `folder`, with `+` where files differ from it; None where there is none."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603  no shell
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _versions() -> dict[str, str | None]:
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": str(cudnn) if cudnn else None,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,162 @@
+"""A run that stopped, taken up where its last whole checkpoint left it."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bnexp.config.loading import check_values, load_config
+from bnexp.config.schema import Config
+from bnexp.config.yaml_text import read_yaml
+from bnexp.data.sources.place import data_folder
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.files import unfinished_files
+from bnexp.runs.checkpoints import BEST, Loaded, load_newest
+from bnexp.runs.folder import CONFIG, META, METRICS, SUMMARY, read_json
+from bnexp.runs.identity import first_difference
+from bnexp.runs.lock import run_lock
+from bnexp.runs.resuming import CHECKPOINTS, newest_first, resume_command
+from bnexp.runs.rows import Rows, cut_after
+from bnexp.session.board import PATTERN
+from bnexp.session.checkpointing import restore_run
+from bnexp.session.faults import faults_in_words
+from bnexp.session.metadata import circumstances, continued, differences
+from bnexp.session.session import RunResult, Show, carry_out, show_nothing
+from bnexp.session.stopping import StopRequest
+from bnexp.training.build import Experiment, build
+
+
+def resume_experiment(
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    show: Show = show_nothing,
+    argv: Sequence[str] = (),
+    warn: Callable[[str], None] = lambda words: None,
+    from_start: bool = False,
+) -> RunResult:
+    """Take a run up after its last whole checkpoint and train it to its end; on the CPU as if it had never stopped.
+
+    Rows after the checkpoint are cut from metrics.jsonl and forgotten by TensorBoard. A run that was stopped before its
+    first checkpoint begins anew in its folder.
+
+    Args:
+        folder: of the run.
+        data_dir: where datasets lie; by default where they lay when the run began, if that folder is still there.
+        device: auto, cpu, cuda, cuda:N or mps; by default that which the run was trained on.
+        show: makes the display, from the run's name and plan.
+        argv: the command line, for the records.
+        warn: is told of a damaged checkpoint that was passed over, and of a machine that is not the same.
+        from_start: begin anew in the folder, whatever checkpoints there are.
+
+    Raises:
+        ConfigError: config.yaml is missing or wrong, or what it asks for cannot be.
+        Interrupted: by Ctrl-C or a signal; the run can go on.
+        BnexpError: another process trains the run, or has brought it to its end; no checkpoint is whole; config, data
+            or rows are not those that the checkpoint follows on; or as for a new run.
+    """
+    stop = StopRequest()
+    with stop.listening(f"interrupted before it went on: {resume_command(folder)}"), run_lock(folder):
+        if not from_start and _has_ended(folder):
+            raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
+        config = load_config(folder / CONFIG)
+        start = None if from_start else _newest(folder)
+        before = read_json(folder / META) or {}
+        with faults_in_words(config, folder):
+            place = data_dir or _former_data_dir(before)
+            run = build(config, data_dir=place, device=device or _former_device(before))
+            meta = circumstances(run, argv, place)
+            if start is not None:
+                for words in (*start.damaged, *differences(before, meta)):
+                    warn(words)
+                _go_back(run, folder, start)
+                meta = continued(meta, before, start.values)
+            _clear(folder, whole=start is None)
+        return carry_out(run, folder, meta, show, stop, start)
+
+
+def _has_ended(folder: Path) -> bool:
+    """Tell whether summary.json tells of the end; another process may have brought it about until the lock was free."""
+    match read_json(folder / SUMMARY):
+        case {"status": "diverged"}:
+            return True
+        case {"status": "finished", "final": {"accuracy": float(accuracy)}}:
+            return 0 <= accuracy <= 1
+    return False
+
+
+def _newest(folder: Path) -> Loaded | None:
+    """Return the newest whole checkpoint; None for a run that was stopped before its first, and thus before any row."""
+    try:
+        newest = load_newest(folder)
+    except BnexpError as error:
+        raise BnexpError(f"{folder}: {error}\n{_anew(folder)}") from None
+    if newest is None and _holds_something(folder / METRICS):
+        raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{_anew(folder)}")
+    return newest
+
+
+def _anew(folder: Path) -> str:
+    return f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _clear(folder: Path, *, whole: bool) -> None:
+    """Delete what an earlier session left half done; `whole` also all that it wrote, but config and meta.json."""
+    gone = [*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY]
+    if whole:
+        gone += [*newest_first(folder), folder / CHECKPOINTS / BEST, folder / METRICS, *folder.glob(PATTERN)]
+    for path in gone:
+        path.unlink(missing_ok=True)
+
+
+def _former_device(before: Mapping[str, Any]) -> str:
+    device = before.get("device")
+    return device if isinstance(device, str) and re.fullmatch(r"cpu|mps|cuda(:\d+)?", device) else "auto"
+
+
+def _former_data_dir(before: Mapping[str, Any]) -> Path:
+    former = before.get("data_dir")
+    return Path(former) if isinstance(former, str) and os.path.isdir(former) else data_folder(None)
+
+
+def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
+    """Put a run in the state of a checkpoint, and cut what its folder holds of later steps."""
+    state = start.values
+    try:
+        _refuse_another_config(run.config, state["config"], folder)
+        if state["dataset"] != run.dataset.fingerprint:
+            raise BnexpError(
+                f"{folder}: the dataset {run.config.data.dataset} is not the one that the run began with; put that "
+                "back, or start a new run"
+            )
+        if start.path.stem != f"step{state['step']}":
+            raise ValueError(f"step: found {state['step']}, expected that in the name of the file")
+        restore_run(run, state)
+        rows = Rows(**state["rows"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError, IndexError) as error:
+        raise BnexpError(f"{start.path}: no checkpoint of this run: {type(error).__name__}: {error}") from None
+    try:
+        cut_after(folder / METRICS, rows)
+    except BnexpError as error:
+        raise BnexpError(f"{error}\n{_anew(folder)}") from None
+
+
+def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
+    """Refuse a config.yaml that was changed since."""
+    values, _ = read_yaml(stored, "the config in the checkpoint")
+    try:
+        began_with = check_values(values, {}, "the config in the checkpoint")
+    except ConfigError as error:
+        raise BnexpError(f"{folder}: the run was made by another version of bnexp: {error}") from None
+    if difference := first_difference(began_with, config):
+        key, then, now = difference
+        raise BnexpError(
+            f"{folder / CONFIG}: {key} is {now}, but the run began with {then}; a run has one config: put it back, or "
+            "start a new run with this one"
+        )

@@ -1,0 +1,40 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnexp.document.render import epochs, loss, milliseconds, percent
+
+
+def test_percent_has_two_decimals() -> None:
+    assert [percent(value) for value in (0.97071, 1.0, 0.0)] == ["97.07", "100.00", "0.00"]
+
+
+def test_a_small_loss_is_not_shown_as_nothing() -> None:
+    assert [loss(value) for value in (2.30259, 0.0, 0.00001234, 12345.6)] == [
+        "2.3026",
+        "0.0000",
+        "1.23e-05",
+        "1.23e+04",
+    ]
+
+
+def test_a_spread_has_the_decimals_of_its_mean() -> None:
+    assert loss(0.000994, 0.049) == "0.0010"
+    assert milliseconds(0.514, 159.7) == "0.5"
+
+
+def test_slow_steps_need_no_decimals() -> None:
+    assert [milliseconds(value) for value in (1.337, 159.72, 1500.4)] == ["1.34", "159.7", "1500"]
+
+
+def test_whole_epochs_are_shown_whole() -> None:
+    assert [epochs(value) for value in (10.0, 2.5, 6.6667, 0.0)] == ["10", "2.5", "6.67", "0"]
+
+
+@pytest.mark.parametrize("shown", [percent, loss, milliseconds, epochs])
+@given(st.floats(-1e15, 1e15))
+def test_every_number_stays_short_enough_to_read(shown: Callable[[float], str], value: float) -> None:
+    assert shown is percent or len(shown(value)) <= 11
+    assert float(shown(value)) == pytest.approx(100 * value if shown is percent else value, abs=0.5, rel=0.01)

@@ -1,0 +1,79 @@
+"""The page of a lesson: its pictures hold the same numbers as the terminal's."""
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from bnexp.document.lesson import Experiment, Histogram, Lesson, Lines, Part, Regions, Scatter, Table
+from bnexp.document.page import to_html
+from bnexp.document.svg import to_svg
+
+HISTOGRAM = Histogram("h", "shares", (-1.0, -0.99, 0.0, 1.0), {"one": (0.5, 0.25, 0.25), "other": (0.0, 0.0, 1.0)})
+SCATTER = Scatter("s", "clouds", {"far": [(3.0, 4.0), (-1.0, 0.0)], "at the origin": [(0.0, 0.0)]})
+LINES = Lines("l", "curves", "step", (0.0, 1.0, 2.0), {"up": (0.0, 1.0, 2.0), "nowhere": (0.0, float("nan"), 1.0)})
+REGIONS = Regions("r", "areas", (("<block>", (("row 1", ("A", "B")), ("row 2", ("A", "B")))),), {"<block>": 2})
+
+
+def page(*parts: Part) -> str:
+    return to_html(Lesson("topic", "title", parts, Experiment(("bnexp train a.yaml --set b=1",), "look")))
+
+
+@pytest.mark.parametrize("picture", [HISTOGRAM, SCATTER, LINES], ids=lambda one: type(one).__name__)
+def test_a_picture_is_one_svg_with_its_names_as_text_and_the_same_each_time(picture: Histogram) -> None:
+    svg = to_svg(picture)
+    assert svg.startswith("<svg")
+    assert svg.endswith("</svg>")
+    assert "metadata" not in svg
+    names = {**getattr(picture, "series", {}), **getattr(picture, "clouds", {})}
+    assert all(f">{name}</text>" in svg for name in names)
+    assert to_svg(picture) == svg
+
+
+def test_points_that_are_not_finite_are_left_out_of_a_cloud() -> None:
+    for points in ([(float("nan"), 1.0), (2.0, 3.0)], [(float("inf"), 1.0)], []):
+        svg = to_svg(Scatter("s", "cloud", {"odd": points}))
+        assert "nan" not in svg.lower()
+        assert "inf" not in svg.lower()
+
+
+def test_pictures_of_one_page_share_no_identifier() -> None:
+    found = re.findall(r'\bid="(m[0-9a-f]{8,}|p[0-9a-f]{8,})"', page(SCATTER, Scatter("t", "clouds", SCATTER.clouds)))
+    assert len(found) == len(set(found)) > 0
+
+
+def test_bins_of_a_histogram_are_alike_in_width_whatever_they_span() -> None:
+    # A bin of 0.01 with half of the values beside one of 0.99: drawn to scale it would hardly be seen.
+    outline = re.search(
+        r'<path d="([^"]*?)" clip-path', to_svg(Histogram("h", "s", HISTOGRAM.edges, {"a": (1, 0.5, 0.2)}))
+    )
+    assert outline
+    edges = sorted({round(float(x), 2) for x in re.findall(r"[ML] ([\d.]+) [\d.]+", outline[1])})
+    widths = [right - left for left, right in pairwise(edges)]
+    assert len(widths) == 3
+    assert max(widths) == pytest.approx(min(widths), abs=0.02)
+
+
+def test_regions_are_colored_by_letter_and_their_names_are_text() -> None:
+    html = page(REGIONS)
+    assert "&lt;block&gt;" in html
+    colors = dict(re.findall(r'<td style="background: (#\w+)">(\w)</td>', html))
+    assert len(colors) == 2
+    assert html.count(">A</td>") == html.count(">B</td>") == 2
+
+
+def test_of_a_large_table_the_page_shows_what_the_terminal_does() -> None:
+    cells = tuple((f"row {row}", tuple(float(row * 100 + column) for column in range(30))) for row in range(40))
+    html = page(Table("t", "large", tuple(f"c{column}" for column in range(30)), cells))
+    assert "29 more rows" in html
+    assert "14 more columns" in html
+    assert html.count("<td") == 11 * 16 + 1
+
+
+def test_long_commands_are_broken_for_a_shell() -> None:
+    command = "bnexp train configs/demo.yaml" + " --set training.epochs=3" * 5
+    html = to_html(Lesson("topic", "title", (), Experiment((command,), "look")))
+    written = re.search(r"<pre>(.*?)</pre>", html, re.DOTALL)
+    assert written
+    assert " \\\n" in written[1]
+    assert written[1].replace("\\\n", "").split() == command.split()

@@ -1,0 +1,132 @@
+import csv
+import io
+import json
+from xml.etree import ElementTree
+
+import markdown
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from bnexp.document.render import readable, to_csv, to_json, to_markdown, to_plain
+from bnexp.document.table import Cell, Column, Sample, Table
+
+COLUMNS = (
+    Column("name", "arm"),
+    Column("test_accuracy", "test %", "sample", "fraction"),
+    Column("n", "n", "number"),
+    Column("curve", "curve", "curve", audience="people"),
+    Column("device", "device", audience="machines"),
+)
+
+
+def table_of(*names: str, notes: tuple[str, ...] = ()) -> Table:
+    figures = {
+        "test_accuracy": Cell("33.33 ± 1.00", sample=Sample(1 / 3, 0.01, 3)),
+        "n": Cell("3", 3),
+        "curve": Cell("▁█"),
+        "device": Cell("cpu", "cpu"),
+    }
+    return Table(COLUMNS, tuple({"name": Cell(name, name), **figures} for name in names), notes)
+
+
+def test_plain_is_one_aligned_line_a_row() -> None:
+    assert to_plain(table_of("a", "longer", notes=("so it is",))) == (
+        "arm           test %  n  curve\na       33.33 ± 1.00  3  ▁█\nlonger  33.33 ± 1.00  3  ▁█\nnote: so it is\n"
+    )
+
+
+def test_wide_characters_stay_aligned() -> None:
+    lines = to_plain(table_of("深層", "abcd")).splitlines()
+    assert lines[1].index("33.33") == lines[2].index("33.33") - 2
+
+
+def test_csv_has_full_precision_and_units() -> None:
+    (row,) = csv.DictReader(io.StringIO(to_csv(table_of("a"))))
+    assert row == {
+        "name": "a",
+        "test_accuracy_fraction_mean": repr(1 / 3),
+        "test_accuracy_fraction_std": "0.01",
+        "test_accuracy_fraction_n": "3",
+        "n": "3",
+        "device": "cpu",
+    }
+
+
+def test_an_empty_sample_has_no_mean_in_csv_and_json() -> None:
+    table = Table(COLUMNS, ({"name": Cell("a", "a")},))
+    (row,) = csv.DictReader(io.StringIO(to_csv(table)))
+    assert [row[f"test_accuracy_fraction_{key}"] for key in ("mean", "std", "n")] == ["", "", "0"]
+    assert json.loads(to_json(table))["rows"][0]["test_accuracy_fraction"] == {"mean": None, "std": None, "n": 0}
+
+
+def test_json_has_full_precision_and_notes() -> None:
+    assert json.loads(to_json(table_of("a", notes=("so",)))) == {
+        "rows": [
+            {"name": "a", "test_accuracy_fraction": {"mean": 1 / 3, "std": 0.01, "n": 3}, "n": 3, "device": "cpu"}
+        ],
+        "notes": ["so"],
+    }
+
+
+def test_markdown_escapes_what_would_end_a_cell() -> None:
+    lines = to_markdown(table_of("a|b", notes=("x",))).splitlines()
+    assert lines[1] == "| --- | ---: | ---: | --- |"
+    assert lines[2] == r"| a\|b | 33.33 ± 1.00 | 3 | ▁█ |"
+    assert lines[-1] == "- x"
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1+1", "-1-1", "@SUM(A1)", "-x"])
+def test_text_that_a_spreadsheet_would_run_comes_after_an_apostrophe(name: str) -> None:
+    table = Table((Column("name", "arm"), Column(name, name)), ({"name": Cell(name, name), name: Cell("b", "b")},))
+    header, row = csv.reader(io.StringIO(to_csv(table)))
+    assert (header, row) == (["name", f"'{name}"], [f"'{name}", "b"])
+
+
+@pytest.mark.parametrize("name", ["-1", "+0.5", "-1e-3", "a=b", "linear -> bn"])
+def test_numbers_and_harmless_text_come_as_they_are_in_csv(name: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(to_csv(table_of(name))))
+    assert row["name"] == name
+
+
+def test_a_negative_figure_stays_a_number_in_csv() -> None:
+    table = Table((Column("change", "change", "number"),), ({"change": Cell("-0.5", -0.5)},))
+    assert to_csv(table) == "change\n-0.5\n"
+
+
+READERS = {
+    "markdown": lambda text: markdown.markdown(text, extensions=["tables"]),
+    "markdown_it": lambda text: MarkdownIt("commonmark", {"html": True}).enable("table").render(text),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a|<img src=x>", "&lt;b>", "`<b>`", "[a](javascript:x)"])
+def test_no_html_comes_through_markdown(reader: str, name: str) -> None:
+    page = READERS[reader](to_markdown(table_of(name, notes=(name,))))
+    text = ElementTree.fromstring(f"<page>{page}</page>")
+    tags = {element.tag for element in text.iter()}
+    assert tags <= {"page", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    assert next(text.iter("td")).text == next(text.iter("li")).text == name
+
+
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=4))
+def test_any_name_keeps_the_shape_of_every_output(names: list[str]) -> None:
+    table = table_of(*names)
+    for text in (to_plain(table), to_markdown(table)):
+        lines = text.removesuffix("\n").split("\n")
+        assert len(lines) == len(names) + (1 if text == to_plain(table) else 2)
+        assert all(line.isprintable() for line in lines)
+    assert len(list(csv.reader(io.StringIO(to_csv(table))))) == len(names) + 1
+    assert [row["name"] for row in json.loads(to_json(table))["rows"]] == names
+
+
+def test_a_text_without_end_is_cut_for_people_and_whole_for_machines() -> None:
+    endless = "x" * 1_000_000
+    assert readable(endless) == "x" * 997 + "..."
+    assert readable("x" * 1000) == "x" * 1000
+    table = table_of(endless, notes=(endless,))
+    assert max(len(to_plain(table)), len(to_markdown(table))) < 10_000
+    assert endless in to_csv(table)
+    assert json.loads(to_json(table))["rows"][0]["name"] == endless

@@ -1,0 +1,120 @@
+"""Probes on stored weights see the network as it was when they were stored."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from bnexp.config.schema import Config
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.inspection.stored import probe_run
+from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_first
+from bnexp.session.begin import run_experiment
+from bnexp.session.session import RunResult
+from bnexp.training.build import build
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def finished(make_config: MakeConfig, tmp_path: Path) -> RunResult:
+    return run_experiment(make_config(training={"epochs": 4}), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+
+
+def test_the_weights_at_the_end_and_the_best_are_stored(finished: RunResult) -> None:
+    files = {"final": newest_first(finished.folder)[0], "best": finished.folder / CHECKPOINTS / BEST}
+    for name, path in files.items():
+        assert load_checkpoint(path)["step"] == finished.summary[name]["step"]
+    final = load_checkpoint(files["final"])["weights"]
+    state = {**dict(finished.network.named_parameters()), **dict(finished.network.named_buffers())}
+    assert final.keys() == state.keys()
+    assert all(torch.equal(final[name], value) for name, value in state.items())
+
+
+def test_a_probe_sees_the_stored_weights_and_the_batch_that_would_come_next(
+    finished: RunResult, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    found = probe_run(finished.folder, probes=["gradients", "norm_state"], data_dir=tmp_path, device="cpu")
+    assert found.step == finished.summary["steps"]
+    run = build(make_config(training={"epochs": 4}), data_dir=tmp_path, device="cpu")
+    run.network.load_state_dict(finished.network.state_dict())
+    x, y = run.batches.at(found.step)
+    functional.cross_entropy(run.network.train()(x), y).backward()
+    gradients = torch.cat([parameter.grad.flatten() for parameter in run.network.parameters()])
+    assert found.figures["gradient_norm/total"] == pytest.approx(gradients.norm().item(), rel=1e-5)
+    gamma = finished.network.get_parameter("block1.bn.weight")
+    assert found.figures["gamma_mean/block1.bn"] == pytest.approx(gamma.mean().item())
+
+
+def test_looking_writes_nothing_and_says_the_same_again(finished: RunResult, tmp_path: Path) -> None:
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}
+
+    before = content()
+    first = probe_run(finished.folder, probes=["activations"], weights="best", data_dir=tmp_path, device="cpu")
+    again = probe_run(finished.folder, probes=["activations"], weights="best", data_dir=tmp_path, device="cpu")
+    assert json.dumps(first.figures) == json.dumps(again.figures)
+    assert first.step == finished.summary["best"]["step"]
+    assert content() == before
+
+
+@pytest.mark.parametrize(
+    ("probe", "said"),
+    [
+        ("gradient", 'unknown probe "gradient". Did you mean "gradients"?'),
+        ("updates", "measures what a step of the optimizer does"),
+        ("histograms", "no figures"),
+    ],
+)
+def test_a_probe_that_cannot_be_asked_is_answered(finished: RunResult, tmp_path: Path, probe: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
+        probe_run(finished.folder, probes=[probe], data_dir=tmp_path, device="cpu")
+
+
+def test_missing_damaged_and_foreign_weights_are_answered(
+    finished: RunResult, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    path = newest_first(finished.folder)[0]
+    other = run_experiment(
+        make_config(name="other", model={"hidden": [5]}), runs_dir=tmp_path, data_dir=tmp_path, device="cpu"
+    )
+    whole = path.read_bytes()
+    path.write_bytes(newest_first(other.folder)[0].read_bytes())
+    with pytest.raises(
+        BnexpError, match=r"not of this network: block1.linear.weight: found \(5, 16\), expected \(12, 16\)"
+    ):
+        probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
+    path.write_bytes(whole[:-1])
+    with pytest.raises(BnexpError, match="damaged"):
+        probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
+    for stored in newest_first(finished.folder):
+        stored.unlink()
+    with pytest.raises(BnexpError, match=r"no final weights are stored there, but --weights best"):
+        probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
+
+
+def test_the_learning_rate_is_that_of_the_step_that_would_come_next(make_config: MakeConfig, tmp_path: Path) -> None:
+    """Along the gradient the landscape goes learning rates far: at a rate of nearly 0 the loss hardly moves."""
+    for schedule, fate in (({"name": "cosine"}, "still"), ({"name": "constant"}, "moves")):
+        config = make_config(name=schedule["name"], schedule=schedule, training={"epochs": 20})
+        result = run_experiment(config, runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+        found = probe_run(result.folder, probes=["landscape"], data_dir=tmp_path, device="cpu").figures
+        width = found["landscape_loss_max/path"] - found["landscape_loss_min/path"]
+        assert (width < 1e-4) == (fate == "still")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.hidden=[12]", r"head.weight: found \(4, 8\), expected \(4, 12\)"),
+        ("model.norm=bn(affine=false)", r"block1.bn.weight: found \(12,\), expected none"),
+    ],
+)
+def test_weights_that_do_not_fit_in_shape_or_name_are_refused(
+    finished: RunResult, tmp_path: Path, override: str, said: str
+) -> None:
+    with pytest.raises(BnexpError, match=f"not of this network: {said}"):
+        probe_run(finished.folder, probes=["gradients"], overrides=[override], data_dir=tmp_path, device="cpu")

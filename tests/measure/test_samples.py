@@ -1,0 +1,48 @@
+"""Samples are spread over the whole, the same every time, and everything where there is little."""
+
+import pytest
+import torch
+
+from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, as_units, spread_places, spread_units, spread_values
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("total", [1025, 4096, 3 * 32 * 32, 16 * 32 * 32, 10_007])
+def test_places_are_different_and_no_two_neighbours_are_far_apart(total: int) -> None:
+    places = spread_places(total, 1000, CPU).sort().values
+    gaps = places.diff()
+    assert places.min() >= 0
+    assert places.max() < total
+    assert gaps.min() >= 1
+    assert gaps.max() <= 3 * total / 1000 + 1
+
+
+def test_every_column_of_a_feature_map_is_met_about_as_often() -> None:
+    columns = (spread_places(16 * 32 * 32, MOST_UNITS, CPU) % 32).bincount(minlength=32)
+    assert columns.min() >= 0.7 * MOST_UNITS / 32
+    assert columns.max() <= 1.3 * MOST_UNITS / 32
+
+
+@pytest.mark.parametrize("channels", [3, 16, 64])
+def test_a_few_units_lie_in_many_columns(channels: int) -> None:
+    units = spread_units(as_units(torch.arange(channels * 32 * 32).view(1, channels, 32, 32)), 64)
+    assert units.shape == (1, 64)
+    assert len(set((units % 32).flatten().tolist())) >= 16
+
+
+def test_small_outputs_are_taken_whole_and_large_ones_in_part() -> None:
+    small, large = torch.randn(4, 3, 5, 5), torch.randn(8, 4, 32, 32)
+    assert torch.equal(spread_units(as_units(small)), small.flatten(1))
+    assert torch.equal(spread_values(as_units(small)), small.flatten())
+    assert spread_units(as_units(large)).shape == (8, MOST_UNITS)
+    assert spread_values(as_units(large)).shape == (MOST_VALUES,)
+
+
+def test_units_are_those_of_the_output_whatever_the_memory_format() -> None:
+    x = torch.randn(4, 3, 5, 5)
+    channels_last = x.to(memory_format=torch.channels_last)
+    last = as_units(channels_last)
+    assert torch.equal(last.sort(dim=1).values, x.flatten(1).sort(dim=1).values)
+    assert last.data_ptr() == channels_last.data_ptr()
+    assert as_units(x).data_ptr() == x.data_ptr()

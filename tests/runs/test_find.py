@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bnexp.errors import ConfigError
+from bnexp.runs.find import find_runs, seed_of
+
+
+@pytest.fixture
+def runs(tmp_path: Path, write_run: Callable[..., Path]) -> Path:
+    for name in ("mlp/seed0", "mlp/seed2", "mlp/seed10", "sweep/mlp_bn/seed0", "mlp_bn/seed0"):
+        write_run(tmp_path / "runs" / name)
+    (tmp_path / "runs" / "mlp" / "seed0" / "checkpoints").mkdir()
+    return tmp_path / "runs"
+
+
+def names(found: list[Path], runs: Path) -> list[str]:
+    return [folder.relative_to(runs).as_posix() for folder in found]
+
+
+def test_all_runs_in_natural_order(runs: Path) -> None:
+    expected = ["mlp/seed0", "mlp/seed2", "mlp/seed10", "mlp_bn/seed0", "sweep/mlp_bn/seed0"]
+    assert names(find_runs([], runs), runs) == expected
+
+
+def test_a_run_a_folder_a_pattern_and_a_name(runs: Path) -> None:
+    assert names(find_runs([str(runs / "mlp" / "seed2")], runs), runs) == ["mlp/seed2"]
+    assert names(find_runs([str(runs / "sweep")], runs), runs) == ["sweep/mlp_bn/seed0"]
+    assert names(find_runs([str(runs / "*" / "seed0")], runs), runs) == ["mlp/seed0", "mlp_bn/seed0"]
+    assert names(find_runs([str(runs / "**" / "mlp_bn")], runs), runs) == ["mlp_bn/seed0", "sweep/mlp_bn/seed0"]
+    assert names(find_runs(["mlp_bn"], runs), runs) == ["mlp_bn/seed0"]
+    assert names(find_runs(["mlp_*"], runs), runs) == ["mlp_bn/seed0"]
+
+
+def test_each_run_counts_once(runs: Path) -> None:
+    (runs / "link").symlink_to(runs / "mlp_bn")
+    paths = [str(runs / "mlp_bn"), str(runs / "mlp_bn" / "seed0"), str(runs / "*bn"), str(runs / "link")]
+    assert names(find_runs(paths, runs), runs) == ["mlp_bn/seed0"]
+
+
+def test_links_in_a_circle_end(runs: Path) -> None:
+    (runs / "mlp" / "again").symlink_to(runs)
+    assert len(find_runs([], runs)) == 5
+
+
+def test_a_folder_just_claimed_is_a_run_and_a_run_named_like_a_seed_hides_nothing(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    (tmp_path / "mlp" / "seed3").mkdir(parents=True)
+    write_run(tmp_path / "seed1" / "seed0")
+    assert names(find_runs([], tmp_path), tmp_path) == ["mlp/seed3", "seed1/seed0"]
+
+
+def test_a_run_with_folders_in_the_place_of_its_records_is_a_run(tmp_path: Path) -> None:
+    for name in ("config.yaml", "meta.json", "metrics.jsonl", "summary.json"):
+        (tmp_path / "mlp" / "seed3" / name).mkdir(parents=True)
+    assert names(find_runs([], tmp_path), tmp_path) == ["mlp/seed3"]
+
+
+def test_nothing_found_says_where_and_how_to_get_a_run(tmp_path: Path) -> None:
+    for paths in ([], [str(tmp_path)]):
+        with pytest.raises(ConfigError, match=r"no runs in .*bnexp train configs/mnist_mlp_bn.yaml") as error:
+            find_runs(paths, tmp_path)
+        assert str(tmp_path) in str(error.value)
+    with pytest.raises(ConfigError, match=r"bnexp train configs/mnist_mlp_bn\.yaml"):
+        find_runs([], tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("mlp_bm", 'Did you mean "mlp_bn"'),
+        ("mlp/seed9", 'Did you mean "mlp/seed'),
+        ("nothing*", "no folder matches this pattern"),
+        ("mlp/seed0/meta.json", "no such folder"),
+    ],
+)
+def test_a_path_that_is_not_there(runs: Path, path: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        find_runs([path], runs)
+    assert said in str(error.value)
+    assert path in str(error.value)
+
+
+def test_a_mistyped_path_with_the_runs_folder(runs: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        find_runs([str(runs / "mlp_bm")], runs)
+    assert f'Did you mean "{runs / "mlp_bn"}"' in str(error.value)
+
+
+def test_a_file_is_refused(runs: Path) -> None:
+    with pytest.raises(ConfigError, match="a file; expected a run folder"):
+        find_runs([str(runs / "mlp" / "seed0" / "meta.json")], runs)
+
+
+def test_seed_and_repeat_of_a_folder() -> None:
+    assert seed_of(Path("seed3")) == (3, 1)
+    assert seed_of(Path("seed3-12")) == (3, 12)
+    assert seed_of(Path("best")) == (None, 1)

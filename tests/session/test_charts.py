@@ -1,0 +1,129 @@
+"""The layout of the custom charts: which are shown, and what each of them draws."""
+
+import json
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+
+from bnexp.config.schema import Config
+from bnexp.probes.registry import PROBES
+from bnexp.session.begin import run_experiment
+from bnexp.session.board import LAYOUT, TensorBoardWriter, layout_of
+
+PROBE_OF = {
+    "gradients": "gradients",
+    "activations": "activations",
+    "updates": "updates",
+    "norms": "norm_state",
+    "running statistics": "norm_state",
+    "evaluation modes": "evaluation_modes",
+    "coupling of examples": "coupling",
+    "covariate shift": "covariate_shift",
+    "landscape along the gradient": "landscape",
+    "scale invariance": "invariance",
+    "cost": "cost",
+}
+
+
+def shown(folder: Path) -> dict[str, list[str]]:
+    """Return categories and charts as TensorBoard itself hands them to the page, merged over the runs in a folder."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a copy of html5lib inside TensorBoard
+        from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+    runs = EventMultiplexer()
+    runs.AddRunsFromDirectory(str(folder))
+    runs.Reload()
+    context = TBContext(data_provider=MultiplexerDataProvider(runs, str(folder)), multiplexer=runs)
+    layout = json.loads(CustomScalarsPlugin(context).layout_impl(RequestContext(), "") or "{}")
+    return {
+        category["title"]: [chart["title"] for chart in category["chart"]] for category in layout.get("category", [])
+    }
+
+
+def drawn(tag: str) -> set[tuple[str, str]]:
+    return {
+        (category, title)
+        for category, charts in LAYOUT.items()
+        for title, pattern in charts.items()
+        if re.match(pattern, tag)
+    }
+
+
+@pytest.mark.parametrize(
+    ("tag", "chart"),
+    [
+        ("loss/train", ("training", "loss")),
+        ("loss/val", ("training", "loss")),
+        ("gradient_norm/block1.linear", ("gradients", "gradient norm of each layer")),
+        ("gradient_norm/stage2.block1.shortcut.conv", ("gradients", "gradient norm of each layer")),
+        ("gradient_norm/head", ("gradients", "gradient norm of each layer")),
+        ("gradient_norm/block1.bn2", ("gradients", "gradient norm of norms and activations")),
+        ("gradient_norm/total", ("gradients", "gradient norm of the network")),
+        ("gradient_norm_clipped/total", ("gradients", "gradient norm of the network")),
+        ("dead_fraction/block1.relu", ("activations", "dead or saturated fraction")),
+        ("saturated_fraction/block1.sigmoid", ("activations", "dead or saturated fraction")),
+        ("loss_by_mode/single", ("evaluation modes", "loss")),
+        ("landscape_loss_max/path", ("landscape along the gradient", "loss, smallest and largest")),
+        ("coupling_flip_rate/others", ("coupling of examples", "predictions that flip")),
+    ],
+)
+def test_a_tag_is_drawn_in_one_chart(tag: str, chart: tuple[str, str]) -> None:
+    assert drawn(tag) == {chart}
+
+
+def test_scores_on_the_test_set_are_single_points_and_get_no_chart() -> None:
+    assert not drawn("loss/test") | drawn("accuracy/test_best")
+
+
+def test_only_charts_with_something_to_draw_are_shown_and_in_order() -> None:
+    found = layout_of(["weight_norm/head", "loss/val", "epoch", "update_ratio/head", "no_such_quantity/head"])
+    assert {category: list(charts) for category, charts in found.items()} == {
+        "training": ["loss"],
+        "updates": ["update ratio, log10", "weight norm"],
+    }
+    assert list(found) == ["training", "updates"]
+    assert layout_of([]) == {}
+
+
+def test_every_chart_has_something_to_draw_where_all_probes_look(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = make_config(probes={name: {"every": 2} for name in PROBES})
+    folder = run_experiment(config, runs_dir=tmp_path, device="cpu").folder
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    looked = [category for category in LAYOUT if category not in PROBE_OF or PROBE_OF[category] in PROBES]
+    found = layout_of({tag for row in rows for tag in row})
+    assert found == {category: LAYOUT[category] for category in looked}
+    assert shown(tmp_path) == {category: list(LAYOUT[category]) for category in looked}
+
+
+def test_tensorboard_shows_a_chart_as_soon_as_its_tag_comes_up(tmp_path: Path) -> None:
+    writer = TensorBoardWriter(tmp_path / "run")
+    writer.scalars(1, {"gradient_norm/total": 1.0})
+    writer.scalars(2, {"gradient_norm/total": 1.0, "loss/train": 2.0})
+    writer.scalars(3, {"loss/val": 2.0, "accuracy/val": 0.5})
+    writer.close()
+    assert shown(tmp_path) == {"training": ["loss", "accuracy"], "gradients": ["gradient norm of the network"]}
+
+
+def test_the_layout_is_written_only_when_it_changes(tmp_path: Path) -> None:
+    writer = TensorBoardWriter(tmp_path)
+    for step in range(1, 30):
+        writer.scalars(step, {"loss/train": 1.0, f"unknown/{step}": 1.0})
+    writer.close()
+    (events,) = tmp_path.iterdir()
+    assert events.read_bytes().count(b"custom_scalars__config__") == 1
+
+
+def test_a_writer_without_known_tags_has_no_layout(tmp_path: Path) -> None:
+    writer = TensorBoardWriter(tmp_path / "run")
+    writer.scalars(1, {"unknown/a": 1.0})
+    writer.close()
+    assert shown(tmp_path) == {}

@@ -1,0 +1,130 @@
+"""What a checkpoint holds is plain, and each part of the state comes back as it was."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bnexp.config.schema import Config
+from bnexp.norms.random_stream import RandomStream
+from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
+from bnexp.runs.rows import Rows, Writers
+from bnexp.session.checkpointing import put_random_states, random_states, restore_progress, restore_run, state_of
+from bnexp.session.display import SilentDisplay
+from bnexp.training.build import Experiment, build
+from bnexp.training.clock import Clock
+from bnexp.training.loop import train
+from bnexp.training.optimizer import LossScaler
+from bnexp.training.progress import Progress
+
+MakeConfig = Callable[..., Config]
+ROWS = Rows(0, 0, "")
+
+
+def trained(config: Config, place: Path) -> tuple[Experiment, dict[str, Any]]:
+    """Return a trained run and its state after a way through a file."""
+    run = build(config, data_dir=place, device="cpu")
+    progress = Progress.start(run, Writers([]))
+    train(run, progress, SilentDisplay())
+    save_checkpoint(place / "checkpoints" / "step.pt", state_of(run, progress, ROWS))
+    return run, load_checkpoint(place / "checkpoints" / "step.pt")
+
+
+def same(first: object, second: object) -> bool:
+    """Compare nested tensors and plain values."""
+    if torch.is_tensor(first) and torch.is_tensor(second):
+        return torch.equal(first, second) and first.stride() == second.stride()
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.1, "momentum": 0.9}, {"name": "adam", "lr": 0.01}])
+def test_a_state_put_into_a_fresh_run_is_found_there_again(
+    make_config: MakeConfig, tmp_path: Path, optimizer: dict[str, Any]
+) -> None:
+    config = make_config(optimizer=optimizer, model={"block": "linear -> norm -> act -> dropout(p=0.5)"})
+    _, state = trained(config, tmp_path)
+    fresh = build(config, data_dir=tmp_path, device="cpu")
+    progress = Progress.start(fresh, Writers([]))
+    restore_run(fresh, state)
+    restore_progress(progress, state, fresh.device)
+    again = state_of(fresh, progress, ROWS)
+    assert again["progress"].pop("clock")["total_s"] >= state["progress"].pop("clock")["total_s"]
+    assert [key for key in state if not same(again[key], state[key])] == []
+
+
+def test_the_momentum_of_images_keeps_its_memory_format(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(
+        data={"synthetic": {"shape": [3, 8, 8]}},
+        model={"arch": "cnn", "hidden": None, "stages": [[4, 8]], "block": "conv -> norm -> act", "norm": "bn"},
+        training={"epochs": 1},
+    )
+    run, state = trained(config, tmp_path)
+    assert run.memory_format is torch.channels_last
+    fresh = build(config, data_dir=tmp_path, device="cpu")
+    restore_run(fresh, state)
+    weight = next(item for item in list(fresh.items.values())[3:] if isinstance(item, torch.nn.Conv2d)).weight
+    buffer = fresh.optimizer.state[weight]["momentum_buffer"]
+    assert buffer.is_contiguous(memory_format=torch.channels_last)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_on_another_device_a_stream_begins_anew_and_differs(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(model={"block": "linear -> norm -> act -> dropout(p=0.5)"})
+    _, state = trained(config, tmp_path)
+    moved = build(config, data_dir=tmp_path, device="cpu")
+    restore_run(moved, {**state, "device": "cuda"})
+    dropout = moved.items["block1.dropout"]
+    assert isinstance(dropout.stream, RandomStream)
+    assert dropout.stream.state() is None, "a state of CUDA's generator means nothing to that of the CPU"
+    assert dropout.stream.seed != build(config, data_dir=tmp_path, device="cpu").items["block1.dropout"].stream.seed
+
+
+def test_the_generators_of_the_process_go_on_where_they_were() -> None:
+    kept = random_states(torch.device("cpu"))
+    first = torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(2).tolist()
+    put_random_states(kept, torch.device("cpu"))
+    assert (torch.rand(3).tolist(), random.random(), random.gauss(0, 1), np.random.rand(2).tolist()) == first
+
+
+def test_loss_scaling_goes_on() -> None:
+    scaler = LossScaler("fp16", torch.device("cpu"))
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for factor in (1.0, float("inf"), float("inf")):
+        scaler.backward(weight.sum() * factor)
+        scaler.unscale(optimizer)
+        scaler.step(optimizer)
+        optimizer.zero_grad()
+    other = LossScaler("fp16", torch.device("cpu"))
+    other.go_on_at(scaler.state())
+    assert (other.skipped, other.skipped_in_a_row) == (2, 2)
+    assert other.figures() == scaler.figures()
+    assert other.state() == scaler.state()
+
+
+def test_a_clock_goes_on_from_its_sums() -> None:
+    now = {"s": 100.0}
+    first = Clock(now=lambda: now["s"])
+    first.count(32)
+    with first.saving():
+        now["s"] += 3
+    with first.evaluating():
+        now["s"] += 5
+    now["s"] += 2
+    second = Clock(now=lambda: now["s"])
+    now["s"] += 1000  # between the sessions
+    second.go_on_at(first.state() | {"total_s": 10.0})
+    now["s"] += 1
+    second.count(16)
+    assert (second.total_s, second.training_s) == (11.0, 3.0)
+    assert (second.evaluation_s, second.checkpoint_s, second.evaluations, second.examples) == (5.0, 3.0, 1, 48)
+    pace = second.pace()
+    assert (pace.step_ms, pace.examples_per_s) == (1000.0, 16.0)

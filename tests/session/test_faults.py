@@ -1,0 +1,97 @@
+"""What comes from outside is said in words, and a bug stays a bug."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnexp.config.schema import Config
+from bnexp.errors import BnexpError
+from bnexp.runs.resuming import how_to_go_on
+from bnexp.session import begin as run_module
+from bnexp.session.begin import run_experiment
+from bnexp.session.display import SilentDisplay
+from bnexp.session.faults import faults_in_words
+from bnexp.session.resume import resume_experiment
+from bnexp.training.clock import Clock
+
+MakeConfig = Callable[..., Config]
+
+
+class FailsAt(SilentDisplay):
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def step(self, step: int, clock: Clock) -> None:
+        if step == 8:
+            raise self.error
+
+
+FAULTS: dict[str, tuple[Exception, str]] = {
+    "memory of the GPU": (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        r"out of memory with data.batch_size 16, data.eval_batch_size 1024; .*--set data.batch_size=8",
+    ),
+    "memory of the CPU": (
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+        "out of memory with data.batch_size 16",
+    ),
+    "memory of Python": (MemoryError(), "out of memory with data.batch_size 16"),
+    "vanished GPU": (
+        torch.AcceleratorError("CUDA error: unspecified launch failure\nCUDA kernel errors might be ..."),
+        "the GPU stopped answering: CUDA error: unspecified launch failure\n",
+    ),
+    "full disk": (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device; free some space"),
+    "full quota": (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "free some space"),
+    "read-only disk": (OSError(errno.EROFS, os.strerror(errno.EROFS)), "make the folder writable"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_one_message_with_what_to_do_and_the_run_goes_on(
+    make_config: MakeConfig, tmp_path: Path, fault: str
+) -> None:
+    error, words = FAULTS[fault]
+    with pytest.raises(BnexpError, match=words) as said:
+        run_experiment(
+            make_config(), runs_dir=tmp_path, data_dir=tmp_path, device="cpu", show=lambda name, plan: FailsAt(error)
+        )
+    folder = tmp_path / "small" / "seed0"
+    assert said.value.exit_code == 1
+    assert str(said.value).endswith(f"it can go on after step 6: bnexp resume {folder}")
+    assert len(str(said.value).splitlines()) == 2
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta["status"] == "failed"
+    assert str(said.value).startswith(meta["error"])
+    assert resume_experiment(folder, data_dir=tmp_path).summary["status"] == "finished"
+
+
+def test_too_little_memory_before_there_is_a_folder_makes_none(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*arguments: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run_module, "build", build)
+    with pytest.raises(BnexpError, match=r"out of memory with data\.batch_size 16"):
+        run_experiment(make_config(), runs_dir=tmp_path / "runs", device="cpu")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), KeyError("x"), ZeroDivisionError()])
+def test_a_bug_stays_a_bug(make_config: MakeConfig, tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, faults_in_words(make_config(), tmp_path):
+        raise error
+    assert raised.value is error
+
+
+def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "my runs; $HOME" / "seed0"
+    (folder / "checkpoints").mkdir(parents=True)
+    assert how_to_go_on(folder) == f"no checkpoint is there yet, it can begin anew: bnexp resume '{folder}'"
+    (folder / "checkpoints" / "step1200.pt").touch()
+    assert how_to_go_on(folder) == f"it can go on after step 1,200: bnexp resume '{folder}'"
