@@ -7,13 +7,15 @@ shown is the affair of `views`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+from bnexp.document.numerals import Cell, decimal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-Cell = float | int | str | None
 Numbers = Mapping[str, object]
 
 
@@ -40,6 +42,29 @@ class Text:
 
     text: str
     numbers: Numbers = field(default_factory=dict)
+
+
+class _Sentence(Formatter):
+    """Write a float without a format of its own as `decimal` does."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, float) and not format_spec:
+            return decimal(value)
+        return str(super().format_field(value, format_spec))
+
+
+def text(template: str, **values: object) -> Text:
+    """Return a paragraph whose numbers are named once: what is shown, and what `--json` gives, come from one value.
+
+        text("The unbiased variance is {ratio} times as large, in {share:.1%} of all units.", ratio=4 / 3, share=0.5)
+
+    Args:
+        template: the words, as for `str.format`; `{name}` of a float is written as `decimal` writes it.
+        values: by key, what the template names. Words among them are shown only; numbers, and lists or mappings of
+            numbers, also stand in `numbers` in full precision, whether the template names them or not.
+    """
+    numbers = {key: value for key, value in values.items() if not isinstance(value, str)}
+    return Text(_Sentence().vformat(template, (), values), numbers)
 
 
 @dataclass(frozen=True)

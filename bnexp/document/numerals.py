@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from bnexp.document.lesson import Cell
+Cell = float | int | str | None
 
 _LARGE, _SMALL = 1e7, 1e-3
 
