@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix, with_exponents

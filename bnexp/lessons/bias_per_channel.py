@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from bnexp.config.items import ITEMS, ItemName
-from bnexp.document.lesson import Cell, Heading, Part, Table, Text
+from bnexp.document.lesson import Heading, Part, Table, Text
+from bnexp.document.numerals import Cell
 from bnexp.lessons.image_norms import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM, ImageNorm
 from bnexp.lessons.tables import with_exponents
 from bnexp.lessons.tensors import largest_magnitude, names_in_words

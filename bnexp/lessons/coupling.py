@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text, histogram
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text, histogram
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.sorted_batches import batches_of_one_class
 from bnexp.lessons.tensors import first_output, first_output_of, initial_parameters, largest_difference, standard_normal

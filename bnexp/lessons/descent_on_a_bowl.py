@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bnexp.config.datasets import PreprocessName
-from bnexp.document.lesson import Cell, Heading, Part, Table, Text
+from bnexp.document.lesson import Heading, Part, Table, Text
+from bnexp.document.numerals import Cell
 
 TARGET = 1e-3
 """By how much gradient descent is to reduce its error."""

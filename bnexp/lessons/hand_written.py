@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.digit_network import (
     BATCH_SIZE,
     HELD_OUT,

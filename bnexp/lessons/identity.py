@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import with_exponents

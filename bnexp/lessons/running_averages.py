@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bnexp.document.lesson import Cell, Heading, Lines, Part, Table, Text
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Heading, Lines, Part, Table, Text
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_running, batch_norm_train
 

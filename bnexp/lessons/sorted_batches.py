@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bnexp.document.lesson import Cell, Heading, Histogram, Part, Table, Text, histogram
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Heading, Histogram, Part, Table, Text, histogram
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Part, Table, Text
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.running_averages import (
     BATCH_SIZE,

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
-from bnexp.document.lesson import Cell, Experiment, Heading, Lesson, Part, Scatter, Table, Text
-from bnexp.document.numerals import decimal
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Scatter, Table, Text
+from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.descent_on_a_bowl import outside_of_the_gradient, steps_of_each
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
