@@ -44,7 +44,7 @@ benchmark: .venv/installed
 	$(BIN)/python benchmarks/resnet_epoch.py
 
 faults: .venv/installed
-	$(BIN)/python benchmarks/faults.py
+	$(BIN)/python tests/faults/faults.py
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import runpy
 import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -98,7 +97,9 @@ def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def write_run() -> Callable[..., Path]:
-    return runpy.run_path(str(Path(__file__).with_name("records.py")))["write_run"]
+    import records
+
+    return records.write_run
 
 
 @pytest.fixture

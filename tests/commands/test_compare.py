@@ -7,7 +7,6 @@ import json
 import os
 import re
 import resource
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,7 @@ from bnexp.analysis.compare import FIGURES
 from bnexp.commands.compare import compare
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import ConfigError
-
-write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]
+from records import write_run
 
 CPU_SECONDS = 1.5
 """What a comparison of 100 runs with 2,000 rows each may take."""

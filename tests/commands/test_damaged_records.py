@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import runpy
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,8 +20,7 @@ from bnexp.commands.ls import ls
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.runs.process import this_process
-
-write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]
+from records import write_run
 
 RECORDS = ("config.yaml", "meta.json", "summary.json", "metrics.jsonl")
 STATUSES = ("finished", "diverged", "running", "interrupted", "failed")

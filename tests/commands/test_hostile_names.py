@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from rich.console import Console
 from bnexp.commands.compare import compare
 from bnexp.commands.ls import ls
 from bnexp.document import show
-
-write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]
+from records import write_run
 
 NAMES = [
     "<script>alert(1)<script>",

@@ -4,8 +4,6 @@ import contextlib
 import io
 import json
 import os
-import runpy
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +12,7 @@ import pytest
 from bnexp.commands.ls import ls
 from bnexp.document.render import Output
 from bnexp.errors import ConfigError
-
-write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]
+from records import write_run
 
 NOW = datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
 RUNNING = {"status": "running", "pid": os.getpid(), "ended": None, "started": "2026-03-01T12:05:00+00:00"}

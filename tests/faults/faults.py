@@ -2,7 +2,7 @@
 
 The end is to be, bit for bit, that of a run that nothing happened to. Run it with
 
-    python benchmarks/faults.py
+    python tests/faults/faults.py
 
 It prints what was done, and ends with exit code 1 at the first run that did not come through.
 """

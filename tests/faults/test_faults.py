@@ -1,4 +1,4 @@
-"""A run survives what happens to it: a sample of what benchmarks/faults.py does at length."""
+"""A run survives what happens to it: a sample of what faults.py does at length."""
 
 import sys
 
