@@ -1,0 +1,74 @@
+"""Run folders that earlier versions wrote open as ever: they are listed, compared, probed and resumed.
+
+`fixtures/runs_of_0.1.0` was written by bnexp 0.1.0: `old/seed0` came to its end, `old/seed1` was interrupted by Ctrl-C
+after step 8 of 18.
+"""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnexp.commands.compare import compare
+from bnexp.commands.ls import ls
+from bnexp.commands.probe import probe
+from bnexp.commands.resume import resume
+from bnexp.commands.train import train
+
+OLD = Path(__file__).parent / "fixtures" / "runs_of_0.1.0"
+CLOCKED = {"step_ms/train", "examples_per_s/train", "measuring_share/train"}
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(OLD, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def test_they_are_listed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ls(runs, output="json")
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["run"]: (row["status"], row["step"]) for row in rows} == {
+        "old/seed0": ("finished", 18),
+        "old/seed1": ("interrupted", 8),
+    }
+
+
+def test_they_are_compared_as_one_arm(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare([], runs_dir=runs, output="json")
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["status"] == "1 finished, 1 interrupted"
+    assert row["val_accuracy_fraction"] == {"mean": 0.6, "std": None, "n": 1}
+
+
+@pytest.mark.parametrize("weights", ["final", "best"])
+def test_their_stored_weights_are_probed(runs: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    probe("old/seed0", probes=["invariance"], weights=weights, runs_dir=runs, output="json")
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["quantity"] for row in rows} == {"invariance_change", "invariance_gradient"}
+
+
+def test_one_that_was_interrupted_is_resumed_to_the_end_of_an_uninterrupted_run(runs: Path) -> None:
+    resume("old/seed1", runs_dir=runs, quiet=True)
+    train([runs / "old" / "seed1" / "config.yaml"], runs_dir=runs / "whole", quiet=True)
+    whole, resumed = runs / "whole" / "old" / "seed1", runs / "old" / "seed1"
+    for expected, row in zip(rows_of(whole), rows_of(resumed), strict=True):
+        # Its first steps were computed on another processor, whose last bits may differ.
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-5, nan_ok=True)
+    ours, theirs = (weights_of(folder / "checkpoints" / "step18.pt") for folder in (resumed, whole))
+    for name, weight in theirs.items():
+        torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-5)
+
+
+def rows_of(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in CLOCKED and value is not None} for row in rows]
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    content = checkpoint.read_bytes().partition(b"\n")[2]
+    return torch.load(io.BytesIO(content), weights_only=True)["weights"]
