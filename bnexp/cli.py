@@ -4,21 +4,39 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
+from typer.core import TyperGroup
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 
-if TYPE_CHECKING:
-    from bnexp.document.render import Output
+RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
+"""The panels of --help, in this order."""
+
+
+class PanelGroup(TyperGroup):
+    """Lists the commands of each panel together; Typer does so only in rich's drawing, which takes too long to load."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section per panel: each command with its short help."""
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for panel in (RUN, LOOK, LEARN, DATA):
+            shown = [
+                (name, command.get_short_help_str(width))
+                for name, command in self.commands.items()
+                if getattr(command, "rich_help_panel", None) == panel
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(shown)
+
 
 app = typer.Typer(
     name="bnexp",
+    cls=PanelGroup,
     help="Which normalization, where in the network, and why? Train networks from YAML and compare the runs.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its drawing of --help takes longer to load than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,7 +52,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only wh
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
-@app.command(short_help="Train networks, one run per CONFIG.")
+@app.command(short_help="Train networks, one run per CONFIG.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
         list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, trained one after the other.")
@@ -66,7 +84,7 @@ def train(
     )
 
 
-@app.command(short_help="Continue a RUN that stopped.")
+@app.command(short_help="Continue a RUN that stopped.", rich_help_panel=RUN)
 def resume(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
     runs_dir: RunsDir = Path("runs"),
@@ -83,7 +101,7 @@ def resume(
     command.resume(run, runs_dir=runs_dir, data_dir=data_dir, device=device, from_start=from_start, quiet=quiet)
 
 
-@app.command(short_help="Show what a CONFIG means, without training.")
+@app.command(short_help="Show what a CONFIG means, without training.", rich_help_panel=RUN)
 def check(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
@@ -98,12 +116,29 @@ def check(
     command.check(config, overrides=overrides, data_dir=data_dir, signal=signal)
 
 
-Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated values to stdout, in full precision.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON to stdout, in full precision.")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="A Markdown table to stdout.")]
+Format: TypeAlias = Literal["table", "csv", "json", "markdown"]
+FormatOption = Annotated[Format | None, typer.Option("--format", help="How to write the table. [default: table]")]
+Csv = Annotated[bool, typer.Option("--csv", help="Short for --format csv: to stdout, in full precision.")]
+Json = Annotated[bool, typer.Option("--json", help="Short for --format json: to stdout, in full precision.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Short for --format markdown.")]
 
 
-@app.command(short_help="Compare runs in a table, over their seeds.")
+def _format(chosen: Format | None, *, csv: bool, json: bool, markdown: bool) -> Format:
+    """Return the one form that the options ask for.
+
+    Raises:
+        ConfigError: they ask for several.
+    """
+    short: dict[Format, bool] = {"csv": csv, "json": json, "markdown": markdown}
+    options: dict[Format, str] = {name: f"--{name}" for name, wanted in short.items() if wanted}
+    if chosen is not None and chosen not in options:
+        options[chosen] = f"--format {chosen}"
+    if len(options) > 1:
+        raise ConfigError(f"{' and '.join(options.values())}: choose one of them")
+    return next(iter(options), "table")
+
+
+@app.command(short_help="Compare runs in a table, over their seeds.", rich_help_panel=LOOK)
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
     runs_dir: RunsDir = Path("runs"),
@@ -113,6 +148,7 @@ def compare(
     sort: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: validation accuracy]")
     ] = None,
+    format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
     markdown: Markdown = False,
@@ -121,21 +157,26 @@ def compare(
     from bnexp.commands import compare as command
 
     command.compare(
-        paths, runs_dir=runs_dir, target=target, sort=sort, output=_output(csv=csv, json=json, markdown=markdown)
+        paths,
+        runs_dir=runs_dir,
+        target=target,
+        sort=sort,
+        output=_format(format, csv=csv, json=json, markdown=markdown),
     )
 
 
-@app.command(short_help="Measure the stored weights of a RUN.")
+@app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
 def probe(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
     probes: Annotated[
         list[str], typer.Option("--probe", metavar="NAME", help="A probe. Repeatable. [default: the expensive ones]")
     ] = [],  # noqa: B006  Typer copies it
-    weights: Annotated[str, typer.Option(metavar="final|best", help="Which of the stored weights.")] = "final",
+    weights: Annotated[Literal["final", "best"], typer.Option(help="Which of the stored weights.")] = "final",
     overrides: Overrides = [],  # noqa: B006
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,
     device: Device = "auto",
+    format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
     markdown: Markdown = False,
@@ -151,13 +192,14 @@ def probe(
         runs_dir=runs_dir,
         data_dir=data_dir,
         device=device,
-        output=_output(csv=csv, json=json, markdown=markdown),
+        output=_format(format, csv=csv, json=json, markdown=markdown),
     )
 
 
-@app.command(short_help="List runs and how far each has come.")
+@app.command(short_help="List runs and how far each has come.", rich_help_panel=LOOK)
 def ls(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
     markdown: Markdown = False,
@@ -165,18 +207,10 @@ def ls(
     """List runs and their state, the newest first, also of a run in progress."""
     from bnexp.commands import ls as command
 
-    command.ls(folder, output=_output(csv=csv, json=json, markdown=markdown))
+    command.ls(folder, output=_format(format, csv=csv, json=json, markdown=markdown))
 
 
-def _output(**chosen: bool) -> "Output":
-    """Return the one form that was asked for."""
-    names = [name for name, wanted in chosen.items() if wanted]
-    if len(names) > 1:
-        raise ConfigError(f"--{' and --'.join(names)}: choose one of them")
-    return cast("Output", names[0]) if names else "table"
-
-
-@app.command(short_help="Open TensorBoard on the runs.")
+@app.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)
 def board(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
     host: Annotated[
@@ -192,7 +226,7 @@ def board(
     command.board(folder, host=host, port=port)
 
 
-@app.command(short_help="List norms, models, datasets and the rest.")
+@app.command(short_help="List norms, models, datasets and the rest.", rich_help_panel=LEARN)
 def catalog() -> None:
     """List norms, activations, models, datasets and optimizers, one line each."""
     from bnexp.commands import catalog as command
@@ -200,7 +234,7 @@ def catalog() -> None:
     command.catalog()
 
 
-@app.command(short_help="Explain a normalization with numbers.")
+@app.command(short_help="Explain a normalization with numbers.", rich_help_panel=LEARN)
 def explain(
     topic: Annotated[str | None, typer.Argument(help="A lesson. [default: lists them]")] = None,
     example: Annotated[str | None, typer.Option(metavar="000|002", help="The matrix of a published example.")] = None,
@@ -225,7 +259,7 @@ def explain(
 
 
 data = typer.Typer(help="List, fetch and verify datasets.", no_args_is_help=True)
-app.add_typer(data, name="data")
+app.add_typer(data, name="data", rich_help_panel=DATA)
 
 
 @data.command("list")
@@ -259,7 +293,7 @@ def verify(
     command.verify(name, path=path, data_dir=data_dir)
 
 
-@app.command(short_help="Print the JSON Schema of a config.")
+@app.command(short_help="Print the JSON Schema of a config.", rich_help_panel=LEARN)
 def schema(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="The reference of all keys, as in docs/config.md.")

@@ -136,6 +136,48 @@ def test_every_command_has_help(tmp_path: Path) -> None:
         assert "Usage" in done.stdout
 
 
+def test_help_lists_every_command_once_in_a_panel(tmp_path: Path) -> None:
+    shown = bnexp("--help", cwd=tmp_path).stdout
+    panels = [line.removesuffix(":") for line in shown.splitlines() if line.endswith(":") and line[0] != " "]
+    assert panels == ["Options", "Run", "Look", "Learn", "Data"]
+    listed = [line.split()[0] for line in shown.partition("\nRun:")[2].splitlines() if line.startswith("  ")]
+    assert sorted(listed) == sorted(
+        ["train", "resume", "check", "compare", "probe", "ls", "board", "catalog", "explain", "schema", "data"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--format", "csv"], 0, "run,status"),
+        (["--csv"], 0, "run,status"),
+        (["--csv", "--format", "csv"], 0, "run,status"),
+        (["--format", "json"], 0, '"rows"'),
+        (["--format", "markdown"], 0, "| run |"),
+        (["--csv", "--json"], 2, "--csv and --json: choose one of them"),
+        (["--csv", "--format", "table"], 2, "--csv and --format table: choose one of them"),
+        (["--format", "jsn"], 2, "'table', 'csv', 'json', 'markdown'"),
+    ],
+)
+def test_the_form_of_a_table_is_chosen_once(words: list[str], code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "arm" / "seed0").mkdir(parents=True)
+    done = bnexp("ls", *words, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"), [("bnexp comp", ["compare"]), ("bnexp compare --format m", ["markdown"])]
+)
+def test_a_shell_completes_commands_and_choices(typed: str, completed: list[str], tmp_path: Path) -> None:
+    words = {"_BNEXP_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    program = "import sys; sys.argv = ['bnexp']; from bnexp.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **words}, check=False
+    )
+    assert done.stdout.split() == completed
+
+
 def test_the_version_is_said(tmp_path: Path) -> None:
     from bnexp import __version__
 
