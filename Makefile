@@ -1,9 +1,10 @@
-# `make demo` trains three networks and compares them; `make test` runs the whole test suite. Both make .venv first.
+# `make demo` trains three networks and compares them; `make test` runs the tests, `make test-all` also those that
+# look for what is rare. All of them make .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint audit docs benchmark faults clean
+.PHONY: demo test test-all lint audit docs house benchmark faults clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -26,7 +27,10 @@ demo: .venv/installed
 	@echo "See inside the networks: $(BIN)/bnexp board $(DEMO)    then open the address it prints"
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
+
+test-all: test
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --long
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -38,6 +42,9 @@ audit: .venv/installed-test
 
 docs: .venv/installed
 	$(BIN)/bnexp schema --markdown > docs/config.md
+
+house: .venv/installed
+	$(BIN)/python tools/measure_house.py
 
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/mlp_epoch.py

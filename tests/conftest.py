@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from bnexp.config.loading import check_values
 from bnexp.config.schema import Config
+from effort import at_length
 
 # Tests run in several processes at once; with a thread per core in each they would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -37,9 +39,30 @@ SMALL: dict[str, dict[str, Any]] = {
 _LONGEST = ("test_first_study.py", "test_faults.py", "test_board_in_a_browser.py", "test_hostile_configs.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, so that no process is left alone with one of them at the end."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take `--long`, with which `make test-all` asks for what `make test` leaves out."""
+    parser.addoption("--long", action="store_true", help="what is marked long, and hypothesis at length; nothing else")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let hypothesis search as long as was asked for."""
+    settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=20)
+    settings.register_profile("long", deadline=None, derandomize=True, database=None, max_examples=100)
+    if config.getoption("--long"):
+        os.environ["BNEXP_TESTS_AT_LENGTH"] = "1"
+    settings.load_profile("long" if at_length() else "quick")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the long tests or the others, and begin with the longest files: no process is left alone at the end."""
+    long, others = [], []
+    for item in items:
+        (long if item.get_closest_marker("long") else others).append(item)
+    if config.getoption("--long"):
+        searching = [item for item in others if item.get_closest_marker("hypothesis")]
+        long, others = [item for item in others if item not in searching], [*long, *searching]
+    config.hook.pytest_deselected(items=long)
+    items[:] = sorted(others, key=lambda item: item.path.name not in _LONGEST)
 
 
 @pytest.fixture

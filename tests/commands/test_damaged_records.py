@@ -20,6 +20,7 @@ from bnexp.commands.ls import ls
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.runs.process import this_process
+from effort import examples
 from records import write_run
 
 RECORDS = ("config.yaml", "meta.json", "summary.json", "metrics.jsonl")
@@ -118,7 +119,7 @@ damages = st.lists(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=examples(200))
 @given(st.sampled_from(RECORDS), st.sampled_from(STATUSES), forms, damages)
 @example("meta.json", "finished", "table", [(cut_short, 0.0, 0.0, 1)])
 @example("metrics.jsonl", "running", "table", [(zeros, 0.4, 1.0, 1)])
@@ -168,7 +169,7 @@ def put(values: dict[str, Any], place: tuple[str, ...], value: object) -> None:
 SESSIONS = {"process_started": "a:b:1", "continued": "2026-03-01T12:01:00+00:00", "earlier_s": 5.0}
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=examples(200))
 @given(
     st.sampled_from(["meta.json", "summary.json", "config.yaml"]),
     st.sampled_from(STATUSES),
@@ -201,7 +202,7 @@ row_values = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(deadline=None, derandomize=True, max_examples=examples(100))
 @given(st.sampled_from(STATUSES), forms, st.lists(row_values | anything, max_size=4))
 def test_rows_of_any_kind_are_no_traceback(status: str, form: str, rows: list[Any]) -> None:
     with two_runs(status) as (runs, folder):

@@ -5,14 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from bnexp.config.items import ACTIVATION_NAMES, NORM_NAMES
-
-# Nothing here is random between two runs of the tests, and a busy machine fails none of them.
-settings.register_profile("bnexp", deadline=None, derandomize=True, max_examples=100)
-settings.load_profile("bnexp")
 
 TEXT = """\
 data:

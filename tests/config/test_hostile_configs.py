@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import effort
 from bnexp.config import loading
 from bnexp.config.block import BlockError, parse_block
 from bnexp.config.items import ITEMS
@@ -100,7 +101,11 @@ ODD = st.one_of(
 def many(examples):
     """Draw this many, the same in every run."""
     return settings(
-        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+        max_examples=effort.examples(examples),
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        database=None,
     )
 
 

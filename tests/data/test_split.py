@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnexp.data.parts import stratified_split
+from effort import examples
 
 
 @st.composite
@@ -15,7 +16,7 @@ def labels_and_held_out(draw):
     return labels[order], draw(st.integers(1, len(labels) - 1)), draw(st.integers(0, 2**31))
 
 
-@settings(deadline=None, max_examples=150, database=None, derandomize=True)
+@settings(deadline=None, max_examples=examples(150), database=None, derandomize=True)
 @given(labels_and_held_out())
 def test_the_parts_are_exact_disjoint_complete_and_stratified_within_one(case):
     labels, held_out, seed = case
@@ -27,7 +28,7 @@ def test_the_parts_are_exact_disjoint_complete_and_stratified_within_one(case):
         assert abs(int((labels[chosen] == label).sum()) - share) < 1
 
 
-@settings(deadline=None, max_examples=30, database=None, derandomize=True)
+@settings(deadline=None, max_examples=examples(30), database=None, derandomize=True)
 @given(labels_and_held_out())
 def test_the_same_seed_gives_the_same_split_whatever_torch_drew(case):
     first = stratified_split(*case)

@@ -13,6 +13,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.util.tensor_util import make_ndarray
 
 from bnexp.session.board import BINS, TensorBoardWriter, histogram
+from effort import examples
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_neighbours_in_float32_find_their_bins():
 finite_float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None, max_examples=200, database=None, derandomize=True)
+@settings(deadline=None, max_examples=examples(200), database=None, derandomize=True)
 @given(arrays.arrays(np.float32, st.integers(1, 30), elements=finite_float32))
 def test_whatever_the_values_every_one_is_counted_between_rising_edges(values):
     found = histogram(values)

@@ -1,0 +1,13 @@
+"""How hard the tests look: `make test` for what a user waits for, `make test-all` for what is rare."""
+
+import os
+
+
+def at_length() -> bool:
+    """Tell whether `--long` asked to look for what is rare."""
+    return "BNEXP_TESTS_AT_LENGTH" in os.environ
+
+
+def examples(count: int) -> int:
+    """Return how many examples hypothesis draws: all of them at length, else a fifth, at least ten."""
+    return count if at_length() else max(count // 5, 10)
