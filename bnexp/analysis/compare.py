@@ -9,7 +9,7 @@ from bnexp.analysis.compare_notes import notes_of
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
 from bnexp.document.render import epochs, loss, milliseconds, percent
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of
-from bnexp.runs.reading import Evaluation, read_evaluations
+from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
 DEFAULT_SORT = "val_accuracy"
