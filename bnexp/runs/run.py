@@ -27,7 +27,7 @@ from bnexp.runs.folder import (
 )
 from bnexp.runs.process import is_gone
 
-LARGEST = sys.float_info.max
+_LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
 
 _LONGEST_S = 1e10
@@ -90,7 +90,7 @@ class Record:
         self._refuse(keys, value, "a word")
         return None
 
-    def number(self, *keys: str, largest: float = LARGEST) -> float | None:
+    def number(self, *keys: str, largest: float = _LARGEST) -> float | None:
         """Return the finite number at a place, of magnitude at most `largest`, or None."""
         value = self._at(keys)
         if value is None:
@@ -112,7 +112,7 @@ class Record:
         """Return the whole number at a place, 0 or more, or None."""
         value = self._at(keys)
         count = _first_whole(value)
-        if count is not None and 0 <= count <= LARGEST:
+        if count is not None and 0 <= count <= _LARGEST:
             return count
         if value is not None:
             self._refuse(keys, value, "a whole number")
@@ -145,12 +145,12 @@ class Record:
         return value
 
     def _refuse(self, keys: tuple[str, ...], value: object, expected: str) -> None:
-        problem = f"{self.path}: {'.'.join(keys)} is {quoted(value)}, expected {expected}"
+        problem = f"{self.path}: {'.'.join(keys)} is {_quoted(value)}, expected {expected}"
         if problem not in self.problems:
             self.problems.append(problem)
 
 
-def quoted(value: object) -> str:
+def _quoted(value: object) -> str:
     """Return a value as messages show it, cut to a length; a damaged record may hold anything."""
     return brief(repr(value), 40)
 
@@ -274,7 +274,7 @@ def _known_status(record: Record) -> str | None:
     status = record.text("status")
     if status is None or status in get_args(Status):
         return status
-    record.problems.append(f"{record.path}: unknown status {quoted(status)}")
+    record.problems.append(f"{record.path}: unknown status {_quoted(status)}")
     return None
 
 
@@ -304,7 +304,9 @@ def _moment(meta: Record, key: str) -> datetime | None:
         if not 1980 <= moment.year < 9000:
             raise ValueError(text)
     except ValueError:
-        meta.problems.append(f"{meta.path}: {key} is {quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00")
+        meta.problems.append(
+            f"{meta.path}: {key} is {_quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00"
+        )
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -332,9 +334,9 @@ def _refused(path: Path, seed: object, name: object) -> list[str]:
     """Say where seed or name of a config are of the wrong type; a config of another version may lack them."""
     problems = []
     if seed is not None and _first_whole(seed) is None:
-        problems.append(f"{path}: seed is {quoted(seed)}, expected a whole number")
+        problems.append(f"{path}: seed is {_quoted(seed)}, expected a whole number")
     if name is not None and not isinstance(name, str):
-        problems.append(f"{path}: name is {quoted(name)}, expected a word")
+        problems.append(f"{path}: name is {_quoted(name)}, expected a word")
     return problems
 
 
