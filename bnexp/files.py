@@ -1,4 +1,12 @@
-"""Writing a file in one move: a reader, a crash or a loss of power finds the old content or the new, never a part."""
+"""Write files whole, read them within limits, and speak strict JSON; used wherever bnexp touches the disk.
+
+- `write_atomically`, `write_text_atomically`: a reader, a crash or a loss of power finds the old content or the new,
+  never a part of either.
+- `open_file`, `read_file`: only regular files, and only up to a size, so that no damaged folder can stall a command or
+  fill its memory.
+- `parse_json`, `finite_or_null`: JSON without NaN and Infinity, which other programs refuse.
+- `with_advice`: an error of the system, together with what the reader can do about it.
+"""
 
 import contextlib
 import errno
@@ -14,10 +22,10 @@ from typing import Any
 
 
 def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file aside, flush it to the disk, and move it into place.
+    """Write a file under a temporary name, flush it to the disk, and move it into place.
 
     Raises:
-        OSError: the disk is full, the folder is gone, ...; what was there before is still there.
+        OSError: the disk is full, the folder is gone, ...; the old content is still in place.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -35,18 +43,18 @@ def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file as UTF-8 in one move."""
+    """Write a text file as UTF-8; see `write_atomically`."""
     write_atomically(path, [text.encode()])
 
 
 def unfinished_files(folder: Path) -> Iterator[Path]:
-    """Yield what a killed process was writing aside in a folder."""
+    """Yield the temporary files that a killed process left in a folder."""
     yield from folder.glob(".*.tmp")
 
 
 def _flush_names(folder: Path) -> None:
-    """Flush the names in a folder to the disk, so that a loss of power does not take the move back."""
-    with contextlib.suppress(OSError):  # not every system lets a folder be opened, nor every file system flush one
+    """Flush the names in a folder to the disk, so that a loss of power does not undo the move."""
+    with contextlib.suppress(OSError):  # some systems open no folder, and some file systems flush none
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -55,14 +63,13 @@ def _flush_names(folder: Path) -> None:
 
 
 def open_file(path: Path, limit: int = sys.maxsize) -> BufferedReader:
-    """Return an open file of at most `limit` bytes.
+    """Open a regular file of at most `limit` bytes for reading.
 
     Raises:
-        OSError: it is missing, cannot be read or is larger, or it is a pipe or a device, at which a reader would wait,
-            or read on, for ever.
+        OSError: it is missing, unreadable or larger; or it is a pipe or a device, where reading might never end.
     """
     status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # of a folder, open says what it is
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # opening a folder says what it is
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     if stat.S_ISREG(status.st_mode) and status.st_size > limit:
         raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, expected at most {limit:,}", str(path))
@@ -70,9 +77,9 @@ def open_file(path: Path, limit: int = sys.maxsize) -> BufferedReader:
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Return the content of a file of at most `limit` bytes; raises as `open_file`."""
+    """Return the content of a regular file of at most `limit` bytes; raises like `open_file`."""
     with open_file(path, limit) as file:
-        return file.read(os.fstat(file.fileno()).st_size)  # reading by the limit would take memory for all of it
+        return file.read(os.fstat(file.fileno()).st_size)  # read(limit) would reserve `limit` bytes
 
 
 _ADVICE = {
@@ -88,20 +95,20 @@ _ADVICE = {
 
 
 def with_advice(error: OSError) -> str:
-    """Return what the system says of an error, and what helps, where something does."""
+    """Return the message of a system error, with advice on how to mend it where there is any."""
     advice = _ADVICE.get(error.errno or 0)
     return (error.strerror or str(error)) + (f"; {advice}" if advice else "")
 
 
 _STRICT = json.JSONDecoder(parse_constant=lambda _: None)
-"""Strict JSON has no nan and no infinity: what stands for them here is null."""
+"""Strict JSON has no NaN and no Infinity: where a file holds one, null is read."""
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """Return the keys and values of a record or a row.
+    """Parse a JSON object, such as a record or a row of metrics.
 
     Raises:
-        ValueError: it is not JSON, or no keys and values.
+        ValueError: the content is not JSON, or JSON but no object.
     """
     try:
         values = _STRICT.decode(content.decode())
@@ -113,7 +120,7 @@ def parse_json(content: bytes) -> dict[str, Any]:
 
 
 def finite_or_null(value: Any) -> Any:
-    """Replace every nan and infinity below `value` by None: strict JSON has no other word for them."""
+    """Replace every nan and infinity in `value` by None: strict JSON can write them only as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

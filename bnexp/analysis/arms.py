@@ -1,21 +1,19 @@
-"""Groups runs into arms: a config without its seed, so that runs of one arm differ in nothing else that has influence.
+"""Group runs into arms: the runs of one strategy, which differ in their seed and in nothing else that moves a figure.
 
-What is measured on the way, and when checkpoints are written, changes no weight and no figure: a run with more probes
-than the others, or one that was continued with other checkpoints, is still a run of the same arm.
+Which keys of a config make an arm is decided in `runs/identity.py`: a run with more probes than the others, or with
+other checkpoints, is still a run of the same arm.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bnexp.runs.identity import identity_of
 from bnexp.runs.run import COMPLETE, Run
 
 _STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "dead", "damaged", "unknown")
-
-_WITHOUT_INFLUENCE = ("checkpoints", "probes")
-"""Sections of a config that no figure depends on."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +22,9 @@ class Arm:
 
     Attributes:
         name: the config's name.
-        config: dotted keys that have influence, without the seed; None where the config of its only run cannot be read.
+        config: the dotted keys that its runs share; None where the config of its only run cannot be read.
         finished: the runs that enter means, one per seed.
-        diverged: runs that came to their end by divergence, one per seed.
+        diverged: runs that ended by divergence, one per seed.
         unfinished: all other runs.
         repeats: complete runs left out, because a newer one has the same seed.
     """
@@ -40,7 +38,7 @@ class Arm:
 
     @property
     def shown(self) -> tuple[Run, ...]:
-        """The runs that tell what is known: the finished, else the diverged, else the one most likely to finish."""
+        """The runs to show: the finished, else the diverged, else the one most likely to finish."""
         return self.finished or self.diverged or tuple(sorted(self.unfinished, key=_hope)[:1])
 
     @property
@@ -50,7 +48,7 @@ class Arm:
 
     @property
     def status(self) -> str:
-        """Such as `2 finished, 1 running`, or `diverged at step 12 in block1.linear`."""
+        """The states of its runs, such as `2 finished, 1 running`, or `diverged at step 12 in block1.linear`."""
         counts = Counter(run.status for run in self.runs)
         parts = [
             (status if len(self.runs) == 1 else f"{counts[status]} {status}") + self._where(status)
@@ -80,49 +78,45 @@ def gather_arms(runs: Iterable[Run]) -> list[Arm]:
     """Group runs into arms, in the order of their first runs."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(_identity(run), []).append(run)
+        groups.setdefault(_arm_key(run), []).append(run)
     return [_arm_of(group) for group in groups.values()]
 
 
-def _identity(run: Run) -> str:
-    """Return what runs of one arm have in common; a run without a readable config stands for itself."""
+def _arm_key(run: Run) -> str:
+    """Return the identity that the runs of an arm share; a run without a readable config is an arm of its own."""
     if run.config is None:
         return f"folder {run.folder.resolve()}"
-    return json.dumps(_influential(run.config), sort_keys=True)
-
-
-def _influential(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key.partition(".")[0] not in _WITHOUT_INFLUENCE}
+    return json.dumps(identity_of(run.config, "arm"), sort_keys=True)
 
 
 def _arm_of(runs: Sequence[Run]) -> Arm:
     complete = [run for run in runs if run.status in COMPLETE]
     # Two runs of one seed start from the same weights and see the same batches: they are not two samples.
-    newest = {_sample_identity(run): run for run in sorted(complete, key=lambda run: run.recency)}
-    kept = [run for run in complete if newest[_sample_identity(run)] is run]
+    newest = {_sample_key(run): run for run in sorted(complete, key=lambda run: run.recency)}
+    samples = [run for run in complete if newest[_sample_key(run)] is run]
     return Arm(
         name=runs[0].name,
-        config=None if runs[0].config is None else _influential(runs[0].config),
-        finished=tuple(run for run in kept if run.status == "finished"),
-        diverged=tuple(run for run in kept if run.status == "diverged"),
+        config=None if runs[0].config is None else identity_of(runs[0].config, "arm"),
+        finished=tuple(run for run in samples if run.status == "finished"),
+        diverged=tuple(run for run in samples if run.status == "diverged"),
         unfinished=tuple(run for run in runs if run.status not in COMPLETE),
-        repeats=len(complete) - len(kept),
+        repeats=len(complete) - len(samples),
     )
 
 
-def _sample_identity(run: Run) -> object:
+def _sample_key(run: Run) -> object:
     return run.folder if run.seed is None else run.seed
 
 
 def differing_keys(arms: Sequence[Arm]) -> list[str]:
-    """Return the config keys that are not the same in all arms, `name` left out, in the order of the configs.
+    """Return the config keys in which arms differ, except `name`, in the order of the configs.
 
-    A key that only some arms have differs too. Arms without a readable config are not asked.
+    A key that only some arms have differs too. Arms without a readable config do not count.
     """
     configs = [arm.config for arm in arms if arm.config is not None]
     keys = dict.fromkeys(key for config in configs for key in config if key != "name")
-    return [key for key in keys if len({_shown_value(config, key) for config in configs}) > 1]
+    return [key for key in keys if len({_value_as_text(config, key) for config in configs}) > 1]
 
 
-def _shown_value(config: dict[str, Any], key: str) -> str | None:
+def _value_as_text(config: dict[str, Any], key: str) -> str | None:
     return json.dumps(config[key]) if key in config else None

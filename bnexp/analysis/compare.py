@@ -1,19 +1,18 @@
-"""Compares arms: which config keys differ, and what each arm reached, as mean and spread over its seeds."""
+"""Compare arms: which config keys differ, what each arm reached over its seeds, and what limits the comparison."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bnexp.analysis.arms import Arm, differing_keys
-from bnexp.analysis.compare_notes import notes_of
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
 from bnexp.document.render import epochs, loss, milliseconds, percent
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of
-from bnexp.runs.reading import Evaluation, read_evaluations
+from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
 DEFAULT_SORT = "val_accuracy"
-"""Accuracy on the test set with the last weights: no choice went into it, neither of an epoch nor of a run."""
+"""Accuracy on the validation part with the last weights: the test set is no ground to choose on."""
 
 NAME = Column("name", "arm")
 CURVE = Column("curve", "curve", "curve", give_up=6, audience="people")
@@ -29,11 +28,13 @@ FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("step_ms", "step ms", "sample", give_up=5), milliseconds),
 )
 TARGET_KEY = "epochs_to_target"
+_MOST_NOTES = 8
+"""Notes of one sort that are shown; the rest is counted."""
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What the cells are made from."""
+    """The values that all cells are made from."""
 
     arms: Sequence[Arm]
     keys: Sequence[str]
@@ -55,19 +56,19 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
     comparison = _Comparison(arms, differing_keys(arms), target, evaluations, common_scale(curves))
     rows = tuple(_row(comparison, arm) for arm in arms)
-    return Table(_columns(comparison), rows, notes_of(arms, comparison.scale))
+    return Table(_columns(comparison), rows, _notes_of(arms, comparison.scale))
 
 
 def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Arm], dict[str, Sequence[Evaluation]]]:
-    """Read evaluations where they are needed: everywhere, or only where no summary tells what was reached."""
+    """Read the evaluations of all runs, or only of those without a summary; returns arms with the problems found."""
     evaluations: dict[str, Sequence[Evaluation]] = {}
 
     def read(run: Run) -> Run:
         if not everything and run.status in COMPLETE:
             return run
-        found, problem = read_evaluations(run.metrics_path)
-        evaluations[str(run.folder)] = found
-        problem = problem or _gap(run, found)
+        own, problem = read_evaluations(run.metrics_path)
+        evaluations[str(run.folder)] = own
+        problem = problem or _gap(run, own)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
     read_arms = [
@@ -82,10 +83,10 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
     return read_arms, evaluations
 
 
-def _gap(run: Run, found: Sequence[Evaluation]) -> str | None:
-    """Say where the rows of a complete run do not go as far as its summary says."""
+def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
+    """Say where the rows of a complete run end before the last evaluation in its summary."""
     expected = run.figures.get("last_evaluated_step")
-    last = found[-1].step if found else None
+    last = evaluations[-1].step if evaluations else None
     if run.status not in COMPLETE or expected is None or last == expected:
         return None
     reached = "holds no evaluation" if last is None else f"last evaluation at step {last}"
@@ -190,3 +191,79 @@ def _epochs_to(evaluations: Sequence[Evaluation], target: float) -> float | None
 
 def _curve(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[float | None]:
     return mean_curve([evaluations.get(str(run.folder), ()) for run in arm.shown])
+
+
+def _notes_of(arms: Sequence[Arm], scale: Scale | None) -> tuple[str, ...]:
+    """Return the sentences below a comparison: what its figures mean, and what limits them."""
+    return (*_on_seeds(arms), *_on_curves(scale), *_on_unfinished(arms), *_on_environments(arms), *_on_records(arms))
+
+
+def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
+    most = max(len(arm.finished) for arm in arms)
+    if most > 1:
+        yield "± is the sample standard deviation over n seeds; only finished runs enter"
+    if most == 1:
+        yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
+    if most > 1 and (single := [arm.name for arm in arms if len(arm.finished) == 1]):
+        yield f"n = 1: one seed is no finding ({_few(single)})"
+    seeds = {tuple(sorted(run.seed for run in arm.finished if run.seed is not None)) for arm in arms if arm.finished}
+    if len(seeds) > 1:
+        yield "the arms were run with different seeds: they are not paired, so part of a difference is the seeds'"
+    if repeats := sum(arm.repeats for arm in arms):
+        runs = "1 repeated run" if repeats == 1 else f"{repeats} repeated runs"
+        yield f"{runs} left out: of runs with the same config and seed, the newest counts"
+
+
+def _on_curves(scale: Scale | None) -> Iterator[str]:
+    if scale is None:
+        return
+    each = "evaluation" if scale.per_mark == 1 else f"{scale.per_mark} evaluations"
+    low, high = percent(scale.low), percent(scale.high)
+    if low == high:
+        yield f"curve: validation accuracy, {low} % at every evaluation"
+        return
+    yield (
+        f"curve: validation accuracy (mean over seeds), a mark per {each}; in all rows ▁ is {low} %, █ is {high} %, "
+        f"and each step between has {scale.factor:.3g} times fewer errors"
+    )
+
+
+def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
+    if any(arm.unfinished and not arm.finished and not arm.diverged for arm in arms):
+        yield "(in parentheses): reached so far by a run that has not finished; enters no mean"
+    failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
+    yield from _at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], "failed runs")
+
+
+def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
+    """Warn where runs differ in their environment: it changes times, and accuracy a little."""
+    differing = []
+    for key in ENVIRONMENT:
+        names: dict[str, list[str]] = {}
+        for arm in arms:
+            for value in sorted({run.environment[key] for run in arm.runs if key in run.environment}):
+                names.setdefault(value, []).append(arm.name)
+        if len(names) > 1:
+            differing.append(f"{key} " + ", ".join(f"{value} ({_few(who)})" for value, who in names.items()))
+    if differing:
+        yield f"differing environments, which alone change times and a little of the rest: {'; '.join(differing)}"
+
+
+def _on_records(arms: Sequence[Arm]) -> Iterator[str]:
+    problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
+    yield from _at_most(problems, "problems with records")
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = list(dict.fromkeys(names))
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+
+
+def _at_most(notes: Sequence[str], what: str) -> Iterator[str]:
+    yield from notes[:_MOST_NOTES]
+    if len(notes) > _MOST_NOTES:
+        yield f"and {len(notes) - _MOST_NOTES} more {what}"
+
+
+def _first_line(error: str | None) -> str:
+    return error.strip().splitlines()[0] if error and error.strip() else "no reason is recorded"

@@ -1,4 +1,4 @@
-"""Curves as one line of text, such as ▁▄▆▇█, on one scale for all of them.
+"""Draw curves as one line of text each, such as ▁▄▆▇█, all on one scale.
 
 The scale is even in the logarithm of the error (1 - accuracy): going from 90 to 95 % is as large a step as from 98 to
 99 %. On a scale even in accuracy, one bad arm, or the first epoch, would press all others flat.
@@ -8,11 +8,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnexp.runs.reading import Evaluation
+from bnexp.runs.columns import Evaluation
 
 _MARKS = "▁▂▃▄▅▆▇█"
 _GAP = "·"
-"""An evaluation that was not finite."""
+"""Stands for an evaluation that was not finite."""
 _WIDEST = 16
 _LEAST_ERROR = 1e-4
 """Errors below this are drawn as this: one mistake in 10,000 examples."""
@@ -20,7 +20,7 @@ _LEAST_ERROR = 1e-4
 
 @dataclass(frozen=True)
 class Scale:
-    """What the marks stand for: the lowest and the highest accuracy, and how many evaluations share a mark."""
+    """The accuracies of the lowest and the highest mark, and how many evaluations share a mark."""
 
     low: float
     high: float
@@ -28,7 +28,7 @@ class Scale:
 
     @property
     def factor(self) -> float:
-        """How many times fewer errors a mark stands for than the mark below."""
+        """How many times fewer errors a mark means than the mark below it."""
         return float((_error(self.low) / _error(self.high)) ** (1 / len(_MARKS)))
 
     def draw(self, curve: Sequence[float | None]) -> str:
@@ -61,7 +61,7 @@ def mean_curve(runs: Sequence[Sequence[Evaluation]]) -> list[float | None]:
 
 
 def common_scale(curves: Sequence[Sequence[float | None]]) -> Scale | None:
-    """Return the scale that all curves fit; None where there is no value at all."""
+    """Return the scale that fits all curves; None where they have no value at all."""
     values = [value for curve in curves for value in curve if value is not None]
     if not values:
         return None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bnexp.document.render import epochs, loss, percent
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table
-from bnexp.runs.reading import Tail, read_tail
-from bnexp.runs.resuming import resume_command
+from bnexp.runs.columns import Tail, read_tail
+from bnexp.runs.folder import resume_command
 from bnexp.runs.run import COMPLETE, DEAD, Run
 
 _MOST_NOTES = 8
@@ -61,7 +61,7 @@ def _notes(problems: Sequence[str]) -> tuple[str, ...]:
 
 def _on_going_on(runs: Sequence[Run]) -> list[str]:
     """Say once how runs go on that were interrupted or failed; a dead one has a note of its own."""
-    stopped = [run.folder for run in runs if run.status != DEAD and run.can_go_on]
+    stopped = [run.folder for run in runs if run.status != DEAD and run.can_resume]
     if not stopped:
         return []
     which = "1 run can go on" if len(stopped) == 1 else f"{len(stopped)} runs can go on, such as the newest"

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from bnexp.errors import BnexpError, visible
-from bnexp.runs.ending import follow_the_summary
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
 
@@ -36,6 +35,8 @@ def resume(
     folder = find_run(path, runs_dir)
     status = read_run(folder).status
     if status in COMPLETE and not from_start:
+        from bnexp.runs.resuming import follow_the_summary
+
         with contextlib.suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
             follow_the_summary(folder)
         print(f"{visible(str(folder))}: {status} already, nothing is left to do; --from-start begins anew")

@@ -13,8 +13,8 @@ from bnexp.config.schema import Config
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible, visible_lines
+from bnexp.runs.resuming import newest_run_of, other_unfinished
 from bnexp.runs.run import COMPLETE
-from bnexp.runs.unfinished import newest_run_of, other_unfinished
 
 if TYPE_CHECKING:
     from bnexp.session.session import RunResult

@@ -10,8 +10,7 @@ from bnexp.inspection.probe_once import look_once
 from bnexp.measure.weights import put_weights
 from bnexp.probes.registry import PROBES
 from bnexp.runs.checkpoints import BEST, load_checkpoint
-from bnexp.runs.folder import CONFIG
-from bnexp.runs.resuming import CHECKPOINTS, newest_first
+from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_first
 from bnexp.training.build import build
 from bnexp.training.device import reproducible
 

@@ -1,7 +1,7 @@
-"""A checkpoint: named tensors and plain values in one file, which tells whether it is whole.
+"""Write and read checkpoints: named tensors and plain values in one file that shows whether it is whole.
 
-The first line holds the format and the SHA-256 of what follows, which is what `torch.save` writes. Loading verifies the
-one and never executes anything in the other.
+The first line holds the format and the SHA-256 of the rest, which is a file of `torch.save`. Loading verifies the
+checksum and never executes anything in the rest.
 """
 
 import hashlib
@@ -14,24 +14,27 @@ from typing import Any
 
 from bnexp.errors import BnexpError
 from bnexp.files import read_file, write_atomically
-from bnexp.runs.resuming import CHECKPOINTS, newest_first
+from bnexp.runs.folder import CHECKPOINTS, newest_first
 
+BEST = "best.pt"
+KEPT = 2
+"""How many of the newest whole checkpoints stay in a run's folder."""
 _MAGIC = b"bnexp checkpoint 1 "
 MAX_BYTES = 16 * 2**30
-"""Larger than any network that is trained on images of this size, and no more than a machine may have."""
+"""More than any network for images of this size takes, and no more than the memory of a machine."""
 
 
 class DamagedCheckpoint(BnexpError):
-    """A checkpoint is not whole, or not one of bnexp."""
+    """A file is no whole checkpoint of this version of bnexp."""
 
 
 def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
-    """Write tensors and plain values in one move: a reader, or a crash, sees the old file or the new, never a part.
+    """Write tensors and plain values in one move: a reader, or a crash, finds the old file or the new, never a part.
 
     Raises:
-        OSError: the file cannot be written; what was there before is still there.
+        OSError: the file cannot be written; the old one is still in place.
     """
-    import torch  # what only lists runs does not wait for it
+    import torch  # listing runs does not wait for it
 
     buffer = io.BytesIO()
     torch.save(values, buffer)
@@ -41,10 +44,10 @@ def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what was saved, tensors on the CPU.
+    """Return the saved values, tensors on the CPU.
 
     Raises:
-        DamagedCheckpoint: there is no such file, or it is not whole.
+        DamagedCheckpoint: the file is missing, or not whole.
     """
     import torch
 
@@ -70,24 +73,20 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _refuse_packed(content: bytes) -> None:
-    """Refuse entries that would unpack to more than the file holds; `torch.save` compresses nothing."""
+    """Refuse compressed entries, which may unpack to far more than the file holds; `torch.save` compresses nothing."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("it is compressed")
 
 
-BEST = "best.pt"
-KEPT = 2
-
-
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint that is whole.
+    """A whole checkpoint, as it was loaded.
 
     Attributes:
-        path: where it lies.
-        values: what it holds, tensors on the CPU.
-        damaged: what was wrong with newer ones, a sentence each.
+        path: its file.
+        values: the saved values, tensors on the CPU.
+        damaged: what is wrong with newer ones, a sentence each.
     """
 
     path: Path
@@ -96,10 +95,10 @@ class Loaded:
 
 
 def load_newest(folder: Path) -> Loaded | None:
-    """Return the newest checkpoint in a run's folder that is whole, or None where none was ever written.
+    """Return the newest whole checkpoint in a run's folder, or None where there is no checkpoint at all.
 
     Raises:
-        BnexpError: there are some, and all are damaged.
+        BnexpError: all checkpoints are damaged.
     """
     damaged: list[str] = []
     for path in newest_first(folder):
@@ -117,18 +116,18 @@ class CheckpointFolder:
 
     Args:
         folder: of the run.
-        goes_on_from: the checkpoint that the run was continued from.
+        resumed_from: the checkpoint that the run was resumed from.
     """
 
-    def __init__(self, folder: Path, goes_on_from: Path | None = None) -> None:
+    def __init__(self, folder: Path, resumed_from: Path | None = None) -> None:
         self._folder = folder / CHECKPOINTS
-        self._whole = [goes_on_from] if goes_on_from else []
+        self._whole = [resumed_from] if resumed_from else []
 
     def save(self, step: int, values: dict[str, Any]) -> None:
         """Write the checkpoint after `step` steps, then delete all but the last two.
 
         Raises:
-            OSError: it cannot be written; the others are as they were.
+            OSError: it cannot be written; the others are still in place.
         """
         path = self._folder / f"step{step}.pt"
         save_checkpoint(path, values)
@@ -138,9 +137,9 @@ class CheckpointFolder:
                 other.unlink(missing_ok=True)
 
     def save_best(self, step: int, weights: dict[str, Any]) -> None:
-        """Write the weights that were best on the validation part, reached after `step` steps.
+        """Write the weights that scored best on the validation part, reached after `step` steps.
 
         Raises:
-            OSError: they cannot be written; those before are as they were.
+            OSError: they cannot be written; the former best are still in place.
         """
         save_checkpoint(self._folder / BEST, {"step": step, "weights": weights})

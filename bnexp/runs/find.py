@@ -1,4 +1,4 @@
-"""Finds run folders: from a run, a folder above runs, a glob pattern, or a name below the runs folder."""
+"""Find run folders from a run, a folder above runs, a glob pattern, or a name below the runs folder."""
 
 import glob
 import os
@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bnexp.errors import ConfigError, did_you_mean
-from bnexp.runs.folder import CONFIG, META, METRICS, SUMMARY
-from bnexp.runs.resuming import CHECKPOINTS
+from bnexp.runs.folder import CHECKPOINTS, CLAIMED, CONFIG, CONFIG_COPY, META, METRICS, SUMMARY
 
 _RECORDS = {META, METRICS, SUMMARY}
-_CLAIMED = re.compile(r"seed(\d{1,18})(?:-(\d{1,18}))?")
-"""How `claim_run_folder` names a folder: the seed, and the number of the repeat."""
+_PARTS = _RECORDS | {CHECKPOINTS, CONFIG, CONFIG_COPY}
+_FIRST_RUN = "Make one with: bnexp train configs/mnist_mlp_bn.yaml"
 
 
 def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
-    """Return the run folders that `paths` mean, each once, in the order of their names within each path.
+    """Return the run folders at `paths`, each once, in the order of their names within each path.
 
     Args:
         paths: run folders, folders above runs, glob patterns, or any of these relative to `runs_dir`; empty for all
             of `runs_dir`.
-        runs_dir: where runs lie unless a path says otherwise.
+        runs_dir: the folder of all runs.
 
     Raises:
         ConfigError: a path that does not exist, or no run anywhere.
@@ -30,21 +29,21 @@ def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
         siblings = [str(other) for other in runs_dir.parent.glob("*/")]
         raise ConfigError(f"{runs_dir}: no such folder.{did_you_mean(str(runs_dir), siblings)} {_FIRST_RUN}")
     roots = [root for path in paths for root in _roots_of(path, runs_dir)] if paths else [runs_dir]
-    found: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
     for root in roots:
         for folder in runs_below(root):
-            found.setdefault(folder.resolve(), folder)
-    if not found:
-        looked = ", ".join(str(root) for root in roots[:5])
-        raise ConfigError(f"no runs in {looked}: expected folders such as runs/<name>/seed0. {_FIRST_RUN}")
-    return list(found.values())
+            folders.setdefault(folder.resolve(), folder)
+    if not folders:
+        places = ", ".join(str(root) for root in roots[:5])
+        raise ConfigError(f"no runs in {places}: expected folders such as runs/<name>/seed0. {_FIRST_RUN}")
+    return list(folders.values())
 
 
 def find_run(path: str, runs_dir: Path) -> Path:
-    """Return the one run folder that `path` means; see `find_runs`.
+    """Return the only run folder at `path`; see `find_runs`.
 
     Raises:
-        ConfigError: no run lies there, or several.
+        ConfigError: there is no run, or several.
     """
     folders = find_runs([path], runs_dir)
     if len(folders) > 1:
@@ -53,16 +52,8 @@ def find_run(path: str, runs_dir: Path) -> Path:
     return folders[0]
 
 
-_FIRST_RUN = "Make one with: bnexp train configs/mnist_mlp_bn.yaml"
-
-
-def seed_of(folder: Path) -> tuple[int | None, int]:
-    """Return the seed and the number of the repeat that a folder's name tells: `seed3-2` is (3, 2)."""
-    match = _CLAIMED.fullmatch(folder.name)
-    return (int(match[1]), int(match[2] or 1)) if match else (None, 1)
-
-
 def _roots_of(path: str, runs_dir: Path) -> list[Path]:
+    """Return the folders at `path`, taken as a folder or else as a pattern, here or below `runs_dir`."""
     places = [Path(path), runs_dir / path]
     for place in places:
         if os.path.isdir(place):
@@ -76,6 +67,7 @@ def _roots_of(path: str, runs_dir: Path) -> list[Path]:
 
 
 def _not_found(path: str, runs_dir: Path) -> str:
+    """Say that nothing is at `path`, and name the run or folder with nearly this name."""
     if glob.has_magic(path):
         return f"no folder matches this pattern, here or in {runs_dir}."
     folders = list(runs_below(runs_dir))
@@ -90,7 +82,7 @@ def runs_below(root: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(root):
         folder = Path(place)
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
-        claimed = _CLAIMED.fullmatch(folder.name) and not set(folders) - {CHECKPOINTS, CONFIG, *_RECORDS}
+        claimed = CLAIMED.fullmatch(folder.name) and _PARTS.issuperset(folders)
         if claimed or not _RECORDS.isdisjoint(files):
             folders.clear()
             yield folder

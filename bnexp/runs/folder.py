@@ -1,7 +1,8 @@
-"""The run folder: who may write it, what lies in it, and how its records are written and read.
+"""The run folder: its names, who may make it, and how its records are written and read.
 
 runs/<name>/seed<k>/
   config.yaml      the resolved config
+  config.json      a sealed copy of it, which is read faster; config.yaml is what counts
   meta.json        status and circumstances, rewritten in one move whenever the status changes
   metrics.jsonl    one row per logged step
   checkpoints/     the last two and the best
@@ -9,20 +10,33 @@ runs/<name>/seed<k>/
   summary.json     the figures of the finished run, written last, in one move
 """
 
+import hashlib
 import json
+import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from bnexp.errors import BnexpError
+from bnexp.config.dotted import dotted
+from bnexp.config.yaml_text import MAX_BYTES, read_yaml, read_yaml_file
+from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import finite_or_null, parse_json, read_file, with_advice, write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
+CONFIG_COPY = "config.json"
+CHECKPOINTS = "checkpoints"
+"""The folder of a run's checkpoints."""
 MAX_RECORD_BYTES = 10_000_000
 """Far more than meta.json and summary.json ever hold."""
 FORMAT = 1
 """Version of the layout of the records, kept in meta.json."""
 
 Status = Literal["running", "finished", "diverged", "failed", "interrupted"]
+
+CLAIMED = re.compile(r"seed(\d{1,18})(?:-(\d{1,18}))?")
+"""The name of a claimed folder: the seed, and the number of the repeat."""
+_CHECKPOINT = re.compile(r"step(\d{1,18})\.pt")
 
 
 def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
@@ -50,14 +64,107 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
     raise BnexpError(f"{parent}: no free folder for seed {seed}")
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def seed_of(folder: Path) -> tuple[int | None, int]:
+    """Return the seed and the number of the repeat in a folder's name: `seed3-2` is (3, 2), other names (None, 1)."""
+    match = CLAIMED.fullmatch(folder.name)
+    return (int(match[1]), int(match[2] or 1)) if match else (None, 1)
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, the one after most steps first; the files are not opened."""
+    checkpoints = _checkpoints_by_step(folder)
+    return [checkpoints[step] for step in sorted(checkpoints, reverse=True)]
+
+
+def how_to_resume(folder: Path) -> str:
+    """Say after which step a run can be resumed, and with which command."""
+    if not folder.is_dir():
+        return "the folder is gone; if it was moved, the run can go on from there"
+    checkpoints = _checkpoints_by_step(folder)
+    if not checkpoints:
+        return f"no checkpoint is there yet, it can begin anew: {resume_command(folder)}"
+    return f"it can go on after step {max(checkpoints):,}: {resume_command(folder)}"
+
+
+def resume_command(folder: Path) -> str:
+    """Return the shell command that resumes a run."""
+    return f"bnexp resume {shlex.quote(str(folder))}"
+
+
+def _checkpoints_by_step(folder: Path) -> dict[int, Path]:
+    try:
+        paths = list((folder / CHECKPOINTS).iterdir())
+    except OSError:
+        return {}
+    return {int(match[1]): path for path in paths if (match := _CHECKPOINT.fullmatch(path.name))}
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a record as strict JSON in one move; a figure that is not finite becomes null."""
     write_text_atomically(path, json.dumps(finite_or_null(values), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a record of ours, or None where it is missing or damaged."""
+    """Return a record, or None where it is missing or damaged."""
     try:
         return parse_json(read_file(path, MAX_RECORD_BYTES))
     except (OSError, ValueError):
         return None
+
+
+def write_config(folder: Path, text: str) -> None:
+    """Write config.yaml, and its values as config.json; nothing else writes them.
+
+    Args:
+        folder: of the run.
+        text: the resolved config as YAML.
+
+    Raises:
+        OSError: the disk is full, ...; config.json is then missing, or does not fit config.yaml and is not read.
+    """
+    write_text_atomically(folder / CONFIG, text)
+    values, _ = read_yaml(text, CONFIG)
+    write_json(folder / CONFIG_COPY, {"sha256": _seal(text.encode(), values), "config": values})
+
+
+def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
+    """Read a config.yaml unchecked, so that runs of other versions of bnexp can be read too.
+
+    The values come from the sealed copy beside it where that fits. Where config.yaml was edited, or the copy was, or
+    there is none, as in the folders of earlier versions, config.yaml itself is read, which takes 20 times as long.
+
+    Returns:
+        The config with dotted keys, such as `data.batch_size`, and None; or None and what is wrong.
+    """
+    values: object = None
+    try:
+        values = _sealed_copy(path.with_name(CONFIG_COPY), read_file(path, MAX_BYTES))
+    except FileNotFoundError:
+        pass  # read_yaml_file says so, and which file may be meant
+    except OSError as error:
+        return None, f"{path}: cannot be read: {error.strerror}"
+    if values is None:
+        try:
+            values, _ = read_yaml_file(path)
+        except ConfigError as error:
+            return None, str(error)
+    if not isinstance(values, dict) or not values:
+        return None, f"{path}: expected keys and values"
+    return dict(dotted(values)), None
+
+
+def _sealed_copy(path: Path, content: bytes) -> dict[str, Any] | None:
+    """Return the values in config.json where its seal fits them and the content of config.yaml, else None."""
+    record = read_json(path)
+    if record is None:
+        return None
+    values = record.get("config")
+    try:
+        return values if isinstance(values, dict) and record.get("sha256") == _seal(content, values) else None
+    except RecursionError:
+        return None
+
+
+def _seal(content: bytes, values: object) -> str:
+    """Return the SHA-256 of config.yaml together with the values read from it: it breaks when either is edited."""
+    return hashlib.sha256(content + b"\n" + json.dumps(values).encode()).hexdigest()

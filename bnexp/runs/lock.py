@@ -1,4 +1,4 @@
-"""A run is trained by one process at a time: it holds a lock, which the system takes back however it ends."""
+"""Let one process at a time train a run: it holds a lock, which the system releases however the process ends."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from bnexp.runs.process import is_gone, is_suspended
 
 LOCK = ".lock"
 _WAIT_S = 0.5
-"""A process that just ends gets this long to let go."""
+"""A process that is just ending gets this long to release the lock."""
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the only right to write a run, against all other processes and all other threads of this one.
+    """Hold the lock of a run against all other processes, and all other threads of this one.
 
-    The file `.lock` stays behind and means nothing by itself: the lock is the system's, and ends with the process even
-    where that is killed.
+    The file `.lock` stays behind and means nothing by itself: the lock belongs to the system and ends with the process,
+    even with one that is killed.
 
     Raises:
-        BnexpError: another process holds it, or the folder is not there or takes no lock.
+        BnexpError: another process holds the lock, or the folder is missing or takes no lock.
     """
     if not folder.is_dir():
         raise BnexpError(f"{folder}: no such folder; expected the folder of a run")
@@ -38,12 +38,12 @@ def run_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # the folder may have been removed meanwhile; closing the file lets go
+        with contextlib.suppress(OSError):  # the folder may be gone by now; closing the file releases the lock
             lock.release()
 
 
 def _who_trains(folder: Path) -> str:
-    """Name the process of meta.json, which is one that ended if the holder has not yet written its own."""
+    """Name the process in meta.json; if that one has ended, the holder has not written its own number yet."""
     meta = read_json(folder / META) or {}
     host, pid = meta.get("host"), meta.get("pid")
     if not isinstance(host, str) or not isinstance(pid, int) or is_gone(host, pid, meta.get("process_started")):

@@ -1,4 +1,4 @@
-"""Which process a run belongs to. Process numbers are used again, so one counts only with the time of its start."""
+"""Tell whether the process of a run still lives. Numbers are used again, so one counts only with its time of start."""
 
 import os
 import platform
@@ -10,23 +10,23 @@ from typing import Any, NamedTuple, cast
 _POSIX, _LINUX = os.name == "posix", sys.platform == "linux"
 _LARGEST_PID = 2**31 - 1
 _ENDED = ("Z", "X")
-"""States of a process that has ended: a zombie waits only for its parent to ask how."""
+"""States of a process that has ended: a zombie only waits for its parent to collect the exit code."""
 
 
 def this_process() -> dict[str, Any]:
-    """Return what tells this process from all others: `host`, `pid` and `process_started`.
+    """Return what identifies this process: `host`, `pid` and `process_started`.
 
-    `process_started` is one word, only good for comparing; None where the system does not tell.
+    `process_started` is a text to compare and nothing more; None where the system does not tell it.
     """
     pid = os.getpid()
     return {"host": platform.node(), "pid": pid, "process_started": _look_up(pid).started}
 
 
 def is_gone(host: object, pid: object, started: object) -> bool:
-    """Tell whether a process, as `this_process` described it, has certainly ended.
+    """Tell whether a process that `this_process` described has certainly ended.
 
-    Certain is: on this host the number is free, or a zombie has it, or a process that started at another time; or the
-    host was started again since. Another host, another container and values that make no sense prove nothing.
+    It has where, on this host, its number is free, or belongs to a zombie or to a process with another time of start,
+    or where the host was restarted since. Another host, another container and senseless values prove nothing.
     """
     if not _POSIX or not host or host != platform.node() or not _is_process_number(pid):
         return False
@@ -46,12 +46,12 @@ def is_gone(host: object, pid: object, started: object) -> bool:
 
 
 def is_suspended(host: object, pid: object) -> bool:
-    """Tell whether a process of this host was stopped by Ctrl-Z or a signal, and waits to be continued."""
+    """Tell whether a process of this host is suspended, by Ctrl-Z or a signal."""
     return _POSIX and host == platform.node() and _is_process_number(pid) and _look_up(cast(int, pid)).state == "T"
 
 
 class _Place(NamedTuple):
-    """Where a process number means a process on Linux: until the next boot, and only within its container."""
+    """Where a process number is valid on Linux: within one container, until the next boot."""
 
     boot: str
     container: str
@@ -72,7 +72,7 @@ def _place(started: str | None) -> _Place | None:
 
 
 class _Found(NamedTuple):
-    """What the system tells of a process; None where it tells nothing."""
+    """Time of start and state of a process; None where the system does not tell them."""
 
     started: str | None = None
     state: str | None = None
@@ -99,7 +99,7 @@ def _from_proc(pid: int) -> _Found:
 
 
 def _from_ps(pid: int) -> _Found:
-    """Ask ps, whose words for a time depend on the language and the time zone."""
+    """Ask ps, in one language and one time zone, since the text of a time depends on both."""
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     try:
         answer = subprocess.run(  # noqa: S603  no shell

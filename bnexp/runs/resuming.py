@@ -1,38 +1,70 @@
-"""Where a run that stopped goes on, and with which command; told from the names of its checkpoints, without torch."""
+"""Find the run that `train --resume` continues, and complete the records of a run whose process was killed."""
 
-import re
-import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints."""
-_NAME = re.compile(r"step(\d{1,18})\.pt")
-
-
-def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoints in a run's folder, that of the most steps first, without looking inside."""
-    found = _by_step(folder)
-    return [found[step] for step in sorted(found, reverse=True)]
-
-
-def how_to_go_on(folder: Path) -> str:
-    """Say after which step a run can go on, and with which command."""
-    if not folder.is_dir():
-        return "where it was moved to, it can go on"
-    found = _by_step(folder)
-    if not found:
-        return f"no checkpoint is there yet, it can begin anew: {resume_command(folder)}"
-    return f"it can go on after step {max(found):,}: {resume_command(folder)}"
+from bnexp.config.loading import load_config
+from bnexp.config.schema import Config
+from bnexp.errors import ConfigError
+from bnexp.files import unfinished_files
+from bnexp.runs.find import runs_below
+from bnexp.runs.folder import CONFIG, META, SUMMARY, read_json, write_json
+from bnexp.runs.identity import first_difference
+from bnexp.runs.lock import run_lock
+from bnexp.runs.run import COMPLETE, Run, read_run
 
 
-def resume_command(folder: Path) -> str:
-    """Return the command that continues a run, as a shell takes it."""
-    return f"bnexp resume {shlex.quote(str(folder))}"
+def newest_run_of(config: Config, runs_dir: Path) -> Run | None:
+    """Return the newest unfinished run of a config and its seed; where all are finished, the newest; else None."""
+    runs = [run for run, own in _runs_of_seed(config, runs_dir) if first_difference(own, config) is None]
+    unfinished = [run for run in runs if run.status not in COMPLETE]
+    return max(unfinished or runs, key=lambda run: run.recency, default=None)
 
 
-def _by_step(folder: Path) -> dict[int, Path]:
-    try:
-        names = list((folder / CHECKPOINTS).iterdir())
-    except OSError:
-        return {}
-    return {int(match[1]): path for path in names if (match := _NAME.fullmatch(path.name))}
+def other_unfinished(config: Config, runs_dir: Path) -> str | None:
+    """Say how the config of the newest unfinished run of this name and seed differs, where there is such a run."""
+    runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if run.status not in COMPLETE]
+    for run, own in sorted(runs, key=lambda pair: pair[0].recency, reverse=True):
+        if (difference := first_difference(own, config)) is not None:
+            key, there, here = difference
+            return f"{run.folder} did not finish, but has another config: {key} is {there}, here {here}"
+    return None
+
+
+def _runs_of_seed(config: Config, runs_dir: Path) -> Iterator[tuple[Run, Config]]:
+    """Yield the runs of a config's name and seed, each with its own config, where that can be read."""
+    for folder in runs_below(runs_dir / config.name):
+        run = read_run(folder)
+        if run.seed == config.seed:
+            try:
+                yield run, load_config(folder / CONFIG)
+            except ConfigError:
+                continue
+
+
+def follow_the_summary(folder: Path) -> None:
+    """Write into meta.json the end that summary.json records, where the process was killed between the two.
+
+    Raises:
+        BnexpError: another process trains the run.
+        OSError: it cannot be written.
+    """
+    if _completed_meta(folder) is None:
+        return
+    with run_lock(folder):
+        completed = _completed_meta(folder)  # once more: the process that held the lock may have written it itself
+        if completed is not None:
+            write_json(folder / META, completed)
+        for leftover in unfinished_files(folder):
+            leftover.unlink(missing_ok=True)
+
+
+def _completed_meta(folder: Path) -> dict[str, Any] | None:
+    """Return meta.json with the status of summary.json; None where they agree, or where one is missing."""
+    meta, summary = read_json(folder / META), read_json(folder / SUMMARY)
+    if meta is None or summary is None or meta.get("status") == summary.get("status"):
+        return None
+    ended = datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return {**meta, "status": summary.get("status"), "ended": ended, "error": None}

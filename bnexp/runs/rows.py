@@ -1,4 +1,4 @@
-"""Where the figures of a step go: one writer, or several that are fed alike."""
+"""Write the figures of each step: the interface of writers, and the one that appends rows to metrics.jsonl."""
 
 import errno
 import hashlib
@@ -19,20 +19,20 @@ Values = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 class Writer(Protocol):
-    """Takes the figures of a step. Names are `quantity/where`."""
+    """Takes the figures of each step; their names are `quantity/where`, such as `loss/train`."""
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Take one number per name."""
 
     def histograms(self, step: int, values: dict[str, Values]) -> None:
-        """Take many numbers per name, of any shape."""
+        """Take an array per name, of any shape."""
 
     def close(self) -> None:
-        """Write what is left and let go of the files."""
+        """Write what is pending and close the files."""
 
 
 class Writers:
-    """Feeds several writers alike."""
+    """Hands everything to several writers, in order."""
 
     def __init__(self, writers: Sequence[Writer]) -> None:
         self._writers = writers
@@ -43,12 +43,12 @@ class Writers:
             writer.scalars(step, values)
 
     def histograms(self, step: int, values: dict[str, Values]) -> None:
-        """Hand many numbers per name to each writer."""
+        """Hand an array per name to each writer."""
         for writer in self._writers:
             writer.histograms(step, values)
 
     def close(self) -> None:
-        """Close each writer, in order; when one fails, the others are closed all the same."""
+        """Close each writer, in order; when one fails, the others are still closed."""
         with ExitStack() as stack:
             for writer in reversed(self._writers):
                 stack.callback(writer.close)
@@ -59,7 +59,7 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Rows:
-    """The beginning of a metrics.jsonl: how many rows and bytes, and their SHA-256."""
+    """How many rows a metrics.jsonl begins with, their bytes, and the SHA-256 of these."""
 
     count: int
     size: int
@@ -67,12 +67,12 @@ class Rows:
 
 
 class MetricsWriter:
-    """Appends rows to metrics.jsonl; each row goes to the system whole, in one write."""
+    """Appends rows to metrics.jsonl, each in one system call, so that readers never see half a row."""
 
     def __init__(self, path: Path) -> None:
         self._count, self._size, self._hash = 0, 0, hashlib.sha256()
         for block in _blocks(path, path.stat().st_size) if path.exists() else ():
-            self._note(block)
+            self._add(block)
         self._path, self._file = path, path.open("ab", buffering=0)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
@@ -85,21 +85,21 @@ class MetricsWriter:
         line = row + b"\n"
         written = self._file.write(line)
         try:
-            while written < len(line):  # the system took what still fitted, without an error; asked again, it says why
+            while written < len(line):  # the system took only what fitted; writing the rest gives the error
                 written += self._file.write(line[written:])
         except OSError:
             self._file.truncate(self._file.tell() - written)
             raise
-        self._note(line)
+        self._add(line)
 
     def histograms(self, step: int, values: dict[str, Any]) -> None:
-        """Nothing: histograms are for TensorBoard."""
+        """Ignore histograms; they are for TensorBoard."""
 
     def flushed(self) -> Rows:
-        """Flush all rows to the disk, and return what they are.
+        """Flush all rows to the disk, and describe them.
 
         Raises:
-            OSError: the disk does not take them, or the file was deleted or moved while it was written.
+            OSError: the disk is full, ...; or the file was deleted or moved while it was written.
         """
         os.fsync(self._file.fileno())
         if not os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
@@ -110,27 +110,26 @@ class MetricsWriter:
         """Close the file."""
         self._file.close()
 
-    def _note(self, written: bytes) -> None:
+    def _add(self, written: bytes) -> None:
         self._count += written.count(b"\n")
         self._size += len(written)
         self._hash.update(written)
 
 
 def cut_after(path: Path, rows: Rows) -> None:
-    """Cut from metrics.jsonl what follows the given rows.
+    """Truncate metrics.jsonl after the given rows.
 
     Raises:
-        BnexpError: the file does not begin with these rows; it is left as it is.
+        BnexpError: the file does not begin with these rows; it is not changed.
         OSError: it cannot be written.
     """
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         for block in _blocks(path, rows.size):
-            found.update(block)
-        whole = found.hexdigest() == rows.sha256
+            digest.update(block)
     except OSError as error:
         raise BnexpError(f"{path}: cannot be read: {error.strerror}") from None
-    if not whole:
+    if digest.hexdigest() != rows.sha256:
         raise BnexpError(
             f"{path}: its first {rows.count:,} rows are no longer those that the checkpoint follows on; put them back, "
             "or begin anew with --from-start"
@@ -141,7 +140,7 @@ def cut_after(path: Path, rows: Rows) -> None:
 
 
 def names_in(path: Path) -> set[str]:
-    """Return the names of all figures in a metrics.jsonl whose rows are known to be whole."""
+    """Return the names of all figures in a metrics.jsonl that was checked by `cut_after`."""
     with path.open("rb") as file:
         return {name for line in file for name in json.loads(line)} - {"step"}
 

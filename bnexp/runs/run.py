@@ -1,16 +1,34 @@
-"""What a run folder says about its run, as one value; whatever is missing or damaged is said in `problems`."""
+"""Read a run folder as one value, `Run`, without trusting it: files may be missing, damaged or of another version.
 
+Nothing here raises for what a file holds. What cannot be used is left out and named in `problems`, in a sentence that
+starts with the file's path.
+"""
+
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from bnexp.runs.find import seed_of
-from bnexp.runs.folder import CONFIG, META, METRICS, SUMMARY, Status
+from bnexp.config.wording import brief
+from bnexp.files import parse_json, read_file
+from bnexp.runs.folder import (
+    CONFIG,
+    MAX_RECORD_BYTES,
+    META,
+    METRICS,
+    SUMMARY,
+    Status,
+    how_to_resume,
+    newest_first,
+    read_config,
+    seed_of,
+)
 from bnexp.runs.process import is_gone
-from bnexp.runs.reading import Record, quoted, read_config
-from bnexp.runs.resuming import how_to_go_on, newest_first
+
+_LARGEST = sys.float_info.max
+"""Any finite figure may be true: a loss of 1e31 is a result."""
 
 _LONGEST_S = 1e10
 """No session lasted longer: 300 years."""
@@ -19,7 +37,7 @@ COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
 
 UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
-"""Beyond `Status`: no record says; finished, but without readable figures; running by its record, its process gone."""
+"""Beyond `Status`: no record has one; finished, but without readable figures; running, but its process is gone."""
 
 FRACTIONS = {
     "test_accuracy": ("test", "final", "accuracy"),
@@ -45,12 +63,101 @@ ENVIRONMENT = {
     "torch": ("versions", "torch"),
     "bnexp": ("bnexp",),
 }
-"""Where meta.json keeps what can make two runs differ beside their configs."""
+"""Where meta.json keeps what else can make two runs of one config differ."""
+
+
+class Record:
+    """Typed access to a JSON record such as meta.json.
+
+    Attributes:
+        path: of the file.
+        problems: a sentence for each value that was asked for and is of the wrong kind, or one for the whole file.
+        found: whether the file exists; a missing one is empty, without a problem.
+        values: what it holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[str] = []
+        self.found = True
+        self.values: dict[str, Any] = self._read()
+
+    def text(self, *keys: str) -> str | None:
+        """Return the text at a place, or None."""
+        value = self._at(keys)
+        if value is None or isinstance(value, str):
+            return value
+        self._refuse(keys, value, "a word")
+        return None
+
+    def number(self, *keys: str, largest: float = _LARGEST) -> float | None:
+        """Return the finite number at a place, of magnitude at most `largest`, or None."""
+        value = self._at(keys)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest:
+            self._refuse(keys, value, "a finite number")
+            return None
+        return float(value)
+
+    def fraction(self, *keys: str) -> float | None:
+        """Return the accuracy at a place, between 0 and 1, or None."""
+        value = self.number(*keys, largest=1)
+        if value is not None and value < 0:
+            self._refuse(keys, value, "a fraction")
+            return None
+        return value
+
+    def count(self, *keys: str) -> int | None:
+        """Return the whole number at a place, 0 or more, or None."""
+        value = self._at(keys)
+        count = _first_whole(value)
+        if count is not None and 0 <= count <= _LARGEST:
+            return count
+        if value is not None:
+            self._refuse(keys, value, "a whole number")
+        return None
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return parse_json(read_file(self.path, MAX_RECORD_BYTES))
+        except FileNotFoundError:
+            self.found = False
+            return {}
+        except OSError as error:
+            return self._nothing(f"cannot be read: {error.strerror}")
+        except ValueError as error:
+            return self._nothing(str(error))
+
+    def _nothing(self, problem: str) -> dict[str, Any]:
+        self.problems.append(f"{self.path}: {problem}")
+        return {}
+
+    def _at(self, keys: tuple[str, ...]) -> object:
+        value: object = self.values
+        for depth, key in enumerate(keys):
+            if value is None:
+                return None
+            if not isinstance(value, dict):
+                self._refuse(keys[:depth], value, "keys and values")
+                return None
+            value = value.get(key)
+        return value
+
+    def _refuse(self, keys: tuple[str, ...], value: object, expected: str) -> None:
+        problem = f"{self.path}: {'.'.join(keys)} is {_quoted(value)}, expected {expected}"
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def _quoted(value: object) -> str:
+    """Return a value as messages show it, cut to a length; a damaged record may hold anything."""
+    return brief(repr(value), 40)
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where a run went non-finite first."""
+    """Where the values of a run became non-finite first."""
 
     step: int | None
     layer: str | None
@@ -62,23 +169,23 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Run:
-    """One run, as its folder tells it.
+    """The records of one run.
 
     Attributes:
-        folder: where it lies.
-        name: name in the config, or what the folder suggests.
-        seed: its seed, None where nothing tells.
+        folder: of the run.
+        name: in the config, else in meta.json, else the name of the folder above.
+        seed: in the config, else in meta.json, else in the folder's name, else None.
         repeat: 1 for seed0, 2 for seed0-2.
-        config: the resolved config with dotted keys, without the seed; None where it cannot be read.
+        config: the resolved config with dotted keys; None where it cannot be read.
         status: a `Status`, or unknown, damaged or dead.
         started, ended: times with zone; None where not known or not yet.
-        continued: when its present session began; None where it was never continued.
+        continued: when its present session began; None where it was never resumed.
         earlier_s: seconds that its earlier sessions took.
-        error: what a failed run says.
+        error: the message of a failed run.
         environment: device, precision, threads and torch version, as far as known.
         total_steps, steps_per_epoch: from the plan.
-        figures: figures of the summary by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
-        divergence: of a diverged run.
+        figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
+        divergence: where a diverged run diverged.
         problems: one sentence per file that is missing or damaged.
     """
 
@@ -101,13 +208,13 @@ class Run:
     problems: tuple[str, ...] = ()
 
     @property
-    def can_go_on(self) -> bool:
-        """Tell whether it came to no end, runs no longer, and left a checkpoint."""
+    def can_resume(self) -> bool:
+        """Tell whether the run stopped before its end and left a checkpoint."""
         return self.status in ("interrupted", "failed", DEAD) and bool(newest_first(self.folder))
 
     @property
     def recency(self) -> tuple[float, int]:
-        """Orders runs from the oldest to the newest: by their start, or their folder's last change; then by repeat."""
+        """The order of runs, oldest first: by their start, or the last change of their folder; then by repeat."""
         if self.started is not None:
             return self.started.timestamp(), self.repeat
         try:
@@ -117,12 +224,12 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
-        """Its metrics.jsonl."""
+        """The file of its logged rows."""
         return self.folder / METRICS
 
 
 def read_run(folder: Path) -> Run:
-    """Read config.yaml, meta.json and summary.json of a run. Never raises for what they hold."""
+    """Read config.yaml, meta.json and summary.json of a run; what is wrong with them is in `problems`."""
     config, config_problem = read_config(folder / CONFIG)
     meta, summary = Record(folder / META), Record(folder / SUMMARY)
     seed_in_name, repeat = seed_of(folder)
@@ -135,7 +242,7 @@ def read_run(folder: Path) -> Run:
         name=name if isinstance(name, str) else meta.text("name") or folder.parent.name,
         seed=_first_whole(seed, meta.count("seed"), seed_in_name),
         repeat=repeat,
-        config=None if config is None else {key: value for key, value in config.items() if key != "seed"},
+        config=config,
         status=status,
         started=_moment(meta, "started"),
         ended=_moment(meta, "ended"),
@@ -149,12 +256,12 @@ def read_run(folder: Path) -> Run:
         divergence=_divergence(summary) if status == "diverged" else None,
     )
     in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
-    # The readers above note what they refuse as they go, so their notes are complete only now.
+    # Reading a value may add a problem to its record, so the problems are complete only now.
     return replace(run, problems=(*in_config, *_missing(meta, summary, status), *meta.problems, *summary.problems))
 
 
 def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
-    """Take the summary's word first: it is written last."""
+    """Return the status, from summary.json first: it is written last."""
     status = _known_status(summary) or _known_status(meta) or UNKNOWN
     if status == "finished" and not figures.keys() & FRACTIONS.keys():
         return DAMAGED
@@ -167,7 +274,7 @@ def _known_status(record: Record) -> str | None:
     status = record.text("status")
     if status is None or status in get_args(Status):
         return status
-    record.problems.append(f"{record.path}: unknown status {quoted(status)}")
+    record.problems.append(f"{record.path}: unknown status {_quoted(status)}")
     return None
 
 
@@ -197,7 +304,9 @@ def _moment(meta: Record, key: str) -> datetime | None:
         if not 1980 <= moment.year < 9000:
             raise ValueError(text)
     except ValueError:
-        meta.problems.append(f"{meta.path}: {key} is {quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00")
+        meta.problems.append(
+            f"{meta.path}: {key} is {_quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00"
+        )
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -217,17 +326,17 @@ def _missing(meta: Record, summary: Record, status: str) -> list[str]:
         problems.append(f"{summary.path}: holds no accuracy")
     if status == DEAD:
         gone = f"process {meta.count('pid')} is gone: it was killed"
-        problems.append(f"{meta.path}: says running, but {gone}; {how_to_go_on(meta.path.parent)}")
+        problems.append(f"{meta.path}: says running, but {gone}; {how_to_resume(meta.path.parent)}")
     return problems
 
 
 def _refused(path: Path, seed: object, name: object) -> list[str]:
-    """Say what a config has in the place of its seed and its name; without either it is only of another version."""
+    """Say where seed or name of a config are of the wrong type; a config of another version may lack them."""
     problems = []
     if seed is not None and _first_whole(seed) is None:
-        problems.append(f"{path}: seed is {quoted(seed)}, expected a whole number")
+        problems.append(f"{path}: seed is {_quoted(seed)}, expected a whole number")
     if name is not None and not isinstance(name, str):
-        problems.append(f"{path}: name is {quoted(name)}, expected a word")
+        problems.append(f"{path}: name is {_quoted(name)}, expected a word")
     return problems
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from bnexp.config.loading import dump_config
 from bnexp.config.schema import Config
-from bnexp.files import write_text_atomically
-from bnexp.runs.folder import CONFIG, claim_run_folder
+from bnexp.runs.folder import claim_run_folder, write_config
 from bnexp.runs.lock import run_lock
 from bnexp.session.faults import faults_in_words
 from bnexp.session.metadata import circumstances
@@ -48,5 +47,5 @@ def run_experiment(
         folder = claim_run_folder(runs_dir, config.name, config.seed)
         with run_lock(folder):
             with faults_in_words(config, folder):
-                write_text_atomically(folder / CONFIG, dump_config(config))
+                write_config(folder, dump_config(config))
             return carry_out(run, folder, meta, show, stop)

@@ -13,10 +13,9 @@ from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import unfinished_files
 from bnexp.runs.checkpoints import BEST, Loaded, load_newest
-from bnexp.runs.folder import CONFIG, META, METRICS, SUMMARY, read_json
+from bnexp.runs.folder import CHECKPOINTS, CONFIG, META, METRICS, SUMMARY, newest_first, read_json, resume_command
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
-from bnexp.runs.resuming import CHECKPOINTS, newest_first, resume_command
 from bnexp.runs.rows import Rows, cut_after
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpointing import restore_run

@@ -13,8 +13,8 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
-from bnexp.runs.folder import METRICS, SUMMARY, Status, write_json
-from bnexp.runs.resuming import how_to_go_on
+from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
+from bnexp.runs.identity import identity_of
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
 from bnexp.session.board import Hyperparameter, TensorBoardWriter
 from bnexp.session.checkpointing import Checkpointer, restore_progress
@@ -85,10 +85,10 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> 
     except KeyboardInterrupt:
         stop.leave()
         _note_end(folder, meta, "interrupted")
-        raise Interrupted(f"interrupted; {how_to_go_on(folder)}", stop.exit_code) from None
+        raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
         _note_end(folder, meta, "failed", str(error))
-        raise BnexpError(f"{error}\n{how_to_go_on(folder)}") from None
+        raise BnexpError(f"{error}\n{how_to_resume(folder)}") from None
     except BaseException as error:
         _note_end(folder, meta, "failed", f"{type(error).__name__}: {error}")
         raise
@@ -143,6 +143,6 @@ def _begin_board(board: TensorBoardWriter, run: Experiment, folder: Path, start:
 
 
 def _hyperparameters(config: Config) -> dict[str, Hyperparameter]:
-    """Return what can move the figures: neither the name, nor what is looked at, nor when a checkpoint is written."""
-    values = config.model_dump(mode="json", exclude_none=True, exclude={"name", "probes", "checkpoints"})
-    return {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in dotted(values)}
+    """Return the keys of a config that can move a figure, with values that TensorBoard takes."""
+    values = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "figures")
+    return {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in values.items()}

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
-from bnexp.runs.reading import Evaluation
+from bnexp.runs.columns import Evaluation
 
 accuracies = st.lists(st.none() | st.floats(0, 1), max_size=60)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.errors import ConfigError
-from bnexp.runs.find import find_runs, seed_of
+from bnexp.runs.find import find_runs
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_folder_just_claimed_is_a_run_and_a_run_named_like_a_seed_hides_nothin
 
 
 def test_a_run_with_folders_in_the_place_of_its_records_is_a_run(tmp_path: Path) -> None:
-    for name in ("config.yaml", "meta.json", "metrics.jsonl", "summary.json"):
+    for name in ("config.yaml", "config.json", "meta.json", "metrics.jsonl", "summary.json"):
         (tmp_path / "mlp" / "seed3" / name).mkdir(parents=True)
     assert names(find_runs([], tmp_path), tmp_path) == ["mlp/seed3"]
 
@@ -92,9 +92,3 @@ def test_a_mistyped_path_with_the_runs_folder(runs: Path) -> None:
 def test_a_file_is_refused(runs: Path) -> None:
     with pytest.raises(ConfigError, match="a file; expected a run folder"):
         find_runs([str(runs / "mlp" / "seed0" / "meta.json")], runs)
-
-
-def test_seed_and_repeat_of_a_folder() -> None:
-    assert seed_of(Path("seed3")) == (3, 1)
-    assert seed_of(Path("seed3-12")) == (3, 12)
-    assert seed_of(Path("best")) == (None, 1)

@@ -9,16 +9,25 @@ from pathlib import Path
 import pytest
 
 from bnexp.runs.process import this_process
-from bnexp.runs.run import Divergence, read_run
+from bnexp.runs.run import Divergence, Record, read_run
 
 Write = Callable[..., Path]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Callable[[str], Record]:
+    def write(text: str) -> Record:
+        (tmp_path / "meta.json").write_text(text)
+        return Record(tmp_path / "meta.json")
+
+    return write
 
 
 def test_a_finished_run(tmp_path: Path, write_run: Write) -> None:
     run = read_run(write_run(tmp_path / "mlp" / "seed3-2", config={"seed": 3}, accuracies=(0.5, 0.9, 0.8), test=0.85))
     assert (run.name, run.seed, run.repeat, run.status, run.problems) == ("mlp", 3, 2, "finished", ())
     assert run.config is not None
-    assert "seed" not in run.config
+    assert run.config["seed"] == 3
     assert run.config["model.hidden"] == [256, 256]
     assert run.started == datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert (run.total_steps, run.steps_per_epoch) == (40, 10)
@@ -77,7 +86,7 @@ def test_a_dead_run_tells_how_it_goes_on_or_begins_anew(tmp_path: Path, write_ru
     assert "begin anew" in read_run(folder).problems[0], "weights alone are not where a run stood"
     (folder / "checkpoints" / "step20.pt").touch()
     run = read_run(folder)
-    assert run.can_go_on
+    assert run.can_resume
     assert run.problems[0].endswith(f"it can go on after step 20: bnexp resume '{folder}'")
 
 
@@ -90,7 +99,7 @@ def test_what_came_to_no_end_and_does_not_run_can_go_on(
     folder = write_run(tmp_path / "seed0", meta={"status": status})
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "step20.pt").touch()
-    assert read_run(folder).can_go_on == goes_on
+    assert read_run(folder).can_resume == goes_on
 
 
 def ended_process() -> dict[str, object]:
@@ -170,3 +179,39 @@ def test_a_seed_or_name_of_the_wrong_kind_is_named_and_taken_from_elsewhere(
     run = read_run(folder)
     assert (run.name, run.seed) == ("mlp", 4)
     assert [f"{folder / 'config.yaml'}: {key} is" in problem for problem in run.problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "expected keys and values"),
+        ("[" * 100_000, "not JSON"),
+        ('{"a": ' + "9" * 5000 + "}", "not JSON"),
+    ],
+)
+def test_a_record_that_cannot_be_read_says_so(record: Callable[[str], Record], text: str, said: str) -> None:
+    found = record(text)
+    assert found.text("status") is None
+    assert found.found
+    assert [said in problem and str(found.path) in problem for problem in found.problems] == [True]
+
+
+def test_values_of_the_wrong_kind_are_refused_with_their_place(record: Callable[[str], Record]) -> None:
+    found = record('{"a": {"b": "x"}, "c": 1.5, "d": true, "e": NaN, "f": 1e999, "g": -1}')
+    assert found.number("a", "b") is None
+    assert found.fraction("c") is None
+    assert found.count("d") is None
+    assert found.number("e") is None
+    assert found.number("f") is None
+    assert found.count("g") is None
+    assert found.fraction("g") is None
+    assert found.number("c", "deeper") is None
+    assert found.number("c") == 1.5
+    places = [problem.split(": ")[1].split()[0] for problem in found.problems]
+    assert places == ["a.b", "c", "d", "f", "g", "g", "c"]
+
+
+def test_a_record_is_read_up_to_a_limit(record: Callable[[str], Record]) -> None:
+    found = record(" " * 10_000_000 + "{}")
+    assert found.problems == [f"{found.path}: cannot be read: 10,000,002 bytes, expected at most 10,000,000"]

@@ -54,12 +54,13 @@ def test_the_folder_holds_what_the_design_says(make_config: MakeConfig, tmp_path
     assert [name for name in names if not name.startswith("events.out.tfevents.")] == [
         ".lock",
         "checkpoints",
+        "config.json",
         "config.yaml",
         "meta.json",
         "metrics.jsonl",
         "summary.json",
     ]
-    assert len(names) == 7
+    assert len(names) == 8
     assert [path.name for path in newest_first(result.folder)] == ["step12.pt", "step6.pt"]
     assert load_config(result.folder / "config.yaml") == config
     meta = record(result.folder, "meta.json")

@@ -11,7 +11,7 @@ import torch
 
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
-from bnexp.runs.resuming import how_to_go_on
+from bnexp.runs.folder import how_to_resume
 from bnexp.session import begin as run_module
 from bnexp.session.begin import run_experiment
 from bnexp.session.display import SilentDisplay
@@ -92,6 +92,6 @@ def test_a_bug_stays_a_bug(make_config: MakeConfig, tmp_path: Path, error: Excep
 def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
     folder = tmp_path / "my runs; $HOME" / "seed0"
     (folder / "checkpoints").mkdir(parents=True)
-    assert how_to_go_on(folder) == f"no checkpoint is there yet, it can begin anew: bnexp resume '{folder}'"
+    assert how_to_resume(folder) == f"no checkpoint is there yet, it can begin anew: bnexp resume '{folder}'"
     (folder / "checkpoints" / "step1200.pt").touch()
-    assert how_to_go_on(folder) == f"it can go on after step 1,200: bnexp resume '{folder}'"
+    assert how_to_resume(folder) == f"it can go on after step 1,200: bnexp resume '{folder}'"
