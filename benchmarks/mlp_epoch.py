@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
 from bnexp.data.load import Dataset
 from bnexp.data.sources.place import data_folder
@@ -106,7 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data_dir = data_folder(None)
     config = load_config(CONFIG, ["training.epochs=1"])
-    dataset = build(config, data_dir=data_dir, device="cpu").dataset
+    dataset = build(draw(config, data_dir), data_dir=data_dir, device="cpu").dataset
     ways = {
         "bnexp": bnexp_epoch(config, data_dir),
         "bare": bare_epoch(dataset),

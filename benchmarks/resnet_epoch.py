@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.tensorboard import SummaryWriter
 
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
 from bnexp.config.schema import Config
 from bnexp.data.augment import crop_flip
@@ -157,7 +158,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data_dir = data_folder(None)
     config = load_config(CONFIG, ["training.epochs=1", "schedule.warmup_epochs=0", *arguments.set])
-    dataset = build(config, data_dir=data_dir, device="cpu").dataset
+    dataset = build(draw(config, data_dir), data_dir=data_dir, device="cpu").dataset
     ways = {
         "bnexp": bnexp_epoch(config, data_dir),
         "bare": bare_epoch(dataset, config),

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.data.preprocess import channel_statistics
 from bnexp.runs.checkpoints import CheckpointFolder
 from bnexp.runs.folder import METRICS
 from bnexp.runs.rows import MetricsWriter, Writers
 from bnexp.session.board import TensorBoardWriter
-from bnexp.session.checkpointing import Checkpointer
+from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.display import SilentDisplay
 from bnexp.training.build import build
 from bnexp.training.compiling import warm_up
@@ -37,10 +38,10 @@ def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
     """Return an epoch of bnexp's own training, with the files that a run writes."""
 
     def epoch() -> float:
-        run = build(config, data_dir=data_dir, device="cpu")
+        run = build(draw(config, data_dir), data_dir=data_dir, device="cpu")
         with tempfile.TemporaryDirectory() as name, reproducible():
-            if run.compiled:
-                warm_up(run)
+            if run.train_step.compiled:
+                warm_up(run.train_step, run.batches, run.plan)
             folder = Path(name)
             rows, board = MetricsWriter(folder / METRICS), TensorBoardWriter(folder)
             writer = Writers([rows, board])

@@ -159,13 +159,14 @@ def trained(make_config: Callable[..., Config]):
     """Return a maker of experiments after their few steps: gamma and beta have moved, running statistics lag behind."""
 
     def make(**sections: Any):
+        from bnexp.blueprint import draw
         from bnexp.runs.rows import Writers
         from bnexp.session.display import SilentDisplay
         from bnexp.training.build import build
         from bnexp.training.loop import train
         from bnexp.training.progress import Progress
 
-        run = build(make_config(**sections), data_dir=Path("unused"), device="cpu")
+        run = build(draw(make_config(**sections), Path("unused")), data_dir=Path("unused"), device="cpu")
         train(run, Progress.start(run, Writers([])), SilentDisplay())
         return run
 

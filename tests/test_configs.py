@@ -5,11 +5,8 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.lint import warnings_of
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
-from bnexp.config.plan import make_plan
-from bnexp.config.refusals import refuse_degenerate
-from bnexp.data.sources.facts import dataset_info
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -18,9 +15,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_good_and_gives_no_warning(path: Path) -> None:
     config = load_config(path)
-    info = dataset_info(config.data, Path("unused"))
-    refuse_degenerate(config, info)
-    assert warnings_of(config, make_plan(config, info)) == []
+    assert draw(config, Path("unused")).warnings == ()
     assert config.name == path.stem
     assert path.read_text().startswith("# ")
 

@@ -29,6 +29,7 @@ FLOORS = [
     {"runs"},
     {"norms"},
     {"data", "models"},
+    {"blueprint"},
     {"measure"},
     {"probes"},
     {"training", "analysis", "lessons"},
@@ -89,10 +90,11 @@ def loaded_modules(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("room", ["config", "document", "runs", "data/sources", "analysis"])
+@pytest.mark.parametrize("room", ["config", "document", "runs", "data/sources", "blueprint.py", "analysis"])
 def test_light_rooms_never_load_torch(room: str) -> None:
-    files = sorted((PACKAGE / room).glob("*.py"))
-    modules = [f"bnexp.{room.replace('/', '.')}.{path.stem}" for path in files if path.stem != "__init__"]
+    files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / room]
+    places = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files]
+    modules = [place for place in places if not place.endswith("__init__")]
     loaded = loaded_modules("\n".join(f"import {module}" for module in modules))
     assert not {"torch", "torchvision", "pandas", "scipy"} & loaded
 

@@ -1,5 +1,6 @@
 """`bnexp check`: what a config means, without training."""
 
+import dataclasses
 import io
 import math
 from collections.abc import Sequence
@@ -11,12 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bnexp.config.lint import warnings_of
+from bnexp.blueprint import Blueprint, draw
 from bnexp.config.loading import load_config
-from bnexp.config.plan import Plan, make_plan
-from bnexp.config.refusals import refuse_degenerate
+from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
-from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
 from bnexp.document.output import write_out
 from bnexp.document.terminal import log_bars
@@ -24,7 +23,7 @@ from bnexp.errors import visible, visible_lines
 
 if TYPE_CHECKING:
     from bnexp.inspection.outline import OutlineRow
-    from bnexp.inspection.propagation import LayerSignal
+    from bnexp.inspection.propagation import LayerPropagation
 
 _NEAR, _FAR = 5.0, 100.0
 """From the first hidden layer to the last, a factor within the one is called none, beyond the other an explosion."""
@@ -50,29 +49,27 @@ def check(
         BnexpError: the dataset is corrupt.
     """
     config = load_config(config_path, overrides)
-    info = dataset_info(config.data, data_folder(data_dir))
-    plan = make_plan(config, info)
-    refuse_degenerate(config, info)
+    blueprint = draw(config, data_folder(data_dir))
+    plan, warnings = blueprint.plan, blueprint.warnings
 
     from bnexp.inspection.outline import outline
     from bnexp.models.build import build_model
 
-    network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
-    rows = outline(network, info.shape, config.model.bias)
-    warnings = [*info.notes, *warnings_of(config, plan)]
+    network = build_model(blueprint.layout, config.init, config.seed)
+    rows = outline(network, blueprint.info.shape, config.model.bias)
     console = Console(highlight=False)
     if console.is_terminal:
         console.print(_table(config, rows))
         _print_plan(console, config, plan, warnings)
         if signal:
-            _print_signal(console, config, data_folder(data_dir))
+            _print_signal(console, blueprint, data_folder(data_dir))
         return
     text = io.StringIO()
     plain = Console(file=text, highlight=False)
     plain.out(_plain(rows), highlight=False)
     _print_plan(plain, config, plan, warnings)
     if signal:
-        _print_signal(plain, config, data_folder(data_dir))
+        _print_signal(plain, blueprint, data_folder(data_dir))
     write_out(text.getvalue())
 
 
@@ -134,15 +131,16 @@ def _counted(number: int, word: str) -> str:
     return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
-def _print_signal(console: Console, config: Config, data_dir: Path) -> None:
+def _print_signal(console: Console, blueprint: Blueprint, data_dir: Path) -> None:
     """Print a row per layer with bars for signal and gradient, and what both come to over the depth."""
-    from bnexp.inspection.propagation import measure_signal
+    from bnexp.inspection.propagation import measure_propagation
     from bnexp.training.build import build
 
     # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
+    config = blueprint.config
     training = config.training.model_copy(update={"precision": "fp32", "compile": False})
-    plain = config.model_copy(update={"training": training})
-    rows = measure_signal(build(plain, data_dir=data_dir, device="cpu"))
+    plain = dataclasses.replace(blueprint, config=config.model_copy(update={"training": training}))
+    rows = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
     console.out(
         f"\nsignal    the first batch of {config.data.batch_size}, forward and backward, before any training",
         highlight=False,
@@ -158,7 +156,7 @@ def _print_signal(console: Console, config: Config, data_dir: Path) -> None:
 _SIGNAL_TITLES = ("layer", "std", "rank", "dead", "gradient norm")
 
 
-def _signal_cells(rows: "Sequence[LayerSignal]") -> list[tuple[str, str, str, str, str]]:
+def _signal_cells(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str, str, str, str]]:
     return [
         (
             row.layer,
@@ -171,7 +169,7 @@ def _signal_cells(rows: "Sequence[LayerSignal]") -> list[tuple[str, str, str, st
     ]
 
 
-def _plain_signal(rows: "Sequence[LayerSignal]") -> str:
+def _plain_signal(rows: "Sequence[LayerPropagation]") -> str:
     cells = [_SIGNAL_TITLES, *_signal_cells(rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_SIGNAL_TITLES))]
     return "\n".join(
@@ -180,7 +178,7 @@ def _plain_signal(rows: "Sequence[LayerSignal]") -> str:
     )
 
 
-def _signal_table(rows: "Sequence[LayerSignal]", width: int) -> Table:
+def _signal_table(rows: "Sequence[LayerPropagation]", width: int) -> Table:
     """Return the rows with bars on a logarithmic scale, as long as the terminal's width allows."""
     cells = _signal_cells(rows)
     taken = sum(max(len(row[column]) for row in (_SIGNAL_TITLES, *cells)) + 2 for column in range(5))
@@ -200,7 +198,7 @@ def _signal_table(rows: "Sequence[LayerSignal]", width: int) -> Table:
     return table
 
 
-def _growth_in_words(rows: "Sequence[LayerSignal]") -> list[str]:
+def _growth_in_words(rows: "Sequence[LayerPropagation]") -> list[str]:
     """Say what becomes of the signal on its way up and of the gradient on its way down, over the hidden layers."""
     from bnexp.inspection.propagation import growth
 

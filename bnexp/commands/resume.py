@@ -1,12 +1,12 @@
-"""`bnexp resume`: a run that stopped goes on from its last whole checkpoint."""
+"""`bnexp resume`: continue a run that stopped from its last whole checkpoint."""
 
 import contextlib
-import sys
 from pathlib import Path
 
 from bnexp.errors import BnexpError, visible
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
+from bnexp.session.terms import terms_of_command
 
 
 def resume(
@@ -18,7 +18,7 @@ def resume(
     from_start: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Continue one run, and print what came out; a run that has come to its end is left as it is.
+    """Continue one run, and print what came out; a run that has come to its end stays as it is.
 
     Args:
         path: the run's folder, or its name below the runs folder.
@@ -43,18 +43,9 @@ def resume(
         return
 
     # Only what trains pays for loading torch.
-    from bnexp.session.display import display_for, say
+    from bnexp.session import resume as session
+    from bnexp.session.display import say
     from bnexp.session.report import report
-    from bnexp.session.resume import resume_experiment
-    from bnexp.session.session import show_nothing
 
-    result = resume_experiment(
-        folder,
-        data_dir=data_dir,
-        device=device,
-        show=show_nothing if quiet else display_for,
-        argv=sys.argv,
-        warn=lambda words: print(f"warning: {visible(words)}", file=sys.stderr),
-        from_start=from_start,
-    )
-    say(report(result))
+    terms = terms_of_command(quiet=quiet, data_dir=data_dir, device=device)
+    say(report(session.resume(folder, terms, from_start=from_start)))

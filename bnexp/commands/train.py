@@ -5,19 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.config.lint import warnings_of
+from bnexp.blueprint import Blueprint, draw
 from bnexp.config.loading import load_config
-from bnexp.config.plan import make_plan
-from bnexp.config.refusals import refuse_degenerate
-from bnexp.config.schema import Config
-from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
-from bnexp.errors import BnexpError, ConfigError, Interrupted, visible, visible_lines
-from bnexp.runs.resuming import newest_run_of, other_unfinished
-from bnexp.runs.run import COMPLETE
+from bnexp.errors import ConfigError, visible, visible_lines
+from bnexp.session.executor import Complete, run_all
+from bnexp.session.terms import terms_of_command
 
 if TYPE_CHECKING:
-    from bnexp.session.session import RunResult
+    from bnexp.session.life import RunResult
 
 
 def train(
@@ -58,71 +54,31 @@ def train(
             f"--name {name}: {len(configs)} configs cannot share one name; give --name with a single config"
         )
     loaded = [load_config(path, overrides, name=name, seed=seed) for path in configs]
+    blueprints = []
     for config in loaded:
-        _warn(config, data_folder(data_dir), several=len(loaded) > 1)
+        blueprints.append(draw(config, data_folder(data_dir)))
+        _warn(blueprints[-1], several=len(loaded) > 1)
 
-    results, failures = [], []
-    for position, config in enumerate(loaded, start=1):
-        try:
-            result = _train_one(config, runs_dir, data_dir, device, quiet=quiet, resume=resume)
-        except Interrupted as stopped:
-            raise Interrupted(f"{stopped}{_not_begun(len(loaded) - position)}", stopped.exit_code) from None
-        except BnexpError as error:
-            if len(loaded) == 1:
-                raise
-            failures.append(f"{config.name}: {error}")
-            print(f"error: {failures[-1]}", file=sys.stderr)
+    same_device = None if device == "auto" else device
+    terms = terms_of_command(quiet=quiet, runs_dir=runs_dir, data_dir=data_dir, device=same_device, resume=resume)
+    results = []
+    for result in run_all([(blueprint, terms) for blueprint in blueprints], _print_failure):
+        if isinstance(result, Complete):
+            print(f"{visible(str(result.folder))}: {result.status} already, nothing is left to do")
             continue
-        if result is not None:
-            results.append(result)
-    if failures:
-        raise BnexpError(f"{len(failures)} of {len(loaded)} runs failed:\n" + "\n".join(failures))
+        from bnexp.session.display import say
+        from bnexp.session.report import report  # by now, torch is loaded
+
+        say(report(result))
+        results.append(result)
     return results
 
 
-def _train_one(
-    config: Config, runs_dir: Path, data_dir: Path | None, device: str, *, quiet: bool, resume: bool
-) -> "RunResult | None":
-    """Train one config and print what came out; None where `resume` finds that it has been done."""
-    former = newest_run_of(config, runs_dir) if resume else None
-    if former is not None and former.status in COMPLETE:
-        print(f"{visible(str(former.folder))}: {former.status} already, nothing is left to do")
-        return None
-    if resume and former is None and (other := other_unfinished(config, runs_dir)):
-        _say_warning(f"{other}; a new run begins")
-
-    # Only what trains pays for loading torch, and only after every config was found good.
-    from bnexp.session.begin import run_experiment
-    from bnexp.session.display import display_for, say
-    from bnexp.session.report import report
-    from bnexp.session.resume import resume_experiment
-    from bnexp.session.session import show_nothing
-
-    show, argv = show_nothing if quiet else display_for, sys.argv
-    if former is not None:
-        same_device = None if device == "auto" else device
-        result = resume_experiment(
-            former.folder, data_dir=data_dir, device=same_device, show=show, argv=argv, warn=_say_warning
-        )
-    else:
-        place = data_folder(data_dir)
-        result = run_experiment(config, runs_dir=runs_dir, data_dir=place, device=device, show=show, argv=argv)
-    say(report(result))
-    return result
+def _warn(blueprint: Blueprint, *, several: bool) -> None:
+    for warning in blueprint.warnings:
+        name = f"{blueprint.config.name}: " if several else ""
+        print(f"warning: {name}{visible_lines(warning)}", file=sys.stderr)
 
 
-def _not_begun(count: int) -> str:
-    """Say how the configs after an interrupted one come to their turn."""
-    return f"\n{count} more not begun: the same command with --resume goes on with all" if count else ""
-
-
-def _warn(config: Config, data_dir: Path, *, several: bool) -> None:
-    info = dataset_info(config.data, data_dir)
-    plan = make_plan(config, info)
-    refuse_degenerate(config, info)
-    for warning in [*info.notes, *warnings_of(config, plan)]:
-        print(f"warning: {config.name + ': ' if several else ''}{visible_lines(warning)}", file=sys.stderr)
-
-
-def _say_warning(words: str) -> None:
-    print(f"warning: {visible(words)}", file=sys.stderr)
+def _print_failure(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)

@@ -3,9 +3,8 @@
 import math
 import re
 
-from bnexp.config.datasets import DatasetInfo
 from bnexp.config.items import EvoNormSampleOptions, GroupNormOptions, LayerOptions
-from bnexp.config.layout import Layout, Placed, Shape, layout_of
+from bnexp.config.layout import Layout, Placed, Shape
 from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
 from bnexp.config.schema import Config
 from bnexp.config.wording import shown
@@ -54,14 +53,13 @@ _MAX_NAMED = 16
 """Numbers of groups that a message names."""
 
 
-def refuse_degenerate(config: Config, info: DatasetInfo) -> None:
+def refuse_degenerate(config: Config, layout: Layout) -> None:
     """Refuse items that do not fit their input, or whose output does not depend on it, and what no memory holds.
 
     Raises:
         ConfigError: the network or a batch is larger than any memory, groups do not divide the channels, or a mean or
             variance is taken of a single value; with the item, its place and the numbers.
     """
-    layout = layout_of(config.model, info.shape, info.classes)
     refuse_beyond_memory(config, layout)
     for block in layout.blocks:
         for placed in (*block.items, *block.shortcut):

@@ -1,19 +1,19 @@
-"""How signal and gradient fare in a network that has learned nothing yet: one batch forward and backward."""
+"""Propagation of signal and gradient through an untrained network: one batch forward and backward."""
 
 from dataclasses import dataclass
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.inspection.probe_once import look_once
+from bnexp.inspection.stored import probe_once
 from bnexp.measure.samples import length
 from bnexp.measure.subject import Look
 from bnexp.probes.activations import Activations
 from bnexp.probes.probe import Probe, Reading
-from bnexp.training.build import Experiment
+from bnexp.training.build import TrainingRun
 
 
 @dataclass(frozen=True)
-class LayerSignal:
-    """What a layer and the items after it hand on, and the gradient that reaches the layer.
+class LayerPropagation:
+    """What a layer and the items after it pass on, and the gradient that reaches the layer.
 
     Attributes:
         layer: its name; the items up to the next layer count as part of it.
@@ -58,14 +58,14 @@ class WeightGradients(Probe):
         )
 
 
-def measure_signal(run: Experiment) -> list[LayerSignal]:
+def measure_propagation(run: TrainingRun) -> list[LayerPropagation]:
     """Push the first training batch through the network of a run, in training mode; nothing is changed.
 
     Returns:
         A row per layer in the order of computation, the head last.
     """
     at_once = ProbeSchedule(at=(1,))
-    figures = look_once(run, [Activations(at_once), WeightGradients(at_once)], 0)
+    figures = probe_once(run, [Activations(at_once), WeightGradients(at_once)], 0)
     names, layers = list(run.items), run.subject.layers
     starts = [index for index, name in enumerate(names) if name in layers]
     groups = [names[start:end] for start, end in zip(starts, [*starts[1:], len(names)], strict=True)]
@@ -78,10 +78,10 @@ def growth(values: list[float]) -> Growth:
     return Growth(total, total ** (1 / (len(values) - 1)))
 
 
-def _row(group: list[str], figures: dict[str, float]) -> LayerSignal:
+def _row(group: list[str], figures: dict[str, float]) -> LayerPropagation:
     """Put the figures of a layer and the items up to the next one together."""
     dead = [figures[f"dead_fraction/{name}"] for name in group if f"dead_fraction/{name}" in figures]
-    return LayerSignal(
+    return LayerPropagation(
         layer=group[0],
         std=figures[f"activation_std/{group[-1]}"],
         effective_rank=figures[f"effective_rank/{group[-1]}"],

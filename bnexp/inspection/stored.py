@@ -1,26 +1,46 @@
-"""Probes on the stored weights of a run, after its training."""
+"""Probes on a network at rest: on any run as it stands, and on the stored weights of a run after its training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
-from bnexp.inspection.probe_once import look_once
-from bnexp.measure.weights import put_weights
-from bnexp.probes.registry import PROBES
+from bnexp.measure.machine import numbers_of
+from bnexp.measure.restore import put_weights, undisturbed
+from bnexp.measure.subject import Look
+from bnexp.probes.probe import Probe, scalars_of
+from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, load_checkpoint
 from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_first
-from bnexp.training.build import build
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
 
 EXPENSIVE = ("evaluation_modes", "coupling", "landscape", "invariance", "cost")
-"""What a stored network is asked when nothing else is said: what costs too much to be looked at on the way."""
+"""The probes asked by default: those that cost too much to run often while a network trains."""
+
+
+def probe_once(run: TrainingRun, probes: Sequence[Probe], taken: int) -> dict[str, float]:
+    """Return the figures of probes at the step that would come after `taken` steps; the network stays as it is.
+
+    The batch and the learning rate are those of that step; after the last step of the plan, the rate of the last one.
+    """
+    lr = run.learning_rate(min(taken + 1, run.plan.total_steps))
+    look, due = Look(run.subject, taken + 1, lr, *run.batches.at(taken)), Due(probes)
+    run.network.train()
+    with undisturbed(run.network):
+        due.before(look)
+        run.train_step.gradients(look.x, look.y)
+        readings = due.after_backward(look)
+    run.train_step.optimizer.zero_grad()
+    scalars = scalars_of([*readings, *due.after_step(look)])
+    return dict(zip(scalars, numbers_of([*scalars.values()]), strict=True))
 
 
 @dataclass(frozen=True)
-class Probed:
-    """What the probes say of the weights after `step` steps, by `quantity/where`."""
+class Figures:
+    """The figures of probes for the weights after `step` steps, by `quantity/where`."""
 
     step: int
     figures: dict[str, float]
@@ -34,8 +54,8 @@ def probe_run(
     overrides: Sequence[str] = (),
     data_dir: Path = Path("data"),
     device: str = "auto",
-) -> Probed:
-    """Look at the stored weights of a run with some probes, as at the step that would come next; nothing is written.
+) -> Figures:
+    """Measure the stored weights of a run with some probes, as at the step that would come next; nothing is written.
 
     Args:
         folder: of the run.
@@ -52,26 +72,26 @@ def probe_run(
     for name in probes:
         _refuse_what_needs_more(name)
     chosen = list(probes or EXPENSIVE)
-    config = load_config(folder / CONFIG, [*_switched_on(folder, chosen), "training.compile=false", *overrides])
+    config = load_config(folder / CONFIG, [*_switched_on(folder, chosen), *overrides, "training.compile=false"])
     stored = load_checkpoint(_path_of(folder, weights))
-    run = build(config, data_dir=data_dir, device=device)
+    run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
         put_weights(run.network, stored["weights"])
     except ValueError as error:
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
     asked = [PROBES[name](getattr(config.probes, name)) for name in chosen]
     with reproducible():
-        return Probed(stored["step"], look_once(run, asked, stored["step"]))
+        return Figures(stored["step"], probe_once(run, asked, stored["step"]))
 
 
 def _path_of(folder: Path, weights: str) -> Path:
-    """Return the file of the stored weights, the final ones in the last checkpoint, or say what is there instead."""
-    stored = {"final": next(iter(newest_first(folder)), None), "best": folder / CHECKPOINTS / BEST}
-    there = {name: path for name, path in stored.items() if path is not None and path.exists()}
-    if weights in there:
-        return there[weights]
-    if there:
-        raise BnexpError(f"{folder}: no {weights} weights are stored there, but --weights {' or '.join(there)}")
+    """Return the file of the stored weights: the final ones are in the last checkpoint."""
+    paths = {"final": next(iter(newest_first(folder)), None), "best": folder / CHECKPOINTS / BEST}
+    stored = {name: path for name, path in paths.items() if path is not None and path.exists()}
+    if weights in stored:
+        return stored[weights]
+    if stored:
+        raise BnexpError(f"{folder}: no {weights} weights are stored there, but --weights {' or '.join(stored)}")
     raise BnexpError(f"{folder}: no weights are stored there; a run stores them with each checkpoint")
 
 

@@ -1,8 +1,10 @@
 """What measuring needs of the machine: that the device is waited for, and how much memory was in use."""
 
 import sys
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 
 def synchronize(device: torch.device) -> None:
@@ -11,6 +13,12 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def numbers_of(figures: Sequence[Tensor]) -> list[float]:
+    """Bring figures of shape () to Python, all in one transfer."""
+    numbers: list[float] = torch.stack([figure.float() for figure in figures]).tolist() if figures else []
+    return numbers
 
 
 def peak_mib(device: torch.device) -> dict[str, float | None]:

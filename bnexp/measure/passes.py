@@ -1,19 +1,19 @@
-"""Passes of a probe's own through the network, as the training step makes them, which leave no trace.
+"""Passes through a network: the forward pass of every training step, and a probe's own, which leave no trace.
 
 No loss is scaled here: under fp16 a gradient that the training step saves by loss scaling may come out as 0.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import get_total_norm
 
+from bnexp.measure.restore import undisturbed
 from bnexp.measure.subject import Items, Look
-from bnexp.measure.undisturbed import undisturbed
 
 Kept = TypeVar("Kept")
 
@@ -32,6 +32,26 @@ class Pass(NamedTuple):
     gradients: tuple[Tensor, ...]
 
 
+def loss_of(
+    forward: Callable[[Tensor], Tensor], precision: AbstractContextManager[Any], x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Pass a batch forward.
+
+    Args:
+        forward: from inputs (B, C, H, W) to logits (B, classes), such as the network.
+        precision: context of the forward pass.
+        x: inputs, (B, C, H, W).
+        y: labels, (B,).
+
+    Returns:
+        Logits (B, classes) as floats and the mean cross-entropy () in nats.
+    """
+    with precision:
+        logits = forward(x)
+    logits = logits.float()
+    return logits, functional.cross_entropy(logits, y)
+
+
 def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
     """Pass the batch of a look forward and backward, with the weights and modes that the network has now.
 
@@ -39,11 +59,16 @@ def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
     """
     subject = look.subject
     with undisturbed(subject.network):
-        with subject.precision:
-            logits = subject.network(look.x).float()
-        loss = functional.cross_entropy(logits, look.y)
+        logits, loss = loss_of(subject.network, subject.precision, look.x, look.y)
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     return Pass(logits.detach(), loss.detach(), gradients)
+
+
+@torch.no_grad()
+def rehearse(look: Look) -> None:
+    """Pass the batch of a look forward through the plain network, whose hooks a compiled pass would not call."""
+    with undisturbed(look.subject.network), look.subject.precision:
+        look.subject.network(look.x)
 
 
 def inputs_of(items: Items, forward: Callable[[], object], keep: Callable[[Sequence[Tensor]], Kept]) -> dict[str, Kept]:
@@ -63,28 +88,6 @@ def inputs_of(items: Items, forward: Callable[[], object], keep: Callable[[Seque
         for handle in handles:
             handle.remove()
     return kept
-
-
-def copies_of(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Return the values that the parameters have now."""
-    return [parameter.detach().clone() for parameter in parameters]
-
-
-@torch.no_grad()
-def put(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Give the parameters these values, bit for bit."""
-    for parameter, value in zip(parameters, values, strict=True):
-        parameter.copy_(value)
-
-
-@contextlib.contextmanager
-def put_back(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Hand out copies of the parameters, and give them these values again when the context ends."""
-    copies = copies_of(parameters)
-    try:
-        yield copies
-    finally:
-        put(parameters, copies)
 
 
 def distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from bnexp.config.items import GhostBatchNormOptions
 from bnexp.measure.evaluation import inference_mode_of
+from bnexp.measure.restore import copies_of, put, undisturbed
 from bnexp.measure.subject import Subject
-from bnexp.measure.undisturbed import undisturbed
 from bnexp.norms.batch_renorm import BatchRenorm
 from bnexp.norms.ghost_batch_norm import GhostBatchNorm
 from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
@@ -59,12 +59,12 @@ def using_batch_statistics(subject: Subject) -> Iterator[Forward]:
         The passes. For vectors they raise ValueError where a batch or a ghost batch holds one example.
     """
     norms = batch_statistics_norms(subject)
-    buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+    buffers = [buffer for norm in norms for buffer in norm.buffers()]
+    copies = copies_of(buffers)
 
     def forward(x: Tensor) -> Tensor:
         logits: Tensor = subject.network(x)
-        for buffer, before in buffers:  # all that a pass changes here, and far less work than `undisturbed` each time
-            buffer.copy_(before)
+        put(buffers, copies)  # all that a pass changes here, and far less work than `undisturbed` each time
         return logits
 
     with undisturbed(subject.network), inference_mode_of(subject.network), contextlib.ExitStack() as restored:

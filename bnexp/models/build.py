@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from bnexp.config.items import NormName
-from bnexp.config.layout import layout_of
+from bnexp.config.layout import Layout
 from bnexp.config.model import MlpConfig, ModelConfig
 from bnexp.config.schema import InitConfig, TrainingConfig
 from bnexp.models.init import initialize
@@ -32,20 +32,16 @@ def memory_format_of(model: ModelConfig, training: TrainingConfig, device: torch
     return torch.channels_last
 
 
-def build_model(
-    model: ModelConfig, init: InitConfig, shape: tuple[int, int, int], classes: int, seed: int
-) -> nn.Module:
+def build_model(layout: Layout, init: InitConfig, seed: int) -> nn.Module:
     """Return the initialized network on the CPU.
 
     Args:
-        model: the network.
+        layout: the items of the network, with their shapes.
         init: its initial weights.
-        shape: (C, H, W) of an image.
-        classes: width of the head.
         seed: the run's seed; every parameter draws from a stream of its own under it.
     """
     with torch.random.fork_rng(devices=[]):  # torch's constructors draw weights of their own; they are replaced below
-        network = Network(layout_of(model, shape, classes), seed)
+        network = Network(layout, seed)
     initialize(network, init, seed)
     return network
 

@@ -38,11 +38,11 @@ class Dropout(nn.Module):
 
     def get_extra_state(self) -> Tensor | None:
         """Return the state of the stream, so that a state dict holds it; None before the first draw."""
-        return self.stream.state()
+        return self.stream.get_state()
 
     def set_extra_state(self, state: Tensor | None) -> None:
         """Continue the stream where `state` was taken; None starts it from its seed."""
-        self.stream.go_on_at(state)
+        self.stream.set_state(state)
 
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""

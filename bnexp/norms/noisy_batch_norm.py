@@ -65,11 +65,11 @@ class NoisyBatchNorm(_BatchNorm):
 
     def get_extra_state(self) -> Tensor | None:
         """Return the state of the stream, so that a state dict holds it; None before the first draw."""
-        return self.stream.state()
+        return self.stream.get_state()
 
     def set_extra_state(self, state: Tensor | None) -> None:
         """Continue the stream where `state` was taken; None starts it from its seed."""
-        self.stream.go_on_at(state)
+        self.stream.set_state(state)
 
 
 def noisy_batch_norm(shape: Shape, options: BatchNormOptions, seed: int = 0) -> NoisyBatchNorm:

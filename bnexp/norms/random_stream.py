@@ -28,14 +28,14 @@ class RandomStream:
                 self._state = None
         return self._generator
 
-    def state(self) -> Tensor | None:
+    def get_state(self) -> Tensor | None:
         """Return where the stream stands; None before the first draw."""
         return self._generator.get_state() if self._generator is not None else self._state
 
-    def go_on_at(self, state: Tensor | None) -> None:
-        """Continue where `state` was taken; None starts from the seed."""
+    def set_state(self, state: Tensor | None) -> None:
+        """Continue where a state was taken; None starts from the seed."""
         self._generator, self._state = None, None if state is None else state.cpu()
 
-    def begin_anew(self, seed: int) -> None:
-        """Begin a stream of another seed."""
+    def reseed(self, seed: int) -> None:
+        """Start the stream of another seed."""
         self.seed, self._generator, self._state = seed, None, None

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bnexp.config.probes_section import CostSchedule
 from bnexp.measure.machine import peak_mib, synchronize
 from bnexp.measure.passes import inputs_of
+from bnexp.measure.restore import undisturbed
 from bnexp.measure.subject import Look, Subject
-from bnexp.measure.undisturbed import undisturbed
 from bnexp.probes.probe import Probe, Reading
 
 _KINDS = {"norm": "norms", "layer": "layers", "activation": "activations"}

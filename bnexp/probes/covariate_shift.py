@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.config.probes_section import CovariateShiftSchedule
-from bnexp.measure.passes import copies_of, distance, inputs_of, put, put_back, training_pass
+from bnexp.measure.passes import distance, inputs_of, training_pass
+from bnexp.measure.restore import copies_of, put, restored, undisturbed
 from bnexp.measure.samples import as_units, spread_units
 from bnexp.measure.statistics_modes import without_a_batch_of_one
 from bnexp.measure.subject import Items, Look, Subject, layers_of
-from bnexp.measure.undisturbed import undisturbed
 from bnexp.probes.probe import Probe, Reading
 
 
@@ -67,11 +67,11 @@ class CovariateShift(Probe):
         self._inputs, self._weights = inputs, []
         return Reading(scalars)
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the inputs of the last look."""
         return self._inputs
 
-    def go_on_at(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Compare the next look with these inputs."""
         self._inputs = dict(state)
 
@@ -123,7 +123,7 @@ def gradient_shifts(look: Look, weights: Sequence[Tensor]) -> dict[str, Tensor]:
     """
     layers = parameters_by_layer(look.subject.items)
     scalars: dict[str, Tensor] = {}
-    with put_back(_all(layers)) as stepped:
+    with restored(_all(layers)) as stepped:
         put(_all(layers), weights)
         before = _by_layer(training_pass(look, _all(layers)).gradients, layers)
         after_step = _by_layer(stepped, layers)

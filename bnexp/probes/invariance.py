@@ -4,7 +4,8 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from bnexp.config.probes_section import InvarianceSchedule
-from bnexp.measure.passes import put, put_back, training_pass
+from bnexp.measure.passes import training_pass
+from bnexp.measure.restore import put, restored
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, Reading
 
@@ -34,7 +35,7 @@ class Invariance(Probe):
         found = training_pass(look, list(weights.values()))
         scalars: dict[str, Tensor] = {}
         for (name, weight), gradient in zip(weights.items(), found.gradients, strict=True):
-            with put_back([weight]) as (copy,):
+            with restored([weight]) as (copy,):
                 put([weight], [self._factor * copy])
                 scaled = training_pass(look, [weight])
             change = vector_norm(scaled.logits - found.logits) / vector_norm(found.logits)

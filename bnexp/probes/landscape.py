@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.config.probes_section import LandscapeSchedule
-from bnexp.measure.passes import distance, put, put_back, training_pass
+from bnexp.measure.passes import distance, training_pass
+from bnexp.measure.restore import put, restored
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, Reading
 
@@ -57,7 +58,7 @@ def along_gradient(
         etas: positive lengths of the steps along the gradient.
     """
     losses, distances = [], []
-    with put_back(parameters) as start:
+    with restored(parameters) as start:
         _, gradients = loss_and_gradients()
         for eta in etas:
             put(parameters, [w.sub(g, alpha=eta) for w, g in zip(start, gradients, strict=True)])

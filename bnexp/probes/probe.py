@@ -4,7 +4,7 @@ The loop knows probes only by this interface. Tensors stay on the device; the lo
 Python together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -27,6 +27,11 @@ class Reading:
 
     scalars: dict[str, Tensor] = field(default_factory=dict)
     histograms: dict[str, Tensor] = field(default_factory=dict)
+
+
+def scalars_of(readings: Iterable[Reading]) -> dict[str, Tensor]:
+    """Return the scalars of several readings together."""
+    return {name: value for reading in readings for name, value in reading.scalars.items()}
 
 
 class Probe:
@@ -55,9 +60,9 @@ class Probe:
         """Measure, right after the optimizer's step, which a diverging training does not come to."""
         return Reading()
 
-    def state(self) -> dict[str, Tensor]:
-        """Return what the probe keeps from one look to the next, so that a continued run sees the same."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what the probe keeps from one look to the next."""
         return {}
 
-    def go_on_at(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what the probe kept in an earlier session, on the device where it was kept."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Resume from what the probe kept in an earlier session; the tensors are on the run's device."""

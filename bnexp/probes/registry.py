@@ -1,9 +1,16 @@
-"""Builds the probes that a config asks for, and knows when each of them looks."""
+"""The probes that a config asks for: built, called at the steps where they are due, and kept in checkpoints."""
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from bnexp.config.plan import Plan
 from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
+from bnexp.measure.passes import rehearse
+from bnexp.measure.subject import Look
 from bnexp.probes.activations import Activations
 from bnexp.probes.cost import Cost
 from bnexp.probes.coupling import Coupling
@@ -14,7 +21,7 @@ from bnexp.probes.histograms import Histograms
 from bnexp.probes.invariance import Invariance
 from bnexp.probes.landscape import Landscape
 from bnexp.probes.norm_state import NormState
-from bnexp.probes.probe import Probe
+from bnexp.probes.probe import Probe, Reading
 from bnexp.probes.updates import Updates
 
 PROBES: dict[str, type[Probe]] = {
@@ -33,24 +40,76 @@ PROBES: dict[str, type[Probe]] = {
 """What makes each probe, from its section of the config."""
 
 
+Timing = Callable[[], AbstractContextManager[None]]
+"""Makes a context whose time is counted as measuring."""
+
+
 @dataclass(frozen=True)
+class Due:
+    """The probes that are due at one step, called as one.
+
+    Attributes:
+        probes: those that are due.
+        timing: makes the context in which they measure.
+        rehearses: whether the step itself calls no hooks, so that probes that watch it see a rehearsal instead.
+    """
+
+    probes: Sequence[Probe]
+    timing: Timing = nullcontext
+    rehearses: bool = False
+
+    def before(self, look: Look) -> None:
+        """Let each get ready, right before the forward pass."""
+        with self.timing():
+            for probe in self.probes:
+                probe.before(look)
+            if self.rehearses and any(probe.watches for probe in self.probes):
+                rehearse(look)
+
+    def after_backward(self, look: Look) -> list[Reading]:
+        """Return what each measures right after the backward pass."""
+        with self.timing():
+            return [probe.after_backward(look) for probe in self.probes]
+
+    def after_step(self, look: Look) -> list[Reading]:
+        """Return what each measures right after the optimizer's step."""
+        with self.timing():
+            return [probe.after_step(look) for probe in self.probes]
+
+
+_NONE_DUE = Due(())
+
+
 class Probes:
-    """The probes of a run by name, each with its schedule."""
+    """The probes of a run.
 
-    scheduled: dict[str, tuple[ProbeSchedule, Probe]]
-    steps_per_epoch: int
+    Args:
+        scheduled: each probe by its name, with its schedule.
+        steps_per_epoch: of the plan, for schedules in epochs.
+        compiled: whether training steps go through a compiled network, which calls no hooks.
+    """
 
-    @property
-    def by_name(self) -> dict[str, Probe]:
-        """The probes without their schedules."""
-        return {name: probe for name, (_, probe) in self.scheduled.items()}
+    def __init__(
+        self, scheduled: Mapping[str, tuple[ProbeSchedule, Probe]], steps_per_epoch: int, *, compiled: bool = False
+    ) -> None:
+        self._scheduled, self._steps_per_epoch, self._compiled = scheduled, steps_per_epoch, compiled
 
-    def due(self, step: int) -> list[Probe]:
-        """Return the probes that look at this step, counted from 1."""
-        return [probe for schedule, probe in self.scheduled.values() if schedule.looks_at(step, self.steps_per_epoch)]
+    def at(self, step: int, timing: Timing = nullcontext) -> Due:
+        """Return the probes that are due at a step, counted from 1; `timing` counts the time they take, if any is."""
+        due = [probe for schedule, probe in self._scheduled.values() if schedule.looks_at(step, self._steps_per_epoch)]
+        return Due(due, timing, self._compiled) if due else _NONE_DUE
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return what each probe keeps from one look to the next, by its name."""
+        return {name: probe.state_dict() for name, (_, probe) in self._scheduled.items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]], device: torch.device) -> None:
+        """Resume from what the probes kept in an earlier session; tensors are moved to the device."""
+        for name, (_, probe) in self._scheduled.items():
+            probe.load_state_dict({key: tensor.to(device) for key, tensor in state[name].items()})
 
 
-def build_probes(probes: ProbesConfig, plan: Plan) -> Probes:
+def build_probes(probes: ProbesConfig, plan: Plan, *, compiled: bool = False) -> Probes:
     """Return the probes whose schedule is not off."""
     scheduled = {name: (schedule, PROBES[name](schedule)) for name, schedule in probes.schedules().items()}
-    return Probes(scheduled, plan.steps_per_epoch)
+    return Probes(scheduled, plan.steps_per_epoch, compiled=compiled)

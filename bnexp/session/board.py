@@ -1,6 +1,7 @@
-"""An event file, which TensorBoard reads, written by the thread that trains.
+"""TensorBoard's view of a run: an event file with scalars, histograms, charts and hyperparameters.
 
-TensorBoard's own writer has a thread of its own: on a full disk that prints a traceback, and the error comes late.
+The thread that trains writes it. TensorBoard's own writer has another thread: on a full disk that prints a traceback,
+and the error comes late.
 """
 
 import math
@@ -23,10 +24,13 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-d
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import custom_scalars
 
+from bnexp.config.dotted import dotted
+from bnexp.config.schema import Config
+from bnexp.runs.identity import identity_of
 from bnexp.runs.rows import Values
 
 PATTERN = "events.out.tfevents.*"
-"""What the event files of a run are called."""
+"""The names of a run's event files."""
 
 
 class EventFile:
@@ -64,8 +68,8 @@ class EventFile:
 def _name_after(folder: Path) -> str:
     """Return a name in TensorBoard's form, `events.out.tfevents.<seconds>.<host>.<process>.<number>`.
 
-    TensorBoard reads the files in the order of their names; a run that goes on within the same second, or with a clock
-    that was set back, must still come after what it goes on from.
+    TensorBoard reads the files in the order of their names; a run that is resumed within the same second, or with a
+    clock that was set back, must still come after what it is resumed from.
     """
     taken = [int(parts[3]) for path in folder.glob(PATTERN) if (parts := path.name.split("."))[3].isdecimal()]
     seconds = max(int(time.time()), *(before + 1 for before in taken), 0)
@@ -74,14 +78,24 @@ def _name_after(folder: Path) -> str:
 
 Hyperparameter = bool | float | str
 
+HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
+HPARAMS_AHEAD = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
+"""What arms differ in most often, and all that TensorBoard's table shows unasked."""
+
 _TYPES = {bool: "DATA_TYPE_BOOL", int: "DATA_TYPE_FLOAT64", float: "DATA_TYPE_FLOAT64", str: "DATA_TYPE_STRING"}
 _FIELDS = {bool: "bool_value", int: "number_value", float: "number_value", str: "string_value"}
+
+
+def _hyperparameters(config: Config) -> dict[str, Hyperparameter]:
+    """Return the keys of a config that can move a figure, with values that TensorBoard takes."""
+    values = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "figures")
+    return {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in values.items()}
 
 
 def hyperparameter_summary(
     values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str]
 ) -> Summary:
-    """Return the three values that the HParams page looks for: the columns, this run's row, and that it is whole.
+    """Return the three values that the HParams page reads: its columns, this run's row, and that the row is whole.
 
     Args:
         values: flat, `section.key` to a number, boolean or text.
@@ -110,13 +124,13 @@ def _value(tag: str, data: HParamsPluginData) -> Summary.Value:
     return Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
 
 
-Layout = dict[str, dict[str, str]]
+Charts = dict[str, dict[str, str]]
 """Charts by category, each with the pattern of the tags that it draws, as TensorBoard matches it: from the start."""
 
 _OF_LAYER = r"(.*\.)?(linear|conv|head)"
 """A layer by its name, such as block1.linear, stage2.block1.conv2 or head."""
 
-LAYOUT: Layout = {
+CHARTS: Charts = {
     "training": {
         "loss": r"loss/(train|val)$",
         "accuracy": r"accuracy/(train|val)$",
@@ -181,10 +195,10 @@ LAYOUT: Layout = {
 whose category another run shows without it."""
 
 
-def layout_of(tags: Iterable[str]) -> Layout:
-    """Return the categories and charts of `LAYOUT` that draw any of these tags."""
+def charts_for(tags: Iterable[str]) -> Charts:
+    """Return the categories and charts of `CHARTS` that draw any of these tags."""
     known = list(tags)
-    found = {category: _drawn(charts, known) for category, charts in LAYOUT.items()}
+    found = {category: _drawn(charts, known) for category, charts in CHARTS.items()}
     return {category: charts for category, charts in found.items() if charts}
 
 
@@ -205,13 +219,13 @@ class TensorBoardWriter:
     def __init__(self, folder: Path) -> None:
         self._events = EventFile(folder)
         self._tags: set[str] = set()
-        self._layout: Layout = {}
+        self._layout: Charts = {}
 
-    def go_on_after(self, step: int, tags: Collection[str]) -> None:
-        """Let TensorBoard forget what older files hold of later steps, and keep their charts.
+    def resume_after(self, step: int, tags: Collection[str]) -> None:
+        """Let TensorBoard drop the later steps of older files, and keep their charts.
 
         Args:
-            step: the one that a continued run goes on after.
+            step: the last one before the run is resumed.
             tags: of the scalars in the older files.
         """
         self._events.add(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
@@ -234,10 +248,14 @@ class TensorBoardWriter:
                 summaries.append(Summary.Value(tag=f"non_finite/{name}", simple_value=float(array.size - finite.size)))
         self._add(step, summaries)
 
+    def config(self, config: Config) -> None:
+        """Announce the values of a run's config."""
+        self.hyperparameters(_hyperparameters(config), HPARAM_METRICS, HPARAMS_AHEAD)
+
     def hyperparameters(
         self, values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str] = ()
     ) -> None:
-        """Announce the config's values and which metrics the HParams page sets beside them.
+        """Announce hyperparameters, and the metrics that the HParams page sets beside them.
 
         Args:
             values: flat, `section.key` to a number, boolean or text.
@@ -255,7 +273,7 @@ class TensorBoardWriter:
         if self._tags.issuperset(tags):
             return
         self._tags.update(tags)
-        layout = layout_of(self._tags)
+        layout = charts_for(self._tags)
         if layout != self._layout:
             self._layout = layout
             charts = {

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a live bar in a terminal, one plain line per evaluation elsewhere."""
+"""The display of a training: a live bar in a terminal, one plain line per evaluation elsewhere."""
 
 import contextlib
 import math
@@ -21,13 +21,13 @@ REFRESH_SECS = 0.1
 
 
 class Display(Protocol):
-    """Is fed the rows like a writer, and hears of every step."""
+    """Shows a training: takes its rows like a writer, and is called after each step."""
 
     def waiting(self, reason: str) -> None:
-        """Hear what the run does for longer before its first step."""
+        """Show what the run waits for before its first step."""
 
     def step(self, step: int, clock: Clock) -> None:
-        """Hear that a step was taken; must return at once when there is nothing new to show."""
+        """Take note of a finished step; must return at once when there is nothing new to show."""
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Take the figures of a row."""

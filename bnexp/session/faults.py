@@ -1,4 +1,4 @@
-"""What stops a run from outside, in words that say what to do: too little memory, a full disk, a GPU that is gone."""
+"""Messages for what stops a run from outside: too little memory, a full disk, a GPU that is gone."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from bnexp.files import with_advice
 
 
 @contextlib.contextmanager
-def faults_in_words(config: Config, folder: Path | None = None) -> Iterator[None]:
-    """Turn what comes from outside into a `BnexpError`; everything else is a bug, and passes.
+def faults_explained(config: Config, folder: Path | None = None) -> Iterator[None]:
+    """Turn errors that come from outside into a `BnexpError` that says what to do; any other is a bug, and passes.
 
     Args:
         config: of the run.
@@ -22,10 +22,10 @@ def faults_in_words(config: Config, folder: Path | None = None) -> Iterator[None
     try:
         yield
     except (OSError, RuntimeError, MemoryError) as error:
-        words = _of_memory(error, config) or _of_device(error) or (_of_records(error, folder) if folder else None)
-        if words is None:
+        message = _of_memory(error, config) or _of_device(error) or (_of_records(error, folder) if folder else None)
+        if message is None:
             raise
-        raise BnexpError(words) from None
+        raise BnexpError(message) from None
 
 
 def _of_memory(error: Exception, config: Config) -> str | None:

@@ -1,4 +1,4 @@
-"""What is written down about a run: its circumstances in meta.json, its figures in summary.json."""
+"""The records of a run: its circumstances in meta.json, its figures in summary.json."""
 
 import os
 import platform
@@ -16,13 +16,13 @@ import bnexp
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
 from bnexp.runs.process import this_process
-from bnexp.training.build import Experiment
+from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
 from bnexp.training.progress import Evaluated, Progress
 
 
-def circumstances(run: Experiment, argv: Sequence[str], data_dir: Path) -> dict[str, Any]:
-    """Return what meta.json says beside the status: where, when and with what a run was made."""
+def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict[str, Any]:
+    """Return where, when and with what a run is made: all of meta.json but its status."""
     plan = asdict(run.plan)
     del plan["eval_every_epochs"]
     return {
@@ -40,7 +40,7 @@ def circumstances(run: Experiment, argv: Sequence[str], data_dir: Path) -> dict[
         "device": str(run.device),
         "device_name": device_name(run.device),
         "precision": run.config.training.precision,
-        "compiled": run.compiled,
+        "compiled": run.train_step.compiled,
         "memory_format": str(run.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "deterministic": True,
@@ -55,16 +55,16 @@ def circumstances(run: Experiment, argv: Sequence[str], data_dir: Path) -> dict[
 
 
 def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what meta.json says of a run that goes on.
+    """Return the circumstances of a resumed run, with those of its earlier sessions.
 
     Args:
         meta: the circumstances of this session.
         before: what meta.json said until now.
-        state: the checkpoint that it goes on from.
+        state: the checkpoint that it is resumed from.
     """
-    kept = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "continued")
+    keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "continued")
     sessions = before.get("sessions")
-    earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in kept}]
+    earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in keys}]
     return {
         **meta,
         "started": before.get("started"),
@@ -76,15 +76,16 @@ def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping
 
 
 def differences(before: Mapping[str, Any], meta: Mapping[str, Any]) -> list[str]:
-    """Say in at most one sentence what of the machine is not as it was in the session before."""
-    here, there = (_what_moves_bits(one) for one in (meta, before))
-    changed = [f"{what} {there[what]} -> {here[what]}" for what in here if what in there and there[what] != here[what]]
+    """Describe in at most one sentence what changed on the machine since the last session."""
+    now, then = _what_moves_bits(meta), _what_moves_bits(before)
+    changed = [f"{what} {then[what]} -> {now[what]}" for what in now if what in then and then[what] != now[what]]
     if not changed:
         return []
     return [f"not the machine of before ({', '.join(changed)}): the last bits may differ from an uninterrupted run"]
 
 
 def _what_moves_bits(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the circumstances that the last bits of figures depend on, those that are known."""
     versions = meta.get("versions")
     named = {"device": meta.get("device_name"), "threads": meta.get("threads"), "bnexp": meta.get("bnexp")}
     named["torch"] = versions.get("torch") if isinstance(versions, dict) else None
@@ -98,17 +99,17 @@ def note_status(folder: Path, meta: Mapping[str, Any], status: Status, error: st
 
 
 def summary_of(
-    run: Experiment, outcome: Progress, test: dict[str, dict[str, float]] | None, compile_s: float | None = None
+    run: TrainingRun, outcome: Progress, test: dict[str, dict[str, float]] | None, compile_s: float | None = None
 ) -> dict[str, Any]:
-    """Return what summary.json holds: the figures of a run that came to its end, or to its divergence.
+    """Return the figures of a run that came to its end, or to its divergence, for summary.json.
 
-    `divergence` is the first step that was not finite, also where the run went on and found back.
+    `divergence` is the first step that was not finite, also where the run recovered from it.
     """
     clock, steps = outcome.clock, max(outcome.steps, 1)
     return {
         "status": "diverged" if outcome.diverged else "finished",
         "steps": outcome.steps,
-        "skipped_steps": run.scaler.skipped + outcome.skipped,
+        "skipped_steps": run.train_step.scaler.skipped + outcome.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
         "train": asdict(outcome.train),
@@ -130,7 +131,7 @@ def summary_of(
     }
 
 
-def _evaluated(run: Experiment, evaluated: Evaluated | None) -> dict[str, Any] | None:
+def _evaluated(run: TrainingRun, evaluated: Evaluated | None) -> dict[str, Any] | None:
     if evaluated is None:
         return None
     return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **asdict(evaluated.score)}

@@ -2,7 +2,7 @@
 
 from bnexp.errors import visible
 from bnexp.session.display import duration, loss_in_words
-from bnexp.session.session import RunResult
+from bnexp.session.life import RunResult
 
 
 def report(result: RunResult) -> str:

@@ -1,11 +1,12 @@
-"""A run that stopped, taken up where its last whole checkpoint left it."""
+"""Resume a run that stopped from its last whole checkpoint."""
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bnexp.blueprint import draw
 from bnexp.config.loading import check_values, load_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml
@@ -18,43 +19,31 @@ from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import Rows, cut_after
 from bnexp.session.board import PATTERN
-from bnexp.session.checkpointing import restore_run
-from bnexp.session.faults import faults_in_words
+from bnexp.session.checkpoint import restore_run
+from bnexp.session.faults import faults_explained
+from bnexp.session.life import RunResult, run_session
 from bnexp.session.metadata import circumstances, continued, differences
-from bnexp.session.session import RunResult, Show, carry_out, show_nothing
-from bnexp.session.stopping import StopRequest
-from bnexp.training.build import Experiment, build
+from bnexp.session.signals import StopRequest
+from bnexp.session.terms import Terms
+from bnexp.training.build import TrainingRun, build
 
 
-def resume_experiment(
-    folder: Path,
-    *,
-    data_dir: Path | None = None,
-    device: str | None = None,
-    show: Show = show_nothing,
-    argv: Sequence[str] = (),
-    warn: Callable[[str], None] = lambda words: None,
-    from_start: bool = False,
-) -> RunResult:
-    """Take a run up after its last whole checkpoint and train it to its end; on the CPU as if it had never stopped.
+def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult:
+    """Resume a run after its last whole checkpoint and train it to its end; on the CPU as if it had never stopped.
 
-    Rows after the checkpoint are cut from metrics.jsonl and forgotten by TensorBoard. A run that was stopped before its
+    Rows after the checkpoint are cut from metrics.jsonl, and TensorBoard drops them. A run that was stopped before its
     first checkpoint begins anew in its folder.
 
     Args:
         folder: of the run.
-        data_dir: where datasets lie; by default where they lay when the run began, if that folder is still there.
-        device: auto, cpu, cuda, cuda:N or mps; by default that which the run was trained on.
-        show: makes the display, from the run's name and plan.
-        argv: the command line, for the records.
-        warn: is told of a damaged checkpoint that was passed over, and of a machine that is not the same.
+        terms: where its dataset lies now, the device and the display.
         from_start: begin anew in the folder, whatever checkpoints there are.
 
     Raises:
-        ConfigError: config.yaml is missing or wrong, or what it asks for cannot be.
-        Interrupted: by Ctrl-C or a signal; the run can go on.
+        ConfigError: config.yaml is missing or wrong, or asks for something that cannot be.
+        Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: another process trains the run, or has brought it to its end; no checkpoint is whole; config, data
-            or rows are not those that the checkpoint follows on; or as for a new run.
+            or rows are not those that the checkpoint belongs to; or as for a new run.
     """
     stop = StopRequest()
     with stop.listening(f"interrupted before it went on: {resume_command(folder)}"), run_lock(folder):
@@ -63,21 +52,22 @@ def resume_experiment(
         config = load_config(folder / CONFIG)
         start = None if from_start else _newest(folder)
         before = read_json(folder / META) or {}
-        with faults_in_words(config, folder):
-            place = data_dir or _former_data_dir(before)
-            run = build(config, data_dir=place, device=device or _former_device(before))
-            meta = circumstances(run, argv, place)
+        with faults_explained(config, folder):
+            data_dir = terms.data_dir or _former_data_dir(before)
+            device = terms.device or _former_device(before)
+            run = build(draw(config, data_dir), data_dir=data_dir, device=device)
+            meta = circumstances(run, terms.argv, data_dir)
             if start is not None:
-                for words in (*start.damaged, *differences(before, meta)):
-                    warn(words)
-                _go_back(run, folder, start)
+                for warning in (*start.damaged, *differences(before, meta)):
+                    terms.warn(warning)
+                _restore(run, folder, start)
                 meta = continued(meta, before, start.values)
             _clear(folder, whole=start is None)
-        return carry_out(run, folder, meta, show, stop, start)
+        return run_session(run, folder, meta, terms.show, stop, start)
 
 
 def _has_ended(folder: Path) -> bool:
-    """Tell whether summary.json tells of the end; another process may have brought it about until the lock was free."""
+    """Tell whether summary.json holds the end; another process may have written it before the lock was free."""
     match read_json(folder / SUMMARY):
         case {"status": "diverged"}:
             return True
@@ -91,26 +81,28 @@ def _newest(folder: Path) -> Loaded | None:
     try:
         newest = load_newest(folder)
     except BnexpError as error:
-        raise BnexpError(f"{folder}: {error}\n{_anew(folder)}") from None
-    if newest is None and _holds_something(folder / METRICS):
-        raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{_anew(folder)}")
+        raise BnexpError(f"{folder}: {error}\n{_advice_to_begin_anew(folder)}") from None
+    if newest is None and _has_content(folder / METRICS):
+        raise BnexpError(
+            f"{folder}: no checkpoint is there any more, although rows were written.\n{_advice_to_begin_anew(folder)}"
+        )
     return newest
 
 
-def _anew(folder: Path) -> str:
+def _advice_to_begin_anew(folder: Path) -> str:
     return f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
 
 
-def _holds_something(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
 def _clear(folder: Path, *, whole: bool) -> None:
     """Delete what an earlier session left half done; `whole` also all that it wrote, but config and meta.json."""
-    gone = [*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY]
+    paths = [*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY]
     if whole:
-        gone += [*newest_first(folder), folder / CHECKPOINTS / BEST, folder / METRICS, *folder.glob(PATTERN)]
-    for path in gone:
+        paths += [*newest_first(folder), folder / CHECKPOINTS / BEST, folder / METRICS, *folder.glob(PATTERN)]
+    for path in paths:
         path.unlink(missing_ok=True)
 
 
@@ -124,8 +116,8 @@ def _former_data_dir(before: Mapping[str, Any]) -> Path:
     return Path(former) if isinstance(former, str) and os.path.isdir(former) else data_folder(None)
 
 
-def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
-    """Put a run in the state of a checkpoint, and cut what its folder holds of later steps."""
+def _restore(run: TrainingRun, folder: Path, start: Loaded) -> None:
+    """Put a run in the state of a checkpoint, and cut the rows of later steps."""
     state = start.values
     try:
         _refuse_another_config(run.config, state["config"], folder)
@@ -143,7 +135,7 @@ def _go_back(run: Experiment, folder: Path, start: Loaded) -> None:
     try:
         cut_after(folder / METRICS, rows)
     except BnexpError as error:
-        raise BnexpError(f"{error}\n{_anew(folder)}") from None
+        raise BnexpError(f"{error}\n{_advice_to_begin_anew(folder)}") from None
 
 
 def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:

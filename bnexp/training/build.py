@@ -1,32 +1,31 @@
-"""From a config to everything that its training needs."""
+"""From a blueprint to everything that its training needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
-from bnexp.config.layout import layout_of
-from bnexp.config.plan import Plan, make_plan
-from bnexp.config.refusals import refuse_degenerate
+from bnexp.blueprint import Blueprint
+from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
 from bnexp.data.load import Dataset, load_dataset
-from bnexp.data.sources.facts import dataset_info
 from bnexp.measure.subject import Subject
 from bnexp.models.build import build_model, leaves, memory_format_of
 from bnexp.probes.registry import Probes, build_probes
-from bnexp.training.device import autocast, check_precision, choose_device, compiled
-from bnexp.training.optimizer import LossScaler, build_optimizer
+from bnexp.training.compiling import compiled
+from bnexp.training.device import autocast, check_precision, choose_device
+from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
+from bnexp.training.step import TrainStep
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Everything that a training needs, on its device.
+class TrainingRun:
+    """A run in memory: everything that its training needs, on its device. On disk it is a `runs.run.Run`.
 
     Attributes:
         config: the resolved config.
@@ -36,13 +35,11 @@ class Experiment:
         batches: the training batch of any step.
         network: the initialized network.
         memory_format: how its feature maps lie in memory.
-        forward: what a training step calls: the network, or its compiled form.
         items: its modules that hold no others, by name and in order.
-        optimizer: over all parameters.
-        scaler: loss scaling for fp16, else it does nothing.
+        train_step: takes a step, with the optimizer and the loss scaling.
         precision: context of the forward pass.
-        probes: what looks inside on the way.
-        subject: what they look at.
+        probes: measure the inside of the network at the steps that the config asks for.
+        subject: what they measure.
     """
 
     config: Config
@@ -52,49 +49,51 @@ class Experiment:
     batches: TrainBatches
     network: nn.Module
     memory_format: torch.memory_format
-    forward: Callable[[Tensor], Tensor]
     items: Mapping[str, nn.Module]
-    optimizer: Optimizer
-    scaler: LossScaler
+    train_step: TrainStep
     precision: AbstractContextManager[Any]
     probes: Probes
     subject: Subject
-
-    @property
-    def compiled(self) -> bool:
-        """Whether training steps go through torch.compile."""
-        return self.forward is not self.network
 
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 1."""
+        return learning_rate(self.config.schedule, self.config.optimizer.lr, step - 1, self.plan)
 
-def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment:
-    """Build the experiment of a config. Nothing is written.
+
+def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto") -> TrainingRun:
+    """Load the dataset of a blueprint and build its network. Nothing is written.
 
     Args:
-        config: the resolved config.
+        blueprint: the config and what follows from it.
         data_dir: where datasets lie.
         device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
-        ConfigError: what the config asks for cannot be.
-        BnexpError: the dataset is corrupt.
+        ConfigError: the device is not there, or cannot compute in the config's precision.
+        BnexpError: the dataset is missing or corrupt.
     """
-    info = dataset_info(config.data, data_dir)
-    plan = make_plan(config, info)
-    refuse_degenerate(config, info)
+    config, info, plan = blueprint.config, blueprint.info, blueprint.plan
     chosen = choose_device(device)
     check_precision(config.training, chosen)
     dataset = load_dataset(config.data, info, plan, data_dir, chosen)
-    network = build_model(config.model, config.init, info.shape, info.classes, config.seed)
+    network = build_model(blueprint.layout, config.init, config.seed)
     memory_format = memory_format_of(config.model, config.training, chosen)
     network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]
     items, precision = leaves(network), autocast(config.training, chosen)
-    layout = layout_of(config.model, info.shape, info.classes)
-    return Experiment(
+    train_step = TrainStep(
+        network=network,
+        forward=compiled(network) if config.training.compile else network,
+        optimizer=build_optimizer(config.optimizer, network),
+        scaler=LossScaler(config.training.precision, chosen),
+        precision=precision,
+        grad_clip=config.training.grad_clip,
+    )
+    return TrainingRun(
         config=config,
         plan=plan,
         device=chosen,
@@ -102,11 +101,9 @@ def build(config: Config, *, data_dir: Path, device: str = "auto") -> Experiment
         batches=TrainBatches(dataset, plan, config.seed, config.data.augment),
         network=network,
         memory_format=memory_format,
-        forward=compiled(network) if config.training.compile else network,
         items=items,
-        optimizer=build_optimizer(config.optimizer, network),
-        scaler=LossScaler(config.training.precision, chosen),
+        train_step=train_step,
         precision=precision,
-        probes=build_probes(config.probes, plan),
-        subject=Subject(config, plan, network, items, layout, dataset, precision),
+        probes=build_probes(config.probes, plan, compiled=config.training.compile),
+        subject=Subject(config, plan, network, items, blueprint.layout, dataset, precision),
     )

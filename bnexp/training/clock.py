@@ -1,8 +1,9 @@
-"""Where the time of a training goes."""
+"""The clock of a training: how much time goes into steps, measuring, evaluations and checkpoints."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 
@@ -57,36 +58,31 @@ class Clock:
         self._examples += examples
         self.examples += examples
 
-    @contextlib.contextmanager
-    def measuring(self) -> Iterator[None]:
-        """Time spent here is spent on looking, not on training."""
-        start = self._awaited()
-        try:
-            yield
-        finally:
-            self.measuring_s += self._awaited() - start
+    def measuring(self) -> AbstractContextManager[None]:
+        """Count the time until the context ends as spent on probes and rows, not on training."""
+        return self._timing("measuring_s")
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Count it as spent on the validation or test part, and as one evaluation."""
+        return self._timing("evaluation_s", counted_as="evaluations")
+
+    def saving(self) -> AbstractContextManager[None]:
+        """Count it as spent on a checkpoint."""
+        return self._timing("checkpoint_s")
 
     @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Time spent here is spent on the validation or test part."""
+    def _timing(self, total: str, counted_as: str | None = None) -> Iterator[None]:
+        """Add the seconds until the context ends to a total, also where it ends with an error."""
         start = self._awaited()
         try:
             yield
         finally:
-            self.evaluation_s += self._awaited() - start
-            self.evaluations += 1
-
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
-        """Time spent here is spent on a checkpoint."""
-        start = self._awaited()
-        try:
-            yield
-        finally:
-            self.checkpoint_s += self._awaited() - start
+            setattr(self, total, getattr(self, total) + (self._awaited() - start))
+            if counted_as is not None:
+                setattr(self, counted_as, getattr(self, counted_as) + 1)
 
     def stop(self) -> None:
-        """Let the totals stand as they are now."""
+        """Stop the clock: the totals stay as they are now."""
         self._stopped_at = self._awaited()
 
     def _awaited(self) -> float:
@@ -127,17 +123,17 @@ class Clock:
         per_evaluation = self.evaluation_s / self.evaluations if self.evaluations else 0.0
         return steps_left * per_step + evaluations_left * per_evaluation
 
-    def state(self) -> dict[str, float]:
-        """Return the sums, so that a continued run goes on from them."""
-        return {"total_s": self.total_s, **{name: getattr(self, name) for name in _SUMS}}
+    def state_dict(self) -> dict[str, float]:
+        """Return the totals."""
+        return {"total_s": self.total_s, **{name: getattr(self, name) for name in _TOTALS}}
 
-    def go_on_at(self, state: Mapping[str, float]) -> None:
-        """Take up the sums of an earlier session; the speed is measured from now on."""
-        for name in _SUMS:
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Resume from the totals of an earlier session; the speed is measured from now on."""
+        for name in _TOTALS:
             setattr(self, name, state[name])
         now = self._now()
         self._started = now - state["total_s"]
         self._begin_pace(now)
 
 
-_SUMS = ("measuring_s", "evaluation_s", "evaluations", "checkpoint_s", "examples")
+_TOTALS = ("measuring_s", "evaluation_s", "evaluations", "checkpoint_s", "examples")

@@ -3,18 +3,31 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
+from bnexp.config.plan import Plan
+from bnexp.data.batches import TrainBatches
 from bnexp.errors import BnexpError
-from bnexp.measure.undisturbed import undisturbed
-from bnexp.training.build import Experiment
+from bnexp.measure.restore import undisturbed
+from bnexp.training.step import TrainStep
 
 
-def warm_up(run: Experiment) -> float:
+def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the compiled form of a network, which shares its parameters and buffers.
+
+    What was compiled before in this process is forgotten: torch keeps a few versions of the code that it compiles and
+    then silently goes on without, so that the runs of one command would not be alike.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own compiler, when it is loaded
+        torch.compiler.reset()
+        return torch.compile(network, dynamic=False)
+
+
+def warm_up(train_step: TrainStep, batches: TrainBatches, plan: Plan) -> float:
     """Compile for every batch size of the plan, before the first step; nothing in the network or its streams changes.
 
     Returns:
@@ -24,26 +37,17 @@ def warm_up(run: Experiment) -> float:
         BnexpError: torch cannot compile here, for want of a C++ compiler perhaps.
     """
     start = time.perf_counter()
-    with _in_words(), undisturbed(run.network):
-        last = min(run.plan.steps_per_epoch, run.plan.total_steps) - 1
+    with _explained(), undisturbed(train_step.network):
+        last = min(plan.steps_per_epoch, plan.total_steps) - 1
         for step in dict.fromkeys((0, last)):  # a full batch, and the last one of an epoch
-            x, y = run.batches.at(step)
-            with run.precision:
-                logits = run.forward(x)
-            functional.cross_entropy(logits.float(), y).backward()
-    run.optimizer.zero_grad()
+            _, loss = train_step.loss(*batches.at(step))
+            loss.backward()  # not through the loss scaling, whose state would move
+    train_step.optimizer.zero_grad()
     return time.perf_counter() - start
 
 
-@torch.no_grad()
-def rehearse(run: Experiment, x: Tensor) -> None:
-    """Pass a batch through the plain network, for the probes that watch: a compiled one calls no hooks."""
-    with undisturbed(run.network), run.precision:
-        run.network(x)
-
-
 @contextlib.contextmanager
-def _in_words() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Turn what stops the compiler into a message; its warnings are about its own code, not about the network."""
     from torch._dynamo.exc import TorchDynamoException  # takes seconds, for those who compile
 

@@ -1,30 +1,15 @@
-"""The network through torch.compile."""
+"""The device that a training runs on, its precision, and the switches that make it compute the same bits again."""
 
 import contextlib
 import os
 import platform
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from bnexp.config.schema import TrainingConfig
 from bnexp.errors import ConfigError, did_you_mean
-
-
-def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the network with what can be fused in kernels of its own; both share their parameters and buffers.
-
-    What was compiled before in this process is forgotten: torch keeps a few versions of the code that it compiles and
-    then silently goes on without, so that the runs of one command would not be alike.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own compiler, when it is loaded
-        torch.compiler.reset()
-        return torch.compile(network, dynamic=False)
-
 
 DEVICE_WORDS = ("auto", "cpu", "cuda", "mps")
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

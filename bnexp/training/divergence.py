@@ -1,41 +1,95 @@
-"""Where a network first went non-finite."""
+"""`training.on_divergence`: what is done about a step that is not finite, and where in the network that began."""
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.measure.evaluation import inference_mode_of
+from bnexp.measure.evaluation import Score, inference_mode_of
 from bnexp.measure.recorder import Recorder
-from bnexp.measure.undisturbed import undisturbed
-from bnexp.training.build import Experiment
+from bnexp.measure.restore import copies_of, put, undisturbed
+from bnexp.training.build import TrainingRun
+from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW
+from bnexp.training.progress import Divergence, Progress
+
+Decision = Literal["take", "skip", "end"]
 
 
-@dataclass(frozen=True)
-class Divergence:
-    """A training that left the finite numbers.
+class Guard:
+    """Decides about each step before it is taken, and about the run after it.
 
-    Attributes:
-        step: the step where it showed, counted from 1: that of the non-finite loss, which was not taken, or the one
-            after which the validation part gave none.
-        epoch: that step in epochs.
-        layer: the first layer that was not finite, or `loss` where all outputs still were.
-        quantity: what was found there, such as `output`, `weight` or `gradient`.
-        poisoned: the buffers (running statistics) that the passes until then left without finite values.
+        stop        the first loss that is not finite ends the run, and so does such an evaluation
+        skip_step   a step with such a loss or gradient is not taken, and the running statistics are put back to where
+                    they were before its forward pass; too many in a row end the run
+        continue    every step is taken, whatever it does to the weights
+
+    The first of them is traced to its layer. Where the loss is scaled, gradients that overflow are left to the scaling.
     """
 
-    step: int
-    epoch: float
-    layer: str
-    quantity: str
-    poisoned: tuple[str, ...] = ()
+    def __init__(self, run: TrainingRun, progress: Progress) -> None:
+        self._run, self._progress, self._scaler = run, progress, run.train_step.scaler
+        self._policy = run.config.training.on_divergence
+        self._buffers: list[Tensor] = []
+        self._before: list[Tensor] = []
+
+    def before_forward(self) -> None:
+        """Keep a copy of the running statistics, where the step may be skipped."""
+        if self._policy == "skip_step":
+            self._buffers = list(self._run.network.buffers())
+            self._before = copies_of(self._buffers)
+
+    def decide(self, loss: float, x: Tensor, step: int) -> Decision:
+        """Decide whether a step is taken, skipped without a trace, or the end of the run.
+
+        Args:
+            loss: of the step; its gradients are in the parameters.
+            x: its inputs, (B, C, H, W).
+            step: counted from 1.
+        """
+        progress = self._progress
+        if self._is_finite(loss):
+            progress.skipped_in_a_row = 0
+            return "take"
+        if progress.divergence is None:
+            progress.divergence = find_divergence(self._run, x, step)
+        if self._policy == "skip_step":
+            put(self._buffers, self._before)
+            progress.skipped += 1
+            progress.skipped_in_a_row += 1
+            return "skip"
+        if self._policy == "continue":
+            return "take"
+        progress.sound, progress.ended = False, True
+        return "end"
+
+    def ends_after(self, step: int, score: Score | None) -> bool:
+        """Tell whether a step was the last: for what its evaluation shows, if it had one, or for too many skips."""
+        run, progress = self._run, self._progress
+        if score is not None:
+            progress.sound = math.isfinite(score.loss) and buffers_are_finite(run.network)
+            if not progress.sound and progress.divergence is None:
+                x = run.dataset.val_inputs(run.plan.batch_size)
+                progress.divergence = find_divergence(run, x, step, inference=True)
+        if max(progress.skipped_in_a_row, self._scaler.skipped_in_a_row) > MOST_SKIPS_IN_A_ROW:
+            progress.sound, progress.ended = False, self._policy != "continue"
+            scaling = Divergence(step, run.plan.epoch_at(step), "loss scaling", "gradient")
+            progress.divergence = progress.divergence or scaling
+        progress.ended = progress.ended or (self._policy == "stop" and not progress.sound)
+        return progress.ended
+
+    def _is_finite(self, loss: float) -> bool:
+        if not math.isfinite(loss):
+            return False
+        asks_gradients = self._policy == "skip_step" and not self._scaler.scales
+        return not asks_gradients or gradients_are_finite(self._run.network)
 
 
-def find_divergence(run: Experiment, x: Tensor, step: int, *, inference: bool = False) -> Divergence:
-    """Say where the network of a run first is not finite for the batch x, in training or in inference mode.
+def find_divergence(run: TrainingRun, x: Tensor, step: int, *, inference: bool = False) -> Divergence:
+    """Find where the network of a run first is not finite for the batch x, in training or in inference mode.
 
-    Where all that it computes is, the gradients that it holds are searched, from the last layer back.
+    Where all its outputs are finite, the gradients that it holds are searched, from the last layer back.
     """
     with run.precision:
         if inference:

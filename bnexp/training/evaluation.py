@@ -1,28 +1,39 @@
-"""The test set, looked at once: with the final weights and with those that were best on the validation part."""
+"""Scores of a training's network: on any part of its dataset, and on the test set, which is scored once, at the end."""
 
 from dataclasses import asdict
 
-from bnexp.measure.weights import copy_of_weights, put_weights
-from bnexp.training.build import Experiment
-from bnexp.training.loop import score_of
+from bnexp.data.parts import Part
+from bnexp.measure.evaluation import Score, evaluate
+from bnexp.measure.restore import put_weights, restored, weights_of
+from bnexp.training.build import TrainingRun
 from bnexp.training.progress import Progress
 
 TestScores = dict[str, dict[str, float]]
 """Loss and accuracy with the `final` and the `best` weights."""
 
 
-def scores_on_test(run: Experiment, progress: Progress) -> TestScores | None:
-    """Score the test set; the network keeps its final weights. None after a divergence."""
+def score_of(run: TrainingRun, part: Part) -> Score:
+    """Score the network as it is now on a part of its dataset."""
+    return evaluate(run.network, run.dataset, part, run.config.data.eval_batch_size, run.precision)
+
+
+def scores_on_test(run: TrainingRun, progress: Progress) -> TestScores | None:
+    """Score the test set with the final weights and with those that were best on the validation part.
+
+    The network keeps its final weights.
+
+    Returns:
+        None after a divergence.
+    """
     if progress.diverged or progress.best is None:
         return None
     with progress.clock.evaluating():
         final = score_of(run, run.dataset.test)
         best = final
         if progress.best.evaluated.step != progress.steps:
-            kept = copy_of_weights(run.network)
-            put_weights(run.network, progress.best.weights)
-            best = score_of(run, run.dataset.test)
-            put_weights(run.network, kept)
+            with restored(weights_of(run.network).values()):
+                put_weights(run.network, progress.best.weights)
+                best = score_of(run, run.dataset.test)
     return {"final": asdict(final), "best": asdict(best)}
 
 

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from bnexp.config.plan import Plan
 from bnexp.measure.evaluation import Score
-from bnexp.probes.probe import Reading
+from bnexp.measure.machine import numbers_of
+from bnexp.probes.probe import Reading, scalars_of
 from bnexp.runs.rows import Writer
 from bnexp.training.clock import Clock
+from bnexp.training.state import Each
 
 _MOST_KEPT = 500
 """Steps whose logits are kept for the next row; where rows are further apart, they are counted on the way."""
@@ -42,7 +44,8 @@ class StepLog:
         self._labels.append(labels)
         self._clock.count(len(labels))
         if len(self._labels) == _MOST_KEPT:
-            self._count(_numbers(self._corrects()))
+            with self._clock.measuring():
+                self._count(numbers_of(self._corrects()))
 
     def write(
         self,
@@ -62,42 +65,47 @@ class StepLog:
             averages: include training loss and accuracy, averaged over the examples since the last time.
             score: of the validation part, when it was evaluated.
         """
-        corrects, scalars = self._transfer(readings, averages)
-        row: dict[str, float] = {"epoch": self._plan.epoch_at(step)}
-        if averages:
-            mean = self._average(corrects)
-            row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures, **self._clock.pace().figures()}
-        if score is not None:
-            row |= {"loss/val": score.loss, "accuracy/val": score.accuracy}
-        self._writer.scalars(step, row | scalars)
-        for reading in readings:
-            if reading.histograms:
-                values = {name: tensor.float().cpu().numpy() for name, tensor in reading.histograms.items()}
-                self._writer.histograms(step, values)
+        with self._clock.measuring():
+            corrects, scalars = self._transfer(readings, averages)
+            row: dict[str, float] = {"epoch": self._plan.epoch_at(step)}
+            if averages:
+                mean, pace = self._average(corrects), self._clock.pace()
+                row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures, **pace.figures()}
+            if score is not None:
+                row |= {"loss/val": score.loss, "accuracy/val": score.accuracy}
+            self._writer.scalars(step, row | scalars)
+            for reading in readings:
+                if reading.histograms:
+                    values = {name: tensor.float().cpu().numpy() for name, tensor in reading.histograms.items()}
+                    self._writer.histograms(step, values)
 
     def last_epoch(self) -> Score:
         """Return loss and accuracy over the training batches of the last epoch (of all steps, where they are fewer)."""
         return _mean(self._recent)
 
-    def state(self) -> dict[str, list[tuple[float, ...]]]:
-        """Return the steps since the last row, and those of the last epoch, so that a continued run averages alike."""
-        self._count(_numbers(self._corrects()))
+    def state_dict(self) -> dict[str, list[tuple[float, ...]]]:
+        """Return the steps since the last row, and those of the last epoch, which averages are taken over."""
+        self._count(numbers_of(self._corrects()))
         return {"since_row": [*map(tuple, self._counted)], "recent": [*map(tuple, self._recent)]}
 
-    def go_on_at(self, state: Mapping[str, Sequence[Sequence[float]]]) -> None:
-        """Go on from the steps of an earlier session."""
+    def load_state_dict(self, state: Mapping[str, Sequence[Sequence[float]]]) -> None:
+        """Resume from the steps of an earlier session."""
         self._counted = [_step_of(step) for step in state["since_row"]]
         self._recent.extend(_step_of(step) for step in state["recent"])
 
+    def state_form(self) -> dict[str, Each]:
+        """Return what a stored state may be: any number of steps."""
+        return dict.fromkeys(("since_row", "recent"), Each((0.0, 0.0, 0)))
+
     def _transfer(self, readings: Sequence[Reading], averages: bool) -> tuple[list[float], dict[str, float]]:
         """Bring the counts of correct answers and the probes' figures to Python together."""
-        scalars = {name: value for reading in readings for name, value in reading.scalars.items()}
+        scalars = scalars_of(readings)
         corrects = self._corrects() if averages else []
-        numbers = _numbers([*corrects, *scalars.values()])
+        numbers = numbers_of([*corrects, *scalars.values()])
         return numbers[: len(corrects)], dict(zip(scalars, numbers[len(corrects) :], strict=True))
 
     def _corrects(self) -> list[Tensor]:
-        """Count the correct answers of each step since the last time, all at once: one by one costs far more."""
+        """Count the correct answers of each step since the last row, all at once: one by one costs far more."""
         if not self._labels:
             return []
         right = torch.cat(self._logits).argmax(dim=1) == torch.cat(self._labels)  # (all examples,)
@@ -112,7 +120,7 @@ class StepLog:
         return mean
 
     def _count(self, corrects: list[float]) -> None:
-        """Let go of logits and labels: what is needed of them is counted."""
+        """Replace logits and labels by the number of correct answers."""
         counts = map(len, self._labels)
         self._counted += [_Step(*step) for step in zip(self._losses, corrects, counts, strict=True)]
         self._losses, self._logits, self._labels = [], [], []
@@ -129,12 +137,6 @@ class _Step(NamedTuple):
 def _step_of(values: Sequence[float]) -> _Step:
     loss, correct, examples = values
     return _Step(loss, correct, int(examples))
-
-
-def _numbers(figures: Sequence[Tensor]) -> list[float]:
-    """Bring figures of shape () to Python, all in one transfer."""
-    numbers: list[float] = torch.stack([figure.float() for figure in figures]).tolist() if figures else []
-    return numbers
 
 
 def _mean(steps: Collection[_Step]) -> Score:

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone, so that any step can be taken up again."""
+"""The optimizer, loss scaling, and the learning rate: a function of the step alone, so that any step can be resumed."""
 
 import math
 from collections.abc import Mapping
@@ -95,10 +95,11 @@ def optimizer_state_like(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
     }
 
 
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Let the next step of every group be taken at this rate."""
+def set_learning_rate(optimizer: Optimizer, lr: float) -> float:
+    """Let every parameter group take its next step at this rate, and return it."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+    return lr
 
 
 MOST_SKIPS_IN_A_ROW = 50
@@ -142,8 +143,8 @@ class LossScaler:
         """Whether the loss is scaled."""
         return self._scaler.is_enabled()
 
-    def leave_out(self) -> None:
-        """Take no step with the gradients that are there."""
+    def skip(self) -> None:
+        """Take no step with the present gradients."""
         if self.scales:
             self._scaler.update()
 
@@ -153,11 +154,11 @@ class LossScaler:
             return {}
         return {"loss_scale/optimizer": self._scaler.get_scale(), "skipped_steps/optimizer": float(self.skipped)}
 
-    def state(self) -> dict[str, Any]:
-        """Return the scale and the skips, so that a continued run goes on from them."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scale and the skips."""
         return {"scaler": self._scaler.state_dict(), "skipped": self.skipped, "in_a_row": self.skipped_in_a_row}
 
-    def go_on_at(self, state: Mapping[str, Any]) -> None:
-        """Go on from the scale and the skips of an earlier session."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume from the scale and the skips of an earlier session."""
         self._scaler.load_state_dict(state["scaler"])
         self.skipped, self.skipped_in_a_row = state["skipped"], state["in_a_row"]

@@ -1,18 +1,39 @@
 """How far a training has come: all of its state beside the network, the optimizer and the loss scaling."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
 
 from torch import Tensor
 
 from bnexp.measure.evaluation import Score
 from bnexp.measure.machine import synchronize
-from bnexp.measure.weights import copy_of_weights
+from bnexp.measure.restore import copy_of_weights
 from bnexp.runs.rows import Writer
-from bnexp.training.build import Experiment
+from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
-from bnexp.training.divergence import Divergence
 from bnexp.training.log import StepLog
+from bnexp.training.state import form_of_type, from_plain, to_plain
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A training that left the finite numbers.
+
+    Attributes:
+        step: the step where it showed, counted from 1: that of the non-finite loss, which was not taken, or the one
+            after which the validation part gave none.
+        epoch: that step in epochs.
+        layer: the first layer that was not finite, or `loss` where all outputs still were.
+        quantity: what was found there, such as `output`, `weight` or `gradient`.
+        poisoned: the buffers (running statistics) that the passes until then left without finite values.
+    """
+
+    step: int
+    epoch: float
+    layer: str
+    quantity: str
+    poisoned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,13 +54,13 @@ class Best:
 
 @dataclass
 class Progress:
-    """What a training has come to, at its end or on the way there.
+    """The state of a training, at its end or before.
 
     Attributes:
         log: collects the figures of the steps, and writes the rows.
         clock: where the time went.
-        steps: steps done, those left out among them.
-        skipped: steps left out for a loss or a gradient that was not finite, beside those that loss scaling left out.
+        steps: steps done, skipped ones among them.
+        skipped: steps skipped for a loss or a gradient that was not finite, beside those that loss scaling skipped.
         skipped_in_a_row: those among them since the last step that was taken.
         last: the last evaluation on the validation part, or None before the first.
         best: the evaluation with the highest accuracy, the earliest of equals.
@@ -60,8 +81,8 @@ class Progress:
     ended: bool = False
 
     @classmethod
-    def start(cls, run: Experiment, writer: Writer) -> "Progress":
-        """Return that of a training that begins now, whose rows go to the writer."""
+    def start(cls, run: TrainingRun, writer: Writer) -> "Progress":
+        """Return the state of a training that begins now, whose rows go to the writer."""
         clock = Clock(wait=lambda: synchronize(run.device))
         return cls(StepLog(run.plan, writer, clock), clock)
 
@@ -75,8 +96,32 @@ class Progress:
         """Loss and accuracy over the training batches of the last epoch (of all steps, where there were fewer)."""
         return self.log.last_epoch()
 
-    def note_score(self, run: Experiment, score: Score) -> None:
-        """Take the evaluation after the last step, and keep the weights where it is the best."""
+    def note_score(self, run: TrainingRun, score: Score) -> None:
+        """Keep the evaluation after the last step, and a copy of the weights where it is the best."""
         self.last = Evaluated(self.steps, score)
         if math.isfinite(score.loss) and (self.best is None or score.accuracy > self.best.evaluated.score.accuracy):
             self.best = Best(self.last, copy_of_weights(run.network))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the number of steps, under which a checkpoint stands."""
+        values = {name: to_plain(getattr(self, name)) for name in _value_types()}
+        return {"log": self.log.state_dict(), "clock": self.clock.state_dict(), **values}
+
+    def load_state_dict(self, state: dict[str, Any], steps: int) -> None:
+        """Resume from the state after so many steps."""
+        self.steps = steps
+        self.log.load_state_dict(state["log"])
+        self.clock.load_state_dict(state["clock"])
+        for name, kind in _value_types().items():
+            setattr(self, name, from_plain(kind, state[name]))
+
+    def state_form(self) -> dict[str, Any]:
+        """Return what a stored state may be."""
+        values = {name: form_of_type(kind) for name, kind in _value_types().items()}
+        return {"log": self.log.state_form(), "clock": self.clock.state_dict(), **values}
+
+
+def _value_types() -> dict[str, Any]:
+    """Return the fields of `Progress` that are plain values or records of them, with their types."""
+    hints = get_type_hints(Progress)
+    return {field.name: hints[field.name] for field in fields(Progress) if field.name not in ("log", "clock", "steps")}

@@ -6,7 +6,7 @@ import pytest
 
 from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.session import begin as run_module
+from bnexp.session import life
 
 
 def test_several_configs_run_in_turn_and_each_reports(
@@ -43,7 +43,7 @@ def test_an_interruption_says_how_many_configs_have_not_begun(
     def interrupted(*words: object, **options: object) -> None:
         raise Interrupted("stopped", 143)
 
-    monkeypatch.setattr(run_module, "run_experiment", interrupted)
+    monkeypatch.setattr(life, "start", interrupted)
     with pytest.raises(Interrupted, match=r"^stopped\n2 more not begun: .*--resume") as several:
         train([config_file] * 3, runs_dir=tmp_path)
     with pytest.raises(Interrupted, match=r"^stopped$"):

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.blueprint import draw
 from bnexp.config.block import parse_item
 from bnexp.config.layout import place_block
 from bnexp.config.loading import load_config
-from bnexp.config.refusals import problem_of, refuse_degenerate
-from bnexp.data.sources.facts import dataset_info
+from bnexp.config.refusals import problem_of
 from bnexp.errors import ConfigError
 
 NO_FILLING = {"norm": None, "activation": None}
 
 
 def refuse(config):
-    refuse_degenerate(config, dataset_info(config.data, Path("unused")))
+    draw(config, Path("unused"))
 
 
 def problem(item, shape):

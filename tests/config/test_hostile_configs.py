@@ -12,15 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import effort
+from bnexp.blueprint import draw
 from bnexp.config import loading
 from bnexp.config.block import BlockError, parse_block
 from bnexp.config.items import ITEMS
-from bnexp.config.lint import warnings_of
 from bnexp.config.loading import MAX_BASES, check_values, dump_config, load_config
-from bnexp.config.plan import make_plan
-from bnexp.config.refusals import refuse_degenerate
 from bnexp.config.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_LETTERS, MAX_NODES, dump_yaml, read_yaml, read_yaml_file
-from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -129,14 +126,12 @@ def answer(load_it, folder):
     """Take a config as far as a training would begin. Returns the message where it is refused."""
     try:
         config = load_it()
-        info = dataset_info(config.data, folder)
-        plan = make_plan(config, info)
-        refuse_degenerate(config, info)
+        blueprint = draw(config, folder)
     except ConfigError as error:
         assert error.exit_code == 2  # noqa: PT017  (taking it is right as well)
         expect_readable(str(error))
         return str(error)
-    for warning in warnings_of(config, plan):
+    for warning in blueprint.warnings:
         expect_readable(warning)
     dumped = folder / "dumped.yaml"
     dumped.write_text(dump_config(config), encoding="utf-8")

@@ -7,12 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.config.lint import warnings_of
+from bnexp.blueprint import draw
 from bnexp.config.loading import check_values, dump_config, load_config
-from bnexp.config.plan import make_plan
-from bnexp.config.refusals import refuse_degenerate
 from bnexp.config.yaml_text import read_yaml
-from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
 
 KEYS = [
@@ -264,13 +261,10 @@ def _taken_or_refused(load_it):
     """Take a config all the way to its plan and warnings. Returns the message where it is refused."""
     try:
         config = load_it()
-        info = dataset_info(config.data, Path("unused"))
-        refuse_degenerate(config, info)
-        plan = make_plan(config, info)
+        draw(config, Path("unused"))
     except ConfigError as error:
         assert str(error)  # noqa: PT017  (taking it is right as well)
         return str(error)
-    warnings_of(config, plan)
     assert read_yaml(dump_config(config), "dump")[0]["name"] == config.name
     return None
 

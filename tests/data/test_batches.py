@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bnexp.blueprint import draw
 from bnexp.config.plan import make_plan
 from bnexp.data.batches import TrainBatches
 from bnexp.data.load import Dataset
@@ -108,7 +109,8 @@ def test_inputs_are_preprocessed_and_belong_to_their_labels(plan_for):
 @pytest.mark.parametrize("augment", ["crop_flip", "shift"])
 def test_augmentation_changes_training_images_only_and_no_label_or_order(make_config, augment):
     arms = [
-        build(make_config(data={"augment": name}), data_dir=Path("unused"), device="cpu") for name in ("none", augment)
+        build(draw(make_config(data={"augment": name}), Path("unused")), data_dir=Path("unused"), device="cpu")
+        for name in ("none", augment)
     ]
     (plain, labels), (changed, same_labels) = (run.batches.at(3) for run in arms)
     assert torch.equal(labels, same_labels)
@@ -122,7 +124,10 @@ def test_augmentation_changes_training_images_only_and_no_label_or_order(make_co
 def test_arms_that_differ_in_their_network_see_the_same_augmented_batches(make_config, augment):
     data = {"augment": augment}
     models = [{}, {"norm": "ln", "hidden": [5]}]
-    arms = [build(make_config(data=data, model=model), data_dir=Path("unused"), device="cpu") for model in models]
+    arms = [
+        build(draw(make_config(data=data, model=model), Path("unused")), data_dir=Path("unused"), device="cpu")
+        for model in models
+    ]
     for step in (0, 4, 9):
         torch.rand(step)
         assert torch.equal(arms[0].batches.at(step)[0], arms[1].batches.at(step)[0])

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
-from bnexp.session.begin import run_experiment
 from bnexp.session.display import SilentDisplay
+from bnexp.session.life import start
+from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
 from trials import CONTEXT, Trial, expect
 
@@ -40,12 +42,9 @@ def train_long(config: Path, place: Path, steps: int, log: Path) -> None:
     """Train so many steps."""
     longer = [f"training.epochs={steps // STEPS_PER_EPOCH}", f"training.log_every={LOG_EVERY}"]
     rarer = ["training.eval_every_epochs=20", "checkpoints.every_epochs=100"]
-    run_experiment(
-        load_config(config, [*longer, *rarer]),
-        runs_dir=place,
-        data_dir=place,
-        device="cpu",
-        show=lambda name, plan: Samples(steps, log),
+    start(
+        draw(load_config(config, [*longer, *rarer]), place),
+        Terms(runs_dir=place, data_dir=place, device="cpu", show=lambda name, plan: Samples(steps, log)),
     )
 
 

@@ -121,7 +121,7 @@ def start_server(*modules: str) -> None:
     needed = (
         "bnexp.commands.train",
         "bnexp.commands.resume",
-        "bnexp.session.begin",
+        "bnexp.session.life",
         "bnexp.session.resume",
         "torch._dynamo",
     )

@@ -9,18 +9,19 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.inspection.propagation import growth, measure_signal
-from bnexp.training.build import Experiment, build
+from bnexp.inspection.propagation import growth, measure_propagation
+from bnexp.training.build import TrainingRun, build
 
 MakeConfig = Callable[..., Config]
 
 
-def experiment(make_config: MakeConfig, **sections: Any) -> Experiment:
-    return build(make_config(**sections), data_dir=Path("unused"), device="cpu")
+def experiment(make_config: MakeConfig, **sections: Any) -> TrainingRun:
+    return build(draw(make_config(**sections), Path("unused")), data_dir=Path("unused"), device="cpu")
 
 
-def deep(make_config: MakeConfig, layers: int, width: int, norm: str, gain: float = 1.0) -> Experiment:
+def deep(make_config: MakeConfig, layers: int, width: int, norm: str, gain: float = 1.0) -> TrainingRun:
     return experiment(
         make_config,
         data={"batch_size": width, "synthetic": {"shape": [1, 16, 16], "classes": 10, "size": 2 * width}},
@@ -31,7 +32,7 @@ def deep(make_config: MakeConfig, layers: int, width: int, norm: str, gain: floa
 
 def test_each_layer_is_measured_with_the_items_that_follow_it(make_config: MakeConfig) -> None:
     run = experiment(make_config)
-    rows = {row.layer: row for row in measure_signal(run)}
+    rows = {row.layer: row for row in measure_propagation(run)}
     assert list(rows) == ["block1.linear", "block2.linear", "head"]
     x, y = run.batches.at(0)
     hidden = run.network.block1(x.flatten(1))
@@ -49,8 +50,8 @@ def test_each_layer_is_measured_with_the_items_that_follow_it(make_config: MakeC
 def test_measuring_changes_nothing(make_config: MakeConfig) -> None:
     run = experiment(make_config, model={"block": "linear -> norm -> act -> dropout(p=0.5)"})
     before = {name: value.clone() for name, value in run.network.state_dict().items() if torch.is_tensor(value)}
-    first = measure_signal(run)
-    assert measure_signal(run) == first
+    first = measure_propagation(run)
+    assert measure_propagation(run) == first
     state = run.network.state_dict()
     assert all(torch.equal(state[name], value) for name, value in before.items())
     assert all(parameter.grad is None for parameter in run.network.parameters())
@@ -67,7 +68,7 @@ def test_with_batch_normalization_the_gradient_explodes_by_the_factor_of_yang_et
     Yang et al. 2019, https://arxiv.org/abs/1902.08129, with gamma 1 and beta 0; the first and last layers are still
     under way to that limit.
     """
-    rows = measure_signal(deep(make_config, 30, 1024, "bn"))
+    rows = measure_propagation(deep(make_config, 30, 1024, "bn"))
     norms = [row.gradient_norm for row in rows[5:25]]
     assert growth(norms[::-1]).per_layer ** 2 == pytest.approx(math.pi / (math.pi - 1), rel=0.05)
 
@@ -77,12 +78,12 @@ def test_without_a_norm_signal_and_gradient_grow_by_the_gain_of_the_initializati
     make_config: MakeConfig, gain: float
 ) -> None:
     """Weights of variance 2 / fan_in keep the square of the signal behind a ReLU, up and down (He et al. 2015)."""
-    rows = measure_signal(deep(make_config, 20, 512, "none", gain))[5:-1]
+    rows = measure_propagation(deep(make_config, 20, 512, "none", gain))[5:-1]
     assert growth([row.std for row in rows]).per_layer == pytest.approx(gain, rel=0.1)
 
 
 def test_without_a_norm_all_examples_become_alike_and_with_one_they_do_not(make_config: MakeConfig) -> None:
     """The rank collapse of Daneshmand et al. 2020, https://arxiv.org/abs/2003.01652."""
-    ranks = {norm: measure_signal(deep(make_config, 40, 128, norm))[-2].effective_rank for norm in ("none", "bn")}
+    ranks = {norm: measure_propagation(deep(make_config, 40, 128, norm))[-2].effective_rank for norm in ("none", "bn")}
     assert ranks["none"] < 1.1
     assert ranks["bn"] > 2

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.inspection.stored import probe_run
 from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_first
-from bnexp.session.begin import run_experiment
-from bnexp.session.session import RunResult
+from bnexp.session.life import RunResult, start
+from bnexp.session.terms import Terms
 from bnexp.training.build import build
 
 MakeConfig = Callable[..., Config]
@@ -21,7 +22,9 @@ MakeConfig = Callable[..., Config]
 
 @pytest.fixture
 def finished(make_config: MakeConfig, tmp_path: Path) -> RunResult:
-    return run_experiment(make_config(training={"epochs": 4}), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+    return start(
+        draw(make_config(training={"epochs": 4}), tmp_path), Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+    )
 
 
 def test_the_weights_at_the_end_and_the_best_are_stored(finished: RunResult) -> None:
@@ -39,7 +42,7 @@ def test_a_probe_sees_the_stored_weights_and_the_batch_that_would_come_next(
 ) -> None:
     found = probe_run(finished.folder, probes=["gradients", "norm_state"], data_dir=tmp_path, device="cpu")
     assert found.step == finished.summary["steps"]
-    run = build(make_config(training={"epochs": 4}), data_dir=tmp_path, device="cpu")
+    run = build(draw(make_config(training={"epochs": 4}), tmp_path), data_dir=tmp_path, device="cpu")
     run.network.load_state_dict(finished.network.state_dict())
     x, y = run.batches.at(found.step)
     functional.cross_entropy(run.network.train()(x), y).backward()
@@ -78,8 +81,9 @@ def test_missing_damaged_and_foreign_weights_are_answered(
     finished: RunResult, make_config: MakeConfig, tmp_path: Path
 ) -> None:
     path = newest_first(finished.folder)[0]
-    other = run_experiment(
-        make_config(name="other", model={"hidden": [5]}), runs_dir=tmp_path, data_dir=tmp_path, device="cpu"
+    other = start(
+        draw(make_config(name="other", model={"hidden": [5]}), tmp_path),
+        Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"),
     )
     whole = path.read_bytes()
     path.write_bytes(newest_first(other.folder)[0].read_bytes())
@@ -100,7 +104,7 @@ def test_the_learning_rate_is_that_of_the_step_that_would_come_next(make_config:
     """Along the gradient the landscape goes learning rates far: at a rate of nearly 0 the loss hardly moves."""
     for schedule, fate in (({"name": "cosine"}, "still"), ({"name": "constant"}, "moves")):
         config = make_config(name=schedule["name"], schedule=schedule, training={"epochs": 20})
-        result = run_experiment(config, runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+        result = start(draw(config, tmp_path), Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"))
         found = probe_run(result.folder, probes=["landscape"], data_dir=tmp_path, device="cpu").figures
         width = found["landscape_loss_max/path"] - found["landscape_loss_min/path"]
         assert (width < 1e-4) == (fate == "still")

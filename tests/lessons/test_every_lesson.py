@@ -13,10 +13,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
-from bnexp.config.plan import make_plan
-from bnexp.config.refusals import refuse_degenerate
-from bnexp.data.sources.facts import dataset_info
 from bnexp.document.lesson import Lesson, Text
 from bnexp.document.lesson_text import command_lines, print_lesson, to_text
 from bnexp.document.page import to_html
@@ -202,9 +200,7 @@ def test_the_commands_at_the_end_can_be_run(lesson: Lesson) -> None:
             configs = [word for word in words if word.endswith(".yaml")]
             assert configs
             for config in (load_config(ROOT / path, given["--set"]) for path in configs):
-                info = dataset_info(config.data, Path("nowhere"))
-                make_plan(config, info)
-                refuse_degenerate(config, info)
+                draw(config, Path("nowhere"))
                 arms |= {*given["--name"]} or {config.name}
         elif verb == "compare":
             compared = {

@@ -9,27 +9,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.measure.passes import distance, inputs_of, put_back, training_pass
+from bnexp.measure.passes import distance, inputs_of, training_pass
 from bnexp.measure.subject import Look
 from bnexp.probes.registry import PROBES
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 
 MODEL = {"norm": "noisy_bn", "block": "linear -> norm -> act -> dropout(p=0.3)"}
 WITH_PASSES = ("covariate_shift", "landscape", "cost", "invariance")
 
 
-def looked_at(config: Config) -> tuple[Experiment, Look]:
-    run = build(config, data_dir=Path("unused"), device="cpu")
+def looked_at(config: Config) -> tuple[TrainingRun, Look]:
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     run.network.train()
     return run, Look(run.subject, 1, 0.1, *run.batches.at(0))
 
 
-def state_of(run: Experiment) -> tuple[list[Tensor], list[bool]]:
+def state_of(run: TrainingRun) -> tuple[list[Tensor], list[bool]]:
     """Return weights, buffers, streams, gradients and what the optimizer remembers; and the modes."""
     tensors = [value for value in run.network.state_dict().values() if torch.is_tensor(value)]
     tensors += [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
-    tensors += [value for kept in run.optimizer.state.values() for value in kept.values() if torch.is_tensor(value)]
+    tensors += [
+        value for kept in run.train_step.optimizer.state.values() for value in kept.values() if torch.is_tensor(value)
+    ]
     modes = [module.training for module in run.network.modules()]
     return [torch.get_rng_state(), *(tensor.detach().clone() for tensor in tensors)], modes
 
@@ -55,7 +58,7 @@ def test_probes_with_passes_of_their_own_leave_everything_as_it_was(
             after, modes_after = state_of(run)
             assert all(torch.equal(value, other) for value, other in zip(before, after, strict=True))
             assert modes == modes_after
-            run.optimizer.step()
+            run.train_step.optimizer.step()
         run.network.train()
     assert any(readings)
     assert all(value.shape == () and not value.requires_grad for reading in readings for value in reading.values())
@@ -80,20 +83,6 @@ def test_what_the_loss_does_not_depend_on_has_a_gradient_of_zeros(look_at: Calla
     found = training_pass(look_at(network, torch.ones(5, 2)), [unused, network.weight])
     assert torch.equal(found.gradients[0], torch.zeros(4))
     assert found.gradients[1].abs().sum() > 0
-
-
-def test_parameters_are_put_back_bit_for_bit_also_after_an_error() -> None:
-    parameter = nn.Parameter(torch.tensor([0.1, float("nan"), -0.0]))
-    bits = parameter.detach().clone().view(torch.int32)
-
-    def fail_halfway() -> None:
-        with put_back([parameter]), torch.no_grad():
-            parameter.fill_(7.0)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_halfway()
-    assert torch.equal(parameter.detach().view(torch.int32), bits)
 
 
 def test_inputs_are_those_of_each_item_and_nothing_is_watched_afterwards() -> None:

@@ -18,9 +18,9 @@ from bnexp.measure.statistics_modes import (
     using_batch_statistics,
     using_recomputed_statistics,
 )
-from bnexp.training.build import Experiment
+from bnexp.training.build import TrainingRun
 
-MakeRun = Callable[..., Experiment]
+MakeRun = Callable[..., TrainingRun]
 NORMS = ["bn", "ghost_bn(size=8)", "batch_renorm(warmup_steps=2)", "sync_bn", "noisy_bn", "vn", "evonorm_b0"]
 RESNET = {
     **{"arch": "resnet", "stages": [1, 1], "width": 4, "shortcut": "projection", "hidden": None, "activation": None},
@@ -29,7 +29,7 @@ RESNET = {
 IMAGES = {"batch_size": 16, "synthetic": {"classes": 4, "shape": [3, 8, 8], "size": 60}}
 
 
-def norm_of(run: Experiment, block: str) -> nn.Module:
+def norm_of(run: TrainingRun, block: str) -> nn.Module:
     return run.network.get_submodule(block)[1]
 
 
@@ -149,12 +149,12 @@ def test_every_pass_with_batch_statistics_finds_the_same_network(trained: MakeRu
         assert torch.equal(forward(x), first)
 
 
-def state_of(run: Experiment) -> dict[str, Any]:
+def state_of(run: TrainingRun) -> dict[str, Any]:
     """Return everything that a probe must leave as it is."""
     modules = run.network.named_modules()
     attributes = ("training", "momentum", "options", "noisy", "_forward_pre_hooks")
     state = {f"{name}.{key}": copy.copy(getattr(m, key, None)) for name, m in modules for key in attributes}
-    streams = {name: module.stream.state() for name, module in run.items.items() if hasattr(module, "stream")}
+    streams = {name: module.stream.get_state() for name, module in run.items.items() if hasattr(module, "stream")}
     return {**run.network.state_dict(), **state, **streams, "torch": torch.get_rng_state()}
 
 

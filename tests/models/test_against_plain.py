@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bnexp.config.layout import layout_of
 from bnexp.config.schema import Config
 from bnexp.models.build import build_model
 
@@ -132,7 +133,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], nn.Module]]] = {
 def test_one_training_step_is_that_of_the_plain_network(make_config: Callable[..., Config], case: str) -> None:
     model, make_plain = CASES[case]
     config = make_config(model={"norm": None, "activation": None, "hidden": None, **model})
-    ours = build_model(config.model, config.init, (3, 32, 32), 10, seed=1).double()
+    ours = build_model(layout_of(config.model, (3, 32, 32), 10), config.init, seed=1).double()
     plain = make_plain().double()
     assert [p.shape for p in ours.parameters()] == [p.shape for p in plain.parameters()]
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
@@ -178,5 +179,5 @@ PUBLISHED = {
 def test_the_number_of_parameters_is_the_published_one(make_config: Callable[..., Config], name: str) -> None:
     model, expected = PUBLISHED[name]
     config = make_config(model={"norm": None, "activation": None, "hidden": None, **model})
-    network = build_model(config.model, config.init, (3, 32, 32), 10, seed=1)
+    network = build_model(layout_of(config.model, (3, 32, 32), 10), config.init, seed=1)
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(expected, rel=0.02)

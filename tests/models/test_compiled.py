@@ -5,7 +5,7 @@ import torch
 import torch._dynamo.utils
 from torch import Tensor, nn
 
-from bnexp.training.device import compiled
+from bnexp.training.compiling import compiled
 
 pytestmark = pytest.mark.usefixtures("as_traced")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bnexp.config.layout import layout_of
 from bnexp.config.model import MlpConfig
 from bnexp.config.schema import InitConfig
 from bnexp.models.build import build_model
@@ -97,7 +98,7 @@ def test_the_schemes_of_torch_are_those_of_its_own_constructor():
 def weights_of(block="linear -> norm -> relu", seed=0, bias="auto", scheme="torch", norm="none", hidden=(9, 9, 9)):
     """Return the weights and biases of the linear layers, by name."""
     model = MlpConfig(arch="mlp", hidden=hidden, block=block, norm=norm if "norm" in block else None, bias=bias)
-    network = build_model(model, InitConfig(scheme=scheme), (1, 3, 3), 9, seed)
+    network = build_model(layout_of(model, (1, 3, 3), 9), InitConfig(scheme=scheme), seed)
     return {name: p.detach() for name, p in network.named_parameters() if "linear" in name or "head" in name}
 
 
@@ -143,7 +144,7 @@ def test_the_same_seed_starts_the_same():
 
 def test_norms_start_with_gamma_one_and_beta_zero():
     model = MlpConfig(arch="mlp", hidden=(6, 6), block="linear -> bn -> ln")
-    network = build_model(model, InitConfig(scheme="normal"), (1, 2, 2), 3, seed=0)
+    network = build_model(layout_of(model, (1, 2, 2), 3), InitConfig(scheme="normal"), seed=0)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.LayerNorm)]
     assert len(norms) == 4
     for module in norms:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bnexp.blueprint import draw
 from bnexp.config.block import parse_block
 from bnexp.config.schema import Config
 from bnexp.models.build import memory_format_of
@@ -52,7 +53,7 @@ def test_an_mlp_has_no_channels_to_put_last(make_config: MakeConfig) -> None:
 
 
 def test_feature_maps_lie_as_the_format_says_and_logits_are_the_same(make_config: MakeConfig) -> None:
-    run = build(cnn_config(make_config, "bn"), data_dir=Path("unused"), device="cpu")
+    run = build(draw(cnn_config(make_config, "bn"), Path("unused")), data_dir=Path("unused"), device="cpu")
     assert run.memory_format == LAST
     seen = []
     run.items["stage2.block1.conv"].register_forward_hook(lambda module, inputs, output: seen.append(output))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import NORM_NAMES
+from bnexp.config.layout import layout_of
 from bnexp.config.schema import Config
 from bnexp.models.build import build_model
 from bnexp.models.network import PadShortcut
@@ -26,7 +27,7 @@ BLOCKS = [
 def resnet(make_config: MakeConfig, block: str, **options: Any) -> Any:
     model = {"arch": "resnet", "stages": [1, 2], "width": 4, "block": block, **options}
     config = make_config(model={"hidden": None, "norm": None, "activation": None, **model})
-    return build_model(config.model, config.init, (3, 33, 40), 10, seed=0)
+    return build_model(layout_of(config.model, (3, 33, 40), 10), config.init, seed=0)
 
 
 def images(*shape: int) -> Tensor:

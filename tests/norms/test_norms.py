@@ -532,9 +532,9 @@ def test_at_inference_there_is_no_noise_and_the_running_statistics_are_those_of_
     for seed in range(3):
         x = batch(8, IMAGES, seed=seed)
         assert not torch.allclose(noisy(x), bn(x), atol=0.1)
-    state = noisy.stream.state()
+    state = noisy.stream.get_state()
     assert torch.equal(noisy.eval()(x), bn.eval()(x))
-    assert torch.equal(noisy.stream.state(), state)
+    assert torch.equal(noisy.stream.get_state(), state)
 
 
 def test_the_noise_and_torchs_own_stream_do_not_move_each_other():

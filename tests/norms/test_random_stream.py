@@ -21,12 +21,12 @@ def test_it_goes_on_from_draw_to_draw_and_starts_from_its_seed():
 
 def test_its_state_is_a_copy_from_which_another_goes_on():
     stream, other = RandomStream(3), RandomStream(9)
-    assert stream.state() is None
+    assert stream.get_state() is None
     draw(stream)
-    state = stream.state()
+    state = stream.get_state()
     expected = draw(stream)
-    other.go_on_at(state)
-    assert torch.equal(other.state(), state)
+    other.set_state(state)
+    assert torch.equal(other.get_state(), state)
     assert torch.equal(draw(other), expected)
-    other.go_on_at(None)
+    other.set_state(None)
     assert torch.equal(draw(other), draw(RandomStream(9)))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bnexp.blueprint import draw
 from bnexp.config.probes_section import CostSchedule
 from bnexp.config.schema import Config
 from bnexp.measure.subject import Look
@@ -44,7 +45,7 @@ class ToldClock:
 
 def test_the_times_of_the_items_are_added_up_by_kind(make_config: Callable[..., Config]) -> None:
     config = make_config(model={"block": "linear -> norm -> act -> dropout(p=0.2)"})
-    run = build(config, data_dir=Path("unused"), device="cpu")
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     clock = ToldClock()
     told = {"linear": (0.001, 0.002), "head": (0.004, 0.008), "bn": (0.016, 0.032), "relu": (0.064, 0.128)}
     told["dropout"] = (0.256, 0.512)
@@ -100,7 +101,7 @@ RESNET = "conv -> norm -> relu -> conv -> norm -> add -> relu"
 def test_every_item_has_a_kind_and_every_kind_a_time(make_config: Callable[..., Config], model: dict[str, Any]) -> None:
     data = {"synthetic": {"classes": 3, "shape": [3, 8, 8], "size": 60}}
     config = make_config(data=data, model={"hidden": None, "activation": None, **model})
-    run = build(config, data_dir=Path("unused"), device="cpu")
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     kinds = kinds_of(run.subject)
     assert kinds.keys() == run.items.keys()
     types = {"layers": (nn.Linear, nn.Conv2d), "norms": (nn.BatchNorm2d,), "activations": (nn.ReLU,)}

@@ -12,20 +12,20 @@ from torch import Tensor
 from bnexp.config.probes_section import CouplingSchedule
 from bnexp.measure.subject import Look
 from bnexp.probes.coupling import Coupling, figures_of, random_companions, sorted_companions
-from bnexp.training.build import Experiment
+from bnexp.training.build import TrainingRun
 
-MakeRun = Callable[..., Experiment]
+MakeRun = Callable[..., TrainingRun]
 FIGURES = ("coupling_spread", "coupling_relative", "coupling_flip_rate")
 
 
-def measured(run: Experiment, examples: int = 3, draws: int = 4, step: int = 1) -> dict[str, float]:
+def measured(run: TrainingRun, examples: int = 3, draws: int = 4, step: int = 1) -> dict[str, float]:
     probe = Coupling(CouplingSchedule(every=1, examples=examples, draws=draws))
     reading = probe.after_step(Look(run.subject, step, 0.1, torch.zeros(0), torch.zeros(0)))
     assert all(value.shape == () for value in reading.scalars.values())
     return {name: value.item() for name, value in reading.scalars.items()}
 
 
-def watched(run: Experiment, **options: Any) -> tuple[dict[str, float], list[Tensor]]:
+def watched(run: TrainingRun, **options: Any) -> tuple[dict[str, float], list[Tensor]]:
     """Return the figures, and every batch that the network saw for them."""
     batches: list[Tensor] = []
     handle = run.network.register_forward_pre_hook(lambda network, inputs: batches.append(inputs[0]))
@@ -35,7 +35,7 @@ def watched(run: Experiment, **options: Any) -> tuple[dict[str, float], list[Ten
 
 
 @torch.no_grad()
-def first_logits(run: Experiment, batch: Tensor, ghost: int) -> np.ndarray:
+def first_logits(run: TrainingRun, batch: Tensor, ghost: int) -> np.ndarray:
     """Return the first example's logits of an MLP with one batch normalization over the first `ghost` examples."""
     norm = run.network.get_submodule("block1")[1]
     h = batch.flatten(1).double()[:ghost] @ run.items["block1.linear"].weight.double().T

@@ -18,7 +18,7 @@ from bnexp.config.probes_section import CovariateShiftSchedule
 from bnexp.data.parts import Part
 from bnexp.measure.subject import Look
 from bnexp.probes.covariate_shift import CovariateShift, input_shift, parameters_by_layer, sorted_inputs
-from bnexp.training.build import Experiment
+from bnexp.training.build import TrainingRun
 
 Step = Callable[[nn.Module], None]
 EXAMPLES = 40
@@ -103,7 +103,7 @@ def test_the_distance_of_the_inputs_is_the_wasserstein_distance_of_scipy(looked_
     ],
 )
 def test_no_ghost_batch_of_one_is_passed_through(
-    trained: Callable[..., Experiment], norm: str, size: int, examples: int, compared: int
+    trained: Callable[..., TrainingRun], norm: str, size: int, examples: int, compared: int
 ) -> None:
     data = {"drop_last": True, "synthetic": {"classes": 4, "shape": [1, 4, 4], "size": size}}
     inputs = sorted_inputs(trained(data=data, model={"norm": norm}).subject, examples, units=4)
@@ -111,7 +111,7 @@ def test_no_ghost_batch_of_one_is_passed_through(
     assert len(inputs) == 3
 
 
-def test_a_training_part_of_one_example_has_no_inputs_to_compare(trained: Callable[..., Experiment]) -> None:
+def test_a_training_part_of_one_example_has_no_inputs_to_compare(trained: Callable[..., TrainingRun]) -> None:
     subject = trained().subject
     one = Part(subject.dataset.train.images[:1], subject.dataset.train.labels[:1])
     assert sorted_inputs(replace(subject, dataset=replace(subject.dataset, train=one)), 256, units=4) == {}

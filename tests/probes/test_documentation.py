@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Writers
@@ -34,7 +35,7 @@ def test_every_figure_of_every_probe_is_explained(make_config: Callable[..., Con
             probes=probes,
         )
         names = Names()
-        run = build(config, data_dir=Path("unused"), device="cpu")
+        run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
         train(run, Progress.start(run, Writers([names])), SilentDisplay())
         given |= {name.split("/")[0] for name in names.seen}
     loops_own = {"epoch", "loss", "accuracy", "learning_rate", "step_ms", "examples_per_s", "measuring_share"}

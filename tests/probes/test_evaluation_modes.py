@@ -16,15 +16,15 @@ from bnexp.norms.batch_renorm import BatchRenorm
 from bnexp.norms.evonorm import EvoNormB0
 from bnexp.norms.variance_norm import VarianceNorm
 from bnexp.probes.evaluation_modes import MODES, EvaluationModes
-from bnexp.training.build import Experiment
+from bnexp.training.build import TrainingRun
 
-MakeRun = Callable[..., Experiment]
+MakeRun = Callable[..., TrainingRun]
 Statistics = Callable[[str, Tensor], tuple[Tensor, Tensor]]
 BLOCKS = ("block1", "block2")
 VAL = {"val_fraction": 0.3}  # 30 examples of 100, and 70 to train on: batches of 16, 4 full ones
 
 
-def measured(run: Experiment, examples: int = 1000, batches: int = 50) -> dict[str, float]:
+def measured(run: TrainingRun, examples: int = 1000, batches: int = 50) -> dict[str, float]:
     probe = EvaluationModes(EvaluationModesSchedule(every=1, examples=examples, batches=batches))
     reading = probe.after_step(Look(run.subject, 1, 0.1, torch.zeros(0), torch.zeros(0)))
     assert all(value.shape == () for value in reading.scalars.values())
@@ -32,7 +32,7 @@ def measured(run: Experiment, examples: int = 1000, batches: int = 50) -> dict[s
 
 
 @torch.no_grad()
-def by_hand(run: Experiment, images: Tensor, statistics: Statistics) -> Tensor:
+def by_hand(run: TrainingRun, images: Tensor, statistics: Statistics) -> Tensor:
     """Return the logits of an MLP with bn whose mean and variance come from `statistics(block, x)`."""
     x = run.dataset.inputs(images).flatten(1).double()
     for block in BLOCKS:
@@ -51,7 +51,7 @@ def of_one(block: str, x: Tensor) -> tuple[Tensor, Tensor]:
     return x, torch.zeros_like(x)
 
 
-def averaged(run: Experiment, batches: int) -> Statistics:
+def averaged(run: TrainingRun, batches: int) -> Statistics:
     """Return the plain average of each layer's batch statistics, the variance unbiased as in torch's running ones."""
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {block: [] for block in BLOCKS}
 

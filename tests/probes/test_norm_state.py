@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bnexp.blueprint import draw
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
@@ -19,7 +20,7 @@ SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
 
 
 def run_with(make_config: MakeConfig, norm: str):
-    return build(make_config(model={"norm": norm}), data_dir=Path("unused"), device="cpu")
+    return build(draw(make_config(model={"norm": norm}), Path("unused")), data_dir=Path("unused"), device="cpu")
 
 
 def looked_at(run, x: Tensor) -> dict[str, float]:
@@ -123,7 +124,7 @@ def test_on_feature_maps_each_norm_takes_the_variances_that_it_normalizes(
     config = make_config(
         model={**CNN, "norm": norm}, data={"synthetic": {"shape": [2, 6, 6], "classes": 4, "size": 100}}
     )
-    run = build(config, data_dir=Path("unused"), device="cpu")
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     module = run.items[f"stage1.block1.{norm.split('(')[0]}"]
     with torch.no_grad():
         z = run.items["stage1.block1.conv"](run.batches.at(0)[0])

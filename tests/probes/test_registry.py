@@ -15,6 +15,6 @@ def test_probes_have_their_schedule_and_can_be_off(make_config: Callable[..., Co
     plan = make_plan(config, dataset_info(config.data, Path("unused")))
     assert plan.steps_per_epoch == 6
     probes = build_probes(config.probes, plan)
-    names = {step: [type(probe).__name__ for probe in probes.due(step)] for step in range(1, 13)}
+    names = {step: [type(probe).__name__ for probe in probes.at(step).probes] for step in range(1, 13)}
     expected = {1: ["Activations"], 5: ["Activations"], 6: ["Histograms"], 10: ["Activations"], 12: ["Histograms"]}
     assert {step: found for step, found in names.items() if found} == expected

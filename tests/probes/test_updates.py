@@ -9,23 +9,24 @@ import pytest
 import torch
 from torch import nn
 
+from bnexp.blueprint import draw
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
 from bnexp.measure.subject import Look
 from bnexp.probes.updates import Updates, scale_invariant_layers
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 
 MakeConfig = Callable[..., Config]
 IMAGES = {"synthetic": {"classes": 4, "shape": [3, 8, 8], "size": 100}}
 
 
-def experiment(make_config: MakeConfig, optimizer: dict[str, Any] | None = None, **model: Any) -> Experiment:
+def experiment(make_config: MakeConfig, optimizer: dict[str, Any] | None = None, **model: Any) -> TrainingRun:
     given = {"norm": None, "activation": None, **model}
     config = make_config(model=given, data=IMAGES, optimizer=optimizer or {})
-    return build(config, data_dir=Path("unused"), device="cpu")
+    return build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
 
 
-def looked_at(run: Experiment, change: Callable[[], None]) -> dict[str, float]:
+def looked_at(run: TrainingRun, change: Callable[[], None]) -> dict[str, float]:
     probe, look = Updates(ProbeSchedule(every=1)), Look(run.subject, 1, 0.1, *run.batches.at(0))
     probe.before(look)
     with torch.no_grad():

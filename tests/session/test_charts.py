@@ -12,10 +12,12 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.probes.registry import PROBES
-from bnexp.session.begin import run_experiment
-from bnexp.session.board import LAYOUT, TensorBoardWriter, layout_of
+from bnexp.session.board import CHARTS, TensorBoardWriter, charts_for
+from bnexp.session.life import start
+from bnexp.session.terms import Terms
 
 PROBE_OF = {
     "gradients": "gradients",
@@ -50,7 +52,7 @@ def shown(folder: Path) -> dict[str, list[str]]:
 def drawn(tag: str) -> set[tuple[str, str]]:
     return {
         (category, title)
-        for category, charts in LAYOUT.items()
+        for category, charts in CHARTS.items()
         for title, pattern in charts.items()
         if re.match(pattern, tag)
     }
@@ -83,25 +85,25 @@ def test_scores_on_the_test_set_are_single_points_and_get_no_chart() -> None:
 
 
 def test_only_charts_with_something_to_draw_are_shown_and_in_order() -> None:
-    found = layout_of(["weight_norm/head", "loss/val", "epoch", "update_ratio/head", "no_such_quantity/head"])
+    found = charts_for(["weight_norm/head", "loss/val", "epoch", "update_ratio/head", "no_such_quantity/head"])
     assert {category: list(charts) for category, charts in found.items()} == {
         "training": ["loss"],
         "updates": ["update ratio, log10", "weight norm"],
     }
     assert list(found) == ["training", "updates"]
-    assert layout_of([]) == {}
+    assert charts_for([]) == {}
 
 
 def test_every_chart_has_something_to_draw_where_all_probes_look(
     make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     config = make_config(probes={name: {"every": 2} for name in PROBES})
-    folder = run_experiment(config, runs_dir=tmp_path, device="cpu").folder
+    folder = start(draw(config, Path("data")), Terms(runs_dir=tmp_path, device="cpu")).folder
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    looked = [category for category in LAYOUT if category not in PROBE_OF or PROBE_OF[category] in PROBES]
-    found = layout_of({tag for row in rows for tag in row})
-    assert found == {category: LAYOUT[category] for category in looked}
-    assert shown(tmp_path) == {category: list(LAYOUT[category]) for category in looked}
+    looked = [category for category in CHARTS if category not in PROBE_OF or PROBE_OF[category] in PROBES]
+    found = charts_for({tag for row in rows for tag in row})
+    assert found == {category: CHARTS[category] for category in looked}
+    assert shown(tmp_path) == {category: list(CHARTS[category]) for category in looked}
 
 
 def test_tensorboard_shows_a_chart_as_soon_as_its_tag_comes_up(tmp_path: Path) -> None:

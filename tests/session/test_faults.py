@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.runs.folder import how_to_resume
-from bnexp.session import begin as run_module
-from bnexp.session.begin import run_experiment
+from bnexp.session import life
 from bnexp.session.display import SilentDisplay
-from bnexp.session.faults import faults_in_words
-from bnexp.session.resume import resume_experiment
+from bnexp.session.faults import faults_explained
+from bnexp.session.life import start
+from bnexp.session.resume import resume
+from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
 
 MakeConfig = Callable[..., Config]
@@ -57,8 +59,9 @@ def test_a_fault_is_one_message_with_what_to_do_and_the_run_goes_on(
 ) -> None:
     error, words = FAULTS[fault]
     with pytest.raises(BnexpError, match=words) as said:
-        run_experiment(
-            make_config(), runs_dir=tmp_path, data_dir=tmp_path, device="cpu", show=lambda name, plan: FailsAt(error)
+        start(
+            draw(make_config(), tmp_path),
+            Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu", show=lambda name, plan: FailsAt(error)),
         )
     folder = tmp_path / "small" / "seed0"
     assert said.value.exit_code == 1
@@ -67,7 +70,7 @@ def test_a_fault_is_one_message_with_what_to_do_and_the_run_goes_on(
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["status"] == "failed"
     assert str(said.value).startswith(meta["error"])
-    assert resume_experiment(folder, data_dir=tmp_path).summary["status"] == "finished"
+    assert resume(folder, Terms(data_dir=tmp_path)).summary["status"] == "finished"
 
 
 def test_too_little_memory_before_there_is_a_folder_makes_none(
@@ -76,15 +79,15 @@ def test_too_little_memory_before_there_is_a_folder_makes_none(
     def build(*arguments: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(run_module, "build", build)
+    monkeypatch.setattr(life, "build", build)
     with pytest.raises(BnexpError, match=r"out of memory with data\.batch_size 16"):
-        run_experiment(make_config(), runs_dir=tmp_path / "runs", device="cpu")
+        start(draw(make_config(), Path("data")), Terms(runs_dir=tmp_path / "runs", device="cpu"))
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), KeyError("x"), ZeroDivisionError()])
 def test_a_bug_stays_a_bug(make_config: MakeConfig, tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, faults_in_words(make_config(), tmp_path):
+    with pytest.raises(type(error)) as raised, faults_explained(make_config(), tmp_path):
         raise error
     assert raised.value is error
 

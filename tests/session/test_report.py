@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.session.begin import run_experiment
+from bnexp.session.life import start
 from bnexp.session.report import report
+from bnexp.session.terms import Terms
 
 MakeConfig = Callable[..., Config]
 
 
 def said(config: Config, place: Path) -> list[str]:
-    return report(run_experiment(config, runs_dir=place, data_dir=place, device="cpu")).splitlines()
+    return report(start(draw(config, place), Terms(runs_dir=place, data_dir=place, device="cpu"))).splitlines()
 
 
 def test_a_finished_run_gives_its_scores_and_its_folder(make_config: MakeConfig, tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.probes.registry import PROBES
 from bnexp.runs.checkpoints import load_checkpoint, newest_first, save_checkpoint
-from bnexp.session.begin import run_experiment
 from bnexp.session.display import SilentDisplay
-from bnexp.session.resume import resume_experiment
-from bnexp.session.session import RunResult
+from bnexp.session.life import RunResult, start
+from bnexp.session.resume import resume
+from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
 
 MakeConfig = Callable[..., Config]
@@ -50,12 +51,15 @@ def fail() -> None:
 
 
 def trained(config: Config, place: Path) -> RunResult:
-    return run_experiment(config, runs_dir=place, data_dir=place, device="cpu")
+    return start(draw(config, place), Terms(runs_dir=place, data_dir=place, device="cpu"))
 
 
 def stopped(config: Config, place: Path, step: int, act: Callable[[], None] = ask_to_stop) -> Path:
     with pytest.raises((Interrupted, ZeroDivisionError)):
-        run_experiment(config, runs_dir=place, data_dir=place, device="cpu", show=lambda name, plan: StopAt(step, act))
+        start(
+            draw(config, place),
+            Terms(runs_dir=place, data_dir=place, device="cpu", show=lambda name, plan: StopAt(step, act)),
+        )
     return place / "small" / "seed0"
 
 
@@ -108,7 +112,7 @@ def test_a_continued_run_is_the_uninterrupted_one(make_config: MakeConfig, tmp_p
         folder = stopped(config, tmp_path / f"stopped{step}", step)
         assert record(folder, "meta.json")["status"] == "interrupted"
         assert newest_first(folder)[0].name == f"step{step}.pt"
-        continued = resume_experiment(folder, data_dir=tmp_path)
+        continued = resume(folder, Terms(data_dir=tmp_path))
         assert record(folder, "meta.json")["status"] == continued.summary["status"]
         assert_same(continued, whole)
 
@@ -119,8 +123,8 @@ def test_a_run_can_stop_and_go_on_at_every_step(make_config: MakeConfig, tmp_pat
     folder = stopped(config, tmp_path / "stopped", 1)
     for step in range(2, 13):
         with pytest.raises(Interrupted):
-            resume_experiment(folder, data_dir=tmp_path, show=lambda name, plan, step=step: StopAt(step, ask_to_stop))
-    assert_same(resume_experiment(folder, data_dir=tmp_path), whole)
+            resume(folder, Terms(data_dir=tmp_path, show=lambda name, plan, step=step: StopAt(step, ask_to_stop)))
+    assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
     assert len(record(folder, "meta.json")["sessions"]) == 12
 
 
@@ -135,7 +139,7 @@ def test_probes_go_on_too(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config(probes={name: quick.get(name, {"every": 5}) for name in PROBES})
     whole = trained(config, tmp_path / "whole")
     folder = stopped(config, tmp_path / "stopped", 8)
-    assert_same(resume_experiment(folder, data_dir=tmp_path), whole)
+    assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
     assert any(name.startswith("input_shift/") for name in rows_of(folder)[-3])
 
 
@@ -146,13 +150,13 @@ def test_after_a_crash_the_rows_past_the_checkpoint_are_cut(make_config: MakeCon
     assert (newest_first(folder)[0].name, len(rows_of(folder))) == ("step6.pt", 9)
     with (folder / "metrics.jsonl").open("ab") as file:
         file.write(b'{"step": 10, "loss')  # a torn row
-    assert_same(resume_experiment(folder, data_dir=tmp_path), whole)
+    assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
 
 
 def test_tensorboard_shows_each_step_once(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config(training={"log_every": 1})
     folder = stopped(config, tmp_path, 9, fail)
-    resume_experiment(folder, data_dir=tmp_path)
+    resume(folder, Terms(data_dir=tmp_path))
     events = EventAccumulator(str(folder)).Reload()
     assert [event.step for event in events.Scalars("loss/train")] == list(range(1, 13))
     rows = {row["step"]: row for row in rows_of(folder) if "loss/train" in row}
@@ -165,7 +169,7 @@ def test_a_checkpoint_is_written_between_epochs_when_they_are_long(make_config: 
     whole = trained(config.model_copy(update={"checkpoints": make_config().checkpoints}), tmp_path / "whole")
     folder = stopped(config, tmp_path / "stopped", 9, fail)
     assert newest_first(folder)[0].name == "step8.pt"
-    assert_same(resume_experiment(folder, data_dir=tmp_path), whole)
+    assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
 
 
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
@@ -177,7 +181,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     newest, before = newest_first(folder)
     newest.write_bytes(newest.read_bytes()[:-1])
     told: list[str] = []
-    continued = resume_experiment(folder, data_dir=tmp_path, warn=told.append)
+    continued = resume(folder, Terms(data_dir=tmp_path, warn=told.append))
     assert_same(continued, whole)
     assert [newest.name in words and "damaged" in words for words in told] == [True]
     assert before.name == "step6.pt"
@@ -193,12 +197,12 @@ def test_without_a_whole_checkpoint_the_run_can_begin_anew(make_config: MakeConf
         path.write_bytes(b"nothing")
     rows = (folder / "metrics.jsonl").read_bytes()
     with pytest.raises(BnexpError, match=r"step8.pt(.|\n)*step6.pt(.|\n)*--from-start"):
-        resume_experiment(folder, data_dir=tmp_path)
+        resume(folder, Terms(data_dir=tmp_path))
     shutil.rmtree(folder / "checkpoints")
     with pytest.raises(BnexpError, match=r"no checkpoint is there any more(.|\n)*--from-start"):
-        resume_experiment(folder, data_dir=tmp_path)
+        resume(folder, Terms(data_dir=tmp_path))
     assert (folder / "metrics.jsonl").read_bytes() == rows
-    assert_same(resume_experiment(folder, data_dir=tmp_path, from_start=True), whole)
+    assert_same(resume(folder, Terms(data_dir=tmp_path), from_start=True), whole)
     events = EventAccumulator(str(folder)).Reload()
     assert len(events.Scalars("loss/train")) == len({event.step for event in events.Scalars("loss/train")})
 
@@ -209,7 +213,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_anew(make_config:
     folder = stopped(config, tmp_path / "stopped", 3)
     shutil.rmtree(folder / "checkpoints")
     (folder / "metrics.jsonl").write_bytes(b"")
-    assert_same(resume_experiment(folder, data_dir=tmp_path), whole)
+    assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
 
 
 def test_a_run_killed_between_its_end_and_its_summary_is_completed(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -218,7 +222,7 @@ def test_a_run_killed_between_its_end_and_its_summary_is_completed(make_config: 
     other = trained(config, tmp_path / "stopped")
     (other.folder / "summary.json").unlink()
     (other.folder / "checkpoints" / ".best.pt.1.tmp").write_bytes(b"half")
-    continued = resume_experiment(other.folder, data_dir=tmp_path)
+    continued = resume(other.folder, Terms(data_dir=tmp_path))
     assert_same(continued, whole)
     assert not list(other.folder.rglob("*.tmp"))
 
@@ -229,7 +233,7 @@ def test_a_diverged_run_killed_before_its_summary_stays_diverged(make_config: Ma
     assert whole.summary["status"] == "diverged"
     other = trained(config, tmp_path / "stopped")
     (other.folder / "summary.json").unlink()
-    assert_same(resume_experiment(other.folder, data_dir=tmp_path), whole)
+    assert_same(resume(other.folder, Terms(data_dir=tmp_path)), whole)
 
 
 def test_another_config_data_or_rows_are_refused_and_nothing_is_cut(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -242,7 +246,7 @@ def test_another_config_data_or_rows_are_refused_and_nothing_is_cut(make_config:
     def refused(words: str) -> None:
         before = files()
         with pytest.raises(BnexpError, match=words):
-            resume_experiment(folder, data_dir=tmp_path)
+            resume(folder, Terms(data_dir=tmp_path))
         assert files() == before
 
     (folder / "config.yaml").write_text(config.replace("lr: 0.1", "lr: 0.2"))
@@ -257,7 +261,7 @@ def test_another_config_data_or_rows_are_refused_and_nothing_is_cut(make_config:
     (folder / "metrics.jsonl").unlink()
     refused(r"metrics.jsonl")
     (folder / "metrics.jsonl").write_bytes(rows)
-    resume_experiment(folder, data_dir=tmp_path)  # when checkpoints are written may change
+    resume(folder, Terms(data_dir=tmp_path))  # when checkpoints are written may change
 
 
 def test_other_examples_are_refused(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -274,7 +278,7 @@ def test_other_examples_are_refused(make_config: MakeConfig, tmp_path: Path) -> 
     arrays["x_train"][3, 2, 1] ^= 1
     np.savez(tmp_path / "own.npz", **arrays)
     with pytest.raises(BnexpError, match="the dataset npz is not the one that the run began with"):
-        resume_experiment(folder, data_dir=tmp_path)
+        resume(folder, Terms(data_dir=tmp_path))
 
 
 SIZES = {"train": 100, "test": 20}
@@ -285,29 +289,26 @@ def test_a_run_that_is_being_trained_is_not_continued(make_config: MakeConfig, t
 
     def resume_meanwhile() -> None:
         with pytest.raises(BnexpError, match="is training this run right now") as error:
-            resume_experiment(tmp_path / "small" / "seed0", data_dir=tmp_path)
+            resume(tmp_path / "small" / "seed0", Terms(data_dir=tmp_path))
         said.append(str(error.value))
 
-    run_experiment(
-        make_config(),
-        runs_dir=tmp_path,
-        data_dir=tmp_path,
-        device="cpu",
-        show=lambda name, plan: StopAt(5, resume_meanwhile),
+    start(
+        draw(make_config(), tmp_path),
+        Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu", show=lambda name, plan: StopAt(5, resume_meanwhile)),
     )
     assert f"process {os.getpid()}" in said[0]
 
 
 def test_a_folder_that_is_no_run_is_answered(tmp_path: Path) -> None:
     with pytest.raises(BnexpError, match="no such folder"):
-        resume_experiment(tmp_path / "nothing")
+        resume(tmp_path / "nothing", Terms())
     with pytest.raises(ConfigError, match=r"config.yaml: no such file"):
-        resume_experiment(tmp_path)
+        resume(tmp_path, Terms())
 
 
 def test_time_is_summed_over_the_sessions(make_config: MakeConfig, tmp_path: Path) -> None:
     folder = stopped(make_config(), tmp_path, 8)
-    continued = resume_experiment(folder, data_dir=tmp_path)
+    continued = resume(folder, Terms(data_dir=tmp_path))
     meta, time = record(folder, "meta.json"), continued.summary["time"]
     assert 0 < meta["earlier_s"] < time["total_s"]
     assert time["training_s"] + time["evaluation_s"] + time["checkpoint_s"] == pytest.approx(time["total_s"])
@@ -319,7 +320,7 @@ def test_another_machine_is_told(make_config: MakeConfig, tmp_path: Path) -> Non
     meta["versions"]["torch"], meta["threads"] = "2.0", 64
     (folder / "meta.json").write_text(json.dumps(meta))
     told: list[str] = []
-    resume_experiment(folder, data_dir=tmp_path, warn=told.append)
+    resume(folder, Terms(data_dir=tmp_path, warn=told.append))
     assert "threads 64 -> " in told[0]
     assert "torch 2.0 -> " in told[0]
     assert "bit" in told[0]
@@ -331,7 +332,7 @@ def test_a_run_that_another_process_has_brought_to_its_end_is_left_as_it_is(
     folder = trained(make_config(), tmp_path).folder
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(BnexpError, match="has come to its end, nothing is left to do"):
-        resume_experiment(folder, data_dir=tmp_path)
+        resume(folder, Terms(data_dir=tmp_path))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
@@ -339,7 +340,7 @@ def test_a_summary_without_figures_is_written_anew(make_config: MakeConfig, tmp_
     whole = trained(make_config(), tmp_path / "whole")
     other = trained(make_config(), tmp_path / "damaged")
     (other.folder / "summary.json").write_text('{"status": "finished"}')
-    assert_same(resume_experiment(other.folder, data_dir=tmp_path), whole)
+    assert_same(resume(other.folder, Terms(data_dir=tmp_path)), whole)
 
 
 @pytest.mark.parametrize(
@@ -364,11 +365,11 @@ def test_a_checkpoint_that_holds_something_else_is_refused_by_its_place(
     above[place[-1]] = value
     save_checkpoint(path, state)
     with pytest.raises(BnexpError, match=rf"step8.pt: no checkpoint of this run(.|\n)*{words}"):
-        resume_experiment(folder, data_dir=tmp_path)
+        resume(folder, Terms(data_dir=tmp_path))
 
 
 def test_a_device_that_makes_no_sense_is_chosen_anew(make_config: MakeConfig, tmp_path: Path) -> None:
     folder = stopped(make_config(), tmp_path, 8)
     meta = record(folder, "meta.json") | {"device": "cpv"}
     (folder / "meta.json").write_text(json.dumps(meta))
-    resume_experiment(folder, data_dir=tmp_path)
+    resume(folder, Terms(data_dir=tmp_path))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.blueprint import draw
 from bnexp.commands.train import train
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
-from bnexp.session import session
-from bnexp.session.begin import run_experiment
+from bnexp.session import life
+from bnexp.session.life import start
+from bnexp.session.terms import Terms
 
 MakeConfig = Callable[..., Config]
 TOKEN = "hf_Zq81vXw93kLmNcTt"
@@ -46,9 +48,9 @@ def test_no_file_of_a_run_that_failed_holds_one(
     def fail(*arguments: object, **options: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(session, "train", fail)
+    monkeypatch.setattr(life, "train", fail)
     with pytest.raises((BnexpError, OSError)):
-        run_experiment(make_config(), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+        start(draw(make_config(), tmp_path), Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"))
     assert_no_secret(tmp_path)
 
 
@@ -60,7 +62,7 @@ def keys_of(values: object) -> Iterator[str]:
 
 
 def test_the_records_hold_no_environment(make_config: MakeConfig, tmp_path: Path) -> None:
-    result = run_experiment(make_config(), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+    result = start(draw(make_config(), tmp_path), Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"))
     keys = set(keys_of(json.loads((result.folder / "meta.json").read_text())))
     assert not {key for key in keys if "env" in key.lower()}
     assert not keys & set(os.environ)
@@ -72,7 +74,9 @@ def test_permissions_follow_the_umask(
 ) -> None:
     before = os.umask(umask)
     try:
-        result = run_experiment(make_config(), runs_dir=tmp_path / "runs", data_dir=tmp_path, device="cpu")
+        result = start(
+            draw(make_config(), tmp_path), Terms(runs_dir=tmp_path / "runs", data_dir=tmp_path, device="cpu")
+        )
     finally:
         os.umask(before)
     for path in (tmp_path / "runs", *(tmp_path / "runs").rglob("*")):

@@ -1,6 +1,5 @@
 """`training.compile`: the same training in less time, in which probes still change nothing."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -14,13 +13,14 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 
+from bnexp.blueprint import draw
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Writers
 from bnexp.session.display import SilentDisplay
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
@@ -43,18 +43,18 @@ ON_IMAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def experiment(config: Config) -> Experiment:
-    return build(config, data_dir=Path("unused"), device="cpu")
+def experiment(config: Config) -> TrainingRun:
+    return build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
 
 
-def trained(config: Config) -> Experiment:
+def trained(config: Config) -> TrainingRun:
     run = experiment(config)
-    warm_up(run)
+    warm_up(run.train_step, run.batches, run.plan)
     train(run, Progress.start(run, Writers([])), SilentDisplay())
     return run
 
 
-def state_of(run: Experiment) -> dict[str, Tensor]:
+def state_of(run: TrainingRun) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in run.network.state_dict().items() if torch.is_tensor(value)}
 
 
@@ -68,8 +68,8 @@ def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: Mak
     run = trained(compiled(make_config))
     plain = experiment(make_config(model=MODEL))
     train(plain, Progress.start(plain, Writers([])), SilentDisplay())
-    assert run.compiled
-    assert not plain.compiled
+    assert run.train_step.compiled
+    assert not plain.train_step.compiled
     expected = state_of(plain)
     for name, value in state_of(run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
@@ -92,7 +92,7 @@ def assert_trains_the_same(make_config: MakeConfig, **sections: Any) -> None:
     """Check that steps are compiled before the first one only, and come to what plain ones do within rounding."""
     run = experiment(make_config(training={"compile": True}, **sections))
     counters.clear()
-    warm_up(run)
+    warm_up(run.train_step, run.batches, run.plan)
     assert counters["stats"]["unique_graphs"] > 0
     with torch.compiler.set_stance("fail_on_recompile"):
         train(run, Progress.start(run, Writers([])), SilentDisplay())
@@ -127,7 +127,7 @@ def test_probes_see_every_item_of_a_compiled_network(make_config: MakeConfig) ->
             self.seen |= values
 
     run, rows = experiment(compiled(make_config, every=1)), Rows()
-    warm_up(run)
+    warm_up(run.train_step, run.batches, run.plan)
     train(run, Progress.start(run, rows), SilentDisplay())
     assert {f"activation_std/{name}" for name in run.items} <= rows.seen.keys()
 
@@ -136,7 +136,7 @@ def test_probes_see_every_item_of_a_compiled_network(make_config: MakeConfig) ->
 def test_warming_up_leaves_no_trace(make_config: MakeConfig) -> None:
     run = experiment(compiled(make_config))
     before, generator = state_of(run), torch.get_rng_state()
-    assert warm_up(run) > 0
+    assert warm_up(run.train_step, run.batches, run.plan) > 0
     assert all(torch.equal(value, before[name]) for name, value in state_of(run).items())
     assert torch.equal(torch.get_rng_state(), generator)
     assert all(parameter.grad is None for parameter in run.network.parameters())
@@ -158,6 +158,7 @@ def test_an_error_of_the_compiler_without_words_is_named_by_its_type(make_config
     def stopped(x: Tensor) -> Tensor:
         raise TorchDynamoException
 
-    run = dataclasses.replace(experiment(make_config()), forward=stopped)
+    run = experiment(make_config())
+    run.train_step.forward = stopped
     with pytest.raises(BnexpError, match=r"could not compile the network \(TorchDynamoException\)"):
-        warm_up(run)
+        warm_up(run.train_step, run.batches, run.plan)

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.divergence import buffers_are_finite, first_non_finite
 
 
 @pytest.fixture
-def run(make_config: Callable[..., Config]) -> Experiment:
-    return build(make_config(), data_dir=Path("unused"), device="cpu")
+def run(make_config: Callable[..., Config]) -> TrainingRun:
+    return build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
 
 
 @torch.no_grad()
-def test_a_poisoned_weight_is_named_in_the_order_of_computation(run: Experiment) -> None:
+def test_a_poisoned_weight_is_named_in_the_order_of_computation(run: TrainingRun) -> None:
     run.items["head"].weight[0, 0] = float("nan")
     assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("head", "weight")
     run.items["block2.linear"].weight[3, 3] = float("inf")
@@ -25,13 +26,13 @@ def test_a_poisoned_weight_is_named_in_the_order_of_computation(run: Experiment)
 
 
 @torch.no_grad()
-def test_an_overflow_is_named_as_an_output(run: Experiment) -> None:
+def test_an_overflow_is_named_as_an_output(run: TrainingRun) -> None:
     run.items["block2.linear"].weight.fill_(3e38)
     assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("block2.linear", "output")
 
 
 @torch.no_grad()
-def test_poisoned_running_statistics_are_named_in_inference_mode(run: Experiment) -> None:
+def test_poisoned_running_statistics_are_named_in_inference_mode(run: TrainingRun) -> None:
     run.items["block1.bn"].running_var[0] = float("nan")
     x = run.batches.at(0)[0]
     run.network.train()
@@ -40,7 +41,7 @@ def test_poisoned_running_statistics_are_named_in_inference_mode(run: Experiment
     assert first_non_finite(run.network, run.items, x) == ("block1.bn", "running statistics")
 
 
-def test_looking_leaves_buffers_and_hooks_as_they_were(run: Experiment) -> None:
+def test_looking_leaves_buffers_and_hooks_as_they_were(run: TrainingRun) -> None:
     run.network.train()
     before = {name: buffer.clone() for name, buffer in run.network.named_buffers()}
     assert first_non_finite(run.network, run.items, run.batches.at(0)[0]) == ("loss", "value")
@@ -49,7 +50,7 @@ def test_looking_leaves_buffers_and_hooks_as_they_were(run: Experiment) -> None:
 
 
 @torch.no_grad()
-def test_running_statistics_that_overflowed_in_training_are_not_called_the_cause(run: Experiment) -> None:
+def test_running_statistics_that_overflowed_in_training_are_not_called_the_cause(run: TrainingRun) -> None:
     run.items["block1.linear"].weight.fill_(1e30)
     x = run.batches.at(0)[0]
     run.network.train()(x)  # the variance overflows, and with it the running one

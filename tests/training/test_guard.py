@@ -1,6 +1,5 @@
 """`on_divergence`: what becomes of a step that is not finite, of the running statistics, and of the run."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.measure.weights import copy_of_weights
+from bnexp.measure.restore import copy_of_weights
 from bnexp.runs.rows import Values
 from bnexp.session.display import SilentDisplay
 from bnexp.session.metadata import summary_of
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
@@ -36,12 +36,12 @@ class Rows:
         pass
 
 
-def experiment(make_config: MakeConfig, policy: str, **sections: dict[str, object]) -> Experiment:
+def experiment(make_config: MakeConfig, policy: str, **sections: dict[str, object]) -> TrainingRun:
     config = make_config(**{"training": {"on_divergence": policy, "epochs": 2, "log_every": 1}, **sections})
-    return build(config, data_dir=Path("unused"), device="cpu")
+    return build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
 
 
-def poison_input(run: Experiment, *steps: int) -> None:
+def poison_input(run: TrainingRun, *steps: int) -> None:
     """Let the first layer give nan in the training passes of these steps, counted from 1."""
     seen = {"passes": 0}
 
@@ -54,7 +54,7 @@ def poison_input(run: Experiment, *steps: int) -> None:
     run.items["block1.linear"].register_forward_hook(poisoned)
 
 
-def trained(run: Experiment) -> tuple[Progress, Rows]:
+def trained(run: TrainingRun) -> tuple[Progress, Rows]:
     rows = Rows()
     progress = Progress.start(run, rows)
     train(run, progress, SilentDisplay())
@@ -92,7 +92,10 @@ def test_a_skipped_step_leaves_no_trace_but_its_place(make_config: MakeConfig) -
         def step(self, step: int, clock: object) -> None:
             state = [*other.network.parameters(), *other.network.buffers()]
             state += [
-                value for kept in other.optimizer.state.values() for value in kept.values() if torch.is_tensor(value)
+                value
+                for kept in other.train_step.optimizer.state.values()
+                for value in kept.values()
+                if torch.is_tensor(value)
             ]
             if step == 4:
                 with torch.no_grad():
@@ -174,7 +177,8 @@ def test_continue_takes_every_step_and_says_where_it_began(make_config: MakeConf
 
 
 def test_fp16_leaves_gradients_to_the_scaling(make_config: MakeConfig) -> None:
-    run = dataclasses.replace(experiment(make_config, "skip_step"), scaler=LossScaler("fp16", torch.device("cpu")))
+    run = experiment(make_config, "skip_step")
+    run.train_step.scaler = LossScaler("fp16", torch.device("cpu"))
     calls = {"count": 0}
 
     def overflow(gradient: Tensor) -> Tensor:
@@ -184,7 +188,7 @@ def test_fp16_leaves_gradients_to_the_scaling(make_config: MakeConfig) -> None:
     run.items["block2.linear"].weight.register_hook(overflow)
     poison_input(run, 6)
     progress, rows = trained(run)
-    assert (run.scaler.skipped, progress.skipped) == (1, 1)
+    assert (run.train_step.scaler.skipped, progress.skipped) == (1, 1)
     assert rows.rows[-1]["skipped_steps/optimizer"] == 2
     assert summary_of(run, progress, None)["skipped_steps"] == 2
     assert all(parameter.isfinite().all() for parameter in run.network.parameters())

@@ -1,6 +1,5 @@
 """The loop against a plain one, and the science that must hold."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -12,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bnexp.blueprint import draw
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
-from bnexp.measure.weights import copy_of_weights, put_weights
+from bnexp.measure.restore import copy_of_weights, put_weights
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Values
 from bnexp.session.display import SilentDisplay
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
@@ -60,15 +60,15 @@ class Rows:
         pass
 
 
-def trained(config: Config) -> tuple[Experiment, Progress, Rows]:
-    run = build(config, data_dir=Path("unused"), device="cpu")
+def trained(config: Config) -> tuple[TrainingRun, Progress, Rows]:
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     rows = Rows()
     progress = Progress.start(run, rows)
     train(run, progress, SilentDisplay())
     return run, progress, rows
 
 
-def weights_of(run: Experiment) -> dict[str, Tensor]:
+def weights_of(run: TrainingRun) -> dict[str, Tensor]:
     return {name: value for name, value in run.network.state_dict().items() if torch.is_tensor(value)}
 
 
@@ -80,7 +80,7 @@ def without_times(rows: list[dict[str, float]]) -> str:
 def test_training_is_that_of_a_plain_loop(make_config: MakeConfig) -> None:
     config = make_config(training={"epochs": 3}, optimizer={"momentum": 0.7, "weight_decay": 0.01})
     run, outcome, _ = trained(config)
-    fresh = build(config, data_dir=Path("unused"), device="cpu")
+    fresh = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     plain = nn.Sequential(
         nn.Flatten(),
         nn.Linear(16, 12, bias=False),
@@ -150,7 +150,10 @@ def test_normalized_weights_train_the_same_bits_twice_and_with_all_probes(make_c
 
 
 def test_the_noise_is_another_in_another_place_and_with_another_seed(make_config: MakeConfig) -> None:
-    runs = [build(make_config(seed=seed, model={"norm": "noisy_bn"}), data_dir=Path("unused")) for seed in (0, 1)]
+    runs = [
+        build(draw(make_config(seed=seed, model={"norm": "noisy_bn"}), Path("unused")), data_dir=Path("unused"))
+        for seed in (0, 1)
+    ]
     streams = [run.items[f"{block}.noisy_bn"].stream.seed for run in runs for block in ("block1", "block2")]
     assert len(set(streams)) == 4
 
@@ -190,7 +193,9 @@ def test_the_same_config_and_seed_give_the_same_bits(make_config: MakeConfig, ex
 
 
 def test_another_seed_gives_other_weights_and_batches(make_config: MakeConfig) -> None:
-    first, other = (build(make_config(seed=seed), data_dir=Path("unused"), device="cpu") for seed in (0, 1))
+    first, other = (
+        build(draw(make_config(seed=seed), Path("unused")), data_dir=Path("unused"), device="cpu") for seed in (0, 1)
+    )
     assert not torch.equal(first.items["head"].weight, other.items["head"].weight)
     assert not torch.equal(first.batches.at(0)[0], other.batches.at(0)[0])
     assert torch.equal(first.dataset.val.images, other.dataset.val.images)
@@ -198,7 +203,7 @@ def test_another_seed_gives_other_weights_and_batches(make_config: MakeConfig) -
 
 def test_arms_that_differ_in_normalization_are_paired(make_config: MakeConfig) -> None:
     runs = [
-        build(make_config(model={"norm": norm}), data_dir=Path("unused"), device="cpu")
+        build(draw(make_config(model={"norm": norm}), Path("unused")), data_dir=Path("unused"), device="cpu")
         for norm in ("none", "bn", "ln", "bn(momentum=0.5)")
     ]
     for run in runs[1:]:
@@ -259,7 +264,7 @@ def test_the_training_score_covers_the_whole_last_epoch(make_config: MakeConfig)
 def test_gradients_are_clipped_to_the_norm_asked_for(make_config: MakeConfig) -> None:
     optimizer = {"lr": 1.0, "momentum": 0}
     config = make_config(training={"epochs": None, "steps": 1, "grad_clip": 1e-3}, optimizer=optimizer)
-    start = copy_of_weights(build(config, data_dir=Path("unused"), device="cpu").network)
+    start = copy_of_weights(build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu").network)
     run, _, rows = trained(config)
     moved = [parameter.detach() - start[name] for name, parameter in run.network.named_parameters()]
     assert torch.cat([change.flatten() for change in moved]).norm().item() == pytest.approx(1e-3, rel=1e-3)
@@ -295,7 +300,7 @@ def test_with_every_probe_a_diverging_training_is_logged_to_its_end(make_config:
 
 
 def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeConfig) -> None:
-    run = build(make_config(), data_dir=Path("unused"), device="cpu")
+    run = build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
 
     def poison(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         return output * float("nan") if module.num_batches_tracked == 4 and module.training else None
@@ -309,7 +314,7 @@ def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeCo
 
 
 def test_poisoned_running_statistics_are_found_by_the_validation(make_config: MakeConfig) -> None:
-    run = build(make_config(), data_dir=Path("unused"), device="cpu")
+    run = build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
 
     class Poison(SilentDisplay):
         def step(self, step: int, clock: Clock) -> None:
@@ -328,7 +333,7 @@ def test_poisoned_running_statistics_are_found_by_the_validation(make_config: Ma
 
 
 def test_weights_can_be_kept_and_put_back(make_config: MakeConfig) -> None:
-    run = build(make_config(), data_dir=Path("unused"), device="cpu")
+    run = build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
     kept = copy_of_weights(run.network)
     before = {name: value.clone() for name, value in weights_of(run).items()}
     train(run, Progress.start(run, Rows()), SilentDisplay())
@@ -359,7 +364,7 @@ def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: 
     config = make_config(
         probes={**ALL_PROBES, "histograms": {"every": 0}}, training={"epochs": None, "steps": 5, "log_every": 1}
     )
-    run = build(config, data_dir=Path("unused"), device="cpu")
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     rows = Rows()
     for name in ("tolist", "item", "cpu", "numpy", "__float__", "__bool__", "__int__"):
         monkeypatch.setattr(Tensor, name, counted(name))
@@ -405,9 +410,9 @@ def test_speed_counts_the_examples_that_were_trained_on(make_config: MakeConfig)
 def test_a_training_whose_scaled_gradients_never_fit_is_a_divergence(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = build(make_config(training={"epochs": 50}), data_dir=Path("unused"), device="cpu")
+    run = build(draw(make_config(training={"epochs": 50}), Path("unused")), data_dir=Path("unused"), device="cpu")
     scaler = LossScaler("fp16", torch.device("cpu"))  # the scaling itself can be had without CUDA
-    run = dataclasses.replace(run, scaler=scaler)
+    run.train_step.scaler = scaler
     run.items["head"].weight.register_hook(lambda gradient: gradient * float("inf"))
     before = copy_of_weights(run.network)
     rows = Rows()

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from bnexp.blueprint import draw
 from bnexp.config.layout import layout_of
 from bnexp.config.schema import Config
 from bnexp.inspection.outline import outline
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Writers
 from bnexp.session.display import SilentDisplay
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 
@@ -52,9 +53,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-def built(make_config: Callable[..., Config], name: str, norm: str = "bn", **sections: Any) -> Experiment:
+def built(make_config: Callable[..., Config], name: str, norm: str = "bn", **sections: Any) -> TrainingRun:
     model = {"hidden": None, "activation": None, "norm": norm, **NETWORKS[name]}
-    return build(make_config(data=IMAGES, model=model, **sections), data_dir=Path("unused"), device="cpu")
+    return build(
+        draw(make_config(data=IMAGES, model=model, **sections), Path("unused")), data_dir=Path("unused"), device="cpu"
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from bnexp.config.layout import layout_of
 from bnexp.config.schema import AdamConfig, AdamWConfig, Config, SgdConfig
 from bnexp.models.build import build_model
 from bnexp.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_learning_rate
 
 
 def network_of(config: Config) -> nn.Module:
-    return build_model(config.model, config.init, (1, 4, 4), 4, 0)
+    return build_model(layout_of(config.model, (1, 4, 4), 4), config.init, 0)
 
 
 def test_norms_and_biases_are_decayed_only_if_asked(make_config: Callable[..., Config]) -> None:

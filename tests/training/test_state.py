@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bnexp.session.checkpointing import Each, Maybe, Tensors, refuse_other_form
+from bnexp.training.state import Each, Maybe, Tensors, refuse_other_form
 
 FORM = {
     "step": 0,

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import Interrupted
 from bnexp.runs.checkpoints import load_checkpoint, newest_first
-from bnexp.session import begin as run_module
+from bnexp.session import life
 from bnexp.session import resume as resume_module
-from bnexp.session import session
-from bnexp.session.begin import run_experiment
 from bnexp.session.display import Display, SilentDisplay
-from bnexp.session.resume import resume_experiment
-from bnexp.session.session import RunResult
+from bnexp.session.life import RunResult, start
+from bnexp.session.resume import resume
+from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
 
 MakeConfig = Callable[..., Config]
@@ -42,7 +42,9 @@ class Signals(SilentDisplay):
 
 
 def train(config: Config, place: Path, display: Display) -> RunResult:
-    return run_experiment(config, runs_dir=place, data_dir=place, device="cpu", show=lambda name, plan: display)
+    return start(
+        draw(config, place), Terms(runs_dir=place, data_dir=place, device="cpu", show=lambda name, plan: display)
+    )
 
 
 def status_of(folder: Path) -> str:
@@ -72,7 +74,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_goes_on_from_before(
         train(make_config(), tmp_path, Signals(8, signal.SIGINT, signal.SIGINT))
     folder = tmp_path / "small" / "seed0"
     assert status_of(folder) == "interrupted"
-    assert resume_experiment(folder, data_dir=tmp_path).summary["steps"] == 12
+    assert resume(folder, Terms(data_dir=tmp_path)).summary["steps"] == 12
 
 
 def test_a_second_signal_amid_a_checkpoint_leaves_the_one_before(
@@ -96,32 +98,33 @@ def test_a_second_signal_amid_a_checkpoint_leaves_the_one_before(
 def test_a_signal_right_after_the_last_step_loses_no_step(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = session.train
+    train = life.train
 
     def train_and_interrupt(*args: Any) -> None:
         train(*args)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(session, "train", train_and_interrupt)
+    monkeypatch.setattr(life, "train", train_and_interrupt)
     with pytest.raises(Interrupted, match=r"go on after step 12"):
-        run_experiment(make_config(), runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+        start(draw(make_config(), tmp_path), Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"))
     assert load_checkpoint(newest_first(tmp_path / "small" / "seed0")[0])["step"] == 12
 
 
 def test_signals_that_come_while_a_run_leaves_change_nothing(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note_status = session.note_status
+    note_status = life.note_status
 
     def noted_amid_signals(*words: Any) -> None:
         if "interrupted" in words:
             os.kill(os.getpid(), signal.SIGINT)
         note_status(*words)
 
-    monkeypatch.setattr(session, "note_status", noted_amid_signals)
+    monkeypatch.setattr(life, "note_status", noted_amid_signals)
     with pytest.raises(Interrupted, match=r"go on after step 4: bnexp resume"):
-        run_experiment(
-            make_config(), runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)
+        start(
+            draw(make_config(), Path("data")),
+            Terms(runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)),
         )
     assert status_of(tmp_path / "small" / "seed0") == "interrupted"
 
@@ -167,7 +170,7 @@ def test_a_thread_trains_without_hearing_signals(make_config: MakeConfig, tmp_pa
     found: list[str] = []
 
     def work() -> None:
-        found.append(run_experiment(make_config(), runs_dir=tmp_path, device="cpu").summary["status"])
+        found.append(start(draw(make_config(), Path("data")), Terms(runs_dir=tmp_path, device="cpu")).summary["status"])
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -178,9 +181,9 @@ def test_a_thread_trains_without_hearing_signals(make_config: MakeConfig, tmp_pa
 def test_a_signal_before_the_training_begins_makes_no_run(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(life, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match="before the training began") as error:
-        run_experiment(make_config(), runs_dir=tmp_path / "runs", device="cpu")
+        start(draw(make_config(), Path("data")), Terms(runs_dir=tmp_path / "runs", device="cpu"))
     assert error.value.exit_code == 143
     assert not (tmp_path / "runs").exists()
 
@@ -189,12 +192,13 @@ def test_a_run_that_is_interrupted_before_it_goes_on_says_how_to(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Interrupted):
-        run_experiment(
-            make_config(), runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)
+        start(
+            draw(make_config(), Path("data")),
+            Terms(runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)),
         )
     monkeypatch.setattr(resume_module, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match=r"before it went on: bnexp resume .*seed0") as error:
-        resume_experiment(tmp_path / "small" / "seed0")
+        resume(tmp_path / "small" / "seed0", Terms())
     assert error.value.exit_code == 143
 
 
@@ -205,10 +209,10 @@ def test_a_run_that_is_interrupted_before_its_first_checkpoint_says_how_it_begin
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, "MetricsWriter", interrupted)
+        patch.setattr(life, "MetricsWriter", interrupted)
         with pytest.raises(Interrupted, match=r"begin anew: bnexp resume .*seed0"):
-            run_experiment(make_config(), runs_dir=tmp_path, device="cpu")
-    assert resume_experiment(tmp_path / "small" / "seed0").summary["status"] == "finished"
+            start(draw(make_config(), Path("data")), Terms(runs_dir=tmp_path, device="cpu"))
+    assert resume(tmp_path / "small" / "seed0", Terms()).summary["status"] == "finished"
 
 
 @pytest.fixture
@@ -249,7 +253,7 @@ def test_a_killed_process_leaves_a_run_that_goes_on(
 
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        resume_experiment(folder, show=lambda name, plan: AfterEpoch())
+        resume(folder, Terms(show=lambda name, plan: AfterEpoch()))
     assert time.monotonic() - began < 60
     assert status_of(folder) == "interrupted"
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.norms.random_stream import RandomStream
 from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
 from bnexp.runs.rows import Rows, Writers
-from bnexp.session.checkpointing import put_random_states, random_states, restore_progress, restore_run, state_of
+from bnexp.session.checkpoint import put_random_states, random_states, restore_run, state_of
 from bnexp.session.display import SilentDisplay
-from bnexp.training.build import Experiment, build
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import train
 from bnexp.training.optimizer import LossScaler
@@ -25,9 +26,9 @@ MakeConfig = Callable[..., Config]
 ROWS = Rows(0, 0, "")
 
 
-def trained(config: Config, place: Path) -> tuple[Experiment, dict[str, Any]]:
+def trained(config: Config, place: Path) -> tuple[TrainingRun, dict[str, Any]]:
     """Return a trained run and its state after a way through a file."""
-    run = build(config, data_dir=place, device="cpu")
+    run = build(draw(config, place), data_dir=place, device="cpu")
     progress = Progress.start(run, Writers([]))
     train(run, progress, SilentDisplay())
     save_checkpoint(place / "checkpoints" / "step.pt", state_of(run, progress, ROWS))
@@ -51,10 +52,10 @@ def test_a_state_put_into_a_fresh_run_is_found_there_again(
 ) -> None:
     config = make_config(optimizer=optimizer, model={"block": "linear -> norm -> act -> dropout(p=0.5)"})
     _, state = trained(config, tmp_path)
-    fresh = build(config, data_dir=tmp_path, device="cpu")
+    fresh = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
     progress = Progress.start(fresh, Writers([]))
     restore_run(fresh, state)
-    restore_progress(progress, state, fresh.device)
+    progress.load_state_dict(state["progress"], state["step"])
     again = state_of(fresh, progress, ROWS)
     assert again["progress"].pop("clock")["total_s"] >= state["progress"].pop("clock")["total_s"]
     assert [key for key in state if not same(again[key], state[key])] == []
@@ -68,10 +69,10 @@ def test_the_momentum_of_images_keeps_its_memory_format(make_config: MakeConfig,
     )
     run, state = trained(config, tmp_path)
     assert run.memory_format is torch.channels_last
-    fresh = build(config, data_dir=tmp_path, device="cpu")
+    fresh = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
     restore_run(fresh, state)
     weight = next(item for item in list(fresh.items.values())[3:] if isinstance(item, torch.nn.Conv2d)).weight
-    buffer = fresh.optimizer.state[weight]["momentum_buffer"]
+    buffer = fresh.train_step.optimizer.state[weight]["momentum_buffer"]
     assert buffer.is_contiguous(memory_format=torch.channels_last)
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
@@ -79,12 +80,15 @@ def test_the_momentum_of_images_keeps_its_memory_format(make_config: MakeConfig,
 def test_on_another_device_a_stream_begins_anew_and_differs(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config(model={"block": "linear -> norm -> act -> dropout(p=0.5)"})
     _, state = trained(config, tmp_path)
-    moved = build(config, data_dir=tmp_path, device="cpu")
+    moved = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
     restore_run(moved, {**state, "device": "cuda"})
     dropout = moved.items["block1.dropout"]
     assert isinstance(dropout.stream, RandomStream)
-    assert dropout.stream.state() is None, "a state of CUDA's generator means nothing to that of the CPU"
-    assert dropout.stream.seed != build(config, data_dir=tmp_path, device="cpu").items["block1.dropout"].stream.seed
+    assert dropout.stream.get_state() is None, "a state of CUDA's generator means nothing to that of the CPU"
+    assert (
+        dropout.stream.seed
+        != build(draw(config, tmp_path), data_dir=tmp_path, device="cpu").items["block1.dropout"].stream.seed
+    )
 
 
 def test_the_generators_of_the_process_go_on_where_they_were() -> None:
@@ -104,10 +108,10 @@ def test_loss_scaling_goes_on() -> None:
         scaler.step(optimizer)
         optimizer.zero_grad()
     other = LossScaler("fp16", torch.device("cpu"))
-    other.go_on_at(scaler.state())
+    other.load_state_dict(scaler.state_dict())
     assert (other.skipped, other.skipped_in_a_row) == (2, 2)
     assert other.figures() == scaler.figures()
-    assert other.state() == scaler.state()
+    assert other.state_dict() == scaler.state_dict()
 
 
 def test_a_clock_goes_on_from_its_sums() -> None:
@@ -121,7 +125,7 @@ def test_a_clock_goes_on_from_its_sums() -> None:
     now["s"] += 2
     second = Clock(now=lambda: now["s"])
     now["s"] += 1000  # between the sessions
-    second.go_on_at(first.state() | {"total_s": 10.0})
+    second.load_state_dict(first.state_dict() | {"total_s": 10.0})
     now["s"] += 1
     second.count(16)
     assert (second.total_s, second.training_s) == (11.0, 3.0)

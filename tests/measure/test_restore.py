@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bnexp.measure.undisturbed import undisturbed
+from bnexp.measure.restore import restored, undisturbed
 from bnexp.models.dropout import Dropout
 
 
@@ -25,7 +25,7 @@ def inputs() -> Tensor:
 
 
 def stream_of(network: nn.Sequential) -> Tensor | None:
-    state: Tensor | None = network[2].stream.state()
+    state: Tensor | None = network[2].stream.get_state()
     return state
 
 
@@ -91,3 +91,17 @@ def test_parameters_gradients_and_modes_are_left_alone() -> None:
     assert not network.training
     assert network[0].weight.grad is not None
     assert not network[0].weight.any()
+
+
+def test_parameters_are_put_back_bit_for_bit_also_after_an_error() -> None:
+    parameter = nn.Parameter(torch.tensor([0.1, float("nan"), -0.0]))
+    bits = parameter.detach().clone().view(torch.int32)
+
+    def fail_halfway() -> None:
+        with restored([parameter]), torch.no_grad():
+            parameter.fill_(7.0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert torch.equal(parameter.detach().view(torch.int32), bits)

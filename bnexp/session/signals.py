@@ -1,4 +1,4 @@
-"""Ctrl-C and the signals that end a process: asked once, a training finishes its step; asked again, it leaves at once.
+"""Ctrl-C and the signals that end a process: at the first a training finishes its step, at the second it stops at once.
 
 Exit codes are those of the shell: 128 + the number of the signal, 130 for Ctrl-C and 143 for SIGTERM.
 """

@@ -1,40 +1,33 @@
-"""What one process does for a run: train from where the run stands, test once, and leave the records of it."""
+"""The life of one run in one process: begin, train, score the test set once, and leave the records of it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from bnexp.config.dotted import dotted
-from bnexp.config.plan import Plan
-from bnexp.config.schema import Config
+from bnexp.blueprint import Blueprint
+from bnexp.config.loading import dump_config
+from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
-from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
-from bnexp.runs.identity import identity_of
+from bnexp.runs.folder import METRICS, SUMMARY, Status, claim_run_folder, how_to_resume, write_config, write_json
+from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
-from bnexp.session.board import Hyperparameter, TensorBoardWriter
-from bnexp.session.checkpointing import Checkpointer, restore_progress
-from bnexp.session.display import Display, SilentDisplay
-from bnexp.session.faults import faults_in_words
-from bnexp.session.metadata import note_status, summary_of
-from bnexp.session.stopping import StopRequest
-from bnexp.training.build import Experiment
+from bnexp.session.board import TensorBoardWriter
+from bnexp.session.checkpoint import Checkpointer
+from bnexp.session.faults import faults_explained
+from bnexp.session.metadata import circumstances, note_status, summary_of
+from bnexp.session.signals import StopRequest
+from bnexp.session.terms import Show, Terms
+from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import reproducible
 from bnexp.training.evaluation import as_row, scores_on_test
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
-
-HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
-HPARAMS_AHEAD = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
-"""What arms differ in most often, and all that TensorBoard's table shows unasked."""
-
-Show = Callable[[str, Plan], Display]
-"""Makes the display, from the run's name and plan."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +39,46 @@ class RunResult:
     network: nn.Module
 
 
-def show_nothing(name: str, plan: Plan) -> Display:
-    """Return a display that shows nothing."""
-    return SilentDisplay()
+def start(blueprint: Blueprint, terms: Terms) -> RunResult:
+    """Train the network of a blueprint, and keep the records in a new folder of its own.
+
+    Raises:
+        ConfigError: the device is not there, or cannot compute in the config's precision; no folder was made.
+        Interrupted: by Ctrl-C or a signal; the records say so, and the run can be resumed.
+        BnexpError: the dataset is corrupt; or the records cannot be written, the memory is too small or the GPU is
+            gone, and the run can be resumed.
+    """
+    config, data_dir = blueprint.config, terms.data_dir or data_folder(None)
+    stop = StopRequest()
+    with stop.listening():
+        with faults_explained(config):
+            run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
+        meta = circumstances(run, terms.argv, data_dir)
+        folder = claim_run_folder(terms.runs_dir, config.name, config.seed)
+        with run_lock(folder):
+            with faults_explained(config, folder):
+                write_config(folder, dump_config(config))
+            return run_session(run, folder, meta, terms.show, stop)
 
 
-def carry_out(
-    run: Experiment, folder: Path, meta: Mapping[str, Any], show: Show, stop: StopRequest, start: Loaded | None = None
+def run_session(
+    run: TrainingRun, folder: Path, meta: Mapping[str, Any], show: Show, stop: StopRequest, start: Loaded | None = None
 ) -> RunResult:
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     Args:
-        run: the experiment, in the state of `start`.
+        run: in the state of `start`.
         folder: of the run, which this process has to itself.
         meta: what meta.json says beside the status.
         show: makes the display.
-        stop: ends the training after the step in which it comes.
-        start: the checkpoint that the run goes on from; None to begin.
+        stop: ends the training after the step in which a signal comes.
+        start: the checkpoint that the run is resumed from; None to begin.
 
     Raises:
-        Interrupted: by Ctrl-C or a signal; the run can go on.
-        BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can go on.
+        Interrupted: by Ctrl-C or a signal; the run can be resumed.
+        BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can be resumed.
     """
-    with _status_at_end(folder, meta, stop), faults_in_words(run.config, folder):
+    with _status_at_end(folder, meta, stop), faults_explained(run.config, folder):
         note_status(folder, meta, "running")
         with reproducible():
             summary = _train_and_test(run, folder, show, stop, start)
@@ -79,7 +89,7 @@ def carry_out(
 
 @contextlib.contextmanager
 def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> Iterator[None]:
-    """Note how a run ended that did not come to its end, and say how it goes on."""
+    """Note the status of a run that does not come to its end, and say how to resume it."""
     try:
         yield
     except KeyboardInterrupt:
@@ -100,26 +110,29 @@ def _note_end(folder: Path, meta: Mapping[str, Any], status: Status, error: str 
 
 
 def _train_and_test(
-    run: Experiment, folder: Path, show: Show, stop: StopRequest, start: Loaded | None
+    run: TrainingRun, folder: Path, show: Show, stop: StopRequest, start: Loaded | None
 ) -> dict[str, Any]:
-    """Train with all writers open, evaluate the test set once, and return the summary."""
+    """Train with all writers open, score the test set once, and return the summary."""
     with (
         contextlib.closing(MetricsWriter(folder / METRICS)) as rows,
         contextlib.closing(TensorBoardWriter(folder)) as board,
         contextlib.closing(show(f"{run.config.name} {folder.name}", run.plan)) as display,
     ):
         writer = Writers([rows, board, display])
-        _begin_board(board, run, folder, start)
+        if start is None:
+            board.config(run.config)
+        else:
+            board.resume_after(start.values["step"], names_in(folder / METRICS))
         compile_s = None
-        if run.compiled:
+        if run.train_step.compiled:
             display.waiting("compiling the network, which takes a minute or so")
-            compile_s = warm_up(run)
+            compile_s = warm_up(run.train_step, run.batches, run.plan)
         progress = Progress.start(run, writer)
         checkpointer = Checkpointer(run, CheckpointFolder(folder, start.path if start else None), rows)
         if start is None:
             checkpointer.save(progress)
         else:
-            restore_progress(progress, start.values, run.device)
+            progress.load_state_dict(start.values["progress"], start.values["step"])
             display.waiting(f"goes on after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
@@ -132,17 +145,3 @@ def _train_and_test(
         if scores:
             writer.scalars(progress.steps, as_row(run.plan.epoch_at(progress.steps), scores))
     return summary_of(run, progress, scores, compile_s)
-
-
-def _begin_board(board: TensorBoardWriter, run: Experiment, folder: Path, start: Loaded | None) -> None:
-    """Write in TensorBoard's view where a continued run goes on; for one that begins, what can move its figures."""
-    if start is not None:
-        board.go_on_after(start.values["step"], names_in(folder / METRICS))
-    else:
-        board.hyperparameters(_hyperparameters(run.config), HPARAM_METRICS, HPARAMS_AHEAD)
-
-
-def _hyperparameters(config: Config) -> dict[str, Hyperparameter]:
-    """Return the keys of a config that can move a figure, with values that TensorBoard takes."""
-    values = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "figures")
-    return {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in values.items()}

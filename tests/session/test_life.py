@@ -14,14 +14,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.runs.checkpoints import newest_first
-from bnexp.session.begin import run_experiment
+from bnexp.session.board import HPARAMS_AHEAD
 from bnexp.session.display import Display, SilentDisplay
-from bnexp.session.session import HPARAMS_AHEAD, RunResult, show_nothing
+from bnexp.session.life import RunResult, start
+from bnexp.session.terms import Terms, show_nothing
 from bnexp.training import evaluation as testing
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
@@ -32,7 +34,7 @@ CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
 
 
 def finished(config: Config, runs_dir: Path, **options: Any) -> RunResult:
-    return run_experiment(config, runs_dir=runs_dir, data_dir=runs_dir, device="cpu", **options)
+    return start(draw(config, runs_dir), Terms(runs_dir=runs_dir, data_dir=runs_dir, device="cpu", **options))
 
 
 def record(folder: Path, name: str) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def test_the_test_set_is_scored_with_final_and_best_weights(
         "the recipe should be one whose best is not its last"
     )
     assert scored == [40, 40]
-    rebuilt = build(config, data_dir=tmp_path, device="cpu")
+    rebuilt = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
     rebuilt.network.load_state_dict(result.network.state_dict())
     again = score_of(rebuilt, rebuilt.dataset.test)
     assert result.summary["test"]["final"]["accuracy"] == again.accuracy

@@ -1,0 +1,55 @@
+"""Everything that follows from a config before any tensor is made, drawn once and handed on.
+
+`check`, `train`, `resume` and `probe` draw a blueprint as their first act: whatever can be refused without torch is
+refused there, and what they do next works from the same facts.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnexp.config.datasets import DatasetInfo
+from bnexp.config.layout import Layout, layout_of
+from bnexp.config.lint import warnings_of
+from bnexp.config.plan import Plan, make_plan
+from bnexp.config.refusals import refuse_degenerate
+from bnexp.config.schema import Config
+from bnexp.data.sources.facts import dataset_info
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A config with what it means for its dataset. It holds plain values only, so that another process can take it.
+
+    Attributes:
+        config: the resolved config.
+        info: shape and sizes of its dataset.
+        plan: how many examples, batches, steps and evaluations it comes to.
+        layout: the items of the network, with their shapes.
+        warnings: what the dataset and the config give reason to doubt, a sentence or two each.
+    """
+
+    config: Config
+    info: DatasetInfo
+    plan: Plan
+    layout: Layout
+    warnings: tuple[str, ...]
+
+
+def draw(config: Config, data_dir: Path) -> Blueprint:
+    """Draw the blueprint of a config.
+
+    Args:
+        config: the resolved config.
+        data_dir: where datasets lie; only read where the dataset is one of your own.
+
+    Raises:
+        ConfigError: the config asks for something that cannot be: a dataset that is missing or cannot be preprocessed
+            that way, a batch that does not fit the dataset or its norms, items that do not fit their input, a network
+            that no memory holds.
+        BnexpError: a dataset of your own is broken.
+    """
+    info = dataset_info(config.data, data_dir)
+    plan = make_plan(config, info)
+    layout = layout_of(config.model, info.shape, info.classes)
+    refuse_degenerate(config, layout)
+    return Blueprint(config, info, plan, layout, (*info.notes, *warnings_of(config, plan)))

@@ -1,0 +1,80 @@
+"""Runs to do, one after the other in this process; torch is loaded by the first of them that trains."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bnexp.blueprint import Blueprint
+from bnexp.errors import BnexpError, Interrupted
+from bnexp.runs.resuming import newest_run_of, other_unfinished
+from bnexp.runs.run import COMPLETE
+from bnexp.session.terms import Terms
+
+if TYPE_CHECKING:
+    from bnexp.session.life import RunResult
+
+Task = tuple[Blueprint, Terms]
+"""A run to do."""
+
+
+@dataclass(frozen=True)
+class Complete:
+    """A run that had come to its end before: its folder and its status."""
+
+    folder: Path
+    status: str
+
+
+def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[RunResult | Complete]":
+    """Do the tasks in order; the failure of one does not stop the others.
+
+    Args:
+        tasks: the runs to do.
+        failed: is called with the name and the error of each that fails while others are to come or came before.
+
+    Yields:
+        What came of each task that did not fail.
+
+    Raises:
+        Interrupted: by Ctrl-C or a signal, which ends all; says how many have not begun.
+        BnexpError: a single task failed; or, after all had their turn, those that did.
+    """
+    failures = []
+    for position, (blueprint, terms) in enumerate(tasks, start=1):
+        try:
+            result = run_task(blueprint, terms)
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped}{_not_begun(len(tasks) - position)}", stopped.exit_code) from None
+        except BnexpError as error:
+            if len(tasks) == 1:
+                raise
+            failures.append(f"{blueprint.config.name}: {error}")
+            failed(failures[-1])
+        else:
+            yield result
+    if failures:
+        raise BnexpError(f"{len(failures)} of {len(tasks)} runs failed:\n" + "\n".join(failures))
+
+
+def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
+    """Start a run, or resume the newest one of its config where the terms say so.
+
+    Raises:
+        Interrupted: by Ctrl-C or a signal; the run can be resumed.
+        BnexpError: it failed.
+    """
+    former = newest_run_of(blueprint.config, terms.runs_dir) if terms.resume else None
+    if former is not None and former.status in COMPLETE:
+        return Complete(former.folder, former.status)
+    if terms.resume and former is None and (other := other_unfinished(blueprint.config, terms.runs_dir)):
+        terms.warn(f"{other}; a new run begins")
+
+    from bnexp.session import life, resume
+
+    return life.start(blueprint, terms) if former is None else resume.resume(former.folder, terms)
+
+
+def _not_begun(count: int) -> str:
+    """Return how to continue with the tasks after an interrupted one."""
+    return f"\n{count} more not begun: the same command with --resume goes on with all" if count else ""

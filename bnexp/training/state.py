@@ -1,0 +1,153 @@
+"""What a checkpoint keeps of an object: plain values and tensors, which are checked before they are loaded.
+
+An object that is kept has torch's own pair of methods, `state_dict` and `load_state_dict`. The state of a fresh object
+is the example that a stored one is checked against (`refuse_other_form`); where parts of the state depend on how far
+the training has come, `state_form` says what they may be (`Maybe`, `Each`, `Tensors`, ...).
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Protocol, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+_MOST = 2**63
+
+
+class Stateful(Protocol):
+    """An object whose state a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain values and tensors."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Take over a state."""
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """The form of None, or of what has this form."""
+
+    form: Any
+
+
+@dataclass(frozen=True)
+class OrEmpty:
+    """The form of an empty mapping, or of what has this form."""
+
+    form: Any
+
+
+@dataclass(frozen=True)
+class Each:
+    """The form of a sequence of any length, whose every value has this form."""
+
+    form: Any
+
+
+class Tensors:
+    """The form of a mapping of any keys to tensors of any kind."""
+
+
+class Anything:
+    """The form of a part that is not loaded."""
+
+
+def form_of(stateful: Stateful) -> Any:
+    """Return the form of an object's state: its `state_form`, or by default the state that it has now."""
+    own = getattr(stateful, "state_form", None)
+    return stateful.state_dict() if own is None else own()
+
+
+def refuse_other_form(found: Any, form: Any, place: str = "") -> None:
+    """Refuse a state that does not have the form of an example.
+
+    Mappings must have its keys, sequences its length, tensors its dtype and shape, and all else its type; a whole
+    number is 0 or more. The classes above leave it open.
+
+    Raises:
+        ValueError: the first place that differs, what is there and what was expected.
+    """
+    if isinstance(form, Anything):
+        return
+    if isinstance(form, Maybe):
+        if found is not None:
+            refuse_other_form(found, form.form, place)
+    elif isinstance(form, OrEmpty):
+        if found != {}:
+            refuse_other_form(found, form.form, place)
+    elif isinstance(form, Each):
+        _expect(isinstance(found, list | tuple), found, "several values", place)
+        for number, value in enumerate(found):
+            refuse_other_form(value, form.form, _below(place, number))
+    elif isinstance(form, Tensors):
+        tensors = isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values())
+        _expect(tensors, found, "tensors", place)
+    elif isinstance(form, dict):
+        _expect(isinstance(found, dict), found, "keys and values", place)
+        for key in [*form, *found]:
+            _expect(key in found, "nothing", "a value", _below(place, key))
+            _expect(key in form, found[key], "nothing", _below(place, key))
+            refuse_other_form(found[key], form[key], _below(place, key))
+    elif isinstance(form, list | tuple):
+        alike = isinstance(found, list | tuple) and len(found) == len(form)
+        _expect(alike, found, f"{len(form)} values", place)
+        for number, value in enumerate(found):
+            refuse_other_form(value, form[number], _below(place, number))
+    else:
+        _expect(_kind(found) == _kind(form), found, _kind(form), place)
+        _expect(not isinstance(found, int) or 0 <= found < _MOST, found, "a whole number from 0", place)
+
+
+def _below(place: str, key: object) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def _expect(held: bool, found: Any, expected: str, place: str) -> None:
+    if not held:
+        shown = _kind(found) if isinstance(found, Tensor) else str(found)[:40]
+        raise ValueError(f"{place}: found {shown}, expected {expected}")
+
+
+def _kind(value: Any) -> str:
+    """Return the kind of a value: of a tensor its dtype and shape, of anything else its type."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return type(value).__name__
+
+
+def to_plain(value: Any) -> Any:
+    """Return a dataclass as a mapping of its fields, and so on below; anything else as it is, without a copy."""
+    if is_dataclass(value):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def from_plain(kind: Any, plain: Any) -> Any:
+    """Return what `to_plain` was given, a value of this type: a dataclass, one or None, or a plain type."""
+    if plain is None:
+        return None
+    (kind,) = _without_none(kind)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: from_plain(hints[name], value) for name, value in plain.items()})  # type: ignore[operator]
+    return plain
+
+
+def form_of_type(kind: Any) -> Any:
+    """Return the form of what `to_plain` gives for values of a type."""
+    if type(None) in get_args(kind):
+        return Maybe(form_of_type(*_without_none(kind)))
+    if is_dataclass(kind):
+        return {name: form_of_type(hint) for name, hint in get_type_hints(kind).items()}
+    if get_origin(kind) is tuple:
+        return Each(form_of_type(get_args(kind)[0]))
+    if get_origin(kind) in (dict, Mapping):
+        return Tensors()
+    return kind()
+
+
+def _without_none(kind: Any) -> tuple[Any]:
+    union = isinstance(kind, types.UnionType)
+    return next((part,) for part in (get_args(kind) if union else (kind,)) if part is not type(None))
