@@ -19,7 +19,7 @@ import pytest
 
 from bnexp.commands.train import train
 from bnexp.runs.folder import METRICS
-from bnexp.session.board import layout_of
+from bnexp.session.board import charts_for
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 wait = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium is not installed")
@@ -146,7 +146,7 @@ def finds_runs_and_charts_by_tag(page: Page, names: list[str]) -> None:
 
 def finds_custom_charts(page: Page, folders: list[Path]) -> None:
     rows = [json.loads(line) for folder in folders for line in (folder / METRICS).read_text().splitlines()]
-    expected = layout_of({tag for row in rows for tag in row})
+    expected = charts_for({tag for row in rows for tag in row})
     assert list(expected) == ["training", "gradients", "activations", "updates", "norms", "running statistics"]
     titles = [title for charts in expected.values() for title in charts]
     page.open("custom_scalars")
