@@ -66,7 +66,7 @@ def _section(section: type[Section], spots: list[SectionSpot]) -> str:
     level = "##" if len(first.keys) < 2 else "###"
     schema = plain_json_schema(section)
     rows = [_row(spot, key, schema["properties"][key]) for spot in spots for key in section.model_fields]
-    return f"{level} {title}\n\n{section.__doc__}\n\n{_table(('key', 'type', 'default', 'meaning'), rows)}"
+    return f"{level} {title}\n\n{section.__doc__}\n\n{markdown_table(('key', 'type', 'default', 'meaning'), rows)}"
 
 
 def _row(spot: SectionSpot, key: str, schema: dict[str, Any]) -> list[str]:
@@ -123,7 +123,7 @@ def _items() -> str:
         notes = "; cancels a bias" if kind.cancels_bias else ""
         options = ", ".join(f"{key}={_yaml(field.default)}" for key, field in kind.options.model_fields.items())
         rows.append([f"`{name}({options})`" if options else f"`{name}`", kind.role, kind.summary + notes])
-    return _table(("item, with its defaults", "role", "meaning"), rows)
+    return markdown_table(("item, with its defaults", "role", "meaning"), rows)
 
 
 def _item_options() -> str:
@@ -133,7 +133,7 @@ def _item_options() -> str:
         for key, field in kind.options.model_fields.items():
             words = type_in_words(properties[key])
             rows.append([f"`{name}`", f"`{key}`", words, f"`{_yaml(field.default)}`", field.description or ""])
-    return _table(("item", "option", "type", "default", "meaning"), rows)
+    return markdown_table(("item", "option", "type", "default", "meaning"), rows)
 
 
 def _datasets() -> str:
@@ -142,10 +142,10 @@ def _datasets() -> str:
         for name, info in DATASETS.items()
     ]
     rows += [[f"`{name}`", summary, "as found", "as found"] for name, summary in OWN_DATASETS.items()]
-    return _table(("dataset", "what it holds", "shape (C, H, W)", "classes"), rows)
+    return markdown_table(("dataset", "what it holds", "shape (C, H, W)", "classes"), rows)
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a Markdown table."""
     head = list(head)
     cells = [head, ["---"] * len(head), *([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows)]

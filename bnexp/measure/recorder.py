@@ -1,4 +1,4 @@
-"""Records the outputs of modules during one forward pass."""
+"""Records outputs or inputs of modules during one forward pass."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from bnexp.measure.subject import Items
 
 
 class Recorder:
-    """Keeps what each item gives out in the first forward pass after `start`, which happens anyway.
+    """Records the output of each item in the first forward pass after `start`; it makes no pass of its own.
 
     Args:
-        inputs: keep what comes in instead, the first of several inputs.
+        inputs: record the input instead, the first of several.
     """
 
     def __init__(self, *, inputs: bool = False) -> None:
@@ -27,7 +27,7 @@ class Recorder:
             self._handles[name] = module.register_forward_hook(self._hook(name))
 
     def stop(self) -> dict[str, Tensor]:
-        """Stop watching; returns the outputs by name, detached, and forgets them."""
+        """Stop watching, and return the recorded tensors by name, detached."""
         for handle in self._handles.values():
             handle.remove()
         self._handles = {}

@@ -1,4 +1,8 @@
-"""Norms that neither overflow nor vanish where a square would: 1e-25 has a size, and its square in float32 has none."""
+"""Sizes and samples of tensors.
+
+The norms neither overflow nor vanish where a square would: 1e-25 has a size, and its square in float32 has none. The
+samples are spread over the whole, the same ones every time.
+"""
 
 import functools
 import math
@@ -28,9 +32,9 @@ def total_length(tensors: Sequence[Tensor]) -> Tensor:
 
 
 MOST_UNITS = 1024
-"""Units of an output that are looked at one by one; a mean over all of them is taken over all."""
+"""Units of an output that are measured one by one at most; a mean over all units is taken over all."""
 MOST_VALUES = 4096
-"""Values that percentiles are taken of: the rank of a percentile is then uncertain by less than one percent."""
+"""Values that percentiles are taken of at most: the rank of a percentile is then uncertain by less than one percent."""
 
 
 def as_units(output: Tensor) -> Tensor:

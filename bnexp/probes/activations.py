@@ -2,15 +2,14 @@
 
 import functools
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.config.probes_section import ProbeSchedule
-from bnexp.measure.recorder import Recorder
-from bnexp.measure.samples import as_units, scale_of, spread_units, spread_values
+from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, as_units, scale_of, spread_units, spread_values
 from bnexp.measure.subject import Look
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
 
 PERCENTILES = (15, 50, 85)
 """Those of figure 1 of Ioffe & Szegedy 2015."""
@@ -20,32 +19,58 @@ SIGMOID_SATURATED = 0.03
 """A sigmoid unit counts as saturated this near to 0 or 1: its slope there is below 0.03 * 0.97 = 0.03."""
 
 
-class Activations(Probe):
-    """How the output of each item is distributed, and what its units still say.
+class Activations(WatchingProbe):
+    """Measures how the output of each item is distributed, and how well its units tell the examples apart.
 
-        activation_mean/<item>, activation_std/<item>   over all values of the batch (the biased standard deviation)
-        activation_max/<item>                           the largest magnitude
-        activation_p15/<item>, p50, p85                 percentiles, of at most 4,096 values of at most 1,024 units
-        effective_rank/<item>                           tr(K)^2 / |K|_F^2, with K = H H^T of the batch's features H
-        dead_fraction/<item>                            ReLU: units that are 0 for every example of the batch
-        saturated_fraction/<item>                       tanh, sigmoid: values where the slope has all but vanished
-
-    The effective rank lies between 1, where all examples look alike, and the size of the batch; it is the measure of
-    Daneshmand et al. 2020 (https://arxiv.org/abs/2003.01652), here over at most 1,024 units. H (B, F) is not centered.
+    The percentiles are those of figure 1 of Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167). The effective
+    rank is the measure of Daneshmand et al. 2020 (https://arxiv.org/abs/2003.01652): where it falls from layer to
+    layer, the examples come to look alike.
     """
 
-    watches = True
-
-    def __init__(self, schedule: ProbeSchedule) -> None:
-        super().__init__(schedule)
-        self._recorder = Recorder()
-
-    def before(self, look: Look) -> None:
-        """Watch the coming forward pass."""
-        self._recorder.start(look.subject.items)
+    figures = (
+        Figure("activation_mean/<item>", "mean over all values of the batch"),
+        Figure(
+            "activation_std/<item>",
+            "standard deviation over all values, the biased one (divided by n)",
+        ),
+        Figure("activation_max/<item>", "largest magnitude"),
+        *(
+            Figure(
+                f"activation_p{percent}/<item>",
+                f"{percent}th percentile, of at most {MOST_VALUES:,} values of at most {MOST_UNITS:,} units",
+            )
+            for percent in PERCENTILES
+        ),
+        Figure(
+            "effective_rank/<item>",
+            f"in how many directions the examples differ, from the batch's features H (B, F), which are not centered; "
+            f"of at most {MOST_UNITS:,} units",
+            formula="tr(K)^2 / |K|_F^2 with K = H H^T",
+            range="from 1, where all examples look alike, to the size of the batch; nan where all features are 0",
+        ),
+        Figure(
+            "dead_fraction/<item>",
+            "of a ReLU: fraction of its units that are 0 for every example of the batch",
+            range="0 to 1",
+        ),
+        Figure(
+            "saturated_fraction/<item>",
+            f"of a tanh or a sigmoid: fraction of values where the slope has nearly vanished, those of a tanh beyond "
+            f"{TANH_SATURATED} in magnitude, those of a sigmoid within {SIGMOID_SATURATED} of 0 or 1",
+            range="0 to 1",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "activations": {
+            "activation std": r"activation_std/",
+            "dead or saturated fraction": r"(dead|saturated)_fraction/",
+            "effective rank": r"effective_rank/",
+            "activation mean": r"activation_mean/",
+        }
+    }
 
     def after_backward(self, look: Look) -> Reading:
-        """Measure what the items gave out."""
+        """Measure the outputs of the items."""
         scalars: dict[str, Tensor] = {}
         for name, output in self._recorder.stop().items():
             units = as_units(output.float())
@@ -75,7 +100,7 @@ def distribution(output: Tensor) -> dict[str, Tensor]:
 
 @functools.lru_cache(maxsize=8)
 def _levels(device: torch.device) -> Tensor:
-    """Return the percentiles as fractions on a device, where they stay: to bring them there anew would wait for it."""
+    """Return the percentiles as fractions on a device; cached, since to copy them would wait for the device."""
     return torch.tensor(PERCENTILES, device=device) / 100
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,42 +13,56 @@ from bnexp.measure.machine import peak_mib, synchronize
 from bnexp.measure.passes import inputs_of
 from bnexp.measure.restore import undisturbed
 from bnexp.measure.subject import Look, Subject
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 _KINDS = {"norm": "norms", "layer": "layers", "activation": "activations"}
 KINDS = (*_KINDS.values(), "rest")
 
 
 class Time(NamedTuple):
-    """What an item takes for the batch, in seconds."""
+    """The time that an item takes for the batch, in seconds."""
 
     forward: float
     backward: float
 
 
 class Cost(Probe):
-    """Every item alone is timed on what comes into it for the batch of this step, and the kinds are added up.
+    """Measures where the time of a step goes by kind of item, and how much memory is in use.
 
-        cost_ms/<kind>_forward      milliseconds of the forward passes
-        cost_ms/<kind>_backward     of the gradients with respect to parameters, and to inputs where the step needs them
-        cost_share/<kind>           of both together, in what all kinds take, 0 .. 1
-        peak_memory_mib/process     largest memory of the process since it began, that of all probes included
-        peak_memory_mib/device      likewise of torch on a CUDA device
+    Each item alone is timed on the inputs that it has in this step, and the times of a kind are added up. The kinds are
+    `norms`, `layers` (linear, conv and the head), `activations` and the `rest` (dropout, add, shortcuts, pooling). An
+    item is timed `repeats` times after one that does not count, and the median is taken. The clock waits for the device
+    at every item, so that on a GPU each time includes that of a launch, and their sum is more than a step takes. A
+    compiled network is timed in its plain form.
 
-    The kinds are norms, layers (linear, conv and the head), activations and the rest (dropout, add, shortcuts,
-    pooling). An item is timed `repeats` times after one that does not count, and the median is taken. The clock waits
-    for the device at every item, so that on a GPU each has the time of a launch in it, and their sum is more than a
-    step takes. A compiled network is timed in its plain form.
-
-    The memory is more than training alone takes, by what the probes hold that look at the same step: some keep the
-    output of every item through the backward pass, and this one keeps the inputs of every item while it times them.
-
-    Args:
-        schedule: when it looks, and `repeats`.
-        now: the time in seconds.
+    The memory is more than training alone takes. Probes that look at the same step add to it: some keep the output of
+    every item through the backward pass, and `cost` keeps the inputs of every item while it times them.
     """
 
+    figures = (
+        Figure("cost_ms/<kind>_forward", "time of the forward passes of a step", range="milliseconds"),
+        Figure(
+            "cost_ms/<kind>_backward",
+            "time of the gradients with respect to parameters, and to inputs where the step needs them",
+            range="milliseconds",
+        ),
+        Figure("cost_share/<kind>", "both times of the kind together, as a part of those of all kinds", range="0 to 1"),
+        Figure(
+            "peak_memory_mib/process",
+            "largest memory of the process since it began, that of all probes included",
+            range="MiB",
+        ),
+        Figure("peak_memory_mib/device", "the same of torch on a CUDA device", range="MiB"),
+    )
+    charts: ClassVar[Charts] = {
+        "cost": {
+            "milliseconds": r"cost_ms/",
+            "share": r"cost_share/",
+        }
+    }
+
     def __init__(self, schedule: CostSchedule, now: Callable[[], float] = time.perf_counter) -> None:
+        """Take the options of the section, and a clock that tells the time in seconds."""
         super().__init__(schedule)
         self._repeats, self._now = schedule.repeats, now
 
@@ -86,18 +100,18 @@ class Cost(Probe):
     def _time(self, look: Look, module: nn.Module, inputs: Sequence[Tensor]) -> Time:
         device = look.x.device
         with look.subject.precision:  # entered for each, since autocast keeps the weights that it has cast
-            start = self._awaited(device)
+            start = self._time_when_done(device)
             output = module(*inputs)
-            forward = self._awaited(device) - start
+            forward = self._time_when_done(device) - start
         wanted = [tensor for tensor in (*inputs, *module.parameters(recurse=False)) if tensor.requires_grad]
         if not wanted:
             return Time(forward, 0.0)
         ones = torch.ones_like(output)
-        start = self._awaited(device)
+        start = self._time_when_done(device)
         torch.autograd.grad(output, wanted, ones)
-        return Time(forward, self._awaited(device) - start)
+        return Time(forward, self._time_when_done(device) - start)
 
-    def _awaited(self, device: torch.device) -> float:
+    def _time_when_done(self, device: torch.device) -> float:
         synchronize(device)
         return self._now()
 
@@ -109,5 +123,5 @@ def kinds_of(subject: Subject) -> dict[str, str]:
 
 
 def _alone(inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Cut the inputs of an item off from what made them."""
+    """Detach the inputs of an item from the graph that made them."""
     return [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in inputs]

@@ -1,6 +1,7 @@
 """Probe `coupling`: how much an example's logits move when only its companions in the batch change."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -9,30 +10,48 @@ from bnexp.config.probes_section import CouplingSchedule
 from bnexp.config.randomness import derive_seed
 from bnexp.measure.statistics_modes import Forward, using_batch_statistics
 from bnexp.measure.subject import Look, Subject
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 Companions = Callable[[Tensor, int, int, int, Generator], Tensor]
 """From labels (N,), an anchor, draws, companions of a draw and a generator to indices (draws, companions)."""
 
 
 class Coupling(Probe):
-    """Pass examples, the anchors, through the network in batches of several draws of companions, one anchor a batch.
+    """Measures how much the logits of an example move when only its companions in the batch change.
 
-    coupling_spread/<kind>      standard deviation of a logit over the draws (with n - 1), root mean square over
-                                anchors and classes
-    coupling_relative/<kind>    the same in standard deviations of the logits over anchors and classes, each logit
-                                averaged over its draws
-    coupling_flip_rate/<kind>   fraction of (anchor, draw) whose predicted class is not the anchor's most frequent one
+    Each of `examples` anchors passes through the network in `draws` batches that differ in their companions only, one
+    anchor a batch. The anchors are the first examples of the training part, whose order mixes the classes. Batches have
+    the training's size. There are two kinds of companions, drawn anew at each look:
 
-    All three are 0 where no norm takes statistics of the batch, and but for rounding where `batch_renorm` is within its
-    bounds. Such norms take the batch's, as in training; there is no dropout and no noise. The anchors are the first
-    examples of the training part, whose order mixes the classes. Batches have the training's size, and there are two
-    kinds of companions, drawn anew at each look:
+    - `random`: any other training examples, each at most once, as in a shuffled epoch;
+    - `sorted`: examples of one class, the draws going through the classes, as in an epoch sorted by class (drawn
+      with replacement, since a class may have fewer examples than the batch).
 
-    random      any other training examples, each once at most, as in a shuffled epoch
-    sorted      of one class, the draws going through the classes, as in an epoch sorted by class (drawn with
-                replacement, since a class may have fewer examples than the batch)
+    Norms over the batch take its statistics, as in training; there is no dropout and no noise. All figures are 0 where
+    no norm takes statistics of the batch, and 0 except for rounding where `batch_renorm` is within its bounds.
     """
+
+    figures = (
+        Figure(
+            "coupling_spread/<kind>",
+            "standard deviation of a logit over the draws (with n - 1), root mean square over anchors and classes",
+        ),
+        Figure(
+            "coupling_relative/<kind>",
+            "the same in standard deviations of the logits, averaged over their draws, over anchors and classes",
+        ),
+        Figure(
+            "coupling_flip_rate/<kind>",
+            "how often the predicted class is not the anchor's most frequent one, over anchors and draws",
+            range="0 to 1",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "coupling of examples": {
+            "spread of the logits": r"coupling_spread/",
+            "predictions that flip": r"coupling_flip_rate/",
+        }
+    }
 
     def __init__(self, schedule: CouplingSchedule) -> None:
         super().__init__(schedule)
@@ -70,8 +89,8 @@ def random_companions(labels: Tensor, anchor: int, draws: int, count: int, gener
 def sorted_companions(labels: Tensor, anchor: int, draws: int, count: int, generator: Generator) -> Tensor:
     """Return indices (draws, count) of examples of one class a draw, with replacement, the anchor perhaps among them.
 
-    The class of a draw is the one that lies so far into the examples when they are sorted by class: a larger class
-    comes more often, none that has no example, and the same ones for every anchor.
+    The draws step evenly through the examples sorted by class: a larger class comes more often, an empty one never, and
+    every anchor meets the same classes.
     """
     by_class, order = torch.sort(labels, stable=True)  # (N,) each
     at = (2 * torch.arange(draws, device=labels.device) + 1) * len(labels) // (2 * draws)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,36 +14,56 @@ from bnexp.measure.restore import copies_of, put, restored, undisturbed
 from bnexp.measure.samples import as_units, spread_units
 from bnexp.measure.statistics_modes import without_a_batch_of_one
 from bnexp.measure.subject import Items, Look, Subject, layers_of
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 
 class CovariateShift(Probe):
-    """Internal covariate shift, once as a drift of distributions and once as a change of gradients.
+    """Measures internal covariate shift twice: as a drift of distributions, and as a change of gradients.
 
-    The first (Ioffe & Szegedy 2015) compares the inputs x of a layer with those at the look before, in training mode,
-    for the same examples of the training part, without augmentation; there is none at the first look:
+    The drift (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167) compares the inputs x of a layer with those at
+    the look before, in training mode, for the same `examples` of the training part and `units` of the input, without
+    augmentation; the first look has nothing to compare with. The standard deviation is the biased one; units that are
+    the same for all examples have none and are left out of `input_shift`. Dropout and `noisy_bn` draw anew at each
+    look, which adds to the drift. The examples are one batch: for norms over the batch there are fewer of them, by
+    those that would leave a ghost batch of one example.
 
-        input_shift/<layer>         mean over units of |mean(x) - mean(x_before)| / std(x_before)
-        input_wasserstein/<layer>   mean over units of the Wasserstein-1 distance, in the units of x:
-                                    mean over i of |x_(i) - x_before_(i)|, both in ascending order
-
-    The standard deviation is the biased one; units that are the same for all examples have none and are left out of
-    `input_shift`. Dropout and `noisy_bn` draw at each look anew, and drift for it. The examples are one batch: for
-    norms over the batch there are fewer of them, by those that would leave a ghost batch of one example.
-
-    The second (Santurkar et al. 2018, definition 2.1) compares two gradients of the loss of this step's batch with
-    respect to the parameters of a layer: G with the weights before the step, G' with those of the layers below it
-    after the step, the others before. The first layer has none below it, and neither figure:
-
-        gradient_shift/<layer>      |G - G'|
-        gradient_cosine/<layer>     <G, G'> / (|G| |G'|), nan where one of them is 0
-
-    A layer is a linear one or a convolution, with the norm and whatever else has parameters up to the next layer;
-    what stands before the first layer belongs to it. Below is what comes earlier among the items of the network.
-
-    Sources: https://arxiv.org/abs/1502.03167 and https://arxiv.org/abs/1805.11604
+    The change of gradients (Santurkar et al. 2018, definition 2.1, https://arxiv.org/abs/1805.11604) compares two
+    gradients of the loss of this step's batch with respect to the parameters of a layer: G with all weights as before
+    the step, and G' when the layers below have taken their step and the others have not. The first layer has none below
+    it, and so neither figure. Here a layer is a linear one or a convolution, with the norm and whatever else has
+    parameters up to the next layer; what comes before the first layer belongs to it. Below means earlier among the
+    items of the network.
     """
 
+    figures = (
+        Figure(
+            "input_shift/<layer>",
+            "how far the mean of an input unit moved since the look before, mean over the units",
+            formula="|mean(x) - mean(x_before)| / std(x_before)",
+            range="in standard deviations of the unit",
+        ),
+        Figure(
+            "input_wasserstein/<layer>",
+            "Wasserstein-1 distance of an input unit's distribution from that at the look before, mean over the units",
+            formula="mean over i of |x_(i) - x_before_(i)|, both in ascending order",
+            range="in the units of x",
+        ),
+        Figure("gradient_shift/<layer>", "distance of the two gradients", formula="|G - G'|"),
+        Figure(
+            "gradient_cosine/<layer>",
+            "cosine of the angle between the two gradients",
+            formula="<G, G'> / (|G| |G'|)",
+            range="-1 to 1; nan where one of the gradients is 0",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "covariate shift": {
+            "shift of the inputs, in std": r"input_shift/",
+            "Wasserstein distance of the inputs": r"input_wasserstein/",
+            "shift of the gradient": r"gradient_shift/",
+            "cosine of the gradients": r"gradient_cosine/",
+        }
+    }
     needs_step = True
 
     def __init__(self, schedule: CovariateShiftSchedule) -> None:
@@ -52,7 +73,7 @@ class CovariateShift(Probe):
         self._weights: list[Tensor] = []
 
     def after_backward(self, look: Look) -> Reading:
-        """Keep the weights before the step."""
+        """Copy the weights before the step."""
         self._weights = copies_of(_all(parameters_by_layer(look.subject.items)))
         return Reading()
 
@@ -80,7 +101,7 @@ class CovariateShift(Probe):
 def sorted_inputs(subject: Subject, examples: int, units: int) -> dict[str, Tensor]:
     """Return the inputs of each layer for the first training examples: (examples, units), each unit in order.
 
-    They are one batch, without those that would leave a batch or a ghost batch of one; nothing where none remain.
+    The examples are one batch, without those that would leave a batch or a ghost batch of one; empty where none remain.
     """
     wanted = min(examples, len(subject.dataset.train))
     count = without_a_batch_of_one(subject, wanted, batch_size=wanted)
@@ -147,6 +168,6 @@ def _all(layers: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
 
 
 def _by_layer(values: Iterable[Tensor], layers: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
-    """Deal out values, one for each parameter, to the layers again."""
+    """Group values, one for each parameter, by layer."""
     rest = iter(values)
     return {name: list(islice(rest, len(parameters))) for name, parameters in layers.items()}

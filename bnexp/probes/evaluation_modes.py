@@ -1,6 +1,6 @@
-"""Probe `evaluation_modes`: the same weights, scored with the statistics of the norms from four places."""
+"""Probe `evaluation_modes`: the same weights, scored with statistics of the norms from four sources."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from bnexp.measure.statistics_modes import (
     without_a_batch_of_one,
 )
 from bnexp.measure.subject import Look, Subject
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 MODES = ("running", "batch", "recomputed", "single")
 
@@ -29,27 +29,45 @@ class ScoreTensors(NamedTuple):
 
 
 class EvaluationModes(Probe):
-    """Loss and accuracy of the network on the first examples of the validation part, whose order mixes the classes.
-
-    loss_by_mode/<mode>, accuracy_by_mode/<mode>
-    loss_gap/<mode>             loss of the mode less the loss with running statistics; not of `running`
+    """Scores the same weights on the first `examples` of the validation part, whose order mixes the classes, four ways.
 
     The modes differ in the statistics that norms over the batch use; dropout and noise are off in all of them:
 
-    running         those that training averaged over its steps: evaluation as ever
-    batch           those of each batch, of the training's batch size
-    recomputed      the average over training batches, all with the present weights (`using_recomputed_statistics`)
-    single          those of each example alone, over its positions
+    - `running`: those that training averaged over its steps, as in any evaluation;
+    - `batch`: those of each batch, of the training's batch size;
+    - `recomputed`: the average over `batches` training batches, all with the present weights ("precise BN", Wu &
+      Johnson 2021, https://arxiv.org/abs/2105.07576);
+    - `single`: those of each example alone, over its positions.
 
-    A vector has no positions: alone its mean is itself and its variance 0. Of it `bn`, `ghost_bn`, `sync_bn` and
-    `noisy_bn` leave beta; `batch_renorm` gamma d + beta, d as it corrects; `vn`, which subtracts no mean,
-    gamma x / sqrt(eps) + beta; `evonorm_b0` gamma x / max(sqrt(eps), v x + sqrt(eps)) + beta.
+    A vector, as in an MLP, has no positions: alone it is its own mean and has variance 0. Of it `bn`, `ghost_bn`,
+    `sync_bn` and `noisy_bn` leave beta only; `batch_renorm` leaves gamma d + beta, with its correction d; `vn`, which
+    subtracts no mean, gamma x / sqrt(eps) + beta; `evonorm_b0` gamma x / max(sqrt(eps), v x + sqrt(eps)) + beta.
 
     `batch_renorm` corrects the statistics of `batch` and `single` toward the running ones, as in training. All modes
     score the same examples: fewer by those that would leave a batch or a ghost batch of one example in `batch`, and
-    where none remain there is no reading. Without norms over the batch the modes are one and the same computation,
-    which is done once.
+    where none remain nothing is measured. Without norms over the batch all modes are the same computation, which is
+    done once.
     """
+
+    figures = (
+        Figure("loss_by_mode/<mode>", "cross-entropy with the statistics of the mode", range="nats"),
+        Figure(
+            "accuracy_by_mode/<mode>",
+            "fraction of right answers with the statistics of the mode",
+            range="0 to 1; nan where the loss is not finite",
+        ),
+        Figure(
+            "loss_gap/<mode>",
+            "loss of the mode less the loss with running statistics; for all modes but `running`",
+            range="nats",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "evaluation modes": {
+            "loss": r"loss_by_mode/",
+            "accuracy": r"accuracy_by_mode/",
+        }
+    }
 
     def __init__(self, schedule: EvaluationModesSchedule) -> None:
         super().__init__(schedule)

@@ -1,26 +1,50 @@
 """Probe `gradients`: how large the gradient is, in the whole and layer by layer."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from bnexp.measure.samples import length, total_length
 from bnexp.measure.subject import Look, Subject
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 CLIPPING_EPS = 1e-6
-"""What torch's `clip_grad_norm_` adds to the norm that it divides by."""
+"""Added by torch's `clip_grad_norm_` to the norm that it divides by."""
+
+
+_LAYER = r"(.*\.)?(linear|conv|head)"
+"""A layer by its name, such as block1.linear, stage2.block1.conv2 or head."""
 
 
 class Gradients(Probe):
-    """Euclidean norms of the gradient, without loss scaling; before clipping, where nothing else is said.
+    """Measures how large the gradient is: in the whole, item by item, and against the weights.
 
-    gradient_norm/<item>            over all parameters of the item (weight and bias, or gamma and beta)
-    gradient_norm/total             over all parameters
-    gradient_norm_clipped/total     after clipping to `training.grad_clip`, where it is set
-    gradient_to_weight/<layer>      of a layer's weight, divided by the norm of the weight
-    gradient_ratio/first_to_last    of the first layer's weight, divided by that of the head: far below 1 the gradient
-                                    vanishes on its way down, far above 1 it explodes
+    Norms are Euclidean. They are taken without loss scaling, and before clipping unless the figure says otherwise.
     """
+
+    figures = (
+        Figure("gradient_norm/<item>", "norm over all parameters of the item: weight and bias, or gamma and beta"),
+        Figure("gradient_norm/total", "norm over all parameters of the network"),
+        Figure("gradient_norm_clipped/total", "the same after clipping, where `training.grad_clip` is set"),
+        Figure(
+            "gradient_to_weight/<layer>", "norm of the gradient of the layer's weight, divided by that of the weight"
+        ),
+        Figure(
+            "gradient_ratio/first_to_last",
+            "norm of the gradient of the first layer's weight, divided by that of the head's: far below 1 the gradient "
+            "vanishes on its way down, far above 1 it explodes",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "gradients": {
+            "gradient norm of each layer": r"gradient_norm/" + _LAYER,
+            "gradient norm, first layer / last": r"gradient_ratio/",
+            "gradient norm / weight norm": r"gradient_to_weight/",
+            "gradient norm of the network": r"gradient_norm(_clipped)?/total$",
+            "gradient norm of norms and activations": r"gradient_norm/(?!total$)(?!" + _LAYER + ")",
+        }
+    }
 
     def after_backward(self, look: Look) -> Reading:
         """Measure the gradients that the backward pass left."""
@@ -43,7 +67,7 @@ def _clipped(look: Look, total: Tensor) -> dict[str, Tensor]:
 
 
 def _of_layers(subject: Subject) -> dict[str, Tensor]:
-    """Return the ratios of the layers' weight gradients: to the weights, and of the first layer to the last."""
+    """Return the norms of the layers' weight gradients, divided by the weights' norms and the first by the last."""
     layers, norms, ratios = subject.layers, dict[str, Tensor](), dict[str, Tensor]()
     for name, layer in layers.items():
         if layer.weight.grad is not None:

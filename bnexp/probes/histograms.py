@@ -2,28 +2,21 @@
 
 from torch import Tensor
 
-from bnexp.config.probes_section import ProbeSchedule
-from bnexp.measure.recorder import Recorder
 from bnexp.measure.subject import Look
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Figure, Reading, WatchingProbe
 
 
-class Histograms(Probe):
-    """All values of each item's output and of each item's gradient.
+class Histograms(WatchingProbe):
+    """Shows all values of each item's output and of its gradient as histograms, in TensorBoard only.
 
-    activation/<item>       the output, (B, ...)
-    gradient/<item>         the gradient of the item's weight or gamma
+    Values that are not finite are left out of a histogram and counted in `non_finite/activation/<item>` and
+    `non_finite/gradient/<item>`.
     """
 
-    watches = True
-
-    def __init__(self, schedule: ProbeSchedule) -> None:
-        super().__init__(schedule)
-        self._recorder = Recorder()
-
-    def before(self, look: Look) -> None:
-        """Watch the coming forward pass."""
-        self._recorder.start(look.subject.items)
+    figures = (
+        Figure("activation/<item>", "the output of the item, (B, ...)"),
+        Figure("gradient/<item>", "the gradient of the item's weight or gamma"),
+    )
 
     def after_backward(self, look: Look) -> Reading:
         """Hand over the values."""

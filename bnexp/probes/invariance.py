@@ -1,5 +1,7 @@
 """Probe `invariance`: what a scaling of each layer's weights does to the function and to their gradient."""
 
+from typing import ClassVar
+
 from torch import Tensor
 from torch.linalg import vector_norm
 
@@ -7,38 +9,53 @@ from bnexp.config.probes_section import InvarianceSchedule
 from bnexp.measure.passes import training_pass
 from bnexp.measure.restore import put, restored
 from bnexp.measure.subject import Look
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 
 class Invariance(Probe):
-    """Each layer's weights W, without its bias, are multiplied by c = `factor`, one layer at a time.
+    """Measures how function and gradient change when the weight W of a layer is multiplied by c = `factor`.
 
-    For the batch of this step in training mode, with the weights after the step:
-
-        invariance_change/<layer>       |logits(c W) - logits(W)| / |logits(W)|
-        invariance_gradient/<layer>     c |gradient(c W)| / |gradient(W)|, of the layer's own weights
-
-    Right before `bn`, and under `weight_norm`, the function does not see the scale of W but for eps: the change is 0,
-    and the gradient scales by 1/c, which the second figure shows as 1. Without any norm, in a network of relu that has
-    no biases, the logits scale by c: the change is |c - 1|.
+    One layer is scaled at a time, without its bias, for the batch of this step in training mode, with the weights after
+    the step. Right before `bn`, and under `weight_norm`, the function does not depend on the scale of W, except for
+    eps: `invariance_change` is 0, and the gradient scales by 1/c, so that `invariance_gradient` is 1. Without any norm,
+    in a network of relu that has no biases, the logits scale by c: `invariance_change` is `|c - 1|`.
 
     Source: Ioffe & Szegedy 2015, section 3.3, https://arxiv.org/abs/1502.03167
     """
+
+    figures = (
+        Figure(
+            "invariance_change/<layer>",
+            "relative change of the logits",
+            formula="|logits(c W) - logits(W)| / |logits(W)|",
+        ),
+        Figure(
+            "invariance_gradient/<layer>",
+            "c times the ratio of the gradient norms of W: 1 where the gradient shrinks as the weight grows",
+            formula="c |gradient(c W)| / |gradient(W)|",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "scale invariance": {
+            "change of the logits": r"invariance_change/",
+            "gradient, scaled back": r"invariance_gradient/",
+        }
+    }
 
     def __init__(self, schedule: InvarianceSchedule) -> None:
         super().__init__(schedule)
         self._factor = schedule.factor
 
     def after_step(self, look: Look) -> Reading:
-        """Scale one layer after the other, and put each back."""
+        """Scale the weight of one layer after the other, and restore each."""
         weights: dict[str, Tensor] = {name: layer.weight for name, layer in look.subject.layers.items()}
-        found = training_pass(look, list(weights.values()))
+        unscaled = training_pass(look, list(weights.values()))
         scalars: dict[str, Tensor] = {}
-        for (name, weight), gradient in zip(weights.items(), found.gradients, strict=True):
+        for (name, weight), gradient in zip(weights.items(), unscaled.gradients, strict=True):
             with restored([weight]) as (copy,):
                 put([weight], [self._factor * copy])
                 scaled = training_pass(look, [weight])
-            change = vector_norm(scaled.logits - found.logits) / vector_norm(found.logits)
+            change = vector_norm(scaled.logits - unscaled.logits) / vector_norm(unscaled.logits)
             scalars[f"invariance_change/{name}"] = change
             ratio = vector_norm(scaled.gradients[0]) / vector_norm(gradient)
             scalars[f"invariance_gradient/{name}"] = self._factor * ratio

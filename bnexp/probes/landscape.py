@@ -1,6 +1,7 @@
 """Probe `landscape`: loss and gradient on the way along the gradient."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,24 +11,56 @@ from bnexp.config.probes_section import LandscapeSchedule
 from bnexp.measure.passes import distance, training_pass
 from bnexp.measure.restore import put, restored
 from bnexp.measure.subject import Look
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 
 class Landscape(Probe):
-    """How the loss L of this step's batch behaves around the weights w of this step, as in figure 4 of the paper.
+    """Measures loss and gradient on the way along the gradient, as in figure 4 of Santurkar et al. 2018.
 
-    With g the gradient at w, without weight decay, and g_eta the gradient at w - eta g:
+    L is the loss of this step's batch, g its gradient at the weights w before the step, without weight decay, and g_eta
+    the gradient at w - eta g. eta runs evenly from `smallest` to `largest` learning rates of this step, in `points`
+    values, both ends among them; w itself is not on the path. All norms are Euclidean, over all parameters. Whatever
+    the optimizer is, the path is that of the plain gradient. Masks and noise are the same at every point.
 
-        landscape_loss_min/path, landscape_loss_max/path            range of L(w - eta g): the band of figure 4 (a)
-        gradient_distance_min/path, gradient_distance_max/path      range of |g - g_eta|: figure 4 (b), predictiveness
-        effective_smoothness/path                                   max over eta of |g - g_eta| / |eta g|: figure 4 (c)
-
-    eta runs evenly from `smallest` to `largest` learning rates of this step, in `points` values, both ends among
-    them; w itself is not on the path. All norms are Euclidean, over all parameters. Whatever the optimizer is, the
-    path is that of the plain gradient. Masks and noise are the same at every point.
-
-    Source: Santurkar et al. 2018, https://arxiv.org/abs/1805.11604
+    Source: https://arxiv.org/abs/1805.11604
     """
+
+    figures = (
+        Figure(
+            "landscape_loss_min/path",
+            "smallest loss on the path: the lower edge of the band in figure 4 (a)",
+            formula="min over eta of L(w - eta g)",
+            range="nats",
+        ),
+        Figure(
+            "landscape_loss_max/path",
+            "largest loss on the path: the upper edge of the band",
+            formula="max over eta of L(w - eta g)",
+            range="nats",
+        ),
+        Figure(
+            "gradient_distance_min/path",
+            "smallest distance from the gradient at the start: gradient predictiveness, figure 4 (b)",
+            formula="min over eta of |g - g_eta|",
+        ),
+        Figure(
+            "gradient_distance_max/path",
+            "largest distance from the gradient at the start",
+            formula="max over eta of |g - g_eta|",
+        ),
+        Figure(
+            "effective_smoothness/path",
+            "largest change of the gradient, divided by the length of the way: figure 4 (c)",
+            formula="max over eta of |g - g_eta| / |eta g|",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "landscape along the gradient": {
+            "loss, smallest and largest": r"landscape_loss_(min|max)/",
+            "distance of the gradient, smallest and largest": r"gradient_distance_(min|max)/",
+            "effective smoothness": r"effective_smoothness/",
+        }
+    }
 
     def __init__(self, schedule: LandscapeSchedule) -> None:
         super().__init__(schedule)
@@ -35,12 +68,12 @@ class Landscape(Probe):
         self._rates = [schedule.smallest + number * between for number in range(schedule.points)]
 
     def after_backward(self, look: Look) -> Reading:
-        """Walk along the gradient of the weights before the step."""
+        """Measure on the way along the gradient, from the weights before the step."""
         parameters = list(look.subject.network.parameters())
 
         def loss_and_gradients() -> tuple[Tensor, Sequence[Tensor]]:
-            found = training_pass(look, parameters)
-            return found.loss, found.gradients
+            result = training_pass(look, parameters)
+            return result.loss, result.gradients
 
         return Reading(along_gradient(loss_and_gradients, parameters, [rate * look.lr for rate in self._rates]))
 
@@ -53,7 +86,7 @@ def along_gradient(
     """Return the figures of the path w - eta g; the parameters are put back.
 
     Args:
-        loss_and_gradients: gives the loss () and its gradients at the values that the parameters then have.
+        loss_and_gradients: returns the loss () and its gradients at the current values of the parameters.
         parameters: w.
         etas: positive lengths of the steps along the gradient.
     """

@@ -1,49 +1,77 @@
 """Probe `norm_state`: what the norms have learned, and how well their running statistics fit the batch."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.measure.recorder import Recorder
 from bnexp.measure.subject import Look
 from bnexp.norms.layer_norm import ChannelLayerNorm
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
 
 NEAR_ZERO = 0.01
-"""A gamma below this magnitude all but switches its feature off."""
+"""A gamma below this magnitude nearly switches its feature off."""
 ROUNDING = 1e-5
-"""A deviation this far below the mean is what rounding makes of values that are all the same."""
+"""A standard deviation below this multiple of the mean is the rounding error of equal values."""
 
 
-class NormState(Probe):
-    """Learned scale and shift of each norm, and its statistics.
+class NormState(WatchingProbe):
+    """Measures what each norm has learned, and how well its statistics fit the batch.
 
-        gamma_mean/<norm>, gamma_min, gamma_max     over the features; beta_... likewise
-        gamma_near_zero/<norm>                      fraction of features with |gamma| < 0.01
-        eps_dominates/<norm>                        fraction of variances that are below eps: there the norm no longer
-                                                    normalizes
-        running_mean_distance/<norm>                mean over features of |running mean - batch mean| / batch std
-        running_std_distance/<norm>                 mean over features of |running std - batch std| / batch std
+    Running statistics are compared as they were before this batch moved them. The standard deviation of the batch is
+    the unbiased one, as the running one is (except with `batch_renorm`, whose running deviation is biased). Features
+    that do not vary in the batch have no distance and are left out of its mean.
 
-    The running statistics are those that this batch has not yet moved, and the batch's deviation is the unbiased one,
-    as they are (but for `batch_renorm`, whose running deviation is the biased one). Features that do not vary in the
-    batch have no distance and are left out of the mean. A variance is that of a feature over the whole batch where
-    there are running statistics, also with ghost batches, else that of an example (ln), of its groups (gn), channels
-    (in) or positions (ln_c).
+    Variances are those of a feature over the whole batch where there are running statistics, also with ghost batches;
+    otherwise those of an example (`ln`), of its groups (`gn`), of its channels (`in`) or of its positions (`ln_c`).
     """
 
-    watches = True
+    figures = (
+        Figure("gamma_mean/<norm>", "mean of the learned scale over the features"),
+        Figure("gamma_min/<norm>", "smallest learned scale"),
+        Figure("gamma_max/<norm>", "largest learned scale"),
+        Figure("beta_mean/<norm>", "mean of the learned shift over the features"),
+        Figure("beta_min/<norm>", "smallest learned shift"),
+        Figure("beta_max/<norm>", "largest learned shift"),
+        Figure("gamma_near_zero/<norm>", f"fraction of features with `|gamma|` below {NEAR_ZERO}", range="0 to 1"),
+        Figure(
+            "eps_dominates/<norm>",
+            "fraction of variances below eps, which the norm no longer brings to 1",
+            range="0 to 1",
+        ),
+        Figure(
+            "running_mean_distance/<norm>",
+            "distance of the running mean from that of the batch, mean over the features",
+            formula="|running mean - batch mean| / batch std",
+            range="in standard deviations of the batch",
+        ),
+        Figure(
+            "running_std_distance/<norm>",
+            "distance of the running standard deviation from that of the batch, mean over the features",
+            formula="|running std - batch std| / batch std",
+            range="in standard deviations of the batch",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "norms": {
+            "gamma, mean": r"gamma_mean/",
+            "beta, mean": r"beta_mean/",
+            "fraction of variances below eps": r"eps_dominates/",
+        },
+        "running statistics": {
+            "distance of the mean, in batch std": r"running_mean_distance/",
+            "distance of the std, in batch std": r"running_std_distance/",
+        },
+    }
 
     def __init__(self, schedule: ProbeSchedule) -> None:
-        super().__init__(schedule)
-        self._recorder = Recorder(inputs=True)
+        super().__init__(schedule, inputs=True)
         self._running: dict[str, dict[str, Tensor]] = {}
 
     def before(self, look: Look) -> None:
-        """Watch what comes into the norms, and keep their running statistics."""
+        """Watch what comes into the norms, and copy their running statistics."""
         placed = look.subject.placed
         norms = {
             name: module

@@ -1,27 +1,58 @@
-"""What a probe is: it looks at a training step from three moments, and changes nothing.
+"""The interface of a probe: it looks at a training step from three moments, and changes nothing.
 
 The loop knows probes only by this interface. Tensors stay on the device; the loop brings all figures of a step to
 Python together.
+
+A probe stands whole in its own file: its figures, its charts in TensorBoard, and the page about it in docs/probes.md,
+which is made from its docstring and its figures. To add one, write such a file, name it in `registry.PROBES`, and give
+it a section in `config/probes_section.py`, where its schedule, its options and their defaults stand: the config is read
+without torch, and so without the probes.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.measure.recorder import Recorder
 from bnexp.measure.subject import Look
+
+Charts = dict[str, dict[str, str]]
+"""Charts by category and title, each with the pattern of the figures that it draws.
+
+TensorBoard matches a pattern from the start of a name. It merges the charts of all runs, and may lose a chart whose
+category another run shows without it: a category holds figures of one probe only.
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that a probe measures, explained in Markdown.
+
+    Attributes:
+        name: `quantity/where`, such as `gradient_norm/<item>`: a place in angle brackets stands for each of its kind.
+        meaning: what it measures.
+        formula: its definition in symbols; empty where the meaning says it all.
+        range: its unit, and the values that it can take; empty where neither is in doubt.
+    """
+
+    name: str
+    meaning: str
+    formula: str = ""
+    range: str = ""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a probe saw at one step.
+    """The figures that a probe measured at one step.
 
     The tensors are the probe's own: the loop reads them after clipping and the optimizer's step, both of which write
     into the gradients.
 
     Attributes:
-        scalars: figures of shape (), named `quantity/where`.
+        scalars: values of shape (), named `quantity/where` as the probe's figures declare it.
         histograms: values of any shape, named likewise.
     """
 
@@ -37,11 +68,18 @@ def scalars_of(readings: Iterable[Reading]) -> dict[str, Tensor]:
 class Probe:
     """A measurement of the inside of the network while it trains; each overrides the moments that it needs.
 
-    Extra passes of its own go through `undisturbed`, and leave `grad` of every parameter as it is.
+    Extra passes of its own go through `undisturbed`, and leave `grad` of every parameter as it is. The docstring of a
+    probe is Markdown, and the beginning of its page in docs/probes.md.
     """
 
+    figures: ClassVar[tuple[Figure, ...]] = ()
+    """All figures that it measures on some network."""
+
+    charts: ClassVar[Charts] = {}
+    """What TensorBoard's page of custom charts draws of them."""
+
     needs_step = False
-    """Whether it measures what the optimizer's step does, so that a stored network alone gives it nothing to see."""
+    """Whether it measures what the optimizer's step does, so that stored weights alone show it nothing."""
 
     watches = False
     """Whether it watches the forward pass of the step."""
@@ -66,3 +104,18 @@ class Probe:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Resume from what the probe kept in an earlier session; the tensors are on the run's device."""
+
+
+class WatchingProbe(Probe):
+    """A probe that records what passes through the items in the forward pass of the step."""
+
+    watches = True
+
+    def __init__(self, schedule: ProbeSchedule, *, inputs: bool = False) -> None:
+        """Record outputs, or with `inputs` what comes into the items."""
+        super().__init__(schedule)
+        self._recorder = Recorder(inputs=inputs)
+
+    def before(self, look: Look) -> None:
+        """Watch all items in the coming forward pass."""
+        self._recorder.start(look.subject.items)

@@ -25,8 +25,8 @@ from bnexp.probes.probe import Probe, Reading
 from bnexp.probes.updates import Updates
 
 PROBES: dict[str, type[Probe]] = {
-    "activations": Activations,
     "gradients": Gradients,
+    "activations": Activations,
     "updates": Updates,
     "norm_state": NormState,
     "histograms": Histograms,
@@ -34,10 +34,10 @@ PROBES: dict[str, type[Probe]] = {
     "coupling": Coupling,
     "covariate_shift": CovariateShift,
     "landscape": Landscape,
-    "cost": Cost,
     "invariance": Invariance,
+    "cost": Cost,
 }
-"""What makes each probe, from its section of the config."""
+"""The class of each probe by its name, in the order of its charts in TensorBoard and of docs/probes.md."""
 
 
 Timing = Callable[[], AbstractContextManager[None]]

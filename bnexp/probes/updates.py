@@ -1,5 +1,7 @@
 """Probe `updates`: how far the optimizer's step moves the weights."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -9,21 +11,40 @@ from bnexp.config.layout import Placed, following_items
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import SgdConfig
 from bnexp.measure.subject import Look, Subject
-from bnexp.probes.probe import Probe, Reading
+from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 
 class Updates(Probe):
-    """The step of each layer's weight W, measured against the weight.
+    """Measures how far the optimizer's step moves the weight W of each layer, against the length of W.
 
-        update_ratio/<layer>    log10(|step| / |W|): about -3 is a common rule of thumb; -inf where nothing moved
-        weight_norm/<layer>     |W|, the Euclidean norm before the step
-        effective_lr/<layer>    lr / |W|^2, with adam and adamw lr / |W|, where the length of W has no effect
-
-    Right before a norm that forgets the scale of its input, only the direction of W counts: its gradient shrinks as
-    1 / |W|, and the direction turns as it would for |W| = 1 at the rate lr / |W|^2 (van Laarhoven 2017,
-    https://arxiv.org/abs/1706.05350); where the optimizer divides the length of the gradient away, at lr / |W|. What
-    momentum adds is not in it. Weight decay then is a schedule of the learning rate.
+    Right before a norm that forgets the scale of its input, such as `bn`, only the direction of W counts: its gradient
+    shrinks as 1 / `|W|`, and the direction turns as it would for a weight of length 1 at the rate lr / `|W|^2` (van
+    Laarhoven 2017, https://arxiv.org/abs/1706.05350). With `adam` and `adamw`, which divide the length of the gradient
+    away, that rate is lr / `|W|`. What momentum adds is not in it. Weight decay then acts as a schedule of the learning
+    rate.
     """
+
+    figures = (
+        Figure(
+            "update_ratio/<layer>",
+            "length of the step against that of the weight, as a power of ten: about -3 is a common rule of thumb",
+            formula="log10(|step| / |W|)",
+            range="-inf where nothing moved, which is `null` in `metrics.jsonl`",
+        ),
+        Figure("weight_norm/<layer>", "Euclidean norm of the weight before the step", formula="|W|"),
+        Figure(
+            "effective_lr/<layer>",
+            "learning rate of the direction of W, where the length of W has no effect",
+            formula="lr / |W|^2; with adam and adamw lr / |W|",
+        ),
+    )
+    charts: ClassVar[Charts] = {
+        "updates": {
+            "update ratio, log10": r"update_ratio/",
+            "weight norm": r"weight_norm/",
+            "effective learning rate": r"effective_lr/",
+        }
+    }
 
     needs_step = True
 
@@ -32,7 +53,7 @@ class Updates(Probe):
         self._before: dict[str, Tensor] = {}
 
     def before(self, look: Look) -> None:
-        """Keep the weights as they are before the step."""
+        """Copy the weights as they are before the step."""
         self._before = {name: layer.weight.detach().clone() for name, layer in look.subject.layers.items()}
 
     def after_step(self, look: Look) -> Reading:

@@ -26,6 +26,8 @@ from torch.utils.tensorboard.summary import custom_scalars
 
 from bnexp.config.dotted import dotted
 from bnexp.config.schema import Config
+from bnexp.probes.probe import Charts
+from bnexp.probes.registry import PROBES
 from bnexp.runs.identity import identity_of
 from bnexp.runs.rows import Values
 
@@ -124,75 +126,17 @@ def _value(tag: str, data: HParamsPluginData) -> Summary.Value:
     return Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
 
 
-Charts = dict[str, dict[str, str]]
-"""Charts by category, each with the pattern of the tags that it draws, as TensorBoard matches it: from the start."""
-
-_OF_LAYER = r"(.*\.)?(linear|conv|head)"
-"""A layer by its name, such as block1.linear, stage2.block1.conv2 or head."""
-
-CHARTS: Charts = {
+TRAINING_CHARTS: Charts = {
     "training": {
         "loss": r"loss/(train|val)$",
         "accuracy": r"accuracy/(train|val)$",
         "learning rate": r"learning_rate/",
-    },
-    "gradients": {
-        "gradient norm of each layer": r"gradient_norm/" + _OF_LAYER,
-        "gradient norm, first layer / last": r"gradient_ratio/",
-        "gradient norm / weight norm": r"gradient_to_weight/",
-        "gradient norm of the network": r"gradient_norm(_clipped)?/total$",
-        "gradient norm of norms and activations": r"gradient_norm/(?!total$)(?!" + _OF_LAYER + ")",
-    },
-    "activations": {
-        "activation std": r"activation_std/",
-        "dead or saturated fraction": r"(dead|saturated)_fraction/",
-        "effective rank": r"effective_rank/",
-        "activation mean": r"activation_mean/",
-    },
-    "updates": {
-        "update ratio, log10": r"update_ratio/",
-        "weight norm": r"weight_norm/",
-        "effective learning rate": r"effective_lr/",
-    },
-    "norms": {
-        "gamma, mean": r"gamma_mean/",
-        "beta, mean": r"beta_mean/",
-        "fraction of variances below eps": r"eps_dominates/",
-    },
-    "running statistics": {
-        "distance of the mean, in batch std": r"running_mean_distance/",
-        "distance of the std, in batch std": r"running_std_distance/",
-    },
-    "evaluation modes": {
-        "loss": r"loss_by_mode/",
-        "accuracy": r"accuracy_by_mode/",
-    },
-    "coupling of examples": {
-        "spread of the logits": r"coupling_spread/",
-        "predictions that flip": r"coupling_flip_rate/",
-    },
-    "covariate shift": {
-        "shift of the inputs, in std": r"input_shift/",
-        "Wasserstein distance of the inputs": r"input_wasserstein/",
-        "shift of the gradient": r"gradient_shift/",
-        "cosine of the gradients": r"gradient_cosine/",
-    },
-    "landscape along the gradient": {
-        "loss, smallest and largest": r"landscape_loss_(min|max)/",
-        "distance of the gradient, smallest and largest": r"gradient_distance_(min|max)/",
-        "effective smoothness": r"effective_smoothness/",
-    },
-    "scale invariance": {
-        "change of the logits": r"invariance_change/",
-        "gradient, scaled back": r"invariance_gradient/",
-    },
-    "cost": {
-        "milliseconds": r"cost_ms/",
-        "share": r"cost_share/",
-    },
+    }
 }
-"""A category is what one probe measures. TensorBoard merges the layouts of all runs, and may lose a chart of a run
-whose category another run shows without it."""
+CHARTS: Charts = TRAINING_CHARTS | {
+    category: charts for probe in PROBES.values() for category, charts in probe.charts.items()
+}
+"""The charts of training, and after them those of the probes."""
 
 
 def charts_for(tags: Iterable[str]) -> Charts:

@@ -1,9 +1,19 @@
-"""Samples are spread over the whole, the same every time, and everything where there is little."""
+"""Norms are those of float64, and samples are spread over the whole, the same every time, or everything there is."""
 
 import pytest
 import torch
 
-from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, as_units, spread_places, spread_units, spread_values
+from bnexp.measure.samples import (
+    MOST_UNITS,
+    MOST_VALUES,
+    as_units,
+    length,
+    scale_of,
+    spread_places,
+    spread_units,
+    spread_values,
+    total_length,
+)
 
 CPU = torch.device("cpu")
 
@@ -46,3 +56,19 @@ def test_units_are_those_of_the_output_whatever_the_memory_format() -> None:
     assert torch.equal(last.sort(dim=1).values, x.flatten(1).sort(dim=1).values)
     assert last.data_ptr() == channels_last.data_ptr()
     assert as_units(x).data_ptr() == x.data_ptr()
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-25, 1e-3, 1.0, 1e18, 1e30])
+def test_norms_are_those_of_float64_at_any_size(size: float) -> None:
+    values = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)) * size
+    expected = values.double().norm().item()
+    tolerance = 1e-5 if size > 1e-38 else 1e-2  # what is left of the digits of the values themselves
+    assert length(values).item() == pytest.approx(expected, rel=tolerance)
+    assert total_length(list(values)).item() == pytest.approx(expected, rel=tolerance)
+
+
+def test_nothing_and_what_is_not_finite_keep_their_names() -> None:
+    assert length(torch.zeros(3)) == 0
+    assert length(torch.tensor([1.0, float("inf")])) == float("inf")
+    assert length(torch.tensor([1.0, float("nan")])).isnan()
+    assert scale_of(torch.zeros(2)) == scale_of(torch.tensor([float("inf")])) == 1

@@ -19,18 +19,68 @@ from bnexp.session.board import CHARTS, TensorBoardWriter, charts_for
 from bnexp.session.life import start
 from bnexp.session.terms import Terms
 
-PROBE_OF = {
-    "gradients": "gradients",
-    "activations": "activations",
-    "updates": "updates",
-    "norms": "norm_state",
-    "running statistics": "norm_state",
-    "evaluation modes": "evaluation_modes",
-    "coupling of examples": "coupling",
-    "covariate shift": "covariate_shift",
-    "landscape along the gradient": "landscape",
-    "scale invariance": "invariance",
-    "cost": "cost",
+_OF_LAYER = r"(.*\.)?(linear|conv|head)"
+
+EXPECTED = {
+    "training": {
+        "loss": r"loss/(train|val)$",
+        "accuracy": r"accuracy/(train|val)$",
+        "learning rate": r"learning_rate/",
+    },
+    "gradients": {
+        "gradient norm of each layer": r"gradient_norm/" + _OF_LAYER,
+        "gradient norm, first layer / last": r"gradient_ratio/",
+        "gradient norm / weight norm": r"gradient_to_weight/",
+        "gradient norm of the network": r"gradient_norm(_clipped)?/total$",
+        "gradient norm of norms and activations": r"gradient_norm/(?!total$)(?!" + _OF_LAYER + ")",
+    },
+    "activations": {
+        "activation std": r"activation_std/",
+        "dead or saturated fraction": r"(dead|saturated)_fraction/",
+        "effective rank": r"effective_rank/",
+        "activation mean": r"activation_mean/",
+    },
+    "updates": {
+        "update ratio, log10": r"update_ratio/",
+        "weight norm": r"weight_norm/",
+        "effective learning rate": r"effective_lr/",
+    },
+    "norms": {
+        "gamma, mean": r"gamma_mean/",
+        "beta, mean": r"beta_mean/",
+        "fraction of variances below eps": r"eps_dominates/",
+    },
+    "running statistics": {
+        "distance of the mean, in batch std": r"running_mean_distance/",
+        "distance of the std, in batch std": r"running_std_distance/",
+    },
+    "evaluation modes": {
+        "loss": r"loss_by_mode/",
+        "accuracy": r"accuracy_by_mode/",
+    },
+    "coupling of examples": {
+        "spread of the logits": r"coupling_spread/",
+        "predictions that flip": r"coupling_flip_rate/",
+    },
+    "covariate shift": {
+        "shift of the inputs, in std": r"input_shift/",
+        "Wasserstein distance of the inputs": r"input_wasserstein/",
+        "shift of the gradient": r"gradient_shift/",
+        "cosine of the gradients": r"gradient_cosine/",
+    },
+    "landscape along the gradient": {
+        "loss, smallest and largest": r"landscape_loss_(min|max)/",
+        "distance of the gradient, smallest and largest": r"gradient_distance_(min|max)/",
+        "effective smoothness": r"effective_smoothness/",
+    },
+    "scale invariance": {
+        "change of the logits": r"invariance_change/",
+        "gradient, scaled back": r"invariance_gradient/",
+    },
+    "cost": {
+        "milliseconds": r"cost_ms/",
+        "share": r"cost_share/",
+    },
 }
 
 
@@ -80,6 +130,17 @@ def test_a_tag_is_drawn_in_one_chart(tag: str, chart: tuple[str, str]) -> None:
     assert drawn(tag) == {chart}
 
 
+def test_the_page_has_the_charts_of_training_and_of_all_probes_in_their_order() -> None:
+    assert CHARTS == EXPECTED
+    assert [list(charts) for charts in CHARTS.values()] == [list(charts) for charts in EXPECTED.values()]
+    assert list(CHARTS) == list(EXPECTED)
+
+
+def test_no_two_probes_share_a_category() -> None:
+    categories = [category for probe in PROBES.values() for category in probe.charts]
+    assert sorted(categories) == sorted({*CHARTS} - {"training"})
+
+
 def test_scores_on_the_test_set_are_single_points_and_get_no_chart() -> None:
     assert not drawn("loss/test") | drawn("accuracy/test_best")
 
@@ -100,10 +161,8 @@ def test_every_chart_has_something_to_draw_where_all_probes_look(
     config = make_config(probes={name: {"every": 2} for name in PROBES})
     folder = start(draw(config, Path("data")), Terms(runs_dir=tmp_path, device="cpu")).folder
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    looked = [category for category in CHARTS if category not in PROBE_OF or PROBE_OF[category] in PROBES]
-    found = charts_for({tag for row in rows for tag in row})
-    assert found == {category: CHARTS[category] for category in looked}
-    assert shown(tmp_path) == {category: list(CHARTS[category]) for category in looked}
+    assert charts_for({tag for row in rows for tag in row}) == CHARTS
+    assert shown(tmp_path) == {category: list(charts) for category, charts in CHARTS.items()}
 
 
 def test_tensorboard_shows_a_chart_as_soon_as_its_tag_comes_up(tmp_path: Path) -> None:
