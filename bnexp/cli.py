@@ -12,7 +12,7 @@ from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 
 if TYPE_CHECKING:
-    from bnexp.document.render import Output
+    from bnexp.document.show import Output
 
 app = typer.Typer(
     name="bnexp",

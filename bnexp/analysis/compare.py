@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from bnexp.analysis.arms import Arm, differing_keys
 from bnexp.analysis.compare_notes import notes_of
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
-from bnexp.document.render import epochs, loss, milliseconds, percent
-from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of
+from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
+from bnexp.document.writing import epochs, loss, milliseconds, percent
 from bnexp.runs.reading import Evaluation, read_evaluations
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
@@ -55,7 +55,7 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
     comparison = _Comparison(arms, differing_keys(arms), target, evaluations, common_scale(curves))
     rows = tuple(_row(comparison, arm) for arm in arms)
-    return Table(_columns(comparison), rows, notes_of(arms, comparison.scale))
+    return Table(_columns(comparison), rows, notes_of(arms, comparison.scale), layout="arms")
 
 
 def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Arm], dict[str, Sequence[Evaluation]]]:
@@ -121,9 +121,9 @@ def _column_key(key: str) -> str:
 
 def _row(comparison: _Comparison, arm: Arm) -> Row:
     cells = {
-        NAME.key: Cell(arm.name, arm.name),
+        NAME.key: word(arm.name),
         SEEDS.key: Cell(str(len(arm.finished)), len(arm.finished)),
-        STATUS.key: Cell(arm.status, arm.status),
+        STATUS.key: word(arm.status),
     }
     cells |= {_column_key(key): _value_cell((arm.config or {}).get(key)) for key in comparison.keys}
     for name in ENVIRONMENT:

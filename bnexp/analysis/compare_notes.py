@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from bnexp.analysis.arms import Arm
 from bnexp.analysis.curve import Scale
-from bnexp.document.render import percent
+from bnexp.document.writing import at_most, first_few, percent
 from bnexp.runs.run import ENVIRONMENT
 
 _MOST = 8
@@ -50,7 +50,7 @@ def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
     if any(arm.unfinished and not arm.finished and not arm.diverged for arm in arms):
         yield "(in parentheses): reached so far by a run that has not finished; enters no mean"
     failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
-    yield from _at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], "failed runs")
+    yield from at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], _MOST, "failed runs")
 
 
 def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
@@ -69,18 +69,11 @@ def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
 
 def _on_records(arms: Sequence[Arm]) -> Iterator[str]:
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
-    yield from _at_most(problems, "problems with records")
+    yield from at_most(problems, _MOST, "problems with records")
 
 
 def _few(names: Sequence[str]) -> str:
-    shown = list(dict.fromkeys(names))
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
-
-
-def _at_most(notes: Sequence[str], what: str) -> Iterator[str]:
-    yield from notes[:_MOST]
-    if len(notes) > _MOST:
-        yield f"and {len(notes) - _MOST} more {what}"
+    return first_few(list(dict.fromkeys(names)), 3)
 
 
 def _first_line(error: str | None) -> str:

@@ -1,14 +1,14 @@
-"""Writes a lesson as one HTML page: it needs no other file and no network, and nothing in it runs."""
+"""Writes a document as one HTML page: it needs no other file and no network, and nothing in it runs."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
 
 from bnexp import __version__
-from bnexp.document.cut import cut
-from bnexp.document.lesson import Heading, Lesson, Part, Regions, Table, Text
-from bnexp.document.lesson_text import CODE, command_lines
-from bnexp.document.numerals import column_text
-from bnexp.document.svg import COLORS, to_svg
+from bnexp.document.figure import STYLES, Regions, SeriesStyle, figure_styles
+from bnexp.document.svg import to_svg
+from bnexp.document.table import Column, Table, truncated
+from bnexp.document.terminal import CODE, command_lines
+from bnexp.document.values import Document, Heading, Part, Text, TryIt
 from bnexp.errors import visible
 
 _COMMAND = 96
@@ -35,83 +35,91 @@ footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.7; }
 """
 
 
-def to_html(lesson: Lesson) -> str:
-    """Return the page of a lesson."""
-    title = f"{escape(lesson.topic)}: {_inline(lesson.title)}"
-    body = "\n".join(block for part in lesson.parts for block in _blocks(part))
-    commands = "\n".join(escape(line) for one in lesson.experiment.commands for line in command_lines(one, _COMMAND))
+def to_html(document: Document, command: str = "") -> str:
+    """Return the page of a document; `command` is what made it, for its last line."""
+    parts = list(document)
+    title = next((part.text for part in parts if isinstance(part, Heading)), "bnexp")
+    styles = figure_styles(parts)
+    body = "\n".join(block for part in parts for block in _blocks(part, styles))
+    made_by = f": <code>{escape(command)}</code>" if command else ""
     return f"""\
 <!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(lesson.topic)}</title>
+<title>{escape(visible(title))}</title>
 <style>
 {_STYLE}</style>
 </head>
 <body>
-<h1>{title}</h1>
 {body}
-<h2>Test it</h2>
-<pre>{commands}</pre>
-<p>{_inline(lesson.experiment.look_for)}</p>
-<footer>Computed by bnexp {escape(__version__)}: <code>bnexp explain {escape(lesson.topic)}</code></footer>
+<footer>Computed by bnexp {escape(__version__)}{made_by}</footer>
 </body>
 </html>
 """
 
 
-def _blocks(part: Part) -> Iterator[str]:
+def _blocks(part: Part, styles: dict[str, dict[str, SeriesStyle]]) -> Iterator[str]:
     if isinstance(part, Heading):
-        yield f"<h2>{_inline(part.text)}</h2>"
+        yield f"<h{part.level}>{_inline(part.text)}</h{part.level}>"
     elif isinstance(part, Text):
-        yield f"<p>{_inline(part.text)}</p>"
+        yield f"<p>{_inline(part.whole)}</p>"
+    elif isinstance(part, TryIt):
+        lines = (line for command in part.commands for line in command_lines(command, _COMMAND))
+        yield "<h2>Test it</h2>"
+        yield f"<pre>{escape(chr(10).join(lines))}</pre>"
+        yield f"<p>{_inline(part.look_for)}</p>"
     elif isinstance(part, Table):
         yield _table(part)
     elif isinstance(part, Regions):
         yield _regions(part)
     else:
-        yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{to_svg(part)}</figure>"
+        svg = to_svg(part, styles[part.key])
+        yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{svg}</figure>"
 
 
 def _table(table: Table) -> str:
-    seen = cut(table)
-    rows, columns = seen.rows, seen.columns
-    texts = [
-        column_text([None if row is None else table.rows[row][1][column] for row in rows], table.digits)
-        for column in columns
-    ]
-    head = "".join(_cell("th", table.columns[column], table.is_numeric(column)) for column in columns)
+    """Return a table, with the formula that its numbers come from beside it; of numbers, what people see."""
+    rows, columns, rows_left_out, columns_left_out = truncated(table)
+    if table.layout != "numbers":
+        rows, columns, columns_left_out = list(table.rows), table.columns_for("people"), 0
     body = "".join(
-        f'<tr><td colspan="{len(columns) + 1}">... {seen.rows_left_out:,} more rows</td></tr>\n'
+        f'<tr><td colspan="{len(columns)}">... {rows_left_out:,} more rows</td></tr>\n'
         if row is None
-        else f"<tr>{_cell('th', table.rows[row][0])}"
-        + "".join(_cell("td", texts[column][index], table.is_numeric(column)) for column in columns)
-        + "</tr>\n"
-        for index, row in enumerate(rows)
+        else f"<tr>{_cells(columns, [table.cell(row, column).text for column in columns])}</tr>\n"
+        for row in rows
     )
-    more = f"<p>... {seen.columns_left_out:,} more columns</p>" if seen.columns_left_out else ""
+    headers = [column.header for column in columns]
+    head = f"<thead><tr>{_cells(columns, headers, 'th')}</tr></thead>\n" if any(headers) else ""
+    notes = [*table.notes, *([f"... {columns_left_out:,} more columns"] if columns_left_out else [])]
+    below = "".join(f"<p>{escape(visible(note))}</p>" for note in notes)
     formula = "".join(f'<code class="formula">{escape(line)}</code>' for line in table.formula)
     kind = ' class="calculated"' if table.formula else ""
     return (
         f"<figure{kind}><figcaption>{_inline(table.title)}{formula}</figcaption>\n"
-        f"<div><table>\n<thead><tr>{_cell('th', table.corner)}{head}</tr></thead>\n"
-        f"<tbody>\n{body}</tbody>\n</table>{more}</div></figure>"
+        f'<div class="table"><table>\n{head}<tbody>\n{body}</tbody>\n</table>{below}</div></figure>'
     )
 
 
-def _regions(picture: Regions) -> str:
+def _cells(columns: Sequence[Column], texts: Sequence[str], tag: str = "td") -> str:
+    """Return the cells of a line; the first is the name of its row."""
+    return "".join(
+        _cell(tag if number else "th", text, column.numeric)
+        for number, (column, text) in enumerate(zip(columns, texts, strict=True))
+    )
+
+
+def _regions(figure: Regions) -> str:
     """Return the blocks side by side, as tables whose cells have the color of their letter."""
-    letters = list(dict.fromkeys(letter for _, rows in picture.blocks for _, row in rows for letter in row))
-    blocks = "".join(_block(name, rows, letters) for name, rows in picture.blocks)
-    return f'<figure><figcaption>{_inline(picture.title)}</figcaption>\n<div class="blocks">{blocks}</div></figure>'
+    colors = {letter: STYLES[number % len(STYLES[:-1])].color for number, letter in enumerate(figure.letters)}
+    blocks = "".join(_block(name, rows, colors) for name, rows in figure.blocks)
+    return f'<figure><figcaption>{_inline(figure.title)}</figcaption>\n<div class="blocks">{blocks}</div></figure>'
 
 
-def _block(name: str, rows: Sequence[tuple[str, Sequence[str]]], letters: Sequence[str]) -> str:
+def _block(name: str, rows: Sequence[tuple[str, Sequence[str]]], colors: dict[str, str]) -> str:
     def colored(letter: str) -> str:
-        color = COLORS[letters.index(letter) % len(COLORS)]
-        return f'<td style="background: {color}55">{escape(letter)}</td>'
+        return f'<td style="background: {colors[letter]}55">{escape(letter)}</td>'
 
     lines = "".join(
         f"<tr>{_cell('th', label)}{''.join(colored(letter) for letter in row)}</tr>\n" for label, row in rows

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.commands.ls import ls
-from bnexp.document.render import Output
+from bnexp.document.show import Output
 from bnexp.errors import ConfigError
 
 write_run: Callable[..., Path] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))["write_run"]

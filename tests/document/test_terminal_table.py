@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.document.table import Cell, Column, Sample, Table
-from bnexp.document.terminal import print_table, wrapped
+from bnexp.document.table import Cell, Column, Layout, Sample, Table
+from bnexp.document.terminal import print_document
+from bnexp.document.terminal_table import wrapped
 
 COLUMNS = (
     Column("name", "arm"),
@@ -44,12 +46,12 @@ def table_of(arms: int, keys: int = 0) -> Table:
     )
 
 
-def printed(table: Table, width: int, *, transposable: bool = True, color: bool = False) -> str:
+def printed(table: Table, width: int, *, layout: Layout = "arms", color: bool = False) -> str:
     file = io.StringIO()
     console = Console(
         file=file, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
     )
-    print_table(console, table, transposable=transposable)
+    print_document(console, [replace(table, layout=layout)])
     return file.getvalue()
 
 
@@ -93,7 +95,7 @@ def test_too_many_keys_give_several_pieces() -> None:
 
 
 def test_a_list_is_never_transposed() -> None:
-    assert re.findall("^arm.*test %", printed(table_of(2), 80, transposable=False), re.MULTILINE)
+    assert re.findall("^arm.*test %", printed(table_of(2), 80, layout="records"), re.MULTILINE)
 
 
 def test_a_redundant_column_goes_without_a_word() -> None:
@@ -102,7 +104,7 @@ def test_a_redundant_column_goes_without_a_word() -> None:
         {"name": Cell("a" * 20), "status": Cell("3 finished")},
         {"name": Cell("b" * 20), "status": Cell("3 finished")},
     )
-    text = printed(Table(columns, rows), 16, transposable=False)
+    text = printed(Table(columns, rows), 16, layout="records")
     assert "status" not in text
     assert "left out" not in text
 
