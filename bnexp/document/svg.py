@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,55 +21,44 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
 
 
 def to_svg(figure: Histogram | Scatter | Lines, styles: Mapping[str, SeriesStyle] | None = None) -> str:
-    """Return a figure as an `<svg>` element; the same figure gives the same text.
+    """Return a figure as `<svg>` elements, one a panel; the same figure gives the same text.
 
     Args:
         figure: what is drawn.
         styles: of each series its style; by default those of its names.
     """
     styles = styles or styles_of(figure.names)
+    if isinstance(figure, Lines):
+        return _written(_lines(figure, styles), figure.key)
+    panels = []
+    for number, name in enumerate(figure.names):
+        drawing = _sized(_INCH, _INCH)
+        axes = drawing.subplots()
+        axes.set_title(name, fontsize=9)
+        if isinstance(figure, Histogram):
+            _histogram(axes, figure, name, styles[name])
+        else:
+            _scatter(axes, figure, name, styles[name])
+        axes.spines[["top", "right"]].set_visible(False)
+        panels.append(_written(drawing, f"{figure.key}.{number}"))
+    return "\n".join(panels)
+
+
+def _written(drawing: Figure, salt: str) -> str:
     text = io.StringIO()
     # Identifiers come from the salt, and are unique in a page as keys are in a lesson.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": figure.key, "font.size": 9, "hatch.linewidth": 0.6}):
-        _drawn(figure, styles).savefig(text, format="svg", metadata={"Date": None})
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "hatch.linewidth": 0.6}):
+        drawing.savefig(text, format="svg", metadata={"Date": None})
     return _PROLOGUE.sub("", text.getvalue()).strip()
-
-
-def _drawn(figure: Histogram | Scatter | Lines, styles: Mapping[str, SeriesStyle]) -> Figure:
-    if isinstance(figure, Histogram):
-        return _panels(figure.names, lambda axes, name: _histogram(axes, figure, name, styles[name]), shared=True)
-    if isinstance(figure, Scatter):
-        return _panels(figure.names, lambda axes, name: _scatter(axes, figure, name, styles[name]))
-    return _lines(figure, styles)
-
-
-def _panels(names: list[str], draw: Callable[[Axes, str], None], *, shared: bool = False) -> Figure:
-    """Return a figure with a panel per name, three in a row where there are more than four."""
-    columns = len(names) if len(names) <= 4 else 3
-    rows = math.ceil(len(names) / columns)
-    drawing = _sized(_INCH * columns, _INCH * rows)
-    panels = drawing.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared).flat
-    for axes, name in zip(panels, [*names, *[None] * (rows * columns - len(names))], strict=True):
-        if name is None:
-            axes.set_axis_off()
-            continue
-        axes.set_title(name, fontsize=9)
-        draw(axes, name)
-    return drawing
 
 
 def _sized(width: float, height: float) -> Figure:
     """Return a figure of so many inches with room for the labels; to measure them takes longer than all the drawing."""
-    figure = Figure(figsize=(width, height))
-    figure.subplots_adjust(
-        left=_LEFT / width,
-        right=1 - _MARGIN / width,
-        bottom=_BELOW / height,
-        top=1 - _ABOVE / height,
-        wspace=_LEFT / (_INCH - _LEFT),
-        hspace=(_BELOW + _ABOVE) / (_INCH - _BELOW - _ABOVE),
+    drawing = Figure(figsize=(width, height))
+    drawing.subplots_adjust(
+        left=_LEFT / width, right=1 - _MARGIN / width, bottom=_BELOW / height, top=1 - _ABOVE / height
     )
-    return figure
+    return drawing
 
 
 def _histogram(axes: Axes, figure: Histogram, name: str, style: SeriesStyle) -> None:
@@ -78,10 +67,10 @@ def _histogram(axes: Axes, figure: Histogram, name: str, style: SeriesStyle) -> 
     shares = [100 * share for share in figure.series[name]]
     # Light lines over the surface tell the series apart in grey.
     axes.stairs(shares, list(range(bins + 1)), fill=True, color=style.color, hatch=style.hatch, edgecolor="#ffffffaa")
+    axes.set_ylim(0, 105 * max(max(shares) for shares in figure.series.values()) or 1)  # one scale for all panels
     marked = range(0, bins + 1, max(bins // 5, 1))
     axes.set_xticks(list(marked), [f"{figure.edges[at]:g}" for at in marked], fontsize=7)
     axes.set_ylabel("%")
-    _plain(axes)
 
 
 def _scatter(axes: Axes, figure: Scatter, name: str, style: SeriesStyle) -> None:
@@ -92,7 +81,6 @@ def _scatter(axes: Axes, figure: Scatter, name: str, style: SeriesStyle) -> None
     x, y = [x for x, _ in points], [y for _, y in points]
     axes.scatter(x, y, s=5, color=style.color, marker=style.marker, alpha=0.7, linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    _plain(axes)
 
 
 def _lines(figure: Lines, styles: Mapping[str, SeriesStyle]) -> Figure:
@@ -108,9 +96,5 @@ def _lines(figure: Lines, styles: Mapping[str, SeriesStyle]) -> Figure:
         line.set(marker=style.marker, markersize=4, markevery=(number * apart // len(styles), apart))
     axes.set_xlabel(figure.x_name)
     axes.legend(frameon=False)
-    _plain(axes)
-    return drawing
-
-
-def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
+    return drawing
