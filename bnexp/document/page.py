@@ -12,7 +12,7 @@ from bnexp.document.terminal import CODE, command_lines
 from bnexp.document.values import Document, Heading, Part, Text, TryIt
 from bnexp.errors import visible
 
-_COMMAND = 96
+_COMMAND = 76
 """Letters in a line of a command."""
 _LETTER, _PADDING, _LEAST_NUMBER = 0.6, 0.8, 4.0
 """Rem that a letter of a table takes up, the space after a cell, and a column at least."""
@@ -45,7 +45,8 @@ footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.7; }
 _FOLDED = """\
 @container (width < {width}rem) {{
 .w{width} thead {{ display: none; }} .w{width} tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid #8884; }}
-.w{width} tbody th {{ flex: 1 0 100%; }} .w{width} td::before {{ content: attr(data-name) " "; color: #666; }}
+.w{width} tbody th {{ flex: 1 0 100%; }}
+.w{width} [data-name]::before {{ content: attr(data-name) " "; font-weight: 400; color: #666; }}
 }}
 """
 """Where a table has no room for its width, each row is a paragraph, with the name of the column before each value."""
@@ -137,7 +138,7 @@ def _cells(columns: Sequence[Column], texts: Sequence[str]) -> str:
     """Return the cells of a row; the first is its name."""
     (first, *others), (label, *values) = columns, texts
     cells = (_cell("td", text, column.numeric, column.header) for column, text in zip(others, values, strict=True))
-    return _cell("th", label, first.numeric) + "".join(cells)
+    return _cell("th", label, first.numeric, first.header) + "".join(cells)
 
 
 def _regions(figure: Regions) -> str:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from bnexp.document.exports import to_csv, to_json, to_markdown, to_plain
-from bnexp.document.table import Cell, Column, Sample, Table
+from bnexp.document.table import Cell, Column, Sample, Table, facts, number_table
+from bnexp.document.values import Document, Heading, Text, TryIt
 from bnexp.document.writing import readable
 
 COLUMNS = (
@@ -131,3 +132,34 @@ def test_a_text_without_end_is_cut_for_people_and_whole_for_machines() -> None:
     assert max(len(to_plain([table])), len(to_markdown([table]))) < 10_000
     assert endless in to_csv(table)
     assert json.loads(to_json(table))["rows"][0]["name"] == endless
+
+
+DOCUMENT: Document = [
+    Heading("a <title>", level=1),
+    facts([("batches", "12 x 32"), ("data", "some")]),
+    Text("of `x|y` | two", lead="warning"),
+    Heading("next"),
+    facts([("status", "done")], title="finished", least=8),
+    number_table("key", "numbers", ["a"], [("row", [1 / 3])], ("a = 1/3",)),
+    TryIt(["bnexp ls"], "look"),
+]
+
+
+def test_a_document_is_a_line_per_row_and_paragraph_in_a_pipe() -> None:
+    assert to_plain(DOCUMENT).split("\n")[:6] == [
+        "batches  12 x 32",
+        "data     some",
+        "warning: of `x|y` | two",
+        "",
+        "finished",
+        "  status    done",
+    ]
+
+
+def test_a_document_in_markdown_keeps_code_and_escapes_the_rest() -> None:
+    written = to_markdown(DOCUMENT)
+    assert "# a &lt;title>\n" in written
+    assert r"warning: of `x|y` \| two" in written
+    assert "**numbers**" in written
+    assert "| row | 0.3333 |" in written
+    assert "```\nbnexp ls\n```" in written

@@ -141,3 +141,30 @@ def test_wrapping_keeps_every_character_and_the_width(text: str, width: int) -> 
     lines = wrapped(text, width)
     assert all(cell_len(line) <= width for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_bars_are_drawn_where_there_is_room_and_go_without_a_word() -> None:
+    columns = (Column("layer", "layer"), Column("std", "std", "number"), Column("bar", "", "bar"))
+    rows = tuple(
+        {"layer": Cell(name), "std": Cell(str(std)), "bar": Cell("", std)} for name, std in (("a", 1.0), ("b", 100.0))
+    )
+    wide, narrow = (printed(Table(columns, rows), width, layout="records") for width in (30, 14))
+    lengths = [line.count("█") for line in wide.splitlines()[2:]]
+    assert lengths[0] == 1 < lengths[1]
+    assert "█" not in narrow
+    assert "left out" not in narrow
+    assert max(map(cell_len, narrow.splitlines())) <= 14
+
+
+def test_a_grouped_column_says_each_value_once_with_an_empty_line_between() -> None:
+    columns = (Column("key", "key", grouped=True), Column("name", "name"))
+    rows = tuple({"key": Cell(key), "name": Cell(name)} for key, name in ("xa", "xb", "yc"))
+    lines = printed(Table(columns, rows), 40, layout="records").splitlines()
+    assert [line.split() for line in lines[2:]] == [["x", "a"], ["b"], [], ["y", "c"]]
+
+
+def test_wrapped_columns_of_records_share_the_room() -> None:
+    columns = (Column("a", "a"), Column("b", "b"))
+    rows = ({"a": Cell("word " * 30), "b": Cell("word " * 30)},)
+    head = printed(Table(columns, rows), 60, layout="records").splitlines()[0]
+    assert head.index("b") == pytest.approx(31, abs=2)
