@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from bnexp.analysis.arms import Arm, differing_keys
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
-from bnexp.document.render import epochs, loss, milliseconds, percent
-from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of
+from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
+from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
@@ -56,7 +56,7 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
     comparison = _Comparison(arms, differing_keys(arms), target, evaluations, common_scale(curves))
     rows = tuple(_row(comparison, arm) for arm in arms)
-    return Table(_columns(comparison), rows, _notes_of(arms, comparison.scale))
+    return Table(_columns(comparison), rows, _notes_of(arms, comparison.scale), layout="arms")
 
 
 def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Arm], dict[str, Sequence[Evaluation]]]:
@@ -122,9 +122,9 @@ def _column_key(key: str) -> str:
 
 def _row(comparison: _Comparison, arm: Arm) -> Row:
     cells = {
-        NAME.key: Cell(arm.name, arm.name),
+        NAME.key: word(arm.name),
         SEEDS.key: Cell(str(len(arm.finished)), len(arm.finished)),
-        STATUS.key: Cell(arm.status, arm.status),
+        STATUS.key: word(arm.status),
     }
     cells |= {_column_key(key): _value_cell((arm.config or {}).get(key)) for key in comparison.keys}
     for name in ENVIRONMENT:
@@ -232,7 +232,7 @@ def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
     if any(arm.unfinished and not arm.finished and not arm.diverged for arm in arms):
         yield "(in parentheses): reached so far by a run that has not finished; enters no mean"
     failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
-    yield from _at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], "failed runs")
+    yield from at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], _MOST, "failed runs")
 
 
 def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
@@ -251,18 +251,11 @@ def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
 
 def _on_records(arms: Sequence[Arm]) -> Iterator[str]:
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
-    yield from _at_most(problems, "problems with records")
+    yield from at_most(problems, _MOST, "problems with records")
 
 
 def _few(names: Sequence[str]) -> str:
-    shown = list(dict.fromkeys(names))
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
-
-
-def _at_most(notes: Sequence[str], what: str) -> Iterator[str]:
-    yield from notes[:_MOST_NOTES]
-    if len(notes) > _MOST_NOTES:
-        yield f"and {len(notes) - _MOST_NOTES} more {what}"
+    return first_few(list(dict.fromkeys(names)), 3)
 
 
 def _first_line(error: str | None) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bnexp.document.render import epochs, loss, percent
-from bnexp.document.table import NOTHING, Cell, Column, Row, Table
+from bnexp.document.table import NOTHING, Cell, Column, Row, Table, word
+from bnexp.document.writing import at_most, duration, epochs, loss, percent
 from bnexp.runs.columns import Tail, read_tail
 from bnexp.runs.folder import resume_command
 from bnexp.runs.run import COMPLETE, DEAD, Run
@@ -51,12 +51,7 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
         tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
         rows.append(_row(run, _progress(run, tail), root, now))
         problems += [*run.problems, *([problem] if problem else []), *_why_failed(run)]
-    return Table(COLUMNS, tuple(rows), (*_notes(problems), *_on_going_on(newest_first)))
-
-
-def _notes(problems: Sequence[str]) -> tuple[str, ...]:
-    more = len(problems) - _MOST_NOTES
-    return (*problems[:_MOST_NOTES], *([f"and {more} more such notes"] if more > 0 else []))
+    return Table(COLUMNS, tuple(rows), (*at_most(problems, _MOST_NOTES, "such notes"), *_on_going_on(newest_first)))
 
 
 def _on_going_on(runs: Sequence[Run]) -> list[str]:
@@ -89,8 +84,8 @@ def _progress(run: Run, tail: Tail) -> _Progress:
 
 def _row(run: Run, progress: _Progress, root: Path, now: datetime) -> Row:
     return {
-        "run": _word(_name_below(run.folder, root)),
-        "status": _word(run.status),
+        "run": word(_name_below(run.folder, root)),
+        "status": word(run.status),
         "epoch": _epoch_cell(run, progress),
         "step": _step_cell(run, progress),
         "val_loss": Cell() if progress.val_loss is None else Cell(loss(progress.val_loss), progress.val_loss),
@@ -100,10 +95,6 @@ def _row(run: Run, progress: _Progress, root: Path, now: datetime) -> Row:
         "started": _started_cell(run, now),
         "took": _took_cell(run, now),
     }
-
-
-def _word(text: str) -> Cell:
-    return Cell(text, text)
 
 
 def _name_below(folder: Path, root: Path) -> str:
@@ -149,15 +140,3 @@ def _took_cell(run: Run, now: datetime) -> Cell:
         return Cell(NOTHING)
     seconds = run.earlier_s + (end - begin).total_seconds()
     return Cell(duration(seconds), seconds)
-
-
-def duration(seconds: float) -> str:
-    """Write a duration with its two largest units, such as `8.4s`, `2m05s`, `3h10m` or `2d04h`."""
-    whole = round(seconds)
-    if seconds < 59.95:
-        return f"{seconds:.1f}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"

@@ -2,10 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-
-from rich.console import Console
-from rich.table import Table
 
 from bnexp.config.block import NO_NORM
 from bnexp.config.datasets import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
@@ -14,7 +10,8 @@ from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
-from bnexp.document.output import write_out
+from bnexp.document.show import show
+from bnexp.document.table import Column, Table, word
 
 
 @dataclass(frozen=True)
@@ -31,13 +28,12 @@ def catalog() -> None:
 
     On a terminal it is a table; in a pipe the lines are plain and aligned, each complete by itself for grep.
     """
-    console = Console(markup=False, highlight=False)
-    entries = list(catalog_entries())
-    if console.is_terminal:
-        console.print(_table(entries))
-        return
-    key_width, name_width = max(len(entry.key) for entry in entries), max(len(entry.name) for entry in entries)
-    write_out("".join(f"{entry.key:{key_width}}  {entry.name:{name_width}}  {entry.summary}\n" for entry in entries))
+    columns = (Column("key", "said in", grouped=True), Column("name", "name"), Column("summary", "what it is"))
+    rows = [
+        {"key": word(entry.key), "name": word(entry.name), "summary": word(entry.summary)}
+        for entry in catalog_entries()
+    ]
+    show(Table(columns, tuple(rows), headed=False), "table")
 
 
 def catalog_entries() -> Iterator[Entry]:
@@ -61,12 +57,3 @@ def _items(role: Role) -> Iterator[Entry]:
         if kind.role == role:
             options = ", ".join(kind.options.model_fields)
             yield Entry(role, f"{name}({options})" if options else name, kind.summary)
-
-
-def _table(entries: list[Entry]) -> Table:
-    table = Table("said in", "name", "what it is", box=None, pad_edge=False)
-    for key, group in groupby(entries, key=lambda entry: entry.key):
-        for number, entry in enumerate(group):
-            table.add_row("" if number else key, entry.name, entry.summary)
-        table.add_row()
-    return table

@@ -1,25 +1,20 @@
 """`bnexp check`: what a config means, without training."""
 
 import dataclasses
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.sources.place import data_folder
-from bnexp.document.output import write_out
-from bnexp.document.terminal import log_bars
-from bnexp.errors import visible, visible_lines
+from bnexp.document.show import show_document
+from bnexp.document.table import Cell, Column, Table, facts, word
+from bnexp.document.values import Heading, Part, Text
+from bnexp.document.writing import counted
 
 if TYPE_CHECKING:
     from bnexp.inspection.outline import OutlineRow
@@ -27,9 +22,8 @@ if TYPE_CHECKING:
 
 _NEAR, _FAR = 5.0, 100.0
 """From the first hidden layer to the last, a factor within the one is called none, beyond the other an explosion."""
-_BARS = ("cyan", "magenta")
-_LEAST_BAR = 4
-"""Cells of a bar below which it shows nothing."""
+_LABELS = len("gradient")
+"""Letters of the words at the beginning of lines."""
 
 
 def check(
@@ -50,66 +44,39 @@ def check(
     """
     config = load_config(config_path, overrides)
     blueprint = draw(config, data_folder(data_dir))
-    plan, warnings = blueprint.plan, blueprint.warnings
 
     from bnexp.inspection.outline import outline
     from bnexp.models.build import build_model
 
     network = build_model(blueprint.layout, config.init, config.seed)
     rows = outline(network, blueprint.info.shape, config.model.bias)
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(_table(config, rows))
-        _print_plan(console, config, plan, warnings)
-        if signal:
-            _print_signal(console, blueprint, data_folder(data_dir))
-        return
-    text = io.StringIO()
-    plain = Console(file=text, highlight=False)
-    plain.out(_plain(rows), highlight=False)
-    _print_plan(plain, config, plan, warnings)
-    if signal:
-        _print_signal(plain, blueprint, data_folder(data_dir))
-    write_out(text.getvalue())
+    document: list[Part] = [
+        Heading(f"{config.name}: {config.model.block}"),
+        _outline_table(rows),
+        facts(_arithmetic(config, blueprint.plan)),
+        *(Text(warning, lead="warning") for warning in blueprint.warnings),
+    ]
+    show_document([*document, *(_signal(blueprint, data_folder(data_dir)) if signal else [])])
 
 
-def _print_plan(console: Console, config: Config, plan: Plan, warnings: Sequence[str]) -> None:
-    console.out(_arithmetic(config, plan), highlight=False)
-    for warning in warnings:
-        console.print(f"[yellow]warning:[/] {escape(visible_lines(warning))}", soft_wrap=not console.is_terminal)
-
-
-_TITLES = ("item", "output", "parameters", "")
-
-
-def _cells(rows: "Sequence[OutlineRow]") -> list[tuple[str, str, str, str]]:
+def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
+    columns = (
+        Column("item", "item"),
+        Column("output", "output", "number"),
+        Column("parameters", "parameters", "number"),
+        Column("note", ""),
+    )
     cells = [
         (row.name, " x ".join(map(str, row.shape)), f"{row.parameters:,}" if row.parameters else "", row.note)
         for row in rows
     ]
-    return [*cells, ("total", "", f"{sum(row.parameters for row in rows):,}", "")]
+    cells.append(("total", "", f"{sum(row.parameters for row in rows):,}", ""))
+    keys = [column.key for column in columns]
+    return Table(columns, tuple(dict(zip(keys, map(word, row), strict=True)) for row in cells))
 
 
-def _table(config: Config, rows: "Sequence[OutlineRow]") -> Table:
-    table = Table(
-        title=f"{config.name}: {escape(visible(config.model.block))}", title_justify="left", box=None, pad_edge=False
-    )
-    for name, justify in zip(_TITLES, ("left", "right", "right", "left"), strict=True):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in _cells(rows):
-        table.add_row(*row)
-    return table
-
-
-def _plain(rows: "Sequence[OutlineRow]") -> str:
-    cells = [_TITLES, *_cells(rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(3)]
-    lines = (f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in cells)
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _arithmetic(config: Config, plan: Plan) -> str:
-    """Return the counts of examples, batches and steps in words."""
+def _arithmetic(config: Config, plan: Plan) -> list[tuple[str, str]]:
+    """Return the counts of examples, batches and steps."""
     short = plan.last_batch if plan.last_batch < plan.batch_size else 0
     full = plan.steps_per_epoch - bool(short)
     left_out = plan.train_examples - (full * plan.batch_size + short)
@@ -117,88 +84,62 @@ def _arithmetic(config: Config, plan: Plan) -> str:
     dropped = f", {left_out} examples left out of each epoch (data.drop_last)" if left_out else ""
     evaluations = plan.evaluations_until(plan.total_steps)
     epochs = f"{plan.epoch_at(plan.total_steps):.4g}"
-    return "\n".join(
-        (
-            f"data      {config.data.dataset}: {plan.train_examples:,} to train on, {plan.val_examples:,} to validate "
-            f"on, {plan.test_examples:,} to test on",
-            f"batches   {batches} = {_counted(plan.steps_per_epoch, 'step')} per epoch{dropped}",
-            f"training  {_counted(plan.total_steps, 'step')} in {epochs} epochs, {_counted(evaluations, 'evaluation')}",
-        )
-    )
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
-
-
-def _print_signal(console: Console, blueprint: Blueprint, data_dir: Path) -> None:
-    """Print a row per layer with bars for signal and gradient, and what both come to over the depth."""
-    from bnexp.inspection.propagation import measure_propagation
-    from bnexp.training.build import build
-
-    # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
-    config = blueprint.config
-    training = config.training.model_copy(update={"precision": "fp32", "compile": False})
-    plain = dataclasses.replace(blueprint, config=config.model_copy(update={"training": training}))
-    rows = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
-    console.out(
-        f"\nsignal    the first batch of {config.data.batch_size}, forward and backward, before any training",
-        highlight=False,
-    )
-    if console.is_terminal:
-        console.print(_signal_table(rows, console.width))
-    else:
-        console.out(_plain_signal(rows), highlight=False)
-    for line in _growth_in_words(rows):
-        console.print(line, soft_wrap=not console.is_terminal, markup=False)
-
-
-_SIGNAL_TITLES = ("layer", "std", "rank", "dead", "gradient norm")
-
-
-def _signal_cells(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str, str, str, str]]:
     return [
         (
-            row.layer,
-            f"{row.std:.3g}",
-            f"{row.effective_rank:.1f}",
-            "" if row.dead_fraction is None else f"{row.dead_fraction:.0%}",
-            f"{row.gradient_norm:.3g}",
-        )
-        for row in rows
+            "data",
+            f"{config.data.dataset}: {plan.train_examples:,} to train on, {plan.val_examples:,} to validate on, "
+            f"{plan.test_examples:,} to test on",
+        ),
+        ("batches", f"{batches} = {counted(plan.steps_per_epoch, 'step')} per epoch{dropped}"),
+        ("training", f"{counted(plan.total_steps, 'step')} in {epochs} epochs, {counted(evaluations, 'evaluation')}"),
     ]
 
 
-def _plain_signal(rows: "Sequence[LayerPropagation]") -> str:
-    cells = [_SIGNAL_TITLES, *_signal_cells(rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_SIGNAL_TITLES))]
-    return "\n".join(
-        "  ".join(f"{cell:{'<' if column == 0 else '>'}{widths[column]}}" for column, cell in enumerate(row)).rstrip()
-        for row in cells
+def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
+    """Return a row per layer with bars for signal and gradient, and what both come to over the depth."""
+    from bnexp.inspection.propagation import measure_propagation
+    from bnexp.training.build import build
+
+    config = blueprint.config
+    # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
+    training = config.training.model_copy(update={"precision": "fp32", "compile": False})
+    plain = dataclasses.replace(blueprint, config=config.model_copy(update={"training": training}))
+    layers = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
+    batch = f"the first batch of {config.data.batch_size}, forward and backward, before any training"
+    return [
+        Heading("The fresh network"),
+        facts([("signal", batch)], least=_LABELS),
+        _signal_table(layers),
+        facts(_growth_in_words(layers), least=_LABELS),
+    ]
+
+
+def _signal_table(layers: "Sequence[LayerPropagation]") -> Table:
+    columns = (
+        Column("layer", "layer"),
+        Column("std", "std", "number"),
+        Column("std_bar", "", "bar"),
+        Column("rank", "rank", "number"),
+        Column("dead", "dead", "number"),
+        Column("gradient_norm", "gradient norm", "number"),
+        Column("gradient_norm_bar", "", "bar"),
     )
+    rows = [
+        {
+            "layer": word(layer.layer),
+            "std": Cell(f"{layer.std:.3g}", layer.std),
+            "std_bar": Cell("", layer.std),
+            "rank": Cell(f"{layer.effective_rank:.1f}", layer.effective_rank),
+            "dead": Cell("" if layer.dead_fraction is None else f"{layer.dead_fraction:.0%}", layer.dead_fraction),
+            "gradient_norm": Cell(f"{layer.gradient_norm:.3g}", layer.gradient_norm),
+            "gradient_norm_bar": Cell("", layer.gradient_norm),
+        }
+        for layer in layers
+    ]
+    return Table(columns, tuple(rows))
 
 
-def _signal_table(rows: "Sequence[LayerPropagation]", width: int) -> Table:
-    """Return the rows with bars on a logarithmic scale, as long as the terminal's width allows."""
-    cells = _signal_cells(rows)
-    taken = sum(max(len(row[column]) for row in (_SIGNAL_TITLES, *cells)) + 2 for column in range(5))
-    room = min((width - taken) // 2 - 2, 24)
-    room = room if room >= _LEAST_BAR else 0
-    stds = log_bars([row.std for row in rows], room)
-    gradients = log_bars([row.gradient_norm for row in rows], room)
-    table = Table(box=None, pad_edge=False)
-    bar = [""] if room else []
-    for title in ("layer", "std", *bar, "rank", "dead", "gradient norm", *bar):
-        table.add_column(title, justify="left" if title in ("layer", "") else "right", overflow="fold")
-    for (layer, std, rank, dead, gradient), *lengths in zip(cells, stds, gradients, strict=True):
-        signal, back = (
-            [Text(length, style=style)] if room else [] for length, style in zip(lengths, _BARS, strict=True)
-        )
-        table.add_row(layer, std, *signal, rank, dead, gradient, *back)
-    return table
-
-
-def _growth_in_words(rows: "Sequence[LayerPropagation]") -> list[str]:
+def _growth_in_words(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]]:
     """Say what becomes of the signal on its way up and of the gradient on its way down, over the hidden layers."""
     from bnexp.inspection.propagation import growth
 
@@ -211,14 +152,13 @@ def _growth_in_words(rows: "Sequence[LayerPropagation]") -> list[str]:
     for name, (way, values) in ways.items():
         if not all(0 < value < math.inf for value in values):
             fate = "vanishes: it is 0 somewhere" if all(map(math.isfinite, values)) else "explodes: it is not finite"
-            lines.append(f"{name:<9} {way} it {fate}")
+            lines.append((name, f"{way} it {fate}"))
             continue
         if len(values) < 2:
             continue
         grown = growth(values)
-        lines.append(
-            f"{name:<9} x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all: it {_fate(grown.total)}"
-        )
+        both = f"x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all"
+        lines.append((name, f"{both}: it {_fate(grown.total)}"))
     return lines
 
 

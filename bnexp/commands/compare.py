@@ -4,8 +4,7 @@ from pathlib import Path
 
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import DEFAULT_SORT, TARGET_KEY, compare_arms
-from bnexp.document.render import Output
-from bnexp.document.show import show
+from bnexp.document.show import Output, show
 from bnexp.document.table import find_column, sort_rows
 from bnexp.errors import ConfigError
 from bnexp.runs.find import find_runs

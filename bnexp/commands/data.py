@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from bnexp.config.data_section import DataConfig
 from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES, OWN_DATASETS, DatasetName
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
-from bnexp.document.output import write_out
+from bnexp.document.show import show
+from bnexp.document.table import Column, Row, Table, word
 from bnexp.errors import ConfigError, did_you_mean, visible, visible_lines
-
-_TITLES = ("dataset", "state", "where", "what it holds")
 
 
 def list_datasets(*, data_dir: Path | None = None) -> None:
@@ -23,21 +20,13 @@ def list_datasets(*, data_dir: Path | None = None) -> None:
     Args:
         data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
     """
-    rows = [_row(name, data_folder(data_dir)) for name in DATASET_NAMES]
-    console = Console(markup=False, highlight=False)
-    if console.is_terminal:
-        table = Table(*_TITLES, box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-        return
-    widths = [max(len(row[column]) for row in (_TITLES, *rows)) for column in range(3)]
-    write_out(
-        "".join(
-            f"{name:{widths[0]}}  {state:{widths[1]}}  {where:{widths[2]}}  {summary}\n"
-            for name, state, where, summary in (_TITLES, *rows)
-        )
+    columns = (
+        Column("dataset", "dataset"),
+        Column("state", "state"),
+        Column("where", "where"),
+        Column("summary", "what it holds"),
     )
+    show(Table(columns, tuple(_row(name, data_folder(data_dir)) for name in DATASET_NAMES)), "table")
 
 
 def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
@@ -104,8 +93,9 @@ def _load(data: DataConfig, data_dir: Path) -> None:
         print(f"{data.dataset}: {visible_lines(note)}")
 
 
-def _row(name: DatasetName, data_dir: Path) -> tuple[str, str, str, str]:
-    return (name, *_state(name, data_dir), DATASET_SUMMARIES[name])
+def _row(name: DatasetName, data_dir: Path) -> Row:
+    state, where = _state(name, data_dir)
+    return {"dataset": word(name), "state": word(state), "where": word(where), "summary": word(DATASET_SUMMARIES[name])}
 
 
 def _state(name: DatasetName, data_dir: Path) -> tuple[str, str]:

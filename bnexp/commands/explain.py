@@ -4,16 +4,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from bnexp.document.output import write_out
+from bnexp.document.exports import to_json, to_strict_json
+from bnexp.document.show import show_document, write_out
 from bnexp.errors import BnexpError, ConfigError, visible
 from bnexp.files import write_text_atomically
 from bnexp.lessons.asking import Words, request_of, topic_named
 from bnexp.lessons.topics import TOPICS
 
 if TYPE_CHECKING:
-    from bnexp.document.lesson import Lesson
+    from bnexp.document.values import Lesson
 
 
 def explain(topic: str | None, words: Words, *, json: bool = False, html: Path | None = None) -> None:
@@ -38,8 +37,6 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
     page = None if html is None else _place_of_page(html, words)
 
     # Only what computes pays for loading torch.
-    from bnexp.document.lesson_text import print_lesson, to_text
-    from bnexp.document.record import to_json
     from bnexp.lessons.registry import LESSONS
 
     lesson = LESSONS[topic](request)
@@ -50,18 +47,14 @@ def explain(topic: str | None, words: Words, *, json: bool = False, html: Path |
     elif page is not None:
         write_out(f"{visible(str(html))}: written; a browser opens it, without any other file\n")
     else:
-        console = Console(highlight=False)
-        if console.is_terminal:
-            print_lesson(console, lesson)
-        else:
-            write_out(to_text(lesson))
+        show_document(lesson)
 
 
 def _write_page(page: Path, lesson: "Lesson") -> None:
     from bnexp.document.page import to_html
 
     try:
-        write_text_atomically(page, to_html(lesson))
+        write_text_atomically(page, to_html(lesson, f"bnexp explain {lesson.topic}"))
     except OSError as error:
         raise BnexpError(f"{page}: {error.strerror}") from None
 
@@ -87,8 +80,6 @@ def _place_of_page(html: Path, words: Words) -> Path:
 
 
 def _list(words: Words, *, json: bool, html: Path | None) -> None:
-    from bnexp.document.record import to_strict_json
-
     if words != Words() or html is not None:
         raise ConfigError("expected a lesson with these options, such as `bnexp explain batchnorm`")
     if json:

@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bnexp.analysis.listing import list_runs
-from bnexp.document.render import Output
-from bnexp.document.show import show
+from bnexp.document.show import Output, show
 from bnexp.runs.find import find_runs
 from bnexp.runs.run import read_run
 
@@ -22,4 +21,4 @@ def ls(folder: Path = Path("runs"), *, now: datetime | None = None, output: Outp
         ConfigError: the folder does not exist, or holds no run.
     """
     runs = [read_run(found) for found in find_runs([], folder)]
-    show(list_runs(runs, folder, now or datetime.now(UTC).astimezone()), output, transposable=False)
+    show(list_runs(runs, folder, now or datetime.now(UTC).astimezone()), output)

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.data.sources.place import data_folder
-from bnexp.document.render import Output
-from bnexp.document.show import show
-from bnexp.document.table import Cell, Column, Table
+from bnexp.document.show import Output, show
+from bnexp.document.table import Cell, Column, Table, word
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
@@ -63,11 +62,5 @@ def _table(figures: dict[str, float], note: str) -> Table:
     rows = []
     for name, value in figures.items():
         quantity, _, where = name.partition("/")
-        rows.append(
-            {
-                "quantity": Cell(quantity, quantity),
-                "where": Cell(where, where),
-                "value": Cell(f"{value:.4g}", value),
-            }
-        )
-    return Table(columns, tuple(rows), (note,))
+        rows.append({"quantity": word(quantity), "where": word(where), "value": Cell(f"{value:.4g}", value)})
+    return Table(columns, tuple(rows), (note,), layout="arms")

@@ -4,7 +4,7 @@ import json
 
 from bnexp.config.json_schema import config_schema
 from bnexp.config.reference import config_reference
-from bnexp.document.output import write_out
+from bnexp.document.show import write_out
 
 
 def schema(*, markdown: bool = False) -> None:

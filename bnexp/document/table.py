@@ -1,10 +1,12 @@
-"""Mean and spread over seeds."""
+"""A table with typed columns: its cells hold a text for people, and a value or a sample for programs."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bnexp.document.writing import Value, column_text
 from bnexp.errors import ConfigError, did_you_mean
 
 
@@ -32,9 +34,15 @@ def sample_of(values: Sequence[float]) -> Sample | None:
     return Sample(mean * scale, std * scale, n)
 
 
-Kind = Literal["text", "number", "sample", "curve"]
+Kind = Literal["text", "number", "sample", "curve", "bar"]
 Audience = Literal["all", "people", "machines"]
+Layout = Literal["records", "arms", "numbers"]
 NOTHING = "-"
+
+_LEAST_NUMBER = 8
+"""Letters of a column of calculated numbers, so that tables below each other look alike."""
+_MOST_ROWS, _FIRST_ROWS, _LAST_ROWS = 12, 8, 3
+_MOST_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -44,13 +52,16 @@ class Column:
     Attributes:
         key: its name in CSV, JSON and `--sort`; `unit` is added to it in CSV and JSON.
         header: its name for people, with the unit.
-        kind: what its cells hold; a sample becomes three columns in CSV.
+        kind: what its cells hold; a sample becomes three columns in CSV. A bar, as long as the logarithm of its value,
+            is drawn only in a terminal with room for it.
         unit: unit of the values in CSV and JSON, where the key does not say it.
         short: its name in a terminal, where that is clear enough.
         descending: the larger value is sorted first.
         give_up: order in which a narrow terminal leaves columns out; None for never.
         redundant: nothing is lost, and nothing said, when it is left out.
         audience: the readers that get it.
+        grouped: a terminal shows equal values of neighboring rows once, and an empty line before the next value.
+        least: letters that it is wide at least.
     """
 
     key: str
@@ -62,6 +73,8 @@ class Column:
     give_up: int | None = None
     redundant: bool = False
     audience: Audience = "all"
+    grouped: bool = False
+    least: int = 0
 
     @property
     def machine_key(self) -> str:
@@ -72,6 +85,11 @@ class Column:
     def names(self) -> tuple[str, ...]:
         """Every name that `--sort` takes, the key first."""
         return tuple(dict.fromkeys(name for name in (self.key, self.machine_key, self.header, self.short) if name))
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its cells are numbers, which are aligned to the right."""
+        return self.kind in ("number", "sample")
 
 
 @dataclass(frozen=True)
@@ -88,17 +106,42 @@ class Cell:
         return self.value if self.sample is None else self.sample.mean
 
 
+def word(text: str) -> Cell:
+    """Return a cell whose text is its value."""
+    return Cell(text, text)
+
+
 Row = Mapping[str, Cell]
 """Cells by the key of their column; a missing one is empty."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, rows and the sentences below."""
+    """Columns, rows and the sentences below.
+
+    Attributes:
+        columns: in the order of reading; the first names the rows.
+        rows: cells by the key of their column.
+        notes: sentences below it.
+        title: what it shows; where there is one, the rows are indented below it.
+        layout: how a terminal fits it in. `records`: a line a row, lesser columns left out where it is narrow.
+            `arms`: few rows, which stand beside each other where all columns fit so. `numbers`: calculated numbers, of
+            many rows the first and the last; columns that do not fit come in a piece of their own below.
+        headed: plain text begins with the names of the columns.
+        key: the name of its numbers in a lesson's JSON; without it, it gives none.
+        formula: the lines of the formula that its numbers come from; it stands beside them.
+        values: its numbers, for the JSON of a lesson.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    title: str = ""
+    layout: Layout = "records"
+    headed: bool = True
+    key: str = ""
+    formula: tuple[str, ...] = ()
+    values: object = None
 
     def cell(self, row: Row, column: Column) -> Cell:
         """Return the cell of a row in a column."""
@@ -106,7 +149,102 @@ class Table:
 
     def columns_for(self, audience: Literal["people", "machines"]) -> list[Column]:
         """Return the columns that people or machines get."""
-        return [column for column in self.columns if column.audience in ("all", audience)]
+        return [column for column in self.columns if column.audience in ("all", audience) and column.kind != "bar"]
+
+    @property
+    def numbers(self) -> Mapping[str, object]:
+        """Its numbers by its key, in full precision."""
+        return {self.key: self.values} if self.key else {}
+
+
+def number_table(
+    key: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[Value]]],
+    formula: Sequence[str] = (),
+    corner: str = "",
+    digits: int = 4,
+    values: object = None,
+) -> Table:
+    """Return a table of calculated numbers.
+
+    Args:
+        key: the name of its numbers.
+        title: what it shows.
+        columns: their headings.
+        rows: of each its label and a cell per column; a word, a number, or None for nothing.
+        formula: the lines of the formula, if there is one.
+        corner: the heading of the labels.
+        digits: decimals of numbers that are not whole.
+        values: what `numbers` holds under `key`; without it, an object per row.
+    """
+    if values is None:
+        values = [{corner or "row": label, **dict(zip(columns, cells, strict=True))} for label, cells in rows]
+    labels, *keys = _unique([corner or "row", *columns])
+    typed, cells_of = [], []
+    for index, (name, header) in enumerate(zip(keys, columns, strict=True)):
+        cells = [row[index] for _, row in rows]
+        texts = column_text(cells, digits, deciding=[cells[row] for row in shown_rows(len(cells)) if row is not None])
+        numeric = not any(isinstance(cell, str) for cell in cells)
+        typed.append(Column(name, header, "number", least=_LEAST_NUMBER) if numeric else Column(name, header))
+        cells_of.append([Cell(text, cell) for text, cell in zip(texts, cells, strict=True)])
+    made = tuple(
+        {labels: word(label), **{name: cells[row] for name, cells in zip(keys, cells_of, strict=True)}}
+        for row, (label, _) in enumerate(rows)
+    )
+    return Table((Column(labels, corner), *typed), made, (), title, "numbers", True, key, tuple(formula), values)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Return the names, those that occur twice with their place."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name}.{place}" for place, name in enumerate(names)]
+
+
+def shown_rows(count: int) -> list[int | None]:
+    """Return the rows of a table of numbers that people see, by number; None stands for those in the middle of many."""
+    rows: list[int | None] = list(range(count))
+    if count > _MOST_ROWS:
+        rows[_FIRST_ROWS:-_LAST_ROWS] = [None]
+    return rows
+
+
+def truncated(table: Table) -> tuple[list[Row | None], list[Column], int, int]:
+    """Truncate a table of numbers for display; JSON keeps every row.
+
+    Returns:
+        The rows, with None for those in the middle of many; the columns, the labels first; how many rows, and how many
+        columns are left out.
+    """
+    rows = [None if row is None else table.rows[row] for row in shown_rows(len(table.rows))]
+    columns = table.columns_for("people")
+    left_out = len(table.rows) - sum(row is not None for row in rows)
+    return rows, columns[: _MOST_COLUMNS + 1], left_out, len(columns[_MOST_COLUMNS + 1 :])
+
+
+def with_exponents(table: Table, first: int, last: int) -> Table:
+    """Return a table of numbers whose columns first .. last show exponents, since they differ widely in size."""
+    chosen = table.columns[1 + first : 2 + last]
+    rows = tuple(
+        {**row, **{column.key: Cell(f"{row[column.key].value:.1e}", row[column.key].value) for column in chosen}}
+        for row in table.rows
+    )
+    columns = tuple(replace(column, kind="text", least=0) if column in chosen else column for column in table.columns)
+    return Table(columns, rows, table.notes, table.title, "numbers", True, table.key, table.formula, table.values)
+
+
+def facts(pairs: Sequence[tuple[str, str]], *, title: str = "", least: int = 0) -> Table:
+    """Return a table without headings: of each line its first word, and what is said about it.
+
+    Args:
+        pairs: the lines.
+        title: the line above, if there is one.
+        least: letters that the first words take up at least.
+    """
+    columns = (Column("fact", "", least=least), Column("text", ""))
+    rows = tuple({"fact": word(fact), "text": word(text)} for fact, text in pairs)
+    return Table(columns, rows, title=title, headed=False)
 
 
 def find_column(columns: Sequence[Column], name: str) -> Column:

@@ -1,10 +1,10 @@
 """Tables of tensors, and those that the lessons on a matrix have in common."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
+from bnexp.document import table as tables
 from bnexp.document.lesson import Table
 from bnexp.lessons.tensors import BatchTensors
 
@@ -23,13 +23,9 @@ def matrix(
     return Table(key, title, columns, tuple(zip(labels, lines, strict=True)), formula, values=values.detach().tolist())
 
 
-def with_exponents(table: Table, first: int, last: int) -> Table:
+def with_exponents(table: tables.Table, first: int, last: int) -> tables.Table:
     """Return a table whose columns first .. last show exponents, since their numbers differ widely in size."""
-    shown = [
-        (label, [f"{one:.1e}" if first <= index <= last else one for index, one in enumerate(cells)])
-        for label, cells in table.rows
-    ]
-    return replace(table, rows=shown, values=table.numbers[table.key])
+    return tables.with_exponents(table, first, last)
 
 
 def input_table(batch: BatchTensors) -> Table:

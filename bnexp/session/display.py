@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bnexp.config.plan import Plan
+from bnexp.document.writing import clock_duration
 from bnexp.training.clock import Clock
 
 REFRESH_SECS = 0.1
@@ -81,7 +82,7 @@ class LineDisplay(SilentDisplay):
         if self._evaluated is None:
             return
         self._evaluated = None
-        eta = duration(clock.remaining_s(step, *left(self._plan, step)))
+        eta = clock_duration(clock.remaining_s(step, *left(self._plan, step)))
         self._write(f"{self._name}  {position(self._plan, step)}  {figures(self._latest)}  ETA {eta}")
 
 
@@ -112,7 +113,7 @@ class LiveDisplay(SilentDisplay):
         if now - self._shown_at < REFRESH_SECS and step != self._plan.total_steps:
             return
         self._shown_at = now
-        eta = duration(clock.remaining_s(step, *left(self._plan, step)))
+        eta = clock_duration(clock.remaining_s(step, *left(self._plan, step)))
         line = Table.grid(padding=(0, 1), expand=True)
         line.add_column(ratio=1)
         line.add_column(no_wrap=True)
@@ -176,10 +177,3 @@ def figures(latest: dict[str, float]) -> str:
 def loss_in_words(value: float) -> str:
     """Write a loss with four decimals, or three digits where it is very large."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"
-
-
-def duration(secs: float) -> str:
-    """Return seconds as `m:ss` or `h:mm:ss`."""
-    minutes, seconds = divmod(round(secs), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,32 +1,37 @@
 """What came out of a run, in a few aligned lines for the end of its training."""
 
-from bnexp.errors import visible
-from bnexp.session.display import duration, loss_in_words
+from bnexp.document.exports import to_plain
+from bnexp.document.table import facts
+from bnexp.document.writing import clock_duration, first_few
+from bnexp.session.display import loss_in_words
 from bnexp.session.life import RunResult
+
+_LABELS = len("validation ")
 
 
 def report(result: RunResult) -> str:
     """Return status, scores, time and folder of a run that has come to its end."""
     summary = result.summary
-    took = duration(summary["time"]["total_s"])
-    lines = [f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"]
+    took = clock_duration(summary["time"]["total_s"])
+    lines = []
     if divergence := summary["divergence"]:
         place = f"{divergence['quantity']} of {divergence['layer']}"
-        lines.append(f"diverged     at step {divergence['step']:,}: the first that is not finite is the {place}")
+        first = f"at step {divergence['step']:,}: the first that is not finite is the {place}"
+        lines.append(("diverged", first))
         if poisoned := divergence["poisoned"]:
-            more = f" and {len(poisoned) - 3} more" if len(poisoned) > 3 else ""
-            lines.append(f"poisoned     by its forward pass: {', '.join(poisoned[:3])}{more}")
+            lines.append(("poisoned", f"by its forward pass: {first_few(poisoned, 3)}"))
     if summary["skipped_steps"]:
-        lines.append(f"skipped      {summary['skipped_steps']:,} steps, for a loss or a gradient that was not finite")
-    if summary["train"]:
-        train = summary["train"]
-        lines.append(f"training     loss {loss_in_words(train['loss'])}   accuracy {train['accuracy']:.2%}")
+        skipped = f"{summary['skipped_steps']:,} steps, for a loss or a gradient that was not finite"
+        lines.append(("skipped", skipped))
+    if train := summary["train"]:
+        lines.append(("training", f"loss {loss_in_words(train['loss'])}   accuracy {train['accuracy']:.2%}"))
     if summary["final"] and summary["best"]:
         final, best = summary["final"], summary["best"]
-        lines.append(
-            f"validation   final {final['accuracy']:.2%}   best {best['accuracy']:.2%} at epoch {best['epoch']:.4g}"
-        )
+        best_at = f"best {best['accuracy']:.2%} at epoch {best['epoch']:.4g}"
+        lines.append(("validation", f"final {final['accuracy']:.2%}   {best_at}"))
     if test := summary["test"]:
-        lines.append(f"test         final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}")
-    lines.append(f"folder       {visible(str(result.folder))}")
-    return "\n  ".join(lines)
+        scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
+        lines.append(("test", scores))
+    lines.append(("folder", str(result.folder)))
+    title = f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"
+    return to_plain([facts(lines, title=title, least=_LABELS)]).rstrip("\n")

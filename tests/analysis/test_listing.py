@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.analysis.listing import duration, list_runs
+from bnexp.analysis.listing import list_runs
 from bnexp.document.table import Table
 from bnexp.runs.run import read_run
 
@@ -92,19 +92,3 @@ def test_how_stopped_runs_go_on_is_said_once(tmp_path: Path, list_of: Callable[.
     (note,) = list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes
     many = "1 run can go on" if number == 1 else "3 runs can go on, such as the newest"
     assert note == f"{many}: bnexp resume {folders[0]}"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0.0s"),
-        (8.44, "8.4s"),
-        (59.96, "1m00s"),
-        (125, "2m05s"),
-        (3599.7, "1h00m"),
-        (11_400, "3h10m"),
-        (187_200, "2d04h"),
-    ],
-)
-def test_durations(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown

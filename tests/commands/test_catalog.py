@@ -9,6 +9,7 @@ from bnexp.config.items import ITEMS
 from bnexp.config.model import ARCHITECTURES
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES, Config
+from bnexp.document import show
 
 
 def names_of(field):
@@ -45,7 +46,7 @@ def test_in_a_pipe_every_line_is_complete_and_aligned(capsys):
 
 
 def test_on_a_terminal_it_is_a_table(capsys, monkeypatch):
-    monkeypatch.setattr(command, "Console", lambda **options: Console(force_terminal=True, width=200, **options))
+    monkeypatch.setattr(show, "Console", lambda **options: Console(force_terminal=True, width=200, **options))
     command.catalog()
     shown = capsys.readouterr().out
     assert "what it is" in shown

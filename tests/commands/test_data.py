@@ -12,6 +12,7 @@ from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES
 from bnexp.data import load
 from bnexp.data.load import PUBLISHED
 from bnexp.data.parts import ImageSet, Part
+from bnexp.document import show
 from bnexp.errors import BnexpError, ConfigError
 
 
@@ -44,7 +45,7 @@ def test_what_is_here_and_what_is_missing_is_said(tmp_path: Path, capsys: pytest
 def test_on_a_terminal_it_is_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "Console", lambda **options: Console(force_terminal=True, width=300, **options))
+    monkeypatch.setattr(show, "Console", lambda **options: Console(force_terminal=True, width=300, **options))
     command.list_datasets(data_dir=tmp_path)
     shown = capsys.readouterr().out
     assert all(name in shown for name in DATASET_NAMES)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.commands.ls import ls
-from bnexp.document.render import Output
+from bnexp.document.show import Output
 from bnexp.errors import ConfigError
 from records import write_run
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.document.terminal import log_bars
+from bnexp.document.terminal_figure import log_bars
 
 
 def test_the_least_has_one_cell_and_the_largest_all() -> None:

@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
-from bnexp.document.lesson import Histogram, histogram
-from bnexp.document.letters import draw_histogram
+from bnexp.document.figure import Histogram, histogram
+from bnexp.document.terminal_figure import draw_histogram
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 EDGES = (-2, -1, 0, 1, 2)

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from bnexp.document.lesson import Lines, Scatter
-from bnexp.document.letters import draw_lines, draw_scatter
+from bnexp.document.figure import Lines, Scatter
+from bnexp.document.terminal_figure import draw_lines, draw_scatter
 
 MARKS = "o+x*"
 POINTS = "·•●"

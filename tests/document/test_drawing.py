@@ -1,7 +1,7 @@
 """Pictures in letters: regions stand side by side where they fit, each under its name, and no letter is lost."""
 
-from bnexp.document.lesson import Regions
-from bnexp.document.letters import draw_regions, region_colors
+from bnexp.document.figure import Regions
+from bnexp.document.terminal_figure import draw_regions, region_colors
 
 ROWS = [("image 1", ["A", "A", "B"]), ("image 2", ["C", "C", "D"])]
 PICTURE = Regions("regions", "equal letters", [("one", ROWS), ("another one", ROWS)], {"one": 2, "another one": 2})

@@ -5,9 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from bnexp.document.lesson import Experiment, Histogram, Lesson, Lines, Part, Regions, Scatter, Table
+from bnexp.document.figure import Histogram, Lines, Regions, Scatter
 from bnexp.document.page import to_html
 from bnexp.document.svg import to_svg
+from bnexp.document.table import number_table
+from bnexp.document.values import Lesson, Part, TryIt
 
 HISTOGRAM = Histogram("h", "shares", (-1.0, -0.99, 0.0, 1.0), {"one": (0.5, 0.25, 0.25), "other": (0.0, 0.0, 1.0)})
 SCATTER = Scatter("s", "clouds", {"far": [(3.0, 4.0), (-1.0, 0.0)], "at the origin": [(0.0, 0.0)]})
@@ -16,7 +18,7 @@ REGIONS = Regions("r", "areas", (("<block>", (("row 1", ("A", "B")), ("row 2", (
 
 
 def page(*parts: Part) -> str:
-    return to_html(Lesson("topic", "title", parts, Experiment(("bnexp train a.yaml --set b=1",), "look")))
+    return to_html(Lesson("topic", "title", parts, TryIt(("bnexp train a.yaml --set b=1",), "look")))
 
 
 @pytest.mark.parametrize("picture", [HISTOGRAM, SCATTER, LINES], ids=lambda one: type(one).__name__)
@@ -64,7 +66,7 @@ def test_regions_are_colored_by_letter_and_their_names_are_text() -> None:
 
 def test_of_a_large_table_the_page_shows_what_the_terminal_does() -> None:
     cells = tuple((f"row {row}", tuple(float(row * 100 + column) for column in range(30))) for row in range(40))
-    html = page(Table("t", "large", tuple(f"c{column}" for column in range(30)), cells))
+    html = page(number_table("t", "large", tuple(f"c{column}" for column in range(30)), cells))
     assert "29 more rows" in html
     assert "14 more columns" in html
     assert html.count("<td") == 11 * 16 + 1
@@ -72,7 +74,7 @@ def test_of_a_large_table_the_page_shows_what_the_terminal_does() -> None:
 
 def test_long_commands_are_broken_for_a_shell() -> None:
     command = "bnexp train configs/demo.yaml" + " --set training.epochs=3" * 5
-    html = to_html(Lesson("topic", "title", (), Experiment((command,), "look")))
+    html = to_html(Lesson("topic", "title", (), TryIt((command,), "look")))
     written = re.search(r"<pre>(.*?)</pre>", html, re.DOTALL)
     assert written
     assert " \\\n" in written[1]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bnexp.document.lesson import text
+from bnexp.document.values import text
 
 
 def test_a_float_is_written_as_decimals_are_and_kept_in_full_precision() -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bnexp.config.plan import Plan
-from bnexp.session.display import LineDisplay, LiveDisplay, duration, figures, left
+from bnexp.session.display import LineDisplay, LiveDisplay, figures, left
 from bnexp.training.clock import Clock
 
 PLAN = Plan(
@@ -21,14 +21,6 @@ PLAN = Plan(
     total_steps=30,
     eval_every_epochs=1.0,
 )
-
-
-@pytest.mark.parametrize(
-    ("secs", "text"),
-    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
-)
-def test_durations(secs: float, text: str) -> None:
-    assert duration(secs) == text
 
 
 def test_what_is_left_counts_the_test_set() -> None:

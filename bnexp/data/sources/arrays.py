@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from bnexp.document.writing import first_few
 from bnexp.files import open_file
 
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -50,9 +51,8 @@ def _members(packed: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile
     """Return the one member of each name."""
     found = [member.filename.removesuffix(".npy") for member in packed.infolist()]
     if missing := [name for name in names if name not in found]:
-        shown = ", ".join(found[:SHOWN]) or "none"
-        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        raise BadArraysError(f"no array {', '.join(missing)}; found {shown}{more}; expected {', '.join(names)}")
+        shown = first_few(found, SHOWN) or "none"
+        raise BadArraysError(f"no array {', '.join(missing)}; found {shown}; expected {', '.join(names)}")
     if twice := [name for name in names if found.count(name) > 1]:
         raise BadArraysError(f"holds {twice[0]} {found.count(twice[0])} times, expected once")
     return {name: packed.infolist()[found.index(name)] for name in names}

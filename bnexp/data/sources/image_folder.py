@@ -18,6 +18,7 @@ from bnexp.config.datasets import DatasetInfo
 from bnexp.data.sources.decode import Images, decode
 from bnexp.data.sources.image_cache import About, cache_name, find_cache, read_cache, write_cache
 from bnexp.data.sources.place import own_path
+from bnexp.document.writing import at_most, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -85,7 +86,7 @@ def _list_parts(folder: Path, names: list[str]) -> Listing:
     in_test = _folders_in(folder / "test")
     if unknown := [name for name in in_test if name not in classes]:
         raise ConfigError(
-            f"{folder / 'test' / unknown[0]}: a class that train/ does not have; known: {_few(classes)}"
+            f"{folder / 'test' / unknown[0]}: a class that train/ does not have; known: {first_few(classes, 8)}"
             + (f" (and {len(unknown) - 1} more such classes)" if len(unknown) > 1 else "")
         )
     _at_least_two(folder / "train", classes)
@@ -125,10 +126,6 @@ def _files_of(folder: Path, part: str, present: list[str], classes: list[str] | 
                 f"{folder / part / name}: no images in this class; expected files ending in {', '.join(ENDINGS)}"
             )
         yield from sorted(found, key=lambda file: file.path)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 SHOWN = 10
@@ -198,7 +195,7 @@ def folder_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
     opened = open_folder(data, data_dir)
     about, notes = opened.about, []
     if about.broken:
-        notes.append(f"{_counted(opened)} cannot be read and left out: {_named(about, 3, ', ')}.")
+        notes.append(f"{_counted(opened)} cannot be read and left out: {', '.join(_named(about)[:3])}.")
     if about.sizes > 1:
         height, width = about.shape[1:]
         rule = "data.image_size" if data.image_size else "the median; data.image_size sets it"
@@ -227,12 +224,10 @@ def _decode(listing: Listing, image_size: tuple[int, int] | None) -> tuple[About
 def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:
     about, folder = opened.about, opened.listing.folder
     if about.broken and not skip_broken:
-        named = _named(about, SHOWN, "\n  ")
-        more = len(about.broken) - SHOWN
+        named = "\n  ".join(at_most(_named(about), SHOWN))
         raise BnexpError(
             f"{folder}: {_counted(opened)} cannot be read:\n  {named}\n"
-            + (f"  and {more:,} more\n" if more > 0 else "")
-            + "mend or delete them, or leave them out with data.skip_broken: true"
+            "mend or delete them, or leave them out with data.skip_broken: true"
         )
     left = Counter(about.labels[: about.train_examples])
     for label, name in enumerate(about.classes):
@@ -246,5 +241,5 @@ def _counted(opened: FolderSet) -> str:
     return f"{len(opened.about.broken):,} of {len(opened.listing.files):,} images"
 
 
-def _named(about: About, limit: int, between: str) -> str:
-    return between.join(f"{path}: {reason}" for path, reason in about.broken[:limit])
+def _named(about: About) -> list[str]:
+    return [f"{path}: {reason}" for path, reason in about.broken]

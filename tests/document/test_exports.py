@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bnexp.document.render import readable, to_csv, to_json, to_markdown, to_plain
-from bnexp.document.table import Cell, Column, Sample, Table
+from bnexp.document.exports import to_csv, to_json, to_markdown, to_plain
+from bnexp.document.table import Cell, Column, Sample, Table, facts, number_table
+from bnexp.document.values import Document, Heading, Text, TryIt
+from bnexp.document.writing import readable
 
 COLUMNS = (
     Column("name", "arm"),
@@ -32,13 +34,13 @@ def table_of(*names: str, notes: tuple[str, ...] = ()) -> Table:
 
 
 def test_plain_is_one_aligned_line_a_row() -> None:
-    assert to_plain(table_of("a", "longer", notes=("so it is",))) == (
+    assert to_plain([table_of("a", "longer", notes=("so it is",))]) == (
         "arm           test %  n  curve\na       33.33 ± 1.00  3  ▁█\nlonger  33.33 ± 1.00  3  ▁█\nnote: so it is\n"
     )
 
 
 def test_wide_characters_stay_aligned() -> None:
-    lines = to_plain(table_of("深層", "abcd")).splitlines()
+    lines = to_plain([table_of("深層", "abcd")]).splitlines()
     assert lines[1].index("33.33") == lines[2].index("33.33") - 2
 
 
@@ -71,7 +73,7 @@ def test_json_has_full_precision_and_notes() -> None:
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
-    lines = to_markdown(table_of("a|b", notes=("x",))).splitlines()
+    lines = to_markdown([table_of("a|b", notes=("x",))]).splitlines()
     assert lines[1] == "| --- | ---: | ---: | --- |"
     assert lines[2] == r"| a\|b | 33.33 ± 1.00 | 3 | ▁█ |"
     assert lines[-1] == "- x"
@@ -104,7 +106,7 @@ READERS = {
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a|<img src=x>", "&lt;b>", "`<b>`", "[a](javascript:x)"])
 def test_no_html_comes_through_markdown(reader: str, name: str) -> None:
-    page = READERS[reader](to_markdown(table_of(name, notes=(name,))))
+    page = READERS[reader](to_markdown([table_of(name, notes=(name,))]))
     text = ElementTree.fromstring(f"<page>{page}</page>")
     tags = {element.tag for element in text.iter()}
     assert tags <= {"page", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
@@ -114,9 +116,9 @@ def test_no_html_comes_through_markdown(reader: str, name: str) -> None:
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=4))
 def test_any_name_keeps_the_shape_of_every_output(names: list[str]) -> None:
     table = table_of(*names)
-    for text in (to_plain(table), to_markdown(table)):
+    for text in (to_plain([table]), to_markdown([table])):
         lines = text.removesuffix("\n").split("\n")
-        assert len(lines) == len(names) + (1 if text == to_plain(table) else 2)
+        assert len(lines) == len(names) + (1 if text == to_plain([table]) else 2)
         assert all(line.isprintable() for line in lines)
     assert len(list(csv.reader(io.StringIO(to_csv(table))))) == len(names) + 1
     assert [row["name"] for row in json.loads(to_json(table))["rows"]] == names
@@ -127,6 +129,37 @@ def test_a_text_without_end_is_cut_for_people_and_whole_for_machines() -> None:
     assert readable(endless) == "x" * 997 + "..."
     assert readable("x" * 1000) == "x" * 1000
     table = table_of(endless, notes=(endless,))
-    assert max(len(to_plain(table)), len(to_markdown(table))) < 10_000
+    assert max(len(to_plain([table])), len(to_markdown([table]))) < 10_000
     assert endless in to_csv(table)
     assert json.loads(to_json(table))["rows"][0]["name"] == endless
+
+
+DOCUMENT: Document = [
+    Heading("a <title>", level=1),
+    facts([("batches", "12 x 32"), ("data", "some")]),
+    Text("of `x|y` | two", lead="warning"),
+    Heading("next"),
+    facts([("status", "done")], title="finished", least=8),
+    number_table("key", "numbers", ["a"], [("row", [1 / 3])], ("a = 1/3",)),
+    TryIt(["bnexp ls"], "look"),
+]
+
+
+def test_a_document_is_a_line_per_row_and_paragraph_in_a_pipe() -> None:
+    assert to_plain(DOCUMENT).split("\n")[:6] == [
+        "batches  12 x 32",
+        "data     some",
+        "warning: of `x|y` | two",
+        "",
+        "finished",
+        "  status    done",
+    ]
+
+
+def test_a_document_in_markdown_keeps_code_and_escapes_the_rest() -> None:
+    written = to_markdown(DOCUMENT)
+    assert "# a &lt;title>\n" in written
+    assert r"warning: of `x|y` \| two" in written
+    assert "**numbers**" in written
+    assert "| row | 0.3333 |" in written
+    assert "```\nbnexp ls\n```" in written

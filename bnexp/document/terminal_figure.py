@@ -1,30 +1,45 @@
-"""Draws pictures with letters, for terminals and pipes; `figures` draws the same for a page."""
+"""Draws figures with letters, for terminals and pipes; `svg` draws the same for a page."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 from rich.text import Text as Line
 
-from bnexp.document.lesson import Histogram, Lines, Regions, Scatter
-from bnexp.document.numerals import decimal
+from bnexp.document.figure import STYLES, Figure, Histogram, Lines, Regions, Scatter, SeriesStyle, styles_of
+from bnexp.document.writing import decimal
 
-STYLES = ("cyan", "magenta", "yellow", "green", "blue", "red")
-"""One after the other for series and regions."""
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
+Styles = Mapping[str, SeriesStyle]
+_EIGHTHS = " ▏▎▍▌▋▊▉"
 _MARKS = "o+x*#@"
 _GAP = 2
 
 
-def draw_histogram(picture: Histogram, width: int) -> Iterator[Line]:
+_LEAST_SPAN = 10.0
+"""Values that differ by less than this factor get bars that differ in proportion to a whole decade."""
+
+
+def figure_lines(figure: Figure, width: int, styles: Styles | None = None) -> Iterator[Line]:
+    """Yield the lines of a figure, `width` letters wide at most; without `styles`, it has those of its names alone."""
+    if isinstance(figure, Histogram):
+        return draw_histogram(figure, width, styles)
+    if isinstance(figure, Scatter):
+        return draw_scatter(figure, width, styles)
+    if isinstance(figure, Lines):
+        return draw_lines(figure, width, styles)
+    return draw_regions(figure, width)
+
+
+def draw_histogram(figure: Histogram, width: int, styles: Styles | None = None) -> Iterator[Line]:
     """Yield a line per bin: where it lies, and of each series a bar and its share."""
-    edges = [f"{edge:.4g}" for edge in picture.edges]
+    styles = styles or styles_of(figure.names)
+    edges = [f"{edge:.4g}" for edge in figure.edges]
     labels = [f"{low:>{max(map(len, edges))}} .. {high:<{max(map(len, edges))}}" for low, high in pairwise(edges)]
     label_width = max(map(len, labels))
-    for names in _columns_that_fit(list(picture.series), width - label_width, least=18):
+    for names in _columns_that_fit(list(figure.series), width - label_width, least=18):
         room = min((width - label_width) // len(names) - _GAP, 34)
         bar = room - len(" 100.0%")
-        peak = max(max(picture.series[name]) for name in picture.series) or 1.0
+        peak = max(max(figure.series[name]) for name in figure.series) or 1.0
         heading = Line(" " * label_width)
         for name in names:
             heading.append(" " * _GAP).append(f"{name[:room]:<{room}}", "bold")
@@ -32,25 +47,26 @@ def draw_histogram(picture: Histogram, width: int) -> Iterator[Line]:
         for index, label in enumerate(labels):
             line = Line(label)
             for name in names:
-                share = picture.series[name][index]
+                share = figure.series[name][index]
                 drawn = _bar(share / peak, bar)
-                line.append(" " * _GAP).append(drawn, STYLES[list(picture.series).index(name) % len(STYLES)])
+                line.append(" " * _GAP).append(drawn, styles[name].terminal)
                 line.append(f" {share:.1%}".ljust(room - len(drawn)))
             yield _stripped(line)
 
 
-def draw_scatter(picture: Scatter, width: int) -> Iterator[Line]:
+def draw_scatter(figure: Scatter, width: int, styles: Styles | None = None) -> Iterator[Line]:
     """Yield panels side by side; a letter is twice as high as wide, so that a circle looks round."""
+    styles = styles or styles_of(figure.names)
     rows = 13
     columns = 2 * rows
-    for names in _columns_that_fit(list(picture.clouds), width, least=columns + _GAP):
-        panels = [_panel(picture.clouds[name], rows) for name in names]
+    for names in _columns_that_fit(list(figure.clouds), width, least=columns + _GAP):
+        panels = [_panel(figure.clouds[name], rows) for name in names]
         yield _stripped(Line((" " * _GAP).join(f"{name[:columns]:<{columns}}" for name in names), "bold"))
         for parts in zip(*(panel for panel, _ in panels), strict=True):
             line = Line()
-            for part in parts:
+            for name, part in zip(names, parts, strict=True):
                 for letter in part:
-                    line.append(letter, "dim" if letter in "│─┼" else STYLES[0])
+                    line.append(letter, "dim" if letter in "│─┼" else styles[name].terminal)
                 line.append(" " * _GAP)
             yield _stripped(line)
         reaches = (f"each axis ±{reach:.3g}" for _, reach in panels)
@@ -77,18 +93,19 @@ def _panel(points: Sequence[tuple[float, float]], rows: int) -> tuple[list[list[
     return panel, reach
 
 
-def draw_lines(picture: Lines, width: int) -> Iterator[Line]:
+def draw_lines(figure: Lines, width: int, styles: Styles | None = None) -> Iterator[Line]:
     """Yield a plot of ten lines; where two series meet, the later one is seen."""
+    styles = styles or styles_of(figure.names)
     rows = 10
-    values = [value for one in picture.series.values() for value in one if math.isfinite(value)]
-    low, high = min(values, default=0.0), max(values, default=1.0)
+    finite = [value for values in figure.series.values() for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
     labels = [decimal(high), decimal(low)]
     margin = max(map(len, labels)) + 2
     columns = min(width - margin, 72)
     canvas = [[(" ", "")] * columns for _ in range(rows)]
-    for number, one in enumerate(picture.series.values()):
-        for row, column in _places(picture.x, one, low, high, rows, columns):
-            canvas[row][column] = (_MARKS[number % len(_MARKS)], STYLES[number % len(STYLES)])
+    for mark, (name, values) in zip(cycle(_MARKS), figure.series.items(), strict=False):
+        for row, column in _places(figure.x, values, low, high, rows, columns):
+            canvas[row][column] = (mark, styles[name].terminal)
     for row, cells in enumerate(canvas):
         label = labels[0] if row == 0 else labels[1] if row == rows - 1 else ""
         line = Line(f"{label:>{margin - 2}} ").append("│", "dim")
@@ -96,22 +113,22 @@ def draw_lines(picture: Lines, width: int) -> Iterator[Line]:
             line.append(letter, style)
         yield _stripped(line)
     yield Line(" " * (margin - 1) + "└" + "─" * columns, "dim")
-    first, last = f"{picture.x[0]:g}", f"{picture.x[-1]:g}"
+    first, last = f"{figure.x[0]:g}", f"{figure.x[-1]:g}"
     room = columns - len(first) - len(last)
-    name = picture.x_name[: room - _GAP].center(room)
-    yield _stripped(Line(" " * margin + first + name + last, "dim"))
-    yield from _legend(list(picture.series), margin, width)
+    x_name = figure.x_name[: room - _GAP].center(room)
+    yield _stripped(Line(" " * margin + first + x_name + last, "dim"))
+    yield from _legend(styles, margin, width)
 
 
-def _legend(names: Sequence[str], margin: int, width: int) -> Iterator[Line]:
+def _legend(styles: Styles, margin: int, width: int) -> Iterator[Line]:
     """Yield the marks and names of series, in as many lines as they need."""
     line = Line(" " * margin)
-    for number, name in enumerate(names):
-        entry = f"{_MARKS[number % len(_MARKS)]} {name}"[: width - margin]
+    for mark, (name, style) in zip(cycle(_MARKS), styles.items(), strict=False):
+        entry = f"{mark} {name}"[: width - margin]
         if len(line.plain) > margin and len(line.plain) + len(entry) > width:
             yield _stripped(line)
             line = Line(" " * margin)
-        line.append(entry, STYLES[number % len(STYLES)]).append("    ")
+        line.append(entry, style.terminal).append("    ")
     yield _stripped(line)
 
 
@@ -125,13 +142,13 @@ def _places(
             yield round((high - value) / span * (rows - 1)), round((point - x[0]) / length * (columns - 1))
 
 
-def draw_regions(picture: Regions, width: int) -> Iterator[Line]:
+def draw_regions(figure: Regions, width: int) -> Iterator[Line]:
     """Yield the blocks side by side, a letter per value."""
-    colors = region_colors(picture)
-    labels = [label for label, _ in picture.blocks[0][1]]
+    colors = region_colors(figure)
+    labels = [label for label, _ in figure.blocks[0][1]]
     label_width = max(map(len, labels))
-    widths = {name: max(len(name), *(2 * len(letters) - 1 for _, letters in rows)) for name, rows in picture.blocks}
-    blocks: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = dict(picture.blocks)
+    widths = {name: max(len(name), *(2 * len(letters) - 1 for _, letters in rows)) for name, rows in figure.blocks}
+    blocks: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = dict(figure.blocks)
     for names in _columns_that_fit(list(blocks), width - label_width, least=max(widths.values()) + _GAP + 1):
         heading = Line(" " * label_width)
         for name in names:
@@ -148,10 +165,10 @@ def draw_regions(picture: Regions, width: int) -> Iterator[Line]:
             yield _stripped(line)
 
 
-def region_colors(picture: Regions) -> dict[str, str]:
-    """Return a style per letter, in the order of their first appearance."""
-    letters = dict.fromkeys(letter for _, rows in picture.blocks for _, row in rows for letter in row)
-    return {letter: STYLES[number % len(STYLES)] for number, letter in enumerate(letters)}
+def region_colors(figure: Regions) -> dict[str, str]:
+    """Return a color per letter, in the order of their first appearance; beyond the palette they come anew."""
+    colors = cycle(style.terminal for style in STYLES[:-1])  # grey is for the arm without a norm
+    return dict(zip(figure.letters, colors, strict=False))
 
 
 def _columns_that_fit(names: list[str], width: int, least: int) -> Iterator[list[str]]:
@@ -161,10 +178,23 @@ def _columns_that_fit(names: list[str], width: int, least: int) -> Iterator[list
         yield names[start : start + together]
 
 
-def _bar(fraction: float, cells: int) -> str:
-    eighths = round(fraction * cells * 8)
-    full, rest = divmod(eighths, 8)
-    return "█" * full + (_EIGHTHS[rest] if rest else "")
+def _bar(fraction: float, cells: float) -> str:
+    whole, eighths = divmod(round(8 * fraction * cells), 8)
+    return "█" * whole + _EIGHTHS[eighths].strip()
+
+
+def log_bars(values: Sequence[float], width: int) -> list[str]:
+    """Return a bar per value whose length follows its logarithm: one cell for the least, `width` for the largest.
+
+    A value that is not positive and finite gets none, and none gets any where there is no room.
+    """
+    logs = [math.log10(value) if 0 < value < math.inf else None for value in values]
+    known = [log for log in logs if log is not None]
+    if not known or width < 1:
+        return [""] * len(logs)
+    high = max(known)
+    span = max(high - min(known), math.log10(_LEAST_SPAN))
+    return ["" if log is None else _bar(1, 1 + (width - 1) * (1 - (high - log) / span)) for log in logs]
 
 
 def _stripped(line: Line) -> Line:

@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.document.table import Cell, Column, Sample, Table
-from bnexp.document.terminal import print_table, wrapped
+from bnexp.document.table import Cell, Column, Layout, Sample, Table
+from bnexp.document.terminal import print_document
+from bnexp.document.terminal_table import wrapped
 
 COLUMNS = (
     Column("name", "arm"),
@@ -44,12 +46,12 @@ def table_of(arms: int, keys: int = 0) -> Table:
     )
 
 
-def printed(table: Table, width: int, *, transposable: bool = True, color: bool = False) -> str:
+def printed(table: Table, width: int, *, layout: Layout = "arms", color: bool = False) -> str:
     file = io.StringIO()
     console = Console(
         file=file, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
     )
-    print_table(console, table, transposable=transposable)
+    print_document(console, [replace(table, layout=layout)])
     return file.getvalue()
 
 
@@ -93,7 +95,7 @@ def test_too_many_keys_give_several_pieces() -> None:
 
 
 def test_a_list_is_never_transposed() -> None:
-    assert re.findall("^arm.*test %", printed(table_of(2), 80, transposable=False), re.MULTILINE)
+    assert re.findall("^arm.*test %", printed(table_of(2), 80, layout="records"), re.MULTILINE)
 
 
 def test_a_redundant_column_goes_without_a_word() -> None:
@@ -102,7 +104,7 @@ def test_a_redundant_column_goes_without_a_word() -> None:
         {"name": Cell("a" * 20), "status": Cell("3 finished")},
         {"name": Cell("b" * 20), "status": Cell("3 finished")},
     )
-    text = printed(Table(columns, rows), 16, transposable=False)
+    text = printed(Table(columns, rows), 16, layout="records")
     assert "status" not in text
     assert "left out" not in text
 
@@ -139,3 +141,30 @@ def test_wrapping_keeps_every_character_and_the_width(text: str, width: int) -> 
     lines = wrapped(text, width)
     assert all(cell_len(line) <= width for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_bars_are_drawn_where_there_is_room_and_go_without_a_word() -> None:
+    columns = (Column("layer", "layer"), Column("std", "std", "number"), Column("bar", "", "bar"))
+    rows = tuple(
+        {"layer": Cell(name), "std": Cell(str(std)), "bar": Cell("", std)} for name, std in (("a", 1.0), ("b", 100.0))
+    )
+    wide, narrow = (printed(Table(columns, rows), width, layout="records") for width in (30, 14))
+    lengths = [line.count("█") for line in wide.splitlines()[2:]]
+    assert lengths[0] == 1 < lengths[1]
+    assert "█" not in narrow
+    assert "left out" not in narrow
+    assert max(map(cell_len, narrow.splitlines())) <= 14
+
+
+def test_a_grouped_column_says_each_value_once_with_an_empty_line_between() -> None:
+    columns = (Column("key", "key", grouped=True), Column("name", "name"))
+    rows = tuple({"key": Cell(key), "name": Cell(name)} for key, name in ("xa", "xb", "yc"))
+    lines = printed(Table(columns, rows), 40, layout="records").splitlines()
+    assert [line.split() for line in lines[2:]] == [["x", "a"], ["b"], [], ["y", "c"]]
+
+
+def test_wrapped_columns_of_records_share_the_room() -> None:
+    columns = (Column("a", "a"), Column("b", "b"))
+    rows = ({"a": Cell("word " * 30), "b": Cell("word " * 30)},)
+    head = printed(Table(columns, rows), 60, layout="records").splitlines()[0]
+    assert head.index("b") == pytest.approx(31, abs=2)

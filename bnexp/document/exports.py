@@ -1,0 +1,179 @@
+"""Writes documents for pipes, pages and programs: plain text, Markdown, CSV and JSON."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+
+from rich.cells import cell_len
+
+from bnexp.document.table import Cell, Column, Row, Sample, Table
+from bnexp.document.terminal import CODE, to_text
+from bnexp.document.terminal_table import GAP, aligned
+from bnexp.document.values import Document, Heading, Lesson, Part, Text, TryIt
+from bnexp.document.writing import readable
+from bnexp.errors import visible, visible_lines
+from bnexp.files import finite_or_null
+
+_MARKDOWN = re.compile(r"([\\|`*\[\]])")
+_FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet takes for a formula."""
+
+
+def to_plain(document: Document) -> str:
+    """Write a document for pipes and `grep`: a line per row and per paragraph, however long; no title.
+
+    A heading is an empty line between what stands above and below it. Columns are two spaces apart. The notes of a
+    table follow it, each after `note: `.
+    """
+    text = ""
+    for part in document:
+        if isinstance(part, Heading):
+            text += "\n" if text else ""
+        elif isinstance(part, Table):
+            text += _plain_table(part)
+        elif isinstance(part, Text):
+            text += visible_lines(part.whole) + "\n"
+        else:
+            text += to_text([part])
+    return text
+
+
+def _plain_table(table: Table) -> str:
+    columns = table.columns_for("people")
+    lines = [[readable(column.header) for column in columns]] if table.headed else []
+    lines += [[readable(table.cell(row, column).text) for column in columns] for row in table.rows]
+    least = [column.least for column in columns]
+    widths = [max(width, *map(cell_len, texts)) for width, texts in zip(least, zip(*lines, strict=True), strict=True)]
+    indent = " " * GAP if table.title else ""
+    title = f"{readable(table.title)}\n" if table.title else ""
+    rows = "".join(
+        (indent + (" " * GAP).join(map(aligned, line, widths, (column.numeric for column in columns)))).rstrip() + "\n"
+        for line in lines
+    )
+    return title + rows + "".join(f"note: {readable(note)}\n" for note in table.notes)
+
+
+def to_csv(table: Table) -> str:
+    """Write CSV with full precision: a sample as `_mean`, `_std` and `_n`, units in the names of the columns."""
+    columns = table.columns_for("machines")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_csv_text(name) for column in columns for name in _csv_names(column)])
+    for row in table.rows:
+        writer.writerow([value for column in columns for value in _csv_values(column, table.cell(row, column))])
+    return buffer.getvalue()
+
+
+def _csv_names(column: Column) -> Iterator[str]:
+    if column.kind == "sample":
+        yield from (f"{column.machine_key}_{statistic}" for statistic in ("mean", "std", "n"))
+    else:
+        yield column.machine_key
+
+
+def _csv_values(column: Column, cell: Cell) -> Iterator[str]:
+    if column.kind == "sample":
+        sample = cell.sample or Sample(float("nan"), None, 0)
+        yield repr(sample.mean) if sample.n else ""
+        yield "" if sample.std is None else repr(sample.std)
+        yield str(sample.n)
+    elif isinstance(cell.value, str):
+        yield _csv_text(cell.value)
+    else:
+        yield "" if cell.value is None else json.dumps(cell.value)
+
+
+def _csv_text(text: str) -> str:
+    """Return free text as a spreadsheet takes it for text, too: a name such as `=1+1` comes after an apostrophe.
+
+    A run may come from somebody else, and its name be made to run when the table is opened. Numbers stay.
+    """
+    return f"'{visible(text)}" if text.startswith(_FORMULA) and not _is_number(text) else visible(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def to_json(document: Table | Lesson) -> str:
+    """Write strict JSON in full precision.
+
+    A table gives its `rows`, a sample among them as mean, std and n, and its `notes`; a lesson its `topic`, `title`,
+    `numbers` by key, and the `commands` that test it.
+    """
+    if isinstance(document, Table):
+        columns = document.columns_for("machines")
+        rows = [
+            {column.machine_key: _json_value(column, document.cell(row, column)) for column in columns}
+            for row in document.rows
+        ]
+        return to_strict_json({"rows": rows, "notes": list(document.notes)})
+    return to_strict_json(
+        {
+            "topic": document.topic,
+            "title": document.title,
+            "numbers": document.numbers,
+            "commands": list(document.experiment.commands),
+        }
+    )
+
+
+def _json_value(column: Column, cell: Cell) -> object:
+    if column.kind != "sample":
+        return cell.value
+    if cell.sample is None:
+        return {"mean": None, "std": None, "n": 0}
+    return {"mean": cell.sample.mean, "std": cell.sample.std, "n": cell.sample.n}
+
+
+def to_strict_json(value: object) -> str:
+    """Write a value as indented JSON; a number that is not finite becomes null."""
+    return json.dumps(finite_or_null(value), indent=2, allow_nan=False) + "\n"
+
+
+def to_markdown(document: Document) -> str:
+    """Write Markdown, an empty line between the parts; figures and commands are drawn as in a terminal."""
+    return "\n".join(_markdown_part(part) for part in document)
+
+
+def _markdown_part(part: Part) -> str:
+    if isinstance(part, Heading):
+        return f"{'#' * part.level} {_inline(part.text)}\n"
+    if isinstance(part, Text):
+        return f"{_inline(part.whole)}\n"
+    if isinstance(part, Table):
+        return _markdown_table(part)
+    if isinstance(part, TryIt):
+        return f"```\n{chr(10).join(part.commands)}\n```\n\n{_inline(part.look_for)}\n"
+    return f"```\n{to_text([part])}```\n"
+
+
+def _markdown_table(table: Table) -> str:
+    columns = table.columns_for("people")
+    rules = ["---:" if column.numeric else "---" for column in columns]
+    lines = [[_markdown(column.header) for column in columns], rules]
+    lines += [_markdown_row(table, row, columns) for row in table.rows]
+    title = f"**{_markdown(table.title)}**\n\n" if table.title else ""
+    notes = "".join(f"- {_markdown(note)}\n" for note in table.notes)
+    return title + "".join(f"| {' | '.join(line)} |\n" for line in lines) + (f"\n{notes}" if notes else "")
+
+
+def _markdown_row(table: Table, row: Row, columns: list[Column]) -> list[str]:
+    return [_markdown(table.cell(row, column).text) for column in columns]
+
+
+def _inline(text: str) -> str:
+    """Return a paragraph for Markdown, what stands between backticks as code."""
+    pieces = CODE.split(readable(text))
+    return "".join(f"`{piece}`" if number % 2 else _markdown(piece) for number, piece in enumerate(pieces))
+
+
+def _markdown(text: str) -> str:
+    # As entities, since not every reader of Markdown knows a backslash before `<`, and HTML would come through.
+    return _MARKDOWN.sub(r"\\\1", readable(text).replace("&", "&amp;").replace("<", "&lt;"))

@@ -1,0 +1,220 @@
+"""Figures as values: histograms, clouds of points, curves and regions, and the style of each series by its name.
+
+`terminal_figure` draws them with letters, `svg` for a page.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Numbers = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Shares of values in bins, a series beside the other.
+
+    Attributes:
+        key: the name of its numbers.
+        title: what it shows.
+        edges: n + 1 edges of n bins.
+        series: of each its name and the share (0 .. 1) of its values in each bin.
+    """
+
+    key: str
+    title: str
+    edges: Sequence[float]
+    series: Mapping[str, Sequence[float]]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the series."""
+        return list(self.series)
+
+    @property
+    def numbers(self) -> Numbers:
+        """Edges and shares."""
+        shares = {name: list(values) for name, values in self.series.items()}
+        return {self.key: {"edges": list(self.edges), "shares": shares}}
+
+
+def histogram(key: str, title: str, edges: Sequence[float], series: "Mapping[str, Tensor]") -> Histogram:
+    """Return the histogram of tensors of any shape; what lies beyond the edges counts in the bin at that end.
+
+    A bin takes in its lower edge. Values that are not finite are in no bin, and the shares are those of the others. The
+    title says so where a bin at an end holds what lies beyond.
+    """
+    beyond = any(((values < edges[0]) | (values > edges[-1])).any() for values in series.values())
+    title += "; the first and the last bin hold what lies beyond, too" if beyond else ""
+    return Histogram(key, title, edges, {name: _shares(values.detach(), edges) for name, values in series.items()})
+
+
+def _shares(values: "Tensor", edges: Sequence[float]) -> list[float]:
+    finite = values[values.isfinite()]
+    below = [0, *((finite < edge).sum().item() for edge in edges[1:-1]), finite.numel()]
+    return [(high - low) / max(finite.numel(), 1) for low, high in pairwise(below)]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Clouds of points in the plane, each in a square around the origin, an axis as long as the other.
+
+    Attributes:
+        key: the name of its numbers.
+        title: what it shows.
+        clouds: of each its name and its points (x, y).
+    """
+
+    key: str
+    title: str
+    clouds: Mapping[str, Sequence[tuple[float, float]]]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the clouds."""
+        return list(self.clouds)
+
+    @property
+    def numbers(self) -> Numbers:
+        """The points."""
+        return {self.key: {name: [list(point) for point in points] for name, points in self.clouds.items()}}
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves over one axis.
+
+    Attributes:
+        key: the name of its numbers.
+        title: what it shows, with the unit of y.
+        x_name: what x counts.
+        x: the points of the axis.
+        series: of each its name and a value per point; what is not finite is left out.
+    """
+
+    key: str
+    title: str
+    x_name: str
+    x: Sequence[float]
+    series: Mapping[str, Sequence[float]]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the series."""
+        return list(self.series)
+
+    @property
+    def numbers(self) -> Numbers:
+        """The points of the axis and the values of each series."""
+        return {self.key: {self.x_name: list(self.x), **{name: list(one) for name, one in self.series.items()}}}
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Which values are averaged together: in a block, equal letters share one mean and one variance.
+
+    Attributes:
+        key: the name of its numbers.
+        title: what it shows.
+        blocks: side by side, each another normalization of one input: its name and its rows; of each row its label and
+            a letter per value.
+        values_per_statistic: by the name of the block, how many values each mean is of.
+    """
+
+    key: str
+    title: str
+    blocks: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]]
+    values_per_statistic: Mapping[str, int]
+
+    @property
+    def numbers(self) -> Numbers:
+        """How many statistics each block has, and of how many values each is."""
+        counts = {name: len({letter for _, row in rows for letter in row}) for name, rows in self.blocks}
+        values = self.values_per_statistic
+        return {
+            self.key: {
+                name: {"statistics": number, "values_per_statistic": values[name]} for name, number in counts.items()
+            }
+        }
+
+    @property
+    def letters(self) -> list[str]:
+        """The letters, in the order of their first appearance."""
+        return list(dict.fromkeys(letter for _, rows in self.blocks for _, row in rows for letter in row))
+
+
+Figure = Histogram | Scatter | Lines | Regions
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """How a series is drawn, so that it is told apart by color, and in grey by its dashes, marker or hatching.
+
+    Attributes:
+        color: for a page.
+        terminal: the color in a terminal.
+        dashes: lengths of dash and gap, in turn, in widths of the line; empty for a line without gaps.
+        marker: of a point, and here and there on a line, as matplotlib names it.
+        hatch: of a surface, as matplotlib names it.
+    """
+
+    color: str
+    terminal: str
+    dashes: tuple[float, ...]
+    marker: str
+    hatch: str
+
+
+STYLES = (
+    SeriesStyle("#0072b2", "cyan", (), "o", ""),
+    SeriesStyle("#cc79a7", "magenta", (6, 2), "s", "///"),
+    SeriesStyle("#e69f00", "yellow", (2, 1.5), "^", "..."),
+    SeriesStyle("#009e73", "green", (8, 2, 1, 2), "D", "xxx"),
+    SeriesStyle("#56b4e9", "blue", (4, 1.5, 1, 1.5, 1, 1.5), "v", "---"),
+    SeriesStyle("#d55e00", "red", (10, 3), "P", "\\\\\\"),
+    SeriesStyle("#000000", "bright_black", (1, 1), "X", "|||"),
+)
+"""Okabe and Ito's palette, told apart by color-blind people too, without its yellow, which is pale on white."""
+
+_FIXED = {"bn": 0, "none": 6, "no norm": 6, "ln": 2, "gn": 3, "in": 4, "rms": 5}
+"""The arms that are compared most keep their style in every figure."""
+
+
+def styles_of(names: Iterable[str], known: Mapping[str, SeriesStyle] | None = None) -> dict[str, SeriesStyle]:
+    """Return a style per series: those that are known keep theirs, the others take what is free, in order.
+
+    Args:
+        names: the series of one figure. Norms that are compared often, such as `bn` or `bn, seed 1`, have a style of
+            their own; of several with the same norm, the first has it.
+        known: the styles of earlier figures of the same document, where a name may have one already.
+    """
+    styles: dict[str, SeriesStyle] = {}
+    names = list(dict.fromkeys(names))
+    for name in names:
+        fixed = _FIXED.get(name.partition(",")[0])
+        style = (known or {}).get(name) or (None if fixed is None else STYLES[fixed])
+        if style is not None and style not in styles.values():
+            styles[name] = style
+    free = (style for number in count() if (style := _numbered(number)) not in styles.values())
+    return {name: styles[name] if name in styles else next(free) for name in names}
+
+
+def figure_styles(parts: Iterable[object]) -> dict[str, dict[str, SeriesStyle]]:
+    """Return the styles of each figure of a document, by the figure's key: a name has one style in all of them."""
+    known: dict[str, SeriesStyle] = {}
+    styles = {}
+    for figure in parts:
+        if isinstance(figure, Histogram | Scatter | Lines):
+            styles[figure.key] = styles_of(figure.names, known)
+            known |= styles[figure.key]
+    return styles
+
+
+def _numbered(number: int) -> SeriesStyle:
+    """Return one style of many; those beyond the palette have a color of it with the dashes and marks of another."""
+    style, other = STYLES[number % len(STYLES)], STYLES[(number + number // len(STYLES)) % len(STYLES)]
+    return replace(style, dashes=other.dashes, marker=other.marker, hatch=other.hatch)
