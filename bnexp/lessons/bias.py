@@ -14,7 +14,7 @@ from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix, with_exponents
-from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
+from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, standard_normal
 from bnexp.norms.reference import (
     batch_norm_inference,
     batch_norm_running,
@@ -237,4 +237,4 @@ def _against_torch(layer: Layer, momentum: float) -> Text:
         theirs += [y, bias.grad, weight.grad, *(parameter.grad for parameter in norm.parameters())]
     ours += batch_norm_running(*start, batch, len(x), momentum)
     theirs += [batch_norm.running_mean, batch_norm.running_var]
-    return compared_with_torch("torch's linear layer before BatchNorm1d or LayerNorm", ours, theirs)
+    return against_torch("torch's linear layer before BatchNorm1d or LayerNorm", ours, theirs)

@@ -14,7 +14,7 @@ from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import with_exponents
-from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
+from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, standard_normal
 from bnexp.norms.reference import batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0
@@ -205,6 +205,4 @@ def _against_torch(x: Tensor, eps: float) -> Text:
     ours = [plain.y, *batch_norm_train_backward((plain.y - x) / len(x), plain, torch.ones_like(gamma), eps)]
     theirs = [start, leaf.grad, module.weight.grad, module.bias.grad]
     module.load_state_dict({"weight": gamma, "bias": beta}, strict=False)
-    return compared_with_torch(
-        "torch.nn.BatchNorm1d", [*ours, batch_norm_train(x, gamma, beta, eps).y], [*theirs, module(x)]
-    )
+    return against_torch("torch.nn.BatchNorm1d", [*ours, batch_norm_train(x, gamma, beta, eps).y], [*theirs, module(x)])

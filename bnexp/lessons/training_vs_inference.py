@@ -21,7 +21,7 @@ from bnexp.lessons.running_averages import (
     running_statistics,
     statistics_of_batches,
 )
-from bnexp.lessons.tensors import compared_with_torch, first_output, initial_parameters, largest_magnitude
+from bnexp.lessons.tensors import against_torch, first_output, initial_parameters, largest_magnitude
 from bnexp.norms.reference import batch_norm_train_backward, layer_norm
 
 _EXAMPLES = 128_000
@@ -216,6 +216,6 @@ def _against_torch(batches: Tensor, statistics: tuple[Tensor, Tensor], momentum:
     last = in_training(batches[-1])
     grad_x, _, _ = batch_norm_train_backward(first_output(batches[-1]), last, initial_parameters(1)[0])
     ours = (last.y, grad_x, *statistics, at_inference(batches[0], statistics))
-    return compared_with_torch(
+    return against_torch(
         "torch.nn.BatchNorm1d", ours, (y, x.grad, module.running_mean, module.running_var, module.eval()(batches[0]))
     )
