@@ -9,8 +9,8 @@ from rich.console import Console
 from bnexp.document.output import write_out
 from bnexp.errors import BnexpError, ConfigError, visible
 from bnexp.files import write_text_atomically
-from bnexp.lessons.asking import Words, request_of, topic_named
-from bnexp.lessons.topics import TOPICS
+from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.topics import TOPICS, topic_named
 
 if TYPE_CHECKING:
     from bnexp.document.lesson import Lesson

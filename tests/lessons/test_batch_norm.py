@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from bnexp.document.lesson_text import to_text
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.batch_norm import judge, lesson
+from bnexp.lessons.request import Words, request_of
 
 
 def taught(**words: object) -> dict:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.hand_written import HAND, MENDED, TORCH, lesson
+from bnexp.lessons.request import Words, request_of
 
 
 @pytest.mark.parametrize("seed", [0, 1])

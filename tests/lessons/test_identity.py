@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.identity import LEARNING_RATE, descend, lesson
+from bnexp.lessons.request import Words, request_of
 
 
 @pytest.fixture(params=range(4), scope="module")

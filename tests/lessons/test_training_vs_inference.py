@@ -6,7 +6,7 @@ import pytest
 
 from bnexp.document.lesson import Lesson
 from bnexp.document.lesson_text import to_text
-from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.request import Words, request_of
 from bnexp.lessons.training_vs_inference import lesson
 
 
