@@ -1,6 +1,6 @@
 """The float64 tensors that lessons work on, given or drawn, and how far formulas are from torch's own on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,7 +84,10 @@ def first_output(x: Tensor) -> Tensor:
 
 
 def torch_results(
-    module: nn.Module, x: Tensor, parameters: Sequence[Tensor] = (), grad_y: Tensor | None = None
+    module: nn.Module,
+    x: Tensor,
+    parameters: Sequence[Tensor] = (),
+    loss: Callable[[Tensor], Tensor] = lambda y: y.flatten()[0],
 ) -> list[Tensor | None]:
     """Run a module of torch forward and backward.
 
@@ -92,17 +95,18 @@ def torch_results(
         module: such as `nn.BatchNorm1d(3, dtype=torch.float64)`.
         x: its input, in the module's dtype.
         parameters: values for the module's first parameters, such as gamma and beta; the others stay.
-        grad_y: the gradient of the loss by y, in the shape of y; without it the loss is the first value of y.
+        loss: of y; without it the first value of y.
 
     Returns:
         y, and the gradients by x and by each parameter, in the order in which `norms.reference` returns them.
     """
+    module.zero_grad()
     with torch.no_grad():
         for parameter, values in zip(module.parameters(), parameters, strict=False):
             parameter.copy_(values)
     leaf = x.clone().requires_grad_()
     y: Tensor = module(leaf)
-    y.backward(first_output(y) if grad_y is None else grad_y)
+    loss(y).backward()
     return [y.detach(), leaf.grad, *(parameter.grad for parameter in module.parameters())]
 
 
