@@ -213,6 +213,7 @@ def _by_gradient(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
     rows: list[tuple[str, Sequence[Cell]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
     rows.append(("identity", [gamma.item(), beta.item(), 0.0]))
+    columns = "gamma", "beta", "loss"
     formula = "d gamma = sum_b dy x_hat", "d beta = sum_b dy", "dy = (y - x) / B"
     curves = {"gamma": [gamma for gamma, _, _ in path], "beta": [beta for _, beta, _ in path]}
     title = "gamma and beta on their way to sqrt(var + eps) and to the mean"
@@ -229,9 +230,7 @@ def _by_gradient(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
             "{learning_rate:g}.",
             learning_rate=LEARNING_RATE,
         ),
-        Table(
-            "descent", "gamma and beta follow their gradients", ("gamma", "beta", "loss"), rows, formula, corner="step"
-        ),
+        Table("descent", "gamma and beta follow their gradients", columns, rows, formula, corner="step"),
         Lines("descent_lines", title, "step", list(range(STEPS + 1)), curves),
         Text(
             "In a network the loss asks for right answers, not for y = x. The identity is among what it can compute, "
