@@ -124,8 +124,8 @@ def _training(arms: Mapping[str, Trained]) -> list[Part]:
         Lines("loss_curves", f"loss, mean of {window} steps", "step", ends, smooth),
         text(
             "Over {steps} steps the loss by hand is never further than {loss_apart_by_hand} from torch's: it trains as "
-            "well. Mended it is torch's own up to {loss_apart_mended:.1e}, which is rounding. So much for training; "
-            "the running averages that it leaves are another matter.",
+            "well. Mended, it differs from torch's by at most {loss_apart_mended:.1e}, which is rounding. So much for "
+            "training; the running averages that it leaves are another matter.",
             steps=STEPS,
             loss_apart_by_hand=by_hand,
             loss_apart_mended=mended,

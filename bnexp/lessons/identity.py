@@ -138,7 +138,7 @@ def _sigmoid_outputs(generator: torch.Generator) -> list[Part]:
         text(
             f"How many inputs lie there? Of {len(x_hat):,} drawn and normalized ones {{within_1:.1%}} are within 1 of "
             "0 and {within_2:.1%} within 2; for a Gaussian it is erf(1 / sqrt(2)) = {gaussian_1:.1%} and "
-            "erf(2 / sqrt(2)) = {gaussian_2:.1%}. With gamma the sigmoid sees gamma times as much:",
+            "erf(2 / sqrt(2)) = {gaussian_2:.1%}. gamma makes the inputs of the sigmoid gamma times as large:",
             within_1=within_1,
             within_2=within_2,
             gaussian_1=math.erf(1 / math.sqrt(2)),

@@ -128,8 +128,8 @@ def against_torch(
     module: str,
     ours: Sequence[Tensor],
     theirs: Sequence[Tensor | None],
-    template: str = "{module}, forward and backward on the same numbers, differs from the formulas by "
-    "{difference_to_torch:.1e} at most, relative to the largest number of its kind where that is above 1.",
+    template: str = "{module}, forward and backward on the same numbers, differs from the formulas by at most "
+    "{difference_to_torch:.1e}, relative to the largest number of a result where that is above 1.",
 ) -> Text:
     """Say how far torch's own results on the same numbers are from those of the formulas.
 
