@@ -252,7 +252,7 @@ def explain(
 ) -> None:
     """Explain a normalization step by step, with numbers computed on the spot."""
     from bnexp.commands import explain as command
-    from bnexp.lessons.asking import Words
+    from bnexp.lessons.request import Words
 
     words = Words(example, input, gamma, beta, eps, momentum, groups, seed)
     command.explain(topic, words, json=json, html=html)

@@ -232,7 +232,7 @@ def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
     if any(arm.unfinished and not arm.finished and not arm.diverged for arm in arms):
         yield "(in parentheses): reached so far by a run that has not finished; enters no mean"
     failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
-    yield from at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], _MOST, "failed runs")
+    yield from at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], _MOST_NOTES, "failed runs")
 
 
 def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
@@ -251,7 +251,7 @@ def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
 
 def _on_records(arms: Sequence[Arm]) -> Iterator[str]:
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
-    yield from at_most(problems, _MOST, "problems with records")
+    yield from at_most(problems, _MOST_NOTES, "problems with records")
 
 
 def _few(names: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from bnexp.document.exports import to_json, to_strict_json
 from bnexp.document.show import show_document, write_out
 from bnexp.errors import BnexpError, ConfigError, visible
 from bnexp.files import write_text_atomically
-from bnexp.lessons.asking import Words, request_of, topic_named
-from bnexp.lessons.topics import TOPICS
+from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.topics import TOPICS, topic_named
 
 if TYPE_CHECKING:
     from bnexp.document.values import Lesson

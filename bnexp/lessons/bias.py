@@ -9,22 +9,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text
-from bnexp.document.numerals import Cell, decimal
-from bnexp.lessons.bias_per_channel import biases_in_bnexp, other_norms
+from bnexp.config.items import ITEMS, ItemName
+from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text, text
+from bnexp.document.numerals import Cell
+from bnexp.document.table import with_exponents
+from bnexp.lessons.image_norms import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM, ImageNorm
 from bnexp.lessons.request import Request
-from bnexp.lessons.tables import matrix, with_exponents
-from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
-from bnexp.norms.reference import (
-    batch_norm_inference,
-    batch_norm_running,
-    batch_norm_train,
-    batch_norm_train_backward,
-    layer_norm,
-    layer_norm_backward,
-)
+from bnexp.lessons.tables import matrix
+from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, names_in_words, standard_normal
+from bnexp.norms import reference
+from bnexp.norms.reference import batch_norm_inference, batch_norm_running, batch_norm_train, layer_norm
 
 _EXAMPLES, _INPUTS, _FEATURES = 16, 3, 4
+_NAMES = [f"feature {number}" for number in range(1, _FEATURES + 1)]
+_LR, _DECAY, _STEPS = 0.1, 1e-3, 10_000
+_NORMS: Sequence[tuple[ItemName, str, ImageNorm]] = (
+    ("bn", "N, H, W", BATCH_NORM),
+    ("in", "H, W", INSTANCE_NORM),
+    ("gn", "2 channels, H, W", GROUP_NORM),
+    ("ln", "C, H, W", LAYER_NORM),
+    ("rms", "none", RMS_NORM),
+)
+"""By their names in a config: over what each takes a mean, and how."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,9 @@ class Layer:
     beta: Tensor
     grad_y: Tensor
 
-    def outputs(self, bias: Tensor) -> Tensor:
-        """Return X W + b for a bias (F,)."""
-        return self.inputs @ self.weight + bias
+    def outputs(self, factor: float) -> Tensor:
+        """Return X W + factor b."""
+        return self.inputs @ self.weight + factor * self.bias
 
 
 def lesson(request: Request) -> Lesson:
@@ -63,18 +69,16 @@ def lesson(request: Request) -> Lesson:
         standard_normal(generator, _FEATURES),
         standard_normal(generator, _EXAMPLES, _FEATURES),
     )
-    parts = [
-        *_in_training(layer),
-        *_at_inference(layer, request.momentum),
-        *_gradients(layer),
-        _against_torch(layer, request.momentum),
-        *other_norms(standard_normal(generator, 4, 4, 3, 3), layer.bias, standard_normal(generator, 4, 4, 3, 3)),
-        *biases_in_bnexp(),
-    ]
+    images, grad_images = (standard_normal(generator, 4, 4, 3, 3) for _ in range(2))
     return Lesson(
         "bias",
         "subtracting each feature's mean takes the bias away; a mean over the features does not",
-        parts,
+        [
+            *_in_training(layer),
+            *_at_inference(layer, request.momentum),
+            *_gradients(layer, request.momentum),
+            *_other_norms(images, layer.bias.view(-1, 1, 1), grad_images),
+        ],
         Experiment(
             (
                 "bnexp check configs/demo.yaml",
@@ -84,23 +88,26 @@ def lesson(request: Request) -> Lesson:
                 "bnexp train configs/demo.yaml --set model.norm=ln --set model.bias=true --name ln_with_bias",
                 "bnexp compare bn_without_bias bn_with_bias ln_without_bias ln_with_bias",
             ),
-            "`check` says `no bias` of each layer before bn. With `model.bias=true` training warns that it has no "
-            "effect. The two runs with bn are alike to the digits shown, in every epoch. Those with ln are not. "
-            "Whether a bias before ln makes a better network is another question: only several seeds could tell.",
+            "`check` shows `no bias` for each layer before bn. With `model.bias=true` training warns that the bias has "
+            "no effect. The two runs with bn agree to the digits shown, in every epoch; those with ln do not. Whether "
+            "a bias before ln makes a better network is another question: only several seeds could tell.",
         ),
     )
 
 
 def _in_training(layer: Layer) -> list[Part]:
-    zero = torch.zeros_like(layer.bias)
     rows: list[tuple[str, Sequence[Cell]]] = []
+    plain, norms = layer.outputs(0), (batch_norm_train, layer_norm)
     for scale in (1, 10, 1000, 100_000):
-        without, with_bias = layer.outputs(zero), layer.outputs(scale * layer.bias)
-        changes = [
-            largest_magnitude(norm(with_bias, layer.gamma, layer.beta).y - norm(without, layer.gamma, layer.beta).y)
-            for norm in (batch_norm_train, layer_norm)
-        ]
-        rows.append((f"{scale:,} b", [largest_magnitude(scale * layer.bias), *changes]))
+        x = layer.outputs(scale)
+        changes = [norm(x, layer.gamma, layer.beta).y - norm(plain, layer.gamma, layer.beta).y for norm in norms]
+        rows.append((f"{scale:,} b", list(map(largest_magnitude, (scale * layer.bias, *changes)))))
+    title = "largest change of the output, against that with b = 0"
+    change = Table("output_change", title, ("largest entry", "batch norm", "layer norm"), rows, corner="bias")
+    reasons = (
+        ("batch norm", ["mean_b(X W)[f] + b[f]", "b[f] - b[f] = 0"]),
+        ("layer norm", ["mean_f(X W) + mean_f(b)", "b[f] - mean_f(b)"]),
+    )
     return [
         Heading("1. Forward: the mean takes the bias with it"),
         Text(
@@ -108,133 +115,124 @@ def _in_training(layer: Layer) -> list[Part]:
             "drawn. A normalization follows, with gamma and beta drawn as well. How much does the bias change its "
             "output?"
         ),
-        matrix("bias", "the bias b", layer.bias, [f"feature {one + 1}" for one in range(_FEATURES)]),
-        with_exponents(
-            Table(
-                "output_change",
-                "largest change of the output, against that with b = 0",
-                ("largest entry", "batch norm", "layer norm"),
-                rows,
-                corner="bias",
-            ),
-            1,
-            2,
-        ),
-        Table(
-            "why",
-            "what each does with the bias of feature f",
-            ("mean of X W + b", "left of b[f]"),
-            (
-                ("batch norm", ["mean_b(X W)[f] + b[f]", "b[f] - b[f] = 0"]),
-                ("layer norm", ["mean_f(X W) + mean_f(b)", "b[f] - mean_f(b)"]),
-            ),
-        ),
+        matrix("bias", "the bias b", layer.bias, _NAMES),
+        with_exponents(change, 1, 2),
+        Table("why", "what each does with the bias of feature f", ("mean of X W + b", "left of b[f]"), reasons),
         Text(
             "Batch normalization takes the mean of each feature over the examples. The bias of a feature is the same "
-            "for all of them, so the mean grows by just that bias, and subtracting it leaves nothing; the variance "
-            "never saw it. What is left in the table is rounding, which grows with the numbers that are subtracted. "
-            "Layer normalization takes the mean over the features of one example, so that of each bias only the mean "
-            "of all of them goes."
+            "for all of them, so the mean grows by exactly that bias, and subtracting it leaves nothing; the variance "
+            "does not change. What is left in the table is rounding, which grows with the numbers that are subtracted. "
+            "Layer normalization takes the mean over the features of one example, so it removes from each bias only "
+            "the mean of all of them."
         ),
     ]
 
 
 def _at_inference(layer: Layer, momentum: float) -> list[Part]:
     one, zero = initial_parameters(_FEATURES)
-    without, with_bias = layer.outputs(zero), layer.outputs(layer.bias)
+    inputs = layer.outputs(0), layer.outputs(1)
     statistics = [(zero, one), (zero, one)]
     rows: list[tuple[str, Sequence[Cell]]] = []
     for step in range(1, 501):
         statistics = [
             batch_norm_running(*running, batch_norm_train(x, layer.gamma, layer.beta), len(x), momentum)
-            for x, running in zip((without, with_bias), statistics, strict=True)
+            for x, running in zip(inputs, statistics, strict=True)
         ]
         if step in (1, 10, 100, 500):
-            outputs = [
+            without, with_bias = (
                 batch_norm_inference(x, layer.gamma, layer.beta, *running)
-                for x, running in zip((without, with_bias), statistics, strict=True)
-            ]
-            moved = (statistics[1][0] - statistics[0][0])[0].item()
-            rows.append((str(step), [layer.bias[0].item(), moved, largest_magnitude(outputs[0] - outputs[1])]))
+                for x, running in zip(inputs, statistics, strict=True)
+            )
+            in_mean = (statistics[1][0] - statistics[0][0])[0].item()
+            rows.append((str(step), [layer.bias[0].item(), in_mean, largest_magnitude(without - with_bias)]))
+    columns = "b, feature 1", "in its running mean", "largest change of the output"
+    formula = [f"in the running mean: (1 - (1 - {momentum:g})^k) b"]
+    table = Table("at_inference", "after k batches with this bias", columns, rows, formula, corner="k")
     return [
         Heading("2. At inference: the running mean takes it over"),
-        with_exponents(
-            Table(
-                "at_inference",
-                "after k batches with this bias",
-                ("b, feature 1", "in its running mean", "largest change of the output"),
-                rows,
-                (f"in the running mean: (1 - (1 - {momentum:g})^k) b",),
-                corner="k",
-            ),
-            2,
-            2,
-        ),
+        with_exponents(table, 2, 2),
         Text(
-            "The running mean averages the means of the batches, and the bias with them. Once its start is forgotten "
+            "The running mean averages the means of the batches, and with them the bias. Once its start is forgotten "
             "it holds all of the bias, which then cancels at inference too. After few batches it does not: the start, "
-            "0, does not know of the bias."
+            "0, holds no bias."
         ),
     ]
 
 
-def _gradients(layer: Layer) -> list[Part]:
-    x = layer.outputs(layer.bias)
+def _gradients(layer: Layer, momentum: float) -> list[Part]:
+    """Show the gradient of the bias, by the formulas and by torch."""
+    one, zero = initial_parameters(_FEATURES)
+    x = layer.outputs(1)
     batch, by_layer = batch_norm_train(x, layer.gamma, layer.beta), layer_norm(x, layer.gamma, layer.beta)
-    of_batch = batch_norm_train_backward(layer.grad_y, batch, layer.gamma)[0].sum(dim=0)  # (F,)
-    of_layer = layer_norm_backward(layer.grad_y, by_layer, layer.gamma)[0].sum(dim=0)  # (F,)
-    lr, decay, steps = 0.1, 1e-3, 10_000
-    decayed = (1 - lr * decay) ** steps
-    return [
-        Heading("3. Backward: it never learns"),
-        with_exponents(
-            Table(
-                "grad_bias",
-                "gradient of b, the sum over the batch of the gradient of X W + b",
-                (*(f"feature {one + 1}" for one in range(_FEATURES)), "sum"),
-                [
-                    (name, [*grad.tolist(), grad.sum().item()])
-                    for name, grad in (("batch norm", of_batch), ("layer norm", of_layer))
-                ],
-                ("d b = sum_b d(X W + b)",),
-                corner="before",
-            ),
-            0,
-            4,
-        ),
-        Text(
-            "The gradient from above is drawn, one number for each output. Before batch normalization each entry "
-            "of b gets 0, but for rounding: a change of it changes no output. Before layer normalization each gets a "
-            "gradient, and the entries sum to 0, whatever gamma is: adding the same number to all of them changes no "
-            "output."
-        ),
-        Text(
-            "Under weight decay, such a bias before batch normalization would do one thing: shrink. With a learning "
-            f"rate of {lr:g} and a decay of {decay:g}, what is left of it after {steps:,} steps is (1 - {lr:g} x "
-            f"{decay:g})^{steps} = {decimal(decayed)}, and no output in training shows it. Its place is taken by "
-            "beta, which is added after the mean is gone.",
-            {"left_after_decay": decayed, "decay_example": {"lr": lr, "weight_decay": decay}},
-        ),
-    ]
-
-
-def _against_torch(layer: Layer, momentum: float) -> Text:
-    x = layer.outputs(layer.bias)
-    batch, by_layer = batch_norm_train(x, layer.gamma, layer.beta), layer_norm(x, layer.gamma, layer.beta)
-    batch_norm = nn.BatchNorm1d(_FEATURES, momentum=momentum, dtype=torch.float64)
-    start = torch.zeros_like(layer.bias), torch.ones_like(layer.bias)
+    torchs = nn.BatchNorm1d(_FEATURES, momentum=momentum, dtype=torch.float64)
     ours: list[Tensor] = []
     theirs: list[Tensor | None] = []
-    for forward, (grad_x, grad_gamma, grad_beta), norm in (
-        (batch, batch_norm_train_backward(layer.grad_y, batch, layer.gamma), batch_norm),
-        (by_layer, layer_norm_backward(layer.grad_y, by_layer, layer.gamma), nn.LayerNorm(_FEATURES).double()),
+    rows: list[tuple[str, Sequence[Cell]]] = []
+    for name, forward, backward, module in (
+        ("batch norm", batch, reference.batch_norm_train_backward, torchs),
+        ("layer norm", by_layer, reference.layer_norm_backward, nn.LayerNorm(_FEATURES).double()),
     ):
-        norm.load_state_dict({"weight": layer.gamma, "bias": layer.beta}, strict=False)
-        weight, bias = (one.clone().requires_grad_() for one in (layer.weight, layer.bias))
-        y = norm(nn.functional.linear(layer.inputs, weight.T, bias))
+        grad_x, grad_gamma, grad_beta = backward(layer.grad_y, forward, layer.gamma)
+        grad_bias = grad_x.sum(dim=0)  # (F,)
+        rows.append((name, [*grad_bias.tolist(), grad_bias.sum().item()]))
+        module.load_state_dict({"weight": layer.gamma, "bias": layer.beta}, strict=False)
+        weight, bias = (values.clone().requires_grad_() for values in (layer.weight, layer.bias))
+        y = module(nn.functional.linear(layer.inputs, weight.T, bias))
         (y * layer.grad_y).sum().backward()
-        ours += [forward.y, grad_x.sum(dim=0), layer.inputs.T @ grad_x, grad_gamma, grad_beta]
-        theirs += [y, bias.grad, weight.grad, *(parameter.grad for parameter in norm.parameters())]
-    ours += batch_norm_running(*start, batch, len(x), momentum)
-    theirs += [batch_norm.running_mean, batch_norm.running_var]
-    return compared_with_torch("torch's linear layer before BatchNorm1d or LayerNorm", ours, theirs)
+        ours += [forward.y, grad_bias, layer.inputs.T @ grad_x, grad_gamma, grad_beta]
+        theirs += [y, bias.grad, weight.grad, *(parameter.grad for parameter in module.parameters())]
+    ours += batch_norm_running(zero, one, batch, len(x), momentum)
+    theirs += [torchs.running_mean, torchs.running_var]
+    title = "gradient of b, the sum over the batch of the gradient of X W + b"
+    table = Table("grad_bias", title, (*_NAMES, "sum"), rows, ("d b = sum_b d(X W + b)",), corner="before")
+    return [
+        Heading("3. Backward: it never learns"),
+        with_exponents(table, 0, _FEATURES),
+        Text(
+            "The gradient from above is drawn, one number for each output. Before batch normalization each entry of b "
+            "gets 0, up to rounding: changing it changes no output. Before layer normalization each gets a gradient, "
+            "and the entries sum to 0, whatever gamma is: adding the same number to all of them changes no output."
+        ),
+        text(
+            "Before batch normalization weight decay would only shrink such a bias. With a learning rate of "
+            "{decay_example[lr]:g} and a decay of {decay_example[weight_decay]:g}, "
+            f"(1 - {_LR:g} x {_DECAY:g})^{_STEPS} = {{left_after_decay}} of it is left after {_STEPS:,} steps, and no "
+            "output in training shows it. beta does its work instead: it is added after the mean is gone.",
+            left_after_decay=(1 - _LR * _DECAY) ** _STEPS,
+            decay_example={"lr": _LR, "weight_decay": _DECAY},
+        ),
+        against_torch("torch's linear layer before BatchNorm1d or LayerNorm", ours, theirs),
+    ]
+
+
+def _other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> list[Part]:
+    """Compare norms on images x (N, C, H, W) with a bias (C, 1, 1), given the gradient of their output."""
+    equal = torch.full_like(bias, bias.mean().item())
+    rows: list[tuple[str, Sequence[Cell]]] = []
+    for name, means, norm in _NORMS:
+        plain = norm.x_hat(x)
+        changes = [largest_magnitude(norm.x_hat(x + values) - plain) for values in (bias, equal)]
+        grad_bias = norm.gradient_of_x_hat(x + bias, grad_y).sum(dim=(0, 2, 3))  # (C,)
+        dropped = "drops it" if ITEMS[name].cancels_bias else "keeps it"
+        rows.append((name, [means, *changes, largest_magnitude(grad_bias), dropped]))
+    title = "images (4, 4, 3, 3) with a bias per channel, as after a convolution"
+    columns = "mean over", "change by b", "by equal entries", "gradient of b", "bias: auto"
+    formula = "change by b: largest change of the output, gamma 1 and beta 0", "gradient of b: its largest entry"
+    droppers = names_in_words([name for name, kind in ITEMS.items() if kind.cancels_bias])
+    return [
+        Heading("4. Other normalizations: which of them subtract a mean per channel?"),
+        with_exponents(Table("others", title, columns, rows, formula, corner="norm"), 1, 3),
+        Text(
+            "A bias per channel is lost where each channel has a mean of its own: bn takes it over the batch, `in` "
+            "over the positions of one image. Where channels share a mean, as in ln and gn, the bias stays, except for "
+            "what these channels have in common: equal entries are lost there too. rms subtracts nothing, and even "
+            "equal entries stay."
+        ),
+        Heading("5. What bnexp does"),
+        Text(
+            "`model.bias: auto`, the default, leaves a bias out exactly where the very next item takes it away: "
+            f"{droppers}. Everywhere else it stays, also before batch_renorm, which subtracts a mean per feature but "
+            "puts the running mean back into the output, and before vn, which subtracts none. `bnexp check` shows it "
+            "for each layer. `model.bias: true` and `false` decide for all layers in the blocks."
+        ),
+    ]

@@ -13,7 +13,7 @@ from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text
 from bnexp.document.numerals import Cell, decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.sorted_batches import batches_of_one_class
-from bnexp.lessons.tensors import first_output, first_output_of, initial_parameters, largest_difference, standard_normal
+from bnexp.lessons.tensors import first_output, initial_parameters, largest_difference, standard_normal, torch_results
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,
@@ -187,7 +187,7 @@ def _against_torch(x: Tensor) -> Text:
         (_layer_norm(x), layer_norm_backward, nn.LayerNorm(_FEATURES, dtype=x.dtype)),
     ):
         ours += [forward.y, *backward(upstream, forward, ones)]
-        theirs += first_output_of(module, x)
+        theirs += torch_results(module, x)
     difference = largest_difference(ours, theirs)
     return Text(
         "On this batch torch.nn.BatchNorm1d and LayerNorm, forward and backward, differ from the formulas by "

@@ -13,8 +13,7 @@ from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import refuse_one_feature
 from bnexp.lessons.small_images import small_images
 from bnexp.lessons.tables import input_table, matrix, normalized_table, scale_and_shift
-from bnexp.lessons.tensors import BatchTensors, compared_with_torch, first_output, first_output_of, tensors_of
-from bnexp.lessons.weight_of_eps import is_small
+from bnexp.lessons.tensors import BatchTensors, against_torch, first_output, is_small, tensors_of, torch_results
 from bnexp.norms.reference import Normalized, group_norm, group_norm_backward
 
 _MOST_NAMED = 16
@@ -140,5 +139,5 @@ def _against_torch(batch: BatchTensors, forward: Normalized, x: Tensor, eps: flo
         GROUP_NORM.x_hat(x, eps),
         GROUP_NORM.gradient_of_x_hat(x, first_output(x), eps),
     )
-    theirs = *first_output_of(module, batch.x), y_of_images, of_images.grad
-    return compared_with_torch("torch.nn.GroupNorm", ours, theirs)
+    theirs = *torch_results(module, batch.x), y_of_images, of_images.grad
+    return against_torch("torch.nn.GroupNorm", ours, theirs)

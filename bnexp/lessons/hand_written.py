@@ -1,36 +1,53 @@
 """The lesson `hand-written`: batch normalization in a few lines of one's own, trained beside torch's.
 
 A network of one hidden layer, tanh, 100 wide, in batches of 32, its running averages kept by hand with the momentum
-0.001, and the standard deviation kept in place of the variance.
+0.001, and the standard deviation averaged in place of the variance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text
-from bnexp.document.numerals import Cell, decimal
-from bnexp.lessons.digit_network import (
-    BATCH_SIZE,
-    HELD_OUT,
-    MOMENTUM,
-    STEPS,
-    WIDTH,
-    Digits,
-    HandWritten,
-    Mended,
-    Trained,
-    load_digits,
-    make_network,
-    recalibrated,
-    score,
-    train,
-)
+from bnexp.data.generated import load_mnist5k
+from bnexp.data.preprocess import fit_standardize
+from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, text
+from bnexp.document.numerals import Cell
 from bnexp.lessons.request import Request
+from bnexp.lessons.tensors import initial_parameters, standard_normal
+from bnexp.norms import reference
 
-TORCH_MOMENTUM = 0.1
+WIDTH, BATCH_SIZE, STEPS, LEARNING_RATE = 100, 32, 120, 0.1
+CLASSES, HELD_OUT = 10, 1000
+MOMENTUM, TORCH_MOMENTUM = 0.001, 0.1
 HAND, TORCH, MENDED = "by hand", "torch's own", "by hand, mended"
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Real digits as inputs, (N, 784) in float64, and their labels."""
+
+    train: Tensor
+    train_labels: Tensor
+    held_out: Tensor
+    held_out_labels: Tensor
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after training.
+
+    Attributes:
+        network: with its trained weights.
+        losses: of each step, on its batch.
+        first_output: of the norm, for the first batch: (B, F).
+    """
+
+    network: nn.Sequential
+    losses: Sequence[float]
+    first_output: Tensor
 
 
 def lesson(request: Request) -> Lesson:
@@ -49,7 +66,7 @@ def lesson(request: Request) -> Lesson:
     return Lesson(
         "hand-written",
         "it trains like torch's own, and differs where one does not look: at the root, and at inference",
-        [*_written(), *_first_batch(arms), *_training(arms), *_kept(arms), *_inference(arms, digits)],
+        [*_written(arms), *_training(arms), *_running_averages(arms), *_inference(arms, digits)],
         Experiment(
             (
                 "bnexp train configs/demo.yaml --set 'model.norm=bn(momentum=0.001)' --set training.epochs=2 --name "
@@ -64,8 +81,8 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _written() -> list[Part]:
-    rows: list[tuple[str, list[Cell]]] = [
+def _written(arms: Mapping[str, Trained]) -> list[Part]:
+    rows: list[tuple[str, Sequence[Cell]]] = [
         ("divides by", ["std, unbiased: B - 1", "sqrt(var + eps), biased: B", "as torch"]),
         ("eps", ["none", "1e-5", "1e-5"]),
         ("keeps", ["the mean of stds", "the mean of unbiased variances", "as torch"]),
@@ -73,107 +90,212 @@ def _written() -> list[Part]:
         ("bias before it", ["none"] * 3),
     ]
     return [
-        Text(
-            f"linear -> bn -> tanh -> linear, {WIDTH} wide, in batches of {BATCH_SIZE}, on real digits (mnist5k), "
-            "three times from the same weights on the same batches. `by hand` is how batch normalization is often "
-            "written for a first network: a mean, a std, two running averages. `by hand, mended` is the same with "
-            "what torch does.",
-            {"width": WIDTH, "batch_size": BATCH_SIZE, "momentum": MOMENTUM},
+        text(
+            "linear -> bn -> tanh -> linear, {width} wide, in batches of {batch_size}, on real digits (mnist5k), three "
+            "times from the same weights on the same batches. `by hand` is how batch normalization is often written "
+            "for a first network: a mean, a std, two running averages. `by hand, mended` does what torch does.",
+            width=WIDTH,
+            batch_size=BATCH_SIZE,
+            momentum=MOMENTUM,
         ),
         Table("ways", "three ways to write it", (HAND, TORCH, MENDED), rows),
-    ]
-
-
-def _first_batch(arms: Mapping[str, Trained]) -> list[Part]:
-    by_hand, torchs = arms[HAND].first_output, arms[TORCH].first_output
-    ratio = (by_hand.norm() / torchs.norm()).item()
-    expected = ((BATCH_SIZE - 1) / BATCH_SIZE) ** 0.5
-    return [
         Heading("1. The first batch"),
-        Text(
-            f"Divided by the larger, unbiased deviation, the output by hand is {decimal(ratio, 6)} of torch's: "
-            f"sqrt((B - 1) / B) = {decimal(expected, 6)}, but for eps. The learned gain makes up for that.",
-            {"ratio_of_outputs": ratio, "expected_ratio": expected},
+        text(
+            "Divided by the larger, unbiased deviation, the output by hand is {ratio_of_outputs:.6f} of torch's: "
+            "sqrt((B - 1) / B) = {expected_ratio:.6f}, except for eps. The learned gain makes up for that.",
+            ratio_of_outputs=(arms[HAND].first_output.norm() / arms[TORCH].first_output.norm()).item(),
+            expected_ratio=((BATCH_SIZE - 1) / BATCH_SIZE) ** 0.5,
         ),
     ]
 
 
 def _training(arms: Mapping[str, Trained]) -> list[Part]:
-    steps = (1, 10, 30, 60, STEPS)
-    rows = [(str(step), [arm.losses[step - 1] for arm in arms.values()]) for step in steps]
-    apart = {
-        name: max(abs(a - b) for a, b in zip(arms[name].losses, arms[TORCH].losses, strict=True))
+    rows = [(str(step), [arm.losses[step - 1] for arm in arms.values()]) for step in (1, 10, 30, 60, STEPS)]
+    by_hand, mended = (
+        max(abs(loss - of_torch) for loss, of_torch in zip(arms[name].losses, arms[TORCH].losses, strict=True))
         for name in (HAND, MENDED)
-    }
+    )
     window = 10
-    smooth = {
-        name: [sum(arm.losses[at - window : at]) / window for at in range(window, STEPS + 1, window)]
-        for name, arm in arms.items()
-        if name != MENDED
-    }
+    ends = list(range(window, STEPS + 1, window))
+    smooth = {name: [sum(arms[name].losses[end - window : end]) / window for end in ends] for name in (HAND, TORCH)}
     return [
         Heading("2. Training"),
         Table("losses", "loss of the batch at a step", tuple(arms), rows, corner="step"),
-        Lines("loss_curves", f"loss, mean of {window} steps", "step", list(range(window, STEPS + 1, window)), smooth),
-        Text(
-            f"Over {STEPS} steps the loss by hand is never further than {decimal(apart[HAND])} from torch's: it "
-            f"trains as well. Mended it is torch's own to {apart[MENDED]:.1e}: rounding. So much for training; what "
-            "it kept on the way is another matter.",
-            {"steps": STEPS, "loss_apart_by_hand": apart[HAND], "loss_apart_mended": apart[MENDED]},
+        Lines("loss_curves", f"loss, mean of {window} steps", "step", ends, smooth),
+        text(
+            "Over {steps} steps the loss by hand is never further than {loss_apart_by_hand} from torch's: it trains as "
+            "well. Mended, it differs from torch's by at most {loss_apart_mended:.1e}, which is rounding. So much for "
+            "training; the running averages that it leaves are another matter.",
+            steps=STEPS,
+            loss_apart_by_hand=by_hand,
+            loss_apart_mended=mended,
         ),
     ]
 
 
-def _kept(arms: Mapping[str, Trained]) -> list[Part]:
-    """Compare what was kept, and that with what it should be."""
-    share = (1 - MOMENTUM) ** STEPS
-    usual = (1 - TORCH_MOMENTUM) ** STEPS
+def _running_averages(arms: Mapping[str, Trained]) -> list[Part]:
+    """Compare the running averages by hand with torch's, and with what they should be."""
     by_hand, torchs = (arms[name].network[1].state_dict() for name in (HAND, TORCH))
-    kept_std = by_hand["running_std"].mean().item()
-    kept_root = torchs["running_var"].sqrt().mean().item()
     return [
-        Heading("3. What was kept for inference"),
-        Text(
-            f"A momentum of {MOMENTUM:g} remembers about {1 / MOMENTUM:,.0f} batches. After {STEPS} steps, (1 - "
-            f"momentum)^{STEPS} = {decimal(share)} of the running averages is still the 0 and 1 that they began with; "
-            f"with torch's default {TORCH_MOMENTUM:g} it would be {usual:.1e}. And a mean of stds is less than the "
-            f"root of a mean of variances: {decimal(kept_std)} against {decimal(kept_root)}, over the {WIDTH} units.",
-            {
-                "share_of_the_start": share,
-                "share_of_the_start_by_default": usual,
-                "default_momentum": TORCH_MOMENTUM,
-                "running_std_by_hand": kept_std,
-                "root_of_running_var": kept_root,
-            },
+        Heading("3. The averages for inference"),
+        text(
+            f"A momentum of {MOMENTUM:g} remembers about {1 / MOMENTUM:,.0f} batches. After {STEPS} steps, "
+            f"(1 - momentum)^{STEPS} = {{share_of_the_start}} of the running averages is still the 0 and 1 where they "
+            "started; with torch's default {default_momentum:g} it would be {share_of_the_start_by_default:.1e}. And a "
+            "mean of stds is less than the root of a mean of variances: {running_std_by_hand} against "
+            f"{{root_of_running_var}}, averaged over the {WIDTH} units.",
+            share_of_the_start=(1 - MOMENTUM) ** STEPS,
+            share_of_the_start_by_default=(1 - TORCH_MOMENTUM) ** STEPS,
+            default_momentum=TORCH_MOMENTUM,
+            running_std_by_hand=by_hand["running_std"].mean().item(),
+            root_of_running_var=torchs["running_var"].sqrt().mean().item(),
         ),
     ]
 
 
 def _inference(arms: Mapping[str, Trained], digits: Digits) -> list[Part]:
     hand, torchs = arms[HAND].network, arms[TORCH].network
+    anew = recalibrated(torchs, digits)
     scores = {
         "by hand, as kept": score(hand, digits, training=False),
         "torch's own, as kept": score(torchs, digits, training=False),
-        "torch's own, taken anew over all training examples": score(
-            recalibrated(torchs, digits), digits, training=False
-        ),
+        "torch's own, taken anew over all training examples": score(anew, digits, training=False),
         f"torch's own, of each batch of {BATCH_SIZE} (training mode)": score(torchs, digits, training=True),
     }
-    best = min(loss for loss, _ in scores.values())
-    as_kept = scores["torch's own, as kept"][0]
+    title = f"{HELD_OUT:,} digits held out, by the statistics that are used"
     return [
         Heading("4. Inference"),
-        Table(
-            "inference",
-            f"{HELD_OUT:,} digits held out, by the statistics that are used",
-            ("loss", "accuracy"),
-            [(name, list(values)) for name, values in scores.items()],
-            corner="statistics",
-        ),
-        Text(
-            "The weights are the same in the last three rows; the statistics alone change the loss from "
-            f"{decimal(as_kept)} to {decimal(best)}. Statistics that are too young are an error of the evaluation, "
-            "not of the network: train longer, raise the momentum, or take them anew over the training set.",
-            {"loss_as_kept": as_kept, "least_loss": best},
+        Table("inference", title, ("loss", "accuracy"), list(scores.items()), corner="statistics"),
+        text(
+            "The weights are the same in the last three rows; the statistics alone change the loss from {loss_as_kept} "
+            "to {least_loss}. Averages that still hold their start are an error of the evaluation, not of the network: "
+            "train longer, raise the momentum, or take the averages anew over the training set.",
+            loss_as_kept=scores["torch's own, as kept"][0],
+            least_loss=min(loss for loss, _ in scores.values()),
         ),
     ]
+
+
+class _WithAverages(nn.Module):
+    """Weight (gamma) and bias (beta), and two running averages, (width,) each: of the mean, and of the spread."""
+
+    running_mean: Tensor
+
+    def __init__(self, width: int, running_spread: str) -> None:
+        super().__init__()
+        self.weight, self.bias = map(nn.Parameter, initial_parameters(width))
+        ones, zeros = initial_parameters(width)
+        self.register_buffer("running_mean", zeros)
+        self.register_buffer(running_spread, ones)
+
+
+class HandWritten(_WithAverages):
+    """Batch normalization by the unbiased standard deviation and without eps; its average is of that deviation too."""
+
+    running_std: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, "running_std")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, F) from (B, F); in training the running averages are updated."""
+        if not self.training:
+            return reference.batch_norm_inference(
+                x, self.weight, self.bias, self.running_mean, self.running_std**2, eps=0.0
+            )
+        batch = reference.batch_norm_unbiased(x, self.weight, self.bias)
+        with torch.no_grad():
+            self.running_mean, self.running_std = reference.batch_norm_running_std(
+                self.running_mean, self.running_std, batch, MOMENTUM
+            )
+        return batch.y
+
+
+class Mended(_WithAverages):
+    """The same as torch does it: by the biased variance and eps, with an average of the unbiased variance."""
+
+    running_var: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, "running_var")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, F) from (B, F); in training the running averages are updated."""
+        if not self.training:
+            return reference.batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var)
+        batch = reference.batch_norm_train(x, self.weight, self.bias)
+        with torch.no_grad():
+            self.running_mean, self.running_var = reference.batch_norm_running(
+                self.running_mean, self.running_var, batch, len(x), MOMENTUM
+            )
+        return batch.y
+
+
+def load_digits() -> Digits:
+    """Return mnist5k's training part, standardized, the last HELD_OUT images of it held out to score on.
+
+    Raises:
+        BnexpError: the digits, which come with a package, are not there.
+    """
+    part = load_mnist5k().train
+    standardize = fit_standardize(part.images[:-HELD_OUT], 0.0)
+    inputs = standardize(part.images).flatten(1).double()
+    return Digits(inputs[:-HELD_OUT], part.labels[:-HELD_OUT], inputs[-HELD_OUT:], part.labels[-HELD_OUT:])
+
+
+def make_network(norm: nn.Module, seed: int) -> nn.Sequential:
+    """Return linear -> norm -> tanh -> linear, with the same weights for the same seed; no bias before the norm.
+
+    The weights are normal with the standard deviation 5/3 / sqrt(fan_in), Kaiming's for tanh; those of the head are a
+    hundredth, so that the first guess is an even one.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # a linear layer draws weights, which are replaced
+        hidden = nn.Linear(784, WIDTH, bias=False, dtype=torch.float64)
+        head = nn.Linear(WIDTH, CLASSES, dtype=torch.float64)
+    with torch.no_grad():
+        hidden.weight.copy_(standard_normal(generator, WIDTH, 784) * (5 / 3) / 784**0.5)
+        head.weight.copy_(standard_normal(generator, CLASSES, WIDTH) * 0.01)
+        head.bias.zero_()
+    return nn.Sequential(hidden, norm, nn.Tanh(), head)
+
+
+def train(network: nn.Sequential, digits: Digits, seed: int) -> Trained:
+    """Take STEPS steps of plain gradient descent."""
+    generator = torch.Generator().manual_seed(seed)
+    parameters = list(network.parameters())
+    losses: list[float] = []
+    first_output = torch.empty(0)
+    for _ in range(STEPS):
+        drawn = torch.randint(len(digits.train), (BATCH_SIZE,), generator=generator)
+        normalized = network[:2](digits.train[drawn])  # (B, WIDTH)
+        loss = cross_entropy(network[2:](normalized), digits.train_labels[drawn])
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(LEARNING_RATE * gradient)
+        first_output = first_output if losses else normalized.detach()
+        losses.append(loss.item())
+    return Trained(network, losses, first_output)
+
+
+def recalibrated(network: nn.Sequential, digits: Digits) -> nn.Sequential:
+    """Return the network with the mean and the variance of all training examples in place of its running averages."""
+    with torch.no_grad():
+        hidden = network[0](digits.train)  # (N, WIDTH)
+    norm = nn.BatchNorm1d(WIDTH, dtype=torch.float64)
+    norm.load_state_dict(
+        {**network[1].state_dict(), "running_mean": hidden.mean(dim=0), "running_var": hidden.var(dim=0)}
+    )
+    return nn.Sequential(network[0], norm, network[2], network[3])
+
+
+def score(network: nn.Sequential, digits: Digits, *, training: bool) -> tuple[float, float]:
+    """Return loss and accuracy on the digits held out; the state of the network stays as it is."""
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    network.train(training)
+    with torch.no_grad():
+        logits = torch.cat([network(inputs) for inputs in digits.held_out.split(BATCH_SIZE)])
+    network.load_state_dict(before)
+    right = (logits.argmax(dim=1) == digits.held_out_labels).double().mean().item()
+    return cross_entropy(logits, digits.held_out_labels).item(), right

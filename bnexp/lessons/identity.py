@@ -9,31 +9,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram
-from bnexp.document.numerals import Cell, decimal
-from bnexp.lessons.linear_regime import linear_regime_of_a_sigmoid, linearity_of_a_stack
+from bnexp.document.table import with_exponents
+from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram, text
+from bnexp.document.numerals import Cell
 from bnexp.lessons.request import Request
-from bnexp.lessons.tables import with_exponents
-from bnexp.lessons.tensors import compared_with_torch, initial_parameters, largest_magnitude, standard_normal
-from bnexp.norms.reference import batch_norm_inference, batch_norm_train, batch_norm_train_backward
+from bnexp.lessons.tables import 
+from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, standard_normal, torch_results
+from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0
 STEPS, LEARNING_RATE = 100, 0.1
+_WIDTH, _EXAMPLES, _DEPTHS = 20, 2000, (1, 3, 5)
+"""Of the stack of layers whose linearity is measured."""
 
 
 def lesson(request: Request) -> Lesson:
     """Return the lesson on one feature, drawn from a Gaussian."""
     generator = torch.Generator().manual_seed(request.seed)
     x = _drawn(generator, 8, 1)
-    parts = [
-        *_undone(x, request.eps),
-        *_in_other_batches(generator, request.eps),
-        *linear_regime_of_a_sigmoid(),
-        *_histogram(generator),
-        *linearity_of_a_stack(generator),
-        *_by_gradient(x, request.eps),
-        _against_torch(x, request.eps),
-    ]
+    plain = batch_norm_train(x, *initial_parameters(1), request.eps)
+    parts = [*_undone(x, plain, request.eps), *_in_other_batches(generator, request.eps), *_tangents()]
+    parts += [*_sigmoid_outputs(generator), *_linearity_of_a_stack(generator), *_by_gradient(x, plain, request.eps)]
     return Lesson(
         "identity",
         "gamma = sqrt(var + eps) and beta = mean undo it; whether training goes there is another matter",
@@ -45,10 +41,10 @@ def lesson(request: Request) -> Lesson:
                 "bnexp compare with_affine without_affine",
                 "bnexp probe with_affine --probe norm_state --probe activations",
             ),
-            "without_affine has no gamma and no beta, and so cannot undo anything. Look at the losses in training "
-            "and at the accuracies: what were gamma and beta good for here? The probe shows where they went from 1 "
-            "and 0. Compare `gamma_mean` of a bn with `activation_std` of the linear layer before it, which is where "
-            "gamma would be if it had undone the normalization of a typical feature, and see that it is not there.",
+            "without_affine has no gamma and no beta, so it cannot undo anything. Look at the losses in training and "
+            "at the accuracies: what were gamma and beta good for here? The probe shows how far they went from 1 and "
+            "0. Compare `gamma_mean` of a bn with `activation_std` of the linear layer before it: gamma would be there "
+            "if it had undone the normalization of a typical feature. It is not.",
         ),
     )
 
@@ -57,124 +53,142 @@ def _drawn(generator: torch.Generator, *shape: int) -> Tensor:
     return MEAN + STD * standard_normal(generator, *shape)
 
 
-def _undone(x: Tensor, eps: float) -> list[Part]:
-    plain = batch_norm_train(x, *initial_parameters(1), eps)
+def _undone(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
     undone = batch_norm_train(x, gamma, beta, eps)
-    difference = largest_magnitude(undone.y - x)
-    rows: list[tuple[str, Sequence[Cell]]] = [
-        (f"example {number + 1}", cells)
-        for number, cells in enumerate(torch.cat([x, undone.x_hat, undone.y], dim=1).tolist())
-    ]
+    cells = torch.cat([x, undone.x_hat, undone.y], dim=1).tolist()
+    rows = [(f"example {number}", row) for number, row in enumerate(cells, start=1)]
+    formula = "x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"
     return [
         Heading("1. Two numbers undo it"),
         Text(f"A feature, drawn with mean {MEAN:g} and standard deviation {STD:g}, in a batch of {len(x)}:"),
-        Table(
-            "undone",
-            "normalized, and back",
-            ("x", "x_hat", "y"),
-            rows,
-            ("x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"),
-        ),
-        Text(
-            f"With gamma = {decimal(gamma.item())} and beta = {decimal(beta.item())}, made of the batch's own "
-            f"variance and mean, y is x again: it differs by {difference:.1e} at most. So a layer with gamma and beta "
-            "can compute whatever it could without normalization, on this batch.",
-            {"gamma": gamma.item(), "beta": beta.item(), "difference_to_x": difference},
+        Table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula),
+        text(
+            "With gamma = {gamma} and beta = {beta}, made of the batch's own variance and mean, y is x again: it "
+            "differs by {difference_to_x:.1e} at most. So on this batch a layer with gamma and beta can compute "
+            "whatever it could without normalization.",
+            gamma=gamma.item(),
+            beta=beta.item(),
+            difference_to_x=largest_magnitude(undone.y - x),
         ),
     ]
 
 
 def _in_other_batches(generator: torch.Generator, eps: float) -> list[Part]:
-    gamma, beta = torch.full((1,), math.sqrt(STD**2 + eps), dtype=torch.float64), torch.full((1,), MEAN).double()
+    mean, var = torch.tensor([[MEAN], [STD**2]], dtype=torch.float64)
+    gamma = torch.tensor([math.sqrt(STD**2 + eps)], dtype=torch.float64)
     rows: list[tuple[str, Sequence[Cell]]] = []
     for size in (8, 32, 128, 1024):
         x = _drawn(generator, size, 262_144 // size)  # each column a batch of its own
-        wide = [one.expand(x.shape[1]) for one in (gamma, beta)]
-        in_training = batch_norm_train(x, wide[0], wide[1], eps).y - x
-        at_inference = batch_norm_inference(x, gamma, beta, beta, torch.full((1,), STD**2).double(), eps) - x
-        distances = in_training.square().mean().sqrt().item() / STD, largest_magnitude(at_inference) / STD
-        rows.append((str(size), distances))
+        in_training = batch_norm_train(x, gamma, mean, eps).y - x
+        at_inference = batch_norm_inference(x, gamma, mean, mean, var, eps) - x
+        rows.append(
+            (str(size), [in_training.square().mean().sqrt().item() / STD, largest_magnitude(at_inference) / STD])
+        )
+    title = "distance of y from x, in standard deviations"
+    formula = "gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"
+    table = Table("other_batches", title, ("in training", "at inference, at most"), rows, formula, corner="B")
     return [
         Heading("2. In training only up to the scatter of the batches"),
-        with_exponents(
-            Table(
-                "other_batches",
-                "distance of y from x, in standard deviations",
-                ("in training", "at inference, at most"),
-                rows,
-                ("gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"),
-                corner="B",
-            ),
-            1,
-            1,
-        ),
+        with_exponents(table, 1, 1),
         Text(
-            "gamma and beta are the same for every batch; mean and variance are not. In training y is x but for the "
-            "scatter of the batch statistics, so that it is nearer to x the larger the batch. At inference running "
-            "averages stand in their place, and they are fixed as well: with gamma and beta made of them, y is x for "
-            "every example, but for rounding.",
+            "gamma and beta are the same for every batch; mean and variance are not. In training y equals x up to the "
+            "scatter of the batch statistics: the larger the batch, the nearer. At inference the running averages, "
+            "which are fixed as well, take their place: with gamma and beta made of them, y is x for every example, up "
+            "to rounding.",
         ),
     ]
 
 
-def _histogram(generator: torch.Generator) -> list[Part]:
-    x = _drawn(generator, 10_000, 1)
-    x_hat = batch_norm_train(x, *initial_parameters(1)).x_hat
-    shares = {bound: (x_hat.abs() <= bound).double().mean().item() for bound in (1, 2)}
-    expected = {bound: math.erf(bound / math.sqrt(2)) for bound in (1, 2)}
-    edges = [one / 10 for one in range(11)]
+def _tangents() -> list[Part]:
+    """Compare sigmoid and tanh with their tangents at 0."""
+    at = torch.tensor([0, 0.5, 1, 2, 3, 4], dtype=torch.float64)
+    sigmoid, tanh = torch.sigmoid(at), torch.tanh(at)
+    tangent = 0.5 + at / 4
+    columns = {
+        ("sigmoid", "sigmoid"): sigmoid,
+        ("0.5 + x/4", "tangent"): tangent,
+        ("difference", "off"): tangent - sigmoid,
+        ("slope / slope at 0", "slope"): 4 * sigmoid * (1 - sigmoid),
+        ("tanh", "tanh"): tanh,
+        ("x - tanh", "tanh_off"): at - tanh,
+        ("slope of tanh", "tanh_slope"): 1 - tanh**2,
+    }
+    headings, keys = zip(*columns, strict=True)
+    cells = torch.stack(list(columns.values()), dim=1).tolist()
+    rows = [(f"{x:g}", row) for x, row in zip(at.tolist(), cells, strict=True)]
+    values = [{"x": float(x), **dict(zip(keys, row, strict=True))} for x, row in rows]
+    formula = "slope of sigmoid = sigmoid (1 - sigmoid), 1/4 at 0", "slope of tanh = 1 - tanh^2, 1 at 0"
+    title = "sigmoid and tanh against their tangents at 0"
+    return [
+        Heading("3. Why one may want it undone: the linear regime of a sigmoid"),
+        Table("tangents", title, headings, rows, formula, corner="x", values=values),
+        Text(
+            f"At 1 the sigmoid is only {cells[2][2]:.4f} below its tangent, at 2 it is {cells[3][2]:.4f}; tanh bends "
+            "sooner, since tanh(x) = 2 sigmoid(2x) - 1."
+        ),
+    ]
+
+
+def _sigmoid_outputs(generator: torch.Generator) -> list[Part]:
+    x_hat = batch_norm_train(_drawn(generator, 10_000, 1), *initial_parameters(1)).x_hat
+    within_1, within_2 = ((x_hat.abs() <= bound).double().mean().item() for bound in (1, 2))
+    outputs = {f"gamma {gamma:g}": torch.sigmoid(gamma * x_hat) for gamma in (0.5, 1, 4)}
+    edges = [tenth / 10 for tenth in range(11)]
+    return [
+        text(
+            f"How many inputs lie there? Of {len(x_hat):,} drawn and normalized ones {{within_1:.1%}} are within 1 of "
+            "0 and {within_2:.1%} within 2; for a Gaussian it is erf(1 / sqrt(2)) = {gaussian_1:.1%} and "
+            "erf(2 / sqrt(2)) = {gaussian_2:.1%}. gamma makes the inputs of the sigmoid gamma times as large:",
+            within_1=within_1,
+            within_2=within_2,
+            gaussian_1=math.erf(1 / math.sqrt(2)),
+            gaussian_2=math.erf(2 / math.sqrt(2)),
+        ),
+        histogram("sigmoid_outputs", "outputs of a sigmoid after bn with beta 0", edges, outputs),
+    ]
+
+
+def _linearity_of_a_stack(generator: torch.Generator) -> list[Part]:
+    """Measure how much of what a stack of linear -> bn -> sigmoid computes a linear map computes too."""
+    inputs = standard_normal(generator, _EXAMPLES, _WIDTH)
+    weights = standard_normal(generator, max(_DEPTHS), _WIDTH, _WIDTH)
+    ones, zeros = initial_parameters(_WIDTH)
+    rows: list[tuple[str, list[Cell]]] = []
+    for gamma in (0.5, 1.0, 2.0, 4.0, 8.0):
+        rows.append((f"{gamma:g}", []))
+        hidden = inputs
+        for depth, weight in enumerate(weights, start=1):
+            hidden = torch.sigmoid(batch_norm_train(hidden @ weight, gamma * ones, zeros).y)
+            if depth in _DEPTHS:
+                rows[-1][1].append(linear_share(inputs, hidden))
+    title = "share of the output's variance that a linear map of the inputs explains"
+    depths = [f"{depth} layer{'s' * (depth > 1)}" for depth in _DEPTHS]
     return [
         Text(
-            f"How many inputs lie there? Of {len(x_hat):,} drawn and normalized ones {shares[1]:.1%} are within 1 of "
-            f"0 and {shares[2]:.1%} within 2; for a Gaussian it is erf(1 / sqrt(2)) = {expected[1]:.1%} and erf(2 / "
-            f"sqrt(2)) = {expected[2]:.1%}. With gamma the sigmoid sees gamma times as much:",
-            {"within_1": shares[1], "within_2": shares[2], "gaussian_1": expected[1], "gaussian_2": expected[2]},
+            f"What does a stack make of it? {_EXAMPLES:,} drawn inputs with {_WIDTH} features go through layers "
+            "`linear -> bn -> sigmoid` with drawn weights; then the linear map that comes nearest to the output is "
+            "fitted."
         ),
-        histogram(
-            "sigmoid_outputs",
-            "outputs of a sigmoid after bn with beta 0",
-            edges,
-            {f"gamma {gamma:g}": torch.sigmoid(gamma * x_hat) for gamma in (0.5, 1, 4)},
+        Table("linear_share", title, depths, rows, ("R^2 of least squares, beta 0",), corner="gamma"),
+        Text(
+            "With gamma 1, as a network begins, most of what a stack computes could be computed by one linear layer. "
+            "With a larger gamma the sigmoid bends its input more, and the network computes more than a linear map. "
+            "That is the harm which Ioffe & Szegedy 2015 have in mind. To undo it the identity is not needed: a larger "
+            "gamma is enough."
         ),
     ]
 
 
-def _by_gradient(x: Tensor, eps: float) -> list[Part]:
-    plain = batch_norm_train(x, *initial_parameters(1), eps)
-    path = descend(x, eps)
-    target = torch.sqrt(plain.var + eps).item(), plain.mean.item()
-    steps = list(range(STEPS + 1))
-    rows: list[tuple[str, Sequence[Cell]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
-    return [
-        Heading("4. Does training go there?"),
-        Text(
-            "Where the loss asks for it, yes. Here it does: let the loss be half the mean of (y - x)^2 on the batch of "
-            f"step 1, and let gamma and beta follow their gradients from 1 and 0, with a learning rate of "
-            f"{LEARNING_RATE:g}.",
-            {"learning_rate": LEARNING_RATE},
-        ),
-        Table(
-            "descent",
-            "gamma and beta follow their gradients",
-            ("gamma", "beta", "loss"),
-            [*rows, ("identity", [*target, 0.0])],
-            ("d gamma = sum_b dy x_hat", "d beta = sum_b dy", "dy = (y - x) / B"),
-            corner="step",
-        ),
-        Lines(
-            "descent_lines",
-            "gamma and beta on their way to sqrt(var + eps) and to the mean",
-            "step",
-            steps,
-            {"gamma": [one[0] for one in path], "beta": [one[1] for one in path]},
-        ),
-        Text(
-            "In a network the loss asks for right answers, not for y = x. The identity is among what it can compute, "
-            "but for the scatter of step 2; that gamma and beta get there wherever it would be best is not "
-            "guaranteed. They follow the gradient like all other weights."
-        ),
-    ]
+def linear_share(inputs: Tensor, outputs: Tensor) -> float:
+    """Return how much of the variance of outputs (B, F) the best linear map of inputs (B, I), with a bias, explains.
+
+    R^2 = 1 - |outputs - prediction|^2 / |outputs - their mean|^2, over all features.
+    """
+    with_bias = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=inputs.dtype)], dim=1)
+    rest: Tensor = outputs - with_bias @ torch.linalg.lstsq(with_bias, outputs).solution
+    share = 1 - rest.square().sum().item() / (outputs - outputs.mean(dim=0)).square().sum().item()
+    return round(share, 10)  # beyond, LAPACK's digits depend on where in memory its input lies
 
 
 def descend(x: Tensor, eps: float) -> list[list[float]]:
@@ -195,16 +209,34 @@ def descend(x: Tensor, eps: float) -> list[list[float]]:
     return path
 
 
-def _against_torch(x: Tensor, eps: float) -> Text:
-    plain = batch_norm_train(x, *initial_parameters(1), eps)
+def _by_gradient(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
+    path = descend(x, eps)
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
+    rows: list[tuple[str, Sequence[Cell]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
+    rows.append(("identity", [gamma.item(), beta.item(), 0.0]))
+    columns = "gamma", "beta", "loss"
+    formula = "d gamma = sum_b dy x_hat", "d beta = sum_b dy", "dy = (y - x) / B"
+    curves = {"gamma": [gamma for gamma, _, _ in path], "beta": [beta for _, beta, _ in path]}
+    title = "gamma and beta on their way to sqrt(var + eps) and to the mean"
     module = nn.BatchNorm1d(1, eps=eps, dtype=torch.float64)
-    leaf = x.clone().requires_grad_()
-    start = module(leaf)
-    (start - x).square().mean().div(2).backward()
     ours = [plain.y, *batch_norm_train_backward((plain.y - x) / len(x), plain, torch.ones_like(gamma), eps)]
-    theirs = [start, leaf.grad, module.weight.grad, module.bias.grad]
-    module.load_state_dict({"weight": gamma, "bias": beta}, strict=False)
-    return compared_with_torch(
-        "torch.nn.BatchNorm1d", [*ours, batch_norm_train(x, gamma, beta, eps).y], [*theirs, module(x)]
-    )
+    ours.append(batch_norm_train(x, gamma, beta, eps).y)
+    theirs = torch_results(module, x, loss=lambda y: (y - x).square().mean().div(2))
+    theirs.append(torch_results(module, x, (gamma, beta))[0])
+    return [
+        Heading("4. Does training go there?"),
+        text(
+            "Where the loss asks for it, yes. Here it does: let the loss be half the mean of (y - x)^2 on the batch of "
+            "step 1, and let gamma and beta follow their gradients from 1 and 0, with a learning rate of "
+            "{learning_rate:g}.",
+            learning_rate=LEARNING_RATE,
+        ),
+        Table("descent", "gamma and beta follow their gradients", columns, rows, formula, corner="step"),
+        Lines("descent_lines", title, "step", list(range(STEPS + 1)), curves),
+        Text(
+            "In a network the loss asks for right answers, not for y = x. The identity is among what it can compute, "
+            "up to the scatter of step 2. But nothing guarantees that gamma and beta get there wherever it would be "
+            "best: they follow the gradient like all other weights."
+        ),
+        against_torch("torch.nn.BatchNorm1d", ours, theirs),
+    ]

@@ -19,7 +19,7 @@ from bnexp.lessons.small_images import (
     small_images,
 )
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import compared_with_torch, first_output, largest_magnitude
+from bnexp.lessons.tensors import against_torch, first_output, largest_magnitude
 from bnexp.norms.reference import Normalized, group_norm_backward, instance_norm
 
 GAMMA, BETA = (1.0, 0.5, 2.0, 1.5), (0.25, -0.5, 1.0, -0.75)
@@ -225,4 +225,4 @@ def _against_torch(x: Tensor, gamma: Tensor, beta: Tensor, forward: Normalized, 
     y = functional.instance_norm(leaves[0], weight=leaves[1], bias=leaves[2], eps=eps)
     y[0, 0, 0, 0].backward()
     ours = forward.y, *group_norm_backward(first_output(x), forward, gamma, eps)
-    return compared_with_torch("torch.nn.functional.instance_norm", ours, (y, *(leaf.grad for leaf in leaves)))
+    return against_torch("torch.nn.functional.instance_norm", ours, (y, *(leaf.grad for leaf in leaves)))

@@ -15,18 +15,20 @@ from bnexp.lessons.tables import (
     input_table,
     matrix,
     normalized_table,
+    said_of_variance,
     scale_and_shift,
 )
 from bnexp.lessons.tensors import (
     BatchTensors,
-    compared_with_torch,
+    against_torch,
+    does_not_vary,
     first_output,
-    first_output_of,
+    is_small,
     largest_magnitude,
     names_in_words,
     tensors_of,
+    torch_results,
 )
-from bnexp.lessons.weight_of_eps import does_not_vary, is_small, said_of_variance
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,
@@ -294,4 +296,4 @@ def _against_torch(batch: BatchTensors, forward: Normalized, eps: float) -> Text
     module = nn.LayerNorm(batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma, "bias": batch.beta})
     ours = forward.y, *layer_norm_backward(first_output(batch.x), forward, batch.gamma, eps)
-    return compared_with_torch("torch.nn.LayerNorm", ours, first_output_of(module, batch.x))
+    return against_torch("torch.nn.LayerNorm", ours, torch_results(module, batch.x))

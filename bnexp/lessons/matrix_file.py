@@ -1,4 +1,4 @@
-"""Reads a matrix from a CSV file: rows are examples, columns are features."""
+"""Read a matrix from a CSV file: rows are examples, columns are features."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from bnexp.files import read_file
 MOST_BYTES = 10_000_000
 MOST_VALUES = 100_000
 LARGEST = 1e150
-"""Beyond this the square of a number, and with it a variance, has no place in float64."""
+"""The square of a larger number, and with it a variance, does not fit in float64."""
 _LONGEST_NAME = 30
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 
@@ -37,8 +37,8 @@ def read_matrix(path: Path) -> Matrix:
     """Read a CSV file. A first line without any number names the features; else they are x1, x2, ...
 
     Raises:
-        ConfigError: it cannot be read, is not UTF-8, is ragged, has fewer than two rows of numbers, or holds something
-            that is no finite number; the message names line and column.
+        ConfigError: it cannot be read, is not UTF-8, is ragged, has fewer than two rows of numbers, or a cell is no
+            finite number; the message names line and column.
     """
     lines = _lines(path)
     if not lines:
@@ -46,19 +46,16 @@ def read_matrix(path: Path) -> Matrix:
     names = [brief(cell.strip(), _LONGEST_NAME) for cell in lines[0][1]]
     if all(number_in(name) is None for name in names):
         if "" in names:
-            column = names.index("") + 1
-            raise ConfigError(
-                f"{path}: line {lines[0][0]}, column {column}: expected the name of a feature, found nothing"
-            )
+            place = f"{path}: line {lines[0][0]}, column {names.index('') + 1}"
+            raise ConfigError(f"{place}: expected the name of a feature, found nothing")
         lines = lines[1:]
     else:
         names = counted_names(len(names))
     rows = [_row(path, line, cells, len(names)) for line, cells in lines]
     if len(rows) < 2:
-        found = "none" if not rows else "1"
         raise ConfigError(
-            f"{path}: expected at least 2 rows of numbers, an example each, found {found}: a variance over a batch "
-            "needs two examples"
+            f"{path}: expected at least 2 rows of numbers, an example each, found {len(rows) or 'none'}: a variance "
+            "over a batch needs two examples"
         )
     if len(rows) * len(names) > MOST_VALUES:
         raise ConfigError(f"{path}: {len(rows) * len(names):,} numbers, expected at most {MOST_VALUES:,}")
@@ -84,24 +81,19 @@ def _row(path: Path, line: int, cells: Sequence[str], width: int) -> list[float]
     if len(cells) != width:
         raise ConfigError(f"{path}: line {line}: expected {width} values as in the first line, found {len(cells)}")
     values = []
-    for column, cell in enumerate(cells, start=1):
-        value = number_in(cell.strip())
+    for column, cell in enumerate(map(str.strip, cells), start=1):
+        value = number_in(cell)
         if value is None or not abs(value) <= LARGEST:
-            raise ConfigError(f"{path}: line {line}, column {column}: {_refusal(cell, value)}")
+            expected = "a number"
+            if value is not None:
+                expected = f"a number of at most {LARGEST:g}" if math.isfinite(value) else "a finite number"
+            shown = f'"{brief(cell)}"' if cell else "nothing"
+            hint = "; values are separated by commas, decimals by a point" if ";" in cell or "\t" in cell else ""
+            raise ConfigError(f"{path}: line {line}, column {column}: expected {expected}, found {shown}{hint}")
         values.append(value)
     return values
 
 
-def _refusal(cell: str, value: float | None) -> str:
-    """Say what was expected in place of a cell."""
-    expected = "a number"
-    if value is not None:
-        expected = f"a number of at most {LARGEST:g}" if math.isfinite(value) else "a finite number"
-    shown = f'"{brief(cell.strip())}"' if cell.strip() else "nothing"
-    hint = "; values are separated by commas, decimals by a point" if ";" in cell or "\t" in cell else ""
-    return f"expected {expected}, found {shown}{hint}"
-
-
 def number_in(word: str) -> float | None:
-    """Return the number that a word is, which may be infinite or NaN; None for anything else, such as 1_000."""
+    """Return the number that a word spells, which may be infinite or NaN; None for anything else, such as 1_000."""
     return float(word) if _NUMBER.fullmatch(word) else None

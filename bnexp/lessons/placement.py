@@ -31,7 +31,7 @@ from bnexp.lessons.relu_blocks import (
     stream,
 )
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import compared_with_torch
+from bnexp.lessons.tensors import against_torch
 
 DEAD_BIAS = -20.0
 _EDGES = (-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3)
@@ -247,7 +247,7 @@ def _against_torch(z: Tensor, arriving: Tensor) -> Text:
         (y * arriving).sum().backward()
         ours += [after(block, z), gradient_by_z(block, z, arriving)]
         theirs += [y, leaf.grad]
-    return compared_with_torch("torch.nn.BatchNorm1d, in both places", ours, theirs)
+    return against_torch("torch.nn.BatchNorm1d, in both places", ours, theirs)
 
 
 def _experiment() -> Experiment:

@@ -10,15 +10,16 @@ from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import loss_of_the_first_output, refuse_one_feature, spread, with_other_companions
 from bnexp.lessons.tables import gamma_table, grad_gamma_table, grad_x_table, input_table, matrix, normalized_table
 from bnexp.lessons.tensors import (
+    NEGLIGIBLE,
     BatchTensors,
-    compared_with_torch,
+    against_torch,
     first_output,
-    first_output_of,
     initial_parameters,
+    is_small,
     largest_magnitude,
     tensors_of,
+    torch_results,
 )
-from bnexp.lessons.weight_of_eps import NEGLIGIBLE, is_small
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,
@@ -257,4 +258,4 @@ def _against_torch(batch: BatchTensors, forward: Normalized, eps: float) -> Text
     module = nn.RMSNorm(batch.x.shape[1], eps=eps, dtype=torch.float64)
     module.load_state_dict({"weight": batch.gamma})
     ours = forward.y, *rms_norm_backward(first_output(batch.x), forward, batch.gamma, eps)
-    return compared_with_torch("torch.nn.RMSNorm", ours, first_output_of(module, batch.x))
+    return against_torch("torch.nn.RMSNorm", ours, torch_results(module, batch.x))

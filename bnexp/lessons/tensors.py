@@ -1,17 +1,19 @@
 """The float64 tensors that lessons work on, given or drawn, and how far formulas are from torch's own on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Text
+from bnexp.document.lesson import Text, text
 from bnexp.lessons.request import Batch
 
 _MOST_NAMES = 6
 _ROUNDING = 1e-9
 """A difference beyond this is more than one would expect of float64."""
+NEGLIGIBLE = 1e-3
+"""Up to this share of var + eps, eps is small."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def standard_normal(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def symmetric_uniform(generator: torch.Generator, *shape: int) -> Tensor:
-    """Return values drawn between -1 and 1, all alike probable, of the given shape."""
+    """Return values drawn uniformly between -1 and 1, of the given shape."""
     return 2 * torch.rand(*shape, dtype=torch.float64, generator=generator) - 1
 
 
@@ -61,6 +63,19 @@ def largest_magnitude(values: Tensor) -> float:
     return values.abs().max().item()
 
 
+def is_small(var: Tensor, eps: float) -> bool:
+    """Tell whether eps is small beside every variance."""
+    return bool((eps <= NEGLIGIBLE * (var + eps)).all())
+
+
+def does_not_vary(x: Tensor, dim: int) -> Tensor:
+    """Return of each feature (dim 0) or example (dim 1) of x (B, F) whether its values are all equal.
+
+    The computed variance does not tell: rounding may leave some, and squares of tiny numbers leave none.
+    """
+    return x.amax(dim=dim) == x.amin(dim=dim)
+
+
 def first_output(x: Tensor) -> Tensor:
     """Return the gradient by y, in the shape of x, of a loss that is the first value of y: 1 there, 0 elsewhere."""
     grad_y = torch.zeros_like(x)
@@ -68,12 +83,31 @@ def first_output(x: Tensor) -> Tensor:
     return grad_y
 
 
-def first_output_of(module: nn.Module, x: Tensor) -> list[Tensor | None]:
-    """Return a module's output y for x and, of the first value of y, the gradients by x and by each parameter."""
+def torch_results(
+    module: nn.Module,
+    x: Tensor,
+    parameters: Sequence[Tensor] = (),
+    loss: Callable[[Tensor], Tensor] = lambda y: y.flatten()[0],
+) -> list[Tensor | None]:
+    """Run a module of torch forward and backward.
+
+    Args:
+        module: such as `nn.BatchNorm1d(3, dtype=torch.float64)`.
+        x: its input, in the module's dtype.
+        parameters: values for the module's first parameters, such as gamma and beta; the others stay.
+        loss: of y; without it the first value of y.
+
+    Returns:
+        y, and the gradients by x and by each parameter, in the order in which `norms.reference` returns them.
+    """
+    module.zero_grad()
+    with torch.no_grad():
+        for parameter, values in zip(module.parameters(), parameters, strict=False):
+            parameter.copy_(values)
     leaf = x.clone().requires_grad_()
     y: Tensor = module(leaf)
-    y.flatten()[0].backward()
-    return [y, leaf.grad, *(parameter.grad for parameter in module.parameters())]
+    loss(y).backward()
+    return [y.detach(), leaf.grad, *(parameter.grad for parameter in module.parameters())]
 
 
 def largest_difference(ours: Sequence[Tensor], theirs: Sequence[Tensor | None]) -> float:
@@ -90,24 +124,28 @@ def largest_difference(ours: Sequence[Tensor], theirs: Sequence[Tensor | None]) 
     return max(differences)
 
 
-def compared_with_torch(module: str, ours: Sequence[Tensor], theirs: Sequence[Tensor | None]) -> Text:
-    """Say how far torch's own results on the same numbers lie from those of the formulas.
+def against_torch(
+    module: str,
+    ours: Sequence[Tensor],
+    theirs: Sequence[Tensor | None],
+    template: str = "{module}, forward and backward on the same numbers, differs from the formulas by at most "
+    "{difference_to_torch:.1e}, relative to the largest number of a result where that is above 1.",
+) -> Text:
+    """Say how far torch's own results on the same numbers are from those of the formulas.
 
     Args:
         module: what computed `theirs`.
         ours: results of `norms.reference`.
-        theirs: the same quantities in the same order.
+        theirs: the same quantities in the same order, such as `torch_results` gives.
+        template: the sentence, which names `module` and `difference_to_torch`.
 
     Returns:
-        A sentence, with `largest_difference` as `difference_to_torch`.
+        The sentence, with `largest_difference` as `difference_to_torch`.
     """
     difference = largest_difference(ours, theirs)
-    return Text(
-        f"{module}, forward and backward on the same numbers, differs from the formulas by {difference:.1e} at most, "
-        "relative to the largest number of its kind where that is above 1."
-        + (" That is rounding: these numbers are large beside what they vary by." if difference > _ROUNDING else ""),
-        {"difference_to_torch": difference},
-    )
+    if difference > _ROUNDING:
+        template += " That is rounding: these numbers are large beside the amount by which they vary."
+    return text(template, module=module, difference_to_torch=difference)
 
 
 def names_in_words(names: Sequence[str]) -> str:

@@ -1,7 +1,9 @@
-"""Every lesson by its name, in the order of reading, and what it can be asked to teach on. Torch is not loaded."""
+"""Every lesson by its name, in the order of reading, with the options that it takes. Torch is not loaded."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from bnexp.errors import ConfigError, did_you_mean
 
 Option = Literal["example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed"]
 
@@ -22,7 +24,7 @@ TOPICS: dict[str, Topic] = {
     "training-vs-inference": Topic(
         "Why does the network compute something else once it is trained?", _DRAWN | {"momentum"}
     ),
-    "hand-written": Topic("Does it train alike when it is written by hand, on real digits?", _DRAWN),
+    "hand-written": Topic("Does it train as well when it is written by hand, on real digits?", _DRAWN),
     "bias": Topic("Why is a bias lost before batch, but not before layer normalization?", _DRAWN),
     "identity": Topic("Can a network undo the normalization where it does harm?", _DRAWN),
     "coupling": Topic("How does one example's output change with its companions in the batch?", _DRAWN),
@@ -37,4 +39,19 @@ TOPICS: dict[str, Topic] = {
 }
 
 ALIASES = {"bn": "batchnorm", "ln": "layernorm", "gn": "groupnorm", "in": "instancenorm", "rms": "rmsnorm"}
-"""The names that a config has for what a lesson explains."""
+"""The names that norms have in a config."""
+
+
+def topic_named(name: str) -> str:
+    """Return the topic of a name: a topic itself, or a norm as a config names it.
+
+    Raises:
+        ConfigError: there is none; the nearest is named.
+    """
+    topic = ALIASES.get(name, name)
+    if topic not in TOPICS:
+        raise ConfigError(
+            f'no lesson "{name}".{did_you_mean(name, TOPICS)} Lessons: {", ".join(TOPICS)}; '
+            "`bnexp explain` says what each answers"
+        )
+    return topic

@@ -16,7 +16,7 @@ import pytest
 
 from bnexp.commands.explain import explain
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.lessons.asking import Words
+from bnexp.lessons.request import Words
 from bnexp.lessons.topics import TOPICS
 
 COMMAND = [sys.executable, "-m", "bnexp", "explain"]

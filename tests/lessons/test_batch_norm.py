@@ -1,5 +1,6 @@
-"""`batchnorm`: one's own matrix against torch, features without variance, and large matrices."""
+"""`batchnorm`: one's own matrix against torch, features without variance, large matrices, and two articles' numbers."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import torch
 from torch import nn
 
 from bnexp.document.lesson_text import to_text
-from bnexp.lessons.asking import Words, request_of
-from bnexp.lessons.batch_norm import lesson
+from bnexp.lessons.batch_norm import judge, lesson
+from bnexp.lessons.request import Words, request_of
 
 
 def taught(**words: object) -> dict:
@@ -63,3 +64,77 @@ def test_of_many_rows_and_columns_the_first_are_shown_and_all_are_in_the_json(wr
     assert "24 more columns" in text
     assert max(map(len, text.split("\n"))) <= 100
     assert torch.tensor(one.numbers["y"]).shape == (50, 40)
+
+
+def rounded(values: list, digits: int) -> list:
+    return [rounded(one, digits) if isinstance(one, list) else f"{one + 0.0:.{digits}f}" for one in values]
+
+
+def without_negative_zero(values: list) -> list:
+    return [
+        without_negative_zero(one) if isinstance(one, list) else re.sub(r"^-(0\.0*)$", r"\1", one) for one in values
+    ]
+
+
+def test_article_000_is_reproduced_to_its_digits() -> None:
+    numbers = taught(example="000")
+    assert rounded(numbers["mean"], 1) == ["5.0", "6.0", "7.0", "8.0"]
+    assert rounded(numbers["var_biased"], 4) == ["10.6667"] * 4
+    assert without_negative_zero(rounded(numbers["y"], 4)) == [["-1.2247"] * 4, ["0.0000"] * 4, ["1.2247"] * 4]
+    assert {one["verdict"] for one in numbers["printed"]} == {"right"}
+    assert len(numbers["printed"]) == 4 + 4 + 12
+    assert numbers["minutes_from_mean"] == [-3, 0, 3]
+
+
+def test_what_the_code_of_article_000_prints_is_named() -> None:
+    x = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]], dtype=torch.float64)
+    written = (x - x.mean(dim=0, keepdim=True)) / torch.sqrt(x.var(dim=0, keepdim=True) + 1e-5)
+    numbers = taught()
+    torch.testing.assert_close(torch.tensor(numbers["y_in_code"], dtype=torch.float64), written, rtol=0, atol=1e-12)
+    assert numbers["var_in_code"] == [16.0] * 4
+    assert without_negative_zero(rounded(numbers["y_in_code"], 4)) == [
+        ["-1.0000"] * 4,
+        ["0.0000"] * 4,
+        ["1.0000"] * 4,
+    ]
+
+
+def test_article_002_number_by_number() -> None:
+    numbers = taught(example="002")
+    verdicts = {(one["quantity"], one["feature"]): (one["printed"], one["verdict"]) for one in numbers["printed"]}
+    right = {"0.0", "0.5", "-0.5", "-1.112", "0.112"}
+    for printed, verdict in verdicts.values():
+        assert (verdict == "right") == (printed in right)
+    cut = {printed: verdict for printed, verdict in verdicts.values() if verdict.startswith("cut")}
+    assert cut == {"-1.224": "cut: -1.225", "1.224": "cut: 1.225"}
+    wrong = {printed: verdict for printed, verdict in verdicts.values() if verdict.startswith("wrong")}
+    assert wrong == {"-1.336": "wrong: -1.337", "2.336": "wrong: 2.337"}
+    # With the digits that the article cut off, its outputs follow: that is what went wrong there.
+    assert rounded(numbers["carried_on"], 3) == ["2.336", "1.224", "0.112"]
+    assert len(numbers["printed"]) == 18
+    assert numbers["gamma"] == [1.5, 1.0, 0.5]
+    assert numbers["beta"] == [0.5, 0.0, -0.5]
+
+
+@pytest.mark.parametrize("words", [{"gamma": "1,1,1"}, {"beta": "0,0,0"}, {"eps": 0.1}])
+def test_an_article_is_only_judged_by_its_own_numbers(words: dict) -> None:
+    assert "printed" in taught(example="002")
+    assert "printed" not in taught(example="002", **words)
+
+
+@pytest.mark.parametrize(
+    ("printed", "computed", "verdict"),
+    [
+        ("1.2247", 1.22474, "right"),
+        ("0.0", -1e-9, "right"),
+        ("-1.225", -1.22474, "right"),
+        ("1.224", 1.22474, "cut: 1.225"),
+        ("-1.224", -1.22474, "cut: -1.225"),
+        ("1.226", 1.22474, "wrong: 1.225"),
+        ("1.22", 1.2351, "wrong: 1.24"),
+        ("-1.2247", 1.22474, "wrong: 1.2247"),
+        ("6", 5.4, "wrong: 5"),
+    ],
+)
+def test_a_printed_number_is_right_cut_or_wrong_to_its_own_digits(printed: str, computed: float, verdict: str) -> None:
+    assert judge(printed, computed) == verdict

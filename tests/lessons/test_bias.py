@@ -4,8 +4,8 @@ import pytest
 
 from bnexp.config.items import ITEMS
 from bnexp.document.lesson_text import to_text
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.bias import lesson
+from bnexp.lessons.request import Words, request_of
 
 
 @pytest.fixture(params=range(4), scope="module")

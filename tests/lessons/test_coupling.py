@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.coupling import lesson, outputs_among_companions
+from bnexp.lessons.request import Words, request_of
 
 
 @pytest.fixture(params=range(4), scope="module")

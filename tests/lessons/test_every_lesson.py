@@ -19,8 +19,8 @@ from bnexp.document.lesson import Lesson, Text
 from bnexp.document.lesson_text import command_lines, print_lesson, to_text
 from bnexp.document.page import to_html
 from bnexp.document.record import to_json
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.registry import LESSONS
+from bnexp.lessons.request import Words, request_of
 from bnexp.lessons.topics import TOPICS
 
 ROOT = Path(__file__).parent.parent.parent

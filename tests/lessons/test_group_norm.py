@@ -9,8 +9,8 @@ from torch import nn
 
 from bnexp.document.lesson_text import to_text
 from bnexp.errors import ConfigError
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.group_norm import lesson
+from bnexp.lessons.request import Words, request_of
 
 
 def taught(**words: object) -> dict:

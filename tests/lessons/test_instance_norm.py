@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.instance_norm import BETA, GAMMA, lesson
+from bnexp.lessons.request import Words, request_of
 
 
 def taught(**words: object) -> dict:

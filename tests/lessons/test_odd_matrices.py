@@ -10,8 +10,8 @@ import pytest
 from bnexp.document.lesson import Lesson
 from bnexp.document.lesson_text import to_text
 from bnexp.document.record import to_json
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.registry import LESSONS
+from bnexp.lessons.request import Words, request_of
 
 ODD = {
     "constant, and not exact in binary": "0.1,0.1\n0.1,0.1\n0.1,0.1\n",

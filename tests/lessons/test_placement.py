@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.document.lesson_text import to_text
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.placement import lesson
 from bnexp.lessons.relu_blocks import (
     AFTER,
@@ -22,6 +21,7 @@ from bnexp.lessons.relu_blocks import (
     gradient_by_z,
     stream,
 )
+from bnexp.lessons.request import Words, request_of
 
 
 @pytest.fixture(params=[0, 1, 7], scope="module")

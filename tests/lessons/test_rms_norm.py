@@ -8,7 +8,7 @@ from torch import nn
 
 from bnexp.document.lesson_text import to_text
 from bnexp.errors import ConfigError
-from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.request import Words, request_of
 from bnexp.lessons.rms_norm import lesson
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.request import Words, request_of
 from bnexp.lessons.saturation import lesson
 from bnexp.lessons.tanh_layers import (
     DEPTH,

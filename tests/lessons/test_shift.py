@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnexp.document.lesson_text import to_text
-from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.request import Words, request_of
 from bnexp.lessons.shift import lesson
 from bnexp.lessons.shifting_network import (
     ARMS,

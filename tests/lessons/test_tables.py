@@ -3,7 +3,8 @@
 import torch
 
 from bnexp.document.lesson import Table
-from bnexp.lessons.tables import matrix, with_exponents
+from bnexp.document.table import with_exponents
+from bnexp.lessons.tables import matrix
 
 
 def test_a_matrix_has_a_row_per_label_and_a_vector_one_without() -> None:

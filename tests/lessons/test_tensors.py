@@ -5,14 +5,14 @@ import torch
 from torch import nn
 
 from bnexp.lessons.tensors import (
-    compared_with_torch,
+    against_torch,
     first_output,
-    first_output_of,
     initial_parameters,
     largest_difference,
     names_in_words,
     standard_normal,
     symmetric_uniform,
+    torch_results,
 )
 
 
@@ -34,7 +34,7 @@ def test_parameters_begin_as_those_of_torch(module: nn.Module) -> None:
 def test_the_gradients_of_a_first_output_are_those_of_autograd() -> None:
     x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     module = nn.LayerNorm(3, dtype=torch.float64)
-    y, grad_x, grad_gamma, grad_beta = first_output_of(module, x)
+    y, grad_x, grad_gamma, grad_beta = torch_results(module, x)
     leaf = x.clone().requires_grad_()
     expected = torch.autograd.grad((module(leaf) * first_output(x)).sum(), [leaf, *module.parameters()])
     for found, other in zip((y, grad_x, grad_gamma, grad_beta), (module(x), *expected), strict=True):
@@ -47,7 +47,7 @@ def test_differences_are_relative_to_large_numbers_and_absolute_beside_small_one
     one, hundred = torch.tensor([0.5, 0.0]), torch.tensor([100.0, 1.0])
     assert largest_difference([one], [one + 0.1]) == pytest.approx(0.1)
     assert largest_difference([one, hundred], [one, hundred + 1]) == pytest.approx(0.01)
-    assert compared_with_torch("torch.nn.X", [hundred], [hundred]).numbers == {"difference_to_torch": 0}
+    assert against_torch("torch.nn.X", [hundred], [hundred]).numbers == {"difference_to_torch": 0}
 
 
 def test_a_gradient_that_was_not_taken_is_not_overlooked() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bnexp.config.datasets import PREPROCESSINGS
-from bnexp.lessons.asking import Words, request_of
+from bnexp.lessons.request import Words, request_of
 from bnexp.lessons.whitening import draw_images, lesson
 
 

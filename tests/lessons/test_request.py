@@ -7,7 +7,8 @@ import pytest
 
 from bnexp.config.items import NormName
 from bnexp.errors import ConfigError
-from bnexp.lessons.asking import Words, request_of, topic_named
+from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.topics import topic_named
 
 
 @pytest.mark.parametrize(
