@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bnexp.document.lesson import Lesson, Picture, Table
+from bnexp.document.lesson import Lesson, Table
 from bnexp.errors import ConfigError
 from bnexp.lessons.image_norms import (
     BATCH_NORM,
@@ -20,10 +20,10 @@ from bnexp.lessons.image_norms import (
     regions,
     two_images,
 )
-from bnexp.lessons.prose import compose
+from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import Walk, against_modules, refuse_one_feature
-from bnexp.lessons.tables import input_table, matrix, normalized_table, scale_and_shift
+from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import BatchTensors, first_output, initial_parameters, largest_magnitude, tensors_of
 from bnexp.lessons.weight_of_eps import is_small
 
@@ -43,7 +43,6 @@ and a variance of its own.
 are left, except for eps, whatever a and b are: which of the two is larger, and nothing else (0 and 0 where they are
 equal). The groups of a network hold more values.
 ?pressed Some of these variances are not large beside eps, and leave less.
-
 [gamma] [beta] [y]
 
 # 2. Two images: four ways to share
@@ -75,15 +74,14 @@ nothing else does.
 The bias of the layer before it stays: it is a number per channel, and the mean over a group removes only what its
 channels have in common. The number of groups is one more choice to make; Wu & He 2018 take 32, and report errors on
 ImageNet within a percentage point of each other for 2 to 64 groups.
-
 [against_torch]
 
 # Test it
 bnexp train configs/demo.yaml --set 'model.norm=gn(groups=4)' --set data.batch_size=2 --name gn_2
 bnexp train configs/demo.yaml --set model.norm=bn --set data.batch_size=2 --name bn_2
 bnexp compare gn_2 bn_2 --target 0.8
-A batch is only two examples: of two values batch normalization keeps little more than which is the larger. Look at the
-accuracy that each reaches. So small a batch makes many steps: these runs take a while.
+Each batch holds only two examples: of two values batch normalization keeps little more than which is the larger. Look
+at the accuracy that each reaches. So small a batch makes many steps: these runs take a while.
 """
 
 
@@ -106,12 +104,10 @@ def lesson(request: Request) -> Lesson:
     by_batch, by_group = zip(*(outputs for _, outputs in companions), strict=True)
     title, norms = "the first output of image 1, in four batches", ("batch norm", "group norm")
     parts = [
-        input_table(batch),
+        *walk.tables(backward=False),
         regions("regions", batch.x.shape, (BATCH_NORM, LAYER_NORM, drawn)),
         matrix("mean", "mean of each group", mean, names, batch.rows, ("1/|S| sum_S x",)),
         matrix("var", "variance of each group, biased", var, names, batch.rows, ("1/|S| sum_S (x - mean)^2",)),
-        normalized_table(batch, walk.forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps),
-        *scale_and_shift(batch, walk.forward.y),
         *_of_images(images),
         Table("first_output_by_companions", title, norms, companions, corner="batch"),
     ]
@@ -163,16 +159,17 @@ def groups_of(batch: BatchTensors, groups: int | None) -> int:
     raise ConfigError(f"--groups {groups}: {reason}; expected {expected}")
 
 
-def _of_images(walk: Walk) -> list[Table | Picture]:
+def _of_images(walk: Walk) -> list[Placed]:
     """Return the pictures and tables of the images, under four norms and under each number of groups."""
     x, eps = walk.batch.x, walk.eps
     picture = regions("regions_of_images", x.shape, FOUR_NORMS)
     names = [norm.name for norm in FOUR_NORMS]
     sizes = [(x.numel() // size, size) for size in picture.values_per_statistic.values()]
     letters = "N H W", "C H W", "C H W / G", "H W"
-    ends = functional.layer_norm(x, x.shape[1:], eps=eps), functional.instance_norm(x, eps=eps)
-    outputs = {count: by_groups("group norm", count).x_hat(x, eps) for count in (1, 2, 4)}
-    distances = [(f"groups={count}", [largest_magnitude(y - end) for end in ends]) for count, y in outputs.items()]
+    sharing = [(name, (*size, words)) for name, size, words in zip(names, sizes, letters, strict=True)]
+    layer, instance = functional.layer_norm(x, x.shape[1:], eps=eps), functional.instance_norm(x, eps=eps)
+    outputs = {f"groups={count}": by_groups("group norm", count).x_hat(x, eps) for count in (1, 2, 4)}
+    distances = [(name, [largest_magnitude(y - end) for end in (layer, instance)]) for name, y in outputs.items()]
     gradients = [norm.gradient_of_x_hat(x, first_output(x), eps) for norm in FOUR_NORMS]
     reached = torch.stack([gradient.abs().amax(dim=(2, 3)).flatten() for gradient in gradients], dim=1).tolist()
     return [
@@ -182,7 +179,7 @@ def _of_images(walk: Walk) -> list[Table | Picture]:
             "statistics_of_images",
             "how many means, and of how many values each",
             ("means", "values each", "values each, in letters"),
-            [(name, (*size, words)) for name, size, words in zip(names, sizes, letters, strict=True)],
+            sharing,
             corner="norm",
         ),
         image_table("y_of_images", "group norm, 2 groups", walk.forward.y, ("gamma = 1, beta = 0", f"eps = {eps:g}")),

@@ -42,12 +42,14 @@ class ImageNorm:
         statistic: the number of the mean and variance that a value is normalized by, of (example, channel, channels).
         forward: of (x, gamma, beta, eps), with gamma and beta (C,).
         backward: the gradients of x, gamma and beta, of (dy, what `forward` returned, gamma, eps).
+        subtracts_mean: whether it has a mean, and with it a beta.
     """
 
     name: str
     statistic: Callable[[int, int, int], int]
     forward: Callable[[Tensor, Tensor, Tensor, float], Normalized]
     backward: Callable[[Tensor, Normalized, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+    subtracts_mean: bool = True
 
     def x_hat(self, x: Tensor, eps: float = 1e-5) -> Tensor:
         """Return the normalized input."""
@@ -114,7 +116,7 @@ def _per_value(parameter: Tensor, x: Tensor) -> Tensor:
 
 BATCH_NORM = ImageNorm("batch norm", lambda example, channel, channels: channel, _batch_forward, _batch_backward)
 LAYER_NORM = by_groups("layer norm", 1)
-RMS_NORM = ImageNorm("RMS norm", LAYER_NORM.statistic, _rms_forward, _rms_backward)
+RMS_NORM = ImageNorm("RMS norm", LAYER_NORM.statistic, _rms_forward, _rms_backward, subtracts_mean=False)
 GROUP_NORM = by_groups("group norm", 2)
 INSTANCE_NORM = ImageNorm(
     "instance norm",

@@ -77,7 +77,6 @@ per channel and the mean removes it: with 1, 2, 3 and 4 added to the channels th
 A matrix (B, F) has one value per channel, which is its own mean: the output would be beta, whatever the input. Instance
 normalization is not defined there, and `bnexp` refuses the config. (Do not be misled by torch.nn.InstanceNorm1d: it
 takes (B, F) for one example of B channels, and normalizes each row.) For the features of an mlp there is `ln`.
-
 [against_torch]
 
 # Test it

@@ -8,15 +8,7 @@ from bnexp.lessons.image_norms import BATCH_NORM, LAYER_NORM, regions
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import Walk, against_modules, refuse_one_feature, spread
-from bnexp.lessons.tables import (
-    grad_beta_table,
-    grad_gamma_table,
-    grad_x_table,
-    input_table,
-    matrix,
-    normalized_table,
-    scale_and_shift,
-)
+from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import largest_magnitude, names_in_words, tensors_of
 from bnexp.lessons.weight_of_eps import does_not_vary, is_small, said_of_variance
 
@@ -28,8 +20,7 @@ layernorm: each example is brought to mean 0 and variance 1 by itself, whatever 
 {matrix}, as in `bnexp explain batchnorm`. There each column was normalized by itself; here each row is.
 [x] [regions]
 Batch normalization takes {features} means, each over the {examples} values of a feature. Layer normalization takes
-{examples}, each over the {features} values of an example. That is the whole difference; everything else in this lesson
-follows from it.
+{examples}, each over the {features} values of an example. Everything else in this lesson follows from that.
 
 # 1. Mean and variance of each example over its features
 [statistics]
@@ -39,17 +30,16 @@ follows from it.
 ?constant All features alike: {constant}. There x - mean is 0, up to rounding, so the output is beta, whatever gamma is.
 
 ?same All rows are the same now: in no feature do two of them differ by more than {rows_apart[layer_norm]:.2g}. In X
-they differed by up to {rows_apart[input]}, but only in their mean and in their scale, and these are what layer
-normalization removes. Whatever comes after it can no longer tell these examples apart. After batch normalization of the
-same X, two rows differ by up to {rows_apart[batch_norm]}.
+they differed by up to {rows_apart[input]}, but only in their mean and in their scale, which layer normalization
+removes. Nothing that comes after it can tell these examples apart. After batch normalization of the same X, two rows
+differ by up to {rows_apart[batch_norm]}.
 ?!same In one feature, two rows differ by up to {rows_apart[layer_norm]}; after batch normalization of the same X, by up
 to {rows_apart[batch_norm]}.
 
 # 3. Scale and shift, by two numbers per feature that the network learns
 [gamma] [beta] [y]
-The averages are per example, but gamma and beta are per feature, as in batch normalization. So they cannot undo the
-normalization. In batch normalization, gamma = sqrt(var + eps) and beta = mean give X back, because these too are per
-feature. Here mean and var belong to the example, while gamma and beta are the same for all examples.
+The averages are per example, but gamma and beta are per feature. So they cannot undo the normalization. In batch
+normalization, where mean and var are per feature too, gamma = sqrt(var + eps) and beta = mean give X back.
 
 # 4. One example at a time, in training and at inference
 [output_of_example_1]
@@ -60,11 +50,9 @@ normalization has no variance to divide by.
 
 # 5. What it forgets, and what it keeps
 [shift_and_scale]
-?forgets Shift and scale of an example are forgotten: 10 x + 5 gives what x gives, except for eps (largest difference
-{difference_by_shift_and_scale:.1e}).
-?!forgets Shift and scale of an example would be forgotten, were eps small beside its variance (largest difference
-{difference_by_shift_and_scale:.1e}).
-
+?forgets Shift and scale of an example are forgotten: 10 x + 5 gives what x gives, except for eps
+?!forgets Shift and scale of an example would be forgotten, were eps small beside its variance
+? (largest difference {difference_by_shift_and_scale:.1e}).
 [mean_of_each_feature]
 What is kept are the differences between the features of an example, in units of its standard deviation. Features on
 different scales are not brought to one scale either; the largest of them dominates the mean and variance of all.
@@ -90,7 +78,6 @@ The bias of the layer before it stays: it is a number per feature, and the mean 
 of them have in common. (Before `bn` it is left out, because a mean per feature cancels it.) On images, `ln` averages
 each image over channels, height and width, and `ln_c` over the channels at each position, as ConvNeXt does (Liu et al.
 2022). `bnexp explain groupnorm` draws the first beside what lies between it and instance normalization.
-
 [against_torch]
 
 # Test it
@@ -126,6 +113,7 @@ def lesson(request: Request) -> Lesson:
     highest = int(x_hat.amin(dim=0).argmax())
     gradient = largest_magnitude(walk.gradients[0])
     tables = [
+        *walk.tables(),
         *_tables(walk),
         matrix("output_of_example_1", "output of example 1", torch.cat([alone, by_layer, by_batch]), names, labels),
         matrix("shift_and_scale", "example 1, normalized", changed, names, ("x", "10 x + 5")),
@@ -156,33 +144,20 @@ def lesson(request: Request) -> Lesson:
 
 
 def _tables(walk: Walk) -> list[Table]:
-    """Return the tables of the forward and the backward pass."""
-    batch, forward = walk.batch, walk.forward
-    grad_x, grad_gamma, grad_beta = walk.gradients
-    mean, var = (values.flatten().tolist() for values in (forward.mean, forward.var))
-    reached = torch.stack([grad.abs().amax(dim=1) for grad in (walk.grad_x_beside, grad_x)], dim=1).tolist()
+    """Return the tables of the statistics and of which examples the gradient reaches."""
+    mean, var = (values.flatten().tolist() for values in (walk.forward.mean, walk.forward.var))
+    formula = "mean = 1/F sum_f x[:, f]", "var = 1/F sum_f (x[:, f] - mean)^2"
+    statistics = list(zip(walk.batch.rows, zip(mean, var, strict=True), strict=True))
+    values, title = {"mean": mean, "var": var}, "mean and variance, biased: divided by F"
+    gradients = [grad.abs().amax(dim=1) for grad in (walk.grad_x_beside, walk.gradients[0])]
+    reached = list(zip(walk.batch.rows, torch.stack(gradients, dim=1).tolist(), strict=True))
     return [
-        input_table(batch),
-        Table(
-            "statistics",
-            "mean and variance, biased: divided by F",
-            ("mean", "var"),
-            list(zip(batch.rows, zip(mean, var, strict=True), strict=True)),
-            ("mean = 1/F sum_f x[:, f]", "var = 1/F sum_f (x[:, f] - mean)^2"),
-            values={"mean": mean, "var": var},
-        ),
-        normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", walk.eps),
-        *scale_and_shift(batch, forward.y),
-        grad_beta_table(batch, grad_beta),
-        grad_gamma_table(batch, grad_gamma),
-        grad_x_table(
-            batch, grad_x, ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_f(g) - x_hat mean_f(g x_hat))")
-        ),
+        Table("statistics", title, list(values), statistics, formula, values=values),
         Table(
             "reached_by_the_gradient",
             "largest magnitude of d x in each example",
             ("batch norm", "layer norm"),
-            list(zip(batch.rows, reached, strict=True)),
+            reached,
             corner="example",
         ),
     ]

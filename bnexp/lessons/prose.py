@@ -4,14 +4,28 @@ import re
 from collections.abc import Mapping, Sequence
 from string import Formatter
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Picture, Table, Text, text
+from bnexp.document.lesson import (
+    Experiment,
+    Heading,
+    Histogram,
+    Lesson,
+    Lines,
+    Part,
+    Regions,
+    Scatter,
+    Table,
+    Text,
+    text,
+)
 
+Placed = Table | Regions | Scatter | Histogram | Lines
+"""What a text places by its key."""
 _BLOCK = re.compile(r"^# .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
 _CONDITION = re.compile(r"^\?(!?\w*) ", re.MULTILINE)
 _LAST_HEADING = "\n# Test it\n"
 
 
-def compose(page: str, parts: Sequence[Table | Picture], **values: object) -> Lesson:
+def compose(page: str, parts: Sequence[Placed], **values: object) -> Lesson:
     """Return a lesson that is written as text.
 
         whitening: three steps to a round cloud
@@ -46,7 +60,7 @@ def compose(page: str, parts: Sequence[Table | Picture], **values: object) -> Le
     return Lesson(topic, title, _composed(body, parts, values), Experiment(commands, look_for))
 
 
-def _composed(body: str, parts: Sequence[Table | Picture], values: Mapping[str, object]) -> list[Part]:
+def _composed(body: str, parts: Sequence[Placed], values: Mapping[str, object]) -> list[Part]:
     unplaced: dict[str, Part] = {part.key: part for part in parts}
     unplaced |= {name: value for name, value in values.items() if isinstance(value, Text)}
     numbers = {name: value for name, value in values.items() if not isinstance(value, str | bool | Text | None)}

@@ -5,13 +5,13 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from bnexp.document.lesson import Lesson, Picture, Table
+from bnexp.document.lesson import Lesson, Table
 from bnexp.document.numerals import decimal
 from bnexp.lessons.image_norms import BATCH_NORM, LAYER_NORM, RMS_NORM, regions
-from bnexp.lessons.prose import compose
+from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import Walk, against_modules, refuse_one_feature, spread
-from bnexp.lessons.tables import gamma_table, grad_gamma_table, grad_x_table, input_table, matrix, normalized_table
+from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import largest_magnitude, tensors_of
 from bnexp.lessons.weight_of_eps import NEGLIGIBLE, is_small
 
@@ -42,13 +42,11 @@ There is no beta, by convention: what subtracts no mean adds none.
 
 # 3. Beside layer normalization
 [x_hat_of_both]
-The larger the part of the mean in the mean square of an example, the smaller the differences between its features
-become under RMS normalization: they are divided by sqrt(mean^2 + var) in place of sqrt(var), and the rest of the row is
-a level that all its features share.
-?kept What layer normalization forgets is kept: two rows differ by up to {rows_apart[rms_norm]} in one feature here, and
-by up to {rows_apart[layer_norm]} after layer normalization.
-?!kept Two rows differ by up to {rows_apart[rms_norm]} in one feature here, and by up to {rows_apart[layer_norm]} after
-layer normalization.
+The larger the mean of an example is beside its variance, the smaller the differences between its features become under
+RMS normalization: they are divided by sqrt(mean^2 + var) in place of sqrt(var), and the rest is a level that all share.
+?kept What layer normalization forgets is kept.
+? Two rows differ by up to {rows_apart[rms_norm]} in one feature here, and by up to {rows_apart[layer_norm]} after layer
+normalization.
 
 Where the mean of a row is 0 the two agree: with its mean subtracted from each row of X beforehand, they differ by
 {difference_on_rows_of_mean_0:.1e} at most.
@@ -74,9 +72,8 @@ changes nothing. Layer normalization also subtracts mean_f(g), which makes its g
 # 7. In a network
 The bias of the layer before it stays: nothing here subtracts it. One average per example is taken in place of two,
 forward and backward, and there is no beta. Zhang & Sennrich 2019 report running times 7 to 64 % below those of layer
-normalization, depending on model and implementation, with similar results. What it saves on your network has to be
-measured there: the probe `cost` does that.
-
+normalization, depending on model and implementation, with similar results. The probe `cost` measures what it saves
+on your network.
 [against_torch]
 
 # Test it
@@ -107,7 +104,8 @@ def lesson(request: Request) -> Lesson:
     changed = {norm: walk.of(torch.cat([x[:1], 10 * x[:1], x[:1] + 5]), norm) for norm in (RMS_NORM, LAYER_NORM)}
     changes = {norm.name: _changes(forward.x_hat) for norm, forward in changed.items()}
     columns = "10 x in place of x", "x + 5 in place of x"
-    parts: list[Table | Picture] = [
+    parts: list[Placed] = [
+        *walk.tables(),
         *_tables(walk),
         matrix(
             "shift_and_scale", "example 1, normalized", changed[RMS_NORM].x_hat, batch.names, ("x", "10 x", "x + 5")
@@ -151,39 +149,20 @@ def _changes(x_hat: torch.Tensor) -> list[float]:
 
 
 def _tables(walk: Walk) -> list[Table]:
-    """Return the tables of the forward and the backward pass, beside those of layer normalization."""
-    batch, forward, layer = walk.batch, walk.forward, walk.beside
-    columns = {
-        name: values.flatten() for name, values in (("ms", forward.var), ("mean^2", layer.mean**2), ("var", layer.var))
-    }
-    cells = torch.stack(list(columns.values()), dim=1).tolist()
-    norms = LAYER_NORM.name, RMS_NORM.name
+    """Return the tables of the statistics, and of x_hat and the gradient beside those of layer normalization."""
+    rows, forward, layer = walk.batch.rows, walk.forward, walk.beside
+    names, norms = ("ms", "mean^2", "var"), (LAYER_NORM.name, RMS_NORM.name)
+    columns = [values.flatten() for values in (forward.var, layer.mean**2, layer.var)]
+    statistics = list(zip(rows, torch.stack(columns, dim=1).tolist(), strict=True))
+    formula = "ms = 1/F sum_f x[:, f]^2", "ms = mean^2 + var"
+    values = {name: column.tolist() for name, column in zip(names, columns, strict=True)}
     both = torch.stack([layer.x_hat, forward.x_hat], dim=1)[:_MOST_COMPARED].flatten(0, 1)
-    labels = [f"{row}, {norm}" for row in batch.rows[:_MOST_COMPARED] for norm in norms]
-    grad_x, grad_gamma, _ = walk.gradients
-    first = (walk.grad_x_beside[0], layer.x_hat[0]), (grad_x[0], forward.x_hat[0])
-    sums = [(grad.sum().item(), (grad * along).sum().item()) for grad, along in first]
+    labels = [f"{row}, {norm}" for row in rows[:_MOST_COMPARED] for norm in norms]
+    first = (walk.grad_x_beside[0], layer.x_hat[0]), (walk.gradients[0][0], forward.x_hat[0])
+    sums = [(grad.sum().item(), (grad * x_hat).sum().item()) for grad, x_hat in first]
+    of_gradient, gradients = ("its sum", "along x_hat"), list(zip(norms, sums, strict=True))
     return [
-        input_table(batch),
-        Table(
-            "statistics",
-            "mean square, and what it is made of",
-            list(columns),
-            list(zip(batch.rows, cells, strict=True)),
-            ("ms = 1/F sum_f x[:, f]^2", "ms = mean^2 + var"),
-            values={name: values.tolist() for name, values in columns.items()},
-        ),
-        normalized_table(batch, forward.x_hat, "x_hat = x / sqrt(ms + eps)", walk.eps),
-        gamma_table(batch),
-        matrix("y", "output", forward.y, batch.names, batch.rows, ("y = gamma x_hat",)),
-        matrix("x_hat_of_both", "x_hat of both, on the same rows", both, batch.names, labels),
-        grad_gamma_table(batch, grad_gamma),
-        grad_x_table(batch, grad_x, ("g = gamma dy", "d x = 1 / sqrt(ms + eps)", "  (g - x_hat mean_f(g x_hat))")),
-        Table(
-            "gradient_of_example_1",
-            "gradient of example 1",
-            ("its sum", "along x_hat"),
-            list(zip(norms, sums, strict=True)),
-            corner="norm",
-        ),
+        Table("statistics", "mean square, and what it is made of", names, statistics, formula, values=values),
+        matrix("x_hat_of_both", "x_hat of both, on the same rows", both, walk.batch.names, labels),
+        Table("gradient_of_example_1", "gradient of example 1", of_gradient, gradients, corner="norm"),
     ]

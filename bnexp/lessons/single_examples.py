@@ -7,9 +7,19 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Text
+from bnexp.document.lesson import Table, Text
 from bnexp.errors import ConfigError
 from bnexp.lessons.image_norms import ImageNorm
+from bnexp.lessons.tables import (
+    gamma_table,
+    grad_beta_table,
+    grad_gamma_table,
+    grad_x_table,
+    input_table,
+    matrix,
+    normalized_table,
+    scale_and_shift,
+)
 from bnexp.lessons.tensors import BatchTensors, compared_with_torch, first_output, first_output_of, largest_magnitude
 from bnexp.norms.reference import Normalized
 
@@ -57,6 +67,22 @@ class Walk:
     def grad_x_beside(self) -> Tensor:
         """The gradient of x of the first value of y, through the other norm."""
         return self.other.backward(first_output(self.batch.x), self.beside, self.batch.gamma, self.eps)[0]
+
+    def tables(self, *, backward: bool = True) -> list[Table]:
+        """Return the tables of a matrix: x, x_hat, the parameters, y, and the gradients of the first value of y."""
+        batch, y = self.batch, self.forward.y
+        grad_x, grad_gamma, grad_beta = self.gradients
+        if self.norm.subtracts_mean:
+            x_hat, root, means = "(x - mean)", "sqrt(var + eps)", "mean_f(g) - x_hat mean_f(g x_hat)"
+            outputs, gradients = scale_and_shift(batch, y), [grad_beta_table(batch, grad_beta)]
+        else:
+            x_hat, root, means = "x", "sqrt(ms + eps)", "x_hat mean_f(g x_hat)"
+            output = matrix("y", "output", y, batch.names, batch.rows, ("y = gamma x_hat",))
+            outputs, gradients = [gamma_table(batch), output], []
+        formula = "g = gamma dy", f"d x = 1 / {root}", f"  (g - {means})"
+        gradients += [grad_gamma_table(batch, grad_gamma), grad_x_table(batch, grad_x, formula)]
+        normalized = normalized_table(batch, self.forward.x_hat, f"x_hat = {x_hat} / {root}", self.eps)
+        return [input_table(batch), normalized, *outputs, *(gradients if backward else ())]
 
     def first_example(self, norm: ImageNorm) -> Tensor:
         """Return y of the first example under a norm, in this batch and with all other examples doubled, (2, F)."""

@@ -168,22 +168,14 @@ def _tables_of_each(clouds: Mapping[PreprocessName, Tensor]) -> list[Table]:
         curvatures = torch.linalg.eigvalsh(hessian)
         condition = (curvatures[-1] / curvatures[0]).item()
         steps.append((name, (condition, bound_on_steps(condition), steps_of_descent(hessian))))
+    mean_and_cov = [(name, moments(points)) for name, points in clouds.items()]
+    columns = "mean 1", "mean 2", "var 1", "var 2", "cov 1,2", "correlation"
+    of_steps = "condition number k", "steps, at most", "steps taken"
+    title = "mean 0 from `center` on, variance 1 from `standardize` on, covariance 0 only by whitening"
+    steps_title = f"steps until the error is {TARGET:g} of what it was"
     return [
-        Table(
-            "moments",
-            "mean 0 from `center` on, variance 1 from `standardize` on, covariance 0 only by whitening",
-            ("mean 1", "mean 2", "var 1", "var 2", "cov 1,2", "correlation"),
-            [(name, moments(points)) for name, points in clouds.items()],
-            corner="data.preprocess",
-        ),
-        Table(
-            "descent",
-            f"steps until the error is {TARGET:g} of what it was",
-            ("condition number k", "steps, at most", "steps taken"),
-            steps,
-            corner="data.preprocess",
-            digits=1,
-        ),
+        Table("moments", title, columns, mean_and_cov, corner="data.preprocess"),
+        Table("descent", steps_title, of_steps, steps, corner="data.preprocess", digits=1),
     ]
 
 
