@@ -1,23 +1,94 @@
 """The lesson `groupnorm`: between layer and instance normalization, on a matrix and on two small images."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Text
+from bnexp.document.lesson import Lesson, Table
 from bnexp.errors import ConfigError
-from bnexp.lessons.groups_of_channels import on_images
-from bnexp.lessons.image_norms import GROUP_NORM
-from bnexp.lessons.regions import MOST_FEATURES, matrix_regions, of_batch, of_example, of_group
+from bnexp.lessons.image_norms import (
+    BATCH_NORM,
+    CHANNELS,
+    FOUR_NORMS,
+    GROUP_NORM,
+    LAYER_NORM,
+    MOST_FEATURES,
+    ROWS,
+    by_groups,
+    image_table,
+    input_images,
+    regions,
+    two_images,
+)
+from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.single_examples import refuse_one_feature
-from bnexp.lessons.small_images import small_images
-from bnexp.lessons.tables import input_table, matrix, normalized_table, scale_and_shift
-from bnexp.lessons.tensors import BatchTensors, against_torch, first_output, is_small, tensors_of, torch_results
-from bnexp.norms.reference import Normalized, group_norm, group_norm_backward
+from bnexp.lessons.single_examples import Walk, against_modules, refuse_one_feature
+from bnexp.lessons.tables import matrix
+from bnexp.lessons.tensors import (
+    BatchTensors,
+    first_output,
+    initial_parameters,
+    is_small,
+    largest_magnitude,
+    tensors_of,
+)
 
 _MOST_NAMED = 16
 """Numbers of groups that a message names."""
+_PAGE = """
+groupnorm: the channels of each example in groups, each brought to mean 0 and variance 1
+
+{matrix}, the channels of this lesson, in G = {groups} of {neighbors} neighbors. Each group S of each example has a mean
+and a variance of its own.
+?one_group With one group, that is layer normalization.
+[x] [regions]
+
+# 1. A matrix in groups
+[mean] [var] [x_hat]
+?pairs A group of two values a and b has the mean (a + b) / 2 and the variance ((a - b) / 2)^2, so that only -1 and 1
+are left, except for eps, whatever a and b are: which of the two is larger, and nothing else (0 and 0 where they are
+equal). The groups of a network hold more values.
+?pressed Some of these variances are not large beside eps, and leave less.
+[gamma] [beta] [y]
+
+# 2. Two images: four ways to share
+[images] [regions_of_images] [statistics_of_images]
+Each channel has an image's rows and columns to average over, so that even a group of one channel holds {positions}
+values here. Only batch normalization also averages over N, the size of the batch.
+[y_of_images]
+
+# 3. Layer and instance normalization are its two ends
+[distance_to_the_ends]
+One group is layer normalization over (C, H, W), a group per channel is instance normalization; what lies between is
+neither. One difference remains even then: torch.nn.LayerNorm over (C, H, W) has a gamma and a beta for each of the
+{values} values, group normalization one for each of the {channels} channels.
+
+# 4. Why it exists: the size of the batch
+[first_output_by_companions]
+Group normalization does not look at the other images: its output changes by {change_by_companions[group_norm]:.2g},
+that of batch normalization by up to {change_by_companions[batch_norm]}. The fewer examples a batch has, the more its
+mean and variance depend on which they are, and the farther they are from the running averages that inference uses.
+Where memory allows only a few images at a time, as in detection and segmentation, this is the problem that Wu & He 2018
+set out to solve. Training and inference are the same computation here, without running averages.
+
+# 5. Backward: the gradient draws the same picture
+Let the loss be the first output of image 1, channel 1. Whatever shares its mean and variance gets a gradient, and
+nothing else does.
+[reached_by_the_gradient]
+
+# 6. In a network
+The bias of the layer before it stays: it is a number per channel, and the mean over a group removes only what its
+channels have in common. The number of groups is one more choice to make; Wu & He 2018 take 32, and report errors on
+ImageNet within a percentage point of each other for 2 to 64 groups.
+[against_torch]
+
+# Test it
+bnexp train configs/demo.yaml --set 'model.norm=gn(groups=4)' --set data.batch_size=2 --name gn_2
+bnexp train configs/demo.yaml --set model.norm=bn --set data.batch_size=2 --name bn_2
+bnexp compare gn_2 bn_2 --target 0.8
+Each batch holds only two examples: of two values batch normalization keeps little more than which is the larger. Look
+at the accuracy that each reaches. So small a batch makes many steps: these runs take a while.
+"""
 
 
 def lesson(request: Request) -> Lesson:
@@ -28,40 +99,50 @@ def lesson(request: Request) -> Lesson:
 
     Source: Wu & He 2018, https://arxiv.org/abs/1803.08494
     """
-    batch = tensors_of(request.batch)
-    groups = groups_of(batch, request.groups)
-    forward = group_norm(batch.x, batch.gamma, batch.beta, groups, request.eps)
-    x = small_images()
+    batch, eps = tensors_of(request.batch), request.eps
+    groups, features = groups_of(batch, request.groups), len(batch.names)
+    walk = Walk(by_groups("group norm", groups), BATCH_NORM, batch, eps)
+    images = Walk(GROUP_NORM, BATCH_NORM, two_images(*initial_parameters(CHANNELS)), eps)
+    drawn = walk.norm if features <= MOST_FEATURES else by_groups("group norm", min(groups, 2))
+    names = [f"group {group + 1}" for group in range(groups)]
+    mean, var = walk.forward.mean, walk.forward.var
+    companions = _companions(images)
+    by_batch, by_group = zip(*(outputs for _, outputs in companions), strict=True)
+    title, norms = "the first output of image 1, in four batches", ("batch norm", "group norm")
     parts = [
-        *_statistics(batch, forward, groups),
-        *_normalized(batch, forward, groups, request.eps),
-        *on_images(x, request.eps),
-        Heading("6. In a network"),
-        Text(
-            "The bias of the layer before it stays: it is a number per channel, and the mean over a group takes away "
-            "only what its channels have in common. How many groups is one more number to choose; Wu & He 2018 take "
-            "32, and report errors on ImageNet within a percentage point of each other for 2 to 64 groups."
-        ),
-        _against_torch(batch, forward, x, request.eps),
+        *walk.tables(backward=False),
+        regions("regions", batch.x.shape, (BATCH_NORM, LAYER_NORM, drawn)),
+        matrix("mean", "mean of each group", mean, names, batch.rows, ("1/|S| sum_S x",)),
+        matrix("var", "variance of each group, biased", var, names, batch.rows, ("1/|S| sum_S (x - mean)^2",)),
+        *_of_images(images),
+        Table("first_output_by_companions", title, norms, companions, corner="batch"),
     ]
-    return Lesson(
-        "groupnorm",
-        "the channels of each example in groups, each brought to mean 0 and variance 1",
+    modules = (
+        nn.GroupNorm(groups, features, eps=eps, dtype=torch.float64),
+        nn.GroupNorm(2, CHANNELS, eps=eps, affine=False),
+    )
+    return compose(
+        _PAGE,
         parts,
-        Experiment(
-            (
-                "bnexp train configs/demo.yaml --set 'model.norm=gn(groups=4)' --set data.batch_size=2 --name gn_2",
-                "bnexp train configs/demo.yaml --set model.norm=bn --set data.batch_size=2 --name bn_2",
-                "bnexp compare gn_2 bn_2 --target 0.8",
-            ),
-            "Two examples a batch: of two values batch normalization keeps little more than which is the larger. Look "
-            "at the accuracy that each reaches. So small a batch makes many steps: these runs take a while.",
-        ),
+        **walk.words,
+        groups="1 group" if groups == 1 else f"{groups} groups",
+        neighbors=str(features // groups),
+        one_group=groups == 1,
+        pairs=features == 2 * groups,
+        pressed=features == 2 * groups and not is_small(var[var > 0], eps),
+        positions=str(images.batch.x[0, 0].numel()),
+        values=str(images.batch.x[0].numel()),
+        channels=str(CHANNELS),
+        change_by_companions={
+            "batch_norm": max(by_batch) - min(by_batch),
+            "group_norm": max(by_group) - min(by_group),
+        },
+        against_torch=against_modules(list(zip((walk, images), modules, strict=True))),
     )
 
 
 def groups_of(batch: BatchTensors, groups: int | None) -> int:
-    """Return the number of groups: what was asked for, else the smallest that makes several groups of several features.
+    """Return the number of groups: the one requested, else the smallest that makes several groups of several features.
 
     Raises:
         ConfigError: it does not divide the features, or leaves a single value in each group.
@@ -73,71 +154,68 @@ def groups_of(batch: BatchTensors, groups: int | None) -> int:
         return fitting[min(1, len(fitting) - 1)]
     if groups in fitting:
         return groups
-    words = [str(count) for count in fitting[:_MOST_NAMED]]
-    expected = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    *others, last = map(str, fitting[:_MOST_NAMED])
+    expected = f"{', '.join(others)} or {last}" if others else last
+    reason = f"does not divide the {features} features of {batch.source}"
     if groups == features:
-        raise ConfigError(
-            f"--groups {groups}: each of {groups} groups would hold 1 of the {features} features of {batch.source} and "
-            f"give beta, whatever the input; expected {expected}"
+        reason = (
+            f"each of {groups} groups would hold 1 of the {features} features of {batch.source} and give beta, "
+            "whatever the input"
         )
-    raise ConfigError(
-        f"--groups {groups}: does not divide the {features} features of {batch.source}; expected {expected}"
-    )
+    raise ConfigError(f"--groups {groups}: {reason}; expected {expected}")
 
 
-def _statistics(batch: BatchTensors, forward: Normalized, groups: int) -> list[Part]:
-    examples, features = batch.x.shape
-    drawn = of_group(features, groups) if features <= MOST_FEATURES else of_group(MOST_FEATURES, min(groups, 2))
-    norms = {"batch norm": of_batch, "layer norm": of_example, "group norm": drawn}
-    names = [f"group {group + 1}" for group in range(groups)]
-    formula = "1/|S| sum_S x", "1/|S| sum_S (x - mean)^2"
+def _of_images(walk: Walk) -> list[Placed]:
+    """Return the pictures and tables of the images, under four norms and under each number of groups."""
+    x, eps = walk.batch.x, walk.eps
+    picture = regions("regions_of_images", x.shape, FOUR_NORMS)
+    names = [norm.name for norm in FOUR_NORMS]
+    sizes = [(x.numel() // size, size) for size in picture.values_per_statistic.values()]
+    letters = "N H W", "C H W", "C H W / G", "H W"
+    sharing = [(name, (*size, words)) for name, size, words in zip(names, sizes, letters, strict=True)]
+    layer, instance = functional.layer_norm(x, x.shape[1:], eps=eps), functional.instance_norm(x, eps=eps)
+    outputs = {f"groups={count}": by_groups("group norm", count).x_hat(x, eps) for count in (1, 2, 4)}
+    distances = [(name, [largest_magnitude(y - end) for end in (layer, instance)]) for name, y in outputs.items()]
+    gradients = [norm.gradient_of_x_hat(x, first_output(x), eps) for norm in FOUR_NORMS]
+    reached = torch.stack([gradient.abs().amax(dim=(2, 3)).flatten() for gradient in gradients], dim=1).tolist()
     return [
-        Text(
-            f"X is {batch.source}: B = {examples} examples (rows) of F = {features} features (columns), the channels "
-            f"of this lesson, in G = {groups} {'group' if groups == 1 else 'groups'} of {features // groups} "
-            "neighbors. Each group S of each example has a mean and a variance of its own."
-            + (" With one group, that is layer normalization." if groups == 1 else "")
+        input_images(x),
+        picture,
+        Table(
+            "statistics_of_images",
+            "how many means, and of how many values each",
+            ("means", "values each", "values each, in letters"),
+            sharing,
+            corner="norm",
         ),
-        input_table(batch),
-        matrix_regions("regions", examples, features, norms),
-        Heading("1. A matrix in groups"),
-        matrix("mean", "mean of each group", forward.mean, names, batch.rows, (formula[0],)),
-        matrix("var", "variance of each group, biased", forward.var, names, batch.rows, (formula[1],)),
+        image_table("y_of_images", "group norm, 2 groups", walk.forward.y, ("gamma = 1, beta = 0", f"eps = {eps:g}")),
+        Table(
+            "distance_to_the_ends",
+            "largest difference of the outputs on X",
+            ("to layer norm", "to instance norm"),
+            distances,
+            corner="group norm",
+        ),
+        Table(
+            "reached_by_the_gradient",
+            "largest magnitude of d x",
+            names,
+            list(zip(ROWS, reached, strict=True)),
+            ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_S(g)", "   - x_hat mean_S(g x_hat))"),
+        ),
     ]
 
 
-def _normalized(batch: BatchTensors, forward: Normalized, groups: int, eps: float) -> list[Part]:
-    values = batch.x.shape[1] // groups
-    varied = forward.var[forward.var > 0]
-    parts: list[Part] = [normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps)]
-    if values == 2:
-        parts.append(
-            Text(
-                "A group of two values a and b has the mean (a + b) / 2 and the variance ((a - b) / 2)^2, so that -1 "
-                "and 1 are left, but for eps, whatever a and b are: which of the two is larger, and nothing else (0 "
-                "and 0 where they are equal). "
-                + ("" if is_small(varied, eps) else "Some of these variances are not large beside eps, and give less. ")
-                + "The groups of a network hold more."
-            )
-        )
+def _companions(walk: Walk) -> list[tuple[str, list[float]]]:
+    """Return the first output of image 1 in each of four batches, under batch and group normalization."""
+    first, second = walk.batch.x[:1], walk.batch.x[1:]
+    batches = {
+        "image 1 alone": [first],
+        "with image 2": [first, second],
+        "with image 2, doubled": [first, 2 * second],
+        "with three times image 2": [first, second, second, second],
+    }
     return [
-        *parts,
-        *scale_and_shift(batch, forward.y),
+        (name, [norm.x_hat(torch.cat(images), walk.eps)[0, 0, 0, 0].item() for norm in (BATCH_NORM, GROUP_NORM)])
+        for name, images in batches.items()
     ]
-
-
-def _against_torch(batch: BatchTensors, forward: Normalized, x: Tensor, eps: float) -> Text:
-    """Run torch's own module on the same numbers, matrix and images, and say how far it is from the formulas."""
-    module = nn.GroupNorm(forward.var.shape[1], batch.x.shape[1], eps=eps, dtype=torch.float64)
-    module.load_state_dict({"weight": batch.gamma, "bias": batch.beta})
-    of_images = x.clone().requires_grad_()
-    y_of_images = functional.group_norm(of_images, 2, eps=eps)
-    y_of_images[0, 0, 0, 0].backward()
-    ours = (
-        forward.y,
-        *group_norm_backward(first_output(batch.x), forward, batch.gamma, eps),
-        GROUP_NORM.x_hat(x, eps),
-        GROUP_NORM.gradient_of_x_hat(x, first_output(x), eps),
-    )
-    theirs = *torch_results(module, batch.x), y_of_images, of_images.grad
-    return against_torch("torch.nn.GroupNorm", ours, theirs)

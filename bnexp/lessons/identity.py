@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.table import with_exponents
 from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram, text
 from bnexp.document.numerals import Cell
+from bnexp.document.table import with_exponents
 from bnexp.lessons.request import Request
-from bnexp.lessons.tables import 
 from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, standard_normal, torch_results
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_train, batch_norm_train_backward
 

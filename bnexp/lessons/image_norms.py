@@ -1,65 +1,85 @@
-"""Normalizations of images (N, C, H, W), forward and backward in one form, made of the references."""
+"""Normalizations in one form for matrices and images, what each averages over, and the two small images of the lessons.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Whatever stands here takes images (N, C, H, W), or a matrix (N, C), which is images of a single position.
+"""
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from string import ascii_lowercase, ascii_uppercase
+
+import torch
 from torch import Tensor
 
-from bnexp.lessons.tensors import initial_parameters
+from bnexp.document.lesson import Regions, Table
+from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.norms.reference import (
     Normalized,
     batch_norm_train,
     batch_norm_train_backward,
     group_norm,
     group_norm_backward,
+    instance_norm,
     rms_norm,
     rms_norm_backward,
 )
 
+IMAGES, CHANNELS, HEIGHT, WIDTH = SHAPE = (2, 4, 2, 2)
+CHANNEL_NAMES = tuple(f"channel {channel + 1}" for channel in range(CHANNELS))
+IMAGE_NAMES = tuple(f"image {image + 1}" for image in range(IMAGES))
+ROWS = tuple(f"{image}, {channel}" for image in IMAGE_NAMES for channel in CHANNEL_NAMES)
+MOST_EXAMPLES, MOST_FEATURES = 6, 8
+"""A matrix that is larger than this is drawn as one of this size."""
+_LETTERS = ascii_uppercase + ascii_lowercase
+
 
 @dataclass(frozen=True)
 class ImageNorm:
-    """A normalization of images (N, C, H, W).
+    """A normalization.
 
     Attributes:
         name: as the lessons call it.
-        forward: y of (x, gamma, beta, eps), with gamma and beta (C,).
-        gradient: the gradient of x, of (x, gamma, eps) and dy.
+        statistic: the number of the mean and variance that a value is normalized by, of (example, channel, channels).
+        forward: of (x, gamma, beta, eps), with gamma and beta (C,).
+        backward: the gradients of x, gamma and beta, of (dy, what `forward` returned, gamma, eps).
+        subtracts_mean: whether it has a mean, and with it a beta.
     """
 
     name: str
-    forward: Callable[[Tensor, Tensor, Tensor, float], Tensor]
-    gradient: Callable[[Tensor, Tensor, float, Tensor], Tensor]
+    statistic: Callable[[int, int, int], int]
+    forward: Callable[[Tensor, Tensor, Tensor, float], Normalized]
+    backward: Callable[[Tensor, Normalized, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+    subtracts_mean: bool = True
 
     def x_hat(self, x: Tensor, eps: float = 1e-5) -> Tensor:
-        """Return y with gamma 1 and beta 0."""
-        return self.forward(x, *initial_parameters(x.shape[1]), eps)
+        """Return the normalized input."""
+        return self.forward(x, *initial_parameters(x.shape[1]), eps).x_hat
 
     def gradient_of_x_hat(self, x: Tensor, grad_y: Tensor, eps: float = 1e-5) -> Tensor:
-        """Return the gradient of x with gamma 1, of dy."""
-        ones, _ = initial_parameters(x.shape[1])
-        return self.gradient(x, ones, eps, grad_y)
+        """Return the gradient of x where gamma is 1."""
+        ones, zeros = initial_parameters(x.shape[1])
+        return self.backward(grad_y, self.forward(x, ones, zeros, eps), ones, eps)[0]
 
 
-def by_groups(name: str, groups: int | None) -> ImageNorm:
-    """Return group normalization; one group is layer normalization, a group per channel (None) instance norm."""
-
-    def forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Normalized:
-        return group_norm(x, gamma, beta, groups or x.shape[1], eps)
-
-    def gradient(x: Tensor, gamma: Tensor, eps: float, grad_y: Tensor) -> Tensor:
-        return group_norm_backward(grad_y, forward(x, gamma, 0 * gamma, eps), gamma, eps)[0]
-
-    return ImageNorm(name, lambda *arguments: forward(*arguments).y, gradient)
+def by_groups(name: str, groups: int) -> ImageNorm:
+    """Return group normalization; one group is layer normalization."""
+    return ImageNorm(
+        name,
+        lambda example, channel, channels: example * groups + channel * groups // channels,
+        lambda x, gamma, beta, eps: group_norm(x, gamma, beta, groups, eps),
+        group_norm_backward,
+    )
 
 
-def _batch_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
-    return _as_images(batch_norm_train(_as_rows(x), gamma, beta, eps).y, x)
+def _batch_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Normalized:
+    rows = batch_norm_train(_as_rows(x), gamma, beta, eps)
+    return replace(rows, y=_as_images(rows.y, x), x_hat=_as_images(rows.x_hat, x))
 
 
-def _batch_gradient(x: Tensor, gamma: Tensor, eps: float, grad_y: Tensor) -> Tensor:
-    forward = batch_norm_train(_as_rows(x), gamma, 0 * gamma, eps)
-    return _as_images(batch_norm_train_backward(_as_rows(grad_y), forward, gamma, eps)[0], x)
+def _batch_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    rows = replace(forward, x_hat=_as_rows(forward.x_hat))
+    grad_x, grad_gamma, grad_beta = batch_norm_train_backward(_as_rows(grad_y), rows, gamma, eps)
+    return _as_images(grad_x, grad_y), grad_gamma, grad_beta
 
 
 def _as_rows(x: Tensor) -> Tensor:
@@ -69,29 +89,91 @@ def _as_rows(x: Tensor) -> Tensor:
 
 def _as_images(rows: Tensor, x: Tensor) -> Tensor:
     """Return (N H W, C) in the shape of x."""
-    images, channels, height, width = x.shape
-    return rows.view(images, height, width, channels).movedim(-1, 1)
+    return rows.view(x.movedim(1, -1).shape).movedim(-1, 1)
 
 
-def _rms_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
-    y = rms_norm(x.flatten(1), _per_value(gamma, x), eps).y.view(x.shape)
-    return y + beta.view(-1, 1, 1)
+def _rms_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Normalized:
+    flat = rms_norm(x.flatten(1), _per_value(gamma, x), eps)
+    return replace(flat, y=(flat.y + _per_value(beta, x)).view(x.shape), x_hat=flat.x_hat.view(x.shape))
 
 
-def _rms_gradient(x: Tensor, gamma: Tensor, eps: float, grad_y: Tensor) -> Tensor:
-    forward = rms_norm(x.flatten(1), _per_value(gamma, x), eps)
-    return rms_norm_backward(grad_y.flatten(1), forward, _per_value(gamma, x), eps)[0].view(x.shape)
+def _rms_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    flat = replace(forward, x_hat=forward.x_hat.flatten(1))
+    grad_x, grad_gamma = rms_norm_backward(grad_y.flatten(1), flat, _per_value(gamma, grad_y), eps)
+    grad_beta = grad_y.flatten(1).sum(dim=0)
+    return grad_x.view(grad_y.shape), _per_channel(grad_gamma, gamma), _per_channel(grad_beta, gamma)
 
 
-def _per_value(gamma: Tensor, x: Tensor) -> Tensor:
-    """Return gamma (C,) for each of the values of an image, (C H W,): they are the features of an example."""
-    return gamma.repeat_interleave(x[0, 0].numel())
+def _per_channel(per_value: Tensor, gamma: Tensor) -> Tensor:
+    """Return the sum over the positions of each channel, (C,), of gradients (C H W,)."""
+    return per_value.view(len(gamma), -1).sum(dim=1)
 
 
-BATCH_NORM = ImageNorm("batch norm", _batch_forward, _batch_gradient)
+def _per_value(parameter: Tensor, x: Tensor) -> Tensor:
+    """Return (C,) for each of the values of an image, (C H W,): they are the features of an example."""
+    return parameter.repeat_interleave(x[0, 0].numel())
+
+
+BATCH_NORM = ImageNorm("batch norm", lambda example, channel, channels: channel, _batch_forward, _batch_backward)
 LAYER_NORM = by_groups("layer norm", 1)
+RMS_NORM = ImageNorm("RMS norm", LAYER_NORM.statistic, _rms_forward, _rms_backward, subtracts_mean=False)
 GROUP_NORM = by_groups("group norm", 2)
-INSTANCE_NORM = by_groups("instance norm", None)
-RMS_NORM = ImageNorm("RMS norm", _rms_forward, _rms_gradient)
+INSTANCE_NORM = ImageNorm(
+    "instance norm",
+    lambda example, channel, channels: example * channels + channel,
+    instance_norm,
+    group_norm_backward,
+)
 FOUR_NORMS = (BATCH_NORM, LAYER_NORM, GROUP_NORM, INSTANCE_NORM)
 """Those that the lessons on images lay side by side."""
+
+
+def regions(key: str, shape: Sequence[int], norms: Sequence[ImageNorm]) -> Regions:
+    """Return the picture of which values share a mean and a variance, a block per normalization.
+
+    Of a matrix (B, F) a row is an example, with a letter per feature; of images (N, C, H, W) a row is a channel of an
+    image, with a letter per position.
+    """
+    examples, channels, space = min(shape[0], MOST_EXAMPLES), min(shape[1], MOST_FEATURES), shape[2:]
+    title = "equal letters share their statistics"
+    if space:
+        title += f", a letter per position ({' x '.join(map(str, space))})"
+    elif (examples, channels) != tuple(shape):
+        title += f", drawn for {examples} examples of {channels} features"
+    blocks: list[tuple[str, list[tuple[str, list[str]]]]] = []
+    values = {}
+    for norm in norms:
+        drawn = [[_LETTERS[norm.statistic(row, at, channels)] for at in range(channels)] for row in range(examples)]
+        values[norm.name] = math.prod(space) * sum(letters.count(drawn[0][0]) for letters in drawn)
+        rows = [(f"example {row + 1}", letters) for row, letters in enumerate(drawn)]
+        if space:
+            rows = [
+                (f"image {row + 1}, channel {channel + 1}", [letter] * math.prod(space))
+                for row, letters in enumerate(drawn)
+                for channel, letter in enumerate(letters)
+            ]
+        blocks.append((norm.name, rows))
+    return Regions(key, title, blocks, values)
+
+
+def two_images(gamma: Tensor, beta: Tensor) -> BatchTensors:
+    """Return two images of four channels and 2 x 2 positions, all whole numbers of 1 .. 12, and these parameters.
+
+    x[n, c, h, w] = (n + 2 c + 1) (2 h + w + 1) mod 13, all indices from 0.
+    """
+    image, channel, row, column = torch.meshgrid(*(torch.arange(size) for size in SHAPE), indexing="ij")
+    x = ((image + 2 * channel + 1) * (2 * row + column + 1) % 13).double()
+    return BatchTensors("two images", CHANNEL_NAMES, IMAGE_NAMES, x, gamma, beta)
+
+
+def image_table(key: str, title: str, x: Tensor, formula: Sequence[str] = (), digits: int = 4) -> Table:
+    """Return the table of images in `SHAPE`: a row per channel, a column per position."""
+    positions = [f"{row + 1},{column + 1}" for row in range(HEIGHT) for column in range(WIDTH)]
+    rows = list(zip(ROWS, x.reshape(len(ROWS), -1).tolist(), strict=True))
+    return Table(key, title, positions, rows, formula, "at row,column", digits, x.tolist())
+
+
+def input_images(x: Tensor) -> Table:
+    """Return the table of `two_images`, with the formula that they come from."""
+    formula = f"(N, C, H, W) = {SHAPE}", "x[n, c, h, w] =", "  (n + 2 c + 1) (2 h + w + 1) mod 13", "  (indices from 0)"
+    return image_table("images", "images X", x, formula, digits=0)

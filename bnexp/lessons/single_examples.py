@@ -1,11 +1,118 @@
-"""What the lessons on normalizing each example by itself have in common."""
+"""What the lessons on layer, RMS, group and instance normalization share: each normalizes an example by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bnexp.document.lesson import Text
+from bnexp.document.lesson import Table, Text
 from bnexp.errors import ConfigError
-from bnexp.lessons.tensors import BatchTensors
+from bnexp.lessons.image_norms import ImageNorm
+from bnexp.lessons.tables import (
+    gamma_table,
+    grad_beta_table,
+    grad_gamma_table,
+    grad_x_table,
+    input_table,
+    matrix,
+    normalized_table,
+    scale_and_shift,
+)
+from bnexp.lessons.tensors import BatchTensors, against_torch, first_output, largest_magnitude, torch_results
+from bnexp.norms.reference import Normalized
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A normalization on one batch, beside another normalization of the same batch.
+
+    Attributes:
+        norm: what the lesson is about.
+        other: what it is compared with.
+        batch: x (B, F) or (N, C, H, W), with gamma and beta.
+        eps: added to the variance.
+    """
+
+    norm: ImageNorm
+    other: ImageNorm
+    batch: BatchTensors
+    eps: float
+
+    def of(self, x: Tensor, norm: ImageNorm | None = None) -> Normalized:
+        """Return x normalized with the parameters of the batch, by the norm of the lesson or by another."""
+        return (norm or self.norm).forward(x, self.batch.gamma, self.batch.beta, self.eps)
+
+    @cached_property
+    def forward(self) -> Normalized:
+        """The batch, normalized."""
+        return self.of(self.batch.x)
+
+    @cached_property
+    def beside(self) -> Normalized:
+        """The batch, normalized by the other norm."""
+        return self.of(self.batch.x, self.other)
+
+    def backward(self, grad_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of x, gamma and beta."""
+        return self.norm.backward(grad_y, self.forward, self.batch.gamma, self.eps)
+
+    @cached_property
+    def gradients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients of x, gamma and beta of the first value of y."""
+        return self.backward(first_output(self.batch.x))
+
+    @cached_property
+    def grad_x_beside(self) -> Tensor:
+        """The gradient of x of the first value of y, through the other norm."""
+        return self.other.backward(first_output(self.batch.x), self.beside, self.batch.gamma, self.eps)[0]
+
+    def tables(self, *, backward: bool = True) -> list[Table]:
+        """Return the tables of a matrix: x, x_hat, the parameters, y, and the gradients of the first value of y."""
+        batch, y = self.batch, self.forward.y
+        grad_x, grad_gamma, grad_beta = self.gradients
+        if self.norm.subtracts_mean:
+            x_hat, root, means = "(x - mean)", "sqrt(var + eps)", "mean_f(g) - x_hat mean_f(g x_hat)"
+            outputs, gradients = scale_and_shift(batch, y), [grad_beta_table(batch, grad_beta)]
+        else:
+            x_hat, root, means = "x", "sqrt(ms + eps)", "x_hat mean_f(g x_hat)"
+            output = matrix("y", "output", y, batch.names, batch.rows, ("y = gamma x_hat",))
+            outputs, gradients = [gamma_table(batch), output], []
+        formula = "g = gamma dy", f"d x = 1 / {root}", f"  (g - {means})"
+        gradients += [grad_gamma_table(batch, grad_gamma), grad_x_table(batch, grad_x, formula)]
+        normalized = normalized_table(batch, self.forward.x_hat, f"x_hat = {x_hat} / {root}", self.eps)
+        return [input_table(batch), normalized, *outputs, *(gradients if backward else ())]
+
+    def first_example(self, norm: ImageNorm) -> Tensor:
+        """Return y of the first example under a norm, in this batch and with all other examples doubled, (2, F)."""
+        x = self.batch.x
+        return torch.stack([self.of(rows, norm).y[0] for rows in (x, torch.cat([x[:1], 2 * x[1:]]))])
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What sentences on a matrix name: where it comes from, its size, and the loss of the backward pass."""
+        examples, features = self.batch.x.shape
+        return {
+            "examples": str(examples),
+            "features": str(features),
+            "matrix": f"X is {self.batch.source}: B = {examples} examples (rows) of F = {features} features (columns)",
+            "loss": f"Let the loss be a single value, {self.batch.names[0]} of the first example's output: dy, the "
+            "gradient by y, is 1 there and 0 elsewhere.",
+        }
+
+
+def against_modules(pairs: Sequence[tuple[Walk, nn.Module]]) -> Text:
+    """Say how far torch's own modules are from the formulas on the same batches, forward and backward."""
+    ours: list[Tensor] = []
+    theirs: list[Tensor | None] = []
+    for walk, module in pairs:
+        parameters = {"weight": walk.batch.gamma, "bias": walk.batch.beta}
+        module.load_state_dict({name: parameters[name] for name in module.state_dict()})
+        results = torch_results(module, walk.batch.x)
+        ours += (walk.forward.y, *walk.gradients)[: len(results)]
+        theirs += results
+    return against_torch(f"torch.nn.{type(pairs[0][1]).__name__}", ours, theirs)
 
 
 def refuse_one_feature(batch: BatchTensors, norm: str, left: str) -> None:
@@ -26,19 +133,6 @@ def refuse_one_feature(batch: BatchTensors, norm: str, left: str) -> None:
         )
 
 
-def loss_of_the_first_output(batch: BatchTensors) -> Text:
-    """Say what the backward pass begins with, which `first_output` gives."""
-    return Text(
-        f"Let the loss be one value, {batch.names[0]} of the first example's output: dy, its gradient by y, is 1 there "
-        "and 0 elsewhere."
-    )
-
-
-def with_other_companions(x: Tensor) -> Tensor:
-    """Return a batch with its first example kept and all others doubled."""
-    return torch.cat([x[:1], 2 * x[1:]])
-
-
 def spread(rows: Tensor) -> float:
     """Return the largest difference between two rows (B, F) in one feature."""
-    return (rows.amax(dim=0) - rows.amin(dim=0)).max().item()
+    return largest_magnitude(rows.amax(dim=0) - rows.amin(dim=0))

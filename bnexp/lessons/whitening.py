@@ -1,13 +1,19 @@
-"""The lesson `whitening`: centering, standardizing, scaling, PCA and ZCA whitening of a cloud of points."""
+"""The lesson `whitening`: centering, standardizing, scaling, PCA and ZCA whitening of a cloud of points.
+
+LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp, relate the steps of gradient descent to the curvatures of the
+loss.
+"""
+
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
-from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Scatter, Table, Text
-from bnexp.document.numerals import Cell, decimal
-from bnexp.lessons.descent_on_a_bowl import outside_of_the_gradient, steps_of_each
+from bnexp.document.lesson import Lesson, Scatter, Table
+from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import initial_parameters, standard_normal
@@ -16,43 +22,94 @@ from bnexp.norms.reference import batch_norm_train
 POINTS = 150
 WHITEN_EPS = 1e-9
 """Far below the variances of the cloud, so that the formulas without eps hold to the digits shown."""
-_NAMES = ("pixel 1", "pixel 2")
+TARGET = 1e-3
+"""By how much gradient descent is to reduce its error."""
+WANTED = 0.5
+"""What the layer of step 4 is trained to put out on average."""
+_PAGE = """
+whitening: mean 0, variance 1 and no correlation: three steps, and what each is worth to gradient descent
+
+{count} images of two neighboring pixels. Each image is a point: the brightness of pixel 1 to the right, of pixel 2
+upward. Neighbors are similar, so the cloud is long and slanted; brightness is never negative, so it lies off the
+origin. Here it is after each value of `data.preprocess`, by the code that prepares the data of a training run:
+[points]
+`center` moves the cloud to the origin. `standardize` also divides each pixel by its standard deviation: the cloud is
+now as wide as it is high, and still slanted. `scale` does not look at the cloud: it maps 0 .. 1 to -1 .. 1.
+`pca_whiten` turns the cloud onto its principal directions and divides by the deviation along each; `zca_whiten` turns
+it back, so that pixel 1 stays as close to pixel 1 as possible.
+
+# 1. Mean and covariance, before and after
+[moments]
+
+# 2. How whitening is made
+[covariance] [eigenvalues] [eigenvectors] [pca_map] [zca_map]
+The variance along the first direction is {variance_ratio:.1f} times that along the second. Whitening divides by the
+root of the variance: the smaller a variance, the more its direction is blown up, noise included.
+
+# 3. What it is worth: steps of gradient descent
+Fit a line y = w1 x1 + w2 x2 + b to this cloud by gradient descent on the squared error. The loss is a bowl with the
+curvature H = mean of (x, 1)(x, 1)^T. With the best step size, each step reduces the error by the factor
+(k - 1) / (k + 1), where k is the largest curvature over the smallest (LeCun et al. 1998).
+[descent]
+Off the origin, weights and bias do the same work; with one feature wider than the other, no step size suits both; with
+a correlation, the weights move together. Centering, standardizing and whitening remove these, one after the other.
+
+# 4. Why not whiten inside the network, beside the gradient?
+Let a layer add a bias b to pixel 1 and subtract the mean over the batch, and train it to put out {wanted} on average,
+which it never can. A gradient that takes the mean for a constant keeps moving b, while the output does not change; b
+grows without end. A gradient that goes through the mean knows that b does nothing (Ioffe & Szegedy 2015, section 2).
+Batch normalization is part of the network, so its gradient goes through the mean.
+[outside_of_the_gradient]
+
+# 5. And batch normalization?
+It standardizes each feature over the batch and leaves the correlation as it is: {correlation_before} before,
+{correlation_after} after. To whiten a layer, each step would take the root of an F x F matrix, of which a batch of B
+examples knows at most B - 1 directions.
+
+# Test it
+bnexp train configs/mnist_mlp_none.yaml --set data.dataset=mnist5k --set training.epochs=3 --set optimizer.lr=0.01 \
+--set data.preprocess=none --name raw
+bnexp train configs/mnist_mlp_none.yaml --set data.dataset=mnist5k --set training.epochs=3 --set optimizer.lr=0.01 \
+--set data.preprocess=standardize --name standardized
+bnexp train configs/mnist_mlp_none.yaml --set data.dataset=mnist5k --set training.epochs=3 --set optimizer.lr=0.01 \
+--set data.preprocess=zca_whiten --name white
+bnexp compare raw standardized white
+Standardized pixels learn fastest by far. Whitened ones hardly learn: the bowl above has two features of equal
+importance; a digit has 784, most of them with almost no variance, and whitening gives each of them the same weight.
+What helps on a bowl need not help in a network; measure it.
+"""
 
 
 def lesson(request: Request) -> Lesson:
     """Return the lesson on a cloud of images of two neighboring pixels, drawn from the seed."""
     images = draw_images(request.seed)
     clouds = {name: prepared(images, name) for name in PREPROCESSINGS}
-    parts = [
-        *_cloud(images, clouds),
-        *_covariances(clouds),
-        *_principal_directions(images),
-        *steps_of_each(clouds),
-        *outside_of_the_gradient(clouds["none"]),
-        *_and_batch_normalization(clouds),
-    ]
-    return Lesson(
-        "whitening",
-        "mean 0, variance 1 and no correlation: three steps, and what each is worth to gradient descent",
-        parts,
-        Experiment(
-            (
-                *(
-                    "bnexp train configs/mnist_mlp_none.yaml --set data.dataset=mnist5k --set training.epochs=3 "
-                    f"--set optimizer.lr=0.01 --set data.preprocess={preprocess} --name {name}"
-                    for name, preprocess in (("raw", "none"), ("standardized", "standardize"), ("white", "zca_whiten"))
-                ),
-                "bnexp compare raw standardized white",
+    mean, values, _ = eigen(images)
+    normalized = batch_norm_train(clouds["none"], *initial_parameters(2), eps=1e-12).x_hat
+    return compose(
+        _PAGE,
+        [
+            Scatter(
+                "points",
+                "the cloud after each preprocessing",
+                {name: [(x, y) for x, y in points.tolist()] for name, points in clouds.items()},
             ),
-            "Standardized pixels learn fastest by far. Whitened ones hardly learn: the bowl above has two features "
-            "of like worth, a digit has 784, most of them with next to no variance, and whitening gives each the "
-            "same say. What serves a bowl need not serve a network; measure it.",
-        ),
+            *_tables_of_each(clouds),
+            *_principal_directions(images),
+            _outside_of_the_gradient(clouds["none"]),
+        ],
+        count=str(POINTS),
+        wanted=f"{WANTED:g}",
+        mean_of_pixels=mean.tolist(),
+        variance_ratio=(values[0] / values[1]).item(),
+        whiten_eps=WHITEN_EPS,
+        correlation_before=moments(clouds["none"])[-1],
+        correlation_after=moments(normalized)[-1],
     )
 
 
 def draw_images(seed: int) -> Tensor:
-    """Return uint8 (POINTS, 2, 1, 1): two neighboring pixels, alike in brightness as in a photograph."""
+    """Return uint8 (POINTS, 2, 1, 1): two neighboring pixels, similar in brightness as in a photograph."""
     generator = torch.Generator().manual_seed(seed)
     common, own = standard_normal(generator, 2, POINTS)
     first = 160 + 32 * common
@@ -65,119 +122,93 @@ def prepared(images: Tensor, name: PreprocessName) -> Tensor:
     return PREPROCESSES[name](images, WHITEN_EPS)(images).flatten(1).double()
 
 
-def moments(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean (F,) and biased covariance (F, F) of points (B, F)."""
+def moments(points: Tensor) -> list[float]:
+    """Return the means, the biased variances, the covariance and the correlation of points (B, 2)."""
     mean = points.mean(dim=0)
     centered = points - mean
-    return mean, centered.T @ centered / len(points)
+    cov = centered.T @ centered / len(points)
+    correlation = cov[0, 1] / (cov[0, 0] * cov[1, 1]).sqrt()
+    return [*(mean + 0.0).tolist(), *cov.diagonal().tolist(), cov[0, 1].item(), correlation.item()]
 
 
-def _cloud(images: Tensor, clouds: dict[PreprocessName, Tensor]) -> list[Part]:
-    return [
-        Text(
-            f"{POINTS} images of two neighboring pixels. Each image is a point: the brightness of pixel 1 to the "
-            "right, of pixel 2 upward. Neighbors are alike, so the cloud is long and slanted, and brightness is "
-            "never negative, so it lies off the origin. Here it is after each value of `data.preprocess`, by the "
-            "code that prepares the data of a training:"
-        ),
-        Scatter(
-            "points",
-            "the cloud after each preprocessing",
-            {name: [(x, y) for x, y in points.tolist()] for name, points in clouds.items()},
-        ),
-        Text(
-            "`center` moves the cloud to the origin. `standardize` also divides each pixel by its standard "
-            "deviation: the cloud is as wide as high, and still slanted. `scale` knows nothing of the cloud: it maps "
-            "0 .. 1 to -1 .. 1. `pca_whiten` turns the cloud onto its principal directions and divides by the "
-            "deviation along each; `zca_whiten` turns it back, so that pixel 1 stays as near to pixel 1 as can be."
-        ),
-    ]
+def hessian_of(points: Tensor) -> Tensor:
+    """Return (F + 1, F + 1): the second derivative of half the mean squared error by (w, b)."""
+    extended = torch.cat([points, torch.ones(len(points), 1, dtype=points.dtype)], dim=1)
+    return extended.T @ extended / len(points)
 
 
-def _covariances(clouds: dict[PreprocessName, Tensor]) -> list[Part]:
-    rows: list[tuple[str, list[Cell]]] = []
+def bound_on_steps(condition: float) -> int:
+    """Return after how many steps of gradient descent with the best step size the error is TARGET at most."""
+    if condition - 1 < 1e-9:
+        return 1
+    return math.ceil(math.log(TARGET) / math.log((condition - 1) / (condition + 1)))
+
+
+def steps_of_descent(hessian: Tensor) -> int:
+    """Return the steps that gradient descent takes from an error that has the same amount of every direction.
+
+    The error e of the parameters follows e <- e - step H e, with step = 2 / (smallest + largest eigenvalue): along the
+    eigenvector of the eigenvalue v it is multiplied by 1 - step v.
+    """
+    values = torch.linalg.eigvalsh(hessian)
+    factors = (1 - 2 / (values[0] + values[-1]) * values).tolist()
+    error = [1.0] * len(factors)
+    start, steps = math.hypot(*error), 0
+    while math.hypot(*error) > TARGET * start:
+        error = [factor * along for factor, along in zip(factors, error, strict=True)]
+        steps += 1
+    return steps
+
+
+def _tables_of_each(clouds: Mapping[PreprocessName, Tensor]) -> list[Table]:
+    """Return the moments of each cloud (B, 2), and the steps that gradient descent takes on it."""
+    steps = []
     for name, points in clouds.items():
-        mean, cov = moments(points)
-        correlation = cov[0, 1] / (cov[0, 0] * cov[1, 1]).sqrt()
-        rows.append(
-            (name, [*(mean + 0.0).tolist(), cov[0, 0].item(), cov[1, 1].item(), cov[0, 1].item(), correlation.item()])
-        )
+        hessian = hessian_of(points)
+        curvatures = torch.linalg.eigvalsh(hessian)
+        condition = (curvatures[-1] / curvatures[0]).item()
+        steps.append((name, (condition, bound_on_steps(condition), steps_of_descent(hessian))))
+    mean_and_cov = [(name, moments(points)) for name, points in clouds.items()]
+    columns = "mean 1", "mean 2", "var 1", "var 2", "cov 1,2", "correlation"
+    of_steps = "condition number k", "steps, at most", "steps taken"
+    title = "mean 0 from `center` on, variance 1 from `standardize` on, covariance 0 only by whitening"
+    steps_title = f"steps until the error is {TARGET:g} of what it was"
     return [
-        Heading("1. Mean and covariance, before and after"),
-        Table(
-            "moments",
-            "mean 0 from `center` on, variance 1 from `standardize` on, covariance 0 only by whitening",
-            ("mean 1", "mean 2", "var 1", "var 2", "cov 1,2", "correlation"),
-            tuple(rows),
-            corner="data.preprocess",
-        ),
+        Table("moments", title, columns, mean_and_cov, corner="data.preprocess"),
+        Table("descent", steps_title, of_steps, steps, corner="data.preprocess", digits=1),
     ]
 
 
-def _principal_directions(images: Tensor) -> list[Part]:
-    mean, values, vectors = eigen(images)
+def _principal_directions(images: Tensor) -> list[Table]:
+    """Return the covariance of the pixels, its eigenvectors, and the maps that whiten."""
+    _, values, vectors = eigen(images)
     _, cov = covariance(images)
     pca = (vectors / (values + WHITEN_EPS).sqrt()).T
-    zca = vectors @ pca
+    pixels, directions, outputs = (
+        [f"{name} {number}" for number in (1, 2)] for name in ("pixel", "direction", "output")
+    )
+    title = "covariance S, in units of the pixel range 0 .. 1"
+    pca_formula, zca_formula = "W = diag(1 / sqrt(v + eps)) U^T", "W = U diag(1 / sqrt(v + eps)) U^T"
+    spectral = ("S = U diag(v) U^T",)
     return [
-        Heading("2. How whitening is made"),
-        matrix(
-            "covariance",
-            "covariance S, in units of the pixel range 0 .. 1",
-            cov,
-            _NAMES,
-            _NAMES,
-            ("S = 1/N sum (x - m)(x - m)^T",),
-        ),
-        matrix(
-            "eigenvalues",
-            "its eigenvalues: the variance along each",
-            values,
-            ("direction 1", "direction 2"),
-            formula=("S = U diag(v) U^T",),
-        ),
-        matrix(
-            "eigenvectors", "its eigenvectors, in the columns of U", vectors, ("direction 1", "direction 2"), _NAMES
-        ),
-        matrix(
-            "pca_map",
-            "PCA whitening",
-            pca,
-            _NAMES,
-            ("output 1", "output 2"),
-            ("W = diag(1 / sqrt(v + eps)) U^T", f"eps = {WHITEN_EPS:g}"),
-        ),
-        matrix(
-            "zca_map",
-            "ZCA whitening: symmetric",
-            zca,
-            _NAMES,
-            ("output 1", "output 2"),
-            ("W = U diag(1 / sqrt(v + eps)) U^T",),
-        ),
-        Text(
-            f"The variance along the first direction is {values[0] / values[1]:.1f} times that along the second. What "
-            "whitening divides by is the root of it: the smaller a variance, the more its direction is blown up, noise "
-            "included.",
-            {
-                "mean_of_pixels": mean.tolist(),
-                "variance_ratio": (values[0] / values[1]).item(),
-                "whiten_eps": WHITEN_EPS,
-            },
-        ),
+        matrix("covariance", title, cov, pixels, pixels, ("S = 1/N sum (x - m)(x - m)^T",)),
+        matrix("eigenvalues", "its eigenvalues: the variance along each", values, directions, formula=spectral),
+        matrix("eigenvectors", "its eigenvectors, in the columns of U", vectors, directions, pixels),
+        matrix("pca_map", "PCA whitening", pca, pixels, outputs, (pca_formula, f"eps = {WHITEN_EPS:g}")),
+        matrix("zca_map", "ZCA whitening: symmetric", vectors @ pca, pixels, outputs, (zca_formula,)),
     ]
 
 
-def _and_batch_normalization(clouds: dict[PreprocessName, Tensor]) -> list[Part]:
-    points = clouds["none"]
-    normalized = batch_norm_train(points, *initial_parameters(2), eps=1e-12).x_hat
-    before, after = (cov[0, 1] / (cov[0, 0] * cov[1, 1]).sqrt() for _, cov in map(moments, (points, normalized)))
-    return [
-        Heading("5. And batch normalization?"),
-        Text(
-            "It standardizes each feature over the batch and leaves the correlation as it is: "
-            f"{decimal(before.item())} before, {decimal(after.item())} after. Whitening a layer would take the root "
-            "of an F x F matrix at each step, of which a batch of B examples knows B - 1 directions at most.",
-            {"correlation_before": before.item(), "correlation_after": after.item()},
-        ),
-    ]
+def _outside_of_the_gradient(points: Tensor) -> Table:
+    """Show Ioffe & Szegedy's example on points (B, 2): the mean subtracted behind the gradient's back."""
+    u, rate = points[:, :1], 0.5
+    blind, aware = 0.0, 0.0
+    rows = []
+    for step in range(5):
+        x = u + blind
+        grad_y = x - x.mean(dim=0) - WANTED  # (B, 1)
+        rows.append((str(step), ((grad_y**2).mean().item() / 2, blind, round(aware, 12))))
+        through_mean = grad_y - grad_y.mean(dim=0)  # the gradient that knows of the mean
+        blind, aware = blind - rate * grad_y.mean().item(), aware - rate * through_mean.mean().item()
+    columns = "loss", "b, mean taken for a constant", "b, gradient through the mean"
+    return Table("outside_of_the_gradient", "loss and bias, step by step", columns, rows, corner="step")

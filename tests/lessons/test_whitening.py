@@ -8,7 +8,15 @@ import torch
 
 from bnexp.config.datasets import PREPROCESSINGS
 from bnexp.lessons.request import Words, request_of
-from bnexp.lessons.whitening import draw_images, lesson
+from bnexp.lessons.whitening import (
+    TARGET,
+    bound_on_steps,
+    draw_images,
+    hessian_of,
+    lesson,
+    prepared,
+    steps_of_descent,
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +80,26 @@ def test_each_step_is_worth_something_whatever_is_drawn(seed: int) -> None:
     assert conditions[-1] == pytest.approx(1, abs=1e-3)
     assert all(one["steps taken"] <= one["steps, at most"] for one in table)
     assert not math.isnan(conditions[0])
+
+
+@pytest.mark.parametrize("curvatures", [(1.0, 1.0, 1.0), (1.0, 3.0, 3.0), (0.01, 0.5, 2.0)])
+def test_descent_takes_no_more_steps_than_the_bound_and_nearly_as_many(curvatures: tuple) -> None:
+    hessian = torch.diag(torch.tensor(curvatures, dtype=torch.float64))
+    condition = max(curvatures) / min(curvatures)
+    most, taken = bound_on_steps(condition), steps_of_descent(hessian)
+    assert taken <= most
+    assert taken >= 0.8 * most
+    factor = (condition - 1) / (condition + 1)
+    assert factor**most <= TARGET * (1 + 1e-9)
+    assert most == 1 or factor ** (most - 1) > TARGET
+
+
+def test_the_bowl_is_that_of_least_squares() -> None:
+    points = prepared(draw_images(3), "none")
+    parameters = torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def loss(wb: torch.Tensor) -> torch.Tensor:
+        return ((points @ wb[:2] + wb[2] - 0.7) ** 2).mean() / 2
+
+    found = torch.autograd.functional.hessian(loss, parameters)
+    torch.testing.assert_close(hessian_of(points), found, rtol=1e-9, atol=1e-12)

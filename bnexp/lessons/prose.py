@@ -1,0 +1,89 @@
+"""Lessons written as they are read: title, headings, paragraphs that name their numbers, tables, commands to try."""
+
+import re
+from collections.abc import Mapping, Sequence
+from string import Formatter
+
+from bnexp.document.lesson import (
+    Experiment,
+    Heading,
+    Histogram,
+    Lesson,
+    Lines,
+    Part,
+    Regions,
+    Scatter,
+    Table,
+    Text,
+    text,
+)
+
+Placed = Table | Regions | Scatter | Histogram | Lines
+"""What a text places by its key."""
+_BLOCK = re.compile(r"^# .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
+_CONDITION = re.compile(r"^\?(!?\w*) ", re.MULTILINE)
+_LAST_HEADING = "\n# Test it\n"
+
+
+def compose(page: str, parts: Sequence[Placed], **values: object) -> Lesson:
+    """Return a lesson that is written as text.
+
+        whitening: three steps to a round cloud
+
+        # 1. Mean and covariance
+        [moments] [points]
+        Two points differ by up to {distance:.2g}, in {source}.
+        ?constant All values of {constant} are equal.
+
+        # Test it
+        bnexp train configs/demo.yaml
+        Look at the curves.
+
+    A line that begins with # is a heading, and one in brackets places tables and pictures by their keys. Lines between
+    them are a paragraph, which a blank line ends. What follows `?name` up to the next `?` or the end of the paragraph
+    is said only if that value is true; `?!name` only if it is not; `?` alone always.
+
+    Args:
+        page: the text.
+        parts: what it places.
+        values: what its sentences name, as for `text`. A number belongs to the first paragraph that names it, or else
+            to the first of all. A `Text` is placed as a table is; a bool or None is for conditions alone.
+
+    Raises:
+        ValueError: a part has no place in the text.
+    """
+    first_line, _, body = page.strip().partition("\n")
+    topic, _, title = first_line.partition(": ")
+    body, _, test = body.partition(_LAST_HEADING)
+    commands = [line for line in test.splitlines() if line.startswith("bnexp ")]
+    look_for = " ".join(line for line in test.splitlines() if line not in commands)
+    return Lesson(topic, title, _composed(body, parts, values), Experiment(commands, look_for))
+
+
+def _composed(body: str, parts: Sequence[Placed], values: Mapping[str, object]) -> list[Part]:
+    unplaced: dict[str, Part] = {part.key: part for part in parts}
+    unplaced |= {name: value for name, value in values.items() if isinstance(value, Text)}
+    numbers = {name: value for name, value in values.items() if not isinstance(value, str | bool | Text | None)}
+    composed: list[Part] = []
+    for block in _BLOCK.findall(body):
+        if block.startswith("# "):
+            composed.append(Heading(block.removeprefix("# ")))
+        elif block.startswith("["):
+            composed += [unplaced.pop(name) for name in re.findall(r"\w+", block)]
+        elif template := _said(block, values):
+            named = {field.partition("[")[0] for _, field, _, _ in Formatter().parse(template) if field}
+            own = {name: numbers.pop(name) for name in list(numbers) if name in named}
+            composed.append(Text(text(template, **values).text, own))
+    if unplaced:
+        raise ValueError(f"no place in the text for {', '.join(unplaced)}")
+    at, first = next((at, part) for at, part in enumerate(composed) if isinstance(part, Text))
+    composed[at] = Text(first.text, {**first.numbers, **numbers})
+    return composed
+
+
+def _said(paragraph: str, values: Mapping[str, object]) -> str:
+    """Return the sentences of a paragraph whose conditions hold, in one line."""
+    always, *conditional = _CONDITION.split(paragraph)
+    pieces = zip(conditional[::2], conditional[1::2], strict=True)
+    said = [piece for name, piece in pieces if not name or bool(values[name.lstrip("!")]) != name.startswith("!")]
+    return " ".join(" ".join([always, *said]).split())
