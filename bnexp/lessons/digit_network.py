@@ -1,7 +1,7 @@
-"""A small network on real digits, and layers written by hand to stand in it: what `hand-written` is made of."""
+"""A small network on real digits, and layers written by hand to stand in it, for the lesson `hand-written`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from bnexp.data.generated import load_mnist5k
 from bnexp.data.preprocess import fit_standardize
 from bnexp.lessons.tensors import initial_parameters, standard_normal
+from bnexp.measure.undisturbed import undisturbed
 from bnexp.norms.reference import (
     batch_norm_inference,
     batch_norm_running,
@@ -20,27 +21,28 @@ from bnexp.norms.reference import (
 
 WIDTH, BATCH_SIZE, STEPS, LEARNING_RATE = 100, 32, 120, 0.1
 MOMENTUM = 0.001
-CLASSES = 10
-HELD_OUT = 1000
+CLASSES, HELD_OUT = 10, 1000
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network, and what was seen while it trained.
+class Digits(NamedTuple):
+    """Hold real digits as inputs, (N, 784) in float64, and their labels."""
 
-    Attributes:
-        network: as it is in the end.
-        losses: of each step, on its batch.
-        first_output: of the norm, for the first batch: (B, F).
-    """
+    train: Tensor
+    train_labels: Tensor
+    held_out: Tensor
+    held_out_labels: Tensor
+
+
+class Trained(NamedTuple):
+    """Hold a network after its training, and what was measured on the way."""
 
     network: nn.Sequential
-    losses: Sequence[float]
-    first_output: Tensor
+    losses: Sequence[float]  # of each step, on its batch
+    first_output: Tensor  # (B, F), of the norm, for the first batch
 
 
 class _WithAverages(nn.Module):
-    """Weight (gamma) and bias (beta), and two running averages, (width,) each: of the mean, and of the spread."""
+    """Hold weight (gamma) and bias (beta), and two running averages, (width,) each: of the mean, and of the spread."""
 
     running_mean: Tensor
 
@@ -51,9 +53,14 @@ class _WithAverages(nn.Module):
         self.register_buffer("running_mean", torch.zeros(width, dtype=torch.float64))
         self.register_buffer(running_spread, torch.ones(width, dtype=torch.float64))
 
+    @torch.no_grad()
+    def _set_averages(self, *averages: Tensor) -> None:
+        for buffer, average in zip(self.buffers(), averages, strict=True):
+            buffer.copy_(average)
+
 
 class HandWritten(_WithAverages):
-    """Batch normalization by the unbiased standard deviation and without eps, which is also what it keeps."""
+    """Batch normalization by the unbiased standard deviation and without eps; it keeps a running std."""
 
     running_std: Tensor
 
@@ -61,19 +68,16 @@ class HandWritten(_WithAverages):
         super().__init__(width, "running_std")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, F) from (B, F); in training the running averages move on."""
+        """Return (B, F) from (B, F); training updates the running averages."""
         if not self.training:
             return batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_std**2, eps=0.0)
         batch = batch_norm_unbiased(x, self.weight, self.bias)
-        with torch.no_grad():
-            self.running_mean, self.running_std = batch_norm_running_std(
-                self.running_mean, self.running_std, batch, MOMENTUM
-            )
+        self._set_averages(*batch_norm_running_std(self.running_mean, self.running_std, batch, MOMENTUM))
         return batch.y
 
 
 class Mended(_WithAverages):
-    """The same with what torch does: the biased variance and eps, and the unbiased variance kept."""
+    """The same as torch does it: by the biased variance and eps; it keeps the running unbiased variance."""
 
     running_var: Tensor
 
@@ -81,29 +85,16 @@ class Mended(_WithAverages):
         super().__init__(width, "running_var")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, F) from (B, F); in training the running averages move on."""
+        """Return (B, F) from (B, F); training updates the running averages."""
         if not self.training:
             return batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var)
         batch = batch_norm_train(x, self.weight, self.bias)
-        with torch.no_grad():
-            self.running_mean, self.running_var = batch_norm_running(
-                self.running_mean, self.running_var, batch, len(x), MOMENTUM
-            )
+        self._set_averages(*batch_norm_running(self.running_mean, self.running_var, batch, len(x), MOMENTUM))
         return batch.y
 
 
-@dataclass(frozen=True)
-class Digits:
-    """Real digits as inputs, (N, 784) in float64, and their labels."""
-
-    train: Tensor
-    train_labels: Tensor
-    held_out: Tensor
-    held_out_labels: Tensor
-
-
 def load_digits() -> Digits:
-    """Return mnist5k's training part, standardized, the last HELD_OUT images of it held out to score on.
+    """Return mnist5k's training part, standardized, its last HELD_OUT images held out to score on.
 
     Raises:
         BnexpError: the digits, which come with a package, are not there.
@@ -155,18 +146,14 @@ def recalibrated(network: nn.Sequential, digits: Digits) -> nn.Sequential:
     with torch.no_grad():
         hidden = network[0](digits.train)  # (N, WIDTH)
     norm = nn.BatchNorm1d(WIDTH, dtype=torch.float64)
-    norm.load_state_dict(
-        {**network[1].state_dict(), "running_mean": hidden.mean(dim=0), "running_var": hidden.var(dim=0)}
-    )
+    norm.load_state_dict({**network[1].state_dict(), "running_mean": hidden.mean(0), "running_var": hidden.var(0)})
     return nn.Sequential(network[0], norm, network[2], network[3])
 
 
 def score(network: nn.Sequential, digits: Digits, *, training: bool) -> tuple[float, float]:
-    """Return loss and accuracy on the digits held out; what the network keeps is as before."""
-    kept = {key: value.clone() for key, value in network.state_dict().items()}
-    network.train(training)
-    with torch.no_grad():
+    """Return loss and accuracy on the digits held out; the network's running averages stay as they were."""
+    with undisturbed(network), torch.no_grad():
+        network.train(training)
         logits = torch.cat([network(inputs) for inputs in digits.held_out.split(BATCH_SIZE)])
-    network.load_state_dict(kept)
-    right = (logits.argmax(dim=1) == digits.held_out_labels).double().mean().item()
-    return cross_entropy(logits, digits.held_out_labels).item(), right
+    accuracy = (logits.argmax(dim=1) == digits.held_out_labels).double().mean().item()
+    return cross_entropy(logits, digits.held_out_labels).item(), accuracy

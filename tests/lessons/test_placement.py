@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from bnexp.document.lesson_text import to_text
 from bnexp.lessons.asking import Words, request_of
-from bnexp.lessons.placement import lesson
-from bnexp.lessons.relu_blocks import (
+from bnexp.lessons.placement import (
     AFTER,
     BEFORE,
     BLOCKS,
@@ -20,6 +19,7 @@ from bnexp.lessons.relu_blocks import (
     between_examples,
     draw,
     gradient_by_z,
+    lesson,
     stream,
 )
 
