@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bnexp.document.page import to_html
-from bnexp.lessons.asking import Words, request_of
 from bnexp.lessons.registry import LESSONS
+from bnexp.lessons.request import Words, request_of
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 

@@ -1,10 +1,10 @@
-"""`coupling`: how far an example moves with its companions, against formulas, for several seeds."""
+"""`coupling`: how far an example moves with its companions, and batches of one class, against formulas, by seed."""
 
 import pytest
 import torch
 from torch import nn
 
-from bnexp.lessons.coupling import lesson, outputs_among_companions
+from bnexp.lessons.coupling import batches_of_one_class, lesson, normalized, outputs_among_companions
 from bnexp.lessons.request import Words, request_of
 
 
@@ -55,3 +55,29 @@ def test_gradients_reach_the_companions_under_bn_only(numbers: dict) -> None:
     assert rows[0]["under ln"] != 0
     assert abs(numbers["sum_of_gradients"]) < 1e-12
     assert numbers["difference_to_torch"] < 1e-12
+
+
+def test_each_batch_is_normalized_by_itself() -> None:
+    batches = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 4 + 1
+    for batch, y in zip(batches, normalized(batches), strict=True):
+        expected = nn.BatchNorm1d(1, dtype=torch.float64)(batch[:, None]).detach().flatten()
+        torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_classes_are_apart_in_mixed_batches_only(seed: int) -> None:
+    numbers = {
+        key: value
+        for part in batches_of_one_class(torch.Generator().manual_seed(seed))
+        for key, value in part.numbers.items()
+    }
+    mixed, of_one_class = numbers["sorted_batches"]
+    assert mixed["told apart by the sign"] > 0.999
+    assert mixed["mean of B"] == pytest.approx(-mixed["mean of A"])
+    # Of the variance, 2^2 is between the classes and 0.5^2 within them.
+    assert mixed["mean of B"] == pytest.approx(2 / (2**2 + 0.5**2) ** 0.5, abs=0.01)
+    assert of_one_class["told apart by the sign"] == pytest.approx(0.5, abs=0.03)
+    assert of_one_class["mean of A"] == pytest.approx(0, abs=1e-12)
+    assert numbers["variance_within"] == pytest.approx(0.5**2, rel=0.1)
+    assert numbers["variance_mixed"] == pytest.approx((2**2 + 0.5**2) * 32 / 31, rel=0.1)
+    assert numbers["means_at_inference"] == pytest.approx([-4, 4], rel=0.1)

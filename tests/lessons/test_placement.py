@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.document.lesson_text import to_text
-from bnexp.lessons.placement import lesson
-from bnexp.lessons.relu_blocks import (
+from bnexp.lessons.placement import (
     AFTER,
     BEFORE,
     BLOCKS,
@@ -19,6 +18,7 @@ from bnexp.lessons.relu_blocks import (
     between_examples,
     draw,
     gradient_by_z,
+    lesson,
     stream,
 )
 from bnexp.lessons.request import Words, request_of

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from bnexp.lessons.request import Words, request_of
-from bnexp.lessons.saturation import lesson
-from bnexp.lessons.tanh_layers import (
+from bnexp.lessons.saturation import (
     DEPTH,
     WIDTH,
     Scheme,
     dead_share,
     draw,
     held_by,
+    lesson,
     normalized,
     passed,
     schemes_of,

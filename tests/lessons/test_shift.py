@@ -8,8 +8,7 @@ from torch import nn
 
 from bnexp.document.lesson_text import to_text
 from bnexp.lessons.request import Words, request_of
-from bnexp.lessons.shift import lesson
-from bnexp.lessons.shifting_network import (
+from bnexp.lessons.shift import (
     ARMS,
     BN,
     HIDDEN,
@@ -24,6 +23,7 @@ from bnexp.lessons.shifting_network import (
     Trained,
     cosine,
     draw,
+    lesson,
     movement,
     relative_distance,
     train,
