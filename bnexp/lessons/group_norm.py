@@ -35,60 +35,6 @@ from bnexp.lessons.tensors import (
 
 _MOST_NAMED = 16
 """Numbers of groups that a message names."""
-_PAGE = """
-groupnorm: the channels of each example in groups, each brought to mean 0 and variance 1
-
-{matrix}, the channels of this lesson, in G = {groups} of {neighbors} neighbors. Each group S of each example has a mean
-and a variance of its own.
-?one_group With one group, that is layer normalization.
-[x] [regions]
-
-# 1. A matrix in groups
-[mean] [var] [x_hat]
-?pairs A group of two values a and b has the mean (a + b) / 2 and the variance ((a - b) / 2)^2, so that only -1 and 1
-are left, except for eps, whatever a and b are: which of the two is larger, and nothing else (0 and 0 where they are
-equal). The groups of a network hold more values.
-?pressed Some of these variances are not large beside eps, and leave less.
-[gamma] [beta] [y]
-
-# 2. Two images: four ways to share
-[images] [regions_of_images] [statistics_of_images]
-Each channel has an image's rows and columns to average over, so that even a group of one channel holds {positions}
-values here. Only batch normalization also averages over N, the size of the batch.
-[y_of_images]
-
-# 3. Layer and instance normalization are its two ends
-[distance_to_the_ends]
-One group is layer normalization over (C, H, W), a group per channel is instance normalization; what lies between is
-neither. One difference remains even then: torch.nn.LayerNorm over (C, H, W) has a gamma and a beta for each of the
-{values} values, group normalization one for each of the {channels} channels.
-
-# 4. Why it exists: the size of the batch
-[first_output_by_companions]
-Group normalization does not look at the other images: its output changes by {change_by_companions[group_norm]:.2g},
-that of batch normalization by up to {change_by_companions[batch_norm]}. The fewer examples a batch has, the more its
-mean and variance depend on which they are, and the farther they are from the running averages that inference uses.
-Where memory allows only a few images at a time, as in detection and segmentation, this is the problem that Wu & He 2018
-set out to solve. Training and inference are the same computation here, without running averages.
-
-# 5. Backward: the gradient draws the same picture
-Let the loss be the first output of image 1, channel 1. Whatever shares its mean and variance gets a gradient, and
-nothing else does.
-[reached_by_the_gradient]
-
-# 6. In a network
-The bias of the layer before it stays: it is a number per channel, and the mean over a group removes only what its
-channels have in common. The number of groups is one more choice to make; Wu & He 2018 take 32, and report errors on
-ImageNet within a percentage point of each other for 2 to 64 groups.
-[against_torch]
-
-# Test it
-bnexp train configs/demo.yaml --set 'model.norm=gn(groups=4)' --set data.batch_size=2 --name gn_2
-bnexp train configs/demo.yaml --set model.norm=bn --set data.batch_size=2 --name bn_2
-bnexp compare gn_2 bn_2 --target 0.8
-Each batch holds only two examples: of two values batch normalization keeps little more than which is the larger. Look
-at the accuracy that each reaches. So small a batch makes many steps: these runs take a while.
-"""
 
 
 def lesson(request: Request) -> Lesson:
@@ -122,7 +68,7 @@ def lesson(request: Request) -> Lesson:
         nn.GroupNorm(2, CHANNELS, eps=eps, affine=False),
     )
     return compose(
-        _PAGE,
+        "group_norm",
         parts,
         **walk.words,
         groups="1 group" if groups == 1 else f"{groups} groups",

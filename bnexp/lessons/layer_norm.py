@@ -13,80 +13,6 @@ from bnexp.lessons.tensors import does_not_vary, is_small, largest_magnitude, na
 
 _SAME = 1e-3
 """Rows of normalized values that differ by less are called the same."""
-_PAGE = """
-layernorm: each example is brought to mean 0 and variance 1 by itself, whatever its companions
-
-{matrix}, as in `bnexp explain batchnorm`. There each column was normalized by itself; here each row is.
-[x] [regions]
-Batch normalization takes {features} means, each over the {examples} values of a feature. Layer normalization takes
-{examples}, each over the {features} values of an example. Everything else in this lesson follows from that.
-
-# 1. Mean and variance of each example over its features
-[statistics]
-
-# 2. Normalize
-[x_hat] [variance]
-?constant All features alike: {constant}. There x - mean is 0, up to rounding, so the output is beta, whatever gamma is.
-
-?same All rows are the same now: in no feature do two of them differ by more than {rows_apart[layer_norm]:.2g}. In X
-they differed by up to {rows_apart[input]}, but only in their mean and in their scale, which layer normalization
-removes. Nothing that comes after it can tell these examples apart. After batch normalization of the same X, two rows
-differ by up to {rows_apart[batch_norm]}.
-?!same In one feature, two rows differ by up to {rows_apart[layer_norm]}; after batch normalization of the same X, by up
-to {rows_apart[batch_norm]}.
-
-# 3. Scale and shift, by two numbers per feature that the network learns
-[gamma] [beta] [y]
-The averages are per example, but gamma and beta are per feature. So they cannot undo the normalization. In batch
-normalization, where mean and var are per feature too, gamma = sqrt(var + eps) and beta = mean give X back.
-
-# 4. One example at a time, in training and at inference
-[output_of_example_1]
-Layer normalization gives example 1 the same output each time: its companions change it by
-{change_by_companions[layer_norm]:.2g}, under batch normalization by up to {change_by_companions[batch_norm]}. So it
-needs no running averages, computes the same in training and at inference, and works on a batch of one, where batch
-normalization has no variance to divide by.
-
-# 5. What it forgets, and what it keeps
-[shift_and_scale]
-?forgets Shift and scale of an example are forgotten: 10 x + 5 gives what x gives, except for eps
-?!forgets Shift and scale of an example would be forgotten, were eps small beside its variance
-? (largest difference {difference_by_shift_and_scale:.1e}).
-[mean_of_each_feature]
-What is kept are the differences between the features of an example, in units of its standard deviation. Features on
-different scales are not brought to one scale either; the largest of them dominates the mean and variance of all.
-?stays_above A feature that is above the mean in every example stays above it: {highest} averages
-{mean_of_the_highest_feature} after layer normalization, while after batch normalization each feature averages 0 over
-the batch.
-
-# 6. Backward: the gradient stays in the example
-{loss}
-[grad_beta] [grad_gamma] [grad_x] [reached_by_the_gradient]
-?reaches_x The gradient stays in the first example and spreads over its features; under batch normalization it stays in
-the feature and spreads over the examples. Along the row it sums to 0, since a shift of the example changes nothing.
-Except for eps it has no part along x_hat, since a scale of the example changes nothing either.
-?nothing_left With two features nothing else is left, and the gradient is 0 except for eps.
-?!reaches_x The gamma of {first} is 0, and nothing reaches x.
-
-?one_gamma The loss of the lesson on batch normalization, the sum of all outputs of the first example, would give no
-gradient at all here (largest magnitude {largest_gradient_of_the_sum:.2g}): with one gamma for all features that sum is
-the sum of beta, whatever x is.
-
-# 7. In a network
-The bias of the layer before it stays: it is a number per feature, and the mean over the features removes only what all
-of them have in common. (Before `bn` it is left out, because a mean per feature cancels it.) On images, `ln` averages
-each image over channels, height and width, and `ln_c` over the channels at each position, as ConvNeXt does (Liu et al.
-2022). `bnexp explain groupnorm` draws the first beside what lies between it and instance normalization.
-[against_torch]
-
-# Test it
-bnexp train configs/demo.yaml --set model.norm=ln --name layer_norm
-bnexp train configs/demo.yaml --set model.norm=bn --name batch_norm
-bnexp train configs/demo.yaml --set model.norm=none --name no_norm
-bnexp compare layer_norm batch_norm no_norm --target 0.8
-All three start from the same weights and see the same batches. Look at the epochs that each needs to reach 80 % of
-validation accuracy, and at how close the two normalizations end to each other.
-"""
 
 
 def lesson(request: Request) -> Lesson:
@@ -119,7 +45,7 @@ def lesson(request: Request) -> Lesson:
         matrix("mean_of_each_feature", mean_title, means, names, mean_labels),
     ]
     return compose(
-        _PAGE,
+        "layer_norm",
         [regions("regions", x.shape, (BATCH_NORM, LAYER_NORM)), *tables],
         **walk.words,
         variance=said_of_variance("row", "example", batch.rows, var.flatten(), ~constant, eps)[0],

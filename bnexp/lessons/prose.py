@@ -1,7 +1,11 @@
-"""Lessons written as they are read: title, headings, paragraphs that name their numbers, tables, commands to try."""
+"""Lessons written as they are read: a page in Markdown beside the file that computes its numbers.
+
+On the page stand title, headings, paragraphs that name their numbers, the places of tables, and commands to try.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from string import Formatter
 
 from bnexp.document.lesson import (
@@ -20,22 +24,22 @@ from bnexp.document.lesson import (
 
 Placed = Table | Regions | Scatter | Histogram | Lines
 """What a text places by its key."""
-_BLOCK = re.compile(r"^# .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
+_BLOCK = re.compile(r"^#+ .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
 _CONDITION = re.compile(r"^\?(!?\w*) ", re.MULTILINE)
-_LAST_HEADING = "\n# Test it\n"
+_LAST_HEADING = "\n## Test it\n"
 
 
-def compose(page: str, parts: Sequence[Placed], **values: object) -> Lesson:
-    """Return a lesson that is written as text.
+def compose(name: str, parts: Sequence[Placed], **values: object) -> Lesson:
+    """Return the lesson whose page is `<name>.md` beside this file.
 
-        whitening: three steps to a round cloud
+        # whitening: three steps to a round cloud
 
-        # 1. Mean and covariance
+        ## 1. Mean and covariance
         [moments] [points]
         Two points differ by up to {distance:.2g}, in {source}.
         ?constant All values of {constant} are equal.
 
-        # Test it
+        ## Test it
         bnexp train configs/demo.yaml
         Look at the curves.
 
@@ -44,15 +48,20 @@ def compose(page: str, parts: Sequence[Placed], **values: object) -> Lesson:
     is said only if that value is true; `?!name` only if it is not; `?` alone always.
 
     Args:
-        page: the text.
+        name: of the page.
         parts: what it places.
         values: what its sentences name, as for `text`. A number belongs to the first paragraph that names it, or else
             to the first of all. A `Text` is placed as a table is; a bool or None is for conditions alone.
 
     Raises:
-        ValueError: a part has no place in the text.
+        ValueError: a part has no place on the page.
     """
-    first_line, _, body = page.strip().partition("\n")
+    return compose_page(Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8"), parts, **values)
+
+
+def compose_page(page: str, parts: Sequence[Placed], **values: object) -> Lesson:
+    """Return the lesson that a page, in the form of `compose`, and its parts and values make."""
+    first_line, _, body = page.strip().removeprefix("# ").partition("\n")
     topic, _, title = first_line.partition(": ")
     body, _, test = body.partition(_LAST_HEADING)
     commands = [line for line in test.splitlines() if line.startswith("bnexp ")]
@@ -66,8 +75,8 @@ def _composed(body: str, parts: Sequence[Placed], values: Mapping[str, object]) 
     numbers = {name: value for name, value in values.items() if not isinstance(value, str | bool | Text | None)}
     composed: list[Part] = []
     for block in _BLOCK.findall(body):
-        if block.startswith("# "):
-            composed.append(Heading(block.removeprefix("# ")))
+        if block.startswith("#"):
+            composed.append(Heading(block.lstrip("# ")))
         elif block.startswith("["):
             composed += [unplaced.pop(name) for name in re.findall(r"\w+", block)]
         elif template := _said(block, values):

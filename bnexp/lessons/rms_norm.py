@@ -16,72 +16,6 @@ from bnexp.lessons.tensors import NEGLIGIBLE, is_small, largest_magnitude, tenso
 
 _MOST_COMPARED = 4
 """Examples that the table of both norms shows."""
-_PAGE = """
-rmsnorm: each example is divided by its root mean square; nothing is subtracted
-
-{matrix}. As in `bnexp explain layernorm`, each row is normalized by itself, but by one number in place of two.
-[x] [regions]
-
-# 1. Mean square of each example over its features
-[statistics]
-Layer normalization would subtract the mean and divide by the root of var. The mean square holds both.
-?has_share In {example} the mean has the largest part in it, {largest_mean_squared_over_ms:.1%}.
-?!has_share Here the mean of each row is next to nothing of it.
-
-# 2. Normalize and scale
-[x_hat]
-?zeros A row of zeros stays one; every other now has the mean square ms / (ms + eps).
-?!zeros Each row has the mean square ms / (ms + eps) now, which is {least} for the example that eps
-weighs most on.
-?off_center Its mean is not 0: the farthest from it is {farthest}.
-?far_off For some rows eps is not small beside ms: what is said below to hold except for eps is far off.
-
-[gamma] [y]
-There is no beta, by convention: what subtracts no mean adds none.
-
-# 3. Beside layer normalization
-[x_hat_of_both]
-The larger the mean of an example is beside its variance, the smaller the differences between its features become under
-RMS normalization: they are divided by sqrt(mean^2 + var) in place of sqrt(var), and the rest is a level that all share.
-?kept What layer normalization forgets is kept.
-? Two rows differ by up to {rows_apart[rms_norm]} in one feature here, and by up to {rows_apart[layer_norm]} after layer
-normalization.
-
-Where the mean of a row is 0 the two agree: with its mean subtracted from each row of X beforehand, they differ by
-{difference_on_rows_of_mean_0:.1e} at most.
-
-# 4. What the mean was good for
-[shift_and_scale] [changed_by]
-?forgets Both forget the scale of an example, except for eps.
-?!forgets Both would forget the scale of an example, were eps small beside its variance.
-? Only layer normalization forgets a shift; under RMS normalization it changes x_hat by up to {by_shift}. Zhang &
-Sennrich 2019 argue that of the two the scale is what matters for training, and leave the mean alone.
-
-# 5. One example at a time, in training and at inference
-With all other examples doubled, the output of example 1 changes by {change_by_companions[rms_norm]:.2g} here and by up
-to {change_by_companions[batch_norm]} under batch normalization. As in layer normalization there are no running
-averages, training and inference compute the same, and a batch of one is enough.
-
-# 6. Backward: one average as well
-{loss}
-[grad_gamma] [grad_x] [gradient_of_example_1]
-No example but the first gets a gradient. Except for eps it has no part along x_hat, since a scale of the example
-changes nothing. Layer normalization also subtracts mean_f(g), which makes its gradient sum to 0; here that is missing.
-
-# 7. In a network
-The bias of the layer before it stays: nothing here subtracts it. One average per example is taken in place of two,
-forward and backward, and there is no beta. Zhang & Sennrich 2019 report running times 7 to 64 % below those of layer
-normalization, depending on model and implementation, with similar results. The probe `cost` measures what it saves
-on your network.
-[against_torch]
-
-# Test it
-bnexp train configs/demo.yaml --set model.norm=rms --name rms_norm
-bnexp train configs/demo.yaml --set model.norm=ln --name layer_norm
-bnexp compare rms_norm layer_norm --target 0.8
-Both start from the same weights and see the same batches; they differ in the mean, and in beta. Look at how far apart
-the two arms are. With one seed each, a small difference is no evidence.
-"""
 
 
 def lesson(request: Request) -> Lesson:
@@ -113,7 +47,7 @@ def lesson(request: Request) -> Lesson:
         regions("regions", x.shape, (BATCH_NORM, replace(LAYER_NORM, name="layer norm, RMS norm"))),
     ]
     return compose(
-        _PAGE,
+        "rms_norm",
         parts,
         **walk.words,
         has_share=max(share) > NEGLIGIBLE,

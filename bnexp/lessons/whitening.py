@@ -26,58 +26,6 @@ TARGET = 1e-3
 """By how much gradient descent is to reduce its error."""
 WANTED = 0.5
 """What the layer of step 4 is trained to put out on average."""
-_PAGE = """
-whitening: mean 0, variance 1 and no correlation: three steps, and what each is worth to gradient descent
-
-{count} images of two neighboring pixels. Each image is a point: the brightness of pixel 1 to the right, of pixel 2
-upward. Neighbors are similar, so the cloud is long and slanted; brightness is never negative, so it lies off the
-origin. Here it is after each value of `data.preprocess`, by the code that prepares the data of a training run:
-[points]
-`center` moves the cloud to the origin. `standardize` also divides each pixel by its standard deviation: the cloud is
-now as wide as it is high, and still slanted. `scale` does not look at the cloud: it maps 0 .. 1 to -1 .. 1.
-`pca_whiten` turns the cloud onto its principal directions and divides by the deviation along each; `zca_whiten` turns
-it back, so that pixel 1 stays as close to pixel 1 as possible.
-
-# 1. Mean and covariance, before and after
-[moments]
-
-# 2. How whitening is made
-[covariance] [eigenvalues] [eigenvectors] [pca_map] [zca_map]
-The variance along the first direction is {variance_ratio:.1f} times that along the second. Whitening divides by the
-root of the variance: the smaller a variance, the more its direction is blown up, noise included.
-
-# 3. What it is worth: steps of gradient descent
-Fit a line y = w1 x1 + w2 x2 + b to this cloud by gradient descent on the squared error. The loss is a bowl with the
-curvature H = mean of (x, 1)(x, 1)^T. With the best step size, each step reduces the error by the factor
-(k - 1) / (k + 1), where k is the largest curvature over the smallest (LeCun et al. 1998).
-[descent]
-Off the origin, weights and bias do the same work; with one feature wider than the other, no step size suits both; with
-a correlation, the weights move together. Centering, standardizing and whitening remove these, one after the other.
-
-# 4. Why not whiten inside the network, beside the gradient?
-Let a layer add a bias b to pixel 1 and subtract the mean over the batch, and train it to put out {wanted} on average,
-which it never can. A gradient that takes the mean for a constant keeps moving b, while the output does not change; b
-grows without end. A gradient that goes through the mean knows that b does nothing (Ioffe & Szegedy 2015, section 2).
-Batch normalization is part of the network, so its gradient goes through the mean.
-[outside_of_the_gradient]
-
-# 5. And batch normalization?
-It standardizes each feature over the batch and leaves the correlation as it is: {correlation_before} before,
-{correlation_after} after. To whiten a layer, each step would take the root of an F x F matrix, of which a batch of B
-examples knows at most B - 1 directions.
-
-# Test it
-bnexp train configs/mnist_mlp_none.yaml --set data.dataset=mnist5k --set training.epochs=3 --set optimizer.lr=0.01 \
---set data.preprocess=none --name raw
-bnexp train configs/mnist_mlp_none.yaml --set data.dataset=mnist5k --set training.epochs=3 --set optimizer.lr=0.01 \
---set data.preprocess=standardize --name standardized
-bnexp train configs/mnist_mlp_none.yaml --set data.dataset=mnist5k --set training.epochs=3 --set optimizer.lr=0.01 \
---set data.preprocess=zca_whiten --name white
-bnexp compare raw standardized white
-Standardized pixels learn fastest by far. Whitened ones hardly learn: the bowl above has two features of equal
-importance; a digit has 784, most of them with almost no variance, and whitening gives each of them the same weight.
-What helps on a bowl need not help in a network; measure it.
-"""
 
 
 def lesson(request: Request) -> Lesson:
@@ -87,7 +35,7 @@ def lesson(request: Request) -> Lesson:
     mean, values, _ = eigen(images)
     normalized = batch_norm_train(clouds["none"], *initial_parameters(2), eps=1e-12).x_hat
     return compose(
-        _PAGE,
+        "whitening",
         [
             Scatter(
                 "points",

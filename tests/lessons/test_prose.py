@@ -3,10 +3,10 @@
 import pytest
 
 from bnexp.document.lesson import Heading, Table, Text
-from bnexp.lessons.prose import compose
+from bnexp.lessons.prose import compose_page
 
 PAGE = """
-topic: what it is about
+# topic: what it is about
 
 Of {source}, {ratio:.1f}
 over two lines.
@@ -14,11 +14,11 @@ over two lines.
 ?!few Many.
 ? That is all.
 
-# 1. A table
+## 1. A table
 [x] [against]
 ?few Nothing but this.
 
-# Test it
+## Test it
 bnexp train configs/demo.yaml \
 --name run
 Look at
@@ -28,7 +28,9 @@ X = Table("x", "input", ("a",), [("row", (1.0,))])
 
 
 def test_a_page_is_title_headings_tables_paragraphs_and_commands() -> None:
-    lesson = compose(PAGE, [X], source="a file", ratio=2.0, count=3, few=True, against=Text("Close.", {"apart": 0.0}))
+    lesson = compose_page(
+        PAGE, [X], source="a file", ratio=2.0, count=3, few=True, against=Text("Close.", {"apart": 0.0})
+    )
     assert (lesson.topic, lesson.title) == ("topic", "what it is about")
     assert list(lesson.parts) == [
         Text("Of a file, 2.0 over two lines. Only 3. That is all.", {"ratio": 2.0, "count": 3}),
@@ -42,7 +44,7 @@ def test_a_page_is_title_headings_tables_paragraphs_and_commands() -> None:
 
 
 def test_a_paragraph_without_sentences_is_left_out_and_its_numbers_are_kept() -> None:
-    lesson = compose(PAGE, [X], source="a file", ratio=2.0, count=3, few=False, against=Text(""))
+    lesson = compose_page(PAGE, [X], source="a file", ratio=2.0, count=3, few=False, against=Text(""))
     assert lesson.parts[0] == Text("Of a file, 2.0 over two lines. Many. That is all.", {"ratio": 2.0, "count": 3})
     assert Text("") == lesson.parts[-1]  # the one that was placed
     assert lesson.numbers["count"] == 3
@@ -51,7 +53,7 @@ def test_a_paragraph_without_sentences_is_left_out_and_its_numbers_are_kept() ->
 def test_a_part_without_a_place_is_refused() -> None:
     other = Table("other", "input", ("a",), [("row", (1.0,))])
     with pytest.raises(ValueError, match="no place in the text for other"):
-        compose(PAGE, [X, other], source="a file", ratio=2.0, count=3, few=True, against=Text(""))
+        compose_page(PAGE, [X, other], source="a file", ratio=2.0, count=3, few=True, against=Text(""))
 
 
 @pytest.mark.parametrize("missing", ["few", "ratio", "against"])
@@ -59,4 +61,4 @@ def test_a_name_without_a_value_is_an_error(missing: str) -> None:
     values = {"source": "a file", "ratio": 2.0, "count": 3, "few": True, "against": Text("")}
     del values[missing]
     with pytest.raises(KeyError, match=missing):
-        compose(PAGE, [X], **values)
+        compose_page(PAGE, [X], **values)
