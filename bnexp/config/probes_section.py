@@ -12,10 +12,8 @@ from pydantic import (
     model_validator,
 )
 
-from bnexp.config.section import Float, Int, Section
+from bnexp.config.section import Float, Int, Section, is_due
 
-_ROUNDING = 1e-9
-"""Lets 0.7 epochs of 10 steps, which is 7.000000000000001 in floating point, end after step 7."""
 _SCHEDULE = ("every", "per_decade", "every_epochs", "at")
 
 
@@ -57,10 +55,8 @@ class ProbeSchedule(Section):
         """Tell whether the probe looks at this step, counted from 1."""
         if step in (self.at or ()) or (self.every and (step == 1 or step % self.every == 0)):
             return True
-        if self.every_epochs:
-            between = max(self.every_epochs * steps_per_epoch, 1.0)
-            if math.floor(step / between + _ROUNDING) > math.floor((step - 1) / between + _ROUNDING):
-                return True
+        if self.every_epochs and is_due(step, self.every_epochs, steps_per_epoch):
+            return True
         return self.per_decade is not None and _is_log_spaced(step, self.per_decade)
 
 

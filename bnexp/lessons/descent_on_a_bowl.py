@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import PreprocessName
+from bnexp.config.data_section import PreprocessName
 from bnexp.document.lesson import Heading, Part, Table, Text
 from bnexp.document.numerals import Cell
 

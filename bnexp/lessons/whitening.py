@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
+from bnexp.config.data_section import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
 from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Scatter, Table, Text
 from bnexp.document.numerals import Cell, decimal

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.block import Item
-from bnexp.config.items import ActivationName
+from bnexp.config.items import ItemName
 from bnexp.norms.shapes import Shape, per_feature
 
 
@@ -45,7 +45,7 @@ def thresholded_linear_unit(shape: Shape) -> ThresholdedLinearUnit:
     return ThresholdedLinearUnit(shape[0])
 
 
-ACTIVATIONS: dict[ActivationName, Callable[[Shape, Any], nn.Module]] = {
+ACTIVATIONS: dict[ItemName, Callable[[Shape, Any], nn.Module]] = {
     "relu": lambda shape, options: nn.ReLU(),
     "leaky_relu": lambda shape, options: nn.LeakyReLU(options.slope),
     "tanh": lambda shape, options: nn.Tanh(),
@@ -59,7 +59,7 @@ ACTIVATIONS: dict[ActivationName, Callable[[Shape, Any], nn.Module]] = {
 
 def build_activation(item: Item, shape: Shape) -> nn.Module:
     """Return the module of an activation item for inputs (B, *shape): (F,) or (C, H, W)."""
-    return ACTIVATIONS[item.name](shape, item.options)  # type: ignore[index]
+    return ACTIVATIONS[item.name](shape, item.options)
 
 
 @cache

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.randomness import derive_seed
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import InitConfig, NormalInit
 from bnexp.norms.weights import NormalizedConv2d, NormalizedLinear
 
 DEFAULT_STD = 0.01
@@ -39,17 +39,17 @@ def _stream(seed: int, parameter: str) -> torch.Generator:
 def _weight(weight: Tensor, init: InitConfig, generator: torch.Generator) -> None:
     """Draw a weight (out, in) or (out, in, k, k) by the scheme; `init.gain` scales what it gives."""
     fan_in = weight[0].numel()
-    if init.scheme == "torch":
+    if isinstance(init, NormalInit):
+        nn.init.normal_(weight, std=init.std or DEFAULT_STD, generator=generator)
+    elif init.scheme == "torch":
         # kaiming_uniform_(a=sqrt(5)), as torch's layers do, is the uniform distribution in +-1/sqrt(fan_in).
         nn.init.uniform_(weight, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
     elif init.scheme == "kaiming":
         nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
     elif init.scheme == "xavier":
         nn.init.xavier_uniform_(weight, generator=generator)
-    elif init.scheme == "orthogonal":
-        nn.init.orthogonal_(weight, generator=generator)
     else:
-        nn.init.normal_(weight, std=init.std or DEFAULT_STD, generator=generator)
+        nn.init.orthogonal_(weight, generator=generator)
     weight.mul_(init.gain)
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bnexp.config.dotted import dotted
 from bnexp.config.schema import Config
+from bnexp.config.section import dotted
 
 
 def first_difference(then: Config, now: Config) -> tuple[str, Any, Any] | None:

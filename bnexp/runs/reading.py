@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bnexp.config.dotted import dotted
+from bnexp.config.section import dotted
 from bnexp.config.wording import brief
 from bnexp.config.yaml_text import MAX_BYTES, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError

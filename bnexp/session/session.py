@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from bnexp.config.dotted import dotted
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
+from bnexp.config.section import dotted
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
 from bnexp.runs.folder import METRICS, SUMMARY, Status, write_json

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bnexp.config.json_schema import config_schema, plain_json_schema
 from bnexp.config.keys import SECTIONS
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
+from bnexp.config.reference import config_schema, plain_json_schema
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
@@ -142,6 +142,10 @@ def test_what_is_loaded_is_accepted(shared_clean_file, valid_values, data):
         {"model": {"arch": "mlp", "hidden": [1e2], "block": "linear", "bias": None, "norm": None}},
         {"optimizer": {"name": "adam", "momentum": None, "nesterov": None}},
         {"data": {"dataset": "synthetic", "synthetic": {"shape": [3, 8, 8]}, "limit": None}},
+        {"data": {"dataset": "mnist", "synthetic": None, "path": None, "skip_broken": False}},
+        {"data": {"dataset": "npz", "path": "x", "image_size": None}},
+        {"init": {"gain": 2.0, "std": None}},
+        {"init": {"scheme": "normal", "std": 0.1}},
     ],
 )
 def test_nulls_exponents_and_words_for_never_pass(values, change):
@@ -179,6 +183,10 @@ def test_with_a_base_a_file_says_only_its_difference(difference):
         {"data": {"dataset": "mnist", "batchsize": 3}},
         {"data": {"dataset": "mnist", "batch_size": 0}},
         {"data": {"dataset": "mnist", "limit": 0}},
+        {"data": {"dataset": "mnist", "path": "x"}},
+        {"data": {"dataset": "npz"}},
+        {"data": {"dataset": "npz", "path": "x", "synthetic": {}}},
+        {"init": {"scheme": "xavier", "std": 0.1}},
         {"data": {"batch_size": 32}},
         {"model": {"arch": "mlp", "block": "linear"}},
         {"model": {"arch": "mlp", "hidden": [], "block": "linear"}},

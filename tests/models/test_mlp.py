@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bnexp.config.model import MlpConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import PlainInit
 from bnexp.models.build import build_model
 
 SHAPE, CLASSES, HIDDEN = (2, 3, 3), 4, (10, 8)
@@ -13,7 +13,7 @@ SHAPE, CLASSES, HIDDEN = (2, 3, 3), 4, (10, 8)
 
 def build(block, bias="auto"):
     model = MlpConfig(arch="mlp", hidden=HIDDEN, block=block, bias=bias)
-    return build_model(model, InitConfig(), SHAPE, CLASSES, seed=0).double()
+    return build_model(model, PlainInit(), SHAPE, CLASSES, seed=0).double()
 
 
 def by_hand(block):
@@ -71,7 +71,7 @@ def test_forward_and_two_sgd_steps_are_those_of_the_network_by_hand(block):
 
 
 def test_images_are_flattened_channel_by_channel_row_by_row():
-    network = build_model(MlpConfig(arch="mlp", hidden=(18,), block="linear"), InitConfig(), SHAPE, 18, seed=0)
+    network = build_model(MlpConfig(arch="mlp", hidden=(18,), block="linear"), PlainInit(), SHAPE, 18, seed=0)
     for layer in (network.block1.linear, network.head):
         nn.init.eye_(layer.weight)
         nn.init.zeros_(layer.bias)

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from bnexp.config.block import BlockError, parse_item
 from bnexp.config.items import ACTIVATION_NAMES
 from bnexp.config.model import MlpConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import PlainInit
 from bnexp.inspection.outline import outline
 from bnexp.models.build import build_model, leaves
 from bnexp.norms.weights import NormalizedLinear, build_linear, weight_norm, weight_std
@@ -99,7 +99,7 @@ def test_both_at_once_are_refused():
 
 def network_of(block, **init):
     model = MlpConfig(arch="mlp", hidden=(7, 5), block=block)
-    return build_model(model, InitConfig(**init), (1, 3, 3), 4, seed=3)
+    return build_model(model, PlainInit(**init), (1, 3, 3), 4, seed=3)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -130,7 +130,7 @@ def test_the_gain_of_weight_std_makes_up_for_the_activation_before_times_the_gai
 @pytest.mark.parametrize("activation", [*ACTIVATION_NAMES, "leaky_relu(slope=0.3)"])
 def test_with_weight_std_the_variance_stays_one_from_layer_to_layer(activation):
     model = MlpConfig(arch="mlp", hidden=(1000,) * 6, block=f"linear(weight_std=true) -> {activation}")
-    network = build_model(model, InitConfig(scheme="kaiming"), (1, 20, 20), 4, seed=3)
+    network = build_model(model, PlainInit(scheme="kaiming"), (1, 20, 20), 4, seed=3)
     seen = {}
     for name, module in leaves(network).items():
         module.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output}))
