@@ -56,7 +56,7 @@ class BlockError(ValueError):
 
 
 def _marked(line: str, start: int, end: int) -> tuple[str, str]:
-    """Return a line, or of a long one what is around the place, and the mark below it."""
+    """Return a line, cut around the place if it is long, and the mark below it."""
     first = max(0, min(start - SHOWN // 4, len(line) - SHOWN))
     before, after = "... " if first else "", " ..." if len(line) > first + SHOWN else ""
     length = max(min(end, first + SHOWN) - start, 1)

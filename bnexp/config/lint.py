@@ -1,4 +1,4 @@
-"""Warnings: what a config says that is allowed and known to mislead."""
+"""Warnings about configs that are valid and known to mislead."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ SMALL_BATCH = 8
 
 
 def warnings_of(config: Config, plan: Plan) -> list[str]:
-    """Return one sentence per known mistake that this config makes; an empty list when there is none."""
+    """Return a sentence for each known mistake of a config."""
     return [
         *_of_momentum(config),
         *_of_order(config),
@@ -87,7 +87,7 @@ def _of_nonlinearities(config: Config) -> Iterator[str]:
 
 
 def _of_no_nonlinearity(items: Sequence[Item]) -> str:
-    """Say what the network is without a nonlinearity: a norm with statistics of each example is a weak one."""
+    """Describe a network without a nonlinearity; a norm with statistics of each example is a weak one."""
     norms = [item for item in items if item.kind.role == "norm"]
     dividing = next((item for item in norms if item.kind.divided), None)
     if dividing:

@@ -1,4 +1,4 @@
-"""Turns pydantic's findings into breadcrumbs: where it stands, the key, what was found, what was expected."""
+"""Messages for people, made from pydantic's errors: the place, the key, what was found, what was expected."""
 
 import re
 from typing import get_args
@@ -15,19 +15,19 @@ from bnexp.errors import did_you_mean, nearest
 
 MAX_SHOWN = 8
 _MAX_EXPLAINED = 100
-"""Findings that are put in words, to see which of them say the same; those beyond are only counted."""
+"""Errors that are written out, to leave out those that say the same; those beyond are only counted."""
 
 
 def explain(error: ValidationError, origins: dict[Place, str], source: str) -> str:
-    """Return one message for all findings, one or a few lines each.
+    """Return one message for all errors, one or a few lines each.
 
     Args:
-        error: what pydantic found.
+        error: pydantic's errors.
         origins: where each key stands, as `file:line` or the command line's words.
-        source: what to call the config where no line is known.
+        source: name of the config where no line is known.
     """
-    found = error.errors()
-    details = [detail for detail in found if not _follows_from_another(detail, found)]
+    errors = error.errors()
+    details = [detail for detail in errors if not _follows_from_another(detail, errors)]
     lines = list(dict.fromkeys(_explain_one(detail, origins, source) for detail in details[:_MAX_EXPLAINED]))
     more = len(lines[MAX_SHOWN:]) + len(details[_MAX_EXPLAINED:])
     return "\n".join([*lines[:MAX_SHOWN], *([f"(and {more} more)"] if more else [])])
@@ -85,7 +85,7 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
 
 
 def _own_words(error: Exception, keys: Place, origins: dict[Place, str], source: str) -> str:
-    """Place the sentence of one of our validators; it may begin with the full name of the key that it speaks of."""
+    """Return the sentence of a validator of ours with its place; it may begin with the full name of its key."""
     if isinstance(error, BlockError) and keys == ("model",):
         keys = ("model", "block")
     sentence = str(error)
@@ -104,7 +104,7 @@ def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> 
 
 
 def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
-    """Return a hint for a key that none of these spots knows: another variant, another section, a near key, or all."""
+    """Return a hint for an unknown key: the variant or section that has it, a near key, or all known ones."""
     if any(sign in str(key) for sign in ("->", "(", ")")):
         return ' In braces a block needs quotes: {block: "linear -> bn(momentum=0.1, eps=1e-3) -> relu"}'
     if not spots:
@@ -136,7 +136,7 @@ def _unknown_word(found: object, known: list[str]) -> str:
 
 
 def _such_as(found: object, keys: Place) -> str:
-    """Show how the value that was found would stand in a section, where it can be guessed."""
+    """Return an example of a section, with the value that was found where it is clear which key it belongs to."""
     spot = spots_at(keys)[0]
     fields = list(spot.section.model_fields)
     if spot.told_by or len(fields) == 1:

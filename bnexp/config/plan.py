@@ -1,4 +1,4 @@
-"""The arithmetic of a training: how many examples, batches, steps and evaluations a config means."""
+"""The plan of a training: the numbers of examples, batches, steps and evaluations that follow from a config."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class Plan:
         return step == self.total_steps or self.regularly_at(step, self.eval_every_epochs)
 
     def regularly_at(self, step: int, every_epochs: float) -> bool:
-        """Tell whether what is done every so many epochs is done after this step, counted from 1."""
+        """Tell whether another `every_epochs` epochs end with this step, counted from 1."""
         return is_due(step, every_epochs, self.steps_per_epoch)
 
     def evaluations_until(self, step: int) -> int:

@@ -19,9 +19,9 @@ INIT_SCHEMES = {
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
 _MAX_FACTOR = 1e30
-"""On gradients or initial weights: float32 ends at 3e38, and schedules and probes multiply it further."""
+"""Largest factor on gradients or initial weights: float32 ends at 3e38, and schedules and probes multiply further."""
 _MAX_EPOCHS = 1_000_000_000
-"""As many as the steps of the longest training; a number of steps that float has no room for could not be counted."""
+"""As many as the steps of the longest training: a number of steps beyond float could not be counted."""
 
 
 class _Init(Section):
@@ -174,8 +174,8 @@ class TrainingConfig(Section):
     eval_every_epochs: Float = Field(1.0, gt=0)
     """epochs between two evaluations on the validation part; the last step always has one"""
     on_divergence: Literal["stop", "skip_step", "continue"] = "stop"
-    """what is done about a step whose loss (for skip_step: or gradient) is not finite: end the run, leave out the step
-    and put the running statistics back, or take it all the same"""
+    """response to a step whose loss (for skip_step: or gradient) is not finite: end the run, leave out the step and
+    restore the running statistics, or take it all the same"""
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainingConfig":
@@ -186,12 +186,12 @@ class TrainingConfig(Section):
 
 
 class CheckpointsConfig(Section):
-    """When a checkpoint is written, from which the run can go on; the first and the last step always have one."""
+    """When a checkpoint is written, from which the run can be resumed; the first and the last step always have one."""
 
     every_epochs: Float = Field(1.0, gt=0)
     """epochs between two checkpoints"""
     every_minutes: Float = Field(10.0, gt=0)
-    """minutes after which there is one more, where epochs are long"""
+    """minutes after which another is written, where epochs are long"""
 
 
 class Config(Section):

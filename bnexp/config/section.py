@@ -47,11 +47,11 @@ def dotted(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 
 
 def is_due(step: int, every_epochs: float, steps_per_epoch: int) -> bool:
-    """Tell whether a thing that is done every so many epochs is done after this step, counted from 1."""
+    """Tell whether another `every_epochs` epochs end with this step, counted from 1."""
     return times_until(step, every_epochs, steps_per_epoch) > times_until(step - 1, every_epochs, steps_per_epoch)
 
 
 def times_until(step: int, every_epochs: float, steps_per_epoch: int) -> int:
-    """Count how often a thing was done until a step that is done every so many epochs, but at most once a step."""
+    """Count the periods of `every_epochs` epochs that end by this step; a period lasts a step at least."""
     every_steps = max(every_epochs * steps_per_epoch, 1.0)
     return math.floor(step / every_steps + _ROUNDING)

@@ -1,4 +1,7 @@
-"""`tlu`: the thresholded linear unit, the activation that belongs to `frn` (Singh & Krishnan 2020)."""
+"""The activations of the block notation, and the gain that each of them asks of the layer after it.
+
+All are torch's own but `tlu`, the thresholded linear unit that belongs to `frn`.
+"""
 
 import math
 from collections.abc import Callable
@@ -65,7 +68,7 @@ def build_activation(item: Item, shape: Shape) -> nn.Module:
 @cache
 @torch.no_grad()
 def gain_after(item: Item | None) -> float:
-    """Return what the outputs of an activation item have to be multiplied by for a variance of 1, None being without.
+    """Return the factor that gives the outputs of an activation a variance of 1, for Gaussian inputs; 1 for None.
 
         gain = 1 / std(act(z)),  z ~ N(0, 1)             relu: sqrt(2 / (1 - 1/pi))
 

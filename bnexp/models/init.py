@@ -1,6 +1,6 @@
 """Initial weights. Each parameter draws from its own stream, named by its place in the network.
 
-What was created before it does not matter: with and without normalization, `block2.linear.weight` starts the same.
+So nothing depends on what was created before: with and without normalization, `block2.linear.weight` starts the same.
 """
 
 import math
@@ -18,8 +18,8 @@ DEFAULT_STD = 0.01
 def initialize(network: nn.Module, init: InitConfig, seed: int) -> None:
     """Give every layer of the network its initial weights.
 
-    Norms keep gamma 1 and beta 0. Where weights are normalized, it is the ones underneath that are drawn: as in a layer
-    without, and with `weight_norm` the layer starts as that one does.
+    Norms keep gamma 1 and beta 0. Where weights are normalized, the weights underneath are drawn as in a plain layer;
+    with `weight_norm` the layer starts as the plain one does.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):

@@ -1,4 +1,7 @@
-"""Turns placed items into modules."""
+"""The network as modules: blocks, residual blocks with their shortcuts, and the head, built from a layout.
+
+Shapes, biases and strides come from `config/layout.py`; here each placed item becomes one module.
+"""
 
 from typing import Any, cast
 

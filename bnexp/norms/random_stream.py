@@ -5,10 +5,10 @@ from torch import Tensor
 
 
 class RandomStream:
-    """A generator made on the device where it is first needed; a state dict can take it along.
+    """A generator made on the device where it is first needed, whose state a state dict can hold.
 
-    torch's modules draw from the one global stream, so that anything else that draws moves what they get. With a stream
-    for each place in the network, two arms that differ elsewhere draw the same.
+    torch's modules draw from the one global stream, so that anything else that draws changes their numbers. With a
+    stream for each place in the network, two arms that differ elsewhere draw the same.
 
     Args:
         seed: seed of the stream.
@@ -17,7 +17,7 @@ class RandomStream:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._generator: torch.Generator | None = None
-        self._state: Tensor | None = None  # where a loaded stream goes on
+        self._state: Tensor | None = None  # of a loaded stream, until its device is known
 
     def on(self, device: torch.device) -> torch.Generator:
         """Return the generator, on this device."""
@@ -29,7 +29,7 @@ class RandomStream:
         return self._generator
 
     def state(self) -> Tensor | None:
-        """Return where the stream stands; None before the first draw."""
+        """Return the state of the stream; None before the first draw."""
         return self._generator.get_state() if self._generator is not None else self._state
 
     def go_on_at(self, state: Tensor | None) -> None:
@@ -37,5 +37,5 @@ class RandomStream:
         self._generator, self._state = None, None if state is None else state.cpu()
 
     def begin_anew(self, seed: int) -> None:
-        """Begin a stream of another seed."""
+        """Start a stream of another seed."""
         self.seed, self._generator, self._state = seed, None, None

@@ -1,4 +1,4 @@
-"""Statistics of norms, as measuring asks for them from outside; no forward pass needs this file.
+"""Statistics of norms, as measuring asks for them from outside; no forward pass calls these functions.
 
 A norm that keeps running statistics other than those of torch's batch norm answers for itself, with these methods:
 
