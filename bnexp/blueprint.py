@@ -7,7 +7,7 @@ refused there, and what they do next works from the same facts.
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.config.datasets import DatasetInfo
+from bnexp.config.data_section import DatasetInfo
 from bnexp.config.layout import Layout, layout_of
 from bnexp.config.lint import warnings_of
 from bnexp.config.plan import Plan, make_plan

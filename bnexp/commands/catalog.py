@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bnexp.config.block import NO_NORM
-from bnexp.config.datasets import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
+from bnexp.config.data_section import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
 from bnexp.config.items import ITEMS, Role
 from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES

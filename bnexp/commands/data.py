@@ -5,8 +5,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bnexp.config.data_section import DataConfig
-from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES, OWN_DATASETS, DatasetName
+from bnexp.config.data_section import (
+    DATASET_NAMES,
+    DATASET_SUMMARIES,
+    OWN_DATASETS,
+    DataConfig,
+    DatasetName,
+    OwnData,
+    data_config,
+)
+from bnexp.config.wording import shown
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import show
@@ -45,7 +53,7 @@ def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
         if name in OWN_DATASETS:
             raise ConfigError(f"{name} is a set of your own: nothing to fetch; bnexp data verify {name} --path PATH")
     for name in chosen:
-        _load(DataConfig(dataset=name), data_folder(data_dir))
+        _load(data_config(name), data_folder(data_dir))
 
 
 def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) -> None:
@@ -63,10 +71,12 @@ def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) 
     known = _known(name)
     if known in OWN_DATASETS and path is None:
         raise ConfigError(f"{name} is a set of your own; expected --path: where it lies")
+    if known not in OWN_DATASETS and path is not None:
+        raise ConfigError(f"--path goes with {' or '.join(OWN_DATASETS)}, found {name}")
     try:
-        data = DataConfig(dataset=known, path=path, download=False)
-    except ValidationError as error:
-        raise ConfigError(str(error.errors()[0]["ctx"]["error"]).replace("data.path", "--path")) from None
+        data = data_config(known, download=False, **({} if path is None else {"path": path}))
+    except ValidationError:
+        raise ConfigError(f"--path: expected the name of a folder or file, found {shown(path)}") from None
     _load(data, data_folder(data_dir))
 
 
@@ -87,7 +97,7 @@ def _load(data: DataConfig, data_dir: Path) -> None:
     state, where = _state(data.dataset, data_dir)
     print(
         f"{data.dataset}: intact, {len(images.train):,} + {len(images.test):,} images of {size} in {info.classes} "
-        f"classes, {visible(data.path or where or state)}"
+        f"classes, {visible(data.path if isinstance(data, OwnData) else where or state)}"
     )
     for note in info.notes:
         print(f"{data.dataset}: {visible_lines(note)}")

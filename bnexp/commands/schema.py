@@ -2,8 +2,7 @@
 
 import json
 
-from bnexp.config.json_schema import config_schema
-from bnexp.config.reference import config_reference
+from bnexp.config.reference import config_reference, config_schema
 from bnexp.document.show import write_out
 
 

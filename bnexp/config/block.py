@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config.items import ACTIVATION_NAMES, ITEMS, NORM_NAMES, ItemKind, ItemName, Options
+from bnexp.config.items import ITEMS, ItemKind, ItemName, Options, names_of
 from bnexp.config.wording import blanked, brief, expectation
 from bnexp.errors import did_you_mean
 
@@ -40,7 +40,7 @@ class Item:
 
     @property
     def kind(self) -> ItemKind:
-        """What is known of this item without building it."""
+        """The facts about this item that are known without building it."""
         return ITEMS[self.name]
 
 
@@ -56,7 +56,7 @@ class BlockError(ValueError):
 
 
 def _marked(line: str, start: int, end: int) -> tuple[str, str]:
-    """Return a line, or of a long one what is around the place, and the mark below it."""
+    """Return a line, cut around the place if it is long, and the mark below it."""
     first = max(0, min(start - SHOWN // 4, len(line) - SHOWN))
     before, after = "... " if first else "", " ..." if len(line) > first + SHOWN else ""
     length = max(min(end, first + SHOWN) - start, 1)
@@ -169,7 +169,7 @@ def check_filling(key: str, text: str) -> None:
     Raises:
         BlockError: when the item has another role, or cannot be read.
     """
-    allowed = (NO_NORM, *NORM_NAMES) if key == "norm" else ACTIVATION_NAMES
+    allowed = (NO_NORM, *names_of("norm")) if key == "norm" else names_of("activation")
     name = text.split("(")[0].strip()
     if name not in allowed:
         problem = f'unknown {key} "{brief(name)}".{did_you_mean(name, allowed)} Known: {", ".join(allowed)}'

@@ -1,18 +1,88 @@
-"""The section `data` of the config: what is learned from."""
+"""The section `data` of the config, and the facts about datasets that are known without loading any."""
 
 import math
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
-from bnexp.config.datasets import AUGMENTATIONS, OWN_DATASETS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
 from bnexp.config.section import Bool, Float, Int, Section, listed
 from bnexp.config.wording import shown
+
+NamedSet = Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "mnist5k"]
+DatasetName = Literal[NamedSet, "synthetic", "image_folder", "npz"]
+DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Contents of a dataset: image shape (C, H, W), classes, examples for training + validation and for the test."""
+
+    summary: str
+    shape: tuple[int, int, int]
+    classes: int
+    train_examples: int
+    test_examples: int
+    notes: tuple[str, ...] = ()
+    """remarks on the images, a sentence each"""
+
+
+DATASETS: dict[DatasetName, DatasetInfo] = {
+    "mnist": DatasetInfo("handwritten digits, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
+    "fashion_mnist": DatasetInfo("photos of clothes, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
+    "kmnist": DatasetInfo("handwritten Japanese, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
+    "cifar10": DatasetInfo("small photos, 50,000 + 10,000 (downloaded)", (3, 32, 32), 10, 50_000, 10_000),
+    "cifar100": DatasetInfo(
+        "small photos in 100 classes, 50,000 + 10,000 (downloaded)", (3, 32, 32), 100, 50_000, 10_000
+    ),
+    "mnist5k": DatasetInfo("handwritten digits, 4,000 + 1,000 (carried, offline)", (1, 28, 28), 10, 4_000, 1_000),
+    "synthetic": DatasetInfo(
+        "patterns made on the spot: classes, shape and size as options", (1, 28, 28), 10, 2_000, 400
+    ),
+}
+"""The datasets whose sizes are known without reading the disk."""
+
+OWN_DATASETS: dict[DatasetName, str] = {
+    "image_folder": "your images: train/ and test/ with a folder per class, or one folder of class folders",
+    "npz": "your arrays: x_train, y_train, x_test, y_test in one NumPy file",
+}
+"""Datasets of the user's own, at `data.path`; their sizes are read from the disk."""
+
+DATASET_SUMMARIES: dict[DatasetName, str] = {name: info.summary for name, info in DATASETS.items()} | OWN_DATASETS
+
+CROP_PADDING = 4
+"""Pixels around an image that `crop_flip` crops from."""
+SHIFT_PIXELS = 2
+"""Pixels by which `shift` shifts at most."""
+DEFAULT_WHITEN_EPS = 1e-3
+"""Lets a direction without variance be amplified by at most 1 / sqrt(0.001), 32 times."""
+MAX_WHITENED_FEATURES = 12_288
+"""Features that can be whitened: 3 x 64 x 64, whose covariance takes 1.2 GB in float64 and minutes to decompose."""
+
+WRITTEN: tuple[DatasetName, ...] = ("mnist", "kmnist", "mnist5k")
+"""The datasets of written signs, which must not be mirrored."""
+
+PreprocessName = Literal["none", "center", "standardize", "scale", "pca_whiten", "zca_whiten"]
+PREPROCESSINGS: dict[PreprocessName, str] = {
+    "none": "pixels in 0 .. 1",
+    "center": "less the mean of each pixel over the training part (He et al. 2015)",
+    "standardize": "mean 0 and standard deviation 1 of each channel over the training part",
+    "scale": "pixels in -1 .. 1",
+    "pca_whiten": "uncorrelated features of variance 1, one per principal direction; no longer an image",
+    "zca_whiten": "uncorrelated features of variance 1 that stay nearest to the image",
+}
+
+AugmentName = Literal["none", "crop_flip", "shift"]
+AUGMENTATIONS: dict[AugmentName, str] = {
+    "none": "images as they are",
+    "crop_flip": f"random crop from {CROP_PADDING} pixels of zero padding, random mirroring left to right",
+    "shift": f"random shift by up to {SHIFT_PIXELS} pixels, for digits",
+}
 
 MAX_SIDE = 4096
 ImageSide = Annotated[Int, Field(ge=1, le=MAX_SIDE)]
 MAX_SYNTHETIC_GB = 1_000
-"""Memory in which synthetic images are made, more than any machine has free for them."""
+"""Memory that synthetic images may take while they are made; no machine has more free for them."""
 
 
 class SyntheticConfig(Section):
@@ -36,7 +106,7 @@ class SyntheticConfig(Section):
         return shape
 
     @model_validator(mode="after")
-    def _fits_in_memory(self) -> "SyntheticConfig":
+    def _fits_in_memory(self) -> Self:
         images, shape = self.size + self.classes, " x ".join(map(str, self.shape))
         size = 4 * images * math.prod(self.shape) // 10**9
         if size > MAX_SYNTHETIC_GB:
@@ -50,10 +120,10 @@ class SyntheticConfig(Section):
         return max(self.size // 5, 1)
 
 
-class DataConfig(Section):
-    """What is learned from, and in which portions."""
+class _DataSection(Section):
+    """Keys that every dataset has."""
 
-    dataset: DatasetName
+    dataset: str
     """which images; `bnexp catalog` describes each"""
     batch_size: Int = Field(128, ge=1, le=1_000_000_000)
     """examples per training step, and per batch statistic of bn"""
@@ -75,43 +145,9 @@ class DataConfig(Section):
     )
     download: Bool = True
     """fetch a missing dataset"""
-    path: str | None = Field(None, max_length=1024)
-    """with image_folder and npz: the folder or file, absolute or relative to the data folder (`--data-dir`)"""
-    image_size: tuple[ImageSide, ImageSide] | None = None
-    """with image_folder: height and width that images are scaled and cropped to (default: theirs, or the median)"""
-    skip_broken: Bool = False
-    """with image_folder: leave images out that cannot be read, instead of stopping"""
-    synthetic: SyntheticConfig | None = None
-    """only with `dataset: synthetic`"""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_synthetic(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("dataset") == "synthetic":
-            return {"synthetic": {}, **values}
-        return values
-
-    @field_validator("path")
-    @classmethod
-    def _can_be_a_name(cls, path: str | None) -> str | None:
-        if path is not None and "\0" in path:
-            raise ValueError(f"expected the name of a folder or file, found {shown(path)}")
-        return path
 
     @model_validator(mode="after")
-    def _own_sets_have_a_path(self) -> "DataConfig":
-        own = self.dataset in OWN_DATASETS
-        if own and not self.path:
-            raise ValueError(f"data.dataset {self.dataset} needs data.path: where it lies")
-        if not own and self.path is not None:
-            raise ValueError(f"data.path goes with data.dataset: image_folder or npz, found {self.dataset}")
-        for key, value in (("image_size", self.image_size), ("skip_broken", self.skip_broken or None)):
-            if value is not None and self.dataset != "image_folder":
-                raise ValueError(f"data.{key} goes with data.dataset: image_folder, found {self.dataset}")
-        return self
-
-    @model_validator(mode="after")
-    def _eps_is_of_whitening(self) -> "DataConfig":
+    def _eps_is_of_whitening(self) -> Self:
         if self.whiten_eps is not None and not self.whitens:
             found = f"found data.preprocess: {self.preprocess}"
             raise ValueError(f"data.whiten_eps goes with data.preprocess: pca_whiten or zca_whiten, {found}")
@@ -119,11 +155,78 @@ class DataConfig(Section):
 
     @property
     def whitens(self) -> bool:
-        """Whether the preprocessing is one that needs the covariance of all features."""
+        """Whether the preprocessing needs the covariance of all features."""
         return self.preprocess in ("pca_whiten", "zca_whiten")
 
-    @model_validator(mode="after")
-    def _only_with_synthetic(self) -> "DataConfig":
-        if self.synthetic is not None and self.dataset != "synthetic":
-            raise ValueError(f"data.synthetic goes with data.dataset: synthetic, found data.dataset: {self.dataset}")
-        return self
+
+def _refuse_to_skip(skip_broken: bool, info: ValidationInfo) -> bool:
+    if skip_broken:
+        raise ValueError(f"data.skip_broken goes with data.dataset: image_folder, found {info.data['dataset']}")
+    return skip_broken
+
+
+NothingSkipped = Annotated[
+    Bool, AfterValidator(_refuse_to_skip), Field(description="false: only an image_folder has broken files to skip")
+]
+"""The key `skip_broken` where it can only be false: the resolved config of every run has it."""
+
+
+def _check_path(path: str) -> str:
+    if not path or "\0" in path:
+        raise ValueError(f"expected the name of a folder or file, found {shown(path)}")
+    return path
+
+
+OwnPath = Annotated[str, Field(max_length=1024), AfterValidator(_check_path)]
+
+
+class NamedData(_DataSection):
+    """A published dataset, downloaded or carried along."""
+
+    dataset: NamedSet
+    """which images; `bnexp catalog` describes each"""
+    skip_broken: NothingSkipped = False
+
+
+class SyntheticData(_DataSection):
+    """Images made on the spot."""
+
+    dataset: Literal["synthetic"]
+    skip_broken: NothingSkipped = False
+    synthetic: SyntheticConfig = SyntheticConfig()
+    """how the images are made"""
+
+
+class ImageFolderData(_DataSection):
+    """Your own images, a folder per class."""
+
+    dataset: Literal["image_folder"]
+    path: OwnPath
+    """the folder, absolute or relative to the data folder (`--data-dir`)"""
+    image_size: tuple[ImageSide, ImageSide] | None = None
+    """height and width that images are scaled and cropped to (default: theirs, or the median)"""
+    skip_broken: Bool = False
+    """leave images out that cannot be read, instead of stopping"""
+
+
+class NpzData(_DataSection):
+    """Your own arrays, in one NumPy file."""
+
+    dataset: Literal["npz"]
+    path: OwnPath
+    """the file, absolute or relative to the data folder (`--data-dir`)"""
+    skip_broken: NothingSkipped = False
+
+
+OwnData = ImageFolderData | NpzData
+DataConfig = NamedData | SyntheticData | ImageFolderData | NpzData
+
+
+def data_config(dataset: DatasetName, **options: Any) -> DataConfig:
+    """Return the section `data` for a dataset, with defaults for all keys that `options` does not give.
+
+    Raises:
+        ValidationError: an option that this dataset does not have, or a value that it does not take.
+    """
+    section: TypeAdapter[DataConfig] = TypeAdapter(Annotated[DataConfig, Field(discriminator="dataset")])
+    return section.validate_python({"dataset": dataset, **options})

@@ -1,59 +1,42 @@
-"""The items of the block notation: their names, their options and what must be known of them without torch.
+"""The items of the block notation: their names, their options, and the facts about them that need no torch.
 
-A new norm is one entry here, and one file with one registry line in `bnexp/norms/`.
+A new norm is one entry in ITEMS here, and one file with one registry line in `bnexp/norms/`. Everything else follows
+from the facts of its `ItemKind`: the bias rule, refusals and warnings, ghost batches, the format of memory, probes.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-LayerName = Literal["linear", "conv"]
-NormName = Literal[
-    "bn",
-    "ghost_bn",
-    "batch_renorm",
-    "sync_bn",
-    "noisy_bn",
-    "ln",
-    "ln_c",
-    "gn",
-    "in",
-    "rms",
-    "frn",
-    "vn",
-    "evonorm_b0",
-    "evonorm_s0",
-    "dyt",
-]
-ActivationName = Literal["relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "tlu", "identity"]
-ItemName = Literal[LayerName, NormName, ActivationName, "dropout", "add"]
+from bnexp.config.section import Section, Switch
+
 Role = Literal["layer", "norm", "activation", "dropout", "shortcut"]
+Over = Literal["batch", "example", "position", "group", "channel", "none"]
+ItemName = str
+"""A key of ITEMS."""
+
+Momentum = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Options(BaseModel):
+class Options(Section):
     """Options in the parentheses of an item, such as `bn(momentum=0.01)`; most items have none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _switch(value: object) -> object:
-    """Read `true` and `false`, and no other word, as every other key of the config does."""
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
-
-
-Switch = Annotated[bool, Strict(), BeforeValidator(_switch)]
+    @property
+    def ghost_size(self) -> int | None:
+        """Examples in a part of the batch with statistics of its own; None where they are those of the whole batch."""
+        return None
 
 
 class LayerOptions(Options):
     """Options of the layers with weights."""
 
-    weight_norm: Switch = Field(False, description="learn direction and length of each unit's weights apart")
-    weight_std: Switch = Field(
-        False,
-        description="standardize each unit's weights, as NF-ResNets do; their gain starts where it makes up for the "
-        "activation before the layer (1.71 after relu), times `init.gain`",
-    )
+    weight_norm: Switch = False
+    """learn direction and length of each unit's weights apart"""
+    weight_std: Switch = False
+    """standardize each unit's weights, as NF-ResNets do; their gain starts where it makes up for the activation before
+    the layer (1.71 after relu), times `init.gain`"""
 
     @field_validator("weight_std")
     @classmethod
@@ -66,8 +49,10 @@ class LayerOptions(Options):
 class ConvOptions(LayerOptions):
     """Options of `conv`."""
 
-    kernel: int = Field(3, ge=1, le=31, description="side of the square kernel, odd; padding keeps the image's size")
-    stride: int = Field(1, ge=1, le=16, description="steps of the kernel; in a cnn or resnet the stages add their own")
+    kernel: int = Field(3, ge=1, le=31)
+    """side of the square kernel, odd; padding keeps the image's size"""
+    stride: int = Field(1, ge=1, le=16)
+    """steps of the kernel; in a cnn or resnet the stages add their own"""
 
     @field_validator("kernel")
     @classmethod
@@ -80,109 +65,185 @@ class ConvOptions(LayerOptions):
 class BatchNormOptions(Options):
     """Options of `bn` and its kin. The momentum is PyTorch's: the weight of the new batch (0.1 is 0.9 in Keras)."""
 
-    momentum: float = Field(0.1, gt=0, le=1, description="weight of the new batch in the running statistics")
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance")
-    affine: Switch = Field(True, description="learn gamma and beta")
+    momentum: Momentum = 0.1
+    """weight of the new batch in the running statistics"""
+    eps: Positive = 1e-5
+    """added to the variance"""
+    affine: Switch = True
+    """learn gamma and beta"""
 
 
 class GhostBatchNormOptions(BatchNormOptions):
     """Options of `ghost_bn`."""
 
-    size: int = Field(32, ge=2, description="examples in a ghost batch; at most the batch")
+    size: int = Field(32, ge=2)
+    """examples in a ghost batch; at most the batch"""
+
+    @property
+    def ghost_size(self) -> int:
+        """Examples in a ghost batch."""
+        return self.size
 
 
 class BatchRenormOptions(BatchNormOptions):
     """Options of `batch_renorm`."""
 
-    rmax: float = Field(3.0, ge=1, allow_inf_nan=False, description="largest correction of the scale, and 1/smallest")
-    dmax: float = Field(5.0, ge=0, allow_inf_nan=False, description="largest correction of the shift, in deviations")
-    warmup_steps: int = Field(
-        500,
-        ge=0,
-        le=1_000_000_000,
-        description="steps as bn; then the bounds rise, to dmax at 5 times and to rmax at 8 times as many",
-    )
-    momentum: float = Field(0.01, gt=0, le=1, description="weight of the new batch in the running statistics")
+    rmax: float = Field(3.0, ge=1, allow_inf_nan=False)
+    """largest correction of the scale, and 1/smallest"""
+    dmax: float = Field(5.0, ge=0, allow_inf_nan=False)
+    """largest correction of the shift, in deviations"""
+    warmup_steps: int = Field(500, ge=0, le=1_000_000_000)
+    """steps as bn; then the bounds rise, to dmax at 5 times and to rmax at 8 times as many"""
+    momentum: Momentum = 0.01
+    """weight of the new batch in the running statistics"""
 
 
 class EvoNormBatchOptions(Options):
     """Options of `evonorm_b0`."""
 
-    momentum: float = Field(0.1, gt=0, le=1, description="weight of the new batch in the running variance")
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance")
+    momentum: Momentum = 0.1
+    """weight of the new batch in the running variance"""
+    eps: Positive = 1e-5
+    """added to the variance"""
 
 
 class LayerNormOptions(Options):
     """Options of `ln`, `ln_c` and `in`."""
 
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance")
-    affine: Switch = Field(True, description="learn gamma and beta")
+    eps: Positive = 1e-5
+    """added to the variance"""
+    affine: Switch = True
+    """learn gamma and beta"""
 
 
-class GroupNormOptions(LayerNormOptions):
+class GroupedOptions(Options):
+    """Options of every norm over groups of channels."""
+
+    groups: int = Field(8, ge=1)
+    """groups of channels; must divide them (the papers have 32)"""
+
+
+class GroupNormOptions(GroupedOptions, LayerNormOptions):
     """Options of `gn`."""
 
-    groups: int = Field(8, ge=1, description="groups of channels; must divide them (Wu & He have 32)")
 
-
-class EvoNormSampleOptions(Options):
+class EvoNormSampleOptions(GroupedOptions):
     """Options of `evonorm_s0`."""
 
-    groups: int = Field(8, ge=1, description="groups of channels; must divide them (Liu et al. have 32)")
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance")
+    eps: Positive = 1e-5
+    """added to the variance"""
 
 
 class RmsNormOptions(Options):
     """Options of `rms`."""
 
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the mean square")
-    affine: Switch = Field(True, description="learn gamma")
+    eps: Positive = 1e-5
+    """added to the mean square"""
+    affine: Switch = True
+    """learn gamma"""
 
 
 class FilterResponseNormOptions(Options):
     """Options of `frn`."""
 
-    eps: float = Field(1e-6, gt=0, allow_inf_nan=False, description="added to the mean square")
+    eps: Positive = 1e-6
+    """added to the mean square"""
 
 
 class DynamicTanhOptions(Options):
     """Options of `dyt`."""
 
-    alpha: float = Field(0.5, gt=0, allow_inf_nan=False, description="where the learned slope starts")
+    alpha: Positive = 0.5
+    """where the learned slope starts"""
 
 
 class LeakyReluOptions(Options):
     """Options of `leaky_relu`."""
 
-    slope: float = Field(0.01, ge=0, lt=1, description="slope for negative inputs")
+    slope: float = Field(0.01, ge=0, lt=1)
+    """slope for negative inputs"""
 
 
 class DropoutOptions(Options):
     """Options of `dropout`."""
 
-    p: float = Field(0.5, ge=0, lt=1, description="probability of setting a unit to zero")
+    p: float = Field(0.5, ge=0, lt=1)
+    """probability of setting a unit to zero"""
 
 
 @dataclass(frozen=True)
 class ItemKind:
-    """What is known of an item without building it.
+    """The facts about an item that are known without building it.
 
-    `cancels_bias`: it subtracts a mean per feature, so a bias right before it cancels exactly.
-    `batch_statistics`: in training, an example's output depends on the rest of its batch.
-    `nonlinear`: a norm that bends what it normalizes, as an activation does.
-    `draws`: in training it draws random numbers.
-    `scale_invariant`: in training its output stays when its input is multiplied by a positive number, up to eps.
+    Attributes:
+        role: what it is in a block.
+        summary: one line for people.
+        options: what it takes in parentheses.
+        nonlinear: a norm that bends what it normalizes, as an activation does.
+        draws: it draws random numbers in training.
+
+    Facts about norms:
+        over: the values that share one mean or variance. batch: one feature of all examples, at all positions; example:
+            all values of one example; position: all channels at one position; group: some channels of one example, at
+            all positions (its options are `GroupedOptions`); channel: all positions of one channel of one example;
+            none: no statistics.
+        subtracts_mean: it subtracts the mean of those values.
+        divides_by: it divides by their standard deviation, or by their root mean square.
+        corrects: in training it corrects toward its running statistics, which lag behind the batch.
+        scale_invariant: in training its output stays when its input is multiplied by a positive number, up to eps.
+        takes_lone_values: it has a form of its own for statistics of a single value.
+        has_activation: it contains its activation; none belongs after it.
+        activation: the activation that belongs right after it.
+        channels_last: convolutions gain more by channels that lie last in memory than it loses (see models/build.py).
     """
 
     role: Role
     summary: str
     options: type[Options] = Options
-    cancels_bias: bool = False
-    batch_statistics: bool = False
     nonlinear: bool = False
-    scale_invariant: bool = False
     draws: bool = False
+    over: Over = "none"
+    subtracts_mean: bool = False
+    divides_by: Literal["standard deviation", "root mean square"] = "standard deviation"
+    corrects: bool = False
+    scale_invariant: bool = False
+    takes_lone_values: bool = False
+    has_activation: bool = False
+    activation: ItemName | None = None
+    channels_last: bool = False
 
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether an example's output depends, in training, on the rest of its batch."""
+        return self.over == "batch"
+
+    @property
+    def cancels_bias(self) -> bool:
+        """Whether it subtracts a mean per feature, so that a bias right before it cancels exactly."""
+        return self.subtracts_mean and self.over in ("batch", "channel") and not self.corrects
+
+    @property
+    def divided(self) -> str | None:
+        """What it divides by a statistic of each example, which is no linear map: a part of a sentence, or None."""
+        return f"{_DIVIDED[self.over]} by its own {self.divides_by}" if self.over in _DIVIDED else None
+
+    @property
+    def lone_value(self) -> str | None:
+        """What it does where a statistic of an example is one value: a part of a sentence, or None if it works."""
+        if self.over not in _DIVIDED or self.takes_lone_values:
+            return None
+        if self.subtracts_mean:
+            return "give beta, whatever the input"
+        by_deviation = self.divides_by == "standard deviation"
+        return "divide by the root of eps alone" if by_deviation else "give gamma times its sign"
+
+
+_DIVIDED: dict[Over, str] = {
+    "example": "each example",
+    "position": "each position of each example",
+    "group": "each group of channels of each example",
+    "channel": "each channel of each example",
+}
 
 ITEMS: dict[ItemName, ItemKind] = {
     "linear": ItemKind("layer", "fully connected: x W^T + b", LayerOptions),
@@ -191,38 +252,43 @@ ITEMS: dict[ItemName, ItemKind] = {
         "norm",
         "batch normalization: each feature over the batch (Ioffe & Szegedy 2015)",
         BatchNormOptions,
-        cancels_bias=True,
-        batch_statistics=True,
+        over="batch",
+        subtracts_mean=True,
         scale_invariant=True,
+        channels_last=True,
     ),
     "ghost_bn": ItemKind(
         "norm",
         "ghost batch normalization: bn over parts of the batch (Hoffer et al. 2017)",
         GhostBatchNormOptions,
-        cancels_bias=True,
-        batch_statistics=True,
+        over="batch",
+        subtracts_mean=True,
         scale_invariant=True,
+        channels_last=True,
     ),
     "batch_renorm": ItemKind(
         "norm",
         "batch renormalization: bn corrected toward the running statistics (Ioffe 2017)",
         BatchRenormOptions,
-        batch_statistics=True,
+        over="batch",
+        subtracts_mean=True,
+        corrects=True,
     ),
     "sync_bn": ItemKind(
         "norm",
         "bn over the batches of all processes; in one process it is bn (Peng et al. 2018)",
         BatchNormOptions,
-        cancels_bias=True,
-        batch_statistics=True,
+        over="batch",
+        subtracts_mean=True,
         scale_invariant=True,
+        channels_last=True,
     ),
     "noisy_bn": ItemKind(
         "norm",
         "bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",
         BatchNormOptions,
-        cancels_bias=True,
-        batch_statistics=True,
+        over="batch",
+        subtracts_mean=True,
         scale_invariant=True,
         draws=True,
     ),
@@ -230,59 +296,76 @@ ITEMS: dict[ItemName, ItemKind] = {
         "norm",
         "layer normalization: each example over its features, or C, H, W (Ba et al. 2016)",
         LayerNormOptions,
+        over="example",
+        subtracts_mean=True,
         scale_invariant=True,
     ),
     "ln_c": ItemKind(
         "norm",
         "layer normalization over the channels at each position (Liu et al. 2022)",
         LayerNormOptions,
+        over="position",
+        subtracts_mean=True,
         scale_invariant=True,
+        channels_last=True,
     ),
     "gn": ItemKind(
         "norm",
         "group normalization: each example over groups of channels (Wu & He 2018)",
         GroupNormOptions,
+        over="group",
+        subtracts_mean=True,
         scale_invariant=True,
     ),
     "in": ItemKind(
         "norm",
         "instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
         LayerNormOptions,
-        cancels_bias=True,
+        over="channel",
+        subtracts_mean=True,
         scale_invariant=True,
     ),
     "rms": ItemKind(
         "norm",
         "each example divided by its root mean square; no mean subtracted (Zhang & Sennrich 2019)",
         RmsNormOptions,
+        over="example",
+        divides_by="root mean square",
         scale_invariant=True,
     ),
     "frn": ItemKind(
         "norm",
         "filter response normalization: rms of each channel; tlu follows (Singh & Krishnan 2020)",
         FilterResponseNormOptions,
+        over="channel",
+        divides_by="root mean square",
         scale_invariant=True,
+        takes_lone_values=True,
+        activation="tlu",
     ),
     "vn": ItemKind(
         "norm",
         "variance normalization: bn that subtracts no mean (Daneshmand et al. 2020)",
         BatchNormOptions,
-        batch_statistics=True,
+        over="batch",
         scale_invariant=True,
     ),
     "evonorm_b0": ItemKind(
         "norm",
         "normalization and nonlinearity in one, over the batch (Liu et al. 2020)",
         EvoNormBatchOptions,
-        batch_statistics=True,
+        over="batch",
         nonlinear=True,
         scale_invariant=True,
+        has_activation=True,
     ),
     "evonorm_s0": ItemKind(
         "norm",
         "normalization and nonlinearity in one, over groups of channels (Liu et al. 2020)",
         EvoNormSampleOptions,
+        over="group",
         nonlinear=True,
+        has_activation=True,
     ),
     "dyt": ItemKind(
         "norm",
@@ -304,5 +387,10 @@ ITEMS: dict[ItemName, ItemKind] = {
     ),
 }
 
-NORM_NAMES: tuple[NormName, ...] = get_args(NormName)
-ACTIVATION_NAMES: tuple[ActivationName, ...] = get_args(ActivationName)
+
+def names_of(role: Role) -> tuple[ItemName, ...]:
+    """Return the names of the items of a role."""
+    return tuple(name for name, kind in ITEMS.items() if kind.role == role)
+
+
+NORM_NAMES, ACTIVATION_NAMES = names_of("norm"), names_of("activation")

@@ -1,4 +1,4 @@
-"""Where every key of the schema stands: the map that messages and the reference read."""
+"""The map of the schema: every section by its place, from which messages and the reference find a key."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,19 +13,21 @@ from bnexp.config.yaml_text import Place
 
 @dataclass(frozen=True)
 class SectionSpot:
-    """One section and where it stands.
+    """One section and its place in the config.
 
     Attributes:
         keys: the keys that lead to it, such as ("optimizer",).
         variant: its name where several sections may stand at the same keys, such as "sgd".
         told_by: the key whose value is the variant's name, such as "name".
-        section: the schema of what stands there.
+        section: the schema of the section.
+        default: the section that a config without it has; None where it is required or of another variant.
     """
 
     keys: tuple[str, ...]
     variant: str | None
     told_by: str | None
     section: type[Section]
+    default: Section | None = None
 
     def key(self, name: str | int) -> str:
         """Return the full name of a key in this section, such as `optimizer.lr`."""
@@ -35,10 +37,12 @@ class SectionSpot:
 def variants(field: FieldInfo) -> dict[str | None, type[Section]]:
     """Return the sections that may stand in a field: one under None, or one per name where a key decides."""
     candidates = (field.annotation, *get_args(field.annotation))
-    sections = [found for found in candidates if isinstance(found, type) and issubclass(found, Section)]
+    sections = [section for section in candidates if isinstance(section, type) and issubclass(section, Section)]
     if not isinstance(field.discriminator, str):
         return dict.fromkeys([None], sections[0]) if sections else {}
-    return {name: found for found in sections for name in get_args(found.model_fields[field.discriminator].annotation)}
+    return {
+        name: section for section in sections for name in get_args(section.model_fields[field.discriminator].annotation)
+    }
 
 
 def _spots(place: Place, spot: SectionSpot) -> Iterator[tuple[Place, SectionSpot]]:
@@ -47,7 +51,8 @@ def _spots(place: Place, spot: SectionSpot) -> Iterator[tuple[Place, SectionSpot
         told_by = field.discriminator if isinstance(field.discriminator, str) else None
         for variant, section in variants(field).items():
             below = (*place, key) if variant is None else (*place, key, variant)
-            yield from _spots(below, SectionSpot((*spot.keys, key), variant, told_by, section))
+            default = field.default if isinstance(field.default, section) else None
+            yield from _spots(below, SectionSpot((*spot.keys, key), variant, told_by, section, default))
 
 
 SECTIONS: dict[Place, SectionSpot] = dict(_spots((), SectionSpot((), None, None, Config)))

@@ -17,7 +17,7 @@ from bnexp.errors import ConfigError
 
 Shape = tuple[int, ...]
 _MAX_SIDE = 65_536
-"""Side of the largest image for which a network is laid out to find what it needs."""
+"""Side of the largest image for which a network is laid out to find the least size that fits."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Placed:
     Attributes:
         name: within its block, such as `conv1`.
         item: the item and its options.
-        shape_in: what comes in.
-        shape_out: what goes out.
+        shape_in: shape of its input.
+        shape_out: shape of its output.
         bias: whether a layer has one.
         stride: of a convolution.
         kernel: of a convolution.
-        after: the activation that its input comes from, through dropout and poolings; None where there is none.
+        after: the activation that its input comes from, dropout and poolings left aside; None without one.
     """
 
     name: str
@@ -52,7 +52,7 @@ class BlockLayout:
     Attributes:
         place: its name, such as `stage2.block1`.
         items: in order; `add` is where the shortcut of a residual block comes in.
-        shape_in: what comes in, and what the shortcut starts from.
+        shape_in: shape of its input, from which the shortcut starts.
         shortcut: the items of a projection, where the shape changes and the shortcut is one; else it is padded.
         zero_gamma: start the gamma of the branch's last norm at 0.
         skip_gain: multiply the branch by a learned scalar that starts at 0.
@@ -67,7 +67,7 @@ class BlockLayout:
 
     @property
     def shape_out(self) -> Shape:
-        """What goes out."""
+        """Shape of its output."""
         return self.items[-1].shape_out
 
     @property
@@ -77,12 +77,12 @@ class BlockLayout:
 
     @property
     def shape_at_add(self) -> Shape:
-        """What the branch gives, and what its shortcut has to give too."""
+        """Shape of the branch's output, which is that of the shortcut's too."""
         return self.branch[-1].shape_out
 
     @property
     def stride(self) -> int:
-        """By how much the branch shrinks its images."""
+        """The factor by which the branch shrinks its images."""
         return math.prod(placed.stride for placed in self.branch)
 
     @property
@@ -101,14 +101,14 @@ class PoolLayout:
 
     @property
     def shape_out(self) -> Shape:
-        """What goes out: each side halved, an odd last row or column left out."""
+        """Shape of its output: each side halved, an odd last row or column left out."""
         channels, height, width = self.shape_in
         return channels, height // 2, width // 2
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A whole network: its parts in the order of computation, then how the head sees the last of them."""
+    """A whole network: its parts in the order of computation, and how the head takes the output of the last."""
 
     parts: tuple[BlockLayout | PoolLayout, ...]
     head: Literal["flatten", "gap"]
@@ -289,12 +289,12 @@ def with_biases(
 
 
 def following_items(parts: Sequence[BlockLayout | PoolLayout]) -> dict[str, Item | None]:
-    """Return the item that alone sees what an item gives out, by the full name of the latter, also in the next block.
+    """Return for each item, by its full name, the only item that takes its output, also across blocks.
 
     There is none after the end of a shortcut, before a pooling, and before a residual block: the pooling comes between,
     and the shortcut of the block carries the same values past its first item.
     """
-    found: dict[str, Item | None] = {}
+    following_of: dict[str, Item | None] = {}
     following: Item | None = None
     for part in reversed(parts):
         if isinstance(part, PoolLayout):
@@ -305,9 +305,9 @@ def following_items(parts: Sequence[BlockLayout | PoolLayout]) -> dict[str, Item
             (f"{part.place}.shortcut", part.shortcut, None),
         ):
             after = [*(placed.item for placed in items[1:]), last]
-            found |= {f"{place}.{placed.name}": item for placed, item in zip(items, after, strict=False)}
+            following_of |= {f"{place}.{placed.name}": item for placed, item in zip(items, after, strict=False)}
         following = None if part.residual else part.items[0].item
-    return found
+    return following_of
 
 
 def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]) -> bool:
@@ -319,23 +319,23 @@ def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]
 
 
 def _with_activations(parts: Sequence[BlockLayout | PoolLayout]) -> tuple[BlockLayout | PoolLayout, ...]:
-    """Tell each item the activation that its input comes from; a layer, a norm or a sum comes from none."""
-    told: list[BlockLayout | PoolLayout] = []
+    """Note at each item the activation that its input comes from; after a layer, a norm or a sum there is none."""
+    noted: list[BlockLayout | PoolLayout] = []
     before: Item | None = None
     for part in parts:
         if isinstance(part, BlockLayout):
-            shortcut, _ = _told(part.shortcut, before)
-            items, before = _told(part.items, before)
+            shortcut, _ = _after_activations(part.shortcut, before)
+            items, before = _after_activations(part.items, before)
             part = replace(part, items=items, shortcut=shortcut)
-        told.append(part)
-    return tuple(told)
+        noted.append(part)
+    return tuple(noted)
 
 
-def _told(items: Sequence[Placed], before: Item | None) -> tuple[tuple[Placed, ...], Item | None]:
-    """Return the items that follow the activation `before`, and the one that what follows them comes from."""
-    told: list[Placed] = []
+def _after_activations(items: Sequence[Placed], before: Item | None) -> tuple[tuple[Placed, ...], Item | None]:
+    """Return the items of a block whose input comes from the activation `before`, and the activation they end with."""
+    noted: list[Placed] = []
     for placed in items:
-        told.append(replace(placed, after=before))
+        noted.append(replace(placed, after=before))
         if placed.item.kind.role != "dropout":
             before = placed.item if placed.item.kind.role == "activation" else None
-    return tuple(told), before
+    return tuple(noted), before

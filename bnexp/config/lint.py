@@ -1,12 +1,12 @@
-"""Warnings: what a config says that is allowed and known to mislead."""
+"""Warnings about configs that are valid and known to mislead."""
 
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bnexp.config.block import Item
-from bnexp.config.datasets import WRITTEN
-from bnexp.config.items import BatchRenormOptions, GhostBatchNormOptions, ItemName, LayerOptions
+from bnexp.config.data_section import WRITTEN
+from bnexp.config.items import ITEMS, BatchRenormOptions, LayerOptions, names_of
 from bnexp.config.model import CnnConfig, MlpConfig
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -15,19 +15,9 @@ from bnexp.config.wording import shown
 SMALL_BATCH = 8
 """Below this, batch statistics are noisy enough to cost accuracy (Wu & He 2018, figure 1)."""
 
-DIVIDED: dict[ItemName, str] = {
-    "ln": "each example by its own standard deviation",
-    "ln_c": "each position of each example by its own standard deviation",
-    "gn": "each group of channels of each example by its own standard deviation",
-    "in": "each channel of each example by its own standard deviation",
-    "rms": "each example by its own root mean square",
-    "frn": "each channel of each example by its own root mean square",
-}
-"""What the norms divide that take their statistics from each example, which is no linear map."""
-
 
 def warnings_of(config: Config, plan: Plan) -> list[str]:
-    """Return one sentence per known mistake that this config makes; an empty list when there is none."""
+    """Return a sentence for each known mistake of a config."""
     return [
         *_of_momentum(config),
         *_of_order(config),
@@ -43,7 +33,7 @@ def _of_momentum(config: Config) -> Iterator[str]:
     for item, momentum in _momenta(config):
         if momentum > 0.5:
             keras = f" Keras' {momentum:g} is {1 - momentum:.4g} here." if momentum < 1 else ""
-            ghost = "ghost " if isinstance(item.options, GhostBatchNormOptions) else ""
+            ghost = "ghost " if item.options.ghost_size else ""
             yield (
                 f"{item.name}(momentum={momentum:g}): the momentum is PyTorch's, the weight of the new {ghost}batch; "
                 f"the running statistics remember about {1 / momentum:.1f} {ghost}batches.{keras}"
@@ -91,31 +81,37 @@ def _of_nonlinearities(config: Config) -> Iterator[str]:
         yield _of_no_nonlinearity(config.model.items)
     items = _in_a_row(config)
     for first, second in dict.fromkeys(pairwise(items)):
-        if first.name in ("evonorm_b0", "evonorm_s0") and second.kind.role == "activation" and _bends(second):
+        if first.kind.has_activation and second.kind.role == "activation" and _bends(second):
             yield f"{first.name} -> {second.name}: {first.name} contains its nonlinearity, and this is a second one."
-    yield from _of_tlu([None, *(item for item in items if item.name != "add"), None])
+    yield from _of_pairs([None, *(item for item in items if item.name != "add"), None])
 
 
 def _of_no_nonlinearity(items: Sequence[Item]) -> str:
-    """Say what the network is without a nonlinearity: a norm with statistics of each example is a weak one."""
-    norms = [item.name for item in items if item.kind.role == "norm"]
-    dividing = next((name for name in norms if name in DIVIDED), None)
+    """Describe a network without a nonlinearity; a norm with statistics of each example is a weak one."""
+    norms = [item for item in items if item.kind.role == "norm"]
+    dividing = next((item for item in norms if item.kind.divided), None)
     if dividing:
-        only = f"{dividing} divides {DIVIDED[dividing]}"
+        only = f"{dividing.name} divides {dividing.kind.divided}"
         return f"the block has no nonlinearity but that {only}: without an activation, all else is linear."
-    where = f" at inference, where the statistics of {norms[0]} are fixed" if norms else ""
+    where = f" at inference, where the statistics of {norms[0].name} are fixed" if norms else ""
     return f"the block has no nonlinearity: without one, all layers together are one linear map{where}."
 
 
-def _of_tlu(items: Sequence[Item | None]) -> Iterator[str]:
-    """Warn where one of frn and tlu stands without the other; None is what comes before and after all items."""
+def _of_pairs(items: Sequence[Item | None]) -> Iterator[str]:
+    """Warn where a norm or the activation that belongs right after it stands without the other.
+
+    None stands before and after all items.
+    """
+    wanted = {name: ITEMS[name].activation for name in names_of("norm") if ITEMS[name].activation}
     pairs = [(first and first.name, second and second.name) for first, second in pairwise(items)]
-    without = next((second for first, second in pairs if first == "frn" and second != "tlu"), "tlu")
-    if without != "tlu":
-        found = f"found {without}" if without else "found nothing"
-        yield f"frn subtracts no mean, for which the activation tlu right after it makes up; {found}."
-    if any(first != "frn" and second == "tlu" for first, second in pairs):
-        yield "tlu without frn right before it: its learned threshold makes up for the mean that frn leaves in."
+    for norm, activation in wanted.items():
+        others = [second for first, second in pairs if first == norm and second != activation]
+        if others:
+            found = f"found {others[0] or 'nothing'}"
+            yield f"{norm} subtracts no mean, for which the activation {activation} right after it makes up; {found}."
+        if any(first != norm and second == activation for first, second in pairs):
+            threshold = f"its learned threshold makes up for the mean that {norm} leaves in"
+            yield f"{activation} without {norm} right before it: {threshold}."
 
 
 def _bends(item: Item) -> bool:
@@ -134,10 +130,11 @@ def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
             "(data.drop_last=true leaves it out)."
         )
     for item in dict.fromkeys(config.model.items):
-        if isinstance(item.options, GhostBatchNormOptions) and item.options.size < SMALL_BATCH <= plan.batch_size:
-            yield f"ghost_bn(size={item.options.size}): batch statistics of so few examples are noisy."
-        if isinstance(item.options, GhostBatchNormOptions) and item.options.size == plan.batch_size:
-            yield f"ghost_bn(size={item.options.size}): the ghost batch is the whole batch, and it is bn."
+        size = item.options.ghost_size
+        if size and size < SMALL_BATCH <= plan.batch_size:
+            yield f"{item.name}(size={size}): batch statistics of so few examples are noisy."
+        if size == plan.batch_size:
+            yield f"{item.name}(size={size}): the ghost batch is the whole batch, and it is bn."
 
 
 def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
@@ -157,9 +154,7 @@ def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
 
 def _updates_per_step(item: Item, plan: Plan) -> int:
     """Return how often a step moves the running statistics of an item: once, or once for each ghost batch."""
-    if isinstance(item.options, GhostBatchNormOptions):
-        return math.ceil(plan.batch_size / item.options.size)
-    return 1
+    return math.ceil(plan.batch_size / (item.options.ghost_size or plan.batch_size))
 
 
 def _of_training(config: Config, plan: Plan) -> Iterator[str]:

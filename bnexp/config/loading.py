@@ -1,4 +1,4 @@
-"""From a YAML file, its `base:` files and the command line's `--set` to one checked `Config`."""
+"""Loading: a YAML file, its `base:` files and the command line's `--set` become one checked `Config`."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ MAX_BASES = 20
 
 @dataclass
 class _Layers:
-    """Values merged so far, and where each came from (`file:line` or the `--set`)."""
+    """Values merged so far, and the origin of each: `file:line` or the `--set`."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[Place, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Turns pydantic's findings into breadcrumbs: where it stands, the key, what was found, what was expected."""
+"""Messages for people, made from pydantic's errors: the place, the key, what was found, what was expected."""
 
 import re
 from typing import get_args
@@ -9,25 +9,25 @@ from pydantic_core import ErrorDetails
 
 from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
-from bnexp.config.wording import brief, expectation, shown
+from bnexp.config.wording import brief, expectation, one_of, shown
 from bnexp.config.yaml_text import Place
-from bnexp.errors import did_you_mean
+from bnexp.errors import did_you_mean, nearest
 
 MAX_SHOWN = 8
 _MAX_EXPLAINED = 100
-"""Findings that are put in words, to see which of them say the same; those beyond are only counted."""
+"""Errors that are written out, to leave out those that say the same; those beyond are only counted."""
 
 
 def explain(error: ValidationError, origins: dict[Place, str], source: str) -> str:
-    """Return one message for all findings, one or a few lines each.
+    """Return one message for all errors, one or a few lines each.
 
     Args:
-        error: what pydantic found.
+        error: pydantic's errors.
         origins: where each key stands, as `file:line` or the command line's words.
-        source: what to call the config where no line is known.
+        source: name of the config where no line is known.
     """
-    found = error.errors()
-    details = [detail for detail in found if not _follows_from_another(detail, found)]
+    errors = error.errors()
+    details = [detail for detail in errors if not _follows_from_another(detail, errors)]
     lines = list(dict.fromkeys(_explain_one(detail, origins, source) for detail in details[:_MAX_EXPLAINED]))
     more = len(lines[MAX_SHOWN:]) + len(details[_MAX_EXPLAINED:])
     return "\n".join([*lines[:MAX_SHOWN], *([f"(and {more} more)"] if more else [])])
@@ -52,9 +52,12 @@ def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -
             list_at = _breadcrumb(keys[:-1], origins, source)
             return f"{list_at}: expected a list of {length}, found {shown(detail['input'])}"
         case "missing":
+            spot = SECTIONS[detail["loc"][:-1]]
+            if spot.variant and keys not in origins:  # the key that chose the variant is what asks for this one
+                at = _origin((*spot.keys, str(spot.told_by)), origins, source)
             return f"{at}: {_dotted(keys)} is missing: {_field(detail['loc']).description}"
         case "union_tag_not_found":
-            return f"{at}: {_dotted(keys)} is missing; expected {_one_of(_names(keys[:-1]))}"
+            return f"{at}: {_dotted(keys)} is missing; expected {one_of(_names(keys[:-1]))}"
         case "value_error":
             return _own_words(detail["ctx"]["error"], keys, origins, source)
     return f"{_breadcrumb(keys, origins, source)}: {_problem(detail, keys)}"
@@ -82,7 +85,7 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
 
 
 def _own_words(error: Exception, keys: Place, origins: dict[Place, str], source: str) -> str:
-    """Place the sentence of one of our validators; it may begin with the full name of the key that it speaks of."""
+    """Return the sentence of a validator of ours with its place; it may begin with the full name of its key."""
     if isinstance(error, BlockError) and keys == ("model",):
         keys = ("model", "block")
     sentence = str(error)
@@ -101,37 +104,44 @@ def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> 
 
 
 def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
-    """Return a hint for a key that none of these spots knows: another variant, another section, a near key, or all."""
+    """Return a hint for an unknown key: the variant or section that has it, a near key, or all known ones."""
     if any(sign in str(key) for sign in ("->", "(", ")")):
         return ' In braces a block needs quotes: {block: "linear -> bn(momentum=0.1, eps=1e-3) -> relu"}'
     if not spots:
         return ""
-    spot, name = spots[0], str(key)
-    siblings = [str(other.variant) for other in spots_at(spot.keys) if name in other.section.model_fields]
-    if siblings:
-        owner = f"{spot.key(_told_by(spot.keys))}: {_one_of(siblings)}"
-        return f" It belongs to {owner}, and this is {spot.variant}; null takes it back."
+    spot, name, siblings = spots[0], str(key), spots_at(spots[0].keys)
+    if owners := _owners(name, siblings):
+        return f" It belongs to {owners}, and this is {spot.variant}; null takes it back."
     known = list(dict.fromkeys(key for spot in spots for key in spot.section.model_fields))
-    if near := did_you_mean(name, known):
-        return near
+    if hint := did_you_mean(name, known):
+        return hint
+    of_siblings = dict.fromkeys(key for sibling in siblings for key in sibling.section.model_fields)
+    if near := nearest(name, of_siblings):
+        return f' Did you mean "{near}"? It belongs to {_owners(near, siblings)}, and this is {spot.variant}.'
     elsewhere = {spot.key(name) for spot in SECTIONS.values() if name in spot.section.model_fields}
     if len(elsewhere) == 1:
         return f' Did you mean "{elsewhere.pop()}"?'
     return f" Known{' in ' + _dotted(spot.keys) if spot.keys else ''}: {', '.join(known)}"
 
 
+def _owners(key: str, variants: list[SectionSpot]) -> str:
+    """Return the variants that have a key, such as `optimizer.name: adam or adamw`; "" where none has."""
+    names = [str(spot.variant) for spot in variants if key in spot.section.model_fields]
+    return f"{variants[0].key(str(variants[0].told_by))}: {one_of(names)}" if names else ""
+
+
 def _unknown_word(found: object, known: list[str]) -> str:
     hint = did_you_mean(found, known) if isinstance(found, str) else ""
-    return f"unknown {shown(found)}.{hint} Expected {_one_of(known)}"
+    return f"unknown {shown(found)}.{hint} Expected {one_of(known)}"
 
 
 def _such_as(found: object, keys: Place) -> str:
-    """Show how the value that was found would stand in a section, where it can be guessed."""
+    """Return an example of a section, with the value that was found where it is clear which key it belongs to."""
     spot = spots_at(keys)[0]
     fields = list(spot.section.model_fields)
     if spot.told_by or len(fields) == 1:
-        example = shown(found) if type(found) is int else found if found in _names(keys) else spot.variant or "..."
-        return f"{{{spot.told_by or fields[0]}: {example}}}"
+        example = shown(found) if len(fields) == 1 and type(found) is int else spot.variant or "..."
+        return f"{{{spot.told_by or fields[0]}: {found if found in _names(keys) else example}}}"
     whole_number = type(found) is int and isinstance(spot.section.model_fields[fields[0]].default, int | None)
     return f"{{{fields[0]}: {shown(found) if whole_number else '...'}}}"
 
@@ -143,10 +153,6 @@ def _names(keys: Place) -> list[str]:
 
 def _told_by(keys: Place) -> str:
     return str(spots_at(keys)[0].told_by)
-
-
-def _one_of(names: list[str]) -> str:
-    return ", ".join(names[:-1]) + " or " + names[-1] if len(names) > 1 else "".join(names)
 
 
 def _dotted(keys: Place) -> str:

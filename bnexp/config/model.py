@@ -22,7 +22,7 @@ MAX_ITEMS = 50_000
 
 
 class _Blocks(Section):
-    """What the families share."""
+    """Keys that every family has."""
 
     arch: str
     """the family"""
@@ -83,13 +83,13 @@ class _Blocks(Section):
 
     @property
     def _written(self) -> str:
-        """The block as it stands in messages."""
+        """The block line, shortened for messages."""
         return brief(self.block, 120)
 
     @property
     @abstractmethod
     def block_count(self) -> int:
-        """How often the block is repeated."""
+        """Number of repetitions of the block."""
 
     @model_validator(mode="after")
     def _can_be_laid_out(self) -> Self:

@@ -1,4 +1,4 @@
-"""The section `probes` of the config: what is measured inside the network, and when."""
+"""The section `probes` of the config: the measurements inside the network and their schedules."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -12,15 +12,13 @@ from pydantic import (
     model_validator,
 )
 
-from bnexp.config.section import Float, Int, Section
+from bnexp.config.section import Float, Int, Section, is_due
 
-_ROUNDING = 1e-9
-"""Lets 0.7 epochs of 10 steps, which is 7.000000000000001 in floating point, end after step 7."""
 _SCHEDULE = ("every", "per_decade", "every_epochs", "at")
 
 
 class ProbeSchedule(Section):
-    """When a probe looks: at the steps that any of its keys names. Without any, or with `off`, never."""
+    """Steps at which a probe looks: all that any of its keys names. Without any, or with `off`, it never looks."""
 
     every: Int | None = Field(None, ge=0)
     """steps between two looks, the first step always among them; 0 for none"""
@@ -57,10 +55,8 @@ class ProbeSchedule(Section):
         """Tell whether the probe looks at this step, counted from 1."""
         if step in (self.at or ()) or (self.every and (step == 1 or step % self.every == 0)):
             return True
-        if self.every_epochs:
-            between = max(self.every_epochs * steps_per_epoch, 1.0)
-            if math.floor(step / between + _ROUNDING) > math.floor((step - 1) / between + _ROUNDING):
-                return True
+        if self.every_epochs and is_due(step, self.every_epochs, steps_per_epoch):
+            return True
         return self.per_decade is not None and _is_log_spaced(step, self.per_decade)
 
 
@@ -71,7 +67,7 @@ def _is_log_spaced(step: int, per_decade: int) -> bool:
 
 
 class EvaluationModesSchedule(ProbeSchedule):
-    """`evaluation_modes`: when, and on how much."""
+    """Schedule of `evaluation_modes`, and how many examples and batches it takes."""
 
     examples: Int = Field(1000, ge=1)
     """examples of the validation part that are scored; those of the mode `single` one at a time"""
@@ -80,7 +76,7 @@ class EvaluationModesSchedule(ProbeSchedule):
 
 
 class CouplingSchedule(ProbeSchedule):
-    """`coupling`: when, and on how much."""
+    """Schedule of `coupling`, and how many examples and companions it takes."""
 
     examples: Int = Field(16, ge=1)
     """examples whose logits are followed"""
@@ -89,7 +85,7 @@ class CouplingSchedule(ProbeSchedule):
 
 
 class CovariateShiftSchedule(ProbeSchedule):
-    """`covariate_shift`: when, and on how much."""
+    """Schedule of `covariate_shift`, and how many examples and units it takes."""
 
     examples: Int = Field(256, ge=2)
     """training examples, the same at every look, whose distributions are compared"""
@@ -98,7 +94,7 @@ class CovariateShiftSchedule(ProbeSchedule):
 
 
 class LandscapeSchedule(ProbeSchedule):
-    """`landscape`: when, and how far."""
+    """Schedule of `landscape`, and how far it goes along the gradient."""
 
     smallest: Float = Field(0.5, gt=0, le=1_000_000)
     """shortest way along the gradient, in learning rates"""
@@ -115,17 +111,17 @@ class LandscapeSchedule(ProbeSchedule):
 
 
 class CostSchedule(ProbeSchedule):
-    """`cost`: when, and how often."""
+    """Schedule of `cost`, and how often each item is timed."""
 
     repeats: Int = Field(3, ge=1, le=1000)
     """times that each item is timed; the median counts"""
 
 
 class InvarianceSchedule(ProbeSchedule):
-    """`invariance`: when, and by how much."""
+    """Schedule of `invariance`, and the factor on the weights."""
 
     factor: Float = Field(10.0, gt=0)
-    """what the weights of a layer are multiplied by"""
+    """factor on the weights of a layer"""
 
 
 _OFF_WORDS = ("off", "no", "none")
@@ -150,7 +146,7 @@ Invariance = Annotated[InvarianceSchedule, _or_off(InvarianceSchedule)]
 
 
 class ProbesConfig(Section):
-    """What is measured inside the network while it trains. A probe changes nothing in the training."""
+    """Measurements inside the network while it trains. A probe changes nothing in the training."""
 
     activations: Schedule = ProbeSchedule(every=100)
     """outputs of each item: mean, std, percentiles, dead and saturated fraction, effective rank"""
@@ -173,9 +169,9 @@ class ProbesConfig(Section):
     cost: Cost = CostSchedule()
     """time that norms, layers and activations take, forward and backward, and peak memory"""
     invariance: Invariance = InvarianceSchedule()
-    """what a scaling of each layer's weights does to the function and to the layer's gradient"""
+    """change of the function and of a layer's gradient when the layer's weights are scaled"""
 
     def schedules(self) -> dict[str, ProbeSchedule]:
         """Return the schedule of each probe by its name, those that never look left out."""
-        found: dict[str, ProbeSchedule] = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: schedule for name, schedule in found.items() if not schedule.off}
+        schedules: dict[str, ProbeSchedule] = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: schedule for name, schedule in schedules.items() if not schedule.off}

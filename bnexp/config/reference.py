@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bnexp.config.datasets import DATASETS, OWN_DATASETS
+from bnexp.config.data_section import DATASETS, OWN_DATASETS
 from bnexp.config.items import ITEMS
-from bnexp.config.json_schema import plain_json_schema
-from bnexp.config.keys import SECTIONS, SectionSpot, spots_at
+from bnexp.config.keys import SECTIONS, SectionSpot, spots_at, variants
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.config.schema import Config
 from bnexp.config.section import Section
 
 _INTRODUCTION = """\
@@ -51,28 +52,60 @@ _TYPES = {"integer": "whole number", "number": "number", "boolean": "true or fal
 
 def config_reference() -> str:
     """Return `docs/config.md`: every key with its type, bounds, default and meaning, and the block notation."""
-    parts = [_INTRODUCTION]
-    for section, spots in groupby(SECTIONS.values(), key=lambda spot: spot.section):
-        parts.append(_section(section, list(spots)))
-    return "\n".join([*parts, _BLOCK_NOTATION, _items(), _item_options(), "## Datasets\n", _datasets()])
+    groups: dict[object, list[SectionSpot]] = {}
+    for spot in SECTIONS.values():
+        groups.setdefault(spot.keys if spot.variant else spot.section, []).append(spot)
+    sections = [_union(spots) if spots[0].variant else _section(spots) for spots in groups.values()]
+    return "\n".join(
+        [_INTRODUCTION, *sections, _BLOCK_NOTATION, _items(), _item_options(), "## Datasets\n", _datasets()]
+    )
 
 
-def _section(section: type[Section], spots: list[SectionSpot]) -> str:
-    """Return heading and table of a section that stands at one or more spots."""
-    first = spots[0]
-    title = ", ".join(f"`{'.'.join(spot.keys)}`" for spot in spots) if first.keys else "At the top"
-    if first.variant:
-        title += f" with `{first.told_by}: {first.variant}`"
-    level = "##" if len(first.keys) < 2 else "###"
-    schema = plain_json_schema(section)
-    rows = [_row(spot, key, schema["properties"][key]) for spot in spots for key in section.model_fields]
-    return f"{level} {title}\n\n{section.__doc__}\n\n{markdown_table(('key', 'type', 'default', 'meaning'), rows)}"
+def _section(spots: list[SectionSpot]) -> str:
+    """Return heading and table of a section that stands at one or more places."""
+    section, keys = spots[0].section, spots[0].keys
+    title = ", ".join(f"`{'.'.join(spot.keys)}`" for spot in spots) if keys else "At the top"
+    rows = [row for spot in spots for row in _rows(spot).values()]
+    return f"{'##' if len(keys) < 2 else '###'} {title}\n\n{section.__doc__}\n\n{_keys_table(rows)}"
 
 
-def _row(spot: SectionSpot, key: str, schema: dict[str, Any]) -> list[str]:
-    field = spot.section.model_fields[key]
-    meaning = field.description or f"which {spot.keys[-1]}"
-    return [f"`{spot.key(key)}`", type_in_words(schema), _default(spot, key, field), meaning]
+def _union(spots: list[SectionSpot]) -> str:
+    """Return the tables of the variants of a section: first the keys that all of them have, then the keys of each."""
+    keys, told_by = spots[0].keys, str(spots[0].told_by)
+    rows = [_rows(spot) for spot in spots]
+    shared = {key: row for key, row in rows[0].items() if all(other.get(key) == row for other in rows)}
+    meaning = str(Config.model_fields[keys[0]].description)
+    title = ".".join(keys)
+    text = [f"## `{title}`\n\n{meaning[0].upper()}{meaning[1:]}.\n\n{_keys_table([_choice(spots), *shared.values()])}"]
+    for section, same in groupby(spots, key=lambda spot: spot.section):
+        variants_of_it = list(same)
+        names = ", ".join(f"`{spot.variant}`" for spot in variants_of_it[1:])
+        heading = f"### `{title}` with `{told_by}: {variants_of_it[0].variant}`" + (f", {names}" if names else "")
+        own = [row for key, row in _rows(variants_of_it[0]).items() if key not in (told_by, *shared)]
+        text.append(f"{heading}\n\n{section.__doc__}\n" + (f"\n{_keys_table(own)}" if own else ""))
+    return "\n".join(text)
+
+
+def _choice(spots: list[SectionSpot]) -> list[str]:
+    """Return the row of the key that chooses between variants."""
+    key = str(spots[0].told_by)
+    fields = [spot.section.model_fields[key] for spot in spots]
+    meaning = next((field.description for field in fields if field.description), f"which {spots[0].keys[-1]}")
+    default = next((f"`{field.default}`" for field in fields if not field.is_required()), "**required**")
+    return [f"`{spots[0].key(key)}`", type_in_words({"enum": [spot.variant for spot in spots]}), default, meaning]
+
+
+def _rows(spot: SectionSpot) -> dict[str, list[str]]:
+    """Return the row of each key of a section: full name, type, default, meaning."""
+    properties = plain_json_schema(spot.section)["properties"]
+    return {
+        key: [f"`{spot.key(key)}`", type_in_words(properties[key]), _default(spot, key), field.description or ""]
+        for key, field in spot.section.model_fields.items()
+    }
+
+
+def _keys_table(rows: list[list[str]]) -> str:
+    return markdown_table(("key", "type", "default", "meaning"), rows)
 
 
 def type_in_words(schema: dict[str, Any]) -> str:
@@ -92,14 +125,12 @@ def type_in_words(schema: dict[str, Any]) -> str:
     return ", ".join([_TYPES[schema.get("type", "object")], *limits])
 
 
-def _default(spot: SectionSpot, key: str, field: FieldInfo) -> str:
+def _default(spot: SectionSpot, key: str) -> str:
+    field = spot.section.model_fields[key]
     if field.is_required():
         named_after_file = (spot.keys, key) == ((), "name")
         return "the file's name" if named_after_file else "**required**"
-    default = field.default
-    if spot.keys:
-        above = spots_at(spot.keys[:-1])[0].section.model_fields[spot.keys[-1]].default
-        default = getattr(above, key) if isinstance(above, spot.section) else default
+    default = field.default if spot.default is None else getattr(spot.default, key)
     return "not set" if default is None else f"`{_yaml(default)}`"
 
 
@@ -150,3 +181,94 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = list(head)
     cells = [head, ["---"] * len(head), *([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
+
+
+# The JSON Schema is pydantic's own, widened to what a file may leave out or take back. An editor sees one file, before
+# `base:` is merged and nulls are taken out: it may have `base` and say only a difference, may leave out `name`, and may
+# write null for any key. Whatever `load_config` accepts, the schema accepts.
+_JSON_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+_NULL = {"type": "null"}
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a config file."""
+    schema = plain_json_schema(Config)
+    for section in (schema, *schema["$defs"].values()):
+        section.pop("required", None)
+        section["properties"] = {key: _or_null(value) for key, value in section["properties"].items()}
+    _let_variants_take_back(schema)
+    base = {"type": ["string", "null"], "description": "a config, relative to this file, that this one changes"}
+    requirements = _requirements(Config)
+    requirements["required"].remove("name")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "bnexp config",
+        "properties": {"base": base, **schema["properties"]},
+        "if": {"required": ["base"], "properties": {"base": {"type": "string"}}},
+        "else": requirements,
+    }
+
+
+def plain_json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return pydantic's JSON Schema of a model, with JSON Schema's names for all bounds.
+
+    pydantic writes `ge` instead of `minimum` where a validator stands between the bound and the type.
+    """
+    schema: dict[str, Any] = _with_plain_bounds(model.model_json_schema())
+    return schema
+
+
+def _with_plain_bounds(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {_JSON_BOUNDS.get(key, key): _with_plain_bounds(value) for key, value in schema.items()}
+    return [_with_plain_bounds(entry) for entry in schema] if isinstance(schema, list) else schema
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let a value be null as well, except where it tells the variant of a union."""
+    if "const" in schema:
+        return schema
+    if "oneOf" in schema:
+        # Under a base, a variant may be said without its name: then several fit.
+        rest = {key: value for key, value in schema.items() if key not in ("oneOf", "discriminator")}
+        return rest | {"anyOf": [*schema["oneOf"], _NULL]}
+    if "$ref" in schema:
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        return {"anyOf": [{"$ref": schema["$ref"]}, _NULL], **rest}
+    if "anyOf" in schema:
+        return schema | {"anyOf": [*(branch for branch in schema["anyOf"] if branch != _NULL), _NULL]}
+    if "enum" in schema:
+        return schema | {"enum": [*schema["enum"], None], "type": [schema["type"], "null"]}
+    return schema | {"type": [schema["type"], "null"]}
+
+
+def _let_variants_take_back(schema: dict[str, Any]) -> None:
+    """Let `optimizer: {name: adam, momentum: null}` take back a key that only another variant knows."""
+    for field in Config.model_fields:
+        spots = [spot for spot in spots_at((field,)) if spot.variant]
+        keys = [key for spot in spots for key in spot.section.model_fields]
+        for spot in spots:
+            properties = schema["$defs"][spot.section.__name__]["properties"]
+            schema["$defs"][spot.section.__name__]["properties"] = dict.fromkeys(keys, _NULL) | properties
+
+
+def _requirements(section: type[Section]) -> dict[str, Any]:
+    """Return the keys that a file without a base must have, in this section and below."""
+    required = [key for key, field in section.model_fields.items() if field.is_required()]
+    below = {key: needs for key, field in section.model_fields.items() if (needs := _requirements_below(field))}
+    return ({"required": required} if required else {}) | ({"properties": below} if below else {})
+
+
+def _requirements_below(field: FieldInfo) -> dict[str, Any]:
+    told_by, sections = field.discriminator, variants(field)
+    if not isinstance(told_by, str):
+        return _requirements(sections[None]) if sections else {}
+    if not all(section.model_fields[told_by].is_required() for section in sections.values()):
+        return {}  # one of the variants is the default
+    conditions = [
+        {"if": {"required": [told_by], "properties": {told_by: {"const": name}}}, "then": _requirements(section)}
+        for name, section in sections.items()
+        if len(_requirements(section)["required"]) > 1
+    ]
+    return {"required": [told_by]} | ({"allOf": conditions} if conditions else {})

@@ -1,19 +1,146 @@
-"""What no memory holds: sizes that are refused in words before anything is made."""
+"""Refusals: everything that no config may ask for and that only shows beside the dataset and the whole network.
+
+Each function raises a ConfigError that names the key, what was found and what was expected; nothing is loaded or built.
+"""
 
 import math
 import re
 
-from bnexp.config.items import EvoNormSampleOptions, GroupNormOptions, LayerOptions
+from bnexp.config.block import Item
+from bnexp.config.data_section import MAX_WHITENED_FEATURES, DataConfig, DatasetInfo
+from bnexp.config.items import GroupedOptions, LayerOptions
 from bnexp.config.layout import Layout, Placed, Shape
 from bnexp.config.model import CnnConfig, MlpConfig, ModelConfig
 from bnexp.config.schema import Config
-from bnexp.config.wording import shown
+from bnexp.config.wording import one_of, shown
 from bnexp.errors import ConfigError
 
 MAX_GB = 1_000
 """More than any one device has; what lies below it and is still too much, the device itself refuses."""
 _BYTES = 4
-"""Of a float32."""
+"""Size of a float32."""
+_MAX_NAMED = 16
+"""Numbers of groups that a message names."""
+
+
+# The dataset
+
+
+def refuse_empty_parts(data: DataConfig, info: DatasetInfo, val_examples: int) -> None:
+    """Refuse a validation or training part without examples, and a batch larger than the training part.
+
+    Args:
+        data: the section `data`.
+        info: sizes of the dataset.
+        val_examples: examples in the validation part.
+
+    Raises:
+        ConfigError: with the sizes of the parts.
+    """
+    available = info.train_examples - val_examples
+    if val_examples < 1 or available < 1:
+        raise ConfigError(
+            f"data.val_fraction {data.val_fraction} of {info.train_examples} examples leaves {available} to train "
+            f"on and {val_examples} to validate on; each part needs at least one"
+        )
+    train_examples = min(available, data.limit or available)
+    if data.batch_size > train_examples:
+        limit = f", data.limit {data.limit}" if data.limit else ""
+        raise ConfigError(
+            f"data.batch_size {data.batch_size} is larger than the training set of {train_examples} examples "
+            f"({info.train_examples} less {val_examples} for validation{limit}); expected at most {train_examples}"
+        )
+
+
+def refuse_to_whiten_too_much(data: DataConfig, info: DatasetInfo) -> None:
+    """Refuse to whiten images whose covariance would take too much memory.
+
+    Raises:
+        ConfigError: with how much it would take.
+    """
+    features = math.prod(info.shape)
+    if data.whitens and features > MAX_WHITENED_FEATURES:
+        size = " x ".join(map(str, info.shape))
+        raise ConfigError(
+            f"data.preprocess {data.preprocess}: {size} = {features:,} features have a covariance of "
+            f"{8 * features**2 / 1e9:,.1f} GB; expected at most {MAX_WHITENED_FEATURES:,} features"
+        )
+
+
+# The batches
+
+
+def refuse_lone_examples(config: Config, train_examples: int, last_batch: int) -> None:
+    """Refuse batches and ghost batches of which a norm could take no statistics.
+
+    Args:
+        config: the config.
+        train_examples: examples trained on.
+        last_batch: examples in the last batch of an epoch.
+
+    Raises:
+        ConfigError: a batch or ghost batch would hold one example, or a ghost batch is larger than the batch.
+    """
+    _refuse_batch_of_one(config, train_examples, last_batch)
+    for item in config.model.items:
+        if item.options.ghost_size is not None:
+            _refuse_ghost_of_one(config, item, item.options.ghost_size, last_batch)
+
+
+def _refuse_batch_of_one(config: Config, train_examples: int, last_batch: int) -> None:
+    norms = [item.name for item in config.model.items if item.kind.batch_statistics]
+    if not norms or last_batch > 1:
+        return
+    reason, batch_size = _statistics_of_one_example(config), config.data.batch_size
+    if batch_size == 1:
+        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {reason}; expected at least 2")
+    raise ConfigError(
+        f"the last batch of each epoch would hold 1 example ({train_examples} = {train_examples // batch_size} x "
+        f"{batch_size} + 1), with {norms[0]}: {reason}; set data.drop_last=true or another data.batch_size"
+    )
+
+
+def _statistics_of_one_example(config: Config) -> str:
+    """Say what batch statistics of one example are: of a vector nothing, of an image those of its own positions."""
+    if config.model.arch == "mlp":
+        return "one vector has no batch statistics, its mean is itself and its variance 0"
+    return "the statistics of one image are those of its own positions, which is instance normalization, and noisy"
+
+
+def _refuse_ghost_of_one(config: Config, item: Item, size: int, last_batch: int) -> None:
+    """Refuse a size of ghost batches that leaves one example over: what is left over is a ghost batch of its own."""
+    batch_size, written = config.data.batch_size, f"{item.name}(size={size})"
+    if size > batch_size:
+        raise ConfigError(
+            f"data.batch_size {batch_size} with {written}: a ghost batch is a part of the batch; "
+            f"expected a size of at most {batch_size}, or bn"
+        )
+    for batch, key in ((batch_size, "data.batch_size"), (last_batch, "the last batch of each epoch:")):
+        if batch % size == 1:
+            raise ConfigError(
+                f"{key} {batch} with {written}: {batch} = {batch // size} x {size} + 1, and the ghost "
+                f"batch that is left over holds 1 example: {_statistics_of_one_example(config)}; set another size or "
+                "data.batch_size" + (", or data.drop_last=true" if batch != batch_size else "")
+            )
+
+
+# The network
+
+
+def refuse_degenerate(config: Config, layout: Layout) -> None:
+    """Refuse items that do not fit their input, or whose output does not depend on it, and networks beyond any memory.
+
+    Raises:
+        ConfigError: the network or a batch is larger than any memory, groups do not divide the channels, or a mean or
+            variance is taken of a single value; with the item, its place and the numbers.
+    """
+    refuse_beyond_memory(config, layout)
+    for block in layout.blocks:
+        for placed in (*block.items, *block.shortcut):
+            problem = problem_of(placed)
+            if problem:
+                where = re.sub(r"^block", "block ", block.place)
+                raise ConfigError(f"{_widths_of(config.model)}: the {placed.item.name} of {where} would {problem}")
 
 
 def refuse_beyond_memory(config: Config, layout: Layout) -> None:
@@ -37,7 +164,7 @@ def refuse_beyond_memory(config: Config, layout: Layout) -> None:
 
 
 def weights_of(layout: Layout) -> int:
-    """Count the weights of all layers and of the head, without biases and what norms learn."""
+    """Count the weights of all layers and of the head, without biases and the parameters of norms."""
     placed = (placed for block in layout.blocks for placed in (*block.items, *block.shortcut))
     layers = (layer for layer in placed if layer.item.kind.role == "layer")
     of_layers = sum(layer.shape_in[0] * layer.shape_out[0] * layer.kernel**2 for layer in layers)
@@ -47,26 +174,6 @@ def weights_of(layout: Layout) -> int:
 def gigabytes(values: int) -> float:
     """Return how much memory this many values take."""
     return values * _BYTES / 1e9
-
-
-_MAX_NAMED = 16
-"""Numbers of groups that a message names."""
-
-
-def refuse_degenerate(config: Config, layout: Layout) -> None:
-    """Refuse items that do not fit their input, or whose output does not depend on it, and what no memory holds.
-
-    Raises:
-        ConfigError: the network or a batch is larger than any memory, groups do not divide the channels, or a mean or
-            variance is taken of a single value; with the item, its place and the numbers.
-    """
-    refuse_beyond_memory(config, layout)
-    for block in layout.blocks:
-        for placed in (*block.items, *block.shortcut):
-            problem = problem_of(placed)
-            if problem:
-                where = re.sub(r"^block", "block ", block.place)
-                raise ConfigError(f"{_widths_of(config.model)}: the {placed.item.name} of {where} would {problem}")
 
 
 def _widths_of(model: ModelConfig) -> str:
@@ -79,34 +186,32 @@ def _widths_of(model: ModelConfig) -> str:
 
 
 def problem_of(placed: Placed) -> str | None:
-    """Return what an item would do with its input that nobody can want, or None."""
+    """Return why an item cannot work with its input, or None where it can."""
     item, shape = placed.item, placed.shape_in
-    if isinstance(item.options, GroupNormOptions | EvoNormSampleOptions):
-        return _problem_of_groups(item.name, item.options.groups, shape)
     if isinstance(item.options, LayerOptions) and item.options.weight_std:
         return _problem_of_fan_in(shape, placed.kernel)
-    if item.name == "in" and math.prod(shape[1:]) == 1:
+    if isinstance(item.options, GroupedOptions):
+        return _problem_of_groups(item, item.options.groups, shape)
+    values = {"example": math.prod(shape), "position": shape[0], "channel": math.prod(shape[1:])}
+    if item.kind.lone_value is None or values[item.kind.over] > 1:
+        return None
+    if item.kind.over == "channel":
         return (
-            "see 1 value per channel and give beta, whatever the input; expected feature maps of more than one pixel "
+            f"see 1 value per channel and {item.kind.lone_value}; expected feature maps of more than one pixel "
             "(ln normalizes the features of an mlp)"
         )
-    values = shape[0] if item.name == "ln_c" else math.prod(shape)
-    if item.name in ("ln", "ln_c", "rms") and values == 1:
-        left = "gamma times its sign" if item.name == "rms" else "beta, whatever the input"
-        return f"see 1 feature and give {left}; expected a width of at least 2"
-    return None
+    return f"see 1 feature and {item.kind.lone_value}; expected a width of at least 2"
 
 
-def _problem_of_groups(name: str, groups: int, shape: Shape) -> str | None:
+def _problem_of_groups(item: Item, groups: int, shape: Shape) -> str | None:
     channels = shape[0]
     if channels % groups == 0 and math.prod(shape) > groups:
         return None
     fitting = [count for count in _divisors(channels) if math.prod(shape) > count]
-    expected = f"expected groups={_one_of(fitting)}" if fitting else "expected more than one value"
+    expected = f"expected groups={one_of(fitting, _MAX_NAMED)}" if fitting else "expected more than one value"
     if channels % groups:
         return f"have {groups} groups, which do not divide {channels} channels; {expected}"
-    of_one = "divide by the root of eps alone" if name == "evonorm_s0" else "give beta, whatever the input"
-    return f"see 1 value in each of its {groups} groups and {of_one}; {expected}"
+    return f"see 1 value in each of its {groups} groups and {item.kind.lone_value}; {expected}"
 
 
 def _problem_of_fan_in(shape: Shape, kernel: int) -> str | None:
@@ -119,10 +224,3 @@ def _problem_of_fan_in(shape: Shape, kernel: int) -> str | None:
 def _divisors(number: int) -> list[int]:
     small = [count for count in range(1, math.isqrt(number) + 1) if number % count == 0]
     return sorted({*small, *(number // count for count in small)})
-
-
-def _one_of(numbers: list[int]) -> str:
-    words = [str(number) for number in numbers]
-    if len(words) > _MAX_NAMED:
-        words = [*words[: _MAX_NAMED - 1], "...", words[-1]]
-    return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else words[0]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from bnexp.config.data_section import DataConfig
 from bnexp.config.model import ModelConfig
@@ -19,32 +19,45 @@ INIT_SCHEMES = {
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
 _MAX_FACTOR = 1e30
-"""On gradients or initial weights: float32 ends at 3e38, and schedules and probes multiply it further."""
+"""Largest factor on gradients or initial weights: float32 ends at 3e38, and schedules and probes multiply further."""
 _MAX_EPOCHS = 1_000_000_000
-"""As many as the steps of the longest training; a number of steps that float has no room for could not be counted."""
+"""As many as the steps of the longest training: a number of steps beyond float could not be counted."""
 
 
-class InitConfig(Section):
-    """Initial weights of the layers; gamma starts at 1, beta at 0."""
+class _Init(Section):
+    """Keys that every scheme of initial weights has."""
 
-    scheme: Literal["torch", "kaiming", "xavier", "normal", "orthogonal"] = Field(
-        "torch", description=f"{listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
-    )
+    scheme: str
+    """how the weights are drawn"""
     gain: Float = Field(1.0, gt=0, le=_MAX_FACTOR)
     """factor on the initial weights of every scheme, and on the first gain of `weight_std`"""
+
+
+class PlainInit(_Init):
+    """Initial weights whose spread follows from the shape of the layer; gamma starts at 1, beta at 0."""
+
+    scheme: Literal["torch", "kaiming", "xavier", "orthogonal"] = Field(
+        "torch", description=f"{listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
+    )
+
+
+class NormalInit(_Init):
+    """Initial weights of one spread in all layers."""
+
+    scheme: Literal["normal"]
     std: Float | None = Field(None, gt=0)
     """standard deviation of `scheme: normal` (default 0.01)"""
 
-    @model_validator(mode="after")
-    def _std_is_of_normal(self) -> "InitConfig":
-        if self.std is not None and self.scheme != "normal":
-            found = f"found init.scheme: {self.scheme}"
-            raise ValueError(f"init.std goes with init.scheme: normal, {found}; init.gain scales every scheme")
-        return self
+
+def _scheme_by_default(values: object) -> object:
+    return {"scheme": "torch", **values} if isinstance(values, dict) else values
+
+
+InitConfig = PlainInit | NormalInit
 
 
 class _Optimizer(Section):
-    """What the optimizers share."""
+    """Keys that every optimizer has."""
 
     name: str
     """which optimizer"""
@@ -73,7 +86,7 @@ class SgdConfig(_Optimizer):
 
 
 class _AdamOptions(_Optimizer):
-    """What adam and adamw share."""
+    """Keys of adam and adamw."""
 
     lr: Float = Field(1e-3, gt=0, le=_MAX_FACTOR)
     """learning rate, the peak of the schedule"""
@@ -99,7 +112,7 @@ OptimizerConfig = SgdConfig | AdamConfig | AdamWConfig
 
 
 class _Schedule(Section):
-    """What the schedules share."""
+    """Keys of the schedules with a warm-up."""
 
     name: str
     """which schedule"""
@@ -161,8 +174,8 @@ class TrainingConfig(Section):
     eval_every_epochs: Float = Field(1.0, gt=0)
     """epochs between two evaluations on the validation part; the last step always has one"""
     on_divergence: Literal["stop", "skip_step", "continue"] = "stop"
-    """what is done about a step whose loss (for skip_step: or gradient) is not finite: end the run, leave out the step
-    and put the running statistics back, or take it all the same"""
+    """response to a step whose loss (for skip_step: or gradient) is not finite: end the run, leave out the step and
+    restore the running statistics, or take it all the same"""
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainingConfig":
@@ -173,12 +186,12 @@ class TrainingConfig(Section):
 
 
 class CheckpointsConfig(Section):
-    """When a checkpoint is written, from which the run can go on; the first and the last step always have one."""
+    """When a checkpoint is written, from which the run can be resumed; the first and the last step always have one."""
 
     every_epochs: Float = Field(1.0, gt=0)
     """epochs between two checkpoints"""
     every_minutes: Float = Field(10.0, gt=0)
-    """minutes after which there is one more, where epochs are long"""
+    """minutes after which another is written, where epochs are long"""
 
 
 class Config(Section):
@@ -188,11 +201,11 @@ class Config(Section):
     """name of the run's folder (default: the name of the file); letters, digits, `.`, `_` and `-`"""
     seed: Int = Field(0, ge=0, lt=2**31)
     """seed of initial weights, data order and dropout, each with a stream of its own"""
-    data: DataConfig
+    data: Annotated[DataConfig, Field(discriminator="dataset")]
     """what is learned from"""
     model: Annotated[ModelConfig, Field(discriminator="arch")]
     """the network"""
-    init: InitConfig = InitConfig()
+    init: Annotated[InitConfig, Field(discriminator="scheme"), BeforeValidator(_scheme_by_default)] = PlainInit()
     """initial weights"""
     optimizer: Annotated[OptimizerConfig, Field(discriminator="name")]
     """how the weights are changed"""

@@ -1,6 +1,7 @@
-"""What pydantic's findings mean to a person: it speaks of Python's types, a config holds words, numbers and lists."""
+"""Parts of messages: expectations in the words of a config instead of Python's types, and values on one short line."""
 
 import json
+from collections.abc import Sequence
 
 from pydantic_core import ErrorDetails
 
@@ -57,3 +58,11 @@ def blanked(text: str) -> str:
 
 def _plain(limit: object) -> object:
     return int(limit) if isinstance(limit, float) and limit.is_integer() and abs(limit) < 1e15 else limit
+
+
+def one_of(choices: Sequence[object], most: int | None = None) -> str:
+    """Return choices as `a, b or c`; of more than `most`, the first ones and the last."""
+    words = [str(choice) for choice in choices]
+    if most is not None and len(words) > most:
+        words = [*words[: most - 1], "...", words[-1]]
+    return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else "".join(words)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from bnexp.config.datasets import CROP_PADDING, SHIFT_PIXELS, AugmentName
+from bnexp.config.data_section import CROP_PADDING, SHIFT_PIXELS, AugmentName
 from bnexp.config.randomness import derive_seed
 
 Augment = Callable[[Tensor, Generator], Tensor]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import AugmentName
+from bnexp.config.data_section import AugmentName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import derive_seed
 from bnexp.data.augment import augment_at

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bnexp.config.datasets import DatasetName
+from bnexp.config.data_section import DatasetName
 from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, gunzip, md5, retrieve
 from bnexp.data.parts import ImageSet, Part
 from bnexp.errors import BnexpError

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bnexp import __version__
-from bnexp.config.datasets import DATASETS, DatasetName
+from bnexp.config.data_section import DATASETS, DatasetName
 from bnexp.errors import ConfigError
 
 

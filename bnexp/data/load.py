@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bnexp.config.data_section import DataConfig, SyntheticConfig
-from bnexp.config.datasets import DEFAULT_WHITEN_EPS, DatasetInfo, DatasetName
+from bnexp.config.data_section import DEFAULT_WHITEN_EPS, DataConfig, DatasetInfo, DatasetName, ImageFolderData, NpzData
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import SPLIT_SEED
 from bnexp.data.cifar import CIFAR10, CIFAR100, load_cifar
@@ -23,7 +23,7 @@ from bnexp.data.sources.npz_file import read_npz
 from bnexp.errors import BnexpError
 
 
-def load_image_folder(data: DataConfig, data_dir: Path) -> ImageSet:
+def load_image_folder(data: ImageFolderData, data_dir: Path) -> ImageSet:
     """Return the images of a folder; without `train/` and `test/` a fixed, stratified fifth is the test set.
 
     Raises:
@@ -39,7 +39,7 @@ def load_image_folder(data: DataConfig, data_dir: Path) -> ImageSet:
     return ImageSet(Part(whole.images[:split], whole.labels[:split]), Part(whole.images[split:], whole.labels[split:]))
 
 
-def load_npz(data: DataConfig, data_dir: Path) -> ImageSet:
+def load_npz(data: NpzData, data_dir: Path) -> ImageSet:
     """Return the arrays of an npz file.
 
     Raises:
@@ -85,7 +85,8 @@ class Dataset:
         return self.inputs(self.val.images[:count])
 
 
-Loader = Callable[[DataConfig, Path], ImageSet]
+Loader = Callable[[Any, Path], ImageSet]
+"""From the section `data` of its own dataset and the data folder to the images."""
 
 DATASET_LOADERS: dict[DatasetName, Loader] = {
     "mnist": lambda data, data_dir: load_idx_set(MNIST, "mnist", data_dir, data.download),
@@ -96,7 +97,7 @@ DATASET_LOADERS: dict[DatasetName, Loader] = {
     "mnist5k": lambda data, data_dir: load_mnist5k(),
     "image_folder": load_image_folder,
     "npz": load_npz,
-    "synthetic": lambda data, data_dir: make_synthetic(data.synthetic or SyntheticConfig()),
+    "synthetic": lambda data, data_dir: make_synthetic(data.synthetic),
 }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import DatasetName
+from bnexp.config.data_section import DatasetName
 from bnexp.data.download import FETCHED_AGAIN, Wanted, fetching, gunzip, md5, packed_limit, retrieve
 from bnexp.data.parts import ImageSet, Part
 from bnexp.data.torchvision_import import torchvision_datasets

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import PreprocessName
+from bnexp.config.data_section import PreprocessName
 
 
 @dataclass(frozen=True)

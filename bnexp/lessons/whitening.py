@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bnexp.config.datasets import PREPROCESSINGS, PreprocessName
+from bnexp.config.data_section import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
 from bnexp.document.lesson import Lesson, Scatter, Table
 from bnexp.lessons.prose import compose

@@ -7,14 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from bnexp.config.items import GhostBatchNormOptions
 from bnexp.measure.evaluation import inference_mode_of
 from bnexp.measure.restore import copies_of, put, undisturbed
 from bnexp.measure.subject import Subject
-from bnexp.norms.batch_renorm import BatchRenorm
-from bnexp.norms.ghost_batch_norm import GhostBatchNorm
-from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
-from bnexp.norms.shapes import over_batch, widened
+from bnexp.norms.statistics import statistics_of
 
 Forward = Callable[[Tensor], Tensor]
 """From inputs (B, C, H, W) to logits (B, classes)."""
@@ -27,8 +23,7 @@ def batch_statistics_norms(subject: Subject) -> list[nn.Module]:
 
 def ghost_sizes(subject: Subject) -> set[int]:
     """Return the sizes of the ghost batches that batches are cut into."""
-    options = (placed.item.options for placed in subject.placed.values())
-    return {each.size for each in options if isinstance(each, GhostBatchNormOptions)}
+    return {size for placed in subject.placed.values() if (size := placed.item.options.ghost_size)}
 
 
 def without_a_batch_of_one(subject: Subject, count: int, batch_size: int) -> int:
@@ -70,7 +65,7 @@ def using_batch_statistics(subject: Subject) -> Iterator[Forward]:
     with undisturbed(subject.network), inference_mode_of(subject.network), contextlib.ExitStack() as restored:
         for norm in norms:
             norm.train()
-            if isinstance(norm, NoisyBatchNorm):
+            if hasattr(norm, "noisy"):
                 restored.enter_context(_changed(norm, "noisy", False))
         yield forward
 
@@ -113,9 +108,9 @@ def _averages(subject: Subject, batches: int) -> dict[nn.Module, dict[str, Tenso
     with contextlib.ExitStack() as restored:
         for norm in batch_statistics_norms(subject):
             restored.callback(norm.register_forward_pre_hook(note).remove)
-            if isinstance(norm, BatchRenorm):
+            if hasattr(norm, "corrects"):
                 # As bn: with its corrections, layers further up would see what the outdated running statistics make.
-                restored.enter_context(_changed(norm, "options", _without_corrections(norm)))
+                restored.enter_context(_changed(norm, "corrects", False))
         forward = restored.enter_context(using_batch_statistics(subject))
         for images in train.images[: full * batch_size].split(batch_size):
             forward(subject.dataset.inputs(images))
@@ -123,33 +118,6 @@ def _averages(subject: Subject, batches: int) -> dict[nn.Module, dict[str, Tenso
         norm: {name: torch.stack([each[name] for each in found]).mean(dim=0) for name in found[0]}
         for norm, found in seen.items()
     }
-
-
-def statistics_of(norm: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return what a batch moves the running statistics of a norm toward.
-
-    That is the batch's mean and unbiased variance; of `batch_renorm` the root of the biased variance plus eps. A batch
-    that `ghost_bn` cuts counts with the average over its ghost batches.
-
-    Args:
-        norm: one of those that take statistics of the batch.
-        x: what comes into it, (B, F) or (B, C, H, W).
-
-    Returns:
-        (F,) or (C,) for each of its buffers that hold running statistics.
-    """
-    ghosts = x.split(norm.size) if isinstance(norm, GhostBatchNorm) else (x,)
-    correction = 0 if isinstance(norm, BatchRenorm) else 1
-    moments = [torch.var_mean(widened(ghost), dim=over_batch(ghost), correction=correction) for ghost in ghosts]
-    var, mean = (torch.stack(each).mean(dim=0) for each in zip(*moments, strict=True))
-    if isinstance(norm, BatchRenorm):
-        return {"running_mean": mean, "running_std": torch.sqrt(var + norm.options.eps)}
-    held = {name for name, _ in norm.named_buffers()}
-    return {name: value for name, value in (("running_mean", mean), ("running_var", var)) if name in held}
-
-
-def _without_corrections(norm: BatchRenorm) -> object:
-    return norm.options.model_copy(update={"rmax": 1.0, "dmax": 0.0})
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""`tlu`: the thresholded linear unit, the activation that belongs to `frn` (Singh & Krishnan 2020)."""
+"""The activations of the block notation, and the gain that each of them asks of the layer after it.
+
+All are torch's own but `tlu`, the thresholded linear unit that belongs to `frn`.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.block import Item
-from bnexp.config.items import ActivationName
+from bnexp.config.items import ItemName
 from bnexp.norms.shapes import Shape, per_feature
 
 
@@ -45,7 +48,7 @@ def thresholded_linear_unit(shape: Shape) -> ThresholdedLinearUnit:
     return ThresholdedLinearUnit(shape[0])
 
 
-ACTIVATIONS: dict[ActivationName, Callable[[Shape, Any], nn.Module]] = {
+ACTIVATIONS: dict[ItemName, Callable[[Shape, Any], nn.Module]] = {
     "relu": lambda shape, options: nn.ReLU(),
     "leaky_relu": lambda shape, options: nn.LeakyReLU(options.slope),
     "tanh": lambda shape, options: nn.Tanh(),
@@ -59,13 +62,13 @@ ACTIVATIONS: dict[ActivationName, Callable[[Shape, Any], nn.Module]] = {
 
 def build_activation(item: Item, shape: Shape) -> nn.Module:
     """Return the module of an activation item for inputs (B, *shape): (F,) or (C, H, W)."""
-    return ACTIVATIONS[item.name](shape, item.options)  # type: ignore[index]
+    return ACTIVATIONS[item.name](shape, item.options)
 
 
 @cache
 @torch.no_grad()
 def gain_after(item: Item | None) -> float:
-    """Return what the outputs of an activation item have to be multiplied by for a variance of 1, None being without.
+    """Return the factor that gives the outputs of an activation a variance of 1, for Gaussian inputs; 1 for None.
 
         gain = 1 / std(act(z)),  z ~ N(0, 1)             relu: sqrt(2 / (1 - 1/pi))
 

@@ -1,4 +1,7 @@
-"""Turns placed items into modules."""
+"""The network as modules: blocks, residual blocks with their shortcuts, and the head, built from a layout.
+
+Shapes, biases and strides come from `config/layout.py`; here each placed item becomes one module.
+"""
 
 from typing import Any, cast
 
@@ -10,7 +13,6 @@ from bnexp.config.layout import BlockLayout, Layout, Placed, PoolLayout
 from bnexp.config.randomness import derive_seed
 from bnexp.models.activations import build_activation, gain_after
 from bnexp.models.dropout import Dropout
-from bnexp.norms.noisy_batch_norm import noisy_batch_norm
 from bnexp.norms.registry import build_norm
 from bnexp.norms.weights import build_conv, build_linear
 
@@ -42,10 +44,8 @@ def build_item(placed: Placed, place: str, seed: int) -> nn.Module:
     item, options = placed.item, cast("Any", placed.item.options)
     if item.kind.role == "layer":
         return _layer(placed, options)
-    if item.name == "noisy_bn":
-        return noisy_batch_norm(placed.shape_in, options, derive_seed(seed, "noise", place))
     if item.kind.role == "norm":
-        return build_norm(item, placed.shape_in)
+        return build_norm(item, placed.shape_in, derive_seed(seed, "noise", place))
     if item.kind.role == "dropout":
         return Dropout(options.p, derive_seed(seed, "dropout", place))
     return build_activation(item, placed.shape_in)

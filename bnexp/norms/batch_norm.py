@@ -1,4 +1,8 @@
-"""`bn`: batch normalization (Ioffe & Szegedy 2015), torch's own module."""
+"""`bn` and `sync_bn`: batch normalization in one process and over all of them, torch's own modules.
+
+Both standardize each feature by the mean and variance of the batch, and use running ones at inference. They differ in
+what a batch is where several processes train together.
+"""
 
 from torch import nn
 

@@ -23,6 +23,8 @@ class BatchRenorm(nn.Module):
     which is `bn`; then the bounds rise in proportion, to dmax at 5 and to rmax at 8 times `warmup_steps`, the schedule
     of the paper. The running ones move toward the batch's by `momentum`, after they were used.
 
+    What measures the batch statistics alone sets `corrects` to false for the time, and has `bn` in training.
+
     Args:
         features: F or C.
         options: rmax, dmax, warmup_steps, momentum (the weight of the new batch), eps, affine.
@@ -41,6 +43,7 @@ class BatchRenorm(nn.Module):
         super().__init__()
         self.options = options
         self.eps = options.eps
+        self.corrects = True
         self.weight = nn.Parameter(torch.ones(features)) if options.affine else None
         self.bias = nn.Parameter(torch.zeros(features)) if options.affine else None
         self.register_buffer("running_mean", torch.zeros(features))
@@ -72,9 +75,9 @@ class BatchRenorm(nn.Module):
         return (x - per_feature(mean, x)) / per_feature(std, x) * per_feature(r, x) + per_feature(d, x)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """Return the bounds of r and d for the next batch, each of shape ()."""
-        rmax = 1 + (self.options.rmax - 1) * self._risen(_RMAX_AFTER)
-        return rmax, self.options.dmax * self._risen(_DMAX_AFTER)
+        """Return the bounds of r and d for the next batch, each of shape (); 1 and 0 without corrections."""
+        rmax, dmax = (self.options.rmax, self.options.dmax) if self.corrects else (1.0, 0.0)
+        return 1 + (rmax - 1) * self._risen(_RMAX_AFTER), dmax * self._risen(_DMAX_AFTER)
 
     def _risen(self, after: int) -> Tensor:
         """Return how far a bound has risen, 0 to 1, that stands after so many warm-ups."""
@@ -82,6 +85,15 @@ class BatchRenorm(nn.Module):
         if warmup == 0:
             return torch.ones((), device=self.num_batches_tracked.device)
         return ((self.num_batches_tracked - warmup) / (warmup * (after - 1))).clamp(0, 1)
+
+    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the batch's mean and the root of its biased variance plus eps, toward which the running ones move."""
+        var, mean = torch.var_mean(widened(x), dim=over_batch(x), correction=0)
+        return {"running_mean": mean, "running_std": torch.sqrt(var + self.options.eps)}
+
+    def running_moments(self) -> dict[str, Tensor]:
+        """Return the running mean and standard deviation of each feature."""
+        return {"mean": self.running_mean, "std": self.running_std}
 
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import EvoNormBatchOptions, EvoNormSampleOptions
-from bnexp.norms.shapes import Shape, batch_variance, over_positions, per_feature, unbiased, widened
+from bnexp.norms.shapes import Shape, over_positions, per_feature, widened
+from bnexp.norms.variance_norm import RunningVariance
 
 
-class EvoNormB0(nn.Module):
+class EvoNormB0(RunningVariance):
     """Divide each feature by the larger of its batch's deviation and a line in x, which bends it.
 
         y = gamma * x / max(sqrt(var_batch + eps), v * x + sqrt(var_instance + eps)) + beta
@@ -29,26 +30,16 @@ class EvoNormB0(nn.Module):
     Source: https://arxiv.org/abs/2004.02967
     """
 
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
     def __init__(self, features: int, options: EvoNormBatchOptions) -> None:
-        super().__init__()
-        self.eps, self.momentum = options.eps, options.momentum
+        super().__init__(features, options.eps, options.momentum)
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
         self.v = nn.Parameter(torch.ones(features))
-        self.register_buffer("running_var", torch.ones(features))
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize and bend a batch."""
         wide = widened(x)
-        var = batch_variance(wide) if self.training else self.running_var  # (F,)
-        if self.training:
-            with torch.no_grad():
-                self.running_var.lerp_(unbiased(var, x).to(self.running_var.dtype), self.momentum)
-                self.num_batches_tracked.add_(1)
+        var = self.variance(wide)  # (F,)
         instance = wide.var(dim=over_positions(x), correction=0, keepdim=True) if x.ndim > 2 else torch.zeros_like(wide)
         line = per_feature(self.v, x) * wide + torch.sqrt(instance + self.eps)
         divisor = torch.maximum(per_feature(torch.sqrt(var + self.eps), x), line)

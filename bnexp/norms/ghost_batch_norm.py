@@ -6,7 +6,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.items import GhostBatchNormOptions
-from bnexp.norms.shapes import Shape
+from bnexp.norms.shapes import Shape, over_batch, widened
 
 
 class GhostBatchNorm(_BatchNorm):
@@ -57,6 +57,13 @@ class GhostBatchNorm(_BatchNorm):
             self.momentum,
             self.eps,
         )
+
+    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the average over the ghost batches of the mean and unbiased variance that each of them has."""
+        ghosts = x.split(self.size)
+        moments = [torch.var_mean(widened(ghost), dim=over_batch(ghost), correction=1) for ghost in ghosts]
+        var, mean = (torch.stack(values).mean(dim=0) for values in zip(*moments, strict=True))
+        return {"running_mean": mean, "running_var": var}
 
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""

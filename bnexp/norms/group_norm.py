@@ -1,4 +1,8 @@
-"""`gn`: group normalization (Wu & He 2018), torch's own module."""
+"""`gn` and `in`: each example normalized over groups of its channels or over each channel, torch's own modules.
+
+A group per channel makes `gn` the same as `in`, one group nearly the same as `ln`. Neither depends on the batch, so
+training and inference are the same.
+"""
 
 from torch import nn
 

@@ -1,4 +1,8 @@
-"""`ln`: layer normalization (Ba, Kiros & Hinton 2016), torch's own module."""
+"""`ln`, `ln_c` and `rms`: each example normalized by its own statistics, with torch's own modules.
+
+`ln` takes mean and variance over all values of an example, `ln_c` over the channels at each position, and `rms` divides
+by the root mean square alone. None depends on the batch, so training and inference are the same.
+"""
 
 from torch import Tensor, nn
 

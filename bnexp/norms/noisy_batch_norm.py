@@ -72,6 +72,6 @@ class NoisyBatchNorm(_BatchNorm):
         self.stream.set_state(state)
 
 
-def noisy_batch_norm(shape: Shape, options: BatchNormOptions, seed: int = 0) -> NoisyBatchNorm:
+def noisy_batch_norm(shape: Shape, options: BatchNormOptions, seed: int) -> NoisyBatchNorm:
     """Return the norm for inputs of `shape`, (F,) or (C, H, W), whose noise draws from a stream with this seed."""
     return NoisyBatchNorm(shape[0], options, seed)

@@ -5,10 +5,10 @@ from torch import Tensor
 
 
 class RandomStream:
-    """A generator made on the device where it is first needed; a state dict can take it along.
+    """A generator made on the device where it is first needed, whose state a state dict can hold.
 
-    torch's modules draw from the one global stream, so that anything else that draws moves what they get. With a stream
-    for each place in the network, two arms that differ elsewhere draw the same.
+    torch's modules draw from the one global stream, so that anything else that draws changes their numbers. With a
+    stream for each place in the network, two arms that differ elsewhere draw the same.
 
     Args:
         seed: seed of the stream.
@@ -17,7 +17,7 @@ class RandomStream:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._generator: torch.Generator | None = None
-        self._state: Tensor | None = None  # where a loaded stream goes on
+        self._state: Tensor | None = None  # of a loaded stream, until its device is known
 
     def on(self, device: torch.device) -> torch.Generator:
         """Return the generator, on this device."""

@@ -1,12 +1,11 @@
-"""Builds a normalization by its name in the block notation."""
+"""The builder of each norm by its name in the block notation."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
 from bnexp.config.block import Item
-from bnexp.config.items import NormName
+from bnexp.config.items import ItemName
 from bnexp.norms.batch_norm import batch_norm, sync_batch_norm
 from bnexp.norms.batch_renorm import batch_renorm
 from bnexp.norms.dynamic_tanh import dynamic_tanh
@@ -19,7 +18,7 @@ from bnexp.norms.noisy_batch_norm import noisy_batch_norm
 from bnexp.norms.shapes import Shape
 from bnexp.norms.variance_norm import variance_norm
 
-NORMS: dict[NormName, Callable[[Shape, Any], nn.Module]] = {
+NORMS: dict[ItemName, Callable[..., nn.Module]] = {
     "bn": batch_norm,
     "ghost_bn": ghost_batch_norm,
     "batch_renorm": batch_renorm,
@@ -36,8 +35,16 @@ NORMS: dict[NormName, Callable[[Shape, Any], nn.Module]] = {
     "evonorm_s0": evonorm_s0,
     "dyt": dynamic_tanh,
 }
+"""From the shape and the options of a norm, and a seed where it draws, to its module."""
 
 
-def build_norm(item: Item, shape: Shape) -> nn.Module:
-    """Return the module of a norm item for inputs (B, *shape): (F,) or (C, H, W)."""
-    return NORMS[item.name](shape, item.options)  # type: ignore[index]
+def build_norm(item: Item, shape: Shape, seed: int = 0) -> nn.Module:
+    """Return the module of a norm.
+
+    Args:
+        item: the norm and its options.
+        shape: what it normalizes, without the batch: (F,) or (C, H, W).
+        seed: seed of its stream, where it draws.
+    """
+    build = NORMS[item.name]
+    return build(shape, item.options, seed) if item.kind.draws else build(shape, item.options)

@@ -25,14 +25,3 @@ def over_positions(x: Tensor) -> list[int]:
 def widened(x: Tensor) -> Tensor:
     """Return x in float32 where it is narrower: statistics in bf16 or fp16 would lose what eps protects."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def unbiased(var: Tensor, x: Tensor) -> Tensor:
-    """Return the unbiased variance, divided by n - 1, from the biased one (F,) of a batch x (B, F) or (B, C, H, W)."""
-    count = x.numel() // x.shape[1]
-    return var * (count / (count - 1))
-
-
-def batch_variance(x: Tensor) -> Tensor:
-    """Return the biased variance of each feature, (F,), over the batch and all positions."""
-    return x.var(dim=over_batch(x), correction=0)

@@ -1,13 +1,50 @@
-"""`vn`: variance normalization, batch normalization that subtracts no mean (Daneshmand et al. 2020)."""
+"""`vn`: variance normalization, batch normalization that subtracts no mean (Daneshmand et al. 2020).
+
+The running variance that it keeps is also that of `evonorm_b0`.
+"""
 
 import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import BatchNormOptions
-from bnexp.norms.shapes import Shape, batch_variance, per_feature, unbiased, widened
+from bnexp.norms.shapes import Shape, over_batch, per_feature, widened
 
 
-class VarianceNorm(nn.Module):
+class RunningVariance(nn.Module):
+    """Base of the norms that divide each feature by its deviation over the batch and subtract no mean.
+
+    In training the (biased) variance is the batch's, and the running one moves toward the unbiased one by `momentum`.
+    At inference the running one is used.
+
+    Args:
+        features: F or C.
+        eps: added to the variance.
+        momentum: the weight of the new batch.
+    """
+
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, features: int, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.register_buffer("running_var", torch.ones(features))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def variance(self, x: Tensor) -> Tensor:
+        """Return the variance (F,) to divide a batch (B, F) or (B, C, H, W) by; in training, count the batch in."""
+        if not self.training:
+            return self.running_var
+        var = x.var(dim=over_batch(x), correction=0)  # (F,)
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            unbiased = var * (count / (count - 1))
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked.add_(1)
+        return var
+
+
+class VarianceNorm(RunningVariance):
     """Divide each feature by its standard deviation over the batch.
 
         y = gamma * x / sqrt(var + eps) + beta               var is taken around the mean, which stays in x
@@ -26,26 +63,15 @@ class VarianceNorm(nn.Module):
     Source: https://arxiv.org/abs/2003.01652, in the form of https://arxiv.org/abs/2106.05956
     """
 
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
     def __init__(self, features: int, options: BatchNormOptions) -> None:
-        super().__init__()
-        self.eps, self.momentum = options.eps, options.momentum
+        super().__init__(features, options.eps, options.momentum)
         self.weight = nn.Parameter(torch.ones(features)) if options.affine else None
         self.bias = nn.Parameter(torch.zeros(features)) if options.affine else None
-        self.register_buffer("running_var", torch.ones(features))
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch."""
         wide = widened(x)
-        var = batch_variance(wide) if self.training else self.running_var  # (F,)
-        if self.training:
-            with torch.no_grad():
-                self.running_var.lerp_(unbiased(var, x).to(self.running_var.dtype), self.momentum)
-                self.num_batches_tracked.add_(1)
-        y = wide * per_feature(torch.rsqrt(var + self.eps), x)
+        y = wide * per_feature(torch.rsqrt(self.variance(wide) + self.eps), x)
         if self.weight is not None and self.bias is not None:
             y = y * per_feature(self.weight, x) + per_feature(self.bias, x)
         return y.to(x.dtype)

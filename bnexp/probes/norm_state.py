@@ -1,14 +1,15 @@
 """Probe `norm_state`: what the norms have learned, and how well their running statistics fit the batch."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from bnexp.config.block import Item
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.measure.subject import Look
-from bnexp.norms.layer_norm import ChannelLayerNorm
+from bnexp.norms.shapes import over_batch
+from bnexp.norms.statistics import example_variances, moments, running_moments
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
 
 NEAR_ZERO = 0.01
@@ -79,24 +80,16 @@ class NormState(WatchingProbe):
             if name in placed and placed[name].item.kind.role == "norm"
         }
         self._recorder.start(norms)
-        self._running = {name: _running_statistics(module) for name, module in norms.items()}
+        self._running = {name: running_moments(module) for name, module in norms.items()}
 
     def after_backward(self, look: Look) -> Reading:
         """Measure parameters and statistics."""
         scalars: dict[str, Tensor] = {}
         for name, x in self._recorder.stop().items():
-            module = look.subject.items[name]
-            figures = {**_of_parameters(module), **_of_statistics(module, x.float(), self._running[name])}
+            item, module = look.subject.placed[name].item, look.subject.items[name]
+            figures = {**_of_parameters(module), **_of_statistics(item, module, x.float(), self._running[name])}
             scalars |= {f"{quantity}/{name}": value for quantity, value in figures.items()}
         return Reading(scalars)
-
-
-def _running_statistics(module: nn.Module) -> dict[str, Tensor]:
-    """Return copies of running mean and standard deviation, those that the norm has."""
-    kept = {name: buffer.clone() for name, buffer in module.named_buffers() if name.startswith("running_")}
-    if "running_var" in kept:
-        kept["running_std"] = kept.pop("running_var").sqrt()
-    return kept
 
 
 def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
@@ -111,42 +104,22 @@ def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
     return figures
 
 
-def _of_statistics(module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
+def _of_statistics(item: Item, module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
     """Compare the statistics of the batch x (B, F) or (B, C, H, W) with the running ones and with eps."""
-    if not running:
-        return _of_variances(module, x)
-    mean, var = moments(x, [0, *range(2, x.ndim)])
+    if not item.kind.batch_statistics:
+        return _below_eps(module, example_variances(item, x))
+    mean, var = moments(x, over_batch(x))
     count = x.numel() // len(mean)
     std = (var * count / (count - 1)).sqrt()
     varies = std > ROUNDING * mean.abs()
-
-    def distance(running: Tensor, batch: Tensor) -> Tensor:
-        return torch.where(varies, (running - batch).abs() / std, 0).sum() / varies.sum()
-
-    figures = {"eps_dominates": (var < module.eps).float().mean()}  # type: ignore[operator]
-    if "running_mean" in running:
-        figures["running_mean_distance"] = distance(running["running_mean"], mean)
-    return figures | {"running_std_distance": distance(running["running_std"], std)}
+    figures = _below_eps(module, var)
+    for name, batch in (("mean", mean), ("std", std)):
+        if name in running:
+            distances = torch.where(varies, (running[name] - batch).abs() / std, 0)
+            figures[f"running_{name}_distance"] = distances.sum() / varies.sum()
+    return figures
 
 
-def _of_variances(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    for kind, variances_of in VARIANCES.items():
-        if isinstance(module, kind):
-            return {"eps_dominates": (variances_of(x, module) < module.eps).float().mean()}  # type: ignore[operator]
-    return {}
-
-
-def moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance over some dimensions, in the two passes of the definition."""
-    mean = x.mean(dim=dims, keepdim=True)
-    var = (x - mean).square().mean(dim=dims)
-    return mean.flatten(), var.flatten()
-
-
-VARIANCES: dict[type[nn.Module], Callable[[Tensor, Any], Tensor]] = {
-    ChannelLayerNorm: lambda x, norm: moments(x.movedim(1, -1), [-1])[1],
-    nn.LayerNorm: lambda x, norm: moments(x, list(range(-len(norm.normalized_shape), 0)))[1],
-    nn.GroupNorm: lambda x, norm: moments(x.reshape(len(x), norm.num_groups, -1), [2])[1],
-    nn.InstanceNorm2d: lambda x, norm: moments(x, [2, 3])[1],
-}
-"""How the norms without running statistics take their variances."""
+def _below_eps(module: nn.Module, variances: Tensor | None) -> dict[str, Tensor]:
+    eps = getattr(module, "eps", None)
+    return {} if variances is None or eps is None else {"eps_dominates": (variances < eps).float().mean()}

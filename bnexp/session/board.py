@@ -24,8 +24,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-d
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import custom_scalars
 
-from bnexp.config.dotted import dotted
 from bnexp.config.schema import Config
+from bnexp.config.section import dotted
 from bnexp.probes.probe import Charts
 from bnexp.probes.registry import PROBES
 from bnexp.runs.identity import identity_of

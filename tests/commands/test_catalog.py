@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from bnexp.commands import catalog as command
-from bnexp.config.datasets import AUGMENTATIONS, DATASET_NAMES, PREPROCESSINGS
+from bnexp.config.data_section import AUGMENTATIONS, DATASET_NAMES, PREPROCESSINGS
 from bnexp.config.items import ITEMS
 from bnexp.config.model import ARCHITECTURES
 from bnexp.config.probes_section import ProbesConfig

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from bnexp.commands import data as command
-from bnexp.config.datasets import DATASET_NAMES, DATASET_SUMMARIES
+from bnexp.config.data_section import DATASET_NAMES, DATASET_SUMMARIES
 from bnexp.data import load
 from bnexp.data.load import PUBLISHED
 from bnexp.data.parts import ImageSet, Part

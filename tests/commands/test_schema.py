@@ -1,8 +1,7 @@
 import json
 
 from bnexp.commands.schema import schema
-from bnexp.config.json_schema import config_schema
-from bnexp.config.reference import config_reference
+from bnexp.config.reference import config_reference, config_schema
 
 
 def test_it_prints_the_json_schema(capsys):

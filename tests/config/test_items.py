@@ -1,5 +1,3 @@
-from typing import get_args
-
 import pytest
 from pydantic import ValidationError
 
@@ -7,36 +5,20 @@ from bnexp.config.items import (
     ACTIVATION_NAMES,
     ITEMS,
     NORM_NAMES,
-    ActivationName,
-    ItemName,
-    LayerName,
-    NormName,
+    GroupedOptions,
+    ItemKind,
+    names_of,
 )
 
 OPTIONS = [(name, option) for name, kind in ITEMS.items() for option in kind.options.model_fields]
 
 
-def test_every_declared_name_has_an_entry_and_every_entry_a_declared_name():
-    # A Literal of Literals is flattened by get_args.
-    assert set(get_args(ItemName)) == set(ITEMS)
-
-
-@pytest.mark.parametrize(
-    ("role", "names"),
-    [
-        ("layer", get_args(LayerName)),
-        ("norm", get_args(NormName)),
-        ("activation", get_args(ActivationName)),
-        ("dropout", ("dropout",)),
-    ],
-)
-def test_the_role_is_the_list_in_which_the_name_is_declared(role, names):
-    assert {name for name, kind in ITEMS.items() if kind.role == role} == set(names)
-
-
-def test_the_names_to_choose_from_are_the_declared_ones():
-    assert get_args(NormName) == NORM_NAMES
-    assert get_args(ActivationName) == ACTIVATION_NAMES
+def test_every_item_has_a_role_and_is_listed_under_it():
+    roles = ("layer", "norm", "activation", "dropout", "shortcut")
+    assert sorted(name for role in roles for name in names_of(role)) == sorted(ITEMS)
+    assert names_of("layer") == ("linear", "conv")
+    assert names_of("norm") == NORM_NAMES
+    assert names_of("activation") == ACTIVATION_NAMES
 
 
 def test_only_a_norm_can_cancel_a_bias_or_use_batch_statistics():
@@ -58,6 +40,36 @@ def test_which_norms_cancel_a_bias_use_batch_statistics_or_bend():
         *("bn", "ghost_bn", "batch_renorm", "sync_bn", "noisy_bn", "vn", "evonorm_b0")
     }
     assert {name for name, kind in ITEMS.items() if kind.nonlinear} == {"evonorm_b0", "evonorm_s0", "dyt"}
+
+
+def test_only_a_norm_has_facts_about_norms():
+    plain = ItemKind("layer", "")
+    facts = ("over", "subtracts_mean", "corrects", "scale_invariant", "takes_lone_values", "has_activation")
+    for name, kind in ITEMS.items():
+        if kind.role != "norm":
+            assert [getattr(kind, fact) for fact in facts] == [getattr(plain, fact) for fact in facts], name
+
+
+@pytest.mark.parametrize(
+    ("name", "divided", "lone_value"),
+    [
+        ("bn", None, None),
+        ("ln", "each example by its own standard deviation", "give beta, whatever the input"),
+        ("ln_c", "each position of each example by its own standard deviation", "give beta, whatever the input"),
+        ("gn", "each group of channels of each example by its own standard deviation", "give beta, whatever the input"),
+        ("in", "each channel of each example by its own standard deviation", "give beta, whatever the input"),
+        ("rms", "each example by its own root mean square", "give gamma times its sign"),
+        ("frn", "each channel of each example by its own root mean square", None),
+        ("dyt", None, None),
+    ],
+)
+def test_the_sentences_follow_from_the_facts(name, divided, lone_value):
+    assert (ITEMS[name].divided, ITEMS[name].lone_value) == (divided, lone_value)
+
+
+def test_exactly_the_norms_over_groups_have_groups():
+    names = {name for name, kind in ITEMS.items() if issubclass(kind.options, GroupedOptions)}
+    assert names == {name for name, kind in ITEMS.items() if kind.over == "group"} == {"gn", "evonorm_s0"}
 
 
 @pytest.mark.parametrize("name", ITEMS)

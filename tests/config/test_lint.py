@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.config.items import ITEMS
-from bnexp.config.lint import DIVIDED, SMALL_BATCH, warnings_of
+from bnexp.config.lint import SMALL_BATCH, warnings_of
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.data.sources.facts import dataset_info
@@ -240,7 +240,8 @@ def test_a_forced_bias_has_an_effect_exactly_where_it_is_not_cancelled(clean_fil
 
 def test_exactly_the_norms_with_statistics_of_each_example_divide_it():
     norms = {name: kind for name, kind in ITEMS.items() if kind.role == "norm" and not kind.nonlinear}
-    assert set(DIVIDED) == {name for name, kind in norms.items() if not kind.batch_statistics}
+    assert {name for name, kind in norms.items() if kind.divided} == {"ln", "ln_c", "gn", "in", "rms", "frn"}
+    assert all(kind.batch_statistics for kind in norms.values() if not kind.divided)
 
 
 @pytest.mark.parametrize(("norm", "activation"), [("frn", "tlu"), ("ln", "relu"), ("bn", "relu")])

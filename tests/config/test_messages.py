@@ -32,7 +32,7 @@ def answer(path, *overrides):
             "unknown key optimizer.betas. It belongs to optimizer.name: adam or adamw, and this is sgd; null takes it "
             "back.",
         ),
-        ("init.xyz=1", "unknown key init.xyz. Known in init: scheme, gain, std"),
+        ("init.xyz=1", "unknown key init.xyz. Known in init: scheme, gain"),
         # missing keys say what they mean
         ("data=null", "data is missing: what is learned from"),
         ("training=null", "--set training=null: training is missing: how long"),
@@ -59,7 +59,7 @@ def answer(path, *overrides):
         ("model.hidden=64", "expected a list, such as [64], found 64"),
         ("model.hidden={a: 1}", "expected a list, found keys and values"),
         ("model.hidden=[64, x]", 'model.hidden.1: expected a whole number, found "x"'),
-        ("data=3", "expected keys and values, such as {dataset: ...}, found 3"),
+        ("data=3", "expected keys and values, such as {dataset: mnist}, found 3"),
         ("optimizer=adam", 'expected keys and values, such as {name: adam}, found "adam"'),
         ("schedule=off", 'expected keys and values, such as {name: constant}, found "off"'),
         ("probes.gradients=10", "expected keys and values, such as {every: 10}, found 10"),
@@ -74,8 +74,17 @@ def answer(path, *overrides):
         ("name=a/b", 'expected letters, digits, dot, underscore and hyphen, the first a letter or digit, found "a/b"'),
         ("name=con.1", '"con.1" is a device name on some systems'),
         # what belongs together
-        ("init.std=1", "init.std goes with init.scheme: normal, found init.scheme: torch"),
-        ("data.synthetic={}", "data.synthetic goes with data.dataset: synthetic, found data.dataset: mnist5k"),
+        (
+            "init.std=1",
+            "unknown key init.std. It belongs to init.scheme: normal, and this is torch; null takes it back.",
+        ),
+        ("data.synthetic={}", "It belongs to data.dataset: synthetic, and this is mnist5k; null takes it back."),
+        ("data.path=x", "It belongs to data.dataset: image_folder or npz, and this is mnist5k; null takes it back."),
+        (
+            "data.imagesize=[1, 1]",
+            'Did you mean "image_size"? It belongs to data.dataset: image_folder, and this is mn',
+        ),
+        ("data.skip_broken=true", "data.skip_broken goes with data.dataset: image_folder, found mnist5k"),
         ("model.norm=bn", "model.norm is bn, but model.block has no item `norm`"),
         ("model.block=bn -> relu", "model.block of arch mlp needs a layer with weights, linear; found: bn -> relu"),
         ("model.block=linear -> bm", 'item 2: unknown item "bm". Did you mean "bn"?'),
@@ -97,6 +106,8 @@ def test_the_answer_names_what_was_found_and_what_was_expected(clean_file, overr
         (["data.dataset=synthetic", "data.synthetic.shape=[]"], "expected a list of 3, found []"),
         (["data.dataset=synthetic", "data.synthetic.shape=[0, 1, 1]"], "channels, height and width must each be"),
         (["optimizer.momentum=0", "optimizer.nesterov=true"], "optimizer.nesterov needs a momentum above 0"),
+        (["data.dataset=npz"], "--set data.dataset=npz: data.path is missing: the file"),
+        (["data.dataset=npz", "data.path=null"], "--set data.path=null: data.path is missing: the file"),
         (["schedule={name: onecycle, warmup_epochs: 1}"], "belongs to schedule.name: constant, step or cosine"),
     ],
 )
@@ -157,6 +168,8 @@ REQUIRED = {
     "mlp": {"hidden": [4], "block": "linear"},
     "cnn": {"stages": [4], "block": "conv"},
     "resnet": {"depth": 8, "block": "conv -> add"},
+    "image_folder": {"path": "x"},
+    "npz": {"path": "x"},
 }
 
 
@@ -181,7 +194,8 @@ def test_an_unknown_key_is_answered_in_every_section(values, place):
 def test_keys_of_a_place_leave_out_the_variants():
     assert keys_of(("optimizer", "sgd", "lr")) == ("optimizer", "lr")
     assert keys_of(("schedule", "step", "milestones", 0)) == ("schedule", "milestones", 0)
-    assert keys_of(("data", "batch_size")) == ("data", "batch_size")
+    assert keys_of(("data", "npz", "batch_size")) == ("data", "batch_size")
+    assert keys_of(("training", "steps")) == ("training", "steps")
     assert keys_of(("optimizer",)) == ("optimizer",)
     assert keys_of(("nonsense", "sgd")) == ("nonsense", "sgd")
     assert keys_of(()) == ()

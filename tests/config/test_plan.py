@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bnexp.config.datasets import DATASETS
+from bnexp.config.data_section import DATASETS
 from bnexp.config.loading import check_values
 from bnexp.config.plan import Plan, make_plan
 from bnexp.data.sources.facts import dataset_info

@@ -1,13 +1,25 @@
-"""The reference for people; `test_json_schema.py` tests the one for editors."""
+"""The reference: `docs/config.md` for people, and the JSON Schema for editors.
 
+The validator below knows just the keywords that the schema uses, and stops at any other.
+"""
+
+import json
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from bnexp.config.datasets import DATASET_NAMES
+from bnexp.config.data_section import DATASET_NAMES
 from bnexp.config.items import ITEMS
 from bnexp.config.keys import SECTIONS
-from bnexp.config.reference import config_reference, type_in_words
+from bnexp.config.loading import load_config
+from bnexp.config.plan import make_plan
+from bnexp.config.reference import config_reference, config_schema, plain_json_schema, type_in_words
+from bnexp.config.yaml_text import dump_yaml, read_yaml_file
+from bnexp.data.sources.facts import dataset_info
+from bnexp.errors import ConfigError
 
 DOCS = Path(__file__).parents[2] / "docs" / "config.md"
 
@@ -22,11 +34,11 @@ def test_every_key_of_every_variant_has_its_row(place):
     spot = SECTIONS[place]
     text = config_reference()
     if spot.variant:
-        heading = f"`{spot.keys[-1]}` with `{spot.told_by}: {spot.variant}`\n"
-        assert heading in text
-        text = text.split(heading)[1].split("\n#")[0]
+        title, headings = spot.keys[-1], [line for line in text.split("\n") if line.startswith("#")]
+        (own,) = [line for line in headings if f"`{title}` with" in line and re.search(rf"\b{spot.variant}`", line)]
+        text = "".join(text.split(f"{heading}\n")[1].split("\n#")[0] for heading in (f"## `{title}`", own))
     for key in spot.section.model_fields:
-        assert f"| `{spot.key(key)}` |" in text
+        assert text.count(f"| `{spot.key(key)}` |") == 1
 
 
 def test_items_options_and_datasets_are_listed():
@@ -76,3 +88,200 @@ def test_tables_are_whole():
 )
 def test_a_type_in_words(schema, words):
     assert type_in_words(schema) == words
+
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+NOTES = {"$schema", "$defs", "title", "description", "default"}
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "null": type(None),
+    "number": (int, float),
+    "integer": (int, float),
+}
+
+
+def fits(value, schema, root):
+    return all(_keyword(keyword, value, schema, root) for keyword in schema if keyword not in NOTES)
+
+
+def _keyword(keyword, value, schema, root):
+    wanted = schema[keyword]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match keyword:
+        case "type":
+            return any(_is(value, name) for name in ([wanted] if isinstance(wanted, str) else wanted))
+        case "$ref":
+            return fits(value, root["$defs"][wanted.removeprefix("#/$defs/")], root)
+        case "const" | "enum":
+            options = [wanted] if keyword == "const" else wanted
+            return any(value == option and type(value) is type(option) for option in options)
+        case "anyOf" | "allOf":
+            return {"anyOf": any, "allOf": all}[keyword](fits(value, branch, root) for branch in wanted)
+        case "if":
+            branch = "then" if fits(value, wanted, root) else "else"
+            return fits(value, schema.get(branch, {}), root)
+        case "then" | "else":
+            return True
+        case "required":
+            return not isinstance(value, dict) or set(wanted) <= set(value)
+        case "properties":
+            return not isinstance(value, dict) or all(
+                fits(value[key], wanted[key], root) for key in wanted if key in value
+            )
+        case "additionalProperties":
+            return not isinstance(value, dict) or set(value) <= set(schema["properties"])
+        case "items":
+            return not isinstance(value, list) or all(fits(entry, wanted, root) for entry in value)
+        case "prefixItems":
+            pairs = zip(value, wanted, strict=False) if isinstance(value, list) else ()
+            return all(fits(entry, each, root) for entry, each in pairs)
+        case "minItems":
+            return not isinstance(value, list) or len(value) >= wanted
+        case "maxItems":
+            return not isinstance(value, list) or len(value) <= wanted
+        case "maxLength":
+            return not isinstance(value, str) or len(value) <= wanted
+        case "pattern":
+            return not isinstance(value, str) or re.search(wanted, value) is not None
+        case "minimum":
+            return not number or value >= wanted
+        case "maximum":
+            return not number or value <= wanted
+        case "exclusiveMinimum":
+            return not number or value > wanted
+        case "exclusiveMaximum":
+            return not number or value < wanted
+    raise AssertionError(f"the schema has a keyword that this test does not know: {keyword}")
+
+
+def _is(value, name):
+    if isinstance(value, bool):
+        return name == "boolean"
+    return isinstance(value, TYPES[name]) and (name != "integer" or float(value).is_integer())
+
+
+SCHEMA = config_schema()
+
+
+def accepted(values):
+    return fits(values, SCHEMA, SCHEMA)
+
+
+def test_it_is_json_and_says_which_draft():
+    assert json.loads(json.dumps(SCHEMA)) == SCHEMA
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configs_of_the_project_are_loaded_and_accepted(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    make_plan(config, dataset_info(config.data, Path("unused")))
+    assert accepted(read_yaml_file(path)[0])
+
+
+def test_a_clean_file_passes(clean_file, values):
+    assert accepted(read_yaml_file(clean_file)[0])
+    assert accepted(values)
+
+
+@given(st.data())
+def test_what_is_loaded_is_accepted(shared_clean_file, valid_values, data):
+    values = data.draw(valid_values)
+    for section in [values, *(part for part in values.values() if isinstance(part, dict))]:
+        optional = [key for key in section if key not in {"data", "model", "optimizer", "training", "name"}]
+        if optional and data.draw(st.booleans()):
+            section[data.draw(st.sampled_from(optional))] = None
+    path = shared_clean_file.with_name("drawn.yaml")
+    path.write_text(dump_yaml(values), encoding="utf-8")
+    try:
+        load_config(path)
+    except ConfigError:
+        assume(False)  # the null took back a key that is required
+    assert accepted(read_yaml_file(path)[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": None},
+        {"seed": 1e4},
+        {"seed": None, "schedule": None, "probes": None, "init": None},
+        {"probes": {"activations": "off", "gradients": False, "histograms": {"every": 1e2}}},
+        {"probes": {"activations": None}},
+        {"training": {"epochs": None, "steps": 5e4}},
+        {"model": {"arch": "mlp", "hidden": [1e2], "block": "linear", "bias": None, "norm": None}},
+        {"optimizer": {"name": "adam", "momentum": None, "nesterov": None}},
+        {"data": {"dataset": "synthetic", "synthetic": {"shape": [3, 8, 8]}, "limit": None}},
+        {"data": {"dataset": "mnist", "synthetic": None, "path": None, "skip_broken": False}},
+        {"data": {"dataset": "npz", "path": "x", "image_size": None}},
+        {"init": {"gain": 2.0, "std": None}},
+        {"init": {"scheme": "normal", "std": 0.1}},
+    ],
+)
+def test_nulls_exponents_and_words_for_never_pass(values, change):
+    assert accepted(values | change)
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {},
+        {"seed": 1},
+        {"optimizer": {"lr": 0.5}},
+        {"optimizer": {"momentum": 0.5}},
+        {"optimizer": {"name": "adam", "momentum": None}},
+        {"schedule": {"milestones": [1]}},
+        {"model": {"norm": "ln"}},
+        {"data": None},
+    ],
+)
+def test_with_a_base_a_file_says_only_its_difference(difference):
+    assert accepted({"base": "other.yaml", **difference})
+    assert not accepted(difference)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonsense": 1},
+        {"base": 3},
+        {"seed": 1.5},
+        {"seed": -1},
+        {"seed": "1"},
+        {"name": "a/b"},
+        {"data": {"dataset": "mnist6k"}},
+        {"data": {"dataset": "mnist", "batchsize": 3}},
+        {"data": {"dataset": "mnist", "batch_size": 0}},
+        {"data": {"dataset": "mnist", "limit": 0}},
+        {"data": {"dataset": "mnist", "path": "x"}},
+        {"data": {"dataset": "npz"}},
+        {"data": {"dataset": "npz", "path": "x", "synthetic": {}}},
+        {"init": {"scheme": "xavier", "std": 0.1}},
+        {"data": {"batch_size": 32}},
+        {"model": {"arch": "mlp", "block": "linear"}},
+        {"model": {"arch": "mlp", "hidden": [], "block": "linear"}},
+        {"model": {"arch": "mlp", "hidden": [0], "block": "linear"}},
+        {"optimizer": {"name": "sgd", "betas": [0.9, 0.99]}},
+        {"optimizer": {"name": "sdg"}},
+        {"optimizer": {"name": "adam", "betas": [0.9]}},
+        {"optimizer": {"name": "adam", "momentum": 0.9}},
+        {"optimizer": {"lr": 0.1}},
+        {"optimizer": {"name": "sgd", "nesterov": "yes"}},
+        {"schedule": {"name": "step"}},
+        {"schedule": {"milestones": [1]}},
+        {"training": {"epochs": 0}},
+        {"probes": {"activations": "never"}},
+    ],
+)
+def test_a_mistake_is_flagged(values, change):
+    assert not accepted(values | change)
+
+
+@pytest.mark.parametrize("place", SECTIONS)
+def test_bounds_have_their_names(place):
+    words = json.dumps(plain_json_schema(SECTIONS[place].section))
+    assert not re.search(r'"(ge|gt|le|lt)":', words)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bnexp.config.data_section import DataConfig
-from bnexp.config.datasets import DEFAULT_WHITEN_EPS, PREPROCESSINGS
+from bnexp.config.data_section import DEFAULT_WHITEN_EPS, PREPROCESSINGS, SyntheticData, data_config
 from bnexp.config.plan import make_plan
 from bnexp.data import load
 from bnexp.data.cifar import CIFAR10, CIFAR100
@@ -35,7 +34,7 @@ def load_with(make_config, tmp_path):
 
 
 def made_images():
-    options = DataConfig.model_validate(SYNTHETIC)
+    options = SyntheticData.model_validate(SYNTHETIC)
     return make_synthetic(options.synthetic)
 
 
@@ -122,7 +121,7 @@ def test_a_set_of_another_size_than_declared_is_named(load_with, monkeypatch):
 def test_the_downloaded_sets_get_their_folder_and_whether_to_download(monkeypatch, dataset, idx_set):
     calls = []
     monkeypatch.setattr(load, "load_idx_set", lambda *arguments: calls.append(arguments))
-    data = DataConfig(dataset=dataset, download=False)
+    data = data_config(dataset, download=False)
     load.DATASET_LOADERS[dataset](data, Path("/somewhere"))
     assert calls == [(idx_set, dataset, Path("/somewhere"), False)]
 
@@ -131,7 +130,7 @@ def test_the_downloaded_sets_get_their_folder_and_whether_to_download(monkeypatc
 def test_the_archives_get_their_folder_and_whether_to_download(monkeypatch, dataset, cifar):
     calls = []
     monkeypatch.setattr(load, "load_cifar", lambda *arguments: calls.append(arguments))
-    data = DataConfig(dataset=dataset, download=False)
+    data = data_config(dataset, download=False)
     load.DATASET_LOADERS[dataset](data, Path("/somewhere"))
     assert calls == [(cifar, dataset, Path("/somewhere"), False)]
 

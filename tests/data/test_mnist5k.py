@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.config.datasets import DATASETS
+from bnexp.config.data_section import DATASETS
 from bnexp.data import generated as mnist5k
 from bnexp.data.generated import load_mnist5k
 from bnexp.errors import BnexpError

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bnexp.config.data_section import DataConfig
+from bnexp.config.data_section import ImageFolderData, NpzData
 from bnexp.data.load import load_image_folder, load_npz
 from bnexp.data.sources.facts import dataset_info
 
@@ -25,7 +25,7 @@ def values(part):
 
 
 def test_one_folder_is_split_the_same_way_each_time_and_by_class(folder, tmp_path):
-    data = DataConfig(dataset="image_folder", path="photos")
+    data = ImageFolderData(dataset="image_folder", path="photos")
     first, again = load_image_folder(data, tmp_path), load_image_folder(data, tmp_path)
     for one, other in ((first.train, again.train), (first.test, again.test)):
         assert torch.equal(one.images, other.images)
@@ -44,7 +44,7 @@ def test_two_folders_are_the_two_parts(folder, tmp_path):
         (folder / name).rename(tmp_path / "set" / "train" / name)
     (tmp_path / "set" / "test" / "dog").mkdir()
     Image.new("L", (4, 3), 200).save(tmp_path / "set" / "test" / "dog" / "x.png")
-    images = load_image_folder(DataConfig(dataset="image_folder", path="set"), tmp_path)
+    images = load_image_folder(ImageFolderData(dataset="image_folder", path="set"), tmp_path)
     assert values(images.train) == [*range(10), *range(100, 105)]
     assert (values(images.test), images.test.labels.tolist()) == ([200], [1])
 
@@ -52,7 +52,7 @@ def test_two_folders_are_the_two_parts(folder, tmp_path):
 def test_arrays_become_parts(tmp_path):
     pixels = np.arange(2 * 5 * 4 * 3, dtype=np.uint8).reshape(2, 5, 4, 3)
     np.savez(tmp_path / "x.npz", x_train=pixels, y_train=[0, 1], x_test=pixels[:1], y_test=[1])
-    images = load_npz(DataConfig(dataset="npz", path="x.npz"), tmp_path)
+    images = load_npz(NpzData(dataset="npz", path="x.npz"), tmp_path)
     np.testing.assert_array_equal(images.train.images, pixels.transpose(0, 3, 1, 2))
     assert (images.train.images.dtype, images.train.labels.dtype) == (torch.uint8, torch.int64)
     assert (len(images.train), images.test.labels.tolist()) == (2, [1])

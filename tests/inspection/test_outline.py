@@ -7,7 +7,7 @@ import torch
 
 from bnexp.config.layout import layout_of
 from bnexp.config.model import MlpConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import PlainInit
 from bnexp.inspection.outline import OutlineRow, outline
 from bnexp.models.build import build_model
 
@@ -18,7 +18,7 @@ OFF = "no bias: model.bias is false"
 
 def build(block, hidden=(10, 8), bias="auto"):
     model = MlpConfig(arch="mlp", hidden=hidden, block=block, bias=bias)
-    return build_model(layout_of(model, SHAPE, CLASSES), InitConfig(), seed=0)
+    return build_model(layout_of(model, SHAPE, CLASSES), PlainInit(), seed=0)
 
 
 def test_rows_give_names_shapes_parameters_and_notes():

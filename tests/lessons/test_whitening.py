@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bnexp.config.datasets import PREPROCESSINGS
+from bnexp.config.data_section import PREPROCESSINGS
 from bnexp.lessons.request import Words, request_of
 from bnexp.lessons.whitening import (
     TARGET,

@@ -14,10 +14,10 @@ from bnexp.config.items import ITEMS, NORM_NAMES
 from bnexp.measure.statistics_modes import (
     batch_statistics_norms,
     ghost_sizes,
-    statistics_of,
     using_batch_statistics,
     using_recomputed_statistics,
 )
+from bnexp.norms.statistics import statistics_of
 from bnexp.training.build import TrainingRun
 
 MakeRun = Callable[..., TrainingRun]
@@ -152,7 +152,7 @@ def test_every_pass_with_batch_statistics_finds_the_same_network(trained: MakeRu
 def state_of(run: TrainingRun) -> dict[str, Any]:
     """Return everything that a probe must leave as it is."""
     modules = run.network.named_modules()
-    attributes = ("training", "momentum", "options", "noisy", "_forward_pre_hooks")
+    attributes = ("training", "momentum", "corrects", "noisy", "_forward_pre_hooks")
     state = {f"{name}.{key}": copy.copy(getattr(m, key, None)) for name, m in modules for key in attributes}
     streams = {name: module.stream.get_state() for name, module in run.items.items() if hasattr(module, "stream")}
     return {**run.network.state_dict(), **state, **streams, "torch": torch.get_rng_state()}

@@ -1,14 +1,13 @@
 """The activations of the block notation against their formulas."""
 
 import math
-from typing import get_args
 
 import pytest
 import torch
 
 from bnexp.config.block import parse_item
-from bnexp.config.items import ActivationName
-from bnexp.models.activations import ACTIVATIONS, build_activation, gain_after
+from bnexp.config.items import ACTIVATION_NAMES
+from bnexp.models.activations import ACTIVATIONS, build_activation, gain_after, thresholded_linear_unit
 
 FORMULAS = {
     "relu": lambda x: max(0.0, x),
@@ -28,7 +27,7 @@ def build(text):
 
 
 def test_the_registry_has_exactly_the_declared_names():
-    assert set(ACTIVATIONS) == set(get_args(ActivationName))
+    assert set(ACTIVATIONS) == set(ACTIVATION_NAMES)
     assert set(FORMULAS) == set(ACTIVATIONS)
 
 
@@ -64,9 +63,31 @@ def test_the_gain_after_relu_is_that_of_nf_resnets_and_without_an_activation_it_
     assert gain_after(None) == 1
 
 
-@pytest.mark.parametrize("name", get_args(ActivationName))
+@pytest.mark.parametrize("name", ACTIVATION_NAMES)
 def test_the_gain_brings_what_an_activation_gives_out_to_variance_one(name):
     item, count = parse_item(name), 400_000
     z = torch.randn(count, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = gain_after(item) * build_activation(item, (1,)).double()(z)
     assert y.var().item() == pytest.approx(1, abs=5 * math.sqrt(y.sub(y.mean()).pow(4).mean().item() / count))
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 3, 2)], ids=str)
+def test_each_feature_has_a_threshold_of_its_own(shape):
+    unit, x = thresholded_linear_unit(shape).double(), draw(5, *shape)
+    torch.testing.assert_close(unit(x).detach(), x.clamp_min(0))
+    with torch.no_grad():
+        unit.tau.copy_(draw(6, seed=1))
+    for feature in range(6):
+        expected = x[:, feature].clamp_min(unit.tau[feature].item())
+        assert torch.equal(unit(x)[:, feature].detach(), expected)
+
+
+def test_the_threshold_learns_from_what_it_cuts_off():
+    unit, x = thresholded_linear_unit((2,)).double(), torch.tensor([[1.0, -1.0], [-2.0, -3.0]]).double()
+    unit(x).sum().backward()
+    assert unit.tau.grad.tolist() == [1, 2]
+    assert torch.autograd.gradcheck(unit, (draw(4, 2).requires_grad_(),))

@@ -7,7 +7,7 @@ from torch import nn
 from bnexp.config.block import parse_block
 from bnexp.config.layout import layout_of, place_block, with_biases
 from bnexp.config.model import MlpConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import PlainInit
 from bnexp.models.build import build_model
 from bnexp.models.dropout import Dropout
 from bnexp.models.network import build_block
@@ -103,7 +103,7 @@ def test_true_and_false_are_obeyed_everywhere(line, bias):
 def network_of(line, bias, init=None):
     """Return a network of two blocks in float64, and the biases in its blocks."""
     model = MlpConfig(arch="mlp", hidden=(7, 5), block=line, bias=bias)
-    network = build_model(layout_of(model, (1, 2, 3), 3), init or InitConfig(), seed=0).double()
+    network = build_model(layout_of(model, (1, 2, 3), 3), init or PlainInit(), seed=0).double()
     biases = [p for name, p in network.named_parameters() if name.startswith("block") and name.endswith("linear.bias")]
     return network, biases
 

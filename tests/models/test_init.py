@@ -8,7 +8,7 @@ from torch import nn
 
 from bnexp.config.layout import layout_of
 from bnexp.config.model import MlpConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import NormalInit, PlainInit
 from bnexp.models.build import build_model
 from bnexp.models.init import initialize
 
@@ -16,9 +16,13 @@ OUT, IN = 400, 300
 SCHEMES = ["torch", "kaiming", "xavier", "normal", "orthogonal"]
 
 
+def init_of(scheme="torch", **init):
+    return (NormalInit if scheme == "normal" else PlainInit)(scheme=scheme, **init)
+
+
 def layer_of(seed=0, out=OUT, width_in=IN, **init):
     layer = nn.Sequential(nn.Linear(width_in, out))
-    initialize(layer, InitConfig(**init), seed)
+    initialize(layer, init_of(**init), seed)
     return layer[0]
 
 
@@ -98,7 +102,7 @@ def test_the_schemes_of_torch_are_those_of_its_own_constructor():
 def weights_of(block="linear -> norm -> relu", seed=0, bias="auto", scheme="torch", norm="none", hidden=(9, 9, 9)):
     """Return the weights and biases of the linear layers, by name."""
     model = MlpConfig(arch="mlp", hidden=hidden, block=block, norm=norm if "norm" in block else None, bias=bias)
-    network = build_model(layout_of(model, (1, 3, 3), 9), InitConfig(scheme=scheme), seed)
+    network = build_model(layout_of(model, (1, 3, 3), 9), init_of(scheme=scheme), seed)
     return {name: p.detach() for name, p in network.named_parameters() if "linear" in name or "head" in name}
 
 
@@ -144,7 +148,7 @@ def test_the_same_seed_starts_the_same():
 
 def test_norms_start_with_gamma_one_and_beta_zero():
     model = MlpConfig(arch="mlp", hidden=(6, 6), block="linear -> bn -> ln")
-    network = build_model(layout_of(model, (1, 2, 2), 3), InitConfig(scheme="normal"), seed=0)
+    network = build_model(layout_of(model, (1, 2, 2), 3), NormalInit(scheme="normal"), seed=0)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.LayerNorm)]
     assert len(norms) == 4
     for module in norms:

@@ -6,7 +6,7 @@ from torch import nn
 
 from bnexp.config.layout import layout_of
 from bnexp.config.model import MlpConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import PlainInit
 from bnexp.models.build import build_model
 
 SHAPE, CLASSES, HIDDEN = (2, 3, 3), 4, (10, 8)
@@ -14,7 +14,7 @@ SHAPE, CLASSES, HIDDEN = (2, 3, 3), 4, (10, 8)
 
 def build(block, bias="auto"):
     model = MlpConfig(arch="mlp", hidden=HIDDEN, block=block, bias=bias)
-    return build_model(layout_of(model, SHAPE, CLASSES), InitConfig(), seed=0).double()
+    return build_model(layout_of(model, SHAPE, CLASSES), PlainInit(), seed=0).double()
 
 
 def by_hand(block):
@@ -73,7 +73,7 @@ def test_forward_and_two_sgd_steps_are_those_of_the_network_by_hand(block):
 
 def test_images_are_flattened_channel_by_channel_row_by_row():
     network = build_model(
-        layout_of(MlpConfig(arch="mlp", hidden=(18,), block="linear"), SHAPE, 18), InitConfig(), seed=0
+        layout_of(MlpConfig(arch="mlp", hidden=(18,), block="linear"), SHAPE, 18), PlainInit(), seed=0
     )
     for layer in (network.block1.linear, network.head):
         nn.init.eye_(layer.weight)

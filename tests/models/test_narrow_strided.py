@@ -34,12 +34,12 @@ for text in {options}:
 NETWORK = """
 import torch
 from bnexp.config.model import ResnetConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import PlainInit
 from bnexp.models.build import build_model
 torch.set_num_threads(1)
 block = "conv -> bn -> relu -> conv -> bn -> add -> relu"
 model = ResnetConfig(arch="resnet", stages=(1, 1, 1), width=3, shortcut="projection", block=block)
-network = build_model(model, InitConfig(), (3, 16, 16), 4, seed=0).to(memory_format=torch.channels_last)
+network = build_model(layout_of(model, (3, 16, 16), 4), PlainInit(), seed=0).to(memory_format=torch.channels_last)
 optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
 for step in range(5):
     x = torch.randn(16, 3, 16, 16).contiguous(memory_format=torch.channels_last)

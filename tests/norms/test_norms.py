@@ -291,24 +291,17 @@ def training_change(name, change, shape=IMAGES, size=8):
     return (module(x) - other(change(x))).abs().max().item()
 
 
-FORGETS = {
-    # Shift per feature, scale per feature, shift per example, scale per example: forgotten (F, f) or not (N).
-    "bn": "FfNN",
-    "ghost_bn": "FfNN",
-    "batch_renorm": "NNNN",
-    "sync_bn": "FfNN",
-    "noisy_bn": "FfNN",
-    "ln": "NNFf",
-    "ln_c": "NNFf",
-    "gn": "NNFf",
-    "in": "FfFf",
-    "rms": "NNNf",
-    "frn": "NfNf",
-    "vn": "NfNN",
-    "evonorm_b0": "NfNN",
-    "evonorm_s0": "NNNN",
-    "dyt": "NNNN",
-}
+def forgotten(kind):
+    """Return what a norm forgets by its facts: shift per feature, scale per feature, shift and scale per example."""
+    of_features, of_examples = kind.over in ("batch", "channel"), kind.divided is not None
+    return [
+        kind.cancels_bias,
+        of_features and kind.scale_invariant,
+        of_examples and kind.subtracts_mean,
+        of_examples and kind.scale_invariant,
+    ]
+
+
 PER_FEATURE, PER_EXAMPLE = (1, 6, 1, 1), (8, 1, 1, 1)
 CHANGES = [
     lambda x: x + 3 * draw(*PER_FEATURE, seed=4),
@@ -322,7 +315,7 @@ CHANGES = [
 @pytest.mark.parametrize("index", range(4), ids=["shift_feature", "scale_feature", "shift_example", "scale_example"])
 def test_what_a_norm_forgets_and_what_it_keeps(name, index):
     change = training_change(name, CHANGES[index])
-    assert change < 1e-8 if FORGETS[name][index] != "N" else change > 1e-2
+    assert change < 1e-8 if forgotten(ITEMS[name])[index] else change > 1e-2
 
 
 @every_place
@@ -364,7 +357,7 @@ def test_a_bias_cancels_exactly_before_the_norms_that_are_said_to_cancel_it(name
     assert change < 1e-10 if cancels else change > 1e-3
 
 
-@pytest.mark.parametrize("name", [name for name in NORM_NAMES if FORGETS[name][1] == "f"])
+@pytest.mark.parametrize("name", [name for name in NORM_NAMES if forgotten(ITEMS[name])[1]])
 def test_the_scale_of_the_weights_below_does_not_matter_and_their_gradient_goes_with_its_inverse(name):
     """For y(a W x) = y(W x): dL/dW at a W is 1 / a of the one at W."""
     text = TEXTS[name].replace("eps=0.01", "eps=1e-12")

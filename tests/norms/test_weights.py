@@ -11,7 +11,7 @@ from bnexp.config.block import BlockError, parse_item
 from bnexp.config.items import ACTIVATION_NAMES
 from bnexp.config.layout import layout_of
 from bnexp.config.model import MlpConfig
-from bnexp.config.schema import InitConfig
+from bnexp.config.schema import PlainInit
 from bnexp.inspection.outline import outline
 from bnexp.models.build import build_model, leaves
 from bnexp.norms.weights import NormalizedLinear, build_linear, weight_norm, weight_std
@@ -100,7 +100,7 @@ def test_both_at_once_are_refused():
 
 def network_of(block, **init):
     model = MlpConfig(arch="mlp", hidden=(7, 5), block=block)
-    return build_model(layout_of(model, (1, 3, 3), 4), InitConfig(**init), seed=3)
+    return build_model(layout_of(model, (1, 3, 3), 4), PlainInit(**init), seed=3)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -131,7 +131,7 @@ def test_the_gain_of_weight_std_makes_up_for_the_activation_before_times_the_gai
 @pytest.mark.parametrize("activation", [*ACTIVATION_NAMES, "leaky_relu(slope=0.3)"])
 def test_with_weight_std_the_variance_stays_one_from_layer_to_layer(activation):
     model = MlpConfig(arch="mlp", hidden=(1000,) * 6, block=f"linear(weight_std=true) -> {activation}")
-    network = build_model(layout_of(model, (1, 20, 20), 4), InitConfig(scheme="kaiming"), seed=3)
+    network = build_model(layout_of(model, (1, 20, 20), 4), PlainInit(scheme="kaiming"), seed=3)
     seen = {}
     for name, module in leaves(network).items():
         module.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output}))

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.config.data_section import DataConfig
-from bnexp.config.datasets import DatasetInfo
+from bnexp.config.data_section import DatasetInfo, ImageFolderData
 from bnexp.data.sources.decode import Images, decode
 from bnexp.data.sources.image_cache import About, cache_name, find_cache, read_cache, write_cache
 from bnexp.data.sources.place import own_path
@@ -168,7 +167,7 @@ class FolderSet:
         return max(round(len(self.about.labels) * TEST_SHARE), 1)
 
 
-def open_folder(data: DataConfig, data_dir: Path) -> FolderSet:
+def open_folder(data: ImageFolderData, data_dir: Path) -> FolderSet:
     """Return the images of the folder that `data.path` names, decoding them if that was not done before.
 
     Raises:
@@ -190,7 +189,7 @@ def open_folder(data: DataConfig, data_dir: Path) -> FolderSet:
     return opened
 
 
-def folder_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
+def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
     """Return shape and sizes of the folder that `data.path` names, and what is worth a note."""
     opened = open_folder(data, data_dir)
     about, notes = opened.about, []

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnexp.config.data_section import DataConfig
-from bnexp.config.datasets import DatasetInfo
+from bnexp.config.data_section import DatasetInfo, NpzData
 from bnexp.data.sources.arrays import Array, BadArraysError, read_arrays
 from bnexp.data.sources.decode import MAX_SET_BYTES, Images
 from bnexp.data.sources.place import own_path
@@ -33,7 +32,7 @@ class NpzSet:
     y_test: Labels
 
 
-def read_npz(data: DataConfig, data_dir: Path) -> NpzSet:
+def read_npz(data: NpzData, data_dir: Path) -> NpzSet:
     """Return the arrays of the file that `data.path` names, checked.
 
     Raises:
@@ -55,7 +54,7 @@ def read_npz(data: DataConfig, data_dir: Path) -> NpzSet:
     return NpzSet(images["x_train"], labels["y_train"], images["x_test"], labels["y_test"])
 
 
-def npz_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
+def npz_info(data: NpzData, data_dir: Path) -> DatasetInfo:
     """Return shape and sizes of the file that `data.path` names."""
     found = read_npz(data, data_dir)
     channels, height, width = found.x_train.shape[1:]

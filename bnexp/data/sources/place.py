@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bnexp.config.data_section import DataConfig
+from bnexp.config.data_section import OwnData
 from bnexp.errors import ConfigError
 
 
@@ -12,13 +12,13 @@ def data_folder(chosen: Path | None) -> Path:
     return chosen or Path(os.environ.get("BNEXP_DATA") or "data")
 
 
-def own_path(data: DataConfig, data_dir: Path) -> Path:
+def own_path(data: OwnData, data_dir: Path) -> Path:
     """Return where a set of your own lies: `data.path`, relative to the data folder unless it is absolute.
 
     Raises:
         ConfigError: it begins with the home of a user whom nobody knows.
     """
     try:
-        return data_dir / Path(data.path or "").expanduser()
+        return data_dir / Path(data.path).expanduser()
     except RuntimeError:
         raise ConfigError(f"data.path {data.path}: no home folder of that user; expected a path") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnexp.config.data_section import DataConfig
+from bnexp.config.data_section import ImageFolderData
 from bnexp.data.sources import image_cache
 from bnexp.data.sources import image_folder as folder_set
 from bnexp.data.sources.facts import dataset_info
@@ -25,7 +25,7 @@ def opened(photos, data_dir):
     """Return what opens the folder of photos, with options of the data section."""
 
     def open_with(**options):
-        return open_folder(DataConfig(dataset="image_folder", path=str(photos), **options), data_dir)
+        return open_folder(ImageFolderData(dataset="image_folder", path=str(photos), **options), data_dir)
 
     return open_with
 
@@ -261,7 +261,7 @@ def test_broken_images_can_be_left_out_and_are_noted(opened, photos, data_dir):
     assert values(found.images()) == [10, 12, *ALL[3:]]
     assert found.about.labels == (0, 0, 1, 1, 0, 1)
     assert found.about.train_examples == 4
-    info = dataset_info(DataConfig(dataset="image_folder", path=str(photos), skip_broken=True), data_dir)
+    info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos), skip_broken=True), data_dir)
     assert (info.train_examples, info.test_examples) == (4, 2)
     assert info.notes[0].startswith("1 of 7 images cannot be read and left out: train/cat/1.png: not an image")
 
@@ -284,30 +284,30 @@ def test_a_class_of_which_nothing_is_left_is_refused(opened, photos):
 
 
 def test_shape_and_sizes_are_those_found(photos, data_dir):
-    info = dataset_info(DataConfig(dataset="image_folder", path=str(photos)), data_dir)
+    info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos)), data_dir)
     assert (info.shape, info.classes, info.train_examples, info.test_examples) == ((3, 4, 3), 2, 5, 2)
     assert info.notes == ()
 
 
 def test_without_parts_a_fifth_is_the_test(photos, data_dir):
-    info = dataset_info(DataConfig(dataset="image_folder", path=str(photos / "train")), data_dir)
+    info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos / "train")), data_dir)
     assert (info.train_examples, info.test_examples) == (4, 1)
 
 
 def test_mixed_sizes_are_noted_with_the_rule(photos, put_image, data_dir):
     put_image(photos / "train" / "cat" / "0.png", 10, size=(9, 9))
-    info = dataset_info(DataConfig(dataset="image_folder", path=str(photos)), data_dir)
+    info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos)), data_dir)
     assert info.notes == ("images of 2 sizes are scaled and cropped to 4 x 3 (the median; data.image_size sets it).",)
 
 
 def test_a_path_is_relative_to_the_data_folder(photos):
-    info = dataset_info(DataConfig(dataset="image_folder", path="photos"), photos.parent)
+    info = dataset_info(ImageFolderData(dataset="image_folder", path="photos"), photos.parent)
     assert info.train_examples == 5
 
 
 def test_a_missing_folder_is_named_with_where_it_was_looked_for(data_dir):
     with pytest.raises(ConfigError, match=f"{data_dir}/gone: no such folder"):
-        dataset_info(DataConfig(dataset="image_folder", path="gone"), data_dir)
+        dataset_info(ImageFolderData(dataset="image_folder", path="gone"), data_dir)
 
 
 def test_the_real_cifar_images_are_read_where_they_are_at_hand(data_dir):
@@ -315,7 +315,7 @@ def test_the_real_cifar_images_are_read_where_they_are_at_hand(data_dir):
     if not folder or not (Path(folder) / "cifar10-jpeg" / "test").is_dir():
         pytest.skip("needs cifar10-jpeg in the folder that the variable BNEXP_DATA names")
     path = Path(folder) / "cifar10-jpeg" / "test"
-    found = open_folder(DataConfig(dataset="image_folder", path=str(path)), data_dir)
+    found = open_folder(ImageFolderData(dataset="image_folder", path=str(path)), data_dir)
     assert found.images().shape == (10_000, 3, 32, 32)
     assert found.about.classes[:3] == ("airplane", "automobile", "bird")
     assert np.bincount(found.about.labels).tolist() == [1_000] * 10

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.data_section import DataConfig
-from bnexp.config.datasets import DATASETS
+from bnexp.config.data_section import DATASETS, SyntheticData, data_config
 from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
 
@@ -14,11 +13,11 @@ NOWHERE = Path("/does/not/exist")
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_named_dataset_has_its_own_size_without_a_look_at_the_disk(name):
-    assert dataset_info(DataConfig(dataset=name), NOWHERE) == DATASETS[name]
+    assert dataset_info(data_config(name), NOWHERE) == DATASETS[name]
 
 
 def test_a_synthetic_dataset_has_the_size_that_is_asked_for():
-    data = DataConfig(dataset="synthetic", synthetic={"classes": 3, "shape": [3, 8, 9], "size": 999})
+    data = SyntheticData(dataset="synthetic", synthetic={"classes": 3, "shape": [3, 8, 9], "size": 999})
     info = dataset_info(data, NOWHERE)
     assert (info.classes, info.shape, info.train_examples, info.test_examples) == (3, (3, 8, 9), 999, 199)
 
@@ -26,7 +25,7 @@ def test_a_synthetic_dataset_has_the_size_that_is_asked_for():
 def test_more_features_than_can_be_whitened_are_refused_with_the_numbers():
     def described(side):
         synthetic = {"shape": [3, side, side]}
-        return DataConfig(dataset="synthetic", preprocess="zca_whiten", synthetic=synthetic)
+        return SyntheticData(dataset="synthetic", preprocess="zca_whiten", synthetic=synthetic)
 
     assert dataset_info(described(64), NOWHERE).shape == (3, 64, 64)
     with pytest.raises(ConfigError, match=r"zca_whiten: 3 x 65 x 65 = 12,675 features .* 1\.3 GB; .* at most 12,288"):

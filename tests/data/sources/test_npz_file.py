@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from bnexp.config.data_section import DataConfig
+from bnexp.config.data_section import NpzData
 from bnexp.data.sources import npz_file
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.npz_file import read_npz
@@ -33,7 +33,7 @@ def read(tmp_path):
 
     def read_back(save=np.savez, **changes):
         save(tmp_path / "set.npz", **{name: array for name, array in arrays(**changes).items() if array is not None})
-        return read_npz(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+        return read_npz(NpzData(dataset="npz", path="set.npz"), tmp_path)
 
     return read_back
 
@@ -112,7 +112,7 @@ def test_pickled_arrays_are_refused_and_never_run(read, tmp_path, name):
 def test_a_pickle_in_place_of_the_file_is_refused(tmp_path):
     (tmp_path / "set.npz").write_bytes(pickle.dumps(Hostile(tmp_path / "hacked")))
     with pytest.raises(BnexpError, match="not an npz file"):
-        read_npz(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+        read_npz(NpzData(dataset="npz", path="set.npz"), tmp_path)
     assert not (tmp_path / "hacked").exists()
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_file_is_named(read, tmp_path, damage):
     content[content.index(pixels(6, 5, 4, 3).tobytes()[:40])] ^= 1
     path.write_bytes({"truncated": path.read_bytes()[:-40], "flipped": content, "empty": b""}[damage])
     with pytest.raises(BnexpError, match=r"set\.npz: truncated, corrupt or not an npz file"):
-        read_npz(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+        read_npz(NpzData(dataset="npz", path="set.npz"), tmp_path)
 
 
 def test_more_than_fits_in_memory_is_refused_before_it_is_read(read, monkeypatch):
@@ -136,30 +136,30 @@ def test_more_than_fits_in_memory_is_refused_before_it_is_read(read, monkeypatch
 def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "set.npz")
     with pytest.raises(ConfigError, match=r"set\.npz: cannot be read: not a regular file"):
-        read_npz(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+        read_npz(NpzData(dataset="npz", path="set.npz"), tmp_path)
 
 
 def test_what_is_a_pickle_before_it_is_a_zip_is_never_unpickled(read, tmp_path):
     read()
     path = tmp_path / "set.npz"
     path.write_bytes(pickle.dumps(Hostile(tmp_path / "hacked")) + path.read_bytes())
-    read_npz(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+    read_npz(NpzData(dataset="npz", path="set.npz"), tmp_path)
     assert not (tmp_path / "hacked").exists()
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=f"{tmp_path}/gone.npz: no such file"):
-        read_npz(DataConfig(dataset="npz", path="gone.npz"), tmp_path)
+        read_npz(NpzData(dataset="npz", path="gone.npz"), tmp_path)
 
 
 def test_a_folder_in_its_place_is_named(tmp_path):
     with pytest.raises(ConfigError, match="Is a directory"):
-        read_npz(DataConfig(dataset="npz", path="."), tmp_path)
+        read_npz(NpzData(dataset="npz", path="."), tmp_path)
 
 
 def test_shape_and_sizes_are_those_found(read, tmp_path):
     read()
-    info = dataset_info(DataConfig(dataset="npz", path="set.npz"), tmp_path)
+    info = dataset_info(NpzData(dataset="npz", path="set.npz"), tmp_path)
     assert (info.shape, info.classes, info.train_examples, info.test_examples) == ((3, 5, 4), 3, 6, 2)
 
 
@@ -168,4 +168,4 @@ def test_a_pipe_and_a_device_without_an_end_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.npz")
     for path in ("pipe.npz", "/dev/zero"):
         with pytest.raises(ConfigError, match=f"{path}: cannot be read: not a regular file"):
-            read_npz(DataConfig(dataset="npz", path=path), tmp_path)
+            read_npz(NpzData(dataset="npz", path=path), tmp_path)

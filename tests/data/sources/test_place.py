@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.data_section import DataConfig
+from bnexp.config.data_section import NpzData
 from bnexp.data.sources.place import data_folder, own_path
 from bnexp.errors import ConfigError
 
@@ -21,4 +21,4 @@ def test_the_folder_of_datasets_is_the_chosen_one_then_the_variables_then_data(m
 
 def test_the_home_of_nobody_is_refused():
     with pytest.raises(ConfigError, match=r"data\.path ~nobody-has-this-name/x: no home folder of that user"):
-        own_path(DataConfig(dataset="npz", path="~nobody-has-this-name/x"), Path("data"))
+        own_path(NpzData(dataset="npz", path="~nobody-has-this-name/x"), Path("data"))

@@ -1,4 +1,4 @@
-"""Items that do not fit their input, or would throw it away, are refused before anything is built."""
+"""Refusals: items that do not fit their input or would throw it away, and sizes that no memory holds."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 
 from bnexp.blueprint import draw
 from bnexp.config.block import parse_item
-from bnexp.config.layout import place_block
-from bnexp.config.loading import load_config
-from bnexp.config.refusals import problem_of
+from bnexp.config.layout import layout_of, place_block
+from bnexp.config.loading import check_values, load_config
+from bnexp.config.refusals import problem_of, weights_of
 from bnexp.errors import ConfigError
 
 NO_FILLING = {"norm": None, "activation": None}
@@ -120,3 +120,24 @@ def test_the_projection_of_one_channel_has_one_weight_per_unit(make_config):
     refuse(config_of(2))
     with pytest.raises(ConfigError, match=r"model.width 1: the conv of stage2.block1 would standardize 1 weight"):
         refuse(config_of(1))
+
+
+def weights(shape, **model):
+    rest = {"data": {"dataset": "mnist5k"}, "optimizer": {"name": "sgd"}, "training": {"epochs": 1}}
+    return weights_of(layout_of(check_values({"name": "x", "model": model, **rest}, {}, "test").model, shape, 10))
+
+
+def test_the_weights_of_an_mlp_are_products_of_neighbouring_widths():
+    assert weights((1, 28, 28), arch="mlp", hidden=[5, 7], block="linear -> bn -> relu") == 784 * 5 + 5 * 7 + 7 * 10
+
+
+def test_the_weights_of_a_convolution_are_those_of_its_kernel_for_each_pair_of_channels():
+    found = weights((3, 8, 8), arch="cnn", stages=[[4], [6]], block="conv(kernel=5) -> relu", head="flatten")
+    assert found == 25 * (3 * 4 + 4 * 6) + 6 * 2 * 2 * 10
+
+
+def test_a_projection_has_weights_of_its_own():
+    block = "conv -> bn -> add -> relu"
+    options = {"arch": "resnet", "stages": [1, 1], "width": 4, "block": block}
+    projected = weights((3, 8, 8), shortcut="projection", **options)
+    assert projected - weights((3, 8, 8), **options) == 4 * 8

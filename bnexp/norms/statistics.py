@@ -1,0 +1,75 @@
+"""Statistics of norms, as measuring asks for them from outside; no forward pass calls these functions.
+
+A norm that keeps running statistics other than those of torch's batch norm answers for itself, with these methods:
+
+    statistics_of_batch(x)    what a batch moves its running statistics toward, by the names of its buffers
+    running_moments()         its running `mean` and `std` of each feature, those that it has
+
+Attributes that measuring sets to false for a time: `corrects`, where a norm corrects toward its running statistics in
+training, and `noisy`, where it draws noise.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.config.block import Item
+from bnexp.config.items import GroupedOptions
+from bnexp.norms.shapes import over_batch, widened
+
+
+def statistics_of(norm: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Return what a batch moves the running statistics of a norm toward.
+
+    That is the batch's mean and unbiased variance, unless the norm has a method `statistics_of_batch`.
+
+    Args:
+        norm: one of those that take statistics of the batch.
+        x: what comes into it, (B, F) or (B, C, H, W).
+
+    Returns:
+        (F,) or (C,) for each of its buffers that hold running statistics.
+    """
+    own: Callable[[Tensor], dict[str, Tensor]] | None = getattr(norm, "statistics_of_batch", None)
+    if own is not None:
+        return own(x)
+    var, mean = torch.var_mean(widened(x), dim=over_batch(x), correction=1)
+    held = {name for name, _ in norm.named_buffers()}
+    return {name: value for name, value in (("running_mean", mean), ("running_var", var)) if name in held}
+
+
+def running_moments(norm: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the running `mean` and `std` of each feature, (F,) or (C,), those that the norm has."""
+    own: Callable[[], dict[str, Tensor]] | None = getattr(norm, "running_moments", None)
+    if own is not None:
+        return {name: value.clone() for name, value in own().items()}
+    buffers = dict(norm.named_buffers())
+    mean, var = buffers.get("running_mean"), buffers.get("running_var")
+    return ({} if mean is None else {"mean": mean.clone()}) | ({} if var is None else {"std": var.sqrt()})
+
+
+def example_variances(item: Item, x: Tensor) -> Tensor | None:
+    """Return the variances of each example that a norm standardizes by; None where it standardizes no example.
+
+    Args:
+        item: a norm.
+        x: what comes into it, (B, F) or (B, C, H, W).
+
+    Returns:
+        (B,) over examples; (B * groups,), (B * C,) or (B * H * W,) over their groups, channels or positions.
+    """
+    if item.kind.divided is None or not item.kind.subtracts_mean:
+        return None
+    if isinstance(item.options, GroupedOptions):
+        return moments(x.reshape(len(x), item.options.groups, -1), [2])[1]
+    if item.kind.over == "position":
+        return moments(x.movedim(1, -1), [-1])[1]
+    return moments(x, list(range(1 if item.kind.over == "example" else 2, x.ndim)))[1]
+
+
+def moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance over some dimensions, flat, in the two passes of the definition."""
+    mean = x.mean(dim=dims, keepdim=True)
+    var = (x - mean).square().mean(dim=dims)
+    return mean.flatten(), var.flatten()
