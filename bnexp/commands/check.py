@@ -110,7 +110,7 @@ def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
         Heading("The fresh network"),
         facts([("signal", batch)], least=_LABELS),
         _signal_table(layers),
-        facts(_growth_in_words(layers), least=_LABELS),
+        *([facts(growth, least=_LABELS)] if (growth := _growth_in_words(layers)) else []),
     ]
 
 

@@ -44,8 +44,7 @@ def _plain_table(table: Table) -> str:
     columns = table.columns_for("people")
     lines = [[readable(column.header) for column in columns]] if table.headed else []
     lines += [[readable(table.cell(row, column).text) for column in columns] for row in table.rows]
-    least = [column.least for column in columns]
-    widths = [max(width, *map(cell_len, texts)) for width, texts in zip(least, zip(*lines, strict=True), strict=True)]
+    widths = [max([column.least, *(cell_len(line[index]) for line in lines)]) for index, column in enumerate(columns)]
     indent = " " * GAP if table.title else ""
     title = f"{readable(table.title)}\n" if table.title else ""
     rows = "".join(

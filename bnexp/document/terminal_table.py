@@ -1,6 +1,5 @@
 """Lays a table out for a width: which columns fit, what is wrapped, and what stands beside or below each other."""
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -137,7 +136,7 @@ class _Page:
         body: list[_Cells | Line] = []
         above: Row = {}
         for row in self.table.rows:
-            repeated = [key for key in grouping if above and row[key] == above[key]]
+            repeated = [key for key in grouping if above and row.get(key) == above.get(key)]
             if above and len(repeated) < len(grouping):
                 body.append(Line())
             shown = ["" if column.key in repeated else self._shown(row, column) for column in columns]
@@ -214,8 +213,10 @@ class _Page:
         if room < _LEAST_BAR:
             return {}
         room = min(room, _MOST_BAR)
-        values = {column.key: [self.table.cell(row, column).value for row in self.table.rows] for column in bars}
-        return {key: log_bars([math.nan if one is None else one for one in of], room) for key, of in values.items()}
+        values = {
+            column.key: [float(self.table.cell(row, column).value or 0) for row in self.table.rows] for column in bars
+        }
+        return {key: log_bars(numbers, room) for key, numbers in values.items()}
 
 
 def _number_pieces(table: Table, width: int) -> Iterator[list[Line]]:

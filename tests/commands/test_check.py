@@ -1,11 +1,16 @@
 """`bnexp check` shows what a config means."""
 
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.cells import cell_len
+from rich.console import Console
 
 from bnexp.commands.check import check
+from bnexp.document import show
 from bnexp.errors import BnexpError, ConfigError
 
 
@@ -94,3 +99,24 @@ def test_a_signal_too_small_for_its_square_is_shown_and_called_vanishing(
     assert len(lines) == 3
     assert "in all: it vanishes" in lines[1]
     assert " a layer down from the last hidden layer" in lines[2]
+
+
+def test_one_hidden_layer_has_no_growth_to_tell_of(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check(config_file, overrides=["model.hidden=[12]"], signal=True)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("head ")
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_a_terminal_shows_the_same_words_within_its_width(
+    config_file: Path, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["model.bias=true", "model.hidden=[12, 8, 8]"]
+    check(config_file, overrides=overrides, signal=True)
+    piped = capsys.readouterr().out
+    console = partial(Console, force_terminal=True, color_system=None, width=width)
+    monkeypatch.setattr(show, "Console", console)
+    check(config_file, overrides=overrides, signal=True)
+    drawn = capsys.readouterr().out
+    assert max(map(cell_len, drawn.splitlines())) <= width
+    assert ("█" in drawn) == (width >= 60)
+    assert set(re.findall(r"[0-9.,]+", piped)) <= set(re.findall(r"[0-9.,]+", drawn))

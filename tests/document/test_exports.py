@@ -163,3 +163,8 @@ def test_a_document_in_markdown_keeps_code_and_escapes_the_rest() -> None:
     assert "**numbers**" in written
     assert "| row | 0.3333 |" in written
     assert "```\nbnexp ls\n```" in written
+
+
+def test_a_table_without_rows_is_written() -> None:
+    assert to_plain([facts([])]) == ""
+    assert to_plain([Table(COLUMNS, ())]) == "arm  test %  n  curve\n"
