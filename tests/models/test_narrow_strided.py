@@ -33,6 +33,7 @@ for text in {options}:
 
 NETWORK = """
 import torch
+from bnexp.config.layout import layout_of
 from bnexp.config.model import ResnetConfig
 from bnexp.config.schema import PlainInit
 from bnexp.models.build import build_model
