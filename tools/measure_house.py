@@ -94,39 +94,71 @@ def is_counted(module: str, importer: str) -> bool:
     return not rest.endswith("registry.py") and not rest.startswith(DOORS) and not module.endswith(("cli", "__main__"))
 
 
-def main() -> None:
-    """Print the figures."""
-    package = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "bnexp").resolve()
+@dataclass(frozen=True)
+class House:
+    """What was measured of a package.
+
+    Attributes:
+        lines: of each module.
+        functions: all of them.
+        single: modules with one importer, and which that is.
+        circles: modules that import each other.
+    """
+
+    lines: dict[str, int]
+    functions: list[Function]
+    single: dict[str, str]
+    circles: list[list[str]]
+
+    @property
+    def short(self) -> dict[str, int]:
+        """Modules under the length that usually holds an idea."""
+        return {name: count for name, count in self.lines.items() if count < SHORT and not name.endswith("__main__")}
+
+    def longer_than(self, limit: int) -> list[Function]:
+        """Return the functions of more lines, the longest first."""
+        return sorted((one for one in self.functions if one.lines > limit), key=lambda one: -one.lines)
+
+
+def measure(package: Path) -> House:
+    """Measure a package."""
     modules = python_files(package)
-    lines = {module: len(path.read_text().splitlines()) for module, path in modules.items()}
-    functions = [function for path in modules.values() for function in functions_in(path, package)]
-    lengths = [function.lines for function in functions]
     importers: dict[str, set[str]] = defaultdict(set)
     for module, path in modules.items():
         for other in imports_of(module, path, modules, lazy=True):
             importers[other].add(module)
-    single = {
-        module: next(iter(who))
-        for module, who in importers.items()
-        if len(who) == 1 and is_counted(module, next(iter(who)))
-    }
-    short = {module: count for module, count in lines.items() if count < SHORT and not module.endswith("__main__")}
-    long = sorted((function for function in functions if function.lines > LONG), key=lambda one: -one.lines)
-    eager = {module: imports_of(module, path, modules, lazy=False) for module, path in modules.items()}
-    print(f"lines                            {sum(lines.values()):,} in {len(modules)} files")
-    print(f"lines a file, median / largest   {median(lines.values()):.0f} / {max(lines.values())}")
-    print(f"files under {SHORT} lines             {len(short)}")
-    print(f"files with one importer          {len(single)}")
+    return House(
+        lines={module: len(path.read_text().splitlines()) for module, path in modules.items()},
+        functions=[function for path in modules.values() for function in functions_in(path, package)],
+        single={
+            module: next(iter(who))
+            for module, who in importers.items()
+            if len(who) == 1 and is_counted(module, next(iter(who)))
+        },
+        circles=circles({module: imports_of(module, path, modules, lazy=False) for module, path in modules.items()}),
+    )
+
+
+def main() -> None:
+    """Print the figures, then what stands behind them."""
+    house = measure(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "bnexp").resolve())
+    lines, lengths = house.lines.values(), [function.lines for function in house.functions]
+    long = house.longer_than(LONG)
+    annotated = sum(function.annotated for function in house.functions) / len(lengths)
+    print(f"lines                            {sum(lines):,} in {len(lines)} files")
+    print(f"lines a file, median / largest   {median(lines):.0f} / {max(lines)}")
+    print(f"files under {SHORT} lines             {len(house.short)}")
+    print(f"files with one importer          {len(house.single)}")
     print(f"lines a function, median / 90th  {median(lengths):.0f} / {quantiles(lengths, n=10)[-1]:.0f}")
-    print(f"functions over {LONG} lines          {len(long)} of {len(functions)}, {len(long) / len(functions):.1%}")
-    print(f"functions over {TOO_LONG} lines          {sum(function.lines > TOO_LONG for function in functions)}")
-    print(f"functions with annotations       {sum(one.annotated for one in functions) / len(functions):.1%}")
-    print(f"import circles                   {len(circles(eager))}")
+    print(f"functions over {LONG} lines          {len(long)} of {len(lengths)}, {len(long) / len(lengths):.1%}")
+    print(f"functions over {TOO_LONG} lines          {len(house.longer_than(TOO_LONG))}")
+    print(f"functions with annotations       {annotated:.1%}")
+    print(f"import circles                   {len(house.circles)}")
     for title, named in (
-        (f"files under {SHORT} lines", [f"{count:>4} {module}" for module, count in sorted(short.items())]),
-        ("files with one importer", [f"{module} <- {importer}" for module, importer in sorted(single.items())]),
+        (f"files under {SHORT} lines", [f"{count:>4} {module}" for module, count in sorted(house.short.items())]),
+        ("files with one importer", [f"{module} <- {importer}" for module, importer in sorted(house.single.items())]),
         (f"functions over {LONG} lines", [f"{function.lines:>4} {function.place}" for function in long]),
-        ("import circles", [" ".join(circle) for circle in circles(eager)]),
+        ("import circles", [" ".join(circle) for circle in house.circles]),
     ):
         print(f"\n{title}:", *(named or ["none"]), sep="\n  ")
 

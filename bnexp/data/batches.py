@@ -1,4 +1,4 @@
-"""Which examples make the batch of a step: a function of the seed and the step alone, so any step can be taken up."""
+"""Draw the batch of a step as a function of the seed and the step alone, so that any step can be resumed."""
 
 import torch
 from torch import Tensor

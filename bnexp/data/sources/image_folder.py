@@ -1,6 +1,6 @@
-"""A folder of images: which files make which part and class. Nothing is opened here.
+"""Read the dataset `image_folder`: list its files, decode them once, and take them from the cache from then on.
 
-Either `train/` and `test/`, each with one folder per class, or one folder of class folders, of which a fixed,
+A folder holds either `train/` and `test/`, each with one folder per class, or class folders, of which a fixed,
 stratified fifth becomes the test set. Images are the files directly in a class folder with a known ending; other files
 and hidden ones are passed over. Classes are counted from 0 in the order of their names.
 """

@@ -1,4 +1,4 @@
-"""Where datasets lie."""
+"""Find the folder where datasets lie."""
 
 import os
 from pathlib import Path
