@@ -4,7 +4,7 @@ A new norm is one entry in ITEMS here, and one file with one registry line in `b
 from the facts of its `ItemKind`: the bias rule, refusals and warnings, ghost batches, the format of memory, probes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -245,26 +245,32 @@ _DIVIDED: dict[Over, str] = {
     "channel": "each channel of each example",
 }
 
+_BN = ItemKind(
+    "norm",
+    "batch normalization: each feature over the batch (Ioffe & Szegedy 2015)",
+    BatchNormOptions,
+    over="batch",
+    subtracts_mean=True,
+    scale_invariant=True,
+    channels_last=True,
+)
+_LN = ItemKind(
+    "norm",
+    "layer normalization: each example over its features, or C, H, W (Ba et al. 2016)",
+    LayerNormOptions,
+    over="example",
+    subtracts_mean=True,
+    scale_invariant=True,
+)
+
 ITEMS: dict[ItemName, ItemKind] = {
     "linear": ItemKind("layer", "fully connected: x W^T + b", LayerOptions),
     "conv": ItemKind("layer", "convolution, 3 x 3 unless kernel says otherwise, the image's size kept", ConvOptions),
-    "bn": ItemKind(
-        "norm",
-        "batch normalization: each feature over the batch (Ioffe & Szegedy 2015)",
-        BatchNormOptions,
-        over="batch",
-        subtracts_mean=True,
-        scale_invariant=True,
-        channels_last=True,
-    ),
-    "ghost_bn": ItemKind(
-        "norm",
-        "ghost batch normalization: bn over parts of the batch (Hoffer et al. 2017)",
-        GhostBatchNormOptions,
-        over="batch",
-        subtracts_mean=True,
-        scale_invariant=True,
-        channels_last=True,
+    "bn": _BN,
+    "ghost_bn": replace(
+        _BN,
+        summary="ghost batch normalization: bn over parts of the batch (Hoffer et al. 2017)",
+        options=GhostBatchNormOptions,
     ),
     "batch_renorm": ItemKind(
         "norm",
@@ -274,56 +280,30 @@ ITEMS: dict[ItemName, ItemKind] = {
         subtracts_mean=True,
         corrects=True,
     ),
-    "sync_bn": ItemKind(
-        "norm",
-        "bn over the batches of all processes; in one process it is bn (Peng et al. 2018)",
-        BatchNormOptions,
-        over="batch",
-        subtracts_mean=True,
-        scale_invariant=True,
-        channels_last=True,
-    ),
-    "noisy_bn": ItemKind(
-        "norm",
-        "bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",
-        BatchNormOptions,
-        over="batch",
-        subtracts_mean=True,
-        scale_invariant=True,
+    "sync_bn": replace(_BN, summary="bn over the batches of all processes; in one process it is bn (Peng et al. 2018)"),
+    "noisy_bn": replace(
+        _BN,
+        summary="bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",
         draws=True,
+        channels_last=False,
     ),
-    "ln": ItemKind(
-        "norm",
-        "layer normalization: each example over its features, or C, H, W (Ba et al. 2016)",
-        LayerNormOptions,
-        over="example",
-        subtracts_mean=True,
-        scale_invariant=True,
-    ),
-    "ln_c": ItemKind(
-        "norm",
-        "layer normalization over the channels at each position (Liu et al. 2022)",
-        LayerNormOptions,
+    "ln": _LN,
+    "ln_c": replace(
+        _LN,
+        summary="layer normalization over the channels at each position (Liu et al. 2022)",
         over="position",
-        subtracts_mean=True,
-        scale_invariant=True,
         channels_last=True,
     ),
-    "gn": ItemKind(
-        "norm",
-        "group normalization: each example over groups of channels (Wu & He 2018)",
-        GroupNormOptions,
+    "gn": replace(
+        _LN,
+        summary="group normalization: each example over groups of channels (Wu & He 2018)",
+        options=GroupNormOptions,
         over="group",
-        subtracts_mean=True,
-        scale_invariant=True,
     ),
-    "in": ItemKind(
-        "norm",
-        "instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
-        LayerNormOptions,
+    "in": replace(
+        _LN,
+        summary="instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
         over="channel",
-        subtracts_mean=True,
-        scale_invariant=True,
     ),
     "rms": ItemKind(
         "norm",

@@ -1,4 +1,4 @@
-"""Shapes and dtypes of what a normalization works on."""
+"""Shapes, dtypes and moments of the inputs of a normalization."""
 
 import torch
 from torch import Tensor
@@ -25,3 +25,10 @@ def over_positions(x: Tensor) -> list[int]:
 def widened(x: Tensor) -> Tensor:
     """Return x in float32 where it is narrower: statistics in bf16 or fp16 would lose what eps protects."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance over some dimensions, flat, in the two passes of the definition."""
+    mean = x.mean(dim=dims, keepdim=True)
+    var = (x - mean).square().mean(dim=dims)
+    return mean.flatten(), var.flatten()

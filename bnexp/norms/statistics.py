@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bnexp.config.block import Item
 from bnexp.config.items import GroupedOptions
-from bnexp.norms.shapes import over_batch, widened
+from bnexp.norms.shapes import moments, over_batch, widened
 
 
 def statistics_of(norm: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -66,10 +66,3 @@ def example_variances(item: Item, x: Tensor) -> Tensor | None:
     if item.kind.over == "position":
         return moments(x.movedim(1, -1), [-1])[1]
     return moments(x, list(range(1 if item.kind.over == "example" else 2, x.ndim)))[1]
-
-
-def moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance over some dimensions, flat, in the two passes of the definition."""
-    mean = x.mean(dim=dims, keepdim=True)
-    var = (x - mean).square().mean(dim=dims)
-    return mean.flatten(), var.flatten()

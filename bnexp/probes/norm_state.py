@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from bnexp.config.block import Item
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.measure.subject import Look
-from bnexp.norms.shapes import over_batch
-from bnexp.norms.statistics import example_variances, moments, running_moments
+from bnexp.norms.shapes import moments, over_batch
+from bnexp.norms.statistics import example_variances, running_moments
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
 
 NEAR_ZERO = 0.01

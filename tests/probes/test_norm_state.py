@@ -12,7 +12,7 @@ from bnexp.config.items import NORM_NAMES
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
 from bnexp.measure.subject import Look
-from bnexp.norms.statistics import moments
+from bnexp.norms.shapes import moments
 from bnexp.probes.norm_state import NormState
 from bnexp.training.build import build
 
