@@ -252,9 +252,9 @@ def explain(
 ) -> None:
     """Explain a normalization step by step, with numbers computed on the spot."""
     from bnexp.commands import explain as command
-    from bnexp.lessons.request import Words
+    from bnexp.lessons.request import LessonOptions
 
-    words = Words(example, input, gamma, beta, eps, momentum, groups, seed)
+    words = LessonOptions(example, input, gamma, beta, eps, momentum, groups, seed)
     command.explain(topic, words, json=json, html=html)
 
 

@@ -8,14 +8,14 @@ from bnexp.document.exports import to_json, to_strict_json
 from bnexp.document.show import show_document, write_out
 from bnexp.errors import BnexpError, ConfigError, visible
 from bnexp.files import write_text_atomically
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import TOPICS, topic_named
 
 if TYPE_CHECKING:
     from bnexp.document.values import Lesson
 
 
-def explain(topic: str | None, words: Words, *, json: bool = False, html: Path | None = None) -> None:
+def explain(topic: str | None, words: LessonOptions, *, json: bool = False, html: Path | None = None) -> None:
     """Print a lesson, or without a topic the list of all in the order of reading.
 
     Args:
@@ -59,7 +59,7 @@ def _write_page(page: Path, lesson: "Lesson") -> None:
         raise BnexpError(f"{page}: {error.strerror}") from None
 
 
-def _place_of_page(html: Path, words: Words) -> Path:
+def _place_of_page(html: Path, words: LessonOptions) -> Path:
     """Return the file that the page is moved to, behind every link; what is there must be a file that it may replace.
 
     Raises:
@@ -79,8 +79,8 @@ def _place_of_page(html: Path, words: Words) -> Path:
     return page
 
 
-def _list(words: Words, *, json: bool, html: Path | None) -> None:
-    if words != Words() or html is not None:
+def _list(words: LessonOptions, *, json: bool, html: Path | None) -> None:
+    if words != LessonOptions() or html is not None:
         raise ConfigError("expected a lesson with these options, such as `bnexp explain batchnorm`")
     if json:
         topics = [

@@ -10,7 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text, text
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
 from bnexp.lessons import tables
 from bnexp.lessons.matrix_file import counted_names
 from bnexp.lessons.request import Request
@@ -43,7 +44,7 @@ def lesson(request: Request) -> Lesson:
         "batchnorm",
         "each feature of a batch is brought to mean 0 and variance 1, then scaled and shifted",
         parts,
-        Experiment(
+        TryIt(
             (
                 "bnexp train configs/demo.yaml --set model.norm=bn --name with_bn",
                 "bnexp train configs/demo.yaml --set model.norm=none --name without",
@@ -202,7 +203,7 @@ def _judged(title: str, rows: Sequence[Printed]) -> Table:
     ]
     cells = [f"{value['printed']} {value['verdict']}" for value in values]
     shown = [(row[0], cells[at * len(names) : (at + 1) * len(names)]) for at, row in enumerate(rows)]
-    return Table("printed", title, names, shown, values=values)
+    return number_table("printed", title, names, shown, values=values)
 
 
 def _moderator(batch: BatchTensors, forward: Normalized) -> list[Part]:

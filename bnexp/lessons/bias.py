@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import ITEMS, ItemName
-from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text, text
-from bnexp.document.numerals import Cell
-from bnexp.document.table import with_exponents
+from bnexp.document.table import number_table, with_exponents
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.writing import Value
 from bnexp.lessons.image_norms import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM, ImageNorm
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
@@ -79,7 +79,7 @@ def lesson(request: Request) -> Lesson:
             *_gradients(layer, request.momentum),
             *_other_norms(images, layer.bias.view(-1, 1, 1), grad_images),
         ],
-        Experiment(
+        TryIt(
             (
                 "bnexp check configs/demo.yaml",
                 "bnexp train configs/demo.yaml --set model.bias=false --name bn_without_bias",
@@ -96,14 +96,14 @@ def lesson(request: Request) -> Lesson:
 
 
 def _in_training(layer: Layer) -> list[Part]:
-    rows: list[tuple[str, Sequence[Cell]]] = []
+    rows: list[tuple[str, Sequence[Value]]] = []
     plain, norms = layer.outputs(0), (batch_norm_train, layer_norm)
     for scale in (1, 10, 1000, 100_000):
         x = layer.outputs(scale)
         changes = [norm(x, layer.gamma, layer.beta).y - norm(plain, layer.gamma, layer.beta).y for norm in norms]
         rows.append((f"{scale:,} b", list(map(largest_magnitude, (scale * layer.bias, *changes)))))
     title = "largest change of the output, against that with b = 0"
-    change = Table("output_change", title, ("largest entry", "batch norm", "layer norm"), rows, corner="bias")
+    change = number_table("output_change", title, ("largest entry", "batch norm", "layer norm"), rows, corner="bias")
     reasons = (
         ("batch norm", ["mean_b(X W)[f] + b[f]", "b[f] - b[f] = 0"]),
         ("layer norm", ["mean_f(X W) + mean_f(b)", "b[f] - mean_f(b)"]),
@@ -117,7 +117,7 @@ def _in_training(layer: Layer) -> list[Part]:
         ),
         matrix("bias", "the bias b", layer.bias, _NAMES),
         with_exponents(change, 1, 2),
-        Table("why", "what each does with the bias of feature f", ("mean of X W + b", "left of b[f]"), reasons),
+        number_table("why", "what each does with the bias of feature f", ("mean of X W + b", "left of b[f]"), reasons),
         Text(
             "Batch normalization takes the mean of each feature over the examples. The bias of a feature is the same "
             "for all of them, so the mean grows by exactly that bias, and subtracting it leaves nothing; the variance "
@@ -132,7 +132,7 @@ def _at_inference(layer: Layer, momentum: float) -> list[Part]:
     one, zero = initial_parameters(_FEATURES)
     inputs = layer.outputs(0), layer.outputs(1)
     statistics = [(zero, one), (zero, one)]
-    rows: list[tuple[str, Sequence[Cell]]] = []
+    rows: list[tuple[str, Sequence[Value]]] = []
     for step in range(1, 501):
         statistics = [
             batch_norm_running(*running, batch_norm_train(x, layer.gamma, layer.beta), len(x), momentum)
@@ -147,7 +147,7 @@ def _at_inference(layer: Layer, momentum: float) -> list[Part]:
             rows.append((str(step), [layer.bias[0].item(), in_mean, largest_magnitude(without - with_bias)]))
     columns = "b, feature 1", "in its running mean", "largest change of the output"
     formula = [f"in the running mean: (1 - (1 - {momentum:g})^k) b"]
-    table = Table("at_inference", "after k batches with this bias", columns, rows, formula, corner="k")
+    table = number_table("at_inference", "after k batches with this bias", columns, rows, formula, corner="k")
     return [
         Heading("2. At inference: the running mean takes it over"),
         with_exponents(table, 2, 2),
@@ -167,7 +167,7 @@ def _gradients(layer: Layer, momentum: float) -> list[Part]:
     torchs = nn.BatchNorm1d(_FEATURES, momentum=momentum, dtype=torch.float64)
     ours: list[Tensor] = []
     theirs: list[Tensor | None] = []
-    rows: list[tuple[str, Sequence[Cell]]] = []
+    rows: list[tuple[str, Sequence[Value]]] = []
     for name, forward, backward, module in (
         ("batch norm", batch, reference.batch_norm_train_backward, torchs),
         ("layer norm", by_layer, reference.layer_norm_backward, nn.LayerNorm(_FEATURES).double()),
@@ -184,7 +184,7 @@ def _gradients(layer: Layer, momentum: float) -> list[Part]:
     ours += batch_norm_running(zero, one, batch, len(x), momentum)
     theirs += [torchs.running_mean, torchs.running_var]
     title = "gradient of b, the sum over the batch of the gradient of X W + b"
-    table = Table("grad_bias", title, (*_NAMES, "sum"), rows, ("d b = sum_b d(X W + b)",), corner="before")
+    table = number_table("grad_bias", title, (*_NAMES, "sum"), rows, ("d b = sum_b d(X W + b)",), corner="before")
     return [
         Heading("3. Backward: it never learns"),
         with_exponents(table, 0, _FEATURES),
@@ -208,7 +208,7 @@ def _gradients(layer: Layer, momentum: float) -> list[Part]:
 def _other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> list[Part]:
     """Compare norms on images x (N, C, H, W) with a bias (C, 1, 1), given the gradient of their output."""
     equal = torch.full_like(bias, bias.mean().item())
-    rows: list[tuple[str, Sequence[Cell]]] = []
+    rows: list[tuple[str, Sequence[Value]]] = []
     for name, means, norm in _NORMS:
         plain = norm.x_hat(x)
         changes = [largest_magnitude(norm.x_hat(x + values) - plain) for values in (bias, equal)]
@@ -221,7 +221,7 @@ def _other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> list[Part]:
     droppers = names_in_words([name for name, kind in ITEMS.items() if kind.cancels_bias])
     return [
         Heading("4. Other normalizations: which of them subtract a mean per channel?"),
-        with_exponents(Table("others", title, columns, rows, formula, corner="norm"), 1, 3),
+        with_exponents(number_table("others", title, columns, rows, formula, corner="norm"), 1, 3),
         Text(
             "A bias per channel is lost where each channel has a mean of its own: bn takes it over the batch, `in` "
             "over the positions of one image. Where channels share a mean, as in ln and gn, the bias stays, except for "

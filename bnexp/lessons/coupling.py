@@ -7,7 +7,9 @@ one for a single layer, https://arxiv.org/abs/1809.00846; Wu & He 2018 show what
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Part, Table, Text, histogram, text
+from bnexp.document.figure import histogram
+from bnexp.document.table import number_table
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import (
     against_torch,
@@ -53,7 +55,7 @@ def lesson(request: Request) -> Lesson:
                 "too; and that companions that are far away or all of one class do more than add noise."
             ),
         ],
-        Experiment(
+        TryIt(
             (
                 "bnexp train configs/demo.yaml --name coupled",
                 "bnexp probe coupled --probe coupling --set data.batch_size=8",
@@ -107,7 +109,7 @@ def _other_companions(example: Tensor, generator: torch.Generator) -> list[Part]
             f"1. The example's feature is x = {WATCHED:g}. By the true mean and variance its output would be "
             f"{WATCHED:g}, too. In training it is:"
         ),
-        Table(
+        number_table(
             "companions",
             f"output of the example, over {DRAWS:,} batches",
             ("mean", "std under bn", "expected", "range under ln"),
@@ -139,7 +141,7 @@ def _one_large_companion(x: Tensor) -> list[Part]:
         rows.append((f"{value:g}", [*y[:3].tolist(), y[-1].item(), spread, _layer_norm(changed).y[0, 0].item()]))
     return [
         Heading("2. One companion far away"),
-        Table(
+        number_table(
             "one_large",
             f"outputs in a batch of {len(x)} whose last example has a large value",
             ("example 1", "example 2", "example 3", "the last one", "std of the others", "example 1 under ln"),
@@ -163,7 +165,7 @@ def _gradients(x: Tensor) -> list[Part]:
     columns = torch.stack([x[:, 0], under_bn[0][:, 0], under_ln[0][:, 0]], dim=1)
     return [
         Heading("3. The gradient reaches the companions"),
-        Table(
+        number_table(
             "gradients",
             f"d y[1] / d x[j], in a batch of {len(x)}",
             ("x[j]", "under bn", "under ln"),
@@ -221,7 +223,7 @@ def batches_of_one_class(generator: torch.Generator) -> list[Part]:
             f"come in batches of {BATCH_SIZE}: mixed, half of each class; or sorted, of one class only.",
             std_of_a_class=STD,
         ),
-        Table(
+        number_table(
             "sorted_batches",
             "output in training",
             ("mean of A", "mean of B", "std of A", "told apart by the sign"),

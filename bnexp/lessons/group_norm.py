@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bnexp.document.lesson import Lesson, Table
+from bnexp.document.table import number_table
+from bnexp.document.values import Lesson
 from bnexp.errors import ConfigError
 from bnexp.lessons.image_norms import (
     BATCH_NORM,
@@ -61,7 +62,7 @@ def lesson(request: Request) -> Lesson:
         matrix("mean", "mean of each group", mean, names, batch.rows, ("1/|S| sum_S x",)),
         matrix("var", "variance of each group, biased", var, names, batch.rows, ("1/|S| sum_S (x - mean)^2",)),
         *_of_images(images),
-        Table("first_output_by_companions", title, norms, companions, corner="batch"),
+        number_table("first_output_by_companions", title, norms, companions, corner="batch"),
     ]
     modules = (
         nn.GroupNorm(groups, features, eps=eps, dtype=torch.float64),
@@ -127,7 +128,7 @@ def _of_images(walk: Walk) -> list[Placed]:
     return [
         input_images(x),
         picture,
-        Table(
+        number_table(
             "statistics_of_images",
             "how many means, and of how many values each",
             ("means", "values each", "values each, in letters"),
@@ -135,14 +136,14 @@ def _of_images(walk: Walk) -> list[Placed]:
             corner="norm",
         ),
         image_table("y_of_images", "group norm, 2 groups", walk.forward.y, ("gamma = 1, beta = 0", f"eps = {eps:g}")),
-        Table(
+        number_table(
             "distance_to_the_ends",
             "largest difference of the outputs on X",
             ("to layer norm", "to instance norm"),
             distances,
             corner="group norm",
         ),
-        Table(
+        number_table(
             "reached_by_the_gradient",
             "largest magnitude of d x",
             names,

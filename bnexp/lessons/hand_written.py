@@ -13,8 +13,10 @@ from torch.nn.functional import cross_entropy
 
 from bnexp.data.generated import load_mnist5k
 from bnexp.data.preprocess import fit_standardize
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, text
-from bnexp.document.numerals import Cell
+from bnexp.document.figure import Lines
+from bnexp.document.table import number_table
+from bnexp.document.values import Heading, Lesson, Part, TryIt, text
+from bnexp.document.writing import Value
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.norms import reference
@@ -67,7 +69,7 @@ def lesson(request: Request) -> Lesson:
         "hand-written",
         "it trains like torch's own, and differs where one does not look: at the root, and at inference",
         [*_written(arms), *_training(arms), *_running_averages(arms), *_inference(arms, digits)],
-        Experiment(
+        TryIt(
             (
                 "bnexp train configs/demo.yaml --set 'model.norm=bn(momentum=0.001)' --set training.epochs=2 --name "
                 "slow",
@@ -82,7 +84,7 @@ def lesson(request: Request) -> Lesson:
 
 
 def _written(arms: Mapping[str, Trained]) -> list[Part]:
-    rows: list[tuple[str, Sequence[Cell]]] = [
+    rows: list[tuple[str, Sequence[Value]]] = [
         ("divides by", ["std, unbiased: B - 1", "sqrt(var + eps), biased: B", "as torch"]),
         ("eps", ["none", "1e-5", "1e-5"]),
         ("keeps", ["the mean of stds", "the mean of unbiased variances", "as torch"]),
@@ -98,7 +100,7 @@ def _written(arms: Mapping[str, Trained]) -> list[Part]:
             batch_size=BATCH_SIZE,
             momentum=MOMENTUM,
         ),
-        Table("ways", "three ways to write it", (HAND, TORCH, MENDED), rows),
+        number_table("ways", "three ways to write it", (HAND, TORCH, MENDED), rows),
         Heading("1. The first batch"),
         text(
             "Divided by the larger, unbiased deviation, the output by hand is {ratio_of_outputs:.6f} of torch's: "
@@ -120,7 +122,7 @@ def _training(arms: Mapping[str, Trained]) -> list[Part]:
     smooth = {name: [sum(arms[name].losses[end - window : end]) / window for end in ends] for name in (HAND, TORCH)}
     return [
         Heading("2. Training"),
-        Table("losses", "loss of the batch at a step", tuple(arms), rows, corner="step"),
+        number_table("losses", "loss of the batch at a step", tuple(arms), rows, corner="step"),
         Lines("loss_curves", f"loss, mean of {window} steps", "step", ends, smooth),
         text(
             "Over {steps} steps the loss by hand is never further than {loss_apart_by_hand} from torch's: it trains as "
@@ -165,7 +167,7 @@ def _inference(arms: Mapping[str, Trained], digits: Digits) -> list[Part]:
     title = f"{HELD_OUT:,} digits held out, by the statistics that are used"
     return [
         Heading("4. Inference"),
-        Table("inference", title, ("loss", "accuracy"), list(scores.items()), corner="statistics"),
+        number_table("inference", title, ("loss", "accuracy"), list(scores.items()), corner="statistics"),
         text(
             "The weights are the same in the last three rows; the statistics alone change the loss from {loss_as_kept} "
             "to {least_loss}. Averages that still hold their start are an error of the evaluation, not of the network: "

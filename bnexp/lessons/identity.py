@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram, text
-from bnexp.document.numerals import Cell
-from bnexp.document.table import with_exponents
+from bnexp.document.figure import Lines, histogram
+from bnexp.document.table import number_table, with_exponents
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.writing import Value
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, standard_normal, torch_results
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_train, batch_norm_train_backward
@@ -33,7 +34,7 @@ def lesson(request: Request) -> Lesson:
         "identity",
         "gamma = sqrt(var + eps) and beta = mean undo it; whether training goes there is another matter",
         parts,
-        Experiment(
+        TryIt(
             (
                 "bnexp train configs/demo.yaml --name with_affine",
                 "bnexp train configs/demo.yaml --set 'model.norm=bn(affine=false)' --name without_affine",
@@ -61,7 +62,7 @@ def _undone(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
     return [
         Heading("1. Two numbers undo it"),
         Text(f"A feature, drawn with mean {MEAN:g} and standard deviation {STD:g}, in a batch of {len(x)}:"),
-        Table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula),
+        number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula),
         text(
             "With gamma = {gamma} and beta = {beta}, made of the batch's own variance and mean, y is x again: it "
             "differs by {difference_to_x:.1e} at most. So on this batch a layer with gamma and beta can compute "
@@ -76,7 +77,7 @@ def _undone(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
 def _in_other_batches(generator: torch.Generator, eps: float) -> list[Part]:
     mean, var = torch.tensor([[MEAN], [STD**2]], dtype=torch.float64)
     gamma = torch.tensor([math.sqrt(STD**2 + eps)], dtype=torch.float64)
-    rows: list[tuple[str, Sequence[Cell]]] = []
+    rows: list[tuple[str, Sequence[Value]]] = []
     for size in (8, 32, 128, 1024):
         x = _drawn(generator, size, 262_144 // size)  # each column a batch of its own
         in_training = batch_norm_train(x, gamma, mean, eps).y - x
@@ -86,7 +87,7 @@ def _in_other_batches(generator: torch.Generator, eps: float) -> list[Part]:
         )
     title = "distance of y from x, in standard deviations"
     formula = "gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"
-    table = Table("other_batches", title, ("in training", "at inference, at most"), rows, formula, corner="B")
+    table = number_table("other_batches", title, ("in training", "at inference, at most"), rows, formula, corner="B")
     return [
         Heading("2. In training only up to the scatter of the batches"),
         with_exponents(table, 1, 1),
@@ -121,7 +122,7 @@ def _tangents() -> list[Part]:
     title = "sigmoid and tanh against their tangents at 0"
     return [
         Heading("3. Why one may want it undone: the linear regime of a sigmoid"),
-        Table("tangents", title, headings, rows, formula, corner="x", values=values),
+        number_table("tangents", title, headings, rows, formula, corner="x", values=values),
         Text(
             f"At 1 the sigmoid is only {cells[2][2]:.4f} below its tangent, at 2 it is {cells[3][2]:.4f}; tanh bends "
             "sooner, since tanh(x) = 2 sigmoid(2x) - 1."
@@ -153,7 +154,7 @@ def _linearity_of_a_stack(generator: torch.Generator) -> list[Part]:
     inputs = standard_normal(generator, _EXAMPLES, _WIDTH)
     weights = standard_normal(generator, max(_DEPTHS), _WIDTH, _WIDTH)
     ones, zeros = initial_parameters(_WIDTH)
-    rows: list[tuple[str, list[Cell]]] = []
+    rows: list[tuple[str, list[Value]]] = []
     for gamma in (0.5, 1.0, 2.0, 4.0, 8.0):
         rows.append((f"{gamma:g}", []))
         hidden = inputs
@@ -169,7 +170,7 @@ def _linearity_of_a_stack(generator: torch.Generator) -> list[Part]:
             "`linear -> bn -> sigmoid` with drawn weights; then the linear map that comes nearest to the output is "
             "fitted."
         ),
-        Table("linear_share", title, depths, rows, ("R^2 of least squares, beta 0",), corner="gamma"),
+        number_table("linear_share", title, depths, rows, ("R^2 of least squares, beta 0",), corner="gamma"),
         Text(
             "With gamma 1, as a network begins, most of what a stack computes could be computed by one linear layer. "
             "With a larger gamma the sigmoid bends its input more, and the network computes more than a linear map. "
@@ -211,7 +212,7 @@ def descend(x: Tensor, eps: float) -> list[list[float]]:
 def _by_gradient(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
     path = descend(x, eps)
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
-    rows: list[tuple[str, Sequence[Cell]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
+    rows: list[tuple[str, Sequence[Value]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
     rows.append(("identity", [gamma.item(), beta.item(), 0.0]))
     columns = "gamma", "beta", "loss"
     formula = "d gamma = sum_b dy x_hat", "d beta = sum_b dy", "dy = (y - x) / B"
@@ -230,7 +231,7 @@ def _by_gradient(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
             "{learning_rate:g}.",
             learning_rate=LEARNING_RATE,
         ),
-        Table("descent", "gamma and beta follow their gradients", columns, rows, formula, corner="step"),
+        number_table("descent", "gamma and beta follow their gradients", columns, rows, formula, corner="step"),
         Lines("descent_lines", title, "step", list(range(STEPS + 1)), curves),
         Text(
             "In a network the loss asks for right answers, not for y = x. The identity is among what it can compute, "

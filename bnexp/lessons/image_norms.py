@@ -11,7 +11,8 @@ from string import ascii_lowercase, ascii_uppercase
 import torch
 from torch import Tensor
 
-from bnexp.document.lesson import Regions, Table
+from bnexp.document.figure import Regions
+from bnexp.document.table import Table, number_table
 from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.norms.reference import (
     Normalized,
@@ -170,7 +171,7 @@ def image_table(key: str, title: str, x: Tensor, formula: Sequence[str] = (), di
     """Return the table of images in `SHAPE`: a row per channel, a column per position."""
     positions = [f"{row + 1},{column + 1}" for row in range(HEIGHT) for column in range(WIDTH)]
     rows = list(zip(ROWS, x.reshape(len(ROWS), -1).tolist(), strict=True))
-    return Table(key, title, positions, rows, formula, "at row,column", digits, x.tolist())
+    return number_table(key, title, positions, rows, formula, "at row,column", digits, x.tolist())
 
 
 def input_images(x: Tensor) -> Table:

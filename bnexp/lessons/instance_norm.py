@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from bnexp.document.lesson import Lesson, Table
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson
 from bnexp.lessons.image_norms import (
     BATCH_NORM,
     CHANNEL_NAMES,
@@ -45,7 +46,9 @@ def lesson(request: Request) -> Lesson:
         [
             *_tables(walk),
             regions("regions", x.shape, (BATCH_NORM, INSTANCE_NORM)),
-            Table("change_of_image_1", "largest change of x_hat in image 1", names, changes, corner="3 x + 20 in"),
+            number_table(
+                "change_of_image_1", "largest change of x_hat in image 1", names, changes, corner="3 x + 20 in"
+            ),
             _pooled(pooled, beta),
         ],
         **{name: str(size) for name, size in zip("nchw", x.shape, strict=True)},

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from bnexp.document.lesson import Lesson, Table
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson
 from bnexp.lessons.image_norms import BATCH_NORM, LAYER_NORM, regions
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
@@ -77,8 +78,8 @@ def _tables(walk: Walk) -> list[Table]:
     gradients = [grad.abs().amax(dim=1) for grad in (walk.grad_x_beside, walk.gradients[0])]
     reached = list(zip(walk.batch.rows, torch.stack(gradients, dim=1).tolist(), strict=True))
     return [
-        Table("statistics", title, list(values), statistics, formula, values=values),
-        Table(
+        number_table("statistics", title, list(values), statistics, formula, values=values),
+        number_table(
             "reached_by_the_gradient",
             "largest magnitude of d x in each example",
             ("batch norm", "layer norm"),

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram, text
-from bnexp.document.numerals import Cell, decimal
+from bnexp.document.figure import Lines, histogram
+from bnexp.document.table import number_table
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.writing import Value, decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import against_torch, initial_parameters, standard_normal, symmetric_uniform
 from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_train_backward
@@ -106,7 +108,7 @@ def lesson(request: Request) -> Lesson:
             *_literature(),
             _against_torch(outputs, z, drawn.arriving),
         ],
-        Experiment(
+        TryIt(
             (
                 f"bnexp train configs/mnist_mlp_bn.yaml {small} --name before",
                 f"bnexp train configs/mnist_mlp_bn_after.yaml {small} --name after",
@@ -142,8 +144,8 @@ def _next_layer_sees(outputs: Mapping[str, Tensor]) -> list[Part]:
         histogram(
             "seen", "outputs, share of the values in each bin; 0 itself counts in the bin above it", edges, outputs
         ),
-        Table("units", by_unit, ["mean, least", "mean, most", "std, least", "std, most"], units, corner="block"),
-        Table("values", by_value, ["exactly 0", "below 0", "cosine"], values, corner="block"),
+        number_table("units", by_unit, ["mean, least", "mean, most", "std, least", "std, most"], units, corner="block"),
+        number_table("values", by_value, ["exactly 0", "below 0", "cosine"], values, corner="block"),
         Text(
             "Before relu, batch norm makes all units alike, whatever W and b are: each is 0 for about half of the "
             "examples. But what the next layer sees is not normalized: all of it is 0 or more, the mean is not 0, and "
@@ -162,7 +164,7 @@ def _next_layer_sees(outputs: Mapping[str, Tensor]) -> list[Part]:
 
 def _closed_form(h: Tensor) -> list[Part]:
     mean, square = 1 / math.sqrt(2 * math.pi), 0.5
-    rows: list[tuple[str, list[Cell]]] = [
+    rows: list[tuple[str, list[Value]]] = [
         ("share of 0", ["1/2", 0.5, share(h == 0)]),
         ("mean", ["1 / sqrt(2 pi)", mean, h.mean().item()]),
         ("mean of the squares", ["1/2", square, (h**2).mean().item()]),
@@ -173,7 +175,7 @@ def _closed_form(h: Tensor) -> list[Part]:
     return [
         Heading("2. The numbers behind it"),
         Text("If z is normal, bn before relu hands relu a standard normal value, u = N(0, 1), for every unit:"),
-        Table("relu_of_normal", title, ["formula", "computed", "measured"], rows, corner="quantity"),
+        number_table("relu_of_normal", title, ["formula", "computed", "measured"], rows, corner="quantity"),
         text(
             "The mean of the squares is half of that of u, which is why Kaiming's scale for relu is sqrt(2 / fan_in). "
             "After relu, a unit without bias has its zeros at -mean / std = -1 / sqrt(pi - 1) = {floor_without_bias}.",
@@ -202,7 +204,7 @@ def _dead_unit(drawn: Drawn) -> list[Part]:
             "share of the examples for which relu lets it through; the last column is the norm of the gradient that "
             "reaches its z when the one that arrives at its output is drawn standard normal."
         ),
-        Table("dead_unit", f"the first unit, bias {DEAD_BIAS:g}", columns, rows, corner="block"),
+        number_table("dead_unit", f"the first unit, bias {DEAD_BIAS:g}", columns, rows, corner="block"),
         text(
             "Without batch norm, or with it after relu, the unit is dead: it puts out one value (with bn that is beta, "
             "here 0), and no gradient reaches its weights. With batch norm before relu its bias cancels, and it is "
@@ -229,7 +231,7 @@ def _before_the_layer(drawn: Drawn) -> list[Part]:
             f"what is added is then something else. After {BLOCKS} such blocks, without biases:"
         ),
         Lines("stream", "mean of s, over all its values", "block", list(range(BLOCKS + 1)), means),
-        Table("stream_end", f"s after {BLOCKS} blocks", ["mean", "std", "share below 0"], rows, corner="block"),
+        number_table("stream_end", f"s after {BLOCKS} blocks", ["mean", "std", "share below 0"], rows, corner="block"),
         Text(
             f"A block that ends with relu adds nothing below 0: with `{BEFORE}` no value of s ever gets smaller, and "
             f"the mean grows by about {decimal(1 / math.sqrt(2 * math.pi))} a block. `{FIRST}` adds values of both "
@@ -249,7 +251,7 @@ def _literature() -> list[Part]:
             "These numbers are of one layer before any training; they cannot say which network learns better. Ioffe & "
             "Szegedy 2015 put batch norm before the activation. Mishkin et al. 2016 tried both on ImageNet:"
         ),
-        Table("mishkin", title, columns, rows, corner="network", digits=3),
+        number_table("mishkin", title, columns, rows, corner="network", digits=3),
         text(
             "After relu is {after_less_before_caffenet:.3f} better on CaffeNet, and "
             "{before_less_after_googlenet:.3f} worse on GoogLeNet, where no bn at all was the best. So it depends on "

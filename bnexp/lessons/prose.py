@@ -8,19 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 
-from bnexp.document.lesson import (
-    Experiment,
-    Heading,
-    Histogram,
-    Lesson,
-    Lines,
-    Part,
-    Regions,
-    Scatter,
-    Table,
-    Text,
-    text,
-)
+from bnexp.document.figure import Histogram, Lines, Regions, Scatter
+from bnexp.document.table import Table
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
 
 Placed = Table | Regions | Scatter | Histogram | Lines
 """What a text places by its key."""
@@ -66,7 +56,7 @@ def compose_page(page: str, parts: Sequence[Placed], **values: object) -> Lesson
     body, _, test = body.partition(_LAST_HEADING)
     commands = [line for line in test.splitlines() if line.startswith("bnexp ")]
     look_for = " ".join(line for line in test.splitlines() if line not in commands)
-    return Lesson(topic, title, _composed(body, parts, values), Experiment(commands, look_for))
+    return Lesson(topic, title, _composed(body, parts, values), TryIt(commands, look_for))
 
 
 def _composed(body: str, parts: Sequence[Placed], values: Mapping[str, object]) -> list[Part]:

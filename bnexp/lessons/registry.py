@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bnexp.document.lesson import Lesson
+from bnexp.document.values import Lesson
 from bnexp.lessons import (
     batch_norm,
     bias,

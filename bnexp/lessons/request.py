@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Words:
+class LessonOptions:
     """The options of the command line as they were typed; None for what was not."""
 
     example: str | None = None
@@ -83,7 +83,7 @@ class Words:
     seed: int | None = None
 
 
-def request_of(topic: str, words: Words) -> Request:
+def request_of(topic: str, words: LessonOptions) -> Request:
     """Return the request that typed options make.
 
     Raises:
@@ -111,7 +111,7 @@ def request_of(topic: str, words: Words) -> Request:
     return Request(batch, published if unchanged else None, eps, momentum, words.groups, seed)
 
 
-def _given_batch(words: Words) -> tuple[Batch, str | None]:
+def _given_batch(words: LessonOptions) -> tuple[Batch, str | None]:
     """Return the matrix that is asked for, with its own gamma and beta, and the name of its article."""
     if words.input is not None:
         if words.example is not None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from bnexp.document.lesson import Lesson, Table
-from bnexp.document.numerals import decimal
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson
+from bnexp.document.writing import decimal
 from bnexp.lessons.image_norms import BATCH_NORM, LAYER_NORM, RMS_NORM, regions
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
@@ -43,7 +44,9 @@ def lesson(request: Request) -> Lesson:
         matrix(
             "shift_and_scale", "example 1, normalized", changed[RMS_NORM].x_hat, batch.names, ("x", "10 x", "x + 5")
         ),
-        Table("changed_by", "largest change of x_hat in example 1", columns, list(changes.items()), corner="norm"),
+        number_table(
+            "changed_by", "largest change of x_hat in example 1", columns, list(changes.items()), corner="norm"
+        ),
         regions("regions", x.shape, (BATCH_NORM, replace(LAYER_NORM, name="layer norm, RMS norm"))),
     ]
     return compose(
@@ -95,7 +98,7 @@ def _tables(walk: Walk) -> list[Table]:
     sums = [(grad.sum().item(), (grad * x_hat).sum().item()) for grad, x_hat in first]
     of_gradient, gradients = ("its sum", "along x_hat"), list(zip(norms, sums, strict=True))
     return [
-        Table("statistics", "mean square, and what it is made of", names, statistics, formula, values=values),
+        number_table("statistics", "mean square, and what it is made of", names, statistics, formula, values=values),
         matrix("x_hat_of_both", "x_hat of both, on the same rows", both, walk.batch.names, labels),
-        Table("gradient_of_example_1", "gradient of example 1", of_gradient, gradients, corner="norm"),
+        number_table("gradient_of_example_1", "gradient of example 1", of_gradient, gradients, corner="norm"),
     ]

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, histogram, text
-from bnexp.document.numerals import Cell, decimal
+from bnexp.document.figure import Lines, histogram
+from bnexp.document.table import number_table
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.writing import Value, decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import against_torch, initial_parameters, standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
@@ -131,7 +133,7 @@ def lesson(request: Request) -> Lesson:
             *_ten_layers(deep),
             *_with_batch_norm(drawn, deep[BN]),
         ],
-        Experiment(
+        TryIt(
             (
                 "bnexp check configs/demo.yaml --signal --set init.std=1 --set model.norm=none",
                 "bnexp check configs/demo.yaml --signal --set init.std=1 --set model.norm=bn",
@@ -161,7 +163,7 @@ def _scales(schemes: Mapping[str, Scheme], drawn: Drawn) -> list[Part]:
             f"{WIDTH} features, all standard normal. So z is a sum of {WIDTH} products, and its standard deviation is "
             "that of the weights times sqrt(fan_in). Here are five ways to begin:"
         ),
-        Table("scales", "the weights, and the sum z = x W", columns, rows, corner="weights"),
+        number_table("scales", "the weights, and the sum z = x W", columns, rows, corner="weights"),
         text(
             "Kaiming's scale (He et al. 2015) is gain / sqrt(fan_in), with the gain 5/3 = {gain_of_tanh} for tanh. "
             "PyTorch's default for a linear layer is uniform between -1 / sqrt(fan_in) and 1 / sqrt(fan_in), which has "
@@ -201,7 +203,7 @@ def _one_layer(layers: Mapping[str, Passed]) -> list[Part]:
             slope_where_saturated=1 - SATURATED**2,
             small=str(SMALL_STD),
         ),
-        Table("passing", "one layer", columns, rows, corner="weights"),
+        number_table("passing", "one layer", columns, rows, corner="weights"),
         text(
             "Let dh be the gradient of the loss that arrives at h, drawn standard normal. The fourth column is the "
             "norm of the gradient that reaches x, divided by that of dh: it was multiplied by the slopes, then by the "
@@ -230,7 +232,7 @@ def _dead_units(drawn: Drawn) -> list[Part]:
             "A unit is dead if it is saturated for every example: then no example changes its weights by much. "
             "Saturated outputs alone do not make a unit dead. Share of the units that are dead:"
         ),
-        Table("dead", "dead units", columns, rows, corner="weights"),
+        number_table("dead", "dead units", columns, rows, corner="weights"),
         Text(
             "Without a bias, z spreads around 0 for every unit, and some examples fall on the slope between the two "
             "ends, however steep it is. A small batch may hold no such example, as with std 10 here: "
@@ -247,7 +249,7 @@ def _ten_layers(deep: Mapping[str, Passed]) -> list[Part]:
         name: [(gradient.norm() / stack.gradients[-1].norm()).item() for gradient in stack.gradients[1:]]
         for name, stack in deep.items()
     }
-    rows: list[tuple[str, list[Cell]]] = []
+    rows: list[tuple[str, list[Value]]] = []
     values = []
     for name, stack in deep.items():
         shown = [f"{size:.3g}" for size in (sizes[name][0], sizes[name][-1], down[name][0])]
@@ -263,7 +265,7 @@ def _ten_layers(deep: Mapping[str, Passed]) -> list[Part]:
         Heading(f"3. {DEPTH} such layers"),
         curves("log10_std", "standard deviation of the outputs", sizes, SMALL, TORCH, BN),
         curves("log10_gradient", gradients_of, down, SMALL, TORCH, LARGE, BN),
-        Table(
+        number_table(
             "depth",
             f"outputs h, and the gradient by those of layer 1 over that by those of layer {DEPTH}",
             ["std of h 1", f"std of h {DEPTH}", f"gradient 1 / {DEPTH}", "per layer"],
@@ -299,7 +301,7 @@ def _with_batch_norm(drawn: Drawn, deep: Passed) -> list[Part]:
     built = f"A stack of {DEPTH} times torch.nn.Linear, torch.nn.BatchNorm1d and torch.nn.Tanh"
     return [
         Heading("4. What batch normalization leaves as it is"),
-        Table("gammas", f"{DEPTH} layers of std 1, then bn, by their gamma", columns, rows),
+        number_table("gammas", f"{DEPTH} layers of std 1, then bn, by their gamma", columns, rows),
         text(
             "At gamma = 1 the gradient is multiplied by {gradient_per_layer_with_bn} per layer: at this rate by "
             "{at_50_layers:.1f} from the last of 50 layers to the first. Yang et al. 2019 show that gradients grow "

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, text
-from bnexp.document.numerals import decimal
+from bnexp.document.figure import Lines
+from bnexp.document.table import number_table
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.writing import decimal
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
@@ -198,7 +200,7 @@ def lesson(request: Request) -> Lesson:
                 ),
             ),
         ],
-        Experiment(
+        TryIt(
             (
                 f"bnexp train configs/demo.yaml {schedule} --set model.norm=none --name no",
                 f"bnexp train configs/demo.yaml {schedule} --set model.norm=bn --name bn",
@@ -232,7 +234,7 @@ def _input_of_one_tanh(plain: Trained, normalized: Trained) -> list[Part]:
     return [
         Heading("1. The input of one tanh"),
         Lines("percentiles", title, "step", list(range(STEPS + 1)), outer),
-        Table("unit", "the same unit, and the loss", columns, rows, corner="step"),
+        number_table("unit", "the same unit, and the loss", columns, rows, corner="step"),
         text(
             "Ioffe & Szegedy 2015 show this picture for a sigmoid: with batch norm the curves are steadier. At this "
             "place they have to be: over any batch the mean is beta and the standard deviation gamma (except for eps), "
@@ -258,7 +260,7 @@ def _inputs_of_the_layer(trained: Mapping[str, Trained]) -> list[Part]:
             f"{WIDTH} features move? At each step by |mean - mean before| / std before, here summed over {STEPS} steps "
             "and averaged over the features:"
         ),
-        Table(
+        number_table(
             "movement",
             "movement in standard deviations, of the last hidden layer",
             ["what its tanh sees", "what the layer sees"],
@@ -294,7 +296,9 @@ def _gradients_of_the_layer(trained: Mapping[str, Trained]) -> list[Part]:
             "their step and nothing else has. If the layers below disturbed nothing, the cosine of the two would be 1 "
             "and their distance 0."
         ),
-        Table("gradients", "cosine of G and G', mean over the steps, and their distance", columns, rows, corner="arm"),
+        number_table(
+            "gradients", "cosine of G and G', mean over the steps, and their distance", columns, rows, corner="arm"
+        ),
         text(
             "{finding} Ask again with --seed 1, 2, 3, which draw other weights and other examples: the answer can "
             "change.",
@@ -326,7 +330,7 @@ def _noise(trained: Mapping[str, Trained]) -> list[Part]:
             f"other numbers at each step (here within {NOISE} of 1 and of 0), so that the next layer's inputs move "
             "all the time. The loss is measured with the noise."
         ),
-        Table("noise", "three arms", columns, rows, corner="arm"),
+        number_table("noise", "three arms", columns, rows, corner="arm"),
         text(
             "From the least movement to the most: {by_movement}. From the lowest loss to the highest: {by_loss}. "
             "{orders}",

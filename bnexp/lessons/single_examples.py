@@ -7,7 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Table, Text
+from bnexp.document.table import Table
+from bnexp.document.values import Text
 from bnexp.errors import ConfigError
 from bnexp.lessons.image_norms import ImageNorm
 from bnexp.lessons.tables import (

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bnexp.document.lesson import Table, Text, text
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Text, text
 from bnexp.lessons.tensors import NEGLIGIBLE, BatchTensors, names_in_words
 
 
@@ -20,7 +21,7 @@ def matrix(
     """Return the table of a tensor of shape (rows, columns), or (columns,), which has one row without a label."""
     lines = values.detach().reshape(-1, values.shape[-1]).tolist()
     cells = tuple(zip(rows or [""] * len(lines), lines, strict=True))
-    return Table(key, title, columns, cells, formula, values=values.detach().tolist())
+    return number_table(key, title, columns, cells, formula, values=values.detach().tolist())
 
 
 def batch_table(batch: BatchTensors, key: str, title: str, values: Tensor, *formula: str) -> Table:

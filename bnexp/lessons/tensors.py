@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Text, text
+from bnexp.document.values import Text, text
 from bnexp.lessons.request import Batch
 
 _MOST_NAMES = 6

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson import Experiment, Heading, Lesson, Lines, Part, Table, Text, text
-from bnexp.document.numerals import Cell
+from bnexp.document.figure import Lines
+from bnexp.document.table import number_table
+from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.writing import Value
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import against_torch, first_output, initial_parameters, standard_normal, torch_results
 from bnexp.norms import reference
@@ -34,7 +36,7 @@ def lesson(request: Request) -> Lesson:
         "training-vs-inference",
         "in training the batch's own statistics, at inference averages over past batches",
         parts,
-        Experiment(
+        TryIt(
             (
                 "bnexp train configs/demo.yaml --name usual_average",
                 "bnexp train configs/demo.yaml --set 'model.norm=bn(momentum=0.001)' --name slow_average",
@@ -87,7 +89,7 @@ def _batch_statistics(batches: Tensor) -> list[Part]:
             f"A feature is drawn with mean {TRUE_MEAN:g} and standard deviation {TRUE_STD:g}, in {BATCHES} batches of "
             f"B = {BATCH_SIZE} examples. The first five:"
         ),
-        Table("batch_statistics", "what batches are normalized by", ("mean", "variance"), rows, formula),
+        number_table("batch_statistics", "what batches are normalized by", ("mean", "variance"), rows, formula),
         text(
             f"The means of all {BATCHES} batches have a standard deviation of {{std_of_batch_means}}; sigma / sqrt(B) "
             "= {std_of_batch_means_expected} is expected. In training an example is normalized by the statistics of "
@@ -100,7 +102,7 @@ def _batch_statistics(batches: Tensor) -> list[Part]:
 
 def averages(batches: Tensor, running: Sequence[Statistics], momentum: float) -> list[Part]:
     """Show the running averages after 0, 1, 2, ... of the batches (K, B, 1), and what is left of their start."""
-    rows: list[tuple[str, Sequence[Cell]]] = [
+    rows: list[tuple[str, Sequence[Value]]] = [
         (f"{count}", [*(values.item() for values in running[count]), (1 - momentum) ** count])
         for count in (0, 1, 2, 5, 10, 20, 50, 100)
     ]
@@ -121,7 +123,7 @@ def averages(batches: Tensor, running: Sequence[Statistics], momentum: float) ->
             "{momentum:g}:",
             momentum=momentum,
         ),
-        Table("running_statistics", "running averages", columns, rows, formula, corner="k batches"),
+        number_table("running_statistics", "running averages", columns, rows, formula, corner="k batches"),
         Lines("running_mean", "mean of each batch, and running mean", "batches", counts, curves),
         text(
             f"After k batches the start still weighs (1 - momentum)^k; after {BATCHES} that is {{share_of_the_start}}. "
@@ -147,7 +149,7 @@ def memory(momentum: float) -> list[Part]:
     )
     return [
         Heading("3. The memory of a momentum"),
-        Table("memory", "how long an average remembers", columns, rows, formula, corner="momentum"),
+        number_table("memory", "how long an average remembers", columns, rows, formula, corner="momentum"),
         text(
             "A small momentum averages over many batches and scatters little, but forgets its start slowly. 1 - 1/e is "
             "{one_less_one_over_e}. The momentum is the weight of the new batch, as in PyTorch. Keras gives that name "
@@ -160,7 +162,7 @@ def memory(momentum: float) -> list[Part]:
     ]
 
 
-def _memory_of(momentum: float) -> tuple[Cell, ...]:
+def _memory_of(momentum: float) -> tuple[Value, ...]:
     """Return how many batches 1/momentum are, the weight of the last so many, half-life and scatter."""
     log_kept = math.log1p(-momentum) if momentum < 1 else -math.inf  # of the share that a batch leaves of the average
     last = 1 / momentum
@@ -187,7 +189,7 @@ def _one_example(batches: Tensor, statistics: Statistics) -> list[Part]:
     of_pair = "d = (x[1] - x[2]) / 2", "y = d / sqrt(d^2 + eps), and -y"
     return [
         Heading("4. One example, several answers"),
-        Table("one_example", title, modes, rows, formula, values=values),
+        number_table("one_example", title, modes, rows, formula, values=values),
         Text(
             "In training the companions decide what is subtracted and divided by, so the same example has another "
             "output in every batch; `bnexp explain coupling` measures it. At inference it is always the same."
@@ -197,7 +199,9 @@ def _one_example(batches: Tensor, statistics: Statistics) -> list[Part]:
             f"reference refuses: `{_refusal(lambda: _in_training(alone))}`. So does torch: "
             f"`{_refusal(lambda: nn.BatchNorm1d(1, dtype=torch.float64)(alone))}`. In a pair hardly more is left:"
         ),
-        Table("pairs", "batches of two, in training", ("output of the first", "of the second"), of_pairs, of_pair),
+        number_table(
+            "pairs", "batches of two, in training", ("output of the first", "of the second"), of_pairs, of_pair
+        ),
         Text("Except for eps, the output says which of the two is larger, and nothing else."),
     ]
 
@@ -232,7 +236,7 @@ def _unbiased(generator: torch.Generator) -> list[Part]:
     title = "outputs at inference against those in training"
     return [
         Heading("5. Why the running variance is of the unbiased one"),
-        Table("unbiased", title, columns, rows, formula, corner="B", values=values),
+        number_table("unbiased", title, columns, rows, formula, corner="B", values=values),
         text(
             "If one batch came again and again, inference would shrink its outputs by sqrt((B - 1) / B), for B = 2 by "
             "sqrt(1/2) = {sqrt_of_a_half}. Yet over many batches the unbiased average is the right one: examples lie "
@@ -252,7 +256,7 @@ def _too_early(running: Sequence[Statistics]) -> list[Part]:
     formula = "y = (x - running_mean)", "  / sqrt(running_var + eps)"
     return [
         Heading("6. Evaluated too early"),
-        Table("too_early", "output at inference, after k batches", columns, rows, formula),
+        number_table("too_early", "output at inference, after k batches", columns, rows, formula),
         text(
             f"After 3 batches x = {TRUE_MEAN:g}, the true mean, gives {{true_mean_after_3}} in place of 0; after "
             f"{BATCHES} it gives {{true_mean_in_the_end}}. The layers above were trained on outputs around 0. A "

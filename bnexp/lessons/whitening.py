@@ -12,7 +12,9 @@ from torch import Tensor
 
 from bnexp.config.data_section import PREPROCESSINGS, PreprocessName
 from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
-from bnexp.document.lesson import Lesson, Scatter, Table
+from bnexp.document.figure import Scatter
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
@@ -122,8 +124,8 @@ def _tables_of_each(clouds: Mapping[PreprocessName, Tensor]) -> list[Table]:
     title = "mean 0 from `center` on, variance 1 from `standardize` on, covariance 0 only by whitening"
     steps_title = f"steps until the error is {TARGET:g} of what it was"
     return [
-        Table("moments", title, columns, mean_and_cov, corner="data.preprocess"),
-        Table("descent", steps_title, of_steps, steps, corner="data.preprocess", digits=1),
+        number_table("moments", title, columns, mean_and_cov, corner="data.preprocess"),
+        number_table("descent", steps_title, of_steps, steps, corner="data.preprocess", digits=1),
     ]
 
 
@@ -159,4 +161,4 @@ def _outside_of_the_gradient(points: Tensor) -> Table:
         through_mean = grad_y - grad_y.mean(dim=0)  # the gradient that knows of the mean
         blind, aware = blind - rate * grad_y.mean().item(), aware - rate * through_mean.mean().item()
     columns = "loss", "b, mean taken for a constant", "b, gradient through the mean"
-    return Table("outside_of_the_gradient", "loss and bias, step by step", columns, rows, corner="step")
+    return number_table("outside_of_the_gradient", "loss and bias, step by step", columns, rows, corner="step")

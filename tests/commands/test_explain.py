@@ -16,7 +16,7 @@ import pytest
 
 from bnexp.commands.explain import explain
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.lessons.request import Words
+from bnexp.lessons.request import LessonOptions
 from bnexp.lessons.topics import TOPICS
 
 COMMAND = [sys.executable, "-m", "bnexp", "explain"]
@@ -53,7 +53,7 @@ COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def test_a_terminal_gets_color_unless_it_is_refused_and_a_pipe_gets_none(capsys: pytest.CaptureFixture[str]) -> None:
-    explain("batchnorm", Words())
+    explain("batchnorm", LessonOptions())
     piped = capsys.readouterr().out
     colored, plain = in_a_terminal("batchnorm"), in_a_terminal("batchnorm", NO_COLOR="1")
     assert "\x1b[36m" in colored
@@ -65,11 +65,11 @@ def test_a_terminal_gets_color_unless_it_is_refused_and_a_pipe_gets_none(capsys:
 def test_alone_it_lists_the_lessons_in_the_order_of_reading_without_torch(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    explain(None, Words())
+    explain(None, LessonOptions())
     listed = capsys.readouterr().out
     assert [line.split()[1] for line in listed.splitlines()[2:]] == list(TOPICS)
     assert max(map(len, listed.splitlines())) <= 100
-    explain(None, Words(), json=True)
+    explain(None, LessonOptions(), json=True)
     assert [one["topic"] for one in json.loads(capsys.readouterr().out)] == list(TOPICS)
     program = (
         "import sys\nsys.argv = ['bnexp', 'explain']\nfrom bnexp.cli import main\n"
@@ -80,7 +80,7 @@ def test_alone_it_lists_the_lessons_in_the_order_of_reading_without_torch(
 
 
 def test_json_is_every_number_in_full_precision(capsys: pytest.CaptureFixture[str]) -> None:
-    explain("batchnorm", Words(example="002"), json=True)
+    explain("batchnorm", LessonOptions(example="002"), json=True)
     written = json.loads(capsys.readouterr().out)
     assert written["numbers"]["y"][0][0] == pytest.approx(0.5 - 1.5 / (2 / 3 + 1e-5) ** 0.5, abs=1e-15)
     assert written["numbers"]["mean"] == [2, 4, 3]
@@ -90,11 +90,11 @@ def test_json_is_every_number_in_full_precision(capsys: pytest.CaptureFixture[st
 def test_html_writes_a_page_in_place_of_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
     page.write_text("older")
-    explain("batchnorm", Words(), html=page)
+    explain("batchnorm", LessonOptions(), html=page)
     assert page.read_text().startswith("<!doctype html>")
     assert "10.6667" in page.read_text()
     assert capsys.readouterr().out.startswith(f"{page}: written")
-    explain("batchnorm", Words(), html=page, json=True)
+    explain("batchnorm", LessonOptions(), html=page, json=True)
     assert json.loads(capsys.readouterr().out)["topic"] == "batchnorm"
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
@@ -104,10 +104,10 @@ def test_names_from_a_file_are_text_in_a_page_and_cannot_steer_a_terminal(
 ) -> None:
     path, page = tmp_path / "own.csv", tmp_path / "page.html"
     path.write_text("<script>alert(1)</script>,\x1b]0;title\x07\n1,2\n3,5\n")
-    explain("batchnorm", Words(input=path), html=page)
+    explain("batchnorm", LessonOptions(input=path), html=page)
     assert "<script>" not in page.read_text()
     assert "&lt;script&gt;" in page.read_text()
-    explain("batchnorm", Words(input=path))
+    explain("batchnorm", LessonOptions(input=path))
     assert "\x1b" not in page.read_text() + capsys.readouterr().out
 
 
@@ -115,15 +115,19 @@ def test_a_page_replaces_nothing_but_a_file_that_is_no_input(tmp_path: Path) -> 
     pipe, source, link = tmp_path / "pipe", tmp_path / "own.csv", tmp_path / "link.html"
     os.mkfifo(pipe)
     source.write_text("1,2\n3,5\n")
-    for place, words in ((pipe, Words()), (source, Words(input=source)), (tmp_path / ("x" * 300), Words())):
+    for place, words in (
+        (pipe, LessonOptions()),
+        (source, LessonOptions(input=source)),
+        (tmp_path / ("x" * 300), LessonOptions()),
+    ):
         with pytest.raises(ConfigError, match="--html"):
             explain("batchnorm", words, html=place)
     with pytest.raises(ConfigError, match=r"--html.*name too long"):
-        explain("batchnorm", Words(), html=tmp_path / ("x" * 250))  # the file aside has a longer name
+        explain("batchnorm", LessonOptions(), html=tmp_path / ("x" * 250))  # the file aside has a longer name
     assert pipe.is_fifo()
     assert source.read_text() == "1,2\n3,5\n"
     link.symlink_to(tmp_path / "page.html")
-    explain("batchnorm", Words(), html=link)
+    explain("batchnorm", LessonOptions(), html=link)
     assert link.is_symlink()
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
@@ -133,7 +137,7 @@ def test_a_page_that_cannot_be_written_is_answered_and_leaves_what_was_there(
 ) -> None:
     for place in (tmp_path, tmp_path / "missing" / "page.html"):
         with pytest.raises(ConfigError, match="--html"):
-            explain("batchnorm", Words(), html=place)
+            explain("batchnorm", LessonOptions(), html=place)
     page = tmp_path / "page.html"
     page.write_text("older")
 
@@ -142,7 +146,7 @@ def test_a_page_that_cannot_be_written_is_answered_and_leaves_what_was_there(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BnexpError, match=r"page\.html: No space left on device"):
-        explain("batchnorm", Words(), html=page)
+        explain("batchnorm", LessonOptions(), html=page)
     assert page.read_text() == "older"
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
@@ -183,7 +187,7 @@ def test_a_pipe_that_closes_and_a_full_disk(tmp_path: Path) -> None:
 def test_in_an_old_locale_signs_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     received = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(received, encoding="ascii"))
-    explain("whitening", Words())
+    explain("whitening", LessonOptions())
     sys.stdout.flush()
     text = received.getvalue().decode("ascii")
     assert "150 images" in text

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.document.lesson_text import to_text
+from bnexp.document.terminal import to_text
 from bnexp.lessons.batch_norm import judge, lesson
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 def taught(**words: object) -> dict:
-    return lesson(request_of("batchnorm", Words(**words))).numbers
+    return lesson(request_of("batchnorm", LessonOptions(**words))).numbers
 
 
 @pytest.mark.parametrize("examples", [2, 3, 40])
@@ -51,14 +51,14 @@ def test_ones_own_matrix_is_what_torch_makes_of_it(examples: int, write_matrix: 
 def test_a_feature_that_does_not_vary_is_named(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("width,height\n3,1\n3,2\n3,4\n")
-    text = to_text(lesson(request_of("batchnorm", Words(input=path))))
+    text = to_text(lesson(request_of("batchnorm", LessonOptions(input=path))))
     assert "Without any variance: width." in text
     assert "height" in text
 
 
 def test_of_many_rows_and_columns_the_first_are_shown_and_all_are_in_the_json(write_matrix: Callable) -> None:
     path = write_matrix([[(row * column) % 7 + row for column in range(40)] for row in range(50)])
-    one = lesson(request_of("batchnorm", Words(input=path)))
+    one = lesson(request_of("batchnorm", LessonOptions(input=path)))
     text = to_text(one)
     assert "39 more rows" in text
     assert "24 more columns" in text

@@ -3,14 +3,14 @@
 import pytest
 
 from bnexp.config.items import ITEMS
-from bnexp.document.lesson_text import to_text
+from bnexp.document.terminal import to_text
 from bnexp.lessons.bias import lesson
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 @pytest.fixture(params=range(4), scope="module")
 def numbers(request: pytest.FixtureRequest) -> dict:
-    return lesson(request_of("bias", Words(seed=request.param))).numbers
+    return lesson(request_of("bias", LessonOptions(seed=request.param))).numbers
 
 
 def test_the_bias_cancels_before_batch_norm_only(numbers: dict) -> None:
@@ -48,5 +48,5 @@ def test_which_norms_lose_a_bias_per_channel(numbers: dict) -> None:
 
 
 def test_those_that_drop_it_are_named() -> None:
-    text = " ".join(to_text(lesson(request_of("bias", Words()))).split())
+    text = " ".join(to_text(lesson(request_of("bias", LessonOptions()))).split())
     assert ", ".join(name for name, kind in ITEMS.items() if kind.cancels_bias) in text

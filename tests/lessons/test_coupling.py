@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from bnexp.lessons.coupling import batches_of_one_class, lesson, normalized, outputs_among_companions
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 @pytest.fixture(params=range(4), scope="module")
 def numbers(request: pytest.FixtureRequest) -> dict:
-    return lesson(request_of("coupling", Words(seed=request.param))).numbers
+    return lesson(request_of("coupling", LessonOptions(seed=request.param))).numbers
 
 
 def test_the_spread_falls_with_the_batch_and_is_that_of_the_formula_when_it_is_large(numbers: dict) -> None:

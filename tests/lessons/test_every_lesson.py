@@ -15,12 +15,12 @@ from rich.console import Console
 
 from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
-from bnexp.document.lesson import Lesson, Text
-from bnexp.document.lesson_text import command_lines, print_lesson, to_text
+from bnexp.document.exports import to_json
 from bnexp.document.page import to_html
-from bnexp.document.record import to_json
+from bnexp.document.terminal import command_lines, print_document, to_text
+from bnexp.document.values import Lesson, Text
 from bnexp.lessons.registry import LESSONS
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import TOPICS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,7 +35,7 @@ def lesson(request: pytest.FixtureRequest) -> Lesson:
 
 def taught(topic: str) -> Lesson:
     if topic not in _TAUGHT:
-        _TAUGHT[topic] = LESSONS[topic](request_of(topic, Words()))
+        _TAUGHT[topic] = LESSONS[topic](request_of(topic, LessonOptions()))
     return _TAUGHT[topic]
 
 
@@ -62,7 +62,7 @@ def test_commands_can_be_copied_to_a_shell_as_they_are_shown(lesson: Lesson, wid
 @pytest.mark.parametrize("width", [40, 60, 79])
 def test_in_a_narrow_terminal_lines_fit_and_no_number_is_lost(lesson: Lesson, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False)
-    print_lesson(console, lesson)
+    print_document(console, lesson)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert [line for line in text.split("\n") if len(line) > width and line.strip().count(" --") > 1] == []
@@ -170,7 +170,7 @@ def test_a_lesson_taught_twice_is_the_same(lesson: Lesson) -> None:
     torch.manual_seed(12345)  # whatever was drawn before
     torch.rand(7)
     state = torch.get_rng_state()
-    again = LESSONS[lesson.topic](request_of(lesson.topic, Words()))
+    again = LESSONS[lesson.topic](request_of(lesson.topic, LessonOptions()))
     assert again == lesson
     assert torch.equal(torch.get_rng_state(), state)  # a lesson draws from a generator of its own
 
@@ -183,7 +183,7 @@ def test_a_page_made_twice_is_the_same(topic: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("topic", [name for name, one in TOPICS.items() if "seed" in one.options])
 def test_other_seeds_give_other_numbers_which_fit_the_page_and_are_in_the_json(topic: str, seed: int) -> None:
-    other = LESSONS[topic](request_of(topic, Words(seed=seed)))
+    other = LESSONS[topic](request_of(topic, LessonOptions(seed=seed)))
     assert max(map(len, to_text(other).split("\n"))) <= 100
     assert other.numbers != taught(topic).numbers
     assert unknown_numbers(other) == []

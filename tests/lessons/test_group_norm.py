@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.document.lesson_text import to_text
+from bnexp.document.terminal import to_text
 from bnexp.errors import ConfigError
 from bnexp.lessons.group_norm import lesson
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 def taught(**words: object) -> dict:
-    return lesson(request_of("groupnorm", Words(**words))).numbers
+    return lesson(request_of("groupnorm", LessonOptions(**words))).numbers
 
 
 def drawn(examples: int, features: int) -> list[list[float]]:
@@ -57,7 +57,7 @@ def test_companions_change_batch_norm_alone() -> None:
 
 
 def test_the_gradient_reaches_what_the_picture_shares() -> None:
-    one = lesson(request_of("groupnorm", Words()))
+    one = lesson(request_of("groupnorm", LessonOptions()))
     picture = next(part for part in one.parts if getattr(part, "key", "") == "regions_of_images")
     for name, rows in picture.blocks:
         shared = [letters[0] == "A" for _, letters in rows]
@@ -75,9 +75,9 @@ def test_without_the_option_the_fewest_groups_above_one_are_taken(
 
 def test_one_group_and_pairs_are_named(near: Callable) -> None:
     assert "With one group, that is layer normalization." in " ".join(
-        to_text(lesson(request_of("groupnorm", Words(groups=1)))).split()
+        to_text(lesson(request_of("groupnorm", LessonOptions(groups=1)))).split()
     )
-    of_pairs = lesson(request_of("groupnorm", Words(gamma="1,1,1,1", groups=2, eps=1e-12)))
+    of_pairs = lesson(request_of("groupnorm", LessonOptions(gamma="1,1,1,1", groups=2, eps=1e-12)))
     near(torch.tensor(of_pairs.numbers["x_hat"]).abs().tolist(), torch.ones(3, 4, dtype=torch.float64))
     assert "A group of two values" in to_text(of_pairs)
 

@@ -18,12 +18,12 @@ from bnexp.lessons.hand_written import (
     recalibrated,
     score,
 )
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_the_lesson_claims(seed: int) -> None:
-    numbers = lesson(request_of("hand-written", Words(seed=seed))).numbers
+    numbers = lesson(request_of("hand-written", LessonOptions(seed=seed))).numbers
     assert numbers["ratio_of_outputs"] == pytest.approx(numbers["expected_ratio"], abs=1e-4)
     assert numbers["loss_apart_mended"] < 1e-12
     assert 1e-6 < numbers["loss_apart_by_hand"] < 0.1

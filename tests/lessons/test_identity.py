@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from bnexp.lessons.identity import LEARNING_RATE, descend, lesson, linear_share
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 @pytest.fixture(params=range(4), scope="module")
 def numbers(request: pytest.FixtureRequest) -> dict:
-    return lesson(request_of("identity", Words(seed=request.param))).numbers
+    return lesson(request_of("identity", LessonOptions(seed=request.param))).numbers
 
 
 def test_x_comes_back(numbers: dict) -> None:

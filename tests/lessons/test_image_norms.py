@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnexp.document.lesson import Regions
+from bnexp.document.figure import Regions
 from bnexp.lessons.image_norms import (
     BATCH_NORM,
     GROUP_NORM,

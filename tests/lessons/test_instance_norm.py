@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from bnexp.lessons.instance_norm import BETA, GAMMA, lesson
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 def taught(**words: object) -> dict:
-    return lesson(request_of("instancenorm", Words(**words))).numbers
+    return lesson(request_of("instancenorm", LessonOptions(**words))).numbers
 
 
 @pytest.mark.parametrize("eps", [1e-5, 0.5])

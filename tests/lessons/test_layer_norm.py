@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.document.lesson_text import to_text
+from bnexp.document.terminal import to_text
 from bnexp.errors import ConfigError
 from bnexp.lessons.layer_norm import lesson
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 def taught(**words: object) -> dict:
-    return lesson(request_of("layernorm", Words(**words))).numbers
+    return lesson(request_of("layernorm", LessonOptions(**words))).numbers
 
 
 @pytest.mark.parametrize("examples", [2, 3, 40])
@@ -40,14 +40,14 @@ def test_ones_own_matrix_is_what_torch_makes_of_it(examples: int, near: Callable
 
 @pytest.mark.parametrize("example", ["000", "002"])
 def test_examples_that_differ_in_mean_alone_come_out_the_same_and_that_is_said(example: str, near: Callable) -> None:
-    one = lesson(request_of("layernorm", Words(example=example)))
+    one = lesson(request_of("layernorm", LessonOptions(example=example)))
     rows = torch.tensor(one.numbers["x_hat"], dtype=torch.float64)
     near(one.numbers["x_hat"], rows[:1].expand_as(rows))
     assert "All rows are the same now" in to_text(one)
 
 
 def test_rows_that_stay_apart_are_not_called_the_same(write_matrix: Callable) -> None:
-    one = lesson(request_of("layernorm", Words(input=write_matrix([[1, 2, 3], [3, 2, 2]]))))
+    one = lesson(request_of("layernorm", LessonOptions(input=write_matrix([[1, 2, 3], [3, 2, 2]]))))
     assert "All rows are the same" not in to_text(one)
     assert one.numbers["rows_apart"]["layer_norm"] > 1
 
@@ -83,9 +83,9 @@ def test_the_sum_of_the_outputs_has_a_gradient_only_where_gammas_differ() -> Non
 
 def test_an_example_without_variance_is_named(write_matrix: Callable) -> None:
     path = write_matrix([[1, 2, 3], [4, 4, 4]])
-    assert "All features alike: example 2." in to_text(lesson(request_of("layernorm", Words(input=path))))
+    assert "All features alike: example 2." in to_text(lesson(request_of("layernorm", LessonOptions(input=path))))
     path = write_matrix([[1, 1, 1], [4, 4, 4]])
-    assert "No example has any variance" in to_text(lesson(request_of("layernorm", Words(input=path))))
+    assert "No example has any variance" in to_text(lesson(request_of("layernorm", LessonOptions(input=path))))
 
 
 def test_a_single_column_is_refused_with_its_name(tmp_path: Path) -> None:

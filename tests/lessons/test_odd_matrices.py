@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.document.lesson import Lesson
-from bnexp.document.lesson_text import to_text
-from bnexp.document.record import to_json
+from bnexp.document.exports import to_json
+from bnexp.document.terminal import to_text
+from bnexp.document.values import Lesson
 from bnexp.lessons.registry import LESSONS
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 ODD = {
     "constant, and not exact in binary": "0.1,0.1\n0.1,0.1\n0.1,0.1\n",
@@ -38,7 +38,7 @@ def teach(tmp_path: Path) -> Teach:
     def on(topic: str, text: str, **words: object) -> Lesson:
         path = tmp_path / "odd.csv"
         path.write_text(text)
-        return LESSONS[topic](request_of(topic, Words(input=path, **words)))  # type: ignore[arg-type]
+        return LESSONS[topic](request_of(topic, LessonOptions(input=path, **words)))  # type: ignore[arg-type]
 
     return on
 

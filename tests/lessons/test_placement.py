@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bnexp.document.lesson_text import to_text
+from bnexp.document.terminal import to_text
 from bnexp.lessons.placement import (
     AFTER,
     BEFORE,
@@ -21,12 +21,12 @@ from bnexp.lessons.placement import (
     lesson,
     stream,
 )
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 
 @pytest.fixture(params=[0, 1, 7], scope="module")
 def numbers(request: pytest.FixtureRequest) -> dict:
-    return lesson(request_of("placement", Words(seed=request.param))).numbers
+    return lesson(request_of("placement", LessonOptions(seed=request.param))).numbers
 
 
 def by_block(rows: list[dict]) -> dict[str, dict]:
@@ -108,7 +108,7 @@ def test_the_mean_cosine_leaves_out_each_example_with_itself() -> None:
 
 
 def test_published_numbers_are_said_as_they_were_printed() -> None:
-    one = lesson(request_of("placement", Words()))
+    one = lesson(request_of("placement", LessonOptions()))
     text = " ".join(to_text(one).split())
     assert "CaffeNet 0.471 0.474 0.499" in text
     assert "GoogLeNet 0.619 0.603 0.596" in text

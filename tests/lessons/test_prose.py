@@ -2,7 +2,8 @@
 
 import pytest
 
-from bnexp.document.lesson import Heading, Table, Text
+from bnexp.document.table import number_table
+from bnexp.document.values import Heading, Text
 from bnexp.lessons.prose import compose_page
 
 PAGE = """
@@ -24,7 +25,7 @@ bnexp train configs/demo.yaml \
 Look at
 the curve.
 """
-X = Table("x", "input", ("a",), [("row", (1.0,))])
+X = number_table("x", "input", ("a",), [("row", (1.0,))])
 
 
 def test_a_page_is_title_headings_tables_paragraphs_and_commands() -> None:
@@ -51,7 +52,7 @@ def test_a_paragraph_without_sentences_is_left_out_and_its_numbers_are_kept() ->
 
 
 def test_a_part_without_a_place_is_refused() -> None:
-    other = Table("other", "input", ("a",), [("row", (1.0,))])
+    other = number_table("other", "input", ("a",), [("row", (1.0,))])
     with pytest.raises(ValueError, match="no place in the text for other"):
         compose_page(PAGE, [X, other], source="a file", ratio=2.0, count=3, few=True, against=Text(""))
 

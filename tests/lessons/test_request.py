@@ -6,34 +6,34 @@ import pytest
 
 from bnexp.config.items import NORM_NAMES
 from bnexp.errors import ConfigError
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import topic_named
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (Words(example="001"), "expected 000 or 002"),
-        (Words(example="000", input=Path("own.csv")), "choose one of them"),
-        (Words(gamma="1,2"), "--gamma: expected 4 numbers.*feature of example 000; found 2"),
-        (Words(gamma="1,2,3,4,5"), "found 5"),
-        (Words(beta="1"), "--beta: expected 4 numbers.*found 1"),
-        (Words(gamma="1,2,x,4"), 'found "x"'),
-        (Words(gamma="1,2,,4"), 'found ""'),
-        (Words(gamma="1_0,2,3,4"), 'found "1_0"'),
-        (Words(gamma="1e101,2,3,4"), "--gamma: expected numbers of at most"),
-        (Words(example=""), 'expected 000 or 002, found ""'),
-        (Words(momentum=1.0000001), "at most 1, found 1.0000001"),
-        (Words(gamma="1,2,nan,4"), 'finite numbers.*found "nan"'),
-        (Words(eps=0), r"--eps: expected a number from 1e-60 to 1e\+60, found 0"),
-        (Words(eps=float("nan")), "--eps: expected a number from 1e-60.*found nan"),
-        (Words(eps=float("inf")), "--eps.*found inf"),
-        (Words(momentum=0), "--momentum: expected a number above 0, at most 1, found 0"),
-        (Words(momentum=1.5), "--momentum.*found 1.5"),
-        (Words(seed=1), "--seed: the lesson batchnorm does not take it"),
+        (LessonOptions(example="001"), "expected 000 or 002"),
+        (LessonOptions(example="000", input=Path("own.csv")), "choose one of them"),
+        (LessonOptions(gamma="1,2"), "--gamma: expected 4 numbers.*feature of example 000; found 2"),
+        (LessonOptions(gamma="1,2,3,4,5"), "found 5"),
+        (LessonOptions(beta="1"), "--beta: expected 4 numbers.*found 1"),
+        (LessonOptions(gamma="1,2,x,4"), 'found "x"'),
+        (LessonOptions(gamma="1,2,,4"), 'found ""'),
+        (LessonOptions(gamma="1_0,2,3,4"), 'found "1_0"'),
+        (LessonOptions(gamma="1e101,2,3,4"), "--gamma: expected numbers of at most"),
+        (LessonOptions(example=""), 'expected 000 or 002, found ""'),
+        (LessonOptions(momentum=1.0000001), "at most 1, found 1.0000001"),
+        (LessonOptions(gamma="1,2,nan,4"), 'finite numbers.*found "nan"'),
+        (LessonOptions(eps=0), r"--eps: expected a number from 1e-60 to 1e\+60, found 0"),
+        (LessonOptions(eps=float("nan")), "--eps: expected a number from 1e-60.*found nan"),
+        (LessonOptions(eps=float("inf")), "--eps.*found inf"),
+        (LessonOptions(momentum=0), "--momentum: expected a number above 0, at most 1, found 0"),
+        (LessonOptions(momentum=1.5), "--momentum.*found 1.5"),
+        (LessonOptions(seed=1), "--seed: the lesson batchnorm does not take it"),
     ],
 )
-def test_what_cannot_be_asked_is_answered(words: Words, expected: str) -> None:
+def test_what_cannot_be_asked_is_answered(words: LessonOptions, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         request_of("batchnorm", words)
 
@@ -41,8 +41,8 @@ def test_what_cannot_be_asked_is_answered(words: Words, expected: str) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**31, 2**70])
 def test_seeds_are_those_of_a_config(seed: int) -> None:
     with pytest.raises(ConfigError, match="--seed: expected a whole number of at least 0, below 2,147,483,648"):
-        request_of("whitening", Words(seed=seed))
-    assert request_of("whitening", Words(seed=2**31 - 1)).seed == 2**31 - 1
+        request_of("whitening", LessonOptions(seed=seed))
+    assert request_of("whitening", LessonOptions(seed=2**31 - 1)).seed == 2**31 - 1
 
 
 def test_an_unknown_lesson_is_answered_with_the_nearest() -> None:
@@ -60,6 +60,6 @@ def test_the_name_of_a_norm_in_a_config_names_its_lesson() -> None:
 def test_gamma_and_beta_of_ones_own_file_begin_at_1_and_0(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("1,2\n3,4\n")
-    batch = request_of("batchnorm", Words(input=path)).batch
+    batch = request_of("batchnorm", LessonOptions(input=path)).batch
     assert (list(batch.gamma), list(batch.beta)) == ([1, 1], [0, 0])
     assert batch.source == str(path)

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.document.lesson_text import to_text
+from bnexp.document.terminal import to_text
 from bnexp.errors import ConfigError
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.rms_norm import lesson
 
 
 def taught(**words: object) -> dict:
-    return lesson(request_of("rmsnorm", Words(**words))).numbers
+    return lesson(request_of("rmsnorm", LessonOptions(**words))).numbers
 
 
 @pytest.mark.parametrize("examples", [2, 3, 40])
@@ -73,7 +73,7 @@ def test_the_gradient_has_no_part_along_x_but_a_sum() -> None:
     ],
 )
 def test_what_is_said_of_the_mean_square_holds(rows: list, expected: str, write_matrix: Callable) -> None:
-    text = to_text(lesson(request_of("rmsnorm", Words(input=write_matrix(rows)))))
+    text = to_text(lesson(request_of("rmsnorm", LessonOptions(input=write_matrix(rows)))))
     assert expected in text
     assert ("Its mean is not 0" in text) == any(sum(row) for row in rows)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.saturation import (
     DEPTH,
     WIDTH,
@@ -24,7 +24,7 @@ WEIGHT = torch.exp(-(NORMAL**2) / 2) / math.sqrt(2 * math.pi) * (NORMAL[1] - NOR
 
 
 def taught(seed: int) -> dict:
-    return lesson(request_of("saturation", Words(seed=seed))).numbers
+    return lesson(request_of("saturation", LessonOptions(seed=seed))).numbers
 
 
 def expected(std: float) -> tuple[float, float, float]:

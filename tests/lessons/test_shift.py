@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.document.lesson_text import to_text
-from bnexp.lessons.request import Words, request_of
+from bnexp.document.terminal import to_text
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.shift import (
     ARMS,
     BN,
@@ -121,7 +121,7 @@ def test_classes_are_balanced_and_noise_stays_within_its_bound(task: Task) -> No
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_said_of_the_arms_follows_from_the_numbers(seed: int) -> None:
-    one = lesson(request_of("shift", Words(seed=seed)))
+    one = lesson(request_of("shift", LessonOptions(seed=seed)))
     numbers, text = one.numbers, " ".join(to_text(one).split())
     assert numbers["difference_to_torch"] < 1e-9
     # The title says that inputs move less with batch norm.

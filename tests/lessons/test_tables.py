@@ -2,8 +2,7 @@
 
 import torch
 
-from bnexp.document.lesson import Table
-from bnexp.document.table import with_exponents
+from bnexp.document.table import number_table, with_exponents
 from bnexp.lessons.tables import matrix
 
 
@@ -19,7 +18,7 @@ def test_a_matrix_has_a_row_per_label_and_a_vector_one_without() -> None:
 
 def test_exponents_are_for_people_and_numbers_stay_whole() -> None:
     third = 1 / 3
-    plain = Table("key", "title", ("a", "b", "c"), [("row", [third, third, 1e-17])], corner="name")
+    plain = number_table("key", "title", ("a", "b", "c"), [("row", [third, third, 1e-17])], corner="name")
     shown = with_exponents(plain, 1, 2)
     assert [[cell.text for cell in row.values()] for row in shown.rows] == [["row", "0.3333", "3.3e-01", "1.0e-17"]]
     assert shown.numbers == plain.numbers == {"key": [{"name": "row", "a": third, "b": third, "c": 1e-17}]}

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.document.lesson import Lesson, Lines
-from bnexp.document.lesson_text import to_text
-from bnexp.lessons.request import Words, request_of
+from bnexp.document.figure import Lines
+from bnexp.document.terminal import to_text
+from bnexp.document.values import Lesson
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.training_vs_inference import averages, lesson, memory, running_statistics
 
 
 def taught(**words: object) -> Lesson:
-    return lesson(request_of("training-vs-inference", Words(**words)))
+    return lesson(request_of("training-vs-inference", LessonOptions(**words)))
 
 
 def test_a_tiny_momentum_still_fits_the_page_and_is_finite() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bnexp.config.data_section import PREPROCESSINGS
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.whitening import (
     TARGET,
     bound_on_steps,
@@ -21,7 +21,7 @@ from bnexp.lessons.whitening import (
 
 @pytest.fixture(scope="module")
 def numbers() -> dict:
-    return lesson(request_of("whitening", Words())).numbers
+    return lesson(request_of("whitening", LessonOptions())).numbers
 
 
 def row(table: list, name: str) -> dict:
@@ -74,7 +74,7 @@ def test_a_bias_runs_away_behind_the_gradients_back(numbers: dict) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_each_step_is_worth_something_whatever_is_drawn(seed: int) -> None:
-    table = lesson(request_of("whitening", Words(seed=seed))).numbers["descent"]
+    table = lesson(request_of("whitening", LessonOptions(seed=seed))).numbers["descent"]
     conditions = [row(table, name)["condition number k"] for name in ("none", "center", "standardize", "zca_whiten")]
     assert conditions == sorted(conditions, reverse=True)
     assert conditions[-1] == pytest.approx(1, abs=1e-3)
