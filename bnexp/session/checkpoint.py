@@ -2,26 +2,24 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from bnexp.config.loading import dump_config
 from bnexp.config.randomness import derive_seed
 from bnexp.measure.restore import put_weights, streams_of, weights_of
-from bnexp.probes.registry import Probes
 from bnexp.runs.checkpoints import CheckpointFolder
 from bnexp.runs.rows import MetricsWriter, Rows, Writers
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import DEVICE_WORDS
 from bnexp.training.optimizer import optimizer_state_like
 from bnexp.training.progress import Progress
-from bnexp.training.state import Anything, Maybe, OrEmpty, Stateful, Tensors, form_of, refuse_other_form
+from bnexp.training.state import Anything, Maybe, OrEmpty, Tensors, refuse_other_form
 
 State = dict[str, Any]
 
@@ -39,7 +37,7 @@ def state_of(run: TrainingRun, progress: Progress, rows: Rows) -> State:
     """
     return {
         "step": progress.steps,
-        **{name: part.state_dict() for name, part in _parts(run).items()},
+        **{name: part.state for name, part in _parts(run).items()},
         "progress": progress.state_dict(),
         "rows": asdict(rows),
         "config": dump_config(run.config),
@@ -56,12 +54,11 @@ def restore_run(run: TrainingRun, state: State) -> None:
     Raises:
         KeyError, TypeError, ValueError, RuntimeError: the state is not of this run.
     """
-    if state["device"] == run.device.type:
-        parts = _parts(run)
-    else:
-        parts = _parts(run) | {"streams": _NewStreams(run.network, state["step"]), "random": _RandomStates(None)}
+    parts = _parts(run)
+    if state["device"] != run.device.type:
+        parts |= _parts_on_another_device(run, state["step"])
     progress = Progress.start(run, Writers([]))
-    form = state_of(run, progress, Rows(0, 0, "")) | {name: form_of(part) for name, part in parts.items()}
+    form = state_of(run, progress, Rows(0, 0, "")) | {name: part.form for name, part in parts.items()}
     form["progress"] = progress.state_form()
     form["progress"]["best"].form["weights"] = form["weights"]
     refuse_other_form(state, form)
@@ -70,124 +67,74 @@ def restore_run(run: TrainingRun, state: State) -> None:
     if state["step"] > run.plan.total_steps:
         raise ValueError(f"step: found {state['step']}, expected at most {run.plan.total_steps}")
     for name, part in parts.items():
-        part.load_state_dict(state[name])
+        part.load(state[name])
 
 
-def _parts(run: TrainingRun) -> dict[str, Stateful]:
-    """Return what a checkpoint keeps of a run beside its progress, by the names in the file."""
+class _Part(NamedTuple):
+    """A part of a run's state: what it is now, what a stored one must look like, and how that is loaded."""
+
+    state: Any
+    form: Any
+    load: Callable[[Any], object]
+
+
+def _parts(run: TrainingRun) -> dict[str, _Part]:
+    """Return the parts of a run's state beside its progress, by their names in the file."""
+    network, optimizer, scaler = run.network, run.train_step.optimizer, run.train_step.scaler
+    weights, groups, generators = weights_of(network), optimizer.state_dict(), random_states(run.device)
+    streams, unused_stream = streams_of(network), torch.Generator(run.device).get_state()
+    probes = run.probes.state_dict()
+
+    def set_streams(states: State) -> None:
+        for name, stream in streams.items():
+            stream.set_state(states[name])
+
     return {
-        "weights": _Weights(run.network),
-        "optimizer": _OptimizerState(run.train_step.optimizer),
-        "scaler": run.train_step.scaler,
-        "streams": _Streams(run.network, run.device),
-        "random": _RandomStates(run.device),
-        "probes": _ProbeStates(run.probes, run.device),
+        "weights": _Part(weights, weights, lambda state: put_weights(network, state)),
+        "optimizer": _Part(
+            groups,
+            # There is none before the first step, nor for SGD without momentum.
+            {**groups, "state": OrEmpty(optimizer_state_like(optimizer))},
+            # What else a group holds is the config's, and the learning rate is set before each step.
+            lambda state: optimizer.load_state_dict({**groups, "state": state["state"]}),
+        ),
+        "scaler": _Part(scaler.state_dict(), scaler.state_dict(), scaler.load_state_dict),
+        "streams": _Part(
+            {name: stream.get_state() for name, stream in streams.items()},
+            dict.fromkeys(streams, Maybe(unused_stream)),
+            set_streams,
+        ),
+        "random": _Part(
+            generators,
+            {**generators, "python": [*generators["python"][:2], Maybe(0.0)]},  # `random.gauss` keeps a second value
+            lambda state: put_random_states(state, run.device),
+        ),
+        "probes": _Part(
+            probes,
+            dict.fromkeys(probes, Tensors()),
+            lambda state: run.probes.load_state_dict(state, run.device),
+        ),
     }
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """Parameters and buffers."""
+def _parts_on_another_device(run: TrainingRun, step: int) -> dict[str, _Part]:
+    """Return the parts that differ where a run moved to another kind of device after a step."""
 
-    network: nn.Module
+    def reseed(state: object) -> None:
+        for stream in streams_of(run.network).values():
+            stream.reseed(derive_seed(stream.seed, "after", step))
 
-    def state_dict(self) -> State:
-        return weights_of(self.network)
-
-    def load_state_dict(self, state: State) -> None:
-        put_weights(self.network, state)
-
-
-@dataclass(frozen=True)
-class _OptimizerState:
-    """What the optimizer keeps of each parameter, such as its momentum."""
-
-    optimizer: Optimizer
-
-    def state_dict(self) -> State:
-        return self.optimizer.state_dict()
-
-    def load_state_dict(self, state: State) -> None:
-        # What else a group holds is the config's, and the learning rate is set before each step.
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
-
-    def state_form(self) -> State:
-        # There is none before the first step, nor for SGD without momentum.
-        return {**self.optimizer.state_dict(), "state": OrEmpty(optimizer_state_like(self.optimizer))}
+    generators = _parts(run)["random"]
+    return {
+        "streams": _Part({}, Anything(), reseed),
+        "random": generators._replace(
+            form={**generators.form, "device": Anything()},
+            load=lambda state: put_random_states(state, torch.device("cpu")),
+        ),
+    }
 
 
-@dataclass(frozen=True)
-class _Streams:
-    """Where the random streams of dropout and noise stand, by the module's name."""
-
-    network: nn.Module
-    device: torch.device
-
-    def state_dict(self) -> State:
-        return {name: stream.get_state() for name, stream in streams_of(self.network).items()}
-
-    def load_state_dict(self, state: State) -> None:
-        for name, stream in streams_of(self.network).items():
-            stream.set_state(state[name])
-
-    def state_form(self) -> State:
-        return dict.fromkeys(streams_of(self.network), Maybe(torch.Generator(self.device).get_state()))
-
-
-@dataclass(frozen=True)
-class _NewStreams:
-    """The random streams of a run that moved to another kind of device, where stored states mean nothing."""
-
-    network: nn.Module
-    step: int
-
-    def state_dict(self) -> State:
-        return {}
-
-    def load_state_dict(self, state: State) -> None:
-        for stream in streams_of(self.network).values():
-            stream.reseed(derive_seed(stream.seed, "after", self.step))
-
-    def state_form(self) -> Anything:
-        return Anything()
-
-
-@dataclass(frozen=True)
-class _RandomStates:
-    """The generators of the process; without a device, all but that of the device."""
-
-    device: torch.device | None
-
-    def state_dict(self) -> State:
-        return random_states(self.device)
-
-    def load_state_dict(self, state: State) -> None:
-        put_random_states(state, self.device)
-
-    def state_form(self) -> State:
-        form = random_states(self.device)
-        form["python"][2] = Maybe(0.0)  # kept by `random.gauss` for its next call
-        return form if self.device is not None else form | {"device": Anything()}
-
-
-@dataclass(frozen=True)
-class _ProbeStates:
-    """What each probe keeps from one look to the next."""
-
-    probes: Probes
-    device: torch.device
-
-    def state_dict(self) -> State:
-        return self.probes.state_dict()
-
-    def load_state_dict(self, state: State) -> None:
-        self.probes.load_state_dict(state, self.device)
-
-    def state_form(self) -> State:
-        return dict.fromkeys(self.probes.state_dict(), Tensors())
-
-
-def random_states(device: torch.device | None) -> State:
+def random_states(device: torch.device) -> State:
     """Return the states of torch's generators (CPU and device), Python's and NumPy's, as tensors and plain values."""
     version, words, gauss = random.getstate()
     numpy: Any = np.random.get_state(legacy=False)
@@ -200,14 +147,13 @@ def random_states(device: torch.device | None) -> State:
     }
 
 
-def put_random_states(states: Mapping[str, Any], device: torch.device | None) -> None:
+def put_random_states(states: State, device: torch.device) -> None:
     """Let the generators continue where `random_states` found them."""
     torch.set_rng_state(states["torch"])
-    if device is not None and states["device"] is not None:
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(states["device"], device)
-        elif device.type == "mps":
-            torch.mps.set_rng_state(states["device"])
+    if states["device"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)
+    elif states["device"] is not None and device.type == "mps":
+        torch.mps.set_rng_state(states["device"])
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
     numpy = states["numpy"]
@@ -215,10 +161,10 @@ def put_random_states(states: Mapping[str, Any], device: torch.device | None) ->
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})
 
 
-def _state_on(device: torch.device | None) -> Tensor | None:
-    if device is not None and device.type == "cuda":
+def _state_on(device: torch.device) -> Tensor | None:
+    if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
-    return torch.mps.get_rng_state() if device is not None and device.type == "mps" else None
+    return torch.mps.get_rng_state() if device.type == "mps" else None
 
 
 class Checkpointer:

@@ -1,28 +1,17 @@
 """What a checkpoint keeps of an object: plain values and tensors, which are checked before they are loaded.
 
-An object that is kept has torch's own pair of methods, `state_dict` and `load_state_dict`. The state of a fresh object
-is the example that a stored one is checked against (`refuse_other_form`); where parts of the state depend on how far
-the training has come, `state_form` says what they may be (`Maybe`, `Each`, `Tensors`, ...).
+Such an object has torch's own pair of methods, `state_dict` and `load_state_dict`. Its fresh state is the example that
+a stored one is held against. What depends on how far the training has come is left open by `Maybe`, `Each`, `Tensors`.
 """
 
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
 _MOST = 2**63
-
-
-class Stateful(Protocol):
-    """An object whose state a checkpoint keeps."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state as plain values and tensors."""
-
-    def load_state_dict(self, state: dict[str, Any], /) -> object:
-        """Take over a state."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +41,6 @@ class Tensors:
 
 class Anything:
     """The form of a part that is not loaded."""
-
-
-def form_of(stateful: Stateful) -> Any:
-    """Return the form of an object's state: its `state_form`, or by default the state that it has now."""
-    own = getattr(stateful, "state_form", None)
-    return stateful.state_dict() if own is None else own()
 
 
 def refuse_other_form(found: Any, form: Any, place: str = "") -> None:

@@ -1,19 +1,214 @@
-"""The first layer that is not finite is named, and looking for it leaves no trace in the buffers."""
+"""`on_divergence`: what becomes of a step that is not finite, and where in the network that began."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
+from bnexp.measure.restore import copy_of_weights
+from bnexp.runs.rows import Values
+from bnexp.session.display import SilentDisplay
+from bnexp.session.metadata import summary_of
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.divergence import buffers_are_finite, first_non_finite
+from bnexp.training.loop import train
+from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
+from bnexp.training.progress import Progress
+
+MakeConfig = Callable[..., Config]
+
+
+class Rows:
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        self.rows.append({"step": step, **values})
+
+    def histograms(self, step: int, values: dict[str, Values]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def experiment(make_config: MakeConfig, policy: str, **sections: dict[str, object]) -> TrainingRun:
+    config = make_config(**{"training": {"on_divergence": policy, "epochs": 2, "log_every": 1}, **sections})
+    return build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
+
+
+def poison_input(run: TrainingRun, *steps: int) -> None:
+    """Let the first layer give nan in the training passes of these steps, counted from 1."""
+    seen = {"passes": 0}
+
+    def poisoned(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if not (module.training and torch.is_grad_enabled()):
+            return output * float("nan") if seen["passes"] in steps and module.training else None
+        seen["passes"] += 1
+        return output * float("nan") if seen["passes"] in steps else None
+
+    run.items["block1.linear"].register_forward_hook(poisoned)
+
+
+def trained(run: TrainingRun) -> tuple[Progress, Rows]:
+    rows = Rows()
+    progress = Progress.start(run, rows)
+    train(run, progress, SilentDisplay())
+    return progress, rows
+
+
+def test_stop_names_what_the_forward_pass_poisoned(make_config: MakeConfig) -> None:
+    run = experiment(make_config, "stop")
+    poison_input(run, 4)
+    progress, _ = trained(run)
+    assert progress.diverged
+    assert progress.ended
+    assert progress.divergence is not None
+    assert (progress.divergence.step, progress.divergence.layer) == (4, "block1.linear")
+    assert set(progress.divergence.poisoned) == {
+        f"block{block}.bn.{buffer}" for block in (1, 2) for buffer in ("running_mean", "running_var")
+    }
+    assert summary_of(run, progress, None)["status"] == "diverged"
+
+
+def test_a_skipped_step_leaves_no_trace_but_its_place(make_config: MakeConfig) -> None:
+    """It is the training in which weights, optimizer and running statistics at that step stay as they were."""
+    run = experiment(make_config, "skip_step")
+    poison_input(run, 4)
+    progress, rows = trained(run)
+
+    other = experiment(make_config, "skip_step")
+
+    class SkipsTheFourth(SilentDisplay):
+        """Puts back after the fourth step what it did."""
+
+        def __init__(self) -> None:
+            self.before: list[Tensor] = []
+
+        def step(self, step: int, clock: object) -> None:
+            state = [*other.network.parameters(), *other.network.buffers()]
+            state += [
+                value
+                for kept in other.train_step.optimizer.state.values()
+                for value in kept.values()
+                if torch.is_tensor(value)
+            ]
+            if step == 4:
+                with torch.no_grad():
+                    for tensor, before in zip(state, self.before, strict=True):
+                        tensor.copy_(before)
+            self.before = [tensor.clone() for tensor in state]
+
+    reference = Progress.start(other, Rows())
+    train(other, reference, SkipsTheFourth())
+
+    assert all(torch.equal(value, other.network.state_dict()[name]) for name, value in run.network.state_dict().items())
+    assert not progress.diverged
+    assert (progress.steps, progress.skipped) == (12, 1)
+    assert progress.divergence is not None
+    assert progress.divergence.step == 4
+    assert progress.divergence.poisoned, "named, although it was put back"
+    assert [row["skipped_steps/optimizer"] for row in rows.rows if "loss/train" in row] == [0] * 3 + [1] * 9
+    losses = {row["step"]: row["loss/train"] for row in rows.rows if "loss/train" in row}
+    assert [step for step, loss in losses.items() if not math.isfinite(loss)] == [4]
+    summary = summary_of(run, progress, None)
+    assert (summary["status"], summary["skipped_steps"]) == ("finished", 1)
+
+
+def test_the_average_of_a_row_leaves_skipped_steps_out(make_config: MakeConfig) -> None:
+    averages = []
+    for log_every in (1, 6):
+        training = {"on_divergence": "skip_step", "epochs": 1, "log_every": log_every}
+        run = experiment(make_config, "skip_step", training=training, data={"drop_last": True})
+        poison_input(run, 2)
+        _, rows = trained(run)
+        losses = [row["loss/train"] for row in rows.rows if "loss/train" in row]
+        averages.append(sum(loss for loss in losses if math.isfinite(loss)) / sum(map(math.isfinite, losses)))
+    assert averages[0] == pytest.approx(averages[1])
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_named(make_config: MakeConfig) -> None:
+    run = experiment(make_config, "skip_step")
+    calls = {"count": 0}
+
+    def overflow(gradient: Tensor) -> Tensor:
+        calls["count"] += 1
+        return gradient * float("inf") if calls["count"] == 3 else gradient
+
+    run.items["block2.linear"].weight.register_hook(overflow)
+    progress, _ = trained(run)
+    assert progress.divergence is not None
+    assert (progress.divergence.step, progress.divergence.layer, progress.divergence.quantity) == (
+        3,
+        "block2.linear",
+        "gradient",
+    )
+    assert progress.divergence.poisoned == ()
+    assert (progress.skipped, progress.diverged) == (1, False)
+    assert all(parameter.isfinite().all() for parameter in run.network.parameters())
+
+
+def test_too_many_skipped_steps_in_a_row_end_the_run(make_config: MakeConfig) -> None:
+    run = experiment(make_config, "skip_step", training={"on_divergence": "skip_step", "epochs": 50, "log_every": 1})
+    with torch.no_grad():
+        run.items["head"].weight.fill_(float("nan"))
+    before = copy_of_weights(run.network)
+    progress, _ = trained(run)
+    assert (progress.diverged, progress.ended) == (True, True)
+    assert progress.steps == progress.skipped == MOST_SKIPS_IN_A_ROW + 1
+    assert all(torch.equal(value, before[name]) for name, value in run.network.named_buffers() if "running" in name)
+
+
+def test_continue_takes_every_step_and_says_where_it_began(make_config: MakeConfig) -> None:
+    run = experiment(make_config, "continue")
+    poison_input(run, 4)
+    progress, rows = trained(run)
+    assert progress.steps == 12
+    assert rows.rows[-1]["step"] == 12
+    assert progress.divergence is not None
+    assert progress.divergence.step == 4
+    assert progress.diverged
+    assert not progress.ended
+    assert not torch.isfinite(run.items["head"].weight).all()
+
+
+def test_fp16_leaves_gradients_to_the_scaling(make_config: MakeConfig) -> None:
+    run = experiment(make_config, "skip_step")
+    run.train_step.scaler = LossScaler("fp16", torch.device("cpu"))
+    calls = {"count": 0}
+
+    def overflow(gradient: Tensor) -> Tensor:
+        calls["count"] += 1
+        return gradient * float("inf") if calls["count"] == 3 else gradient
+
+    run.items["block2.linear"].weight.register_hook(overflow)
+    poison_input(run, 6)
+    progress, rows = trained(run)
+    assert (run.train_step.scaler.skipped, progress.skipped) == (1, 1)
+    assert rows.rows[-1]["skipped_steps/optimizer"] == 2
+    assert summary_of(run, progress, None)["skipped_steps"] == 2
+    assert all(parameter.isfinite().all() for parameter in run.network.parameters())
+
+
+def test_a_run_that_continues_and_finds_back_has_finished(make_config: MakeConfig) -> None:
+    run = experiment(make_config, "continue", model={"norm": "none"})
+    poison_input(run, 4)
+    for parameter in run.network.parameters():
+        parameter.register_hook(lambda gradient: gradient.nan_to_num(0.0))
+    progress, _ = trained(run)
+    assert progress.divergence is not None
+    assert progress.divergence.step == 4
+    assert not progress.diverged
+    assert summary_of(run, progress, None)["status"] == "finished"
 
 
 @pytest.fixture
-def run(make_config: Callable[..., Config]) -> TrainingRun:
+def run(make_config: MakeConfig) -> TrainingRun:
     return build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
 
 

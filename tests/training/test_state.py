@@ -1,9 +1,22 @@
 """Another form is named by its place."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch import Tensor
 
-from bnexp.training.state import Each, Maybe, Tensors, refuse_other_form
+from bnexp.training.state import (
+    Anything,
+    Each,
+    Maybe,
+    OrEmpty,
+    Tensors,
+    form_of_type,
+    from_plain,
+    refuse_other_form,
+    to_plain,
+)
 
 FORM = {
     "step": 0,
@@ -55,3 +68,47 @@ def test_another_form_is_named(change, words):
 def test_a_missing_value_is_named():
     with pytest.raises(ValueError, match="loss: found nothing, expected a value"):
         refuse_other_form({key: value for key, value in GOOD.items() if key != "loss"}, FORM)
+
+
+def test_what_may_be_empty_or_is_not_loaded_is_left_open():
+    form = {"optimizer": OrEmpty({0: {"step": torch.zeros(())}}), "device": Anything()}
+    refuse_other_form({"optimizer": {}, "device": "x"}, form)
+    refuse_other_form({"optimizer": {0: {"step": torch.ones(())}}, "device": None}, form)
+    with pytest.raises(ValueError, match=r"optimizer\.1: found {}, expected nothing"):
+        refuse_other_form({"optimizer": {0: {"step": torch.ones(())}, 1: {}}, "device": None}, form)
+
+
+@dataclass(frozen=True)
+class Inner:
+    number: float
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    weights: dict[str, Tensor]
+    other: Inner | None = None
+
+
+@pytest.mark.parametrize("other", [None, Inner(2.0, ("a", "b"))])
+def test_a_record_becomes_plain_and_a_record_again(other):
+    record = Outer(Inner(1.0), {"w": torch.ones(2)}, other)
+    plain = to_plain(record)
+    assert plain["inner"] == {"number": 1.0, "names": ()}
+    assert plain["weights"]["w"] is record.weights["w"]
+    assert from_plain(Outer | None, plain) == record
+    assert from_plain(Outer | None, to_plain(None)) is None
+    refuse_other_form(plain, form_of_type(Outer))
+
+
+def test_the_form_of_a_record_follows_from_its_types():
+    plain = to_plain(Outer(Inner(1.0), {}))
+    for change, message in [
+        ({"inner": {"number": 1, "names": ()}}, r"inner\.number: found 1, expected float"),
+        ({"inner": {"number": 1.0, "names": (1,)}}, r"inner\.names\.0: found 1, expected str"),
+        ({"other": {"number": 1.0}}, r"other\.names: found nothing"),
+        ({"weights": {"w": 1}}, "weights: found {'w': 1}, expected tensors"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            refuse_other_form({**plain, **change}, form_of_type(Outer))

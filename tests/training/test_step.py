@@ -1,0 +1,68 @@
+"""A step: the gradients of the mean loss, then an update of the weights, or none."""
+
+import contextlib
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bnexp.training.optimizer import LossScaler
+from bnexp.training.step import TrainStep
+
+CPU = torch.device("cpu")
+
+
+def made(precision: str = "fp32", grad_clip: float | None = None) -> TrainStep:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
+    return TrainStep(network, network, optimizer, LossScaler(precision, CPU), contextlib.nullcontext(), grad_clip)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(8, 3, 2, 2, generator=generator), torch.randint(5, (8,), generator=generator)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_gradients_are_those_of_the_mean_loss_without_its_scale(precision: str, batch: tuple[Tensor, Tensor]) -> None:
+    step = made(precision)
+    logits, loss = step.gradients(*batch)
+    expected = cross_entropy(step.network(batch[0]), batch[1])
+    assert torch.equal(logits, step.network(batch[0]))
+    assert torch.equal(loss, expected)
+    assert not logits.requires_grad
+    assert not loss.requires_grad
+    for parameter, gradient in zip(
+        step.network.parameters(), torch.autograd.grad(expected, [*step.network.parameters()]), strict=True
+    ):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_an_update_moves_the_weights_by_the_clipped_gradients_and_clears_them(batch: tuple[Tensor, Tensor]) -> None:
+    step = made(grad_clip=1e-3)
+    before = [parameter.detach().clone() for parameter in step.network.parameters()]
+    step.gradients(*batch)
+    step.update()
+    moved = [old - new.detach() for old, new in zip(before, step.network.parameters(), strict=True)]
+    length = torch.cat([change.flatten() for change in moved]).norm().item()
+    assert length == pytest.approx(0.5 * 1e-3, rel=1e-3)
+    assert all(parameter.grad is None for parameter in step.network.parameters())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_skipped_step_leaves_the_weights_and_the_next_one_is_taken(
+    precision: str, batch: tuple[Tensor, Tensor]
+) -> None:
+    step, other = made(precision), made(precision)
+    step.gradients(*batch)
+    step.skip()
+    assert all(parameter.grad is None for parameter in step.network.parameters())
+    for taken in (step, other):
+        taken.gradients(*batch)
+        taken.update()
+    for ours, theirs in zip(step.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
