@@ -5,9 +5,10 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +25,16 @@ from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import TOPICS
 
 ROOT = Path(__file__).parent.parent.parent
+LONG = pytest.mark.long
 _TAUGHT: dict[str, Lesson] = {}
 
 
-@pytest.fixture(params=list(TOPICS))
+def of_each(topics: Iterable[str]) -> list[Any]:
+    """Return a parameter per topic; the tests of one topic run in one process, which computes the lesson once."""
+    return [pytest.param(topic, marks=pytest.mark.xdist_group(topic)) for topic in topics]
+
+
+@pytest.fixture(params=of_each(TOPICS))
 def lesson(request: pytest.FixtureRequest) -> Lesson:
     """Each lesson as it is taught without options, computed once."""
     return taught(request.param)
@@ -59,7 +66,7 @@ def test_commands_can_be_copied_to_a_shell_as_they_are_shown(lesson: Lesson, wid
         assert all(len(line) <= width + 2 for line in lines) or width == 50
 
 
-@pytest.mark.parametrize("width", [40, 60, 79])
+@pytest.mark.parametrize("width", [pytest.param(40, marks=LONG), pytest.param(60, marks=LONG), 79])
 def test_in_a_narrow_terminal_lines_fit_and_no_number_is_lost(lesson: Lesson, width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False)
     print_document(console, lesson)
@@ -175,13 +182,13 @@ def test_a_lesson_taught_twice_is_the_same(lesson: Lesson) -> None:
     assert torch.equal(torch.get_rng_state(), state)  # a lesson draws from a generator of its own
 
 
-@pytest.mark.parametrize("topic", ["placement", "whitening", "instancenorm"])
+@pytest.mark.parametrize("topic", of_each(["placement", "whitening", "instancenorm"]))
 def test_a_page_made_twice_is_the_same(topic: str) -> None:
     assert to_html(taught(topic)) == to_html(taught(topic))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("topic", [name for name, one in TOPICS.items() if "seed" in one.options])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=LONG)])
+@pytest.mark.parametrize("topic", of_each(name for name, one in TOPICS.items() if "seed" in one.options))
 def test_other_seeds_give_other_numbers_which_fit_the_page_and_are_in_the_json(topic: str, seed: int) -> None:
     other = LESSONS[topic](request_of(topic, LessonOptions(seed=seed)))
     assert max(map(len, to_text(other).split("\n"))) <= 100
