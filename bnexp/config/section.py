@@ -1,7 +1,7 @@
 """Shared parts of the config's sections: their base class, their types, and functions that every section needs."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
@@ -35,15 +35,6 @@ class Section(BaseModel):
 def listed(meanings: Mapping[Any, str]) -> str:
     """Return names and their meanings as a part of a sentence."""
     return "; ".join(f"`{name}`: {meaning}" for name, meaning in meanings.items())
-
-
-def dotted(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from dotted(value, f"{above}{key}.")
-        else:
-            yield above + key, value
 
 
 def is_due(step: int, every_epochs: float, steps_per_epoch: int) -> bool:

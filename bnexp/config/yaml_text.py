@@ -7,7 +7,7 @@ only `true` and `false` are booleans; the others stay the words they look like.
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +232,12 @@ def _check_text(text: str, at: str) -> None:
         raise ConfigError(f"{at}: a text of {len(text):,} letters; expected a config, with at most {MAX_LETTERS:,}")
     if _SURROGATE.search(text):
         raise ConfigError(f"{at}: {brief(text)} holds half a letter (a surrogate), which no file can hold")
+
+
+def dotted(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{above}{key}.")
+        else:
+            yield above + key, value

@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from bnexp.config.section import dotted
-from bnexp.config.yaml_text import MAX_BYTES, read_yaml, read_yaml_file
+from bnexp.config.yaml_text import MAX_BYTES, dotted, read_yaml, read_yaml_file
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import finite_or_null, parse_json, read_file, with_advice, write_text_atomically
 

@@ -18,7 +18,7 @@ Three questions have three answers, and differ for a reason:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from bnexp.config.section import dotted
+from bnexp.config.yaml_text import dotted
 
 if TYPE_CHECKING:
     from bnexp.config.schema import Config  # what only lists runs does not wait for pydantic

@@ -25,7 +25,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import custom_scalars
 
 from bnexp.config.schema import Config
-from bnexp.config.section import dotted
+from bnexp.config.yaml_text import dotted
 from bnexp.probes.probe import Charts
 from bnexp.probes.registry import PROBES
 from bnexp.runs.identity import identity_of

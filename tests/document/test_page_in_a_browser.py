@@ -9,7 +9,7 @@ import pytest
 
 from bnexp.document.page import to_html
 from bnexp.lessons.registry import LESSONS
-from bnexp.lessons.request import Words, request_of
+from bnexp.lessons.request import LessonOptions, request_of
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
@@ -60,7 +60,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the page of each lesson."""
     folder = tmp_path_factory.mktemp("pages")
     for topic, lesson in LESSONS.items():
-        (folder / f"{topic}.html").write_text(to_html(lesson(request_of(topic, Words()))))
+        (folder / f"{topic}.html").write_text(to_html(lesson(request_of(topic, LessonOptions()))))
     return folder
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bnexp.blueprint import draw
 from bnexp.commands.check import check
 from bnexp.commands.train import train
 from bnexp.config.items import ITEMS, BatchNormOptions, ItemKind
@@ -117,9 +118,7 @@ def test_refusals_warnings_and_the_reference_follow_from_its_facts(
 
 
 def test_a_norm_over_examples_is_refused_a_lone_value(monkeypatch: pytest.MonkeyPatch, make_config: MakeConfig) -> None:
-    from bnexp.config.refusals import refuse_degenerate
-
     monkeypatch.setitem(ITEMS, "toy", ItemKind("norm", "a toy", over="example", subtracts_mean=True))
     config = make_config(model={"norm": "toy", "hidden": [3, 1]})
     with pytest.raises(ConfigError, match="the toy of block 2 would see 1 feature and give beta"):
-        refuse_degenerate(config, dataset_info(config.data, Path("unused")))
+        draw(config, Path("unused"))
