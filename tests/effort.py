@@ -1,6 +1,10 @@
 """How hard the tests look: `make test` for what a user waits for, `make test-all` for what is rare."""
 
 import os
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
 
 
 def at_length() -> bool:
@@ -11,3 +15,8 @@ def at_length() -> bool:
 def examples(count: int) -> int:
     """Return how many examples hypothesis draws: all of them at length, else a fifth, at least ten."""
     return count if at_length() else max(count // 5, 10)
+
+
+def long_but(names: Iterable[str], *quick: str) -> list[Any]:
+    """Return a parameter per name; all but the quick ones are long."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.long) for name in names]

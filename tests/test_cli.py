@@ -7,19 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from command_line import bnexp
+
 GOOD = """\
 data: {dataset: synthetic, batch_size: 16, synthetic: {classes: 4, shape: [1, 4, 4], size: 100}}
 model: {arch: mlp, hidden: [12, 8], block: linear -> norm -> act, norm: bn, activation: relu}
 optimizer: {name: sgd, lr: 0.1}
 training: {epochs: 2, log_every: 4}
 """
-
-
-def bnexp(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    program = "from bnexp.cli import main; main()"
-    command = [sys.executable, "-c", program, *words]
-    environment = {key: value for key, value in os.environ.items() if key != "BNEXP_DATA"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=120)
 
 
 BAD_FILES = {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("first_study")]
 GUIDE = Path(__file__).parent.parent / "docs" / "first_study.md"
 
 

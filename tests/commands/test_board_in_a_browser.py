@@ -120,6 +120,7 @@ def browsing(url: str, profile: Path) -> Iterator[Page]:
         browser.quit()
 
 
+@pytest.mark.long
 def test_a_person_finds_both_runs_on_every_page(config_file: Path, tmp_path: Path) -> None:
     looks = [f"probes.{probe}.every=2" for probe in ("gradients", "activations", "updates", "norm_state", "histograms")]
     place = {"runs_dir": tmp_path / "runs", "quiet": True, "device": "cpu"}

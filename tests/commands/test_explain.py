@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import command_line
 from bnexp.commands.explain import explain
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.lessons.request import LessonOptions
@@ -22,16 +23,8 @@ from bnexp.lessons.topics import TOPICS
 COMMAND = [sys.executable, "-m", "bnexp", "explain"]
 
 
-def bnexp(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **environment},
-        check=False,
-        timeout=60,
-    )
+def bnexp(*words: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return command_line.bnexp("explain", *words, cwd=cwd, environment={**os.environ, **environment})
 
 
 def in_a_terminal(*words: str, **environment: str) -> str:

@@ -31,6 +31,7 @@ def test_parameters_and_buffers_are_shared() -> None:
     torch.testing.assert_close(forward(inputs()), plain[3].bias.expand(6, 2))
 
 
+@pytest.mark.long
 def test_it_is_compiled_also_after_many_others() -> None:
     """torch gives up on a code that it has compiled eight times over, unless it is told to begin anew."""
     for _ in range(10):

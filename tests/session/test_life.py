@@ -244,6 +244,7 @@ def test_where_a_writer_cannot_be_opened_no_file_stays_open(
     assert not [name for name in opened if name.startswith(str(tmp_path))]
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_real_process(config_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--runs-dir", str(tmp_path / "runs")]
     command += ["--set", "training.epochs=100000", "--device", "cpu"]

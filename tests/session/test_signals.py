@@ -129,6 +129,7 @@ def test_signals_that_come_while_a_run_leaves_change_nothing(
     assert status_of(tmp_path / "small" / "seed0") == "interrupted"
 
 
+@pytest.mark.long
 def test_ctrl_c_held_down_shows_no_traceback(process: subprocess.Popen[str], tmp_path: Path) -> None:
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -140,6 +141,7 @@ def test_ctrl_c_held_down_shows_no_traceback(process: subprocess.Popen[str], tmp
     assert "Traceback" not in errors
 
 
+@pytest.mark.long
 def test_closing_the_window_interrupts_a_run_like_any_signal(config_file: Path, tmp_path: Path) -> None:
     window, terminal = os.openpty()
     command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--runs-dir", str(tmp_path), "--device", "cpu"]

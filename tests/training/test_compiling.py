@@ -24,6 +24,7 @@ from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
+from effort import long_but
 
 MakeConfig = Callable[..., Config]
 SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
@@ -63,6 +64,7 @@ def compiled(make_config: MakeConfig, every: int = 0, **training: Any) -> Config
     return make_config(model=MODEL, probes=probes, training={"compile": True, **training})
 
 
+@pytest.mark.long
 def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: MakeConfig) -> None:
     torch.compiler.reset()
     run = trained(compiled(make_config))
@@ -76,13 +78,13 @@ def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: Mak
 
 
 @pytest.mark.usefixtures("as_traced")
-@pytest.mark.parametrize("norm", [name for name in NORM_NAMES if name not in ("in", "noisy_bn")])
+@pytest.mark.parametrize("norm", long_but([name for name in NORM_NAMES if name not in ("in", "noisy_bn")], "bn", "ln"))
 def test_every_norm_trains_the_same_and_is_compiled_before_the_first_step(make_config: MakeConfig, norm: str) -> None:
     assert_trains_the_same(make_config, model={**MODEL, "norm": norm + SIZES.get(norm, "")})
 
 
 @pytest.mark.usefixtures("as_traced")
-@pytest.mark.parametrize("name", ON_IMAGES)
+@pytest.mark.parametrize("name", long_but(ON_IMAGES, "cnn, bn"))
 def test_networks_on_images_do_too(make_config: MakeConfig, name: str) -> None:
     images = {"synthetic": {"classes": 4, "shape": [2, 6, 6], "size": 100}}
     assert_trains_the_same(make_config, data=images, model={"hidden": None, **ON_IMAGES[name]})
@@ -142,6 +144,7 @@ def test_warming_up_leaves_no_trace(make_config: MakeConfig) -> None:
     assert all(parameter.grad is None for parameter in run.network.parameters())
 
 
+@pytest.mark.long
 def test_without_a_compiler_the_message_says_what_to_set(config_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--set", "training.compile=true"]
     environment = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}

@@ -23,6 +23,7 @@ from bnexp.training.clock import Clock
 from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
+from effort import long_but
 
 MakeConfig = Callable[..., Config]
 CLOCKED = (
@@ -119,7 +120,7 @@ def test_every_norm_that_fits_an_mlp_is_trained_here() -> None:
     assert {text.split("(")[0] for text in NORMS} == {*NORM_NAMES, "none"} - {"in"}
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", long_but(NORMS, "none", "bn", "ln", "gn(groups=2)", "noisy_bn"))
 def test_every_norm_trains_the_same_bits_twice_and_with_all_probes(make_config: MakeConfig, norm: str) -> None:
     model = {"norm": norm, "activation": "tlu" if norm == "frn" else "relu"}
     every_step = make_config(model=model, probes=ALL_PROBES, training={"epochs": 10, "log_every": 1})
