@@ -7,7 +7,6 @@ disputed that reason; Bjorck et al. 2018, https://arxiv.org/abs/1806.02375, see 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from bnexp.document.figure import Lines
-from bnexp.document.table import number_table
-from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson
 from bnexp.document.writing import decimal
+from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
@@ -48,30 +48,26 @@ class Arm(NamedTuple):
     noisy: bool = False
 
 
-def _bn(z: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    return batch_norm_train(z, gamma, beta).y
-
-
-def _bn_of_torch(z: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    return functional.batch_norm(z, None, None, gamma, beta, training=True)
-
-
-ARMS: dict[str, Arm] = {NONE: Arm(), BN: Arm(_bn), NOISY: Arm(_bn, noisy=True)}
+ARMS = {
+    NONE: Arm(),
+    BN: Arm(lambda z, gamma, beta: batch_norm_train(z, gamma, beta).y),
+    NOISY: Arm(lambda z, gamma, beta: batch_norm_train(z, gamma, beta).y, noisy=True),
+}
+BN_OF_TORCH = Arm(lambda z, gamma, beta: functional.batch_norm(z, None, None, gamma, beta, training=True))
 
 Parameters = list[list[Tensor]]
 """Of each layer its weights, its bias (which is beta where there is a norm) and, with a norm, gamma."""
 
 
-@dataclass
-class Trained:
+class Trained(NamedTuple):
     """Hold what was measured while an arm trained, before the first step and after each."""
 
-    below: list[Tensor] = field(default_factory=list)  # inputs of the last hidden layer, (WATCHED, WIDTH) a step
-    before_tanh: list[Tensor] = field(default_factory=list)  # inputs of its tanh, (WATCHED, WIDTH) a step
-    losses: list[float] = field(default_factory=list)  # over the examples watched
-    cosines: list[float] = field(default_factory=list)  # of each step, of the two gradients of that layer
-    distances: list[float] = field(default_factory=list)  # of each step, of the two, relative to the first
-    parameters: Parameters = field(default_factory=list)  # in the end
+    below: Sequence[Tensor]  # inputs of the last hidden layer, (WATCHED, WIDTH) a step
+    before_tanh: Sequence[Tensor]  # inputs of its tanh, (WATCHED, WIDTH) a step
+    losses: Sequence[float]  # over the examples watched
+    cosines: Sequence[float]  # of each step, of the two gradients of that layer
+    distances: Sequence[float]  # of each step, of the two, relative to the first
+    parameters: Parameters  # in the end
 
 
 def draw(seed: int) -> Task:
@@ -90,33 +86,35 @@ def draw(seed: int) -> Task:
 
 def train(task: Task, arm: Arm) -> Trained:
     """Train by plain gradient descent, and watch the last hidden layer."""
-    trained, parameters = Trained(), Parameters()
+    parameters, losses, inputs, cosines, distances = Parameters(), list[float](), [], list[float](), list[float]()
     for number, weight in enumerate(task.weights):
         gamma = [weight.new_ones(weight.shape[1])] if arm.norm and number < HIDDEN else []
         parameters.append([weight, weight.new_zeros(weight.shape[1]), *gamma])
-    _watch(trained, parameters, task, arm, 0)
-    for step in range(STEPS):
+    for step in range(STEPS + 1):
+        loss, inputs_of_layers = _loss(parameters, task, arm, slice(WATCHED), step)
+        losses.append(loss.item())
+        inputs.append(inputs_of_layers[LAST])
+        if step == STEPS:
+            break
         gradients = _gradients(parameters, task, arm, step)
         moved = [
             [value - LEARNING_RATE * gradient for value, gradient in zip(*layer, strict=True)]
             for layer in zip(parameters, gradients, strict=True)
         ]
-        # The layers below have taken their step, and nothing else has.
-        after = _gradients([*moved[:LAST], *parameters[LAST:]], task, arm, step)
-        trained.cosines.append(cosine(gradients[LAST], after[LAST]))
-        trained.distances.append(relative_distance(gradients[LAST], after[LAST]))
+        after = _gradients([*moved[:LAST], *parameters[LAST:]], task, arm, step)  # only the layers below have moved
+        cosines.append(cosine(gradients[LAST], after[LAST]))
+        distances.append(relative_distance(gradients[LAST], after[LAST]))
         parameters = moved
-        _watch(trained, parameters, task, arm, step + 1)
-    trained.parameters = parameters
-    return trained
+    below, before_tanh = zip(*inputs, strict=True)
+    return Trained(below, before_tanh, losses, cosines, distances, parameters)
 
 
 def _loss(
-    parameters: Parameters, task: Task, arm: Arm, examples: Tensor | slice, noise: Tensor
+    parameters: Parameters, task: Task, arm: Arm, examples: Tensor | slice, step: int
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """Return the loss, and the inputs of each hidden layer and of its tanh; a norm takes statistics of the examples."""
     h, inputs = task.x[examples], []
-    for (weight, shift, *gamma), (scale, offset) in zip(parameters[:HIDDEN], noise, strict=True):
+    for (weight, shift, *gamma), (scale, offset) in zip(parameters[:HIDDEN], task.noise[step], strict=True):
         z = h @ weight
         z = arm.norm(z, gamma[0], shift) if arm.norm else z + shift
         if arm.noisy:
@@ -130,16 +128,9 @@ def _loss(
 
 def _gradients(parameters: Parameters, task: Task, arm: Arm, step: int) -> Parameters:
     leaves = [[value.clone().requires_grad_() for value in layer] for layer in parameters]
-    loss, _ = _loss(leaves, task, arm, task.batches[step], task.noise[step])
+    loss, _ = _loss(leaves, task, arm, task.batches[step], step)
     gradients = iter(torch.autograd.grad(loss, [leaf for layer in leaves for leaf in layer]))
     return [[next(gradients) for _ in layer] for layer in leaves]
-
-
-def _watch(trained: Trained, parameters: Parameters, task: Task, arm: Arm, step: int) -> None:
-    loss, inputs = _loss(parameters, task, arm, slice(WATCHED), task.noise[step])
-    trained.losses.append(loss.item())
-    trained.below.append(inputs[LAST][0])
-    trained.before_tanh.append(inputs[LAST][1])
 
 
 def movement(values: Sequence[Tensor]) -> float:
@@ -174,178 +165,86 @@ def lesson(request: Request) -> Lesson:
     """Return the lesson on a network and a task drawn from the seed."""
     task = draw(request.seed)
     trained = {name: train(task, arm) for name, arm in ARMS.items()}
-    losses_of_torch = train(task, Arm(_bn_of_torch)).losses
-    schedule = "--set probes.covariate_shift.every=9"
-    return Lesson(
+    moved = {name: movement(arm.below) for name, arm in trained.items()}
+    plain, normalized = trained[NONE], trained[BN]
+    losses = zip(normalized.losses, train(task, BN_OF_TORCH).losses, strict=True)
+    percentiles, last = percentiles_of_one_unit(plain, normalized), normalized.before_tanh[-1][:, 0]
+    less, more = sorted((NONE, BN), key=lambda name: moved[name])
+    less_by_cosine = _mean(normalized.cosines) > _mean(plain.cosines)
+    less_by_distance = _mean(normalized.distances) < _mean(plain.distances)
+    by_movement = sorted(ARMS, key=lambda name: moved[name])
+    by_loss = sorted(ARMS, key=lambda name: trained[name].losses[-1])
+    sizes = {"hidden": str(HIDDEN), "width": str(WIDTH), "features": str(FEATURES), "steps": str(STEPS)}
+    return compose(
         "shift",
-        "inputs move, and less with batch norm; whether it helps for that reason is disputed",
-        [
-            text(
-                f"A network of {HIDDEN} hidden layers of {WIDTH} tanh units learns to tell two classes apart, from "
-                f"{FEATURES} features. It takes {STEPS} steps of gradient descent with batches of {BATCH_SIZE} and the "
-                "learning rate {learning_rate:g}: once without normalization, once with batch norm before each tanh. "
-                "Both start from the same weights and see the same batches. After each step, the same "
-                f"{WATCHED} examples are sent through the network to watch its last hidden layer.",
-                learning_rate=LEARNING_RATE,
-            ),
-            *_input_of_one_tanh(trained[NONE], trained[BN]),
-            *_inputs_of_the_layer(trained),
-            *_gradients_of_the_layer(trained),
-            *_noise(trained),
-            text(
-                "Trained with torch's own batch normalization in place of the formula, the network has the same losses "
-                "at all steps, up to {difference_to_torch:.1e}.",
-                difference_to_torch=max(
-                    abs(ours - theirs) for ours, theirs in zip(trained[BN].losses, losses_of_torch, strict=True)
-                ),
-            ),
-        ],
-        TryIt(
-            (
-                f"bnexp train configs/demo.yaml {schedule} --set model.norm=none --name no",
-                f"bnexp train configs/demo.yaml {schedule} --set model.norm=bn --name bn",
-                "bnexp train configs/demo.yaml --set model.norm=noisy_bn --name noisy",
-                "bnexp compare no bn noisy",
-                "bnexp board",
-            ),
-            "The probe measures both shifts in a network of sigmoids on digits. On the board, `input_shift` is smaller "
-            "with bn, and `gradient_shift` larger; yet bn learns faster. `noisy_bn`, whose inputs move most of all, "
-            "learns about as fast as bn.",
-        ),
+        _parts(trained, moved, percentiles),
+        **sizes,
+        batch_size=str(BATCH_SIZE),
+        watched=str(WATCHED),
+        learning_rate=LEARNING_RATE,
+        beta=normalized.parameters[LAST][1][0].item(),
+        gamma=normalized.parameters[LAST][2][0].item(),
+        mean=decimal(last.mean().item()),
+        std=decimal(last.std(correction=0).item()),
+        all_percentiles=percentiles,
+        movement_ratio=moved[more] / moved[less],
+        more=more,
+        less=less,
+        figures_agree=less_by_cosine == less_by_distance,
+        direction="less" if less_by_cosine else "more",
+        cosines={NONE: plain.cosines, BN: normalized.cosines},
+        noise_within=NOISE,
+        by_movement="; ".join(f"`{name}`" for name in by_movement),
+        by_loss="; ".join(f"`{name}`" for name in by_loss),
+        same_order=by_movement == by_loss,
+        difference_to_torch=max(abs(ours - theirs) for ours, theirs in losses),
     )
 
 
-def _input_of_one_tanh(plain: Trained, normalized: Trained) -> list[Part]:
-    unit = {NONE: [z[:, 0] for z in plain.before_tanh], BN: [z[:, 0] for z in normalized.before_tanh]}
-    percentiles = {
-        f"{name}, {percent} %": [z.quantile(percent / 100).item() for z in values]
-        for name, values in unit.items()
+def percentiles_of_one_unit(plain: Trained, normalized: Trained) -> dict[str, list[float]]:
+    """Return PERCENTILES of what the tanh of the first unit of the last hidden layer sees, at each step."""
+    return {
+        f"{name}, {percent} %": [z[:, 0].quantile(percent / 100).item() for z in arm.before_tanh]
+        for name, arm in ((NONE, plain), (BN, normalized))
         for percent in PERCENTILES
     }
-    title = "one unit of the last hidden layer: percentiles of what its tanh sees"
+
+
+def _parts(
+    trained: Mapping[str, Trained], moved: Mapping[str, float], percentiles: Mapping[str, list[float]]
+) -> list[Placed]:
     outer = {name: values for name, values in percentiles.items() if "50" not in name}
+    title = "one unit of the last hidden layer: percentiles of what its tanh sees"
+    movements = [(name, [movement(trained[name].before_tanh), moved[name]]) for name in (NONE, BN)]
+    of_movement = "movement in standard deviations, of the last hidden layer"
+    seen = "what its tanh sees", "what the layer sees"
+    gradients = []
+    for name in (NONE, BN):
+        cosines = trained[name].cosines
+        means = [_mean(values) for values in (cosines[:10], cosines[-10:], cosines, trained[name].distances)]
+        gradients.append((name, means))
+    of_gradients = "cosine of G and G', mean over the steps, and their distance"
+    periods = "steps 1 to 10", f"{STEPS - 9} to {STEPS}", f"all {STEPS}", "|G - G'| / |G|"
+    arms = [(name, [moved[name], _mean(arm.cosines), arm.losses[0], arm.losses[-1]]) for name, arm in trained.items()]
+    of_arms = "movement", "cosine of G, G'", "loss at the start", f"loss after {STEPS} steps"
+    return [
+        Lines("percentiles", title, "step", list(range(STEPS + 1)), outer),
+        _one_unit(trained[NONE], trained[BN]),
+        number_table("movement", of_movement, seen, movements, corner="arm"),
+        number_table("gradients", of_gradients, periods, gradients, corner="arm"),
+        number_table("noise", "three arms", of_arms, arms, corner="arm"),
+    ]
+
+
+def _one_unit(plain: Trained, normalized: Trained) -> Table:
     columns = [f"mean, {NONE}", f"std, {NONE}", f"mean, {BN}", f"std, {BN}", f"loss, {NONE}", f"loss, {BN}"]
     rows = []
     for step in range(0, STEPS + 1, 10):
-        z = [values[step] for values in unit.values()]
-        cells = [number for of_arm in z for number in (of_arm.mean().item(), of_arm.std(correction=0).item())]
-        rows.append((f"{step}", [*cells, plain.losses[step], normalized.losses[step]]))
-    beta, gamma = (parameter[0].item() for parameter in normalized.parameters[LAST][1:])
-    return [
-        Heading("1. The input of one tanh"),
-        Lines("percentiles", title, "step", list(range(STEPS + 1)), outer),
-        number_table("unit", "the same unit, and the loss", columns, rows, corner="step"),
-        text(
-            "Ioffe & Szegedy 2015 show this picture for a sigmoid: with batch norm the curves are steadier. At this "
-            "place they have to be: over any batch the mean is beta and the standard deviation gamma (except for eps), "
-            "two parameters. After {steps} steps, the mean is {mean} and beta {beta}, the standard deviation {std} and "
-            "gamma {gamma}. That is how batch norm is made, and does not yet tell how the network learns.",
-            beta=beta,
-            gamma=gamma,
-            steps=str(STEPS),
-            mean=decimal(rows[-1][1][2]),
-            std=decimal(rows[-1][1][3]),
-            all_percentiles=percentiles,
-        ),
-    ]
-
-
-def _inputs_of_the_layer(trained: Mapping[str, Trained]) -> list[Part]:
-    rows = [(name, [movement(trained[name].before_tanh), movement(trained[name].below)]) for name in (NONE, BN)]
-    (less, (_, least)), (more, (_, most)) = sorted(rows, key=lambda row: row[1][1])
-    return [
-        Heading("2. The inputs of the layer"),
-        Text(
-            "What the layer itself sees is the output of the layers below. How far do the means of these "
-            f"{WIDTH} features move? At each step by |mean - mean before| / std before, here summed over {STEPS} steps "
-            "and averaged over the features:"
-        ),
-        number_table(
-            "movement",
-            "movement in standard deviations, of the last hidden layer",
-            ["what its tanh sees", "what the layer sees"],
-            rows,
-            corner="arm",
-        ),
-        text(
-            "They move in both networks, with `{more}` {movement_ratio:.1f} times as far as with `{less}`. (The layers "
-            "below have a batch norm of their own, which steadies what this layer sees.)",
-            movement_ratio=most / least,
-            more=more,
-            less=less,
-        ),
-    ]
-
-
-def _gradients_of_the_layer(trained: Mapping[str, Trained]) -> list[Part]:
-    cosines = {name: trained[name].cosines for name in (NONE, BN)}
-    columns = ["steps 1 to 10", f"{STEPS - 9} to {STEPS}", f"all {STEPS}", "|G - G'| / |G|"]
-    rows = [
-        (name, [_mean(values[:10]), _mean(values[-10:]), _mean(values), _mean(trained[name].distances)])
-        for name, values in cosines.items()
-    ]
-    (*_, cosine_without, distance_without), (*_, cosine_with, distance_with) = (cells for _, cells in rows)
-    by_cosine, by_distance = (
-        "less" if smaller else "more" for smaller in (cosine_with > cosine_without, distance_with < distance_without)
-    )
-    return [
-        Heading("3. What the movement does to the gradient"),
-        Text(
-            "Santurkar et al. 2018 ask what the movement means for the step that the layer is about to take. They "
-            "compare two gradients of its parameters on the same batch: G, and G' after the layers below have taken "
-            "their step and nothing else has. If the layers below disturbed nothing, the cosine of the two would be 1 "
-            "and their distance 0."
-        ),
-        number_table(
-            "gradients", "cosine of G and G', mean over the steps, and their distance", columns, rows, corner="arm"
-        ),
-        text(
-            "{finding} Ask again with --seed 1, 2, 3, which draw other weights and other examples: the answer can "
-            "change.",
-            finding=f"By both figures, the gradients shift {by_cosine} with batch norm here."
-            if by_cosine == by_distance
-            else "The two figures do not agree on which arm has the larger shift here.",
-            cosines=cosines,
-        ),
-    ]
+        inputs = [arm.before_tanh[step][:, 0] for arm in (plain, normalized)]
+        moments = [number for z in inputs for number in (z.mean().item(), z.std(correction=0).item())]
+        rows.append((f"{step}", [*moments, plain.losses[step], normalized.losses[step]]))
+    return number_table("unit", "the same unit, and the loss", columns, rows, corner="step")
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _noise(trained: Mapping[str, Trained]) -> list[Part]:
-    columns = ["movement", "cosine of G, G'", "loss at the start", f"loss after {STEPS} steps"]
-    rows = [
-        (name, [movement(arm.below), _mean(arm.cosines), arm.losses[0], arm.losses[-1]])
-        for name, arm in trained.items()
-    ]
-    by_movement, by_loss = (
-        "; ".join(f"`{name}`" for _, name in sorted((cells[at], name) for name, cells in rows)) for at in (0, -1)
-    )
-    return [
-        Heading("4. More movement on purpose"),
-        Text(
-            "Santurkar et al. 2018 also put noise after batch norm: each unit's values are scaled and shifted, by "
-            f"other numbers at each step (here within {NOISE} of 1 and of 0), so that the next layer's inputs move "
-            "all the time. The loss is measured with the noise."
-        ),
-        number_table("noise", "three arms", columns, rows, corner="arm"),
-        text(
-            "From the least movement to the most: {by_movement}. From the lowest loss to the highest: {by_loss}. "
-            "{orders}",
-            noise_within=NOISE,
-            by_movement=by_movement,
-            by_loss=by_loss,
-            orders="The orders are the same here, which one draw may give by chance."
-            if by_movement == by_loss
-            else "The orders differ: in this network, how far the inputs move does not settle how well it learns.",
-        ),
-        Text(
-            "Ioffe & Szegedy 2015 gave the smaller movement as the reason why batch norm speeds up training. Later "
-            "work disputes that. Santurkar et al. 2018 found the shift of gradients similar or worse with batch norm, "
-            "and that noise after it does not take its gain away; they see the reason in a smoother loss. Bjorck et "
-            f"al. 2018 see it in the larger learning rates that it allows. One small network, over {STEPS} steps and "
-            "at one learning rate, decides none of this."
-        ),
-    ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.lessons.coupling import batches_of_one_class, lesson, normalized, outputs_among_companions
+from bnexp.lessons.coupling import lesson, normalized, outputs_among_companions
 from bnexp.lessons.request import LessonOptions, request_of
 
 
@@ -64,13 +64,7 @@ def test_each_batch_is_normalized_by_itself() -> None:
         torch.testing.assert_close(y, expected)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_classes_are_apart_in_mixed_batches_only(seed: int) -> None:
-    numbers = {
-        key: value
-        for part in batches_of_one_class(torch.Generator().manual_seed(seed))
-        for key, value in part.numbers.items()
-    }
+def test_classes_are_apart_in_mixed_batches_only(numbers: dict) -> None:
     mixed, of_one_class = numbers["sorted_batches"]
     assert mixed["told apart by the sign"] > 0.999
     assert mixed["mean of B"] == pytest.approx(-mixed["mean of A"])
