@@ -104,6 +104,7 @@ def test_a_pipe_that_closes_does_not_end_a_training(tmp_path: Path) -> None:
     assert '"status": "finished"' in (tmp_path / "runs" / "good" / "seed0" / "meta.json").read_text()
 
 
+@pytest.mark.long
 def test_a_standard_output_that_takes_nothing_does_not_end_a_training_and_is_named_by_ls(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(GOOD)
     for words, code, said in (

@@ -58,6 +58,7 @@ def test_another_failure_passes_through(imports, error):
     assert declared == []
 
 
+@pytest.mark.long
 def test_the_declared_operators_are_those_that_the_import_asks_for():
     # In a process of its own: a declaration is for the whole process. -W error: the import must not warn either.
     program = f"""

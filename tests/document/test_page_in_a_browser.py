@@ -14,7 +14,11 @@ from bnexp.lessons.request import LessonOptions, request_of
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
+pytestmark = [
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed"),
+    pytest.mark.long,
+    pytest.mark.xdist_group("pages"),
+]
 
 A4 = (794, 1123)
 """Pixels of a sheet; a printer leaves margins of 38 of them."""

@@ -20,6 +20,8 @@ from full_disk import (
     small_disk,
 )
 
+LONG = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory):
@@ -35,16 +37,19 @@ def disk(tmp_path):
         yield place
 
 
-def test_a_run_survives_kill_9_at_any_moment(trial):
-    assert faults.killed_at_random(trial, 50) >= 50
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=LONG)])
+def test_a_run_survives_kill_9_at_any_moment(trial, kills):
+    assert faults.killed_at_random(trial, kills) >= kills
 
 
-def test_a_run_survives_kill_9_before_any_call_that_changes_a_file(trial):
-    faults.killed_between_calls(trial, 18)
+@pytest.mark.parametrize("kills", [5, pytest.param(18, marks=LONG)])
+def test_a_run_survives_kill_9_before_any_call_that_changes_a_file(trial, kills):
+    faults.killed_between_calls(trial, kills)
 
 
-def test_a_run_survives_writes_of_which_only_a_part_comes_to_the_disk(trial):
-    faults.torn_writes(trial, 24)
+@pytest.mark.parametrize("writes", [6, pytest.param(24, marks=LONG)])
+def test_a_run_survives_writes_of_which_only_a_part_comes_to_the_disk(trial, writes):
+    faults.torn_writes(trial, writes)
 
 
 def test_rows_are_on_the_disk_before_a_checkpoint_counts_on_them(trial):
@@ -77,9 +82,11 @@ def test_a_read_only_disk_ends_a_run_with_one_message(trial, disk):
     read_only_disk(trial, disk)
 
 
-def test_a_damaged_run_ends_as_it_should_or_says_what_is_wrong(trial):
-    damaged_runs(trial, files=45, states=30)
+@pytest.mark.parametrize(("files", "states"), [(10, 8), pytest.param(45, 30, marks=LONG)])
+def test_a_damaged_run_ends_as_it_should_or_says_what_is_wrong(trial, files, states):
+    damaged_runs(trial, files=files, states=states)
 
 
+@LONG
 def test_a_long_run_holds_memory_and_files_steady(trial):
     held_steady(trial, 4_000)

@@ -239,6 +239,7 @@ def test_sigterm_in_a_real_process(process: subprocess.Popen[str], tmp_path: Pat
     assert status_of(folder) == "interrupted"
 
 
+@pytest.mark.long
 def test_a_killed_process_leaves_a_run_that_goes_on(
     process: subprocess.Popen[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_what_draws_is_not_compiled(make_config: MakeConfig, model: dict[str, An
         make_config(model=model, training={"compile": True})
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("as_traced")
 def test_probes_change_nothing_in_a_compiled_training(make_config: MakeConfig) -> None:
     run = trained(compiled(make_config, every=1, log_every=1))
