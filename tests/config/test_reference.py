@@ -3,6 +3,7 @@
 The validator below knows just the keywords that the schema uses, and stops at any other.
 """
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -21,18 +22,19 @@ from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
 
+reference = functools.cache(config_reference)
 DOCS = Path(__file__).parents[2] / "docs" / "config.md"
 
 
 def test_the_file_is_current():
-    current = DOCS.read_text(encoding="utf-8") == config_reference()
+    current = DOCS.read_text(encoding="utf-8") == reference()
     assert current, "the schema has changed; run: python -m bnexp schema --markdown > docs/config.md"
 
 
 @pytest.mark.parametrize("place", SECTIONS)
 def test_every_key_of_every_variant_has_its_row(place):
     spot = SECTIONS[place]
-    text = config_reference()
+    text = reference()
     if spot.variant:
         title, headings = spot.keys[-1], [line for line in text.split("\n") if line.startswith("#")]
         (own,) = [line for line in headings if f"`{title}` with" in line and re.search(rf"\b{spot.variant}`", line)]
@@ -42,7 +44,7 @@ def test_every_key_of_every_variant_has_its_row(place):
 
 
 def test_items_options_and_datasets_are_listed():
-    text = config_reference()
+    text = reference()
     for name, kind in ITEMS.items():
         assert f"| `{name}" in text
         for option in kind.options.model_fields:
@@ -67,11 +69,11 @@ def test_items_options_and_datasets_are_listed():
     ],
 )
 def test_types_bounds_and_defaults_are_in_human_words(row):
-    assert f"\n{row}" in config_reference()
+    assert f"\n{row}" in reference()
 
 
 def test_tables_are_whole():
-    for block in config_reference().split("\n\n"):
+    for block in reference().split("\n\n"):
         rows = [line for line in block.split("\n") if line.startswith("|")]
         assert len({row.replace("\\|", "").count("|") for row in rows}) <= 1
 
