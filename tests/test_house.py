@@ -90,7 +90,9 @@ def loaded_modules(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("room", ["config", "document", "runs", "data/sources", "blueprint.py", "analysis"])
+@pytest.mark.parametrize(
+    "room", ["config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py"]
+)
 def test_light_rooms_never_load_torch(room: str) -> None:
     files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / room]
     places = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files]

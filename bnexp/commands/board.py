@@ -38,7 +38,7 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Tell whether an address is surely reached from this machine only; a name that might be is not."""
+    """Tell whether only this machine can reach an address; of names, only localhost is known to be such."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

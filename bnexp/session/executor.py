@@ -31,7 +31,7 @@ def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[R
 
     Args:
         tasks: the runs to do.
-        failed: is called with the name and the error of each that fails while others are to come or came before.
+        failed: is called with name and error of each task that fails, where there are several.
 
     Yields:
         What came of each task that did not fail.
