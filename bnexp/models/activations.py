@@ -43,11 +43,6 @@ class ThresholdedLinearUnit(nn.Module):
         return f"{len(self.tau)}"
 
 
-def thresholded_linear_unit(shape: Shape) -> ThresholdedLinearUnit:
-    """Return the unit for inputs of `shape`: (F,) or (C, H, W)."""
-    return ThresholdedLinearUnit(shape[0])
-
-
 ACTIVATIONS: dict[ItemName, Callable[[Shape, Any], nn.Module]] = {
     "relu": lambda shape, options: nn.ReLU(),
     "leaky_relu": lambda shape, options: nn.LeakyReLU(options.slope),
@@ -55,7 +50,7 @@ ACTIVATIONS: dict[ItemName, Callable[[Shape, Any], nn.Module]] = {
     "sigmoid": lambda shape, options: nn.Sigmoid(),
     "gelu": lambda shape, options: nn.GELU(),
     "silu": lambda shape, options: nn.SiLU(),
-    "tlu": lambda shape, options: thresholded_linear_unit(shape),
+    "tlu": lambda shape, options: ThresholdedLinearUnit(shape[0]),
     "identity": lambda shape, options: nn.Identity(),
 }
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import BatchRenormOptions
-from bnexp.norms.shapes import Shape, over_batch, per_feature, widened
+from bnexp.norms.shapes import over_batch, per_feature, widened
 
 _DMAX_AFTER, _RMAX_AFTER = 5, 8
 """Warm-ups after which the bounds stand at dmax and rmax: the paper has 5,000, 25,000 and 40,000 steps."""
@@ -98,8 +98,3 @@ class BatchRenorm(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""
         return f"{len(self.running_mean)}, {self.options}"
-
-
-def batch_renorm(shape: Shape, options: BatchRenormOptions) -> BatchRenorm:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return BatchRenorm(shape[0], options)

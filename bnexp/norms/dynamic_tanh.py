@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bnexp.config.items import DynamicTanhOptions
-from bnexp.norms.shapes import Shape, per_feature
+from bnexp.norms.shapes import per_feature
 
 
 class DynamicTanh(nn.Module):
@@ -38,8 +37,3 @@ class DynamicTanh(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""
         return f"{len(self.weight)}"
-
-
-def dynamic_tanh(shape: Shape, options: DynamicTanhOptions) -> DynamicTanh:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return DynamicTanh(shape[0], options.alpha)

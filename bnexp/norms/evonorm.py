@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import EvoNormBatchOptions, EvoNormSampleOptions
-from bnexp.norms.shapes import Shape, over_positions, per_feature, widened
+from bnexp.norms.shapes import over_positions, per_feature, widened
 from bnexp.norms.variance_norm import RunningVariance
 
 
@@ -90,13 +90,3 @@ class EvoNormS0(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""
         return f"{len(self.weight)}, eps={self.eps}, groups={self.groups}"
-
-
-def evonorm_b0(shape: Shape, options: EvoNormBatchOptions) -> EvoNormB0:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return EvoNormB0(shape[0], options)
-
-
-def evonorm_s0(shape: Shape, options: EvoNormSampleOptions) -> EvoNormS0:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return EvoNormS0(shape[0], options)

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bnexp.config.items import FilterResponseNormOptions
 from bnexp.norms.shapes import Shape, over_positions, per_feature, widened
 
 _LEARNED_EPS = 1e-4
@@ -51,8 +50,3 @@ class FilterResponseNorm(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""
         return f"{len(self.weight)}, eps={self.eps}"
-
-
-def filter_response_norm(shape: Shape, options: FilterResponseNormOptions) -> FilterResponseNorm:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return FilterResponseNorm(shape, options.eps)

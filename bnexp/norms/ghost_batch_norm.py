@@ -6,7 +6,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.items import GhostBatchNormOptions
-from bnexp.norms.shapes import Shape, over_batch, widened
+from bnexp.norms.shapes import over_batch, widened
 
 
 class GhostBatchNorm(_BatchNorm):
@@ -21,10 +21,8 @@ class GhostBatchNorm(_BatchNorm):
 
     Args:
         features: F or C.
-        size: examples in a ghost batch; with the whole batch it is `bn`.
-        momentum: the weight of a new ghost batch in the running statistics.
-        eps: added to the variance.
-        affine: learn gamma and beta.
+        options: size (examples in a ghost batch; with the whole batch it is `bn`), momentum (the weight of a new ghost
+            batch in the running statistics), eps, affine.
 
     Shape:
         (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
@@ -35,9 +33,9 @@ class GhostBatchNorm(_BatchNorm):
     momentum: float
     num_batches_tracked: Tensor
 
-    def __init__(self, features: int, size: int, *, momentum: float, eps: float, affine: bool) -> None:
-        super().__init__(features, eps=eps, momentum=momentum, affine=affine)
-        self.size = size
+    def __init__(self, features: int, options: GhostBatchNormOptions) -> None:
+        super().__init__(features, eps=options.eps, momentum=options.momentum, affine=options.affine)
+        self.size = options.size
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch: in training part by part."""
@@ -48,14 +46,7 @@ class GhostBatchNorm(_BatchNorm):
 
     def _normalize(self, x: Tensor) -> Tensor:
         return functional.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training,
-            self.momentum,
-            self.eps,
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
 
     def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
@@ -68,8 +59,3 @@ class GhostBatchNorm(_BatchNorm):
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""
         return f"{self.num_features}, size={self.size}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
-
-
-def ghost_batch_norm(shape: Shape, options: GhostBatchNormOptions) -> GhostBatchNorm:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return GhostBatchNorm(shape[0], options.size, momentum=options.momentum, eps=options.eps, affine=options.affine)

@@ -6,7 +6,7 @@ by the root mean square alone. None depends on the batch, so training and infere
 
 from torch import Tensor, nn
 
-from bnexp.config.items import LayerNormOptions, RmsNormOptions
+from bnexp.config.items import LayerNormOptions
 from bnexp.norms.shapes import Shape, widened
 
 
@@ -45,11 +45,6 @@ class ChannelLayerNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)  # (B, C, H, W) -> (B, H, W, C) and back
 
 
-def channel_layer_norm(shape: Shape, options: LayerNormOptions) -> ChannelLayerNorm:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return ChannelLayerNorm(shape[0], eps=options.eps, elementwise_affine=options.affine)
-
-
 class RootMeanSquareNorm(nn.RMSNorm):
     """Divide each example by its root mean square; the same in training and at inference.
 
@@ -67,8 +62,3 @@ class RootMeanSquareNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch."""
         return super().forward(widened(x)).to(x.dtype)
-
-
-def rms_norm(shape: Shape, options: RmsNormOptions) -> RootMeanSquareNorm:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return RootMeanSquareNorm(list(shape), eps=options.eps, elementwise_affine=options.affine)

@@ -5,7 +5,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.items import BatchNormOptions
 from bnexp.norms.random_stream import RandomStream
-from bnexp.norms.shapes import Shape, per_feature
+from bnexp.norms.shapes import per_feature
 
 SHIFT, SCALE, SPREAD = 0.5, 1.25, 0.1
 """Sizes of the noise: n_mu, n_sigma and r_mu = r_sigma in the paper's words. They are fixed here."""
@@ -70,8 +70,3 @@ class NoisyBatchNorm(_BatchNorm):
     def set_extra_state(self, state: Tensor | None) -> None:
         """Continue the stream where `state` was taken; None starts it from its seed."""
         self.stream.set_state(state)
-
-
-def noisy_batch_norm(shape: Shape, options: BatchNormOptions, seed: int) -> NoisyBatchNorm:
-    """Return the norm for inputs of `shape`, (F,) or (C, H, W), whose noise draws from a stream with this seed."""
-    return NoisyBatchNorm(shape[0], options, seed)

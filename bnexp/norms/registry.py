@@ -7,35 +7,35 @@ from torch import nn
 from bnexp.config.block import Item
 from bnexp.config.items import ItemName
 from bnexp.norms.batch_norm import batch_norm, sync_batch_norm
-from bnexp.norms.batch_renorm import batch_renorm
-from bnexp.norms.dynamic_tanh import dynamic_tanh
-from bnexp.norms.evonorm import evonorm_b0, evonorm_s0
-from bnexp.norms.filter_response_norm import filter_response_norm
-from bnexp.norms.ghost_batch_norm import ghost_batch_norm
+from bnexp.norms.batch_renorm import BatchRenorm
+from bnexp.norms.dynamic_tanh import DynamicTanh
+from bnexp.norms.evonorm import EvoNormB0, EvoNormS0
+from bnexp.norms.filter_response_norm import FilterResponseNorm
+from bnexp.norms.ghost_batch_norm import GhostBatchNorm
 from bnexp.norms.group_norm import group_norm, instance_norm
-from bnexp.norms.layer_norm import channel_layer_norm, layer_norm, rms_norm
-from bnexp.norms.noisy_batch_norm import noisy_batch_norm
+from bnexp.norms.layer_norm import ChannelLayerNorm, RootMeanSquareNorm, layer_norm
+from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
 from bnexp.norms.shapes import Shape
-from bnexp.norms.variance_norm import variance_norm
+from bnexp.norms.variance_norm import VarianceNorm
 
 NORMS: dict[ItemName, Callable[..., nn.Module]] = {
     "bn": batch_norm,
-    "ghost_bn": ghost_batch_norm,
-    "batch_renorm": batch_renorm,
+    "ghost_bn": lambda shape, options: GhostBatchNorm(shape[0], options),
+    "batch_renorm": lambda shape, options: BatchRenorm(shape[0], options),
     "sync_bn": sync_batch_norm,
-    "noisy_bn": noisy_batch_norm,
+    "noisy_bn": lambda shape, options, seed: NoisyBatchNorm(shape[0], options, seed),
     "ln": layer_norm,
-    "ln_c": channel_layer_norm,
+    "ln_c": lambda shape, options: ChannelLayerNorm(shape[0], options.eps, options.affine),
     "gn": group_norm,
     "in": instance_norm,
-    "rms": rms_norm,
-    "frn": filter_response_norm,
-    "vn": variance_norm,
-    "evonorm_b0": evonorm_b0,
-    "evonorm_s0": evonorm_s0,
-    "dyt": dynamic_tanh,
+    "rms": lambda shape, options: RootMeanSquareNorm(shape, options.eps, options.affine),
+    "frn": lambda shape, options: FilterResponseNorm(shape, options.eps),
+    "vn": lambda shape, options: VarianceNorm(shape[0], options),
+    "evonorm_b0": lambda shape, options: EvoNormB0(shape[0], options),
+    "evonorm_s0": lambda shape, options: EvoNormS0(shape[0], options),
+    "dyt": lambda shape, options: DynamicTanh(shape[0], options.alpha),
 }
-"""From the shape and the options of a norm, and a seed where it draws, to its module."""
+"""From a shape, (F,) or (C, H, W), and the options of a norm, and a seed where it draws, to its module."""
 
 
 def build_norm(item: Item, shape: Shape, seed: int = 0) -> nn.Module:

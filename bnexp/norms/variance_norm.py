@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import BatchNormOptions
-from bnexp.norms.shapes import Shape, over_batch, per_feature, widened
+from bnexp.norms.shapes import over_batch, per_feature, widened
 
 
 class RunningVariance(nn.Module):
@@ -79,8 +79,3 @@ class VarianceNorm(RunningVariance):
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""
         return f"{len(self.running_var)}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}"
-
-
-def variance_norm(shape: Shape, options: BatchNormOptions) -> VarianceNorm:
-    """Return the norm for inputs of `shape`: (F,) or (C, H, W)."""
-    return VarianceNorm(shape[0], options)

@@ -7,7 +7,7 @@ import torch
 
 from bnexp.config.block import parse_item
 from bnexp.config.items import ACTIVATION_NAMES
-from bnexp.models.activations import ACTIVATIONS, build_activation, gain_after, thresholded_linear_unit
+from bnexp.models.activations import ACTIVATIONS, ThresholdedLinearUnit, build_activation, gain_after
 
 FORMULAS = {
     "relu": lambda x: max(0.0, x),
@@ -77,7 +77,7 @@ def draw(*shape, seed=0):
 
 @pytest.mark.parametrize("shape", [(6,), (6, 3, 2)], ids=str)
 def test_each_feature_has_a_threshold_of_its_own(shape):
-    unit, x = thresholded_linear_unit(shape).double(), draw(5, *shape)
+    unit, x = ThresholdedLinearUnit(shape[0]).double(), draw(5, *shape)
     torch.testing.assert_close(unit(x).detach(), x.clamp_min(0))
     with torch.no_grad():
         unit.tau.copy_(draw(6, seed=1))
@@ -87,7 +87,7 @@ def test_each_feature_has_a_threshold_of_its_own(shape):
 
 
 def test_the_threshold_learns_from_what_it_cuts_off():
-    unit, x = thresholded_linear_unit((2,)).double(), torch.tensor([[1.0, -1.0], [-2.0, -3.0]]).double()
+    unit, x = ThresholdedLinearUnit(2).double(), torch.tensor([[1.0, -1.0], [-2.0, -3.0]]).double()
     unit(x).sum().backward()
     assert unit.tau.grad.tolist() == [1, 2]
     assert torch.autograd.gradcheck(unit, (draw(4, 2).requires_grad_(),))
