@@ -166,7 +166,7 @@ def _sample_cell(sample: Sample, arm: Arm, shown: Callable[..., str]) -> Cell:
 
 def _so_far(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     """Return what an unfinished run has reached: the last evaluation, and the earliest of the best ones."""
-    known = [(one, one.accuracy) for one in evaluations if one.accuracy is not None]
+    known = [(evaluation, evaluation.accuracy) for evaluation in evaluations if evaluation.accuracy is not None]
     if not known:
         return {}
     best, best_accuracy = max(known, key=lambda pair: pair[1])
@@ -186,7 +186,8 @@ def _target_cell(comparison: _Comparison, arm: Arm, target: float) -> Cell:
 
 def _epochs_to(evaluations: Sequence[Evaluation], target: float) -> float | None:
     """Return the epoch of the first evaluation whose accuracy reaches the target."""
-    return next((one.epoch for one in evaluations if one.accuracy is not None and one.accuracy >= target), None)
+    reached = (each.epoch for each in evaluations if each.accuracy is not None and each.accuracy >= target)
+    return next(reached, None)
 
 
 def _curve(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[float | None]:

@@ -46,7 +46,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def start_tensorboard(folder: Path, host: str, port: int | None) -> str:
-    """Serve `folder` from a thread of this process; returns the address."""
+    """Serve `folder` from a thread of this process, and return the address."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tensorboard import program
 
@@ -54,13 +54,13 @@ def start_tensorboard(folder: Path, host: str, port: int | None) -> str:
     server = program.TensorBoard()
     # In one word each, so that a folder whose name begins with -- stays a folder.
     arguments = [f"--logdir={folder}", f"--host={host}", *([f"--port={port}"] if port else [])]
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
         server.configure(argv=["tensorboard", *arguments])
-        with contextlib.redirect_stderr(said):  # an advertisement of its data server
+        with contextlib.redirect_stderr(stderr):  # an advertisement of its data server
             return str(server.launch())
     except program.TensorBoardServerException as error:
         raise BnexpError(f"TensorBoard cannot start: {error.msg}") from None
     except SystemExit:  # how its server ends where it cannot listen, such as at an address of another machine
-        reason = (said.getvalue().splitlines() or ["no reason given"])[-1]
+        reason = (stderr.getvalue().splitlines() or ["no reason given"])[-1]
         raise BnexpError(f"TensorBoard cannot start: --host {host}: {reason}") from None

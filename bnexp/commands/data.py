@@ -109,7 +109,7 @@ def _row(name: DatasetName, data_dir: Path) -> Row:
 
 
 def _state(name: DatasetName, data_dir: Path) -> tuple[str, str]:
-    """Return in a word whether a dataset is here, and where it lies or would lie."""
+    """Return whether a dataset is here (`here`, `missing`, ...), and where it lies or would lie."""
     from bnexp.data.load import PUBLISHED
 
     if name in OWN_DATASETS:

@@ -48,13 +48,13 @@ def probe(
     # Only what computes pays for loading torch.
     from bnexp.inspection.stored import probe_run
 
-    found = probe_run(
+    measured = probe_run(
         folder, probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device
     )
-    if not found.figures:
+    if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
     which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]
-    show(_table(found.figures, f"{folder}: {which}, after {found.step:,} steps"), output)
+    show(_table(measured.figures, f"{folder}: {which}, after {measured.step:,} steps"), output)
 
 
 def _table(figures: dict[str, float], note: str) -> Table:

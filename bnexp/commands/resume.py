@@ -35,10 +35,10 @@ def resume(
     folder = find_run(path, runs_dir)
     status = read_run(folder).status
     if status in COMPLETE and not from_start:
-        from bnexp.runs.resuming import follow_the_summary
+        from bnexp.runs.resuming import complete_meta
 
         with contextlib.suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
-            follow_the_summary(folder)
+            complete_meta(folder)
         print(f"{visible(str(folder))}: {status} already, nothing is left to do; --from-start begins anew")
         return
 

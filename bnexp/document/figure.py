@@ -110,7 +110,7 @@ class Lines:
     @property
     def numbers(self) -> Numbers:
         """The points of the axis and the values of each series."""
-        return {self.key: {self.x_name: list(self.x), **{name: list(one) for name, one in self.series.items()}}}
+        return {self.key: {self.x_name: list(self.x), **{name: list(values) for name, values in self.series.items()}}}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What measuring needs of the machine: that the device is waited for, and how much memory was in use."""
+"""Wait for the device, bring numbers from it, and read how much memory was in use."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The interface of a probe: it looks at a training step from three moments, and changes nothing.
+"""The interface of a probe: it looks at a training step at three moments, and changes nothing.
 
 The loop knows probes only by this interface. Tensors stay on the device; the loop brings all figures of a step to
 Python together.

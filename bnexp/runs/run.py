@@ -21,7 +21,7 @@ from bnexp.runs.folder import (
     SUMMARY,
     Status,
     how_to_resume,
-    newest_first,
+    newest_checkpoints,
     read_config,
     seed_of,
 )
@@ -72,14 +72,14 @@ class Record:
     Attributes:
         path: of the file.
         problems: a sentence for each value that was asked for and is of the wrong kind, or one for the whole file.
-        found: whether the file exists; a missing one is empty, without a problem.
+        exists: whether the file exists; a missing one is empty, without a problem.
         values: what it holds.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[str] = []
-        self.found = True
+        self.exists = True
         self.values: dict[str, Any] = self._read()
 
     def text(self, *keys: str) -> str | None:
@@ -122,7 +122,7 @@ class Record:
         try:
             return parse_json(read_file(self.path, MAX_RECORD_BYTES))
         except FileNotFoundError:
-            self.found = False
+            self.exists = False
             return {}
         except OSError as error:
             return self._nothing(f"cannot be read: {error.strerror}")
@@ -210,7 +210,7 @@ class Run:
     @property
     def can_resume(self) -> bool:
         """Tell whether the run stopped before its end and left a checkpoint."""
-        return self.status in ("interrupted", "failed", DEAD) and bool(newest_first(self.folder))
+        return self.status in ("interrupted", "failed", DEAD) and bool(newest_checkpoints(self.folder))
 
     @property
     def recency(self) -> tuple[float, int]:
@@ -319,10 +319,10 @@ def _earlier_s(meta: Record) -> float:
 
 
 def _missing(meta: Record, summary: Record, status: str) -> list[str]:
-    problems = [] if meta.found else [f"{meta.path}: missing"]
-    if not summary.found and status in (*COMPLETE, DAMAGED):
+    problems = [] if meta.exists else [f"{meta.path}: missing"]
+    if not summary.exists and status in (*COMPLETE, DAMAGED):
         problems.append(f"{summary.path}: missing, although {meta.path.name} says {meta.text('status')}")
-    elif summary.found and not summary.problems and status == DAMAGED:
+    elif summary.exists and not summary.problems and status == DAMAGED:
         problems.append(f"{summary.path}: holds no accuracy")
     if status == DEAD:
         gone = f"process {meta.count('pid')} is gone: it was killed"

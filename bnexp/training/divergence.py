@@ -149,5 +149,5 @@ def _last_non_finite_gradient(items: Mapping[str, nn.Module]) -> str | None:
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:
-    found = [torch.isfinite(tensor).all() for tensor in tensors]
-    return not found or bool(torch.stack(found).all())
+    finite = [torch.isfinite(tensor).all() for tensor in tensors]
+    return not finite or bool(torch.stack(finite).all())

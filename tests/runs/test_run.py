@@ -87,7 +87,7 @@ def test_a_dead_run_tells_how_it_goes_on_or_begins_anew(tmp_path: Path, write_ru
     (folder / "checkpoints" / "step20.pt").touch()
     run = read_run(folder)
     assert run.can_resume
-    assert run.problems[0].endswith(f"it can go on after step 20: bnexp resume '{folder}'")
+    assert run.problems[0].endswith(f"it can be resumed after step 20: bnexp resume '{folder}'")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_seed_or_name_of_the_wrong_kind_is_named_and_taken_from_elsewhere(
 def test_a_record_that_cannot_be_read_says_so(record: Callable[[str], Record], text: str, said: str) -> None:
     found = record(text)
     assert found.text("status") is None
-    assert found.found
+    assert found.exists
     assert [said in problem and str(found.path) in problem for problem in found.problems] == [True]
 
 
