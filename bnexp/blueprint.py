@@ -1,4 +1,4 @@
-"""Everything that follows from a config before any tensor is made, drawn once and handed on.
+"""Draw once, and hand on, everything that follows from a config before any tensor is made.
 
 `check`, `train`, `resume` and `probe` draw a blueprint as their first act: whatever can be refused without torch is
 refused there, and what they do next works from the same facts.

@@ -90,7 +90,7 @@ def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
     if run.status not in COMPLETE or expected is None or last == expected:
         return None
     reached = "holds no evaluation" if last is None else f"last evaluation at step {last}"
-    return f"{run.metrics_path}: {reached}, while summary.json tells of one at step {expected:.0f}"
+    return f"{run.metrics_path}: {reached}, while summary.json has one at step {expected:.0f}"
 
 
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:

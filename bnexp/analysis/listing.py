@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class _Progress:
-    """How far a run has come: from its summary, or from the end of its metrics.jsonl."""
+    """The progress of a run: from its summary, or from the end of its metrics.jsonl."""
 
     step: int | None
     epoch: float | None

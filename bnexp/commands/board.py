@@ -17,10 +17,7 @@ HOST = "127.0.0.1"
 def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
     """Start TensorBoard on `folder`, print its address, and serve until Ctrl-C.
 
-    Args:
-        folder: runs, or any folder above them.
-        host: the address to listen at; 0.0.0.0 is every address of this machine.
-        port: where to listen; without one, the first free port from 6006 on.
+    The arguments are those of `bnexp board --help`.
 
     Raises:
         ConfigError: there is no such folder.

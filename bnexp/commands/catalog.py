@@ -16,7 +16,7 @@ from bnexp.document.table import Column, Table, word
 
 @dataclass(frozen=True)
 class Entry:
-    """One name of the catalog: where it is said, the name with its options, and one line on it."""
+    """One name of the catalog: the key that takes it, the name with its options, and one line on it."""
 
     key: str
     name: str

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bnexp.inspection.propagation import LayerPropagation
 
 _NEAR, _FAR = 5.0, 100.0
-"""From the first hidden layer to the last, a factor within the one is called none, beyond the other an explosion."""
+"""Growth from the first hidden layer to the last: below the one it is called none, beyond the other an explosion."""
 _LABELS = len("gradient")
 """Letters of the words at the beginning of lines."""
 
@@ -31,12 +31,7 @@ def check(
 ) -> None:
     """Validate a config and print the network as built, the batch arithmetic and the warnings.
 
-    Args:
-        config_path: a YAML file.
-        overrides: `key=value` pairs.
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`); without `signal`, only a set of your own is
-            looked for.
-        signal: push a batch through the fresh network and print what becomes of signal and gradient, layer by layer.
+    The arguments are those of `bnexp check --help`.
 
     Raises:
         ConfigError: the config is wrong.
@@ -140,7 +135,7 @@ def _propagation_table(layers: "Sequence[LayerPropagation]") -> Table:
 
 
 def _growth_facts(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]]:
-    """Say what becomes of the signal on its way up and of the gradient on its way down, over the hidden layers."""
+    """Describe how the signal grows on its way up and the gradient on its way down, over the hidden layers."""
     from bnexp.inspection.propagation import growth
 
     hidden = rows[:-1]

@@ -27,15 +27,7 @@ def probe(
 ) -> None:
     """Measure the stored weights of one run and print a figure per line.
 
-    Args:
-        path: the run's folder, or its name below the runs folder.
-        probes: names of probes; empty for the expensive ones.
-        weights: final, or best on the validation part.
-        overrides: `key=value` pairs over the run's config.
-        runs_dir: folder of all runs.
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
-        device: auto, cpu, cuda, cuda:N or mps.
-        output: `table` draws for a terminal and writes plain aligned text into a pipe.
+    The arguments are those of `bnexp probe --help`.
 
     Raises:
         ConfigError: no such run, or several; an unknown probe; what the config asks for cannot be.

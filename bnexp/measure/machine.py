@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it, so that a clock tells the truth."""
+    """Wait until the device is done, so that a clock measures its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

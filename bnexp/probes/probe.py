@@ -76,7 +76,7 @@ class Probe:
     """All figures that it measures on some network."""
 
     charts: ClassVar[Charts] = {}
-    """What TensorBoard's page of custom charts draws of them."""
+    """The charts of them on TensorBoard's page of custom charts."""
 
     needs_step = False
     """Whether it measures what the optimizer's step does, so that stored weights alone show it nothing."""

@@ -37,7 +37,7 @@ COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
 
 UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
-"""Beyond `Status`: no record has one; finished, but without readable figures; running, but its process is gone."""
+"""Beyond `Status`: no status is recorded; finished, but without readable figures; running, but its process is gone."""
 
 FRACTIONS = {
     "test_accuracy": ("test", "final", "accuracy"),
@@ -54,7 +54,7 @@ NUMBERS = {
     "steps": ("steps",),
     "last_evaluated_step": ("final", "step"),
 }
-"""Where summary.json keeps each figure. Those named `_best` belong to the weights of the best validation accuracy."""
+"""Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""
 
 ENVIRONMENT = {
     "device": ("device_name",),
@@ -63,7 +63,7 @@ ENVIRONMENT = {
     "torch": ("versions", "torch"),
     "bnexp": ("bnexp",),
 }
-"""Where meta.json keeps what else can make two runs of one config differ."""
+"""Places in meta.json of what can make two runs of one config differ."""
 
 
 class Record:
@@ -156,8 +156,8 @@ def _quoted(value: object) -> str:
 
 
 @dataclass(frozen=True)
-class Divergence:
-    """Where the values of a run became non-finite first."""
+class RecordedDivergence:
+    """The step and the layer where the values of a run were first not finite."""
 
     step: int | None
     layer: str | None
@@ -204,7 +204,7 @@ class Run:
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
-    divergence: Divergence | None = None
+    divergence: RecordedDivergence | None = None
     problems: tuple[str, ...] = ()
 
     @property
@@ -284,8 +284,8 @@ def _figures(summary: Record) -> dict[str, float]:
     return {name: value for name, value in (fractions | numbers).items() if value is not None}
 
 
-def _divergence(summary: Record) -> Divergence:
-    return Divergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
+def _divergence(summary: Record) -> RecordedDivergence:
+    return RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
 
 
 def _environment(meta: Record) -> dict[str, str]:

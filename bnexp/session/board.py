@@ -33,6 +33,7 @@ from bnexp.runs.rows import Values
 
 PATTERN = "events.out.tfevents.*"
 """The names of a run's event files."""
+BINS = 64
 
 
 class EventFile:
@@ -82,7 +83,7 @@ Hyperparameter = bool | float | str
 
 HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
 HPARAMS_AHEAD = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
-"""What arms differ in most often, and all that TensorBoard's table shows by default."""
+"""The keys in which arms differ most often, and all that TensorBoard's table shows by default."""
 
 _TYPES = {bool: "DATA_TYPE_BOOL", int: "DATA_TYPE_FLOAT64", float: "DATA_TYPE_FLOAT64", str: "DATA_TYPE_STRING"}
 _FIELDS = {bool: "bool_value", int: "number_value", float: "number_value", str: "string_value"}
@@ -150,9 +151,6 @@ def _drawn(charts: dict[str, str], tags: list[str]) -> dict[str, str]:
     return {title: tag for title, tag in charts.items() if any(re.match(tag, name) for name in tags)}
 
 
-BINS = 64
-
-
 class TensorBoardWriter:
     """Writes one event file into the run's folder.
 
@@ -213,7 +211,7 @@ class TensorBoardWriter:
         self._events.close()
 
     def _lay_out(self, step: int, tags: Iterable[str]) -> None:
-        """Write the page of custom charts, anew when a tag comes up that needs another chart; the last one counts."""
+        """Write the page of custom charts, again when a new tag needs another chart; the last page counts."""
         if self._tags.issuperset(tags):
             return
         self._tags.update(tags)

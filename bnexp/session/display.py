@@ -120,7 +120,7 @@ def display_for(name: str, plan: Plan) -> Display:
 
 
 def say(text: str) -> None:
-    """Print, unless nobody listens any more: a pipe that `head` has closed, a full disk must not end a training."""
+    """Print, where it can be printed: a pipe that `head` has closed or a full disk must not end a training."""
     try:
         print(text, flush=True)
     except OSError:

@@ -93,7 +93,7 @@ def _environment_of(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def note_status(folder: Path, meta: Mapping[str, Any], status: Status, error: str | None = None) -> None:
-    """Write meta.json anew with this status."""
+    """Rewrite meta.json with this status."""
     ended = None if status == "running" else _now()
     write_json(folder / META, {**meta, "status": status, "ended": ended, "error": error})
 

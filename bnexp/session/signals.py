@@ -16,7 +16,7 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 class StopRequest:
-    """Whether a signal has asked to stop: false until one has."""
+    """The request to stop, which a signal makes: false until one has come."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -27,7 +27,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What the process is to exit with."""
+        """The exit code of the process."""
         return 128 + (self._signal or signal.SIGINT)
 
     @contextlib.contextmanager
@@ -66,7 +66,7 @@ class StopRequest:
             self._waits = False
 
     def leave(self) -> None:
-        """Ignore signals from now on: a Ctrl-C held down comes thirty times a second, also amid the last records."""
+        """Ignore signals from now on: a Ctrl-C held down would come amid the last records, too."""
         self._leaves = True
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

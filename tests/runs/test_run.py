@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.runs.process import this_process
-from bnexp.runs.run import Divergence, Record, read_run
+from bnexp.runs.run import Record, RecordedDivergence, read_run
 
 Write = Callable[..., Path]
 
@@ -46,7 +46,7 @@ def test_a_diverged_run_keeps_step_and_layer(tmp_path: Path, write_run: Write) -
     where = {"step": 12, "epoch": 1.2, "layer": "block1.linear", "quantity": "activation"}
     folder = write_run(tmp_path / "seed0", meta={"status": "diverged"}, summary={"divergence": where, "test": None})
     run = read_run(folder)
-    assert (run.status, run.divergence, run.problems) == ("diverged", Divergence(12, "block1.linear"), ())
+    assert (run.status, run.divergence, run.problems) == ("diverged", RecordedDivergence(12, "block1.linear"), ())
     assert str(run.divergence) == "step 12 in block1.linear"
     assert "test_accuracy" not in run.figures
 

@@ -17,7 +17,7 @@ from bnexp.document.writing import first_few
 from bnexp.files import open_file
 
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How NumPy packs; other ways, such as LZMA, may ask for gigabytes before the first byte."""
+"""The compressions that NumPy uses; others, such as LZMA, may ask for gigabytes before the first byte."""
 SHOWN = 8
 """Members that a message names."""
 
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class BadArraysError(ValueError):
-    """What is wrong with an npz file, without its path."""
+    """An npz file is wrong; the message does not name it."""
 
 
 def read_arrays(path: Path, names: Sequence[str], limit: int) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""From image files to bytes of one shape, decoded in parallel.
+"""Decode image files to bytes of one shape, in parallel.
 
 Threads serve: Pillow lets go of the interpreter while it decodes and resizes, and a thread needs no second start of
 the program. The rules, for all images of a set together:
@@ -30,7 +30,7 @@ from bnexp.errors import BnexpError
 from bnexp.files import open_file
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-"""What may be tried, whatever a file is called: rasters that Pillow decodes itself. It hands EPS to Ghostscript."""
+"""The formats that are tried, whatever the file's ending: those that Pillow decodes itself. EPS runs Ghostscript."""
 MAX_PIXELS = 2**26
 """Pixels that one image may have: a file of a few bytes can claim any number."""
 MAX_FILE_BYTES = 4 * MAX_PIXELS
@@ -50,7 +50,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of an image tell."""
+    """Size and color of an image, from its first bytes."""
 
     height: int
     width: int

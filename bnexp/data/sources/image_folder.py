@@ -23,11 +23,13 @@ from bnexp.errors import BnexpError, ConfigError, Interrupted
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 TEST_SHARE = 0.2
 """Part of the images that becomes the test set where the folder does not say."""
+SHOWN = 10
+"""Broken images that a message names."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image: its path below the folder, its class, and what tells whether it changed."""
+    """One image: its path below the folder, its class, and size and time, by which a change shows."""
 
     path: str
     label: int
@@ -125,10 +127,6 @@ def _files_of(folder: Path, part: str, present: list[str], classes: list[str] | 
                 f"{folder / part / name}: no images in this class; expected files ending in {', '.join(ENDINGS)}"
             )
         yield from sorted(files, key=lambda file: file.path)
-
-
-SHOWN = 10
-"""Broken images that a message names."""
 
 
 @dataclass(frozen=True)
