@@ -1,4 +1,4 @@
-"""Everything that follows from a config before any tensor is made, drawn once and handed on.
+"""Draw once, and hand on, everything that follows from a config before any tensor is made.
 
 `check`, `train`, `resume` and `probe` draw a blueprint as their first act: whatever can be refused without torch is
 refused there, and what they do next works from the same facts.
@@ -11,7 +11,7 @@ from bnexp.config.data_section import DatasetInfo
 from bnexp.config.layout import Layout, layout_of
 from bnexp.config.lint import warnings_of
 from bnexp.config.plan import Plan, make_plan
-from bnexp.config.refusals import refuse_degenerate
+from bnexp.config.refusals import check_network
 from bnexp.config.schema import Config
 from bnexp.data.sources.facts import dataset_info
 
@@ -51,5 +51,5 @@ def draw(config: Config, data_dir: Path) -> Blueprint:
     info = dataset_info(config.data, data_dir)
     plan = make_plan(config, info)
     layout = layout_of(config.model, info.shape, info.classes)
-    refuse_degenerate(config, layout)
+    check_network(config, layout)
     return Blueprint(config, info, plan, layout, (*info.notes, *warnings_of(config, plan)))

@@ -254,8 +254,8 @@ def explain(
     from bnexp.commands import explain as command
     from bnexp.lessons.request import LessonOptions
 
-    words = LessonOptions(example, input, gamma, beta, eps, momentum, groups, seed)
-    command.explain(topic, words, json=json, html=html)
+    options = LessonOptions(example, input, gamma, beta, eps, momentum, groups, seed)
+    command.explain(topic, options, json=json, html=html)
 
 
 data = typer.Typer(help="List, fetch and verify datasets.", no_args_is_help=True)
@@ -321,7 +321,7 @@ def common(
 
 
 def main() -> None:
-    """Run the command line; what a person can mend is said in a message, not in a traceback."""
+    """Run the command line; an error that a person can mend is a message, not a traceback."""
     try:
         app()
     except Interrupted as stopped:
@@ -333,6 +333,6 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _say(words: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal may be gone, which is no other end than the one to tell of
-        print(words, file=sys.stderr)
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(message, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a person can mend is said by a `BnexpError`; every other exception is a bug in bnexp.
+"""Errors that a person can mend are a `BnexpError`; every other exception is a bug in bnexp.
 
 Exit codes: 0 done, 1 the work failed, 2 the config or the command line is wrong, 130 interrupted by Ctrl-C and
 143 by SIGTERM.

@@ -39,7 +39,7 @@ class Arm:
     @property
     def shown(self) -> tuple[Run, ...]:
         """The runs to show: the finished, else the diverged, else the one most likely to finish."""
-        return self.finished or self.diverged or tuple(sorted(self.unfinished, key=_hope)[:1])
+        return self.finished or self.diverged or tuple(sorted(self.unfinished, key=_finishing_order)[:1])
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -64,7 +64,7 @@ class Arm:
         return f"{', first' if others else ''} at {first.divergence}"
 
 
-def _hope(run: Run) -> tuple[int, float]:
+def _finishing_order(run: Run) -> tuple[int, float]:
     """Order a run in progress before interrupted and failed ones, the newest first."""
     return _STATUS_ORDER.index(run.status), -run.recency[0]
 

@@ -90,7 +90,7 @@ def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
     if run.status not in COMPLETE or expected is None or last == expected:
         return None
     reached = "holds no evaluation" if last is None else f"last evaluation at step {last}"
-    return f"{run.metrics_path}: {reached}, while summary.json tells of one at step {expected:.0f}"
+    return f"{run.metrics_path}: {reached}, while summary.json has one at step {expected:.0f}"
 
 
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:
@@ -166,7 +166,7 @@ def _sample_cell(sample: Sample, arm: Arm, shown: Callable[..., str]) -> Cell:
 
 def _so_far(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     """Return what an unfinished run has reached: the last evaluation, and the earliest of the best ones."""
-    known = [(one, one.accuracy) for one in evaluations if one.accuracy is not None]
+    known = [(evaluation, evaluation.accuracy) for evaluation in evaluations if evaluation.accuracy is not None]
     if not known:
         return {}
     best, best_accuracy = max(known, key=lambda pair: pair[1])
@@ -186,7 +186,8 @@ def _target_cell(comparison: _Comparison, arm: Arm, target: float) -> Cell:
 
 def _epochs_to(evaluations: Sequence[Evaluation], target: float) -> float | None:
     """Return the epoch of the first evaluation whose accuracy reaches the target."""
-    return next((one.epoch for one in evaluations if one.accuracy is not None and one.accuracy >= target), None)
+    reached = (each.epoch for each in evaluations if each.accuracy is not None and each.accuracy >= target)
+    return next(reached, None)
 
 
 def _curve(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[float | None]:

@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class _Progress:
-    """How far a run has come: from its summary, or from the end of its metrics.jsonl."""
+    """The progress of a run: from its summary, or from the end of its metrics.jsonl."""
 
     step: int | None
     epoch: float | None
@@ -51,15 +51,15 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
         tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
         rows.append(_row(run, _progress(run, tail), root, now))
         problems += [*run.problems, *([problem] if problem else []), *_why_failed(run)]
-    return Table(COLUMNS, tuple(rows), (*at_most(problems, _MOST_NOTES, "such notes"), *_on_going_on(newest_first)))
+    return Table(COLUMNS, tuple(rows), (*at_most(problems, _MOST_NOTES, "such notes"), *_on_resuming(newest_first)))
 
 
-def _on_going_on(runs: Sequence[Run]) -> list[str]:
-    """Say once how runs go on that were interrupted or failed; a dead one has a note of its own."""
+def _on_resuming(runs: Sequence[Run]) -> list[str]:
+    """Say once how to resume runs that were interrupted or failed; a dead one has a note of its own."""
     stopped = [run.folder for run in runs if run.status != DEAD and run.can_resume]
     if not stopped:
         return []
-    which = "1 run can go on" if len(stopped) == 1 else f"{len(stopped)} runs can go on, such as the newest"
+    which = "1 run can be resumed" if len(stopped) == 1 else f"{len(stopped)} runs can be resumed, such as the newest"
     return [f"{which}: {resume_command(stopped[0])}"]
 
 
@@ -71,8 +71,8 @@ def _why_failed(run: Run) -> list[str]:
 
 def _progress(run: Run, tail: Tail) -> _Progress:
     if run.status not in COMPLETE:
-        one = tail.evaluation
-        return _Progress(tail.step, tail.epoch, one.loss if one else None, one.accuracy if one else None)
+        last = tail.evaluation
+        return _Progress(tail.step, tail.epoch, last.loss if last else None, last.accuracy if last else None)
     steps = run.figures.get("steps")
     return _Progress(
         None if steps is None else int(steps),

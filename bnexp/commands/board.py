@@ -17,10 +17,7 @@ HOST = "127.0.0.1"
 def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
     """Start TensorBoard on `folder`, print its address, and serve until Ctrl-C.
 
-    Args:
-        folder: runs, or any folder above them.
-        host: the address to listen at; 0.0.0.0 is every address of this machine.
-        port: where to listen; without one, the first free port from 6006 on.
+    The arguments are those of `bnexp board --help`.
 
     Raises:
         ConfigError: there is no such folder.
@@ -46,7 +43,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def start_tensorboard(folder: Path, host: str, port: int | None) -> str:
-    """Serve `folder` from a thread of this process; returns the address."""
+    """Serve `folder` from a thread of this process, and return the address."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tensorboard import program
 
@@ -54,13 +51,13 @@ def start_tensorboard(folder: Path, host: str, port: int | None) -> str:
     server = program.TensorBoard()
     # In one word each, so that a folder whose name begins with -- stays a folder.
     arguments = [f"--logdir={folder}", f"--host={host}", *([f"--port={port}"] if port else [])]
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
         server.configure(argv=["tensorboard", *arguments])
-        with contextlib.redirect_stderr(said):  # an advertisement of its data server
+        with contextlib.redirect_stderr(stderr):  # an advertisement of its data server
             return str(server.launch())
     except program.TensorBoardServerException as error:
         raise BnexpError(f"TensorBoard cannot start: {error.msg}") from None
     except SystemExit:  # how its server ends where it cannot listen, such as at an address of another machine
-        reason = (said.getvalue().splitlines() or ["no reason given"])[-1]
+        reason = (stderr.getvalue().splitlines() or ["no reason given"])[-1]
         raise BnexpError(f"TensorBoard cannot start: --host {host}: {reason}") from None

@@ -16,7 +16,7 @@ from bnexp.document.table import Column, Table, word
 
 @dataclass(frozen=True)
 class Entry:
-    """One name of the catalog: where it is said, the name with its options, and one line on it."""
+    """One name of the catalog: the key that takes it, the name with its options, and one line on it."""
 
     key: str
     name: str
@@ -46,7 +46,7 @@ def catalog_entries() -> Iterator[Entry]:
     yield from (Entry("data.preprocess", name, summary) for name, summary in PREPROCESSINGS.items())
     yield from (Entry("data.augment", name, summary) for name, summary in AUGMENTATIONS.items())
     for spot in SECTIONS.values():
-        if spot.variant and spot.told_by == "name":  # the families have a fuller line above
+        if spot.variant and spot.discriminator == "name":  # the families have a fuller line above
             yield Entry(spot.keys[-1], spot.variant, str(spot.section.__doc__).splitlines()[0].rstrip("."))
     yield from (Entry("init.scheme", name, summary) for name, summary in INIT_SCHEMES.items())
     yield from (Entry("probes", name, str(field.description)) for name, field in ProbesConfig.model_fields.items())

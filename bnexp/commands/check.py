@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bnexp.inspection.propagation import LayerPropagation
 
 _NEAR, _FAR = 5.0, 100.0
-"""From the first hidden layer to the last, a factor within the one is called none, beyond the other an explosion."""
+"""Growth from the first hidden layer to the last: below the one it is called none, beyond the other an explosion."""
 _LABELS = len("gradient")
 """Letters of the words at the beginning of lines."""
 
@@ -31,12 +31,7 @@ def check(
 ) -> None:
     """Validate a config and print the network as built, the batch arithmetic and the warnings.
 
-    Args:
-        config_path: a YAML file.
-        overrides: `key=value` pairs.
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`); without `signal`, only a set of your own is
-            looked for.
-        signal: push a batch through the fresh network and print what becomes of signal and gradient, layer by layer.
+    The arguments are those of `bnexp check --help`.
 
     Raises:
         ConfigError: the config is wrong.
@@ -56,7 +51,7 @@ def check(
         facts(_arithmetic(config, blueprint.plan)),
         *(Text(warning, lead="warning") for warning in blueprint.warnings),
     ]
-    show_document([*document, *(_signal(blueprint, data_folder(data_dir)) if signal else [])])
+    show_document([*document, *(_propagation(blueprint, data_folder(data_dir)) if signal else [])])
 
 
 def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
@@ -95,7 +90,7 @@ def _arithmetic(config: Config, plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
+def _propagation(blueprint: Blueprint, data_dir: Path) -> list[Part]:
     """Return a row per layer with bars for signal and gradient, and what both come to over the depth."""
     from bnexp.inspection.propagation import measure_propagation
     from bnexp.training.build import build
@@ -109,12 +104,12 @@ def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
     return [
         Heading("The fresh network"),
         facts([("signal", batch)], least=_LABELS),
-        _signal_table(layers),
-        *([facts(growth, least=_LABELS)] if (growth := _growth_in_words(layers)) else []),
+        _propagation_table(layers),
+        *([facts(growth, least=_LABELS)] if (growth := _growth_facts(layers)) else []),
     ]
 
 
-def _signal_table(layers: "Sequence[LayerPropagation]") -> Table:
+def _propagation_table(layers: "Sequence[LayerPropagation]") -> Table:
     columns = (
         Column("layer", "layer"),
         Column("std", "std", "number"),
@@ -139,8 +134,8 @@ def _signal_table(layers: "Sequence[LayerPropagation]") -> Table:
     return Table(columns, tuple(rows))
 
 
-def _growth_in_words(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]]:
-    """Say what becomes of the signal on its way up and of the gradient on its way down, over the hidden layers."""
+def _growth_facts(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]]:
+    """Describe how the signal grows on its way up and the gradient on its way down, over the hidden layers."""
     from bnexp.inspection.propagation import growth
 
     hidden = rows[:-1]
@@ -163,7 +158,7 @@ def _growth_in_words(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]
 
 
 def _fate(factor: float) -> str:
-    """Say in a word what a factor from the first hidden layer to the last means."""
+    """Name what a factor from the first hidden layer to the last means."""
     if max(factor, 1 / factor) < _NEAR:
         return "keeps its size, roughly"
     if max(factor, 1 / factor) < _FAR:

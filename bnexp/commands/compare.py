@@ -1,4 +1,4 @@
-"""bnexp compare: what differs between arms, and what each reached."""
+"""`bnexp compare`: what differs between arms, and what each reached."""
 
 from pathlib import Path
 
@@ -21,14 +21,7 @@ def compare(
 ) -> None:
     """Print a table of arms: the config keys that differ, then what each arm reached over its seeds.
 
-    Args:
-        paths: run folders, folders above runs, or glob patterns; empty for all of `runs_dir`.
-        runs_dir: where runs lie unless a path says otherwise.
-        target: validation accuracy, a fraction; adds the epochs that each arm took to reach it.
-        sort: key or header of a column; by default validation accuracy with the last weights, the highest first:
-            the test set is no ground to choose on.
-        output: `table` draws for a terminal and writes plain aligned text into a pipe; accuracies are percent there
-            and in Markdown, fractions in CSV and JSON.
+    The arguments are those of `bnexp compare --help`. Accuracies are percent for people, fractions in CSV and JSON.
 
     Raises:
         ConfigError: no run, a path that does not exist, an unknown column, or a target that is no fraction.

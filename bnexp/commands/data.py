@@ -23,11 +23,7 @@ from bnexp.errors import ConfigError, did_you_mean, visible, visible_lines
 
 
 def list_datasets(*, data_dir: Path | None = None) -> None:
-    """Print each dataset, whether it is here, and where. Files are looked for, not read.
-
-    Args:
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
-    """
+    """Print each dataset, whether it is here, and where. Files are looked for, not read."""
     columns = (
         Column("dataset", "dataset"),
         Column("state", "state"),
@@ -39,10 +35,6 @@ def list_datasets(*, data_dir: Path | None = None) -> None:
 
 def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
     """Download datasets that are missing, and check every byte of those that are here.
-
-    Args:
-        names: datasets.
-        data_dir: where they lie (default: BNEXP_DATA, else `data`).
 
     Raises:
         ConfigError: an unknown name, a set of your own, or a download that failed.
@@ -58,11 +50,6 @@ def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
 
 def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) -> None:
     """Read a dataset whole, without downloading, and say what it holds.
-
-    Args:
-        name: the dataset.
-        path: where a set of your own lies, as `data.path`.
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
 
     Raises:
         ConfigError: an unknown name, or it is missing.
@@ -109,7 +96,7 @@ def _row(name: DatasetName, data_dir: Path) -> Row:
 
 
 def _state(name: DatasetName, data_dir: Path) -> tuple[str, str]:
-    """Return in a word whether a dataset is here, and where it lies or would lie."""
+    """Return whether a dataset is here (`here`, `missing`, ...), and where it lies or would lie."""
     from bnexp.data.load import PUBLISHED
 
     if name in OWN_DATASETS:

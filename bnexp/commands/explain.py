@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from bnexp.document.values import Lesson
 
 
-def explain(topic: str | None, words: LessonOptions, *, json: bool = False, html: Path | None = None) -> None:
+def explain(topic: str | None, options: LessonOptions, *, json: bool = False, html: Path | None = None) -> None:
     """Print a lesson, or without a topic the list of all in the order of reading.
 
     Args:
         topic: the lesson.
-        words: its options, as they were typed.
+        options: as they were typed.
         json: every number in full precision, in place of the text.
         html: write a page to this file in place of the text; one that is there is replaced.
 
@@ -30,11 +30,11 @@ def explain(topic: str | None, words: LessonOptions, *, json: bool = False, html
         BnexpError: a file cannot be written, or the data of a lesson cannot be had.
     """
     if topic is None:
-        _list(words, json=json, html=html)
+        _list(options, json=json, html=html)
         return
     topic = topic_named(topic)
-    request = request_of(topic, words)
-    page = None if html is None else _place_of_page(html, words)
+    request = request_of(topic, options)
+    page = None if html is None else _place_of_page(html, options)
 
     # Only what computes pays for loading torch.
     from bnexp.lessons.registry import LESSONS
@@ -59,7 +59,7 @@ def _write_page(page: Path, lesson: "Lesson") -> None:
         raise BnexpError(f"{page}: {error.strerror}") from None
 
 
-def _place_of_page(html: Path, words: LessonOptions) -> Path:
+def _place_of_page(html: Path, options: LessonOptions) -> Path:
     """Return the file that the page is moved to, behind every link; what is there must be a file that it may replace.
 
     Raises:
@@ -72,15 +72,15 @@ def _place_of_page(html: Path, words: LessonOptions) -> Path:
             raise ConfigError(f"--html {html}: not a regular file, which a page could replace")
         if not page.parent.is_dir():
             raise ConfigError(f"--html {html}: there is no folder {page.parent}")
-        if words.input is not None and words.input.exists() and page.exists() and page.samefile(words.input):
+        if options.input is not None and options.input.exists() and page.exists() and page.samefile(options.input):
             raise ConfigError(f"--html {html}: that is the file of --input, which the page would replace")
     except OSError as error:
         raise ConfigError(f"--html {html}: {error.strerror}") from None
     return page
 
 
-def _list(words: LessonOptions, *, json: bool, html: Path | None) -> None:
-    if words != LessonOptions() or html is not None:
+def _list(options: LessonOptions, *, json: bool, html: Path | None) -> None:
+    if options != LessonOptions() or html is not None:
         raise ConfigError("expected a lesson with these options, such as `bnexp explain batchnorm`")
     if json:
         topics = [

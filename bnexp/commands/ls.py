@@ -1,4 +1,4 @@
-"""bnexp ls: which runs there are, and how far each has come."""
+"""`bnexp ls`: which runs there are, and how far each has come."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,5 +20,5 @@ def ls(folder: Path = Path("runs"), *, now: datetime | None = None, output: Outp
     Raises:
         ConfigError: the folder does not exist, or holds no run.
     """
-    runs = [read_run(found) for found in find_runs([], folder)]
+    runs = [read_run(path) for path in find_runs([], folder)]
     show(list_runs(runs, folder, now or datetime.now(UTC).astimezone()), output)

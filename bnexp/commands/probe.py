@@ -27,15 +27,7 @@ def probe(
 ) -> None:
     """Measure the stored weights of one run and print a figure per line.
 
-    Args:
-        path: the run's folder, or its name below the runs folder.
-        probes: names of probes; empty for the expensive ones.
-        weights: final, or best on the validation part.
-        overrides: `key=value` pairs over the run's config.
-        runs_dir: folder of all runs.
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
-        device: auto, cpu, cuda, cuda:N or mps.
-        output: `table` draws for a terminal and writes plain aligned text into a pipe.
+    The arguments are those of `bnexp probe --help`.
 
     Raises:
         ConfigError: no such run, or several; an unknown probe; what the config asks for cannot be.
@@ -48,13 +40,13 @@ def probe(
     # Only what computes pays for loading torch.
     from bnexp.inspection.stored import probe_run
 
-    found = probe_run(
+    measured = probe_run(
         folder, probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device
     )
-    if not found.figures:
+    if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
     which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]
-    show(_table(found.figures, f"{folder}: {which}, after {found.step:,} steps"), output)
+    show(_table(measured.figures, f"{folder}: {which}, after {measured.step:,} steps"), output)
 
 
 def _table(figures: dict[str, float], note: str) -> Table:

@@ -20,13 +20,7 @@ def resume(
 ) -> None:
     """Continue one run, and print what came out; a run that has come to its end stays as it is.
 
-    Args:
-        path: the run's folder, or its name below the runs folder.
-        runs_dir: folder of all runs.
-        data_dir: where datasets lie (default: where they lay when the run began, else BNEXP_DATA, else `data`).
-        device: auto, cpu, cuda, cuda:N or mps (default: that of the run).
-        from_start: begin anew in the same folder, also where the run has come to its end.
-        quiet: print no progress, only what came out.
+    The arguments are those of `bnexp resume --help`.
 
     Raises:
         ConfigError: no such run, or several, or its config cannot be read.
@@ -35,10 +29,10 @@ def resume(
     folder = find_run(path, runs_dir)
     status = read_run(folder).status
     if status in COMPLETE and not from_start:
-        from bnexp.runs.resuming import follow_the_summary
+        from bnexp.runs.resuming import complete_meta
 
         with contextlib.suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
-            follow_the_summary(folder)
+            complete_meta(folder)
         print(f"{visible(str(folder))}: {status} already, nothing is left to do; --from-start begins anew")
         return
 

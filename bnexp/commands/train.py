@@ -30,16 +30,7 @@ def train(
 ) -> list["RunResult"]:
     """Train each config in turn; all are checked before the first starts.
 
-    Args:
-        configs: YAML files.
-        overrides: `key=value` pairs for all of them.
-        seed: replaces the seed of all of them.
-        device: auto, cpu, cuda, cuda:N or mps.
-        data_dir: where datasets lie (default: BNEXP_DATA, else `data`).
-        runs_dir: folder of all runs.
-        name: replaces the name, with a single config only.
-        quiet: print no progress, only what came out.
-        resume: continue the newest unfinished run of each config; train anew only where there is none at all.
+    The arguments are those of `bnexp train --help`.
 
     Returns:
         The runs that came to an end, in order.

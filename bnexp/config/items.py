@@ -224,12 +224,12 @@ class ItemKind:
 
     @property
     def divided(self) -> str | None:
-        """What it divides by a statistic of each example, which is no linear map: a part of a sentence, or None."""
+        """The values that it divides by a statistic of each example, which is not linear, as a part of a sentence."""
         return f"{_DIVIDED[self.over]} by its own {self.divides_by}" if self.over in _DIVIDED else None
 
     @property
     def lone_value(self) -> str | None:
-        """What it does where a statistic of an example is one value: a part of a sentence, or None if it works."""
+        """The failure where a statistic of an example is of one value, as a part of a sentence; None if it works."""
         if self.over not in _DIVIDED or self.takes_lone_values:
             return None
         if self.subtracts_mean:

@@ -18,14 +18,14 @@ class SectionSpot:
     Attributes:
         keys: the keys that lead to it, such as ("optimizer",).
         variant: its name where several sections may stand at the same keys, such as "sgd".
-        told_by: the key whose value is the variant's name, such as "name".
+        discriminator: the key whose value is the variant's name, such as "name".
         section: the schema of the section.
         default: the section that a config without it has; None where it is required or of another variant.
     """
 
     keys: tuple[str, ...]
     variant: str | None
-    told_by: str | None
+    discriminator: str | None
     section: type[Section]
     default: Section | None = None
 
@@ -48,11 +48,11 @@ def variants(field: FieldInfo) -> dict[str | None, type[Section]]:
 def _spots(place: Place, spot: SectionSpot) -> Iterator[tuple[Place, SectionSpot]]:
     yield place, spot
     for key, field in spot.section.model_fields.items():
-        told_by = field.discriminator if isinstance(field.discriminator, str) else None
+        discriminator = field.discriminator if isinstance(field.discriminator, str) else None
         for variant, section in variants(field).items():
             below = (*place, key) if variant is None else (*place, key, variant)
             default = field.default if isinstance(field.default, section) else None
-            yield from _spots(below, SectionSpot((*spot.keys, key), variant, told_by, section, default))
+            yield from _spots(below, SectionSpot((*spot.keys, key), variant, discriminator, section, default))
 
 
 SECTIONS: dict[Place, SectionSpot] = dict(_spots((), SectionSpot((), None, None, Config)))

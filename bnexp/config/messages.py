@@ -42,7 +42,7 @@ def unknown_key(keys: Place, origins: dict[Place, str], source: str) -> str:
 def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -> str:
     keys = keys_of(detail["loc"])
     if detail["type"].startswith("union_tag"):
-        keys = (*keys, _told_by(keys))
+        keys = (*keys, _discriminator(keys))
     at = _origin(keys, origins, source)
     match detail["type"]:
         case "extra_forbidden":
@@ -54,7 +54,7 @@ def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -
         case "missing":
             spot = SECTIONS[detail["loc"][:-1]]
             if spot.variant and keys not in origins:  # the key that chose the variant is what asks for this one
-                at = _origin((*spot.keys, str(spot.told_by)), origins, source)
+                at = _origin((*spot.keys, str(spot.discriminator)), origins, source)
             return f"{at}: {_dotted(keys)} is missing: {_field(detail['loc']).description}"
         case "union_tag_not_found":
             return f"{at}: {_dotted(keys)} is missing; expected {one_of(_names(keys[:-1]))}"
@@ -127,7 +127,7 @@ def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
 def _owners(key: str, variants: list[SectionSpot]) -> str:
     """Return the variants that have a key, such as `optimizer.name: adam or adamw`; "" where none has."""
     names = [str(spot.variant) for spot in variants if key in spot.section.model_fields]
-    return f"{variants[0].key(str(variants[0].told_by))}: {one_of(names)}" if names else ""
+    return f"{variants[0].key(str(variants[0].discriminator))}: {one_of(names)}" if names else ""
 
 
 def _unknown_word(found: object, known: list[str]) -> str:
@@ -139,9 +139,9 @@ def _such_as(found: object, keys: Place) -> str:
     """Return an example of a section, with the value that was found where it is clear which key it belongs to."""
     spot = spots_at(keys)[0]
     fields = list(spot.section.model_fields)
-    if spot.told_by or len(fields) == 1:
+    if spot.discriminator or len(fields) == 1:
         example = shown(found) if len(fields) == 1 and type(found) is int else spot.variant or "..."
-        return f"{{{spot.told_by or fields[0]}: {found if found in _names(keys) else example}}}"
+        return f"{{{spot.discriminator or fields[0]}: {found if found in _names(keys) else example}}}"
     whole_number = type(found) is int and isinstance(spot.section.model_fields[fields[0]].default, int | None)
     return f"{{{fields[0]}: {shown(found) if whole_number else '...'}}}"
 
@@ -151,8 +151,8 @@ def _names(keys: Place) -> list[str]:
     return [str(spot.variant) for spot in spots_at(keys)]
 
 
-def _told_by(keys: Place) -> str:
-    return str(spots_at(keys)[0].told_by)
+def _discriminator(keys: Place) -> str:
+    return str(spots_at(keys)[0].discriminator)
 
 
 def _dotted(keys: Place) -> str:

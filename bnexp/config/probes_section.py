@@ -43,7 +43,7 @@ class ProbeSchedule(Section):
         return self
 
     @model_serializer(mode="wrap")
-    def _off_in_a_word(self, serialize: SerializerFunctionWrapHandler) -> Any:
+    def _write_off(self, serialize: SerializerFunctionWrapHandler) -> Any:
         return "off" if self.off else serialize(self)
 
     @property

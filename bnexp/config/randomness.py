@@ -1,4 +1,4 @@
-"""Where seeds come from: every random stream has its own, derived from the run's seed and the stream's name.
+"""Derive seeds: every random stream has its own, from the run's seed and the stream's name.
 
 Two arms that differ only in normalization therefore start from the same weights and see the same batches: what one
 stream draws never moves another.

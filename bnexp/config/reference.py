@@ -71,7 +71,7 @@ def _section(spots: list[SectionSpot]) -> str:
 
 def _union(spots: list[SectionSpot]) -> str:
     """Return the tables of the variants of a section: first the keys that all of them have, then the keys of each."""
-    keys, told_by = spots[0].keys, str(spots[0].told_by)
+    keys, discriminator = spots[0].keys, str(spots[0].discriminator)
     rows = [_rows(spot) for spot in spots]
     shared = {key: row for key, row in rows[0].items() if all(other.get(key) == row for other in rows)}
     meaning = str(Config.model_fields[keys[0]].description)
@@ -80,26 +80,26 @@ def _union(spots: list[SectionSpot]) -> str:
     for section, same in groupby(spots, key=lambda spot: spot.section):
         variants_of_it = list(same)
         names = ", ".join(f"`{spot.variant}`" for spot in variants_of_it[1:])
-        heading = f"### `{title}` with `{told_by}: {variants_of_it[0].variant}`" + (f", {names}" if names else "")
-        own = [row for key, row in _rows(variants_of_it[0]).items() if key not in (told_by, *shared)]
+        heading = f"### `{title}` with `{discriminator}: {variants_of_it[0].variant}`" + (f", {names}" if names else "")
+        own = [row for key, row in _rows(variants_of_it[0]).items() if key not in (discriminator, *shared)]
         text.append(f"{heading}\n\n{section.__doc__}\n" + (f"\n{_keys_table(own)}" if own else ""))
     return "\n".join(text)
 
 
 def _choice(spots: list[SectionSpot]) -> list[str]:
     """Return the row of the key that chooses between variants."""
-    key = str(spots[0].told_by)
+    key = str(spots[0].discriminator)
     fields = [spot.section.model_fields[key] for spot in spots]
     meaning = next((field.description for field in fields if field.description), f"which {spots[0].keys[-1]}")
     default = next((f"`{field.default}`" for field in fields if not field.is_required()), "**required**")
-    return [f"`{spots[0].key(key)}`", type_in_words({"enum": [spot.variant for spot in spots]}), default, meaning]
+    return [f"`{spots[0].key(key)}`", type_text({"enum": [spot.variant for spot in spots]}), default, meaning]
 
 
 def _rows(spot: SectionSpot) -> dict[str, list[str]]:
     """Return the row of each key of a section: full name, type, default, meaning."""
     properties = plain_json_schema(spot.section)["properties"]
     return {
-        key: [f"`{spot.key(key)}`", type_in_words(properties[key]), _default(spot, key), field.description or ""]
+        key: [f"`{spot.key(key)}`", type_text(properties[key]), _default(spot, key), field.description or ""]
         for key, field in spot.section.model_fields.items()
     }
 
@@ -108,17 +108,17 @@ def _keys_table(rows: list[list[str]]) -> str:
     return markdown_table(("key", "type", "default", "meaning"), rows)
 
 
-def type_in_words(schema: dict[str, Any]) -> str:
+def type_text(schema: dict[str, Any]) -> str:
     """Return the type and the bounds that a JSON Schema describes, such as `whole number, at least 1`."""
     if "anyOf" in schema or "oneOf" in schema:
         branches = schema.get("anyOf") or schema["oneOf"]
-        words = [type_in_words(branch) for branch in branches if branch.get("type") != "null"]
-        return " or ".join(dict.fromkeys(words))
+        branch_texts = [type_text(branch) for branch in branches if branch.get("type") != "null"]
+        return " or ".join(dict.fromkeys(branch_texts))
     if "const" in schema or "enum" in schema:
         return ", ".join(f"`{_yaml(option)}`" for option in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
         entries = schema.get("prefixItems")
-        word, *bounds = type_in_words(entries[0] if entries else schema["items"]).split(", ", maxsplit=1)
+        word, *bounds = type_text(entries[0] if entries else schema["items"]).split(", ", maxsplit=1)
         each = f", each {bounds[0]}" if bounds else ""
         return f"list of {len(entries)} {word}s{each}" if entries else f"list of {word}s{each}"
     limits = [f"{words} {schema[bound]:_}" for bound, words in _BOUNDS.items() if bound in schema]
@@ -162,8 +162,8 @@ def _item_options() -> str:
     for name, kind in ITEMS.items():
         properties = plain_json_schema(kind.options).get("properties", {})
         for key, field in kind.options.model_fields.items():
-            words = type_in_words(properties[key])
-            rows.append([f"`{name}`", f"`{key}`", words, f"`{_yaml(field.default)}`", field.description or ""])
+            default, meaning = f"`{_yaml(field.default)}`", field.description or ""
+            rows.append([f"`{name}`", f"`{key}`", type_text(properties[key]), default, meaning])
     return markdown_table(("item", "option", "type", "default", "meaning"), rows)
 
 
@@ -261,14 +261,17 @@ def _requirements(section: type[Section]) -> dict[str, Any]:
 
 
 def _requirements_below(field: FieldInfo) -> dict[str, Any]:
-    told_by, sections = field.discriminator, variants(field)
-    if not isinstance(told_by, str):
+    discriminator, sections = field.discriminator, variants(field)
+    if not isinstance(discriminator, str):
         return _requirements(sections[None]) if sections else {}
-    if not all(section.model_fields[told_by].is_required() for section in sections.values()):
+    if not all(section.model_fields[discriminator].is_required() for section in sections.values()):
         return {}  # one of the variants is the default
     conditions = [
-        {"if": {"required": [told_by], "properties": {told_by: {"const": name}}}, "then": _requirements(section)}
+        {
+            "if": {"required": [discriminator], "properties": {discriminator: {"const": name}}},
+            "then": _requirements(section),
+        }
         for name, section in sections.items()
         if len(_requirements(section)["required"]) > 1
     ]
-    return {"required": [told_by]} | ({"allOf": conditions} if conditions else {})
+    return {"required": [discriminator]} | ({"allOf": conditions} if conditions else {})

@@ -127,7 +127,7 @@ def _refuse_ghost_of_one(config: Config, item: Item, size: int, last_batch: int)
 # The network
 
 
-def refuse_degenerate(config: Config, layout: Layout) -> None:
+def check_network(config: Config, layout: Layout) -> None:
     """Refuse items that do not fit their input, or whose output does not depend on it, and networks beyond any memory.
 
     Raises:
@@ -149,7 +149,7 @@ def refuse_beyond_memory(config: Config, layout: Layout) -> None:
     Raises:
         ConfigError: with how much it would take.
     """
-    weights = gigabytes(weights_of(layout))
+    weights = gigabytes(count_weights(layout))
     if weights > MAX_GB:
         raise ConfigError(
             f"model: the weights of this network would take {weights:,.0f} GB; expected at most {MAX_GB:,} GB"
@@ -163,7 +163,7 @@ def refuse_beyond_memory(config: Config, layout: Layout) -> None:
         )
 
 
-def weights_of(layout: Layout) -> int:
+def count_weights(layout: Layout) -> int:
     """Count the weights of all layers and of the head, without biases and the parameters of norms."""
     placed = (placed for block in layout.blocks for placed in (*block.items, *block.shortcut))
     layers = (layer for layer in placed if layer.item.kind.role == "layer")

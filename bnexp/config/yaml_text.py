@@ -1,4 +1,4 @@
-"""YAML as people mean it: the YAML 1.2 reading of plain words, safe, without duplicate keys, every key with its line.
+"""Read and write YAML by the rules of 1.2: safe, without duplicate keys, every key with its line.
 
 PyYAML reads YAML 1.1, where `1e-4` is a string, `no` is false, `1:30` is 90 and `010` is 8. Here `1e-4` is a number and
 only `true` and `false` are booleans; the others stay the words they look like.
@@ -142,8 +142,8 @@ def file_name(path: Path) -> str:
 def no_such_file(path: Path) -> str:
     """Say that a file is missing, and name the one beside it with nearly this name."""
     # Unlike Path.is_dir, os.path.isdir is False also for a name that is too long.
-    found = path.parent.glob("*.y*ml") if os.path.isdir(path.parent) else ()
-    beside = {other.name: file_name(other) for other in found if other.name != path.name}
+    files = path.parent.glob("*.y*ml") if os.path.isdir(path.parent) else ()
+    beside = {other.name: file_name(other) for other in files if other.name != path.name}
     near = nearest(path.name, beside)
     return f"{file_name(path)}: no such file" + (f'. Did you mean "{beside[near]}"?' if near else "")
 

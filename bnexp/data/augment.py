@@ -1,7 +1,7 @@
 """Augmentation of whole training batches, on their device and as bytes, before any preprocessing.
 
 What is drawn is a function of the run's seed and the step alone, drawn on the CPU: the same on every device, the same
-for two arms, and any step can be taken up.
+for two arms, and any step can be resumed.
 """
 
 from collections.abc import Callable

@@ -25,6 +25,10 @@ from bnexp import __version__
 from bnexp.config.data_section import DATASETS, DatasetName
 from bnexp.errors import ConfigError
 
+TIMEOUT_SECS = 30.0
+CHUNK_BYTES = 2**16
+FETCHED_AGAIN = "delete it, and the next run fetches it again"
+
 
 def gunzip(packed: bytes, limit: int) -> bytes:
     """Return the content of a gzip file of at most `limit` bytes.
@@ -42,11 +46,6 @@ def gunzip(packed: bytes, limit: int) -> bytes:
 def packed_limit(size: int) -> int:
     """Return the most bytes that gzip makes of `size` bytes: 5 for every 16 KiB that cannot be packed, and a header."""
     return size + 5 * (size // 2**14 + 1) + 2**10
-
-
-TIMEOUT_SECS = 30.0
-CHUNK_BYTES = 2**16
-FETCHED_AGAIN = "delete it, and the next run fetches it again"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def fetching(wanted: Wanted, data_dir: Path) -> Iterator[Path]:
 
 
 def md5(content: bytes | memoryview) -> str:
-    """Return the MD5 of bytes, as hexadecimal digits; it tells an accident, not an attack."""
+    """Return the MD5 of bytes, as hexadecimal digits; it shows an accident, not an attack."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 

@@ -50,9 +50,9 @@ def load_npz(data: NpzData, data_dir: Path) -> ImageSet:
         ConfigError: no such file.
         BnexpError: its arrays are not images and labels.
     """
-    found = read_npz(data, data_dir)
-    train = Part(torch.from_numpy(found.x_train), torch.from_numpy(found.y_train))
-    return ImageSet(train, Part(torch.from_numpy(found.x_test), torch.from_numpy(found.y_test)))
+    arrays = read_npz(data, data_dir)
+    train = Part(torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train))
+    return ImageSet(train, Part(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)))
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all images and labels: a run goes on only with the examples that it began with."""
+        """SHA-256 of all images and labels: a run is resumed only with the examples that it began with."""
         digest = hashlib.sha256()
         for part in (self.train, self.val, self.test):
             for tensor in (part.images, part.labels):

@@ -12,12 +12,14 @@ directions without variance, where there is only noise to amplify (Krizhevsky 20
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bnexp.config.data_section import PreprocessName
+
+CHUNK = 4096
+"""Examples taken into the covariance at once: 100 MB in float64 for CIFAR's 3,072 features."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,6 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         means.append(mean)
         stds.append(variance.sqrt() if variance > 0 else torch.ones_like(variance))
     return torch.stack(means).float().view(1, -1, 1, 1), torch.stack(stds).float().view(1, -1, 1, 1)
-
-
-CHUNK = 4096
-"""Examples taken into the covariance at once: 100 MB in float64 for CIFAR's 3,072 features."""
 
 
 @dataclass(frozen=True)
@@ -168,17 +166,8 @@ def eigen(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, values, vectors * peaks.sign()
 
 
-class Preprocess(Protocol):
-    """A fitted map from bytes to inputs."""
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return float32 inputs (B, C, H, W) from uint8 images (B, C, H, W)."""
-        ...
-
-    def to(self, device: torch.device) -> "Preprocess":
-        """Return the same map on a device."""
-        ...
-
+Preprocess = Affine | Whitening
+"""A fitted map from bytes to inputs."""
 
 PREPROCESSES: dict[PreprocessName, Callable[[Tensor, float], Preprocess]] = {
     "none": fit_none,

@@ -1,4 +1,4 @@
-"""Imports torchvision also beside a torch that its compiled operators do not fit.
+"""Import torchvision also beside a torch that its compiled operators do not fit.
 
 torchvision's wheels are built for one build of torch. Next to a CPU-only torch their operators cannot load, and
 `import torchvision` stops with "operator torchvision::nms does not exist", although the datasets need no operator.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-from bnexp.document.table import Cell, Column, Row, Sample, Table
+from bnexp.document.table import Cell, Column, Sample, Table
 from bnexp.document.terminal import CODE, to_text
 from bnexp.document.terminal_table import GAP, aligned
 from bnexp.document.values import Document, Heading, Lesson, Part, Text, TryIt
@@ -18,7 +18,7 @@ from bnexp.files import finite_or_null
 
 _MARKDOWN = re.compile(r"([\\|`*\[\]])")
 _FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet takes for a formula."""
+"""First letters of a cell that a spreadsheet takes for a formula."""
 
 
 def to_plain(document: Document) -> str:
@@ -157,14 +157,10 @@ def _markdown_table(table: Table) -> str:
     columns = table.columns_for("people")
     rules = ["---:" if column.numeric else "---" for column in columns]
     lines = [[_markdown(column.header) for column in columns], rules]
-    lines += [_markdown_row(table, row, columns) for row in table.rows]
+    lines += [[_markdown(table.cell(row, column).text) for column in columns] for row in table.rows]
     title = f"**{_markdown(table.title)}**\n\n" if table.title else ""
     notes = "".join(f"- {_markdown(note)}\n" for note in table.notes)
     return title + "".join(f"| {' | '.join(line)} |\n" for line in lines) + (f"\n{notes}" if notes else "")
-
-
-def _markdown_row(table: Table, row: Row, columns: list[Column]) -> list[str]:
-    return [_markdown(table.cell(row, column).text) for column in columns]
 
 
 def _inline(text: str) -> str:

@@ -110,12 +110,12 @@ class Lines:
     @property
     def numbers(self) -> Numbers:
         """The points of the axis and the values of each series."""
-        return {self.key: {self.x_name: list(self.x), **{name: list(one) for name, one in self.series.items()}}}
+        return {self.key: {self.x_name: list(self.x), **{name: list(values) for name, values in self.series.items()}}}
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Which values are averaged together: in a block, equal letters share one mean and one variance.
+    """A picture of the values that are averaged together: in a block, equal letters share one mean and one variance.
 
     Attributes:
         key: the name of its numbers.
@@ -132,7 +132,7 @@ class Regions:
 
     @property
     def numbers(self) -> Numbers:
-        """How many statistics each block has, and of how many values each is."""
+        """The number of statistics of each block, and of how many values each is."""
         counts = {name: len({letter for _, row in rows for letter in row}) for name, rows in self.blocks}
         values = self.values_per_statistic
         return {
@@ -152,7 +152,7 @@ Figure = Histogram | Scatter | Lines | Regions
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How a series is drawn, so that it is told apart by color, and in grey by its dashes, marker or hatching.
+    """The style of a series: it differs from the others by color, and in grey by its dashes, marker or hatching.
 
     Attributes:
         color: for a page.

@@ -12,7 +12,7 @@ from bnexp.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class Sample:
-    """What n values of one figure say. `std` is the sample standard deviation, None for a single value."""
+    """Mean and spread of n values of one figure. `std` is the sample standard deviation, None for a single value."""
 
     mean: float
     std: float | None
@@ -36,7 +36,7 @@ def sample_of(values: Sequence[float]) -> Sample | None:
 
 Kind = Literal["text", "number", "sample", "curve", "bar"]
 Audience = Literal["all", "people", "machines"]
-Layout = Literal["records", "arms", "numbers"]
+TableLayout = Literal["records", "arms", "numbers"]
 NOTHING = "-"
 
 _LEAST_NUMBER = 8
@@ -102,7 +102,7 @@ class Cell:
 
     @property
     def order(self) -> object:
-        """What sorting compares."""
+        """The value by which rows are sorted."""
         return self.value if self.sample is None else self.sample.mean
 
 
@@ -137,7 +137,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     title: str = ""
-    layout: Layout = "records"
+    layout: TableLayout = "records"
     headed: bool = True
     key: str = ""
     formula: tuple[str, ...] = ()
@@ -235,7 +235,7 @@ def with_exponents(table: Table, first: int, last: int) -> Table:
 
 
 def facts(pairs: Sequence[tuple[str, str]], *, title: str = "", least: int = 0) -> Table:
-    """Return a table without headings: of each line its first word, and what is said about it.
+    """Return a table of two columns without headings: a word and the text about it.
 
     Args:
         pairs: the lines.

@@ -85,7 +85,7 @@ class _Page:
         return [Line(visible(part.title), "bold"), *lines]
 
     def _records(self, table: Table) -> Iterator[Line]:
-        """Yield the rows, then the notes; what is left out for want of room is said."""
+        """Yield the rows, then the notes, with one on the columns that are left out for want of room."""
         shown = table_lines(table, self._console.width)
         if table.title:
             yield Line(readable(table.title), "bold")

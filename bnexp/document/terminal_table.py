@@ -15,7 +15,7 @@ from bnexp.document.writing import readable
 GAP = 2
 """Spaces between two columns, and before the rows below a title."""
 _BREAK = re.compile(r"(?<=[ _/])(?![%±])|(?<=[-.])(?=[A-Za-z])")
-"""Where words may be broken: after a space, `_`, `/`, `-` or `.`, but not within an arrow or a number with its sign."""
+"""Places to break words: after a space, `_`, `/`, `-` or `.`, but not within an arrow or a number with its sign."""
 _STYLES = {"running": "cyan", "diverged": "red", "failed": "red", "dead": "yellow", "damaged": "yellow"}
 _BAR_COLORS = ("cyan", "magenta")
 _LEAST_BAR, _MOST_BAR = 4, 24
@@ -53,7 +53,7 @@ _Cells = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class _Grid:
-    """What is drawn.
+    """The cells of a table as they are drawn.
 
     Attributes:
         heading: the names of the columns.
@@ -220,7 +220,7 @@ class _Page:
 
 
 def _number_pieces(table: Table, width: int) -> Iterator[list[Line]]:
-    """Yield the pieces of a table of numbers, as many as its columns need; what is left out is said."""
+    """Yield the pieces of a table of numbers, as many as its columns need, with a line that counts what is left out."""
     rows, (labels, *columns), rows_left_out, columns_left_out = truncated(table)
     label_width = max(map(cell_len, (labels.header, *(readable(row[labels.key].text) for row in rows if row))))
     shown = {column.key: ["" if row is None else readable(row[column.key].text) for row in rows] for column in columns}

@@ -4,29 +4,24 @@ A part that holds numbers gives them by key, in full precision, as `numbers`; ke
 `page` and `exports` write a document in its forms.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Any
+from typing import Any, ClassVar
 
-from bnexp.document.figure import Figure
+from bnexp.document.figure import Figure, Numbers
 from bnexp.document.table import Table
 from bnexp.document.writing import decimal
-
-Numbers = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class Heading:
     """The name of what follows; level 1 is the title of the document."""
 
+    numbers: ClassVar[Numbers] = {}
+
     text: str
     level: int = 2
-
-    @property
-    def numbers(self) -> Numbers:
-        """Return no numbers."""
-        return {}
 
 
 @dataclass(frozen=True)
@@ -76,13 +71,10 @@ def text(template: str, **values: object) -> Text:
 class TryIt:
     """The commands that test a lesson for real, and what to look for in what they print."""
 
+    numbers: ClassVar[Numbers] = {}
+
     commands: Sequence[str]
     look_for: str
-
-    @property
-    def numbers(self) -> Numbers:
-        """Return no numbers."""
-        return {}
 
 
 Part = Heading | Text | Table | Figure | TryIt
@@ -91,7 +83,7 @@ Document = Iterable[Part]
 
 @dataclass(frozen=True)
 class Lesson:
-    """What `bnexp explain TOPIC` teaches; as a document, it begins with its title and ends with its commands.
+    """The lesson of `bnexp explain TOPIC`; as a document, it begins with its title and ends with its commands.
 
     Attributes:
         topic: the name on the command line.

@@ -1,6 +1,6 @@
-"""How numbers, durations and lists are written for people.
+"""Write numbers, durations and lists for people.
 
-Numbers are alike within a column, and never with a minus before nothing. A spread is written with the decimals of the
+Numbers of a column have one form, and a zero has no minus. A spread is written with the decimals of the
 mean `beside` it.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bnexp.config.wording import brief
 
 Value = float | int | str | None
-"""What a table of numbers holds in a cell: a number, a word, or None for nothing."""
+"""The value of a cell in a table of numbers: a number, a word, or None for nothing."""
 
 _LARGE, _SMALL = 1e7, 1e-3
 _MOST_LETTERS = 1000
@@ -107,5 +107,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Return visible text, cut where nobody would read on: a damaged record may hold a word of a million letters."""
+    """Return visible text, cut at a thousand letters: a damaged record may hold a word of a million."""
     return brief(text, _MOST_LETTERS)

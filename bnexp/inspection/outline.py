@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bnexp.measure.evaluation import inference_mode_of
-from bnexp.measure.recorder import Recorder
+from bnexp.measure.recorder import outputs_of
 from bnexp.models.build import leaves
 
 
@@ -38,13 +38,8 @@ def outline(network: nn.Module, shape: tuple[int, int, int], bias: bool | Litera
         bias: `model.bias`, the reason for a bias that is not there.
     """
     items = leaves(network)
-    recorder = Recorder()
-    recorder.start(items)
-    try:
-        with inference_mode_of(network), torch.no_grad():
-            network(torch.zeros(1, *shape))
-    finally:
-        outputs = recorder.stop()
+    with inference_mode_of(network), torch.no_grad():
+        outputs = outputs_of(items, lambda: network(torch.zeros(1, *shape)))
     following = dict(pairwise(outputs))
     rows = []
     for name, output in outputs.items():

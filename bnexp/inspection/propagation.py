@@ -13,7 +13,7 @@ from bnexp.training.build import TrainingRun
 
 @dataclass(frozen=True)
 class LayerPropagation:
-    """What a layer and the items after it pass on, and the gradient that reaches the layer.
+    """The outputs of a layer and the items after it, and the gradient that reaches the layer.
 
     Attributes:
         layer: its name; the items up to the next layer count as part of it.

@@ -13,7 +13,7 @@ from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, load_checkpoint
-from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_first
+from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_checkpoints
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
 
@@ -86,7 +86,7 @@ def probe_run(
 
 def _path_of(folder: Path, weights: str) -> Path:
     """Return the file of the stored weights: the final ones are in the last checkpoint."""
-    paths = {"final": next(iter(newest_first(folder)), None), "best": folder / CHECKPOINTS / BEST}
+    paths = {"final": next(iter(newest_checkpoints(folder)), None), "best": folder / CHECKPOINTS / BEST}
     stored = {name: path for name, path in paths.items() if path is not None and path.exists()}
     if weights in stored:
         return stored[weights]

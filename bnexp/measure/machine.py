@@ -1,4 +1,4 @@
-"""What measuring needs of the machine: that the device is waited for, and how much memory was in use."""
+"""Wait for the device, bring numbers from it, and read how much memory was in use."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it, so that a clock tells the truth."""
+    """Wait until the device is done, so that a clock measures its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -19,7 +19,7 @@ Kept = TypeVar("Kept")
 
 
 class Pass(NamedTuple):
-    """What a forward and a backward pass give.
+    """The results of a forward and a backward pass.
 
     Attributes:
         logits: (B, classes), as floats.

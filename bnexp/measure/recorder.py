@@ -1,4 +1,4 @@
-"""Records outputs or inputs of modules during one forward pass."""
+"""Record outputs or inputs of modules during one forward pass."""
 
 from collections.abc import Callable
 
@@ -40,3 +40,14 @@ class Recorder:
             self._handles.pop(name).remove()
 
         return keep
+
+
+def outputs_of(items: Items, forward: Callable[[], object]) -> dict[str, Tensor]:
+    """Call `forward`, and return the output of each item that it comes through, by name and in order."""
+    recorder = Recorder()
+    recorder.start(items)
+    try:
+        forward()
+    finally:
+        outputs = recorder.stop()
+    return outputs

@@ -1,4 +1,4 @@
-"""What is measured: a network with its data, and one step of its training."""
+"""The subject of a measurement: a network with its data, and one step of its training."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -26,7 +26,7 @@ def layers_of(items: Items) -> dict[str, Layer]:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at, and what is the same at every step.
+    """A network and all about it that is the same at every step.
 
     Attributes:
         config: of the run.
@@ -53,7 +53,7 @@ class Subject:
 
     @property
     def placed(self) -> dict[str, Placed]:
-        """What the layout says of each item of the blocks, by its full name."""
+        """The placed items of the blocks, by their full names."""
         blocks = self.layout.blocks
         branches = {f"{block.place}.{placed.name}": placed for block in blocks for placed in block.items}
         shortcuts = {f"{block.place}.shortcut.{placed.name}": placed for block in blocks for placed in block.shortcut}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bnexp.norms.shapes import Shape, over_positions, per_feature, widened
 
 _LEARNED_EPS = 1e-4
-"""Where eps is learned, it starts at this above `eps`, as in the paper."""
+"""Start of the learned part of eps, as in the paper."""
 
 
 class FilterResponseNorm(nn.Module):

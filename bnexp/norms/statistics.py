@@ -1,6 +1,6 @@
-"""Statistics of norms, as measuring asks for them from outside; no forward pass calls these functions.
+"""Measure the statistics of norms from outside; no forward pass calls these functions.
 
-A norm that keeps running statistics other than those of torch's batch norm answers for itself, with these methods:
+A norm that keeps running statistics other than those of torch's batch norm has methods of its own:
 
     statistics_of_batch(x)    what a batch moves its running statistics toward, by the names of its buffers
     running_moments()         its running `mean` and `std` of each feature, those that it has

@@ -50,7 +50,7 @@ class VarianceNorm(RunningVariance):
         y = gamma * x / sqrt(var + eps) + beta               var is taken around the mean, which stays in x
 
     In training, the (biased) variance is the batch's, and the running one moves toward the unbiased one by `momentum`.
-    At inference the running one is used. It is `bn` without subtracting the mean: an ablation that tells which of the
+    At inference the running one is used. It is `bn` without subtracting the mean: an ablation that shows which of the
     two matters.
 
     Args:

@@ -62,7 +62,7 @@ def per_unit(values: Tensor, weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class WeightRule:
-    """How the weights that a layer works with come from the ones that it learns.
+    """A rule that turns the weights that a layer learns into those that it computes with.
 
     Attributes:
         effective: from weight (out, ...) and gain (out,) to what the layer works with.
@@ -134,7 +134,7 @@ def convolve(
     oneDNN 3.12 (in torch 2.13.0) computes the gradient of the weight of a strided 1 x 1 convolution with the channels
     last from a copy of every stride-th pixel. The copy has room for C channels a pixel, but its parts are written at
     steps of a block of channels. Where C is less than a block, they lie past its end: with AVX2 the process dies by a
-    signal or, with two threads, hangs. oneDNN's report, still open, tells of wrong gradients, too, and mends the
+    signal or, with two threads, hangs. oneDNN's report, still open, mentions wrong gradients, too, and mends the
     AVX-512 kernel as well: https://github.com/uxlfoundation/oneDNN/issues/6035
 
     There the pixels are taken first, and the kernel of stride 1 makes no copy. The means of single pixels are those

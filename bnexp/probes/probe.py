@@ -1,4 +1,4 @@
-"""The interface of a probe: it looks at a training step from three moments, and changes nothing.
+"""The interface of a probe: it looks at a training step at three moments, and changes nothing.
 
 The loop knows probes only by this interface. Tensors stay on the device; the loop brings all figures of a step to
 Python together.
@@ -76,7 +76,7 @@ class Probe:
     """All figures that it measures on some network."""
 
     charts: ClassVar[Charts] = {}
-    """What TensorBoard's page of custom charts draws of them."""
+    """The charts of them on TensorBoard's page of custom charts."""
 
     needs_step = False
     """Whether it measures what the optimizer's step does, so that stored weights alone show it nothing."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from bnexp.errors import BnexpError
 from bnexp.files import read_file, write_atomically
-from bnexp.runs.folder import CHECKPOINTS, newest_first
+from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints
 
 BEST = "best.pt"
 KEPT = 2
@@ -101,7 +101,7 @@ def load_newest(folder: Path) -> Loaded | None:
         BnexpError: all checkpoints are damaged.
     """
     damaged: list[str] = []
-    for path in newest_first(folder):
+    for path in newest_checkpoints(folder):
         try:
             return Loaded(path, load_checkpoint(path), tuple(damaged))
         except DamagedCheckpoint as error:
@@ -132,7 +132,7 @@ class CheckpointFolder:
         path = self._folder / f"step{step}.pt"
         save_checkpoint(path, values)
         self._whole = [*(other for other in self._whole if other != path), path][-KEPT:]
-        for other in newest_first(self._folder.parent):
+        for other in newest_checkpoints(self._folder.parent):
             if other not in self._whole:
                 other.unlink(missing_ok=True)
 

@@ -69,8 +69,8 @@ def seed_of(folder: Path) -> tuple[int | None, int]:
     return (int(match[1]), int(match[2] or 1)) if match else (None, 1)
 
 
-def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, the one after most steps first; the files are not opened."""
+def newest_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, the newest first; the files are not opened."""
     checkpoints = _checkpoints_by_step(folder)
     return [checkpoints[step] for step in sorted(checkpoints, reverse=True)]
 
@@ -78,11 +78,11 @@ def newest_first(folder: Path) -> list[Path]:
 def how_to_resume(folder: Path) -> str:
     """Say after which step a run can be resumed, and with which command."""
     if not folder.is_dir():
-        return "the folder is gone; if it was moved, the run can go on from there"
+        return "the folder is gone; if it was moved, the run can be resumed there"
     checkpoints = _checkpoints_by_step(folder)
     if not checkpoints:
         return f"no checkpoint is there yet, it can begin anew: {resume_command(folder)}"
-    return f"it can go on after step {max(checkpoints):,}: {resume_command(folder)}"
+    return f"it can be resumed after step {max(checkpoints):,}: {resume_command(folder)}"
 
 
 def resume_command(folder: Path) -> str:

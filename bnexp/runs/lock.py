@@ -49,5 +49,5 @@ def _who_trains(folder: Path) -> str:
     if not isinstance(host, str) or not isinstance(pid, int) or is_gone(host, pid, meta.get("process_started")):
         return "another process is training this run right now; wait for it to end, or stop it"
     if is_suspended(host, pid):
-        return f"process {pid} on host {host} is training this run, but is suspended; kill -CONT {pid} lets it go on"
+        return f"process {pid} on host {host} is training this run, but is suspended; kill -CONT {pid} lets it continue"
     return f"process {pid} on host {host} is training this run right now; wait for it to end, or stop it"

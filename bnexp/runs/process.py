@@ -41,8 +41,8 @@ def is_gone(host: object, pid: object, started: object) -> bool:
             return False
     if _is_free(number):
         return True
-    found = _look_up(number)
-    return found.state in _ENDED or (None not in (then, found.started) and found.started != then)
+    process = _look_up(number)
+    return process.state in _ENDED or (None not in (then, process.started) and process.started != then)
 
 
 def is_suspended(host: object, pid: object) -> bool:
@@ -71,44 +71,44 @@ def _place(started: str | None) -> _Place | None:
     return _Place(parts[0], parts[1]) if len(parts) == 3 and all(parts) else None
 
 
-class _Found(NamedTuple):
+class _Process(NamedTuple):
     """Time of start and state of a process; None where the system does not tell them."""
 
     started: str | None = None
     state: str | None = None
 
 
-def _look_up(pid: int) -> _Found:
+def _look_up(pid: int) -> _Process:
     if _LINUX:
         return _from_proc(pid)
-    return _from_ps(pid) if _POSIX else _Found()
+    return _from_ps(pid) if _POSIX else _Process()
 
 
-def _from_proc(pid: int) -> _Found:
+def _from_proc(pid: int) -> _Process:
     """Read the state and the start, in clock ticks since the boot: fields 3 and 22 in proc_pid_stat(5)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return _Found()
+        return _Process()
     # Field 2 is the name in parentheses; it may itself hold spaces and parentheses.
     fields = stat.rpartition(b")")[2].decode("ascii", "replace").split()
     here = _here()
     if here is None or len(fields) < 20:
-        return _Found()
-    return _Found(f"{here.boot}:{here.container}:{fields[19]}", fields[0])
+        return _Process()
+    return _Process(f"{here.boot}:{here.container}:{fields[19]}", fields[0])
 
 
-def _from_ps(pid: int) -> _Found:
-    """Ask ps, in one language and one time zone, since the text of a time depends on both."""
+def _from_ps(pid: int) -> _Process:
+    """Read state and start from ps, in one language and one time zone, since the text of a time depends on both."""
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     try:
         answer = subprocess.run(  # noqa: S603  no shell
             command, capture_output=True, timeout=10, check=False, env={**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
         )
     except (OSError, subprocess.TimeoutExpired):
-        return _Found()
+        return _Process()
     state, _, started = answer.stdout.decode("ascii", "replace").strip().partition(" ")
-    return _Found(" ".join(started.split()), state[:1]) if started else _Found()
+    return _Process(" ".join(started.split()), state[:1]) if started else _Process()
 
 
 def _is_process_number(pid: object) -> bool:

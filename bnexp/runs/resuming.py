@@ -28,8 +28,8 @@ def other_unfinished(config: Config, runs_dir: Path) -> str | None:
     runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if run.status not in COMPLETE]
     for run, own in sorted(runs, key=lambda pair: pair[0].recency, reverse=True):
         if (difference := first_difference(own, config)) is not None:
-            key, there, here = difference
-            return f"{run.folder} did not finish, but has another config: {key} is {there}, here {here}"
+            key, before, now = difference
+            return f"{run.folder} did not finish, but has another config: {key} is {before}, here {now}"
     return None
 
 
@@ -44,8 +44,8 @@ def _runs_of_seed(config: Config, runs_dir: Path) -> Iterator[tuple[Run, Config]
                 continue
 
 
-def follow_the_summary(folder: Path) -> None:
-    """Write into meta.json the end that summary.json records, where the process was killed between the two.
+def complete_meta(folder: Path) -> None:
+    """Complete meta.json by the end that summary.json records, where the process was killed between the two.
 
     Raises:
         BnexpError: another process trains the run.

@@ -15,6 +15,7 @@ import numpy as np
 from bnexp.errors import BnexpError
 from bnexp.files import finite_or_null, open_file
 
+_BLOCK_BYTES = 1 << 20
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
@@ -54,12 +55,9 @@ class Writers:
                 stack.callback(writer.close)
 
 
-_BLOCK_BYTES = 1 << 20
-
-
 @dataclass(frozen=True)
 class Rows:
-    """How many rows a metrics.jsonl begins with, their bytes, and the SHA-256 of these."""
+    """The first rows of a metrics.jsonl: their number, their bytes, and the SHA-256 of these."""
 
     count: int
     size: int

@@ -21,7 +21,7 @@ from bnexp.runs.folder import (
     SUMMARY,
     Status,
     how_to_resume,
-    newest_first,
+    newest_checkpoints,
     read_config,
     seed_of,
 )
@@ -37,7 +37,7 @@ COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
 
 UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
-"""Beyond `Status`: no record has one; finished, but without readable figures; running, but its process is gone."""
+"""Beyond `Status`: no status is recorded; finished, but without readable figures; running, but its process is gone."""
 
 FRACTIONS = {
     "test_accuracy": ("test", "final", "accuracy"),
@@ -54,7 +54,7 @@ NUMBERS = {
     "steps": ("steps",),
     "last_evaluated_step": ("final", "step"),
 }
-"""Where summary.json keeps each figure. Those named `_best` belong to the weights of the best validation accuracy."""
+"""Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""
 
 ENVIRONMENT = {
     "device": ("device_name",),
@@ -63,7 +63,7 @@ ENVIRONMENT = {
     "torch": ("versions", "torch"),
     "bnexp": ("bnexp",),
 }
-"""Where meta.json keeps what else can make two runs of one config differ."""
+"""Places in meta.json of what can make two runs of one config differ."""
 
 
 class Record:
@@ -72,14 +72,14 @@ class Record:
     Attributes:
         path: of the file.
         problems: a sentence for each value that was asked for and is of the wrong kind, or one for the whole file.
-        found: whether the file exists; a missing one is empty, without a problem.
+        exists: whether the file exists; a missing one is empty, without a problem.
         values: what it holds.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[str] = []
-        self.found = True
+        self.exists = True
         self.values: dict[str, Any] = self._read()
 
     def text(self, *keys: str) -> str | None:
@@ -122,7 +122,7 @@ class Record:
         try:
             return parse_json(read_file(self.path, MAX_RECORD_BYTES))
         except FileNotFoundError:
-            self.found = False
+            self.exists = False
             return {}
         except OSError as error:
             return self._nothing(f"cannot be read: {error.strerror}")
@@ -156,8 +156,8 @@ def _quoted(value: object) -> str:
 
 
 @dataclass(frozen=True)
-class Divergence:
-    """Where the values of a run became non-finite first."""
+class RecordedDivergence:
+    """The step and the layer where the values of a run were first not finite."""
 
     step: int | None
     layer: str | None
@@ -204,13 +204,13 @@ class Run:
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
-    divergence: Divergence | None = None
+    divergence: RecordedDivergence | None = None
     problems: tuple[str, ...] = ()
 
     @property
     def can_resume(self) -> bool:
         """Tell whether the run stopped before its end and left a checkpoint."""
-        return self.status in ("interrupted", "failed", DEAD) and bool(newest_first(self.folder))
+        return self.status in ("interrupted", "failed", DEAD) and bool(newest_checkpoints(self.folder))
 
     @property
     def recency(self) -> tuple[float, int]:
@@ -284,8 +284,8 @@ def _figures(summary: Record) -> dict[str, float]:
     return {name: value for name, value in (fractions | numbers).items() if value is not None}
 
 
-def _divergence(summary: Record) -> Divergence:
-    return Divergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
+def _divergence(summary: Record) -> RecordedDivergence:
+    return RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
 
 
 def _environment(meta: Record) -> dict[str, str]:
@@ -319,10 +319,10 @@ def _earlier_s(meta: Record) -> float:
 
 
 def _missing(meta: Record, summary: Record, status: str) -> list[str]:
-    problems = [] if meta.found else [f"{meta.path}: missing"]
-    if not summary.found and status in (*COMPLETE, DAMAGED):
+    problems = [] if meta.exists else [f"{meta.path}: missing"]
+    if not summary.exists and status in (*COMPLETE, DAMAGED):
         problems.append(f"{summary.path}: missing, although {meta.path.name} says {meta.text('status')}")
-    elif summary.found and not summary.problems and status == DAMAGED:
+    elif summary.exists and not summary.problems and status == DAMAGED:
         problems.append(f"{summary.path}: holds no accuracy")
     if status == DEAD:
         gone = f"process {meta.count('pid')} is gone: it was killed"

@@ -33,6 +33,7 @@ from bnexp.runs.rows import Values
 
 PATTERN = "events.out.tfevents.*"
 """The names of a run's event files."""
+BINS = 64
 
 
 class EventFile:
@@ -53,7 +54,7 @@ class EventFile:
             raise
 
     def add(self, event: Event) -> None:
-        """Write an event, with the time that it is now.
+        """Write an event, stamped with the current time.
 
         Raises:
             OSError: the disk is full; TensorBoard reads what is whole, and passes over the rest.
@@ -82,7 +83,7 @@ Hyperparameter = bool | float | str
 
 HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
 HPARAMS_AHEAD = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
-"""What arms differ in most often, and all that TensorBoard's table shows unasked."""
+"""The keys in which arms differ most often, and all that TensorBoard's table shows by default."""
 
 _TYPES = {bool: "DATA_TYPE_BOOL", int: "DATA_TYPE_FLOAT64", float: "DATA_TYPE_FLOAT64", str: "DATA_TYPE_STRING"}
 _FIELDS = {bool: "bool_value", int: "number_value", float: "number_value", str: "string_value"}
@@ -103,7 +104,7 @@ def hyperparameter_summary(
         values: flat, `section.key` to a number, boolean or text.
         metrics: tags of scalars, the columns beside them.
         ahead: the keys whose columns are shown first. The page asks for those that differ between runs, which one run
-            cannot know, and shows no more than five unasked.
+            cannot know, and shows no more than five by default.
     """
     columns = [
         api_pb2.HParamInfo(name=name, type=_TYPES[type(value)], differs=name in ahead)  # type: ignore[attr-defined]
@@ -142,15 +143,12 @@ CHARTS: Charts = TRAINING_CHARTS | {
 def charts_for(tags: Iterable[str]) -> Charts:
     """Return the categories and charts of `CHARTS` that draw any of these tags."""
     known = list(tags)
-    found = {category: _drawn(charts, known) for category, charts in CHARTS.items()}
-    return {category: charts for category, charts in found.items() if charts}
+    drawn = {category: _drawn(charts, known) for category, charts in CHARTS.items()}
+    return {category: charts for category, charts in drawn.items() if charts}
 
 
 def _drawn(charts: dict[str, str], tags: list[str]) -> dict[str, str]:
     return {title: tag for title, tag in charts.items() if any(re.match(tag, name) for name in tags)}
-
-
-BINS = 64
 
 
 class TensorBoardWriter:
@@ -204,7 +202,7 @@ class TensorBoardWriter:
         Args:
             values: flat, `section.key` to a number, boolean or text.
             metrics: tags of scalars that this writer gets.
-            ahead: the values that are shown unasked, at most five.
+            ahead: the values that are shown by default, at most five.
         """
         self._add(0, hyperparameter_summary(values, metrics, ahead).value)
 
@@ -213,7 +211,7 @@ class TensorBoardWriter:
         self._events.close()
 
     def _lay_out(self, step: int, tags: Iterable[str]) -> None:
-        """Write the page of custom charts, anew when a tag comes up that needs another chart; the last one counts."""
+        """Write the page of custom charts, again when a new tag needs another chart; the last page counts."""
         if self._tags.issuperset(tags):
             return
         self._tags.update(tags)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,8 +21,8 @@ from bnexp.training.clock import Clock
 REFRESH_SECS = 0.1
 
 
-class Display(Protocol):
-    """Shows a training: takes its rows like a writer, and is called after each step."""
+class Display:
+    """Shows a training: takes its rows like a writer, and is called after each step. This one shows nothing."""
 
     def waiting(self, reason: str) -> None:
         """Show what the run waits for before its first step."""
@@ -40,26 +40,7 @@ class Display(Protocol):
         """Leave the terminal as it was."""
 
 
-class SilentDisplay:
-    """Shows nothing."""
-
-    def waiting(self, reason: str) -> None:
-        """Show nothing."""
-
-    def step(self, step: int, clock: Clock) -> None:
-        """Show nothing."""
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Show nothing."""
-
-    def histograms(self, step: int, values: dict[str, Any]) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Nothing to leave."""
-
-
-class LineDisplay(SilentDisplay):
+class LineDisplay(Display):
     """Prints one plain line per evaluation, for logs and pipes."""
 
     def __init__(self, name: str, plan: Plan, write: Callable[[str], None]) -> None:
@@ -86,10 +67,10 @@ class LineDisplay(SilentDisplay):
         self._write(f"{self._name}  {position(self._plan, step)}  {figures(self._latest)}  ETA {eta}")
 
 
-class LiveDisplay(SilentDisplay):
+class LiveDisplay(Display):
     """A progress bar over two lines of figures, redrawn in place, as long as the terminal is there.
 
-    Its window may be closed while the run goes on or writes its last checkpoint: that is no fault of the run.
+    Its window may be closed while the run trains or writes its last checkpoint: that is no fault of the run.
     """
 
     def __init__(self, name: str, plan: Plan, console: Console, now: Callable[[], float] = time.monotonic) -> None:
@@ -139,7 +120,7 @@ def display_for(name: str, plan: Plan) -> Display:
 
 
 def say(text: str) -> None:
-    """Print, unless nobody listens any more: a pipe that `head` has closed, a full disk must not end a training."""
+    """Print, where it can be printed: a pipe that `head` has closed or a full disk must not end a training."""
     try:
         print(text, flush=True)
     except OSError:
@@ -158,7 +139,7 @@ def position(plan: Plan, step: int) -> str:
 
 
 def figures(latest: dict[str, float]) -> str:
-    """Return the latest figures in words, those that there are."""
+    """Write the latest figures on one line."""
     forms = {
         "loss/train": "loss {}",
         "accuracy/train": "accuracy {:.2%}",
@@ -168,12 +149,12 @@ def figures(latest: dict[str, float]) -> str:
         "examples_per_s/train": "{:,.0f} examples/s",
     }
     return "  ".join(
-        form.format(loss_in_words(latest[name]) if name.startswith("loss/") else latest[name])
+        form.format(loss_text(latest[name]) if name.startswith("loss/") else latest[name])
         for name, form in forms.items()
         if name in latest
     )
 
 
-def loss_in_words(value: float) -> str:
+def loss_text(value: float) -> str:
     """Write a loss with four decimals, or three digits where it is very large."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"

@@ -77,4 +77,4 @@ def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
 
 def _not_begun(count: int) -> str:
     """Return how to continue with the tasks after an interrupted one."""
-    return f"\n{count} more not begun: the same command with --resume goes on with all" if count else ""
+    return f"\n{count} more not begun: the same command with --resume continues all" if count else ""

@@ -133,7 +133,7 @@ def _train_and_test(
             checkpointer.save(progress)
         else:
             progress.load_state_dict(start.values["progress"], start.values["step"])
-            display.waiting(f"goes on after step {progress.steps:,}")
+            display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
                 train(run, progress, display, checkpointer, stop.__bool__)

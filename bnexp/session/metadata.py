@@ -75,16 +75,16 @@ def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping
     }
 
 
-def differences(before: Mapping[str, Any], meta: Mapping[str, Any]) -> list[str]:
+def machine_changes(before: Mapping[str, Any], meta: Mapping[str, Any]) -> list[str]:
     """Describe in at most one sentence what changed on the machine since the last session."""
-    now, then = _what_moves_bits(meta), _what_moves_bits(before)
+    now, then = _environment_of(meta), _environment_of(before)
     changed = [f"{what} {then[what]} -> {now[what]}" for what in now if what in then and then[what] != now[what]]
     if not changed:
         return []
     return [f"not the machine of before ({', '.join(changed)}): the last bits may differ from an uninterrupted run"]
 
 
-def _what_moves_bits(meta: Mapping[str, Any]) -> dict[str, Any]:
+def _environment_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the circumstances that the last bits of figures depend on, those that are known."""
     versions = meta.get("versions")
     named = {"device": meta.get("device_name"), "threads": meta.get("threads"), "bnexp": meta.get("bnexp")}
@@ -93,7 +93,7 @@ def _what_moves_bits(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def note_status(folder: Path, meta: Mapping[str, Any], status: Status, error: str | None = None) -> None:
-    """Write meta.json anew with this status."""
+    """Rewrite meta.json with this status."""
     ended = None if status == "running" else _now()
     write_json(folder / META, {**meta, "status": status, "ended": ended, "error": error})
 

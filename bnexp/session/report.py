@@ -1,9 +1,9 @@
-"""What came out of a run, in a few aligned lines for the end of its training."""
+"""Report the outcome of a run in a few aligned lines, at the end of its training."""
 
 from bnexp.document.exports import to_plain
 from bnexp.document.table import facts
 from bnexp.document.writing import clock_duration, first_few
-from bnexp.session.display import loss_in_words
+from bnexp.session.display import loss_text
 from bnexp.session.life import RunResult
 
 _LABELS = len("validation ")
@@ -24,7 +24,7 @@ def report(result: RunResult) -> str:
         skipped = f"{summary['skipped_steps']:,} steps, for a loss or a gradient that was not finite"
         lines.append(("skipped", skipped))
     if train := summary["train"]:
-        lines.append(("training", f"loss {loss_in_words(train['loss'])}   accuracy {train['accuracy']:.2%}"))
+        lines.append(("training", f"loss {loss_text(train['loss'])}   accuracy {train['accuracy']:.2%}"))
     if summary["final"] and summary["best"]:
         final, best = summary["final"], summary["best"]
         best_at = f"best {best['accuracy']:.2%} at epoch {best['epoch']:.4g}"

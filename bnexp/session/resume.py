@@ -14,7 +14,7 @@ from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import unfinished_files
 from bnexp.runs.checkpoints import BEST, Loaded, load_newest
-from bnexp.runs.folder import CHECKPOINTS, CONFIG, META, METRICS, SUMMARY, newest_first, read_json, resume_command
+from bnexp.runs.folder import CHECKPOINTS, CONFIG, META, METRICS, SUMMARY, newest_checkpoints, read_json, resume_command
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import Rows, cut_after
@@ -22,7 +22,7 @@ from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
 from bnexp.session.life import RunResult, run_session
-from bnexp.session.metadata import circumstances, continued, differences
+from bnexp.session.metadata import circumstances, continued, machine_changes
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun, build
@@ -58,7 +58,7 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
             run = build(draw(config, data_dir), data_dir=data_dir, device=device)
             meta = circumstances(run, terms.argv, data_dir)
             if start is not None:
-                for warning in (*start.damaged, *differences(before, meta)):
+                for warning in (*start.damaged, *machine_changes(before, meta)):
                     terms.warn(warning)
                 _restore(run, folder, start)
                 meta = continued(meta, before, start.values)
@@ -101,7 +101,7 @@ def _clear(folder: Path, *, whole: bool) -> None:
     """Delete what an earlier session left half done; `whole` also all that it wrote, but config and meta.json."""
     paths = [*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY]
     if whole:
-        paths += [*newest_first(folder), folder / CHECKPOINTS / BEST, folder / METRICS, *folder.glob(PATTERN)]
+        paths += [*newest_checkpoints(folder), folder / CHECKPOINTS / BEST, folder / METRICS, *folder.glob(PATTERN)]
     for path in paths:
         path.unlink(missing_ok=True)
 

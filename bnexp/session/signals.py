@@ -16,7 +16,7 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 class StopRequest:
-    """Whether a signal has asked to stop: false until one has."""
+    """The request to stop, which a signal makes: false until one has come."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -27,12 +27,12 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What the process is to exit with."""
+        """The exit code of the process."""
         return 128 + (self._signal or signal.SIGINT)
 
     @contextlib.contextmanager
     def listening(self, nothing_done: str = "interrupted before the training began") -> Iterator[None]:
-        """Hear signals until the context ends; those that the process ignores stay ignored.
+        """Handle signals until the context ends; those that the process ignores stay ignored.
 
         Only the main thread of a process can: in any other, nothing changes.
 
@@ -58,7 +58,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def finishing_the_step(self) -> Iterator[None]:
-        """In this context a first signal waits until the loop looks; elsewhere it interrupts where it comes."""
+        """Let a first signal wait for the end of the step, until the context ends; outside, it interrupts at once."""
         self._waits = True
         try:
             yield
@@ -66,7 +66,7 @@ class StopRequest:
             self._waits = False
 
     def leave(self) -> None:
-        """Hear no more signals: a Ctrl-C held down comes thirty times a second, also amid the last words of a run."""
+        """Ignore signals from now on: a Ctrl-C held down would come amid the last records, too."""
         self._leaves = True
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

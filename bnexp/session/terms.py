@@ -1,4 +1,4 @@
-"""The terms of a run: what a process is told beside the blueprint."""
+"""The terms of a run: its folders, its device, its display and its warnings."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from bnexp.config.plan import Plan
 from bnexp.errors import visible
 from bnexp.session import display
-from bnexp.session.display import Display, SilentDisplay
+from bnexp.session.display import Display
 
 Show = Callable[[str, Plan], Display]
 """Makes the display of a run, from its name and plan."""
@@ -16,7 +16,7 @@ Show = Callable[[str, Plan], Display]
 
 def show_nothing(name: str, plan: Plan) -> Display:
     """Return a display that shows nothing."""
-    return SilentDisplay()
+    return Display()
 
 
 def warn_nobody(warning: str) -> None:

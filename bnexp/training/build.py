@@ -1,4 +1,4 @@
-"""From a blueprint to everything that its training needs."""
+"""Build everything that the training of a blueprint needs."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bnexp.config.plan import Plan
 from bnexp.data.batches import TrainBatches
 from bnexp.errors import BnexpError
+from bnexp.measure.passes import loss_of
 from bnexp.measure.restore import undisturbed
 from bnexp.training.step import TrainStep
 
@@ -40,7 +41,7 @@ def warm_up(train_step: TrainStep, batches: TrainBatches, plan: Plan) -> float:
     with _explained(), undisturbed(train_step.network):
         last = min(plan.steps_per_epoch, plan.total_steps) - 1
         for step in dict.fromkeys((0, last)):  # a full batch, and the last one of an epoch
-            _, loss = train_step.loss(*batches.at(step))
+            _, loss = loss_of(train_step.forward, train_step.precision, *batches.at(step))
             loss.backward()  # not through the loss scaling, whose state would move
     train_step.optimizer.zero_grad()
     return time.perf_counter() - start

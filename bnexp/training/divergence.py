@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.measure.evaluation import Score, inference_mode_of
-from bnexp.measure.recorder import Recorder
+from bnexp.measure.recorder import outputs_of
 from bnexp.measure.restore import copies_of, put, undisturbed
 from bnexp.training.build import TrainingRun
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW
@@ -111,13 +111,8 @@ def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tens
         The item's name, and `weight` or `running statistics` when those are already not finite, else `output`.
         ("loss", "value") when every output is finite.
     """
-    recorder = Recorder()
-    recorder.start(items)
-    try:
-        with torch.no_grad(), undisturbed(network):
-            network(x)
-    finally:
-        outputs = recorder.stop()
+    with torch.no_grad(), undisturbed(network):
+        outputs = outputs_of(items, lambda: network(x))
     for name, output in outputs.items():
         module = items[name]
         # In training the running statistics are not read, only written: there they are never the cause.
@@ -149,5 +144,5 @@ def _last_non_finite_gradient(items: Mapping[str, nn.Module]) -> str | None:
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:
-    found = [torch.isfinite(tensor).all() for tensor in tensors]
-    return not found or bool(torch.stack(found).all())
+    finite = [torch.isfinite(tensor).all() for tensor in tensors]
+    return not finite or bool(torch.stack(finite).all())

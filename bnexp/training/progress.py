@@ -1,4 +1,4 @@
-"""How far a training has come: all of its state beside the network, the optimizer and the loss scaling."""
+"""The progress of a training: all of its state beside the network, the optimizer and the loss scaling."""
 
 import math
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ from bnexp.training.state import form_of_type, from_plain, to_plain
 
 @dataclass(frozen=True)
 class Divergence:
-    """A training that left the finite numbers.
+    """The first values of a training that were not finite.
 
     Attributes:
         step: the step where it showed, counted from 1: that of the non-finite loss, which was not taken, or the one
@@ -64,8 +64,8 @@ class Progress:
         skipped_in_a_row: those among them since the last step that was taken.
         last: the last evaluation on the validation part, or None before the first.
         best: the evaluation with the highest accuracy, the earliest of equals.
-        divergence: where it first left the finite numbers, or None.
-        sound: whether it is within them now, by the last evaluation or the step that ended the run.
+        divergence: where its values were first not finite, or None.
+        sound: whether they are finite now, by the last evaluation or the step that ended the run.
         ended: whether a divergence ended it before its plan.
     """
 
@@ -88,7 +88,7 @@ class Progress:
 
     @property
     def diverged(self) -> bool:
-        """Whether it left the finite numbers for good."""
+        """Whether its values became non-finite and stayed so."""
         return self.divergence is not None and not self.sound
 
     @property

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of an object: plain values and tensors, which are checked before they are loaded.
+"""Check the state of an object in a checkpoint, plain values and tensors, before it is loaded.
 
 Such an object has torch's own pair of methods, `state_dict` and `load_state_dict`. Its fresh state is the example that
 a stored one is held against. What depends on how far the training has come is left open by `Maybe`, `Each`, `Tensors`.
@@ -111,7 +111,7 @@ def from_plain(kind: Any, plain: Any) -> Any:
     """Return what `to_plain` was given, a value of this type: a dataclass, one or None, or a plain type."""
     if plain is None:
         return None
-    (kind,) = _without_none(kind)
+    kind = _without_none(kind)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(**{name: from_plain(hints[name], value) for name, value in plain.items()})  # type: ignore[operator]
@@ -121,7 +121,7 @@ def from_plain(kind: Any, plain: Any) -> Any:
 def form_of_type(kind: Any) -> Any:
     """Return the form of what `to_plain` gives for values of a type."""
     if type(None) in get_args(kind):
-        return Maybe(form_of_type(*_without_none(kind)))
+        return Maybe(form_of_type(_without_none(kind)))
     if is_dataclass(kind):
         return {name: form_of_type(hint) for name, hint in get_type_hints(kind).items()}
     if get_origin(kind) is tuple:
@@ -131,6 +131,7 @@ def form_of_type(kind: Any) -> Any:
     return kind()
 
 
-def _without_none(kind: Any) -> tuple[Any]:
-    union = isinstance(kind, types.UnionType)
-    return next((part,) for part in (get_args(kind) if union else (kind,)) if part is not type(None))
+def _without_none(kind: Any) -> Any:
+    """Return T for `T | None`, and any other type as it is."""
+    options = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return next(option for option in options if option is not type(None))

@@ -44,25 +44,17 @@ class TrainStep:
         """Whether the forward pass goes through torch.compile."""
         return self.forward is not self.network
 
-    def loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass a batch forward.
+    def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Pass a batch forward and backward: afterwards `grad` of each parameter is that of the mean loss, unscaled.
 
         Args:
             x: inputs, (B, C, H, W).
             y: labels, (B,).
 
         Returns:
-            Logits (B, classes) as floats and the mean cross-entropy () in nats, both ready for a backward pass.
-        """
-        return loss_of(self.forward, self.precision, x, y)
-
-    def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass a batch forward and backward: afterwards `grad` of each parameter is that of the mean loss, unscaled.
-
-        Returns:
             Logits (B, classes) as floats and the mean cross-entropy () in nats, both detached.
         """
-        logits, loss = self.loss(x, y)
+        logits, loss = loss_of(self.forward, self.precision, x, y)
         self.scaler.backward(loss)
         self.scaler.unscale(self.optimizer)
         return logits.detach(), loss.detach()

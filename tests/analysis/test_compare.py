@@ -178,4 +178,4 @@ def test_metrics_that_end_before_the_summary_are_named(tmp_path: Path, write_run
     path = folder / "metrics.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
     table = compare_arms(gather_arms([read_run(folder)]))
-    assert f"{path}: last evaluation at step 30, while summary.json tells of one at step 40" in notes(table)
+    assert f"{path}: last evaluation at step 30, while summary.json has one at step 40" in notes(table)

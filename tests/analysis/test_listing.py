@@ -90,5 +90,5 @@ def test_how_stopped_runs_go_on_is_said_once(tmp_path: Path, list_of: Callable[.
         (folder / "checkpoints").mkdir()
         (folder / "checkpoints" / "step10.pt").touch()
     (note,) = list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes
-    many = "1 run can go on" if number == 1 else "3 runs can go on, such as the newest"
+    many = "1 run can be resumed" if number == 1 else "3 runs can be resumed, such as the newest"
     assert note == f"{many}: bnexp resume {folders[0]}"

@@ -12,11 +12,11 @@ from bnexp.commands.resume import resume
 from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.session import display as display_module
-from bnexp.session.display import SilentDisplay
+from bnexp.session.display import Display
 from bnexp.training.clock import Clock
 
 
-class StopsAt(SilentDisplay):
+class StopsAt(Display):
     def __init__(self, number: int) -> None:
         self.number = number
 

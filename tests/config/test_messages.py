@@ -177,7 +177,7 @@ REQUIRED = {
 def test_an_unknown_key_is_answered_in_every_section(values, place):
     spot = SECTIONS[place]
     if spot.variant:
-        values[spot.keys[0]] = {spot.told_by: spot.variant, **REQUIRED.get(spot.variant, {})}
+        values[spot.keys[0]] = {spot.discriminator: spot.variant, **REQUIRED.get(spot.variant, {})}
     target = values
     for key in spot.keys:
         target = target.setdefault(key, {})

@@ -17,7 +17,7 @@ from bnexp.config.items import ITEMS
 from bnexp.config.keys import SECTIONS
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
-from bnexp.config.reference import config_reference, config_schema, plain_json_schema, type_in_words
+from bnexp.config.reference import config_reference, config_schema, plain_json_schema, type_text
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
@@ -89,7 +89,7 @@ def test_tables_are_whole():
     ],
 )
 def test_a_type_in_words(schema, words):
-    assert type_in_words(schema) == words
+    assert type_text(schema) == words
 
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -9,7 +9,7 @@ from bnexp.blueprint import draw
 from bnexp.config.block import parse_item
 from bnexp.config.layout import layout_of, place_block
 from bnexp.config.loading import check_values, load_config
-from bnexp.config.refusals import problem_of, weights_of
+from bnexp.config.refusals import count_weights, problem_of
 from bnexp.errors import ConfigError
 
 NO_FILLING = {"norm": None, "activation": None}
@@ -124,7 +124,7 @@ def test_the_projection_of_one_channel_has_one_weight_per_unit(make_config):
 
 def weights(shape, **model):
     rest = {"data": {"dataset": "mnist5k"}, "optimizer": {"name": "sgd"}, "training": {"epochs": 1}}
-    return weights_of(layout_of(check_values({"name": "x", "model": model, **rest}, {}, "test").model, shape, 10))
+    return count_weights(layout_of(check_values({"name": "x", "model": model, **rest}, {}, "test").model, shape, 10))
 
 
 def test_the_weights_of_an_mlp_are_products_of_neighbouring_widths():

@@ -28,7 +28,7 @@ def test_every_section_is_closed_frozen_and_described(place):
     assert spot.section.model_config["frozen"]
     assert spot.section.__doc__
     for key, field in spot.section.model_fields.items():
-        assert field.description or key == spot.told_by, f"{spot.key(key)} has no description"
+        assert field.description or key == spot.discriminator, f"{spot.key(key)} has no description"
 
 
 def test_the_described_names_are_the_ones_that_can_be_chosen():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.document.table import Cell, Column, Layout, Sample, Table
+from bnexp.document.table import Cell, Column, Sample, Table, TableLayout
 from bnexp.document.terminal import print_document
 from bnexp.document.terminal_table import wrapped
 
@@ -46,7 +46,7 @@ def table_of(arms: int, keys: int = 0) -> Table:
     )
 
 
-def printed(table: Table, width: int, *, layout: Layout = "arms", color: bool = False) -> str:
+def printed(table: Table, width: int, *, layout: TableLayout = "arms", color: bool = False) -> str:
     file = io.StringIO()
     console = Console(
         file=file, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False

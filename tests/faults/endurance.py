@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
-from bnexp.session.display import SilentDisplay
+from bnexp.session.display import Display
 from bnexp.session.life import start
 from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
@@ -19,7 +19,7 @@ MOST_GROWTH = 0.02
 """Part of the memory at a fifth of the run by which it may grow until the end."""
 
 
-class Samples(SilentDisplay):
+class Samples(Display):
     """Notes the memory and the number of open files at each hundredth of the steps."""
 
     def __init__(self, steps: int, log: Path) -> None:

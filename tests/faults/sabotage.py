@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bnexp.session.display import SilentDisplay
+from bnexp.session.display import Display
 from bnexp.training.clock import Clock
 
 
@@ -36,16 +36,16 @@ def limit_file_size(size: int) -> None:
 def at_step(number: int, act: Callable[[], object]) -> None:
     """Do something after a step of the training."""
 
-    def step(display: SilentDisplay, step: int, clock: Clock) -> None:
+    def step(display: Display, step: int, clock: Clock) -> None:
         if step == number:
             act()
 
-    SilentDisplay.step = step  # type: ignore[assignment, method-assign]
+    Display.step = step  # type: ignore[assignment, method-assign]
 
 
 def sleep_each_step(seconds: float) -> None:
     """Take longer for each step."""
-    SilentDisplay.step = lambda *_: time.sleep(seconds)  # type: ignore[method-assign]
+    Display.step = lambda *_: time.sleep(seconds)  # type: ignore[method-assign]
 
 
 def both(first: Callable[[], object], second: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.inspection.stored import probe_run
-from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_first
+from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_checkpoints
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms
 from bnexp.training.build import build
@@ -28,7 +28,7 @@ def finished(make_config: MakeConfig, tmp_path: Path) -> RunResult:
 
 
 def test_the_weights_at_the_end_and_the_best_are_stored(finished: RunResult) -> None:
-    files = {"final": newest_first(finished.folder)[0], "best": finished.folder / CHECKPOINTS / BEST}
+    files = {"final": newest_checkpoints(finished.folder)[0], "best": finished.folder / CHECKPOINTS / BEST}
     for name, path in files.items():
         assert load_checkpoint(path)["step"] == finished.summary[name]["step"]
     final = load_checkpoint(files["final"])["weights"]
@@ -80,13 +80,13 @@ def test_a_probe_that_cannot_be_asked_is_answered(finished: RunResult, tmp_path:
 def test_missing_damaged_and_foreign_weights_are_answered(
     finished: RunResult, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    path = newest_first(finished.folder)[0]
+    path = newest_checkpoints(finished.folder)[0]
     other = start(
         draw(make_config(name="other", model={"hidden": [5]}), tmp_path),
         Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"),
     )
     whole = path.read_bytes()
-    path.write_bytes(newest_first(other.folder)[0].read_bytes())
+    path.write_bytes(newest_checkpoints(other.folder)[0].read_bytes())
     with pytest.raises(
         BnexpError, match=r"not of this network: block1.linear.weight: found \(5, 16\), expected \(12, 16\)"
     ):
@@ -94,7 +94,7 @@ def test_missing_damaged_and_foreign_weights_are_answered(
     path.write_bytes(whole[:-1])
     with pytest.raises(BnexpError, match="damaged"):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
-    for stored in newest_first(finished.folder):
+    for stored in newest_checkpoints(finished.folder):
         stored.unlink()
     with pytest.raises(BnexpError, match=r"no final weights are stored there, but --weights best"):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")

@@ -15,7 +15,7 @@ from bnexp.probes.evaluation_modes import MODES
 from bnexp.probes.reference import probes_reference
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Writers
-from bnexp.session.display import SilentDisplay
+from bnexp.session.display import Display
 from bnexp.training.build import build
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
@@ -26,7 +26,7 @@ LOOPS_OWN = {"epoch", "loss", "accuracy", "learning_rate", "step_ms", "examples_
 ONLY_ON_CUDA = {"peak_memory_mib/device"}
 
 
-class Names(SilentDisplay):
+class Names(Display):
     def __init__(self) -> None:
         self.scalar: set[str] = set()
         self.histogram: set[str] = set()
@@ -62,7 +62,7 @@ def test_each_figure_measured_is_declared_and_each_one_declared_is_measured(
         )
         names = Names()
         run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
-        train(run, Progress.start(run, Writers([names])), SilentDisplay())
+        train(run, Progress.start(run, Writers([names])), Display())
         subject = run.subject
         places = {
             "<item>": list(subject.items),

@@ -12,7 +12,14 @@ import pytest
 import torch
 
 from bnexp.errors import BnexpError
-from bnexp.runs.checkpoints import BEST, CheckpointFolder, load_checkpoint, load_newest, newest_first, save_checkpoint
+from bnexp.runs.checkpoints import (
+    BEST,
+    CheckpointFolder,
+    load_checkpoint,
+    load_newest,
+    newest_checkpoints,
+    save_checkpoint,
+)
 
 VALUES = {"step": 3, "weights": {"head.weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(7)}}
 
@@ -93,7 +100,7 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
         kept.save(step, {"step": step})
     kept.save_best(6, {})
     assert names(tmp_path) == [BEST, "step100.pt", "step12.pt"]
-    assert [path.name for path in newest_first(tmp_path)] == ["step100.pt", "step12.pt"]
+    assert [path.name for path in newest_checkpoints(tmp_path)] == ["step100.pt", "step12.pt"]
     loaded = load_newest(tmp_path)
     assert loaded is not None
     assert (loaded.values, loaded.damaged) == ({"step": 100}, ())
@@ -111,7 +118,7 @@ def test_a_damaged_one_is_passed_over_and_makes_way_for_the_next(tmp_path: Path)
     first = CheckpointFolder(tmp_path)
     for step in (6, 12):
         first.save(step, {"step": step})
-    newest = newest_first(tmp_path)[0]
+    newest = newest_checkpoints(tmp_path)[0]
     newest.write_bytes(newest.read_bytes()[:-3])
     loaded = load_newest(tmp_path)
     assert loaded is not None
@@ -126,7 +133,7 @@ def test_all_damaged_ones_are_named(tmp_path: Path) -> None:
     kept = CheckpointFolder(tmp_path)
     for step in (6, 12):
         kept.save(step, {"step": step})
-    for path in newest_first(tmp_path):
+    for path in newest_checkpoints(tmp_path):
         path.write_bytes(b"")
     with pytest.raises(BnexpError, match=r"(?s)no checkpoint is whole.*step12.pt.*step6.pt"):
         load_newest(tmp_path)
@@ -144,4 +151,4 @@ def test_a_disk_without_room_leaves_those_before(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space left"):
         kept.save(18, {"step": 18})
     assert names(tmp_path) == ["step12.pt", "step6.pt"]
-    assert load_checkpoint(newest_first(tmp_path)[0]) == {"step": 12}
+    assert load_checkpoint(newest_checkpoints(tmp_path)[0]) == {"step": 12}

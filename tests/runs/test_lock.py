@@ -99,7 +99,7 @@ def test_of_a_suspended_process_it_is_said_how_it_goes_on(folder):
         (folder / "meta.json").write_text(json.dumps({**this_process(), "pid": first.pid, "process_started": None}))
         first.send_signal(signal.SIGSTOP)
         os.waitpid(first.pid, os.WUNTRACED)  # it has stopped
-        with pytest.raises(BnexpError, match=f"suspended; kill -CONT {first.pid} lets it go on"), run_lock(folder):
+        with pytest.raises(BnexpError, match=f"suspended; kill -CONT {first.pid} lets it continue"), run_lock(folder):
             pass
 
 

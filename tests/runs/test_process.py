@@ -139,7 +139,7 @@ def test_ps_tells_the_same_in_every_language_and_zone(child, monkeypatch):
 
 @posix_only
 def test_where_the_system_tells_no_start_only_a_free_number_is_gone(child, monkeypatch):
-    monkeypatch.setattr(process, "_look_up", lambda pid: process._Found())
+    monkeypatch.setattr(process, "_look_up", lambda pid: process._Process())
     assert this_process()["process_started"] is None
     assert not is_gone(HOST, child.pid, None)
     child.kill()

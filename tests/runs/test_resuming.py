@@ -14,7 +14,7 @@ from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.runs import resuming
 from bnexp.runs.lock import run_lock
-from bnexp.runs.resuming import follow_the_summary, newest_run_of
+from bnexp.runs.resuming import complete_meta, newest_run_of
 
 MakeConfig = Callable[..., Config]
 
@@ -62,14 +62,14 @@ def meta_of(folder: Path) -> Any:
 
 def test_meta_takes_the_status_and_the_time_of_the_summary(folder: Path) -> None:
     (folder / ".meta.json.5.tmp").write_text("half")
-    follow_the_summary(folder)
+    complete_meta(folder)
     assert meta_of(folder) == {"status": "diverged", "seed": 3, "ended": "1970-01-02T00:00:00+00:00", "error": None}
     assert not list(folder.glob(".*.tmp"))
 
 
 def test_a_meta_that_agrees_is_left_as_it_is(folder: Path) -> None:
     (folder / "meta.json").write_text('{"status": "diverged"}')
-    follow_the_summary(folder)
+    complete_meta(folder)
     assert (folder / "meta.json").read_text() == '{"status": "diverged"}'
 
 
@@ -77,7 +77,7 @@ def test_a_meta_that_agrees_is_left_as_it_is(folder: Path) -> None:
 def test_without_one_of_them_nothing_is_written(folder: Path, name: str) -> None:
     (folder / name).unlink()
     before = sorted(folder.iterdir())
-    follow_the_summary(folder)
+    complete_meta(folder)
     assert sorted(folder.iterdir()) == before
 
 
@@ -91,11 +91,11 @@ def test_what_another_process_notes_while_it_holds_the_lock_is_kept(
         return run_lock(place)
 
     monkeypatch.setattr(resuming, "run_lock", lock_after_another)
-    follow_the_summary(folder)
+    complete_meta(folder)
     assert meta_of(folder) == noted
 
 
 def test_a_process_that_is_about_to_write_it_is_not_disturbed(folder: Path) -> None:
     with run_lock(folder), pytest.raises(BnexpError, match="right now"):
-        follow_the_summary(folder)
+        complete_meta(folder)
     assert meta_of(folder)["status"] == "running"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.runs.process import this_process
-from bnexp.runs.run import Divergence, Record, read_run
+from bnexp.runs.run import Record, RecordedDivergence, read_run
 
 Write = Callable[..., Path]
 
@@ -46,7 +46,7 @@ def test_a_diverged_run_keeps_step_and_layer(tmp_path: Path, write_run: Write) -
     where = {"step": 12, "epoch": 1.2, "layer": "block1.linear", "quantity": "activation"}
     folder = write_run(tmp_path / "seed0", meta={"status": "diverged"}, summary={"divergence": where, "test": None})
     run = read_run(folder)
-    assert (run.status, run.divergence, run.problems) == ("diverged", Divergence(12, "block1.linear"), ())
+    assert (run.status, run.divergence, run.problems) == ("diverged", RecordedDivergence(12, "block1.linear"), ())
     assert str(run.divergence) == "step 12 in block1.linear"
     assert "test_accuracy" not in run.figures
 
@@ -87,7 +87,7 @@ def test_a_dead_run_tells_how_it_goes_on_or_begins_anew(tmp_path: Path, write_ru
     (folder / "checkpoints" / "step20.pt").touch()
     run = read_run(folder)
     assert run.can_resume
-    assert run.problems[0].endswith(f"it can go on after step 20: bnexp resume '{folder}'")
+    assert run.problems[0].endswith(f"it can be resumed after step 20: bnexp resume '{folder}'")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_seed_or_name_of_the_wrong_kind_is_named_and_taken_from_elsewhere(
 def test_a_record_that_cannot_be_read_says_so(record: Callable[[str], Record], text: str, said: str) -> None:
     found = record(text)
     assert found.text("status") is None
-    assert found.found
+    assert found.exists
     assert [said in problem and str(found.path) in problem for problem in found.problems] == [True]
 
 

@@ -14,7 +14,7 @@ from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.runs.folder import how_to_resume
 from bnexp.session import life
-from bnexp.session.display import SilentDisplay
+from bnexp.session.display import Display
 from bnexp.session.faults import faults_explained
 from bnexp.session.life import start
 from bnexp.session.resume import resume
@@ -24,7 +24,7 @@ from bnexp.training.clock import Clock
 MakeConfig = Callable[..., Config]
 
 
-class FailsAt(SilentDisplay):
+class FailsAt(Display):
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
@@ -65,7 +65,7 @@ def test_a_fault_is_one_message_with_what_to_do_and_the_run_goes_on(
         )
     folder = tmp_path / "small" / "seed0"
     assert said.value.exit_code == 1
-    assert str(said.value).endswith(f"it can go on after step 6: bnexp resume {folder}")
+    assert str(said.value).endswith(f"it can be resumed after step 6: bnexp resume {folder}")
     assert len(str(said.value).splitlines()) == 2
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["status"] == "failed"
@@ -97,4 +97,4 @@ def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
     (folder / "checkpoints").mkdir(parents=True)
     assert how_to_resume(folder) == f"no checkpoint is there yet, it can begin anew: bnexp resume '{folder}'"
     (folder / "checkpoints" / "step1200.pt").touch()
-    assert how_to_resume(folder) == f"it can go on after step 1,200: bnexp resume '{folder}'"
+    assert how_to_resume(folder) == f"it can be resumed after step 1,200: bnexp resume '{folder}'"

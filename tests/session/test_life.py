@@ -19,9 +19,9 @@ from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.runs.checkpoints import newest_first
+from bnexp.runs.checkpoints import newest_checkpoints
 from bnexp.session.board import HPARAMS_AHEAD
-from bnexp.session.display import Display, SilentDisplay
+from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms, show_nothing
 from bnexp.training import evaluation as testing
@@ -63,7 +63,7 @@ def test_the_folder_holds_what_the_design_says(make_config: MakeConfig, tmp_path
         "summary.json",
     ]
     assert len(names) == 8
-    assert [path.name for path in newest_first(result.folder)] == ["step12.pt", "step6.pt"]
+    assert [path.name for path in newest_checkpoints(result.folder)] == ["step12.pt", "step6.pt"]
     assert load_config(result.folder / "config.yaml") == config
     meta = record(result.folder, "meta.json")
     assert (meta["status"], meta["argv"], meta["device"]) == ("finished", ["bnexp", "train", "small.yaml"], "cpu")
@@ -190,7 +190,7 @@ def test_nothing_is_left_when_the_config_cannot_be(make_config: MakeConfig, tmp_
     assert not (tmp_path / "runs").exists()
 
 
-class Stop(SilentDisplay):
+class Stop(Display):
     """Stops the run at a step with an error."""
 
     def __init__(self, error: BaseException) -> None:

@@ -17,8 +17,8 @@ from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.probes.registry import PROBES
-from bnexp.runs.checkpoints import load_checkpoint, newest_first, save_checkpoint
-from bnexp.session.display import SilentDisplay
+from bnexp.runs.checkpoints import load_checkpoint, newest_checkpoints, save_checkpoint
+from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
@@ -31,7 +31,7 @@ CLOCKED = (
 )
 
 
-class StopAt(SilentDisplay):
+class StopAt(Display):
     """Does something after a step, such as to stop the run."""
 
     def __init__(self, number: int, act: Callable[[], None]) -> None:
@@ -111,7 +111,7 @@ def test_a_continued_run_is_the_uninterrupted_one(make_config: MakeConfig, tmp_p
     for step in (1, 4, 7, 11, 12):
         folder = stopped(config, tmp_path / f"stopped{step}", step)
         assert record(folder, "meta.json")["status"] == "interrupted"
-        assert newest_first(folder)[0].name == f"step{step}.pt"
+        assert newest_checkpoints(folder)[0].name == f"step{step}.pt"
         continued = resume(folder, Terms(data_dir=tmp_path))
         assert record(folder, "meta.json")["status"] == continued.summary["status"]
         assert_same(continued, whole)
@@ -147,7 +147,7 @@ def test_after_a_crash_the_rows_past_the_checkpoint_are_cut(make_config: MakeCon
     config = make_config(training={"log_every": 1})
     whole = trained(config, tmp_path / "whole")
     folder = stopped(config, tmp_path / "stopped", 9, fail)
-    assert (newest_first(folder)[0].name, len(rows_of(folder))) == ("step6.pt", 9)
+    assert (newest_checkpoints(folder)[0].name, len(rows_of(folder))) == ("step6.pt", 9)
     with (folder / "metrics.jsonl").open("ab") as file:
         file.write(b'{"step": 10, "loss')  # a torn row
     assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
@@ -168,7 +168,7 @@ def test_a_checkpoint_is_written_between_epochs_when_they_are_long(make_config: 
     config = make_config(checkpoints={"every_epochs": 100, "every_minutes": 1e-9})
     whole = trained(config.model_copy(update={"checkpoints": make_config().checkpoints}), tmp_path / "whole")
     folder = stopped(config, tmp_path / "stopped", 9, fail)
-    assert newest_first(folder)[0].name == "step8.pt"
+    assert newest_checkpoints(folder)[0].name == "step8.pt"
     assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
 
 
@@ -178,7 +178,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     config = make_config()
     whole = trained(config, tmp_path / "whole")
     folder = stopped(config, tmp_path / "stopped", 8)
-    newest, before = newest_first(folder)
+    newest, before = newest_checkpoints(folder)
     newest.write_bytes(newest.read_bytes()[:-1])
     told: list[str] = []
     continued = resume(folder, Terms(data_dir=tmp_path, warn=told.append))
@@ -186,14 +186,14 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     assert [newest.name in words and "damaged" in words for words in told] == [True]
     assert before.name == "step6.pt"
     assert record(folder, "meta.json")["continued_after_step"] == 6
-    assert [path.name for path in newest_first(folder)] == ["step12.pt", "step6.pt"]
+    assert [path.name for path in newest_checkpoints(folder)] == ["step12.pt", "step6.pt"]
 
 
 def test_without_a_whole_checkpoint_the_run_can_begin_anew(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config()
     whole = trained(config, tmp_path / "whole")
     folder = stopped(config, tmp_path / "stopped", 8)
-    for path in newest_first(folder):
+    for path in newest_checkpoints(folder):
         path.write_bytes(b"nothing")
     rows = (folder / "metrics.jsonl").read_bytes()
     with pytest.raises(BnexpError, match=r"step8.pt(.|\n)*step6.pt(.|\n)*--from-start"):
@@ -357,7 +357,7 @@ def test_a_checkpoint_that_holds_something_else_is_refused_by_its_place(
     make_config: MakeConfig, tmp_path: Path, place: tuple[str | int, ...], value: object, words: str
 ) -> None:
     folder = stopped(make_config(optimizer={"momentum": 0.9}), tmp_path, 8)
-    path = newest_first(folder)[0]
+    path = newest_checkpoints(folder)[0]
     state: Any = load_checkpoint(path)
     above = state
     for key in place[:-1]:

@@ -17,10 +17,10 @@ import pytest
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import Interrupted
-from bnexp.runs.checkpoints import load_checkpoint, newest_first
+from bnexp.runs.checkpoints import load_checkpoint, newest_checkpoints
 from bnexp.session import life
 from bnexp.session import resume as resume_module
-from bnexp.session.display import Display, SilentDisplay
+from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
@@ -29,7 +29,7 @@ from bnexp.training.clock import Clock
 MakeConfig = Callable[..., Config]
 
 
-class Signals(SilentDisplay):
+class Signals(Display):
     """Sends signals after a step."""
 
     def __init__(self, number: int, *signals: int) -> None:
@@ -57,12 +57,12 @@ def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
     make_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=r"go on after step 4: bnexp resume .*seed0") as error:
+    with pytest.raises(Interrupted, match=r"be resumed after step 4: bnexp resume .*seed0") as error:
         train(make_config(), tmp_path, Signals(4, number))
     assert error.value.exit_code == code
     folder = tmp_path / "small" / "seed0"
     assert status_of(folder) == "interrupted"
-    assert load_checkpoint(newest_first(folder)[0])["step"] == 4
+    assert load_checkpoint(newest_checkpoints(folder)[0])["step"] == 4
     assert "once more leaves at once" in capsys.readouterr().err
     assert signal.getsignal(number) is before
 
@@ -70,7 +70,7 @@ def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
 def test_a_second_signal_leaves_at_once_and_the_run_goes_on_from_before(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(Interrupted, match=r"go on after step 6: bnexp resume"):
+    with pytest.raises(Interrupted, match=r"be resumed after step 6: bnexp resume"):
         train(make_config(), tmp_path, Signals(8, signal.SIGINT, signal.SIGINT))
     folder = tmp_path / "small" / "seed0"
     assert status_of(folder) == "interrupted"
@@ -88,10 +88,10 @@ def test_a_second_signal_amid_a_checkpoint_leaves_the_one_before(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", interrupt_at_the_last_moment)
-    with pytest.raises(Interrupted, match=r"go on after step 6"):
+    with pytest.raises(Interrupted, match=r"be resumed after step 6"):
         train(make_config(), tmp_path, Signals(8, signal.SIGINT))
     folder = tmp_path / "small" / "seed0"
-    assert [path.name for path in newest_first(folder)] == ["step6.pt", "step0.pt"]
+    assert [path.name for path in newest_checkpoints(folder)] == ["step6.pt", "step0.pt"]
     assert not list(folder.rglob("*.tmp"))
 
 
@@ -105,9 +105,9 @@ def test_a_signal_right_after_the_last_step_loses_no_step(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(life, "train", train_and_interrupt)
-    with pytest.raises(Interrupted, match=r"go on after step 12"):
+    with pytest.raises(Interrupted, match=r"be resumed after step 12"):
         start(draw(make_config(), tmp_path), Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"))
-    assert load_checkpoint(newest_first(tmp_path / "small" / "seed0")[0])["step"] == 12
+    assert load_checkpoint(newest_checkpoints(tmp_path / "small" / "seed0")[0])["step"] == 12
 
 
 def test_signals_that_come_while_a_run_leaves_change_nothing(
@@ -121,7 +121,7 @@ def test_signals_that_come_while_a_run_leaves_change_nothing(
         note_status(*words)
 
     monkeypatch.setattr(life, "note_status", noted_amid_signals)
-    with pytest.raises(Interrupted, match=r"go on after step 4: bnexp resume"):
+    with pytest.raises(Interrupted, match=r"be resumed after step 4: bnexp resume"):
         start(
             draw(make_config(), Path("data")),
             Terms(runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)),
@@ -261,7 +261,7 @@ def test_a_killed_process_leaves_a_run_that_goes_on(
     assert status_of(folder) == "interrupted"
 
 
-class AfterEpoch(SilentDisplay):
+class AfterEpoch(Display):
     """Stops a run after some steps."""
 
     def __init__(self) -> None:

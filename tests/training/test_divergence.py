@@ -12,7 +12,7 @@ from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.measure.restore import copy_of_weights
 from bnexp.runs.rows import Values
-from bnexp.session.display import SilentDisplay
+from bnexp.session.display import Display
 from bnexp.session.metadata import summary_of
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.divergence import buffers_are_finite, first_non_finite
@@ -58,7 +58,7 @@ def poison_input(run: TrainingRun, *steps: int) -> None:
 def trained(run: TrainingRun) -> tuple[Progress, Rows]:
     rows = Rows()
     progress = Progress.start(run, rows)
-    train(run, progress, SilentDisplay())
+    train(run, progress, Display())
     return progress, rows
 
 
@@ -84,7 +84,7 @@ def test_a_skipped_step_leaves_no_trace_but_its_place(make_config: MakeConfig) -
 
     other = experiment(make_config, "skip_step")
 
-    class SkipsTheFourth(SilentDisplay):
+    class SkipsTheFourth(Display):
         """Puts back after the fourth step what it did."""
 
         def __init__(self) -> None:

@@ -17,7 +17,7 @@ from bnexp.config.schema import Config
 from bnexp.measure.restore import copy_of_weights, put_weights
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Values
-from bnexp.session.display import SilentDisplay
+from bnexp.session.display import Display
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import train
@@ -65,7 +65,7 @@ def trained(config: Config) -> tuple[TrainingRun, Progress, Rows]:
     run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     rows = Rows()
     progress = Progress.start(run, rows)
-    train(run, progress, SilentDisplay())
+    train(run, progress, Display())
     return run, progress, rows
 
 
@@ -308,7 +308,7 @@ def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeCo
 
     run.items["block2.bn"].register_forward_hook(poison)
     outcome = Progress.start(run, Rows())
-    train(run, outcome, SilentDisplay())
+    train(run, outcome, Display())
     assert outcome.divergence is not None
     assert (outcome.divergence.step, outcome.steps) == (4, 3)
     assert all(torch.isfinite(parameter).all() for parameter in run.network.parameters())
@@ -317,7 +317,7 @@ def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeCo
 def test_poisoned_running_statistics_are_found_by_the_validation(make_config: MakeConfig) -> None:
     run = build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
 
-    class Poison(SilentDisplay):
+    class Poison(Display):
         def step(self, step: int, clock: Clock) -> None:
             if step == 5:
                 run.items["block2.bn"].running_mean[0] = float("nan")
@@ -337,7 +337,7 @@ def test_weights_can_be_kept_and_put_back(make_config: MakeConfig) -> None:
     run = build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
     kept = copy_of_weights(run.network)
     before = {name: value.clone() for name, value in weights_of(run).items()}
-    train(run, Progress.start(run, Rows()), SilentDisplay())
+    train(run, Progress.start(run, Rows()), Display())
     assert not torch.equal(run.items["head"].weight, before["head.weight"])
     put_weights(run.network, kept)
     assert all(torch.equal(value, before[name]) for name, value in weights_of(run).items())
@@ -369,7 +369,7 @@ def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: 
     rows = Rows()
     for name in ("tolist", "item", "cpu", "numpy", "__float__", "__bool__", "__int__"):
         monkeypatch.setattr(Tensor, name, counted(name))
-    train(run, Progress.start(run, rows), SilentDisplay())
+    train(run, Progress.start(run, rows), Display())
     monkeypatch.undo()
     assert len(rows.rows) == 5
     evaluations = 1
@@ -418,7 +418,7 @@ def test_a_training_whose_scaled_gradients_never_fit_is_a_divergence(
     before = copy_of_weights(run.network)
     rows = Rows()
     outcome = Progress.start(run, rows)
-    train(run, outcome, SilentDisplay())
+    train(run, outcome, Display())
     assert outcome.divergence is not None
     assert (outcome.divergence.layer, outcome.divergence.quantity) == ("loss scaling", "gradient")
     assert scaler.skipped == outcome.steps == MOST_SKIPS_IN_A_ROW + 1

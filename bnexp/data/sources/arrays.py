@@ -17,7 +17,7 @@ from bnexp.document.writing import first_few
 from bnexp.files import open_file
 
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How NumPy packs; other ways, such as LZMA, may ask for gigabytes before the first byte."""
+"""The compressions that NumPy uses; others, such as LZMA, may ask for gigabytes before the first byte."""
 SHOWN = 8
 """Members that a message names."""
 
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class BadArraysError(ValueError):
-    """What is wrong with an npz file, without its path."""
+    """An npz file is wrong; the message does not name it."""
 
 
 def read_arrays(path: Path, names: Sequence[str], limit: int) -> dict[str, Array]:
@@ -49,13 +49,13 @@ def read_arrays(path: Path, names: Sequence[str], limit: int) -> dict[str, Array
 
 def _members(packed: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
     """Return the one member of each name."""
-    found = [member.filename.removesuffix(".npy") for member in packed.infolist()]
-    if missing := [name for name in names if name not in found]:
-        shown = first_few(found, SHOWN) or "none"
+    stored = [member.filename.removesuffix(".npy") for member in packed.infolist()]
+    if missing := [name for name in names if name not in stored]:
+        shown = first_few(stored, SHOWN) or "none"
         raise BadArraysError(f"no array {', '.join(missing)}; found {shown}; expected {', '.join(names)}")
-    if twice := [name for name in names if found.count(name) > 1]:
-        raise BadArraysError(f"holds {twice[0]} {found.count(twice[0])} times, expected once")
-    return {name: packed.infolist()[found.index(name)] for name in names}
+    if twice := [name for name in names if stored.count(name) > 1]:
+        raise BadArraysError(f"holds {twice[0]} {stored.count(twice[0])} times, expected once")
+    return {name: packed.infolist()[stored.index(name)] for name in names}
 
 
 def _array(packed: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> Array:

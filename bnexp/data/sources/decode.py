@@ -1,4 +1,4 @@
-"""From image files to bytes of one shape, decoded in parallel.
+"""Decode image files to bytes of one shape, in parallel.
 
 Threads serve: Pillow lets go of the interpreter while it decodes and resizes, and a thread needs no second start of
 the program. The rules, for all images of a set together:
@@ -30,7 +30,7 @@ from bnexp.errors import BnexpError
 from bnexp.files import open_file
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-"""What may be tried, whatever a file is called: rasters that Pillow decodes itself. It hands EPS to Ghostscript."""
+"""The formats that are tried, whatever the file's ending: those that Pillow decodes itself. EPS runs Ghostscript."""
 MAX_PIXELS = 2**26
 """Pixels that one image may have: a file of a few bytes can claim any number."""
 MAX_FILE_BYTES = 4 * MAX_PIXELS
@@ -50,7 +50,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of an image tell."""
+    """Size and color of an image, from its first bytes."""
 
     height: int
     width: int
@@ -96,9 +96,9 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # such an image is broken, and named as such
         guess = _first_shape(files, image_size)
         images = _room(folder, len(files), guess) if _size(len(files), guess) <= MAX_SET_BYTES else None
-        found = _in_threads(progress, "reading images", len(files), lambda n: _look(files[n], n, image_size, images))
-        headers = {number: header for number, header in enumerate(found) if isinstance(header, Header)}
-        broken = [header for header in found if isinstance(header, Broken)]
+        results = _in_threads(progress, "reading images", len(files), lambda n: _look(files[n], n, image_size, images))
+        headers = {number: header for number, header in enumerate(results) if isinstance(header, Header)}
+        broken = [result for result in results if isinstance(result, Broken)]
         shape = common_shape(list(headers.values()), image_size) if headers else guess
         again = list(headers)
         if images is not None and images.shape[1:] == shape:
@@ -106,10 +106,10 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
         else:
             images = _room(folder, len(files), shape)
         late = _in_threads(progress, "scaling images", len(again), lambda n: _fill(files[again[n]], again[n], images))
-    broken = sorted([*broken, *(one for one in late if one is not None)], key=lambda one: one.number)
+    broken = sorted([*broken, *(result for result in late if result)], key=lambda image: image.number)
     if len(broken) == len(files):
         raise BnexpError(f"{folder}: none of {len(files):,} images can be read, such as {paths[0]}: {broken[0].reason}")
-    numbers = sorted(set(headers) - {one.number for one in broken})
+    numbers = sorted(set(headers) - {image.number for image in broken})
     sizes = {(headers[number].height, headers[number].width) for number in numbers}
     return Decoded(images if not broken else images[numbers], numbers, broken, len(sizes))
 
@@ -124,7 +124,7 @@ def common_shape(headers: Sequence[Header], image_size: tuple[int, int] | None) 
 
 def _first_shape(files: Sequence[Path], image_size: tuple[int, int] | None) -> Shape:
     """Return the shape that the set has if all its images are like the first that can be looked at."""
-    headers = (found for number, file in enumerate(files) if isinstance(found := _look(file, number), Header))
+    headers = (header for number, file in enumerate(files) if isinstance(header := _look(file, number), Header))
     first = next(headers, None)
     return common_shape([first], image_size) if first is not None else (1, 1, 1)
 
@@ -214,9 +214,9 @@ def _in_threads(progress: Progress, what: str, count: int, look: Callable[[int],
         return [look(number) for number in chunk]
 
     def gathered() -> Iterator[Result]:
-        for found in executor.map(look_at, [range(count)[first : first + CHUNK] for first in range(0, count, CHUNK)]):
-            progress.advance(task, len(found))
-            yield from found
+        for results in executor.map(look_at, [range(count)[first : first + CHUNK] for first in range(0, count, CHUNK)]):
+            progress.advance(task, len(results))
+            yield from results
 
     executor = ThreadPoolExecutor(_cores())
     try:

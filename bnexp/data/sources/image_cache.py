@@ -22,12 +22,12 @@ from bnexp.data.sources.decode import MAX_SET_BYTES, Images
 
 FORMAT = 1
 MAX_ABOUT_BYTES = 2**27
-"""Bytes of what is said about the images: the labels of as many 16 x 16 images as fit in memory take no more."""
+"""Bytes of the facts about the images: the labels of as many 16 x 16 images as fit in memory take no more."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a cache file says about its images.
+    """The facts about its images in a cache file.
 
     Attributes:
         fingerprint: of the folder that they come from.

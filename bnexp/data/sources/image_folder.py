@@ -23,11 +23,13 @@ from bnexp.errors import BnexpError, ConfigError, Interrupted
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 TEST_SHARE = 0.2
 """Part of the images that becomes the test set where the folder does not say."""
+SHOWN = 10
+"""Broken images that a message names."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image: its path below the folder, its class, and what tells whether it changed."""
+    """One image: its path below the folder, its class, and size and time, by which a change shows."""
 
     path: str
     label: int
@@ -114,21 +116,17 @@ def _files_of(folder: Path, part: str, present: list[str], classes: list[str] | 
     labels = {name: label for label, name in enumerate(classes or present)}
     for name in present:
         with os.scandir(folder / part / name) as entries:
-            found = [
+            files = [
                 ImageFile(f"{part}{name}/{entry.name}", labels[name], status.st_size, status.st_mtime_ns)
                 for entry in entries
                 if entry.name.lower().endswith(ENDINGS) and not entry.name.startswith(".")
                 if entry.is_file() and (status := entry.stat())
             ]
-        if not found:
+        if not files:
             raise ConfigError(
                 f"{folder / part / name}: no images in this class; expected files ending in {', '.join(ENDINGS)}"
             )
-        yield from sorted(found, key=lambda file: file.path)
-
-
-SHOWN = 10
-"""Broken images that a message names."""
+        yield from sorted(files, key=lambda file: file.path)
 
 
 @dataclass(frozen=True)
@@ -152,9 +150,9 @@ class FolderSet:
         if self.decoded is not None:
             return self.decoded
         if self.cache is not None:
-            kept = read_cache(self.cache, self.about)
-            if kept is not None:
-                return kept
+            images = read_cache(self.cache, self.about)
+            if images is not None:
+                return images
             with contextlib.suppress(OSError):
                 self.cache.unlink()  # so that the next run writes it anew
         return _decode(self.listing, self.about.shape[1:])[1]
@@ -206,18 +204,18 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
 
 def _decode(listing: Listing, image_size: tuple[int, int] | None) -> tuple[About, Images]:
     """Decode every image of the listing; return what is known of those that could be read, and their pixels."""
-    found = decode(listing.folder, [file.path for file in listing.files], image_size)
-    split, shape = listing.train_files, found.images.shape[1:]
+    decoded = decode(listing.folder, [file.path for file in listing.files], image_size)
+    split, shape = listing.train_files, decoded.images.shape[1:]
     about = About(
         fingerprint=listing.fingerprint(),
         shape=(shape[0], shape[1], shape[2]),
         classes=listing.classes,
-        labels=tuple(listing.files[number].label for number in found.numbers),
-        train_examples=None if split is None else sum(number < split for number in found.numbers),
-        broken=tuple((listing.files[broken.number].path, broken.reason) for broken in found.broken),
-        sizes=found.sizes,
+        labels=tuple(listing.files[number].label for number in decoded.numbers),
+        train_examples=None if split is None else sum(number < split for number in decoded.numbers),
+        broken=tuple((listing.files[broken.number].path, broken.reason) for broken in decoded.broken),
+        sizes=decoded.sizes,
     )
-    return about, found.images
+    return about, decoded.images
 
 
 def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:

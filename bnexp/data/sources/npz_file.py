@@ -56,11 +56,11 @@ def read_npz(data: NpzData, data_dir: Path) -> NpzSet:
 
 def npz_info(data: NpzData, data_dir: Path) -> DatasetInfo:
     """Return shape and sizes of the file that `data.path` names."""
-    found = read_npz(data, data_dir)
-    channels, height, width = found.x_train.shape[1:]
-    classes = int(found.y_train.max()) + 1
+    arrays = read_npz(data, data_dir)
+    channels, height, width = arrays.x_train.shape[1:]
+    classes = int(arrays.y_train.max()) + 1
     summary = f"arrays in {own_path(data, data_dir)}"
-    return DatasetInfo(summary, (channels, height, width), classes, len(found.y_train), len(found.y_test))
+    return DatasetInfo(summary, (channels, height, width), classes, len(arrays.y_train), len(arrays.y_test))
 
 
 def _read(path: Path) -> dict[str, Array]:
