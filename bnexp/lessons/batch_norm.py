@@ -63,7 +63,7 @@ def lesson(request: Request) -> Lesson:
         inference_over_training=((examples - 1) / examples) ** 0.5,
         reaches_x=reaches_x,
         nothing_left=reaches_x and examples == 2 and is_small(forward.var, eps),
-        against_torch=_against_torch(batch, (forward.y, *gradients, *running), request),
+        against_torch=_against_torch(batch, (forward.y, *gradients), running, request),
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
         eps_in_words=f"{eps:g}",
@@ -74,7 +74,7 @@ def lesson(request: Request) -> Lesson:
 def _tables(
     batch: BatchTensors,
     forward: Normalized,
-    running: Sequence[Tensor],
+    running: tuple[Tensor, Tensor],
     gradients: tuple[Tensor, Tensor, Tensor],
     eps: float,
 ) -> list[Table]:
@@ -104,13 +104,15 @@ def _tables(
     ]
 
 
-def _against_torch(batch: BatchTensors, ours: Sequence[Tensor], request: Request) -> Text:
-    """Compare with torch what the formulas give: y, the gradients, and running mean and variance, the last two."""
+def _against_torch(
+    batch: BatchTensors, in_training: Sequence[Tensor], running: tuple[Tensor, Tensor], request: Request
+) -> Text:
+    """Compare y and the gradients in training, and what follows at inference, with torch's own."""
     module = nn.BatchNorm1d(len(batch.names), eps=request.eps, momentum=request.momentum, dtype=torch.float64)
     theirs = torch_results(module, batch.x, (batch.gamma, batch.beta), lambda y: y[0].sum())
     theirs += [module.running_mean, module.running_var, module.eval()(batch.x)]
-    at_inference = batch_norm_inference(batch.x, batch.gamma, batch.beta, *ours[-2:], eps=request.eps)
-    return against_torch("torch.nn.BatchNorm1d", [*ours, at_inference], theirs)
+    at_inference = batch_norm_inference(batch.x, batch.gamma, batch.beta, *running, request.eps)
+    return against_torch("torch.nn.BatchNorm1d", [*in_training, *running, at_inference], theirs)
 
 
 def judge(printed: str, computed: float) -> str:

@@ -17,10 +17,10 @@ from bnexp.document.lesson import (
     Part,
     Regions,
     Scatter,
-    Table,
     Text,
     text,
 )
+from bnexp.document.table import Table
 
 Placed = Table | Regions | Scatter | Histogram | Lines
 """What a text places by its key."""
