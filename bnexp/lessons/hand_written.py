@@ -14,12 +14,19 @@ from torch.nn.functional import cross_entropy
 from bnexp.data.generated import load_mnist5k
 from bnexp.data.preprocess import fit_standardize
 from bnexp.document.figure import Lines
-from bnexp.document.table import number_table
-from bnexp.document.values import Heading, Lesson, Part, TryIt, text
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson
 from bnexp.document.writing import Value
+from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import initial_parameters, standard_normal
-from bnexp.norms import reference
+from bnexp.norms.reference import (
+    batch_norm_inference,
+    batch_norm_running,
+    batch_norm_running_std,
+    batch_norm_train,
+    batch_norm_unbiased,
+)
 
 WIDTH, BATCH_SIZE, STEPS, LEARNING_RATE = 100, 32, 120, 0.1
 CLASSES, HELD_OUT = 10, 1000
@@ -65,25 +72,41 @@ def lesson(request: Request) -> Lesson:
         MENDED: Mended(WIDTH),
     }
     arms = {name: train(make_network(norm, request.seed), digits, request.seed) for name, norm in norms.items()}
-    return Lesson(
-        "hand-written",
-        "it trains like torch's own, and differs where one does not look: at the root, and at inference",
-        [*_written(arms), *_training(arms), *_running_averages(arms), *_inference(arms, digits)],
-        TryIt(
-            (
-                "bnexp train configs/demo.yaml --set 'model.norm=bn(momentum=0.001)' --set training.epochs=2 --name "
-                "slow",
-                "bnexp train configs/demo.yaml --set 'model.norm=bn(momentum=0.1)' --set training.epochs=2 --name "
-                "usual",
-                "bnexp compare slow usual",
+    by_hand, by_torch = (arms[name].network[1].state_dict() for name in (HAND, TORCH))
+    scores = _scores(arms[HAND].network, arms[TORCH].network, digits)
+    return compose(
+        "hand_written",
+        [
+            _ways(),
+            *_losses(arms),
+            number_table(
+                "inference",
+                f"{HELD_OUT:,} digits held out, by the statistics that are used",
+                ("loss", "accuracy"),
+                list(scores.items()),
+                corner="statistics",
             ),
-            "The training loss is the same to the last digit, for running averages have no part in training. The "
-            "validation accuracy is not: after so few steps the slow averages still hold most of their start.",
-        ),
+        ],
+        width=WIDTH,
+        batch_size=BATCH_SIZE,
+        momentum=MOMENTUM,
+        ratio_of_outputs=(arms[HAND].first_output.norm() / arms[TORCH].first_output.norm()).item(),
+        expected_ratio=((BATCH_SIZE - 1) / BATCH_SIZE) ** 0.5,
+        steps=STEPS,
+        loss_apart_by_hand=_loss_apart(arms[HAND], arms[TORCH]),
+        loss_apart_mended=_loss_apart(arms[MENDED], arms[TORCH]),
+        remembered=f"{1 / MOMENTUM:,.0f}",
+        share_of_the_start=(1 - MOMENTUM) ** STEPS,
+        share_of_the_start_by_default=(1 - TORCH_MOMENTUM) ** STEPS,
+        default_momentum=TORCH_MOMENTUM,
+        running_std_by_hand=by_hand["running_std"].mean().item(),
+        root_of_running_var=by_torch["running_var"].sqrt().mean().item(),
+        loss_as_kept=scores["torch's own, as kept"][0],
+        least_loss=min(loss for loss, _ in scores.values()),
     )
 
 
-def _written(arms: Mapping[str, Trained]) -> list[Part]:
+def _ways() -> Table:
     rows: list[tuple[str, Sequence[Value]]] = [
         ("divides by", ["std, unbiased: B - 1", "sqrt(var + eps), biased: B", "as torch"]),
         ("eps", ["none", "1e-5", "1e-5"]),
@@ -91,97 +114,39 @@ def _written(arms: Mapping[str, Trained]) -> list[Part]:
         ("momentum", [f"{MOMENTUM:g}"] * 3),
         ("bias before it", ["none"] * 3),
     ]
-    return [
-        text(
-            "linear -> bn -> tanh -> linear, {width} wide, in batches of {batch_size}, on real digits (mnist5k), three "
-            "times from the same weights on the same batches. `by hand` is how batch normalization is often written "
-            "for a first network: a mean, a std, two running averages. `by hand, mended` does what torch does.",
-            width=WIDTH,
-            batch_size=BATCH_SIZE,
-            momentum=MOMENTUM,
-        ),
-        number_table("ways", "three ways to write it", (HAND, TORCH, MENDED), rows),
-        Heading("1. The first batch"),
-        text(
-            "Divided by the larger, unbiased deviation, the output by hand is {ratio_of_outputs:.6f} of torch's: "
-            "sqrt((B - 1) / B) = {expected_ratio:.6f}, except for eps. The learned gain makes up for that.",
-            ratio_of_outputs=(arms[HAND].first_output.norm() / arms[TORCH].first_output.norm()).item(),
-            expected_ratio=((BATCH_SIZE - 1) / BATCH_SIZE) ** 0.5,
-        ),
-    ]
+    return number_table("ways", "three ways to write it", (HAND, TORCH, MENDED), rows)
 
 
-def _training(arms: Mapping[str, Trained]) -> list[Part]:
+def _losses(arms: Mapping[str, Trained]) -> tuple[Table, Lines]:
+    """Show the losses of the batches in training, of some steps, and averaged over a few steps each."""
     rows = [(str(step), [arm.losses[step - 1] for arm in arms.values()]) for step in (1, 10, 30, 60, STEPS)]
-    by_hand, mended = (
-        max(abs(loss - of_torch) for loss, of_torch in zip(arms[name].losses, arms[TORCH].losses, strict=True))
-        for name in (HAND, MENDED)
-    )
     window = 10
     ends = list(range(window, STEPS + 1, window))
     smooth = {name: [sum(arms[name].losses[end - window : end]) / window for end in ends] for name in (HAND, TORCH)}
-    return [
-        Heading("2. Training"),
+    return (
         number_table("losses", "loss of the batch at a step", tuple(arms), rows, corner="step"),
         Lines("loss_curves", f"loss, mean of {window} steps", "step", ends, smooth),
-        text(
-            "Over {steps} steps the loss by hand is never further than {loss_apart_by_hand} from torch's: it trains as "
-            "well. Mended, it differs from torch's by at most {loss_apart_mended:.1e}, which is rounding. So much for "
-            "training; the running averages that it leaves are another matter.",
-            steps=STEPS,
-            loss_apart_by_hand=by_hand,
-            loss_apart_mended=mended,
-        ),
-    ]
+    )
 
 
-def _running_averages(arms: Mapping[str, Trained]) -> list[Part]:
-    """Compare the running averages by hand with torch's, and with what they should be."""
-    by_hand, torchs = (arms[name].network[1].state_dict() for name in (HAND, TORCH))
-    return [
-        Heading("3. The averages for inference"),
-        text(
-            f"A momentum of {MOMENTUM:g} remembers about {1 / MOMENTUM:,.0f} batches. After {STEPS} steps, "
-            f"(1 - momentum)^{STEPS} = {{share_of_the_start}} of the running averages is still the 0 and 1 where they "
-            "started; with torch's default {default_momentum:g} it would be {share_of_the_start_by_default:.1e}. And a "
-            "mean of stds is less than the root of a mean of variances: {running_std_by_hand} against "
-            f"{{root_of_running_var}}, averaged over the {WIDTH} units.",
-            share_of_the_start=(1 - MOMENTUM) ** STEPS,
-            share_of_the_start_by_default=(1 - TORCH_MOMENTUM) ** STEPS,
-            default_momentum=TORCH_MOMENTUM,
-            running_std_by_hand=by_hand["running_std"].mean().item(),
-            root_of_running_var=torchs["running_var"].sqrt().mean().item(),
-        ),
-    ]
+def _loss_apart(arm: Trained, other: Trained) -> float:
+    """Return the largest difference between the losses of two arms at the same step."""
+    return max(abs(loss - of_other) for loss, of_other in zip(arm.losses, other.losses, strict=True))
 
 
-def _inference(arms: Mapping[str, Trained], digits: Digits) -> list[Part]:
-    hand, torchs = arms[HAND].network, arms[TORCH].network
+def _scores(by_hand: nn.Sequential, torchs: nn.Sequential, digits: Digits) -> dict[str, tuple[float, float]]:
+    """Return loss and accuracy on the digits held out, by the statistics used at inference."""
     anew = recalibrated(torchs, digits)
-    scores = {
-        "by hand, as kept": score(hand, digits, training=False),
+    return {
+        "by hand, as kept": score(by_hand, digits, training=False),
         "torch's own, as kept": score(torchs, digits, training=False),
         "torch's own, taken anew over all training examples": score(anew, digits, training=False),
         f"torch's own, of each batch of {BATCH_SIZE} (training mode)": score(torchs, digits, training=True),
     }
-    title = f"{HELD_OUT:,} digits held out, by the statistics that are used"
-    return [
-        Heading("4. Inference"),
-        number_table("inference", title, ("loss", "accuracy"), list(scores.items()), corner="statistics"),
-        text(
-            "The weights are the same in the last three rows; the statistics alone change the loss from {loss_as_kept} "
-            "to {least_loss}. Averages that still hold their start are an error of the evaluation, not of the network: "
-            "train longer, raise the momentum, or take the averages anew over the training set.",
-            loss_as_kept=scores["torch's own, as kept"][0],
-            least_loss=min(loss for loss, _ in scores.values()),
-        ),
-    ]
 
 
 class _WithAverages(nn.Module):
     """Weight (gamma) and bias (beta), and two running averages, (width,) each: of the mean, and of the spread."""
-
-    running_mean: Tensor
 
     def __init__(self, width: int, running_spread: str) -> None:
         super().__init__()
@@ -190,46 +155,42 @@ class _WithAverages(nn.Module):
         self.register_buffer("running_mean", zeros)
         self.register_buffer(running_spread, ones)
 
+    def remember(self, mean: Tensor, spread: Tensor) -> None:
+        """Replace the running averages."""
+        with torch.no_grad():
+            for average, value in zip(self.buffers(), (mean, spread), strict=True):
+                average.copy_(value)
+
 
 class HandWritten(_WithAverages):
     """Batch normalization by the unbiased standard deviation and without eps; its average is of that deviation too."""
-
-    running_std: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__(width, "running_std")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, F) from (B, F); in training the running averages are updated."""
+        mean, std = self.buffers()
         if not self.training:
-            return reference.batch_norm_inference(
-                x, self.weight, self.bias, self.running_mean, self.running_std**2, eps=0.0
-            )
-        batch = reference.batch_norm_unbiased(x, self.weight, self.bias)
-        with torch.no_grad():
-            self.running_mean, self.running_std = reference.batch_norm_running_std(
-                self.running_mean, self.running_std, batch, MOMENTUM
-            )
+            return batch_norm_inference(x, self.weight, self.bias, mean, std**2, eps=0.0)
+        batch = batch_norm_unbiased(x, self.weight, self.bias)
+        self.remember(*batch_norm_running_std(mean, std, batch, MOMENTUM))
         return batch.y
 
 
 class Mended(_WithAverages):
     """The same as torch does it: by the biased variance and eps, with an average of the unbiased variance."""
 
-    running_var: Tensor
-
     def __init__(self, width: int) -> None:
         super().__init__(width, "running_var")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, F) from (B, F); in training the running averages are updated."""
+        mean, var = self.buffers()
         if not self.training:
-            return reference.batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var)
-        batch = reference.batch_norm_train(x, self.weight, self.bias)
-        with torch.no_grad():
-            self.running_mean, self.running_var = reference.batch_norm_running(
-                self.running_mean, self.running_var, batch, len(x), MOMENTUM
-            )
+            return batch_norm_inference(x, self.weight, self.bias, mean, var)
+        batch = batch_norm_train(x, self.weight, self.bias)
+        self.remember(*batch_norm_running(mean, var, batch, len(x), MOMENTUM))
         return batch.y
 
 

@@ -9,12 +9,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from bnexp.document import table
 from bnexp.document.figure import Lines, histogram
-from bnexp.document.table import number_table, with_exponents
-from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
+from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, standard_normal, torch_results
+from bnexp.lessons.tensors import (
+    against_torch,
+    initial_parameters,
+    largest_magnitude,
+    normal,
+    standard_normal,
+    torch_results,
+)
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0
@@ -25,82 +34,67 @@ _WIDTH, _EXAMPLES, _DEPTHS = 20, 2000, (1, 3, 5)
 
 def lesson(request: Request) -> Lesson:
     """Return the lesson on one feature, drawn from a Gaussian."""
-    generator = torch.Generator().manual_seed(request.seed)
-    x = _drawn(generator, 8, 1)
-    plain = batch_norm_train(x, *initial_parameters(1), request.eps)
-    parts = [*_undone(x, plain, request.eps), *_in_other_batches(generator, request.eps), *_tangents()]
-    parts += [*_sigmoid_outputs(generator), *_linearity_of_a_stack(generator), *_by_gradient(x, plain, request.eps)]
-    return Lesson(
+    generator, eps = torch.Generator().manual_seed(request.seed), request.eps
+    x = normal(generator, MEAN, STD, 8, 1)
+    plain = batch_norm_train(x, *initial_parameters(1), eps)
+    gamma, beta = torch.sqrt(plain.var + eps), plain.mean
+    undone = batch_norm_train(x, gamma, beta, eps)
+    other_batches = _other_batches(generator, eps)
+    x_hat = batch_norm_train(normal(generator, MEAN, STD, 10_000, 1), *initial_parameters(1)).x_hat
+    outputs = {f"gamma {scale:g}": torch.sigmoid(scale * x_hat) for scale in (0.5, 1, 4)}
+    edges = [tenth / 10 for tenth in range(11)]
+    return compose(
         "identity",
-        "gamma = sqrt(var + eps) and beta = mean undo it; whether training goes there is another matter",
-        parts,
-        TryIt(
-            (
-                "bnexp train configs/demo.yaml --name with_affine",
-                "bnexp train configs/demo.yaml --set 'model.norm=bn(affine=false)' --name without_affine",
-                "bnexp compare with_affine without_affine",
-                "bnexp probe with_affine --probe norm_state --probe activations",
-            ),
-            "without_affine has no gamma and no beta, so it cannot undo anything. Look at the losses in training and "
-            "at the accuracies: what were gamma and beta good for here? The probe shows how far they went from 1 and "
-            "0. Compare `gamma_mean` of a bn with `activation_std` of the linear layer before it: gamma would be there "
-            "if it had undone the normalization of a typical feature. It is not.",
-        ),
+        [
+            _undone(torch.cat([x, undone.x_hat, undone.y], dim=1)),
+            other_batches,
+            _tangents(),
+            histogram("sigmoid_outputs", "outputs of a sigmoid after bn with beta 0", edges, outputs),
+            _linearity_of_a_stack(generator),
+            *_descent(descend(x, eps), gamma, beta),
+        ],
+        mean=f"{MEAN:g}",
+        std=f"{STD:g}",
+        examples=str(len(x)),
+        gamma=gamma.item(),
+        beta=beta.item(),
+        difference_to_x=largest_magnitude(undone.y - x),
+        below_at_1=_below_tangent(1),
+        below_at_2=_below_tangent(2),
+        inputs=f"{len(x_hat):,}",
+        **{f"within_{bound}": (x_hat.abs() <= bound).double().mean().item() for bound in (1, 2)},
+        **{f"gaussian_{bound}": math.erf(bound / math.sqrt(2)) for bound in (1, 2)},
+        inputs_of_stack=f"{_EXAMPLES:,}",
+        width=str(_WIDTH),
+        learning_rate=LEARNING_RATE,
+        against_torch=_against_torch(x, plain, undone.y, eps),
     )
 
 
-def _drawn(generator: torch.Generator, *shape: int) -> Tensor:
-    return MEAN + STD * standard_normal(generator, *shape)
-
-
-def _undone(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
-    gamma, beta = torch.sqrt(plain.var + eps), plain.mean
-    undone = batch_norm_train(x, gamma, beta, eps)
-    cells = torch.cat([x, undone.x_hat, undone.y], dim=1).tolist()
-    rows = [(f"example {number}", row) for number, row in enumerate(cells, start=1)]
+def _undone(columns: Tensor) -> Table:
+    """Show the columns x, x_hat and y (B, 3)."""
+    rows = [(f"example {number}", row) for number, row in enumerate(columns.tolist(), start=1)]
     formula = "x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"
-    return [
-        Heading("1. Two numbers undo it"),
-        Text(f"A feature, drawn with mean {MEAN:g} and standard deviation {STD:g}, in a batch of {len(x)}:"),
-        number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula),
-        text(
-            "With gamma = {gamma} and beta = {beta}, made of the batch's own variance and mean, y is x again: it "
-            "differs by {difference_to_x:.1e} at most. So on this batch a layer with gamma and beta can compute "
-            "whatever it could without normalization.",
-            gamma=gamma.item(),
-            beta=beta.item(),
-            difference_to_x=largest_magnitude(undone.y - x),
-        ),
-    ]
+    return number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula)
 
 
-def _in_other_batches(generator: torch.Generator, eps: float) -> list[Part]:
+def _other_batches(generator: torch.Generator, eps: float) -> table.Table:
+    """Show how far y is from x where gamma and beta are made of the true variance and mean."""
     mean, var = torch.tensor([[MEAN], [STD**2]], dtype=torch.float64)
     gamma = torch.tensor([math.sqrt(STD**2 + eps)], dtype=torch.float64)
     rows: list[tuple[str, Sequence[Value]]] = []
     for size in (8, 32, 128, 1024):
-        x = _drawn(generator, size, 262_144 // size)  # each column a batch of its own
+        x = normal(generator, MEAN, STD, size, 262_144 // size)  # each column a batch of its own
         in_training = batch_norm_train(x, gamma, mean, eps).y - x
         at_inference = batch_norm_inference(x, gamma, mean, mean, var, eps) - x
-        rows.append(
-            (str(size), [in_training.square().mean().sqrt().item() / STD, largest_magnitude(at_inference) / STD])
-        )
-    title = "distance of y from x, in standard deviations"
+        distances = in_training.square().mean().sqrt().item(), largest_magnitude(at_inference)
+        rows.append((str(size), [distance / STD for distance in distances]))
+    title, columns = "distance of y from x, in standard deviations", ("in training", "at inference, at most")
     formula = "gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"
-    table = number_table("other_batches", title, ("in training", "at inference, at most"), rows, formula, corner="B")
-    return [
-        Heading("2. In training only up to the scatter of the batches"),
-        with_exponents(table, 1, 1),
-        Text(
-            "gamma and beta are the same for every batch; mean and variance are not. In training y equals x up to the "
-            "scatter of the batch statistics: the larger the batch, the nearer. At inference the running averages, "
-            "which are fixed as well, take their place: with gamma and beta made of them, y is x for every example, up "
-            "to rounding.",
-        ),
-    ]
+    return table.with_exponents(number_table("other_batches", title, columns, rows, formula, corner="B"), 1, 1)
 
 
-def _tangents() -> list[Part]:
+def _tangents() -> Table:
     """Compare sigmoid and tanh with their tangents at 0."""
     at = torch.tensor([0, 0.5, 1, 2, 3, 4], dtype=torch.float64)
     sigmoid, tanh = torch.sigmoid(at), torch.tanh(at)
@@ -120,36 +114,15 @@ def _tangents() -> list[Part]:
     values = [{"x": float(x), **dict(zip(keys, row, strict=True))} for x, row in rows]
     formula = "slope of sigmoid = sigmoid (1 - sigmoid), 1/4 at 0", "slope of tanh = 1 - tanh^2, 1 at 0"
     title = "sigmoid and tanh against their tangents at 0"
-    return [
-        Heading("3. Why one may want it undone: the linear regime of a sigmoid"),
-        number_table("tangents", title, headings, rows, formula, corner="x", values=values),
-        Text(
-            f"At 1 the sigmoid is only {cells[2][2]:.4f} below its tangent, at 2 it is {cells[3][2]:.4f}; tanh bends "
-            "sooner, since tanh(x) = 2 sigmoid(2x) - 1."
-        ),
-    ]
+    return number_table("tangents", title, headings, rows, formula, corner="x", values=values)
 
 
-def _sigmoid_outputs(generator: torch.Generator) -> list[Part]:
-    x_hat = batch_norm_train(_drawn(generator, 10_000, 1), *initial_parameters(1)).x_hat
-    within_1, within_2 = ((x_hat.abs() <= bound).double().mean().item() for bound in (1, 2))
-    outputs = {f"gamma {gamma:g}": torch.sigmoid(gamma * x_hat) for gamma in (0.5, 1, 4)}
-    edges = [tenth / 10 for tenth in range(11)]
-    return [
-        text(
-            f"How many inputs lie there? Of {len(x_hat):,} drawn and normalized ones {{within_1:.1%}} are within 1 of "
-            "0 and {within_2:.1%} within 2; for a Gaussian it is erf(1 / sqrt(2)) = {gaussian_1:.1%} and "
-            "erf(2 / sqrt(2)) = {gaussian_2:.1%}. gamma makes the inputs of the sigmoid gamma times as large:",
-            within_1=within_1,
-            within_2=within_2,
-            gaussian_1=math.erf(1 / math.sqrt(2)),
-            gaussian_2=math.erf(2 / math.sqrt(2)),
-        ),
-        histogram("sigmoid_outputs", "outputs of a sigmoid after bn with beta 0", edges, outputs),
-    ]
+def _below_tangent(x: float) -> str:
+    """Return how far a sigmoid is below its tangent at 0."""
+    return f"{0.5 + x / 4 - 1 / (1 + math.exp(-x)):.4f}"
 
 
-def _linearity_of_a_stack(generator: torch.Generator) -> list[Part]:
+def _linearity_of_a_stack(generator: torch.Generator) -> Table:
     """Measure how much of what a stack of linear -> bn -> sigmoid computes a linear map computes too."""
     inputs = standard_normal(generator, _EXAMPLES, _WIDTH)
     weights = standard_normal(generator, max(_DEPTHS), _WIDTH, _WIDTH)
@@ -164,20 +137,7 @@ def _linearity_of_a_stack(generator: torch.Generator) -> list[Part]:
                 rows[-1][1].append(linear_share(inputs, hidden))
     title = "share of the output's variance that a linear map of the inputs explains"
     depths = [f"{depth} layer{'s' * (depth > 1)}" for depth in _DEPTHS]
-    return [
-        Text(
-            f"What does a stack make of it? {_EXAMPLES:,} drawn inputs with {_WIDTH} features go through layers "
-            "`linear -> bn -> sigmoid` with drawn weights; then the linear map that comes nearest to the output is "
-            "fitted."
-        ),
-        number_table("linear_share", title, depths, rows, ("R^2 of least squares, beta 0",), corner="gamma"),
-        Text(
-            "With gamma 1, as a network begins, most of what a stack computes could be computed by one linear layer. "
-            "With a larger gamma the sigmoid bends its input more, and the network computes more than a linear map. "
-            "That is the harm which Ioffe & Szegedy 2015 have in mind. To undo it the identity is not needed: a larger "
-            "gamma is enough."
-        ),
-    ]
+    return number_table("linear_share", title, depths, rows, ("R^2 of least squares, beta 0",), corner="gamma")
 
 
 def linear_share(inputs: Tensor, outputs: Tensor) -> float:
@@ -209,34 +169,25 @@ def descend(x: Tensor, eps: float) -> list[list[float]]:
     return path
 
 
-def _by_gradient(x: Tensor, plain: Normalized, eps: float) -> list[Part]:
-    path = descend(x, eps)
-    gamma, beta = torch.sqrt(plain.var + eps), plain.mean
+def _descent(path: Sequence[Sequence[float]], gamma: Tensor, beta: Tensor) -> tuple[Table, Lines]:
+    """Show the path of gamma, beta and the loss, and the gamma and beta that it leads to."""
     rows: list[tuple[str, Sequence[Value]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
     rows.append(("identity", [gamma.item(), beta.item(), 0.0]))
     columns = "gamma", "beta", "loss"
     formula = "d gamma = sum_b dy x_hat", "d beta = sum_b dy", "dy = (y - x) / B"
-    curves = {"gamma": [gamma for gamma, _, _ in path], "beta": [beta for _, beta, _ in path]}
+    curves = dict(zip(columns[:2], zip(*path, strict=True), strict=False))
     title = "gamma and beta on their way to sqrt(var + eps) and to the mean"
-    module = nn.BatchNorm1d(1, eps=eps, dtype=torch.float64)
-    ours = [plain.y, *batch_norm_train_backward((plain.y - x) / len(x), plain, torch.ones_like(gamma), eps)]
-    ours.append(batch_norm_train(x, gamma, beta, eps).y)
-    theirs = torch_results(module, x, loss=lambda y: (y - x).square().mean().div(2))
-    theirs.append(torch_results(module, x, (gamma, beta))[0])
-    return [
-        Heading("4. Does training go there?"),
-        text(
-            "Where the loss asks for it, yes. Here it does: let the loss be half the mean of (y - x)^2 on the batch of "
-            "step 1, and let gamma and beta follow their gradients from 1 and 0, with a learning rate of "
-            "{learning_rate:g}.",
-            learning_rate=LEARNING_RATE,
-        ),
+    return (
         number_table("descent", "gamma and beta follow their gradients", columns, rows, formula, corner="step"),
         Lines("descent_lines", title, "step", list(range(STEPS + 1)), curves),
-        Text(
-            "In a network the loss asks for right answers, not for y = x. The identity is among what it can compute, "
-            "up to the scatter of step 2. But nothing guarantees that gamma and beta get there wherever it would be "
-            "best: they follow the gradient like all other weights."
-        ),
-        against_torch("torch.nn.BatchNorm1d", ours, theirs),
-    ]
+    )
+
+
+def _against_torch(x: Tensor, plain: Normalized, undone: Tensor, eps: float) -> Text:
+    """Compare the first step of the descent, and y of the identity, with torch's own."""
+    ones, _ = initial_parameters(1)
+    ours = [plain.y, *batch_norm_train_backward((plain.y - x) / len(x), plain, ones, eps), undone]
+    module = nn.BatchNorm1d(1, eps=eps, dtype=torch.float64)
+    theirs = torch_results(module, x, loss=lambda y: (y - x).square().mean().div(2))
+    theirs.append(torch_results(module, x, (torch.sqrt(plain.var + eps), plain.mean))[0])
+    return against_torch("torch.nn.BatchNorm1d", ours, theirs)

@@ -16,6 +16,7 @@ Placed = Table | Regions | Scatter | Histogram | Lines
 """What a text places by its key."""
 _BLOCK = re.compile(r"^#+ .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
 _CONDITION = re.compile(r"^\?(!?\w*) ", re.MULTILINE)
+_SECTION = re.compile(r"^\?(\w+) (#.+\n(?:(?!#|\?\w+ #)(?:.+\n?|\n))*)", re.MULTILINE)
 _LAST_HEADING = "\n## Test it\n"
 
 
@@ -35,7 +36,8 @@ def compose(name: str, parts: Sequence[Placed], **values: object) -> Lesson:
 
     A line that begins with # is a heading, and one in brackets places tables and pictures by their keys. Lines between
     them are a paragraph, which a blank line ends. What follows `?name` up to the next `?` or the end of the paragraph
-    is said only if that value is true; `?!name` only if it is not; `?` alone always.
+    is said only if that value is true; `?!name` only if it is not; `?` alone always. `?name` before a heading decides
+    on its whole section.
 
     Args:
         name: of the page.
@@ -64,7 +66,7 @@ def _composed(body: str, parts: Sequence[Placed], values: Mapping[str, object]) 
     unplaced |= {name: value for name, value in values.items() if isinstance(value, Text)}
     numbers = {name: value for name, value in values.items() if not isinstance(value, str | bool | Text | None)}
     composed: list[Part] = []
-    for block in _BLOCK.findall(body):
+    for block in _BLOCK.findall(_SECTION.sub(lambda section: section[2] if values[section[1]] else "", body)):
         if block.startswith("#"):
             composed.append(Heading(block.lstrip("# ")))
         elif block.startswith("["):

@@ -48,6 +48,11 @@ def standard_normal(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
+def normal(generator: torch.Generator, mean: float, std: float, *shape: int) -> Tensor:
+    """Return values drawn with the given mean and standard deviation, of the given shape."""
+    return mean + std * standard_normal(generator, *shape)
+
+
 def symmetric_uniform(generator: torch.Generator, *shape: int) -> Tensor:
     """Return values drawn uniformly between -1 and 1, of the given shape."""
     return 2 * torch.rand(*shape, dtype=torch.float64, generator=generator) - 1

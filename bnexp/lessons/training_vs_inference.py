@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.document.figure import Lines
-from bnexp.document.table import number_table
-from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.table import Table, number_table
+from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
+from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, first_output, initial_parameters, standard_normal, torch_results
+from bnexp.lessons.tensors import against_torch, first_output, initial_parameters, normal, torch_results
 from bnexp.norms import reference
 from bnexp.norms.reference import Normalized, batch_norm_train_backward, layer_norm
 
@@ -27,35 +28,42 @@ Statistics = tuple[Tensor, Tensor]
 def lesson(request: Request) -> Lesson:
     """Return the lesson on batches of one feature, drawn from a Gaussian whose mean and variance are known."""
     generator, momentum = torch.Generator().manual_seed(request.seed), request.momentum
-    batches = _drawn(generator, BATCHES, BATCH_SIZE, 1)
+    batches = normal(generator, TRUE_MEAN, TRUE_STD, BATCHES, BATCH_SIZE, 1)
     running = running_statistics(batches, momentum)
-    parts = [*_batch_statistics(batches), *averages(batches, running, momentum), *memory(momentum)]
-    parts += [*_one_example(batches, running[-1]), *_unbiased(generator), *_too_early(running)]
-    parts += [_without_running_averages(generator), _against_torch(batches, running[-1], momentum)]
-    return Lesson(
-        "training-vs-inference",
-        "in training the batch's own statistics, at inference averages over past batches",
-        parts,
-        TryIt(
-            (
-                "bnexp train configs/demo.yaml --name usual_average",
-                "bnexp train configs/demo.yaml --set 'model.norm=bn(momentum=0.001)' --name slow_average",
-                "bnexp compare usual_average slow_average",
-                "bnexp probe usual_average --probe evaluation_modes",
-                "bnexp probe slow_average --probe evaluation_modes",
-            ),
-            "The losses in training are the same in both: there the averages are not used. Validation uses them, and "
-            "with momentum 0.001 they still hold much of their start; bnexp warns of that before it trains. The probe "
-            "scores the same weights with other statistics: with `recomputed`, averaged anew without a further step of "
-            "training, slow_average does as well as usual_average. With `single`, each example a batch of its own, "
-            "both guess.",
-        ),
+    alone = torch.full((1, 1), TRUE_MEAN, dtype=torch.float64)
+    of_true_mean = {count: _at_inference(alone, running[count]).item() for count in (3, BATCHES)}
+    return compose(
+        "training_vs_inference",
+        [
+            _batch_statistics(batches),
+            *averages(batches, running, momentum),
+            memory(momentum),
+            _one_example(batches, running[-1]),
+            _pairs(),
+            _unbiased(generator),
+            _too_early(running),
+        ],
+        true_mean=f"{TRUE_MEAN:g}",
+        true_std=f"{TRUE_STD:g}",
+        batches=str(BATCHES),
+        batch_size=str(BATCH_SIZE),
+        two_batches=str(2 * BATCH_SIZE),
+        std_of_batch_means=batches.mean(dim=1).std().item(),
+        std_of_batch_means_expected=TRUE_STD / BATCH_SIZE**0.5,
+        momentum=momentum,
+        keras_momentum=1 - momentum,
+        share_of_the_start=(1 - momentum) ** BATCHES,
+        one_less_one_over_e=1 - 1 / math.e,
+        above_half=momentum > 0.5,
+        meant_as_in_keras=0.5 < momentum < 1,
+        refusal=_refusal(lambda: _in_training(alone)),
+        refusal_of_torch=_refusal(lambda: nn.BatchNorm1d(1, dtype=torch.float64)(alone)),
+        sqrt_of_a_half=0.5**0.5,
+        true_mean_after_3=of_true_mean[3],
+        true_mean_in_the_end=of_true_mean[BATCHES],
+        layer_norm_difference=_layer_norm_difference(normal(generator, TRUE_MEAN, TRUE_STD, 2 * BATCH_SIZE, 4)),
+        against_torch=_against_torch(batches, running[-1], momentum),
     )
-
-
-def _drawn(generator: torch.Generator, *shape: int) -> Tensor:
-    """Return values of the feature, whose mean and standard deviation are known."""
-    return TRUE_MEAN + TRUE_STD * standard_normal(generator, *shape)
 
 
 def _in_training(x: Tensor) -> Normalized:
@@ -77,30 +85,15 @@ def running_statistics(batches: Tensor, momentum: float) -> list[Statistics]:
     return statistics
 
 
-def _batch_statistics(batches: Tensor) -> list[Part]:
-    """Show how mean and variance differ from batch to batch, of batches (K, B, 1)."""
-    means, variances = batches.mean(dim=1).flatten(), batches.var(dim=1, unbiased=False).flatten()  # (K,) each
-    first = zip(means[:5].tolist(), variances[:5].tolist(), strict=True)
+def _batch_statistics(batches: Tensor) -> Table:
+    """Show the mean and variance of the first batches of batches (K, B, 1)."""
+    first = torch.cat([batches.mean(dim=1), batches.var(dim=1, unbiased=False)], dim=1)[:5].tolist()
     rows = [*((f"batch {number}", cells) for number, cells in enumerate(first, 1)), ("true", (TRUE_MEAN, TRUE_STD**2))]
     formula = "mean = 1/B sum_b x[b]", "var = 1/B sum_b (x[b] - mean)^2"
-    return [
-        Heading("1. In training: every batch has its own mean and variance"),
-        Text(
-            f"A feature is drawn with mean {TRUE_MEAN:g} and standard deviation {TRUE_STD:g}, in {BATCHES} batches of "
-            f"B = {BATCH_SIZE} examples. The first five:"
-        ),
-        number_table("batch_statistics", "what batches are normalized by", ("mean", "variance"), rows, formula),
-        text(
-            f"The means of all {BATCHES} batches have a standard deviation of {{std_of_batch_means}}; sigma / sqrt(B) "
-            "= {std_of_batch_means_expected} is expected. In training an example is normalized by the statistics of "
-            "its batch, not by the true ones.",
-            std_of_batch_means=means.std().item(),
-            std_of_batch_means_expected=TRUE_STD / BATCH_SIZE**0.5,
-        ),
-    ]
+    return number_table("batch_statistics", "what batches are normalized by", ("mean", "variance"), rows, formula)
 
 
-def averages(batches: Tensor, running: Sequence[Statistics], momentum: float) -> list[Part]:
+def averages(batches: Tensor, running: Sequence[Statistics], momentum: float) -> tuple[Table, Lines]:
     """Show the running averages after 0, 1, 2, ... of the batches (K, B, 1), and what is left of their start."""
     rows: list[tuple[str, Sequence[Value]]] = [
         (f"{count}", [*(values.item() for values in running[count]), (1 - momentum) ** count])
@@ -114,26 +107,14 @@ def averages(batches: Tensor, running: Sequence[Statistics], momentum: float) ->
         "true": [TRUE_MEAN] * len(running),
         "running": [mean.item() for mean, _ in running],
     }
-    counts = list(range(len(running)))
-    return [
-        Heading("2. For inference: running averages"),
-        text(
-            "At inference an example may come alone, and its answer must not depend on others. So training keeps an "
-            "average of the mean and one of the variance. They start at 0 and 1, whatever the data. With momentum "
-            "{momentum:g}:",
-            momentum=momentum,
-        ),
+    title, counts = "mean of each batch, and running mean", list(range(len(running)))
+    return (
         number_table("running_statistics", "running averages", columns, rows, formula, corner="k batches"),
-        Lines("running_mean", "mean of each batch, and running mean", "batches", counts, curves),
-        text(
-            f"After k batches the start still weighs (1 - momentum)^k; after {BATCHES} that is {{share_of_the_start}}. "
-            "The rest is the scatter of the last batches, averaged.",
-            share_of_the_start=(1 - momentum) ** BATCHES,
-        ),
-    ]
+        Lines("running_mean", title, "batches", counts, curves),
+    )
 
 
-def memory(momentum: float) -> list[Part]:
+def memory(momentum: float) -> Table:
     """Compare the memories of several momenta, this one among them."""
     rows = [(f"{one:g}", _memory_of(one)) for one in sorted({0.001, 0.01, 0.1, 0.5, momentum})]
     columns = "N = 1/momentum", "weight of the last N", "half-life", "scatter"
@@ -142,24 +123,7 @@ def memory(momentum: float) -> list[Part]:
         "half-life = ln 2 / -ln(1 - momentum), in batches",
         "scatter = sqrt(momentum / (2 - momentum)), in scatters of a batch mean",
     )
-    meant = f" If {momentum:g} is meant as in Keras, it is {1 - momentum:g} here." if momentum < 1 else ""
-    above = (
-        f"A momentum of {momentum:g} is above 0.5: the newest batch outweighs all earlier ones together, so there is "
-        f"hardly any averaging.{meant}"
-    )
-    return [
-        Heading("3. The memory of a momentum"),
-        number_table("memory", "how long an average remembers", columns, rows, formula, corner="momentum"),
-        text(
-            "A small momentum averages over many batches and scatters little, but forgets its start slowly. 1 - 1/e is "
-            "{one_less_one_over_e}. The momentum is the weight of the new batch, as in PyTorch. Keras gives that name "
-            "to the weight of the old average: {here} here is {keras_momentum:g} there.",
-            one_less_one_over_e=1 - 1 / math.e,
-            keras_momentum=1 - momentum,
-            here=f"{momentum:g}",
-        ),
-        *([Text(above)] if momentum > 0.5 else []),
-    ]
+    return number_table("memory", "how long an average remembers", columns, rows, formula, corner="momentum")
 
 
 def _memory_of(momentum: float) -> tuple[Value, ...]:
@@ -171,8 +135,8 @@ def _memory_of(momentum: float) -> tuple[Value, ...]:
     return count, -math.expm1(last * log_kept), math.log(2) / -log_kept, (momentum / (2 - momentum)) ** 0.5
 
 
-def _one_example(batches: Tensor, statistics: Statistics) -> list[Part]:
-    """Show one example in two batches, in a batch of its own, and in pairs."""
+def _one_example(batches: Tensor, statistics: Statistics) -> Table:
+    """Show one example in two batches."""
     example = TRUE_MEAN + 1.5 * TRUE_STD
     rows: list[tuple[str, Sequence[float]]] = []
     for name, companions in zip("AB", batches, strict=False):
@@ -182,28 +146,17 @@ def _one_example(batches: Tensor, statistics: Statistics) -> list[Part]:
     true = (example - TRUE_MEAN) / TRUE_STD
     values = {name: {**dict(zip(modes, cells, strict=True)), "true": true} for name, cells in rows}
     title = f"output for x = {example:g}, which is 1.5 true standard deviations above the mean"
-    formula = (f"running averages after {BATCHES} batches",)
-    alone = torch.full((1, 1), TRUE_MEAN, dtype=torch.float64)
+    return number_table(
+        "one_example", title, modes, rows, (f"running averages after {BATCHES} batches",), values=values
+    )
+
+
+def _pairs() -> Table:
+    """Show what is left of two examples in a batch of their own."""
     pairs = torch.tensor([[1.0, 2.0], [7.0, -100.0], [5.0, 5.01]], dtype=torch.float64)
-    of_pairs = [(f"{pair[0]:g} and {pair[1]:g}", _in_training(pair[:, None]).y.flatten().tolist()) for pair in pairs]
-    of_pair = "d = (x[1] - x[2]) / 2", "y = d / sqrt(d^2 + eps), and -y"
-    return [
-        Heading("4. One example, several answers"),
-        number_table("one_example", title, modes, rows, formula, values=values),
-        Text(
-            "In training the companions decide what is subtracted and divided by, so the same example has another "
-            "output in every batch; `bnexp explain coupling` measures it. At inference it is always the same."
-        ),
-        Text(
-            "Alone, in a batch of one, x - mean is 0 whatever x is, and so is the variance: nothing is left. bnexp's "
-            f"reference refuses: `{_refusal(lambda: _in_training(alone))}`. So does torch: "
-            f"`{_refusal(lambda: nn.BatchNorm1d(1, dtype=torch.float64)(alone))}`. In a pair hardly more is left:"
-        ),
-        number_table(
-            "pairs", "batches of two, in training", ("output of the first", "of the second"), of_pairs, of_pair
-        ),
-        Text("Except for eps, the output says which of the two is larger, and nothing else."),
-    ]
+    rows = [(f"{pair[0]:g} and {pair[1]:g}", _in_training(pair[:, None]).y.flatten().tolist()) for pair in pairs]
+    formula = "d = (x[1] - x[2]) / 2", "y = d / sqrt(d^2 + eps), and -y"
+    return number_table("pairs", "batches of two, in training", ("output of the first", "of the second"), rows, formula)
 
 
 def _refusal(call: Callable[[], object]) -> str:
@@ -215,14 +168,15 @@ def _refusal(call: Callable[[], object]) -> str:
     raise RuntimeError("a batch of one was normalized in training")
 
 
-def _unbiased(generator: torch.Generator) -> list[Part]:
+def _unbiased(generator: torch.Generator) -> Table:
+    """Compare outputs in training with those at inference, by unbiased and by biased running variances."""
     rows: list[tuple[str, Sequence[float]]] = []
     for size in (2, 4, 8, 32):
-        x = _drawn(generator, size, _EXAMPLES // size)  # each column a batch of its own
+        x = normal(generator, TRUE_MEAN, TRUE_STD, size, _EXAMPLES // size)  # each column a batch of its own
         forward = _in_training(x)
         unbiased = forward.var * size / (size - 1)
         same = _at_inference(x[:, 0], (forward.mean[0], unbiased[0]))
-        mean, fresh = forward.mean.mean(), _drawn(generator, _EXAMPLES)
+        mean, fresh = forward.mean.mean(), normal(generator, TRUE_MEAN, TRUE_STD, _EXAMPLES)
         outputs = [forward.y, *(_at_inference(fresh, (mean, var.mean())) for var in (unbiased, forward.var))]
         ratio = (same[0] / forward.y[0, 0]).item()
         rows.append((str(size), [ratio, *(y.square().mean().item() for y in outputs)]))
@@ -234,52 +188,25 @@ def _unbiased(generator: torch.Generator) -> list[Part]:
         f"the others: mean square of the output, over {_EXAMPLES:,} examples",
     )
     title = "outputs at inference against those in training"
-    return [
-        Heading("5. Why the running variance is of the unbiased one"),
-        number_table("unbiased", title, columns, rows, formula, corner="B", values=values),
-        text(
-            "If one batch came again and again, inference would shrink its outputs by sqrt((B - 1) / B), for B = 2 by "
-            "sqrt(1/2) = {sqrt_of_a_half}. Yet over many batches the unbiased average is the right one: examples lie "
-            "closer to their own batch's mean than to the true one, and the biased variance is on average (B - 1) / B "
-            "of the true one. With the unbiased one, outputs are about as large at inference as in training.",
-            sqrt_of_a_half=0.5**0.5,
-        ),
-    ]
+    return number_table("unbiased", title, columns, rows, formula, corner="B", values=values)
 
 
-def _too_early(running: Sequence[Statistics]) -> list[Part]:
+def _too_early(running: Sequence[Statistics]) -> Table:
+    """Show the outputs at inference while the running averages still hold their start."""
     x = TRUE_MEAN + TRUE_STD * torch.tensor([-1.0, 0, 1], dtype=torch.float64)
-    outputs = {count: _at_inference(x, running[count]).tolist() for count in (1, 3, 10, 100)}
-    rows = [(f"k = {count}", cells) for count, cells in outputs.items()]
+    rows = [(f"k = {count}", _at_inference(x, running[count]).tolist()) for count in (1, 3, 10, 100)]
     rows.append(("by the true values", ((x - TRUE_MEAN) / TRUE_STD).tolist()))
     columns = [f"x = {value:g}" for value in x.tolist()]
     formula = "y = (x - running_mean)", "  / sqrt(running_var + eps)"
-    return [
-        Heading("6. Evaluated too early"),
-        number_table("too_early", "output at inference, after k batches", columns, rows, formula),
-        text(
-            f"After 3 batches x = {TRUE_MEAN:g}, the true mean, gives {{true_mean_after_3}} in place of 0; after "
-            f"{BATCHES} it gives {{true_mean_in_the_end}}. The layers above were trained on outputs around 0. A "
-            "network scored while the start still weighs is judged by its averages, not by its weights.",
-            true_mean_after_3=outputs[3][1],
-            true_mean_in_the_end=outputs[BATCHES][1],
-        ),
-    ]
+    return number_table("too_early", "output at inference, after k batches", columns, rows, formula)
 
 
-def _without_running_averages(generator: torch.Generator) -> Text:
-    x = _drawn(generator, 2 * BATCH_SIZE, 4)
-    module = nn.LayerNorm(4, dtype=torch.float64)
-    alone, half, whole = (layer_norm(x[:size], *initial_parameters(4)).y[0] for size in (1, BATCH_SIZE, len(x)))
+def _layer_norm_difference(x: Tensor) -> float:
+    """Return how far layer normalization's output of x[0] differs: alone, in half of x (B, F), in all, and by torch."""
+    module, parameters = nn.LayerNorm(x.shape[1], dtype=torch.float64), initial_parameters(x.shape[1])
+    alone, half, whole = (layer_norm(x[:size], *parameters).y[0] for size in (1, BATCH_SIZE, len(x)))
     by_torch = module(x)[0].detach(), module.eval()(x)[0].detach()
-    difference = max((one - other).abs().max() for one, other in ((alone, whole), (half, whole), by_torch)).item()
-    return text(
-        "Layer normalization has none of this. Its mean and variance are of the features of one example: there is no "
-        "average to keep, a batch of one will do, and training and inference are one computation. The output of an "
-        f"example with 4 features, alone, among {BATCH_SIZE} and among {len(x)}, and by torch.nn.LayerNorm in either "
-        "mode, differs by {layer_norm_difference:.1e} at most.",
-        layer_norm_difference=difference,
-    )
+    return max((one - other).abs().max() for one, other in ((alone, whole), (half, whole), by_torch)).item()
 
 
 def _against_torch(batches: Tensor, statistics: Statistics, momentum: float) -> Text:

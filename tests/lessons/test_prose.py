@@ -63,3 +63,14 @@ def test_a_name_without_a_value_is_an_error(missing: str) -> None:
     del values[missing]
     with pytest.raises(KeyError, match=missing):
         compose_page(PAGE, [X], **values)
+
+
+@pytest.mark.parametrize(("few", "headings"), [(True, ["1. Few", "2. All"]), (False, ["2. All"])])
+def test_a_section_below_a_condition_is_said_or_not_as_a_whole(few: bool, headings: list[str]) -> None:
+    page = "# topic: title\n\nFirst.\n\n?few ## 1. Few\n[x]\nOf {few_only}.\n\nMore.\n\n## 2. All\nLast.\n\n"
+    page += "## Test it\nbnexp check\n"
+    parts, values = ([X], {"few_only": "these"}) if few else ([], {})
+    lesson = compose_page(page, parts, few=few, **values)
+    assert [part.text for part in lesson.parts if isinstance(part, Heading)] == headings
+    texts = [part.text for part in lesson.parts if isinstance(part, Text)]
+    assert texts == ["First.", *(["Of these.", "More."] if few else []), "Last."]

@@ -70,7 +70,7 @@ def test_running_statistics_are_those_of_torch(momentum: float) -> None:
 
 @pytest.mark.parametrize("momentum", [0.02, 0.3, 0.9, 1.0])
 def test_memory_is_what_an_average_of_numbers_shows(momentum: float) -> None:
-    row = next(one for one in memory(momentum)[1].numbers["memory"] if one["momentum"] == f"{momentum:g}")
+    row = next(one for one in memory(momentum).numbers["memory"] if one["momentum"] == f"{momentum:g}")
     # The weights of the batches, the newest first, by which a running average sums them up.
     weights = momentum * (1 - momentum) ** torch.arange(5000, dtype=torch.float64)
     assert row["N = 1/momentum"] == pytest.approx(1 / momentum)
