@@ -56,7 +56,14 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
     comparison = _Comparison(arms, differing_keys(arms), target, evaluations, common_scale(curves))
     rows = tuple(_row(comparison, arm) for arm in arms)
-    return Table(_columns(comparison), rows, _notes_of(arms, comparison.scale), layout="arms")
+    notes = (
+        *_on_seeds(arms),
+        *_on_curves(comparison.scale),
+        *_on_unfinished(arms),
+        *_on_environments(arms),
+        *_on_records(arms),
+    )
+    return Table(_columns(comparison), rows, notes, layout="arms")
 
 
 def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Arm], dict[str, Sequence[Evaluation]]]:
@@ -194,11 +201,6 @@ def _curve(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[fl
     return mean_curve([evaluations.get(str(run.folder), ()) for run in arm.shown])
 
 
-def _notes_of(arms: Sequence[Arm], scale: Scale | None) -> tuple[str, ...]:
-    """Return the sentences below a comparison: what its figures mean, and what limits them."""
-    return (*_on_seeds(arms), *_on_curves(scale), *_on_unfinished(arms), *_on_environments(arms), *_on_records(arms))
-
-
 def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
     most = max(len(arm.finished) for arm in arms)
     if most > 1:
@@ -233,7 +235,8 @@ def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
     if any(arm.unfinished and not arm.finished and not arm.diverged for arm in arms):
         yield "(in parentheses): reached so far by a run that has not finished; enters no mean"
     failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
-    yield from at_most([f"{run.folder} failed: {_first_line(run.error)}" for run in failed], _MOST_NOTES, "failed runs")
+    reasons = [f"{run.folder} failed: {run.first_line_of_error or 'no reason is recorded'}" for run in failed]
+    yield from at_most(reasons, _MOST_NOTES, "failed runs")
 
 
 def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
@@ -257,7 +260,3 @@ def _on_records(arms: Sequence[Arm]) -> Iterator[str]:
 
 def _few(names: Sequence[str]) -> str:
     return first_few(list(dict.fromkeys(names)), 3)
-
-
-def _first_line(error: str | None) -> str:
-    return error.strip().splitlines()[0] if error and error.strip() else "no reason is recorded"

@@ -50,7 +50,9 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
     for run in newest_first:
         tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
         rows.append(_row(run, _progress(run, tail), root, now))
-        problems += [*run.problems, *([problem] if problem else []), *_why_failed(run)]
+        problems += [*run.problems, *([problem] if problem else [])]
+        if run.status == "failed" and run.first_line_of_error:
+            problems.append(f"{run.folder} failed: {run.first_line_of_error}")
     return Table(COLUMNS, tuple(rows), (*at_most(problems, _MOST_NOTES, "such notes"), *_on_resuming(newest_first)))
 
 
@@ -61,12 +63,6 @@ def _on_resuming(runs: Sequence[Run]) -> list[str]:
         return []
     which = "1 run can be resumed" if len(stopped) == 1 else f"{len(stopped)} runs can be resumed, such as the newest"
     return [f"{which}: {resume_command(stopped[0])}"]
-
-
-def _why_failed(run: Run) -> list[str]:
-    if run.status != "failed" or not (run.error or "").strip():
-        return []
-    return [f"{run.folder} failed: {(run.error or '').strip().splitlines()[0]}"]
 
 
 def _progress(run: Run, tail: Tail) -> _Progress:

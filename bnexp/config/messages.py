@@ -42,7 +42,7 @@ def unknown_key(keys: Place, origins: dict[Place, str], source: str) -> str:
 def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -> str:
     keys = keys_of(detail["loc"])
     if detail["type"].startswith("union_tag"):
-        keys = (*keys, _discriminator(keys))
+        keys = (*keys, str(spots_at(keys)[0].discriminator))
     at = _origin(keys, origins, source)
     match detail["type"]:
         case "extra_forbidden":
@@ -149,10 +149,6 @@ def _such_as(found: object, keys: Place) -> str:
 def _names(keys: Place) -> list[str]:
     """Return the names of the variants that may stand at these keys."""
     return [str(spot.variant) for spot in spots_at(keys)]
-
-
-def _discriminator(keys: Place) -> str:
-    return str(spots_at(keys)[0].discriminator)
 
 
 def _dotted(keys: Place) -> str:

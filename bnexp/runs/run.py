@@ -223,6 +223,11 @@ class Run:
             return 0.0, self.repeat
 
     @property
+    def first_line_of_error(self) -> str:
+        """The first line of its error; empty where it has none."""
+        return next(iter((self.error or "").strip().splitlines()), "")
+
+    @property
     def metrics_path(self) -> Path:
         """The file of its logged rows."""
         return self.folder / METRICS

@@ -45,7 +45,9 @@ def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[R
         try:
             result = run_task(blueprint, terms)
         except Interrupted as stopped:
-            raise Interrupted(f"{stopped}{_not_begun(len(tasks) - position)}", stopped.exit_code) from None
+            count = len(tasks) - position
+            rest = f"\n{count} more not begun: the same command with --resume continues all" if count else ""
+            raise Interrupted(f"{stopped}{rest}", stopped.exit_code) from None
         except BnexpError as error:
             if len(tasks) == 1:
                 raise
@@ -73,8 +75,3 @@ def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
     from bnexp.session import life, resume
 
     return life.start(blueprint, terms) if former is None else resume.resume(former.folder, terms)
-
-
-def _not_begun(count: int) -> str:
-    """Return how to continue with the tasks after an interrupted one."""
-    return f"\n{count} more not begun: the same command with --resume continues all" if count else ""
