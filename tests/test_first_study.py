@@ -70,7 +70,7 @@ def test_every_command_is_one_that_is_run_here() -> None:
     assert [command for command in in_words if command not in run] == []
 
 
-def test_tables_look_as_they_do_in_the_guide(said: str) -> None:
+def assert_tables_look_as_they_do_in_the_guide(said: str) -> None:
     real = {" ".join(line.split()) for line in said.splitlines()}
     for block in blocks("text"):
         first = " ".join(block.splitlines()[0].split())
@@ -79,7 +79,7 @@ def test_tables_look_as_they_do_in_the_guide(said: str) -> None:
     assert "note: n = 1: one seed is no finding." in said
 
 
-def test_what_the_guide_says_of_the_results_holds(said: str, folder: Path) -> None:
+def assert_what_the_guide_says_of_the_results_holds(said: str, folder: Path) -> None:
     # By what factor the gradient changes from the last hidden layer to the first, in the order of the commands.
     plain, normalized = map(float, re.findall(r"^gradient .* x ([\d.]+) in all", said, re.MULTILINE))
     assert plain < 0.2
@@ -110,8 +110,15 @@ def first_epoch_at(run: Path, target: float) -> float | None:
     return next((round(row["epoch"]) for row in rows if row.get("accuracy/val", 0) >= target), None)
 
 
-def test_every_run_of_the_guide_is_there_once_and_finished(said: str, folder: Path) -> None:
+def assert_every_run_of_the_guide_is_there_once_and_finished(said: str, folder: Path) -> None:
     runs = sorted(path.parent.relative_to(folder / "runs").as_posix() for path in folder.glob("runs/*/*/meta.json"))
     assert runs == sorted(f"{arm}/seed{seed}" for arm in ("bn", "ln", "none") for seed in range(3))
     statuses = {json.loads((folder / "runs" / run / "meta.json").read_text())["status"] for run in runs}
     assert statuses == {"finished"}
+
+
+def test_the_guide_holds_from_its_first_command_to_its_last(said: str, folder: Path) -> None:
+    """Check the guide in one test, since its study takes a minute and each process would make it anew."""
+    assert_tables_look_as_they_do_in_the_guide(said)
+    assert_what_the_guide_says_of_the_results_holds(said, folder)
+    assert_every_run_of_the_guide_is_there_once_and_finished(said, folder)
