@@ -77,14 +77,7 @@ def using_recomputed_statistics(subject: Subject, batches: int) -> Iterator[Forw
     Running statistics average over steps, and so over weights that are gone. These are the plain average of what each
     training batch would move them toward, all with the weights of now (Wu & Johnson 2021, "precise BN"). The batches
     are the first ones of the training part in its order, which mixes the classes; full ones only, each example once at
-    most, and without augmentation.
-
-    Args:
-        subject: what is looked at.
-        batches: how many to average over; fewer where the training part has no more.
-
-    Yields:
-        The passes.
+    most, and without augmentation; fewer where the training part has no more.
 
     Source: https://arxiv.org/abs/2105.07576, section 3
     """
@@ -98,7 +91,7 @@ def using_recomputed_statistics(subject: Subject, batches: int) -> Iterator[Forw
 
 def _averages(subject: Subject, batches: int) -> dict[nn.Module, dict[str, Tensor]]:
     """Average the statistics of training batches, for each norm by the names of its buffers."""
-    seen: dict[nn.Module, list[dict[str, Tensor]]] = defaultdict(list)
+    seen = defaultdict[nn.Module, list[dict[str, Tensor]]](list)
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen[norm].append(statistics_of(norm, inputs[0]))

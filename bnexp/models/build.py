@@ -32,13 +32,7 @@ def memory_format_of(model: ModelConfig, training: TrainingConfig, device: torch
 
 
 def build_model(layout: Layout, init: InitConfig, seed: int) -> nn.Module:
-    """Return the initialized network on the CPU.
-
-    Args:
-        layout: the items of the network, with their shapes.
-        init: its initial weights.
-        seed: the run's seed; every parameter draws from a stream of its own under it.
-    """
+    """Return the initialized network on the CPU; every parameter draws from a stream of its own under the seed."""
     with torch.random.fork_rng(devices=[]):  # torch's constructors draw weights of their own; they are replaced below
         network = Network(layout, seed)
     initialize(network, init, seed)

@@ -15,28 +15,28 @@ from bnexp.norms.weights import NormalizedConv2d, NormalizedLinear
 DEFAULT_STD = 0.01
 
 
+@torch.no_grad()
 def initialize(network: nn.Module, init: InitConfig, seed: int) -> None:
     """Give every layer of the network its initial weights.
 
-    Norms keep gamma 1 and beta 0. Where weights are normalized, the weights underneath are drawn as in a plain layer;
-    with `weight_norm` the layer starts as the plain one does.
+    Norms keep gamma 1 and beta 0; biases are 0 but for torch's own scheme. Where weights are normalized, the weights
+    underneath are drawn as in a plain layer; with `weight_norm` the layer starts as the plain one does.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            _weight(module.weight, init, _stream(seed, f"{name}.weight"))
+            _draw_weight(module.weight, init, _stream(seed, f"{name}.weight"))
             if module.bias is not None:
-                _bias(module.bias, module.weight, init, _stream(seed, f"{name}.bias"))
+                bound = 1 / math.sqrt(module.weight[0].numel()) if init.scheme == "torch" else 0.0
+                nn.init.uniform_(module.bias, -bound, bound, generator=_stream(seed, f"{name}.bias"))
             if isinstance(module, NormalizedLinear | NormalizedConv2d):
-                with torch.no_grad():
-                    module.gain.copy_(module.rule.first_gain(module.weight, init.gain))
+                module.gain.copy_(module.rule.first_gain(module.weight, init.gain))
 
 
 def _stream(seed: int, parameter: str) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, "init", parameter))
 
 
-@torch.no_grad()
-def _weight(weight: Tensor, init: InitConfig, generator: torch.Generator) -> None:
+def _draw_weight(weight: Tensor, init: InitConfig, generator: torch.Generator) -> None:
     """Draw a weight (out, in) or (out, in, k, k) by the scheme; `init.gain` scales what it gives."""
     fan_in = weight[0].numel()
     if isinstance(init, NormalInit):
@@ -51,13 +51,3 @@ def _weight(weight: Tensor, init: InitConfig, generator: torch.Generator) -> Non
     else:
         nn.init.orthogonal_(weight, generator=generator)
     weight.mul_(init.gain)
-
-
-@torch.no_grad()
-def _bias(bias: Tensor, weight: Tensor, init: InitConfig, generator: torch.Generator) -> None:
-    """Draw a bias (out,): zero, but for torch's own scheme."""
-    if init.scheme != "torch":
-        bias.zero_()
-        return
-    bound = 1 / math.sqrt(weight[0].numel())
-    nn.init.uniform_(bias, -bound, bound, generator=generator)

@@ -18,10 +18,8 @@ def batch_norm(shape: Shape, options: BatchNormOptions) -> nn.BatchNorm1d | nn.B
     In training, mean and (biased) variance are the batch's, and the running ones move toward them by `momentum`, the
     running variance toward the unbiased one. At inference the running ones are used. `reference.py` spells this out.
 
-    Args:
-        shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
-        options: momentum (the weight of the new batch), eps, affine.
-
+    Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
+    Options: momentum (the weight of the new batch), eps, affine.
     Source: https://arxiv.org/abs/1502.03167
     """
     kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
@@ -36,10 +34,8 @@ def sync_batch_norm(shape: Shape, options: BatchNormOptions) -> nn.SyncBatchNorm
     In one process it is `bn`. In several (torchrun, on GPUs), mean and variance in training are those of the whole
     batch, and the running ones are the same everywhere. At inference it is `bn` in any case.
 
-    Args:
-        shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
-        options: momentum (the weight of the new batch), eps, affine.
-
+    Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
+    Options: momentum (the weight of the new batch), eps, affine.
     Source: Peng et al. 2018 (MegDet), https://arxiv.org/abs/1711.07240
     """
     return nn.SyncBatchNorm(shape[0], eps=options.eps, momentum=options.momentum, affine=options.affine)

@@ -25,13 +25,8 @@ class BatchRenorm(nn.Module):
 
     What measures the batch statistics alone sets `corrects` to false for the time, and has `bn` in training.
 
-    Args:
-        features: F or C.
-        options: rmax, dmax, warmup_steps, momentum (the weight of the new batch), eps, affine.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
-
+    Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+    Options: rmax, dmax, warmup_steps, momentum (the weight of the new batch), eps, affine.
     Source: https://arxiv.org/abs/1702.03275
     """
 

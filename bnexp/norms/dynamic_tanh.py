@@ -11,16 +11,10 @@ class DynamicTanh(nn.Module):
 
         y = gamma * tanh(alpha * x) + beta
 
-    No statistics are taken at all: each value is on its own. alpha is one learned number for the layer, gamma and beta
-    are learned for each feature.
+    No statistics are taken at all: each value is on its own. alpha is one learned number for the layer, which starts
+    at the option of its name; gamma and beta are learned for each feature.
 
-    Args:
-        features: F or C.
-        alpha: where alpha starts.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept.
-
+    Shape: (B, F) or (B, C, H, W), kept.
     Source: https://arxiv.org/abs/2503.10622
     """
 

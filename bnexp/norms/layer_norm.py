@@ -17,10 +17,8 @@ def layer_norm(shape: Shape, options: LayerNormOptions) -> nn.LayerNorm:
 
     On feature maps this is not the "LayerNorm" of ConvNeXt, which takes the channels at each position: that is `ln_c`.
 
-    Args:
-        shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta have this shape too.
-        options: eps, affine.
-
+    Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta have this shape too.
+    Options: eps, affine.
     Source: https://arxiv.org/abs/1607.06450
     """
     return nn.LayerNorm(list(shape), eps=options.eps, elementwise_affine=options.affine)
@@ -34,9 +32,7 @@ class ChannelLayerNorm(nn.LayerNorm):
     It is torch's own module on the last dimension, where the channels are moved and from where they come back. On
     features (B, F) it is `ln`. The "LayerNorm" over (C, H, W) is `ln`.
 
-    Shape:
-        (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
-
+    Shape: (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
     Source: section 2.6 of https://arxiv.org/abs/2201.03545
     """
 
@@ -53,9 +49,7 @@ class RootMeanSquareNorm(nn.RMSNorm):
     It is `ln` without subtracting the mean, and without beta. torch's own module warns where bf16 from autocast meets a
     gamma in float32; here such an input is widened first.
 
-    Shape:
-        (B, F) or (B, C, H, W), kept; gamma is (F,) or (C, H, W).
-
+    Shape: (B, F) or (B, C, H, W), kept; gamma is (F,) or (C, H, W).
     Source: https://arxiv.org/abs/1910.07467
     """
 

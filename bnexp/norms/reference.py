@@ -33,11 +33,7 @@ def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) 
         mean = 1/B sum_b x[b]                var = 1/B sum_b (x[b] - mean)^2          (biased: divided by B)
         y    = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-        eps: added to the variance.
+    Shapes: x (B, F), gamma and beta (F,).
 
     Raises:
         ValueError: fewer than two examples, of which no variance can be taken.
@@ -63,10 +59,7 @@ def batch_norm_running(
     The momentum is the weight of the new batch, as in PyTorch; Keras calls 1 - momentum by that name.
     """
     unbiased = batch.var * batch_size / (batch_size - 1)
-    return (
-        (1 - momentum) * running_mean + momentum * batch.mean,
-        (1 - momentum) * running_var + momentum * unbiased,
-    )
+    return (1 - momentum) * running_mean + momentum * batch.mean, (1 - momentum) * running_var + momentum * unbiased
 
 
 def batch_norm_inference(
@@ -88,7 +81,7 @@ def batch_norm_train_backward(
         d x     = gamma / sqrt(var + eps) * (dy - mean_b(dy) - x_hat * mean_b(dy * x_hat))
 
     Args:
-        grad_y: (B, F), gradient of the loss with respect to y.
+        grad_y: dy (B, F), gradient of the loss with respect to y.
         forward: what `batch_norm_train` returned.
         gamma: (F,).
         eps: the one of the forward pass.
@@ -105,12 +98,7 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Nor
         mean = 1/F sum_f x[:, f]             var = 1/F sum_f (x[:, f] - mean)^2       (biased: divided by F)
         y    = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-        eps: added to the variance.
-
+    Shapes: x (B, F), gamma and beta (F,).
     Source: Ba, Kiros & Hinton 2016, https://arxiv.org/abs/1607.06450
     """
     mean = x.mean(dim=1, keepdim=True)  # (B, 1)
@@ -142,15 +130,9 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float =
         mean = 1/|S| sum_S x                 var = 1/|S| sum_S (x - mean)^2           (biased: divided by |S|)
         y    = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    Args:
-        x: (N, C) or (N, C, ...), such as (N, C, H, W).
-        gamma: (C,).
-        beta: (C,).
-        groups: how many; 1 is layer normalization over (C, ...), C is instance normalization.
-        eps: added to the variance.
+    One group is layer normalization over (C, ...), C groups are instance normalization.
 
-    Returns:
-        y and x_hat in the shape of x, mean and var (N, groups).
+    Shapes: x, y and x_hat (N, C) or (N, C, ...), such as (N, C, H, W); gamma and beta (C,); mean and var (N, groups).
 
     Raises:
         ValueError: the groups do not divide the channels.
@@ -191,14 +173,7 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> 
 
     It is `group_norm` with one channel a group, and `group_norm_backward` gives its gradients.
 
-    Args:
-        x: (N, C, ...) with at least two positions, such as (N, C, H, W).
-        gamma: (C,).
-        beta: (C,).
-        eps: added to the variance.
-
-    Returns:
-        y and x_hat in the shape of x, mean and var (N, C).
+    Shapes: x, y and x_hat (N, C, ...), such as (N, C, H, W); gamma and beta (C,); mean and var (N, C).
 
     Raises:
         ValueError: one position a channel, of which no variance can be taken.
@@ -216,14 +191,7 @@ def rms_norm(x: Tensor, gamma: Tensor, eps: float = 1e-5) -> Normalized:
 
         ms = 1/F sum_f x[:, f]^2             y = gamma * x / sqrt(ms + eps)
 
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        eps: added to the mean square.
-
-    Returns:
-        y and x_hat (B, F), mean (B, 1): zero, for nothing is subtracted, and as var the mean square (B, 1).
-
+    Shapes: x, y and x_hat (B, F), gamma (F,); mean (B, 1) is zero, for nothing is subtracted, and var (B, 1) is ms.
     Source: Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
     """
     mean_square = (x**2).mean(dim=1, keepdim=True)  # (B, 1)
@@ -248,13 +216,8 @@ def batch_norm_unbiased(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 0.0
 
         var = 1/(B - 1) sum_b (x[b] - mean)^2                     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    With eps 0, x_hat is that of `batch_norm_train` times sqrt((B - 1) / B).
-
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-        eps: added to the variance; those who write it by the standard deviation leave it out.
+    With eps 0, x_hat is that of `batch_norm_train` times sqrt((B - 1) / B): those who write it by the standard
+    deviation leave eps out. Shapes: x (B, F), gamma and beta (F,).
 
     Raises:
         ValueError: fewer than two examples, of which no variance can be taken.

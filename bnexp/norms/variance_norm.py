@@ -11,16 +11,7 @@ from bnexp.norms.shapes import over_batch, per_feature, widened
 
 
 class RunningVariance(nn.Module):
-    """Base of the norms that divide each feature by its deviation over the batch and subtract no mean.
-
-    In training the (biased) variance is the batch's, and the running one moves toward the unbiased one by `momentum`.
-    At inference the running one is used.
-
-    Args:
-        features: F or C.
-        eps: added to the variance.
-        momentum: the weight of the new batch.
-    """
+    """Base of the norms that divide each feature by its deviation over the batch and subtract no mean."""
 
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -53,13 +44,8 @@ class VarianceNorm(RunningVariance):
     At inference the running one is used. It is `bn` without subtracting the mean: an ablation that shows which of the
     two matters.
 
-    Args:
-        features: F or C.
-        options: momentum (the weight of the new batch), eps, affine.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
-
+    Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+    Options: momentum (the weight of the new batch), eps, affine.
     Source: https://arxiv.org/abs/2003.01652, in the form of https://arxiv.org/abs/2106.05956
     """
 

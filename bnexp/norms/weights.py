@@ -24,10 +24,7 @@ def weight_norm(weight: Tensor, gain: Tensor) -> Tensor:
     The gain starts at |v|, so that the layer starts as it would without. torch has this as a parametrization, whose
     gain is a matrix of one column and its layer a tree of modules; a gain (out,) is no weight to be decayed.
 
-    Args:
-        weight: v, (out, ...).
-        gain: (out,).
-
+    Shapes: v (out, ...), gain (out,).
     Source: https://arxiv.org/abs/1602.07868
     """
     flat = weight.flatten(1)
@@ -43,10 +40,7 @@ def weight_std(weight: Tensor, gain: Tensor) -> Tensor:
     which NF-ResNets make up by a constant: after relu sqrt(2 / (1 - 1/pi)) = 1.71. Here the gain, which is learned,
     starts at `init.gain` times the constant of the activation before the layer.
 
-    Args:
-        weight: v, (out, ...).
-        gain: (out,).
-
+    Shapes: v (out, ...), gain (out,).
     Source: https://arxiv.org/abs/2101.08692
     """
     flat = weight.flatten(1)
@@ -92,14 +86,7 @@ class NormalizedLinear(nn.Linear):
 
     `weight` is what is drawn, learned and decayed, as in any layer; `gain` (out,) is learned beside it.
 
-    Args:
-        in_features: width of the input.
-        out_features: width of the output.
-        rule: how the weights are normalized.
-        bias: learn a bias.
-
-    Shape:
-        (B, in_features) to (B, out_features).
+    Shape: (B, in_features) to (B, out_features).
     """
 
     def __init__(self, in_features: int, out_features: int, rule: WeightRule, *, bias: bool) -> None:
@@ -166,8 +153,7 @@ class NarrowStridedConv2d(nn.Conv2d):
 class NormalizedConv2d(nn.Conv2d):
     """A convolution that works with normalized weights; otherwise as `NormalizedLinear`.
 
-    Shape:
-        (B, C, H, W) to (B, C', H', W').
+    Shape: (B, C, H, W) to (B, C', H', W').
     """
 
     def __init__(

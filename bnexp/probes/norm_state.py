@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.block import Item
-from bnexp.config.probes_section import ProbeSchedule
 from bnexp.measure.subject import Look
 from bnexp.norms.shapes import moments, over_batch
 from bnexp.norms.statistics import example_variances, running_moments
@@ -67,24 +66,19 @@ class NormState(WatchingProbe):
         },
     }
 
-    def __init__(self, schedule: ProbeSchedule) -> None:
-        super().__init__(schedule, inputs=True)
-        self._running: dict[str, dict[str, Tensor]] = {}
+    watches_inputs = True
+    _running: dict[str, dict[str, Tensor]]
 
     def before(self, look: Look) -> None:
         """Watch what comes into the norms, and copy their running statistics."""
-        placed = look.subject.placed
-        norms = {
-            name: module
-            for name, module in look.subject.items.items()
-            if name in placed and placed[name].item.kind.role == "norm"
-        }
+        names = {name for name, placed in look.subject.placed.items() if placed.item.kind.role == "norm"}
+        norms = {name: module for name, module in look.subject.items.items() if name in names}
         self._recorder.start(norms)
         self._running = {name: running_moments(module) for name, module in norms.items()}
 
     def after_backward(self, look: Look) -> Reading:
         """Measure parameters and statistics."""
-        scalars: dict[str, Tensor] = {}
+        scalars = dict[str, Tensor]()
         for name, x in self._recorder.stop().items():
             item, module = look.subject.placed[name].item, look.subject.items[name]
             figures = {**_of_parameters(module), **_of_statistics(item, module, x.float(), self._running[name])}
@@ -93,7 +87,7 @@ class NormState(WatchingProbe):
 
 
 def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
-    figures: dict[str, Tensor] = {}
+    figures = dict[str, Tensor]()
     for parameter, quantity in (("weight", "gamma"), ("bias", "beta")):
         values = getattr(module, parameter, None)
         if values is not None:

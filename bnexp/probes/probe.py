@@ -46,14 +46,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reading:
-    """The figures that a probe measured at one step.
+    """The figures of a probe at one step by `quantity/where`: scalars of shape (), and histograms of any shape.
 
     The tensors are the probe's own: the loop reads them after clipping and the optimizer's step, both of which write
     into the gradients.
-
-    Attributes:
-        scalars: values of shape (), named `quantity/where` as the probe's figures declare it.
-        histograms: values of any shape, named likewise.
     """
 
     scalars: dict[str, Tensor] = field(default_factory=dict)
@@ -74,18 +70,17 @@ class Probe:
 
     figures: ClassVar[tuple[Figure, ...]] = ()
     """All figures that it measures on some network."""
-
     charts: ClassVar[Charts] = {}
     """The charts of them on TensorBoard's page of custom charts."""
-
     needs_step = False
     """Whether it measures what the optimizer's step does, so that stored weights alone show it nothing."""
-
     watches = False
     """Whether it watches the forward pass of the step."""
+    schedule: ProbeSchedule
+    """The probe's section of the config, with its options."""
 
     def __init__(self, schedule: ProbeSchedule) -> None:
-        """Take the options of the probe's section, where it has any."""
+        self.schedule = schedule
 
     def before(self, look: Look) -> None:
         """Get ready, right before the forward pass."""
@@ -110,11 +105,12 @@ class WatchingProbe(Probe):
     """A probe that records what passes through the items in the forward pass of the step."""
 
     watches = True
+    watches_inputs = False
+    """Whether it records what comes into the items, not what they give out."""
 
-    def __init__(self, schedule: ProbeSchedule, *, inputs: bool = False) -> None:
-        """Record outputs, or with `inputs` what comes into the items."""
+    def __init__(self, schedule: ProbeSchedule) -> None:
         super().__init__(schedule)
-        self._recorder = Recorder(inputs=inputs)
+        self._recorder = Recorder(inputs=self.watches_inputs)
 
     def before(self, look: Look) -> None:
         """Watch all items in the coming forward pass."""

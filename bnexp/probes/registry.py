@@ -38,25 +38,18 @@ PROBES: dict[str, type[Probe]] = {
     "cost": Cost,
 }
 """The class of each probe by its name, in the order of its charts in TensorBoard and of docs/probes.md."""
-
-
 Timing = Callable[[], AbstractContextManager[None]]
 """Makes a context whose time is counted as measuring."""
 
 
 @dataclass(frozen=True)
 class Due:
-    """The probes that are due at one step, called as one.
-
-    Attributes:
-        probes: those that are due.
-        timing: makes the context in which they measure.
-        rehearses: whether the step itself calls no hooks, so that probes that watch it see a rehearsal instead.
-    """
+    """The probes that are due at one step, called as one."""
 
     probes: Sequence[Probe]
     timing: Timing = nullcontext
     rehearses: bool = False
+    """Whether the step itself calls no hooks, so that probes that watch it see a rehearsal instead."""
 
     def before(self, look: Look) -> None:
         """Let each get ready, right before the forward pass."""
@@ -77,17 +70,8 @@ class Due:
             return [probe.after_step(look) for probe in self.probes]
 
 
-_NONE_DUE = Due(())
-
-
 class Probes:
-    """The probes of a run.
-
-    Args:
-        scheduled: each probe by its name, with its schedule.
-        steps_per_epoch: of the plan, for schedules in epochs.
-        compiled: whether training steps go through a compiled network, which calls no hooks.
-    """
+    """The probes of a run, each by its name and with its schedule; a compiled network calls no hooks."""
 
     def __init__(
         self, scheduled: Mapping[str, tuple[ProbeSchedule, Probe]], steps_per_epoch: int, *, compiled: bool = False
@@ -97,7 +81,7 @@ class Probes:
     def at(self, step: int, timing: Timing = nullcontext) -> Due:
         """Return the probes that are due at a step, counted from 1; `timing` counts the time they take, if any is."""
         due = [probe for schedule, probe in self._scheduled.values() if schedule.looks_at(step, self._steps_per_epoch)]
-        return Due(due, timing, self._compiled) if due else _NONE_DUE
+        return Due(due, timing if due else nullcontext, self._compiled)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return what each probe keeps from one look to the next, by its name."""

@@ -23,9 +23,7 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import finite_or_null, parse_json, read_file, with_advice, write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
-CONFIG_COPY = "config.json"
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints."""
+CONFIG_COPY, CHECKPOINTS = "config.json", "checkpoints"
 MAX_RECORD_BYTES = 10_000_000
 """Far more than meta.json and summary.json ever hold."""
 FORMAT = 1
@@ -71,8 +69,7 @@ def seed_of(folder: Path) -> tuple[int | None, int]:
 
 def newest_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, the newest first; the files are not opened."""
-    checkpoints = _checkpoints_by_step(folder)
-    return [checkpoints[step] for step in sorted(checkpoints, reverse=True)]
+    return [path for _, path in sorted(_checkpoints_by_step(folder).items(), reverse=True)]
 
 
 def how_to_resume(folder: Path) -> str:
@@ -112,11 +109,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_config(folder: Path, text: str) -> None:
-    """Write config.yaml, and its values as config.json; nothing else writes them.
-
-    Args:
-        folder: of the run.
-        text: the resolved config as YAML.
+    """Write a resolved config as config.yaml, and its values as config.json; nothing else writes them.
 
     Raises:
         OSError: the disk is full, ...; config.json is then missing, or does not fit config.yaml and is not read.

@@ -35,9 +35,9 @@ def is_gone(host: object, pid: object, started: object) -> bool:
         place, here = _place(then), _here()
         if place is None or here is None:
             then = None
-        elif place.boot != here.boot:
+        elif place[0] != here[0]:
             return True
-        elif place.container != here.container:
+        elif place != here:
             return False
     if _is_free(number):
         return True
@@ -50,25 +50,19 @@ def is_suspended(host: object, pid: object) -> bool:
     return _POSIX and host == platform.node() and _is_process_number(pid) and _look_up(cast(int, pid)).state == "T"
 
 
-class _Place(NamedTuple):
-    """Where a process number is valid on Linux: within one container, until the next boot."""
-
-    boot: str
-    container: str
-
-
-def _here() -> _Place | None:
+def _here() -> tuple[str, str] | None:
+    """Return boot and container: a process number is valid on Linux within one container, until the next boot."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return _Place(boot, str(os.stat("/proc/self/ns/pid").st_ino))
+        return boot, str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
         return None
 
 
-def _place(started: str | None) -> _Place | None:
-    """Return the place in `<boot>:<container>:<ticks>`."""
+def _place(started: str | None) -> tuple[str, str] | None:
+    """Return the first two parts of `<boot>:<container>:<ticks>`."""
     parts = (started or "").split(":")
-    return _Place(parts[0], parts[1]) if len(parts) == 3 and all(parts) else None
+    return (parts[0], parts[1]) if len(parts) == 3 and all(parts) else None
 
 
 class _Process(NamedTuple):
@@ -95,7 +89,7 @@ def _from_proc(pid: int) -> _Process:
     here = _here()
     if here is None or len(fields) < 20:
         return _Process()
-    return _Process(f"{here.boot}:{here.container}:{fields[19]}", fields[0])
+    return _Process(":".join([*here, fields[19]]), fields[0])
 
 
 def _from_ps(pid: int) -> _Process:
@@ -119,8 +113,6 @@ def _is_free(pid: int) -> bool:
     """Tell whether no process has the number; /proc alone may hide the processes of other users."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False
