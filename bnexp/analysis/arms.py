@@ -97,7 +97,7 @@ def _arm_of(runs: Sequence[Run]) -> Arm:
     return Arm(
         name=runs[0].name,
         config=None if runs[0].config is None else identity_of(runs[0].config, "arm"),
-        runs=tuple(sorted(kept, key=lambda run: min(_STATUS_ORDER.index(run.status), 2))),
+        runs=tuple(sorted(kept, key=lambda run: _STATUS_ORDER.index(run.status) if run.status in COMPLETE else 2)),
         repeats=len(runs) - len(kept),
     )
 

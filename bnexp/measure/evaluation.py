@@ -49,8 +49,7 @@ def sums_by_batch(
         each.
     """
     losses, corrects = [], []
-    for start in range(0, len(part), batch_size):
-        images, labels = part.images[start : start + batch_size], part.labels[start : start + batch_size]
+    for images, labels in zip(part.images.split(batch_size), part.labels.split(batch_size), strict=True):
         logits = forward(dataset.inputs(images)).float()  # (B, classes)
         losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
         corrects.append((logits.argmax(dim=1) == labels).sum())

@@ -27,6 +27,10 @@ class Normalized:
     var: Tensor
 
 
+Gradients = tuple[Tensor, Tensor, Tensor]
+"""Gradients of x, gamma and beta, in their shapes."""
+
+
 def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Normalized:
     """Batch normalization in training.
 
@@ -72,22 +76,13 @@ def batch_norm_inference(
     return gamma * (x - running_mean) / torch.sqrt(running_var + eps) + beta
 
 
-def batch_norm_train_backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of batch normalization in training; mean and variance depend on x too.
+def batch_norm_train_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5) -> Gradients:
+    """Return the gradients of batch normalization in training; mean and variance depend on x too.
 
         d gamma = sum_b dy * x_hat               d beta = sum_b dy
         d x     = gamma / sqrt(var + eps) * (dy - mean_b(dy) - x_hat * mean_b(dy * x_hat))
 
-    Args:
-        grad_y: dy (B, F), gradient of the loss with respect to y.
-        forward: what `batch_norm_train` returned.
-        gamma: (F,).
-        eps: the one of the forward pass.
-
-    Returns:
-        Gradients of x (B, F), gamma (F,) and beta (F,).
+    dy (B, F) is `grad_y`, the gradient of the loss with respect to y; `forward` is what `batch_norm_train` returned.
     """
     return _backward(grad_y, forward, gamma, eps, dim=0)
 
@@ -107,16 +102,11 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Nor
     return Normalized(gamma * x_hat + beta, x_hat, mean, var)
 
 
-def layer_norm_backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of layer normalization, with g = gamma * dy.
+def layer_norm_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5) -> Gradients:
+    """Return the gradients of layer normalization, with g = gamma * dy.
 
-        d gamma = sum_b dy * x_hat               d beta = sum_b dy
-        d x     = 1 / sqrt(var + eps) * (g - mean_f(g) - x_hat * mean_f(g * x_hat))
-
-    Returns:
-        Gradients of x (B, F), gamma (F,) and beta (F,).
+    d gamma = sum_b dy * x_hat               d beta = sum_b dy
+    d x     = 1 / sqrt(var + eps) * (g - mean_f(g) - x_hat * mean_f(g * x_hat))
     """
     return _backward(grad_y, forward, gamma, eps, dim=1)
 
@@ -149,16 +139,11 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float =
     return Normalized(y, x_hat, mean.squeeze(2), var.squeeze(2))
 
 
-def group_norm_backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of group normalization, with g = gamma * dy and means over each group S.
+def group_norm_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5) -> Gradients:
+    """Return the gradients of group normalization, with g = gamma * dy and means over each group S.
 
-        d gamma = sum over all but the channel of dy * x_hat      d beta = the same sum of dy
-        d x     = 1 / sqrt(var + eps) * (g - mean_S(g) - x_hat * mean_S(g * x_hat))
-
-    Returns:
-        Gradients of x (N, C, ...), gamma (C,) and beta (C,).
+    d gamma = sum over all but the channel of dy * x_hat      d beta = the same sum of dy
+    d x     = 1 / sqrt(var + eps) * (g - mean_S(g) - x_hat * mean_S(g * x_hat))
     """
     groups = forward.var.shape[1]
     x_hat = _grouped(forward.x_hat, groups)
@@ -253,10 +238,8 @@ def _by_channel(parameter: Tensor, x: Tensor) -> Tensor:
     return parameter.view(-1, *[1] * (x.dim() - 2))
 
 
-def _backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float, dim: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients where mean and variance were taken over `dim`."""
+def _backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float, dim: int) -> Gradients:
+    """Return the gradients where mean and variance were taken over `dim`."""
     grad_x = _through_statistics(gamma * grad_y, forward.x_hat, forward.var, eps, dim)
     return grad_x, (grad_y * forward.x_hat).sum(dim=0), grad_y.sum(dim=0)
 

@@ -51,6 +51,7 @@ class Cost(Probe):
 
     def __init__(self, schedule: CostSchedule, now: Callable[[], float] = time.perf_counter) -> None:
         """Take the options of the section, and a clock that tells the time in seconds."""
+        super().__init__(schedule)
         self._repeats, self._now = schedule.repeats, now
 
     def after_step(self, look: Look) -> Reading:

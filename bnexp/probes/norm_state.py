@@ -100,20 +100,17 @@ def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
 
 def _of_statistics(item: Item, module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
     """Compare the statistics of the batch x (B, F) or (B, C, H, W) with the running ones and with eps."""
-    if not item.kind.batch_statistics:
-        return _below_eps(module, example_variances(item, x))
-    mean, var = moments(x, over_batch(x))
+    mean, var = moments(x, over_batch(x)) if item.kind.batch_statistics else (None, example_variances(item, x))
+    eps, figures = getattr(module, "eps", None), dict[str, Tensor]()
+    if var is not None and eps is not None:
+        figures["eps_dominates"] = (var < eps).float().mean()
+    if mean is None or var is None:
+        return figures
     count = x.numel() // len(mean)
     std = (var * count / (count - 1)).sqrt()
     varies = std > ROUNDING * mean.abs()
-    figures = _below_eps(module, var)
     for name, batch in (("mean", mean), ("std", std)):
         if name in running:
             distances = torch.where(varies, (running[name] - batch).abs() / std, 0)
             figures[f"running_{name}_distance"] = distances.sum() / varies.sum()
     return figures
-
-
-def _below_eps(module: nn.Module, variances: Tensor | None) -> dict[str, Tensor]:
-    eps = getattr(module, "eps", None)
-    return {} if variances is None or eps is None else {"eps_dominates": (variances < eps).float().mean()}

@@ -1,12 +1,8 @@
 """The interface of a probe: it looks at a training step at three moments, and changes nothing.
 
-The loop knows probes only by this interface. Tensors stay on the device; the loop brings all figures of a step to
-Python together.
-
-A probe stands whole in its own file: its figures, its charts in TensorBoard, and the page about it in docs/probes.md,
-which is made from its docstring and its figures. To add one, write such a file, name it in `registry.PROBES`, and give
-it a section in `config/probes_section.py`, where its schedule, its options and their defaults stand: the config is read
-without torch, and so without the probes.
+Tensors stay on the device; the loop brings all figures of a step to Python together. A probe stands whole in its own
+file: its figures, its charts in TensorBoard, and the page about it in docs/probes.md, which is made from its docstring
+and its figures. Its schedule and options stand in `config/probes_section.py`, since the config is read without torch.
 """
 
 from collections.abc import Iterable, Mapping

@@ -29,11 +29,7 @@ class DamagedCheckpoint(BnexpError):
 
 
 def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
-    """Write tensors and plain values in one move: a reader, or a crash, finds the old file or the new, never a part.
-
-    Raises:
-        OSError: the file cannot be written; the old one is still in place.
-    """
+    """Write tensors and plain values in one move: a crash, or an OSError, leaves the old file or the new, whole."""
     import torch  # listing runs does not wait for it
 
     buffer = io.BytesIO()
@@ -105,11 +101,7 @@ class CheckpointFolder:
         self._whole = [resumed_from] if resumed_from else []
 
     def save(self, step: int, values: dict[str, Any]) -> None:
-        """Write the checkpoint after `step` steps, then delete all but the last two.
-
-        Raises:
-            OSError: it cannot be written; the others are still in place.
-        """
+        """Write the checkpoint after `step` steps, then delete all but the last two; an OSError leaves them."""
         path = self._folder / f"step{step}.pt"
         save_checkpoint(path, values)
         self._whole = [*(other for other in self._whole if other != path), path][-KEPT:]

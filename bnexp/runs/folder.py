@@ -15,6 +15,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,9 +38,7 @@ _CHECKPOINT = re.compile(r"step(\d{1,18})\.pt")
 
 
 def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
-    """Make and return a folder that no other run has: `seed0`, or `seed0-2`, `seed0-3`, ... where it is taken.
-
-    The folder is made by an exclusive create, so two processes never get the same one.
+    """Make and return a folder that no other run or process has: `seed0`, or `seed0-2`, ... where it is taken.
 
     Raises:
         BnexpError: the place cannot be written.
@@ -49,11 +48,9 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, 100_000):
             folder = parent / (f"seed{seed}" if number == 1 else f"seed{seed}-{number}")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
+            with suppress(FileExistsError):
+                folder.mkdir()  # exclusive: two processes never get the same one
+                return folder
     except OSError as error:
         raise BnexpError(
             f"{parent}: cannot make the run's folder: {with_advice(error)}; --runs-dir names another place"

@@ -4,6 +4,7 @@ Nothing here raises for what a file holds. What cannot be used is left out and n
 starts with the file's path.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -108,6 +109,17 @@ class Record:
         """Return the whole number at a place, 0 or more, or None."""
         count: int | None = self._checked(keys, "a whole number", lambda one: _is_whole(one) and 0 <= one <= _LARGEST)
         return count
+
+    def moment(self, key: str) -> datetime | None:
+        """Return the time at a key, in UTC where it names no zone, or None."""
+        text = self.text(key)
+        if text is not None:
+            with contextlib.suppress(ValueError):
+                moment = datetime.fromisoformat(text)
+                if 1980 <= moment.year < 9000:
+                    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            self._refuse((key,), text, "a time such as 2026-01-31T12:00:00+00:00")
+        return None
 
     def _checked(self, keys: tuple[str, ...], expected: str, fits: Callable[[Any], bool]) -> Any:
         """Return the value at a place, or None where there is none or it does not fit."""
@@ -220,7 +232,9 @@ def read_run(folder: Path) -> Run:
     figures = _figures(summary)
     status = _status(meta, summary, figures)
     seed, name = ((config or {}).get(key) for key in ("seed", "name"))
-    divergence = RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
+    divergence = None
+    if status == "diverged":
+        divergence = RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
     run = Run(
         folder=folder,
         name=name if isinstance(name, str) else meta.text("name") or folder.parent.name,
@@ -228,16 +242,16 @@ def read_run(folder: Path) -> Run:
         repeat=repeat,
         config=config,
         status=status,
-        started=_moment(meta, "started"),
-        ended=_moment(meta, "ended"),
-        continued=_moment(meta, "continued"),
+        started=meta.moment("started"),
+        ended=meta.moment("ended"),
+        continued=meta.moment("continued"),
         earlier_s=_earlier_s(meta),
         error=meta.text("error"),
         environment=_environment(meta),
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,
-        divergence=divergence if status == "diverged" else None,
+        divergence=divergence,
     )
     in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
     # Reading a value may add a problem to its record, so the problems are complete only now.
@@ -273,22 +287,6 @@ def _environment(meta: Record) -> dict[str, str]:
         name: meta.count(*place) if name == "threads" else meta.text(*place) for name, place in ENVIRONMENT.items()
     }
     return {name: str(value) for name, value in values.items() if value is not None}
-
-
-def _moment(meta: Record, key: str) -> datetime | None:
-    text = meta.text(key)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        if not 1980 <= moment.year < 9000:
-            raise ValueError(text)
-    except ValueError:
-        meta.problems.append(
-            f"{meta.path}: {key} is {_quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00"
-        )
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _earlier_s(meta: Record) -> float:
