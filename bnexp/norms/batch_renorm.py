@@ -58,8 +58,7 @@ class BatchRenorm(nn.Module):
 
     def _renormalized(self, x: Tensor) -> Tensor:
         """Normalize by the corrected statistics of the batch, and move the running ones."""
-        var, mean = torch.var_mean(x, dim=over_batch(x), correction=0)  # (F,)
-        std = torch.sqrt(var + self.eps)
+        mean, std = self.statistics_of_batch(x).values()  # (F,)
         with torch.no_grad():
             rmax, dmax = self.bounds()
             r = (std / self.running_std).clamp(1 / rmax, rmax)
@@ -84,7 +83,7 @@ class BatchRenorm(nn.Module):
     def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
         """Return the batch's mean and the root of its biased variance plus eps, toward which the running ones move."""
         var, mean = torch.var_mean(widened(x), dim=over_batch(x), correction=0)
-        return {"running_mean": mean, "running_std": torch.sqrt(var + self.options.eps)}
+        return {"running_mean": mean, "running_std": torch.sqrt(var + self.eps)}
 
     def running_moments(self) -> dict[str, Tensor]:
         """Return the running mean and standard deviation of each feature."""

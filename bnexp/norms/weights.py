@@ -67,13 +67,10 @@ class WeightRule:
     first_gain: Callable[[Tensor, float], Tensor]
 
 
-_WEIGHT_NORM = WeightRule(weight_norm, lambda weight, _: torch.linalg.vector_norm(weight.flatten(1), dim=1))
-
-
 def weight_rule(options: LayerOptions, input_gain: float) -> WeightRule | None:
     """Return the rule that the options of a layer ask for, or None; the inputs times `input_gain` have variance 1."""
     if options.weight_norm:
-        return _WEIGHT_NORM
+        return WeightRule(weight_norm, lambda weight, _: torch.linalg.vector_norm(weight.flatten(1), dim=1))
     if options.weight_std:
         return WeightRule(weight_std, lambda weight, gain: weight.new_full((len(weight),), input_gain * gain))
     return None
@@ -99,14 +96,12 @@ class NormalizedLinear(nn.Linear):
         return functional.linear(x, self.rule.effective(self.weight, self.gain), self.bias)
 
 
-def build_linear(
-    options: LayerOptions, in_features: int, out_features: int, *, bias: bool, input_gain: float = 1
-) -> nn.Linear:
+def build_linear(options: LayerOptions, before: int, after: int, *, bias: bool, input_gain: float = 1) -> nn.Linear:
     """Return the linear layer that the options ask for; its inputs times `input_gain` have variance 1."""
     rule = weight_rule(options, input_gain)
     if rule is None:
-        return nn.Linear(in_features, out_features, bias=bias)
-    return NormalizedLinear(in_features, out_features, rule, bias=bias)
+        return nn.Linear(before, after, bias=bias)
+    return NormalizedLinear(before, after, rule, bias=bias)
 
 
 _ONEDNN_BLOCK = 16
@@ -170,14 +165,7 @@ class NormalizedConv2d(nn.Conv2d):
 
 
 def build_conv(
-    options: LayerOptions,
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    *,
-    bias: bool,
-    input_gain: float = 1,
+    options: LayerOptions, before: int, after: int, kernel: int, stride: int, *, bias: bool, input_gain: float = 1
 ) -> nn.Conv2d:
     """Return the convolution that the options ask for; its padding keeps the image's size but for the stride.
 
@@ -185,6 +173,6 @@ def build_conv(
     """
     rule = weight_rule(options, input_gain)
     if rule is None:
-        layer = NarrowStridedConv2d if narrow_and_strided(in_channels, kernel, stride) else nn.Conv2d
-        return layer(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
-    return NormalizedConv2d(in_channels, out_channels, kernel, stride, rule, bias=bias)
+        layer = NarrowStridedConv2d if narrow_and_strided(before, kernel, stride) else nn.Conv2d
+        return layer(before, after, kernel, stride, padding=kernel // 2, bias=bias)
+    return NormalizedConv2d(before, after, kernel, stride, rule, bias=bias)

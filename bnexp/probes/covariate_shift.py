@@ -68,33 +68,21 @@ class CovariateShift(Probe):
     schedule: CovariateShiftSchedule
     _weights: list[Tensor]
 
-    def __init__(self, schedule: CovariateShiftSchedule) -> None:
-        super().__init__(schedule)
-        self._inputs: dict[str, Tensor] = {}
-
     def after_backward(self, look: Look) -> Reading:
         """Copy the weights before the step."""
         self._weights = copies_of(_all(parameters_by_layer(look.subject.items)))
         return Reading()
 
     def after_step(self, look: Look) -> Reading:
-        """Compare inputs with the look before, and gradients with those before the step."""
+        """Compare inputs with those kept from the look before, and gradients with those before the step."""
         inputs = sorted_inputs(look.subject, self.schedule.examples, self.schedule.units)
         scalars = dict[str, Tensor]()
-        for name, before in self._inputs.items():
+        for name, before in self.kept.items():
             scalars[f"input_shift/{name}"] = input_shift(inputs[name], before)
             scalars[f"input_wasserstein/{name}"] = (inputs[name] - before).abs().mean()
         scalars |= gradient_shifts(look, self._weights)
-        self._inputs, self._weights = inputs, []
+        self.kept, self._weights = inputs, []
         return Reading(scalars)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the inputs of the last look."""
-        return self._inputs
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Compare the next look with these inputs."""
-        self._inputs = dict(state)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ file: its figures, its charts in TensorBoard, and the page about it in docs/prob
 and its figures. Its schedule and options stand in `config/probes_section.py`, since the config is read without torch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -77,6 +77,8 @@ class Probe:
 
     def __init__(self, schedule: ProbeSchedule) -> None:
         self.schedule = schedule
+        self.kept: dict[str, Tensor] = {}
+        """What it keeps from one look to the next, through a resume too."""
 
     def before(self, look: Look) -> None:
         """Get ready, right before the forward pass."""
@@ -88,13 +90,6 @@ class Probe:
     def after_step(self, look: Look) -> Reading:
         """Measure, right after the optimizer's step, which a diverging training does not come to."""
         return Reading()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return what the probe keeps from one look to the next."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from what the probe kept in an earlier session; the tensors are on the run's device."""
 
 
 class WatchingProbe(Probe):

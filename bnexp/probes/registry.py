@@ -83,12 +83,12 @@ class Probes:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return what each probe keeps from one look to the next, by its name."""
-        return {name: probe.state_dict() for name, probe in self._probes.items()}
+        return {name: probe.kept for name, probe in self._probes.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]], device: torch.device) -> None:
         """Resume from what the probes kept in an earlier session; tensors are moved to the device."""
         for name, probe in self._probes.items():
-            probe.load_state_dict({key: tensor.to(device) for key, tensor in state[name].items()})
+            probe.kept = {key: tensor.to(device) for key, tensor in state[name].items()}
 
 
 def build_probes(probes: ProbesConfig, plan: Plan, *, compiled: bool = False) -> Probes:

@@ -144,9 +144,7 @@ def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 def _sealed_copy(path: Path, content: bytes) -> dict[str, Any] | None:
     """Return the values in config.json where its seal fits them and the content of config.yaml, else None."""
-    record = read_json(path)
-    if record is None:
-        return None
+    record = read_json(path) or {}
     values = record.get("config")
     try:
         return values if isinstance(values, dict) and record.get("sha256") == _seal(content, values) else None

@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard
 
 _POSIX, _LINUX = os.name == "posix", sys.platform == "linux"
 _LARGEST_PID = 2**31 - 1
@@ -30,7 +30,7 @@ def is_gone(host: object, pid: object, started: object) -> bool:
     """
     if not _POSIX or not host or host != platform.node() or not _is_process_number(pid):
         return False
-    number, then = cast(int, pid), started if isinstance(started, str) else None
+    then = started if isinstance(started, str) else None
     if _LINUX:
         place, here = _place(then), _here()
         if place is None or here is None:
@@ -39,15 +39,15 @@ def is_gone(host: object, pid: object, started: object) -> bool:
             return True
         elif place != here:
             return False
-    if _is_free(number):
+    if _is_free(pid):
         return True
-    process = _look_up(number)
+    process = _look_up(pid)
     return process.state in _ENDED or (None not in (then, process.started) and process.started != then)
 
 
 def is_suspended(host: object, pid: object) -> bool:
     """Tell whether a process of this host is suspended, by Ctrl-Z or a signal."""
-    return _POSIX and host == platform.node() and _is_process_number(pid) and _look_up(cast(int, pid)).state == "T"
+    return _POSIX and host == platform.node() and _is_process_number(pid) and _look_up(pid).state == "T"
 
 
 def _here() -> tuple[str, str] | None:
@@ -105,7 +105,7 @@ def _from_ps(pid: int) -> _Process:
     return _Process(" ".join(started.split()), state[:1]) if started else _Process()
 
 
-def _is_process_number(pid: object) -> bool:
+def _is_process_number(pid: object) -> TypeGuard[int]:
     return isinstance(pid, int) and not isinstance(pid, bool) and 0 < pid <= _LARGEST_PID
 
 
