@@ -8,12 +8,12 @@ DEMO := runs/demo
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -e . -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile -e . -c constraints.txt
 	touch $@
 
 .venv/installed-test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -e '.[test]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[test]' -c constraints.txt
 	touch .venv/installed $@
 
 demo: .venv/installed
