@@ -14,12 +14,8 @@ class Plan:
 
     Attributes:
         train_examples: examples trained on, after the validation part and `data.limit` are taken.
-        val_examples: examples in the validation part.
-        test_examples: examples in the test set.
-        batch_size: examples in a full batch.
         last_batch: examples in the last batch of an epoch (equal to `batch_size` when the epoch divides evenly).
         steps_per_epoch: training steps in one epoch, after `data.drop_last`.
-        total_steps: training steps in the whole run.
         eval_every_epochs: epochs between two evaluations of the validation part.
     """
 
