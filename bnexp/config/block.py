@@ -10,9 +10,10 @@ The grammar:
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -65,12 +66,7 @@ def _marked(line: str, start: int, end: int) -> tuple[str, str]:
 
 
 def parse_block(line: str, norm: str | None = None, activation: str | None = None) -> tuple[Item, ...]:
-    """Read a block line and fill its placeholders.
-
-    Args:
-        line: the block, such as `linear -> norm -> act`.
-        norm: what `norm` stands for: an item such as `bn(eps=1e-3)`, or `none`.
-        activation: what `act` stands for: an item such as `relu`.
+    """Read a block line, and fill `norm` and `act` with the items that are given, such as `bn(eps=1e-3)` and `relu`.
 
     Raises:
         BlockError: with the item, its place in the line, what was expected and the nearest known name.
@@ -82,25 +78,25 @@ def parse_block(line: str, norm: str | None = None, activation: str | None = Non
         if name not in fillings:
             items.append(_parse_item(line, start, text, where))
             continue
-        key, filling = fillings[name]
+        (key, filling), problem = fillings[name], ""
         if text.strip() != name:
-            problem = f"{where}the options of {name} belong to {key}, such as {key}: {_EXAMPLE[name]}"
-            raise BlockError(line, *_span(start, text), problem)
-        if filling is None:
-            problem = f"{where}{name} stands for {key}, which is not set; set it, such as {key}: {_EXAMPLE[name]}"
-            raise BlockError(line, *_span(start, text), problem)
+            problem = f"the options of {name} belong to {key}"
+        elif filling is None:
+            problem = f"{name} stands for {key}, which is not set; set it"
+        if filling is None or problem:
+            raise BlockError(line, *_span(start, text), f"{where}{problem}, such as {key}: {_EXAMPLE[name]}")
         if (name, filling) != ("norm", NO_NORM):
             items.append(parse_item(filling))
     return tuple(items)
 
 
 def parse_item(text: str) -> Item:
-    """Read one item, such as the `bn(eps=1e-3)` of `model.norm`."""
+    """Read one item, such as `bn(eps=1e-3)`."""
     return _parse_item(text, 0, text, "")
 
 
 def _split(line: str) -> Iterator[tuple[int, str]]:
-    """Yield (position, text) of the pieces between the arrows."""
+    """Yield position and text of the pieces between the arrows."""
     start = 0
     for arrow in _ARROW.finditer(line):
         yield start, line[start : arrow.start()]
@@ -182,9 +178,5 @@ def numbered_names(items: Iterable[Item]) -> list[str]:
     """Name the items of one block as a person would: `linear`, or `linear1` and `linear2` where a name repeats."""
     names = [item.name for item in items]
     totals = Counter(names)
-    seen: dict[str, int] = dict.fromkeys(names, 0)
-    numbered = []
-    for name in names:
-        seen[name] += 1
-        numbered.append(f"{name}{seen[name]}" if totals[name] > 1 else name)
-    return numbered
+    numbers: dict[str, Iterator[int]] = defaultdict(lambda: count(1))
+    return [f"{name}{next(numbers[name])}" if totals[name] > 1 else name for name in names]

@@ -174,12 +174,11 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
 def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]) -> str:
     """Say what YAML's reader stumbled over, and show the line with a mark under the place."""
     mark = error.problem_mark or error.context_mark
-    what = " ".join(part for part in (error.context, error.problem) if part)
+    what = " ".join(filter(None, (error.context, error.problem)))
     if "'\\t'" in what:
         what = "a tab in the indentation; YAML indents with spaces"
     snippet = (mark.get_snippet() if mark else None) or ""
-    lines = [f"{at(mark)}: not YAML: {brief(what, 200)}", *map(blanked, snippet.splitlines())]
-    return "\n".join(lines)
+    return "\n".join([f"{at(mark)}: not YAML: {brief(what, 200)}", *map(blanked, snippet.splitlines())])
 
 
 class _Builder:
