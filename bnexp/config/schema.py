@@ -1,6 +1,6 @@
 """The config: every key with its type, default, unit and meaning. `docs/config.md` is generated from here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -79,7 +79,7 @@ class SgdConfig(_Optimizer):
     """Nesterov's momentum"""
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> "SgdConfig":
+    def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("optimizer.nesterov needs a momentum above 0, found optimizer.momentum: 0")
         return self
@@ -178,7 +178,7 @@ class TrainingConfig(Section):
     restore the running statistics, or take it all the same"""
 
     @model_validator(mode="after")
-    def _one_length(self) -> "TrainingConfig":
+    def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             both = "both; take one back with null, such as --set training.epochs=null"
             raise ValueError(f"training needs epochs or steps, found {'neither' if self.epochs is None else both}")
@@ -219,7 +219,7 @@ class Config(Section):
     """when a checkpoint is written; no figure depends on it"""
 
     @model_validator(mode="after")
-    def _compiles_no_random_stream(self) -> "Config":
+    def _compiles_no_random_stream(self) -> Self:
         drawing = [item.name for item in self.model.items if item.kind.draws]
         if self.training.compile and drawing:
             reason = "whose random numbers come from a stream of its own, which no compiled graph can hold"
