@@ -117,8 +117,6 @@ class SyntheticConfig(Section):
 
 
 class _DataSection(Section):
-    """Keys that every dataset has."""
-
     dataset: str
     """which images; `bnexp catalog` describes each"""
     batch_size: Int = Field(128, ge=1, le=1_000_000_000)

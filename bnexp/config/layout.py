@@ -209,11 +209,10 @@ def _resnet(model: ResnetConfig, shape: Shape) -> list[Part]:
     the convolution gives; in the appendix of He et al. 2016 norm and activation come first, for both paths.
     """
     items = model.items
-    first_layer = next(index for index, item in enumerate(items) if item.kind.role == "layer")
-    opening = items[:first_layer]
-    rest = items[first_layer + 1 :]
-    until = next((index for index, item in enumerate(rest) if item.kind.role in ("layer", "shortcut")), len(rest))
-    stem_items = (items[first_layer], *(() if opening else rest[:until]))
+    first = next(index for index, item in enumerate(items) if item.kind.role == "layer")
+    opening = items[:first]
+    following = takewhile(lambda item: item.kind.role not in ("layer", "shortcut"), items[first + 1 :])
+    stem_items = (items[first], *(() if opening else following))
     parts: list[Part] = [place_block(stem_items, "stem", shape, model.stage_width(0))]
     for stage, blocks in enumerate(model.stage_blocks, start=1):
         for number in range(1, blocks + 1):

@@ -21,9 +21,7 @@ MAX_ITEMS = 50_000
 """Items of a whole network: a resnet of 10,000 layers has 35,000, and laying out this many takes a second."""
 
 
-class _Blocks(Section):
-    """Keys that every family has."""
-
+class _Model(Section):
     arch: str
     """the family"""
     block: str = Field(max_length=2000)
@@ -94,7 +92,7 @@ class _Blocks(Section):
         return self
 
 
-class MlpConfig(_Blocks):
+class MlpConfig(_Model):
     """A multilayer perceptron."""
 
     arch: Literal["mlp"]
@@ -107,7 +105,7 @@ class MlpConfig(_Blocks):
         return len(self.hidden)
 
 
-class CnnConfig(_Blocks):
+class CnnConfig(_Model):
     """A convolutional network; VGG-16 is `stages: [[64, 64], [128, 128], [256, 256, 256], ...]`."""
 
     arch: Literal["cnn"]
@@ -141,7 +139,7 @@ IMAGENET_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Blocks a stage of the depths that He et al. 2015 use on ImageNet, with two convolutions a block."""
 
 
-class ResnetConfig(_Blocks):
+class ResnetConfig(_Model):
     """A residual network for small images: a 3 x 3 stem, stages that double the channels and halve the size."""
 
     arch: Literal["resnet"]

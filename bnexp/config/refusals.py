@@ -51,23 +51,18 @@ def refuse_to_whiten_too_much(data: DataConfig, info: DatasetInfo) -> None:
 
 def refuse_lone_examples(config: Config, train_examples: int, last_batch: int) -> None:
     """Refuse a batch or ghost batch of one example, of which a norm could take no statistics."""
-    _refuse_batch_of_one(config, train_examples, last_batch)
+    norms = [item.name for item in config.model.items if item.kind.batch_statistics]
+    reason, batch_size = _statistics_of_one_example(config), config.data.batch_size
+    if norms and batch_size == 1:
+        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {reason}; expected at least 2")
+    if norms and last_batch == 1:
+        raise ConfigError(
+            f"the last batch of each epoch would hold 1 example ({train_examples} = {train_examples // batch_size} x "
+            f"{batch_size} + 1), with {norms[0]}: {reason}; set data.drop_last=true or another data.batch_size"
+        )
     for item in config.model.items:
         if item.options.ghost_size is not None:
             _refuse_ghost_of_one(config, item, item.options.ghost_size, last_batch)
-
-
-def _refuse_batch_of_one(config: Config, train_examples: int, last_batch: int) -> None:
-    norms = [item.name for item in config.model.items if item.kind.batch_statistics]
-    if not norms or last_batch > 1:
-        return
-    reason, batch_size = _statistics_of_one_example(config), config.data.batch_size
-    if batch_size == 1:
-        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {reason}; expected at least 2")
-    raise ConfigError(
-        f"the last batch of each epoch would hold 1 example ({train_examples} = {train_examples // batch_size} x "
-        f"{batch_size} + 1), with {norms[0]}: {reason}; set data.drop_last=true or another data.batch_size"
-    )
 
 
 def _statistics_of_one_example(config: Config) -> str:

@@ -25,8 +25,6 @@ _MAX_EPOCHS = 1_000_000_000
 
 
 class _Init(Section):
-    """Keys that every scheme of initial weights has."""
-
     scheme: str
     """how the weights are drawn"""
     gain: Float = Field(1.0, gt=0, le=_MAX_FACTOR)
@@ -57,8 +55,6 @@ InitConfig = PlainInit | NormalInit
 
 
 class _Optimizer(Section):
-    """Keys that every optimizer has."""
-
     name: str
     """which optimizer"""
     weight_decay: Float = Field(0.0, ge=0)
@@ -85,9 +81,7 @@ class SgdConfig(_Optimizer):
         return self
 
 
-class _AdamOptions(_Optimizer):
-    """Keys of adam and adamw."""
-
+class _Adam(_Optimizer):
     lr: Float = Field(1e-3, gt=0, le=_MAX_FACTOR)
     """learning rate, the peak of the schedule"""
     betas: tuple[Annotated[Float, Field(ge=0, lt=1)], Annotated[Float, Field(ge=0, lt=1)]] = (0.9, 0.999)
@@ -96,13 +90,13 @@ class _AdamOptions(_Optimizer):
     """added to the denominator"""
 
 
-class AdamConfig(_AdamOptions):
+class AdamConfig(_Adam):
     """Adam; weight decay is added to the gradient."""
 
     name: Literal["adam"]
 
 
-class AdamWConfig(_AdamOptions):
+class AdamWConfig(_Adam):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"]
