@@ -1,8 +1,4 @@
-"""Draw once, and hand on, everything that follows from a config before any tensor is made.
-
-`check`, `train`, `resume` and `probe` draw a blueprint as their first act: whatever can be refused without torch is
-refused there, and what they do next works from the same facts.
-"""
+"""Draw once, and hand on, everything that follows from a config before any tensor is made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +16,7 @@ from bnexp.data.sources.facts import dataset_info
 class Blueprint:
     """A config with what it means for its dataset. It holds plain values only, so that another process can take it.
 
-    Attributes:
-        config: the resolved config.
-        info: shape and sizes of its dataset.
-        plan: how many examples, batches, steps and evaluations it comes to.
-        layout: the items of the network, with their shapes.
-        warnings: what the dataset and the config give reason to doubt, a sentence or two each.
+    `warnings` are what the dataset and the config give reason to doubt, a sentence or two each.
     """
 
     config: Config
@@ -36,11 +27,9 @@ class Blueprint:
 
 
 def draw(config: Config, data_dir: Path) -> Blueprint:
-    """Draw the blueprint of a config.
+    """Draw the blueprint of a config, and refuse whatever can be refused without torch.
 
-    Args:
-        config: the resolved config.
-        data_dir: where datasets lie; only read where the dataset is one of your own.
+    `data_dir` is only read where the dataset is one of your own.
 
     Raises:
         ConfigError: the config asks for something that cannot be: a dataset that is missing or cannot be preprocessed

@@ -124,15 +124,11 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Short for --format m
 
 
 def _format(chosen: Format | None, *, csv: bool, json: bool, markdown: bool) -> Format:
-    """Return the one form that the options ask for.
-
-    Raises:
-        ConfigError: they ask for several.
-    """
+    """Return the one form that the options ask for."""
     short: dict[Format, bool] = {"csv": csv, "json": json, "markdown": markdown}
     options: dict[Format, str] = {name: f"--{name}" for name, wanted in short.items() if wanted}
-    if chosen is not None and chosen not in options:
-        options[chosen] = f"--format {chosen}"
+    if chosen is not None:
+        options.setdefault(chosen, f"--format {chosen}")
     if len(options) > 1:
         raise ConfigError(f"{' and '.join(options.values())}: choose one of them")
     return next(iter(options), "table")

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 class BnexpError(Exception):
     """The work failed. The message says what was found, where, what was expected and how to mend it.
 
-    A message quotes keys, values and file names that anybody may have written; what a terminal would act on is escaped.
+    It quotes keys, values and file names that anybody may have written; what a terminal would act on is escaped.
     """
 
     exit_code = 1
@@ -51,11 +51,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def visible(text: str) -> str:
     """Return text in one line that cannot steer a terminal: what does not print is written as its escape.
 
-    That is every control character, among them those that begin colors, titles and moves of the cursor, and every
-    mark that turns the direction of writing: names of files and words of a config may come from anybody.
+    That is every control character, and every mark that turns the direction of writing.
     """
-    if text.isprintable():
-        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -1,11 +1,7 @@
 """Write files whole, read them within limits, and speak strict JSON; used wherever bnexp touches the disk.
 
-- `write_atomically`, `write_text_atomically`: a reader, a crash or a loss of power finds the old content or the new,
-  never a part of either.
-- `open_file`, `read_file`: only regular files, and only up to a size, so that no damaged folder can stall a command or
-  fill its memory.
-- `parse_json`, `finite_or_null`: JSON without NaN and Infinity, which other programs refuse.
-- `with_advice`: an error of the system, together with what the reader can do about it.
+A reader, a crash or a loss of power finds the old content of a file or the new, never a part of either; and no damaged
+folder can stall a command or fill its memory.
 """
 
 import contextlib
@@ -24,8 +20,7 @@ from typing import Any
 def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file under a temporary name, flush it to the disk, and move it into place.
 
-    Raises:
-        OSError: the disk is full, the folder is gone, ...; the old content is still in place.
+    After an OSError the old content is still in place.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -105,11 +100,7 @@ _STRICT = json.JSONDecoder(parse_constant=lambda _: None)
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """Parse a JSON object, such as a record or a row of metrics.
-
-    Raises:
-        ValueError: the content is not JSON, or JSON but no object.
-    """
+    """Parse a JSON object, such as a record or a row of metrics; ValueError where the content is none."""
     try:
         values = _STRICT.decode(content.decode())
     except (ValueError, RecursionError) as error:

@@ -18,10 +18,6 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
     """Start TensorBoard on `folder`, print its address, and serve until Ctrl-C.
 
     The arguments are those of `bnexp board --help`.
-
-    Raises:
-        ConfigError: there is no such folder.
-        BnexpError: the port is taken, the address is not one of this machine, or TensorBoard cannot start.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; `bnexp train configs/mnist_mlp_bn.yaml` makes the first run")

@@ -1,11 +1,11 @@
 """`bnexp catalog`: every name that a config can say, with one line on each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bnexp.config.block import NO_NORM
 from bnexp.config.data_section import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
-from bnexp.config.items import ITEMS, Role
+from bnexp.config.items import ITEMS, Role, names_of
 from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES
 from bnexp.config.probes_section import ProbesConfig
@@ -14,9 +14,8 @@ from bnexp.document.show import show
 from bnexp.document.table import Column, Table, word
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One name of the catalog: the key that takes it, the name with its options, and one line on it."""
+class Entry(NamedTuple):
+    """The key that takes a name, the name with its options, and one line on it."""
 
     key: str
     name: str
@@ -29,18 +28,18 @@ def catalog() -> None:
     On a terminal it is a table; in a pipe the lines are plain and aligned, each complete by itself for grep.
     """
     columns = (Column("key", "said in", grouped=True), Column("name", "name"), Column("summary", "what it is"))
-    rows = [
-        {"key": word(entry.key), "name": word(entry.name), "summary": word(entry.summary)}
-        for entry in catalog_entries()
-    ]
+    rows = ({key: word(text) for key, text in entry._asdict().items()} for entry in catalog_entries())
     show(Table(columns, tuple(rows), headed=False), "table")
 
 
 def catalog_entries() -> Iterator[Entry]:
     """Yield every name, those of one kind together."""
+    roles: tuple[Role, ...] = ("norm", "activation", "layer", "dropout", "shortcut")
     yield Entry("norm", NO_NORM, "no normalization: takes the item `norm` out of the block")
-    for role in ("norm", "activation", "layer", "dropout", "shortcut"):
-        yield from _items(role)
+    for role in roles:
+        for name, kind in ((name, ITEMS[name]) for name in names_of(role)):
+            options = ", ".join(kind.options.model_fields)
+            yield Entry(role, f"{name}({options})" if options else name, kind.summary)
     yield from (Entry("model.arch", name, summary) for name, summary in ARCHITECTURES.items())
     yield from (Entry("data.dataset", name, summary) for name, summary in DATASET_SUMMARIES.items())
     yield from (Entry("data.preprocess", name, summary) for name, summary in PREPROCESSINGS.items())
@@ -50,10 +49,3 @@ def catalog_entries() -> Iterator[Entry]:
             yield Entry(spot.keys[-1], spot.variant, str(spot.section.__doc__).splitlines()[0].rstrip("."))
     yield from (Entry("init.scheme", name, summary) for name, summary in INIT_SCHEMES.items())
     yield from (Entry("probes", name, str(field.description)) for name, field in ProbesConfig.model_fields.items())
-
-
-def _items(role: Role) -> Iterator[Entry]:
-    for name, kind in ITEMS.items():
-        if kind.role == role:
-            options = ", ".join(kind.options.model_fields)
-            yield Entry(role, f"{name}({options})" if options else name, kind.summary)

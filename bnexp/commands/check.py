@@ -32,10 +32,6 @@ def check(
     """Validate a config and print the network as built, the batch arithmetic and the warnings.
 
     The arguments are those of `bnexp check --help`.
-
-    Raises:
-        ConfigError: the config is wrong.
-        BnexpError: the dataset is corrupt.
     """
     config = load_config(config_path, overrides)
     blueprint = draw(config, data_folder(data_dir))
@@ -79,12 +75,11 @@ def _arithmetic(config: Config, plan: Plan) -> list[tuple[str, str]]:
     dropped = f", {left_out} examples left out of each epoch (data.drop_last)" if left_out else ""
     evaluations = plan.evaluations_until(plan.total_steps)
     epochs = f"{plan.epoch_at(plan.total_steps):.4g}"
+    parts = (
+        f"{plan.train_examples:,} to train on, {plan.val_examples:,} to validate on, {plan.test_examples:,} to test on"
+    )
     return [
-        (
-            "data",
-            f"{config.data.dataset}: {plan.train_examples:,} to train on, {plan.val_examples:,} to validate on, "
-            f"{plan.test_examples:,} to test on",
-        ),
+        ("data", f"{config.data.dataset}: {parts}"),
         ("batches", f"{batches} = {counted(plan.steps_per_epoch, 'step')} per epoch{dropped}"),
         ("training", f"{counted(plan.total_steps, 'step')} in {epochs} epochs, {counted(evaluations, 'evaluation')}"),
     ]
@@ -138,8 +133,7 @@ def _growth_facts(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]]:
     """Describe how the signal grows on its way up and the gradient on its way down, over the hidden layers."""
     from bnexp.inspection.propagation import growth
 
-    hidden = rows[:-1]
-    lines = []
+    hidden, lines = rows[:-1], []
     ways = {
         "signal": ("up from the first hidden layer to the last", [row.std for row in hidden]),
         "gradient": ("down from the last hidden layer to the first", [row.gradient_norm for row in reversed(hidden)]),
@@ -148,19 +142,17 @@ def _growth_facts(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]]:
         if not all(0 < value < math.inf for value in values):
             fate = "vanishes: it is 0 somewhere" if all(map(math.isfinite, values)) else "explodes: it is not finite"
             lines.append((name, f"{way} it {fate}"))
-            continue
-        if len(values) < 2:
-            continue
-        grown = growth(values)
-        both = f"x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all"
-        lines.append((name, f"{both}: it {_fate(grown.total)}"))
+        elif len(values) > 1:
+            grown = growth(values)
+            both = f"x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all"
+            lines.append((name, f"{both}: it {_fate(grown.total)}"))
     return lines
 
 
 def _fate(factor: float) -> str:
     """Name what a factor from the first hidden layer to the last means."""
-    if max(factor, 1 / factor) < _NEAR:
+    if 1 / _NEAR < factor < _NEAR:
         return "keeps its size, roughly"
-    if max(factor, 1 / factor) < _FAR:
+    if 1 / _FAR < factor < _FAR:
         return "grows" if factor > 1 else "shrinks"
     return "explodes" if factor > 1 else "vanishes"

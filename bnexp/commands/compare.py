@@ -22,9 +22,6 @@ def compare(
     """Print a table of arms: the config keys that differ, then what each arm reached over its seeds.
 
     The arguments are those of `bnexp compare --help`. Accuracies are percent for people, fractions in CSV and JSON.
-
-    Raises:
-        ConfigError: no run, a path that does not exist, an unknown column, or a target that is no fraction.
     """
     if target is not None and not 0 < target <= 1:
         raise ConfigError(f"--target {target:g}: expected a fraction above 0, up to 1, such as 0.95")

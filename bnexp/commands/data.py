@@ -34,12 +34,7 @@ def list_datasets(*, data_dir: Path | None = None) -> None:
 
 
 def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
-    """Download datasets that are missing, and check every byte of those that are here.
-
-    Raises:
-        ConfigError: an unknown name, a set of your own, or a download that failed.
-        BnexpError: a file is corrupt; the message names it.
-    """
+    """Download datasets that are missing, and check every byte of those that are here."""
     chosen = [_known(name) for name in names]
     for name in chosen:
         if name in OWN_DATASETS:
@@ -49,12 +44,7 @@ def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
 
 
 def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) -> None:
-    """Read a dataset whole, without downloading, and say what it holds.
-
-    Raises:
-        ConfigError: an unknown name, or it is missing.
-        BnexpError: it is corrupt, or images cannot be read; the message names them.
-    """
+    """Read a dataset whole, without downloading, and say what it holds."""
     known = _known(name)
     if known in OWN_DATASETS and path is None:
         raise ConfigError(f"{name} is a set of your own; expected --path: where it lies")

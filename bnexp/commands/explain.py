@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 def explain(topic: str | None, options: LessonOptions, *, json: bool = False, html: Path | None = None) -> None:
     """Print a lesson, or without a topic the list of all in the order of reading.
 
-    Args:
-        topic: the lesson.
-        options: as they were typed.
-        json: every number in full precision, in place of the text.
-        html: write a page to this file in place of the text; one that is there is replaced.
-
-    Raises:
-        ConfigError: no such lesson, an option that it does not take, numbers that cannot be taught on, or no place for
-            the page.
-        BnexpError: a file cannot be written, or the data of a lesson cannot be had.
+    With `json` it is every number in full precision; with `html` a page is written to this file, in place of the text.
     """
     if topic is None:
         _list(options, json=json, html=html)
@@ -60,11 +51,7 @@ def _write_page(page: Path, lesson: "Lesson") -> None:
 
 
 def _place_of_page(html: Path, options: LessonOptions) -> Path:
-    """Return the file that the page is moved to, behind every link; what is there must be a file that it may replace.
-
-    Raises:
-        ConfigError: a folder, a device, a pipe, the lesson's own input, or no place at all.
-    """
+    """Return the file that the page is moved to, behind every link; what is there must be one that it may replace."""
     try:
         page = html.resolve()
         page.with_name(f".{page.name}.{os.getpid()}.tmp").is_file()  # as long a name as is written aside
@@ -90,7 +77,5 @@ def _list(options: LessonOptions, *, json: bool, html: Path | None) -> None:
         write_out(to_strict_json(topics))
         return
     width = max(map(len, TOPICS))
-    lines = [
-        f"{number:>2}  {name:<{width}}  {topic.question}" for number, (name, topic) in enumerate(TOPICS.items(), 1)
-    ]
+    lines = [f"{number:>2}  {name:<{width}}  {TOPICS[name].question}" for number, name in enumerate(TOPICS, start=1)]
     write_out("\n".join(["The lessons of `bnexp explain TOPIC`, in the order of reading:", "", *lines, ""]))

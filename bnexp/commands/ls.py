@@ -16,9 +16,6 @@ def ls(folder: Path = Path("runs"), *, now: datetime | None = None, output: Outp
         folder: where to look: a folder above runs, or a run.
         now: the time, with its zone; by default the clock's, in the local zone.
         output: `table` draws for a terminal and writes plain aligned text into a pipe.
-
-    Raises:
-        ConfigError: the folder does not exist, or holds no run.
     """
     runs = [read_run(path) for path in find_runs([], folder)]
     show(list_runs(runs, folder, now or datetime.now(UTC).astimezone()), output)

@@ -28,10 +28,6 @@ def probe(
     """Measure the stored weights of one run and print a figure per line.
 
     The arguments are those of `bnexp probe --help`.
-
-    Raises:
-        ConfigError: no such run, or several; an unknown probe; what the config asks for cannot be.
-        BnexpError: the run has no stored weights, or they are damaged, or have nothing that the probes measure.
     """
     if weights not in WEIGHTS:
         raise ConfigError(f'--weights: expected {" or ".join(WEIGHTS)}, found "{weights}"')

@@ -21,10 +21,6 @@ def resume(
     """Continue one run, and print what came out; a run that has come to its end stays as it is.
 
     The arguments are those of `bnexp resume --help`.
-
-    Raises:
-        ConfigError: no such run, or several, or its config cannot be read.
-        BnexpError: no checkpoint is whole, another process trains the run, or it failed again.
     """
     folder = find_run(path, runs_dir)
     status = read_run(folder).status

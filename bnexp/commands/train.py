@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.blueprint import Blueprint, draw
+from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import ConfigError, visible, visible_lines
@@ -28,12 +28,9 @@ def train(
     quiet: bool = False,
     resume: bool = False,
 ) -> list["RunResult"]:
-    """Train each config in turn; all are checked before the first starts.
+    """Train each config in turn, and return the runs that came to an end; all are checked before the first starts.
 
     The arguments are those of `bnexp train --help`.
-
-    Returns:
-        The runs that came to an end, in order.
 
     Raises:
         ConfigError: a config or an argument is wrong; nothing was written.
@@ -41,14 +38,15 @@ def train(
         BnexpError: a run failed; with several configs, after the others had their turn.
     """
     if name is not None and len(configs) > 1:
-        raise ConfigError(
-            f"--name {name}: {len(configs)} configs cannot share one name; give --name with a single config"
-        )
+        found = f"{len(configs)} configs cannot share one name"
+        raise ConfigError(f"--name {name}: {found}; give --name with a single config")
     loaded = [load_config(path, overrides, name=name, seed=seed) for path in configs]
     blueprints = []
     for config in loaded:
         blueprints.append(draw(config, data_folder(data_dir)))
-        _warn(blueprints[-1], several=len(loaded) > 1)
+        of_which = f"{config.name}: " if len(loaded) > 1 else ""
+        for warning in blueprints[-1].warnings:
+            print(f"warning: {of_which}{visible_lines(warning)}", file=sys.stderr)
 
     same_device = None if device == "auto" else device
     terms = terms_of_command(quiet=quiet, runs_dir=runs_dir, data_dir=data_dir, device=same_device, resume=resume)
@@ -63,12 +61,6 @@ def train(
         say(report(result))
         results.append(result)
     return results
-
-
-def _warn(blueprint: Blueprint, *, several: bool) -> None:
-    for warning in blueprint.warnings:
-        name = f"{blueprint.config.name}: " if several else ""
-        print(f"warning: {name}{visible_lines(warning)}", file=sys.stderr)
 
 
 def _print_failure(message: str) -> None:

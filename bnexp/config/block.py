@@ -10,9 +10,10 @@ The grammar:
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -45,62 +46,49 @@ class Item:
 
 
 class BlockError(ValueError):
-    """A mistake in a block line: what was expected, and the line with a mark under the place.
+    """A mistake in a block: what was expected and, where a piece of a line is wrong, the line with a mark below it."""
 
-    Where the whole of a value is wrong there is no place to mark, and `line` is None.
-    """
-
-    def __init__(self, line: str | None, start: int, end: int, problem: str) -> None:
-        place = "" if line is None else "".join(f"\n    {shown}" for shown in _marked(line, start, end))
+    def __init__(self, problem: str, line: str | None = None, start: int = 0, piece: str = "") -> None:
+        place = "" if line is None else "".join(f"\n    {shown}" for shown in _marked(line, start, piece))
         super().__init__(brief(problem, 500) + place)
 
 
-def _marked(line: str, start: int, end: int) -> tuple[str, str]:
-    """Return a line, cut around the place if it is long, and the mark below it."""
+def _marked(line: str, start: int, piece: str) -> tuple[str, str]:
+    """Return a line, cut around a piece of it if it is long, and the mark below the piece."""
+    start, end = start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
     first = max(0, min(start - SHOWN // 4, len(line) - SHOWN))
     before, after = "... " if first else "", " ..." if len(line) > first + SHOWN else ""
     length = max(min(end, first + SHOWN) - start, 1)
-    piece = blanked(line[first : first + SHOWN])
-    return f"{before}{piece}{after}", " " * (len(before) + start - first) + "^" * length
+    return f"{before}{blanked(line[first : first + SHOWN])}{after}", " " * (len(before) + start - first) + "^" * length
 
 
 def parse_block(line: str, norm: str | None = None, activation: str | None = None) -> tuple[Item, ...]:
-    """Read a block line and fill its placeholders.
-
-    Args:
-        line: the block, such as `linear -> norm -> act`.
-        norm: what `norm` stands for: an item such as `bn(eps=1e-3)`, or `none`.
-        activation: what `act` stands for: an item such as `relu`.
+    """Read a block line, and fill `norm` and `act` with the items that are given, such as `bn(eps=1e-3)` and `relu`.
 
     Raises:
         BlockError: with the item, its place in the line, what was expected and the nearest known name.
     """
-    items: list[Item] = []
     fillings = {"norm": ("model.norm", norm), "act": ("model.activation", activation)}
-    for number, (start, text) in enumerate(_split(line), start=1):
-        where, name = f"item {number}: ", text.split("(")[0].strip()
-        if name not in fillings:
-            items.append(_parse_item(line, start, text, where))
-            continue
-        key, filling = fillings[name]
-        if text.strip() != name:
-            problem = f"{where}the options of {name} belong to {key}, such as {key}: {_EXAMPLE[name]}"
-            raise BlockError(line, *_span(start, text), problem)
-        if filling is None:
-            problem = f"{where}{name} stands for {key}, which is not set; set it, such as {key}: {_EXAMPLE[name]}"
-            raise BlockError(line, *_span(start, text), problem)
-        if (name, filling) != ("norm", NO_NORM):
-            items.append(parse_item(filling))
+    items = []
+    for number, (start, piece) in enumerate(_split(line), start=1):
+        try:
+            text = _filled(piece.strip(), fillings)
+            items += [] if text is None else [_read_item(text)]
+        except ValueError as error:
+            raise BlockError(f"item {number}: {error}", line, start, piece) from None
     return tuple(items)
 
 
 def parse_item(text: str) -> Item:
-    """Read one item, such as the `bn(eps=1e-3)` of `model.norm`."""
-    return _parse_item(text, 0, text, "")
+    """Read one item, such as `bn(eps=1e-3)`."""
+    try:
+        return _read_item(text.strip())
+    except ValueError as error:
+        raise BlockError(str(error), text, piece=text) from None
 
 
 def _split(line: str) -> Iterator[tuple[int, str]]:
-    """Yield (position, text) of the pieces between the arrows."""
+    """Yield position and text of the pieces between the arrows."""
     start = 0
     for arrow in _ARROW.finditer(line):
         yield start, line[start : arrow.start()]
@@ -108,33 +96,35 @@ def _split(line: str) -> Iterator[tuple[int, str]]:
     yield start, line[start:]
 
 
-def _span(start: int, text: str) -> tuple[int, int]:
-    """Return first and last column of `text` without the spaces around it."""
-    first = start + len(text) - len(text.lstrip())
-    return first, first + len(text.strip())
+def _filled(text: str, fillings: Mapping[str, tuple[str, str | None]]) -> str | None:
+    """Return the item that a placeholder stands for; None for a norm of `none`, and every other item as it is."""
+    name = text.split("(")[0].strip()
+    if name not in fillings:
+        return text
+    key, filling = fillings[name]
+    if text != name:
+        raise ValueError(f"the options of {name} belong to {key}, such as {key}: {_EXAMPLE[name]}")
+    if filling is None:
+        raise ValueError(f"{name} stands for {key}, which is not set; set it, such as {key}: {_EXAMPLE[name]}")
+    return None if (name, filling) == ("norm", NO_NORM) else filling.strip()
 
 
-def _parse_item(line: str, start: int, text: str, where: str) -> Item:
-    span = _span(start, text)
-    if not text.strip():
-        raise BlockError(line, *span, f"{where}nothing here; expected an item, such as linear, bn or relu")
-    match = _ITEM.fullmatch(text.strip())
+def _read_item(text: str) -> Item:
+    if not text:
+        raise ValueError("nothing here; expected an item, such as linear, bn or relu")
+    match = _ITEM.fullmatch(text)
     if match is None:
-        problem = f"{where}cannot read this; expected items joined by ->, such as bn(momentum=0.1) -> relu"
-        raise BlockError(line, *span, problem)
+        raise ValueError("cannot read this; expected items joined by ->, such as bn(momentum=0.1) -> relu")
     name = match["name"]
     if name not in ITEMS:
         known = ["norm", "act", *ITEMS]
-        problem = f'{where}unknown item "{brief(name)}".{did_you_mean(name, known)} Known: {", ".join(known)}'
-        raise BlockError(line, *span, problem)
+        raise ValueError(f'unknown item "{brief(name)}".{did_you_mean(name, known)} Known: {", ".join(known)}')
+    options = dict(_split_options(match["options"] or "", name))
     try:
-        values = dict(_split_options(match["options"] or "", name))
-        return Item(name, ITEMS[name].options.model_validate(values))
+        return Item(name, ITEMS[name].options.model_validate(options))
     except ValidationError as error:
-        problem = "; ".join(_option_problem(name, detail) for detail in error.errors()[:_MAX_PROBLEMS])
-        raise BlockError(line, *span, where + problem) from None
-    except ValueError as error:
-        raise BlockError(line, *span, f"{where}{error}") from None
+        problems = (_option_problem(name, detail) for detail in error.errors()[:_MAX_PROBLEMS])
+        raise ValueError("; ".join(problems)) from None
 
 
 def _split_options(text: str, item: str) -> Iterator[tuple[str, str]]:
@@ -173,7 +163,7 @@ def check_filling(key: str, text: str) -> None:
     name = text.split("(")[0].strip()
     if name not in allowed:
         problem = f'unknown {key} "{brief(name)}".{did_you_mean(name, allowed)} Known: {", ".join(allowed)}'
-        raise BlockError(None, 0, 0, problem)
+        raise BlockError(problem)
     if (key, text.strip()) != ("norm", NO_NORM):
         parse_item(text)
 
@@ -182,9 +172,5 @@ def numbered_names(items: Iterable[Item]) -> list[str]:
     """Name the items of one block as a person would: `linear`, or `linear1` and `linear2` where a name repeats."""
     names = [item.name for item in items]
     totals = Counter(names)
-    seen: dict[str, int] = dict.fromkeys(names, 0)
-    numbered = []
-    for name in names:
-        seen[name] += 1
-        numbered.append(f"{name}{seen[name]}" if totals[name] > 1 else name)
-    return numbered
+    numbers: dict[str, Iterator[int]] = defaultdict(lambda: count(1))
+    return [f"{name}{next(numbers[name])}" if totals[name] > 1 else name for name in names]

@@ -16,7 +16,7 @@ DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Contents of a dataset: image shape (C, H, W), classes, examples for training + validation and for the test."""
+    """Image shape (C, H, W), classes, examples for training + validation and for the test, and notes on the images."""
 
     summary: str
     shape: tuple[int, int, int]
@@ -24,21 +24,17 @@ class DatasetInfo:
     train_examples: int
     test_examples: int
     notes: tuple[str, ...] = ()
-    """remarks on the images, a sentence each"""
 
 
+_GRAY, _COLOR = (1, 28, 28), (3, 32, 32)
 DATASETS: dict[DatasetName, DatasetInfo] = {
-    "mnist": DatasetInfo("handwritten digits, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
-    "fashion_mnist": DatasetInfo("photos of clothes, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
-    "kmnist": DatasetInfo("handwritten Japanese, 60,000 + 10,000 (downloaded)", (1, 28, 28), 10, 60_000, 10_000),
-    "cifar10": DatasetInfo("small photos, 50,000 + 10,000 (downloaded)", (3, 32, 32), 10, 50_000, 10_000),
-    "cifar100": DatasetInfo(
-        "small photos in 100 classes, 50,000 + 10,000 (downloaded)", (3, 32, 32), 100, 50_000, 10_000
-    ),
-    "mnist5k": DatasetInfo("handwritten digits, 4,000 + 1,000 (carried, offline)", (1, 28, 28), 10, 4_000, 1_000),
-    "synthetic": DatasetInfo(
-        "patterns made on the spot: classes, shape and size as options", (1, 28, 28), 10, 2_000, 400
-    ),
+    "mnist": DatasetInfo("handwritten digits, 60,000 + 10,000 (downloaded)", _GRAY, 10, 60_000, 10_000),
+    "fashion_mnist": DatasetInfo("photos of clothes, 60,000 + 10,000 (downloaded)", _GRAY, 10, 60_000, 10_000),
+    "kmnist": DatasetInfo("handwritten Japanese, 60,000 + 10,000 (downloaded)", _GRAY, 10, 60_000, 10_000),
+    "cifar10": DatasetInfo("small photos, 50,000 + 10,000 (downloaded)", _COLOR, 10, 50_000, 10_000),
+    "cifar100": DatasetInfo("small photos in 100 classes, 50,000 + 10,000 (downloaded)", _COLOR, 100, 50_000, 10_000),
+    "mnist5k": DatasetInfo("handwritten digits, 4,000 + 1,000 (carried, offline)", _GRAY, 10, 4_000, 1_000),
+    "synthetic": DatasetInfo("patterns made on the spot: classes, shape and size as options", _GRAY, 10, 2_000, 400),
 }
 """The datasets whose sizes are known without reading the disk."""
 
@@ -79,8 +75,8 @@ AUGMENTATIONS: dict[AugmentName, str] = {
     "shift": f"random shift by up to {SHIFT_PIXELS} pixels, for digits",
 }
 
-MAX_SIDE = 4096
-ImageSide = Annotated[Int, Field(ge=1, le=MAX_SIDE)]
+_MAX_SIDE = 4096
+ImageSide = Annotated[Int, Field(ge=1, le=_MAX_SIDE)]
 MAX_SYNTHETIC_GB = 1_000
 """Memory that synthetic images may take while they are made; no machine has more free for them."""
 
@@ -100,8 +96,8 @@ class SyntheticConfig(Section):
     @field_validator("shape")
     @classmethod
     def _in_range(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        if min(shape) < 1 or max(shape) > MAX_SIDE:
-            bounds = f"at least 1 and at most {MAX_SIDE}"
+        if min(shape) < 1 or max(shape) > _MAX_SIDE:
+            bounds = f"at least 1 and at most {_MAX_SIDE}"
             raise ValueError(f"channels, height and width must each be {bounds}, found {shown(shape)}")
         return shape
 
@@ -121,8 +117,6 @@ class SyntheticConfig(Section):
 
 
 class _DataSection(Section):
-    """Keys that every dataset has."""
-
     dataset: str
     """which images; `bnexp catalog` describes each"""
     batch_size: Int = Field(128, ge=1, le=1_000_000_000)

@@ -4,7 +4,8 @@ A new norm is one entry in ITEMS here, and one file with one registry line in `b
 from the facts of its `ItemKind`: the bias rule, refusals and warnings, ghost batches, the format of memory, probes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -173,20 +174,14 @@ class DropoutOptions(Options):
 
 @dataclass(frozen=True)
 class ItemKind:
-    """The facts about an item that are known without building it.
+    """The facts about an item that are known without building it: its role, its options, a line for people.
 
     Attributes:
-        role: what it is in a block.
-        summary: one line for people.
-        options: what it takes in parentheses.
         nonlinear: a norm that bends what it normalizes, as an activation does.
         draws: it draws random numbers in training.
-
-    Facts about norms:
         over: the values that share one mean or variance. batch: one feature of all examples, at all positions; example:
             all values of one example; position: all channels at one position; group: some channels of one example, at
-            all positions (its options are `GroupedOptions`); channel: all positions of one channel of one example;
-            none: no statistics.
+            all positions (its options are `GroupedOptions`); channel: all positions of one channel of one example.
         subtracts_mean: it subtracts the mean of those values.
         divides_by: it divides by their standard deviation, or by their root mean square.
         corrects: in training it corrects toward its running statistics, which lag behind the batch.
@@ -245,81 +240,56 @@ _DIVIDED: dict[Over, str] = {
     "channel": "each channel of each example",
 }
 
-_BN = ItemKind(
-    "norm",
-    "batch normalization: each feature over the batch (Ioffe & Szegedy 2015)",
-    BatchNormOptions,
-    over="batch",
-    subtracts_mean=True,
-    scale_invariant=True,
-    channels_last=True,
-)
-_LN = ItemKind(
-    "norm",
-    "layer normalization: each example over its features, or C, H, W (Ba et al. 2016)",
-    LayerNormOptions,
-    over="example",
-    subtracts_mean=True,
-    scale_invariant=True,
-)
+_bn = partial(ItemKind, "norm", over="batch", subtracts_mean=True, scale_invariant=True, channels_last=True)
+_ln = partial(ItemKind, "norm", over="example", subtracts_mean=True, scale_invariant=True)
+_rms = partial(ItemKind, "norm", over="example", divides_by="root mean square", scale_invariant=True)
+_evonorm = partial(ItemKind, "norm", nonlinear=True, has_activation=True)
 
 ITEMS: dict[ItemName, ItemKind] = {
     "linear": ItemKind("layer", "fully connected: x W^T + b", LayerOptions),
     "conv": ItemKind("layer", "convolution, 3 x 3 unless kernel says otherwise, the image's size kept", ConvOptions),
-    "bn": _BN,
-    "ghost_bn": replace(
-        _BN,
-        summary="ghost batch normalization: bn over parts of the batch (Hoffer et al. 2017)",
-        options=GhostBatchNormOptions,
+    "bn": _bn("batch normalization: each feature over the batch (Ioffe & Szegedy 2015)", BatchNormOptions),
+    "ghost_bn": _bn(
+        "ghost batch normalization: bn over parts of the batch (Hoffer et al. 2017)", GhostBatchNormOptions
     ),
-    "batch_renorm": ItemKind(
-        "norm",
+    "batch_renorm": _bn(
         "batch renormalization: bn corrected toward the running statistics (Ioffe 2017)",
         BatchRenormOptions,
-        over="batch",
-        subtracts_mean=True,
         corrects=True,
+        scale_invariant=False,
+        channels_last=False,
     ),
-    "sync_bn": replace(_BN, summary="bn over the batches of all processes; in one process it is bn (Peng et al. 2018)"),
-    "noisy_bn": replace(
-        _BN,
-        summary="bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",
+    "sync_bn": _bn(
+        "bn over the batches of all processes; in one process it is bn (Peng et al. 2018)", BatchNormOptions
+    ),
+    "noisy_bn": _bn(
+        "bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",
+        BatchNormOptions,
         draws=True,
         channels_last=False,
     ),
-    "ln": _LN,
-    "ln_c": replace(
-        _LN,
-        summary="layer normalization over the channels at each position (Liu et al. 2022)",
+    "ln": _ln("layer normalization: each example over its features, or C, H, W (Ba et al. 2016)", LayerNormOptions),
+    "ln_c": _ln(
+        "layer normalization over the channels at each position (Liu et al. 2022)",
+        LayerNormOptions,
         over="position",
         channels_last=True,
     ),
-    "gn": replace(
-        _LN,
-        summary="group normalization: each example over groups of channels (Wu & He 2018)",
-        options=GroupNormOptions,
-        over="group",
+    "gn": _ln(
+        "group normalization: each example over groups of channels (Wu & He 2018)", GroupNormOptions, over="group"
     ),
-    "in": replace(
-        _LN,
-        summary="instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
+    "in": _ln(
+        "instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
+        LayerNormOptions,
         over="channel",
     ),
-    "rms": ItemKind(
-        "norm",
-        "each example divided by its root mean square; no mean subtracted (Zhang & Sennrich 2019)",
-        RmsNormOptions,
-        over="example",
-        divides_by="root mean square",
-        scale_invariant=True,
+    "rms": _rms(
+        "each example divided by its root mean square; no mean subtracted (Zhang & Sennrich 2019)", RmsNormOptions
     ),
-    "frn": ItemKind(
-        "norm",
+    "frn": _rms(
         "filter response normalization: rms of each channel; tlu follows (Singh & Krishnan 2020)",
         FilterResponseNormOptions,
         over="channel",
-        divides_by="root mean square",
-        scale_invariant=True,
         takes_lone_values=True,
         activation="tlu",
     ),
@@ -330,22 +300,16 @@ ITEMS: dict[ItemName, ItemKind] = {
         over="batch",
         scale_invariant=True,
     ),
-    "evonorm_b0": ItemKind(
-        "norm",
+    "evonorm_b0": _evonorm(
         "normalization and nonlinearity in one, over the batch (Liu et al. 2020)",
         EvoNormBatchOptions,
         over="batch",
-        nonlinear=True,
         scale_invariant=True,
-        has_activation=True,
     ),
-    "evonorm_s0": ItemKind(
-        "norm",
+    "evonorm_s0": _evonorm(
         "normalization and nonlinearity in one, over groups of channels (Liu et al. 2020)",
         EvoNormSampleOptions,
         over="group",
-        nonlinear=True,
-        has_activation=True,
     ),
     "dyt": ItemKind(
         "norm",

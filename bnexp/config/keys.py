@@ -13,13 +13,11 @@ from bnexp.config.yaml_text import Place
 
 @dataclass(frozen=True)
 class SectionSpot:
-    """One section and its place in the config.
+    """One section, and the keys that lead to it, such as ("optimizer",).
 
     Attributes:
-        keys: the keys that lead to it, such as ("optimizer",).
         variant: its name where several sections may stand at the same keys, such as "sgd".
         discriminator: the key whose value is the variant's name, such as "name".
-        section: the schema of the section.
         default: the section that a config without it has; None where it is required or of another variant.
     """
 

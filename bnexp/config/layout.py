@@ -5,7 +5,7 @@ shape is what one example has: (F,) for vectors, (C, H, W) for images.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal
@@ -22,17 +22,9 @@ _MAX_SIDE = 65_536
 
 @dataclass(frozen=True)
 class Placed:
-    """One item of a block at its place.
+    """One item of a block at its place, with the shapes of its input and output, and a convolution's stride and kernel.
 
-    Attributes:
-        name: within its block, such as `conv1`.
-        item: the item and its options.
-        shape_in: shape of its input.
-        shape_out: shape of its output.
-        bias: whether a layer has one.
-        stride: of a convolution.
-        kernel: of a convolution.
-        after: the activation that its input comes from, dropout and poolings left aside; None without one.
+    `after` is the activation that its input comes from, dropout and poolings left aside.
     """
 
     name: str
@@ -47,12 +39,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class BlockLayout:
-    """One block.
+    """One block, such as `stage2.block1`.
 
     Attributes:
-        place: its name, such as `stage2.block1`.
         items: in order; `add` is where the shortcut of a residual block comes in.
-        shape_in: shape of its input, from which the shortcut starts.
         shortcut: the items of a projection, where the shape changes and the shortcut is one; else it is padded.
         zero_gamma: start the gamma of the branch's last norm at 0.
         skip_gain: multiply the branch by a learned scalar that starts at 0.
@@ -67,7 +57,7 @@ class BlockLayout:
 
     @property
     def shape_out(self) -> Shape:
-        """Shape of its output."""
+        """Shape of the last item's output."""
         return self.items[-1].shape_out
 
     @property
@@ -106,11 +96,14 @@ class PoolLayout:
         return channels, height // 2, width // 2
 
 
+Part = BlockLayout | PoolLayout
+
+
 @dataclass(frozen=True)
 class Layout:
     """A whole network: its parts in the order of computation, and how the head takes the output of the last."""
 
-    parts: tuple[BlockLayout | PoolLayout, ...]
+    parts: tuple[Part, ...]
     head: Literal["flatten", "gap"]
     features: int
     classes: int
@@ -139,11 +132,17 @@ def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> 
 
 
 def _layout(model: ModelConfig, shape: Shape, classes: int) -> Layout:
-    if isinstance(model, MlpConfig):
-        layout = _mlp(model, shape, classes)
-    else:
-        layout = _cnn(model, shape, classes) if isinstance(model, CnnConfig) else _resnet(model, shape, classes)
-    return replace(layout, parts=_with_activations(layout.parts))
+    head: Literal["flatten", "gap"]
+    match model:
+        case MlpConfig():
+            parts, head = _mlp(model, shape), "flatten"
+        case CnnConfig():
+            parts, head = _cnn(model, shape), model.head
+        case ResnetConfig():
+            parts, head = _resnet(model, shape), "gap"
+    last = parts[-1].shape_out
+    features = last[0] if head == "gap" else math.prod(last)
+    return Layout(tuple(_with_activations(with_biases(parts, model.bias))), head, features, classes)
 
 
 class _TooSmallError(Exception):
@@ -173,38 +172,35 @@ def _least_side(model: ModelConfig, channels: int) -> int | None:
 
 
 def _expect_size(shape: Shape, stride: int, where: str) -> None:
-    """Refuse to halve an image of one pixel."""
     if stride > 1 and min(shape[1:]) < stride:
         raise _TooSmallError(f"the image is {shape[1]} x {shape[2]} at {where}")
 
 
-def _mlp(model: MlpConfig, shape: Shape, classes: int) -> Layout:
-    blocks: list[BlockLayout] = []
-    before: Shape = (math.prod(shape),)
+def _mlp(model: MlpConfig, shape: Shape) -> list[Part]:
+    parts: list[Part] = []
+    shape = (math.prod(shape),)
     for number, width in enumerate(model.hidden, start=1):
-        blocks.append(place_block(model.items, f"block{number}", before, width))
-        before = blocks[-1].shape_out
-    return Layout(tuple(with_biases(blocks, model.bias)), "flatten", math.prod(before), classes)
+        parts.append(place_block(model.items, f"block{number}", shape, width))
+        shape = parts[-1].shape_out
+    return parts
 
 
-def _cnn(model: CnnConfig, shape: Shape, classes: int) -> Layout:
-    parts: list[BlockLayout | PoolLayout] = []
-    items = model.items
+def _cnn(model: CnnConfig, shape: Shape) -> list[Part]:
+    parts: list[Part] = []
     for stage, widths in enumerate(model.widths, start=1):
         for number, width in enumerate(widths, start=1):
             stride = 2 if model.pool == "stride" and stage > 1 and number == 1 else 1
             _expect_size(shape, stride, f"stage {stage}")
-            parts.append(place_block(items, f"stage{stage}.block{number}", shape, width, stride))
+            parts.append(place_block(model.items, f"stage{stage}.block{number}", shape, width, stride))
             shape = parts[-1].shape_out
         if model.pool != "stride":
             _expect_size(shape, 2, f"the pooling after stage {stage}")
             parts.append(PoolLayout(f"stage{stage}.pool", model.pool, shape))
             shape = parts[-1].shape_out
-    features = shape[0] if model.head == "gap" else math.prod(shape)
-    return Layout(tuple(with_biases(parts, model.bias)), model.head, features, classes)
+    return parts
 
 
-def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
+def _resnet(model: ResnetConfig, shape: Shape) -> list[Part]:
     """Lay out stem, residual blocks, and what a pre-activation network needs before its head.
 
     The stem is one convolution, followed by the items that follow the block's first one up to its next layer
@@ -213,24 +209,22 @@ def _resnet(model: ResnetConfig, shape: Shape, classes: int) -> Layout:
     the convolution gives; in the appendix of He et al. 2016 norm and activation come first, for both paths.
     """
     items = model.items
-    first_layer = next(index for index, item in enumerate(items) if item.kind.role == "layer")
-    opening = items[:first_layer]
-    rest = items[first_layer + 1 :]
-    until = next((index for index, item in enumerate(rest) if item.kind.role in ("layer", "shortcut")), len(rest))
-    stem_items = (items[first_layer], *(() if opening else rest[:until]))
-    parts = [place_block(stem_items, "stem", shape, model.stage_width(0))]
+    first = next(index for index, item in enumerate(items) if item.kind.role == "layer")
+    opening = items[:first]
+    following = takewhile(lambda item: item.kind.role not in ("layer", "shortcut"), items[first + 1 :])
+    stem_items = (items[first], *(() if opening else following))
+    parts: list[Part] = [place_block(stem_items, "stem", shape, model.stage_width(0))]
     for stage, blocks in enumerate(model.stage_blocks, start=1):
         for number in range(1, blocks + 1):
             stride = 2 if stage > 1 and number == 1 else 1
-            before = parts[-1].shape_out
+            before, place = parts[-1].shape_out, f"stage{stage}.block{number}"
             _expect_size(before, stride, f"stage {stage}")
-            place = f"stage{stage}.block{number}"
             block = place_block(items, place, before, model.stage_width(stage - 1), stride)
             shortcut = _projection(block) if model.shortcut == "projection" else ()
             parts.append(replace(block, shortcut=shortcut, zero_gamma=model.zero_gamma, skip_gain=model.skip_gain))
     if opening:
         parts.append(place_block(opening, "final", parts[-1].shape_out, 0))
-    return Layout(tuple(with_biases(parts, model.bias)), "gap", parts[-1].shape_out[0], classes)
+    return parts
 
 
 def _projection(block: BlockLayout) -> tuple[Placed, ...]:
@@ -252,43 +246,39 @@ def place_block(items: Sequence[Item], place: str, shape: Shape, width: int, str
         if item.name == "linear":
             shape_out = (width,)
         elif isinstance(item.options, ConvOptions):
-            step = item.options.stride * stride
-            shape_out, stride = _convolved(shape, width, step), 1
+            step, stride = item.options.stride * stride, 1
+            # The padding keeps the size but for the stride.
+            shape_out = (width, -(-shape[1] // step), -(-shape[2] // step))
         placed.append(Placed(name, item, shape, shape_out, stride=step, kernel=getattr(item.options, "kernel", 1)))
         shape = shape_out
     return BlockLayout(place, tuple(placed), shape_in)
 
 
-def _convolved(shape: Shape, width: int, stride: int) -> Shape:
-    """Return the shape after a convolution whose padding keeps the size but for its stride."""
-    _, height, width_in_pixels = shape
-    return width, -(-height // stride), -(-width_in_pixels // stride)
-
-
-def with_biases(
-    parts: Sequence[BlockLayout | PoolLayout], bias: bool | Literal["auto"]
-) -> list[BlockLayout | PoolLayout]:
+def with_biases(parts: Sequence[Part], bias: bool | Literal["auto"]) -> list[Part]:
     """Decide for each layer whether it has a bias: `auto` leaves it out where the very next item cancels it."""
     following = following_items(parts)
 
-    def biased(place: str, items: tuple[Placed, ...]) -> tuple[Placed, ...]:
-        next_items = (following[f"{place}.{placed.name}"] for placed in items)
+    def biased(place: str, items: Sequence[Placed]) -> tuple[Placed, ...]:
         return tuple(
-            replace(placed, bias=_keeps_bias(placed.item, next_item, bias))
-            for placed, next_item in zip(items, next_items, strict=True)
+            replace(placed, bias=_keeps_bias(placed.item, following[f"{place}.{placed.name}"], bias))
+            for placed in items
         )
 
     return [
-        part
-        if isinstance(part, PoolLayout)
-        else replace(
-            part, items=biased(part.place, part.items), shortcut=biased(f"{part.place}.shortcut", part.shortcut)
-        )
+        replace(part, items=biased(part.place, part.items), shortcut=biased(f"{part.place}.shortcut", part.shortcut))
+        if isinstance(part, BlockLayout)
+        else part
         for part in parts
     ]
 
 
-def following_items(parts: Sequence[BlockLayout | PoolLayout]) -> dict[str, Item | None]:
+def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]) -> bool:
+    if item.kind.role != "layer" or bias != "auto":
+        return item.kind.role == "layer" and bias is True
+    return following is None or not following.kind.cancels_bias
+
+
+def following_items(parts: Sequence[Part]) -> dict[str, Item | None]:
     """Return for each item, by its full name, the only item that takes its output, also across blocks.
 
     There is none after the end of a shortcut, before a pooling, and before a residual block: the pooling comes between,
@@ -300,35 +290,23 @@ def following_items(parts: Sequence[BlockLayout | PoolLayout]) -> dict[str, Item
         if isinstance(part, PoolLayout):
             following = None
             continue
-        for place, items, last in (
-            (part.place, part.items, following),
-            (f"{part.place}.shortcut", part.shortcut, None),
-        ):
+        paths = ((part.place, part.items, following), (f"{part.place}.shortcut", part.shortcut, None))
+        for place, items, last in paths:
             after = [*(placed.item for placed in items[1:]), last]
             following_of |= {f"{place}.{placed.name}": item for placed, item in zip(items, after, strict=False)}
         following = None if part.residual else part.items[0].item
     return following_of
 
 
-def _keeps_bias(item: Item, following: Item | None, bias: bool | Literal["auto"]) -> bool:
-    if item.kind.role != "layer":
-        return False
-    if bias != "auto":
-        return bias
-    return following is None or not following.kind.cancels_bias
-
-
-def _with_activations(parts: Sequence[BlockLayout | PoolLayout]) -> tuple[BlockLayout | PoolLayout, ...]:
+def _with_activations(parts: Sequence[Part]) -> Iterator[Part]:
     """Note at each item the activation that its input comes from; after a layer, a norm or a sum there is none."""
-    noted: list[BlockLayout | PoolLayout] = []
     before: Item | None = None
     for part in parts:
         if isinstance(part, BlockLayout):
             shortcut, _ = _after_activations(part.shortcut, before)
             items, before = _after_activations(part.items, before)
             part = replace(part, items=items, shortcut=shortcut)
-        noted.append(part)
-    return tuple(noted)
+        yield part
 
 
 def _after_activations(items: Sequence[Placed], before: Item | None) -> tuple[tuple[Placed, ...], Item | None]:

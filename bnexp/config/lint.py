@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from bnexp.config.block import Item
 from bnexp.config.data_section import WRITTEN
-from bnexp.config.items import ITEMS, BatchRenormOptions, LayerOptions, names_of
+from bnexp.config.items import ITEMS, BatchRenormOptions, LayerOptions
 from bnexp.config.model import CnnConfig, MlpConfig
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -40,11 +40,9 @@ def _of_momentum(config: Config) -> Iterator[str]:
             )
 
 
-def _momenta(config: Config) -> Iterator[tuple[Item, float]]:
-    """Yield the items with running statistics and their momentum."""
-    for item in config.model.items:
-        if hasattr(item.options, "momentum"):
-            yield item, item.options.momentum
+def _momenta(config: Config) -> list[tuple[Item, float]]:
+    """Return the items with running statistics and their momentum."""
+    return [(item, item.options.momentum) for item in config.model.items if hasattr(item.options, "momentum")]
 
 
 def _in_a_row(config: Config) -> tuple[Item, ...]:
@@ -55,9 +53,8 @@ def _in_a_row(config: Config) -> tuple[Item, ...]:
 
 
 def _of_order(config: Config) -> Iterator[str]:
-    block, items = config.model.items, _in_a_row(config)
-    pairs = dict.fromkeys(pairwise(items))
-    for first, second in pairs:
+    items = _in_a_row(config)
+    for first, second in dict.fromkeys(pairwise(items)):
         if first.kind.role == "layer" and second.kind.cancels_bias and config.model.bias is True:
             effect = f"the bias of {first.name} before {second.name} has no effect, {second.name} subtracts it"
             yield f"model.bias true: {effect}."
@@ -68,7 +65,7 @@ def _of_order(config: Config) -> Iterator[str]:
     roles = [item.kind.role for item in items]
     for index, item in enumerate(items):
         if item.kind.batch_statistics and "dropout" in roles[:index]:
-            of_next = "" if index < len(block) else " of the next layer"
+            of_next = "" if index < len(config.model.items) else " of the next layer"
             yield (
                 f"dropout before the {item.name}{of_next}: the variance that {item.name} sees in training is not the "
                 "one at inference (Li et al. 2019); dropout after the last normalization avoids it."
@@ -78,15 +75,15 @@ def _of_order(config: Config) -> Iterator[str]:
 
 def _of_nonlinearities(config: Config) -> Iterator[str]:
     if not any(_bends(item) for item in config.model.items):
-        yield _of_no_nonlinearity(config.model.items)
+        yield _no_nonlinearity(config.model.items)
     items = _in_a_row(config)
     for first, second in dict.fromkeys(pairwise(items)):
         if first.kind.has_activation and second.kind.role == "activation" and _bends(second):
             yield f"{first.name} -> {second.name}: {first.name} contains its nonlinearity, and this is a second one."
-    yield from _of_pairs([None, *(item for item in items if item.name != "add"), None])
+    yield from _of_pairs(items)
 
 
-def _of_no_nonlinearity(items: Sequence[Item]) -> str:
+def _no_nonlinearity(items: Sequence[Item]) -> str:
     """Describe a network without a nonlinearity; a norm with statistics of each example is a weak one."""
     norms = [item for item in items if item.kind.role == "norm"]
     dividing = next((item for item in norms if item.kind.divided), None)
@@ -97,14 +94,10 @@ def _of_no_nonlinearity(items: Sequence[Item]) -> str:
     return f"the block has no nonlinearity: without one, all layers together are one linear map{where}."
 
 
-def _of_pairs(items: Sequence[Item | None]) -> Iterator[str]:
-    """Warn where a norm or the activation that belongs right after it stands without the other.
-
-    None stands before and after all items.
-    """
-    wanted = {name: ITEMS[name].activation for name in names_of("norm") if ITEMS[name].activation}
-    pairs = [(first and first.name, second and second.name) for first, second in pairwise(items)]
-    for norm, activation in wanted.items():
+def _of_pairs(items: Sequence[Item]) -> Iterator[str]:
+    """Warn where a norm or the activation that belongs right after it stands without the other."""
+    pairs = list(pairwise([None, *(item.name for item in items if item.name != "add"), None]))
+    for norm, activation in ((name, kind.activation) for name, kind in ITEMS.items() if kind.activation):
         others = [second for first, second in pairs if first == norm and second != activation]
         if others:
             found = f"found {others[0] or 'nothing'}"
@@ -139,30 +132,22 @@ def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
 
 def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
     for item, momentum in dict.fromkeys(_momenta(config)):
-        initial = (1 - momentum) ** (plan.total_steps * _updates_per_step(item, plan))
+        updates_per_step = math.ceil(plan.batch_size / (item.options.ghost_size or plan.batch_size))
+        initial = (1 - momentum) ** (plan.total_steps * updates_per_step)
         if initial > 0.05:
             yield (
                 f"{plan.total_steps} steps of {item.name}(momentum={momentum:g}): at the end the running statistics "
                 f"still hold {initial:.0%} of their initial values, and evaluation uses them."
             )
         if isinstance(item.options, BatchRenormOptions) and plan.total_steps <= item.options.warmup_steps:
-            yield (
-                f"batch_renorm(warmup_steps={item.options.warmup_steps}): all {plan.total_steps} steps are warm-up, "
-                "in which it is bn."
-            )
-
-
-def _updates_per_step(item: Item, plan: Plan) -> int:
-    """Return how often a step moves the running statistics of an item: once, or once for each ghost batch."""
-    return math.ceil(plan.batch_size / (item.options.ghost_size or plan.batch_size))
+            written = f"batch_renorm(warmup_steps={item.options.warmup_steps})"
+            yield f"{written}: all {plan.total_steps} steps are warm-up, in which it is bn."
 
 
 def _of_training(config: Config, plan: Plan) -> Iterator[str]:
     if config.optimizer.decay_norm_and_bias and config.optimizer.weight_decay > 0:
-        yield (
-            "optimizer.decay_norm_and_bias: gamma, beta and biases are decayed; "
-            "set it the same in all arms you compare."
-        )
+        decayed = "gamma, beta and biases are decayed; set it the same in all arms you compare."
+        yield f"optimizer.decay_norm_and_bias: {decayed}"
     warmup = getattr(config.schedule, "warmup_epochs", 0.0) * plan.steps_per_epoch
     if warmup >= plan.total_steps:
         yield f"schedule.warmup_epochs covers all {plan.total_steps} steps: the learning rate never reaches its peak."

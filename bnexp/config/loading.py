@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,6 @@ from bnexp.errors import ConfigError
 MAX_BASES = 20
 
 
-@dataclass
-class _Layers:
-    """Values merged so far, and the origin of each: `file:line` or the `--set`."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[Place, str] = field(default_factory=dict)
-
-
 def load_config(
     path: Path, overrides: Sequence[str] = (), *, name: str | None = None, seed: int | None = None
 ) -> Config:
@@ -34,22 +25,21 @@ def load_config(
     Args:
         path: the YAML file; its `base:` is read relative to it.
         overrides: `key=value` pairs, such as `data.batch_size=32`; the value is YAML, `null` takes a key back.
-        name: replaces `name`, which defaults to the file's stem.
-        seed: replaces `seed`.
+        name: replaces the config's, which defaults to the file's stem.
+        seed: replaces the config's.
 
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
-    layers = _read_with_bases(path, ())
+    values, origins = _read_with_bases(path, ())
     for override in overrides:
-        _apply_override(layers, override)
-    if layers.values.get("name") is None:
-        layers.values["name"], layers.origins[("name",)] = path.stem, f"{file_name(path)} (named after its file)"
-    if name is not None:
-        layers.values["name"], layers.origins[("name",)] = name, "--name"
-    if seed is not None:
-        layers.values["seed"], layers.origins[("seed",)] = seed, "--seed"
-    return check_values(layers.values, layers.origins, file_name(path))
+        _apply_override(values, origins, override)
+    if values.get("name") is None:
+        values["name"], origins[("name",)] = path.stem, f"{file_name(path)} (named after its file)"
+    for key, flag in (("name", name), ("seed", seed)):
+        if flag is not None:
+            values[key], origins[(key,)] = flag, f"--{key}"
+    return check_values(values, origins, file_name(path))
 
 
 def check_values(values: dict[str, Any], origins: dict[Place, str], source: str) -> Config:
@@ -68,8 +58,8 @@ def dump_config(config: Config) -> str:
     return dump_yaml(config.model_dump(mode="json", exclude_none=True))
 
 
-def _read_with_bases(path: Path, above: tuple[Path, ...]) -> _Layers:
-    """Read a file under its bases; `above` are the files that led here."""
+def _read_with_bases(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Return the values of a file over its bases, and the origin of each (`file:line`); `above` led to the file."""
     values, origins = read_yaml_file(path)
     if values is None:
         raise ConfigError(f"{file_name(path)}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
@@ -77,7 +67,7 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> _Layers:
         raise ConfigError(f"{file_name(path)}: expected keys and values, such as seed: 0, found {shown(values)}")
     base = values.pop("base", None)
     if base is None:
-        return _Layers(values, origins)
+        return values, origins
     at = origins[("base",)]
     if not isinstance(base, str) or not base.isprintable():
         raise ConfigError(f"{at}: base must name one YAML file, found {shown(base)}")
@@ -89,15 +79,14 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> _Layers:
         raise ConfigError(f"{at}: base goes round in a circle: {circle}")
     if len(files) > MAX_BASES:
         raise ConfigError(f"{at}: base: more than {MAX_BASES} files, one on the other")
-    layers = _read_with_bases(parent, files)
+    merged, merged_origins = _read_with_bases(parent, files)
     # A name belongs to its own file: a child that gives none is named after its own file, not after its base.
-    layers.values.pop("name", None)
-    _merge(layers.values, values)
-    layers.origins.update(origins)
-    return layers
+    merged.pop("name", None)
+    _merge(merged, values)
+    return merged, merged_origins | origins
 
 
-def _apply_override(layers: _Layers, override: str) -> None:
+def _apply_override(values: dict[str, Any], origins: dict[Place, str], override: str) -> None:
     key, equals, text = override.partition("=")
     parts, at = key.strip().split("."), f"--set {brief(override, 200)}"
     if not equals or not all(parts) or len(parts) > MAX_DEPTH:
@@ -106,27 +95,18 @@ def _apply_override(layers: _Layers, override: str) -> None:
         raise ConfigError(f"{at}: base belongs in a file; give that file to the command instead")
     if not text.strip():
         raise ConfigError(f"{at}: no value after the =; {brief(key.strip())}=null takes the key back to its default")
-    value, origins = read_yaml(text, at, numbered=False)
-    change: Any = value
-    for part in reversed(parts):
-        change = {part: change}
-    _refuse_keys_below_a_value(layers.values, parts, at)
-    _merge(layers.values, change)
-    place = tuple(parts)
-    layers.origins.update({(*place, *below): at for below in ((), *origins)})
-    for length in range(1, len(place)):
-        layers.origins.setdefault(place[:length], at)
-
-
-def _refuse_keys_below_a_value(values: dict[str, Any], parts: list[str], at: str) -> None:
-    target: Any = values
+    value, places = read_yaml(text, at, numbered=False)
+    section = values
     for depth, part in enumerate(parts[:-1], start=1):
-        target = target.get(part)
-        if target is None:
-            return
-        if not isinstance(target, dict):
+        if section.get(part) is None:
+            section[part] = {}
+        section = section[part]
+        if not isinstance(section, dict):
             above = brief(".".join(parts[:depth]))
-            raise ConfigError(f"{at}: {above} is {shown(target)}, it has no keys below it")
+            raise ConfigError(f"{at}: {above} is {shown(section)}, it has no keys below it")
+        origins.setdefault(tuple(parts[:depth]), at)
+    _merge(section, {parts[-1]: value})
+    origins.update({(*parts, *below): at for below in ((), *places)})
 
 
 def _merge(values: dict[str, Any], change: dict[str, Any]) -> None:

@@ -21,10 +21,7 @@ _MAX_EXPLAINED = 100
 def explain(error: ValidationError, origins: dict[Place, str], source: str) -> str:
     """Return one message for all errors, one or a few lines each.
 
-    Args:
-        error: pydantic's errors.
-        origins: where each key stands, as `file:line` or the command line's words.
-        source: name of the config where no line is known.
+    `origins` says where each key stands, as `file:line` or the command line's words; `source` names the config.
     """
     errors = error.errors()
     details = [detail for detail in errors if not _follows_from_another(detail, errors)]
@@ -48,9 +45,8 @@ def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -
         case "extra_forbidden":
             return f"{at}: unknown key {_dotted(keys)}.{_where_instead(keys[-1], [SECTIONS[detail['loc'][:-1]]])}"
         case "missing" if isinstance(keys[-1], int):  # an entry of a list of fixed length
-            length = len(get_args(_field(detail["loc"][:-1]).annotation))
-            list_at = _breadcrumb(keys[:-1], origins, source)
-            return f"{list_at}: expected a list of {length}, found {shown(detail['input'])}"
+            length, at = len(get_args(_field(detail["loc"][:-1]).annotation)), _breadcrumb(keys[:-1], origins, source)
+            return f"{at}: expected a list of {length}, found {shown(detail['input'])}"
         case "missing":
             spot = SECTIONS[detail["loc"][:-1]]
             if spot.variant and keys not in origins:  # the key that chose the variant is what asks for this one
@@ -88,19 +84,16 @@ def _own_words(error: Exception, keys: Place, origins: dict[Place, str], source:
     """Return the sentence of a validator of ours with its place; it may begin with the full name of its key."""
     if isinstance(error, BlockError) and keys == ("model",):
         keys = ("model", "block")
-    sentence = str(error)
-    first = tuple(sentence.split(maxsplit=1)[0].split("."))
-    if first[: len(keys)] == keys:
-        return f"{_origin(first, origins, source)}: {sentence}"
-    return f"{_breadcrumb(keys, origins, source)}: {sentence}"
+    first = tuple(str(error).split(maxsplit=1)[0].split("."))
+    named = first[: len(keys)] == keys
+    return f"{_origin(first, origins, source) if named else _breadcrumb(keys, origins, source)}: {error}"
 
 
 def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     """Tell whether a list is called too short only because one of its entries was refused."""
-    if detail["type"] != "too_short":
-        return False
     above = detail["loc"]
-    return any(len(other["loc"]) > len(above) and other["loc"][: len(above)] == above for other in details)
+    below = (other for other in details if len(other["loc"]) > len(above) and other["loc"][: len(above)] == above)
+    return detail["type"] == "too_short" and any(below)
 
 
 def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
@@ -163,7 +156,5 @@ def _breadcrumb(keys: Place, origins: dict[Place, str], source: str) -> str:
 
 def _origin(keys: Place, origins: dict[Place, str], source: str) -> str:
     """Return where a key stands, or the nearest key above it."""
-    for length in range(len(keys), 0, -1):
-        if keys[:length] in origins:
-            return origins[keys[:length]]
-    return source
+    places = (keys[:length] for length in range(len(keys), 0, -1))
+    return next((origins[place] for place in places if place in origins), source)

@@ -21,9 +21,7 @@ MAX_ITEMS = 50_000
 """Items of a whole network: a resnet of 10,000 layers has 35,000, and laying out this many takes a second."""
 
 
-class _Blocks(Section):
-    """Keys that every family has."""
-
+class _Model(Section):
     arch: str
     """the family"""
     block: str = Field(max_length=2000)
@@ -52,28 +50,22 @@ class _Blocks(Section):
 
     @model_validator(mode="after")
     def _block_reads(self) -> Self:
-        names = {item.name for item in self.items}
         written = names_in(self.block)
         for placeholder, key, value in (("norm", "norm", self.norm), ("act", "activation", self.activation)):
             if value is not None and placeholder not in written:
                 problem = f"but model.block has no item `{placeholder}` that it could fill: {self._written}"
                 raise ValueError(f"model.{key} is {brief(value)}, {problem}")
+        names = [item.name for item in self.items]
         layer, other = ("linear", "conv") if self.arch == "mlp" else ("conv", "linear")
-        if layer not in names:
-            raise ValueError(
-                f"model.block of arch {self.arch} needs a layer with weights, {layer}; found: {self._written}"
-            )
-        if other in names:
-            raise ValueError(f"model.block of arch {self.arch} is made of {layer}, not {other}; found: {self._written}")
-        adds = sum(item.name == "add" for item in self.items)
-        if self.arch == "resnet" and adds != 1:
-            raise ValueError(
-                f"model.block of a resnet needs one `add`, where the shortcut comes in; found: {self._written}"
-            )
-        if self.arch != "resnet" and adds:
-            raise ValueError(
-                f"model.block has `add`, which belongs to arch resnet, and this is {self.arch}; found: {self._written}"
-            )
+        adds, residual = names.count("add"), self.arch == "resnet"
+        for wrong, problem in (
+            (layer not in names, f"of arch {self.arch} needs a layer with weights, {layer}"),
+            (other in names, f"of arch {self.arch} is made of {layer}, not {other}"),
+            (residual and adds != 1, "of a resnet needs one `add`, where the shortcut comes in"),
+            (adds and not residual, f"has `add`, which belongs to arch resnet, and this is {self.arch}"),
+        ):
+            if wrong:
+                raise ValueError(f"model.block {problem}; found: {self._written}")
         return self
 
     @property
@@ -93,16 +85,14 @@ class _Blocks(Section):
 
     @model_validator(mode="after")
     def _can_be_laid_out(self) -> Self:
-        items = len(self.items)
-        if self.block_count * items > MAX_ITEMS:
-            raise ValueError(
-                f"{self.block_count:,} blocks of {items} items are a network of {self.block_count * items:,}; "
-                f"expected at most {MAX_ITEMS:,} items"
-            )
+        blocks, items = self.block_count, len(self.items)
+        if blocks * items > MAX_ITEMS:
+            found = f"{blocks:,} blocks of {items} items are a network of {blocks * items:,}"
+            raise ValueError(f"{found}; expected at most {MAX_ITEMS:,} items")
         return self
 
 
-class MlpConfig(_Blocks):
+class MlpConfig(_Model):
     """A multilayer perceptron."""
 
     arch: Literal["mlp"]
@@ -115,7 +105,7 @@ class MlpConfig(_Blocks):
         return len(self.hidden)
 
 
-class CnnConfig(_Blocks):
+class CnnConfig(_Model):
     """A convolutional network; VGG-16 is `stages: [[64, 64], [128, 128], [256, 256, 256], ...]`."""
 
     arch: Literal["cnn"]
@@ -149,7 +139,7 @@ IMAGENET_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Blocks a stage of the depths that He et al. 2015 use on ImageNet, with two convolutions a block."""
 
 
-class ResnetConfig(_Blocks):
+class ResnetConfig(_Model):
     """A residual network for small images: a 3 x 3 stem, stages that double the channels and halve the size."""
 
     arch: Literal["resnet"]
@@ -184,10 +174,8 @@ class ResnetConfig(_Blocks):
     @model_validator(mode="after")
     def _branch_has_a_layer(self) -> Self:
         if not any(item.kind.role == "layer" for item in self.branch):
-            raise ValueError(
-                "model.block of a resnet needs a conv before `add`, in the branch that the shortcut leads past; "
-                f"found: {self._written}"
-            )
+            where = "before `add`, in the branch that the shortcut leads past"
+            raise ValueError(f"model.block of a resnet needs a conv {where}; found: {self._written}")
         return self
 
     @model_validator(mode="after")
@@ -209,10 +197,8 @@ class ResnetConfig(_Blocks):
                 f"{last.name}: a gamma farther back may stay 0, since relu has no gradient there; {instead}"
             )
         if not getattr(last.options, "affine", True):
-            raise ValueError(
-                f"model.zero_gamma starts the gamma of the {last.name} before `add` at 0, and "
-                f"{last.name}(affine=false) has none; {instead}"
-            )
+            gamma = f"the gamma of the {last.name} before `add`"
+            raise ValueError(f"model.zero_gamma starts {gamma} at 0, and {last.name}(affine=false) has none; {instead}")
 
     @property
     def branch(self) -> tuple[Item, ...]:
@@ -227,10 +213,8 @@ class ResnetConfig(_Blocks):
     @property
     def stage_blocks(self) -> tuple[int, ...]:
         """Blocks of each stage."""
-        if self.stages is not None:
-            return self.stages
         depth = self.depth or 0
-        return IMAGENET_STAGES.get(depth) or ((depth - 2) // 6,) * 3
+        return self.stages or IMAGENET_STAGES.get(depth) or ((depth - 2) // 6,) * 3
 
     def stage_width(self, stage: int) -> int:
         """Return the channels of a stage, counted from 0: doubled from each to the next."""

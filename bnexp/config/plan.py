@@ -14,12 +14,8 @@ class Plan:
 
     Attributes:
         train_examples: examples trained on, after the validation part and `data.limit` are taken.
-        val_examples: examples in the validation part.
-        test_examples: examples in the test set.
-        batch_size: examples in a full batch.
         last_batch: examples in the last batch of an epoch (equal to `batch_size` when the epoch divides evenly).
         steps_per_epoch: training steps in one epoch, after `data.drop_last`.
-        total_steps: training steps in the whole run.
         eval_every_epochs: epochs between two evaluations of the validation part.
     """
 
@@ -51,21 +47,17 @@ class Plan:
 
 
 def make_plan(config: Config, info: DatasetInfo) -> Plan:
-    """Work out the plan of a config and the sizes of its dataset.
-
-    Raises:
-        ConfigError: the batch is larger than the training set, a batch or ghost batch of one example meets batch
-            statistics, or a ghost batch is larger than the batch.
-    """
+    """Work out the plan of a config and the sizes of its dataset, and refuse batches that do not fit them."""
     data, training = config.data, config.training
     val_examples = round(info.train_examples * data.val_fraction)
     refuse_empty_parts(data, info, val_examples)
     available = info.train_examples - val_examples
     train_examples = min(available, data.limit or available)
-    remainder = train_examples % data.batch_size
-    last_batch = remainder if remainder and not data.drop_last else data.batch_size
+    full, remainder = divmod(train_examples, data.batch_size)
+    has_short_batch = remainder > 0 and not data.drop_last
+    last_batch = remainder if has_short_batch else data.batch_size
     refuse_lone_examples(config, train_examples, last_batch)
-    steps_per_epoch = train_examples // data.batch_size + (1 if remainder and not data.drop_last else 0)
+    steps_per_epoch = full + has_short_batch
     return Plan(
         train_examples=train_examples,
         val_examples=val_examples,

@@ -1,20 +1,12 @@
 """The section `probes` of the config: the measurements inside the network and their schedules."""
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_serializer, model_validator
 
 from bnexp.config.section import Float, Int, Section, is_due
-
-_SCHEDULE = ("every", "per_decade", "every_epochs", "at")
 
 
 class ProbeSchedule(Section):
@@ -35,15 +27,16 @@ class ProbeSchedule(Section):
         return every or None
 
     @model_validator(mode="after")
-    def _options_need_a_schedule(self) -> "ProbeSchedule":
-        options = sorted(self.model_fields_set - set(_SCHEDULE))
+    def _options_need_a_schedule(self) -> Self:
+        schedule = list(ProbeSchedule.model_fields)
+        options = ", ".join(sorted(self.model_fields_set.difference(schedule)))
         if options and self.off:
-            when = f"none of {', '.join(_SCHEDULE)}"
-            raise ValueError(f"{', '.join(options)} without a time to look, found {when}; such as every_epochs: 1")
+            when = f"none of {', '.join(schedule)}"
+            raise ValueError(f"{options} without a time to look, found {when}; such as every_epochs: 1")
         return self
 
     @model_serializer(mode="wrap")
-    def _write_off(self, serialize: SerializerFunctionWrapHandler) -> Any:
+    def _write_off(self, serialize: Callable[[Self], Any]) -> Any:
         return "off" if self.off else serialize(self)
 
     @property
@@ -53,11 +46,12 @@ class ProbeSchedule(Section):
 
     def looks_at(self, step: int, steps_per_epoch: int) -> bool:
         """Tell whether the probe looks at this step, counted from 1."""
-        if step in (self.at or ()) or (self.every and (step == 1 or step % self.every == 0)):
-            return True
-        if self.every_epochs and is_due(step, self.every_epochs, steps_per_epoch):
-            return True
-        return self.per_decade is not None and _is_log_spaced(step, self.per_decade)
+        return (
+            step in (self.at or ())
+            or (self.every is not None and (step == 1 or step % self.every == 0))
+            or (self.every_epochs is not None and is_due(step, self.every_epochs, steps_per_epoch))
+            or (self.per_decade is not None and _is_log_spaced(step, self.per_decade))
+        )
 
 
 def _is_log_spaced(step: int, per_decade: int) -> bool:
@@ -104,7 +98,7 @@ class LandscapeSchedule(ProbeSchedule):
     """ways from the shortest to the longest, evenly spaced"""
 
     @model_validator(mode="after")
-    def _in_order(self) -> "LandscapeSchedule":
+    def _in_order(self) -> Self:
         if self.smallest >= self.largest:
             raise ValueError(f"smallest must lie below largest, found {self.smallest:g} and {self.largest:g}")
         return self
@@ -124,16 +118,13 @@ class InvarianceSchedule(ProbeSchedule):
     """factor on the weights of a layer"""
 
 
-_OFF_WORDS = ("off", "no", "none")
-
-
-def _off(value: object) -> object:
-    """Read `probes.activations: off` as a schedule without any time to look."""
-    return {} if value is False or value in _OFF_WORDS else value
-
-
 def _or_off(section: type[ProbeSchedule]) -> BeforeValidator:
-    return BeforeValidator(_off, json_schema_input_type=section | Literal["off", "no", "none", False])
+    """Let `probes.activations: off` stand for a schedule without any time to look."""
+
+    def off(value: object) -> object:
+        return {} if value is False or value in ("off", "no", "none") else value
+
+    return BeforeValidator(off, json_schema_input_type=section | Literal["off", "no", "none", False])
 
 
 Schedule = Annotated[ProbeSchedule, _or_off(ProbeSchedule)]
@@ -173,5 +164,4 @@ class ProbesConfig(Section):
 
     def schedules(self) -> dict[str, ProbeSchedule]:
         """Return the schedule of each probe by its name, those that never look left out."""
-        schedules: dict[str, ProbeSchedule] = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: schedule for name, schedule in schedules.items() if not schedule.off}
+        return {name: schedule for name, schedule in self if not schedule.off}

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bnexp.config.data_section import DATASETS, OWN_DATASETS
+from bnexp.config.data_section import DATASET_SUMMARIES, DATASETS
 from bnexp.config.items import ITEMS
 from bnexp.config.keys import SECTIONS, SectionSpot, spots_at, variants
 from bnexp.config.probes_section import ProbeSchedule
@@ -46,6 +46,7 @@ is built, in that order.
   cancels. Those items are marked "cancels a bias" below.
 """
 
+_HEAD = ("key", "type", "default", "meaning")
 _BOUNDS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
 _TYPES = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text", "object": "keys"}
 
@@ -56,9 +57,8 @@ def config_reference() -> str:
     for spot in SECTIONS.values():
         groups.setdefault(spot.keys if spot.variant else spot.section, []).append(spot)
     sections = [_union(spots) if spots[0].variant else _section(spots) for spots in groups.values()]
-    return "\n".join(
-        [_INTRODUCTION, *sections, _BLOCK_NOTATION, _items(), _item_options(), "## Datasets\n", _datasets()]
-    )
+    notation = [_BLOCK_NOTATION, _items(), _item_options()]
+    return "\n".join([_INTRODUCTION, *sections, *notation, "## Datasets\n", _datasets()])
 
 
 def _section(spots: list[SectionSpot]) -> str:
@@ -66,7 +66,7 @@ def _section(spots: list[SectionSpot]) -> str:
     section, keys = spots[0].section, spots[0].keys
     title = ", ".join(f"`{'.'.join(spot.keys)}`" for spot in spots) if keys else "At the top"
     rows = [row for spot in spots for row in _rows(spot).values()]
-    return f"{'##' if len(keys) < 2 else '###'} {title}\n\n{section.__doc__}\n\n{_keys_table(rows)}"
+    return f"{'##' if len(keys) < 2 else '###'} {title}\n\n{section.__doc__}\n\n{markdown_table(_HEAD, rows)}"
 
 
 def _union(spots: list[SectionSpot]) -> str:
@@ -76,13 +76,14 @@ def _union(spots: list[SectionSpot]) -> str:
     shared = {key: row for key, row in rows[0].items() if all(other.get(key) == row for other in rows)}
     meaning = str(Config.model_fields[keys[0]].description)
     title = ".".join(keys)
-    text = [f"## `{title}`\n\n{meaning[0].upper()}{meaning[1:]}.\n\n{_keys_table([_choice(spots), *shared.values()])}"]
+    table = markdown_table(_HEAD, [_choice(spots), *shared.values()])
+    text = [f"## `{title}`\n\n{meaning[0].upper()}{meaning[1:]}.\n\n{table}"]
     for section, same in groupby(spots, key=lambda spot: spot.section):
-        variants_of_it = list(same)
-        names = ", ".join(f"`{spot.variant}`" for spot in variants_of_it[1:])
-        heading = f"### `{title}` with `{discriminator}: {variants_of_it[0].variant}`" + (f", {names}" if names else "")
-        own = [row for key, row in _rows(variants_of_it[0]).items() if key not in (discriminator, *shared)]
-        text.append(f"{heading}\n\n{section.__doc__}\n" + (f"\n{_keys_table(own)}" if own else ""))
+        first, *others = same
+        names = "".join(f", `{spot.variant}`" for spot in others)
+        own = [row for key, row in _rows(first).items() if key not in (discriminator, *shared)]
+        text.append(f"### `{title}` with `{discriminator}: {first.variant}`{names}\n\n{section.__doc__}\n")
+        text += [markdown_table(_HEAD, own)] if own else []
     return "\n".join(text)
 
 
@@ -102,10 +103,6 @@ def _rows(spot: SectionSpot) -> dict[str, list[str]]:
         key: [f"`{spot.key(key)}`", type_text(properties[key]), _default(spot, key), field.description or ""]
         for key, field in spot.section.model_fields.items()
     }
-
-
-def _keys_table(rows: list[list[str]]) -> str:
-    return markdown_table(("key", "type", "default", "meaning"), rows)
 
 
 def type_text(schema: dict[str, Any]) -> str:
@@ -168,11 +165,11 @@ def _item_options() -> str:
 
 
 def _datasets() -> str:
+    sizes = {name: (" x ".join(map(str, info.shape)), str(info.classes)) for name, info in DATASETS.items()}
     rows = [
-        [f"`{name}`", info.summary, " x ".join(map(str, info.shape)), str(info.classes)]
-        for name, info in DATASETS.items()
+        [f"`{name}`", summary, *sizes.get(name, ("as found", "as found"))]
+        for name, summary in DATASET_SUMMARIES.items()
     ]
-    rows += [[f"`{name}`", summary, "as found", "as found"] for name, summary in OWN_DATASETS.items()]
     return markdown_table(("dataset", "what it holds", "shape (C, H, W)", "classes"), rows)
 
 
@@ -215,32 +212,27 @@ def plain_json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
     pydantic writes `ge` instead of `minimum` where a validator stands between the bound and the type.
     """
-    schema: dict[str, Any] = _with_plain_bounds(model.model_json_schema())
+
+    def plain(schema: Any) -> Any:
+        if isinstance(schema, dict):
+            return {_JSON_BOUNDS.get(key, key): plain(value) for key, value in schema.items()}
+        return [plain(entry) for entry in schema] if isinstance(schema, list) else schema
+
+    schema: dict[str, Any] = plain(model.model_json_schema())
     return schema
-
-
-def _with_plain_bounds(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {_JSON_BOUNDS.get(key, key): _with_plain_bounds(value) for key, value in schema.items()}
-    return [_with_plain_bounds(entry) for entry in schema] if isinstance(schema, list) else schema
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Let a value be null as well, except where it tells the variant of a union."""
     if "const" in schema:
         return schema
-    if "oneOf" in schema:
-        # Under a base, a variant may be said without its name: then several fit.
-        rest = {key: value for key, value in schema.items() if key not in ("oneOf", "discriminator")}
-        return rest | {"anyOf": [*schema["oneOf"], _NULL]}
-    if "$ref" in schema:
-        rest = {key: value for key, value in schema.items() if key != "$ref"}
-        return {"anyOf": [{"$ref": schema["$ref"]}, _NULL], **rest}
-    if "anyOf" in schema:
-        return schema | {"anyOf": [*(branch for branch in schema["anyOf"] if branch != _NULL), _NULL]}
-    if "enum" in schema:
-        return schema | {"enum": [*schema["enum"], None], "type": [schema["type"], "null"]}
-    return schema | {"type": [schema["type"], "null"]}
+    if "type" in schema:
+        options = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+        return schema | options | {"type": [schema["type"], "null"]}
+    rest = dict(schema)
+    rest.pop("discriminator", None)  # under a base, a variant may be said without its name: then several fit
+    branches = rest.pop("anyOf", None) or rest.pop("oneOf", None) or [{"$ref": rest.pop("$ref")}]
+    return rest | {"anyOf": [*(branch for branch in branches if branch != _NULL), _NULL]}
 
 
 def _let_variants_take_back(schema: dict[str, Any]) -> None:
@@ -248,9 +240,8 @@ def _let_variants_take_back(schema: dict[str, Any]) -> None:
     for field in Config.model_fields:
         spots = [spot for spot in spots_at((field,)) if spot.variant]
         keys = [key for spot in spots for key in spot.section.model_fields]
-        for spot in spots:
-            properties = schema["$defs"][spot.section.__name__]["properties"]
-            schema["$defs"][spot.section.__name__]["properties"] = dict.fromkeys(keys, _NULL) | properties
+        for definition in (schema["$defs"][spot.section.__name__] for spot in spots):
+            definition["properties"] = dict.fromkeys(keys, _NULL) | definition["properties"]
 
 
 def _requirements(section: type[Section]) -> dict[str, Any]:
@@ -267,11 +258,8 @@ def _requirements_below(field: FieldInfo) -> dict[str, Any]:
     if not all(section.model_fields[discriminator].is_required() for section in sections.values()):
         return {}  # one of the variants is the default
     conditions = [
-        {
-            "if": {"required": [discriminator], "properties": {discriminator: {"const": name}}},
-            "then": _requirements(section),
-        }
+        {"if": {"required": [discriminator], "properties": {discriminator: {"const": name}}}, "then": needs}
         for name, section in sections.items()
-        if len(_requirements(section)["required"]) > 1
+        if len((needs := _requirements(section))["required"]) > 1
     ]
     return {"required": [discriminator]} | ({"allOf": conditions} if conditions else {})

@@ -1,6 +1,6 @@
 """Refusals: everything that no config may ask for and that only shows beside the dataset and the whole network.
 
-Each function raises a ConfigError that names the key, what was found and what was expected; nothing is loaded or built.
+Each function raises a ConfigError that names the key, what was found and what was expected.
 """
 
 import math
@@ -17,26 +17,12 @@ from bnexp.errors import ConfigError
 
 MAX_GB = 1_000
 """More than any one device has; what lies below it and is still too much, the device itself refuses."""
-_BYTES = 4
-"""Size of a float32."""
 _MAX_NAMED = 16
 """Numbers of groups that a message names."""
 
 
-# The dataset
-
-
 def refuse_empty_parts(data: DataConfig, info: DatasetInfo, val_examples: int) -> None:
-    """Refuse a validation or training part without examples, and a batch larger than the training part.
-
-    Args:
-        data: the section `data`.
-        info: sizes of the dataset.
-        val_examples: examples in the validation part.
-
-    Raises:
-        ConfigError: with the sizes of the parts.
-    """
+    """Refuse a validation or training part without examples, and a batch larger than the training part."""
     available = info.train_examples - val_examples
     if val_examples < 1 or available < 1:
         raise ConfigError(
@@ -53,11 +39,7 @@ def refuse_empty_parts(data: DataConfig, info: DatasetInfo, val_examples: int) -
 
 
 def refuse_to_whiten_too_much(data: DataConfig, info: DatasetInfo) -> None:
-    """Refuse to whiten images whose covariance would take too much memory.
-
-    Raises:
-        ConfigError: with how much it would take.
-    """
+    """Refuse to whiten images whose covariance would take too much memory."""
     features = math.prod(info.shape)
     if data.whitens and features > MAX_WHITENED_FEATURES:
         size = " x ".join(map(str, info.shape))
@@ -67,37 +49,20 @@ def refuse_to_whiten_too_much(data: DataConfig, info: DatasetInfo) -> None:
         )
 
 
-# The batches
-
-
 def refuse_lone_examples(config: Config, train_examples: int, last_batch: int) -> None:
-    """Refuse batches and ghost batches of which a norm could take no statistics.
-
-    Args:
-        config: the config.
-        train_examples: examples trained on.
-        last_batch: examples in the last batch of an epoch.
-
-    Raises:
-        ConfigError: a batch or ghost batch would hold one example, or a ghost batch is larger than the batch.
-    """
-    _refuse_batch_of_one(config, train_examples, last_batch)
+    """Refuse a batch or ghost batch of one example, of which a norm could take no statistics."""
+    norms = [item.name for item in config.model.items if item.kind.batch_statistics]
+    reason, batch_size = _statistics_of_one_example(config), config.data.batch_size
+    if norms and batch_size == 1:
+        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {reason}; expected at least 2")
+    if norms and last_batch == 1:
+        raise ConfigError(
+            f"the last batch of each epoch would hold 1 example ({train_examples} = {train_examples // batch_size} x "
+            f"{batch_size} + 1), with {norms[0]}: {reason}; set data.drop_last=true or another data.batch_size"
+        )
     for item in config.model.items:
         if item.options.ghost_size is not None:
             _refuse_ghost_of_one(config, item, item.options.ghost_size, last_batch)
-
-
-def _refuse_batch_of_one(config: Config, train_examples: int, last_batch: int) -> None:
-    norms = [item.name for item in config.model.items if item.kind.batch_statistics]
-    if not norms or last_batch > 1:
-        return
-    reason, batch_size = _statistics_of_one_example(config), config.data.batch_size
-    if batch_size == 1:
-        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {reason}; expected at least 2")
-    raise ConfigError(
-        f"the last batch of each epoch would hold 1 example ({train_examples} = {train_examples // batch_size} x "
-        f"{batch_size} + 1), with {norms[0]}: {reason}; set data.drop_last=true or another data.batch_size"
-    )
 
 
 def _statistics_of_one_example(config: Config) -> str:
@@ -124,38 +89,25 @@ def _refuse_ghost_of_one(config: Config, item: Item, size: int, last_batch: int)
             )
 
 
-# The network
-
-
 def check_network(config: Config, layout: Layout) -> None:
-    """Refuse items that do not fit their input, or whose output does not depend on it, and networks beyond any memory.
-
-    Raises:
-        ConfigError: the network or a batch is larger than any memory, groups do not divide the channels, or a mean or
-            variance is taken of a single value; with the item, its place and the numbers.
-    """
-    refuse_beyond_memory(config, layout)
+    """Refuse items that do not fit their input, or whose output ignores it, and networks beyond any memory."""
+    _refuse_beyond_memory(config, layout)
     for block in layout.blocks:
         for placed in (*block.items, *block.shortcut):
-            problem = problem_of(placed)
-            if problem:
+            if problem := problem_of(placed):
                 where = re.sub(r"^block", "block ", block.place)
                 raise ConfigError(f"{_widths_of(config.model)}: the {placed.item.name} of {where} would {problem}")
 
 
-def refuse_beyond_memory(config: Config, layout: Layout) -> None:
-    """Refuse a network whose weights, or a batch whose largest layer, would not fit on any device.
-
-    Raises:
-        ConfigError: with how much it would take.
-    """
-    weights = gigabytes(count_weights(layout))
+def _refuse_beyond_memory(config: Config, layout: Layout) -> None:
+    """Refuse a network whose weights, or a batch whose largest layer, would not fit on any device."""
+    weights = 4 * count_weights(layout) / 1e9  # of 4 bytes each
     if weights > MAX_GB:
         raise ConfigError(
             f"model: the weights of this network would take {weights:,.0f} GB; expected at most {MAX_GB:,} GB"
         )
     largest = max(math.prod(placed.shape_out) for block in layout.blocks for placed in block.items)
-    batch = gigabytes(largest * config.data.batch_size)
+    batch = 4 * largest * config.data.batch_size / 1e9
     if batch > MAX_GB:
         raise ConfigError(
             f"data.batch_size {config.data.batch_size}: the largest layer gives out {largest:,} values for each "
@@ -171,11 +123,6 @@ def count_weights(layout: Layout) -> int:
     return of_layers + layout.features * layout.classes
 
 
-def gigabytes(values: int) -> float:
-    """Return how much memory this many values take."""
-    return values * _BYTES / 1e9
-
-
 def _widths_of(model: ModelConfig) -> str:
     """Return the key that sets the widths, and its value."""
     if isinstance(model, MlpConfig):
@@ -189,7 +136,10 @@ def problem_of(placed: Placed) -> str | None:
     """Return why an item cannot work with its input, or None where it can."""
     item, shape = placed.item, placed.shape_in
     if isinstance(item.options, LayerOptions) and item.options.weight_std:
-        return _problem_of_fan_in(shape, placed.kernel)
+        if shape[0] * placed.kernel**2 > 1:
+            return None
+        expected = "2 features" if len(shape) == 1 else "2 channels or a larger kernel"
+        return f"standardize 1 weight per unit, which is 0 then; expected an input of at least {expected}"
     if isinstance(item.options, GroupedOptions):
         return _problem_of_groups(item, item.options.groups, shape)
     values = {"example": math.prod(shape), "position": shape[0], "channel": math.prod(shape[1:])}
@@ -207,20 +157,8 @@ def _problem_of_groups(item: Item, groups: int, shape: Shape) -> str | None:
     channels = shape[0]
     if channels % groups == 0 and math.prod(shape) > groups:
         return None
-    fitting = [count for count in _divisors(channels) if math.prod(shape) > count]
+    fitting = [count for count in range(1, channels + 1) if channels % count == 0 and math.prod(shape) > count]
     expected = f"expected groups={one_of(fitting, _MAX_NAMED)}" if fitting else "expected more than one value"
     if channels % groups:
         return f"have {groups} groups, which do not divide {channels} channels; {expected}"
     return f"see 1 value in each of its {groups} groups and {item.kind.lone_value}; {expected}"
-
-
-def _problem_of_fan_in(shape: Shape, kernel: int) -> str | None:
-    if shape[0] * kernel**2 > 1:
-        return None
-    expected = "2 features" if len(shape) == 1 else "2 channels or a larger kernel"
-    return f"standardize 1 weight per unit, which is 0 then; expected an input of at least {expected}"
-
-
-def _divisors(number: int) -> list[int]:
-    small = [count for count in range(1, math.isqrt(number) + 1) if number % count == 0]
-    return sorted({*small, *(number // count for count in small)})

@@ -1,6 +1,6 @@
 """The config: every key with its type, default, unit and meaning. `docs/config.md` is generated from here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -25,8 +25,6 @@ _MAX_EPOCHS = 1_000_000_000
 
 
 class _Init(Section):
-    """Keys that every scheme of initial weights has."""
-
     scheme: str
     """how the weights are drawn"""
     gain: Float = Field(1.0, gt=0, le=_MAX_FACTOR)
@@ -57,8 +55,6 @@ InitConfig = PlainInit | NormalInit
 
 
 class _Optimizer(Section):
-    """Keys that every optimizer has."""
-
     name: str
     """which optimizer"""
     weight_decay: Float = Field(0.0, ge=0)
@@ -79,15 +75,13 @@ class SgdConfig(_Optimizer):
     """Nesterov's momentum"""
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> "SgdConfig":
+    def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("optimizer.nesterov needs a momentum above 0, found optimizer.momentum: 0")
         return self
 
 
-class _AdamOptions(_Optimizer):
-    """Keys of adam and adamw."""
-
+class _Adam(_Optimizer):
     lr: Float = Field(1e-3, gt=0, le=_MAX_FACTOR)
     """learning rate, the peak of the schedule"""
     betas: tuple[Annotated[Float, Field(ge=0, lt=1)], Annotated[Float, Field(ge=0, lt=1)]] = (0.9, 0.999)
@@ -96,13 +90,13 @@ class _AdamOptions(_Optimizer):
     """added to the denominator"""
 
 
-class AdamConfig(_AdamOptions):
+class AdamConfig(_Adam):
     """Adam; weight decay is added to the gradient."""
 
     name: Literal["adam"]
 
 
-class AdamWConfig(_AdamOptions):
+class AdamWConfig(_Adam):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"]
@@ -178,7 +172,7 @@ class TrainingConfig(Section):
     restore the running statistics, or take it all the same"""
 
     @model_validator(mode="after")
-    def _one_length(self) -> "TrainingConfig":
+    def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             both = "both; take one back with null, such as --set training.epochs=null"
             raise ValueError(f"training needs epochs or steps, found {'neither' if self.epochs is None else both}")
@@ -219,7 +213,7 @@ class Config(Section):
     """when a checkpoint is written; no figure depends on it"""
 
     @model_validator(mode="after")
-    def _compiles_no_random_stream(self) -> "Config":
+    def _compiles_no_random_stream(self) -> Self:
         drawing = [item.name for item in self.model.items if item.kind.draws]
         if self.training.compile and drawing:
             reason = "whose random numbers come from a stream of its own, which no compiled graph can hold"

@@ -4,9 +4,9 @@ PyYAML reads YAML 1.1, where `1e-4` is a string, `no` is false, `1:30` is 90 and
 only `true` and `false` are booleans; the others stay the words they look like.
 """
 
+import errno
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,18 @@ import yaml
 
 from bnexp.config.wording import blanked, brief
 from bnexp.errors import ConfigError, nearest
+from bnexp.files import read_file
 
 MAX_BYTES = 100_000
 MAX_NODES = 10_000
 MAX_DEPTH = 20
 MAX_LETTERS = 10_000
 """Letters of one value or key. An alias repeats it, and the whole stays within MAX_NODES times as much work."""
+_UNREADABLE = {
+    errno.EINVAL: "a pipe or a device; expected a YAML file",
+    errno.EISDIR: "a folder; expected a YAML file",
+    errno.EFBIG: f"larger than {MAX_BYTES:,} bytes; expected a config",
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRING = "tag:yaml.org,2002:str"
 
@@ -113,24 +119,16 @@ def read_yaml_file(path: Path) -> tuple[Any, dict[Place, str]]:
     """
     source = file_name(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # a pipe may keep its reader waiting forever
-            raise ConfigError(f"{source}: a pipe or a device; expected a YAML file")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        text = read_file(path, MAX_BYTES).decode()
     except FileNotFoundError:
         raise ConfigError(no_such_file(path)) from None
-    except IsADirectoryError:
-        raise ConfigError(f"{source}: a folder; expected a YAML file") from None
     except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
-    except ValueError:  # a name with a NUL, or one that the system's encoding lacks
-        raise ConfigError(f"{source}: no name that a file can have") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{source}: larger than {MAX_BYTES:,} bytes; expected a config")
-    try:
-        text = content.decode()
+        problem = _UNREADABLE.get(error.errno or 0, f"cannot be read: {error.strerror}")
+        raise ConfigError(f"{source}: {problem}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{source}: not a text file (byte {error.start} is not UTF-8)") from None
+    except ValueError:  # a name with a NUL, or one that the system's encoding lacks
+        raise ConfigError(f"{source}: no name that a file can have") from None
     return read_yaml(text, source)
 
 
@@ -174,12 +172,11 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
 def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]) -> str:
     """Say what YAML's reader stumbled over, and show the line with a mark under the place."""
     mark = error.problem_mark or error.context_mark
-    what = " ".join(part for part in (error.context, error.problem) if part)
+    what = " ".join(filter(None, (error.context, error.problem)))
     if "'\\t'" in what:
         what = "a tab in the indentation; YAML indents with spaces"
     snippet = (mark.get_snippet() if mark else None) or ""
-    lines = [f"{at(mark)}: not YAML: {brief(what, 200)}", *map(blanked, snippet.splitlines())]
-    return "\n".join(lines)
+    return "\n".join([f"{at(mark)}: not YAML: {brief(what, 200)}", *map(blanked, snippet.splitlines())])
 
 
 class _Builder:
