@@ -90,23 +90,23 @@ def run_session(
 @contextlib.contextmanager
 def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> Iterator[None]:
     """Note the status of a run that does not come to its end, and say how to resume it."""
+
+    def note_end(status: Status, error: str | None = None) -> None:
+        with contextlib.suppress(OSError):  # a full disk takes this note as little as what came before it
+            note_status(folder, meta, status, error)
+
     try:
         yield
     except KeyboardInterrupt:
         stop.leave()
-        _note_end(folder, meta, "interrupted")
+        note_end("interrupted")
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
-        _note_end(folder, meta, "failed", str(error))
+        note_end("failed", str(error))
         raise BnexpError(f"{error}\n{how_to_resume(folder)}") from None
     except BaseException as error:
-        _note_end(folder, meta, "failed", f"{type(error).__name__}: {error}")
+        note_end("failed", f"{type(error).__name__}: {error}")
         raise
-
-
-def _note_end(folder: Path, meta: Mapping[str, Any], status: Status, error: str | None = None) -> None:
-    with contextlib.suppress(OSError):  # a full disk takes this note as little as what came before it
-        note_status(folder, meta, status, error)
 
 
 def _train_and_test(
@@ -136,7 +136,7 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                train(run, progress, display, checkpointer, stop.__bool__)
+                train(run, progress, display.step, checkpointer.save_if_due, stop.__bool__)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt

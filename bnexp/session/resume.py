@@ -82,19 +82,15 @@ def _newest(folder: Path) -> Loaded | None:
         newest = load_newest(folder)
     except BnexpError as error:
         raise BnexpError(f"{folder}: {error}\n{_advice_to_begin_anew(folder)}") from None
-    if newest is None and _has_content(folder / METRICS):
-        raise BnexpError(
-            f"{folder}: no checkpoint is there any more, although rows were written.\n{_advice_to_begin_anew(folder)}"
-        )
+    rows = folder / METRICS
+    if newest is None and rows.exists() and rows.stat().st_size:
+        advice = _advice_to_begin_anew(folder)
+        raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{advice}")
     return newest
 
 
 def _advice_to_begin_anew(folder: Path) -> str:
     return f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
-
-
-def _has_content(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
 
 
 def _clear(folder: Path, *, whole: bool) -> None:
