@@ -66,13 +66,8 @@ def run_session(
 ) -> RunResult:
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
-    Args:
-        run: in the state of `start`.
-        folder: of the run, which this process has to itself.
-        meta: what meta.json says beside the status.
-        show: makes the display.
-        stop: ends the training after the step in which a signal comes.
-        start: the checkpoint that the run is resumed from; None to begin.
+    The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
+    process's alone. `meta` is what meta.json says beside the status.
 
     Raises:
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
