@@ -16,7 +16,6 @@ from bnexp.runs.folder import METRICS
 from bnexp.runs.rows import MetricsWriter, Writers
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
-from bnexp.session.display import Display
 from bnexp.training.build import build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import reproducible
@@ -49,7 +48,7 @@ def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
             checkpointer = Checkpointer(run, CheckpointFolder(folder), rows)
             checkpointer.save(progress)  # that of the start, which takes the fingerprint of the data
             start = time.perf_counter()
-            train(run, progress, Display(), checkpointer)
+            train(run, progress, save_if_due=checkpointer.save_if_due)
             checkpointer.save(progress)
             writer.close()
             return time.perf_counter() - start

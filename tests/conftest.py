@@ -161,13 +161,12 @@ def trained(make_config: Callable[..., Config]):
     def make(**sections: Any):
         from bnexp.blueprint import draw
         from bnexp.runs.rows import Writers
-        from bnexp.session.display import Display
         from bnexp.training.build import build
         from bnexp.training.loop import train
         from bnexp.training.progress import Progress
 
         run = build(draw(make_config(**sections), Path("unused")), data_dir=Path("unused"), device="cpu")
-        train(run, Progress.start(run, Writers([])), Display())
+        train(run, Progress.start(run, Writers([])))
         return run
 
     return make

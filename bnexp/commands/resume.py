@@ -6,7 +6,7 @@ from pathlib import Path
 from bnexp.errors import BnexpError, visible
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
-from bnexp.session.terms import terms_of_command
+from bnexp.session.terms import Terms, on_the_command_line
 
 
 def resume(
@@ -37,5 +37,5 @@ def resume(
     from bnexp.session.display import say
     from bnexp.session.report import report
 
-    terms = terms_of_command(quiet=quiet, data_dir=data_dir, device=device)
+    terms = on_the_command_line(Terms(data_dir=data_dir, device=device), quiet=quiet)
     say(report(session.resume(folder, terms, from_start=from_start)))

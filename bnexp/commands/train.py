@@ -10,7 +10,7 @@ from bnexp.config.loading import load_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import ConfigError, visible, visible_lines
 from bnexp.session.executor import Complete, run_all
-from bnexp.session.terms import terms_of_command
+from bnexp.session.terms import Terms, on_the_command_line
 
 if TYPE_CHECKING:
     from bnexp.session.life import RunResult
@@ -49,7 +49,7 @@ def train(
             print(f"warning: {of_which}{visible_lines(warning)}", file=sys.stderr)
 
     same_device = None if device == "auto" else device
-    terms = terms_of_command(quiet=quiet, runs_dir=runs_dir, data_dir=data_dir, device=same_device, resume=resume)
+    terms = on_the_command_line(Terms(runs_dir, data_dir, same_device, resume=resume), quiet=quiet)
     results = []
     for result in run_all([(blueprint, terms) for blueprint in blueprints], _print_failure):
         if isinstance(result, Complete):

@@ -14,29 +14,16 @@ from bnexp.models.build import leaves
 
 @dataclass(frozen=True)
 class OutlineRow:
-    """One item of the network.
+    """One item of the network."""
 
-    Attributes:
-        name: its place, such as `block1.linear`.
-        shape: of its output, without the batch.
-        parameters: how many numbers it learns.
-        note: why its bias was left out, where it was.
-    """
-
-    name: str
-    shape: tuple[int, ...]
+    name: str  # its place, such as `block1.linear`
+    shape: tuple[int, ...]  # of its output, without the batch
     parameters: int
-    note: str
+    note: str  # why its bias was left out, where it was
 
 
 def outline(network: nn.Module, shape: tuple[int, int, int], bias: bool | Literal["auto"] = "auto") -> list[OutlineRow]:
-    """Return a row per item, in the order of computation, for images of `shape` (C, H, W).
-
-    Args:
-        network: as built.
-        shape: of an image.
-        bias: `model.bias`, the reason for a bias that is not there.
-    """
+    """Return a row per item, in the order of computation, for images of `shape` (C, H, W) and `model.bias`."""
     items = leaves(network)
     with inference_mode_of(network), torch.no_grad():
         outputs = outputs_of(items, lambda: network(torch.zeros(1, *shape)))

@@ -13,34 +13,21 @@ from bnexp.training.build import TrainingRun
 
 @dataclass(frozen=True)
 class LayerPropagation:
-    """The outputs of a layer and the items after it, and the gradient that reaches the layer.
-
-    Attributes:
-        layer: its name; the items up to the next layer count as part of it.
-        std: standard deviation of what the last of them gives out.
-        effective_rank: of the batch's features there, between 1 and the size of the batch.
-        dead_fraction: units of its ReLU that are 0 for the whole batch; None without a ReLU.
-        gradient_norm: Euclidean norm of the gradient of the layer's weight.
-    """
+    """The outputs of a layer, with the items up to the next one, and the gradient that reaches it."""
 
     layer: str
-    std: float
-    effective_rank: float
-    dead_fraction: float | None
-    gradient_norm: float
+    std: float  # standard deviation of what the last of the items gives out
+    effective_rank: float  # of the batch's features there, between 1 and the size of the batch
+    dead_fraction: float | None  # units of its ReLU that are 0 for the whole batch; None without a ReLU
+    gradient_norm: float  # Euclidean norm of the gradient of the layer's weight
 
 
 @dataclass(frozen=True)
 class Growth:
-    """A figure of the last hidden layer as a multiple of the first one's.
-
-    Attributes:
-        total: the whole factor.
-        per_layer: the factor from a layer to the next, if it were the same everywhere.
-    """
+    """A figure of the last hidden layer as a multiple of the first one's."""
 
     total: float
-    per_layer: float
+    per_layer: float  # from a layer to the next, if it were the same everywhere
 
 
 class WeightGradients(Probe):
@@ -49,20 +36,14 @@ class WeightGradients(Probe):
     def after_backward(self, look: Look) -> Reading:
         """Measure the gradients that the backward pass left."""
         gradients = {name: layer.weight.grad for name, layer in look.subject.layers.items()}
-        return Reading(
-            {
-                f"weight_gradient_norm/{name}": length(gradient)
-                for name, gradient in gradients.items()
-                if gradient is not None
-            }
-        )
+        found = {name: length(gradient) for name, gradient in gradients.items() if gradient is not None}
+        return Reading({f"weight_gradient_norm/{name}": norm for name, norm in found.items()})
 
 
 def measure_propagation(run: TrainingRun) -> list[LayerPropagation]:
     """Push the first training batch through the network of a run, in training mode; nothing is changed.
 
-    Returns:
-        A row per layer in the order of computation, the head last.
+    A row per layer comes back, in the order of computation, the head last.
     """
     at_once = ProbeSchedule(at=(1,))
     figures = probe_once(run, [Activations(at_once), WeightGradients(at_once)], 0)

@@ -57,13 +57,8 @@ def probe_run(
 ) -> Figures:
     """Measure the stored weights of a run with some probes, as at the step that would come next; nothing is written.
 
-    Args:
-        folder: of the run.
-        probes: names; empty for the expensive ones.
-        weights: final or best.
-        overrides: `key=value` pairs over the run's own config, such as `probes.coupling.draws=32`.
-        data_dir: where datasets lie.
-        device: auto, cpu, cuda, cuda:N or mps.
+    No names of probes stand for the expensive ones; weights are final or best; overrides are `key=value` pairs over the
+    run's own config, such as `probes.coupling.draws=32`; the device is auto, cpu, cuda, cuda:N or mps.
 
     Raises:
         ConfigError: an unknown probe, or one that measures a step; what the config asks for cannot be.

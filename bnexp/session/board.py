@@ -32,7 +32,6 @@ from bnexp.runs.identity import identity_of
 from bnexp.runs.rows import Values
 
 PATTERN = "events.out.tfevents.*"
-"""The names of a run's event files."""
 BINS = 64
 
 
@@ -79,7 +78,7 @@ def _name_after(folder: Path) -> str:
     return f"events.out.tfevents.{seconds:010d}.{platform.node()}.{os.getpid()}.0"
 
 
-Hyperparameter = bool | float | str
+Hyperparameter = bool | int | float | str
 
 HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
 HPARAMS_AHEAD = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
@@ -89,22 +88,16 @@ _TYPES = {bool: "DATA_TYPE_BOOL", int: "DATA_TYPE_FLOAT64", float: "DATA_TYPE_FL
 _FIELDS = {bool: "bool_value", int: "number_value", float: "number_value", str: "string_value"}
 
 
-def _hyperparameters(config: Config) -> dict[str, Hyperparameter]:
-    """Return the keys of a config that can move a figure, with values that TensorBoard takes."""
-    values = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "figures")
-    return {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in values.items()}
-
-
 def hyperparameter_summary(
     values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str]
 ) -> Summary:
     """Return the three values that the HParams page reads: its columns, this run's row, and that the row is whole.
 
     Args:
-        values: flat, `section.key` to a number, boolean or text.
+        values: by `section.key`.
         metrics: tags of scalars, the columns beside them.
-        ahead: the keys whose columns are shown first. The page asks for those that differ between runs, which one run
-            cannot know, and shows no more than five by default.
+        ahead: the keys whose columns are shown first, at most five. The page asks for those that differ between runs,
+            which one run cannot know.
     """
     columns = [
         api_pb2.HParamInfo(name=name, type=_TYPES[type(value)], differs=name in ahead)  # type: ignore[attr-defined]
@@ -119,44 +112,35 @@ def hyperparameter_summary(
         metadata.SESSION_START_INFO_TAG: {"session_start_info": row},
         metadata.SESSION_END_INFO_TAG: {"session_end_info": SessionEndInfo(status="STATUS_SUCCESS")},
     }
-    return Summary(value=[_value(tag, HParamsPluginData(**part)) for tag, part in parts.items()])
+    summary = Summary()
+    for tag, part in parts.items():
+        described = metadata.create_summary_metadata(HParamsPluginData(**part))  # type: ignore[no-untyped-call]
+        summary.value.add(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
+    return summary
 
 
-def _value(tag: str, data: HParamsPluginData) -> Summary.Value:
-    described = metadata.create_summary_metadata(data)  # type: ignore[no-untyped-call]
-    return Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
-
-
-TRAINING_CHARTS: Charts = {
+CHARTS: Charts = {
     "training": {
         "loss": r"loss/(train|val)$",
         "accuracy": r"accuracy/(train|val)$",
         "learning rate": r"learning_rate/",
-    }
+    },
+    **{category: charts for probe in PROBES.values() for category, charts in probe.charts.items()},
 }
-CHARTS: Charts = TRAINING_CHARTS | {
-    category: charts for probe in PROBES.values() for category, charts in probe.charts.items()
-}
-"""The charts of training, and after them those of the probes."""
 
 
 def charts_for(tags: Iterable[str]) -> Charts:
     """Return the categories and charts of `CHARTS` that draw any of these tags."""
     known = list(tags)
-    drawn = {category: _drawn(charts, known) for category, charts in CHARTS.items()}
+    drawn = {
+        category: {title: tag for title, tag in charts.items() if any(re.match(tag, name) for name in known)}
+        for category, charts in CHARTS.items()
+    }
     return {category: charts for category, charts in drawn.items() if charts}
 
 
-def _drawn(charts: dict[str, str], tags: list[str]) -> dict[str, str]:
-    return {title: tag for title, tag in charts.items() if any(re.match(tag, name) for name in tags)}
-
-
 class TensorBoardWriter:
-    """Writes one event file into the run's folder.
-
-    Args:
-        folder: of the run.
-    """
+    """Writes one event file into the run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._events = EventFile(folder)
@@ -164,12 +148,7 @@ class TensorBoardWriter:
         self._layout: Charts = {}
 
     def resume_after(self, step: int, tags: Collection[str]) -> None:
-        """Let TensorBoard drop the later steps of older files, and keep their charts.
-
-        Args:
-            step: the last one before the run is resumed.
-            tags: of the scalars in the older files.
-        """
+        """Let TensorBoard drop the later steps of older files, whose scalars had these tags, and keep their charts."""
         self._events.add(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
         self._lay_out(step + 1, tags)
 
@@ -191,19 +170,15 @@ class TensorBoardWriter:
         self._add(step, summaries)
 
     def config(self, config: Config) -> None:
-        """Announce the values of a run's config."""
-        self.hyperparameters(_hyperparameters(config), HPARAM_METRICS, HPARAMS_AHEAD)
+        """Announce the keys of a run's config that can move a figure."""
+        keys = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "figures")
+        values = {key: value if isinstance(value, Hyperparameter) else str(value) for key, value in keys.items()}
+        self.hyperparameters(values, HPARAM_METRICS, HPARAMS_AHEAD)
 
     def hyperparameters(
         self, values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str] = ()
     ) -> None:
-        """Announce hyperparameters, and the metrics that the HParams page sets beside them.
-
-        Args:
-            values: flat, `section.key` to a number, boolean or text.
-            metrics: tags of scalars that this writer gets.
-            ahead: the values that are shown by default, at most five.
-        """
+        """Announce hyperparameters, as `hyperparameter_summary` puts them."""
         self._add(0, hyperparameter_summary(values, metrics, ahead).value)
 
     def close(self) -> None:

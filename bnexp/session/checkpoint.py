@@ -25,15 +25,10 @@ State = dict[str, Any]
 
 
 def state_of(run: TrainingRun, progress: Progress, rows: Rows) -> State:
-    """Return the state of a run between two steps.
+    """Return the state of a run between two steps, with what metrics.jsonl holds until there.
 
     The learning rate, the order of the data and its augmentation are functions of the seed and the step alone: the step
     is their whole state.
-
-    Args:
-        run: its network, optimizer, loss scaling, random streams and probes.
-        progress: how far it has come.
-        rows: what metrics.jsonl holds until here.
     """
     return {
         "step": progress.steps,
@@ -170,29 +165,20 @@ def _state_on(device: torch.device) -> Tensor | None:
 class Checkpointer:
     """Writes a checkpoint every so many epochs, and every so many minutes where epochs are long.
 
-    Args:
-        run: whose state is kept.
-        folder: takes the checkpoints.
-        rows: are flushed to the disk before a checkpoint that follows them.
-        now: the time in seconds; an argument so that tests need not wait.
+    Rows are flushed to the disk before a checkpoint that follows them.
     """
 
-    def __init__(
-        self,
-        run: TrainingRun,
-        folder: CheckpointFolder,
-        rows: MetricsWriter,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._run, self._folder, self._rows, self._now = run, folder, rows, now
-        self._saved_at = now()
+    def __init__(self, run: TrainingRun, folder: CheckpointFolder, rows: MetricsWriter) -> None:
+        self._run, self._folder, self._rows = run, folder, rows
+        self._saved_at = time.monotonic()
         self._stored_best: int | None = None
 
-    def is_due(self, step: int) -> bool:
-        """Tell whether a checkpoint is due after this step, counted from 1; the last one of the plan is not."""
-        when, plan = self._run.config.checkpoints, self._run.plan
-        waited = self._now() - self._saved_at >= 60 * when.every_minutes
-        return step < plan.total_steps and (waited or plan.regularly_at(step, when.every_epochs))
+    def save_if_due(self, progress: Progress) -> None:
+        """Save where the config asks for it after this step; after the last one of the plan it does not."""
+        when, plan, step = self._run.config.checkpoints, self._run.plan, progress.steps
+        waited = time.monotonic() - self._saved_at >= 60 * when.every_minutes
+        if step < plan.total_steps and (waited or plan.regularly_at(step, when.every_epochs)):
+            self.save(progress)
 
     def save(self, progress: Progress) -> None:
         """Write a checkpoint of where the run stands, and the best weights where they are new.
@@ -206,4 +192,4 @@ class Checkpointer:
             if best is not None and best.evaluated.step != self._stored_best:
                 self._folder.save_best(best.evaluated.step, best.weights)
                 self._stored_best = best.evaluated.step
-        self._saved_at = self._now()
+        self._saved_at = time.monotonic()

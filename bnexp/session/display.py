@@ -100,8 +100,7 @@ class LiveDisplay(Display):
         line.add_column(no_wrap=True)
         line.add_row(ProgressBar(total=self._plan.total_steps, completed=step), f"ETA {eta}")
         where = Text.assemble((self._name, "bold"), f"  {position(self._plan, step)}", overflow="fold")
-        shown = Group(line, where, Text(figures(self._latest), style="cyan"))
-        self._draw(shown)
+        self._draw(Group(line, where, Text(figures(self._latest), style="cyan")))
 
     def close(self) -> None:
         """Take the bar away."""

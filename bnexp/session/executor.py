@@ -27,14 +27,9 @@ class Complete:
 
 
 def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[RunResult | Complete]":
-    """Do the tasks in order; the failure of one does not stop the others.
+    """Do the tasks in order, and yield what came of them; the failure of one does not stop the others.
 
-    Args:
-        tasks: the runs to do.
-        failed: is called with name and error of each task that fails, where there are several.
-
-    Yields:
-        What came of each task that did not fail.
+    Where there are several, `failed` is called with name and error of each that fails.
 
     Raises:
         Interrupted: by Ctrl-C or a signal, which ends all; says how many have not begun.

@@ -13,12 +13,7 @@ from bnexp.files import with_advice
 
 @contextlib.contextmanager
 def faults_explained(config: Config, folder: Path | None = None) -> Iterator[None]:
-    """Turn errors that come from outside into a `BnexpError` that says what to do; any other is a bug, and passes.
-
-    Args:
-        config: of the run.
-        folder: of the run; None before it has one.
-    """
+    """Turn errors that come from outside into a `BnexpError` that says what to do; any other is a bug, and passes."""
     try:
         yield
     except (OSError, RuntimeError, MemoryError) as error:
@@ -29,8 +24,7 @@ def faults_explained(config: Config, folder: Path | None = None) -> Iterator[Non
 
 
 def _of_memory(error: Exception, config: Config) -> str | None:
-    ran_out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-    if not ran_out:
+    if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)):
         return None
     sizes = f"data.batch_size {config.data.batch_size}, data.eval_batch_size {config.data.eval_batch_size}"
     half = max(config.data.batch_size // 2, 1)
@@ -51,13 +45,9 @@ def _of_records(error: Exception, folder: Path) -> str | None:
         return None
     if not folder.exists():
         return f"{folder}: the folder is gone: it was deleted or moved while the run wrote to it"
-    written = _within(error.filename2 or error.filename, folder)  # the second is what a file was to replace
+    name = error.filename2 or error.filename  # the second is what a file was to replace
+    path = Path(name) if isinstance(name, str | Path) else folder
+    written = path if path.is_relative_to(folder) and not path.name.startswith(".") else folder
     if isinstance(error, FileNotFoundError) and written != folder:
         return f"{written}: was deleted or moved while the run wrote to it"
     return f"{written}: the records cannot be written: {with_advice(error)}"
-
-
-def _within(name: object, folder: Path) -> Path:
-    """Return the file that an error names where it is one of the run's records, else the run's folder."""
-    path = Path(name) if isinstance(name, str | Path) else folder
-    return path if path.is_relative_to(folder) and not path.name.startswith(".") else folder

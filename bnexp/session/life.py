@@ -66,13 +66,8 @@ def run_session(
 ) -> RunResult:
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
-    Args:
-        run: in the state of `start`.
-        folder: of the run, which this process has to itself.
-        meta: what meta.json says beside the status.
-        show: makes the display.
-        stop: ends the training after the step in which a signal comes.
-        start: the checkpoint that the run is resumed from; None to begin.
+    The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
+    process's alone. `meta` is what meta.json says beside the status.
 
     Raises:
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
@@ -90,23 +85,23 @@ def run_session(
 @contextlib.contextmanager
 def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> Iterator[None]:
     """Note the status of a run that does not come to its end, and say how to resume it."""
+
+    def note_end(status: Status, error: str | None = None) -> None:
+        with contextlib.suppress(OSError):  # a full disk takes this note as little as what came before it
+            note_status(folder, meta, status, error)
+
     try:
         yield
     except KeyboardInterrupt:
         stop.leave()
-        _note_end(folder, meta, "interrupted")
+        note_end("interrupted")
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
-        _note_end(folder, meta, "failed", str(error))
+        note_end("failed", str(error))
         raise BnexpError(f"{error}\n{how_to_resume(folder)}") from None
     except BaseException as error:
-        _note_end(folder, meta, "failed", f"{type(error).__name__}: {error}")
+        note_end("failed", f"{type(error).__name__}: {error}")
         raise
-
-
-def _note_end(folder: Path, meta: Mapping[str, Any], status: Status, error: str | None = None) -> None:
-    with contextlib.suppress(OSError):  # a full disk takes this note as little as what came before it
-        note_status(folder, meta, status, error)
 
 
 def _train_and_test(
@@ -136,7 +131,7 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                train(run, progress, display, checkpointer, stop.__bool__)
+                train(run, progress, display.step, checkpointer.save_if_due, stop.__bool__)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt

@@ -55,13 +55,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
 
 
 def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the circumstances of a resumed run, with those of its earlier sessions.
-
-    Args:
-        meta: the circumstances of this session.
-        before: what meta.json said until now.
-        state: the checkpoint that it is resumed from.
-    """
+    """Return the circumstances of a run resumed from `state`: those of now, and those that meta.json told before."""
     keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "continued")
     sessions = before.get("sessions")
     earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in keys}]

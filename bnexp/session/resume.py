@@ -32,12 +32,7 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
     """Resume a run after its last whole checkpoint and train it to its end; on the CPU as if it had never stopped.
 
     Rows after the checkpoint are cut from metrics.jsonl, and TensorBoard drops them. A run that was stopped before its
-    first checkpoint begins anew in its folder.
-
-    Args:
-        folder: of the run.
-        terms: where its dataset lies now, the device and the display.
-        from_start: begin anew in the folder, whatever checkpoints there are.
+    first checkpoint begins anew in its folder; `from_start` does so whatever checkpoints there are.
 
     Raises:
         ConfigError: config.yaml is missing or wrong, or asks for something that cannot be.
@@ -82,19 +77,15 @@ def _newest(folder: Path) -> Loaded | None:
         newest = load_newest(folder)
     except BnexpError as error:
         raise BnexpError(f"{folder}: {error}\n{_advice_to_begin_anew(folder)}") from None
-    if newest is None and _has_content(folder / METRICS):
-        raise BnexpError(
-            f"{folder}: no checkpoint is there any more, although rows were written.\n{_advice_to_begin_anew(folder)}"
-        )
+    rows = folder / METRICS
+    if newest is None and rows.exists() and rows.stat().st_size:
+        advice = _advice_to_begin_anew(folder)
+        raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{advice}")
     return newest
 
 
 def _advice_to_begin_anew(folder: Path) -> str:
     return f"The run can begin anew, and loses its rows: {resume_command(folder)} --from-start"
-
-
-def _has_content(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
 
 
 def _clear(folder: Path, *, whole: bool) -> None:
@@ -122,10 +113,8 @@ def _restore(run: TrainingRun, folder: Path, start: Loaded) -> None:
     try:
         _refuse_another_config(run.config, state["config"], folder)
         if state["dataset"] != run.dataset.fingerprint:
-            raise BnexpError(
-                f"{folder}: the dataset {run.config.data.dataset} is not the one that the run began with; put that "
-                "back, or start a new run"
-            )
+            what = f"the dataset {run.config.data.dataset} is not the one that the run began with"
+            raise BnexpError(f"{folder}: {what}; put that back, or start a new run")
         if start.path.stem != f"step{state['step']}":
             raise ValueError(f"step: found {state['step']}, expected that in the name of the file")
         restore_run(run, state)

@@ -36,11 +36,8 @@ class StopRequest:
 
         Only the main thread of a process can: in any other, nothing changes.
 
-        Args:
-            nothing_done: what to say of a signal that came where nothing had begun yet.
-
         Raises:
-            Interrupted: by one that came where nothing had begun yet.
+            Interrupted: by one that came where nothing had begun yet, with the words of `nothing_done`.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

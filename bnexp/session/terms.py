@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnexp.config.plan import Plan
@@ -30,44 +30,18 @@ def print_warning(warning: str) -> None:
 
 @dataclass(frozen=True)
 class Terms:
-    """Where and how a run is trained.
-
-    One value, which can be handed to another process where `show` and `warn` are functions of a module.
-
-    Attributes:
-        runs_dir: folder of all runs.
-        data_dir: where datasets lie. None: the default place, and for a resumed run where they lay when it began.
-        device: auto, cpu, cuda, cuda:N or mps. None: auto, and for a resumed run the one that it was trained on.
-        show: makes the display.
-        warn: is called with each warning.
-        argv: the command line, for the records.
-        resume: whether the newest unfinished run of the same config is resumed, if there is one.
-    """
+    """Where and how a run is trained: a value that can be handed to another process."""
 
     runs_dir: Path = Path("runs")
-    data_dir: Path | None = None
-    device: str | None = None
+    data_dir: Path | None = None  # None: the default place, and for a resumed run where it was when that began
+    device: str | None = None  # auto, cpu, cuda, cuda:N or mps. None: auto, and for a resumed run the one it began on
     show: Show = show_nothing
     warn: Callable[[str], None] = warn_nobody
-    argv: tuple[str, ...] = ()
-    resume: bool = False
+    argv: tuple[str, ...] = ()  # the command line, for the records
+    resume: bool = False  # the newest unfinished run of the same config, if there is one
 
 
-def terms_of_command(
-    *,
-    quiet: bool,
-    runs_dir: Path = Path("runs"),
-    data_dir: Path | None = None,
-    device: str | None = None,
-    resume: bool = False,
-) -> Terms:
-    """Return the terms of a run that is started from the command line: it shows its progress there unless quiet."""
-    return Terms(
-        runs_dir=runs_dir,
-        data_dir=data_dir,
-        device=device,
-        show=show_nothing if quiet else display.display_for,
-        warn=print_warning,
-        argv=tuple(sys.argv),
-        resume=resume,
-    )
+def on_the_command_line(terms: Terms, *, quiet: bool) -> Terms:
+    """Return the terms of a run that a command starts: its warnings are printed, and its progress unless quiet."""
+    show = show_nothing if quiet else display.display_for
+    return replace(terms, show=show, warn=print_warning, argv=tuple(sys.argv))

@@ -1,6 +1,5 @@
 """Build everything that the training of a blueprint needs."""
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
 from bnexp.data.load import Dataset, load_dataset
-from bnexp.measure.subject import Subject
+from bnexp.measure.subject import Items, Subject
 from bnexp.models.build import build_model, leaves, memory_format_of
 from bnexp.probes.registry import Probes, build_probes
 from bnexp.training.compiling import compiled
@@ -25,22 +24,7 @@ from bnexp.training.step import TrainStep
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A run in memory: everything that its training needs, on its device. On disk it is a `runs.run.Run`.
-
-    Attributes:
-        config: the resolved config.
-        plan: its arithmetic.
-        device: where everything lies.
-        dataset: train, val and test parts.
-        batches: the training batch of any step.
-        network: the initialized network.
-        memory_format: how its feature maps lie in memory.
-        items: its modules that hold no others, by name and in order.
-        train_step: takes a step, with the optimizer and the loss scaling.
-        precision: context of the forward pass.
-        probes: measure the inside of the network at the steps that the config asks for.
-        subject: what they measure.
-    """
+    """A run in memory: everything that its training needs, on its device. On disk it is a `runs.run.Run`."""
 
     config: Config
     plan: Plan
@@ -48,12 +32,12 @@ class TrainingRun:
     dataset: Dataset
     batches: TrainBatches
     network: nn.Module
-    memory_format: torch.memory_format
-    items: Mapping[str, nn.Module]
+    memory_format: torch.memory_format  # of its feature maps
+    items: Items
     train_step: TrainStep
-    precision: AbstractContextManager[Any]
+    precision: AbstractContextManager[Any]  # around the forward pass
     probes: Probes
-    subject: Subject
+    subject: Subject  # what the probes measure
 
     @property
     def parameters(self) -> int:
@@ -68,10 +52,7 @@ class TrainingRun:
 def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto") -> TrainingRun:
     """Load the dataset of a blueprint and build its network. Nothing is written.
 
-    Args:
-        blueprint: the config and what follows from it.
-        data_dir: where datasets lie.
-        device: auto, cpu, cuda, cuda:N or mps.
+    The device is auto, cpu, cuda, cuda:N or mps.
 
     Raises:
         ConfigError: the device is not there, or cannot compute in the config's precision.

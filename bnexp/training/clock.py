@@ -4,31 +4,20 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Speed over the steps since the last reading.
+    """Speed over the steps since the last reading; evaluations and checkpoints are left out."""
 
-    Attributes:
-        step_ms: milliseconds a step takes, without measuring, logging and evaluations.
-        examples_per_s: training examples a second, measuring and logging included, evaluations and checkpoints not.
-        measuring_share: part of the time without evaluations and checkpoints that is spent measuring and logging,
-            0 .. 1.
-    """
-
-    step_ms: float
-    examples_per_s: float
-    measuring_share: float
+    step_ms: float  # without measuring and logging
+    examples_per_s: float  # with both
+    measuring_share: float  # of the time, 0 .. 1, that measuring and logging took
 
     def figures(self) -> dict[str, float]:
         """Return the speed under the names of the rows."""
-        return {
-            "step_ms/train": self.step_ms,
-            "examples_per_s/train": self.examples_per_s,
-            "measuring_share/train": self.measuring_share,
-        }
+        return {f"{name}/train": value for name, value in asdict(self).items()}
 
 
 class Clock:
@@ -47,10 +36,8 @@ class Clock:
         self._steps = self._examples = 0
         self.examples = 0
         self._read_measuring = self._read_aside = 0.0
-        self.measuring_s = 0.0
-        self.evaluation_s = 0.0
+        self.measuring_s = self.evaluation_s = self.checkpoint_s = 0.0
         self.evaluations = 0
-        self.checkpoint_s = 0.0
 
     def count(self, examples: int) -> None:
         """Note one training step with this many examples."""
@@ -64,22 +51,21 @@ class Clock:
 
     def evaluating(self) -> AbstractContextManager[None]:
         """Count it as spent on the validation or test part, and as one evaluation."""
-        return self._timing("evaluation_s", counted_as="evaluations")
+        self.evaluations += 1
+        return self._timing("evaluation_s")
 
     def saving(self) -> AbstractContextManager[None]:
         """Count it as spent on a checkpoint."""
         return self._timing("checkpoint_s")
 
     @contextlib.contextmanager
-    def _timing(self, total: str, counted_as: str | None = None) -> Iterator[None]:
+    def _timing(self, total: str) -> Iterator[None]:
         """Add the seconds until the context ends to a total, also where it ends with an error."""
         start = self._awaited()
         try:
             yield
         finally:
             setattr(self, total, getattr(self, total) + (self._awaited() - start))
-            if counted_as is not None:
-                setattr(self, counted_as, getattr(self, counted_as) + 1)
 
     def stop(self) -> None:
         """Stop the clock: the totals stay as they are now."""

@@ -29,10 +29,7 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def warm_up(train_step: TrainStep, batches: TrainBatches, plan: Plan) -> float:
-    """Compile for every batch size of the plan, before the first step; nothing in the network or its streams changes.
-
-    Returns:
-        The seconds that it took.
+    """Compile for every batch size of the plan, and return the seconds it took; the network and its streams stay alike.
 
     Raises:
         BnexpError: torch cannot compile here, for want of a C++ compiler perhaps.

@@ -64,13 +64,10 @@ def check_precision(training: TrainingConfig, device: torch.device) -> None:
     """
     if training.precision == "fp16" and device.type != "cuda":
         raise ConfigError(f"training.precision fp16 needs CUDA, found {device.type}; expected fp32 or bf16")
-    if training.precision == "bf16" and device.type == "cuda" and not _computes_bf16(device):
-        raise ConfigError(f"training.precision bf16: {device_name(device)} has none; expected fp32 or fp16")
-
-
-def _computes_bf16(device: torch.device) -> bool:
-    with torch.cuda.device(device):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if training.precision == "bf16" and device.type == "cuda":
+        with torch.cuda.device(device):
+            if not torch.cuda.is_bf16_supported(including_emulation=False):
+                raise ConfigError(f"training.precision bf16: {device_name(device)} has none; expected fp32 or fp16")
 
 
 def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:

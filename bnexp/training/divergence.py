@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -41,13 +42,7 @@ class Guard:
             self._before = copies_of(self._buffers)
 
     def decide(self, loss: float, x: Tensor, step: int) -> Decision:
-        """Decide whether a step is taken, skipped without a trace, or the end of the run.
-
-        Args:
-            loss: of the step; its gradients are in the parameters.
-            x: its inputs, (B, C, H, W).
-            step: counted from 1.
-        """
+        """Decide whether a step with inputs x is taken, skipped without a trace, or the end of the run."""
         progress = self._progress
         if self._is_finite(loss):
             progress.skipped_in_a_row = 0
@@ -91,25 +86,23 @@ def find_divergence(run: TrainingRun, x: Tensor, step: int, *, inference: bool =
 
     Where all its outputs are finite, the gradients that it holds are searched, from the last layer back.
     """
-    with run.precision:
-        if inference:
-            with inference_mode_of(run.network):
-                layer, quantity = first_non_finite(run.network, run.items, x)
-        else:
-            layer, quantity = first_non_finite(run.network, run.items, x)
-    if quantity == "value" and (begun := _last_non_finite_gradient(run.items)):
-        layer, quantity = begun, "gradient"
-    return Divergence(step, run.plan.epoch_at(step), layer, quantity, non_finite_buffers(run.network))
+    with run.precision, inference_mode_of(run.network) if inference else nullcontext():
+        layer, quantity = first_non_finite(run.network, run.items, x)
+    if quantity == "value":
+        for name, module in reversed(list(run.items.items())):
+            if not gradients_are_finite(module):
+                layer, quantity = name, "gradient"
+                break
+    poisoned = tuple(name for name, buffer in run.network.named_buffers() if not _all_finite([buffer]))
+    return Divergence(step, run.plan.epoch_at(step), layer, quantity, poisoned)
 
 
 def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tensor) -> tuple[str, str]:
     """Find the first item, in the order of computation, that gives a value that is not finite for the batch x.
 
-    The forward pass is done once more, in the mode the network is in, and leaves no trace.
-
-    Returns:
-        The item's name, and `weight` or `running statistics` when those are already not finite, else `output`.
-        ("loss", "value") when every output is finite.
+    The forward pass is done once more, in the mode the network is in, and leaves no trace. With the item's name comes
+    `weight` or `running statistics` when those are already not finite, else `output`; ("loss", "value") when every
+    output is finite.
     """
     with torch.no_grad(), undisturbed(network):
         outputs = outputs_of(items, lambda: network(x))
@@ -123,11 +116,6 @@ def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tens
     return "loss", "value"
 
 
-def non_finite_buffers(network: nn.Module) -> tuple[str, ...]:
-    """Return the names of the buffers that hold a value that is not finite."""
-    return tuple(name for name, buffer in network.named_buffers() if not _all_finite([buffer]))
-
-
 def gradients_are_finite(network: nn.Module) -> bool:
     """Tell whether every gradient of the network is finite."""
     return _all_finite(parameter.grad for parameter in network.parameters() if parameter.grad is not None)
@@ -136,11 +124,6 @@ def gradients_are_finite(network: nn.Module) -> bool:
 def buffers_are_finite(network: nn.Module) -> bool:
     """Tell whether every buffer (running statistics) of the network is finite."""
     return _all_finite(network.buffers())
-
-
-def _last_non_finite_gradient(items: Mapping[str, nn.Module]) -> str | None:
-    """Return the item nearest to the loss that has such a gradient: the backward pass comes from there."""
-    return next((name for name in reversed(list(items)) if not gradients_are_finite(items[name])), None)
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:

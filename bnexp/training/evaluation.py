@@ -18,13 +18,7 @@ def score_of(run: TrainingRun, part: Part) -> Score:
 
 
 def scores_on_test(run: TrainingRun, progress: Progress) -> TestScores | None:
-    """Score the test set with the final weights and with those that were best on the validation part.
-
-    The network keeps its final weights.
-
-    Returns:
-        None after a divergence.
-    """
+    """Score the test set with the final weights, which the network keeps, and the best; None after a divergence."""
     if progress.diverged or progress.best is None:
         return None
     with progress.clock.evaluating():

@@ -21,13 +21,7 @@ _MOST_KEPT = 500
 
 
 class StepLog:
-    """Averages training loss and accuracy between rows, and writes the rows.
-
-    Args:
-        plan: for the epoch of a step.
-        writer: takes the rows.
-        clock: for the speed.
-    """
+    """Averages training loss and accuracy between rows, and writes the rows."""
 
     def __init__(self, plan: Plan, writer: Writer, clock: Clock) -> None:
         self._plan, self._writer, self._clock = plan, writer, clock
@@ -56,24 +50,26 @@ class StepLog:
         averages: bool,
         score: Score | None = None,
     ) -> None:
-        """Write the row of a step, counted from 1.
+        """Write the row of a step, counted from 1: what the probes read, and the score of the validation part if any.
 
-        Args:
-            step: of the row.
-            figures: what the loop itself knows, such as the learning rate.
-            readings: what the probes saw.
-            averages: include training loss and accuracy, averaged over the examples since the last time.
-            score: of the validation part, when it was evaluated.
+        With `averages`, it has the figures of the loop, such as the learning rate, beside training loss and accuracy
+        over the examples since the last time.
         """
         with self._clock.measuring():
-            corrects, scalars = self._transfer(readings, averages)
+            scalars = scalars_of(readings)
+            corrects = self._corrects() if averages else []
+            numbers = numbers_of([*corrects, *scalars.values()])  # all in one transfer
             row: dict[str, float] = {"epoch": self._plan.epoch_at(step)}
             if averages:
-                mean, pace = self._average(corrects), self._clock.pace()
-                row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures, **pace.figures()}
+                self._count(numbers[: len(corrects)])
+                self._recent.extend(self._counted)
+                mean, self._counted = _mean(self._counted), []
+                row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures}
+                row |= self._clock.pace().figures()
             if score is not None:
                 row |= {"loss/val": score.loss, "accuracy/val": score.accuracy}
-            self._writer.scalars(step, row | scalars)
+            row |= dict(zip(scalars, numbers[len(corrects) :], strict=True))
+            self._writer.scalars(step, row)
             for reading in readings:
                 if reading.histograms:
                     values = {name: tensor.float().cpu().numpy() for name, tensor in reading.histograms.items()}
@@ -90,19 +86,12 @@ class StepLog:
 
     def load_state_dict(self, state: Mapping[str, Sequence[Sequence[float]]]) -> None:
         """Resume from the steps of an earlier session."""
-        self._counted = [_step_of(step) for step in state["since_row"]]
-        self._recent.extend(_step_of(step) for step in state["recent"])
+        self._counted = list(map(_Step._make, state["since_row"]))
+        self._recent.extend(map(_Step._make, state["recent"]))
 
     def state_form(self) -> dict[str, Each]:
         """Return what a stored state may be: any number of steps."""
         return dict.fromkeys(("since_row", "recent"), Each((0.0, 0.0, 0)))
-
-    def _transfer(self, readings: Sequence[Reading], averages: bool) -> tuple[list[float], dict[str, float]]:
-        """Bring the counts of correct answers and the probes' figures to Python together."""
-        scalars = scalars_of(readings)
-        corrects = self._corrects() if averages else []
-        numbers = numbers_of([*corrects, *scalars.values()])
-        return numbers[: len(corrects)], dict(zip(scalars, numbers[len(corrects) :], strict=True))
 
     def _corrects(self) -> list[Tensor]:
         """Count the correct answers of each step since the last row, all at once: one by one costs far more."""
@@ -110,14 +99,6 @@ class StepLog:
             return []
         right = torch.cat(self._logits).argmax(dim=1) == torch.cat(self._labels)  # (all examples,)
         return [step.sum() for step in right.split([len(labels) for labels in self._labels])]
-
-    def _average(self, corrects: list[float]) -> Score:
-        """Average the steps since the last time over their examples."""
-        self._count(corrects)
-        mean = _mean(self._counted)
-        self._recent.extend(self._counted)
-        self._counted = []
-        return mean
 
     def _count(self, corrects: list[float]) -> None:
         """Replace logits and labels by the number of correct answers."""
@@ -132,11 +113,6 @@ class _Step(NamedTuple):
     loss: float
     correct: float
     examples: int
-
-
-def _step_of(values: Sequence[float]) -> _Step:
-    loss, correct, examples = values
-    return _Step(loss, correct, int(examples))
 
 
 def _mean(steps: Collection[_Step]) -> Score:

@@ -1,7 +1,6 @@
 """The training loop."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from bnexp.measure.evaluation import Score
 from bnexp.measure.subject import Look
@@ -14,28 +13,11 @@ from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.progress import Progress
 
 
-class StepDisplay(Protocol):
-    """Shows how far a training has come."""
-
-    def step(self, step: int, clock: Clock) -> None:
-        """Take note of a finished step; returns at once when there is nothing new to show."""
-
-
-class StepCheckpointer(Protocol):
-    """Writes checkpoints during the training."""
-
-    def is_due(self, step: int) -> bool:
-        """Tell whether a checkpoint is due after this step."""
-
-    def save(self, progress: Progress) -> None:
-        """Write it."""
-
-
 def train(
     run: TrainingRun,
     progress: Progress,
-    display: StepDisplay,
-    checkpointer: StepCheckpointer | None = None,
+    show: Callable[[int, Clock], None] = lambda step, clock: None,
+    save_if_due: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train the network of a run from where it stands to the end of its plan, or to its divergence.
@@ -43,8 +25,8 @@ def train(
     Args:
         run: the network, its data and its optimizer.
         progress: the state of the training; updated at each step.
-        display: is called after each step.
-        checkpointer: writes the checkpoints during the training; the caller writes the one at its end.
+        show: takes note of each finished step.
+        save_if_due: writes the checkpoints during the training; the caller writes the one at its end.
         stop: returns True to make the step just taken the last.
     """
     plan, train_step = run.plan, run.train_step
@@ -79,11 +61,10 @@ def train(
 
         score = _evaluate(run, progress) if plan.evaluates_at(step) else None
         _write_row(run, progress, lr, readings, score)
-        display.step(step, clock)
+        show(step, clock)
         if guard.ends_after(step, score) or stop():
             break
-        if checkpointer is not None and checkpointer.is_due(step):
-            checkpointer.save(progress)
+        save_if_due(progress)
 
 
 def _evaluate(run: TrainingRun, progress: Progress) -> Score:

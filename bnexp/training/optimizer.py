@@ -88,9 +88,9 @@ def optimizer_state_like(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if isinstance(optimizer, SGD):
         return {number: {"momentum_buffer": parameter} for number, parameter in enumerate(parameters)}
-    moments = ("exp_avg", "exp_avg_sq")
+    step = torch.zeros(())
     return {
-        number: {"step": torch.zeros(())} | dict.fromkeys(moments, parameter)
+        number: {"step": step, "exp_avg": parameter, "exp_avg_sq": parameter}
         for number, parameter in enumerate(parameters)
     }
 
@@ -107,17 +107,11 @@ MOST_SKIPS_IN_A_ROW = 50
 
 
 class LossScaler:
-    """torch's `GradScaler`, which skips a step whose gradients overflowed; the skips are counted and can be seen.
-
-    Args:
-        precision: fp16 scales, fp32 and bf16 do not.
-        device: where the network lies.
-    """
+    """torch's `GradScaler`, which skips a step whose gradients overflowed: for fp16 alone; the skips are counted."""
 
     def __init__(self, precision: str, device: torch.device) -> None:
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-        self.skipped = 0
-        self.skipped_in_a_row = 0
+        self.skipped = self.skipped_in_a_row = 0
 
     def backward(self, loss: Tensor) -> None:
         """Run the backward pass from the scaled loss ()."""
@@ -132,9 +126,7 @@ class LossScaler:
         before = self._scaler.get_scale()
         self._scaler.step(optimizer)
         self._scaler.update()
-        if not self.scales:
-            return
-        skipped = self._scaler.get_scale() < before
+        skipped = self._scaler.get_scale() < before  # never where nothing is scaled
         self.skipped += skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
 

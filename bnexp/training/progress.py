@@ -20,20 +20,14 @@ from bnexp.training.state import form_of_type, from_plain, to_plain
 class Divergence:
     """The first values of a training that were not finite.
 
-    Attributes:
-        step: the step where it showed, counted from 1: that of the non-finite loss, which was not taken, or the one
-            after which the validation part gave none.
-        epoch: that step in epochs.
-        layer: the first layer that was not finite, or `loss` where all outputs still were.
-        quantity: what was found there, such as `output`, `weight` or `gradient`.
-        poisoned: the buffers (running statistics) that the passes until then left without finite values.
+    The step, counted from 1, is that of the non-finite loss, or the one after which the validation part gave none.
     """
 
     step: int
     epoch: float
-    layer: str
-    quantity: str
-    poisoned: tuple[str, ...] = ()
+    layer: str  # the first that was not finite, or `loss` where all outputs still were
+    quantity: str  # found there, such as `output`, `weight` or `gradient`
+    poisoned: tuple[str, ...] = ()  # the buffers that the passes until then left without finite values
 
 
 @dataclass(frozen=True)
@@ -54,31 +48,18 @@ class Best:
 
 @dataclass
 class Progress:
-    """The state of a training, at its end or before.
-
-    Attributes:
-        log: collects the figures of the steps, and writes the rows.
-        clock: where the time went.
-        steps: steps done, skipped ones among them.
-        skipped: steps skipped for a loss or a gradient that was not finite, beside those that loss scaling skipped.
-        skipped_in_a_row: those among them since the last step that was taken.
-        last: the last evaluation on the validation part, or None before the first.
-        best: the evaluation with the highest accuracy, the earliest of equals.
-        divergence: where its values were first not finite, or None.
-        sound: whether they are finite now, by the last evaluation or the step that ended the run.
-        ended: whether a divergence ended it before its plan.
-    """
+    """The state of a training, at its end or before."""
 
     log: StepLog
     clock: Clock
-    steps: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
+    steps: int = 0  # done, skipped ones among them
+    skipped: int = 0  # for a loss or a gradient that was not finite, beside those that loss scaling skipped
+    skipped_in_a_row: int = 0  # since the last step that was taken
     last: Evaluated | None = None
-    best: Best | None = None
+    best: Best | None = None  # by accuracy, the earliest of equals
     divergence: Divergence | None = None
-    sound: bool = True
-    ended: bool = False
+    sound: bool = True  # whether its values are finite, by the last evaluation or the step that ended the run
+    ended: bool = False  # whether a divergence ended it before its plan
 
     @classmethod
     def start(cls, run: TrainingRun, writer: Writer) -> "Progress":

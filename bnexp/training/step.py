@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,32 +13,20 @@ from bnexp.measure.passes import loss_of
 from bnexp.training.optimizer import LossScaler
 
 
+@dataclass
 class TrainStep:
     """Takes the steps of a training, in two halves, between which the gradients can be looked at and judged.
 
-        logits, loss = train_step.gradients(x, y)
-        train_step.update()                         or train_step.skip()
-
-    Args:
-        network: whose parameters are trained.
-        forward: computes logits (B, classes) from inputs (B, C, H, W): the network, or its compiled form.
-        optimizer: over all parameters.
-        scaler: scales the loss for fp16, else it does nothing.
-        precision: context of the forward pass.
-        grad_clip: largest norm of the whole gradient; None does not clip.
+    logits, loss = train_step.gradients(x, y)
+    train_step.update()                         or train_step.skip()
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        forward: Callable[[Tensor], Tensor],
-        optimizer: Optimizer,
-        scaler: LossScaler,
-        precision: AbstractContextManager[Any],
-        grad_clip: float | None = None,
-    ) -> None:
-        self.network, self.forward, self.optimizer, self.scaler = network, forward, optimizer, scaler
-        self.precision, self.grad_clip = precision, grad_clip
+    network: nn.Module
+    forward: Callable[[Tensor], Tensor]  # inputs (B, C, H, W) to logits (B, classes): the network, or its compiled form
+    optimizer: Optimizer
+    scaler: LossScaler
+    precision: AbstractContextManager[Any]  # around the forward pass
+    grad_clip: float | None = None  # largest norm of the whole gradient
 
     @property
     def compiled(self) -> bool:
@@ -47,12 +36,8 @@ class TrainStep:
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Pass a batch forward and backward: afterwards `grad` of each parameter is that of the mean loss, unscaled.
 
-        Args:
-            x: inputs, (B, C, H, W).
-            y: labels, (B,).
-
-        Returns:
-            Logits (B, classes) as floats and the mean cross-entropy () in nats, both detached.
+        From inputs x (B, C, H, W) and labels y (B,): logits (B, classes) as floats and the mean cross-entropy () in
+        nats, both detached.
         """
         logits, loss = loss_of(self.forward, self.precision, x, y)
         self.scaler.backward(loss)

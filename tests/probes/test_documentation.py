@@ -62,7 +62,7 @@ def test_each_figure_measured_is_declared_and_each_one_declared_is_measured(
         )
         names = Names()
         run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
-        train(run, Progress.start(run, Writers([names])), Display())
+        train(run, Progress.start(run, Writers([names])))
         subject = run.subject
         places = {
             "<item>": list(subject.items),

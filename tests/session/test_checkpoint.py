@@ -15,7 +15,6 @@ from bnexp.norms.random_stream import RandomStream
 from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
 from bnexp.runs.rows import Rows, Writers
 from bnexp.session.checkpoint import put_random_states, random_states, restore_run, state_of
-from bnexp.session.display import Display
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import train
@@ -30,7 +29,7 @@ def trained(config: Config, place: Path) -> tuple[TrainingRun, dict[str, Any]]:
     """Return a trained run and its state after a way through a file."""
     run = build(draw(config, place), data_dir=place, device="cpu")
     progress = Progress.start(run, Writers([]))
-    train(run, progress, Display())
+    train(run, progress)
     save_checkpoint(place / "checkpoints" / "step.pt", state_of(run, progress, ROWS))
     return run, load_checkpoint(place / "checkpoints" / "step.pt")
 

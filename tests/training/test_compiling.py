@@ -51,7 +51,7 @@ def experiment(config: Config) -> TrainingRun:
 def trained(config: Config) -> TrainingRun:
     run = experiment(config)
     warm_up(run.train_step, run.batches, run.plan)
-    train(run, Progress.start(run, Writers([])), Display())
+    train(run, Progress.start(run, Writers([])))
     return run
 
 
@@ -69,7 +69,7 @@ def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: Mak
     torch.compiler.reset()
     run = trained(compiled(make_config))
     plain = experiment(make_config(model=MODEL))
-    train(plain, Progress.start(plain, Writers([])), Display())
+    train(plain, Progress.start(plain, Writers([])))
     assert run.train_step.compiled
     assert not plain.train_step.compiled
     expected = state_of(plain)
@@ -97,9 +97,9 @@ def assert_trains_the_same(make_config: MakeConfig, **sections: Any) -> None:
     warm_up(run.train_step, run.batches, run.plan)
     assert counters["stats"]["unique_graphs"] > 0
     with torch.compiler.set_stance("fail_on_recompile"):
-        train(run, Progress.start(run, Writers([])), Display())
+        train(run, Progress.start(run, Writers([])))
     plain = experiment(make_config(**sections))
-    train(plain, Progress.start(plain, Writers([])), Display())
+    train(plain, Progress.start(plain, Writers([])))
     expected = state_of(plain)
     for name, value in state_of(run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
@@ -131,7 +131,7 @@ def test_probes_see_every_item_of_a_compiled_network(make_config: MakeConfig) ->
 
     run, rows = experiment(compiled(make_config, every=1)), Rows()
     warm_up(run.train_step, run.batches, run.plan)
-    train(run, Progress.start(run, rows), Display())
+    train(run, Progress.start(run, rows))
     assert {f"activation_std/{name}" for name in run.items} <= rows.seen.keys()
 
 

@@ -58,7 +58,7 @@ def poison_input(run: TrainingRun, *steps: int) -> None:
 def trained(run: TrainingRun) -> tuple[Progress, Rows]:
     rows = Rows()
     progress = Progress.start(run, rows)
-    train(run, progress, Display())
+    train(run, progress)
     return progress, rows
 
 
@@ -105,7 +105,7 @@ def test_a_skipped_step_leaves_no_trace_but_its_place(make_config: MakeConfig) -
             self.before = [tensor.clone() for tensor in state]
 
     reference = Progress.start(other, Rows())
-    train(other, reference, SkipsTheFourth())
+    train(other, reference, SkipsTheFourth().step)
 
     assert all(torch.equal(value, other.network.state_dict()[name]) for name, value in run.network.state_dict().items())
     assert not progress.diverged

@@ -65,7 +65,7 @@ def trained(config: Config) -> tuple[TrainingRun, Progress, Rows]:
     run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     rows = Rows()
     progress = Progress.start(run, rows)
-    train(run, progress, Display())
+    train(run, progress)
     return run, progress, rows
 
 
@@ -308,7 +308,7 @@ def test_a_non_finite_input_is_traced_to_the_step_it_came_in(make_config: MakeCo
 
     run.items["block2.bn"].register_forward_hook(poison)
     outcome = Progress.start(run, Rows())
-    train(run, outcome, Display())
+    train(run, outcome)
     assert outcome.divergence is not None
     assert (outcome.divergence.step, outcome.steps) == (4, 3)
     assert all(torch.isfinite(parameter).all() for parameter in run.network.parameters())
@@ -323,7 +323,7 @@ def test_poisoned_running_statistics_are_found_by_the_validation(make_config: Ma
                 run.items["block2.bn"].running_mean[0] = float("nan")
 
     outcome = Progress.start(run, Rows())
-    train(run, outcome, Poison())
+    train(run, outcome, Poison().step)
     found = outcome.divergence
     assert found is not None
     assert (found.step, outcome.steps) == (6, 6)
@@ -337,7 +337,7 @@ def test_weights_can_be_kept_and_put_back(make_config: MakeConfig) -> None:
     run = build(draw(make_config(), Path("unused")), data_dir=Path("unused"), device="cpu")
     kept = copy_of_weights(run.network)
     before = {name: value.clone() for name, value in weights_of(run).items()}
-    train(run, Progress.start(run, Rows()), Display())
+    train(run, Progress.start(run, Rows()))
     assert not torch.equal(run.items["head"].weight, before["head.weight"])
     put_weights(run.network, kept)
     assert all(torch.equal(value, before[name]) for name, value in weights_of(run).items())
@@ -369,7 +369,7 @@ def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: 
     rows = Rows()
     for name in ("tolist", "item", "cpu", "numpy", "__float__", "__bool__", "__int__"):
         monkeypatch.setattr(Tensor, name, counted(name))
-    train(run, Progress.start(run, rows), Display())
+    train(run, Progress.start(run, rows))
     monkeypatch.undo()
     assert len(rows.rows) == 5
     evaluations = 1
@@ -418,7 +418,7 @@ def test_a_training_whose_scaled_gradients_never_fit_is_a_divergence(
     before = copy_of_weights(run.network)
     rows = Rows()
     outcome = Progress.start(run, rows)
-    train(run, outcome, Display())
+    train(run, outcome)
     assert outcome.divergence is not None
     assert (outcome.divergence.layer, outcome.divergence.quantity) == ("loss scaling", "gradient")
     assert scaler.skipped == outcome.steps == MOST_SKIPS_IN_A_ROW + 1

@@ -13,7 +13,6 @@ from bnexp.config.schema import Config
 from bnexp.inspection.outline import outline
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Writers
-from bnexp.session.display import Display
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
@@ -64,7 +63,7 @@ def built(make_config: Callable[..., Config], name: str, norm: str = "bn", **sec
 def test_probes_change_nothing(make_config: Callable[..., Config], name: str) -> None:
     runs = [built(make_config, name, probes=probes) for probes in (EVERY, NEVER)]
     for run in runs:
-        train(run, Progress.start(run, Writers([])), Display())
+        train(run, Progress.start(run, Writers([])))
     first, second = (run.network.state_dict() for run in runs)
     assert all(torch.equal(value, second[key]) for key, value in first.items() if torch.is_tensor(value))
 
@@ -74,7 +73,7 @@ def test_probes_change_nothing_in_bf16_with_the_channels_last(make_config: Calla
     for run in runs:
         assert run.memory_format == torch.channels_last
         progress = Progress.start(run, Writers([]))
-        train(run, progress, Display())
+        train(run, progress)
         assert progress.divergence is None
     first, second = (run.network.state_dict() for run in runs)
     assert all(torch.equal(value, second[key]) for key, value in first.items() if torch.is_tensor(value))
@@ -121,5 +120,5 @@ def test_a_gain_of_zero_makes_a_block_its_shortcut_and_is_learned(
     torch.testing.assert_close(block.eval()(x), x)
     assert gain(block).abs().max() == 0
     assert block.bn1.weight.abs().min() == 1
-    train(run, Progress.start(run, Writers([])), Display())
+    train(run, Progress.start(run, Writers([])))
     assert gain(block).abs().max() > 0
