@@ -7,9 +7,9 @@ from the facts of its `ItemKind`: the bias rule, refusals and warnings, ghost ba
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from bnexp.config.section import Section, Switch
+from bnexp.config.section import Section, Switch, read_switch
 
 Role = Literal["layer", "norm", "activation", "dropout", "shortcut"]
 Over = Literal["batch", "example", "position", "group", "channel", "none"]
@@ -20,6 +20,16 @@ Momentum = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _read_affine(value: object) -> object:
+    value = read_switch(value)
+    if value != "channel" and not isinstance(value, bool):
+        raise ValueError("true, false or channel")
+    return value
+
+
+Affine = Annotated[bool | Literal["channel"], BeforeValidator(_read_affine)]
+
+
 class Options(Section):
     """Options in the parentheses of an item, such as `bn(momentum=0.01)`; most items have none."""
 
@@ -27,6 +37,16 @@ class Options(Section):
     def ghost_size(self) -> int | None:
         """Examples in a part of the batch with statistics of its own; None where they are those of the whole batch."""
         return None
+
+    @property
+    def freezes_statistics(self) -> bool:
+        """Whether the running statistics normalize in training too, and stay where they are."""
+        return False
+
+    @property
+    def freezes_affine(self) -> bool:
+        """Whether gamma and beta stay where they are."""
+        return False
 
 
 class LayerOptions(Options):
@@ -63,7 +83,7 @@ class ConvOptions(LayerOptions):
 
 
 class BatchNormOptions(Options):
-    """Options of `bn` and its kin. The momentum is PyTorch's: the weight of the new batch (0.1 is 0.9 in Keras)."""
+    """Options of the kin of `bn`. The momentum is PyTorch's: the weight of the new batch (0.1 is 0.9 in Keras)."""
 
     momentum: Momentum = 0.1
     """weight of the new batch in the running statistics"""
@@ -71,6 +91,30 @@ class BatchNormOptions(Options):
     """added to the variance"""
     affine: Switch = True
     """learn gamma and beta"""
+
+
+class FreezableBatchNormOptions(BatchNormOptions):
+    """Options of `bn`. Frozen statistics would make `ghost_bn`, `sync_bn` and `batch_renorm` the same as `bn`."""
+
+    frozen: Literal["none", "statistics", "affine", "both"] = "none"
+    """what training leaves as it is: the running statistics, which then normalize in training too; gamma and beta"""
+
+    @field_validator("frozen")
+    @classmethod
+    def _something_to_freeze(cls, frozen: str, info: ValidationInfo) -> str:
+        if frozen in ("affine", "both") and info.data.get("affine") is False:
+            raise ValueError("none or statistics beside affine=false, which has no gamma and beta")
+        return frozen
+
+    @property
+    def freezes_statistics(self) -> bool:
+        """Whether the running statistics normalize in training too, and stay where they are."""
+        return self.frozen in ("statistics", "both")
+
+    @property
+    def freezes_affine(self) -> bool:
+        """Whether gamma and beta stay where they are."""
+        return self.frozen in ("affine", "both")
 
 
 class GhostBatchNormOptions(BatchNormOptions):
@@ -107,13 +151,23 @@ class EvoNormBatchOptions(Options):
     """added to the variance"""
 
 
-class LayerNormOptions(Options):
-    """Options of `ln`, `ln_c` and `in`."""
+class ChannelLayerNormOptions(Options):
+    """Options of `ln_c` and `in`."""
 
     eps: Positive = 1e-5
     """added to the variance"""
     affine: Switch = True
     """learn gamma and beta"""
+
+
+class LayerNormOptions(Options):
+    """Options of `ln`."""
+
+    eps: Positive = 1e-5
+    """added to the variance"""
+    affine: Affine = True
+    """learn gamma and beta: true, one of each for every value (C, H, W), as torch has it; channel, one for each channel
+    of an image, as Wu & He 2018 compare it; on vectors both are the same, that of Ba et al. 2016"""
 
 
 class GroupedOptions(Options):
@@ -123,7 +177,7 @@ class GroupedOptions(Options):
     """groups of channels; must divide them (the papers have 32)"""
 
 
-class GroupNormOptions(GroupedOptions, LayerNormOptions):
+class GroupNormOptions(GroupedOptions, ChannelLayerNormOptions):
     """Options of `gn`."""
 
 
@@ -139,8 +193,8 @@ class RmsNormOptions(Options):
 
     eps: Positive = 1e-5
     """added to the mean square"""
-    affine: Switch = True
-    """learn gamma"""
+    affine: Affine = True
+    """learn gamma: true, one for every value (C, H, W), as torch has it; channel, one for each channel of an image"""
 
 
 class FilterResponseNormOptions(Options):
@@ -155,6 +209,13 @@ class DynamicTanhOptions(Options):
 
     alpha: Positive = 0.5
     """where the learned slope starts"""
+
+
+class DynamicErfOptions(Options):
+    """Options of `derf`."""
+
+    alpha: Positive = 0.5
+    """where the learned slope starts; the learned shift starts at 0"""
 
 
 class LeakyReluOptions(Options):
@@ -195,6 +256,9 @@ class ItemKind:
         has_activation: it contains its activation; none belongs after it.
         activation: the activation that belongs right after it.
         channels_last: convolutions gain more by channels that lie last in memory than it loses (see models/build.py).
+        learned_per_feature: gamma, beta and whatever else it learns one of for each feature or channel.
+        learned_per_layer: what it learns one of for the whole layer.
+        learned_per_value: `affine=true` means a gamma and beta for each value of an example, not each channel.
     """
 
     role: Role
@@ -211,6 +275,14 @@ class ItemKind:
     has_activation: bool = False
     activation: ItemName | None = None
     channels_last: bool = False
+    learned_per_feature: int = 2
+    learned_per_layer: int = 0
+    learned_per_value: bool = False
+
+    @property
+    def with_frozen_statistics(self) -> "ItemKind":
+        """The facts where the running statistics are constants: none is taken, and no mean of a batch is subtracted."""
+        return replace(self, over="none", subtracts_mean=False, scale_invariant=False)
 
     @property
     def batch_statistics(self) -> bool:
@@ -248,7 +320,7 @@ _DIVIDED: dict[Over, str] = {
 _BN = ItemKind(
     "norm",
     "batch normalization: each feature over the batch (Ioffe & Szegedy 2015)",
-    BatchNormOptions,
+    FreezableBatchNormOptions,
     over="batch",
     subtracts_mean=True,
     scale_invariant=True,
@@ -261,6 +333,14 @@ _LN = ItemKind(
     over="example",
     subtracts_mean=True,
     scale_invariant=True,
+    learned_per_value=True,
+)
+_LN_C = replace(
+    _LN,
+    summary="layer normalization over the channels at each position (Liu et al. 2022)",
+    options=ChannelLayerNormOptions,
+    over="position",
+    learned_per_value=False,
 )
 
 ITEMS: dict[ItemName, ItemKind] = {
@@ -280,28 +360,28 @@ ITEMS: dict[ItemName, ItemKind] = {
         subtracts_mean=True,
         corrects=True,
     ),
-    "sync_bn": replace(_BN, summary="bn over the batches of all processes; in one process it is bn (Peng et al. 2018)"),
+    "sync_bn": replace(
+        _BN,
+        summary="bn over the batches of all processes; in one process it is bn (Peng et al. 2018)",
+        options=BatchNormOptions,
+    ),
     "noisy_bn": replace(
         _BN,
         summary="bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",
+        options=BatchNormOptions,
         draws=True,
         channels_last=False,
     ),
     "ln": _LN,
-    "ln_c": replace(
-        _LN,
-        summary="layer normalization over the channels at each position (Liu et al. 2022)",
-        over="position",
-        channels_last=True,
-    ),
+    "ln_c": replace(_LN_C, channels_last=True),
     "gn": replace(
-        _LN,
+        _LN_C,
         summary="group normalization: each example over groups of channels (Wu & He 2018)",
         options=GroupNormOptions,
         over="group",
     ),
     "in": replace(
-        _LN,
+        _LN_C,
         summary="instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
         over="channel",
     ),
@@ -312,6 +392,8 @@ ITEMS: dict[ItemName, ItemKind] = {
         over="example",
         divides_by="root mean square",
         scale_invariant=True,
+        learned_per_feature=1,
+        learned_per_value=True,
     ),
     "frn": ItemKind(
         "norm",
@@ -338,6 +420,7 @@ ITEMS: dict[ItemName, ItemKind] = {
         nonlinear=True,
         scale_invariant=True,
         has_activation=True,
+        learned_per_feature=3,
     ),
     "evonorm_s0": ItemKind(
         "norm",
@@ -346,12 +429,21 @@ ITEMS: dict[ItemName, ItemKind] = {
         over="group",
         nonlinear=True,
         has_activation=True,
+        learned_per_feature=3,
     ),
     "dyt": ItemKind(
         "norm",
         "dynamic tanh: gamma tanh(alpha x) + beta, no statistics (Zhu et al. 2025)",
         DynamicTanhOptions,
         nonlinear=True,
+        learned_per_layer=1,
+    ),
+    "derf": ItemKind(
+        "norm",
+        "dynamic erf: gamma erf(alpha x + s) + beta, no statistics (Chen et al. 2025)",
+        DynamicErfOptions,
+        nonlinear=True,
+        learned_per_layer=2,
     ),
     "relu": ItemKind("activation", "max(0, x)"),
     "leaky_relu": ItemKind("activation", "x for x > 0, slope * x below", LeakyReluOptions),

@@ -13,8 +13,8 @@ from bnexp.norms.shapes import over_batch, per_feature, widened
 class RunningVariance(nn.Module):
     """Base of the norms that divide each feature by its deviation over the batch and subtract no mean.
 
-    In training the (biased) variance is the batch's, and the running one moves toward the unbiased one by `momentum`.
-    At inference the running one is used.
+    In training the (biased) variance is the batch's, and the running one moves by `momentum` toward the variance of the
+    batch with the correction (0: biased, 1: unbiased) of the class. At inference the running one is used.
 
     Args:
         features: F or C.
@@ -24,6 +24,7 @@ class RunningVariance(nn.Module):
 
     running_var: Tensor
     num_batches_tracked: Tensor
+    correction = 1
 
     def __init__(self, features: int, eps: float, momentum: float) -> None:
         super().__init__()
@@ -38,10 +39,14 @@ class RunningVariance(nn.Module):
         var = x.var(dim=over_batch(x), correction=0)  # (F,)
         count = x.numel() // x.shape[1]
         with torch.no_grad():
-            unbiased = var * (count / (count - 1))
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            corrected = var * (count / (count - self.correction))
+            self.running_var.lerp_(corrected.to(self.running_var.dtype), self.momentum)
             self.num_batches_tracked.add_(1)
         return var
+
+    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the variance of a batch toward which the running one moves."""
+        return {"running_var": widened(x).var(dim=over_batch(x), correction=self.correction)}
 
 
 class VarianceNorm(RunningVariance):

@@ -69,7 +69,7 @@ class Landscape(Probe):
 
     def after_backward(self, look: Look) -> Reading:
         """Measure on the way along the gradient, from the weights before the step."""
-        parameters = list(look.subject.network.parameters())
+        parameters = [parameter for parameter in look.subject.network.parameters() if parameter.requires_grad]
 
         def loss_and_gradients() -> tuple[Tensor, Sequence[Tensor]]:
             result = training_pass(look, parameters)

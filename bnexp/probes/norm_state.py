@@ -23,7 +23,8 @@ class NormState(WatchingProbe):
 
     Running statistics are compared as they were before this batch moved them. The standard deviation of the batch is
     the unbiased one, as the running one is (except with `batch_renorm`, whose running deviation is biased). Features
-    that do not vary in the batch have no distance and are left out of its mean.
+    that do not vary in the batch have no distance and are left out of its mean. Frozen statistics have distances too,
+    and no `eps_dominates`.
 
     Variances are those of a feature over the whole batch where there are running statistics, also with ghost batches;
     otherwise those of an example (`ln`), of its groups (`gn`), of its channels (`in`) or of its positions (`ln_c`).
@@ -106,13 +107,13 @@ def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
 
 def _of_statistics(item: Item, module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
     """Compare the statistics of the batch x (B, F) or (B, C, H, W) with the running ones and with eps."""
-    if not item.kind.batch_statistics:
+    if not item.kind.batch_statistics and not running:
         return _below_eps(module, example_variances(item, x))
     mean, var = moments(x, over_batch(x))
     count = x.numel() // len(mean)
     std = (var * count / (count - 1)).sqrt()
     varies = std > ROUNDING * mean.abs()
-    figures = _below_eps(module, var)
+    figures = _below_eps(module, var) if item.kind.batch_statistics else {}
     for name, batch in (("mean", mean), ("std", std)):
         if name in running:
             distances = torch.where(varies, (running[name] - batch).abs() / std, 0)
