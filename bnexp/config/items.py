@@ -97,7 +97,8 @@ class FreezableBatchNormOptions(BatchNormOptions):
     """Options of `bn`. Frozen statistics would make `ghost_bn`, `sync_bn` and `batch_renorm` the same as `bn`."""
 
     frozen: Literal["none", "statistics", "affine", "both"] = "none"
-    """what training leaves as it is: the running statistics, which then normalize in training too; gamma and beta"""
+    """what stays as it starts: statistics, the running ones (0 and 1), which then normalize in training too; affine,
+    gamma and beta (1 and 0); or both"""
 
     @field_validator("frozen")
     @classmethod

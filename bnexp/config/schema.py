@@ -15,7 +15,7 @@ INIT_SCHEMES = {
     "xavier": "uniform with bound sqrt(6/(fan_in + fan_out)) (Glorot & Bengio 2010)",
     "normal": "normal with std `init.std`",
     "orthogonal": "a random orthogonal matrix (Saxe et al. 2013)",
-    "zeros": "every weight 0: the loss starts at ln(classes), and no hidden layer gets a gradient",
+    "zeros": "every weight 0: the loss starts at ln(classes), and hidden layers start without a gradient",
 }
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 

@@ -65,7 +65,7 @@ class VarianceNorm(RunningVariance):
     Shape:
         (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
 
-    Source: https://arxiv.org/abs/2003.01652, in the form of https://arxiv.org/abs/2106.05956
+    Source: https://arxiv.org/abs/2003.01652, in the form of Lubana et al. 2021, https://arxiv.org/abs/2106.05956
     """
 
     def __init__(self, features: int, options: BatchNormOptions) -> None:
