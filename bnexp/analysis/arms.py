@@ -5,7 +5,7 @@ other checkpoints, is still a run of the same arm.
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +23,29 @@ class Arm:
     Attributes:
         name: the config's name.
         config: the dotted keys that its runs share; None where the config of its only run cannot be read.
-        finished: the runs that enter means, one per seed.
-        diverged: runs that ended by divergence, one per seed.
-        unfinished: all other runs.
+        runs: one per seed of those that are complete, and all others.
         repeats: complete runs left out, because a newer one has the same seed.
     """
 
     name: str
     config: dict[str, Any] | None
-    finished: tuple[Run, ...]
-    diverged: tuple[Run, ...]
-    unfinished: tuple[Run, ...]
+    runs: tuple[Run, ...]
     repeats: int
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that enter means."""
+        return tuple(run for run in self.runs if run.status == "finished")
+
+    @property
+    def diverged(self) -> tuple[Run, ...]:
+        """The runs that ended by divergence."""
+        return tuple(run for run in self.runs if run.status == "diverged")
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """The runs that are not complete."""
+        return tuple(run for run in self.runs if run.status not in COMPLETE)
 
     @property
     def shown(self) -> tuple[Run, ...]:
@@ -42,20 +53,14 @@ class Arm:
         return self.finished or self.diverged or tuple(sorted(self.unfinished, key=_finishing_order)[:1])
 
     @property
-    def runs(self) -> tuple[Run, ...]:
-        """All runs but the repeats left out."""
-        return (*self.finished, *self.diverged, *self.unfinished)
-
-    @property
     def status(self) -> str:
         """The states of its runs, such as `2 finished, 1 running`, or `diverged at step 12 in block1.linear`."""
         counts = Counter(run.status for run in self.runs)
-        parts = [
+        return ", ".join(
             (status if len(self.runs) == 1 else f"{counts[status]} {status}") + self._where(status)
             for status in _STATUS_ORDER
             if counts[status]
-        ]
-        return ", ".join(parts)
+        )
 
     def _where(self, status: str) -> str:
         if status != "diverged":
@@ -76,31 +81,24 @@ def _step_of_divergence(run: Run) -> float:
 
 def gather_arms(runs: Iterable[Run]) -> list[Arm]:
     """Group runs into arms, in the order of their first runs."""
-    groups: dict[str, list[Run]] = {}
+    groups = defaultdict[str, list[Run]](list)
     for run in runs:
-        groups.setdefault(_arm_key(run), []).append(run)
+        # A run without a readable config is an arm of its own.
+        shared = identity_of(run.config, "arm") if run.config is not None else str(run.folder.resolve())
+        groups[json.dumps(shared, sort_keys=True)].append(run)
     return [_arm_of(group) for group in groups.values()]
-
-
-def _arm_key(run: Run) -> str:
-    """Return the identity that the runs of an arm share; a run without a readable config is an arm of its own."""
-    if run.config is None:
-        return f"folder {run.folder.resolve()}"
-    return json.dumps(identity_of(run.config, "arm"), sort_keys=True)
 
 
 def _arm_of(runs: Sequence[Run]) -> Arm:
     complete = [run for run in runs if run.status in COMPLETE]
     # Two runs of one seed start from the same weights and see the same batches: they are not two samples.
     newest = {_sample_key(run): run for run in sorted(complete, key=lambda run: run.recency)}
-    samples = [run for run in complete if newest[_sample_key(run)] is run]
+    kept = [run for run in runs if run.status not in COMPLETE or newest[_sample_key(run)] is run]
     return Arm(
         name=runs[0].name,
         config=None if runs[0].config is None else identity_of(runs[0].config, "arm"),
-        finished=tuple(run for run in samples if run.status == "finished"),
-        diverged=tuple(run for run in samples if run.status == "diverged"),
-        unfinished=tuple(run for run in runs if run.status not in COMPLETE),
-        repeats=len(complete) - len(samples),
+        runs=tuple(sorted(kept, key=lambda run: _STATUS_ORDER.index(run.status) if run.status in COMPLETE else 2)),
+        repeats=len(runs) - len(kept),
     )
 
 
@@ -115,8 +113,4 @@ def differing_keys(arms: Sequence[Arm]) -> list[str]:
     """
     configs = [arm.config for arm in arms if arm.config is not None]
     keys = dict.fromkeys(key for config in configs for key in config if key != "name")
-    return [key for key in keys if len({_value_as_text(config, key) for config in configs}) > 1]
-
-
-def _value_as_text(config: dict[str, Any], key: str) -> str | None:
-    return json.dumps(config[key]) if key in config else None
+    return [key for key in keys if len({key in config and json.dumps(config[key]) for config in configs}) > 1]

@@ -1,6 +1,7 @@
 """Compare arms: which config keys differ, what each arm reached over its seeds, and what limits the comparison."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -47,22 +48,17 @@ class _Comparison:
 def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curves: bool = True) -> Table:
     """Return one row per arm, in the order given.
 
-    Args:
-        arms: what `gather_arms` made of the runs.
-        target: validation accuracy, a fraction; adds the epochs that it took to reach it.
-        with_curves: add a curve of the validation accuracy; this reads every run's metrics.jsonl.
+    A target, a fraction, adds the epochs that it took to reach that validation accuracy; with a target or curves of the
+    validation accuracy, every run's metrics.jsonl is read.
     """
     arms, evaluations = _with_evaluations(arms, everything=with_curves or target is not None)
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
     comparison = _Comparison(arms, differing_keys(arms), target, evaluations, common_scale(curves))
     rows = tuple(_row(comparison, arm) for arm in arms)
-    notes = (
-        *_on_seeds(arms),
-        *_on_curves(comparison.scale),
-        *_on_unfinished(arms),
-        *_on_environments(arms),
-        *_on_records(arms),
-    )
+    problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
+    on_records = at_most(problems, _MOST_NOTES, "problems with records")
+    on_arms = (*_on_unfinished(arms), *_on_environments(arms))
+    notes = (*_on_seeds(arms), *_on_curves(comparison.scale), *on_arms, *on_records)
     return Table(_columns(comparison), rows, notes, layout="arms")
 
 
@@ -78,16 +74,7 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
         problem = problem or _gap(run, own)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
-    read_arms = [
-        replace(
-            arm,
-            finished=tuple(map(read, arm.finished)),
-            diverged=tuple(map(read, arm.diverged)),
-            unfinished=tuple(map(read, arm.unfinished)),
-        )
-        for arm in arms
-    ]
-    return read_arms, evaluations
+    return [replace(arm, runs=tuple(map(read, arm.runs))) for arm in arms], evaluations
 
 
 def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
@@ -108,9 +95,8 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     all_finished = all(arm.finished == arm.runs for arm in comparison.arms)
     status = replace(STATUS, give_up=-1, redundant=True) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
-    keys = _key_columns(comparison.keys)
     curve = [CURVE] if comparison.scale else []
-    return (NAME, *keys, *curve, *figures, SEEDS, status, *environment)
+    return (NAME, *_key_columns(comparison.keys), *curve, *figures, SEEDS, status, *environment)
 
 
 def _key_columns(keys: Sequence[str]) -> Iterator[Column]:
@@ -142,15 +128,12 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
     if comparison.target is not None:
         cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target)
     if comparison.scale:
-        drawn = comparison.scale.draw(_curve(arm, comparison.evaluations))
-        cells[CURVE.key] = Cell(drawn or NOTHING)
+        cells[CURVE.key] = Cell(comparison.scale.draw(_curve(arm, comparison.evaluations)) or NOTHING)
     return cells
 
 
 def _value_cell(value: object) -> Cell:
-    if value is None:
-        return Cell()
-    return Cell(value if isinstance(value, str) else json.dumps(value), value)
+    return Cell() if value is None else Cell(value if isinstance(value, str) else json.dumps(value), value)
 
 
 def _figure_cell(comparison: _Comparison, arm: Arm, key: str, shown: Callable[..., str]) -> Cell:
@@ -183,8 +166,8 @@ def _so_far(evaluations: Sequence[Evaluation]) -> dict[str, float]:
 
 def _target_cell(comparison: _Comparison, arm: Arm, target: float) -> Cell:
     """Show the epochs to the target, as the mean over the seeds that got there."""
-    reached = [_epochs_to(comparison.evaluations.get(str(run.folder), ()), target) for run in arm.finished]
-    sample = sample_of([value for value in reached if value is not None])
+    known = [comparison.evaluations.get(str(run.folder), ()) for run in arm.finished]
+    sample = sample_of([epoch for own in known if (epoch := _epochs_to(own, target)) is not None])
     if sample is None:
         status = arm.shown[0].status
         return Cell("never" if status == "finished" else f"{NOTHING} ({status})")
@@ -193,8 +176,7 @@ def _target_cell(comparison: _Comparison, arm: Arm, target: float) -> Cell:
 
 def _epochs_to(evaluations: Sequence[Evaluation], target: float) -> float | None:
     """Return the epoch of the first evaluation whose accuracy reaches the target."""
-    reached = (each.epoch for each in evaluations if each.accuracy is not None and each.accuracy >= target)
-    return next(reached, None)
+    return next((one.epoch for one in evaluations if one.accuracy is not None and one.accuracy >= target), None)
 
 
 def _curve(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[float | None]:
@@ -243,19 +225,14 @@ def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
     """Warn where runs differ in their environment: it changes times, and accuracy a little."""
     differing = []
     for key in ENVIRONMENT:
-        names: dict[str, list[str]] = {}
+        names = defaultdict[str, list[str]](list)
         for arm in arms:
             for value in sorted({run.environment[key] for run in arm.runs if key in run.environment}):
-                names.setdefault(value, []).append(arm.name)
+                names[value].append(arm.name)
         if len(names) > 1:
             differing.append(f"{key} " + ", ".join(f"{value} ({_few(who)})" for value, who in names.items()))
     if differing:
         yield f"differing environments, which alone change times and a little of the rest: {'; '.join(differing)}"
-
-
-def _on_records(arms: Sequence[Arm]) -> Iterator[str]:
-    problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
-    yield from at_most(problems, _MOST_NOTES, "problems with records")
 
 
 def _few(names: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """Lists runs: what state each is in, and how far it has come."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -27,29 +26,16 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class _Progress:
-    """The progress of a run: from its summary, or from the end of its metrics.jsonl."""
-
-    step: int | None
-    epoch: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-
-
 def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
     """Return one row per run, the newest first; runs whose start is not known come last.
 
-    Args:
-        runs: what to list.
-        root: the folder above, left out of the names.
-        now: the time, with its zone, for how long runs in progress have taken.
+    The folder `root` is left out of their names; `now`, with its zone, says how long runs in progress have taken.
     """
     newest_first = sorted(runs, key=lambda run: run.started.timestamp() if run.started else 0.0, reverse=True)
     rows, problems = [], []
     for run in newest_first:
         tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
-        rows.append(_row(run, _progress(run, tail), root, now))
+        rows.append(_row(run, tail, root, now))
         problems += [*run.problems, *([problem] if problem else [])]
         if run.status == "failed" and run.first_line_of_error:
             problems.append(f"{run.folder} failed: {run.first_line_of_error}")
@@ -65,27 +51,20 @@ def _on_resuming(runs: Sequence[Run]) -> list[str]:
     return [f"{which}: {resume_command(stopped[0])}"]
 
 
-def _progress(run: Run, tail: Tail) -> _Progress:
-    if run.status not in COMPLETE:
-        last = tail.evaluation
-        return _Progress(tail.step, tail.epoch, last.loss if last else None, last.accuracy if last else None)
-    steps = run.figures.get("steps")
-    return _Progress(
-        None if steps is None else int(steps),
-        run.figures.get("epochs"),
-        run.figures.get("val_loss"),
-        run.figures.get("val_accuracy"),
-    )
-
-
-def _row(run: Run, progress: _Progress, root: Path, now: datetime) -> Row:
+def _row(run: Run, tail: Tail, root: Path, now: datetime) -> Row:
+    """Make the cells of a run, its progress from its summary, or from the end of its metrics.jsonl."""
+    if run.status in COMPLETE:
+        step, epoch, val_loss, val_accuracy = map(run.figures.get, ("steps", "epochs", "val_loss", "val_accuracy"))
+    else:
+        step, epoch, last = tail.step, tail.epoch, tail.evaluation
+        val_loss, val_accuracy = (last.loss, last.accuracy) if last else (None, None)
     return {
         "run": word(_name_below(run.folder, root)),
         "status": word(run.status),
-        "epoch": _epoch_cell(run, progress),
-        "step": _step_cell(run, progress),
-        "val_loss": Cell() if progress.val_loss is None else Cell(loss(progress.val_loss), progress.val_loss),
-        "val_accuracy": _percent_cell(progress.val_accuracy),
+        "epoch": _epoch_cell(run, epoch),
+        "step": _step_cell(run, None if step is None else int(step)),
+        "val_loss": Cell() if val_loss is None else Cell(loss(val_loss), val_loss),
+        "val_accuracy": _percent_cell(val_accuracy),
         "val_accuracy_best": _percent_cell(run.figures.get("val_accuracy_best")),
         "test_accuracy": _percent_cell(run.figures.get("test_accuracy")),
         "started": _started_cell(run, now),
@@ -100,17 +79,17 @@ def _name_below(folder: Path, root: Path) -> str:
     return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
 
 
-def _epoch_cell(run: Run, progress: _Progress) -> Cell:
-    if progress.epoch is None:
+def _epoch_cell(run: Run, epoch: float | None) -> Cell:
+    if epoch is None:
         return Cell()
     planned = run.total_steps / run.steps_per_epoch if run.total_steps and run.steps_per_epoch else None
-    return Cell(epochs(progress.epoch) + (f"/{epochs(planned)}" if planned else ""), progress.epoch)
+    return Cell(epochs(epoch) + (f"/{epochs(planned)}" if planned else ""), epoch)
 
 
-def _step_cell(run: Run, progress: _Progress) -> Cell:
-    if progress.step is None:
+def _step_cell(run: Run, step: int | None) -> Cell:
+    if step is None:
         return Cell(f"0/{run.total_steps}", 0) if run.status == "running" and run.total_steps else Cell()
-    return Cell(f"{progress.step}" + (f"/{run.total_steps}" if run.total_steps else ""), progress.step)
+    return Cell(f"{step}" + (f"/{run.total_steps}" if run.total_steps else ""), step)
 
 
 def _percent_cell(fraction: float | None) -> Cell:

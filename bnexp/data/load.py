@@ -133,7 +133,7 @@ def _on(device: torch.device, part: Part) -> Part:
 
 
 def _idx_files(idx_set: IdxSet) -> Callable[[Path], list[Path]]:
-    return lambda data_dir: [idx_set.folder(data_dir) / file.name for file in idx_set.files]
+    return lambda data_dir: [file.path_in(idx_set.folder(data_dir)) for file in idx_set.files]
 
 
 PUBLISHED: dict[DatasetName, Callable[[Path], list[Path]]] = {

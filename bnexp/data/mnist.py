@@ -1,13 +1,13 @@
 """MNIST, Fashion-MNIST and Kuzushiji-MNIST: downloaded, checked byte for byte, and never half used.
 
-torchvision knows the addresses and the checksums of the archives. Where the files lie under the data directory is its
-choice, such as `MNIST/raw/`. They are read here, in the bytes that were checked: torchvision would prefer the unchecked
-`processed/` of its old versions, and its import takes longer than all the rest of a start.
+torchvision knows the addresses and the checksums of the archives, and its folder, such as `MNIST/raw/`, is where a
+download goes. Other people ship the same four files elsewhere, packed or not, and packed anew: what a file holds
+decides, not how it was packed. They are read here, in the bytes that were checked: torchvision would prefer the
+unchecked `processed/` of its old versions, and its import takes longer than all the rest of a start.
 """
 
 import http.client
 import math
-import os
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -66,6 +66,11 @@ class IdxFile:
         """Name of the file as it is published."""
         return f"{self.name}.gz"
 
+    def path_in(self, folder: Path) -> Path:
+        """Return the file in a folder, or its archive where only that is there."""
+        path, packed = folder / self.name, folder / self.archive
+        return packed if not path.is_file() and packed.is_file() else path
+
 
 @dataclass(frozen=True)
 class IdxSet:
@@ -76,10 +81,18 @@ class IdxSet:
 
     torchvision_class: str
     files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
+    published_as: str
+    """the folder of its authors and of Debian's package"""
 
     def folder(self, data_dir: Path) -> Path:
-        """Return where torchvision puts the files."""
-        return data_dir / self.torchvision_class / "raw"
+        """Return the folder that holds all files, packed or not; torchvision's, where none does."""
+        of_torchvision = data_dir / self.torchvision_class / "raw"
+        places = (of_torchvision, of_torchvision.parent, data_dir / self.published_as, data_dir)
+        return next((place for place in places if not self.missing(place)), of_torchvision)
+
+    def missing(self, folder: Path) -> list[str]:
+        """Return the names of the files that a folder holds neither packed nor unpacked."""
+        return [file.name for file in self.files if not file.path_in(folder).is_file()]
 
 
 MNIST = IdxSet(
@@ -90,15 +103,17 @@ MNIST = IdxSet(
         IdxFile("t10k-images-idx3-ubyte", 10_000, md5="2646ac647ad5339dbf082846283269ea"),
         IdxFile("t10k-labels-idx1-ubyte", 10_000, md5="27ae3e4e09519cfbb04c329615203637"),
     ),
+    published_as="mnist",
 )
 FASHION_MNIST = IdxSet(
     "FashionMNIST",
     (
-        IdxFile("train-images-idx3-ubyte", 60_000, archive_md5="8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-        IdxFile("train-labels-idx1-ubyte", 60_000, archive_md5="25c81989df183df01b3e8a0aad5dffbe"),
-        IdxFile("t10k-images-idx3-ubyte", 10_000, archive_md5="bef4ecab320f06d8554ea6380940ec79"),
-        IdxFile("t10k-labels-idx1-ubyte", 10_000, archive_md5="bb300cfdad3c16e7a12a480ee83cd310"),
+        IdxFile("train-images-idx3-ubyte", 60_000, md5="f4a8712d7a061bf5bd6d2ca38dc4d50a"),
+        IdxFile("train-labels-idx1-ubyte", 60_000, md5="9018921c3c673c538a1fc5bad174d6f9"),
+        IdxFile("t10k-images-idx3-ubyte", 10_000, md5="8181f5470baa50b63fa0f6fddb340f0a"),
+        IdxFile("t10k-labels-idx1-ubyte", 10_000, md5="15d484375f8d13e6eb1aabb0c3f46965"),
     ),
+    published_as="fashion-mnist",
 )
 KMNIST = IdxSet(
     "KMNIST",
@@ -108,7 +123,9 @@ KMNIST = IdxSet(
         IdxFile("t10k-images-idx3-ubyte", 10_000, archive_md5="5c965bf0a639b31b8f53240b1b52f4d7"),
         IdxFile("t10k-labels-idx1-ubyte", 10_000, archive_md5="7320c461ea6c1c855c0b718fb2a4b134"),
     ),
+    published_as="kmnist",
 )
+IDX_SETS = (MNIST, FASHION_MNIST, KMNIST)
 
 
 def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, download: bool) -> ImageSet:
@@ -124,14 +141,13 @@ def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, download
         ConfigError: missing and not to be had.
         BnexpError: a file is truncated or corrupt; the message names it.
     """
-    raw = idx_set.folder(data_dir)
-    missing = [file.name for file in idx_set.files if not os.path.isfile(raw / file.name)]
-    if missing:
-        wanted = Wanted(dataset, raw, missing, "uncompressed")
+    folder = idx_set.folder(data_dir)
+    if missing := idx_set.missing(folder):
+        wanted = Wanted(dataset, folder, missing, "packed as .gz or not")
         if not download:
             raise wanted.refused("downloading is off (data.download: false)")
         _download(idx_set, wanted, data_dir)
-    images, labels, test_images, test_labels = (_read(raw / file.name, file) for file in idx_set.files)
+    images, labels, test_images, test_labels = (_read(folder, file) for file in idx_set.files)
     return ImageSet(_part(images, labels), _part(test_images, test_labels))
 
 
@@ -161,31 +177,50 @@ def _fetch(mirrors: Sequence[str], path: Path, checksum: str, limit: int) -> Non
     return retrieve(f"{mirrors[-1]}{path.name}", path, checksum, limit)
 
 
-def _read(path: Path, file: IdxFile) -> Tensor:
-    """Return the bytes of a file, in its shape, after their size and checksum were found right."""
+def _read(folder: Path, file: IdxFile) -> Tensor:
+    """Return the bytes of a file, packed or not, in its shape, after their size and checksum were found right."""
+    path = file.path_in(folder)
     try:
-        size = path.stat().st_size
-        content = np.fromfile(path, dtype=np.uint8, count=file.size) if size == file.size else None
-    except OSError as error:
-        raise BnexpError(f"{path}: cannot be read: {error.strerror}") from None
-    if content is None or content.size != file.size:
+        if path.name == file.archive:
+            content = np.frombuffer(bytearray(gunzip(read_file(path, packed_limit(file.size)), file.size)), np.uint8)
+            size = content.size
+        else:
+            size = path.stat().st_size
+            content = np.fromfile(path, dtype=np.uint8, count=file.size if size == file.size else 0)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BnexpError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if content.size != file.size:
         found = f"{size:,} bytes, expected {file.size:,}"
         raise BnexpError(f"{path}: {found}: truncated or not this file; {FETCHED_AGAIN}")
     if not _is_intact(content, file, path.with_name(file.archive)):
+        _refuse_other_set(path, md5(content.data))
         raise BnexpError(f"{path}: corrupt: its checksum is not that of the published file; {FETCHED_AGAIN}")
     return torch.from_numpy(content[len(file.header) :]).view(file.shape)
+
+
+def _refuse_other_set(path: Path, digest: str) -> None:
+    """Refuse a file of another set of the same format, by the name of that set."""
+    for idx_set in IDX_SETS:
+        if digest in {file.md5 for file in idx_set.files}:
+            raise BnexpError(
+                f"{path}: this is a file of {idx_set.torchvision_class}; move its files into a folder "
+                f"{idx_set.published_as}/ of the data folder, or ask for that dataset"
+            )
 
 
 def _is_intact(content: Bytes, file: IdxFile, archive: Path) -> bool:
     """Tell whether a file of the right size holds what was published, as far as its checksums can tell.
 
-    Without a checksum of the file itself, header and labels must be possible ones, and the archive that the download
-    left beside it stands in. An archive that is not the published one says nothing about the file that is used.
+    Without a checksum of the file itself, header and labels must be possible ones, it is no file of another set, and
+    an archive beside it stands in. An archive that is not the published one says nothing about the file that is used.
     """
+    digest = md5(content.data)
     if file.md5 is not None:
-        return md5(content.data) == file.md5
+        return digest == file.md5
     start = len(file.header)
     if content[:start].tobytes() != file.header or (len(file.shape) == 1 and content[start:].max() >= CLASSES):
+        return False
+    if any(digest == other.md5 for idx_set in IDX_SETS for other in idx_set.files):
         return False
     try:
         packed = read_file(archive, packed_limit(file.size))

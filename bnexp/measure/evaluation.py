@@ -42,21 +42,14 @@ def evaluate(
 def sums_by_batch(
     forward: Callable[[Tensor], Tensor], dataset: Dataset, part: Part, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Pass a part of the dataset through `forward`, in its order, batch by batch.
-
-    Args:
-        forward: from inputs (B, C, H, W) to logits (B, classes), such as the network.
-        dataset: for its preprocessing.
-        part: at least one example.
-        batch_size: of all batches but the last, which holds what is left.
+    """Pass a part of the dataset through `forward`, in its order, batch by batch; the last holds what is left.
 
     Returns:
         Of each batch the cross-entropy in nats, summed over its examples, and the number of right answers: (batches,)
         each.
     """
     losses, corrects = [], []
-    for start in range(0, len(part), batch_size):
-        images, labels = part.images[start : start + batch_size], part.labels[start : start + batch_size]
+    for images, labels in zip(part.images.split(batch_size), part.labels.split(batch_size), strict=True):
         logits = forward(dataset.inputs(images)).float()  # (B, classes)
         losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
         corrects.append((logits.argmax(dim=1) == labels).sum())

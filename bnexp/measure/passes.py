@@ -4,7 +4,8 @@ No loss is scaled here: under fp16 a gradient that the training step saves by lo
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -35,13 +36,7 @@ class Pass(NamedTuple):
 def loss_of(
     forward: Callable[[Tensor], Tensor], precision: AbstractContextManager[Any], x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Pass a batch forward.
-
-    Args:
-        forward: from inputs (B, C, H, W) to logits (B, classes), such as the network.
-        precision: context of the forward pass.
-        x: inputs, (B, C, H, W).
-        y: labels, (B,).
+    """Pass inputs x (B, C, H, W) with labels y (B,) forward under a precision.
 
     Returns:
         Logits (B, classes) as floats and the mean cross-entropy () in nats.
@@ -73,20 +68,15 @@ def rehearse(look: Look) -> None:
 
 def inputs_of(items: Items, forward: Callable[[], object], keep: Callable[[Sequence[Tensor]], Kept]) -> dict[str, Kept]:
     """Call `forward`, and return what `keep` makes of the inputs of each item, by name, of items it comes through."""
-    kept: dict[str, Kept] = {}
+    kept = dict[str, Kept]()
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def watch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            kept[name] = keep(inputs)
+    def watch(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        kept[name] = keep(inputs)
 
-        return watch
-
-    handles = [module.register_forward_pre_hook(hook(name)) for name, module in items.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, module in items.items():
+            hooks.callback(module.register_forward_pre_hook(partial(watch, name)).remove)
         forward()
-    finally:
-        for handle in handles:
-            handle.remove()
     return kept
 
 

@@ -1,6 +1,7 @@
 """Record outputs or inputs of modules during one forward pass."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -9,11 +10,7 @@ from bnexp.measure.subject import Items
 
 
 class Recorder:
-    """Records the output of each item in the first forward pass after `start`; it makes no pass of its own.
-
-    Args:
-        inputs: record the input instead, the first of several.
-    """
+    """Records the output of each item in the first forward pass after `start`, or its first input."""
 
     def __init__(self, *, inputs: bool = False) -> None:
         self._inputs = inputs
@@ -24,7 +21,7 @@ class Recorder:
         """Watch these items from now on."""
         self.stop()
         for name, module in items.items():
-            self._handles[name] = module.register_forward_hook(self._hook(name))
+            self._handles[name] = module.register_forward_hook(partial(self._keep, name))
 
     def stop(self) -> dict[str, Tensor]:
         """Stop watching, and return the recorded tensors by name, detached."""
@@ -34,12 +31,9 @@ class Recorder:
         outputs, self._outputs = self._outputs, {}
         return outputs
 
-    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._outputs[name] = (inputs[0] if self._inputs else output).detach()
-            self._handles.pop(name).remove()
-
-        return keep
+    def _keep(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self._outputs[name] = (inputs[0] if self._inputs else output).detach()
+        self._handles.pop(name).remove()
 
 
 def outputs_of(items: Items, forward: Callable[[], object]) -> dict[str, Tensor]:

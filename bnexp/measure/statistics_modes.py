@@ -62,11 +62,9 @@ def using_batch_statistics(subject: Subject) -> Iterator[Forward]:
         put(buffers, copies)  # all that a pass changes here, and far less work than `undisturbed` each time
         return logits
 
-    with undisturbed(subject.network), inference_mode_of(subject.network), contextlib.ExitStack() as restored:
+    with undisturbed(subject.network), inference_mode_of(subject.network), _switched_off(norms, "noisy"):
         for norm in norms:
             norm.train()
-            if hasattr(norm, "noisy"):
-                restored.enter_context(_changed(norm, "noisy", False))
         yield forward
 
 
@@ -77,14 +75,7 @@ def using_recomputed_statistics(subject: Subject, batches: int) -> Iterator[Forw
     Running statistics average over steps, and so over weights that are gone. These are the plain average of what each
     training batch would move them toward, all with the weights of now (Wu & Johnson 2021, "precise BN"). The batches
     are the first ones of the training part in its order, which mixes the classes; full ones only, each example once at
-    most, and without augmentation.
-
-    Args:
-        subject: what is looked at.
-        batches: how many to average over; fewer where the training part has no more.
-
-    Yields:
-        The passes.
+    most, and without augmentation; fewer where the training part has no more.
 
     Source: https://arxiv.org/abs/2105.07576, section 3
     """
@@ -98,20 +89,18 @@ def using_recomputed_statistics(subject: Subject, batches: int) -> Iterator[Forw
 
 def _averages(subject: Subject, batches: int) -> dict[nn.Module, dict[str, Tensor]]:
     """Average the statistics of training batches, for each norm by the names of its buffers."""
-    seen: dict[nn.Module, list[dict[str, Tensor]]] = defaultdict(list)
+    seen = defaultdict[nn.Module, list[dict[str, Tensor]]](list)
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen[norm].append(statistics_of(norm, inputs[0]))
 
-    batch_size, train = subject.plan.batch_size, subject.dataset.train
+    batch_size, train, norms = subject.plan.batch_size, subject.dataset.train, batch_statistics_norms(subject)
     full = min(batches, len(train) // batch_size)
-    with contextlib.ExitStack() as restored:
-        for norm in batch_statistics_norms(subject):
-            restored.callback(norm.register_forward_pre_hook(note).remove)
-            if hasattr(norm, "corrects"):
-                # As bn: with its corrections, layers further up would see what the outdated running statistics make.
-                restored.enter_context(_changed(norm, "corrects", False))
-        forward = restored.enter_context(using_batch_statistics(subject))
+    # As bn: with corrections, layers further up would see what the outdated running statistics make.
+    off = _switched_off(norms, "corrects")
+    with contextlib.ExitStack() as hooks, off, using_batch_statistics(subject) as forward:
+        for norm in norms:
+            hooks.callback(norm.register_forward_pre_hook(note).remove)
         for images in train.images[: full * batch_size].split(batch_size):
             forward(subject.dataset.inputs(images))
     return {
@@ -121,11 +110,13 @@ def _averages(subject: Subject, batches: int) -> dict[nn.Module, dict[str, Tenso
 
 
 @contextlib.contextmanager
-def _changed(module: nn.Module, name: str, value: object) -> Iterator[None]:
-    """Give an attribute of a module another value until the context ends."""
-    before = getattr(module, name)
-    setattr(module, name, value)
+def _switched_off(norms: list[nn.Module], name: str) -> Iterator[None]:
+    """Set an attribute to false, of those norms that have it, until the context ends."""
+    before = {norm: getattr(norm, name) for norm in norms if hasattr(norm, name)}
+    for norm in before:
+        setattr(norm, name, False)
     try:
         yield
     finally:
-        setattr(module, name, before)
+        for norm, value in before.items():
+            setattr(norm, name, value)

@@ -14,8 +14,6 @@ from bnexp.data.load import Dataset
 
 Items = Mapping[str, nn.Module]
 """The modules that hold no others, by name and in order: `block1.linear`, `block1.bn`, ..., `head`."""
-
-
 Layer = nn.Linear | nn.Conv2d
 
 
@@ -29,12 +27,10 @@ class Subject:
     """A network and all about it that is the same at every step.
 
     Attributes:
-        config: of the run.
-        plan: its arithmetic.
         network: as it is trained, never in its compiled form.
         items: its modules that hold no others.
         layout: the same items as a list, with shapes and options.
-        dataset: train, val and test parts, on the network's device.
+        dataset: on the network's device.
         precision: context of the forward pass.
     """
 
@@ -62,15 +58,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Look:
-    """One step, as a probe sees it.
-
-    Attributes:
-        subject: what is looked at.
-        step: counted from 1.
-        lr: learning rate of this step.
-        x: the batch, (B, C, H, W).
-        y: its labels, (B,).
-    """
+    """One step, counted from 1, as a probe sees it: its learning rate, its batch x (B, C, H, W) and labels y (B,)."""
 
     subject: Subject
     step: int

@@ -21,12 +21,7 @@ class ThresholdedLinearUnit(nn.Module):
 
         y = max(x, tau)                          tau starts at 0, where it is relu
 
-    Args:
-        features: F or C.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; tau is (F,) or (C,).
-
+    Shape: (B, F) or (B, C, H, W), kept; tau is (F,) or (C,).
     Source: https://arxiv.org/abs/1911.09737
     """
 

@@ -13,13 +13,7 @@ class Dropout(nn.Module):
     torch's own module draws from the one global stream, so that anything else that draws moves its masks. This one has
     a generator for its place in the network: two arms that differ only in normalization drop the same units.
 
-    Args:
-        p: probability of zero, 0 <= p < 1.
-        seed: seed of its stream.
-
-    Shape:
-        Any, kept.
-
+    Shape: Any, kept.
     Source: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
     """
 

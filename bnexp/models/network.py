@@ -3,7 +3,8 @@
 Shapes, biases and strides come from `config/layout.py`; here each placed item becomes one module.
 """
 
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from bnexp.models.dropout import Dropout
 from bnexp.norms.registry import build_norm
 from bnexp.norms.weights import build_conv, build_linear
 
+Block = TypeVar("Block", bound=nn.Module)
+POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+
 
 class Add(nn.Module):
     """The sum of branch and shortcut; a module so that probes can look at it."""
@@ -27,23 +31,24 @@ class Add(nn.Module):
 
 def build_block(layout: BlockLayout, seed: int) -> nn.Sequential:
     """Return the items of a block without a shortcut, one after the other."""
-    block = nn.Sequential()
-    for placed in layout.items:
-        block.add_module(placed.name, build_item(placed, f"{layout.place}.{placed.name}", seed))
+    return _with_items(nn.Sequential(), layout.items, layout.place, seed)
+
+
+def _with_items(block: Block, items: Iterable[Placed], place: str, seed: int) -> Block:
+    """Add the modules of placed items to a block at a place, and return it."""
+    for placed in items:
+        block.add_module(placed.name, build_item(placed, f"{place}.{placed.name}", seed))
     return block
 
 
 def build_item(placed: Placed, place: str, seed: int) -> nn.Module:
-    """Return the module of a placed item other than `add`.
-
-    Args:
-        placed: the item, its shapes, its bias and stride.
-        place: its full name, such as `stage1.block2.conv1`.
-        seed: the run's seed, for what draws at every step.
-    """
+    """Return the module of a placed item other than `add`, at its full name, such as `stage1.block2.conv1`."""
     item, options = placed.item, cast("Any", placed.item.options)
     if item.kind.role == "layer":
-        return _layer(placed, options)
+        before, after, gain = placed.shape_in[0], placed.shape_out[0], gain_after(placed.after)
+        if item.name == "linear":
+            return build_linear(options, before, after, bias=placed.bias, input_gain=gain)
+        return build_conv(options, before, after, placed.kernel, placed.stride, bias=placed.bias, input_gain=gain)
     if item.kind.role == "norm":
         return build_norm(item, placed.shape_in, derive_seed(seed, "noise", place))
     if item.kind.role == "dropout":
@@ -51,25 +56,12 @@ def build_item(placed: Placed, place: str, seed: int) -> nn.Module:
     return build_activation(item, placed.shape_in)
 
 
-def _layer(placed: Placed, options: Any) -> nn.Module:
-    before, after, gain = placed.shape_in[0], placed.shape_out[0], gain_after(placed.after)
-    if placed.item.name == "linear":
-        return build_linear(options, before, after, bias=placed.bias, input_gain=gain)
-    return build_conv(options, before, after, placed.kernel, placed.stride, bias=placed.bias, input_gain=gain)
-
-
 class Residual(nn.Module):
     """A branch and a shortcut, added where the block notation says `add`.
 
         y = after(shortcut(x) + gain * branch(x))          gain is 1, or learned from 0 on
 
-    Args:
-        layout: the block; `add` is one of its items.
-        seed: the run's seed, for what draws at every step.
-
-    Shape:
-        (B, C, H, W) to (B, C', H', W'), as the layout says.
-
+    Shape: (B, C, H, W) to (B, C', H', W'), as the layout says.
     Source: He et al. 2015, https://arxiv.org/abs/1512.03385, and 2016, https://arxiv.org/abs/1603.05027
     """
 
@@ -77,17 +69,16 @@ class Residual(nn.Module):
         super().__init__()
         after = layout.items[len(layout.branch) + 1 :]
         self._branch, self._after = ([placed.name for placed in items] for items in (layout.branch, after))
-        for placed in layout.branch:
-            self.add_module(placed.name, build_item(placed, f"{layout.place}.{placed.name}", seed))
+        _with_items(self, layout.branch, layout.place, seed)
         if layout.skip_gain:
             self.skip_gain = SkipGain()
             self._branch.append("skip_gain")
         self.shortcut = _shortcut(layout, seed)
         self.add = Add()
-        for placed in after:
-            self.add_module(placed.name, build_item(placed, f"{layout.place}.{placed.name}", seed))
+        _with_items(self, after, layout.place, seed)
         if layout.zero_gamma:
-            _zero_last_gamma(layout.branch, self)
+            last_norm = [placed.name for placed in layout.branch if placed.item.kind.role == "norm"][-1]
+            nn.init.zeros_(self.get_parameter(f"{last_norm}.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
@@ -118,9 +109,7 @@ class SkipGain(nn.Module):
 class PadShortcut(nn.Module):
     """Take every `stride`-th pixel and add channels of zeros behind: a shortcut without parameters.
 
-    Shape:
-        (B, C, H, W) to (B, channels, ceil(H / stride), ceil(W / stride)).
-
+    Shape: (B, C, H, W) to (B, channels, ceil(H / stride), ceil(W / stride)).
     Source: option A of He et al. 2015, section 4.2
     """
 
@@ -139,29 +128,13 @@ def _shortcut(layout: BlockLayout, seed: int) -> nn.Module:
         return nn.Identity()
     if not layout.shortcut:
         return PadShortcut(layout.shape_at_add[0], layout.stride)
-    projection = nn.Sequential()
-    for placed in layout.shortcut:
-        projection.add_module(placed.name, build_item(placed, f"{layout.place}.shortcut.{placed.name}", seed))
-    return projection
-
-
-def _zero_last_gamma(branch: tuple[Placed, ...], block: nn.Module) -> None:
-    name = [placed.name for placed in branch if placed.item.kind.role == "norm"][-1]
-    nn.init.zeros_(block.get_parameter(f"{name}.weight"))
-
-
-POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+    return _with_items(nn.Sequential(), layout.shortcut, f"{layout.place}.shortcut", seed)
 
 
 class Network(nn.Module):
     """An MLP, CNN or ResNet: `block1` or `stage1.block1`, ..., `head`.
 
-    Args:
-        layout: its parts and how the head sees the last of them.
-        seed: the run's seed, for what draws at every step.
-
-    Shape:
-        Images (B, C, H, W) to logits (B, classes).
+    Shape: images (B, C, H, W) to logits (B, classes).
     """
 
     def __init__(self, layout: Layout, seed: int) -> None:

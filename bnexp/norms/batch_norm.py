@@ -22,10 +22,8 @@ def batch_norm(shape: Shape, options: FreezableBatchNormOptions) -> nn.Module:
 
     With frozen statistics it is `FrozenBatchNorm`; a frozen gamma and beta have no gradient and are not decayed.
 
-    Args:
-        shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
-        options: momentum (the weight of the new batch), eps, affine, frozen.
-
+    Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
+    Options: momentum (the weight of the new batch), eps, affine, frozen.
     Source: https://arxiv.org/abs/1502.03167, whose algorithm 2 averages the statistics of several batches after the
     training; its section 3.1 has moving averages too
     """
@@ -43,8 +41,7 @@ class FrozenBatchNorm(_BatchNorm):
     It is linear in x and takes nothing from the batch; a bias before it does not cancel. With the mean 0 and variance 1
     that a run starts with, y is x but for gamma, beta and eps. It has the buffers of `bn`, and counts no batches.
 
-    Shape:
-        (B, F) or (B, C, H, W), kept; everything else is (F,) or (C,).
+    Shape: (B, F) or (B, C, H, W), kept; everything else is (F,) or (C,).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,10 +57,8 @@ def sync_batch_norm(shape: Shape, options: BatchNormOptions) -> nn.SyncBatchNorm
     In one process it is `bn`. In several (torchrun, on GPUs), mean and variance in training are those of the whole
     batch, and the running ones are the same everywhere. At inference it is `bn` in any case.
 
-    Args:
-        shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
-        options: momentum (the weight of the new batch), eps, affine.
-
+    Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
+    Options: momentum (the weight of the new batch), eps, affine.
     Source: Peng et al. 2018 (MegDet), https://arxiv.org/abs/1711.07240
     """
     return nn.SyncBatchNorm(shape[0], eps=options.eps, momentum=options.momentum, affine=options.affine)

@@ -25,13 +25,8 @@ class BatchRenorm(nn.Module):
 
     What measures the batch statistics alone sets `corrects` to false for the time, and has `bn` in training.
 
-    Args:
-        features: F or C.
-        options: rmax, dmax, warmup_steps, momentum (the weight of the new batch), eps, affine.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
-
+    Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+    Options: rmax, dmax, warmup_steps, momentum (the weight of the new batch), eps, affine.
     Source: https://arxiv.org/abs/1702.03275
     """
 
@@ -63,8 +58,7 @@ class BatchRenorm(nn.Module):
 
     def _renormalized(self, x: Tensor) -> Tensor:
         """Normalize by the corrected statistics of the batch, and move the running ones."""
-        var, mean = torch.var_mean(x, dim=over_batch(x), correction=0)  # (F,)
-        std = torch.sqrt(var + self.eps)
+        mean, std = self.statistics_of_batch(x).values()  # (F,)
         with torch.no_grad():
             rmax, dmax = self.bounds()
             r = (std / self.running_std).clamp(1 / rmax, rmax)
@@ -90,7 +84,7 @@ class BatchRenorm(nn.Module):
     def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
         """Return the batch's mean and the root of its biased variance plus eps, toward which the running ones move."""
         var, mean = torch.var_mean(widened(x), dim=over_batch(x), correction=0)
-        return {"running_mean": mean, "running_std": torch.sqrt(var + self.options.eps)}
+        return {"running_mean": mean, "running_std": torch.sqrt(var + self.eps)}
 
     def running_moments(self) -> dict[str, Tensor]:
         """Return the running mean and standard deviation of each feature."""

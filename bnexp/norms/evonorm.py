@@ -21,13 +21,8 @@ class EvoNormB0(RunningVariance):
 
     It contains its nonlinearity: no activation belongs after it.
 
-    Args:
-        features: F or C.
-        options: momentum (the weight of the new batch), eps.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept.
-
+    Shape: (B, F) or (B, C, H, W), kept.
+    Options: momentum (the weight of the new batch), eps.
     Source: https://arxiv.org/abs/2004.02967 and its code, models/official/resnet/evonorms.py of tensorflow/tpu
     """
 
@@ -63,13 +58,8 @@ class EvoNormS0(nn.Module):
 
     It contains its nonlinearity: no activation belongs after it.
 
-    Args:
-        features: F or C, a multiple of the groups.
-        options: groups, eps.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept.
-
+    Shape: (B, F) or (B, C, H, W), kept.
+    Options: groups (which divide the features), eps.
     Source: https://arxiv.org/abs/2004.02967
     """
 

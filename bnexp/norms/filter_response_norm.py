@@ -21,13 +21,7 @@ class FilterResponseNorm(nn.Module):
     features (B, F), nu2 is x^2 and y a soft sign of x, whose softness is eps: there eps + |eps_learned| is learned,
     one number for the layer, as the paper has it.
 
-    Args:
-        shape: (F,) or (C, H, W).
-        eps: added to nu2.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
-
+    Shape: (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
     Source: https://arxiv.org/abs/1911.09737
     """
 

@@ -18,18 +18,12 @@ class GhostBatchNorm(_BatchNorm):
     ghost batch after the other, just as if each were a batch of `bn`: the running variance toward the unbiased one. At
     inference the running ones are used: it is `bn`. Only the normalization in training is the paper's: its algorithm 1
     keeps a running deviation instead of a variance, and weighs old and new ghost batches by powers of its own.
-
     Where `size` does not divide the batch, the examples left over are a shorter ghost batch of their own.
     `num_batches_tracked` counts batches, not ghost batches.
 
-    Args:
-        features: F or C.
-        options: size (examples in a ghost batch; with the whole batch it is `bn`), momentum (the weight of a new ghost
-            batch in the running statistics), eps, affine.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
-
+    Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+    Options: size (examples in a ghost batch; with the whole batch it is `bn`), momentum (the weight of a new ghost
+    batch in the running statistics), eps, affine.
     Source: https://arxiv.org/abs/1705.08741
     """
 

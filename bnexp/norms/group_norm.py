@@ -17,11 +17,9 @@ def group_norm(shape: Shape, options: GroupNormOptions) -> nn.GroupNorm:
 
     One group is `ln(affine=channel)`, and `ln` but for gamma and beta; a group per channel is `in`.
 
-    Args:
-        shape: (F,) for inputs (B, F), where a group holds F / groups features; (C, H, W) for inputs (B, C, H, W).
-            gamma and beta are (F,) or (C,).
-        options: groups, eps, affine.
-
+    Shape: (F,) for inputs (B, F), where a group holds F / groups features; (C, H, W) for inputs (B, C, H, W). gamma and
+    beta are (F,) or (C,).
+    Options: groups, eps, affine.
     Source: https://arxiv.org/abs/1803.08494
     """
     return nn.GroupNorm(options.groups, shape[0], eps=options.eps, affine=options.affine)
@@ -32,11 +30,9 @@ def instance_norm(shape: Shape, options: ChannelLayerNormOptions) -> nn.Instance
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta          over (H, W), for each example and channel
 
-    Args:
-        shape: (C, H, W) for inputs (B, C, H, W); gamma and beta are (C,). Of features (B, F) there is only one value
-            to take a mean of, and the config is refused.
-        options: eps, affine.
-
+    Shape: (C, H, W) for inputs (B, C, H, W); gamma and beta are (C,). Of features (B, F) there is only one value to
+    take a mean of, and the config is refused.
+    Options: eps, affine.
     Source: https://arxiv.org/abs/1607.08022
     """
     return nn.InstanceNorm2d(shape[0], eps=options.eps, affine=options.affine)

@@ -26,10 +26,8 @@ def layer_norm(shape: Shape, options: LayerNormOptions) -> nn.Module:
 
     On feature maps this is not the "LayerNorm" of ConvNeXt, which takes the channels at each position: that is `ln_c`.
 
-    Args:
-        shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W).
-        options: eps, affine.
-
+    Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W).
+    Options: eps, affine.
     Source: https://arxiv.org/abs/1607.06450; for `affine=channel` https://arxiv.org/abs/1803.08494, section 3.1
     """
     if options.affine == "channel":
@@ -53,9 +51,7 @@ class ChannelLayerNorm(LayerNorm):
     It is `LayerNorm` on the last dimension, where the channels are moved and from where they come back. On features
     (B, F) it is `ln`. The "LayerNorm" over (C, H, W) is `ln`.
 
-    Shape:
-        (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
-
+    Shape: (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
     Source: section 2.6 of https://arxiv.org/abs/2201.03545
     """
 
@@ -72,13 +68,8 @@ class RootMeanSquareNorm(nn.Module):
     It is `ln` without subtracting the mean, and without beta. gamma has the shape of an example, or is (C,) with
     `affine=channel`.
 
-    Args:
-        shape: (F,) or (C, H, W).
-        options: eps, affine.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept.
-
+    Shape: (B, F) or (B, C, H, W), kept.
+    Options: eps, affine.
     Source: https://arxiv.org/abs/1910.07467
     """
 

@@ -27,14 +27,8 @@ class NoisyBatchNorm(_BatchNorm):
     The noise has a stream of its own for each place in the network. What measures the batch statistics alone sets
     `noisy` to false for the time, and has z in training too.
 
-    Args:
-        features: F or C.
-        options: momentum (the weight of the new batch), eps, affine.
-        seed: seed of its stream.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
-
+    Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+    Options: momentum (the weight of the new batch), eps, affine.
     Source: section 2.1 of https://arxiv.org/abs/1805.11604, for the form of the noise
     """
 
@@ -46,19 +40,14 @@ class NoisyBatchNorm(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch, and add the noise in training."""
         z: Tensor = super().forward(x)
-        return self._scale(z) * z + self._shift(z) if self.training and self.noisy else z
-
-    def _shift(self, z: Tensor) -> Tensor:
-        """Draw the shift of each value of z."""
-        generator = self.stream.on(z.device)
-        mu = z.new_empty(self.num_features).uniform_(-SHIFT, SHIFT, generator=generator)
-        return z.new_empty(z.shape).uniform_(-SPREAD, SPREAD, generator=generator) + per_feature(mu, z)
-
-    def _scale(self, z: Tensor) -> Tensor:
-        """Draw the scale of each value of z."""
+        if not (self.training and self.noisy):
+            return z
         generator = self.stream.on(z.device)
         sigma = z.new_empty(self.num_features).uniform_(1, SCALE, generator=generator)
-        return z.new_empty(z.shape).normal_(0, SPREAD, generator=generator) + per_feature(sigma, z)
+        scale = z.new_empty(z.shape).normal_(0, SPREAD, generator=generator) + per_feature(sigma, z)
+        mu = z.new_empty(self.num_features).uniform_(-SHIFT, SHIFT, generator=generator)
+        shift = z.new_empty(z.shape).uniform_(-SPREAD, SPREAD, generator=generator) + per_feature(mu, z)
+        return scale * z + shift
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Take inputs of any number of dimensions."""

@@ -15,13 +15,7 @@ class DynamicTanh(nn.Module):
 
         y = gamma * tanh(alpha * x) + beta
 
-    Args:
-        features: F or C.
-        alpha: where alpha starts.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,), alpha is (1,).
-
+    Shape: (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,), alpha is (1,).
     Source: https://arxiv.org/abs/2503.10622
     """
 
@@ -49,13 +43,7 @@ class DynamicErf(DynamicTanh):
 
         y = gamma * erf(alpha * x + s) + beta          erf(z) = 2 / sqrt(pi) * integral of exp(-t^2) from 0 to z
 
-    Args:
-        features: F or C.
-        alpha: where alpha starts; s starts at 0.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,), alpha and s are (1,).
-
+    Shape: (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,), alpha and s (which starts at 0) are (1,).
     Source: https://arxiv.org/abs/2512.10938, equation 10, and its code, zlab-princeton/Derf
     """
 

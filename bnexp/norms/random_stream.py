@@ -9,9 +9,6 @@ class RandomStream:
 
     torch's modules draw from the one global stream, so that anything else that draws changes their numbers. With a
     stream for each place in the network, two arms that differ elsewhere draw the same.
-
-    Args:
-        seed: seed of the stream.
     """
 
     def __init__(self, seed: int) -> None:

@@ -27,17 +27,17 @@ class Normalized:
     var: Tensor
 
 
+Gradients = tuple[Tensor, Tensor, Tensor]
+"""Gradients of x, gamma and beta, in their shapes."""
+
+
 def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Normalized:
     """Batch normalization in training.
 
         mean = 1/B sum_b x[b]                var = 1/B sum_b (x[b] - mean)^2          (biased: divided by B)
         y    = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-        eps: added to the variance.
+    Shapes: x (B, F), gamma and beta (F,).
 
     Raises:
         ValueError: fewer than two examples, of which no variance can be taken.
@@ -63,10 +63,7 @@ def batch_norm_running(
     The momentum is the weight of the new batch, as in PyTorch; Keras calls 1 - momentum by that name.
     """
     unbiased = batch.var * batch_size / (batch_size - 1)
-    return (
-        (1 - momentum) * running_mean + momentum * batch.mean,
-        (1 - momentum) * running_var + momentum * unbiased,
-    )
+    return (1 - momentum) * running_mean + momentum * batch.mean, (1 - momentum) * running_var + momentum * unbiased
 
 
 def batch_norm_inference(
@@ -79,22 +76,13 @@ def batch_norm_inference(
     return gamma * (x - running_mean) / torch.sqrt(running_var + eps) + beta
 
 
-def batch_norm_train_backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of batch normalization in training; mean and variance depend on x too.
+def batch_norm_train_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5) -> Gradients:
+    """Return the gradients of batch normalization in training; mean and variance depend on x too.
 
         d gamma = sum_b dy * x_hat               d beta = sum_b dy
         d x     = gamma / sqrt(var + eps) * (dy - mean_b(dy) - x_hat * mean_b(dy * x_hat))
 
-    Args:
-        grad_y: (B, F), gradient of the loss with respect to y.
-        forward: what `batch_norm_train` returned.
-        gamma: (F,).
-        eps: the one of the forward pass.
-
-    Returns:
-        Gradients of x (B, F), gamma (F,) and beta (F,).
+    dy (B, F) is `grad_y`, the gradient of the loss with respect to y; `forward` is what `batch_norm_train` returned.
     """
     return _backward(grad_y, forward, gamma, eps, dim=0)
 
@@ -105,12 +93,7 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Nor
         mean = 1/F sum_f x[:, f]             var = 1/F sum_f (x[:, f] - mean)^2       (biased: divided by F)
         y    = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-        eps: added to the variance.
-
+    Shapes: x (B, F), gamma and beta (F,).
     Source: Ba, Kiros & Hinton 2016, https://arxiv.org/abs/1607.06450
     """
     mean = x.mean(dim=1, keepdim=True)  # (B, 1)
@@ -119,16 +102,11 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Nor
     return Normalized(gamma * x_hat + beta, x_hat, mean, var)
 
 
-def layer_norm_backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of layer normalization, with g = gamma * dy.
+def layer_norm_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5) -> Gradients:
+    """Return the gradients of layer normalization, with g = gamma * dy.
 
-        d gamma = sum_b dy * x_hat               d beta = sum_b dy
-        d x     = 1 / sqrt(var + eps) * (g - mean_f(g) - x_hat * mean_f(g * x_hat))
-
-    Returns:
-        Gradients of x (B, F), gamma (F,) and beta (F,).
+    d gamma = sum_b dy * x_hat               d beta = sum_b dy
+    d x     = 1 / sqrt(var + eps) * (g - mean_f(g) - x_hat * mean_f(g * x_hat))
     """
     return _backward(grad_y, forward, gamma, eps, dim=1)
 
@@ -142,15 +120,9 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float =
         mean = 1/|S| sum_S x                 var = 1/|S| sum_S (x - mean)^2           (biased: divided by |S|)
         y    = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    Args:
-        x: (N, C) or (N, C, ...), such as (N, C, H, W).
-        gamma: (C,).
-        beta: (C,).
-        groups: how many; 1 is layer normalization over (C, ...), C is instance normalization.
-        eps: added to the variance.
+    One group is layer normalization over (C, ...), C groups are instance normalization.
 
-    Returns:
-        y and x_hat in the shape of x, mean and var (N, groups).
+    Shapes: x, y and x_hat (N, C) or (N, C, ...), such as (N, C, H, W); gamma and beta (C,); mean and var (N, groups).
 
     Raises:
         ValueError: the groups do not divide the channels.
@@ -167,16 +139,11 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float =
     return Normalized(y, x_hat, mean.squeeze(2), var.squeeze(2))
 
 
-def group_norm_backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of group normalization, with g = gamma * dy and means over each group S.
+def group_norm_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float = 1e-5) -> Gradients:
+    """Return the gradients of group normalization, with g = gamma * dy and means over each group S.
 
-        d gamma = sum over all but the channel of dy * x_hat      d beta = the same sum of dy
-        d x     = 1 / sqrt(var + eps) * (g - mean_S(g) - x_hat * mean_S(g * x_hat))
-
-    Returns:
-        Gradients of x (N, C, ...), gamma (C,) and beta (C,).
+    d gamma = sum over all but the channel of dy * x_hat      d beta = the same sum of dy
+    d x     = 1 / sqrt(var + eps) * (g - mean_S(g) - x_hat * mean_S(g * x_hat))
     """
     groups = forward.var.shape[1]
     x_hat = _grouped(forward.x_hat, groups)
@@ -191,14 +158,7 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> 
 
     It is `group_norm` with one channel a group, and `group_norm_backward` gives its gradients.
 
-    Args:
-        x: (N, C, ...) with at least two positions, such as (N, C, H, W).
-        gamma: (C,).
-        beta: (C,).
-        eps: added to the variance.
-
-    Returns:
-        y and x_hat in the shape of x, mean and var (N, C).
+    Shapes: x, y and x_hat (N, C, ...), such as (N, C, H, W); gamma and beta (C,); mean and var (N, C).
 
     Raises:
         ValueError: one position a channel, of which no variance can be taken.
@@ -216,14 +176,7 @@ def rms_norm(x: Tensor, gamma: Tensor, eps: float = 1e-5) -> Normalized:
 
         ms = 1/F sum_f x[:, f]^2             y = gamma * x / sqrt(ms + eps)
 
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        eps: added to the mean square.
-
-    Returns:
-        y and x_hat (B, F), mean (B, 1): zero, for nothing is subtracted, and as var the mean square (B, 1).
-
+    Shapes: x, y and x_hat (B, F), gamma (F,); mean (B, 1) is zero, for nothing is subtracted, and var (B, 1) is ms.
     Source: Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
     """
     mean_square = (x**2).mean(dim=1, keepdim=True)  # (B, 1)
@@ -248,13 +201,8 @@ def batch_norm_unbiased(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 0.0
 
         var = 1/(B - 1) sum_b (x[b] - mean)^2                     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    With eps 0, x_hat is that of `batch_norm_train` times sqrt((B - 1) / B).
-
-    Args:
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-        eps: added to the variance; those who write it by the standard deviation leave it out.
+    With eps 0, x_hat is that of `batch_norm_train` times sqrt((B - 1) / B): those who write it by the standard
+    deviation leave eps out. Shapes: x (B, F), gamma and beta (F,).
 
     Raises:
         ValueError: fewer than two examples, of which no variance can be taken.
@@ -290,10 +238,8 @@ def _by_channel(parameter: Tensor, x: Tensor) -> Tensor:
     return parameter.view(-1, *[1] * (x.dim() - 2))
 
 
-def _backward(
-    grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float, dim: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients where mean and variance were taken over `dim`."""
+def _backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float, dim: int) -> Gradients:
+    """Return the gradients where mean and variance were taken over `dim`."""
     grad_x = _through_statistics(gamma * grad_y, forward.x_hat, forward.var, eps, dim)
     return grad_x, (grad_y * forward.x_hat).sum(dim=0), grad_y.sum(dim=0)
 

@@ -40,12 +40,6 @@ NORMS: dict[ItemName, Callable[..., nn.Module]] = {
 
 
 def build_norm(item: Item, shape: Shape, seed: int = 0) -> nn.Module:
-    """Return the module of a norm.
-
-    Args:
-        item: the norm and its options.
-        shape: what it normalizes, without the batch: (F,) or (C, H, W).
-        seed: seed of its stream, where it draws.
-    """
+    """Return the module of a norm for a shape without the batch, (F,) or (C, H, W); the seed is that of its stream."""
     build = NORMS[item.name]
     return build(shape, item.options, seed) if item.kind.draws else build(shape, item.options)

@@ -20,16 +20,9 @@ from bnexp.norms.shapes import moments, over_batch, widened
 
 
 def statistics_of(norm: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return what a batch moves the running statistics of a norm toward.
+    """Return what a batch, (B, F) or (B, C, H, W), moves the running statistics of a norm toward, by buffer.
 
-    That is the batch's mean and unbiased variance, unless the norm has a method `statistics_of_batch`.
-
-    Args:
-        norm: one of those that take statistics of the batch.
-        x: what comes into it, (B, F) or (B, C, H, W).
-
-    Returns:
-        (F,) or (C,) for each of its buffers that hold running statistics.
+    That is the batch's mean and unbiased variance, (F,) or (C,), unless the norm has a method `statistics_of_batch`.
     """
     own: Callable[[Tensor], dict[str, Tensor]] | None = getattr(norm, "statistics_of_batch", None)
     if own is not None:
@@ -50,14 +43,10 @@ def running_moments(norm: nn.Module) -> dict[str, Tensor]:
 
 
 def example_variances(item: Item, x: Tensor) -> Tensor | None:
-    """Return the variances of each example that a norm standardizes by; None where it standardizes no example.
+    """Return the variances of each example of x that a norm standardizes by; None where it standardizes no example.
 
-    Args:
-        item: a norm.
-        x: what comes into it, (B, F) or (B, C, H, W).
-
-    Returns:
-        (B,) over examples; (B * groups,), (B * C,) or (B * H * W,) over their groups, channels or positions.
+    From (B, F) or (B, C, H, W) they are (B,) over examples; over their groups, channels or positions (B * groups,),
+    (B * C,) or (B * H * W,).
     """
     if item.kind.divided is None or not item.kind.subtracts_mean:
         return None

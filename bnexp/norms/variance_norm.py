@@ -13,13 +13,7 @@ from bnexp.norms.shapes import over_batch, per_feature, widened
 class RunningVariance(nn.Module):
     """Base of the norms that divide each feature by its deviation over the batch and subtract no mean.
 
-    In training the (biased) variance is the batch's, and the running one moves by `momentum` toward the variance of the
-    batch with the correction (0: biased, 1: unbiased) of the class. At inference the running one is used.
-
-    Args:
-        features: F or C.
-        eps: added to the variance.
-        momentum: the weight of the new batch.
+    The running variance moves toward the batch's with the `correction` of the class: 0 for the biased, 1 the unbiased.
     """
 
     running_var: Tensor
@@ -58,13 +52,8 @@ class VarianceNorm(RunningVariance):
     At inference the running one is used. It is `bn` without subtracting the mean: an ablation that shows which of the
     two matters.
 
-    Args:
-        features: F or C.
-        options: momentum (the weight of the new batch), eps, affine.
-
-    Shape:
-        (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
-
+    Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
+    Options: momentum (the weight of the new batch), eps, affine.
     Source: https://arxiv.org/abs/2003.01652, in the form of Lubana et al. 2021, https://arxiv.org/abs/2106.05956
     """
 

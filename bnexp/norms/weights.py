@@ -24,10 +24,7 @@ def weight_norm(weight: Tensor, gain: Tensor) -> Tensor:
     The gain starts at |v|, so that the layer starts as it would without. torch has this as a parametrization, whose
     gain is a matrix of one column and its layer a tree of modules; a gain (out,) is no weight to be decayed.
 
-    Args:
-        weight: v, (out, ...).
-        gain: (out,).
-
+    Shapes: v (out, ...), gain (out,).
     Source: https://arxiv.org/abs/1602.07868
     """
     flat = weight.flatten(1)
@@ -43,10 +40,7 @@ def weight_std(weight: Tensor, gain: Tensor) -> Tensor:
     which NF-ResNets make up by a constant: after relu sqrt(2 / (1 - 1/pi)) = 1.71. Here the gain, which is learned,
     starts at `init.gain` times the constant of the activation before the layer.
 
-    Args:
-        weight: v, (out, ...).
-        gain: (out,).
-
+    Shapes: v (out, ...), gain (out,).
     Source: https://arxiv.org/abs/2101.08692
     """
     flat = weight.flatten(1)
@@ -73,13 +67,10 @@ class WeightRule:
     first_gain: Callable[[Tensor, float], Tensor]
 
 
-_WEIGHT_NORM = WeightRule(weight_norm, lambda weight, _: torch.linalg.vector_norm(weight.flatten(1), dim=1))
-
-
 def weight_rule(options: LayerOptions, input_gain: float) -> WeightRule | None:
     """Return the rule that the options of a layer ask for, or None; the inputs times `input_gain` have variance 1."""
     if options.weight_norm:
-        return _WEIGHT_NORM
+        return WeightRule(weight_norm, lambda weight, _: torch.linalg.vector_norm(weight.flatten(1), dim=1))
     if options.weight_std:
         return WeightRule(weight_std, lambda weight, gain: weight.new_full((len(weight),), input_gain * gain))
     return None
@@ -92,14 +83,7 @@ class NormalizedLinear(nn.Linear):
 
     `weight` is what is drawn, learned and decayed, as in any layer; `gain` (out,) is learned beside it.
 
-    Args:
-        in_features: width of the input.
-        out_features: width of the output.
-        rule: how the weights are normalized.
-        bias: learn a bias.
-
-    Shape:
-        (B, in_features) to (B, out_features).
+    Shape: (B, in_features) to (B, out_features).
     """
 
     def __init__(self, in_features: int, out_features: int, rule: WeightRule, *, bias: bool) -> None:
@@ -112,14 +96,12 @@ class NormalizedLinear(nn.Linear):
         return functional.linear(x, self.rule.effective(self.weight, self.gain), self.bias)
 
 
-def build_linear(
-    options: LayerOptions, in_features: int, out_features: int, *, bias: bool, input_gain: float = 1
-) -> nn.Linear:
+def build_linear(options: LayerOptions, before: int, after: int, *, bias: bool, input_gain: float = 1) -> nn.Linear:
     """Return the linear layer that the options ask for; its inputs times `input_gain` have variance 1."""
     rule = weight_rule(options, input_gain)
     if rule is None:
-        return nn.Linear(in_features, out_features, bias=bias)
-    return NormalizedLinear(in_features, out_features, rule, bias=bias)
+        return nn.Linear(before, after, bias=bias)
+    return NormalizedLinear(before, after, rule, bias=bias)
 
 
 _ONEDNN_BLOCK = 16
@@ -166,8 +148,7 @@ class NarrowStridedConv2d(nn.Conv2d):
 class NormalizedConv2d(nn.Conv2d):
     """A convolution that works with normalized weights; otherwise as `NormalizedLinear`.
 
-    Shape:
-        (B, C, H, W) to (B, C', H', W').
+    Shape: (B, C, H, W) to (B, C', H', W').
     """
 
     def __init__(
@@ -184,14 +165,7 @@ class NormalizedConv2d(nn.Conv2d):
 
 
 def build_conv(
-    options: LayerOptions,
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    *,
-    bias: bool,
-    input_gain: float = 1,
+    options: LayerOptions, before: int, after: int, kernel: int, stride: int, *, bias: bool, input_gain: float = 1
 ) -> nn.Conv2d:
     """Return the convolution that the options ask for; its padding keeps the image's size but for the stride.
 
@@ -199,6 +173,6 @@ def build_conv(
     """
     rule = weight_rule(options, input_gain)
     if rule is None:
-        layer = NarrowStridedConv2d if narrow_and_strided(in_channels, kernel, stride) else nn.Conv2d
-        return layer(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)
-    return NormalizedConv2d(in_channels, out_channels, kernel, stride, rule, bias=bias)
+        layer = NarrowStridedConv2d if narrow_and_strided(before, kernel, stride) else nn.Conv2d
+        return layer(before, after, kernel, stride, padding=kernel // 2, bias=bias)
+    return NormalizedConv2d(before, after, kernel, stride, rule, bias=bias)

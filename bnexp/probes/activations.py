@@ -29,10 +29,7 @@ class Activations(WatchingProbe):
 
     figures = (
         Figure("activation_mean/<item>", "mean over all values of the batch"),
-        Figure(
-            "activation_std/<item>",
-            "standard deviation over all values, the biased one (divided by n)",
-        ),
+        Figure("activation_std/<item>", "standard deviation over all values, the biased one (divided by n)"),
         Figure("activation_max/<item>", "largest magnitude"),
         *(
             Figure(
@@ -71,7 +68,7 @@ class Activations(WatchingProbe):
 
     def after_backward(self, look: Look) -> Reading:
         """Measure the outputs of the items."""
-        scalars: dict[str, Tensor] = {}
+        scalars = dict[str, Tensor]()
         for name, output in self._recorder.stop().items():
             units = as_units(output.float())
             figures = {**distribution(units), **_of_activation(look.subject.items[name], units)}

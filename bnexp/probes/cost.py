@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,6 @@ from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 _KINDS = {"norm": "norms", "layer": "layers", "activation": "activations"}
 KINDS = (*_KINDS.values(), "rest")
-
-
-class Time(NamedTuple):
-    """The time that an item takes for the batch, in seconds."""
-
-    forward: float
-    backward: float
 
 
 class Cost(Probe):
@@ -54,12 +47,7 @@ class Cost(Probe):
         ),
         Figure("peak_memory_mib/device", "the same of torch on a CUDA device", range="MiB"),
     )
-    charts: ClassVar[Charts] = {
-        "cost": {
-            "milliseconds": r"cost_ms/",
-            "share": r"cost_share/",
-        }
-    }
+    charts: ClassVar[Charts] = {"cost": {"milliseconds": r"cost_ms/", "share": r"cost_share/"}}
 
     def __init__(self, schedule: CostSchedule, now: Callable[[], float] = time.perf_counter) -> None:
         """Take the options of the section, and a clock that tells the time in seconds."""
@@ -68,14 +56,17 @@ class Cost(Probe):
 
     def after_step(self, look: Look) -> Reading:
         """Time every item."""
-        device, kinds = look.x.device, kinds_of(look.subject)
+        subject, device, kinds = look.subject, look.x.device, kinds_of(look.subject)
         sums = {kind: [0.0, 0.0] for kind in KINDS}
-        for name, item in self._times(look).items():
-            for way, seconds in enumerate(item):
-                sums[kinds[name]][way] += seconds
+        with undisturbed(subject.network):
+            with subject.precision:
+                inputs = inputs_of(subject.items, lambda: subject.network(look.x), _alone)
+            for name, taken in inputs.items():
+                for way, seconds in enumerate(self._median(look, subject.items[name], taken)):
+                    sums[kinds[name]][way] += seconds
         milliseconds = torch.tensor([sums[kind] for kind in KINDS], device=device) * 1e3  # (kinds, 2)
         shares = milliseconds.sum(dim=1) / milliseconds.sum()
-        scalars: dict[str, Tensor] = {}
+        scalars = dict[str, Tensor]()
         for kind, (forward, backward), share in zip(KINDS, milliseconds, shares, strict=True):
             scalars[f"cost_ms/{kind}_forward"] = forward
             scalars[f"cost_ms/{kind}_backward"] = backward
@@ -85,19 +76,13 @@ class Cost(Probe):
                 scalars[f"peak_memory_mib/{where}"] = torch.tensor(mib, device=device)
         return Reading(scalars)
 
-    def _times(self, look: Look) -> dict[str, Time]:
-        subject = look.subject
-        with undisturbed(subject.network):
-            with subject.precision:
-                inputs = inputs_of(subject.items, lambda: subject.network(look.x), _alone)
-            return {name: self._median(look, subject.items[name], taken) for name, taken in inputs.items()}
-
-    def _median(self, look: Look, module: nn.Module, inputs: Sequence[Tensor]) -> Time:
+    def _median(self, look: Look, module: nn.Module, inputs: Sequence[Tensor]) -> tuple[float, float]:
+        """Return the seconds of an item's passes forward and backward."""
         self._time(look, module, inputs)  # the first call of a kernel is slower than the others
         forwards, backwards = zip(*(self._time(look, module, inputs) for _ in range(self._repeats)), strict=True)
-        return Time(median(forwards), median(backwards))
+        return median(forwards), median(backwards)
 
-    def _time(self, look: Look, module: nn.Module, inputs: Sequence[Tensor]) -> Time:
+    def _time(self, look: Look, module: nn.Module, inputs: Sequence[Tensor]) -> tuple[float, float]:
         device = look.x.device
         with look.subject.precision:  # entered for each, since autocast keeps the weights that it has cast
             start = self._time_when_done(device)
@@ -105,11 +90,11 @@ class Cost(Probe):
             forward = self._time_when_done(device) - start
         wanted = [tensor for tensor in (*inputs, *module.parameters(recurse=False)) if tensor.requires_grad]
         if not wanted:
-            return Time(forward, 0.0)
+            return forward, 0.0
         ones = torch.ones_like(output)
         start = self._time_when_done(device)
         torch.autograd.grad(output, wanted, ones)
-        return Time(forward, self._time_when_done(device) - start)
+        return forward, self._time_when_done(device) - start
 
     def _time_when_done(self, device: torch.device) -> float:
         synchronize(device)

@@ -53,9 +53,7 @@ class Coupling(Probe):
         }
     }
 
-    def __init__(self, schedule: CouplingSchedule) -> None:
-        super().__init__(schedule)
-        self._examples, self._draws = schedule.examples, schedule.draws
+    schedule: CouplingSchedule
 
     @torch.no_grad()
     def after_step(self, look: Look) -> Reading:
@@ -70,11 +68,11 @@ class Coupling(Probe):
 
     def _logits(self, subject: Subject, forward: Forward, companions: Companions, generator: Generator) -> Tensor:
         """Return the logits of each anchor in each of its batches, (anchors, draws, classes)."""
-        dataset, others = subject.dataset, subject.plan.batch_size - 1
-        anchors: list[Tensor] = []
-        for anchor in range(min(self._examples, len(dataset.train))):
-            drawn = companions(dataset.train.labels, anchor, self._draws, others, generator)  # (draws, B - 1)
-            batches = torch.cat([drawn.new_full((self._draws, 1), anchor), drawn], dim=1)  # (draws, B)
+        dataset, draws, others = subject.dataset, self.schedule.draws, subject.plan.batch_size - 1
+        anchors = list[Tensor]()
+        for anchor in range(min(self.schedule.examples, len(dataset.train))):
+            drawn = companions(dataset.train.labels, anchor, draws, others, generator)  # (draws, B - 1)
+            batches = torch.cat([drawn.new_full((draws, 1), anchor), drawn], dim=1)  # (draws, B)
             rows = [forward(dataset.inputs(dataset.train.take(index).images))[0] for index in batches]
             anchors.append(torch.stack(rows).float())
         return torch.stack(anchors)

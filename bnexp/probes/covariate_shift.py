@@ -65,12 +65,8 @@ class CovariateShift(Probe):
         }
     }
     needs_step = True
-
-    def __init__(self, schedule: CovariateShiftSchedule) -> None:
-        super().__init__(schedule)
-        self._examples, self._units = schedule.examples, schedule.units
-        self._inputs: dict[str, Tensor] = {}
-        self._weights: list[Tensor] = []
+    schedule: CovariateShiftSchedule
+    _weights: list[Tensor]
 
     def after_backward(self, look: Look) -> Reading:
         """Copy the weights before the step."""
@@ -78,23 +74,15 @@ class CovariateShift(Probe):
         return Reading()
 
     def after_step(self, look: Look) -> Reading:
-        """Compare inputs with the look before, and gradients with those before the step."""
-        inputs = sorted_inputs(look.subject, self._examples, self._units)
-        scalars: dict[str, Tensor] = {}
-        for name, before in self._inputs.items():
+        """Compare inputs with those kept from the look before, and gradients with those before the step."""
+        inputs = sorted_inputs(look.subject, self.schedule.examples, self.schedule.units)
+        scalars = dict[str, Tensor]()
+        for name, before in self.kept.items():
             scalars[f"input_shift/{name}"] = input_shift(inputs[name], before)
             scalars[f"input_wasserstein/{name}"] = (inputs[name] - before).abs().mean()
         scalars |= gradient_shifts(look, self._weights)
-        self._inputs, self._weights = inputs, []
+        self.kept, self._weights = inputs, []
         return Reading(scalars)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the inputs of the last look."""
-        return self._inputs
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Compare the next look with these inputs."""
-        self._inputs = dict(state)
 
 
 @torch.no_grad()
@@ -136,14 +124,9 @@ def parameters_by_layer(items: Items) -> dict[str, list[Tensor]]:
 
 
 def gradient_shifts(look: Look, weights: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return `gradient_shift` and `gradient_cosine` of each layer but the first.
-
-    Args:
-        look: right after the step.
-        weights: the parameters of all layers before it.
-    """
+    """Return `gradient_shift` and `gradient_cosine` of each layer but the first, from the weights before the step."""
     layers = parameters_by_layer(look.subject.items)
-    scalars: dict[str, Tensor] = {}
+    scalars = dict[str, Tensor]()
     with restored(_all(layers)) as stepped:
         put(_all(layers), weights)
         before = _by_layer(training_pass(look, _all(layers)).gradients, layers)

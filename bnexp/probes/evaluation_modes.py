@@ -1,6 +1,6 @@
 """Probe `evaluation_modes`: the same weights, scored with statistics of the norms from four sources."""
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,13 +19,6 @@ from bnexp.measure.subject import Look, Subject
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 MODES = ("running", "batch", "recomputed", "single")
-
-
-class ScoreTensors(NamedTuple):
-    """Cross-entropy in nats and accuracy as a fraction, of shape (); accuracy is nan where the loss is not finite."""
-
-    loss: Tensor
-    accuracy: Tensor
 
 
 class EvaluationModes(Probe):
@@ -62,36 +55,28 @@ class EvaluationModes(Probe):
             range="nats",
         ),
     )
-    charts: ClassVar[Charts] = {
-        "evaluation modes": {
-            "loss": r"loss_by_mode/",
-            "accuracy": r"accuracy_by_mode/",
-        }
-    }
-
-    def __init__(self, schedule: EvaluationModesSchedule) -> None:
-        super().__init__(schedule)
-        self._examples, self._batches = schedule.examples, schedule.batches
+    charts: ClassVar[Charts] = {"evaluation modes": {"loss": r"loss_by_mode/", "accuracy": r"accuracy_by_mode/"}}
+    schedule: EvaluationModesSchedule
 
     @torch.no_grad()
     def after_step(self, look: Look) -> Reading:
         """Score the weights that the step made."""
         subject = look.subject
-        wanted = min(self._examples, len(subject.dataset.val))
+        wanted = min(self.schedule.examples, len(subject.dataset.val))
         count = without_a_batch_of_one(subject, wanted, subject.plan.batch_size)
         if count == 0:
             return Reading()
         part = Part(subject.dataset.val.images[:count], subject.dataset.val.labels[:count])
         scores = self._scores(subject, part)
-        losses = {f"loss_by_mode/{mode}": score.loss for mode, score in scores.items()}
-        accuracies = {f"accuracy_by_mode/{mode}": score.accuracy for mode, score in scores.items()}
-        gaps = {f"loss_gap/{mode}": scores[mode].loss - scores["running"].loss for mode in MODES[1:]}
+        losses = {f"loss_by_mode/{mode}": loss for mode, (loss, _) in scores.items()}
+        accuracies = {f"accuracy_by_mode/{mode}": accuracy for mode, (_, accuracy) in scores.items()}
+        gaps = {f"loss_gap/{mode}": scores[mode][0] - scores["running"][0] for mode in MODES[1:]}
         return Reading({**losses, **accuracies, **gaps})
 
-    def _scores(self, subject: Subject, part: Part) -> dict[str, ScoreTensors]:
+    def _scores(self, subject: Subject, part: Part) -> dict[str, tuple[Tensor, Tensor]]:
         """Score a part of the dataset in each mode."""
         network, large = subject.network, subject.config.data.eval_batch_size
-        scores: dict[str, ScoreTensors] = {}
+        scores = dict[str, tuple[Tensor, Tensor]]()
         with subject.precision:
             with inference_mode_of(network):
                 scores["running"] = _score(network, subject, part, large)
@@ -100,15 +85,16 @@ class EvaluationModes(Probe):
             with using_batch_statistics(subject) as forward:
                 scores["batch"] = _score(forward, subject, part, subject.plan.batch_size)
                 scores["single"] = _score(one_by_one(forward), subject, part, 1)
-            with using_recomputed_statistics(subject, self._batches) as forward:
+            with using_recomputed_statistics(subject, self.schedule.batches) as forward:
                 scores["recomputed"] = _score(forward, subject, part, large)
         return scores
 
 
-def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> ScoreTensors:
+def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy and the accuracy, of shape (); accuracy is nan where the loss is not finite."""
     losses, corrects = sums_by_batch(forward, subject.dataset, part, batch_size)
     loss = losses.sum() / len(part)
-    return ScoreTensors(loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan))
+    return loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan)
 
 
 def one_by_one(forward: Forward) -> Forward:

@@ -11,8 +11,6 @@ from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 CLIPPING_EPS = 1e-6
 """Added by torch's `clip_grad_norm_` to the norm that it divides by."""
-
-
 _LAYER = r"(.*\.)?(linear|conv|head)"
 """A layer by its name, such as block1.linear, stage2.block1.conv2 or head."""
 
@@ -48,7 +46,7 @@ class Gradients(Probe):
 
     def after_backward(self, look: Look) -> Reading:
         """Measure the gradients that the backward pass left."""
-        norms: dict[str, Tensor] = {}
+        norms = dict[str, Tensor]()
         for name, module in look.subject.items.items():
             gradients = [parameter.grad for parameter in module.parameters(recurse=False) if parameter.grad is not None]
             if gradients:
@@ -56,20 +54,16 @@ class Gradients(Probe):
         if not norms:
             return Reading()
         total = length(torch.stack(list(norms.values())))
-        return Reading({"gradient_norm/total": total, **_clipped(look, total), **norms, **_of_layers(look.subject)})
-
-
-def _clipped(look: Look, total: Tensor) -> dict[str, Tensor]:
-    limit = look.subject.config.training.grad_clip
-    if limit is None:
-        return {}
-    return {"gradient_norm_clipped/total": total * (limit / (total + CLIPPING_EPS)).clamp(max=1)}
+        scalars, limit = {"gradient_norm/total": total}, look.subject.config.training.grad_clip
+        if limit is not None:
+            scalars["gradient_norm_clipped/total"] = total * (limit / (total + CLIPPING_EPS)).clamp(max=1)
+        return Reading({**scalars, **norms, **_of_layers(look.subject)})
 
 
 def _of_layers(subject: Subject) -> dict[str, Tensor]:
     """Return the norms of the layers' weight gradients, divided by the weights' norms and the first by the last."""
-    layers, norms, ratios = subject.layers, dict[str, Tensor](), dict[str, Tensor]()
-    for name, layer in layers.items():
+    norms, ratios = dict[str, Tensor](), dict[str, Tensor]()
+    for name, layer in subject.layers.items():
         if layer.weight.grad is not None:
             norms[name] = length(layer.weight.grad)
             ratios[f"gradient_to_weight/{name}"] = norms[name] / length(layer.weight.detach())

@@ -42,21 +42,19 @@ class Invariance(Probe):
         }
     }
 
-    def __init__(self, schedule: InvarianceSchedule) -> None:
-        super().__init__(schedule)
-        self._factor = schedule.factor
+    schedule: InvarianceSchedule
 
     def after_step(self, look: Look) -> Reading:
         """Scale the weight of one layer after the other, and restore each."""
-        weights: dict[str, Tensor] = {name: layer.weight for name, layer in look.subject.layers.items()}
+        factor, weights = self.schedule.factor, {name: layer.weight for name, layer in look.subject.layers.items()}
         unscaled = training_pass(look, list(weights.values()))
-        scalars: dict[str, Tensor] = {}
+        scalars = dict[str, Tensor]()
         for (name, weight), gradient in zip(weights.items(), unscaled.gradients, strict=True):
             with restored([weight]) as (copy,):
-                put([weight], [self._factor * copy])
+                put([weight], [factor * copy])
                 scaled = training_pass(look, [weight])
             change = vector_norm(scaled.logits - unscaled.logits) / vector_norm(unscaled.logits)
             scalars[f"invariance_change/{name}"] = change
             ratio = vector_norm(scaled.gradients[0]) / vector_norm(gradient)
-            scalars[f"invariance_gradient/{name}"] = self._factor * ratio
+            scalars[f"invariance_gradient/{name}"] = factor * ratio
         return Reading(scalars)

@@ -62,33 +62,22 @@ class Landscape(Probe):
         }
     }
 
-    def __init__(self, schedule: LandscapeSchedule) -> None:
-        super().__init__(schedule)
-        between = (schedule.largest - schedule.smallest) / (schedule.points - 1)
-        self._rates = [schedule.smallest + number * between for number in range(schedule.points)]
+    schedule: LandscapeSchedule
 
     def after_backward(self, look: Look) -> Reading:
         """Measure on the way along the gradient, from the weights before the step."""
-        parameters = [parameter for parameter in look.subject.network.parameters() if parameter.requires_grad]
-
-        def loss_and_gradients() -> tuple[Tensor, Sequence[Tensor]]:
-            result = training_pass(look, parameters)
-            return result.loss, result.gradients
-
-        return Reading(along_gradient(loss_and_gradients, parameters, [rate * look.lr for rate in self._rates]))
+        parameters, path = [p for p in look.subject.network.parameters() if p.requires_grad], self.schedule
+        between = (path.largest - path.smallest) / (path.points - 1)
+        etas = [(path.smallest + number * between) * look.lr for number in range(path.points)]
+        return Reading(along_gradient(lambda: training_pass(look, parameters)[1:], parameters, etas))
 
 
 def along_gradient(
-    loss_and_gradients: Callable[[], tuple[Tensor, Sequence[Tensor]]],
-    parameters: Sequence[Tensor],
-    etas: Sequence[float],
+    loss_and_gradients: Callable[[], tuple[Tensor, Sequence[Tensor]]], parameters: Sequence[Tensor], etas: list[float]
 ) -> dict[str, Tensor]:
-    """Return the figures of the path w - eta g; the parameters are put back.
+    """Return the figures of the path w - eta g, for positive etas and w the parameters, which are put back.
 
-    Args:
-        loss_and_gradients: returns the loss () and its gradients at the current values of the parameters.
-        parameters: w.
-        etas: positive lengths of the steps along the gradient.
+    `loss_and_gradients` gives the loss () and its gradients at the current values of the parameters.
     """
     losses, distances = [], []
     with restored(parameters) as start:

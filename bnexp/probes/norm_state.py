@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.block import Item
-from bnexp.config.probes_section import ProbeSchedule
 from bnexp.measure.subject import Look
 from bnexp.norms.shapes import moments, over_batch
 from bnexp.norms.statistics import example_variances, running_moments
@@ -68,24 +67,19 @@ class NormState(WatchingProbe):
         },
     }
 
-    def __init__(self, schedule: ProbeSchedule) -> None:
-        super().__init__(schedule, inputs=True)
-        self._running: dict[str, dict[str, Tensor]] = {}
+    watches_inputs = True
+    _running: dict[str, dict[str, Tensor]]
 
     def before(self, look: Look) -> None:
         """Watch what comes into the norms, and copy their running statistics."""
-        placed = look.subject.placed
-        norms = {
-            name: module
-            for name, module in look.subject.items.items()
-            if name in placed and placed[name].item.kind.role == "norm"
-        }
+        names = {name for name, placed in look.subject.placed.items() if placed.item.kind.role == "norm"}
+        norms = {name: module for name, module in look.subject.items.items() if name in names}
         self._recorder.start(norms)
         self._running = {name: running_moments(module) for name, module in norms.items()}
 
     def after_backward(self, look: Look) -> Reading:
         """Measure parameters and statistics."""
-        scalars: dict[str, Tensor] = {}
+        scalars = dict[str, Tensor]()
         for name, x in self._recorder.stop().items():
             item, module = look.subject.placed[name].item, look.subject.items[name]
             figures = {**_of_parameters(module), **_of_statistics(item, module, x.float(), self._running[name])}
@@ -94,7 +88,7 @@ class NormState(WatchingProbe):
 
 
 def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
-    figures: dict[str, Tensor] = {}
+    figures = dict[str, Tensor]()
     for parameter, quantity in (("weight", "gamma"), ("bias", "beta")):
         values = getattr(module, parameter, None)
         if values is not None:
@@ -107,20 +101,18 @@ def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
 
 def _of_statistics(item: Item, module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
     """Compare the statistics of the batch x (B, F) or (B, C, H, W) with the running ones and with eps."""
-    if not item.kind.batch_statistics and not running:
-        return _below_eps(module, example_variances(item, x))
-    mean, var = moments(x, over_batch(x))
+    of_batch = item.kind.batch_statistics or running  # frozen statistics are compared with a batch's, too
+    mean, var = moments(x, over_batch(x)) if of_batch else (None, example_variances(item, x))
+    eps, figures = getattr(module, "eps", None), dict[str, Tensor]()
+    if var is not None and eps is not None and item.kind.over != "none":
+        figures["eps_dominates"] = (var < eps).float().mean()
+    if mean is None or var is None:
+        return figures
     count = x.numel() // len(mean)
     std = (var * count / (count - 1)).sqrt()
     varies = std > ROUNDING * mean.abs()
-    figures = _below_eps(module, var) if item.kind.batch_statistics else {}
     for name, batch in (("mean", mean), ("std", std)):
         if name in running:
             distances = torch.where(varies, (running[name] - batch).abs() / std, 0)
             figures[f"running_{name}_distance"] = distances.sum() / varies.sum()
     return figures
-
-
-def _below_eps(module: nn.Module, variances: Tensor | None) -> dict[str, Tensor]:
-    eps = getattr(module, "eps", None)
-    return {} if variances is None or eps is None else {"eps_dominates": (variances < eps).float().mean()}

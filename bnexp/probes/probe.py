@@ -1,15 +1,11 @@
 """The interface of a probe: it looks at a training step at three moments, and changes nothing.
 
-The loop knows probes only by this interface. Tensors stay on the device; the loop brings all figures of a step to
-Python together.
-
-A probe stands whole in its own file: its figures, its charts in TensorBoard, and the page about it in docs/probes.md,
-which is made from its docstring and its figures. To add one, write such a file, name it in `registry.PROBES`, and give
-it a section in `config/probes_section.py`, where its schedule, its options and their defaults stand: the config is read
-without torch, and so without the probes.
+Tensors stay on the device; the loop brings all figures of a step to Python together. A probe stands whole in its own
+file: its figures, its charts in TensorBoard, and the page about it in docs/probes.md, which is made from its docstring
+and its figures. Its schedule and options stand in `config/probes_section.py`, since the config is read without torch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -46,14 +42,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reading:
-    """The figures that a probe measured at one step.
+    """The figures of a probe at one step by `quantity/where`: scalars of shape (), and histograms of any shape.
 
     The tensors are the probe's own: the loop reads them after clipping and the optimizer's step, both of which write
     into the gradients.
-
-    Attributes:
-        scalars: values of shape (), named `quantity/where` as the probe's figures declare it.
-        histograms: values of any shape, named likewise.
     """
 
     scalars: dict[str, Tensor] = field(default_factory=dict)
@@ -74,18 +66,19 @@ class Probe:
 
     figures: ClassVar[tuple[Figure, ...]] = ()
     """All figures that it measures on some network."""
-
     charts: ClassVar[Charts] = {}
     """The charts of them on TensorBoard's page of custom charts."""
-
     needs_step = False
     """Whether it measures what the optimizer's step does, so that stored weights alone show it nothing."""
-
     watches = False
     """Whether it watches the forward pass of the step."""
+    schedule: ProbeSchedule
+    """The probe's section of the config, with its options."""
 
     def __init__(self, schedule: ProbeSchedule) -> None:
-        """Take the options of the probe's section, where it has any."""
+        self.schedule = schedule
+        self.kept: dict[str, Tensor] = {}
+        """What it keeps from one look to the next, through a resume too."""
 
     def before(self, look: Look) -> None:
         """Get ready, right before the forward pass."""
@@ -98,23 +91,17 @@ class Probe:
         """Measure, right after the optimizer's step, which a diverging training does not come to."""
         return Reading()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return what the probe keeps from one look to the next."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from what the probe kept in an earlier session; the tensors are on the run's device."""
-
 
 class WatchingProbe(Probe):
     """A probe that records what passes through the items in the forward pass of the step."""
 
     watches = True
+    watches_inputs = False
+    """Whether it records what comes into the items, not what they give out."""
 
-    def __init__(self, schedule: ProbeSchedule, *, inputs: bool = False) -> None:
-        """Record outputs, or with `inputs` what comes into the items."""
+    def __init__(self, schedule: ProbeSchedule) -> None:
         super().__init__(schedule)
-        self._recorder = Recorder(inputs=inputs)
+        self._recorder = Recorder(inputs=self.watches_inputs)
 
     def before(self, look: Look) -> None:
         """Watch all items in the coming forward pass."""

@@ -49,13 +49,11 @@ _COLUMNS = ("figure", "meaning", "formula", "unit and range")
 def probes_reference() -> str:
     """Return `docs/probes.md`: what each probe measures and when, and every figure that it gives."""
     defaults = ProbesConfig()
-    sections = [_section(name, probe, getattr(defaults, name)) for name, probe in PROBES.items()]
+    sections = [
+        f"## {name}\n\n{inspect.getdoc(probe)}\n\n{_when(probe, getattr(defaults, name))}\n\n{_figures(probe.figures)}"
+        for name, probe in PROBES.items()
+    ]
     return "\n".join([_INTRODUCTION, *sections])
-
-
-def _section(name: str, probe: type[Probe], schedule: ProbeSchedule) -> str:
-    guide = inspect.getdoc(probe)
-    return f"## {name}\n\n{guide}\n\n{_when(probe, schedule)}\n\n{_figures(probe.figures)}"
 
 
 def _when(probe: type[Probe], schedule: ProbeSchedule) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bnexp.config.plan import Plan
-from bnexp.config.probes_section import ProbeSchedule, ProbesConfig
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.measure.passes import rehearse
 from bnexp.measure.subject import Look
 from bnexp.probes.activations import Activations
@@ -38,25 +38,18 @@ PROBES: dict[str, type[Probe]] = {
     "cost": Cost,
 }
 """The class of each probe by its name, in the order of its charts in TensorBoard and of docs/probes.md."""
-
-
 Timing = Callable[[], AbstractContextManager[None]]
 """Makes a context whose time is counted as measuring."""
 
 
 @dataclass(frozen=True)
 class Due:
-    """The probes that are due at one step, called as one.
-
-    Attributes:
-        probes: those that are due.
-        timing: makes the context in which they measure.
-        rehearses: whether the step itself calls no hooks, so that probes that watch it see a rehearsal instead.
-    """
+    """The probes that are due at one step, called as one."""
 
     probes: Sequence[Probe]
     timing: Timing = nullcontext
     rehearses: bool = False
+    """Whether the step itself calls no hooks, so that probes that watch it see a rehearsal instead."""
 
     def before(self, look: Look) -> None:
         """Let each get ready, right before the forward pass."""
@@ -77,39 +70,28 @@ class Due:
             return [probe.after_step(look) for probe in self.probes]
 
 
-_NONE_DUE = Due(())
-
-
 class Probes:
-    """The probes of a run.
+    """The probes of a run by their names; a compiled network calls no hooks."""
 
-    Args:
-        scheduled: each probe by its name, with its schedule.
-        steps_per_epoch: of the plan, for schedules in epochs.
-        compiled: whether training steps go through a compiled network, which calls no hooks.
-    """
-
-    def __init__(
-        self, scheduled: Mapping[str, tuple[ProbeSchedule, Probe]], steps_per_epoch: int, *, compiled: bool = False
-    ) -> None:
-        self._scheduled, self._steps_per_epoch, self._compiled = scheduled, steps_per_epoch, compiled
+    def __init__(self, probes: Mapping[str, Probe], steps_per_epoch: int, *, compiled: bool = False) -> None:
+        self._probes, self._steps_per_epoch, self._compiled = probes, steps_per_epoch, compiled
 
     def at(self, step: int, timing: Timing = nullcontext) -> Due:
         """Return the probes that are due at a step, counted from 1; `timing` counts the time they take, if any is."""
-        due = [probe for schedule, probe in self._scheduled.values() if schedule.looks_at(step, self._steps_per_epoch)]
-        return Due(due, timing, self._compiled) if due else _NONE_DUE
+        due = [probe for probe in self._probes.values() if probe.schedule.looks_at(step, self._steps_per_epoch)]
+        return Due(due, timing if due else nullcontext, self._compiled)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return what each probe keeps from one look to the next, by its name."""
-        return {name: probe.state_dict() for name, (_, probe) in self._scheduled.items()}
+        return {name: probe.kept for name, probe in self._probes.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]], device: torch.device) -> None:
         """Resume from what the probes kept in an earlier session; tensors are moved to the device."""
-        for name, (_, probe) in self._scheduled.items():
-            probe.load_state_dict({key: tensor.to(device) for key, tensor in state[name].items()})
+        for name, probe in self._probes.items():
+            probe.kept = {key: tensor.to(device) for key, tensor in state[name].items()}
 
 
 def build_probes(probes: ProbesConfig, plan: Plan, *, compiled: bool = False) -> Probes:
     """Return the probes whose schedule is not off."""
-    scheduled = {name: (schedule, PROBES[name](schedule)) for name, schedule in probes.schedules().items()}
-    return Probes(scheduled, plan.steps_per_epoch, compiled=compiled)
+    built = {name: PROBES[name](schedule) for name, schedule in probes.schedules().items()}
+    return Probes(built, plan.steps_per_epoch, compiled=compiled)

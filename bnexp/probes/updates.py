@@ -8,7 +8,6 @@ from torch import Tensor
 from bnexp.config.block import Item
 from bnexp.config.items import LayerOptions
 from bnexp.config.layout import Placed, following_items
-from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import SgdConfig
 from bnexp.measure.subject import Look, Subject
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
@@ -47,10 +46,7 @@ class Updates(Probe):
     }
 
     needs_step = True
-
-    def __init__(self, schedule: ProbeSchedule) -> None:
-        super().__init__(schedule)
-        self._before: dict[str, Tensor] = {}
+    _before: dict[str, Tensor]
 
     def before(self, look: Look) -> None:
         """Copy the weights as they are before the step."""
@@ -60,16 +56,15 @@ class Updates(Probe):
         """Measure how far each weight has moved."""
         invariant = scale_invariant_layers(look.subject)
         power = 2 if isinstance(look.subject.config.optimizer, SgdConfig) else 1
-        scalars: dict[str, Tensor] = {}
+        scalars = dict[str, Tensor]()
         for name, layer in look.subject.layers.items():
-            before = self._before[name]
+            before = self._before.pop(name)
             length = torch.linalg.vector_norm(before)
             step = torch.linalg.vector_norm(layer.weight.detach() - before)
             scalars[f"update_ratio/{name}"] = torch.log10(step / length)
             scalars[f"weight_norm/{name}"] = length
             if name in invariant:
                 scalars[f"effective_lr/{name}"] = look.lr / length**power
-        self._before = {}
         return Reading(scalars)
 
 

@@ -29,11 +29,7 @@ class DamagedCheckpoint(BnexpError):
 
 
 def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
-    """Write tensors and plain values in one move: a reader, or a crash, finds the old file or the new, never a part.
-
-    Raises:
-        OSError: the file cannot be written; the old one is still in place.
-    """
+    """Write tensors and plain values in one move: a crash, or an OSError, leaves the old file or the new, whole."""
     import torch  # listing runs does not wait for it
 
     buffer = io.BytesIO()
@@ -56,38 +52,24 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DamagedCheckpoint(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
     if not first.startswith(_MAGIC):
-        raise DamagedCheckpoint(
-            f"{path}: not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote"
-        )
+        wrong = "not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote"
+        raise DamagedCheckpoint(f"{path}: {wrong}")
     if first != _MAGIC + hashlib.sha256(content).hexdigest().encode():
-        raise DamagedCheckpoint(
-            f"{path}: the checkpoint is damaged: its content does not have the checksum that it begins with"
-        )
+        wrong = "the checkpoint is damaged: its content does not have the checksum that it begins with"
+        raise DamagedCheckpoint(f"{path}: {wrong}")
     try:
-        _refuse_packed(content)
-        values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return dict(values)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed")  # it may unpack to far more; `torch.save` compresses nothing
+        return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DamagedCheckpoint(f"{path}: no checkpoint of bnexp: {reason}") from None
 
 
-def _refuse_packed(content: bytes) -> None:
-    """Refuse compressed entries, which may unpack to far more than the file holds; `torch.save` compresses nothing."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError("it is compressed")
-
-
 @dataclass(frozen=True)
 class Loaded:
-    """A whole checkpoint, as it was loaded.
-
-    Attributes:
-        path: its file.
-        values: the saved values, tensors on the CPU.
-        damaged: what is wrong with newer ones, a sentence each.
-    """
+    """A whole checkpoint: its values, tensors on the CPU, and what is wrong with newer ones, a sentence each."""
 
     path: Path
     values: dict[str, Any]
@@ -100,7 +82,7 @@ def load_newest(folder: Path) -> Loaded | None:
     Raises:
         BnexpError: all checkpoints are damaged.
     """
-    damaged: list[str] = []
+    damaged = list[str]()
     for path in newest_checkpoints(folder):
         try:
             return Loaded(path, load_checkpoint(path), tuple(damaged))
@@ -112,23 +94,14 @@ def load_newest(folder: Path) -> Loaded | None:
 
 
 class CheckpointFolder:
-    """Writes the checkpoints of a run, and keeps the last two of those that are known to be whole.
-
-    Args:
-        folder: of the run.
-        resumed_from: the checkpoint that the run was resumed from.
-    """
+    """Writes the checkpoints of a run, and keeps the last two that are known to be whole, `resumed_from` at first."""
 
     def __init__(self, folder: Path, resumed_from: Path | None = None) -> None:
         self._folder = folder / CHECKPOINTS
         self._whole = [resumed_from] if resumed_from else []
 
     def save(self, step: int, values: dict[str, Any]) -> None:
-        """Write the checkpoint after `step` steps, then delete all but the last two.
-
-        Raises:
-            OSError: it cannot be written; the others are still in place.
-        """
+        """Write the checkpoint after `step` steps, then delete all but the last two; an OSError leaves them."""
         path = self._folder / f"step{step}.pt"
         save_checkpoint(path, values)
         self._whole = [*(other for other in self._whole if other != path), path][-KEPT:]
@@ -137,9 +110,5 @@ class CheckpointFolder:
                 other.unlink(missing_ok=True)
 
     def save_best(self, step: int, weights: dict[str, Any]) -> None:
-        """Write the weights that scored best on the validation part, reached after `step` steps.
-
-        Raises:
-            OSError: they cannot be written; the former best are still in place.
-        """
+        """Write the weights after `step` steps, which scored best on the validation part; an OSError keeps the old."""
         save_checkpoint(self._folder / BEST, {"step": step, "weights": weights})

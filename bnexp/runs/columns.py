@@ -54,14 +54,9 @@ class Columns:
 
 
 def read_columns(folders: Sequence[Path], names: Sequence[str]) -> list[Columns]:
-    """Read metrics from the metrics.jsonl of each run folder, in the rows that hold at least one of them.
+    """Read metrics, such as `loss/train`, of each run folder, in the rows that hold at least one of them.
 
-    Args:
-        folders: of the runs.
-        names: of the metrics, such as `loss/train`.
-
-    Returns:
-        One value per folder, in order. A missing file gives empty columns and a problem.
+    A missing metrics.jsonl gives empty columns and a problem.
     """
     return [_columns_of(folder / METRICS, names) for folder in folders]
 
@@ -69,10 +64,8 @@ def read_columns(folders: Sequence[Path], names: Sequence[str]) -> list[Columns]
 def _columns_of(path: Path, names: Sequence[str]) -> Columns:
     import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
 
-    floats = ("epoch", *names)
-
     def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float | None, ...]]:
-        return row["step"], tuple([_number(row.get(name)) for name in floats])
+        return row["step"], tuple([_number(row.get(name)) for name in ("epoch", *names)])
 
     try:
         rows, problem = _read_rows(path, names, numbers_of, "row")
@@ -95,10 +88,9 @@ class Evaluation:
 
 
 def read_evaluations(path: Path) -> tuple[list[Evaluation], str | None]:
-    """Read the evaluations in a metrics.jsonl, in order.
+    """Return the evaluations in a metrics.jsonl, in order, and what is wrong with it or None.
 
-    Returns:
-        The evaluations, and what is wrong with the file or None. A missing file holds none: a run begins without it.
+    A missing file holds none: a run begins without it.
     """
     try:
         return _read_rows(path, [_ACCURACY], _evaluation_of, "evaluation row")
@@ -109,13 +101,8 @@ def read_evaluations(path: Path) -> tuple[list[Evaluation], str | None]:
 def _read_rows(
     path: Path, names: Sequence[str], take: Callable[[Mapping[str, Any]], _T], kind: str
 ) -> tuple[list[_T], str | None]:
-    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    taken: list[_T] = []
-    damaged = 0
+    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None."""
+    taken, damaged = list[_T](), 0
     try:
         for line in _lines_with(path, names):
             row = _json_of(line)
@@ -156,7 +143,7 @@ def _lines_with(path: Path, names: Sequence[str]) -> Iterator[bytes]:
 
 def _places(buffer: bytearray, quoted: Sequence[bytes], last: int) -> list[tuple[int, int]]:
     """Return where the lines before `last` that hold one of the quoted names begin and end, in order."""
-    ends: dict[int, int] = {}
+    ends = dict[int, int]()
     for name in quoted:
         end = 0
         while (place := buffer.find(name, end, last)) >= 0:
@@ -175,14 +162,8 @@ class Tail:
 
 
 def read_tail(path: Path) -> tuple[Tail, str | None]:
-    """Read the end of metrics.jsonl, in a time that does not grow with the file.
-
-    Returns:
-        What the end says, and what is wrong with the file or None.
-    """
-    step: int | None = None
-    epoch: float | None = None
-    problem: str | None = None
+    """Return what the end of metrics.jsonl says, and what is wrong with it or None, however long the file is."""
+    step = epoch = problem = None
     try:
         for line in _lines_from_end(path):
             row = _json_of(line)
@@ -201,20 +182,16 @@ def read_tail(path: Path) -> tuple[Tail, str | None]:
 
 
 def _lines_from_end(path: Path) -> Iterator[bytes]:
-    """Yield whole lines, the last first, as far back as `_TAIL_LIMIT`; a torn last line is left out.
-
-    Where no line ends within that distance, one empty line stands for the damage.
-    """
+    """Yield whole lines, the last first, as far back as `_TAIL_LIMIT`; an empty one where no line ends within that."""
     with open_file(path) as file:
         size = position = file.seek(0, 2)
-        rest: bytes | None = None
-        has_lines = False
+        rest, has_lines = None, False
         while position > 0 and size - position < _TAIL_LIMIT:
             start = max(position - _TAIL_BYTES, 0)
             file.seek(start)
             lines = (file.read(position - start) + (rest or b"")).split(b"\n")
             if rest is None and _json_of(lines[-1]) is None:
-                lines.pop()
+                lines.pop()  # torn
             position, rest = start, lines[0] if lines else b""
             has_lines = has_lines or len(lines) > 1
             yield from reversed(lines[1:])

@@ -17,10 +17,7 @@ _FIRST_RUN = "Make one with: bnexp train configs/mnist_mlp_bn.yaml"
 def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
     """Return the run folders at `paths`, each once, in the order of their names within each path.
 
-    Args:
-        paths: run folders, folders above runs, glob patterns, or any of these relative to `runs_dir`; empty for all
-            of `runs_dir`.
-        runs_dir: the folder of all runs.
+    Paths are run folders, folders above runs, or glob patterns, also relative to `runs_dir`; none stands for all of it.
 
     Raises:
         ConfigError: a path that does not exist, or no run anywhere.

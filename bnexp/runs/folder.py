@@ -15,6 +15,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +24,7 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import finite_or_null, parse_json, read_file, with_advice, write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
-CONFIG_COPY = "config.json"
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints."""
+CONFIG_COPY, CHECKPOINTS = "config.json", "checkpoints"
 MAX_RECORD_BYTES = 10_000_000
 """Far more than meta.json and summary.json ever hold."""
 FORMAT = 1
@@ -39,9 +38,7 @@ _CHECKPOINT = re.compile(r"step(\d{1,18})\.pt")
 
 
 def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
-    """Make and return a folder that no other run has: `seed0`, or `seed0-2`, `seed0-3`, ... where it is taken.
-
-    The folder is made by an exclusive create, so two processes never get the same one.
+    """Make and return a folder that no other run or process has: `seed0`, or `seed0-2`, ... where it is taken.
 
     Raises:
         BnexpError: the place cannot be written.
@@ -51,11 +48,9 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, 100_000):
             folder = parent / (f"seed{seed}" if number == 1 else f"seed{seed}-{number}")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
+            with suppress(FileExistsError):
+                folder.mkdir()  # exclusive: two processes never get the same one
+                return folder
     except OSError as error:
         raise BnexpError(
             f"{parent}: cannot make the run's folder: {with_advice(error)}; --runs-dir names another place"
@@ -71,8 +66,7 @@ def seed_of(folder: Path) -> tuple[int | None, int]:
 
 def newest_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, the newest first; the files are not opened."""
-    checkpoints = _checkpoints_by_step(folder)
-    return [checkpoints[step] for step in sorted(checkpoints, reverse=True)]
+    return [path for _, path in sorted(_checkpoints_by_step(folder).items(), reverse=True)]
 
 
 def how_to_resume(folder: Path) -> str:
@@ -112,11 +106,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_config(folder: Path, text: str) -> None:
-    """Write config.yaml, and its values as config.json; nothing else writes them.
-
-    Args:
-        folder: of the run.
-        text: the resolved config as YAML.
+    """Write a resolved config as config.yaml, and its values as config.json; nothing else writes them.
 
     Raises:
         OSError: the disk is full, ...; config.json is then missing, or does not fit config.yaml and is not read.
@@ -154,9 +144,7 @@ def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 def _sealed_copy(path: Path, content: bytes) -> dict[str, Any] | None:
     """Return the values in config.json where its seal fits them and the content of config.yaml, else None."""
-    record = read_json(path)
-    if record is None:
-        return None
+    record = read_json(path) or {}
     values = record.get("config")
     try:
         return values if isinstance(values, dict) and record.get("sha256") == _seal(content, values) else None

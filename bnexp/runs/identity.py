@@ -33,12 +33,7 @@ _UNCOUNTED: Mapping[Question, frozenset[str]] = {
 
 
 def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]:
-    """Return the keys of a config that count for a question, in the order of the config.
-
-    Args:
-        config: values by dotted key, such as `data.batch_size`; of any version of bnexp.
-        question: what is compared; see above.
-    """
+    """Return the dotted keys of a config, of any version of bnexp, that count for a question, and their values."""
     uncounted = _UNCOUNTED[question]
     return {key: value for key, value in config.items() if key.partition(".")[0] not in uncounted}
 

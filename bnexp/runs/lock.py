@@ -18,10 +18,7 @@ _WAIT_S = 0.5
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run against all other processes, and all other threads of this one.
-
-    The file `.lock` stays behind and means nothing by itself: the lock belongs to the system and ends with the process,
-    even with one that is killed.
+    """Hold the lock of a run against all other processes and threads; the file that stays behind means nothing.
 
     Raises:
         BnexpError: another process holds the lock, or the folder is missing or takes no lock.

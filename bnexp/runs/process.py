@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard
 
 _POSIX, _LINUX = os.name == "posix", sys.platform == "linux"
 _LARGEST_PID = 2**31 - 1
@@ -30,45 +30,39 @@ def is_gone(host: object, pid: object, started: object) -> bool:
     """
     if not _POSIX or not host or host != platform.node() or not _is_process_number(pid):
         return False
-    number, then = cast(int, pid), started if isinstance(started, str) else None
+    then = started if isinstance(started, str) else None
     if _LINUX:
         place, here = _place(then), _here()
         if place is None or here is None:
             then = None
-        elif place.boot != here.boot:
+        elif place[0] != here[0]:
             return True
-        elif place.container != here.container:
+        elif place != here:
             return False
-    if _is_free(number):
+    if _is_free(pid):
         return True
-    process = _look_up(number)
+    process = _look_up(pid)
     return process.state in _ENDED or (None not in (then, process.started) and process.started != then)
 
 
 def is_suspended(host: object, pid: object) -> bool:
     """Tell whether a process of this host is suspended, by Ctrl-Z or a signal."""
-    return _POSIX and host == platform.node() and _is_process_number(pid) and _look_up(cast(int, pid)).state == "T"
+    return _POSIX and host == platform.node() and _is_process_number(pid) and _look_up(pid).state == "T"
 
 
-class _Place(NamedTuple):
-    """Where a process number is valid on Linux: within one container, until the next boot."""
-
-    boot: str
-    container: str
-
-
-def _here() -> _Place | None:
+def _here() -> tuple[str, str] | None:
+    """Return boot and container: a process number is valid on Linux within one container, until the next boot."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return _Place(boot, str(os.stat("/proc/self/ns/pid").st_ino))
+        return boot, str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
         return None
 
 
-def _place(started: str | None) -> _Place | None:
-    """Return the place in `<boot>:<container>:<ticks>`."""
+def _place(started: str | None) -> tuple[str, str] | None:
+    """Return the first two parts of `<boot>:<container>:<ticks>`."""
     parts = (started or "").split(":")
-    return _Place(parts[0], parts[1]) if len(parts) == 3 and all(parts) else None
+    return (parts[0], parts[1]) if len(parts) == 3 and all(parts) else None
 
 
 class _Process(NamedTuple):
@@ -95,7 +89,7 @@ def _from_proc(pid: int) -> _Process:
     here = _here()
     if here is None or len(fields) < 20:
         return _Process()
-    return _Process(f"{here.boot}:{here.container}:{fields[19]}", fields[0])
+    return _Process(":".join([*here, fields[19]]), fields[0])
 
 
 def _from_ps(pid: int) -> _Process:
@@ -111,7 +105,7 @@ def _from_ps(pid: int) -> _Process:
     return _Process(" ".join(started.split()), state[:1]) if started else _Process()
 
 
-def _is_process_number(pid: object) -> bool:
+def _is_process_number(pid: object) -> TypeGuard[int]:
     return isinstance(pid, int) and not isinstance(pid, bool) and 0 < pid <= _LARGEST_PID
 
 
@@ -119,8 +113,6 @@ def _is_free(pid: int) -> bool:
     """Tell whether no process has the number; /proc alone may hide the processes of other users."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False

@@ -1,6 +1,7 @@
 """Find the run that `train --resume` continues, and complete the records of a run whose process was killed."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,8 @@ def _runs_of_seed(config: Config, runs_dir: Path) -> Iterator[tuple[Run, Config]
     for folder in runs_below(runs_dir / config.name):
         run = read_run(folder)
         if run.seed == config.seed:
-            try:
+            with suppress(ConfigError):
                 yield run, load_config(folder / CONFIG)
-            except ConfigError:
-                continue
 
 
 def complete_meta(folder: Path) -> None:

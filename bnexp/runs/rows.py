@@ -79,8 +79,8 @@ class MetricsWriter:
         Raises:
             OSError: the disk is full, the file may not grow, ...; no part of the row is left in the file.
         """
-        row = json.dumps({"step": step, **finite_or_null(values)}, allow_nan=False, separators=(",", ":")).encode()
-        line = row + b"\n"
+        row = json.dumps({"step": step, **finite_or_null(values)}, allow_nan=False, separators=(",", ":"))
+        line = f"{row}\n".encode()
         written = self._file.write(line)
         try:
             while written < len(line):  # the system took only what fitted; writing the rest gives the error

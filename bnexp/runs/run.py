@@ -4,8 +4,9 @@ Nothing here raises for what a file holds. What cannot be used is left out and n
 starts with the file's path.
 """
 
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,13 +30,10 @@ from bnexp.runs.process import is_gone
 
 _LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
-
 _LONGEST_S = 1e10
 """No session lasted longer: 300 years."""
-
 COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
-
 UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
 """Beyond `Status`: no status is recorded; finished, but without readable figures; running, but its process is gone."""
 
@@ -67,38 +65,37 @@ ENVIRONMENT = {
 
 
 class Record:
-    """Typed access to a JSON record such as meta.json.
+    """Typed access to a JSON record such as meta.json; a missing one is empty, without a problem.
 
-    Attributes:
-        path: of the file.
-        problems: a sentence for each value that was asked for and is of the wrong kind, or one for the whole file.
-        exists: whether the file exists; a missing one is empty, without a problem.
-        values: what it holds.
+    `problems` has a sentence for each value that was asked for and is of the wrong kind, or one for the whole file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.exists = path, True
         self.problems: list[str] = []
-        self.exists = True
-        self.values: dict[str, Any] = self._read()
+        self.values: dict[str, Any] = {}
+        try:
+            self.values = parse_json(read_file(path, MAX_RECORD_BYTES))
+        except FileNotFoundError:
+            self.exists = False
+        except OSError as error:
+            self.problems.append(f"{path}: cannot be read: {error.strerror}")
+        except ValueError as error:
+            self.problems.append(f"{path}: {error}")
 
     def text(self, *keys: str) -> str | None:
         """Return the text at a place, or None."""
-        value = self._at(keys)
-        if value is None or isinstance(value, str):
-            return value
-        self._refuse(keys, value, "a word")
-        return None
+        word: str | None = self._checked(keys, "a word", lambda value: isinstance(value, str))
+        return word
 
     def number(self, *keys: str, largest: float = _LARGEST) -> float | None:
         """Return the finite number at a place, of magnitude at most `largest`, or None."""
-        value = self._at(keys)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest:
-            self._refuse(keys, value, "a finite number")
-            return None
-        return float(value)
+
+        def fits(value: Any) -> bool:
+            return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest
+
+        number = self._checked(keys, "a finite number", fits)
+        return None if number is None else float(number)
 
     def fraction(self, *keys: str) -> float | None:
         """Return the accuracy at a place, between 0 and 1, or None."""
@@ -110,28 +107,27 @@ class Record:
 
     def count(self, *keys: str) -> int | None:
         """Return the whole number at a place, 0 or more, or None."""
-        value = self._at(keys)
-        count = _first_whole(value)
-        if count is not None and 0 <= count <= _LARGEST:
-            return count
-        if value is not None:
-            self._refuse(keys, value, "a whole number")
+        count: int | None = self._checked(keys, "a whole number", lambda one: _is_whole(one) and 0 <= one <= _LARGEST)
+        return count
+
+    def moment(self, key: str) -> datetime | None:
+        """Return the time at a key, in UTC where it names no zone, or None."""
+        text = self.text(key)
+        if text is not None:
+            with contextlib.suppress(ValueError):
+                moment = datetime.fromisoformat(text)
+                if 1980 <= moment.year < 9000:
+                    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            self._refuse((key,), text, "a time such as 2026-01-31T12:00:00+00:00")
         return None
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            return parse_json(read_file(self.path, MAX_RECORD_BYTES))
-        except FileNotFoundError:
-            self.exists = False
-            return {}
-        except OSError as error:
-            return self._nothing(f"cannot be read: {error.strerror}")
-        except ValueError as error:
-            return self._nothing(str(error))
-
-    def _nothing(self, problem: str) -> dict[str, Any]:
-        self.problems.append(f"{self.path}: {problem}")
-        return {}
+    def _checked(self, keys: tuple[str, ...], expected: str, fits: Callable[[Any], bool]) -> Any:
+        """Return the value at a place, or None where there is none or it does not fit."""
+        value = self._at(keys)
+        if value is None or fits(value):
+            return value
+        self._refuse(keys, value, expected)
+        return None
 
     def _at(self, keys: tuple[str, ...]) -> object:
         value: object = self.values
@@ -172,20 +168,15 @@ class Run:
     """The records of one run.
 
     Attributes:
-        folder: of the run.
         name: in the config, else in meta.json, else the name of the folder above.
         seed: in the config, else in meta.json, else in the folder's name, else None.
         repeat: 1 for seed0, 2 for seed0-2.
         config: the resolved config with dotted keys; None where it cannot be read.
         status: a `Status`, or unknown, damaged or dead.
-        started, ended: times with zone; None where not known or not yet.
-        continued: when its present session began; None where it was never resumed.
+        started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
-        error: the message of a failed run.
-        environment: device, precision, threads and torch version, as far as known.
-        total_steps, steps_per_epoch: from the plan.
+        environment: by the names in `ENVIRONMENT`, as far as known.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
-        divergence: where a diverged run diverged.
         problems: one sentence per file that is missing or damaged.
     """
 
@@ -240,25 +231,27 @@ def read_run(folder: Path) -> Run:
     seed_in_name, repeat = seed_of(folder)
     figures = _figures(summary)
     status = _status(meta, summary, figures)
-    seed = (config or {}).get("seed")
-    name = (config or {}).get("name")
+    seed, name = ((config or {}).get(key) for key in ("seed", "name"))
+    divergence = None
+    if status == "diverged":
+        divergence = RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
     run = Run(
         folder=folder,
         name=name if isinstance(name, str) else meta.text("name") or folder.parent.name,
-        seed=_first_whole(seed, meta.count("seed"), seed_in_name),
+        seed=next(filter(_is_whole, (seed, meta.count("seed"), seed_in_name)), None),
         repeat=repeat,
         config=config,
         status=status,
-        started=_moment(meta, "started"),
-        ended=_moment(meta, "ended"),
-        continued=_moment(meta, "continued"),
+        started=meta.moment("started"),
+        ended=meta.moment("ended"),
+        continued=meta.moment("continued"),
         earlier_s=_earlier_s(meta),
         error=meta.text("error"),
         environment=_environment(meta),
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,
-        divergence=_divergence(summary) if status == "diverged" else None,
+        divergence=divergence,
     )
     in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
     # Reading a value may add a problem to its record, so the problems are complete only now.
@@ -289,31 +282,11 @@ def _figures(summary: Record) -> dict[str, float]:
     return {name: value for name, value in (fractions | numbers).items() if value is not None}
 
 
-def _divergence(summary: Record) -> RecordedDivergence:
-    return RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
-
-
 def _environment(meta: Record) -> dict[str, str]:
     values = {
         name: meta.count(*place) if name == "threads" else meta.text(*place) for name, place in ENVIRONMENT.items()
     }
     return {name: str(value) for name, value in values.items() if value is not None}
-
-
-def _moment(meta: Record, key: str) -> datetime | None:
-    text = meta.text(key)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        if not 1980 <= moment.year < 9000:
-            raise ValueError(text)
-    except ValueError:
-        meta.problems.append(
-            f"{meta.path}: {key} is {_quoted(text)}, expected a time such as 2026-01-31T12:00:00+00:00"
-        )
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _earlier_s(meta: Record) -> float:
@@ -338,12 +311,12 @@ def _missing(meta: Record, summary: Record, status: str) -> list[str]:
 def _refused(path: Path, seed: object, name: object) -> list[str]:
     """Say where seed or name of a config are of the wrong type; a config of another version may lack them."""
     problems = []
-    if seed is not None and _first_whole(seed) is None:
+    if seed is not None and not _is_whole(seed):
         problems.append(f"{path}: seed is {_quoted(seed)}, expected a whole number")
     if name is not None and not isinstance(name, str):
         problems.append(f"{path}: name is {_quoted(name)}, expected a word")
     return problems
 
 
-def _first_whole(*values: object) -> int | None:
-    return next((value for value in values if isinstance(value, int) and not isinstance(value, bool)), None)
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

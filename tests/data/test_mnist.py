@@ -53,7 +53,7 @@ def small_set(torchvision_class, checked_by):
         IdxFile(name, TRAIN if "train" in name else TEST, **{checked_by: md5(content)})
         for name, content in contents.items()
     )
-    return IdxSet(torchvision_class, tuple(files))
+    return IdxSet(torchvision_class, tuple(files), published_as="small-set")
 
 
 SMALL = {
@@ -202,6 +202,62 @@ def test_a_file_that_cannot_be_read_is_named(put, tmp_path, monkeypatch):
     monkeypatch.setattr(np, "fromfile", refuse)
     with pytest.raises(BnexpError, match=f"{LABELS}: cannot be read: Permission denied"):
         load("mnist", tmp_path)
+
+
+# Shipped by others
+
+PLACES = pytest.mark.parametrize("place", ["{class_}/raw", "{class_}", "small-set", ""])
+
+
+@DATASETS
+@PLACES
+@pytest.mark.parametrize("packed_anew", [False, True])
+def test_archives_beside_each_other_are_read_where_they_lie(tmp_path, monkeypatch, dataset, place, packed_anew):
+    monkeypatch.setattr(mnist, "torchvision_datasets", lambda: pytest.fail("torchvision is only for the download"))
+    folder = tmp_path / place.format(class_=SMALL[dataset].torchvision_class)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in CONTENTS.items():
+        packed = gzip.compress(content, compresslevel=1, mtime=7) if packed_anew else ARCHIVES[f"{name}.gz"]
+        (folder / f"{name}.gz").write_bytes(packed)
+    assert_is_the_small_set(load(dataset, tmp_path))
+    assert files_below(tmp_path) == sorted(ARCHIVES)
+
+
+@DATASETS
+@pytest.mark.parametrize("position", [30, -30, -6])
+def test_a_damaged_archive_is_named(tmp_path, dataset, position):
+    for name, packed in ARCHIVES.items():
+        (tmp_path / name).write_bytes(packed)
+    damaged = bytearray(ARCHIVES[f"{IMAGES}.gz"])
+    damaged[position] ^= 1
+    (tmp_path / f"{IMAGES}.gz").write_bytes(damaged)
+    with pytest.raises(BnexpError, match=rf"{IMAGES}.gz: "):
+        load(dataset, tmp_path)
+
+
+def test_an_archive_of_too_little_or_too_much_is_named(tmp_path):
+    for name, packed in ARCHIVES.items():
+        (tmp_path / name).write_bytes(packed)
+    (tmp_path / f"{LABELS}.gz").write_bytes(gzip.compress(CONTENTS[LABELS][:-1]))
+    size = len(CONTENTS[LABELS])
+    with pytest.raises(BnexpError, match=rf"{LABELS}.gz: {size - 1} bytes, expected {size}"):
+        load("mnist", tmp_path)
+    (tmp_path / f"{LABELS}.gz").write_bytes(gzip.compress(CONTENTS[LABELS] + b"0"))
+    with pytest.raises(BnexpError, match=rf"{LABELS}.gz: cannot be read: holds more"):
+        load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("asked", ["mnist", "kmnist"])
+def test_the_files_of_another_set_are_called_by_its_name(put, tmp_path, monkeypatch, asked):
+    other = IdxSet(
+        "Other", tuple(IdxFile(file.name, file.examples, file.md5) for file in SMALL["mnist"].files), "other"
+    )
+    monkeypatch.setattr(mnist, "IDX_SETS", (other,))
+    put(asked)
+    wanted = IdxSet("MNIST", tuple(IdxFile(f.name, f.examples, md5=md5(b"")) for f in files), "mnist")
+    monkeypatch.setitem(SMALL, "mnist", wanted)
+    with pytest.raises(BnexpError, match="this is a file of Other; move its files into a folder other/"):
+        load(asked, tmp_path)
 
 
 # Downloaded
@@ -383,10 +439,22 @@ def test_a_hole_of_a_terabyte_is_not_read(put, tmp_path):
 # The published sets
 
 
-@pytest.mark.parametrize("idx_set", [FASHION_MNIST, KMNIST], ids=["fashion_mnist", "kmnist"])
-def test_the_archives_are_those_that_torchvision_checks(idx_set):
-    published = dict(getattr(torchvision_datasets(), idx_set.torchvision_class).resources)
-    assert {f"{file.name}.gz": file.archive_md5 for file in idx_set.files} == published
+def test_the_archives_are_those_that_torchvision_checks():
+    published = dict(torchvision_datasets().KMNIST.resources)
+    assert {f"{file.name}.gz": file.archive_md5 for file in KMNIST.files} == published
+
+
+def test_the_real_fashion_mnist_loads_where_debian_has_put_it():
+    folder = Path("/usr/share/datasets")
+    if not (folder / "fashion-mnist").is_dir():
+        pytest.skip("needs Debian's package dataset-fashion-mnist")
+    images = load_idx_set(FASHION_MNIST, "fashion_mnist", folder, download=False)
+    # As its authors publish it: 6,000 and 1,000 of each class; the pixels have mean 0.2860 and std 0.3530.
+    assert torch.bincount(images.train.labels).tolist() == [6_000] * 10
+    assert torch.bincount(images.test.labels).tolist() == [1_000] * 10
+    pixels = images.train.images.double() / 255
+    assert pixels.mean().item() == pytest.approx(0.2860, abs=5e-5)
+    assert pixels.std().item() == pytest.approx(0.3530, abs=5e-5)
 
 
 @pytest.mark.parametrize("idx_set", [MNIST, FASHION_MNIST, KMNIST], ids=["mnist", "fashion_mnist", "kmnist"])

@@ -9,8 +9,7 @@ from torch import nn
 from bnexp.config.layout import layout_of
 from bnexp.config.model import MlpConfig
 from bnexp.config.schema import NormalInit, PlainInit
-from bnexp.models.build import build_model
-from bnexp.models.init import initialize
+from bnexp.models.build import build_model, initialize
 
 OUT, IN = 400, 300
 SCHEMES = ["torch", "kaiming", "xavier", "normal", "orthogonal"]  # those that draw; the other is "zeros"

@@ -33,6 +33,7 @@ class Noting(Probe):
     watches = True
 
     def __init__(self, calls: list[str]) -> None:
+        super().__init__(ProbeSchedule(at=(2,)))
         self._calls = calls
 
     def before(self, look: Look) -> None:
@@ -56,7 +57,7 @@ def test_probes_that_are_due_are_called_as_one_and_timed(look_at: Callable[..., 
         yield
         calls.append("]")
 
-    probes = Probes({"noting": (ProbeSchedule(at=(2,)), Noting(calls))}, steps_per_epoch=6)
+    probes = Probes({"noting": Noting(calls)}, steps_per_epoch=6)
     look = look_at(nn.Linear(2, 3), torch.ones(4, 2))
     for step in (1, 2):
         due = probes.at(step, timing)
@@ -73,9 +74,8 @@ def test_before_a_compiled_step_probes_that_watch_see_a_rehearsal(look_at: Calla
     network, passes = nn.Linear(2, 3), list[int]()
     network.register_forward_hook(lambda *arguments: passes.append(1))
     look = look_at(network, torch.ones(4, 2))
-    scheduled = {"noting": (ProbeSchedule(at=(2,)), Noting([]))}
     for compiled in (False, True):
-        probes = Probes(scheduled, 6, compiled=compiled)
+        probes = Probes({"noting": Noting([])}, 6, compiled=compiled)
         for step in (1, 2):
             probes.at(step).before(look)
     assert len(passes) == 1
