@@ -36,7 +36,7 @@ def layer_norm(shape: Shape, options: LayerNormOptions) -> nn.Module:
 
 
 class LayerNorm(nn.LayerNorm):
-    """torch's own module, in float32 where its input is narrower."""
+    """Compute torch's layer norm in float32 where the input is narrower, and give back what is as narrow."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch."""

@@ -1,6 +1,6 @@
 """`vn`: variance normalization, batch normalization that subtracts no mean (Daneshmand et al. 2020).
 
-The running variance that it keeps is also that of `evonorm_b0`.
+`evonorm_b0` keeps a running variance in the same way, but the biased one.
 """
 
 import torch
