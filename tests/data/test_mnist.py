@@ -249,9 +249,8 @@ def test_an_archive_of_too_little_or_too_much_is_named(tmp_path):
 
 @pytest.mark.parametrize("asked", ["mnist", "kmnist"])
 def test_the_files_of_another_set_are_called_by_its_name(put, tmp_path, monkeypatch, asked):
-    other = IdxSet(
-        "Other", tuple(IdxFile(file.name, file.examples, file.md5) for file in SMALL["mnist"].files), "other"
-    )
+    files = SMALL["mnist"].files
+    other = IdxSet("Other", files, "other")
     monkeypatch.setattr(mnist, "IDX_SETS", (other,))
     put(asked)
     wanted = IdxSet("MNIST", tuple(IdxFile(f.name, f.examples, md5=md5(b"")) for f in files), "mnist")
