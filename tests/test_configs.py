@@ -30,6 +30,8 @@ ARMS: dict[str, dict[str, set[str]]] = {
         "resnet_gn": NORM,
         "resnet_ln": NORM,
         "resnet_preact_bn": PLACE,
+        "resnet_peri_ln": {*NORM, *PLACE},
+        "resnet_ln_channel": NORM,
         "resnet_none": {*NORM, "optimizer.lr"},  # at the lr of resnet_bn it diverges
         "resnet_nf": {*NORM, *PLACE, "model.skip_gain"},  # weights are normalized in the block; branches start at 0
     },

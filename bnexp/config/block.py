@@ -9,6 +9,7 @@ The grammar:
 `norm` and `act` stand for what `model.norm` and `model.activation` say; a norm of `none` takes the item out.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +43,22 @@ class Item:
     @property
     def kind(self) -> ItemKind:
         """The facts about this item that are known without building it."""
-        return ITEMS[self.name]
+        kind = ITEMS[self.name]
+        return kind.with_frozen_statistics if self.options.freezes_statistics else kind
+
+
+def norm_parameters(item: Item, shape: tuple[int, ...]) -> int:
+    """Count the numbers that a norm learns; what is frozen is not learned.
+
+    Args:
+        item: a norm and its options.
+        shape: what it normalizes, without the batch: (F,) or (C, H, W).
+    """
+    kind, affine = item.kind, getattr(item.options, "affine", True)
+    own = affine is not False and not item.options.freezes_affine
+    values = math.prod(shape) if kind.learned_per_value and affine is True else shape[0]
+    lone = kind.takes_lone_values and math.prod(shape[1:]) == 1  # frn learns its eps where there is one position
+    return own * kind.learned_per_feature * values + kind.learned_per_layer + lone
 
 
 class BlockError(ValueError):

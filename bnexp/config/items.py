@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from bnexp.config.section import Section, Switch
+from bnexp.config.section import Section, Switch, read_switch
 
 Role = Literal["layer", "norm", "activation", "dropout", "shortcut"]
 Over = Literal["batch", "example", "position", "group", "channel", "none"]
@@ -21,6 +21,16 @@ Momentum = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _read_affine(value: object) -> object:
+    value = read_switch(value)
+    if value != "channel" and not isinstance(value, bool):
+        raise ValueError("true, false or channel")
+    return value
+
+
+Affine = Annotated[bool | Literal["channel"], BeforeValidator(_read_affine)]
+
+
 class Options(Section):
     """Options in the parentheses of an item, such as `bn(momentum=0.01)`; most items have none."""
 
@@ -28,6 +38,16 @@ class Options(Section):
     def ghost_size(self) -> int | None:
         """Examples in a part of the batch with statistics of its own; None where they are those of the whole batch."""
         return None
+
+    @property
+    def freezes_statistics(self) -> bool:
+        """Whether the running statistics normalize in training too, and stay where they are."""
+        return False
+
+    @property
+    def freezes_affine(self) -> bool:
+        """Whether gamma and beta stay where they are."""
+        return False
 
 
 class LayerOptions(Options):
@@ -64,7 +84,7 @@ class ConvOptions(LayerOptions):
 
 
 class BatchNormOptions(Options):
-    """Options of `bn` and its kin. The momentum is PyTorch's: the weight of the new batch (0.1 is 0.9 in Keras)."""
+    """Options of the kin of `bn`. The momentum is PyTorch's: the weight of the new batch (0.1 is 0.9 in Keras)."""
 
     momentum: Momentum = 0.1
     """weight of the new batch in the running statistics"""
@@ -72,6 +92,31 @@ class BatchNormOptions(Options):
     """added to the variance"""
     affine: Switch = True
     """learn gamma and beta"""
+
+
+class FreezableBatchNormOptions(BatchNormOptions):
+    """Options of `bn`. Frozen statistics would make `ghost_bn`, `sync_bn` and `batch_renorm` the same as `bn`."""
+
+    frozen: Literal["none", "statistics", "affine", "both"] = "none"
+    """what stays as it starts: statistics, the running ones (0 and 1), which then normalize in training too; affine,
+    gamma and beta (1 and 0); or both"""
+
+    @field_validator("frozen")
+    @classmethod
+    def _something_to_freeze(cls, frozen: str, info: ValidationInfo) -> str:
+        if frozen in ("affine", "both") and info.data.get("affine") is False:
+            raise ValueError("none or statistics beside affine=false, which has no gamma and beta")
+        return frozen
+
+    @property
+    def freezes_statistics(self) -> bool:
+        """Whether the running statistics normalize in training too, and stay where they are."""
+        return self.frozen in ("statistics", "both")
+
+    @property
+    def freezes_affine(self) -> bool:
+        """Whether gamma and beta stay where they are."""
+        return self.frozen in ("affine", "both")
 
 
 class GhostBatchNormOptions(BatchNormOptions):
@@ -108,13 +153,23 @@ class EvoNormBatchOptions(Options):
     """added to the variance"""
 
 
-class LayerNormOptions(Options):
-    """Options of `ln`, `ln_c` and `in`."""
+class ChannelLayerNormOptions(Options):
+    """Options of `ln_c` and `in`."""
 
     eps: Positive = 1e-5
     """added to the variance"""
     affine: Switch = True
     """learn gamma and beta"""
+
+
+class LayerNormOptions(Options):
+    """Options of `ln`."""
+
+    eps: Positive = 1e-5
+    """added to the variance"""
+    affine: Affine = True
+    """learn gamma and beta: true, one of each for every value (C, H, W), as torch has it; channel, one for each channel
+    of an image, as Wu & He 2018 compare it; on vectors both are the same, that of Ba et al. 2016"""
 
 
 class GroupedOptions(Options):
@@ -124,7 +179,7 @@ class GroupedOptions(Options):
     """groups of channels; must divide them (the papers have 32)"""
 
 
-class GroupNormOptions(GroupedOptions, LayerNormOptions):
+class GroupNormOptions(GroupedOptions, ChannelLayerNormOptions):
     """Options of `gn`."""
 
 
@@ -140,8 +195,8 @@ class RmsNormOptions(Options):
 
     eps: Positive = 1e-5
     """added to the mean square"""
-    affine: Switch = True
-    """learn gamma"""
+    affine: Affine = True
+    """learn gamma: true, one for every value (C, H, W), as torch has it; channel, one for each channel of an image"""
 
 
 class FilterResponseNormOptions(Options):
@@ -156,6 +211,13 @@ class DynamicTanhOptions(Options):
 
     alpha: Positive = 0.5
     """where the learned slope starts"""
+
+
+class DynamicErfOptions(Options):
+    """Options of `derf`."""
+
+    alpha: Positive = 0.5
+    """where the learned slope starts; the learned shift starts at 0"""
 
 
 class LeakyReluOptions(Options):
@@ -190,6 +252,9 @@ class ItemKind:
         has_activation: it contains its activation; none belongs after it.
         activation: the activation that belongs right after it.
         channels_last: convolutions gain more by channels that lie last in memory than it loses (see models/build.py).
+        learned_per_feature: gamma, beta and whatever else it learns one of for each feature or channel.
+        learned_per_layer: what it learns one of for the whole layer.
+        learned_per_value: `affine=true` means a gamma and beta for each value of an example, not each channel.
     """
 
     role: Role
@@ -206,6 +271,14 @@ class ItemKind:
     has_activation: bool = False
     activation: ItemName | None = None
     channels_last: bool = False
+    learned_per_feature: int = 2
+    learned_per_layer: int = 0
+    learned_per_value: bool = False
+
+    @property
+    def with_frozen_statistics(self) -> "ItemKind":
+        """The facts where the running statistics are constants: none is taken, and no mean of a batch is subtracted."""
+        return replace(self, over="none", subtracts_mean=False, scale_invariant=False)
 
     @property
     def batch_statistics(self) -> bool:
@@ -241,14 +314,14 @@ _DIVIDED: dict[Over, str] = {
 }
 
 _bn = partial(ItemKind, "norm", over="batch", subtracts_mean=True, scale_invariant=True, channels_last=True)
-_ln = partial(ItemKind, "norm", over="example", subtracts_mean=True, scale_invariant=True)
+_ln = partial(ItemKind, "norm", options=ChannelLayerNormOptions, subtracts_mean=True, scale_invariant=True)
 _rms = partial(ItemKind, "norm", over="example", divides_by="root mean square", scale_invariant=True)
-_evonorm = partial(ItemKind, "norm", nonlinear=True, has_activation=True)
+_evonorm = partial(ItemKind, "norm", nonlinear=True, has_activation=True, learned_per_feature=3)
 
 ITEMS: dict[ItemName, ItemKind] = {
     "linear": ItemKind("layer", "fully connected: x W^T + b", LayerOptions),
     "conv": ItemKind("layer", "convolution, 3 x 3 unless kernel says otherwise, the image's size kept", ConvOptions),
-    "bn": _bn("batch normalization: each feature over the batch (Ioffe & Szegedy 2015)", BatchNormOptions),
+    "bn": _bn("batch normalization: each feature over the batch (Ioffe & Szegedy 2015)", FreezableBatchNormOptions),
     "ghost_bn": _bn(
         "ghost batch normalization: bn over parts of the batch (Hoffer et al. 2017)", GhostBatchNormOptions
     ),
@@ -268,23 +341,28 @@ ITEMS: dict[ItemName, ItemKind] = {
         draws=True,
         channels_last=False,
     ),
-    "ln": _ln("layer normalization: each example over its features, or C, H, W (Ba et al. 2016)", LayerNormOptions),
+    "ln": _ln(
+        "layer normalization: each example over its features, or C, H, W (Ba et al. 2016)",
+        options=LayerNormOptions,
+        over="example",
+        learned_per_value=True,
+    ),
     "ln_c": _ln(
-        "layer normalization over the channels at each position (Liu et al. 2022)",
-        LayerNormOptions,
-        over="position",
-        channels_last=True,
+        "layer normalization over the channels at each position (Liu et al. 2022)", over="position", channels_last=True
     ),
     "gn": _ln(
-        "group normalization: each example over groups of channels (Wu & He 2018)", GroupNormOptions, over="group"
+        "group normalization: each example over groups of channels (Wu & He 2018)",
+        options=GroupNormOptions,
+        over="group",
     ),
     "in": _ln(
-        "instance normalization: each channel of each example (Ulyanov et al. 2016); images only",
-        LayerNormOptions,
-        over="channel",
+        "instance normalization: each channel of each example (Ulyanov et al. 2016); images only", over="channel"
     ),
     "rms": _rms(
-        "each example divided by its root mean square; no mean subtracted (Zhang & Sennrich 2019)", RmsNormOptions
+        "each example divided by its root mean square; no mean subtracted (Zhang & Sennrich 2019)",
+        RmsNormOptions,
+        learned_per_feature=1,
+        learned_per_value=True,
     ),
     "frn": _rms(
         "filter response normalization: rms of each channel; tlu follows (Singh & Krishnan 2020)",
@@ -316,6 +394,14 @@ ITEMS: dict[ItemName, ItemKind] = {
         "dynamic tanh: gamma tanh(alpha x) + beta, no statistics (Zhu et al. 2025)",
         DynamicTanhOptions,
         nonlinear=True,
+        learned_per_layer=1,
+    ),
+    "derf": ItemKind(
+        "norm",
+        "dynamic erf: gamma erf(alpha x + s) + beta, no statistics (Chen et al. 2025)",
+        DynamicErfOptions,
+        nonlinear=True,
+        learned_per_layer=2,
     ),
     "relu": ItemKind("activation", "max(0, x)"),
     "leaky_relu": ItemKind("activation", "x for x > 0, slope * x below", LeakyReluOptions),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from bnexp.config.block import Item
 from bnexp.config.data_section import WRITTEN
-from bnexp.config.items import ITEMS, BatchRenormOptions, LayerOptions
+from bnexp.config.items import ITEMS, BatchRenormOptions, FreezableBatchNormOptions, LayerOptions
 from bnexp.config.model import CnnConfig, MlpConfig
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -20,6 +20,8 @@ def warnings_of(config: Config, plan: Plan) -> list[str]:
     """Return a sentence for each known mistake of a config."""
     return [
         *_of_momentum(config),
+        *_of_frozen(config),
+        *_of_zeros(config),
         *_of_order(config),
         *_of_nonlinearities(config),
         *_of_batches(config, plan),
@@ -41,8 +43,32 @@ def _of_momentum(config: Config) -> Iterator[str]:
 
 
 def _momenta(config: Config) -> list[tuple[Item, float]]:
-    """Return the items with running statistics and their momentum."""
-    return [(item, item.options.momentum) for item in config.model.items if hasattr(item.options, "momentum")]
+    """Return the items with running statistics that move, and their momentum."""
+    moving = (item for item in config.model.items if not item.options.freezes_statistics)
+    return [(item, item.options.momentum) for item in moving if hasattr(item.options, "momentum")]
+
+
+def _of_frozen(config: Config) -> Iterator[str]:
+    """Say what is left of a norm that is frozen as it starts: no run starts from the statistics of another."""
+    for item in dict.fromkeys(config.model.items):
+        options = item.options
+        if not isinstance(options, FreezableBatchNormOptions) or options.frozen == "none":
+            continue
+        found, x = f"{item.name}(frozen={options.frozen})", "x / sqrt(1 + eps)"
+        if not options.freezes_statistics:
+            yield f"{found}: gamma stays 1 and beta 0, the same function as {item.name}(affine=false)."
+            continue
+        learns = options.affine and not options.freezes_affine
+        gives = f"gamma {x} + beta, which normalizes nothing" if learns else f"{x}, nearly the identity"
+        yield f"{found}: the running mean stays at 0 and the variance at 1, where a run starts, and it gives {gives}."
+
+
+def _of_zeros(config: Config) -> Iterator[str]:
+    if config.init.scheme == "zeros":
+        yield (
+            "init.scheme zeros: the head passes no gradient back through weights of 0, and no hidden layer starts to "
+            "learn; after relu or tanh, which give 0 for 0, only the bias of the head ever does."
+        )
 
 
 def _in_a_row(config: Config) -> tuple[Item, ...]:
@@ -85,7 +111,7 @@ def _of_nonlinearities(config: Config) -> Iterator[str]:
 
 def _no_nonlinearity(items: Sequence[Item]) -> str:
     """Describe a network without a nonlinearity; a norm with statistics of each example is a weak one."""
-    norms = [item for item in items if item.kind.role == "norm"]
+    norms = [item for item in items if item.kind.over != "none"]
     dividing = next((item for item in norms if item.kind.divided), None)
     if dividing:
         only = f"{dividing.name} divides {dividing.kind.divided}"

@@ -199,6 +199,11 @@ class ResnetConfig(_Model):
         if not getattr(last.options, "affine", True):
             gamma = f"the gamma of the {last.name} before `add`"
             raise ValueError(f"model.zero_gamma starts {gamma} at 0, and {last.name}(affine=false) has none; {instead}")
+        if last.options.freezes_affine:
+            raise ValueError(
+                f"model.zero_gamma starts the gamma of the {last.name} before `add` at 0, and there it is frozen: the "
+                f"branch would never give anything; {instead}"
+            )
 
     @property
     def branch(self) -> tuple[Item, ...]:

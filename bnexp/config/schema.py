@@ -15,6 +15,7 @@ INIT_SCHEMES = {
     "xavier": "uniform with bound sqrt(6/(fan_in + fan_out)) (Glorot & Bengio 2010)",
     "normal": "normal with std `init.std`",
     "orthogonal": "a random orthogonal matrix (Saxe et al. 2013)",
+    "zeros": "every weight 0: the loss starts at ln(classes), and hidden layers start without a gradient",
 }
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
@@ -34,7 +35,7 @@ class _Init(Section):
 class PlainInit(_Init):
     """Initial weights whose spread follows from the shape of the layer; gamma starts at 1, beta at 0."""
 
-    scheme: Literal["torch", "kaiming", "xavier", "orthogonal"] = Field(
+    scheme: Literal["torch", "kaiming", "xavier", "orthogonal", "zeros"] = Field(
         "torch", description=f"{listed(INIT_SCHEMES)}. Biases start at 0 but for `torch`"
     )
 
@@ -218,6 +219,16 @@ class Config(Section):
         if self.training.compile and drawing:
             reason = "whose random numbers come from a stream of its own, which no compiled graph can hold"
             raise ValueError(f"training.compile with {drawing[0]}, {reason}; take {drawing[0]} out, or compile: false")
+        return self
+
+    @model_validator(mode="after")
+    def _directions_are_drawn(self) -> "Config":
+        directed = [item.name for item in self.model.items if getattr(item.options, "weight_norm", False)]
+        if self.init.scheme == "zeros" and directed:
+            reason = "which divides the weights by their length, 0"
+            raise ValueError(
+                f"init.scheme zeros with {directed[0]}(weight_norm=true), {reason}; expected another scheme"
+            )
         return self
 
     @field_validator("name")

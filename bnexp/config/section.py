@@ -15,7 +15,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _switch(value: object) -> object:
+def read_switch(value: object) -> object:
     """Read the words `true` and `false`, which is all that the options of an item can hold."""
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
@@ -23,7 +23,7 @@ def _switch(value: object) -> object:
 Int = Annotated[int, Strict(), BeforeValidator(_whole)]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
-Switch = Annotated[Bool, BeforeValidator(_switch)]
+Switch = Annotated[Bool, BeforeValidator(read_switch)]
 
 
 class Section(BaseModel):

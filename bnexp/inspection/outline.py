@@ -30,7 +30,7 @@ def outline(network: nn.Module, shape: tuple[int, int, int], bias: bool | Litera
     following = dict(pairwise(outputs))
     rows = []
     for name, output in outputs.items():
-        parameters = sum(parameter.numel() for parameter in items[name].parameters())
+        parameters = sum(parameter.numel() for parameter in items[name].parameters() if parameter.requires_grad)
         note = why_no_bias(items[name], following.get(name, ""), bias)
         rows.append(OutlineRow(name, tuple(output.shape[1:]), parameters, note))
     return rows

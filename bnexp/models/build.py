@@ -78,6 +78,8 @@ def _draw_weight(weight: Tensor, init: InitConfig, generator: torch.Generator) -
         nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
     elif init.scheme == "xavier":
         nn.init.xavier_uniform_(weight, generator=generator)
+    elif init.scheme == "zeros":
+        nn.init.zeros_(weight)
     else:
         nn.init.orthogonal_(weight, generator=generator)
     weight.mul_(init.gain)

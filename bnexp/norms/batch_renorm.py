@@ -77,8 +77,9 @@ class BatchRenorm(nn.Module):
         """Return how far a bound has risen, 0 to 1, that stands after so many warm-ups."""
         warmup = self.options.warmup_steps
         if warmup == 0:
-            return torch.ones((), device=self.num_batches_tracked.device)
-        return ((self.num_batches_tracked - warmup) / (warmup * (after - 1))).clamp(0, 1)
+            return self.running_std.new_ones(())
+        risen = (self.num_batches_tracked - warmup).to(self.running_std.dtype) / (warmup * (after - 1))
+        return risen.clamp(0, 1)
 
     def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
         """Return the batch's mean and the root of its biased variance plus eps, toward which the running ones move."""

@@ -15,15 +15,18 @@ class EvoNormB0(RunningVariance):
 
     var_batch is over the batch and all positions, for each feature; var_instance over the positions, for each example
     and channel (0 for features (B, F), which have none). In training var_batch is the (biased) variance of the batch,
-    and the running one moves toward the unbiased one by `momentum`. At inference the running one is used; var_instance
-    is the example's own in both. gamma, beta and v (which starts at 1) are learned for each feature.
+    and the running one moves toward it by `momentum`: biased as in the authors' code (timm keeps the unbiased one, as
+    `bn` does). At inference the running one is used; var_instance is the example's own in both. gamma, beta and v
+    (which starts at 1) are learned for each feature.
 
     It contains its nonlinearity: no activation belongs after it.
 
     Shape: (B, F) or (B, C, H, W), kept.
     Options: momentum (the weight of the new batch), eps.
-    Source: https://arxiv.org/abs/2004.02967
+    Source: https://arxiv.org/abs/2004.02967 and its code, models/official/resnet/evonorms.py of tensorflow/tpu
     """
+
+    correction = 0
 
     def __init__(self, features: int, options: EvoNormBatchOptions) -> None:
         super().__init__(features, options.eps, options.momentum)

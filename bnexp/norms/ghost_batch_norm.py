@@ -15,7 +15,9 @@ class GhostBatchNorm(_BatchNorm):
         y = gamma * (x - mean_g) / sqrt(var_g + eps) + beta          for the ghost batch g that the example is in
 
     In training, each ghost batch has its own mean and (biased) variance, and moves the running ones by `momentum`, one
-    ghost batch after the other, as in the paper's algorithm 1. At inference the running ones are used: it is `bn`.
+    ghost batch after the other, just as if each were a batch of `bn`: the running variance toward the unbiased one. At
+    inference the running ones are used: it is `bn`. Only the normalization in training is the paper's: its algorithm 1
+    keeps a running deviation instead of a variance, and weighs old and new ghost batches by powers of its own.
     Where `size` does not divide the batch, the examples left over are a shorter ghost batch of their own.
     `num_batches_tracked` counts batches, not ghost batches.
 

@@ -6,7 +6,7 @@ training and inference are the same.
 
 from torch import nn
 
-from bnexp.config.items import GroupNormOptions, LayerNormOptions
+from bnexp.config.items import ChannelLayerNormOptions, GroupNormOptions
 from bnexp.norms.shapes import Shape
 
 
@@ -15,7 +15,7 @@ def group_norm(shape: Shape, options: GroupNormOptions) -> nn.GroupNorm:
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta          over (C / groups, H, W), for each example and group
 
-    One group is `ln` but for gamma and beta, which are per channel here; a group per channel is `in`.
+    One group is `ln(affine=channel)`, and `ln` but for gamma and beta; a group per channel is `in`.
 
     Shape: (F,) for inputs (B, F), where a group holds F / groups features; (C, H, W) for inputs (B, C, H, W). gamma and
     beta are (F,) or (C,).
@@ -25,7 +25,7 @@ def group_norm(shape: Shape, options: GroupNormOptions) -> nn.GroupNorm:
     return nn.GroupNorm(options.groups, shape[0], eps=options.eps, affine=options.affine)
 
 
-def instance_norm(shape: Shape, options: LayerNormOptions) -> nn.InstanceNorm2d:
+def instance_norm(shape: Shape, options: ChannelLayerNormOptions) -> nn.InstanceNorm2d:
     """Normalize each channel of each example over its positions; the same in training and at inference.
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta          over (H, W), for each example and channel

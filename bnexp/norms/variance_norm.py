@@ -1,6 +1,6 @@
 """`vn`: variance normalization, batch normalization that subtracts no mean (Daneshmand et al. 2020).
 
-The running variance that it keeps is also that of `evonorm_b0`.
+`evonorm_b0` keeps a running variance in the same way, but the biased one.
 """
 
 import torch
@@ -11,10 +11,14 @@ from bnexp.norms.shapes import over_batch, per_feature, widened
 
 
 class RunningVariance(nn.Module):
-    """Base of the norms that divide each feature by its deviation over the batch and subtract no mean."""
+    """Base of the norms that divide each feature by its deviation over the batch and subtract no mean.
+
+    The running variance moves toward the batch's with the `correction` of the class: 0 for the biased, 1 the unbiased.
+    """
 
     running_var: Tensor
     num_batches_tracked: Tensor
+    correction = 1
 
     def __init__(self, features: int, eps: float, momentum: float) -> None:
         super().__init__()
@@ -29,10 +33,14 @@ class RunningVariance(nn.Module):
         var = x.var(dim=over_batch(x), correction=0)  # (F,)
         count = x.numel() // x.shape[1]
         with torch.no_grad():
-            unbiased = var * (count / (count - 1))
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            corrected = var * (count / (count - self.correction))
+            self.running_var.lerp_(corrected.to(self.running_var.dtype), self.momentum)
             self.num_batches_tracked.add_(1)
         return var
+
+    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the variance of a batch toward which the running one moves."""
+        return {"running_var": widened(x).var(dim=over_batch(x), correction=self.correction)}
 
 
 class VarianceNorm(RunningVariance):
@@ -46,7 +54,7 @@ class VarianceNorm(RunningVariance):
 
     Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
     Options: momentum (the weight of the new batch), eps, affine.
-    Source: https://arxiv.org/abs/2003.01652, in the form of https://arxiv.org/abs/2106.05956
+    Source: https://arxiv.org/abs/2003.01652, in the form of Lubana et al. 2021, https://arxiv.org/abs/2106.05956
     """
 
     def __init__(self, features: int, options: BatchNormOptions) -> None:

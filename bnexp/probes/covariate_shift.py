@@ -113,13 +113,13 @@ def input_shift(now: Tensor, before: Tensor) -> Tensor:
 
 
 def parameters_by_layer(items: Items) -> dict[str, list[Tensor]]:
-    """Return the parameters of each layer, with those of the items up to the next one."""
+    """Return what each layer learns, with what the items up to the next one learn."""
     layers, by_layer, opening = layers_of(items), dict[str, list[Tensor]](), list[Tensor]()
     group = opening
     for name, module in items.items():
         if name in layers:
             group = by_layer[name] = [] if by_layer else opening
-        group += module.parameters(recurse=False)
+        group += [parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad]
     return by_layer
 
 

@@ -21,8 +21,9 @@ class NormState(WatchingProbe):
     """Measures what each norm has learned, and how well its statistics fit the batch.
 
     Running statistics are compared as they were before this batch moved them. The standard deviation of the batch is
-    the unbiased one, as the running one is (except with `batch_renorm`, whose running deviation is biased). Features
-    that do not vary in the batch have no distance and are left out of its mean.
+    the unbiased one, as the running one is (except with `batch_renorm` and `evonorm_b0`, which keep the biased one).
+    Features that do not vary in the batch have no distance and are left out of its mean. Frozen statistics have
+    distances too, and no `eps_dominates`.
 
     Variances are those of a feature over the whole batch where there are running statistics, also with ghost batches;
     otherwise those of an example (`ln`), of its groups (`gn`), of its channels (`in`) or of its positions (`ln_c`).
@@ -100,9 +101,10 @@ def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
 
 def _of_statistics(item: Item, module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
     """Compare the statistics of the batch x (B, F) or (B, C, H, W) with the running ones and with eps."""
-    mean, var = moments(x, over_batch(x)) if item.kind.batch_statistics else (None, example_variances(item, x))
+    of_batch = item.kind.batch_statistics or running  # frozen statistics are compared with a batch's, too
+    mean, var = moments(x, over_batch(x)) if of_batch else (None, example_variances(item, x))
     eps, figures = getattr(module, "eps", None), dict[str, Tensor]()
-    if var is not None and eps is not None:
+    if var is not None and eps is not None and item.kind.over != "none":
         figures["eps_dominates"] = (var < eps).float().mean()
     if mean is None or var is None:
         return figures

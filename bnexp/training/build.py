@@ -42,7 +42,7 @@ class TrainingRun:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 1."""

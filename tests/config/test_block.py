@@ -19,6 +19,7 @@ OPTION_VALUES = {
     "dmax": st.floats(0, 100),
     "warmup_steps": st.integers(0, 10**6),
     "alpha": POSITIVE,
+    "frozen": st.sampled_from(["none", "statistics"]),
     "weight_norm": st.booleans(),
     "slope": st.floats(0, 0.99),
     "p": st.floats(0, 0.99),
@@ -58,7 +59,7 @@ def test_what_is_written_is_what_is_read(data):
     read = parse_block(data.draw(rendered(drawn)))
     assert [item.name for item in read] == [name for name, _ in drawn]
     assert [item.options for item in read] == [ITEMS[name].options(**options) for name, options in drawn]
-    assert all(item.kind is ITEMS[item.name] for item in read)
+    assert all(item.kind is ITEMS[item.name] for item in read if not item.options.freezes_statistics)
 
 
 @given(st.data())
@@ -122,6 +123,11 @@ def test_the_mark_stands_under_the_item_that_is_wrong(before, after, data):
         ("linear -> bn(eps=inf)", ["bn(eps=inf)", "a finite number"]),
         ("linear -> bn(momentum=1.5)", ["expected momentum to be at most 1"]),
         ("linear -> bn(affine=maybe)", ["expected affine to be true or false"]),
+        ("linear -> bn(affine=channel)", ["expected affine to be true or false"]),
+        ("linear -> ln(affine=maybe)", ["expected affine to be true, false or channel"]),
+        ("linear -> bn(frozen=yes)", ["expected frozen to be 'none', 'statistics', 'affine' or 'both'"]),
+        ("bn(affine=false, frozen=both)", ["expected frozen to be none or statistics beside affine=false"]),
+        ("linear -> ghost_bn(frozen=both)", ['ghost_bn has no option "frozen"']),
         ("dropout(p=1)", ["expected p to be a number below 1"]),
         ("linear -> gn(groups=0)", ["gn(groups=0): expected groups to be at least 1"]),
         ("linear -> gn(groups=2.5)", ["gn(groups=2.5): expected groups to be a whole number"]),

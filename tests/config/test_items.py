@@ -39,7 +39,7 @@ def test_which_norms_cancel_a_bias_use_batch_statistics_or_bend():
     assert {name for name, kind in ITEMS.items() if kind.batch_statistics} == {
         *("bn", "ghost_bn", "batch_renorm", "sync_bn", "noisy_bn", "vn", "evonorm_b0")
     }
-    assert {name for name, kind in ITEMS.items() if kind.nonlinear} == {"evonorm_b0", "evonorm_s0", "dyt"}
+    assert {name for name, kind in ITEMS.items() if kind.nonlinear} == {"evonorm_b0", "evonorm_s0", "dyt", "derf"}
 
 
 def test_only_a_norm_has_facts_about_norms():
@@ -61,6 +61,7 @@ def test_only_a_norm_has_facts_about_norms():
         ("rms", "each example by its own root mean square", "give gamma times its sign"),
         ("frn", "each channel of each example by its own root mean square", None),
         ("dyt", None, None),
+        ("derf", None, None),
     ],
 )
 def test_the_sentences_follow_from_the_facts(name, divided, lone_value):

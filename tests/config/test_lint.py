@@ -31,6 +31,26 @@ CASES = [
         ["model.block=linear -> bn(momentum=0.5) -> relu"],
     ),
     (
+        "bn(frozen=statistics): the running mean stays at 0 and the variance at 1, where a run starts",
+        ["model.block=linear -> bn(frozen=statistics) -> relu"],
+        ["model.block=linear -> bn(frozen=none) -> relu"],
+    ),
+    (
+        "it gives x / sqrt(1 + eps), nearly the identity",
+        ["model.block=linear -> bn(frozen=both) -> relu"],
+        ["model.block=linear -> bn(frozen=statistics) -> relu"],
+    ),
+    (
+        "bn(frozen=affine): gamma stays 1 and beta 0, the same function as bn(affine=false)",
+        ["model.block=linear -> bn(frozen=affine) -> relu"],
+        ["model.block=linear -> bn(affine=false) -> relu"],
+    ),
+    (
+        "init.scheme zeros: the head passes no gradient back",
+        ["init={scheme: zeros}"],
+        ["init={scheme: normal, std: 0.001}"],
+    ),
+    (
         "the bias of linear before bn has no effect",
         ["model.bias=true"],
         ["model.bias=true", "model.block=linear -> relu -> bn"],

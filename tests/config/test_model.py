@@ -67,6 +67,12 @@ def test_a_gamma_of_zero_right_before_the_sum_is_taken(block):
     assert resnet(block, zero_gamma=True).zero_gamma
 
 
+def test_a_frozen_gamma_cannot_start_at_zero():
+    assert resnet("conv -> bn(frozen=statistics) -> add", zero_gamma=True).zero_gamma
+    with pytest.raises(ConfigError, match=r"gamma of the bn before `add` at 0, and there it is frozen.*skip_gain"):
+        resnet("conv -> bn(frozen=affine) -> add", zero_gamma=True)
+
+
 @pytest.mark.parametrize("name", [name for name in NORM_NAMES if "affine" in ITEMS[name].options.model_fields])
 def test_a_norm_without_gamma_has_none_to_start_at_zero(name):
     block = f"conv -> {name}(affine=false) -> add"

@@ -24,6 +24,14 @@ def problem(item, shape):
     return problem_of(place_block([parse_item(item)], "block1", shape, width=7).items[0])
 
 
+def test_frozen_statistics_take_a_batch_of_one(values):
+    values["data"]["batch_size"] = 1
+    with pytest.raises(ConfigError, match=r"data\.batch_size 1 with bn"):
+        refuse(check_values(values, {}, "made"))
+    values["model"]["block"] = "linear -> bn(frozen=statistics) -> relu"
+    refuse(check_values(values, {}, "made"))
+
+
 @pytest.mark.parametrize(
     ("item", "shape", "said"),
     [

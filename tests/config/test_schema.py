@@ -155,3 +155,11 @@ def test_a_validator_can_rely_on_the_block_being_read(model):
 def test_a_config_of_only_the_required_keys_is_complete(values):
     config = Config.model_validate(values)
     assert (config.seed, config.schedule.name, config.init.scheme) == (0, "constant", "torch")
+
+
+def test_zeros_are_refused_where_weights_are_divided_by_their_length(values):
+    values["init"], values["model"]["block"] = {"scheme": "zeros"}, "linear(weight_std=true) -> bn -> relu"
+    assert made(values).init.scheme == "zeros"
+    values["model"]["block"] = "linear(weight_norm=true) -> relu"
+    with pytest.raises(ConfigError, match=r"init\.scheme zeros with linear\(weight_norm=true\).*length, 0; expected"):
+        made(values)

@@ -11,6 +11,7 @@ from bnexp.config.schema import PlainInit
 from bnexp.models.build import build_model
 from bnexp.models.dropout import Dropout
 from bnexp.models.network import build_block
+from bnexp.norms.layer_norm import LayerNorm
 
 
 def block_of(line, *, norm=None, activation=None, following=None, bias="auto", width_in=6, width=4, seed=0):
@@ -24,7 +25,7 @@ PLACEMENTS = {
     "linear -> bn -> relu": [("linear", nn.Linear), ("bn", nn.BatchNorm1d), ("relu", nn.ReLU)],
     "linear -> relu -> bn": [("linear", nn.Linear), ("relu", nn.ReLU), ("bn", nn.BatchNorm1d)],
     "bn -> relu -> linear": [("bn", nn.BatchNorm1d), ("relu", nn.ReLU), ("linear", nn.Linear)],
-    "linear -> ln -> gelu": [("linear", nn.Linear), ("ln", nn.LayerNorm), ("gelu", nn.GELU)],
+    "linear -> ln -> gelu": [("linear", nn.Linear), ("ln", LayerNorm), ("gelu", nn.GELU)],
     "linear -> relu": [("linear", nn.Linear), ("relu", nn.ReLU)],
     "linear": [("linear", nn.Linear)],
     "linear -> bn -> relu -> dropout(p=0.1)": [
@@ -38,7 +39,7 @@ PLACEMENTS = {
         ("bn", nn.BatchNorm1d),
         ("tanh1", nn.Tanh),
         ("linear2", nn.Linear),
-        ("ln", nn.LayerNorm),
+        ("ln", LayerNorm),
         ("tanh2", nn.Tanh),
     ],
 }
@@ -57,7 +58,7 @@ def test_the_items_fit_and_lead_from_the_width_before_to_the_width(line):
 
 def test_the_placeholders_are_filled_and_none_takes_the_norm_out():
     with_norm = block_of("linear -> norm -> act", norm="ln(eps=0.5)", activation="silu")
-    assert [type(module) for module in with_norm] == [nn.Linear, nn.LayerNorm, nn.SiLU]
+    assert [type(module) for module in with_norm] == [nn.Linear, LayerNorm, nn.SiLU]
     assert with_norm.ln.eps == 0.5
     without = block_of("linear -> norm -> act", norm="none", activation="silu")
     assert [type(module) for module in without] == [nn.Linear, nn.SiLU]

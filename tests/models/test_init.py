@@ -12,7 +12,7 @@ from bnexp.config.schema import NormalInit, PlainInit
 from bnexp.models.build import build_model, initialize
 
 OUT, IN = 400, 300
-SCHEMES = ["torch", "kaiming", "xavier", "normal", "orthogonal"]
+SCHEMES = ["torch", "kaiming", "xavier", "normal", "orthogonal"]  # those that draw; the other is "zeros"
 
 
 def init_of(scheme="torch", **init):
@@ -143,6 +143,30 @@ def test_layers_and_seeds_start_differently(scheme):
 
 def test_the_same_seed_starts_the_same():
     assert_equal_where_shared(weights_of(seed=5), weights_of(seed=5), count=8)
+
+
+@pytest.mark.parametrize(
+    "block", ["linear -> relu", "linear -> bn -> sigmoid", "linear(weight_std=true) -> ln -> tanh"]
+)
+def test_zeros_give_a_loss_of_ln_classes_and_no_hidden_layer_a_gradient(block):
+    """The logits are the head's bias, 0, and what passes back through the head is W^T g with W = 0."""
+    model = MlpConfig(arch="mlp", hidden=(6, 5), block=block)
+    network = build_model(layout_of(model, (1, 3, 3), 7), init_of(scheme="zeros"), seed=0)
+    x, labels = torch.randn(8, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 7
+    logits = network(x)
+    loss = nn.functional.cross_entropy(logits, labels)
+    loss.backward()
+    assert not logits.any()
+    assert loss.item() == pytest.approx(math.log(7), rel=1e-7)
+    hidden = [p for name, p in network.named_parameters() if not name.startswith("head")]
+    assert len(hidden) >= 4
+    assert not any(p.grad.any() for p in hidden)
+    one_hot = nn.functional.one_hot(labels, 7).float()
+    torch.testing.assert_close(network.head.bias.grad, 1 / 7 - one_hot.mean(dim=0))
+    # The head's weights see what the last block gives for zeros: of sigmoid one half, of the others nothing.
+    of_half = 0.5 * (1 / 7 - one_hot.mean(dim=0)).unsqueeze(1).expand(7, 5)
+    expected = of_half if "sigmoid" in block else torch.zeros(7, 5)
+    torch.testing.assert_close(network.head.weight.grad, expected)
 
 
 def test_norms_start_with_gamma_one_and_beta_zero():

@@ -4,9 +4,10 @@ import copy
 import io
 
 import pytest
+import scipy.special
 import torch
 
-from bnexp.config.block import parse_item
+from bnexp.config.block import norm_parameters, parse_item
 from bnexp.config.items import ITEMS, NORM_NAMES
 from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
 from bnexp.norms.registry import NORMS, build_norm
@@ -29,10 +30,11 @@ TEXTS = {
     "evonorm_b0": "evonorm_b0(eps=0.01)",
     "evonorm_s0": "evonorm_s0(groups=2, eps=0.01)",
     "dyt": "dyt(alpha=0.7)",
+    "derf": "derf(alpha=0.7)",
 }
 EPS = 0.01
 PLACES = [(name, shape) for name in NORM_NAMES for shape in (VECTORS, IMAGES) if (name, shape) != ("in", VECTORS)]
-SAME_IN_BOTH_MODES = ["ln", "ln_c", "gn", "in", "rms", "frn", "evonorm_s0", "dyt"]
+SAME_IN_BOTH_MODES = ["ln", "ln_c", "gn", "in", "rms", "frn", "evonorm_s0", "dyt", "derf"]
 every_place = pytest.mark.parametrize(("name", "shape"), PLACES, ids=lambda value: str(value))
 
 
@@ -106,8 +108,8 @@ def formula_renorm(module, x):
     mean, var = moments(x, batch_dims(x))
     std = (var + EPS) ** 0.5
     running_mean, running_std = column(module.running_mean, x), column(module.running_std, x)
-    r = torch.minimum(torch.maximum(std / running_std, torch.tensor(1 / 1.5)), torch.tensor(1.5))
-    d = torch.minimum(torch.maximum((mean - running_mean) / running_std, torch.tensor(-0.4)), torch.tensor(0.4))
+    r = (std / running_std).clamp(1 / 1.5, 1.5)
+    d = ((mean - running_mean) / running_std).clamp(-0.4, 0.4)
     return affine(module, (x - mean) / std * r + d)
 
 
@@ -153,6 +155,11 @@ def formula_s0(module, x):
     return affine(module, x / (1 + torch.exp(-column(module.v.detach(), x) * x)) / (var + EPS) ** 0.5)
 
 
+def formula_derf(module, x):
+    squashed = scipy.special.erf((module.alpha * x + module.s).detach().numpy())
+    return affine(module, torch.from_numpy(squashed))
+
+
 FORMULAS = {
     "bn": formula_bn,
     "ghost_bn": formula_ghost,
@@ -169,6 +176,7 @@ FORMULAS = {
     "evonorm_b0": formula_b0,
     "evonorm_s0": formula_s0,
     "dyt": lambda module, x: affine(module, 1 - 2 / (1 + torch.exp(2 * module.alpha.detach() * x))),
+    "derf": formula_derf,
 }
 
 
@@ -205,7 +213,8 @@ def running_after(name, module, batches):
         for part in x.split(2) if name == "ghost_bn" else [x]:
             count = part.numel() // 6
             part_mean, part_var = (value.flatten() for value in moments(part, batch_dims(part)))
-            new = (part_var + EPS) ** 0.5 if name == "batch_renorm" else part_var * count / (count - 1)
+            new = part_var if name == "evonorm_b0" else part_var * count / (count - 1)
+            new = (part_var + EPS) ** 0.5 if name == "batch_renorm" else new
             mean, var = (1 - momentum) * mean + momentum * part_mean, (1 - momentum) * var + momentum * new
     return mean, var
 
@@ -425,6 +434,14 @@ def test_batch_renorm_is_bn_in_its_warm_up_and_its_bounds_then_rise_to_where_the
     assert bounds[31][0] < 3
 
 
+def test_the_bounds_of_batch_renorm_are_as_exact_as_what_they_bound():
+    module = build("batch_renorm(rmax=3, dmax=5, warmup_steps=7)", VECTORS)
+    module.num_batches_tracked.fill_(18)
+    rmax, dmax = module.bounds()
+    assert rmax.dtype == dmax.dtype == torch.float64
+    assert (rmax.item(), dmax.item()) == pytest.approx((1 + 2 * 11 / 49, 5 * 11 / 28), rel=1e-15)
+
+
 def test_batch_renorm_is_nearly_the_same_in_training_and_at_inference_once_it_knows_the_data():
     renorm, bn = build("batch_renorm(warmup_steps=0, momentum=0.01)", VECTORS), build("bn(momentum=0.01)", VECTORS)
     for step in range(600):
@@ -486,6 +503,13 @@ def test_dyt_starts_at_its_alpha_and_its_values_are_on_their_own():
     x = batch(4, IMAGES)
     torch.testing.assert_close(module(x).detach(), torch.tanh(0.25 * x), rtol=0, atol=1e-7)
     assert module(x)[1, 2, 0, 1] == module(x[1:2])[0, 2, 0, 1]
+
+
+def test_derf_starts_at_its_alpha_with_no_shift():
+    module, x = build_norm(parse_item("derf(alpha=0.25)"), IMAGES).double(), batch(4, IMAGES)
+    expected = torch.from_numpy(scipy.special.erf(0.25 * x.numpy()))
+    torch.testing.assert_close(module(x).detach(), expected, rtol=0, atol=1e-12)
+    assert build_norm(parse_item("derf"), VECTORS).alpha.item() == 0.5
 
 
 def test_frn_learns_its_eps_only_where_there_is_one_position():
@@ -550,8 +574,76 @@ def test_a_norm_learns_one_number_per_feature_and_ln_and_rms_one_per_value():
     assert per_feature.pop("ln") == [IMAGES, IMAGES]
     assert per_feature.pop("rms") == [IMAGES]
     assert per_feature.pop("dyt") == [(1,), (6,), (6,)]
+    assert per_feature.pop("derf") == [(1,), (6,), (6,), (1,)]
     for name, shapes in per_feature.items():
         assert set(shapes) == {(6,)}, name
+
+
+VARIANTS = [
+    *(f"{name}(affine={affine})" for name in ("ln", "rms") for affine in ("true", "false", "channel")),
+    *(f"{name}(affine=false)" for name in ("bn", "ghost_bn", "batch_renorm", "vn", "ln_c", "in")),
+    *(f"bn(frozen={frozen})" for frozen in ("none", "statistics", "affine", "both")),
+]
+
+
+@pytest.mark.parametrize("shape", [VECTORS, IMAGES, (6, 1, 1), (6, 32, 32)], ids=str)
+@pytest.mark.parametrize("text", [*TEXTS.values(), *VARIANTS])
+def test_what_a_norm_learns_is_known_without_building_it(text, shape):
+    item = parse_item(text)
+    if item.name == "in" and len(shape) == 1:
+        pytest.skip("images only")
+    learned = sum(p.numel() for p in build_norm(item, shape).parameters() if p.requires_grad)
+    assert norm_parameters(item, shape) == learned
+
+
+def test_the_numbers_of_what_ln_learns_on_images():
+    """Of ResNet-20: 19 norms, 7 of 16 x 32 x 32, 6 of 32 x 16 x 16 and 6 of 64 x 8 x 8."""
+    places = [((16, 32, 32), 7), ((32, 16, 16), 6), ((64, 8, 8), 6)]
+    counts = [
+        sum(count * norm_parameters(parse_item(text), shape) for shape, count in places)
+        for text in ("ln", "ln(affine=channel)", "bn")
+    ]
+    assert counts == [2 * (7 * 16384 + 6 * 8192 + 6 * 4096), 2 * (7 * 16 + 6 * 32 + 6 * 64), 2 * 688]
+
+
+@pytest.mark.parametrize("name", ["ln", "rms"])
+def test_affine_channel_is_a_gamma_for_each_channel_and_the_same_statistics(name):
+    module, x = build(f"{name}(eps=0.01, affine=channel)", IMAGES), batch(8, IMAGES)
+    torch.testing.assert_close(module(x).detach(), FORMULAS[name](module, x), rtol=0, atol=1e-12)
+    function, inputs = as_function(module, batch(2, IMAGES))
+    assert torch.autograd.gradcheck(function, inputs)
+    of_vectors = build(f"{name}(eps=0.01, affine=channel)", VECTORS), build(f"{name}(eps=0.01)", VECTORS)
+    x = batch(8, VECTORS)
+    torch.testing.assert_close(of_vectors[0](x), of_vectors[1](x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("frozen", ["statistics", "both"])
+@pytest.mark.parametrize("shape", [VECTORS, IMAGES], ids=str)
+def test_frozen_statistics_normalize_in_training_too_and_never_move(frozen, shape):
+    """The statistics come from a state dict of bn, whose keys are the same."""
+    bn, module = build("bn(eps=0.01)", shape), build(f"bn(frozen={frozen}, eps=0.01)", shape)
+    for seed in range(3):
+        bn(batch(8, shape, seed=seed))
+    module.load_state_dict(bn.state_dict())
+    mean, var, x = bn.running_mean.clone(), bn.running_var.clone(), batch(1, shape, seed=9)
+    expected = affine(bn, (x - column(mean, x)) / column((var + EPS) ** 0.5, x))
+    for training in (True, False):
+        torch.testing.assert_close(module.train(training)(x).detach(), expected, rtol=0, atol=1e-12)
+    assert torch.equal(module.running_mean, mean)
+    assert torch.equal(module.running_var, var)
+    assert module.num_batches_tracked == 3
+    function, inputs = as_function(module.train(), batch(2, shape))
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+def test_the_facts_of_frozen_statistics_are_those_of_a_constant_map():
+    frozen, moving = parse_item("bn(frozen=statistics)").kind, parse_item("bn(frozen=affine)").kind
+    assert moving == ITEMS["bn"]
+    assert (moving.batch_statistics, moving.cancels_bias, moving.scale_invariant) == (True, True, True)
+    assert (frozen.batch_statistics, frozen.cancels_bias, frozen.scale_invariant) == (False, False, False)
+    norm, x = build("bn(frozen=statistics)", IMAGES), batch(8, IMAGES)
+    assert all((norm(x) - norm(change(x))).abs().max() > 1e-2 for change in CHANGES)  # nothing is forgotten
+    assert torch.equal(norm(x)[:1], norm(x[:1]))
 
 
 @pytest.mark.parametrize("shape", [VECTORS, IMAGES], ids=str)

@@ -22,7 +22,9 @@ def test_bn_without_options_is_torchs_batch_norm_with_torchs_defaults():
 
 def test_ln_without_options_is_torchs_layer_norm_with_torchs_defaults():
     built, default = build_norm(parse_item("ln"), (6,)), nn.LayerNorm(6)
-    assert type(built) is nn.LayerNorm
+    assert isinstance(built, nn.LayerNorm)
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(built(x), default(x))
     assert built.extra_repr() == default.extra_repr()
 
 

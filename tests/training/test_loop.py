@@ -112,7 +112,7 @@ def test_training_is_that_of_a_plain_loop(make_config: MakeConfig) -> None:
 
 NORMS = [
     *("bn", "ghost_bn(size=4)", "batch_renorm(warmup_steps=3)", "sync_bn", "noisy_bn", "ln", "ln_c", "gn(groups=2)"),
-    *("rms", "frn", "vn", "evonorm_b0", "evonorm_s0(groups=2)", "dyt", "none"),
+    *("rms", "frn", "vn", "evonorm_b0", "evonorm_s0(groups=2)", "dyt", "derf", "none"),
 ]
 
 
@@ -136,6 +136,32 @@ def test_every_norm_trains_the_same_bits_twice_and_with_all_probes(make_config: 
         assert all(torch.equal(value, expected[name]) for name, value in weights_of(run).items())
     counted = [module for module in run.network.modules() if hasattr(module, "num_batches_tracked")]
     assert all(module.num_batches_tracked == outcome.steps for module in counted)
+
+
+@pytest.mark.parametrize("frozen", long_but(["statistics", "affine", "both"], "both"))
+def test_what_is_frozen_stays_and_trains_the_same_bits_with_all_probes(make_config: MakeConfig, frozen: str) -> None:
+    sections: dict[str, Any] = {
+        "model": {"norm": f"bn(frozen={frozen})"},
+        "optimizer": {"weight_decay": 0.1, "decay_norm_and_bias": True},
+    }
+    length = {"epochs": 3, "log_every": 1}
+    run, outcome, rows = trained(make_config(**sections, probes=ALL_PROBES, training=length))
+    expected = weights_of(trained(make_config(**sections, probes=NO_PROBES, training=length))[0])
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(run).items())
+    moving, learned = frozen == "affine", frozen == "statistics"
+    for norm in (run.items["block1.bn"], run.items["block2.bn"]):
+        assert norm.num_batches_tracked == (outcome.steps if moving else 0)
+        assert norm.running_mean.any() == moving
+        assert torch.equal(norm.running_var, torch.ones_like(norm.running_var)) != moving
+        assert torch.equal(norm.weight, torch.ones_like(norm.weight)) != learned
+        assert norm.bias.any() == learned
+    # Without batch statistics there is no coupling, and a bias before the norm stays.
+    assert (max(row.get("coupling_spread/random", 0.0) for row in rows.rows) > 1e-5) == moving
+    assert (run.items["block1.linear"].bias is None) == moving
+    assert run.parameters == sum(parameter.numel() for parameter in run.network.parameters()) - 2 * 20 * (not learned)
+    assert {"running_mean_distance/block1.bn", "eps_dominates/block1.bn"} - rows.rows[0].keys() == (
+        set() if moving else {"eps_dominates/block1.bn"}
+    )
 
 
 @pytest.mark.parametrize("option", ["weight_norm", "weight_std"])
