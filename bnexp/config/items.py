@@ -4,7 +4,7 @@ A new norm is one entry in ITEMS here, and one file with one registry line in `b
 from the facts of its `ItemKind`: the bias rule, refusals and warnings, ghost batches, the format of memory, probes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Literal
 
