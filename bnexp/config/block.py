@@ -43,6 +43,15 @@ class Item:
         """The facts about this item that are known without building it."""
         return ITEMS[self.name]
 
+    def __str__(self) -> str:
+        """Return the item as a block writes it, with the options that are not the default."""
+        given = [f"{key}={_shown(value)}" for key, value in self.options.model_dump(exclude_defaults=True).items()]
+        return self.name + (f"({', '.join(given)})" if given else "")
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
 
 class BlockError(ValueError):
     """A mistake in a block line: what was expected, and the line with a mark under the place.
