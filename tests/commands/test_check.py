@@ -69,7 +69,7 @@ def test_signal_shows_every_layer_and_what_the_depth_comes_to(
 ) -> None:
     check(config_file, overrides=["model.hidden=[12, 10, 8]"], signal=True)
     lines = capsys.readouterr().out.splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("signal    the first batch of 16"))
+    start = next(index for index, line in enumerate(lines) if line.startswith("signal     the first batch of 16"))
     assert lines[start + 1].split() == ["output", "of", "std", "rank", "dead", "gradient", "of", "norm"]
     assert [line.split()[0] for line in lines[start + 2 : start + 6]] == [
         *(f"block{n}.relu" for n in (1, 2, 3)),
@@ -95,7 +95,7 @@ def test_a_signal_that_is_clipped_is_called_so_and_only_then(
     block = ["model.block=linear -> act", "model.norm=null", "model.hidden=[12, 12, 12]"]
     large = report(capsys, config_file, *block, "model.activation=tanh", "init={scheme: kaiming, gain: 10}")
     assert "keeps its size only by being clipped" in large["signal"]
-    assert re.search(r"up to \d\d%, at block\d.tanh, of values", large["saturated"])
+    assert re.search(r"up to \d\d%, at block\d.tanh, of the values", large["saturated"])
     assert "block3.tanh" in large
     small = report(capsys, config_file, *block, "model.activation=tanh", "init={scheme: xavier}")
     assert "keeps its size, roughly" in small["signal"]
