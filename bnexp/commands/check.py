@@ -18,11 +18,17 @@ from bnexp.document.writing import counted
 
 if TYPE_CHECKING:
     from bnexp.inspection.outline import OutlineRow
-    from bnexp.inspection.propagation import LayerPropagation
+    from bnexp.inspection.propagation import LayerPropagation, Theory
 
 _NEAR, _FAR = 5.0, 100.0
 """Growth from the first hidden layer to the last: below the one it is called none, beyond the other an explosion."""
-_LABELS = len("gradient")
+_FAR_FROM_A_GUESS = 1.2
+"""A loss beyond this multiple of ln(classes) is not that of a network without an opinion."""
+_MANY = 0.2
+"""Fraction of saturated values or dead units that is worth a sentence."""
+_ALIKE = 0.2
+"""Below this part of the first layer's rank, the last layer tells the examples apart much worse."""
+_LABELS = len("saturated")
 """Letters of the words at the beginning of lines."""
 
 
@@ -47,7 +53,7 @@ def check(
         facts(_arithmetic(config, blueprint.plan)),
         *(Text(warning, lead="warning") for warning in blueprint.warnings),
     ]
-    show_document([*document, *(_propagation(blueprint, data_folder(data_dir)) if signal else [])])
+    show_document([*document, *(_signal(blueprint, data_folder(data_dir)) if signal else [])])
 
 
 def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
@@ -85,42 +91,54 @@ def _arithmetic(config: Config, plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def _propagation(blueprint: Blueprint, data_dir: Path) -> list[Part]:
-    """Return a row per layer with bars for signal and gradient, and what both come to over the depth."""
-    from bnexp.inspection.propagation import measure_propagation
+def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
+    """Return a row per layer with bars for signal and gradient, and what all of it comes to."""
+    from bnexp.inspection.propagation import measure_propagation, theory_of
     from bnexp.training.build import build
 
     config = blueprint.config
     # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
     training = config.training.model_copy(update={"precision": "fp32", "compile": False})
     plain = dataclasses.replace(blueprint, config=config.model_copy(update={"training": training}))
-    layers = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
+    measured = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
     batch = f"the first batch of {config.data.batch_size}, forward and backward, before any training"
+    lines = [
+        ("loss", _loss(measured.loss, blueprint.info.classes)),
+        *_growth_facts(measured.layers, theory_of(blueprint)),
+        *_unit_facts(measured.layers, config.data.batch_size),
+    ]
     return [
         Heading("The fresh network"),
         facts([("signal", batch)], least=_LABELS),
-        _propagation_table(layers),
-        *([facts(growth, least=_LABELS)] if (growth := _growth_facts(layers)) else []),
+        _signal_table(measured.layers),
+        facts(lines, least=_LABELS),
     ]
 
 
-def _propagation_table(layers: "Sequence[LayerPropagation]") -> Table:
+def _signal_table(layers: "Sequence[LayerPropagation]") -> Table:
+    """Return a row per layer: what it and the items after it give out, and the gradient of its weight."""
+    saturated = any(layer.saturated_fraction is not None for layer in layers)
+    dead = any(layer.dead_fraction is not None for layer in layers)
     columns = (
-        Column("layer", "layer"),
+        Column("output", "output of"),
         Column("std", "std", "number"),
-        Column("std_bar", "", "bar"),
-        Column("rank", "rank", "number"),
-        Column("dead", "dead", "number"),
-        Column("gradient_norm", "gradient norm", "number"),
-        Column("gradient_norm_bar", "", "bar"),
+        Column("std_bar", "log scale", "bar"),
+        Column("rank", "rank", "number", give_up=1),
+        *([Column("saturated", "saturated", "number")] if saturated else []),
+        *([Column("dead", "dead", "number")] if dead else []),
+        Column("layer", "gradient of", give_up=0),
+        Column("gradient_norm", "norm", "number"),
+        Column("gradient_norm_bar", "log scale", "bar"),
     )
     rows = [
         {
-            "layer": word(layer.layer),
+            "output": word(layer.output),
             "std": Cell(f"{layer.std:.3g}", layer.std),
             "std_bar": Cell("", layer.std),
             "rank": Cell(f"{layer.effective_rank:.1f}", layer.effective_rank),
-            "dead": Cell("" if layer.dead_fraction is None else f"{layer.dead_fraction:.0%}", layer.dead_fraction),
+            "saturated": _fraction_cell(layer.saturated_fraction),
+            "dead": _fraction_cell(layer.dead_fraction),
+            "layer": word(layer.layer.rpartition(".")[2]),
             "gradient_norm": Cell(f"{layer.gradient_norm:.3g}", layer.gradient_norm),
             "gradient_norm_bar": Cell("", layer.gradient_norm),
         }
@@ -129,30 +147,77 @@ def _propagation_table(layers: "Sequence[LayerPropagation]") -> Table:
     return Table(columns, tuple(rows))
 
 
-def _growth_facts(rows: "Sequence[LayerPropagation]") -> list[tuple[str, str]]:
+def _fraction_cell(fraction: float | None) -> Cell:
+    return Cell("" if fraction is None else f"{fraction:.0%}", fraction)
+
+
+def _loss(loss: float, classes: int) -> str:
+    """Compare the loss before any training with that of a guess among all classes."""
+    guess = math.log(classes)
+    both = f"{loss:.3f} before any training; a guess among {classes} classes has ln({classes}) = {guess:.3f}"
+    if not math.isfinite(loss):
+        return f"{loss} before any training: the logits are too large for a loss"
+    if loss > guess * _FAR_FROM_A_GUESS:
+        return f"{both}: the network is sure of wrong answers, its logits are too large; a smaller init.gain helps"
+    return f"{both}: it starts as it should, without an opinion"
+
+
+def _growth_facts(layers: "Sequence[LayerPropagation]", theory: "Theory | None") -> list[tuple[str, str]]:
     """Describe how the signal grows on its way up and the gradient on its way down, over the hidden layers."""
     from bnexp.inspection.propagation import growth
 
-    hidden, lines = rows[:-1], []
-    ways = {
-        "signal": ("up from the first hidden layer to the last", [row.std for row in hidden]),
-        "gradient": ("down from the last hidden layer to the first", [row.gradient_norm for row in reversed(hidden)]),
-    }
-    for name, (way, values) in ways.items():
+    hidden = layers[:-1]
+    lines = []
+    ways = (
+        ("signal", "up from the first hidden layer to the last", [row.std for row in hidden], theory and theory.signal),
+        (
+            "gradient",
+            "down from the last hidden layer to the first",
+            [row.gradient_norm for row in reversed(hidden)],
+            theory and theory.gradient,
+        ),
+    )
+    for name, way, values, known in ways:
         if not all(0 < value < math.inf for value in values):
             fate = "vanishes: it is 0 somewhere" if all(map(math.isfinite, values)) else "explodes: it is not finite"
             lines.append((name, f"{way} it {fate}"))
         elif len(values) > 1:
             grown = growth(values)
-            both = f"x {grown.per_layer:.3f} a layer {way}, x {grown.total:.3g} in all"
-            lines.append((name, f"{both}: it {_fate(grown.total)}"))
+            expected = f" (theory: x {known:.3f}, {theory.source})" if theory and known else ""
+            both = f"x {grown.per_layer:.3f} a layer{expected} {way}, x {grown.total:.3g} in all"
+            clipped = name == "signal" and any((row.saturated_fraction or 0) >= _MANY for row in hidden)
+            lines.append((name, f"{both}: it {_fate(grown.total, clipped=clipped)}"))
     return lines
 
 
-def _fate(factor: float) -> str:
+def _fate(factor: float, *, clipped: bool) -> str:
     """Name what a factor from the first hidden layer to the last means."""
-    if 1 / _NEAR < factor < _NEAR:
-        return "keeps its size, roughly"
-    if 1 / _FAR < factor < _FAR:
+    if max(factor, 1 / factor) < _NEAR:
+        return "keeps its size only by being clipped" if clipped else "keeps its size, roughly"
+    if max(factor, 1 / factor) < _FAR:
         return "grows" if factor > 1 else "shrinks"
     return "explodes" if factor > 1 else "vanishes"
+
+
+def _unit_facts(layers: "Sequence[LayerPropagation]", batch_size: int) -> list[tuple[str, str]]:
+    """Say where most units are saturated or dead, and how well the last hidden layer tells the examples apart."""
+    hidden, lines = layers[:-1], []
+    clipped = (
+        "of the values lie where the slope has nearly vanished: clipped, they stay in range and pass no gradient on"
+    )
+    silent = "of the units are 0 for every example of the batch, and learn nothing from it"
+    for name, key, meaning in (("saturated", "saturated_fraction", clipped), ("dead", "dead_fraction", silent)):
+        worst = max(hidden, key=lambda layer: getattr(layer, key) or 0.0, default=None)
+        if worst is not None and (most := getattr(worst, key) or 0.0) >= _MANY:
+            lines.append((name, f"up to {most:.0%}, at {worst.output}, {meaning}"))
+    if hidden and math.isfinite(hidden[-1].effective_rank):
+        first, last = hidden[0].effective_rank, hidden[-1].effective_rank
+        alike = ": the examples have come to look alike" if last < _ALIKE * first else ""
+        lines.append(
+            (
+                "rank",
+                f"the {batch_size} examples differ in {last:.1f} directions behind the last hidden layer, in "
+                f"{first:.1f} behind the first{alike}",
+            )
+        )
+    return lines

@@ -46,6 +46,11 @@ class Item:
         kind = ITEMS[self.name]
         return kind.with_frozen_statistics if self.options.freezes_statistics else kind
 
+    def __str__(self) -> str:
+        """Return the item as a block writes it, with the options that are not the default."""
+        given = [f"{key}={_shown(value)}" for key, value in self.options.model_dump(exclude_defaults=True).items()]
+        return self.name + (f"({', '.join(given)})" if given else "")
+
 
 def norm_parameters(item: Item, shape: tuple[int, ...]) -> int:
     """Count the numbers that a norm learns; what is frozen is not learned.
@@ -59,6 +64,10 @@ def norm_parameters(item: Item, shape: tuple[int, ...]) -> int:
     values = math.prod(shape) if kind.learned_per_value and affine is True else shape[0]
     lone = kind.takes_lone_values and math.prod(shape[1:]) == 1  # frn learns its eps where there is one position
     return own * kind.learned_per_feature * values + kind.learned_per_layer + lone
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class BlockError(ValueError):

@@ -291,6 +291,11 @@ class ItemKind:
         return self.subtracts_mean and self.over in ("batch", "channel") and not self.corrects
 
     @property
+    def undoes_unit_scale(self) -> bool:
+        """Whether a factor on the weights of a unit right before it has no effect in training, up to eps."""
+        return self.scale_invariant and self.over in ("batch", "channel")
+
+    @property
     def divided(self) -> str | None:
         """The values that it divides by a statistic of each example, which is not linear, as a part of a sentence."""
         return f"{_DIVIDED[self.over]} by its own {self.divides_by}" if self.over in _DIVIDED else None

@@ -6,8 +6,10 @@ from itertools import pairwise
 
 from bnexp.config.block import Item
 from bnexp.config.data_section import WRITTEN
-from bnexp.config.items import ITEMS, BatchRenormOptions, FreezableBatchNormOptions, LayerOptions
+from bnexp.config.items import ITEMS, BatchRenormOptions, FreezableBatchNormOptions
+from bnexp.config.layout import Layout
 from bnexp.config.model import CnnConfig, MlpConfig
+from bnexp.config.norm_lint import warnings_of_norms
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.config.wording import shown
@@ -16,13 +18,14 @@ SMALL_BATCH = 8
 """Below this, batch statistics are noisy enough to cost accuracy (Wu & He 2018, figure 1)."""
 
 
-def warnings_of(config: Config, plan: Plan) -> list[str]:
+def warnings_of(config: Config, plan: Plan, layout: Layout) -> list[str]:
     """Return a sentence for each known mistake of a config."""
     return [
         *_of_momentum(config),
         *_of_frozen(config),
         *_of_zeros(config),
         *_of_order(config),
+        *warnings_of_norms(layout, plan),
         *_of_nonlinearities(config),
         *_of_batches(config, plan),
         *_of_running_statistics(config, plan),
@@ -84,10 +87,6 @@ def _of_order(config: Config) -> Iterator[str]:
         if first.kind.role == "layer" and second.kind.cancels_bias and config.model.bias is True:
             effect = f"the bias of {first.name} before {second.name} has no effect, {second.name} subtracts it"
             yield f"model.bias true: {effect}."
-        if first.kind.role == "norm" and second.kind.role == "norm":
-            yield f"{first.name} -> {second.name}: two normalizations in a row; the second undoes most of the first."
-        if isinstance(first.options, LayerOptions) and first.options.weight_norm and second.kind.cancels_bias:
-            yield f"{first.name}(weight_norm=true) -> {second.name}: {second.name} undoes the length that is learned."
     roles = [item.kind.role for item in items]
     for index, item in enumerate(items):
         if item.kind.batch_statistics and "dropout" in roles[:index]:

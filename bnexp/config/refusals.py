@@ -51,14 +51,15 @@ def refuse_to_whiten_too_much(data: DataConfig, info: DatasetInfo) -> None:
 
 def refuse_lone_examples(config: Config, train_examples: int, last_batch: int) -> None:
     """Refuse a batch or ghost batch of one example, of which a norm could take no statistics."""
-    norms = [item.name for item in config.model.items if item.kind.batch_statistics]
+    norms = [item for item in config.model.items if item.kind.batch_statistics]
     reason, batch_size = _statistics_of_one_example(config), config.data.batch_size
     if norms and batch_size == 1:
-        raise ConfigError(f"data.batch_size 1 with {norms[0]}: {reason}; expected at least 2")
+        least = max(_fewest_values(item) for item in norms) if config.model.arch == "mlp" else 2
+        raise ConfigError(f"data.batch_size 1 with {norms[0].name}: {reason}; expected at least {least}")
     if norms and last_batch == 1:
         raise ConfigError(
             f"the last batch of each epoch would hold 1 example ({train_examples} = {train_examples // batch_size} x "
-            f"{batch_size} + 1), with {norms[0]}: {reason}; set data.drop_last=true or another data.batch_size"
+            f"{batch_size} + 1), with {norms[0].name}: {reason}; set data.drop_last=true or another data.batch_size"
         )
     for item in config.model.items:
         if item.options.ghost_size is not None:
@@ -150,15 +151,21 @@ def problem_of(placed: Placed) -> str | None:
             f"see 1 value per channel and {item.kind.lone_value}; expected feature maps of more than one pixel "
             "(ln normalizes the features of an mlp)"
         )
-    return f"see 1 feature and {item.kind.lone_value}; expected a width of at least 2"
+    return f"see 1 feature and {item.kind.lone_value}; expected a width of at least {_fewest_values(item)}"
+
+
+def _fewest_values(item: Item) -> int:
+    """Return how many values a statistic needs for more than a sign to be left of them."""
+    return 3 if item.kind.subtracts_mean else 2
 
 
 def _problem_of_groups(item: Item, groups: int, shape: Shape) -> str | None:
     channels = shape[0]
     if channels % groups == 0 and math.prod(shape) > groups:
         return None
-    fitting = [count for count in range(1, channels + 1) if channels % count == 0 and math.prod(shape) > count]
-    expected = f"expected groups={one_of(fitting, _MAX_NAMED)}" if fitting else "expected more than one value"
+    most = math.prod(shape) // (fewest := _fewest_values(item))
+    fitting = [count for count in range(1, min(channels, most) + 1) if channels % count == 0]
+    expected = f"expected groups={one_of(fitting, _MAX_NAMED)}" if fitting else f"expected at least {fewest} values"
     if channels % groups:
         return f"have {groups} groups, which do not divide {channels} channels; {expected}"
     return f"see 1 value in each of its {groups} groups and {item.kind.lone_value}; {expected}"

@@ -1,5 +1,6 @@
 """`bnexp check` shows what a config means."""
 
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -68,15 +69,68 @@ def test_signal_shows_every_layer_and_what_the_depth_comes_to(
 ) -> None:
     check(config_file, overrides=["model.hidden=[12, 10, 8]"], signal=True)
     lines = capsys.readouterr().out.splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("signal    the first batch of 16"))
-    assert lines[start + 1].split() == ["layer", "std", "rank", "dead", "gradient", "norm"]
+    start = next(index for index, line in enumerate(lines) if line.startswith("signal     the first batch of 16"))
+    assert lines[start + 1].split() == ["output", "of", "std", "rank", "dead", "gradient", "of", "norm"]
     assert [line.split()[0] for line in lines[start + 2 : start + 6]] == [
-        *(f"block{n}.linear" for n in (1, 2, 3)),
+        *(f"block{n}.relu" for n in (1, 2, 3)),
         "head",
     ]
-    assert lines[start + 6].startswith("signal    x ")
-    assert "up from the first hidden layer to the last" in lines[start + 6]
-    assert lines[start + 7].startswith("gradient  x ")
+    assert "a guess among 4 classes has ln(4) = 1.386" in lines[start + 6]
+    assert lines[start + 7].startswith("signal     x ")
+    assert "up from the first hidden layer to the last" in lines[start + 7]
+    assert lines[start + 8].startswith("gradient   x ")
+    assert re.match(r"rank       the 16 examples differ in \d+\.\d directions", lines[start + 9])
+
+
+def report(capsys: pytest.CaptureFixture[str], config_file: Path, *overrides: str) -> dict[str, str]:
+    """Return the sentences of `check --signal` by their first word."""
+    check(config_file, overrides=overrides, signal=True)
+    lines = capsys.readouterr().out.partition("forward and backward")[2].splitlines()
+    return {line.split()[0]: line for line in lines if line}
+
+
+def test_a_signal_that_is_clipped_is_called_so_and_only_then(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = ["model.block=linear -> act", "model.norm=null", "model.hidden=[12, 12, 12]"]
+    large = report(capsys, config_file, *block, "model.activation=tanh", "init={scheme: kaiming, gain: 10}")
+    assert "keeps its size only by being clipped" in large["signal"]
+    assert re.search(r"up to \d\d%, at block\d.tanh, of the values", large["saturated"])
+    assert "block3.tanh" in large
+    small = report(capsys, config_file, *block, "model.activation=tanh", "init={scheme: xavier}")
+    assert "keeps its size, roughly" in small["signal"]
+    assert "saturated" not in small
+    assert "dead" not in small["output"]
+
+
+def test_the_loss_of_all_zero_logits_is_that_of_a_guess_and_of_large_ones_is_not(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = report(capsys, config_file, "init={scheme: normal, std: 1e-6}", "model.norm=none")
+    assert f"{math.log(4):.3f} before any training" in tiny["loss"]
+    assert "starts as it should" in tiny["loss"]
+    assert "sure of wrong answers" in report(capsys, config_file, "init={scheme: normal, std: 5.0}")["loss"]
+
+
+def test_theory_stands_beside_the_growth_where_there_is_one(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pi / (pi - 1) is of the square of the norm, and so is (B - 2) / (B - 3); without a norm weights decide."""
+    wide = ["model.hidden=[16, 16, 16]", "init={scheme: kaiming}"]
+    bn = report(capsys, config_file, *wide, "model.norm=bn", "data.batch_size=32")
+    assert f"theory: x {math.sqrt(math.pi / (math.pi - 1)):.3f}, Yang" in bn["gradient"]
+    assert "theory" not in bn["signal"]
+    linear = report(capsys, config_file, *wide, "model.norm=bn", "model.activation=identity", "data.batch_size=8")
+    assert f"theory: x {math.sqrt(6 / 5):.3f}, Yang" in linear["gradient"]
+    plain = report(capsys, config_file, *wide, "model.norm=none", "init.gain=1.5")
+    assert "theory: x 1.500, He" in plain["signal"]
+    assert "theory: x 1.000, He" in plain["gradient"]
+    for other in (
+        ["model.norm=ln"],
+        ["model.norm=bn", "model.hidden=[16, 12]"],
+        ["model.norm=bn", "data.batch_size=16"],
+    ):
+        assert "theory" not in "".join(report(capsys, config_file, *wide, *other).values())
 
 
 def test_a_gradient_that_vanishes_or_explodes_is_called_so(
@@ -86,7 +140,7 @@ def test_a_gradient_that_vanishes_or_explodes_is_called_so(
         overrides = [f"model.hidden={[12] * 20}", "model.norm=none", f"init={{scheme: kaiming, gain: {gain}}}"]
         check(config_file, overrides=overrides, signal=True)
         assert f"in all: it {fate}" in next(
-            line for line in capsys.readouterr().out.splitlines() if line.startswith("signal    x ")
+            line for line in capsys.readouterr().out.splitlines() if line.startswith("signal     x ")
         )
 
 
@@ -102,8 +156,7 @@ def test_a_signal_too_small_for_its_square_is_shown_and_called_vanishing(
 
 
 def test_one_hidden_layer_has_no_growth_to_tell_of(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check(config_file, overrides=["model.hidden=[12]"], signal=True)
-    assert capsys.readouterr().out.splitlines()[-1].startswith("head ")
+    assert {"signal", "gradient"} & set(report(capsys, config_file, "model.hidden=[12]")) == set()
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])

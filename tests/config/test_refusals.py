@@ -35,10 +35,10 @@ def test_frozen_statistics_take_a_batch_of_one(values):
 @pytest.mark.parametrize(
     ("item", "shape", "said"),
     [
-        ("gn(groups=8)", (12,), "have 8 groups, which do not divide 12 channels; expected groups=1, 2, 3, 4 or 6"),
+        ("gn(groups=8)", (12,), "have 8 groups, which do not divide 12 channels; expected groups=1, 2, 3 or 4"),
         ("gn(groups=12)", (12,), "see 1 value in each of its 12 groups and give beta"),
         ("gn(groups=24)", (12,), "have 24 groups, which do not divide 12 channels"),
-        ("gn(groups=1)", (1,), "see 1 value in each of its 1 groups and give beta, .*expected more than one value"),
+        ("gn(groups=1)", (1,), "see 1 value in each of its 1 groups and give beta, .*expected at least 3 values"),
         ("gn(groups=6)", (6, 1, 1), "see 1 value in each"),
         ("gn(groups=4)", (6, 3, 3), "do not divide 6 channels; expected groups=1, 2, 3 or 6$"),
         ("evonorm_s0(groups=7)", (7,), "divide by the root of eps alone; expected groups=1$"),
@@ -47,7 +47,7 @@ def test_frozen_statistics_take_a_batch_of_one(values):
         ("in", (12, 1, 1), "see 1 value per channel"),
         ("ln", (1, 1, 1), "see 1 feature and give beta"),
         ("ln_c", (1, 8, 8), "see 1 feature and give beta"),
-        ("rms", (1,), "see 1 feature and give gamma times its sign"),
+        ("rms", (1,), "see 1 feature and give gamma times its sign; expected a width of at least 2"),
         ("linear(weight_std=true)", (1,), "standardize 1 weight per unit.*at least 2 features$"),
         ("conv(kernel=1, weight_std=true)", (1, 8, 8), "standardize 1 weight per unit.*2 channels or a larger kernel$"),
     ],
@@ -83,7 +83,7 @@ def test_layer_norm_over_one_feature_is_refused(clean_file):
     refuse(load_config(clean_file, narrow))
     for block in (["model.block=linear -> ln -> relu"], ["model.block=linear -> norm -> relu", "model.norm=ln"]):
         refuse(load_config(clean_file, block))
-        with pytest.raises(ConfigError, match=r"model.hidden \[64, 1\].*width of at least 2"):
+        with pytest.raises(ConfigError, match=r"model.hidden \[64, 1\].*width of at least 3"):
             refuse(load_config(clean_file, [*narrow, *block]))
 
 

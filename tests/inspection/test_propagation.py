@@ -32,12 +32,16 @@ def deep(make_config: MakeConfig, layers: int, width: int, norm: str, gain: floa
 
 def test_each_layer_is_measured_with_the_items_that_follow_it(make_config: MakeConfig) -> None:
     run = experiment(make_config)
-    rows = {row.layer: row for row in measure_propagation(run)}
+    measured = measure_propagation(run)
+    rows = {row.layer: row for row in measured.layers}
     assert list(rows) == ["block1.linear", "block2.linear", "head"]
     x, y = run.batches.at(0)
     hidden = run.network.block1(x.flatten(1))
     logits = run.network(x)
-    functional.cross_entropy(logits, y).backward()
+    loss = functional.cross_entropy(logits, y)
+    loss.backward()
+    assert measured.loss == pytest.approx(loss.item(), rel=1e-5)
+    assert [row.output for row in measured.layers] == ["block1.relu", "block2.relu", "head"]
     assert rows["block1.linear"].std == pytest.approx(hidden.std(correction=0).item(), rel=1e-4)
     assert rows["block1.linear"].dead_fraction == pytest.approx((hidden.amax(dim=0) == 0).float().mean().item())
     assert rows["head"].std == pytest.approx(logits.std(correction=0).item(), rel=1e-4)
@@ -68,7 +72,7 @@ def test_with_batch_normalization_the_gradient_explodes_by_the_factor_of_yang_et
     Yang et al. 2019, https://arxiv.org/abs/1902.08129, with gamma 1 and beta 0; the first and last layers are still
     under way to that limit.
     """
-    rows = measure_propagation(deep(make_config, 30, 1024, "bn"))
+    rows = measure_propagation(deep(make_config, 30, 1024, "bn")).layers
     norms = [row.gradient_norm for row in rows[5:25]]
     assert growth(norms[::-1]).per_layer ** 2 == pytest.approx(math.pi / (math.pi - 1), rel=0.05)
 
@@ -78,12 +82,29 @@ def test_without_a_norm_signal_and_gradient_grow_by_the_gain_of_the_initializati
     make_config: MakeConfig, gain: float
 ) -> None:
     """Weights of variance 2 / fan_in keep the square of the signal behind a ReLU, up and down (He et al. 2015)."""
-    rows = measure_propagation(deep(make_config, 20, 512, "none", gain))[5:-1]
+    rows = measure_propagation(deep(make_config, 20, 512, "none", gain)).layers[5:-1]
     assert growth([row.std for row in rows]).per_layer == pytest.approx(gain, rel=0.1)
+    assert growth([row.gradient_norm for row in rows]).per_layer == pytest.approx(1, rel=0.1)
+
+
+def test_of_linear_layers_under_batch_normalization_the_gradient_grows_by_the_batch_alone(
+    make_config: MakeConfig,
+) -> None:
+    """Its square by (B - 2) / (B - 3) a layer toward the input (Yang et al. 2019)."""
+    run = experiment(
+        make_config,
+        data={"batch_size": 8, "synthetic": {"shape": [1, 16, 16], "classes": 10, "size": 1000}},
+        model={"hidden": [512] * 25, "norm": "bn", "activation": "identity"},
+        init={"scheme": "kaiming"},
+    )
+    norms = [row.gradient_norm for row in measure_propagation(run).layers[3:23]]
+    assert growth(norms[::-1]).per_layer ** 2 == pytest.approx(6 / 5, rel=0.03)
 
 
 def test_without_a_norm_all_examples_become_alike_and_with_one_they_do_not(make_config: MakeConfig) -> None:
     """The rank collapse of Daneshmand et al. 2020, https://arxiv.org/abs/2003.01652."""
-    ranks = {norm: measure_propagation(deep(make_config, 40, 128, norm))[-2].effective_rank for norm in ("none", "bn")}
+    ranks = {
+        norm: measure_propagation(deep(make_config, 40, 128, norm)).layers[-2].effective_rank for norm in ("none", "bn")
+    }
     assert ranks["none"] < 1.1
     assert ranks["bn"] > 2

@@ -12,6 +12,7 @@ from bnexp.blueprint import draw
 from bnexp.commands.check import check
 from bnexp.commands.train import train
 from bnexp.config.items import ITEMS, BatchNormOptions, ItemKind
+from bnexp.config.layout import layout_of
 from bnexp.config.lint import warnings_of
 from bnexp.config.plan import make_plan
 from bnexp.config.reference import config_reference
@@ -106,8 +107,12 @@ def test_refusals_warnings_and_the_reference_follow_from_its_facts(
     def plan_of(config: Config):
         return make_plan(config, dataset_info(config.data, Path("unused")))
 
+    def layout(config: Config):
+        info = dataset_info(config.data, Path("unused"))
+        return layout_of(config.model, info.shape, info.classes)
+
     config = make_config(model={"norm": "toy(momentum=0.9)"}, data={"batch_size": 4})
-    warnings = "\n".join(warnings_of(config, plan_of(config)))
+    warnings = "\n".join(warnings_of(config, plan_of(config), layout(config)))
     assert "toy(momentum=0.9): the momentum is PyTorch's" in warnings
     assert "data.batch_size 4 with toy: batch statistics of so few examples are noisy" in warnings
     with pytest.raises(ConfigError, match=r"data\.batch_size 1 with toy"):
