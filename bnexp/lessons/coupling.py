@@ -12,21 +12,9 @@ from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import (
-    against_torch,
-    first_output,
-    initial_parameters,
-    standard_normal,
-    torch_results,
-)
-from bnexp.norms.reference import (
-    Normalized,
-    batch_norm_inference,
-    batch_norm_train,
-    batch_norm_train_backward,
-    layer_norm,
-    layer_norm_backward,
-)
+from bnexp.lessons.tensors import against_torch, first_output, initial_parameters, standard_normal, torch_results
+from bnexp.norms import reference
+from bnexp.norms.reference import Normalized
 
 DRAWS, FEATURES = 1000, 4
 WATCHED = 1.0  # the first feature of the watched example: one true standard deviation above the mean
@@ -44,19 +32,14 @@ def lesson(request: Request) -> Lesson:
     x = draw_classes(generator)
     mixed = mixed_batches(x)
     within = x.var(dim=2).mean()
-    inferred = batch_norm_inference(x, *initial_parameters(1), x.mean(), within)
+    inferred = reference.batch_norm_inference(x, *initial_parameters(1), x.mean(), within)
     return compose(
-        "coupling",
+        __name__,
         [*parts, _one_large_companion(batch_of_8), of_gradients, *_outputs_of_classes(x, mixed)],
-        draws=f"{DRAWS:,}",
-        watched=f"{WATCHED:g}",
         farthest=(len(batch_of_8) - 1) ** 0.5,
         sum_of_gradients=sum_of_gradients,
         against_torch=against,
-        a=f"{-CENTER:g}",
-        b=f"{CENTER:g}",
         std_of_a_class=STD,
-        batch_size=str(BATCH_SIZE),
         variance_within=within.item(),
         variance_mixed=mixed.var(dim=1).mean().item(),
         means_at_inference=[values.mean().item() for values in inferred],
@@ -64,18 +47,17 @@ def lesson(request: Request) -> Lesson:
 
 
 def _batch_norm(x: Tensor) -> Normalized:
-    return batch_norm_train(x, *initial_parameters(x.shape[1]))
+    return reference.batch_norm_train(x, *initial_parameters(x.shape[1]))
 
 
 def _layer_norm(x: Tensor) -> Normalized:
-    return layer_norm(x, *initial_parameters(x.shape[1]))
+    return reference.layer_norm(x, *initial_parameters(x.shape[1]))
 
 
 def outputs_among_companions(example: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the first feature of an example (1, F) in batches of a size, with other companions each time.
+    """Return the first output of an example (1, F) under batch and under layer normalization, (DRAWS,) each.
 
-    Returns:
-        Its output under batch and under layer normalization, (DRAWS,) each.
+    It is in batches of a size, with other companions each time.
     """
     features = example.shape[1]
     companions = standard_normal(generator, size - 1, DRAWS * features)
@@ -122,8 +104,8 @@ def _gradients(x: Tensor) -> tuple[Table, float, Text]:
     """Return the gradients of the first output of example 1, their sum under bn, and how far torch's are from them."""
     upstream, (ones, _) = first_output(x), initial_parameters(FEATURES)
     by_batch, by_layer = _batch_norm(x), _layer_norm(x)
-    under_bn = batch_norm_train_backward(upstream, by_batch, ones)
-    under_ln = layer_norm_backward(upstream, by_layer, ones)
+    under_bn = reference.batch_norm_train_backward(upstream, by_batch, ones)
+    under_ln = reference.layer_norm_backward(upstream, by_layer, ones)
     columns = torch.stack([x[:, 0], under_bn[0][:, 0], under_ln[0][:, 0]], dim=1)
     rows = [(f"example {number}", cells) for number, cells in enumerate(columns.tolist(), start=1)]
     formula = "y[1]: output of example 1", "first feature of each"

@@ -69,7 +69,7 @@ def lesson(request: Request) -> Lesson:
         nn.GroupNorm(2, CHANNELS, eps=eps, affine=False),
     )
     return compose(
-        "group_norm",
+        __name__,
         parts,
         **walk.words,
         groups="1 group" if groups == 1 else f"{groups} groups",
@@ -80,10 +80,7 @@ def lesson(request: Request) -> Lesson:
         positions=str(images.batch.x[0, 0].numel()),
         values=str(images.batch.x[0].numel()),
         channels=str(CHANNELS),
-        change_by_companions={
-            "batch_norm": max(by_batch) - min(by_batch),
-            "group_norm": max(by_group) - min(by_group),
-        },
+        change_by_companions={"batch_norm": max(by_batch) - min(by_batch), "group_norm": max(by_group) - min(by_group)},
         against_torch=against_modules(list(zip((walk, images), modules, strict=True))),
     )
 
@@ -113,7 +110,6 @@ def groups_of(batch: BatchTensors, groups: int | None) -> int:
 
 
 def _of_images(walk: Walk) -> list[Placed]:
-    """Return the pictures and tables of the images, under four norms and under each number of groups."""
     x, eps = walk.batch.x, walk.eps
     picture = regions("regions_of_images", x.shape, FOUR_NORMS)
     names = [norm.name for norm in FOUR_NORMS]

@@ -20,13 +20,7 @@ from bnexp.document.writing import Value
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import initial_parameters, standard_normal
-from bnexp.norms.reference import (
-    batch_norm_inference,
-    batch_norm_running,
-    batch_norm_running_std,
-    batch_norm_train,
-    batch_norm_unbiased,
-)
+from bnexp.norms import reference
 
 WIDTH, BATCH_SIZE, STEPS, LEARNING_RATE = 100, 32, 120, 0.1
 CLASSES, HELD_OUT = 10, 1000
@@ -75,7 +69,7 @@ def lesson(request: Request) -> Lesson:
     by_hand, by_torch = (arms[name].network[1].state_dict() for name in (HAND, TORCH))
     scores = _scores(arms[HAND].network, arms[TORCH].network, digits)
     return compose(
-        "hand_written",
+        __name__,
         [
             _ways(),
             *_losses(arms),
@@ -118,7 +112,6 @@ def _ways() -> Table:
 
 
 def _losses(arms: Mapping[str, Trained]) -> tuple[Table, Lines]:
-    """Show the losses of the batches in training, of some steps, and averaged over a few steps each."""
     rows = [(str(step), [arm.losses[step - 1] for arm in arms.values()]) for step in (1, 10, 30, 60, STEPS)]
     window = 10
     ends = list(range(window, STEPS + 1, window))
@@ -130,12 +123,10 @@ def _losses(arms: Mapping[str, Trained]) -> tuple[Table, Lines]:
 
 
 def _loss_apart(arm: Trained, other: Trained) -> float:
-    """Return the largest difference between the losses of two arms at the same step."""
     return max(abs(loss - of_other) for loss, of_other in zip(arm.losses, other.losses, strict=True))
 
 
 def _scores(by_hand: nn.Sequential, torchs: nn.Sequential, digits: Digits) -> dict[str, tuple[float, float]]:
-    """Return loss and accuracy on the digits held out, by the statistics used at inference."""
     anew = recalibrated(torchs, digits)
     return {
         "by hand, as kept": score(by_hand, digits, training=False),
@@ -172,9 +163,9 @@ class HandWritten(_WithAverages):
         """Return (B, F) from (B, F); in training the running averages are updated."""
         mean, std = self.buffers()
         if not self.training:
-            return batch_norm_inference(x, self.weight, self.bias, mean, std**2, eps=0.0)
-        batch = batch_norm_unbiased(x, self.weight, self.bias)
-        self.remember(*batch_norm_running_std(mean, std, batch, MOMENTUM))
+            return reference.batch_norm_inference(x, self.weight, self.bias, mean, std**2, eps=0.0)
+        batch = reference.batch_norm_unbiased(x, self.weight, self.bias)
+        self.remember(*reference.batch_norm_running_std(mean, std, batch, MOMENTUM))
         return batch.y
 
 
@@ -188,9 +179,9 @@ class Mended(_WithAverages):
         """Return (B, F) from (B, F); in training the running averages are updated."""
         mean, var = self.buffers()
         if not self.training:
-            return batch_norm_inference(x, self.weight, self.bias, mean, var)
-        batch = batch_norm_train(x, self.weight, self.bias)
-        self.remember(*batch_norm_running(mean, var, batch, len(x), MOMENTUM))
+            return reference.batch_norm_inference(x, self.weight, self.bias, mean, var)
+        batch = reference.batch_norm_train(x, self.weight, self.bias)
+        self.remember(*reference.batch_norm_running(mean, var, batch, len(x), MOMENTUM))
         return batch.y
 
 

@@ -28,7 +28,7 @@ from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_t
 
 MEAN, STD = 3.0, 2.0
 STEPS, LEARNING_RATE = 100, 0.1
-_WIDTH, _EXAMPLES, _DEPTHS = 20, 2000, (1, 3, 5)
+WIDTH, EXAMPLES, DEPTHS = 20, 2000, (1, 3, 5)
 """Of the stack of layers whose linearity is measured."""
 
 
@@ -44,7 +44,7 @@ def lesson(request: Request) -> Lesson:
     outputs = {f"gamma {scale:g}": torch.sigmoid(scale * x_hat) for scale in (0.5, 1, 4)}
     edges = [tenth / 10 for tenth in range(11)]
     return compose(
-        "identity",
+        __name__,
         [
             _undone(torch.cat([x, undone.x_hat, undone.y], dim=1)),
             other_batches,
@@ -53,8 +53,6 @@ def lesson(request: Request) -> Lesson:
             _linearity_of_a_stack(generator),
             *_descent(descend(x, eps), gamma, beta),
         ],
-        mean=f"{MEAN:g}",
-        std=f"{STD:g}",
         examples=str(len(x)),
         gamma=gamma.item(),
         beta=beta.item(),
@@ -64,15 +62,12 @@ def lesson(request: Request) -> Lesson:
         inputs=f"{len(x_hat):,}",
         **{f"within_{bound}": (x_hat.abs() <= bound).double().mean().item() for bound in (1, 2)},
         **{f"gaussian_{bound}": math.erf(bound / math.sqrt(2)) for bound in (1, 2)},
-        inputs_of_stack=f"{_EXAMPLES:,}",
-        width=str(_WIDTH),
         learning_rate=LEARNING_RATE,
         against_torch=_against_torch(x, plain, undone.y, eps),
     )
 
 
 def _undone(columns: Tensor) -> Table:
-    """Show the columns x, x_hat and y (B, 3)."""
     rows = [(f"example {number}", row) for number, row in enumerate(columns.tolist(), start=1)]
     formula = "x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"
     return number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula)
@@ -95,7 +90,6 @@ def _other_batches(generator: torch.Generator, eps: float) -> table.Table:
 
 
 def _tangents() -> Table:
-    """Compare sigmoid and tanh with their tangents at 0."""
     at = torch.tensor([0, 0.5, 1, 2, 3, 4], dtype=torch.float64)
     sigmoid, tanh = torch.sigmoid(at), torch.tanh(at)
     tangent = 0.5 + at / 4
@@ -118,25 +112,23 @@ def _tangents() -> Table:
 
 
 def _below_tangent(x: float) -> str:
-    """Return how far a sigmoid is below its tangent at 0."""
     return f"{0.5 + x / 4 - 1 / (1 + math.exp(-x)):.4f}"
 
 
 def _linearity_of_a_stack(generator: torch.Generator) -> Table:
-    """Measure how much of what a stack of linear -> bn -> sigmoid computes a linear map computes too."""
-    inputs = standard_normal(generator, _EXAMPLES, _WIDTH)
-    weights = standard_normal(generator, max(_DEPTHS), _WIDTH, _WIDTH)
-    ones, zeros = initial_parameters(_WIDTH)
+    inputs = standard_normal(generator, EXAMPLES, WIDTH)
+    weights = standard_normal(generator, max(DEPTHS), WIDTH, WIDTH)
+    ones, zeros = initial_parameters(WIDTH)
     rows: list[tuple[str, list[Value]]] = []
     for gamma in (0.5, 1.0, 2.0, 4.0, 8.0):
         rows.append((f"{gamma:g}", []))
         hidden = inputs
         for depth, weight in enumerate(weights, start=1):
             hidden = torch.sigmoid(batch_norm_train(hidden @ weight, gamma * ones, zeros).y)
-            if depth in _DEPTHS:
+            if depth in DEPTHS:
                 rows[-1][1].append(linear_share(inputs, hidden))
     title = "share of the output's variance that a linear map of the inputs explains"
-    depths = [f"{depth} layer{'s' * (depth > 1)}" for depth in _DEPTHS]
+    depths = [f"{depth} layer{'s' * (depth > 1)}" for depth in DEPTHS]
     return number_table("linear_share", title, depths, rows, ("R^2 of least squares, beta 0",), corner="gamma")
 
 
@@ -170,7 +162,6 @@ def descend(x: Tensor, eps: float) -> list[list[float]]:
 
 
 def _descent(path: Sequence[Sequence[float]], gamma: Tensor, beta: Tensor) -> tuple[Table, Lines]:
-    """Show the path of gamma, beta and the loss, and the gamma and beta that it leads to."""
     rows: list[tuple[str, Sequence[Value]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
     rows.append(("identity", [gamma.item(), beta.item(), 0.0]))
     columns = "gamma", "beta", "loss"
@@ -184,7 +175,6 @@ def _descent(path: Sequence[Sequence[float]], gamma: Tensor, beta: Tensor) -> tu
 
 
 def _against_torch(x: Tensor, plain: Normalized, undone: Tensor, eps: float) -> Text:
-    """Compare the first step of the descent, and y of the identity, with torch's own."""
     ones, _ = initial_parameters(1)
     ours = [plain.y, *batch_norm_train_backward((plain.y - x) / len(x), plain, ones, eps), undone]
     module = nn.BatchNorm1d(1, eps=eps, dtype=torch.float64)

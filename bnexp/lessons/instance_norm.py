@@ -42,7 +42,7 @@ def lesson(request: Request) -> Lesson:
     grad_of_pooled[0] = 1 / (height * width)
     bias = torch.arange(1.0, channels + 1).double().view(-1, 1, 1)
     return compose(
-        "instance_norm",
+        __name__,
         [
             *_tables(walk),
             regions("regions", x.shape, (BATCH_NORM, INSTANCE_NORM)),
@@ -68,7 +68,6 @@ def lesson(request: Request) -> Lesson:
 
 
 def _tables(walk: Walk) -> list[Table]:
-    """Return the tables of the forward and the backward pass."""
     forward, eps = walk.forward, f"eps = {walk.eps:g}"
     variance, learned = "variance, biased: divided by H W", ("as if learned",)
     mean, var = ("mean = 1/(H W) sum_hw x",), ("var = 1/(H W) sum_hw (x - mean)^2",)
@@ -98,7 +97,6 @@ def _changes(walk: Walk) -> list[tuple[str, list[float]]]:
 
 
 def _pooled(means: dict[str, torch.Tensor], beta: torch.Tensor) -> Table:
-    """Return the table of pooled outputs (N, C) of each norm, with beta (C,) between them."""
     by_batch, by_instance, after_relu = means.values()
     labels = [f"{norm}, {image}" for norm in ("batch norm", "instance norm") for image in IMAGE_NAMES]
     labels += ["beta", *(f"instance norm, ReLU, {image}" for image in IMAGE_NAMES)]

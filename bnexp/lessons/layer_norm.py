@@ -46,10 +46,10 @@ def lesson(request: Request) -> Lesson:
         matrix("mean_of_each_feature", mean_title, means, names, mean_labels),
     ]
     return compose(
-        "layer_norm",
+        __name__,
         [regions("regions", x.shape, (BATCH_NORM, LAYER_NORM)), *tables],
         **walk.words,
-        variance=said_of_variance("row", "example", batch.rows, var.flatten(), ~constant, eps)[0],
+        variance=said_of_variance("row", "example", batch.rows, var.flatten(), ~constant, eps),
         constant=names_in_words([row for row, is_constant in zip(batch.rows, constant, strict=True) if is_constant]),
         same=apart["layer_norm"] < _SAME <= apart["input"] and is_small(var, eps),
         rows_apart=apart,
@@ -70,7 +70,6 @@ def lesson(request: Request) -> Lesson:
 
 
 def _tables(walk: Walk) -> list[Table]:
-    """Return the tables of the statistics and of which examples the gradient reaches."""
     mean, var = (values.flatten().tolist() for values in (walk.forward.mean, walk.forward.var))
     formula = "mean = 1/F sum_f x[:, f]", "var = 1/F sum_f (x[:, f] - mean)^2"
     statistics = list(zip(walk.batch.rows, zip(mean, var, strict=True), strict=True))

@@ -63,7 +63,6 @@ def read_matrix(path: Path) -> Matrix:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the lines that are not blank as (number, cells)."""
     try:
         text = read_file(path, MOST_BYTES).decode("utf-8-sig")
     except OSError as error:

@@ -113,19 +113,14 @@ def lesson(request: Request) -> Lesson:
         *_streams(drawn),
         number_table("mishkin", MISHKIN_TITLE, accuracies, list(MISHKIN.items()), corner="network", digits=3),
     ]
-    sizes = {"width": str(WIDTH), "examples": str(EXAMPLES), "blocks": str(BLOCKS), "bias": str(BIAS)}
     return compose(
-        "placement",
+        __name__,
         parts,
-        **sizes,
         cosine_before=decimal(between_examples(outputs[BEFORE])),
         lowest_floor=floors.min().item(),
         highest_floor=floors.max().item(),
         floor_without_bias=-1 / math.sqrt(math.pi - 1),
-        dead_bias=f"{DEAD_BIAS:g}",
-        low_beta=f"{LOW_BETA:g}",
         active_with_bn_before=unit[BEFORE][0],
-        mean_of_relu=decimal(MEAN_OF_RELU),
         after_less_before_caffenet=caffenet,
         before_less_after_googlenet=-googlenet,
         against_torch=_against_torch(outputs, z, drawn.arriving),

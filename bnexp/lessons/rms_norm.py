@@ -50,7 +50,7 @@ def lesson(request: Request) -> Lesson:
         regions("regions", x.shape, (BATCH_NORM, replace(LAYER_NORM, name="layer norm, RMS norm"))),
     ]
     return compose(
-        "rms_norm",
+        __name__,
         parts,
         **walk.words,
         has_share=max(share) > NEGLIGIBLE,
@@ -85,7 +85,6 @@ def _changes(x_hat: torch.Tensor) -> list[float]:
 
 
 def _tables(walk: Walk) -> list[Table]:
-    """Return the tables of the statistics, and of x_hat and the gradient beside those of layer normalization."""
     rows, forward, layer = walk.batch.rows, walk.forward, walk.beside
     names, norms = ("ms", "mean^2", "var"), (LAYER_NORM.name, RMS_NORM.name)
     columns = [values.flatten() for values in (forward.var, layer.mean**2, layer.var)]

@@ -139,11 +139,9 @@ def lesson(request: Request) -> Lesson:
         *_ten_layers(deep),
         _gammas(drawn),
     ]
-    sizes = {"width": str(WIDTH), "examples": str(EXAMPLES), "few": str(SMALL_BATCH), "depth": str(DEPTH)}
     return compose(
-        "saturation",
+        __name__,
         parts,
-        **sizes,
         gain_of_tanh=GAIN,
         std_of_pytorch=schemes[TORCH].std,
         saturated_with_std_1=single[LARGE].saturated,

@@ -174,13 +174,9 @@ def lesson(request: Request) -> Lesson:
     less_by_distance = _mean(normalized.distances) < _mean(plain.distances)
     by_movement = sorted(ARMS, key=lambda name: moved[name])
     by_loss = sorted(ARMS, key=lambda name: trained[name].losses[-1])
-    sizes = {"hidden": str(HIDDEN), "width": str(WIDTH), "features": str(FEATURES), "steps": str(STEPS)}
     return compose(
-        "shift",
+        __name__,
         _parts(trained, moved, percentiles),
-        **sizes,
-        batch_size=str(BATCH_SIZE),
-        watched=str(WATCHED),
         learning_rate=LEARNING_RATE,
         beta=normalized.parameters[LAST][1][0].item(),
         gamma=normalized.parameters[LAST][2][0].item(),

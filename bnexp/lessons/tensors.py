@@ -18,16 +18,7 @@ NEGLIGIBLE = 1e-3
 
 @dataclass(frozen=True)
 class BatchTensors:
-    """A matrix in float64.
-
-    Attributes:
-        source: where it comes from.
-        names: of the features.
-        rows: a label per example.
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-    """
+    """A matrix x (B, F) in float64, gamma and beta (F,), the names of features and rows, and where it comes from."""
 
     source: str
     names: Sequence[str]
@@ -94,13 +85,9 @@ def torch_results(
     parameters: Sequence[Tensor] = (),
     loss: Callable[[Tensor], Tensor] = lambda y: y.flatten()[0],
 ) -> list[Tensor | None]:
-    """Run a module of torch forward and backward.
+    """Run a module of torch forward and backward on x, from the first value of y or another loss.
 
-    Args:
-        module: such as `nn.BatchNorm1d(3, dtype=torch.float64)`.
-        x: its input, in the module's dtype.
-        parameters: values for the module's first parameters, such as gamma and beta; the others stay.
-        loss: of y; without it the first value of y.
+    `parameters` are values for the module's first parameters, such as gamma and beta; the others stay.
 
     Returns:
         y, and the gradients by x and by each parameter, in the order in which `norms.reference` returns them.
@@ -136,16 +123,9 @@ def against_torch(
     template: str = "{module}, forward and backward on the same numbers, differs from the formulas by at most "
     "{difference_to_torch:.1e}, relative to the largest number of a result where that is above 1.",
 ) -> Text:
-    """Say how far torch's own results on the same numbers are from those of the formulas.
+    """Say how far results of torch, from what `module` names, are from those of the formulas, in the same order.
 
-    Args:
-        module: what computed `theirs`.
-        ours: results of `norms.reference`.
-        theirs: the same quantities in the same order, such as `torch_results` gives.
-        template: the sentence, which names `module` and `difference_to_torch`.
-
-    Returns:
-        The sentence, with `largest_difference` as `difference_to_torch`.
+    The template names `module` and `difference_to_torch`, the `largest_difference`.
     """
     difference = largest_difference(ours, theirs)
     if difference > _ROUNDING:

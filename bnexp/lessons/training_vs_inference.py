@@ -33,7 +33,7 @@ def lesson(request: Request) -> Lesson:
     alone = torch.full((1, 1), TRUE_MEAN, dtype=torch.float64)
     of_true_mean = {count: _at_inference(alone, running[count]).item() for count in (3, BATCHES)}
     return compose(
-        "training_vs_inference",
+        __name__,
         [
             _batch_statistics(batches),
             *averages(batches, running, momentum),
@@ -43,10 +43,6 @@ def lesson(request: Request) -> Lesson:
             _unbiased(generator),
             _too_early(running),
         ],
-        true_mean=f"{TRUE_MEAN:g}",
-        true_std=f"{TRUE_STD:g}",
-        batches=str(BATCHES),
-        batch_size=str(BATCH_SIZE),
         two_batches=str(2 * BATCH_SIZE),
         std_of_batch_means=batches.mean(dim=1).std().item(),
         std_of_batch_means_expected=TRUE_STD / BATCH_SIZE**0.5,
@@ -136,7 +132,6 @@ def _memory_of(momentum: float) -> tuple[Value, ...]:
 
 
 def _one_example(batches: Tensor, statistics: Statistics) -> Table:
-    """Show one example in two batches."""
     example = TRUE_MEAN + 1.5 * TRUE_STD
     rows: list[tuple[str, Sequence[float]]] = []
     for name, companions in zip("AB", batches, strict=False):
@@ -152,7 +147,6 @@ def _one_example(batches: Tensor, statistics: Statistics) -> Table:
 
 
 def _pairs() -> Table:
-    """Show what is left of two examples in a batch of their own."""
     pairs = torch.tensor([[1.0, 2.0], [7.0, -100.0], [5.0, 5.01]], dtype=torch.float64)
     rows = [(f"{pair[0]:g} and {pair[1]:g}", _in_training(pair[:, None]).y.flatten().tolist()) for pair in pairs]
     formula = "d = (x[1] - x[2]) / 2", "y = d / sqrt(d^2 + eps), and -y"
@@ -169,7 +163,6 @@ def _refusal(call: Callable[[], object]) -> str:
 
 
 def _unbiased(generator: torch.Generator) -> Table:
-    """Compare outputs in training with those at inference, by unbiased and by biased running variances."""
     rows: list[tuple[str, Sequence[float]]] = []
     for size in (2, 4, 8, 32):
         x = normal(generator, TRUE_MEAN, TRUE_STD, size, _EXAMPLES // size)  # each column a batch of its own
@@ -192,7 +185,6 @@ def _unbiased(generator: torch.Generator) -> Table:
 
 
 def _too_early(running: Sequence[Statistics]) -> Table:
-    """Show the outputs at inference while the running averages still hold their start."""
     x = TRUE_MEAN + TRUE_STD * torch.tensor([-1.0, 0, 1], dtype=torch.float64)
     rows = [(f"k = {count}", _at_inference(x, running[count]).tolist()) for count in (1, 3, 10, 100)]
     rows.append(("by the true values", ((x - TRUE_MEAN) / TRUE_STD).tolist()))

@@ -37,7 +37,7 @@ def lesson(request: Request) -> Lesson:
     mean, values, _ = eigen(images)
     normalized = batch_norm_train(clouds["none"], *initial_parameters(2), eps=1e-12).x_hat
     return compose(
-        "whitening",
+        __name__,
         [
             Scatter(
                 "points",
@@ -48,8 +48,6 @@ def lesson(request: Request) -> Lesson:
             *_principal_directions(images),
             _outside_of_the_gradient(clouds["none"]),
         ],
-        count=str(POINTS),
-        wanted=f"{WANTED:g}",
         mean_of_pixels=mean.tolist(),
         variance_ratio=(values[0] / values[1]).item(),
         whiten_eps=WHITEN_EPS,
@@ -111,7 +109,6 @@ def steps_of_descent(hessian: Tensor) -> int:
 
 
 def _tables_of_each(clouds: Mapping[PreprocessName, Tensor]) -> list[Table]:
-    """Return the moments of each cloud (B, 2), and the steps that gradient descent takes on it."""
     steps = []
     for name, points in clouds.items():
         hessian = hessian_of(points)
@@ -130,7 +127,6 @@ def _tables_of_each(clouds: Mapping[PreprocessName, Tensor]) -> list[Table]:
 
 
 def _principal_directions(images: Tensor) -> list[Table]:
-    """Return the covariance of the pixels, its eigenvectors, and the maps that whiten."""
     _, values, vectors = eigen(images)
     _, cov = covariance(images)
     pca = (vectors / (values + WHITEN_EPS).sqrt()).T
