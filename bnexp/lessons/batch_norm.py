@@ -12,37 +12,28 @@ from torch import Tensor, nn
 
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
-from bnexp.lessons import tables
+from bnexp.lessons import tables, tensors
+from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.matrix_file import counted_names
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import (
-    BatchTensors,
-    against_torch,
-    does_not_vary,
-    initial_parameters,
-    is_small,
-    largest_magnitude,
-    names_in_words,
-    tensors_of,
-    torch_results,
-)
+from bnexp.lessons.tensors import BatchTensors
 from bnexp.norms import reference
 from bnexp.norms.reference import Normalized
 
 
 def lesson(request: Request) -> Lesson:
     """Return the lesson on the matrix of the request."""
-    batch, eps, momentum = tensors_of(request.batch), request.eps, request.momentum
+    batch, eps, momentum = tensors.tensors_of(request.batch), request.eps, request.momentum
     forward = reference.batch_norm_train(batch.x, batch.gamma, batch.beta, eps)
     examples, features = batch.x.shape
-    constant = does_not_vary(batch.x, dim=0)
+    constant = tensors.does_not_vary(batch.x, dim=0)
     ones, zeros = initial_parameters(features)
     running = reference.batch_norm_running(zeros, ones, forward, examples, momentum)
     grad_y = torch.zeros_like(batch.x)
     grad_y[0] = 1
     gradients = reference.batch_norm_train_backward(grad_y, forward, batch.gamma, eps)
-    reaches_x = largest_magnitude(gradients[0]) > 0
+    reaches_x = tensors.largest_magnitude(gradients[0]) > 0
     printed, judgment = _article(request.as_published, batch, forward)
     return compose(
         __name__,
@@ -51,13 +42,13 @@ def lesson(request: Request) -> Lesson:
         examples=str(examples),
         features=str(features),
         unbiased_over_biased=examples / (examples - 1),
-        constant=names_in_words([name for name, same in zip(batch.names, constant.tolist(), strict=True) if same]),
+        constant=tensors.names_in_words([name for name, same in zip(batch.names, constant, strict=True) if same]),
         variance=tables.said_of_variance("column", "feature", batch.names, forward.var, ~constant, eps),
         momentum=momentum,
         keras_momentum=1 - momentum,
         inference_over_training=((examples - 1) / examples) ** 0.5,
         reaches_x=reaches_x,
-        nothing_left=reaches_x and examples == 2 and is_small(forward.var, eps),
+        nothing_left=reaches_x and examples == 2 and tensors.is_small(forward.var, eps),
         against_torch=_against_torch(batch, (forward.y, *gradients), running, request),
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
@@ -104,10 +95,10 @@ def _against_torch(
     batch: BatchTensors, in_training: Sequence[Tensor], running: tuple[Tensor, Tensor], request: Request
 ) -> Text:
     module = nn.BatchNorm1d(len(batch.names), eps=request.eps, momentum=request.momentum, dtype=torch.float64)
-    theirs = torch_results(module, batch.x, (batch.gamma, batch.beta), lambda y: y[0].sum())
+    theirs = tensors.torch_results(module, batch.x, (batch.gamma, batch.beta), lambda y: y[0].sum())
     theirs += [module.running_mean, module.running_var, module.eval()(batch.x)]
     at_inference = reference.batch_norm_inference(batch.x, batch.gamma, batch.beta, *running, request.eps)
-    return against_torch("torch.nn.BatchNorm1d", [*in_training, *running, at_inference], theirs)
+    return tensors.against_torch("torch.nn.BatchNorm1d", [*in_training, *running, at_inference], theirs)
 
 
 def judge(printed: str, computed: float) -> str:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import ITEMS, ItemName
-from bnexp.document import table
-from bnexp.document.table import number_table
+from bnexp.document.table import Table, number_table, with_exponents
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
+from bnexp.lessons.drawing import initial_parameters, standard_normal
 from bnexp.lessons.image_norms import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM, ImageNorm
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, names_in_words, standard_normal
+from bnexp.lessons.tensors import against_torch, largest_magnitude, names_in_words
 from bnexp.norms import reference
 
 EXAMPLES, INPUTS, FEATURES = 16, 3, 4
@@ -36,23 +36,14 @@ NORMS: Sequence[tuple[ItemName, str, ImageNorm]] = (
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear layer before a normalization, all drawn, and a gradient from above.
+    """A linear layer before a normalization, all drawn, and a gradient from above."""
 
-    Attributes:
-        inputs: X, (B, I).
-        weight: W, (I, F).
-        bias: b, (F,), its entries not all equal.
-        gamma: (F,).
-        beta: (F,).
-        grad_y: (B, F).
-    """
-
-    inputs: Tensor
-    weight: Tensor
-    bias: Tensor
-    gamma: Tensor
-    beta: Tensor
-    grad_y: Tensor
+    inputs: Tensor  # X, (B, I)
+    weight: Tensor  # W, (I, F)
+    bias: Tensor  # b, (F,), its entries not all equal
+    gamma: Tensor  # (F,)
+    beta: Tensor  # (F,)
+    grad_y: Tensor  # (B, F)
 
     def outputs(self, factor: float) -> Tensor:
         """Return X W + factor b."""
@@ -83,15 +74,14 @@ def lesson(request: Request) -> Lesson:
         ("batch norm", ["mean_b(X W)[f] + b[f]", "b[f] - b[f] = 0"]),
         ("layer norm", ["mean_f(X W) + mean_f(b)", "b[f] - mean_f(b)"]),
     )
+    why = "mean of X W + b", "left of b[f]"
     grad_bias, close_to_torch = _gradients(layer, request.momentum)
     return compose(
         __name__,
         [
             matrix("bias", "the bias b", layer.bias, NAMES),
             _output_change(layer),
-            number_table(
-                "why", "what each does with the bias of feature f", ("mean of X W + b", "left of b[f]"), reasons
-            ),
+            number_table("why", "what each does with the bias of feature f", why, reasons),
             _at_inference(layer, request.momentum),
             grad_bias,
             _other_norms(images, layer.bias.view(-1, 1, 1), grad_images),
@@ -103,7 +93,7 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _output_change(layer: Layer) -> table.Table:
+def _output_change(layer: Layer) -> Table:
     rows: list[tuple[str, Sequence[Value]]] = []
     plain, norms = layer.outputs(0), (reference.batch_norm_train, reference.layer_norm)
     for scale in (1, 10, 1000, 100_000):
@@ -112,10 +102,10 @@ def _output_change(layer: Layer) -> table.Table:
         rows.append((f"{scale:,} b", list(map(largest_magnitude, (scale * layer.bias, *changes)))))
     title = "largest change of the output, against that with b = 0"
     change = number_table("output_change", title, ("largest entry", "batch norm", "layer norm"), rows, corner="bias")
-    return table.with_exponents(change, 1, 2)
+    return with_exponents(change, 1, 2)
 
 
-def _at_inference(layer: Layer, momentum: float) -> table.Table:
+def _at_inference(layer: Layer, momentum: float) -> Table:
     """Show how far the bias changes the output at inference, after more and more batches that have it."""
     rows: list[tuple[str, Sequence[Value]]] = []
     inputs = layer.outputs(0), layer.outputs(1)
@@ -138,10 +128,10 @@ def _at_inference(layer: Layer, momentum: float) -> table.Table:
     columns = "b, feature 1", "in its running mean", "largest change of the output"
     formula = [f"in the running mean: (1 - (1 - {momentum:g})^k) b"]
     changes = number_table("at_inference", "after k batches with this bias", columns, rows, formula, corner="k")
-    return table.with_exponents(changes, 2, 2)
+    return with_exponents(changes, 2, 2)
 
 
-def _gradients(layer: Layer, momentum: float) -> tuple[table.Table, Text]:
+def _gradients(layer: Layer, momentum: float) -> tuple[Table, Text]:
     x = layer.outputs(1)
     batch, by_layer = (
         reference.batch_norm_train(x, layer.gamma, layer.beta),
@@ -166,10 +156,10 @@ def _gradients(layer: Layer, momentum: float) -> tuple[table.Table, Text]:
     title, formula = "gradient of b, the sum over the batch of the gradient of X W + b", ("d b = sum_b d(X W + b)",)
     gradients = number_table("grad_bias", title, (*NAMES, "sum"), rows, formula, corner="before")
     compared = against_torch("torch's linear layer before BatchNorm1d or LayerNorm", ours, theirs)
-    return table.with_exponents(gradients, 0, FEATURES), compared
+    return with_exponents(gradients, 0, FEATURES), compared
 
 
-def _other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> table.Table:
+def _other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> Table:
     """Compare norms on images x (N, C, H, W) with a bias (C, 1, 1), given the gradient of their output."""
     equal = torch.full_like(bias, bias.mean().item())
     rows: list[tuple[str, Sequence[Value]]] = []
@@ -182,4 +172,4 @@ def _other_norms(x: Tensor, bias: Tensor, grad_y: Tensor) -> table.Table:
     title = "images (4, 4, 3, 3) with a bias per channel, as after a convolution"
     columns = "mean over", "change by b", "by equal entries", "gradient of b", "bias: auto"
     formula = "change by b: largest change of the output, gamma 1 and beta 0", "gradient of b: its largest entry"
-    return table.with_exponents(number_table("others", title, columns, rows, formula, corner="norm"), 1, 3)
+    return with_exponents(number_table("others", title, columns, rows, formula, corner="norm"), 1, 3)

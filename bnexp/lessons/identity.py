@@ -9,21 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document import table
 from bnexp.document.figure import Lines, histogram
-from bnexp.document.table import Table, number_table
+from bnexp.document.table import Table, number_table, with_exponents
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
+from bnexp.lessons.drawing import initial_parameters, normal, standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import (
-    against_torch,
-    initial_parameters,
-    largest_magnitude,
-    normal,
-    standard_normal,
-    torch_results,
-)
+from bnexp.lessons.tensors import against_torch, batch_norm, largest_magnitude, share, torch_results
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0
@@ -36,11 +29,11 @@ def lesson(request: Request) -> Lesson:
     """Return the lesson on one feature, drawn from a Gaussian."""
     generator, eps = torch.Generator().manual_seed(request.seed), request.eps
     x = normal(generator, MEAN, STD, 8, 1)
-    plain = batch_norm_train(x, *initial_parameters(1), eps)
+    plain = batch_norm(x, eps=eps)
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
     undone = batch_norm_train(x, gamma, beta, eps)
     other_batches = _other_batches(generator, eps)
-    x_hat = batch_norm_train(normal(generator, MEAN, STD, 10_000, 1), *initial_parameters(1)).x_hat
+    x_hat = batch_norm(normal(generator, MEAN, STD, 10_000, 1)).x_hat
     outputs = {f"gamma {scale:g}": torch.sigmoid(scale * x_hat) for scale in (0.5, 1, 4)}
     edges = [tenth / 10 for tenth in range(11)]
     return compose(
@@ -57,10 +50,9 @@ def lesson(request: Request) -> Lesson:
         gamma=gamma.item(),
         beta=beta.item(),
         difference_to_x=largest_magnitude(undone.y - x),
-        below_at_1=_below_tangent(1),
-        below_at_2=_below_tangent(2),
+        **{f"below_at_{x}": f"{0.5 + x / 4 - 1 / (1 + math.exp(-x)):.4f}" for x in (1, 2)},
         inputs=f"{len(x_hat):,}",
-        **{f"within_{bound}": (x_hat.abs() <= bound).double().mean().item() for bound in (1, 2)},
+        **{f"within_{bound}": share(x_hat.abs() <= bound) for bound in (1, 2)},
         **{f"gaussian_{bound}": math.erf(bound / math.sqrt(2)) for bound in (1, 2)},
         learning_rate=LEARNING_RATE,
         against_torch=_against_torch(x, plain, undone.y, eps),
@@ -73,7 +65,7 @@ def _undone(columns: Tensor) -> Table:
     return number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula)
 
 
-def _other_batches(generator: torch.Generator, eps: float) -> table.Table:
+def _other_batches(generator: torch.Generator, eps: float) -> Table:
     """Show how far y is from x where gamma and beta are made of the true variance and mean."""
     mean, var = torch.tensor([[MEAN], [STD**2]], dtype=torch.float64)
     gamma = torch.tensor([math.sqrt(STD**2 + eps)], dtype=torch.float64)
@@ -86,7 +78,7 @@ def _other_batches(generator: torch.Generator, eps: float) -> table.Table:
         rows.append((str(size), [distance / STD for distance in distances]))
     title, columns = "distance of y from x, in standard deviations", ("in training", "at inference, at most")
     formula = "gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"
-    return table.with_exponents(number_table("other_batches", title, columns, rows, formula, corner="B"), 1, 1)
+    return with_exponents(number_table("other_batches", title, columns, rows, formula, corner="B"), 1, 1)
 
 
 def _tangents() -> Table:
@@ -111,20 +103,15 @@ def _tangents() -> Table:
     return number_table("tangents", title, headings, rows, formula, corner="x", values=values)
 
 
-def _below_tangent(x: float) -> str:
-    return f"{0.5 + x / 4 - 1 / (1 + math.exp(-x)):.4f}"
-
-
 def _linearity_of_a_stack(generator: torch.Generator) -> Table:
     inputs = standard_normal(generator, EXAMPLES, WIDTH)
     weights = standard_normal(generator, max(DEPTHS), WIDTH, WIDTH)
-    ones, zeros = initial_parameters(WIDTH)
     rows: list[tuple[str, list[Value]]] = []
     for gamma in (0.5, 1.0, 2.0, 4.0, 8.0):
         rows.append((f"{gamma:g}", []))
         hidden = inputs
         for depth, weight in enumerate(weights, start=1):
-            hidden = torch.sigmoid(batch_norm_train(hidden @ weight, gamma * ones, zeros).y)
+            hidden = torch.sigmoid(batch_norm(hidden @ weight, gamma).y)
             if depth in DEPTHS:
                 rows[-1][1].append(linear_share(inputs, hidden))
     title = "share of the output's variance that a linear map of the inputs explains"

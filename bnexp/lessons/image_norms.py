@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bnexp.document.figure import Regions
 from bnexp.document.table import Table, number_table
-from bnexp.lessons.tensors import BatchTensors, initial_parameters
+from bnexp.lessons.drawing import initial_parameters
+from bnexp.lessons.tensors import BatchTensors
 from bnexp.norms import reference
 from bnexp.norms.reference import Normalized
 
@@ -77,7 +78,6 @@ def _as_rows(x: Tensor) -> Tensor:
 
 
 def _as_images(rows: Tensor, x: Tensor) -> Tensor:
-    """Return (N H W, C) in the shape of x."""
     return rows.view(x.movedim(1, -1).shape).movedim(-1, 1)
 
 

@@ -18,9 +18,9 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
 from bnexp.document.writing import decimal
+from bnexp.lessons.drawing import standard_normal, symmetric_uniform
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
 
 FEATURES, WIDTH, HIDDEN, LAST = 8, 16, 3, 2
@@ -42,7 +42,7 @@ class Task(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """Hold how an arm normalizes before each tanh, and whether each unit is then scaled and shifted by the noise."""
+    """How an arm normalizes before each tanh, and whether each unit is then scaled and shifted by the noise."""
 
     norm: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # z (B, F), gamma and beta (F,) -> (B, F)
     noisy: bool = False

@@ -10,11 +10,11 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
+from bnexp.lessons.drawing import initial_parameters, normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, first_output, initial_parameters, normal, torch_results
-from bnexp.norms import reference
-from bnexp.norms.reference import Normalized, batch_norm_train_backward, layer_norm
+from bnexp.lessons.tensors import against_torch, batch_norm, first_output, torch_results
+from bnexp.norms.reference import batch_norm_inference, batch_norm_running, batch_norm_train_backward, layer_norm
 
 TRUE_MEAN, TRUE_STD = 5.0, 2.0
 BATCH_SIZE, BATCHES = 32, 100
@@ -52,7 +52,7 @@ def lesson(request: Request) -> Lesson:
         one_less_one_over_e=1 - 1 / math.e,
         above_half=momentum > 0.5,
         meant_as_in_keras=0.5 < momentum < 1,
-        refusal=_refusal(lambda: _in_training(alone)),
+        refusal=_refusal(lambda: batch_norm(alone)),
         refusal_of_torch=_refusal(lambda: nn.BatchNorm1d(1, dtype=torch.float64)(alone)),
         sqrt_of_a_half=0.5**0.5,
         true_mean_after_3=of_true_mean[3],
@@ -62,14 +62,9 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _in_training(x: Tensor) -> Normalized:
-    """Return the normalization of x (B, F) in training, with gamma 1 and beta 0."""
-    return reference.batch_norm_train(x, *initial_parameters(x.shape[1]))
-
-
 def _at_inference(x: Tensor, statistics: Statistics) -> Tensor:
     """Return the normalization of x at inference, by running mean and variance, with gamma 1 and beta 0."""
-    return reference.batch_norm_inference(x, *initial_parameters(1), *statistics)
+    return batch_norm_inference(x, *initial_parameters(1), *statistics)
 
 
 def running_statistics(batches: Tensor, momentum: float) -> list[Statistics]:
@@ -77,7 +72,7 @@ def running_statistics(batches: Tensor, momentum: float) -> list[Statistics]:
     one, zero = initial_parameters(batches.shape[2])
     statistics = [(zero, one)]
     for batch in batches:
-        statistics.append(reference.batch_norm_running(*statistics[-1], _in_training(batch), len(batch), momentum))
+        statistics.append(batch_norm_running(*statistics[-1], batch_norm(batch), len(batch), momentum))
     return statistics
 
 
@@ -136,19 +131,18 @@ def _one_example(batches: Tensor, statistics: Statistics) -> Table:
     rows: list[tuple[str, Sequence[float]]] = []
     for name, companions in zip("AB", batches, strict=False):
         x = torch.cat([torch.full((1, 1), example, dtype=torch.float64), companions[1:]])
-        rows.append((f"in batch {name}", [_in_training(x).y[0].item(), _at_inference(x, statistics)[0].item()]))
+        rows.append((f"in batch {name}", [batch_norm(x).y[0].item(), _at_inference(x, statistics)[0].item()]))
     modes = "in training", "at inference"
     true = (example - TRUE_MEAN) / TRUE_STD
     values = {name: {**dict(zip(modes, cells, strict=True)), "true": true} for name, cells in rows}
     title = f"output for x = {example:g}, which is 1.5 true standard deviations above the mean"
-    return number_table(
-        "one_example", title, modes, rows, (f"running averages after {BATCHES} batches",), values=values
-    )
+    formula = [f"running averages after {BATCHES} batches"]
+    return number_table("one_example", title, modes, rows, formula, values=values)
 
 
 def _pairs() -> Table:
     pairs = torch.tensor([[1.0, 2.0], [7.0, -100.0], [5.0, 5.01]], dtype=torch.float64)
-    rows = [(f"{pair[0]:g} and {pair[1]:g}", _in_training(pair[:, None]).y.flatten().tolist()) for pair in pairs]
+    rows = [(f"{pair[0]:g} and {pair[1]:g}", batch_norm(pair[:, None]).y.flatten().tolist()) for pair in pairs]
     formula = "d = (x[1] - x[2]) / 2", "y = d / sqrt(d^2 + eps), and -y"
     return number_table("pairs", "batches of two, in training", ("output of the first", "of the second"), rows, formula)
 
@@ -166,7 +160,7 @@ def _unbiased(generator: torch.Generator) -> Table:
     rows: list[tuple[str, Sequence[float]]] = []
     for size in (2, 4, 8, 32):
         x = normal(generator, TRUE_MEAN, TRUE_STD, size, _EXAMPLES // size)  # each column a batch of its own
-        forward = _in_training(x)
+        forward = batch_norm(x)
         unbiased = forward.var * size / (size - 1)
         same = _at_inference(x[:, 0], (forward.mean[0], unbiased[0]))
         mean, fresh = forward.mean.mean(), normal(generator, TRUE_MEAN, TRUE_STD, _EXAMPLES)
@@ -205,7 +199,7 @@ def _against_torch(batches: Tensor, statistics: Statistics, momentum: float) -> 
     module = nn.BatchNorm1d(1, momentum=momentum, dtype=torch.float64)
     for batch in batches[:-1]:
         module(batch)
-    last = _in_training(batches[-1])
+    last = batch_norm(batches[-1])
     grad_x, _, _ = batch_norm_train_backward(first_output(batches[-1]), last, initial_parameters(1)[0])
     ours = last.y, grad_x, *statistics, _at_inference(batches[0], statistics)
     y, by_x, *_ = torch_results(module, batches[-1])
