@@ -34,7 +34,8 @@ def lesson(request: Request) -> Lesson:
     grad_y[0] = 1
     gradients = reference.batch_norm_train_backward(grad_y, forward, batch.gamma, eps)
     reaches_x = tensors.largest_magnitude(gradients[0]) > 0
-    printed, judgment = _article(request.as_published, batch, forward)
+    article = {"000": _moderator, "002": _understanding}.get(request.as_published or "")
+    printed, judgment = article(batch, forward) if article else ([], {})
     return compose(
         __name__,
         [*_tables(batch, forward, running, gradients, eps), *printed],
@@ -120,10 +121,6 @@ Printed = tuple[str, Sequence[str], Tensor]
 """A row of an article's table: a quantity, as printed for each feature, and as computed here, (F,)."""
 Article = tuple[list[Table], dict[str, object]]
 """What the page shows of an article: tables, and the values that its sentences name."""
-
-
-def _article(name: str | None, batch: BatchTensors, forward: Normalized) -> Article:
-    return {"000": _moderator, "002": _understanding}[name](batch, forward) if name else ([], {})
 
 
 def _moderator(batch: BatchTensors, forward: Normalized) -> Article:

@@ -29,8 +29,10 @@ def lesson(request: Request) -> Lesson:
     batch_of_8, batch_of_6 = (torch.cat([example, standard_normal(generator, count, FEATURES)]) for count in (7, 5))
     parts = _other_companions(example, generator)
     of_gradients, sum_of_gradients, against = _gradients(batch_of_6)
-    x = draw_classes(generator)
-    mixed = mixed_batches(x)
+    centers = torch.tensor([-CENTER, CENTER], dtype=torch.float64).view(2, 1, 1)
+    x = STD * standard_normal(generator, 2, BATCHES, BATCH_SIZE) + centers  # batches of class A, and of class B
+    (a, more_of_a), (b, more_of_b) = (batches.chunk(2, dim=1) for batches in x)
+    mixed = torch.cat([torch.cat([a, more_of_b], dim=1), torch.cat([more_of_a, b], dim=1)])  # A first, then as many B
     within = x.var(dim=2).mean()
     inferred = reference.batch_norm_inference(x, *initial_parameters(1), x.mean(), within)
     return compose(
@@ -119,18 +121,6 @@ def _gradients(x: Tensor) -> tuple[Table, float, Text]:
 def normalized(batches: Tensor) -> Tensor:
     """Return batches (K, B) of one feature, each normalized by itself."""
     return batch_norm(batches.T).y.T
-
-
-def draw_classes(generator: torch.Generator) -> Tensor:
-    """Return (2, BATCHES, BATCH_SIZE): batches of class A, around -CENTER, and of class B, around CENTER."""
-    noise = STD * standard_normal(generator, 2, BATCHES, BATCH_SIZE)
-    return noise + torch.tensor([-CENTER, CENTER], dtype=torch.float64).view(2, 1, 1)
-
-
-def mixed_batches(x: Tensor) -> Tensor:
-    """Return (2 BATCHES, BATCH_SIZE) of classes (2, BATCHES, BATCH_SIZE): in each batch A first, then as many of B."""
-    (a, more_of_a), (b, more_of_b) = (batches.chunk(2, dim=1) for batches in x)
-    return torch.cat([torch.cat([a, more_of_b], dim=1), torch.cat([more_of_a, b], dim=1)])
 
 
 def _outputs_of_classes(x: Tensor, mixed: Tensor) -> list[Placed]:

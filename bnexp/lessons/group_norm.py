@@ -43,10 +43,8 @@ def lesson(request: Request) -> Lesson:
         *_of_images(images),
         number_table("first_output_by_companions", title, norms, companions, corner="batch"),
     ]
-    modules = (
-        nn.GroupNorm(groups, features, eps=eps, dtype=torch.float64),
-        nn.GroupNorm(2, CHANNELS, eps=eps, affine=False),
-    )
+    of_matrix = nn.GroupNorm(groups, features, eps=eps, dtype=torch.float64)
+    of_images = nn.GroupNorm(2, CHANNELS, eps=eps, affine=False)
     return compose(
         __name__,
         parts,
@@ -58,9 +56,8 @@ def lesson(request: Request) -> Lesson:
         pressed=features == 2 * groups and not is_small(var[var > 0], eps),
         positions=str(images.batch.x[0, 0].numel()),
         values=str(images.batch.x[0].numel()),
-        channels=str(CHANNELS),
         change_by_companions={"batch_norm": max(by_batch) - min(by_batch), "group_norm": max(by_group) - min(by_group)},
-        against_torch=against_modules(list(zip((walk, images), modules, strict=True))),
+        against_torch=against_modules([(walk, of_matrix), (images, of_images)]),
     )
 
 

@@ -36,10 +36,13 @@ def lesson(request: Request) -> Lesson:
     x_hat = batch_norm(normal(generator, MEAN, STD, 10_000, 1)).x_hat
     outputs = {f"gamma {scale:g}": torch.sigmoid(scale * x_hat) for scale in (0.5, 1, 4)}
     edges = [tenth / 10 for tenth in range(11)]
+    columns = torch.cat([x, undone.x_hat, undone.y], dim=1).tolist()
+    rows = [(f"example {number}", row) for number, row in enumerate(columns, start=1)]
+    formula = "x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"
     return compose(
         __name__,
         [
-            _undone(torch.cat([x, undone.x_hat, undone.y], dim=1)),
+            number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula),
             other_batches,
             _tangents(),
             histogram("sigmoid_outputs", "outputs of a sigmoid after bn with beta 0", edges, outputs),
@@ -57,12 +60,6 @@ def lesson(request: Request) -> Lesson:
         learning_rate=LEARNING_RATE,
         against_torch=_against_torch(x, plain, undone.y, eps),
     )
-
-
-def _undone(columns: Tensor) -> Table:
-    rows = [(f"example {number}", row) for number, row in enumerate(columns.tolist(), start=1)]
-    formula = "x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"
-    return number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula)
 
 
 def _other_batches(generator: torch.Generator, eps: float) -> Table:

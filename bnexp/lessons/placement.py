@@ -148,10 +148,7 @@ def _closed_form(h: Tensor) -> Table:
 
 
 def first_unit_with_bias(bias: float, drawn: Drawn) -> dict[str, list[float]]:
-    """Return, by block, how often the first unit is active, its least and largest output, and its gradient by z.
-
-    The gradient is given as its norm over the examples.
-    """
+    """Return, by block: how often the first unit is active, its least and largest output, its gradient's norm by z."""
     biases = drawn.bias.clone()
     biases[0] = bias
     z = drawn.x @ drawn.weights[0] + biases

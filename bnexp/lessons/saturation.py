@@ -29,7 +29,7 @@ LARGE, SMALL, TORCH, KAIMING, BN = "std 1", f"std {SMALL_STD}", "PyTorch's", "Ka
 
 
 class Drawn(NamedTuple):
-    """Hold everything that is drawn from the seed: standard normal values, and between -1 and 1 in `uniform`."""
+    """All that is drawn from the seed: standard normal values, and between -1 and 1 in `uniform`."""
 
     x: Tensor  # (EXAMPLES, WIDTH)
     arriving: Tensor  # (EXAMPLES, WIDTH): the gradient of the loss by the last output
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """Hold one way to begin."""
+    """One way to begin."""
 
     std: float  # of the weights, as intended
     weights: Tensor  # (DEPTH, WIDTH, WIDTH)
@@ -47,7 +47,7 @@ class Scheme(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """Hold the results of a forward and a backward pass, (EXAMPLES, WIDTH) each."""
+    """The results of a forward and a backward pass, (EXAMPLES, WIDTH) each."""
 
     h: list[Tensor]  # x, then the output of each layer
     gradients: list[Tensor]  # of the loss, by each of `h`

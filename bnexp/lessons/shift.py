@@ -168,7 +168,12 @@ def lesson(request: Request) -> Lesson:
     moved = {name: movement(arm.below) for name, arm in trained.items()}
     plain, normalized = trained[NONE], trained[BN]
     losses = zip(normalized.losses, train(task, BN_OF_TORCH).losses, strict=True)
-    percentiles, last = percentiles_of_one_unit(plain, normalized), normalized.before_tanh[-1][:, 0]
+    percentiles = {
+        f"{name}, {percent} %": [z[:, 0].quantile(percent / 100).item() for z in trained[name].before_tanh]
+        for name in (NONE, BN)
+        for percent in PERCENTILES
+    }
+    last = normalized.before_tanh[-1][:, 0]
     less, more = sorted((NONE, BN), key=lambda name: moved[name])
     less_by_cosine = _mean(normalized.cosines) > _mean(plain.cosines)
     less_by_distance = _mean(normalized.distances) < _mean(plain.distances)
@@ -195,15 +200,6 @@ def lesson(request: Request) -> Lesson:
         same_order=by_movement == by_loss,
         difference_to_torch=max(abs(ours - theirs) for ours, theirs in losses),
     )
-
-
-def percentiles_of_one_unit(plain: Trained, normalized: Trained) -> dict[str, list[float]]:
-    """Return PERCENTILES of what the tanh of the first unit of the last hidden layer sees, at each step."""
-    return {
-        f"{name}, {percent} %": [z[:, 0].quantile(percent / 100).item() for z in arm.before_tanh]
-        for name, arm in ((NONE, plain), (BN, normalized))
-        for percent in PERCENTILES
-    }
 
 
 def _parts(
