@@ -59,11 +59,7 @@ def lesson(request: Request) -> Lesson:
 
 
 def _tables(
-    batch: BatchTensors,
-    forward: Normalized,
-    running: tuple[Tensor, Tensor],
-    gradients: tuple[Tensor, Tensor, Tensor],
-    eps: float,
+    batch: BatchTensors, forward: Normalized, running: Sequence[Tensor], gradients: Sequence[Tensor], eps: float
 ) -> list[Table]:
     show, known = partial(tables.batch_table, batch), partial(tables.known_table, batch)
     unbiased = forward.var * len(batch.x) / (len(batch.x) - 1)

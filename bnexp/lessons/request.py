@@ -1,13 +1,12 @@
 """What a lesson teaches on: an example or a file, and its options, checked before anything heavy is loaded."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnexp.config.wording import brief
 from bnexp.errors import ConfigError
-from bnexp.lessons.matrix_file import counted_names, number_in, read_matrix
+from bnexp.lessons.matrix_file import Batch, counted_names, number_in, read_matrix
 from bnexp.lessons.topics import TOPICS
 
 LEAST_EPS = 1e-60
@@ -15,18 +14,6 @@ LARGEST_PARAMETER = 1e100
 """With these, and inputs of at most 1e150, every result fits in float64."""
 SEEDS_BELOW = 2**31
 """As `seed` of a config."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A matrix: rows (B, F), names of the features, gamma and beta (F,), and its source: a path, or `example 000`."""
-
-    source: str
-    rows: Sequence[Sequence[float]]
-    names: Sequence[str]
-    gamma: Sequence[float]
-    beta: Sequence[float]
-
 
 EXAMPLES = {
     name: Batch(f"example {name}", rows, counted_names(len(gamma)), gamma, beta)
@@ -102,9 +89,7 @@ def _given_batch(words: LessonOptions) -> tuple[Batch, str | None]:
     if words.input is not None:
         if words.example is not None:
             raise ConfigError("--input and --example: choose one of them")
-        matrix = read_matrix(words.input)
-        ones, zeros = ([value] * len(matrix.names) for value in (1.0, 0.0))
-        return Batch(str(words.input), matrix.rows, matrix.names, ones, zeros), None
+        return read_matrix(words.input), None
     name = next(iter(EXAMPLES)) if words.example is None else words.example
     if name not in EXAMPLES:
         raise ConfigError(f'--example: expected {" or ".join(EXAMPLES)}, found "{name}"')

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bnexp.document.values import Text, text
 from bnexp.lessons.drawing import initial_parameters
-from bnexp.lessons.request import Batch
+from bnexp.lessons.matrix_file import Batch
 from bnexp.norms.reference import Normalized, batch_norm_train
 
 _MOST_NAMES = 6
