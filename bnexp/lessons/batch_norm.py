@@ -12,58 +12,44 @@ from torch import Tensor, nn
 
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
-from bnexp.lessons import tables
+from bnexp.lessons import tables, tensors
+from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.matrix_file import counted_names
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import (
-    BatchTensors,
-    against_torch,
-    does_not_vary,
-    initial_parameters,
-    is_small,
-    largest_magnitude,
-    names_in_words,
-    tensors_of,
-    torch_results,
-)
-from bnexp.norms.reference import (
-    Normalized,
-    batch_norm_inference,
-    batch_norm_running,
-    batch_norm_train,
-    batch_norm_train_backward,
-    batch_norm_unbiased,
-)
+from bnexp.lessons.tensors import BatchTensors
+from bnexp.norms import reference
+from bnexp.norms.reference import Normalized
 
 
 def lesson(request: Request) -> Lesson:
     """Return the lesson on the matrix of the request."""
-    batch, eps, momentum = tensors_of(request.batch), request.eps, request.momentum
-    forward = batch_norm_train(batch.x, batch.gamma, batch.beta, eps)
+    batch, eps, momentum = tensors.tensors_of(request.batch), request.eps, request.momentum
+    forward = reference.batch_norm_train(batch.x, batch.gamma, batch.beta, eps)
     examples, features = batch.x.shape
-    constant = does_not_vary(batch.x, dim=0)
+    constant = tensors.does_not_vary(batch.x, dim=0)
     ones, zeros = initial_parameters(features)
-    running = batch_norm_running(zeros, ones, forward, examples, momentum)
+    running = reference.batch_norm_running(zeros, ones, forward, examples, momentum)
     grad_y = torch.zeros_like(batch.x)
     grad_y[0] = 1
-    gradients = batch_norm_train_backward(grad_y, forward, batch.gamma, eps)
-    reaches_x = largest_magnitude(gradients[0]) > 0
-    printed, judgment = _article(request.as_published, batch, forward)
+    gradients = reference.batch_norm_train_backward(grad_y, forward, batch.gamma, eps)
+    reaches_x = tensors.largest_magnitude(gradients[0]) > 0
+    article = {"000": _moderator, "002": _understanding}.get(request.as_published or "")
+    printed, judgment = article(batch, forward) if article else ([], {})
     return compose(
-        "batch_norm",
+        __name__,
         [*_tables(batch, forward, running, gradients, eps), *printed],
         source=batch.source,
         examples=str(examples),
         features=str(features),
         unbiased_over_biased=examples / (examples - 1),
-        constant=names_in_words([name for name, same in zip(batch.names, constant.tolist(), strict=True) if same]),
-        variance=tables.said_of_variance("column", "feature", batch.names, forward.var, ~constant, eps)[0],
+        constant=tensors.names_in_words([name for name, same in zip(batch.names, constant, strict=True) if same]),
+        variance=tables.said_of_variance("column", "feature", batch.names, forward.var, ~constant, eps),
         momentum=momentum,
         keras_momentum=1 - momentum,
         inference_over_training=((examples - 1) / examples) ** 0.5,
         reaches_x=reaches_x,
-        nothing_left=reaches_x and examples == 2 and is_small(forward.var, eps),
+        nothing_left=reaches_x and examples == 2 and tensors.is_small(forward.var, eps),
         against_torch=_against_torch(batch, (forward.y, *gradients), running, request),
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
@@ -73,54 +59,49 @@ def lesson(request: Request) -> Lesson:
 
 
 def _tables(
-    batch: BatchTensors,
-    forward: Normalized,
-    running: tuple[Tensor, Tensor],
-    gradients: tuple[Tensor, Tensor, Tensor],
-    eps: float,
+    batch: BatchTensors, forward: Normalized, running: Sequence[Tensor], gradients: Sequence[Tensor], eps: float
 ) -> list[Table]:
-    """Return the tables of the batch in training, at inference with the running mean and variance, and backward."""
-    show = partial(tables.batch_table, batch)
+    show, known = partial(tables.batch_table, batch), partial(tables.known_table, batch)
     unbiased = forward.var * len(batch.x) / (len(batch.x) - 1)
-    at_inference = partial(batch_norm_inference, batch.x, batch.gamma, batch.beta, eps=eps)
+    at_inference = partial(reference.batch_norm_inference, batch.x, batch.gamma, batch.beta, eps=eps)
     grad_x, grad_gamma, grad_beta = gradients
     of_running_var = "(1 - momentum) running_var", "  + momentum var B / (B - 1)"
     of_output = "y = gamma (x - running_mean)", "  / sqrt(running_var + eps) + beta"
     in_the_end = "running_mean = mean", "running_var = var B / (B - 1)"
     of_grad_x = "d x = gamma / sqrt(var + eps)", "  (dy - mean_b(dy) - x_hat mean_b(dy x_hat))"
     return [
-        tables.input_table(batch),
+        known("x", batch.x, f"(B, F) = {tuple(batch.x.shape)}"),
         show("mean", "mean", forward.mean, "mean = 1/B sum_b x[b]"),
         show("var_biased", "variance, biased: divided by B", forward.var, "var = 1/B sum_b (x[b] - mean)^2"),
         show("var_unbiased", "variance, unbiased: divided by B - 1", unbiased, "var B / (B - 1)"),
-        tables.normalized_table(batch, forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", eps),
-        *tables.scale_and_shift(batch, forward.y),
+        known("x_hat", forward.x_hat, "x_hat = (x - mean) / sqrt(var + eps)", f"eps = {eps:g}"),
+        known("gamma", batch.gamma),
+        known("beta", batch.beta),
+        known("y", forward.y),
         show("running_mean", "running mean", running[0], "(1 - momentum) running_mean + momentum mean"),
         show("running_var", "running variance, of the unbiased one", running[1], *of_running_var),
         show("y_inference", "output at inference", at_inference(*running), *of_output),
         show("y_inference_limit", "output at inference, in the end", at_inference(forward.mean, unbiased), *in_the_end),
-        tables.grad_beta_table(batch, grad_beta),
-        tables.grad_gamma_table(batch, grad_gamma),
-        tables.grad_x_table(batch, grad_x, of_grad_x),
+        known("grad_beta", grad_beta),
+        known("grad_gamma", grad_gamma),
+        known("grad_x", grad_x, *of_grad_x),
     ]
 
 
 def _against_torch(
     batch: BatchTensors, in_training: Sequence[Tensor], running: tuple[Tensor, Tensor], request: Request
 ) -> Text:
-    """Compare y and the gradients in training, and what follows at inference, with torch's own."""
     module = nn.BatchNorm1d(len(batch.names), eps=request.eps, momentum=request.momentum, dtype=torch.float64)
-    theirs = torch_results(module, batch.x, (batch.gamma, batch.beta), lambda y: y[0].sum())
+    theirs = tensors.torch_results(module, batch.x, (batch.gamma, batch.beta), lambda y: y[0].sum())
     theirs += [module.running_mean, module.running_var, module.eval()(batch.x)]
-    at_inference = batch_norm_inference(batch.x, batch.gamma, batch.beta, *running, request.eps)
-    return against_torch("torch.nn.BatchNorm1d", [*in_training, *running, at_inference], theirs)
+    at_inference = reference.batch_norm_inference(batch.x, batch.gamma, batch.beta, *running, request.eps)
+    return tensors.against_torch("torch.nn.BatchNorm1d", [*in_training, *running, at_inference], theirs)
 
 
 def judge(printed: str, computed: float) -> str:
-    """Tell whether a printed number is the computed one, to the digits printed.
+    """Tell whether a printed number is the computed one to its digits: `right`, or what it should be.
 
-    Returns:
-        `right`; or `cut: ...` where digits were cut off instead of rounded, or `wrong: ...`, with what it should be.
+    That is `cut: ...` where digits were cut off instead of rounded, else `wrong: ...`.
     """
     digits = len(printed.partition(".")[2])
     expected = f"{computed:.{digits}f}"
@@ -138,11 +119,6 @@ Article = tuple[list[Table], dict[str, object]]
 """What the page shows of an article: tables, and the values that its sentences name."""
 
 
-def _article(name: str | None, batch: BatchTensors, forward: Normalized) -> Article:
-    """Return what is shown of the article whose numbers are taught on, if any."""
-    return {"000": _moderator, "002": _understanding}[name](batch, forward) if name else ([], {})
-
-
 def _moderator(batch: BatchTensors, forward: Normalized) -> Article:
     """Article 000, `Batch Normalization is like A Human Moderator`: right numbers, beside code that gives others."""
     rows = [
@@ -150,7 +126,7 @@ def _moderator(batch: BatchTensors, forward: Normalized) -> Article:
         ("variance", ("10.6667",) * 4, forward.var),
         *_examples("output", [("-1.2247",) * 4, ("0.0000",) * 4, ("1.2247",) * 4], forward.y),
     ]
-    in_code = batch_norm_unbiased(batch.x, batch.gamma, batch.beta, Request.eps)
+    in_code = reference.batch_norm_unbiased(batch.x, batch.gamma, batch.beta, Request.eps)
     of_var, of_y = "X.var(dim=0)", "(X - mean) / sqrt(X.var(dim=0) + eps)"
     shown = [
         _judged("printed in the article, and whether it is right", rows),
@@ -195,7 +171,6 @@ def _examples(quantity: str, printed: Sequence[Sequence[str]], computed: Tensor)
 
 
 def _judged(title: str, rows: Sequence[Printed]) -> Table:
-    """Return the table of an article's numbers with a verdict on each."""
     names = counted_names(len(rows[0][1]))
     values = [
         {"quantity": quantity, "feature": name, "printed": word, "computed": number, "verdict": judge(word, number)}

@@ -1,4 +1,7 @@
-"""The lesson `groupnorm`: between layer and instance normalization, on a matrix and on two small images."""
+"""The lesson `groupnorm`: between layer and instance normalization, on a matrix and on two small images.
+
+Wu & He 2018, https://arxiv.org/abs/1803.08494
+"""
 
 import torch
 from torch import nn
@@ -7,50 +10,26 @@ from torch.nn import functional
 from bnexp.document.table import number_table
 from bnexp.document.values import Lesson
 from bnexp.errors import ConfigError
-from bnexp.lessons.image_norms import (
-    BATCH_NORM,
-    CHANNELS,
-    FOUR_NORMS,
-    GROUP_NORM,
-    LAYER_NORM,
-    MOST_FEATURES,
-    ROWS,
-    by_groups,
-    image_table,
-    input_images,
-    regions,
-    two_images,
-)
+from bnexp.lessons import image_norms
+from bnexp.lessons.drawing import initial_parameters
+from bnexp.lessons.image_norms import BATCH_NORM, CHANNELS, FOUR_NORMS, GROUP_NORM, LAYER_NORM, MOST_FEATURES, ROWS
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import Walk, against_modules, refuse_one_feature
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import (
-    BatchTensors,
-    first_output,
-    initial_parameters,
-    is_small,
-    largest_magnitude,
-    tensors_of,
-)
+from bnexp.lessons.tensors import BatchTensors, first_output, is_small, largest_magnitude, tensors_of
 
 _MOST_NAMED = 16
 """Numbers of groups that a message names."""
 
 
 def lesson(request: Request) -> Lesson:
-    """Return the lesson on the matrix of the request, then on two small images.
-
-    Raises:
-        ConfigError: the groups do not divide the features, or leave a single value in each.
-
-    Source: Wu & He 2018, https://arxiv.org/abs/1803.08494
-    """
+    """Return the lesson on the matrix of the request, then on two small images."""
     batch, eps = tensors_of(request.batch), request.eps
     groups, features = groups_of(batch, request.groups), len(batch.names)
-    walk = Walk(by_groups("group norm", groups), BATCH_NORM, batch, eps)
-    images = Walk(GROUP_NORM, BATCH_NORM, two_images(*initial_parameters(CHANNELS)), eps)
-    drawn = walk.norm if features <= MOST_FEATURES else by_groups("group norm", min(groups, 2))
+    walk = Walk(image_norms.by_groups("group norm", groups), BATCH_NORM, batch, eps)
+    images = Walk(GROUP_NORM, BATCH_NORM, image_norms.two_images(*initial_parameters(CHANNELS)), eps)
+    drawn = walk.norm if features <= MOST_FEATURES else image_norms.by_groups("group norm", min(groups, 2))
     names = [f"group {group + 1}" for group in range(groups)]
     mean, var = walk.forward.mean, walk.forward.var
     companions = _companions(images)
@@ -58,18 +37,16 @@ def lesson(request: Request) -> Lesson:
     title, norms = "the first output of image 1, in four batches", ("batch norm", "group norm")
     parts = [
         *walk.tables(backward=False),
-        regions("regions", batch.x.shape, (BATCH_NORM, LAYER_NORM, drawn)),
+        image_norms.regions("regions", batch.x.shape, (BATCH_NORM, LAYER_NORM, drawn)),
         matrix("mean", "mean of each group", mean, names, batch.rows, ("1/|S| sum_S x",)),
         matrix("var", "variance of each group, biased", var, names, batch.rows, ("1/|S| sum_S (x - mean)^2",)),
         *_of_images(images),
         number_table("first_output_by_companions", title, norms, companions, corner="batch"),
     ]
-    modules = (
-        nn.GroupNorm(groups, features, eps=eps, dtype=torch.float64),
-        nn.GroupNorm(2, CHANNELS, eps=eps, affine=False),
-    )
+    of_matrix = nn.GroupNorm(groups, features, eps=eps, dtype=torch.float64)
+    of_images = nn.GroupNorm(2, CHANNELS, eps=eps, affine=False)
     return compose(
-        "group_norm",
+        __name__,
         parts,
         **walk.words,
         groups="1 group" if groups == 1 else f"{groups} groups",
@@ -79,12 +56,8 @@ def lesson(request: Request) -> Lesson:
         pressed=features == 2 * groups and not is_small(var[var > 0], eps),
         positions=str(images.batch.x[0, 0].numel()),
         values=str(images.batch.x[0].numel()),
-        channels=str(CHANNELS),
-        change_by_companions={
-            "batch_norm": max(by_batch) - min(by_batch),
-            "group_norm": max(by_group) - min(by_group),
-        },
-        against_torch=against_modules(list(zip((walk, images), modules, strict=True))),
+        change_by_companions={"batch_norm": max(by_batch) - min(by_batch), "group_norm": max(by_group) - min(by_group)},
+        against_torch=against_modules([(walk, of_matrix), (images, of_images)]),
     )
 
 
@@ -113,43 +86,29 @@ def groups_of(batch: BatchTensors, groups: int | None) -> int:
 
 
 def _of_images(walk: Walk) -> list[Placed]:
-    """Return the pictures and tables of the images, under four norms and under each number of groups."""
     x, eps = walk.batch.x, walk.eps
-    picture = regions("regions_of_images", x.shape, FOUR_NORMS)
+    picture = image_norms.regions("regions_of_images", x.shape, FOUR_NORMS)
     names = [norm.name for norm in FOUR_NORMS]
     sizes = [(x.numel() // size, size) for size in picture.values_per_statistic.values()]
     letters = "N H W", "C H W", "C H W / G", "H W"
     sharing = [(name, (*size, words)) for name, size, words in zip(names, sizes, letters, strict=True)]
     layer, instance = functional.layer_norm(x, x.shape[1:], eps=eps), functional.instance_norm(x, eps=eps)
-    outputs = {f"groups={count}": by_groups("group norm", count).x_hat(x, eps) for count in (1, 2, 4)}
+    outputs = {f"groups={count}": image_norms.by_groups("group norm", count).x_hat(x, eps) for count in (1, 2, 4)}
     distances = [(name, [largest_magnitude(y - end) for end in (layer, instance)]) for name, y in outputs.items()]
     gradients = [norm.gradient_of_x_hat(x, first_output(x), eps) for norm in FOUR_NORMS]
     reached = torch.stack([gradient.abs().amax(dim=(2, 3)).flatten() for gradient in gradients], dim=1).tolist()
+    of_sharing = "means", "values each", "values each, in letters"
+    title, how_far = "how many means, and of how many values each", "largest difference of the outputs on X"
+    formula = "g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_S(g)", "   - x_hat mean_S(g x_hat))"
+    by_row, of_y = list(zip(ROWS, reached, strict=True)), ("gamma = 1, beta = 0", f"eps = {eps:g}")
+    ends = "to layer norm", "to instance norm"
     return [
-        input_images(x),
+        image_norms.input_images(x),
         picture,
-        number_table(
-            "statistics_of_images",
-            "how many means, and of how many values each",
-            ("means", "values each", "values each, in letters"),
-            sharing,
-            corner="norm",
-        ),
-        image_table("y_of_images", "group norm, 2 groups", walk.forward.y, ("gamma = 1, beta = 0", f"eps = {eps:g}")),
-        number_table(
-            "distance_to_the_ends",
-            "largest difference of the outputs on X",
-            ("to layer norm", "to instance norm"),
-            distances,
-            corner="group norm",
-        ),
-        number_table(
-            "reached_by_the_gradient",
-            "largest magnitude of d x",
-            names,
-            list(zip(ROWS, reached, strict=True)),
-            ("g = gamma dy", "d x = 1 / sqrt(var + eps)", "  (g - mean_S(g)", "   - x_hat mean_S(g x_hat))"),
-        ),
+        number_table("statistics_of_images", title, of_sharing, sharing, corner="norm"),
+        image_norms.image_table("y_of_images", "group norm, 2 groups", walk.forward.y, of_y),
+        number_table("distance_to_the_ends", how_far, ends, distances, corner="group norm"),
+        number_table("reached_by_the_gradient", "largest magnitude of d x", names, by_row, formula),
     ]
 
 

@@ -1,11 +1,7 @@
-"""The lesson `hand-written`: batch normalization in a few lines of one's own, trained beside torch's.
-
-A network of one hidden layer, tanh, 100 wide, in batches of 32, its running averages kept by hand with the momentum
-0.001, and the standard deviation averaged in place of the variance.
-"""
+"""The lesson `hand-written`: batch normalization in a few lines of one's own, trained beside torch's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +13,10 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
 from bnexp.document.writing import Value
+from bnexp.lessons.drawing import initial_parameters, standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import initial_parameters, standard_normal
-from bnexp.norms.reference import (
-    batch_norm_inference,
-    batch_norm_running,
-    batch_norm_running_std,
-    batch_norm_train,
-    batch_norm_unbiased,
-)
+from bnexp.norms import reference
 
 WIDTH, BATCH_SIZE, STEPS, LEARNING_RATE = 100, 32, 120, 0.1
 CLASSES, HELD_OUT = 10, 1000
@@ -34,8 +24,7 @@ MOMENTUM, TORCH_MOMENTUM = 0.001, 0.1
 HAND, TORCH, MENDED = "by hand", "torch's own", "by hand, mended"
 
 
-@dataclass(frozen=True)
-class Digits:
+class Digits(NamedTuple):
     """Real digits as inputs, (N, 784) in float64, and their labels."""
 
     train: Tensor
@@ -44,15 +33,8 @@ class Digits:
     held_out_labels: Tensor
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network after training.
-
-    Attributes:
-        network: with its trained weights.
-        losses: of each step, on its batch.
-        first_output: of the norm, for the first batch: (B, F).
-    """
+class Trained(NamedTuple):
+    """A network after training, its loss of each step, and the output of its norm for the first batch, (B, F)."""
 
     network: nn.Sequential
     losses: Sequence[float]
@@ -60,33 +42,21 @@ class Trained:
 
 
 def lesson(request: Request) -> Lesson:
-    """Return the lesson; three networks are trained from the same weights on the same batches.
-
-    Raises:
-        BnexpError: the digits, which come with a package, are not there.
-    """
+    """Return the lesson; three networks are trained from the same weights on the same batches."""
     digits = load_digits()
     norms: dict[str, nn.Module] = {
         HAND: HandWritten(WIDTH),
         TORCH: nn.BatchNorm1d(WIDTH, momentum=MOMENTUM, dtype=torch.float64),
-        MENDED: Mended(WIDTH),
+        MENDED: HandWritten(WIDTH, mended=True),
     }
     arms = {name: train(make_network(norm, request.seed), digits, request.seed) for name, norm in norms.items()}
     by_hand, by_torch = (arms[name].network[1].state_dict() for name in (HAND, TORCH))
     scores = _scores(arms[HAND].network, arms[TORCH].network, digits)
+    title = f"{HELD_OUT:,} digits held out, by the statistics that are used"
+    inference = number_table("inference", title, ("loss", "accuracy"), list(scores.items()), corner="statistics")
     return compose(
-        "hand_written",
-        [
-            _ways(),
-            *_losses(arms),
-            number_table(
-                "inference",
-                f"{HELD_OUT:,} digits held out, by the statistics that are used",
-                ("loss", "accuracy"),
-                list(scores.items()),
-                corner="statistics",
-            ),
-        ],
+        __name__,
+        [_ways(), *_losses(arms), inference],
         width=WIDTH,
         batch_size=BATCH_SIZE,
         momentum=MOMENTUM,
@@ -118,7 +88,6 @@ def _ways() -> Table:
 
 
 def _losses(arms: Mapping[str, Trained]) -> tuple[Table, Lines]:
-    """Show the losses of the batches in training, of some steps, and averaged over a few steps each."""
     rows = [(str(step), [arm.losses[step - 1] for arm in arms.values()]) for step in (1, 10, 30, 60, STEPS)]
     window = 10
     ends = list(range(window, STEPS + 1, window))
@@ -130,12 +99,10 @@ def _losses(arms: Mapping[str, Trained]) -> tuple[Table, Lines]:
 
 
 def _loss_apart(arm: Trained, other: Trained) -> float:
-    """Return the largest difference between the losses of two arms at the same step."""
     return max(abs(loss - of_other) for loss, of_other in zip(arm.losses, other.losses, strict=True))
 
 
 def _scores(by_hand: nn.Sequential, torchs: nn.Sequential, digits: Digits) -> dict[str, tuple[float, float]]:
-    """Return loss and accuracy on the digits held out, by the statistics used at inference."""
     anew = recalibrated(torchs, digits)
     return {
         "by hand, as kept": score(by_hand, digits, training=False),
@@ -145,52 +112,35 @@ def _scores(by_hand: nn.Sequential, torchs: nn.Sequential, digits: Digits) -> di
     }
 
 
-class _WithAverages(nn.Module):
-    """Weight (gamma) and bias (beta), and two running averages, (width,) each: of the mean, and of the spread."""
+class HandWritten(nn.Module):
+    """Batch normalization by the unbiased standard deviation and without eps; its average is of that deviation too.
 
-    def __init__(self, width: int, running_spread: str) -> None:
+    Mended, it is as torch does it: by the biased variance and eps, with an average of the unbiased variance.
+    """
+
+    def __init__(self, width: int, *, mended: bool = False) -> None:
         super().__init__()
+        self.mended = mended
         self.weight, self.bias = map(nn.Parameter, initial_parameters(width))
         ones, zeros = initial_parameters(width)
         self.register_buffer("running_mean", zeros)
-        self.register_buffer(running_spread, ones)
+        self.register_buffer("running_var" if mended else "running_std", ones)
 
-    def remember(self, mean: Tensor, spread: Tensor) -> None:
-        """Replace the running averages."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, F) from (B, F); in training the running averages are updated."""
+        mean, spread = self.buffers()
+        if not self.training:
+            var, eps = (spread, 1e-5) if self.mended else (spread**2, 0.0)
+            return reference.batch_norm_inference(x, self.weight, self.bias, mean, var, eps)
+        if self.mended:
+            batch = reference.batch_norm_train(x, self.weight, self.bias)
+            averages = reference.batch_norm_running(mean, spread, batch, len(x), MOMENTUM)
+        else:
+            batch = reference.batch_norm_unbiased(x, self.weight, self.bias)
+            averages = reference.batch_norm_running_std(mean, spread, batch, MOMENTUM)
         with torch.no_grad():
-            for average, value in zip(self.buffers(), (mean, spread), strict=True):
-                average.copy_(value)
-
-
-class HandWritten(_WithAverages):
-    """Batch normalization by the unbiased standard deviation and without eps; its average is of that deviation too."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, "running_std")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, F) from (B, F); in training the running averages are updated."""
-        mean, std = self.buffers()
-        if not self.training:
-            return batch_norm_inference(x, self.weight, self.bias, mean, std**2, eps=0.0)
-        batch = batch_norm_unbiased(x, self.weight, self.bias)
-        self.remember(*batch_norm_running_std(mean, std, batch, MOMENTUM))
-        return batch.y
-
-
-class Mended(_WithAverages):
-    """The same as torch does it: by the biased variance and eps, with an average of the unbiased variance."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, "running_var")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, F) from (B, F); in training the running averages are updated."""
-        mean, var = self.buffers()
-        if not self.training:
-            return batch_norm_inference(x, self.weight, self.bias, mean, var)
-        batch = batch_norm_train(x, self.weight, self.bias)
-        self.remember(*batch_norm_running(mean, var, batch, len(x), MOMENTUM))
+            mean.copy_(averages[0])
+            spread.copy_(averages[1])
         return batch.y
 
 
@@ -247,9 +197,8 @@ def recalibrated(network: nn.Sequential, digits: Digits) -> nn.Sequential:
     with torch.no_grad():
         hidden = network[0](digits.train)  # (N, WIDTH)
     norm = nn.BatchNorm1d(WIDTH, dtype=torch.float64)
-    norm.load_state_dict(
-        {**network[1].state_dict(), "running_mean": hidden.mean(dim=0), "running_var": hidden.var(dim=0)}
-    )
+    averages = {"running_mean": hidden.mean(dim=0), "running_var": hidden.var(dim=0)}
+    norm.load_state_dict(network[1].state_dict() | averages)
     return nn.Sequential(network[0], norm, network[2], network[3])
 
 

@@ -9,26 +9,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bnexp.document import table
 from bnexp.document.figure import Lines, histogram
-from bnexp.document.table import Table, number_table
+from bnexp.document.table import Table, number_table, with_exponents
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
+from bnexp.lessons.drawing import initial_parameters, normal, standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import (
-    against_torch,
-    initial_parameters,
-    largest_magnitude,
-    normal,
-    standard_normal,
-    torch_results,
-)
+from bnexp.lessons.tensors import against_torch, batch_norm, largest_magnitude, share, torch_results
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0
 STEPS, LEARNING_RATE = 100, 0.1
-_WIDTH, _EXAMPLES, _DEPTHS = 20, 2000, (1, 3, 5)
+WIDTH, EXAMPLES, DEPTHS = 20, 2000, (1, 3, 5)
 """Of the stack of layers whose linearity is measured."""
 
 
@@ -36,49 +29,40 @@ def lesson(request: Request) -> Lesson:
     """Return the lesson on one feature, drawn from a Gaussian."""
     generator, eps = torch.Generator().manual_seed(request.seed), request.eps
     x = normal(generator, MEAN, STD, 8, 1)
-    plain = batch_norm_train(x, *initial_parameters(1), eps)
+    plain = batch_norm(x, eps=eps)
     gamma, beta = torch.sqrt(plain.var + eps), plain.mean
     undone = batch_norm_train(x, gamma, beta, eps)
     other_batches = _other_batches(generator, eps)
-    x_hat = batch_norm_train(normal(generator, MEAN, STD, 10_000, 1), *initial_parameters(1)).x_hat
+    x_hat = batch_norm(normal(generator, MEAN, STD, 10_000, 1)).x_hat
     outputs = {f"gamma {scale:g}": torch.sigmoid(scale * x_hat) for scale in (0.5, 1, 4)}
     edges = [tenth / 10 for tenth in range(11)]
+    columns = torch.cat([x, undone.x_hat, undone.y], dim=1).tolist()
+    rows = [(f"example {number}", row) for number, row in enumerate(columns, start=1)]
+    formula = "x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"
     return compose(
-        "identity",
+        __name__,
         [
-            _undone(torch.cat([x, undone.x_hat, undone.y], dim=1)),
+            number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula),
             other_batches,
             _tangents(),
             histogram("sigmoid_outputs", "outputs of a sigmoid after bn with beta 0", edges, outputs),
             _linearity_of_a_stack(generator),
             *_descent(descend(x, eps), gamma, beta),
         ],
-        mean=f"{MEAN:g}",
-        std=f"{STD:g}",
         examples=str(len(x)),
         gamma=gamma.item(),
         beta=beta.item(),
         difference_to_x=largest_magnitude(undone.y - x),
-        below_at_1=_below_tangent(1),
-        below_at_2=_below_tangent(2),
+        **{f"below_at_{x}": f"{0.5 + x / 4 - 1 / (1 + math.exp(-x)):.4f}" for x in (1, 2)},
         inputs=f"{len(x_hat):,}",
-        **{f"within_{bound}": (x_hat.abs() <= bound).double().mean().item() for bound in (1, 2)},
+        **{f"within_{bound}": share(x_hat.abs() <= bound) for bound in (1, 2)},
         **{f"gaussian_{bound}": math.erf(bound / math.sqrt(2)) for bound in (1, 2)},
-        inputs_of_stack=f"{_EXAMPLES:,}",
-        width=str(_WIDTH),
         learning_rate=LEARNING_RATE,
         against_torch=_against_torch(x, plain, undone.y, eps),
     )
 
 
-def _undone(columns: Tensor) -> Table:
-    """Show the columns x, x_hat and y (B, 3)."""
-    rows = [(f"example {number}", row) for number, row in enumerate(columns.tolist(), start=1)]
-    formula = "x_hat = (x - mean) / sqrt(var + eps)", "y = gamma x_hat + beta", "gamma = sqrt(var + eps), beta = mean"
-    return number_table("undone", "normalized, and back", ("x", "x_hat", "y"), rows, formula)
-
-
-def _other_batches(generator: torch.Generator, eps: float) -> table.Table:
+def _other_batches(generator: torch.Generator, eps: float) -> Table:
     """Show how far y is from x where gamma and beta are made of the true variance and mean."""
     mean, var = torch.tensor([[MEAN], [STD**2]], dtype=torch.float64)
     gamma = torch.tensor([math.sqrt(STD**2 + eps)], dtype=torch.float64)
@@ -91,11 +75,10 @@ def _other_batches(generator: torch.Generator, eps: float) -> table.Table:
         rows.append((str(size), [distance / STD for distance in distances]))
     title, columns = "distance of y from x, in standard deviations", ("in training", "at inference, at most")
     formula = "gamma and beta of the true variance and mean", "in training: root mean square, about sqrt(1.5 / B)"
-    return table.with_exponents(number_table("other_batches", title, columns, rows, formula, corner="B"), 1, 1)
+    return with_exponents(number_table("other_batches", title, columns, rows, formula, corner="B"), 1, 1)
 
 
 def _tangents() -> Table:
-    """Compare sigmoid and tanh with their tangents at 0."""
     at = torch.tensor([0, 0.5, 1, 2, 3, 4], dtype=torch.float64)
     sigmoid, tanh = torch.sigmoid(at), torch.tanh(at)
     tangent = 0.5 + at / 4
@@ -117,26 +100,19 @@ def _tangents() -> Table:
     return number_table("tangents", title, headings, rows, formula, corner="x", values=values)
 
 
-def _below_tangent(x: float) -> str:
-    """Return how far a sigmoid is below its tangent at 0."""
-    return f"{0.5 + x / 4 - 1 / (1 + math.exp(-x)):.4f}"
-
-
 def _linearity_of_a_stack(generator: torch.Generator) -> Table:
-    """Measure how much of what a stack of linear -> bn -> sigmoid computes a linear map computes too."""
-    inputs = standard_normal(generator, _EXAMPLES, _WIDTH)
-    weights = standard_normal(generator, max(_DEPTHS), _WIDTH, _WIDTH)
-    ones, zeros = initial_parameters(_WIDTH)
+    inputs = standard_normal(generator, EXAMPLES, WIDTH)
+    weights = standard_normal(generator, max(DEPTHS), WIDTH, WIDTH)
     rows: list[tuple[str, list[Value]]] = []
     for gamma in (0.5, 1.0, 2.0, 4.0, 8.0):
         rows.append((f"{gamma:g}", []))
         hidden = inputs
         for depth, weight in enumerate(weights, start=1):
-            hidden = torch.sigmoid(batch_norm_train(hidden @ weight, gamma * ones, zeros).y)
-            if depth in _DEPTHS:
+            hidden = torch.sigmoid(batch_norm(hidden @ weight, gamma).y)
+            if depth in DEPTHS:
                 rows[-1][1].append(linear_share(inputs, hidden))
     title = "share of the output's variance that a linear map of the inputs explains"
-    depths = [f"{depth} layer{'s' * (depth > 1)}" for depth in _DEPTHS]
+    depths = [f"{depth} layer{'s' * (depth > 1)}" for depth in DEPTHS]
     return number_table("linear_share", title, depths, rows, ("R^2 of least squares, beta 0",), corner="gamma")
 
 
@@ -170,7 +146,6 @@ def descend(x: Tensor, eps: float) -> list[list[float]]:
 
 
 def _descent(path: Sequence[Sequence[float]], gamma: Tensor, beta: Tensor) -> tuple[Table, Lines]:
-    """Show the path of gamma, beta and the loss, and the gamma and beta that it leads to."""
     rows: list[tuple[str, Sequence[Value]]] = [(str(step), path[step]) for step in (0, 1, 5, 10, 20, 50, 100)]
     rows.append(("identity", [gamma.item(), beta.item(), 0.0]))
     columns = "gamma", "beta", "loss"
@@ -184,7 +159,6 @@ def _descent(path: Sequence[Sequence[float]], gamma: Tensor, beta: Tensor) -> tu
 
 
 def _against_torch(x: Tensor, plain: Normalized, undone: Tensor, eps: float) -> Text:
-    """Compare the first step of the descent, and y of the identity, with torch's own."""
     ones, _ = initial_parameters(1)
     ours = [plain.y, *batch_norm_train_backward((plain.y - x) / len(x), plain, ones, eps), undone]
     module = nn.BatchNorm1d(1, eps=eps, dtype=torch.float64)

@@ -1,6 +1,6 @@
-"""Normalizations in one form for matrices and images, what each averages over, and the two small images of the lessons.
+"""Normalizations in one form, what each averages over, and the two small images of the lessons.
 
-Whatever stands here takes images (N, C, H, W), or a matrix (N, C), which is images of a single position.
+All take images (N, C, H, W), or a matrix (N, C), which is images of a single position; gamma and beta are (C,).
 """
 
 import math
@@ -13,17 +13,10 @@ from torch import Tensor
 
 from bnexp.document.figure import Regions
 from bnexp.document.table import Table, number_table
-from bnexp.lessons.tensors import BatchTensors, initial_parameters
-from bnexp.norms.reference import (
-    Normalized,
-    batch_norm_train,
-    batch_norm_train_backward,
-    group_norm,
-    group_norm_backward,
-    instance_norm,
-    rms_norm,
-    rms_norm_backward,
-)
+from bnexp.lessons.drawing import initial_parameters
+from bnexp.lessons.tensors import BatchTensors
+from bnexp.norms import reference
+from bnexp.norms.reference import Normalized
 
 IMAGES, CHANNELS, HEIGHT, WIDTH = SHAPE = (2, 4, 2, 2)
 CHANNEL_NAMES = tuple(f"channel {channel + 1}" for channel in range(CHANNELS))
@@ -38,12 +31,8 @@ _LETTERS = ascii_uppercase + ascii_lowercase
 class ImageNorm:
     """A normalization.
 
-    Attributes:
-        name: as the lessons call it.
-        statistic: the number of the mean and variance that a value is normalized by, of (example, channel, channels).
-        forward: of (x, gamma, beta, eps), with gamma and beta (C,).
-        backward: the gradients of x, gamma and beta, of (dy, what `forward` returned, gamma, eps).
-        subtracts_mean: whether it has a mean, and with it a beta.
+    `statistic` is the number of the mean and variance of a value, by (example, channel, channels); `forward` takes
+    (x, gamma, beta, eps), and `backward` (dy, what `forward` returned, gamma, eps) to the gradients of x, gamma, beta.
     """
 
     name: str
@@ -67,19 +56,19 @@ def by_groups(name: str, groups: int) -> ImageNorm:
     return ImageNorm(
         name,
         lambda example, channel, channels: example * groups + channel * groups // channels,
-        lambda x, gamma, beta, eps: group_norm(x, gamma, beta, groups, eps),
-        group_norm_backward,
+        lambda x, gamma, beta, eps: reference.group_norm(x, gamma, beta, groups, eps),
+        reference.group_norm_backward,
     )
 
 
 def _batch_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Normalized:
-    rows = batch_norm_train(_as_rows(x), gamma, beta, eps)
+    rows = reference.batch_norm_train(_as_rows(x), gamma, beta, eps)
     return replace(rows, y=_as_images(rows.y, x), x_hat=_as_images(rows.x_hat, x))
 
 
 def _batch_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     rows = replace(forward, x_hat=_as_rows(forward.x_hat))
-    grad_x, grad_gamma, grad_beta = batch_norm_train_backward(_as_rows(grad_y), rows, gamma, eps)
+    grad_x, grad_gamma, grad_beta = reference.batch_norm_train_backward(_as_rows(grad_y), rows, gamma, eps)
     return _as_images(grad_x, grad_y), grad_gamma, grad_beta
 
 
@@ -89,25 +78,20 @@ def _as_rows(x: Tensor) -> Tensor:
 
 
 def _as_images(rows: Tensor, x: Tensor) -> Tensor:
-    """Return (N H W, C) in the shape of x."""
     return rows.view(x.movedim(1, -1).shape).movedim(-1, 1)
 
 
 def _rms_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Normalized:
-    flat = rms_norm(x.flatten(1), _per_value(gamma, x), eps)
+    flat = reference.rms_norm(x.flatten(1), _per_value(gamma, x), eps)
     return replace(flat, y=(flat.y + _per_value(beta, x)).view(x.shape), x_hat=flat.x_hat.view(x.shape))
 
 
 def _rms_backward(grad_y: Tensor, forward: Normalized, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     flat = replace(forward, x_hat=forward.x_hat.flatten(1))
-    grad_x, grad_gamma = rms_norm_backward(grad_y.flatten(1), flat, _per_value(gamma, grad_y), eps)
-    grad_beta = grad_y.flatten(1).sum(dim=0)
-    return grad_x.view(grad_y.shape), _per_channel(grad_gamma, gamma), _per_channel(grad_beta, gamma)
-
-
-def _per_channel(per_value: Tensor, gamma: Tensor) -> Tensor:
-    """Return the sum over the positions of each channel, (C,), of gradients (C H W,)."""
-    return per_value.view(len(gamma), -1).sum(dim=1)
+    grad_x, grad_gamma = reference.rms_norm_backward(grad_y.flatten(1), flat, _per_value(gamma, grad_y), eps)
+    per_value = grad_gamma, grad_y.flatten(1).sum(dim=0)  # (C H W,) each
+    grad_gamma, grad_beta = (values.view(len(gamma), -1).sum(dim=1) for values in per_value)
+    return grad_x.view(grad_y.shape), grad_gamma, grad_beta
 
 
 def _per_value(parameter: Tensor, x: Tensor) -> Tensor:
@@ -119,11 +103,11 @@ BATCH_NORM = ImageNorm("batch norm", lambda example, channel, channels: channel,
 LAYER_NORM = by_groups("layer norm", 1)
 RMS_NORM = ImageNorm("RMS norm", LAYER_NORM.statistic, _rms_forward, _rms_backward, subtracts_mean=False)
 GROUP_NORM = by_groups("group norm", 2)
-INSTANCE_NORM = ImageNorm(
-    "instance norm",
-    lambda example, channel, channels: example * channels + channel,
-    instance_norm,
-    group_norm_backward,
+INSTANCE_NORM = replace(
+    GROUP_NORM,
+    name="instance norm",
+    statistic=lambda example, channel, channels: example * channels + channel,
+    forward=reference.instance_norm,
 )
 FOUR_NORMS = (BATCH_NORM, LAYER_NORM, GROUP_NORM, INSTANCE_NORM)
 """Those that the lessons on images lay side by side."""

@@ -1,4 +1,7 @@
-"""The lesson `layernorm`: each example by its own mean and variance, beside batch normalization on the same matrix."""
+"""The lesson `layernorm`: each example by its own mean and variance, beside batch normalization on the same matrix.
+
+Ba, Kiros & Hinton 2016, https://arxiv.org/abs/1607.06450
+"""
 
 import torch
 from torch import nn
@@ -17,13 +20,7 @@ _SAME = 1e-3
 
 
 def lesson(request: Request) -> Lesson:
-    """Return the lesson on the matrix of the request.
-
-    Raises:
-        ConfigError: the matrix has one column.
-
-    Source: Ba, Kiros & Hinton 2016, https://arxiv.org/abs/1607.06450
-    """
+    """Return the lesson on the matrix of the request."""
     batch, eps = tensors_of(request.batch), request.eps
     refuse_one_feature(batch, "layer normalization", "beta")
     walk = Walk(LAYER_NORM, BATCH_NORM, batch, eps)
@@ -46,10 +43,10 @@ def lesson(request: Request) -> Lesson:
         matrix("mean_of_each_feature", mean_title, means, names, mean_labels),
     ]
     return compose(
-        "layer_norm",
+        __name__,
         [regions("regions", x.shape, (BATCH_NORM, LAYER_NORM)), *tables],
         **walk.words,
-        variance=said_of_variance("row", "example", batch.rows, var.flatten(), ~constant, eps)[0],
+        variance=said_of_variance("row", "example", batch.rows, var.flatten(), ~constant, eps),
         constant=names_in_words([row for row, is_constant in zip(batch.rows, constant, strict=True) if is_constant]),
         same=apart["layer_norm"] < _SAME <= apart["input"] and is_small(var, eps),
         rows_apart=apart,
@@ -70,22 +67,16 @@ def lesson(request: Request) -> Lesson:
 
 
 def _tables(walk: Walk) -> list[Table]:
-    """Return the tables of the statistics and of which examples the gradient reaches."""
     mean, var = (values.flatten().tolist() for values in (walk.forward.mean, walk.forward.var))
     formula = "mean = 1/F sum_f x[:, f]", "var = 1/F sum_f (x[:, f] - mean)^2"
     statistics = list(zip(walk.batch.rows, zip(mean, var, strict=True), strict=True))
     values, title = {"mean": mean, "var": var}, "mean and variance, biased: divided by F"
+    of_reached = "largest magnitude of d x in each example"
     gradients = [grad.abs().amax(dim=1) for grad in (walk.grad_x_beside, walk.gradients[0])]
     reached = list(zip(walk.batch.rows, torch.stack(gradients, dim=1).tolist(), strict=True))
     return [
         number_table("statistics", title, list(values), statistics, formula, values=values),
-        number_table(
-            "reached_by_the_gradient",
-            "largest magnitude of d x in each example",
-            ("batch norm", "layer norm"),
-            reached,
-            corner="example",
-        ),
+        number_table("reached_by_the_gradient", of_reached, ("batch norm", "layer norm"), reached, corner="example"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Read a matrix from a CSV file: rows are examples, columns are features."""
+"""A matrix to normalize: rows are examples, columns are features; read from a CSV file."""
 
 import csv
 import io
@@ -21,11 +21,14 @@ _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|na
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """Names of the features (F), and rows of numbers (B, F)."""
+class Batch:
+    """A matrix: rows (B, F), names of the features, gamma and beta (F,), and its source: a path, or `example 000`."""
 
-    names: Sequence[str]
+    source: str
     rows: Sequence[Sequence[float]]
+    names: Sequence[str]
+    gamma: Sequence[float]
+    beta: Sequence[float]
 
 
 def counted_names(features: int) -> list[str]:
@@ -33,8 +36,8 @@ def counted_names(features: int) -> list[str]:
     return [f"x{number}" for number in range(1, features + 1)]
 
 
-def read_matrix(path: Path) -> Matrix:
-    """Read a CSV file. A first line without any number names the features; else they are x1, x2, ...
+def read_matrix(path: Path) -> Batch:
+    """Read a CSV file, with gamma 1 and beta 0. A first line without any number names the features, else x1, x2, ...
 
     Raises:
         ConfigError: it cannot be read, is not UTF-8, is ragged, has fewer than two rows of numbers, or a cell is no
@@ -59,11 +62,10 @@ def read_matrix(path: Path) -> Matrix:
         )
     if len(rows) * len(names) > MOST_VALUES:
         raise ConfigError(f"{path}: {len(rows) * len(names):,} numbers, expected at most {MOST_VALUES:,}")
-    return Matrix(names, rows)
+    return Batch(str(path), rows, names, gamma=[1.0] * len(names), beta=[0.0] * len(names))
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the lines that are not blank as (number, cells)."""
     try:
         text = read_file(path, MOST_BYTES).decode("utf-8-sig")
     except OSError as error:

@@ -16,10 +16,11 @@ from bnexp.document.figure import Lines, histogram
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value, decimal
+from bnexp.lessons.drawing import initial_parameters, standard_normal, symmetric_uniform
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, initial_parameters, standard_normal, symmetric_uniform
-from bnexp.norms.reference import Normalized, batch_norm_train, batch_norm_train_backward
+from bnexp.lessons.tensors import against_torch, batch_norm, share
+from bnexp.norms.reference import batch_norm_train_backward
 
 EXAMPLES, WIDTH, BLOCKS = 512, 64, 8
 BIAS = 2  # beyond it some units would never be active in so many examples
@@ -50,27 +51,21 @@ def draw(seed: int) -> Drawn:
     return Drawn(x, weights, bias, arriving)
 
 
-def normalize(z: Tensor, beta: float = 0.0) -> Normalized:
-    """Return the batch normalization of z (B, F), with gamma 1 and the same beta for all features."""
-    gamma, zeros = initial_parameters(z.shape[1])
-    return batch_norm_train(z, gamma, zeros + beta)
-
-
 def after(block: str, z: Tensor, beta: float = 0.0) -> Tensor:
     """Return the output of a block for z = x W + b (B, F), which the next layer sees."""
     if block == BEFORE:
-        return torch.relu(normalize(z, beta).y)
-    return normalize(torch.relu(z), beta).y if block == AFTER else torch.relu(z)
+        return torch.relu(batch_norm(z, beta=beta).y)
+    return batch_norm(torch.relu(z), beta=beta).y if block == AFTER else torch.relu(z)
 
 
 def gradient_by_z(block: str, z: Tensor, arriving: Tensor, beta: float = 0.0) -> Tensor:
     """Return the gradient of the loss by z (B, F), given that by the output of the block."""
     ones, _ = initial_parameters(z.shape[1])
     if block == BEFORE:
-        forward = normalize(z, beta)
+        forward = batch_norm(z, beta=beta)
         return batch_norm_train_backward(arriving * (forward.y > 0), forward, ones)[0]
     if block == AFTER:
-        arriving = batch_norm_train_backward(arriving, normalize(torch.relu(z)), ones)[0]
+        arriving = batch_norm_train_backward(arriving, batch_norm(torch.relu(z)), ones)[0]
     return arriving * (z > 0)
 
 
@@ -86,13 +81,8 @@ def stream(block: str, drawn: Drawn) -> list[Tensor]:
     sums = [drawn.x]
     for weight in drawn.weights:
         s = sums[-1]
-        sums.append(s + (torch.relu(normalize(s).y) @ weight if block == FIRST else after(block, s @ weight)))
+        sums.append(s + (torch.relu(batch_norm(s).y) @ weight if block == FIRST else after(block, s @ weight)))
     return sums
-
-
-def share(condition: Tensor) -> float:
-    """Return the share of the values that are true."""
-    return condition.double().mean().item()
 
 
 def lesson(request: Request) -> Lesson:
@@ -113,19 +103,14 @@ def lesson(request: Request) -> Lesson:
         *_streams(drawn),
         number_table("mishkin", MISHKIN_TITLE, accuracies, list(MISHKIN.items()), corner="network", digits=3),
     ]
-    sizes = {"width": str(WIDTH), "examples": str(EXAMPLES), "blocks": str(BLOCKS), "bias": str(BIAS)}
     return compose(
-        "placement",
+        __name__,
         parts,
-        **sizes,
         cosine_before=decimal(between_examples(outputs[BEFORE])),
         lowest_floor=floors.min().item(),
         highest_floor=floors.max().item(),
         floor_without_bias=-1 / math.sqrt(math.pi - 1),
-        dead_bias=f"{DEAD_BIAS:g}",
-        low_beta=f"{LOW_BETA:g}",
         active_with_bn_before=unit[BEFORE][0],
-        mean_of_relu=decimal(MEAN_OF_RELU),
         after_less_before_caffenet=caffenet,
         before_less_after_googlenet=-googlenet,
         against_torch=_against_torch(outputs, z, drawn.arriving),
@@ -163,10 +148,7 @@ def _closed_form(h: Tensor) -> Table:
 
 
 def first_unit_with_bias(bias: float, drawn: Drawn) -> dict[str, list[float]]:
-    """Return, by block, how often the first unit is active, its least and largest output, and its gradient by z.
-
-    The gradient is given as its norm over the examples.
-    """
+    """Return, by block: how often the first unit is active, its least and largest output, its gradient's norm by z."""
     biases = drawn.bias.clone()
     biases[0] = bias
     z = drawn.x @ drawn.weights[0] + biases

@@ -1,18 +1,16 @@
-"""Lessons written as they are read: a page in Markdown beside the file that computes its numbers.
-
-On the page stand title, headings, paragraphs that name their numbers, the places of tables, and commands to try.
-"""
+"""Lessons written as they are read: a page in Markdown beside the file that computes its numbers."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 
-from bnexp.document.figure import Histogram, Lines, Regions, Scatter
+from bnexp.document.figure import Figure
 from bnexp.document.table import Table
 from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
 
-Placed = Table | Regions | Scatter | Histogram | Lines
+Placed = Table | Figure
 """What a text places by its key."""
 _BLOCK = re.compile(r"^#+ .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
 _CONDITION = re.compile(r"^\?(!?\w*) ", re.MULTILINE)
@@ -20,14 +18,14 @@ _SECTION = re.compile(r"^\?(\w+) (#.+\n(?:(?!#|\?\w+ #)(?:.+\n?|\n))*)", re.MULT
 _LAST_HEADING = "\n## Test it\n"
 
 
-def compose(name: str, parts: Sequence[Placed], **values: object) -> Lesson:
-    """Return the lesson whose page is `<name>.md` beside this file.
+def compose(module: str, parts: Sequence[Placed], **values: object) -> Lesson:
+    """Return the lesson whose page stands beside a module, given by its `__name__`: `<module>.md`.
 
         # whitening: three steps to a round cloud
 
         ## 1. Mean and covariance
         [moments] [points]
-        Two points differ by up to {distance:.2g}, in {source}.
+        Of {POINTS} points, two differ by up to {distance:.2g}, in {source}.
         ?constant All values of {constant} are equal.
 
         ## Test it
@@ -39,16 +37,17 @@ def compose(name: str, parts: Sequence[Placed], **values: object) -> Lesson:
     is said only if that value is true; `?!name` only if it is not; `?` alone always. `?name` before a heading decides
     on its whole section.
 
-    Args:
-        name: of the page.
-        parts: what it places.
-        values: what its sentences name, as for `text`. A number belongs to the first paragraph that names it, or else
-            to the first of all. A `Text` is placed as a table is; a bool or None is for conditions alone.
+    A sentence names the constants of the module, in capitals, and `values`, as for `text`. A number among the values
+    belongs to the first paragraph that names it, or else to the first of all. A `Text` is placed as a table is; a bool
+    or None is for conditions alone.
 
     Raises:
         ValueError: a part has no place on the page.
     """
-    return compose_page(Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8"), parts, **values)
+    lesson = sys.modules[module]
+    page = Path(str(lesson.__file__)).with_suffix(".md").read_text(encoding="utf-8")
+    constants = {name: value for name, value in vars(lesson).items() if name.isupper()}
+    return compose_page(page, parts, **constants, **values)
 
 
 def compose_page(page: str, parts: Sequence[Placed], **values: object) -> Lesson:
@@ -64,7 +63,11 @@ def compose_page(page: str, parts: Sequence[Placed], **values: object) -> Lesson
 def _composed(body: str, parts: Sequence[Placed], values: Mapping[str, object]) -> list[Part]:
     unplaced: dict[str, Part] = {part.key: part for part in parts}
     unplaced |= {name: value for name, value in values.items() if isinstance(value, Text)}
-    numbers = {name: value for name, value in values.items() if not isinstance(value, str | bool | Text | None)}
+    numbers = {
+        name: value
+        for name, value in values.items()
+        if not (name.isupper() or isinstance(value, str | bool | Text | None))
+    }
     composed: list[Part] = []
     for block in _BLOCK.findall(_SECTION.sub(lambda section: section[2] if values[section[1]] else "", body)):
         if block.startswith("#"):

@@ -1,41 +1,19 @@
 """What a lesson teaches on: an example or a file, and its options, checked before anything heavy is loaded."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 from bnexp.config.wording import brief
 from bnexp.errors import ConfigError
-from bnexp.lessons.matrix_file import counted_names, number_in, read_matrix
-from bnexp.lessons.topics import TOPICS, Option
+from bnexp.lessons.matrix_file import Batch, counted_names, number_in, read_matrix
+from bnexp.lessons.topics import TOPICS
 
 LEAST_EPS = 1e-60
 LARGEST_PARAMETER = 1e100
 """With these, and inputs of at most 1e150, every result fits in float64."""
 SEEDS_BELOW = 2**31
 """As `seed` of a config."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A matrix to normalize: rows are examples, columns are features.
-
-    Attributes:
-        source: where it comes from: a path, or `example 000`.
-        rows: (B, F).
-        names: of the features.
-        gamma: (F,).
-        beta: (F,).
-    """
-
-    source: str
-    rows: Sequence[Sequence[float]]
-    names: Sequence[str]
-    gamma: Sequence[float]
-    beta: Sequence[float]
-
 
 EXAMPLES = {
     name: Batch(f"example {name}", rows, counted_names(len(gamma)), gamma, beta)
@@ -52,13 +30,8 @@ EXAMPLES = {
 class Request:
     """A topic's options, each with its default.
 
-    Attributes:
-        batch: what the lessons on a matrix normalize.
-        as_published: the name of the article, such as 000, if `batch` and `eps` are exactly its own; else None.
-        eps: added to the variance.
-        momentum: the weight of the new batch in a running average.
-        groups: of the channels, for group normalization; None for what divides them.
-        seed: of everything drawn.
+    `as_published` names the article, such as 000, if `batch` and `eps` are exactly its own; `momentum` is the weight of
+    the new batch in a running average; without `groups`, group normalization takes what divides the channels.
     """
 
     batch: Batch
@@ -89,57 +62,55 @@ def request_of(topic: str, words: LessonOptions) -> Request:
     Raises:
         ConfigError: an option that the topic does not take, or values that cannot be taught on.
     """
-    for name in get_args(Option):
-        if getattr(words, name) is not None and name not in TOPICS[topic].options:
+    chosen = {name: value for name, value in vars(words).items() if value is not None}
+    for name in chosen:
+        if name not in TOPICS[topic].options:
             takers = ", ".join(other for other, known in TOPICS.items() if name in known.options)
             raise ConfigError(f"--{name}: the lesson {topic} does not take it; it belongs to {takers}")
-    given, published = _given_batch(words)
-    width = len(given.names)
-    gamma = given.gamma if words.gamma is None else _parameters("--gamma", words.gamma, width, given.source)
-    beta = given.beta if words.beta is None else _parameters("--beta", words.beta, width, given.source)
-    eps = Request.eps if words.eps is None else words.eps
-    momentum = Request.momentum if words.momentum is None else words.momentum
-    seed = Request.seed if words.seed is None else words.seed
-    if not LEAST_EPS <= eps <= 1 / LEAST_EPS:
-        raise ConfigError(f"--eps: expected a number from {LEAST_EPS:g} to {1 / LEAST_EPS:g}, found {eps!r}")
-    if not 0 < momentum <= 1:
-        raise ConfigError(f"--momentum: expected a number above 0, at most 1, found {momentum!r}")
-    if not 0 <= seed < SEEDS_BELOW:
-        raise ConfigError(f"--seed: expected a whole number of at least 0, below {SEEDS_BELOW:,}, found {seed}")
-    unchanged = (*gamma, *beta, eps) == (*given.gamma, *given.beta, Request.eps)
-    batch = Batch(given.source, given.rows, given.names, gamma, beta)
-    return Request(batch, published if unchanged else None, eps, momentum, words.groups, seed)
+    given, article = _given_batch(words)
+    gamma, beta = (
+        _parameters(name, chosen[name], given) if name in chosen else getattr(given, name) for name in ("gamma", "beta")
+    )
+    batch = replace(given, gamma=gamma, beta=beta)
+    numbers = {name: chosen[name] for name in ("eps", "momentum", "groups", "seed") if name in chosen}
+    unchanged = batch == given and numbers.get("eps", Request.eps) == Request.eps
+    request = Request(batch, article if unchanged else None, **numbers)
+    for name, holds, expected in (
+        ("eps", LEAST_EPS <= request.eps <= 1 / LEAST_EPS, f"a number from {LEAST_EPS:g} to {1 / LEAST_EPS:g}"),
+        ("momentum", 0 < request.momentum <= 1, "a number above 0, at most 1"),
+        ("seed", 0 <= request.seed < SEEDS_BELOW, f"a whole number of at least 0, below {SEEDS_BELOW:,}"),
+    ):
+        if not holds:
+            raise ConfigError(f"--{name}: expected {expected}, found {getattr(request, name)!r}")
+    return request
 
 
 def _given_batch(words: LessonOptions) -> tuple[Batch, str | None]:
-    """Return the matrix that is asked for, with its own gamma and beta, and the name of its article."""
     if words.input is not None:
         if words.example is not None:
             raise ConfigError("--input and --example: choose one of them")
-        matrix = read_matrix(words.input)
-        width = len(matrix.names)
-        return Batch(str(words.input), matrix.rows, matrix.names, [1.0] * width, [0.0] * width), None
+        return read_matrix(words.input), None
     name = next(iter(EXAMPLES)) if words.example is None else words.example
     if name not in EXAMPLES:
         raise ConfigError(f'--example: expected {" or ".join(EXAMPLES)}, found "{name}"')
     return EXAMPLES[name], name
 
 
-def _parameters(flag: str, text: str, width: int, source: str) -> Sequence[float]:
-    """Return a number for each of `width` features."""
+def _parameters(name: str, text: str, batch: Batch) -> tuple[float, ...]:
+    width = len(batch.names)
     values = []
     for word in map(str.strip, text.split(",")):
         value = number_in(word)
         if value is None or not math.isfinite(value):
             raise ConfigError(
-                f'{flag}: expected finite numbers with commas between them, such as 1.5,1,0.5; found "{brief(word)}"'
+                f'--{name}: expected finite numbers with commas between them, such as 1.5,1,0.5; found "{brief(word)}"'
             )
         if abs(value) > LARGEST_PARAMETER:
-            raise ConfigError(f"{flag}: expected numbers of at most {LARGEST_PARAMETER:g}, found {value!r}")
+            raise ConfigError(f"--{name}: expected numbers of at most {LARGEST_PARAMETER:g}, found {value!r}")
         values.append(value)
     if len(values) != width:
         raise ConfigError(
-            f"{flag}: expected {width} {'number' if width == 1 else 'numbers'} with commas between them, one for each "
-            f"feature of {source}; found {len(values)}"
+            f"--{name}: expected {width} {'number' if width == 1 else 'numbers'} with commas between them, one for "
+            f"each feature of {batch.source}; found {len(values)}"
         )
-    return values
+    return tuple(values)

@@ -1,4 +1,7 @@
-"""The lesson `rmsnorm`: layer normalization without the mean, and what the mean was good for."""
+"""The lesson `rmsnorm`: layer normalization without the mean, and what the mean was good for.
+
+Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
+"""
 
 from dataclasses import replace
 
@@ -20,13 +23,7 @@ _MOST_COMPARED = 4
 
 
 def lesson(request: Request) -> Lesson:
-    """Return the lesson on the matrix of the request, which has no beta.
-
-    Raises:
-        ConfigError: the matrix has one column.
-
-    Source: Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
-    """
+    """Return the lesson on the matrix of the request, which has no beta."""
     batch, eps = tensors_of(request.batch), request.eps
     refuse_one_feature(batch, "RMS normalization", "gamma times its sign")
     walk = Walk(RMS_NORM, LAYER_NORM, replace(batch, beta=torch.zeros_like(batch.beta)), eps)
@@ -36,21 +33,21 @@ def lesson(request: Request) -> Lesson:
     apart = {"rms_norm": spread(x_hat), "layer_norm": spread(walk.beside.x_hat)}
     centered = x - x.mean(dim=1, keepdim=True)
     changed = {norm: walk.of(torch.cat([x[:1], 10 * x[:1], x[:1] + 5]), norm) for norm in (RMS_NORM, LAYER_NORM)}
-    changes = {norm.name: _changes(forward.x_hat) for norm, forward in changed.items()}
-    columns = "10 x in place of x", "x + 5 in place of x"
+    changes = {
+        norm.name: [largest_magnitude(row - forward.x_hat[0]) for row in forward.x_hat[1:]]
+        for norm, forward in changed.items()
+    }
+    columns, changed_by = ("10 x in place of x", "x + 5 in place of x"), "largest change of x_hat in example 1"
+    scaled, labels = changed[RMS_NORM].x_hat, ("x", "10 x", "x + 5")
     parts: list[Placed] = [
         *walk.tables(),
         *_tables(walk),
-        matrix(
-            "shift_and_scale", "example 1, normalized", changed[RMS_NORM].x_hat, batch.names, ("x", "10 x", "x + 5")
-        ),
-        number_table(
-            "changed_by", "largest change of x_hat in example 1", columns, list(changes.items()), corner="norm"
-        ),
+        matrix("shift_and_scale", "example 1, normalized", scaled, batch.names, labels),
+        number_table("changed_by", changed_by, columns, list(changes.items()), corner="norm"),
         regions("regions", x.shape, (BATCH_NORM, replace(LAYER_NORM, name="layer norm, RMS norm"))),
     ]
     return compose(
-        "rms_norm",
+        __name__,
         parts,
         **walk.words,
         has_share=max(share) > NEGLIGIBLE,
@@ -79,13 +76,7 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _changes(x_hat: torch.Tensor) -> list[float]:
-    """Return how far each of the other rows is from the first, at most."""
-    return [largest_magnitude(row - x_hat[0]) for row in x_hat[1:]]
-
-
 def _tables(walk: Walk) -> list[Table]:
-    """Return the tables of the statistics, and of x_hat and the gradient beside those of layer normalization."""
     rows, forward, layer = walk.batch.rows, walk.forward, walk.beside
     names, norms = ("ms", "mean^2", "var"), (LAYER_NORM.name, RMS_NORM.name)
     columns = [values.flatten() for values in (forward.var, layer.mean**2, layer.var)]

@@ -16,10 +16,10 @@ from bnexp.document.figure import Lines, histogram
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value, decimal
+from bnexp.lessons.drawing import standard_normal, symmetric_uniform
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, initial_parameters, standard_normal, symmetric_uniform
-from bnexp.norms.reference import batch_norm_train
+from bnexp.lessons.tensors import against_torch, batch_norm, share
 
 EXAMPLES, WIDTH, DEPTH, SMALL_BATCH = 512, 100, 10, 32
 GAIN = 5 / 3  # of tanh, as `torch.nn.init.calculate_gain` has it
@@ -29,7 +29,7 @@ LARGE, SMALL, TORCH, KAIMING, BN = "std 1", f"std {SMALL_STD}", "PyTorch's", "Ka
 
 
 class Drawn(NamedTuple):
-    """Hold everything that is drawn from the seed: standard normal values, and between -1 and 1 in `uniform`."""
+    """All that is drawn from the seed: standard normal values, and between -1 and 1 in `uniform`."""
 
     x: Tensor  # (EXAMPLES, WIDTH)
     arriving: Tensor  # (EXAMPLES, WIDTH): the gradient of the loss by the last output
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """Hold one way to begin."""
+    """One way to begin."""
 
     std: float  # of the weights, as intended
     weights: Tensor  # (DEPTH, WIDTH, WIDTH)
@@ -47,7 +47,7 @@ class Scheme(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """Hold the results of a forward and a backward pass, (EXAMPLES, WIDTH) each."""
+    """The results of a forward and a backward pass, (EXAMPLES, WIDTH) each."""
 
     h: list[Tensor]  # x, then the output of each layer
     gradients: list[Tensor]  # of the loss, by each of `h`
@@ -55,7 +55,7 @@ class Passed(NamedTuple):
     @property
     def saturated(self) -> float:
         """Return the share of the last outputs that are saturated."""
-        return (self.h[-1].abs() > SATURATED).double().mean().item()
+        return share(self.h[-1].abs() > SATURATED)
 
     @property
     def slopes(self) -> Tensor:
@@ -102,26 +102,20 @@ def passed(scheme: Scheme, drawn: Drawn, depth: int = DEPTH) -> Passed:
     h = [drawn.x.clone().requires_grad_()]
     for weight in scheme.weights[:depth]:
         z = h[-1] @ weight
-        h.append(torch.tanh(z if scheme.gamma is None else normalized(z, scheme.gamma)))
+        h.append(torch.tanh(z if scheme.gamma is None else batch_norm(z, scheme.gamma).y))
     gradients = torch.autograd.grad((h[-1] * drawn.arriving).sum(), h)
     return Passed([output.detach() for output in h], list(gradients))
 
 
-def normalized(z: Tensor, gamma: float = 1.0) -> Tensor:
-    """Return z (B, F) after batch normalization with one gamma for all units, and beta 0."""
-    ones, beta = initial_parameters(z.shape[1])
-    return batch_norm_train(z, gamma * ones, beta).y
-
-
 def dead_share(h: Tensor) -> float:
     """Return the share of the units, columns of (B, F), that are saturated for every example."""
-    return (h.abs() > SATURATED).all(dim=0).double().mean().item()
+    return share((h.abs() > SATURATED).all(dim=0))
 
 
-def held_by(values: Tensor, share: float = 0.9) -> float:
-    """Return what share of the values, the largest, holds `share` of the sum of their squares."""
+def held_by(values: Tensor, portion: float = 0.9) -> float:
+    """Return what share of the values, the largest, holds that portion of the sum of their squares."""
     squares = (values**2).flatten().sort(descending=True).values
-    return ((squares.cumsum(0) < share * squares.sum()).sum().item() + 1) / squares.numel()
+    return ((squares.cumsum(0) < portion * squares.sum()).sum().item() + 1) / squares.numel()
 
 
 def lesson(request: Request) -> Lesson:
@@ -139,11 +133,9 @@ def lesson(request: Request) -> Lesson:
         *_ten_layers(deep),
         _gammas(drawn),
     ]
-    sizes = {"width": str(WIDTH), "examples": str(EXAMPLES), "few": str(SMALL_BATCH), "depth": str(DEPTH)}
     return compose(
-        "saturation",
+        __name__,
         parts,
-        **sizes,
         gain_of_tanh=GAIN,
         std_of_pytorch=schemes[TORCH].std,
         saturated_with_std_1=single[LARGE].saturated,
@@ -193,7 +185,7 @@ def dead_by_weights(drawn: Drawn) -> dict[str, list[float]]:
         "std 1": z,
         "std 10": 10 * z,
         f"std 1, bias of std {BIAS}": z + bias,
-        f"std 1, bias of std {BIAS}, then bn": normalized(z + bias),
+        f"std 1, bias of std {BIAS}, then bn": batch_norm(z + bias).y,
     }
     return {name: [dead_share(torch.tanh(part)) for part in (z[:SMALL_BATCH], z)] for name, z in sums.items()}
 

@@ -18,9 +18,9 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
 from bnexp.document.writing import decimal
+from bnexp.lessons.drawing import standard_normal, symmetric_uniform
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
 
 FEATURES, WIDTH, HIDDEN, LAST = 8, 16, 3, 2
@@ -42,7 +42,7 @@ class Task(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """Hold how an arm normalizes before each tanh, and whether each unit is then scaled and shifted by the noise."""
+    """How an arm normalizes before each tanh, and whether each unit is then scaled and shifted by the noise."""
 
     norm: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # z (B, F), gamma and beta (F,) -> (B, F)
     noisy: bool = False
@@ -168,19 +168,20 @@ def lesson(request: Request) -> Lesson:
     moved = {name: movement(arm.below) for name, arm in trained.items()}
     plain, normalized = trained[NONE], trained[BN]
     losses = zip(normalized.losses, train(task, BN_OF_TORCH).losses, strict=True)
-    percentiles, last = percentiles_of_one_unit(plain, normalized), normalized.before_tanh[-1][:, 0]
+    percentiles = {
+        f"{name}, {percent} %": [z[:, 0].quantile(percent / 100).item() for z in trained[name].before_tanh]
+        for name in (NONE, BN)
+        for percent in PERCENTILES
+    }
+    last = normalized.before_tanh[-1][:, 0]
     less, more = sorted((NONE, BN), key=lambda name: moved[name])
     less_by_cosine = _mean(normalized.cosines) > _mean(plain.cosines)
     less_by_distance = _mean(normalized.distances) < _mean(plain.distances)
     by_movement = sorted(ARMS, key=lambda name: moved[name])
     by_loss = sorted(ARMS, key=lambda name: trained[name].losses[-1])
-    sizes = {"hidden": str(HIDDEN), "width": str(WIDTH), "features": str(FEATURES), "steps": str(STEPS)}
     return compose(
-        "shift",
+        __name__,
         _parts(trained, moved, percentiles),
-        **sizes,
-        batch_size=str(BATCH_SIZE),
-        watched=str(WATCHED),
         learning_rate=LEARNING_RATE,
         beta=normalized.parameters[LAST][1][0].item(),
         gamma=normalized.parameters[LAST][2][0].item(),
@@ -199,15 +200,6 @@ def lesson(request: Request) -> Lesson:
         same_order=by_movement == by_loss,
         difference_to_torch=max(abs(ours - theirs) for ours, theirs in losses),
     )
-
-
-def percentiles_of_one_unit(plain: Trained, normalized: Trained) -> dict[str, list[float]]:
-    """Return PERCENTILES of what the tanh of the first unit of the last hidden layer sees, at each step."""
-    return {
-        f"{name}, {percent} %": [z[:, 0].quantile(percent / 100).item() for z in arm.before_tanh]
-        for name, arm in ((NONE, plain), (BN, normalized))
-        for percent in PERCENTILES
-    }
 
 
 def _parts(

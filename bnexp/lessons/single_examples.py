@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -11,30 +11,14 @@ from bnexp.document.table import Table
 from bnexp.document.values import Text
 from bnexp.errors import ConfigError
 from bnexp.lessons.image_norms import ImageNorm
-from bnexp.lessons.tables import (
-    gamma_table,
-    grad_beta_table,
-    grad_gamma_table,
-    grad_x_table,
-    input_table,
-    matrix,
-    normalized_table,
-    scale_and_shift,
-)
+from bnexp.lessons.tables import known_table
 from bnexp.lessons.tensors import BatchTensors, against_torch, first_output, largest_magnitude, torch_results
 from bnexp.norms.reference import Normalized
 
 
 @dataclass(frozen=True)
 class Walk:
-    """A normalization on one batch, beside another normalization of the same batch.
-
-    Attributes:
-        norm: what the lesson is about.
-        other: what it is compared with.
-        batch: x (B, F) or (N, C, H, W), with gamma and beta.
-        eps: added to the variance.
-    """
+    """The norm of a lesson on one batch, beside another norm that it is compared with; x is (B, F) or (N, C, H, W)."""
 
     norm: ImageNorm
     other: ImageNorm
@@ -71,19 +55,22 @@ class Walk:
 
     def tables(self, *, backward: bool = True) -> list[Table]:
         """Return the tables of a matrix: x, x_hat, the parameters, y, and the gradients of the first value of y."""
-        batch, y = self.batch, self.forward.y
+        batch, known = self.batch, partial(known_table, self.batch)
         grad_x, grad_gamma, grad_beta = self.gradients
-        if self.norm.subtracts_mean:
-            x_hat, root, means = "(x - mean)", "sqrt(var + eps)", "mean_f(g) - x_hat mean_f(g x_hat)"
-            outputs, gradients = scale_and_shift(batch, y), [grad_beta_table(batch, grad_beta)]
-        else:
-            x_hat, root, means = "x", "sqrt(ms + eps)", "x_hat mean_f(g x_hat)"
-            output = matrix("y", "output", y, batch.names, batch.rows, ("y = gamma x_hat",))
-            outputs, gradients = [gamma_table(batch), output], []
-        formula = "g = gamma dy", f"d x = 1 / {root}", f"  (g - {means})"
-        gradients += [grad_gamma_table(batch, grad_gamma), grad_x_table(batch, grad_x, formula)]
-        normalized = normalized_table(batch, self.forward.x_hat, f"x_hat = {x_hat} / {root}", self.eps)
-        return [input_table(batch), normalized, *outputs, *(gradients if backward else ())]
+        centered = self.norm.subtracts_mean
+        x, root = ("(x - mean)", "sqrt(var + eps)") if centered else ("x", "sqrt(ms + eps)")
+        of_y = () if centered else ("y = gamma x_hat",)
+        means = "mean_f(g) - x_hat mean_f(g x_hat)" if centered else "x_hat mean_f(g x_hat)"
+        of_grad_x = "g = gamma dy", f"d x = 1 / {root}", f"  (g - {means})"
+        return [
+            known("x", batch.x, f"(B, F) = {tuple(batch.x.shape)}"),
+            known("x_hat", self.forward.x_hat, f"x_hat = {x} / {root}", f"eps = {self.eps:g}"),
+            known("gamma", batch.gamma),
+            *([known("beta", batch.beta)] if centered else []),
+            known("y", self.forward.y, *of_y),
+            *([known("grad_beta", grad_beta)] if backward and centered else []),
+            *([known("grad_gamma", grad_gamma), known("grad_x", grad_x, *of_grad_x)] if backward else []),
+        ]
 
     def first_example(self, norm: ImageNorm) -> Tensor:
         """Return y of the first example under a norm, in this batch and with all other examples doubled, (2, F)."""
@@ -117,15 +104,10 @@ def against_modules(pairs: Sequence[tuple[Walk, nn.Module]]) -> Text:
 
 
 def refuse_one_feature(batch: BatchTensors, norm: str, left: str) -> None:
-    """Refuse a matrix of one column, of which nothing would be left.
-
-    Args:
-        batch: the matrix.
-        norm: the name of the normalization.
-        left: what it would give.
+    """Refuse a matrix of one column, for which a norm gives only what is `left`.
 
     Raises:
-        ConfigError: the matrix has one column; the message names it.
+        ConfigError: it has one column, which the message names.
     """
     if batch.x.shape[1] == 1:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Tables of tensors, and the tables and sentences that the lessons on a matrix have in common."""
+"""Tables of tensors, and what lessons on a matrix show and say alike."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,7 @@ from bnexp.lessons.tensors import NEGLIGIBLE, BatchTensors, names_in_words
 
 
 def matrix(
-    key: str,
-    title: str,
-    values: Tensor,
-    columns: Sequence[str],
-    rows: Sequence[str] = (),
-    formula: Sequence[str] = (),
+    key: str, title: str, values: Tensor, columns: Sequence[str], rows: Sequence[str] = (), formula: Sequence[str] = ()
 ) -> Table:
     """Return the table of a tensor of shape (rows, columns), or (columns,), which has one row without a label."""
     lines = values.detach().reshape(-1, values.shape[-1]).tolist()
@@ -29,57 +24,35 @@ def batch_table(batch: BatchTensors, key: str, title: str, values: Tensor, *form
     return matrix(key, title, values, batch.names, batch.rows if values.dim() == 2 else (), formula)
 
 
-def input_table(batch: BatchTensors) -> Table:
-    """Return the table of X (B, F)."""
-    return batch_table(batch, "x", "input X", batch.x, f"(B, F) = {tuple(batch.x.shape)}")
+_KNOWN = {
+    "x": ("input X", ""),
+    "x_hat": ("normalized", ""),
+    "gamma": ("gamma, the scale", "learned, from 1 on"),
+    "beta": ("beta, the shift", "learned, from 0 on"),
+    "y": ("output", "y = gamma x_hat + beta"),
+    "grad_beta": ("gradient of beta", "d beta = sum_b dy"),
+    "grad_gamma": ("gradient of gamma", "d gamma = sum_b dy x_hat"),
+    "grad_x": ("gradient of x", ""),
+}
+"""By its key, the title of a table that several lessons have, and its formula unless it has another."""
 
 
-def normalized_table(batch: BatchTensors, x_hat: Tensor, formula: str, eps: float) -> Table:
-    """Return the table of x_hat (B, F), with its formula and eps."""
-    return batch_table(batch, "x_hat", "normalized", x_hat, formula, f"eps = {eps:g}")
+def known_table(batch: BatchTensors, key: str, values: Tensor, *formula: str) -> Table:
+    """Return the table with this key that several lessons have, as `batch_table` does."""
+    title, known = _KNOWN[key]
+    return batch_table(batch, key, title, values, *(formula or (known,)))
 
 
-def gamma_table(batch: BatchTensors) -> Table:
-    """Return the table of gamma (F,)."""
-    return batch_table(batch, "gamma", "gamma, the scale", batch.gamma, "learned, from 1 on")
-
-
-def scale_and_shift(batch: BatchTensors, y: Tensor) -> list[Table]:
-    """Return the tables of gamma and beta, (F,) each, and of y (B, F), which they make of x_hat."""
-    beta = batch_table(batch, "beta", "beta, the shift", batch.beta, "learned, from 0 on")
-    return [gamma_table(batch), beta, batch_table(batch, "y", "output", y, "y = gamma x_hat + beta")]
-
-
-def grad_gamma_table(batch: BatchTensors, grad_gamma: Tensor) -> Table:
-    """Return the table of the gradient of gamma (F,)."""
-    return batch_table(batch, "grad_gamma", "gradient of gamma", grad_gamma, "d gamma = sum_b dy x_hat")
-
-
-def grad_beta_table(batch: BatchTensors, grad_beta: Tensor) -> Table:
-    """Return the table of the gradient of beta (F,)."""
-    return batch_table(batch, "grad_beta", "gradient of beta", grad_beta, "d beta = sum_b dy")
-
-
-def grad_x_table(batch: BatchTensors, grad_x: Tensor, formula: Sequence[str]) -> Table:
-    """Return the table of the gradient of x (B, F), with its formula."""
-    return batch_table(batch, "grad_x", "gradient of x", grad_x, *formula)
-
-
-def said_of_variance(line: str, unit: str, names: Sequence[str], var: Tensor, varies: Tensor, eps: float) -> list[Text]:
+def said_of_variance(line: str, unit: str, names: Sequence[str], var: Tensor, varies: Tensor, eps: float) -> Text:
     """Say which variance normalization leaves, and for which units eps keeps it far from 1.
 
-    Args:
-        line: what has the variance, such as column.
-        unit: what a line holds, such as feature.
-        names: of the units.
-        var: their variances, (units,).
-        varies: whether each varies, (units,); the others are not spoken of.
-        eps: added to the variance.
+    A line, such as a column, holds a unit, such as a feature, of the variance `var` (units,). Of units that do not vary
+    nothing is said.
     """
     left = var / (var + eps)
     numbers: dict[str, object] = {"eps": eps, "var_of_x_hat": left.tolist()}
     if not varies.any():
-        return [text(f"No {unit} has any variance.", **numbers)]
+        return text(f"No {unit} has any variance.", **numbers)
     least = torch.where(varies, left, 1.0).min().item()
     far = [name for name, is_far in zip(names, (varies & (left < 1 - NEGLIGIBLE)).tolist(), strict=True) if is_far]
     template = "Each {line} now has mean 0, up to rounding, and the variance var / (var + eps)"
@@ -93,4 +66,4 @@ def said_of_variance(line: str, unit: str, names: Sequence[str], var: Tensor, va
     else:
         template += ": almost 1, but never quite ({least_var_of_x_hat:.6f} for the {unit} where eps weighs most)."
     words = {"line": line, "unit": unit, "far": names_in_words(far)}
-    return [text(template, **words, **numbers, least_var_of_x_hat=least)]
+    return text(template, **words, **numbers, least_var_of_x_hat=least)

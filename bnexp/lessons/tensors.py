@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.document.values import Text, text
-from bnexp.lessons.request import Batch
+from bnexp.lessons.drawing import initial_parameters
+from bnexp.lessons.matrix_file import Batch
+from bnexp.norms.reference import Normalized, batch_norm_train
 
 _MOST_NAMES = 6
 _ROUNDING = 1e-9
@@ -18,16 +20,7 @@ NEGLIGIBLE = 1e-3
 
 @dataclass(frozen=True)
 class BatchTensors:
-    """A matrix in float64.
-
-    Attributes:
-        source: where it comes from.
-        names: of the features.
-        rows: a label per example.
-        x: (B, F).
-        gamma: (F,).
-        beta: (F,).
-    """
+    """A matrix x (B, F) in float64, gamma and beta (F,), the names of features and rows, and where it comes from."""
 
     source: str
     names: Sequence[str]
@@ -43,24 +36,15 @@ def tensors_of(batch: Batch) -> BatchTensors:
     return BatchTensors(batch.source, batch.names, [f"example {row + 1}" for row in range(len(x))], x, gamma, beta)
 
 
-def standard_normal(generator: torch.Generator, *shape: int) -> Tensor:
-    """Return values drawn with mean 0 and standard deviation 1, of the given shape."""
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+def batch_norm(x: Tensor, gamma: float = 1.0, beta: float = 0.0, eps: float = 1e-5) -> Normalized:
+    """Return the batch normalization in training of x (B, F), with one gamma and one beta for all features."""
+    ones, zeros = initial_parameters(x.shape[1])
+    return batch_norm_train(x, gamma * ones, beta + zeros, eps)
 
 
-def normal(generator: torch.Generator, mean: float, std: float, *shape: int) -> Tensor:
-    """Return values drawn with the given mean and standard deviation, of the given shape."""
-    return mean + std * standard_normal(generator, *shape)
-
-
-def symmetric_uniform(generator: torch.Generator, *shape: int) -> Tensor:
-    """Return values drawn uniformly between -1 and 1, of the given shape."""
-    return 2 * torch.rand(*shape, dtype=torch.float64, generator=generator) - 1
-
-
-def initial_parameters(features: int) -> tuple[Tensor, Tensor]:
-    """Return gamma and beta, (F,) each, as a network begins with them: 1 and 0."""
-    return torch.ones(features, dtype=torch.float64), torch.zeros(features, dtype=torch.float64)
+def share(condition: Tensor) -> float:
+    """Return the share of the values that are true."""
+    return condition.double().mean().item()
 
 
 def largest_magnitude(values: Tensor) -> float:
@@ -94,13 +78,9 @@ def torch_results(
     parameters: Sequence[Tensor] = (),
     loss: Callable[[Tensor], Tensor] = lambda y: y.flatten()[0],
 ) -> list[Tensor | None]:
-    """Run a module of torch forward and backward.
+    """Run a module of torch forward and backward on x, from the first value of y or another loss.
 
-    Args:
-        module: such as `nn.BatchNorm1d(3, dtype=torch.float64)`.
-        x: its input, in the module's dtype.
-        parameters: values for the module's first parameters, such as gamma and beta; the others stay.
-        loss: of y; without it the first value of y.
+    `parameters` are values for the module's first parameters, such as gamma and beta; the others stay.
 
     Returns:
         y, and the gradients by x and by each parameter, in the order in which `norms.reference` returns them.
@@ -136,16 +116,9 @@ def against_torch(
     template: str = "{module}, forward and backward on the same numbers, differs from the formulas by at most "
     "{difference_to_torch:.1e}, relative to the largest number of a result where that is above 1.",
 ) -> Text:
-    """Say how far torch's own results on the same numbers are from those of the formulas.
+    """Say how far results of torch, from what `module` names, are from those of the formulas, in the same order.
 
-    Args:
-        module: what computed `theirs`.
-        ours: results of `norms.reference`.
-        theirs: the same quantities in the same order, such as `torch_results` gives.
-        template: the sentence, which names `module` and `difference_to_torch`.
-
-    Returns:
-        The sentence, with `largest_difference` as `difference_to_torch`.
+    The template names `module` and `difference_to_torch`, the `largest_difference`.
     """
     difference = largest_difference(ours, theirs)
     if difference > _ROUNDING:

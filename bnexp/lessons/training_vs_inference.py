@@ -10,11 +10,11 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
+from bnexp.lessons.drawing import initial_parameters, normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, first_output, initial_parameters, normal, torch_results
-from bnexp.norms import reference
-from bnexp.norms.reference import Normalized, batch_norm_train_backward, layer_norm
+from bnexp.lessons.tensors import against_torch, batch_norm, first_output, torch_results
+from bnexp.norms.reference import batch_norm_inference, batch_norm_running, batch_norm_train_backward, layer_norm
 
 TRUE_MEAN, TRUE_STD = 5.0, 2.0
 BATCH_SIZE, BATCHES = 32, 100
@@ -33,7 +33,7 @@ def lesson(request: Request) -> Lesson:
     alone = torch.full((1, 1), TRUE_MEAN, dtype=torch.float64)
     of_true_mean = {count: _at_inference(alone, running[count]).item() for count in (3, BATCHES)}
     return compose(
-        "training_vs_inference",
+        __name__,
         [
             _batch_statistics(batches),
             *averages(batches, running, momentum),
@@ -43,10 +43,6 @@ def lesson(request: Request) -> Lesson:
             _unbiased(generator),
             _too_early(running),
         ],
-        true_mean=f"{TRUE_MEAN:g}",
-        true_std=f"{TRUE_STD:g}",
-        batches=str(BATCHES),
-        batch_size=str(BATCH_SIZE),
         two_batches=str(2 * BATCH_SIZE),
         std_of_batch_means=batches.mean(dim=1).std().item(),
         std_of_batch_means_expected=TRUE_STD / BATCH_SIZE**0.5,
@@ -56,7 +52,7 @@ def lesson(request: Request) -> Lesson:
         one_less_one_over_e=1 - 1 / math.e,
         above_half=momentum > 0.5,
         meant_as_in_keras=0.5 < momentum < 1,
-        refusal=_refusal(lambda: _in_training(alone)),
+        refusal=_refusal(lambda: batch_norm(alone)),
         refusal_of_torch=_refusal(lambda: nn.BatchNorm1d(1, dtype=torch.float64)(alone)),
         sqrt_of_a_half=0.5**0.5,
         true_mean_after_3=of_true_mean[3],
@@ -66,14 +62,9 @@ def lesson(request: Request) -> Lesson:
     )
 
 
-def _in_training(x: Tensor) -> Normalized:
-    """Return the normalization of x (B, F) in training, with gamma 1 and beta 0."""
-    return reference.batch_norm_train(x, *initial_parameters(x.shape[1]))
-
-
 def _at_inference(x: Tensor, statistics: Statistics) -> Tensor:
     """Return the normalization of x at inference, by running mean and variance, with gamma 1 and beta 0."""
-    return reference.batch_norm_inference(x, *initial_parameters(1), *statistics)
+    return batch_norm_inference(x, *initial_parameters(1), *statistics)
 
 
 def running_statistics(batches: Tensor, momentum: float) -> list[Statistics]:
@@ -81,7 +72,7 @@ def running_statistics(batches: Tensor, momentum: float) -> list[Statistics]:
     one, zero = initial_parameters(batches.shape[2])
     statistics = [(zero, one)]
     for batch in batches:
-        statistics.append(reference.batch_norm_running(*statistics[-1], _in_training(batch), len(batch), momentum))
+        statistics.append(batch_norm_running(*statistics[-1], batch_norm(batch), len(batch), momentum))
     return statistics
 
 
@@ -136,25 +127,22 @@ def _memory_of(momentum: float) -> tuple[Value, ...]:
 
 
 def _one_example(batches: Tensor, statistics: Statistics) -> Table:
-    """Show one example in two batches."""
     example = TRUE_MEAN + 1.5 * TRUE_STD
     rows: list[tuple[str, Sequence[float]]] = []
     for name, companions in zip("AB", batches, strict=False):
         x = torch.cat([torch.full((1, 1), example, dtype=torch.float64), companions[1:]])
-        rows.append((f"in batch {name}", [_in_training(x).y[0].item(), _at_inference(x, statistics)[0].item()]))
+        rows.append((f"in batch {name}", [batch_norm(x).y[0].item(), _at_inference(x, statistics)[0].item()]))
     modes = "in training", "at inference"
     true = (example - TRUE_MEAN) / TRUE_STD
     values = {name: {**dict(zip(modes, cells, strict=True)), "true": true} for name, cells in rows}
     title = f"output for x = {example:g}, which is 1.5 true standard deviations above the mean"
-    return number_table(
-        "one_example", title, modes, rows, (f"running averages after {BATCHES} batches",), values=values
-    )
+    formula = [f"running averages after {BATCHES} batches"]
+    return number_table("one_example", title, modes, rows, formula, values=values)
 
 
 def _pairs() -> Table:
-    """Show what is left of two examples in a batch of their own."""
     pairs = torch.tensor([[1.0, 2.0], [7.0, -100.0], [5.0, 5.01]], dtype=torch.float64)
-    rows = [(f"{pair[0]:g} and {pair[1]:g}", _in_training(pair[:, None]).y.flatten().tolist()) for pair in pairs]
+    rows = [(f"{pair[0]:g} and {pair[1]:g}", batch_norm(pair[:, None]).y.flatten().tolist()) for pair in pairs]
     formula = "d = (x[1] - x[2]) / 2", "y = d / sqrt(d^2 + eps), and -y"
     return number_table("pairs", "batches of two, in training", ("output of the first", "of the second"), rows, formula)
 
@@ -169,11 +157,10 @@ def _refusal(call: Callable[[], object]) -> str:
 
 
 def _unbiased(generator: torch.Generator) -> Table:
-    """Compare outputs in training with those at inference, by unbiased and by biased running variances."""
     rows: list[tuple[str, Sequence[float]]] = []
     for size in (2, 4, 8, 32):
         x = normal(generator, TRUE_MEAN, TRUE_STD, size, _EXAMPLES // size)  # each column a batch of its own
-        forward = _in_training(x)
+        forward = batch_norm(x)
         unbiased = forward.var * size / (size - 1)
         same = _at_inference(x[:, 0], (forward.mean[0], unbiased[0]))
         mean, fresh = forward.mean.mean(), normal(generator, TRUE_MEAN, TRUE_STD, _EXAMPLES)
@@ -192,7 +179,6 @@ def _unbiased(generator: torch.Generator) -> Table:
 
 
 def _too_early(running: Sequence[Statistics]) -> Table:
-    """Show the outputs at inference while the running averages still hold their start."""
     x = TRUE_MEAN + TRUE_STD * torch.tensor([-1.0, 0, 1], dtype=torch.float64)
     rows = [(f"k = {count}", _at_inference(x, running[count]).tolist()) for count in (1, 3, 10, 100)]
     rows.append(("by the true values", ((x - TRUE_MEAN) / TRUE_STD).tolist()))
@@ -213,7 +199,7 @@ def _against_torch(batches: Tensor, statistics: Statistics, momentum: float) -> 
     module = nn.BatchNorm1d(1, momentum=momentum, dtype=torch.float64)
     for batch in batches[:-1]:
         module(batch)
-    last = _in_training(batches[-1])
+    last = batch_norm(batches[-1])
     grad_x, _, _ = batch_norm_train_backward(first_output(batches[-1]), last, initial_parameters(1)[0])
     ours = last.y, grad_x, *statistics, _at_inference(batches[0], statistics)
     y, by_x, *_ = torch_results(module, batches[-1])

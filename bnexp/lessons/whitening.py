@@ -1,7 +1,6 @@
 """The lesson `whitening`: centering, standardizing, scaling, PCA and ZCA whitening of a cloud of points.
 
-LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp, relate the steps of gradient descent to the curvatures of the
-loss.
+LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp, relate steps of gradient descent to curvatures of the loss.
 """
 
 import math
@@ -15,11 +14,11 @@ from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
 from bnexp.document.figure import Scatter
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
+from bnexp.lessons.drawing import standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import initial_parameters, standard_normal
-from bnexp.norms.reference import batch_norm_train
+from bnexp.lessons.tensors import batch_norm
 
 POINTS = 150
 WHITEN_EPS = 1e-9
@@ -35,21 +34,18 @@ def lesson(request: Request) -> Lesson:
     images = draw_images(request.seed)
     clouds = {name: prepared(images, name) for name in PREPROCESSINGS}
     mean, values, _ = eigen(images)
-    normalized = batch_norm_train(clouds["none"], *initial_parameters(2), eps=1e-12).x_hat
+    points: dict[str, list[tuple[float, float]]] = {
+        name: [(x, y) for x, y in cloud.tolist()] for name, cloud in clouds.items()
+    }
+    normalized = batch_norm(clouds["none"], eps=1e-12).x_hat
     return compose(
-        "whitening",
+        __name__,
         [
-            Scatter(
-                "points",
-                "the cloud after each preprocessing",
-                {name: [(x, y) for x, y in points.tolist()] for name, points in clouds.items()},
-            ),
+            Scatter("points", "the cloud after each preprocessing", points),
             *_tables_of_each(clouds),
             *_principal_directions(images),
             _outside_of_the_gradient(clouds["none"]),
         ],
-        count=str(POINTS),
-        wanted=f"{WANTED:g}",
         mean_of_pixels=mean.tolist(),
         variance_ratio=(values[0] / values[1]).item(),
         whiten_eps=WHITEN_EPS,
@@ -111,7 +107,6 @@ def steps_of_descent(hessian: Tensor) -> int:
 
 
 def _tables_of_each(clouds: Mapping[PreprocessName, Tensor]) -> list[Table]:
-    """Return the moments of each cloud (B, 2), and the steps that gradient descent takes on it."""
     steps = []
     for name, points in clouds.items():
         hessian = hessian_of(points)
@@ -130,13 +125,10 @@ def _tables_of_each(clouds: Mapping[PreprocessName, Tensor]) -> list[Table]:
 
 
 def _principal_directions(images: Tensor) -> list[Table]:
-    """Return the covariance of the pixels, its eigenvectors, and the maps that whiten."""
     _, values, vectors = eigen(images)
     _, cov = covariance(images)
     pca = (vectors / (values + WHITEN_EPS).sqrt()).T
-    pixels, directions, outputs = (
-        [f"{name} {number}" for number in (1, 2)] for name in ("pixel", "direction", "output")
-    )
+    pixels, directions, outputs = ([f"{name} 1", f"{name} 2"] for name in ("pixel", "direction", "output"))
     title = "covariance S, in units of the pixel range 0 .. 1"
     pca_formula, zca_formula = "W = diag(1 / sqrt(v + eps)) U^T", "W = U diag(1 / sqrt(v + eps)) U^T"
     spectral = ("S = U diag(v) U^T",)

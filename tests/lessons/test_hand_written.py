@@ -11,7 +11,6 @@ from bnexp.lessons.hand_written import (
     MOMENTUM,
     TORCH,
     HandWritten,
-    Mended,
     lesson,
     load_digits,
     make_network,
@@ -46,7 +45,7 @@ def batches(count: int) -> list[torch.Tensor]:
 
 
 def test_mended_is_torchs_own_in_training_backward_and_at_inference() -> None:
-    ours, theirs = Mended(FEATURES), nn.BatchNorm1d(FEATURES, momentum=MOMENTUM, dtype=torch.float64)
+    ours, theirs = HandWritten(FEATURES, mended=True), nn.BatchNorm1d(FEATURES, momentum=MOMENTUM, dtype=torch.float64)
     for x in batches(5):
         leaves = [x.clone().requires_grad_() for _ in range(2)]
         outputs = [module(leaf) for module, leaf in zip((ours, theirs), leaves, strict=True)]

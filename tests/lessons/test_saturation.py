@@ -14,10 +14,10 @@ from bnexp.lessons.saturation import (
     draw,
     held_by,
     lesson,
-    normalized,
     passed,
     schemes_of,
 )
+from bnexp.lessons.tensors import batch_norm
 
 NORMAL = torch.linspace(-9, 9, 200_001, dtype=torch.float64)
 WEIGHT = torch.exp(-(NORMAL**2) / 2) / math.sqrt(2 * math.pi) * (NORMAL[1] - NORMAL[0])
@@ -105,7 +105,7 @@ def test_after_batch_normalization_the_scale_of_the_weights_is_all_the_same() ->
     drawn = draw(3)
     outputs = [passed(Scheme(std, std * drawn.normal, 1.0), drawn, depth=3).h[-1] for std in (1.0, 30.0)]
     torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-5)
-    torch.testing.assert_close(normalized(drawn.x), torch.nn.BatchNorm1d(WIDTH).double()(drawn.x).detach())
+    torch.testing.assert_close(batch_norm(drawn.x).y, torch.nn.BatchNorm1d(WIDTH).double()(drawn.x).detach())
 
 
 def test_a_unit_is_dead_if_no_example_finds_a_slope() -> None:
