@@ -22,8 +22,6 @@ from bnexp.data.generated import load_mnist5k, make_synthetic
 from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, IdxSet, load_idx_set
 from bnexp.data.parts import ImageSet, Part, stratified_split
 from bnexp.data.preprocess import PREPROCESSES, Preprocess
-from bnexp.data.sources.image_folder import open_folder
-from bnexp.data.sources.npz_file import read_npz
 from bnexp.errors import BnexpError
 
 
@@ -34,6 +32,8 @@ def load_image_folder(data: ImageFolderData, data_dir: Path) -> ImageSet:
         ConfigError: the folder is missing or not made of parts and classes.
         BnexpError: images are broken and `data.skip_broken` is not set.
     """
+    from bnexp.data.sources.image_folder import open_folder  # loads Pillow
+
     opened = open_folder(data, data_dir)
     whole = Part(torch.from_numpy(opened.images()), torch.tensor(opened.about.labels))
     split = opened.about.train_examples
@@ -50,6 +50,8 @@ def load_npz(data: NpzData, data_dir: Path) -> ImageSet:
         ConfigError: no such file.
         BnexpError: its arrays are not images and labels.
     """
+    from bnexp.data.sources.npz_file import read_npz
+
     arrays = read_npz(data, data_dir)
     train = Part(torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train))
     return ImageSet(train, Part(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)))

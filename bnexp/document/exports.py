@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from rich.cells import cell_len
 
 from bnexp.document.table import Cell, Column, Sample, Table
-from bnexp.document.terminal import CODE, to_text
-from bnexp.document.terminal_table import GAP, aligned
-from bnexp.document.values import Document, Heading, Lesson, Part, Text, TryIt
-from bnexp.document.writing import readable
+from bnexp.document.values import CODE, Document, Heading, Lesson, Part, Text, TryIt
+from bnexp.document.writing import GAP, aligned, readable
 from bnexp.errors import visible, visible_lines
 from bnexp.files import finite_or_null
 
@@ -25,8 +23,10 @@ def to_plain(document: Document) -> str:
     """Write a document for pipes and `grep`: a line per row and per paragraph, however long; no title.
 
     A heading is an empty line between what stands above and below it. Columns are two spaces apart. The notes of a
-    table follow it, each after `note: `.
+    table follow it, each after `note: `. A lesson is a page of 100 columns, as a terminal draws it.
     """
+    if isinstance(document, Lesson):
+        return _drawn(document)
     text = ""
     for part in document:
         if isinstance(part, Heading):
@@ -36,8 +36,14 @@ def to_plain(document: Document) -> str:
         elif isinstance(part, Text):
             text += visible_lines(part.whole) + "\n"
         else:
-            text += to_text([part])
+            text += _drawn([part])
     return text
+
+
+def _drawn(document: Document) -> str:
+    from bnexp.document.terminal import to_text
+
+    return to_text(document)
 
 
 def _plain_table(table: Table) -> str:
@@ -150,7 +156,7 @@ def _markdown_part(part: Part) -> str:
         return _markdown_table(part)
     if isinstance(part, TryIt):
         return f"```\n{chr(10).join(part.commands)}\n```\n\n{_inline(part.look_for)}\n"
-    return f"```\n{to_text([part])}```\n"
+    return f"```\n{_drawn([part])}```\n"
 
 
 def _markdown_table(table: Table) -> str:

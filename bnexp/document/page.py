@@ -8,8 +8,8 @@ from bnexp import __version__
 from bnexp.document.figure import STYLES, Regions, SeriesStyle, figure_styles
 from bnexp.document.svg import to_svg
 from bnexp.document.table import Column, Row, Table, truncated
-from bnexp.document.terminal import CODE, command_lines
-from bnexp.document.values import Document, Heading, Part, Text, TryIt
+from bnexp.document.terminal import command_lines
+from bnexp.document.values import CODE, Document, Heading, Part, Text, TryIt
 from bnexp.errors import visible
 
 _COMMAND = 76

@@ -4,7 +4,6 @@ Paragraphs, figures and tables of numbers are at most 100 columns wide, other ta
 """
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
@@ -15,9 +14,9 @@ from rich.text import Text as Line
 from bnexp.document.figure import figure_styles
 from bnexp.document.table import Table
 from bnexp.document.terminal_figure import figure_lines
-from bnexp.document.terminal_table import GAP, table_lines
-from bnexp.document.values import Document, Heading, Part, Text, TryIt
-from bnexp.document.writing import readable
+from bnexp.document.terminal_table import table_lines
+from bnexp.document.values import CODE, Document, Heading, Part, Text, TryIt
+from bnexp.document.writing import GAP, readable
 from bnexp.errors import visible, visible_lines
 
 WIDEST = 100
@@ -25,8 +24,6 @@ NARROWEST = 30
 """Figures need so many columns; the lines of a terminal that has fewer break."""
 _FORMULA_ROOM = 56
 """A formula stands beside its table up to this width, above it beyond."""
-CODE = re.compile(r"`([^`]+)`")
-"""What stands between backticks."""
 
 
 def to_text(document: Document) -> str:

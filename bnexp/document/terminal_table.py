@@ -10,10 +10,8 @@ from rich.text import Text as Line
 
 from bnexp.document.table import Column, Row, Table, truncated
 from bnexp.document.terminal_figure import log_bars
-from bnexp.document.writing import readable
+from bnexp.document.writing import GAP, aligned, readable
 
-GAP = 2
-"""Spaces between two columns, and before the rows below a title."""
 _BREAK = re.compile(r"(?<=[ _/])(?![%±])|(?<=[-.])(?=[A-Za-z])")
 """Places to break words: after a space, `_`, `/`, `-` or `.`, but not within an arrow or a number with its sign."""
 _STYLES = {"running": "cyan", "diverged": "red", "failed": "red", "dead": "yellow", "damaged": "yellow"}
@@ -261,12 +259,6 @@ def _that_fit(columns: Sequence[Column], widths: Sequence[int], width: int) -> l
             break
         piece.append(column)
     return piece
-
-
-def aligned(text: str, width: int, right: bool) -> str:
-    """Return text filled with spaces to a width, on the left if it goes to the right."""
-    space = " " * (width - cell_len(text))
-    return space + text if right else text + space
 
 
 def _header(column: Column) -> str:

@@ -4,6 +4,7 @@ A part that holds numbers gives them by key, in full precision, as `numbers`; ke
 `page` and `exports` write a document in its forms.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
@@ -12,6 +13,9 @@ from typing import Any, ClassVar
 from bnexp.document.figure import Figure, Numbers
 from bnexp.document.table import Table
 from bnexp.document.writing import decimal
+
+CODE = re.compile(r"`([^`]+)`")
+"""What stands between backticks."""
 
 
 @dataclass(frozen=True)

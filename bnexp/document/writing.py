@@ -7,8 +7,12 @@ mean `beside` it.
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from bnexp.config.wording import brief
 
+GAP = 2
+"""Spaces between two columns, and before the rows below a title."""
 Value = float | int | str | None
 """The value of a cell in a table of numbers: a number, a word, or None for nothing."""
 
@@ -109,3 +113,9 @@ def counted(number: int, noun: str) -> str:
 def readable(text: str) -> str:
     """Return visible text, cut at a thousand letters: a damaged record may hold a word of a million."""
     return brief(text, _MOST_LETTERS)
+
+
+def aligned(text: str, width: int, right: bool) -> str:
+    """Return text filled with spaces to a width, on the left if it goes to the right."""
+    space = " " * (width - cell_len(text))
+    return space + text if right else text + space

@@ -23,9 +23,8 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bnexp.data.progress import progress
 from bnexp.errors import BnexpError
 from bnexp.files import open_file
 
@@ -92,11 +91,11 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
         BnexpError: none can be read, or all together would not fit in memory.
     """
     files = [folder / path for path in paths]
-    with _progress() as progress, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # such an image is broken, and named as such
         guess = _first_shape(files, image_size)
         images = _room(folder, len(files), guess) if _size(len(files), guess) <= MAX_SET_BYTES else None
-        results = _in_threads(progress, "reading images", len(files), lambda n: _look(files[n], n, image_size, images))
+        results = _in_threads("reading images", len(files), lambda n: _look(files[n], n, image_size, images))
         headers = {number: header for number, header in enumerate(results) if isinstance(header, Header)}
         broken = [result for result in results if isinstance(result, Broken)]
         shape = common_shape(list(headers.values()), image_size) if headers else guess
@@ -105,7 +104,7 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
             again = [number for number in again if common_shape([headers[number]], image_size) != shape]
         else:
             images = _room(folder, len(files), shape)
-        late = _in_threads(progress, "scaling images", len(again), lambda n: _fill(files[again[n]], again[n], images))
+        late = _in_threads("scaling images", len(again), lambda n: _fill(files[again[n]], again[n], images))
     broken = sorted([*broken, *(result for result in late if result)], key=lambda image: image.number)
     if len(broken) == len(files):
         raise BnexpError(f"{folder}: none of {len(files):,} images can be read, such as {paths[0]}: {broken[0].reason}")
@@ -197,34 +196,22 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _progress() -> Progress:
-    """Return a progress display on stderr that shows itself on a terminal only and leaves nothing behind."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _in_threads(progress: Progress, what: str, count: int, look: Callable[[int], Result]) -> list[Result]:
+def _in_threads(what: str, count: int, look: Callable[[int], Result]) -> list[Result]:
     """Return `look` of each number below `count`, in order; an interruption leaves no thread at work."""
     if not count:
         return []
-    task = progress.add_task(what, total=count)
 
     def look_at(chunk: range) -> list[Result]:
         return [look(number) for number in chunk]
 
-    def gathered() -> Iterator[Result]:
-        for results in executor.map(look_at, [range(count)[first : first + CHUNK] for first in range(0, count, CHUNK)]):
-            progress.advance(task, len(results))
-            yield from results
-
-    executor = ThreadPoolExecutor(_cores())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    executor, found = ThreadPoolExecutor(cores), list[Result]()
     try:
-        return list(gathered())
+        with progress(what, count) as advance:
+            chunks = [range(count)[first : first + CHUNK] for first in range(0, count, CHUNK)]
+            for results in executor.map(look_at, chunks):
+                advance(len(results))
+                found += results
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return found

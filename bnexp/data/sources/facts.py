@@ -5,8 +5,6 @@ from pathlib import Path
 
 from bnexp.config.data_section import DATASETS, DataConfig, DatasetInfo, ImageFolderData, NpzData, SyntheticData
 from bnexp.config.refusals import refuse_to_whiten_too_much
-from bnexp.data.sources.image_folder import folder_info
-from bnexp.data.sources.npz_file import npz_info
 
 
 def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
@@ -27,8 +25,12 @@ def dataset_info(data: DataConfig, data_dir: Path) -> DatasetInfo:
 
 def _found(data: DataConfig, data_dir: Path) -> DatasetInfo:
     if isinstance(data, ImageFolderData):
+        from bnexp.data.sources.image_folder import folder_info
+
         return folder_info(data, data_dir)
     if isinstance(data, NpzData):
+        from bnexp.data.sources.npz_file import npz_info
+
         return npz_info(data, data_dir)
     info = DATASETS[data.dataset]
     if not isinstance(data, SyntheticData):
