@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(what: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-    """Show on stderr, if it is a terminal, how much of `total` bytes or things is done; yields what to tell each step."""
+    """Show on stderr, if it is a terminal, how much of `total` bytes or things is done; yields what counts on."""
     from rich.console import Console  # loaded here: few commands have so much to do
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
