@@ -48,14 +48,7 @@ def packed_limit(size: int) -> int:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Files of a dataset that are missing, for messages.
-
-    Attributes:
-        dataset: its name in the config.
-        folder: where the files belong.
-        files: their names.
-        form: in which form they are wanted, such as `uncompressed`.
-    """
+    """Files of a dataset that are missing from their folder, for messages; `form` is such as `uncompressed`."""
 
     dataset: DatasetName
     folder: Path
@@ -70,8 +63,8 @@ class Wanted:
             f"  put there  {', '.join(self.files)}, {self.form}"
         )
         if DATASETS[self.dataset].shape == DATASETS["mnist5k"].shape:  # else digits may not fit the network
-            message += "\n  or run the same config offline on 5,000 digits that come with bnexp:  "
-            message += "--set data.dataset=mnist5k"
+            offline = "or run the same config offline on 5,000 digits that come with bnexp"
+            message += f"\n  {offline}:  --set data.dataset=mnist5k"
         return ConfigError(message)
 
 

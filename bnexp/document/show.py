@@ -20,11 +20,7 @@ Output = Literal["table", "csv", "json", "markdown"]
 
 
 def show(table: Table, output: Output) -> None:
-    """Print a table. The notes of CSV, which has no place for them, go to standard error.
-
-    Args:
-        table: what to print.
-        output: `table` draws when standard output is a terminal, and writes plain text otherwise.
+    """Print a table; `table` draws in a terminal, and writes plain text into a pipe. Notes of CSV go to standard error.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.

@@ -83,14 +83,13 @@ class _Page:
 
     def _records(self, table: Table) -> Iterator[Line]:
         """Yield the rows, then the notes, with one on the columns that are left out for want of room."""
-        shown = table_lines(table, self._console.width)
+        pieces, names = table_lines(table, self._console.width)
         if table.title:
             yield Line(readable(table.title), "bold")
-        for number, lines in enumerate(shown.pieces):
+        for number, lines in enumerate(pieces):
             yield from [Line()] * (number > 0)
             yield from lines
-        left_out = ", ".join(shown.left_out)
-        hint = [f"left out at this width: {left_out}; add | less -S to see all"] if left_out else []
+        hint = [f"left out at this width: {', '.join(names)}; add | less -S to see all"] if names else []
         if notes := [*table.notes, *hint]:
             yield Line()
             for note in notes:
@@ -100,7 +99,7 @@ class _Page:
         """Yield the formula with the table beside it where both fit, else one above the other."""
         heading = [Line(visible(table.title), "bold"), *(Line(line, "cyan") for line in table.formula)]
         beside = bool(table.formula) and all(cell_len(line.plain) <= self._formulas for line in heading)
-        pieces = table_lines(table, self._width - GAP).pieces
+        pieces, _ = table_lines(table, self._width - GAP)
         right = max(cell_len(line.plain) for piece in pieces for line in piece)
         if not beside or self._formulas + GAP + right > self._width or len(pieces) > 1:
             yield from heading

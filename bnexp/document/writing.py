@@ -25,14 +25,10 @@ def column_text(cells: Sequence[Value], digits: int, deciding: Sequence[Value] |
 
     Whole numbers (int) stay whole; others get `digits` decimals, or an exponent where the largest of them is so small
     or so large that decimals would say nothing.
-
-    Args:
-        cells: the values of the column.
-        digits: decimals of numbers that are not whole.
-        deciding: the cells whose size decides between decimals and exponents; by default all.
+    The cells `deciding`, by default all, are those whose size counts.
     """
-    sizes = cells if deciding is None else deciding
-    largest = max((abs(cell) for cell in sizes if isinstance(cell, float) and math.isfinite(cell)), default=0.0)
+    floats = [cell for cell in (cells if deciding is None else deciding) if isinstance(cell, float)]
+    largest = max((abs(cell) for cell in floats if math.isfinite(cell)), default=0.0)
     form = f".{digits}f" if _SMALL <= largest < _LARGE or largest == 0 else f".{max(digits - 1, 0)}e"
     return [_text(cell, form) for cell in cells]
 

@@ -11,6 +11,7 @@ the program. The rules, for all images of a set together:
   image.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -66,13 +67,9 @@ class Broken:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a set, all of one shape.
+    """The images of a set that could be read, uint8 (N, C, H, W), with their numbers in the list of paths.
 
-    Attributes:
-        images: uint8, (N, C, H, W), those that could be read.
-        numbers: their numbers in the list of paths.
-        broken: the others, in order.
-        sizes: how many different sizes they had.
+    `broken` are the others, in order; `sizes` is how many different sizes there were.
     """
 
     images: Images
@@ -94,7 +91,7 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # such an image is broken, and named as such
         guess = _first_shape(files, image_size)
-        images = _room(folder, len(files), guess) if _size(len(files), guess) <= MAX_SET_BYTES else None
+        images = _room(folder, len(files), guess) if len(files) * math.prod(guess) <= MAX_SET_BYTES else None
         results = _in_threads("reading images", len(files), lambda n: _look(files[n], n, image_size, images))
         headers = {number: header for number, header in enumerate(results) if isinstance(header, Header)}
         broken = [result for result in results if isinstance(result, Broken)]
@@ -124,18 +121,12 @@ def common_shape(headers: Sequence[Header], image_size: tuple[int, int] | None) 
 def _first_shape(files: Sequence[Path], image_size: tuple[int, int] | None) -> Shape:
     """Return the shape that the set has if all its images are like the first that can be looked at."""
     headers = (header for number, file in enumerate(files) if isinstance(header := _look(file, number), Header))
-    first = next(headers, None)
-    return common_shape([first], image_size) if first is not None else (1, 1, 1)
-
-
-def _size(count: int, shape: Shape) -> int:
-    channels, height, width = shape
-    return count * channels * height * width
+    return next((common_shape([header], image_size) for header in headers), (1, 1, 1))
 
 
 def _room(folder: Path, count: int, shape: Shape) -> Images:
     """Return an array for all images, to be filled."""
-    if (size := _size(count, shape)) > MAX_SET_BYTES:
+    if (size := count * math.prod(shape)) > MAX_SET_BYTES:
         raise BnexpError(
             f"{folder}: {count:,} images of {shape[1]} x {shape[2]} pixels would take {size / 2**30:.1f} GiB in "
             f"memory, expected at most {MAX_SET_BYTES / 2**30:.0f} GiB; data.image_size makes them smaller"
