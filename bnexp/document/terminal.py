@@ -28,10 +28,9 @@ _FORMULA_ROOM = 56
 
 def to_text(document: Document) -> str:
     """Return a document as plain text, 100 columns wide."""
-    console = Console(file=io.StringIO(), width=WIDEST, highlight=False, color_system=None)
-    print_document(console, document)
-    assert isinstance(console.file, io.StringIO)  # noqa: S101  for the type checker
-    return console.file.getvalue()
+    text = io.StringIO()
+    print_document(Console(file=text, width=WIDEST, highlight=False, color_system=None), document)
+    return text.getvalue()
 
 
 def print_document(console: Console, document: Document) -> None:
