@@ -5,14 +5,15 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnexp.data.load import Dataset
-from bnexp.data.parts import Part
+if TYPE_CHECKING:  # `check` needs no file of a dataset
+    from bnexp.data.load import Dataset
+    from bnexp.data.parts import Part
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Score:
 
 @torch.inference_mode()
 def evaluate(
-    network: nn.Module, dataset: Dataset, part: Part, batch_size: int, precision: AbstractContextManager[Any]
+    network: nn.Module, dataset: "Dataset", part: "Part", batch_size: int, precision: AbstractContextManager[Any]
 ) -> Score:
     """Score the network in inference mode on a part of the dataset; the mode it had is put back.
 
@@ -40,7 +41,7 @@ def evaluate(
 
 
 def sums_by_batch(
-    forward: Callable[[Tensor], Tensor], dataset: Dataset, part: Part, batch_size: int
+    forward: Callable[[Tensor], Tensor], dataset: "Dataset", part: "Part", batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """Pass a part of the dataset through `forward`, in its order, batch by batch; the last holds what is left.
 
