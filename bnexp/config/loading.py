@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bnexp.config.keys import is_known
-from bnexp.config.messages import explain, unknown_key
+from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.schema import Config
 from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import MAX_DEPTH, Place, dump_yaml, file_name, no_such_file, read_yaml, read_yaml_file
@@ -27,7 +27,12 @@ class _Layers:
 
 
 def load_config(
-    path: Path, overrides: Sequence[str] = (), *, name: str | None = None, seed: int | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    name: str | None = None,
+    seed: int | None = None,
+    stored: bool = False,
 ) -> Config:
     """Read and check the config at `path`.
 
@@ -36,11 +41,14 @@ def load_config(
         overrides: `key=value` pairs, such as `data.batch_size=32`; the value is YAML, `null` takes a key back.
         name: replaces `name`, which defaults to the file's stem.
         seed: replaces `seed`.
+        stored: it is of a run folder, where an earlier version may have written keys that are no more.
 
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
     layers = _read_with_bases(path, ())
+    for keys in REPLACED if stored else ():
+        _drop(layers.values, keys)
     for override in overrides:
         _apply_override(layers, override)
     if layers.values.get("name") is None:
@@ -137,6 +145,14 @@ def _merge(values: dict[str, Any], change: dict[str, Any]) -> None:
             _merge(old, new)
         else:
             values[key] = new
+
+
+def _drop(values: dict[str, Any], keys: Place) -> None:
+    """Take a key out, where it is."""
+    *above, last = keys
+    for key in above:
+        values = values[key] if isinstance(values.get(key), dict) else {}
+    values.pop(last, None)
 
 
 def _nulls(values: dict[str, Any], above: Place = ()) -> Iterator[Place]:
