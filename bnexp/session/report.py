@@ -16,12 +16,12 @@ def report(result: RunResult) -> str:
     lines = []
     if divergence := summary["divergence"]:
         place = f"{divergence['quantity']} of {divergence['layer']}"
-        first = f"at step {divergence['step']:,}: the first that is not finite is the {place}"
+        first = f"at step {divergence['step']:,}: not finite, first in the {place}"
         lines.append(("diverged", first))
         if poisoned := divergence["poisoned"]:
             lines.append(("poisoned", f"by its forward pass: {first_few(poisoned, 3)}"))
     if summary["skipped_steps"]:
-        skipped = f"{summary['skipped_steps']:,} steps, for a loss or a gradient that was not finite"
+        skipped = f"{summary['skipped_steps']:,} steps, for a loss, a statistic or a gradient that was not finite"
         lines.append(("skipped", skipped))
     if train := summary["train"]:
         lines.append(("training", f"loss {loss_text(train['loss'])}   accuracy {train['accuracy']:.2%}"))

@@ -60,7 +60,7 @@ class Progress:
         log: collects the figures of the steps, and writes the rows.
         clock: where the time went.
         steps: steps done, skipped ones among them.
-        skipped: steps skipped for a loss or a gradient that was not finite, beside those that loss scaling skipped.
+        skipped: steps skipped for what was not finite, beside those that loss scaling skipped.
         skipped_in_a_row: those among them since the last step that was taken.
         last: the last evaluation on the validation part, or None before the first.
         best: the evaluation with the highest accuracy, the earliest of equals.
