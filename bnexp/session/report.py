@@ -1,5 +1,6 @@
 """Report the outcome of a run in a few aligned lines, at the end of its training."""
 
+from bnexp.analysis.lagging import lag_in
 from bnexp.document.exports import to_plain
 from bnexp.document.table import facts
 from bnexp.document.writing import clock_duration, first_few
@@ -32,6 +33,8 @@ def report(result: RunResult) -> str:
     if test := summary["test"]:
         scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
         lines.append(("test", scores))
+    if lag := lag_in(summary):
+        lines.append(("statistics", str(lag)))
     lines.append(("folder", str(result.folder)))
     title = f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"
     return to_plain([facts(lines, title=title, least=_LABELS)]).rstrip("\n")
