@@ -9,8 +9,8 @@ from bnexp.analysis.arms import Arm
 from bnexp.document.writing import at_most, percent
 from bnexp.runs.run import FRACTIONS, NUMBERS
 
-_CHI_SQUARED = 10.83
-"""Exceeded by chance in one comparison of a thousand: that of one degree of freedom, p = 0.001."""
+_CHI_SQUARED = 6.63
+"""Exceeded by chance in one comparison of a hundred: that of one degree of freedom, p = 0.01."""
 _MOST_NOTES = 8
 SCORES = {
     "val_accuracy": "val % final",
@@ -24,7 +24,7 @@ SCORES = {
 def differ(only_one: float, only_other: float) -> bool:
     """Tell whether two scores of the same examples differ by more than chance, from those that only one has right.
 
-        (|b - c| - 1)^2 / (b + c) > 10.83
+        (|b - c| - 1)^2 / (b + c) > 6.63
 
     Source: McNemar 1947, https://doi.org/10.1007/BF02295996; the 1 is Edwards' correction, 1948
     """
@@ -69,10 +69,11 @@ def lag_in(summary: Mapping[str, Any]) -> Lag | None:
     return lag_of([{name: value for name, value in figures.items() if value is not None and math.isfinite(value)}])
 
 
-def _at(values: Any, place: Sequence[str]) -> float | None:
+def _at(summary: Mapping[str, Any], place: Sequence[str]) -> float | None:
+    found: Any = summary
     for key in place:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int | float) else None
 
 
 def on_lagging(arms: Sequence[Arm]) -> Iterator[str]:

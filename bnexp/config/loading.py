@@ -147,7 +147,7 @@ def _merge(values: dict[str, Any], change: dict[str, Any]) -> None:
             values[key] = new
 
 
-def _drop(values: dict[str, Any], keys: Place) -> None:
+def _drop(values: dict[Any, Any], keys: Place) -> None:
     """Take a key out, where it is."""
     *above, last = keys
     for key in above:

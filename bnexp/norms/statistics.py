@@ -21,11 +21,11 @@ from bnexp.norms.shapes import moments, over_batch, widened
 
 
 class Moments(NamedTuple):
-    """Mean and biased variance of each feature, (F,) each, over `count` values."""
+    """Mean and biased variance of each feature, (F,) each, over so many values."""
 
     mean: Tensor
     var: Tensor
-    count: int
+    values: int
 
 
 def batch_moments(x: Tensor) -> Moments:
@@ -57,7 +57,7 @@ def statistics_from(norm: nn.Module, moments: Moments) -> dict[str, Tensor]:
     if own is not None:
         return own(moments)
     held = {name for name, _ in norm.named_buffers()}
-    unbiased = moments.var * (moments.count / (moments.count - 1))
+    unbiased = moments.var * (moments.values / (moments.values - 1))
     return {name: value for name, value in (("running_mean", moments.mean), ("running_var", unbiased)) if name in held}
 
 

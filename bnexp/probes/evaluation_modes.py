@@ -28,8 +28,8 @@ class EvaluationModes(Probe):
 
     - `running`: those that training averaged over its steps, as in any evaluation;
     - `batch`: those of each batch, of the training's batch size;
-    - `recomputed`: those of `recomputed_over` training examples, all with the present weights ("precise BN", Wu &
-      Johnson 2021, https://arxiv.org/abs/2105.07576);
+    - `recomputed`: those of `recomputed_over` training examples together, all with the present weights ("precise BN",
+      Wu & Johnson 2021, https://arxiv.org/abs/2105.07576); at the end of every run both parts are scored so, too;
     - `single`: those of each example alone, over its positions.
 
     A vector, as in an MLP, has no positions: alone it is its own mean and has variance 0. Of it `bn`, `ghost_bn`,

@@ -15,6 +15,8 @@ from bnexp.measure.statistics_modes import RECOMPUTED_OVER, batch_statistics_nor
 from bnexp.training.build import TrainingRun
 from bnexp.training.progress import Progress
 
+SCORED = ("loss", "accuracy")
+
 
 class EndScores(NamedTuple):
     """Scores at the end of a run.
@@ -119,7 +121,7 @@ def as_row(epoch: float, scores: EndScores) -> dict[str, float]:
     row = {"epoch": epoch}
     for which, suffix in places.items():
         row |= {f"{figure}/test{suffix}": value for figure, value in scores.test[which].items()}
-        for part in ("val", "test") if scores.recomputed else ():
-            own = scores.recomputed[part][which]
-            row |= {f"{figure}/{part}{suffix}_recomputed": own[figure] for figure in ("loss", "accuracy")}
+        for part in ("val", "test"):
+            own = (scores.recomputed or {}).get(part, {}).get(which, {})
+            row |= {f"{key}/{part}{suffix}_recomputed": value for key, value in own.items() if key in SCORED}
     return row
