@@ -39,12 +39,17 @@ class Lag:
     running: float
     recomputed: float
 
-    def __str__(self) -> str:
+    @property
+    def figures(self) -> str:
+        """Both, and of what they are."""
         running, recomputed = percent(self.running), percent(self.recomputed)
+        return f"{running} % with running, {recomputed} % with recomputed ones ({self.score})"
+
+    def __str__(self) -> str:
         what = "running statistics lag behind the weights"
         if self.recomputed < self.running:
             what = "recomputed statistics do worse than the running ones"
-        return f"{what}: {running} % with running, {recomputed} % with recomputed ones ({self.score})"
+        return f"{what}: {self.figures}"
 
 
 def lag_of(runs: Sequence[Mapping[str, float]]) -> Lag | None:

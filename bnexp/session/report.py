@@ -34,7 +34,7 @@ def report(result: RunResult) -> str:
         scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
         lines.append(("test", scores))
     if lag := lag_in(summary):
-        lines.append(("statistics", str(lag)))
+        lines.append(("statistics", lag.figures))
     lines.append(("folder", str(result.folder)))
     title = f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"
     return to_plain([facts(lines, title=title, least=_LABELS)]).rstrip("\n")

@@ -84,7 +84,7 @@ def test_a_small_cnn_after_a_few_steps_is_noted(tmp_path: Path, capsys: pytest.C
     for name, norm in (("slow", "bn(momentum=0.01)"), ("groups", "gn(groups=2)")):
         train([path], overrides=[f"model.norm={norm}"], name=name, runs_dir=tmp_path, quiet=True, device="cpu")
         said = capsys.readouterr().out
-        assert ("running statistics lag" in said) == (name == "slow")
+        assert ("% with recomputed ones (val % final)" in said) == (name == "slow")
     compare(["slow", "groups"], runs_dir=tmp_path, output="json")
     table = json.load(io.StringIO(capsys.readouterr().out))
     (note,) = [note for note in table["notes"] if "recomputed" in note]

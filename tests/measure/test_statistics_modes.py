@@ -100,7 +100,7 @@ def test_recomputed_statistics_are_the_moments_of_so_many_examples(
 ) -> None:
     """In float64, for the first layer, whose inputs depend on no other norm; whatever the size of the batches."""
     norm = norm.replace("size=8", "size=2")
-    run = trained(model={"norm": norm}, data={"batch_size": batch_size, "eval_batch_size": 16})
+    run = trained(model={"norm": norm}, data={"batch_size": batch_size, "eval_batch_size": batch_size})
     linear, module = copy.deepcopy(run.items["block1.linear"]).double(), norm_of(run, "block1")
     stale, train = floats(module), run.dataset.train.images
     for asked, taken in ((33, 33), (5000, len(train))):
