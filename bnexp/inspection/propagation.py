@@ -18,7 +18,7 @@ class LayerPropagation:
     Attributes:
         layer: its name; the items up to the next layer count as part of it.
         std: standard deviation of what the last of them gives out.
-        effective_rank: of the batch's features there, between 1 and the size of the batch.
+        effective_rank: in how many directions the examples differ there, between 1 and one less than their number.
         dead_fraction: units of its ReLU that are 0 for the whole batch; None without a ReLU.
         gradient_norm: Euclidean norm of the gradient of the layer's weight.
     """

@@ -22,9 +22,11 @@ SIGMOID_SATURATED = 0.03
 class Activations(WatchingProbe):
     """Measures how the output of each item is distributed, and how well its units tell the examples apart.
 
-    The percentiles are those of figure 1 of Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167). The effective
-    rank is the measure of Daneshmand et al. 2020 (https://arxiv.org/abs/2003.01652): where it falls from layer to
-    layer, the examples come to look alike.
+    The percentiles are those of figure 1 of Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167). Two ranks tell in
+    how many directions the examples differ: `effective_rank` about their mean, and `uncentered_rank` about 0, as
+    Daneshmand et al. 2020 define it (https://arxiv.org/abs/2003.01652). What all examples share, such as the positive
+    mean behind a relu, counts in the second as one large direction: it falls at every relu, and is near 1 where the
+    mean is large, however much the examples differ.
     """
 
     figures = (
@@ -40,10 +42,16 @@ class Activations(WatchingProbe):
         ),
         Figure(
             "effective_rank/<item>",
-            f"in how many directions the examples differ, from the batch's features H (B, F), which are not centered; "
-            f"of at most {MOST_UNITS:,} units",
+            f"in how many directions the examples differ: participation ratio of the eigenvalues of the covariance C "
+            f"of the batch's features H (B, F), of at most {MOST_UNITS:,} units",
+            formula="tr(C)^2 / |C|_F^2 with C the covariance of the columns of H",
+            range="1 to min(B - 1, F); nan where all examples are the same",
+        ),
+        Figure(
+            "uncentered_rank/<item>",
+            "the same without subtracting the mean: what the examples have in common counts as a direction",
             formula="tr(K)^2 / |K|_F^2 with K = H H^T",
-            range="from 1, where all examples look alike, to the size of the batch; nan where all features are 0",
+            range="1 to min(B, F); nan where all features are 0",
         ),
         Figure(
             "dead_fraction/<item>",
@@ -77,7 +85,7 @@ class Activations(WatchingProbe):
 
 
 def distribution(output: Tensor) -> dict[str, Tensor]:
-    """Return mean, std, largest magnitude, percentiles and effective rank of an output (B, units) in float32."""
+    """Return mean, std, largest magnitude, percentiles and both ranks of an output (B, units) in float32."""
     scale = scale_of(output)
     scaled = output / scale
     mean = scaled.mean()
@@ -92,6 +100,7 @@ def distribution(output: Tensor) -> dict[str, Tensor]:
         "activation_max": torch.maximum(high, -low),
         **{f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)},
         "effective_rank": effective_rank(some),
+        "uncentered_rank": uncentered_rank(some),
     }
 
 
@@ -102,6 +111,15 @@ def _levels(device: torch.device) -> Tensor:
 
 
 def effective_rank(features: Tensor) -> Tensor:
+    """Return tr(C)^2 / |C|_F^2 of the covariance C of features H (B, F); nan where all examples are the same. Shape ().
+
+    It is (sum l)^2 / sum l^2 for the eigenvalues l of C, their participation ratio: between 1 and min(B - 1, F).
+    """
+    differing = features - features[:1]  # first, so that rows that are the same differ by 0 and not by a rounding error
+    return uncentered_rank(differing - differing.mean(dim=0))
+
+
+def uncentered_rank(features: Tensor) -> Tensor:
     """Return tr(K)^2 / |K|_F^2 of K = H H^T for features H (B, F); nan where all of them are 0. Shape ()."""
     scaled = features / scale_of(features)  # neither the squares of large features nor of small ones fit in float32
     kernel = scaled @ scaled.T if len(features) <= features.shape[1] else scaled.T @ scaled

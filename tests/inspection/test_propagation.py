@@ -44,7 +44,7 @@ def test_each_layer_is_measured_with_the_items_that_follow_it(make_config: MakeC
     assert rows["head"].dead_fraction is None
     for name, row in rows.items():
         assert row.gradient_norm == pytest.approx(run.items[name].weight.grad.norm().item(), rel=1e-4)
-        assert 1 <= row.effective_rank <= len(x)
+        assert 1 <= row.effective_rank <= len(x) - 1
 
 
 def test_measuring_changes_nothing(make_config: MakeConfig) -> None:
@@ -85,5 +85,5 @@ def test_without_a_norm_signal_and_gradient_grow_by_the_gain_of_the_initializati
 def test_without_a_norm_all_examples_become_alike_and_with_one_they_do_not(make_config: MakeConfig) -> None:
     """The rank collapse of Daneshmand et al. 2020, https://arxiv.org/abs/2003.01652."""
     ranks = {norm: measure_propagation(deep(make_config, 40, 128, norm))[-2].effective_rank for norm in ("none", "bn")}
-    assert ranks["none"] < 1.1
+    assert ranks["none"] < 1.3
     assert ranks["bn"] > 2
