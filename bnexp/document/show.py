@@ -19,20 +19,21 @@ from bnexp.errors import BnexpError
 Output = Literal["table", "csv", "json", "markdown"]
 
 
-def show(table: Table, output: Output) -> None:
+def show(table: Table, output: Output, *others: Table) -> None:
     """Print a table. The notes of CSV, which has no place for them, go to standard error.
 
     Args:
         table: what to print.
         output: `table` draws when standard output is a terminal, and writes plain text otherwise.
+        others: further tables for people; CSV and JSON are of the first.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if output == "table":
-        show_document([table])
+        show_document([table, *others])
     elif output == "markdown":
-        write_out(to_markdown([table]))
+        write_out(to_markdown([table, *others]))
     else:
         write_out(to_csv(table) if output == "csv" else to_json(table))
     if output == "csv":

@@ -35,7 +35,8 @@ step of an epoch, whose batch may be shorter than the others (`data.drop_last: t
 batch, such as `effective_rank`, are then those of fewer examples. [config.md](config.md) explains every key.
 
 `bnexp probe RUN` asks the stored weights of a finished run afterwards, with the batch and the learning rate of the step
-that would come next.
+that would come next. `bnexp probe RUN --probe classes` passes the test set through them instead: recall, precision and
+the confusion matrix by class.
 
 Every figure is called `quantity/where`, so that TensorBoard shows all layers of one quantity side by side; its page of
 custom charts, which `bnexp board` opens, draws the most telling ones. Where a name has `<item>`, there is such a figure
