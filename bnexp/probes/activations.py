@@ -17,6 +17,7 @@ TANH_SATURATED = 0.97
 """A tanh unit counts as saturated beyond this magnitude: its slope there is below 1 - 0.97^2 = 0.06."""
 SIGMOID_SATURATED = 0.03
 """A sigmoid unit counts as saturated this near to 0 or 1: its slope there is below 0.03 * 0.97 = 0.03."""
+_EXCEPT_BEFORE_A_NORM = "yes, item by item, except before a norm, which takes its scale, and maybe the mean, away"
 
 
 class Activations(WatchingProbe):
@@ -30,13 +31,34 @@ class Activations(WatchingProbe):
     """
 
     figures = (
-        Figure("activation_mean/<item>", "mean over all values of the batch"),
-        Figure("activation_std/<item>", "standard deviation over all values, the biased one (divided by n)"),
-        Figure("activation_max/<item>", "largest magnitude"),
+        Figure(
+            "activation_mean/<item>",
+            "mean over all values of the batch",
+            range="any number",
+            comparable=_EXCEPT_BEFORE_A_NORM,
+            silent_on="the means of single features, which may be large and cancel here",
+        ),
+        Figure(
+            "activation_std/<item>",
+            "standard deviation over all values, the biased one (divided by n)",
+            range="0 and up",
+            comparable=_EXCEPT_BEFORE_A_NORM,
+            silent_on="whether examples differ or only features do: both count",
+        ),
+        Figure(
+            "activation_max/<item>",
+            "largest magnitude",
+            range="0 and up",
+            comparable="no: it is one value, and grows with the number of values",
+            silent_on="how many values are large",
+        ),
         *(
             Figure(
                 f"activation_p{percent}/<item>",
                 f"{percent}th percentile, of at most {MOST_VALUES:,} values of at most {MOST_UNITS:,} units",
+                range="any number",
+                comparable=_EXCEPT_BEFORE_A_NORM,
+                silent_on="the percentiles of a single unit, as figure 1 of the paper has them",
             )
             for percent in PERCENTILES
         ),
@@ -46,29 +68,47 @@ class Activations(WatchingProbe):
             f"of the batch's features H (B, F), of at most {MOST_UNITS:,} units",
             formula="tr(C)^2 / |C|_F^2 with C the covariance of the columns of H",
             range="1 to min(B - 1, F); nan where all examples are the same",
+            comparable="yes, for the same batch size and width: neither scale nor mean counts",
+            silent_on="how far apart the examples are, and whether they differ by class or by noise",
         ),
         Figure(
             "uncentered_rank/<item>",
             "the same without subtracting the mean: what the examples have in common counts as a direction",
             formula="tr(K)^2 / |K|_F^2 with K = H H^T",
             range="1 to min(B, F); nan where all features are 0",
+            comparable="no: it follows the size of the mean, which every relu raises and a norm may subtract",
+            silent_on="whether examples differ less, or have more in common beside that",
         ),
         Figure(
             "dead_fraction/<item>",
-            "of a ReLU: fraction of its units that are 0 for every example of the batch",
+            "of a relu: fraction of its units that are 0 for every example of the batch; in feature maps a unit is a "
+            "channel at one position",
             range="0 to 1",
+            comparable="yes, for the same batch size: fewer examples leave more units at 0",
+            silent_on="whether a unit is dead for other batches, or a whole filter: see `dead_channels`",
+        ),
+        Figure(
+            "dead_channels/<item>",
+            "of a relu behind feature maps: fraction of its channels that are 0 at all positions of every example",
+            range="0 to 1",
+            comparable="yes, for the same batch size",
+            silent_on="whether a channel is dead for other batches",
         ),
         Figure(
             "saturated_fraction/<item>",
             f"of a tanh or a sigmoid: fraction of values where the slope has nearly vanished, those of a tanh beyond "
             f"{TANH_SATURATED} in magnitude, those of a sigmoid within {SIGMOID_SATURATED} of 0 or 1",
             range="0 to 1",
+            comparable="yes for the same activation; no between tanh and sigmoid, whose bounds lie at 6% and 12% of "
+            "their steepest slopes",
+            silent_on="whether a unit is saturated for all examples or each for some: the first hardly learns",
         ),
     )
     charts: ClassVar[Charts] = {
         "activations": {
             "activation std": r"activation_std/",
             "dead or saturated fraction": r"(dead|saturated)_fraction/",
+            "dead channels": r"dead_channels/",
             "effective rank": r"effective_rank/",
             "activation mean": r"activation_mean/",
         }
@@ -79,7 +119,7 @@ class Activations(WatchingProbe):
         scalars = dict[str, Tensor]()
         for name, output in self._recorder.stop().items():
             units = as_units(output.float())
-            figures = {**distribution(units), **_of_activation(look.subject.items[name], units)}
+            figures = {**distribution(units), **_of_activation(look.subject.items[name], output)}
             scalars |= {f"{quantity}/{name}": value for quantity, value in figures.items()}
         return Reading(scalars)
 
@@ -128,9 +168,9 @@ def uncentered_rank(features: Tensor) -> Tensor:
 
 
 def _of_activation(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
-    """Return the fraction of dead units of a ReLU, or of saturated values of a tanh or a sigmoid."""
+    """Return the fractions of dead units and channels of a relu, or of saturated values of a tanh or a sigmoid."""
     if isinstance(module, nn.ReLU):
-        return {"dead_fraction": dead_fraction(output)}
+        return dead_fractions(output)
     if isinstance(module, nn.Tanh):
         return {"saturated_fraction": (output.abs() > TANH_SATURATED).float().mean()}
     if isinstance(module, nn.Sigmoid):
@@ -139,6 +179,12 @@ def _of_activation(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
     return {}
 
 
-def dead_fraction(output: Tensor) -> Tensor:
-    """Return the fraction of units of (B, units) that are 0 for the whole batch; shape ()."""
-    return (output.amax(dim=0) == 0).float().mean()
+def dead_fractions(output: Tensor) -> dict[str, Tensor]:
+    """Return the fraction of units, and of channels, that are 0 for the whole batch (B, F) or (B, C, H, W)."""
+    peaks = as_units(output).amax(dim=0)  # (units,)
+    figures = {"dead_fraction": (peaks == 0).float().mean()}
+    if output.ndim == 4:
+        last = output.is_contiguous(memory_format=torch.channels_last)  # then channels vary fastest among the units
+        maps = peaks.unflatten(0, (-1, output.shape[1])).T if last else peaks.unflatten(0, (output.shape[1], -1))
+        figures["dead_channels"] = (maps.amax(dim=1) == 0).float().mean()
+    return figures

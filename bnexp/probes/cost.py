@@ -18,6 +18,10 @@ from bnexp.probes.probe import Charts, Figure, Probe, Reading
 _KINDS = {"norm": "norms", "layer": "layers", "activation": "activations"}
 KINDS = (*_KINDS.values(), "rest")
 
+_SAME_MACHINE = "yes, on the same machine with nothing else running"
+_ALONE = "what a step takes: items are timed one by one, and without the optimizer"
+_MEMORY = "what a norm takes, and what training takes without probes"
+
 
 class Cost(Probe):
     """Measures where the time of a step goes by kind of item, and how much memory is in use.
@@ -33,19 +37,41 @@ class Cost(Probe):
     """
 
     figures = (
-        Figure("cost_ms/<kind>_forward", "time of the forward passes of a step", range="milliseconds"),
+        Figure(
+            "cost_ms/<kind>_forward",
+            "time of the forward passes of a step",
+            range="milliseconds",
+            comparable=_SAME_MACHINE,
+            silent_on=_ALONE,
+        ),
         Figure(
             "cost_ms/<kind>_backward",
             "time of the gradients with respect to parameters, and to inputs where the step needs them",
             range="milliseconds",
+            comparable=_SAME_MACHINE,
+            silent_on=_ALONE,
         ),
-        Figure("cost_share/<kind>", "both times of the kind together, as a part of those of all kinds", range="0 to 1"),
+        Figure(
+            "cost_share/<kind>",
+            "both times of the kind together, as a part of those of all kinds",
+            range="0 to 1",
+            comparable="yes, on the same machine; it shrinks where the other kinds take longer, too",
+            silent_on=_ALONE,
+        ),
         Figure(
             "peak_memory_mib/process",
             "largest memory of the process since it began, that of all probes included",
             range="MiB",
+            comparable="no: the runs of a process before this one, and the libraries loaded, are in it",
+            silent_on=_MEMORY,
         ),
-        Figure("peak_memory_mib/device", "the same of torch on a CUDA device", range="MiB"),
+        Figure(
+            "peak_memory_mib/device",
+            "the same of torch on a CUDA device",
+            range="MiB",
+            comparable="yes between runs that are the first of their process, with the same probes",
+            silent_on=_MEMORY,
+        ),
     )
     charts: ClassVar[Charts] = {"cost": {"milliseconds": r"cost_ms/", "share": r"cost_share/"}}
 

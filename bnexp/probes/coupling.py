@@ -35,20 +35,29 @@ class Coupling(Probe):
         Figure(
             "coupling_spread/<kind>",
             "standard deviation of a logit over the draws (with n - 1), root mean square over anchors and classes",
+            range="0 and up, in the units of the logits",
+            comparable="no: logits grow with training, and at other rates in other arms; take `coupling_relative`",
+            silent_on="whether it changes a prediction",
         ),
         Figure(
             "coupling_relative/<kind>",
             "the same in standard deviations of the logits, averaged over their draws, over anchors and classes",
+            formula="coupling_spread / std of the mean logits",
+            range="0 and up",
+            comparable="yes, for the same batch size",
+            silent_on="whether the scatter harms or regularizes",
         ),
         Figure(
             "coupling_flip_rate/<kind>",
             "how often the predicted class is not the anchor's most frequent one, over anchors and draws",
             range="0 to 1",
+            comparable="yes, for the same batch size and accuracy: where predictions are unsure, less makes them flip",
+            silent_on="whether the flips are to the right class or away from it",
         ),
     )
     charts: ClassVar[Charts] = {
         "coupling of examples": {
-            "spread of the logits": r"coupling_spread/",
+            "spread of the logits, in their std": r"coupling_relative/",
             "predictions that flip": r"coupling_flip_rate/",
         }
     }

@@ -14,8 +14,20 @@ class Histograms(WatchingProbe):
     """
 
     figures = (
-        Figure("activation/<item>", "the output of the item, (B, ...)"),
-        Figure("gradient/<item>", "the gradient of the item's weight or gamma"),
+        Figure(
+            "activation/<item>",
+            "the output of the item, (B, ...)",
+            range="any number",
+            comparable="yes where `activation_std` is; by eye only, since each histogram has an axis of its own",
+            silent_on="which units and examples the values belong to",
+        ),
+        Figure(
+            "gradient/<item>",
+            "the gradient of the item's weight or gamma",
+            range="any number",
+            comparable="no, as `gradient_norm`: only its shape",
+            silent_on="the gradient of single examples, which is averaged over the batch",
+        ),
     )
 
     def after_backward(self, look: Look) -> Reading:

@@ -28,11 +28,17 @@ class Invariance(Probe):
             "invariance_change/<layer>",
             "relative change of the logits",
             formula="|logits(c W) - logits(W)| / |logits(W)|",
+            range="0 and up",
+            comparable="yes, for the same `factor`",
+            silent_on="whether the function is invariant at other factors: for small ones eps counts more",
         ),
         Figure(
             "invariance_gradient/<layer>",
             "c times the ratio of the gradient norms of W: 1 where the gradient shrinks as the weight grows",
             formula="c |gradient(c W)| / |gradient(W)|",
+            range="0 and up",
+            comparable="yes, for the same `factor`",
+            silent_on="whether its direction stays the same",
         ),
     )
     charts: ClassVar[Charts] = {

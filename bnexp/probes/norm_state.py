@@ -15,6 +15,10 @@ NEAR_ZERO = 0.01
 """A gamma below this magnitude nearly switches its feature off."""
 ROUNDING = 1e-5
 """A standard deviation below this multiple of the mean is the rounding error of equal values."""
+_NO_SCALE = "no: the weights of the next layer can make up for any scale"
+_IMPORTANCE = "how much a feature matters, to which the next layer's weights belong"
+_SAME_BATCH = "yes, for the same batch size and momentum: small batches scatter about any running statistic"
+_LAG = "whether it is lag or the scatter of this batch, and what it costs: that is in `loss_gap` of `evaluation_modes`"
 
 
 class NormState(WatchingProbe):
@@ -29,29 +33,46 @@ class NormState(WatchingProbe):
     """
 
     figures = (
-        Figure("gamma_mean/<norm>", "mean of the learned scale over the features"),
-        Figure("gamma_min/<norm>", "smallest learned scale"),
-        Figure("gamma_max/<norm>", "largest learned scale"),
-        Figure("beta_mean/<norm>", "mean of the learned shift over the features"),
-        Figure("beta_min/<norm>", "smallest learned shift"),
-        Figure("beta_max/<norm>", "largest learned shift"),
-        Figure("gamma_near_zero/<norm>", f"fraction of features with `|gamma|` below {NEAR_ZERO}", range="0 to 1"),
+        *(
+            Figure(name, meaning, range="any number", comparable=_NO_SCALE, silent_on=_IMPORTANCE)
+            for name, meaning in (
+                ("gamma_mean/<norm>", "mean of the learned scale over the features"),
+                ("gamma_min/<norm>", "smallest learned scale"),
+                ("gamma_max/<norm>", "largest learned scale"),
+                ("beta_mean/<norm>", "mean of the learned shift over the features"),
+                ("beta_min/<norm>", "smallest learned shift"),
+                ("beta_max/<norm>", "largest learned shift"),
+            )
+        ),
+        Figure(
+            "gamma_near_zero/<norm>",
+            f"fraction of features with `|gamma|` below {NEAR_ZERO}",
+            range="0 to 1",
+            comparable=f"no: where weight decay makes all gammas small, {NEAR_ZERO} is not near zero beside them",
+            silent_on=_IMPORTANCE,
+        ),
         Figure(
             "eps_dominates/<norm>",
             "fraction of variances below eps, which the norm no longer brings to 1",
             range="0 to 1",
+            comparable="yes between norms over the same values with the same eps; others count other variances",
+            silent_on="how many variances lie near eps, and are brought to less than 1",
         ),
         Figure(
             "running_mean_distance/<norm>",
             "distance of the running mean from that of the batch, mean over the features",
             formula="|running mean - batch mean| / batch std",
-            range="in standard deviations of the batch",
+            range="0 and up, in standard deviations of the batch",
+            comparable=_SAME_BATCH,
+            silent_on=_LAG,
         ),
         Figure(
             "running_std_distance/<norm>",
             "distance of the running standard deviation from that of the batch, mean over the features",
             formula="|running std - batch std| / batch std",
-            range="in standard deviations of the batch",
+            range="0 and up, in standard deviations of the batch",
+            comparable=_SAME_BATCH,
+            silent_on=_LAG,
         ),
     )
     charts: ClassVar[Charts] = {

@@ -28,13 +28,25 @@ class Updates(Probe):
             "update_ratio/<layer>",
             "length of the step against that of the weight, as a power of ten: about -3 is a common rule of thumb",
             formula="log10(|step| / |W|)",
-            range="-inf where nothing moved, which is `null` in `metrics.jsonl`",
+            range="a power of ten; -inf where nothing moved, which is `null` in `metrics.jsonl`",
+            comparable="yes: where only the direction of W counts, it is how far that turns",
+            silent_on="whether the step helps, and how much of it is weight decay, which turns nothing",
         ),
-        Figure("weight_norm/<layer>", "Euclidean norm of the weight before the step", formula="|W|"),
+        Figure(
+            "weight_norm/<layer>",
+            "Euclidean norm of the weight before the step",
+            formula="|W|",
+            range="0 and up",
+            comparable="no: before a norm the length of W does not change the function, elsewhere it does",
+            silent_on="how large the function is: norms and other layers may undo it",
+        ),
         Figure(
             "effective_lr/<layer>",
             "learning rate of the direction of W, where the length of W has no effect",
             formula="lr / |W|^2; with adam and adamw lr / |W|",
+            range="above 0; only for such layers",
+            comparable="yes, for the same optimizer and momentum; layers where the length of W counts have none",
+            silent_on="how far the direction turns, for which the gradient counts as well: see `update_ratio`",
         ),
     )
     charts: ClassVar[Charts] = {

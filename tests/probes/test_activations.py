@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.measure.samples import as_units
 from bnexp.measure.subject import Look
-from bnexp.probes.activations import Activations, dead_fraction, effective_rank, uncentered_rank
+from bnexp.probes.activations import Activations, dead_fractions, effective_rank, uncentered_rank
 
 Measure = Callable[[nn.Module, torch.Tensor], dict[str, torch.Tensor]]
 
@@ -40,9 +39,21 @@ def test_mean_standard_deviation_and_largest_magnitude(looked_at: Measure) -> No
 def test_a_relu_unit_is_dead_when_it_is_zero_for_the_whole_batch(looked_at: Measure) -> None:
     x = torch.tensor([[-1.0, -1.0, 2.0, 0.0], [-2.0, 3.0, 1.0, 0.0]])
     assert looked_at(nn.Sequential(nn.ReLU()), x)["dead_fraction/0"].item() == 0.5
-    feature_maps = torch.zeros(2, 3, 2, 2)
-    feature_maps[1, 0] = 1.0
-    assert dead_fraction(as_units(feature_maps)).item() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_channel_is_dead_when_it_is_zero_at_all_positions(memory_format: torch.memory_format) -> None:
+    """Without any dead channel, 6 of 16 pairs of a channel and a position are dead."""
+    maps = torch.zeros(2, 4, 2, 2).to(memory_format=memory_format)
+    for number, (channel, row, column) in enumerate([(0, 0, 0), (0, 1, 1), (1, 1, 0)]):
+        maps[number % 2, channel, row, column] = 1.0
+    maps[1, 2:] = 1.0
+    maps[1, 3, 0, 0] = 0.0
+    found = {name: value.item() for name, value in dead_fractions(maps).items()}
+    assert found == {"dead_fraction": (2 + 3 + 0 + 1) / 16, "dead_channels": 0.0}
+    maps[:, 1] = 0.0
+    assert dead_fractions(maps)["dead_channels"].item() == 0.25
+    assert set(dead_fractions(maps.flatten(1))) == {"dead_fraction"}
 
 
 def test_saturation_counts_beyond_the_stated_bounds(looked_at: Measure) -> None:
