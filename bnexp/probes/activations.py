@@ -21,13 +21,14 @@ _EXCEPT_BEFORE_A_NORM = "yes, item by item, except before a norm, which takes it
 
 
 class Activations(WatchingProbe):
-    """Measures how the output of each item is distributed, and how well its units tell the examples apart.
+    """Measures how the output of each item is distributed, and in how many directions the examples differ.
 
-    The percentiles are those of figure 1 of Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167). Two ranks tell in
-    how many directions the examples differ: `effective_rank` about their mean, and `uncentered_rank` about 0, as
-    Daneshmand et al. 2020 define it (https://arxiv.org/abs/2003.01652). What all examples share, such as the positive
-    mean behind a relu, counts in the second as one large direction: it falls at every relu, and is near 1 where the
-    mean is large, however much the examples differ.
+    The levels of the percentiles are those of figure 1 of Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167),
+    which shows one input of a sigmoid; here they are over all units. `effective_rank` is taken about the mean of the
+    examples. `uncentered_rank` is taken about 0, as Daneshmand et al. 2020 define their bound on the rank
+    (https://arxiv.org/abs/2003.01652): what all examples share, such as the positive mean behind a relu, counts there
+    as one large direction. It is low behind every relu, and near 1 where the mean is large, however much the examples
+    differ.
     """
 
     figures = (
@@ -58,7 +59,7 @@ class Activations(WatchingProbe):
                 f"{percent}th percentile, of at most {MOST_VALUES:,} values of at most {MOST_UNITS:,} units",
                 range="any number",
                 comparable=_EXCEPT_BEFORE_A_NORM,
-                silent_on="the percentiles of a single unit, as figure 1 of the paper has them",
+                silent_on="the percentiles of a single unit",
             )
             for percent in PERCENTILES
         ),
@@ -68,7 +69,7 @@ class Activations(WatchingProbe):
             f"of the batch's features H (B, F), of at most {MOST_UNITS:,} units",
             formula="tr(C)^2 / |C|_F^2 with C the covariance of the columns of H",
             range="1 to min(B - 1, F); nan where all examples are the same",
-            comparable="yes, for the same batch size and width: neither scale nor mean counts",
+            comparable="yes, for the same batch size and width: neither the scale nor the mean counts",
             silent_on="how far apart the examples are, and whether they differ by class or by noise",
         ),
         Figure(
@@ -84,14 +85,14 @@ class Activations(WatchingProbe):
             "of a relu: fraction of its units that are 0 for every example of the batch; in feature maps a unit is a "
             "channel at one position",
             range="0 to 1",
-            comparable="yes, for the same batch size: fewer examples leave more units at 0",
+            comparable="yes, for the same batch size and network: fewer units are 0 for all of more examples",
             silent_on="whether a unit is dead for other batches, or a whole filter: see `dead_channels`",
         ),
         Figure(
             "dead_channels/<item>",
             "of a relu behind feature maps: fraction of its channels that are 0 at all positions of every example",
             range="0 to 1",
-            comparable="yes, for the same batch size",
+            comparable="yes, for the same batch size and network",
             silent_on="whether a channel is dead for other batches",
         ),
         Figure(

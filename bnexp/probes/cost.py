@@ -29,8 +29,8 @@ class Cost(Probe):
     Each item alone is timed on the inputs that it has in this step, and the times of a kind are added up. The kinds are
     `norms`, `layers` (linear, conv and the head), `activations` and the `rest` (dropout, add, shortcuts, pooling). An
     item is timed `repeats` times after one that does not count, and the median is taken. The clock waits for the device
-    at every item, so that on a GPU each time includes that of a launch, and their sum is more than a step takes. A
-    compiled network is timed in its plain form.
+    at every item, so that on a GPU each time includes that of a launch. Their sum is not the time of a step. A compiled
+    network is timed in its plain form.
 
     The memory is more than training alone takes. Probes that look at the same step add to it: some keep the output of
     every item through the backward pass, and `cost` keeps the inputs of every item while it times them.
@@ -62,14 +62,14 @@ class Cost(Probe):
             "peak_memory_mib/process",
             "largest memory of the process since it began, that of all probes included",
             range="MiB",
-            comparable="no: the runs of a process before this one, and the libraries loaded, are in it",
+            comparable="no: earlier runs of the same command, and the libraries loaded, are in it",
             silent_on=_MEMORY,
         ),
         Figure(
             "peak_memory_mib/device",
-            "the same of torch on a CUDA device",
+            "largest memory of torch on a CUDA device since the run began",
             range="MiB",
-            comparable="yes between runs that are the first of their process, with the same probes",
+            comparable="yes, with the same probes",
             silent_on=_MEMORY,
         ),
     )

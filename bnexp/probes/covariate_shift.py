@@ -16,16 +16,18 @@ from bnexp.measure.statistics_modes import without_a_batch_of_one
 from bnexp.measure.subject import Items, Look, Subject, layers_of
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
-_SAME_LOOKS = "yes, for looks at the same steps: between looks further apart there is more time to drift"
+_SAME_LOOKS = "yes, for looks at the same steps and the same learning rate: more and longer steps drift further"
+_BOTH_LEARN = "yes, for the same learning rate and while both learn: where the layers below hardly move, nothing shifts"
 _NO_HARM = "whether the drift hinders the layer: in the experiments of Santurkar et al. it did not"
 
 
 class CovariateShift(Probe):
     """Measures internal covariate shift twice: as a drift of distributions, and as a change of gradients.
 
-    The drift (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167) compares the inputs x of a layer with those at
-    the look before, in training mode, for the same `examples` of the training part and `units` of the input, without
-    augmentation; the first look has nothing to compare with. The standard deviation is the biased one; units that are
+    The drift, of which Ioffe & Szegedy 2015 speak (https://arxiv.org/abs/1502.03167), is measured here in two ways that
+    are not theirs: they compare the inputs x of a layer with those at the look before, in training mode, for the same
+    `examples` of the training part and `units` of the input, without augmentation. The first look has nothing to
+    compare with, and the inputs of the first layer never move. The standard deviation is the biased one; units that are
     the same for all examples have none and are left out. Dropout and `noisy_bn` draw anew at each look, which adds to
     the drift. The examples are one batch: for norms over the batch there are fewer of them, by those that would leave a
     ghost batch of one example.
@@ -34,8 +36,8 @@ class CovariateShift(Probe):
     gradients of the loss of this step's batch with respect to the parameters of a layer: G with all weights as before
     the step, and G' when the layers below have taken their step and the others have not. The first layer has none below
     it, and none of these figures. Here a layer is a linear one or a convolution, with the norm and whatever else has
-    parameters up to the next layer; what comes before the first layer belongs to it. Below means earlier among the
-    items of the network.
+    parameters up to the next layer (in a pre-activation block that is the norm of the next convolution); what comes
+    before the first layer belongs to it. Below means earlier among the items of the network.
     """
 
     figures = (
@@ -69,7 +71,7 @@ class CovariateShift(Probe):
             "the same against the length of the gradient",
             formula="|G - G'| / |G|",
             range="0 and up; nan where G is 0",
-            comparable="yes, for the same learning rate: the step of the layers below is in it",
+            comparable=_BOTH_LEARN,
             silent_on="whether the gradient turns or only changes its length",
         ),
         Figure(
@@ -77,7 +79,7 @@ class CovariateShift(Probe):
             "cosine of the angle between the two gradients",
             formula="<G, G'> / (|G| |G'|)",
             range="-1 to 1; nan where one of the gradients is 0",
-            comparable="yes, for the same learning rate: the step of the layers below is in it",
+            comparable=_BOTH_LEARN,
             silent_on="how much the length of the gradient changes",
         ),
     )

@@ -61,13 +61,13 @@ class Gradients(Probe):
         ),
         Figure(
             "gradient_ratio/first_to_last",
-            "norm of the gradient of the first layer's weight, divided by that of the head's: far below 1 the gradient "
-            "vanishes on its way down, far above 1 it explodes",
+            "norm of the gradient of the first layer's weight, divided by that of the head's: orders of magnitude "
+            "below 1 hint at gradients that vanish on their way down, above 1 at gradients that explode",
             formula="|g of the first W| / |g of the head's W|",
             range="0 and up",
-            comparable="yes at the first step, where the arms have the same weights; later no: before a norm W grows, "
-            "and its gradient shrinks with it",
-            silent_on="what happens between the two, and whether it differs from layer to layer",
+            comparable="yes at the first step, for the same widths and weights; later no: before a norm W grows, and "
+            "its gradient shrinks with it",
+            silent_on="whether the first layer learns: sizes of inputs and widths are in it, too",
         ),
     )
     charts: ClassVar[Charts] = {

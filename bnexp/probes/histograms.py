@@ -7,7 +7,7 @@ from bnexp.probes.probe import Figure, Reading, WatchingProbe
 
 
 class Histograms(WatchingProbe):
-    """Shows all values of each item's output and of its gradient as histograms, in TensorBoard only.
+    """Shows all values of each item's output, and of the gradient of its weight, as histograms, in TensorBoard only.
 
     Values that are not finite are left out of a histogram and counted in `non_finite/activation/<item>` and
     `non_finite/gradient/<item>`.

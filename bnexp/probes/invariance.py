@@ -16,9 +16,10 @@ class Invariance(Probe):
     """Measures how function and gradient change when the weight W of a layer is multiplied by c = `factor`.
 
     One layer is scaled at a time, without its bias, for the batch of this step in training mode, with the weights after
-    the step. Right before `bn`, and under `weight_norm`, the function does not depend on the scale of W, except for
-    eps: `invariance_change` is 0, and the gradient scales by 1/c, so that `invariance_gradient` is 1. Without any norm,
-    in a network of relu that has no biases, the logits scale by c: `invariance_change` is `|c - 1|`.
+    the step. Right before a norm that divides by the size of its input, such as `bn`, and under `weight_norm`, the
+    function does not depend on the scale of W, except for eps and for a bias between them: `invariance_change` is 0,
+    and the gradient scales by 1/c, so that `invariance_gradient` is 1. For comparison: in a plain chain of layers and
+    relus whose biases are all 0, the logits scale by c, and `invariance_change` is `|c - 1|`.
 
     Source: Ioffe & Szegedy 2015, section 3.3, https://arxiv.org/abs/1502.03167
     """

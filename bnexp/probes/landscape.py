@@ -13,7 +13,7 @@ from bnexp.measure.restore import put, restored
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
-_SAME_RATE = "yes, for the same learning rate and the optimizer sgd, whose path it is: longer ways change more"
+_SAME_RATE = "yes, for the same learning rate at this step, and sgd, whose path it is: longer ways change more"
 _NOT_ITSELF = "no: it grows with the gradient itself; take `gradient_distance_relative`"
 _THIS_PATH = "the landscape in other directions, and at other weights"
 
@@ -78,7 +78,7 @@ class Landscape(Probe):
             "largest change of the gradient, divided by the length of the way: figure 4 (c)",
             formula="max over eta of |g - g_eta| / |eta g|",
             range="0 and up, in nats per squared length of w",
-            comparable="no: for the same function it goes with 1 / `|W|^2` before a norm; take "
+            comparable="no: lengths of weights that do not count in the function, before a norm, count in it; take "
             "`gradient_distance_relative_max`",
             silent_on=_THIS_PATH,
         ),

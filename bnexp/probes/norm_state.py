@@ -17,16 +17,19 @@ ROUNDING = 1e-5
 """A standard deviation below this multiple of the mean is the rounding error of equal values."""
 _NO_SCALE = "no: the weights of the next layer can make up for any scale"
 _IMPORTANCE = "how much a feature matters, to which the next layer's weights belong"
-_SAME_BATCH = "yes, for the same batch size and momentum: small batches scatter about any running statistic"
+_SAME_BATCH = (
+    "yes, for the same batch size and momentum: by chance alone, the mean of B independent values lies "
+    "0.8 / sqrt(B) off, on average"
+)
 _LAG = "whether it is lag or the scatter of this batch, and what it costs: that is in `loss_gap` of `evaluation_modes`"
 
 
 class NormState(WatchingProbe):
-    """Measures what each norm has learned, and how well its statistics fit the batch.
+    """Measures gamma and beta of each norm, and how well its statistics fit the batch.
 
     Running statistics are compared as they were before this batch moved them. The standard deviation of the batch is
-    the unbiased one, as the running one is (except with `batch_renorm`, whose running deviation is biased). Features
-    that do not vary in the batch have no distance and are left out of its mean.
+    the unbiased one, as the running one is (except with `batch_renorm`, whose running deviation is biased, with eps
+    under its root). Features that do not vary in the batch have no distance and are left out of its mean.
 
     Variances are those of a feature over the whole batch where there are running statistics, also with ghost batches;
     otherwise those of an example (`ln`), of its groups (`gn`), of its channels (`in`) or of its positions (`ln_c`).
@@ -53,10 +56,10 @@ class NormState(WatchingProbe):
         ),
         Figure(
             "eps_dominates/<norm>",
-            "fraction of variances below eps, which the norm no longer brings to 1",
+            "fraction of variances below eps, where the variance of the output, before gamma, is less than a half",
             range="0 to 1",
             comparable="yes between norms over the same values with the same eps; others count other variances",
-            silent_on="how many variances lie near eps, and are brought to less than 1",
+            silent_on="how many are above eps and still far from 1: at 9 eps the variance of the output is 0.9",
         ),
         Figure(
             "running_mean_distance/<norm>",

@@ -33,11 +33,13 @@ probes:
 Cheap probes look by default; the others cost more and are off until they have a schedule. The share of the time that
 went into measuring is logged as `measuring_share/train`, and stands in `summary.json`. `every_epochs` looks at the last
 step of an epoch, whose batch may be shorter than the others (`data.drop_last: true` leaves it out). Figures over the
-batch, such as `effective_rank`, are then those of fewer examples. [config.md](config.md) explains every key.
+batch, such as `effective_rank`, are then those of fewer examples. The own passes of `covariate_shift`, `landscape` and
+`invariance` scale no loss: with fp16 a small gradient may come out as 0 there. [config.md](config.md) explains every
+key.
 
-`bnexp probe RUN` asks the stored weights of a finished run afterwards, with the batch and the learning rate of the step
-that would come next. `bnexp probe RUN --probe classes` passes the test set through them instead: recall, precision and
-the confusion matrix by class.
+`bnexp probe RUN` asks the stored weights of a finished run, with the batch and the learning rate of the step that would
+come next; what measures a step of the optimizer it cannot ask. `bnexp probe RUN --probe classes` passes the test set
+through them instead: recall, precision and the confusion matrix by class.
 
 Every figure is called `quantity/where`, so that TensorBoard shows all layers of one quantity side by side; its page of
 custom charts, which `bnexp board` opens, draws the most telling ones. Where a name has `<item>`, there is such a figure
