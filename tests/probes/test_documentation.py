@@ -1,6 +1,7 @@
 """Each figure that a probe measures is declared, each one declared is measured, and docs/probes.md explains them."""
 
 import inspect
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,13 @@ from bnexp.probes.reference import probes_reference
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Writers
 from bnexp.session.display import Display
+from bnexp.session.life import start
+from bnexp.session.terms import Terms
 from bnexp.training.build import build
-from bnexp.training.evaluation import as_row
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 
 DOCS = Path(__file__).parents[2] / "docs" / "probes.md"
-SCORE = {"loss": 1.0, "accuracy": 0.5}
 SMALL = {"evaluation_modes": {"examples": 4, "batches": 1}, "coupling": {"examples": 1, "draws": 2}}
 ONLY_ON_CUDA = {"peak_memory_mib/device"}
 ONLY_WITH_LOSS_SCALING = {"loss_scale/optimizer", "skipped_steps/optimizer"}
@@ -82,7 +83,7 @@ def test_each_figure_measured_is_declared_and_each_one_declared_is_measured(
     make_config: Callable[..., Config], declared: list[str]
 ) -> None:
     probes = {name: {"at": [1, 2], **SMALL.get(name, {})} for name in PROBES}
-    measured_somewhere, loops_own = set[str](), set(as_row(0, {"final": SCORE, "best": SCORE}))
+    measured_somewhere = set[str]()
     for model in CONFIGS.values():
         config = make_config(
             data={"synthetic": {"classes": 4, "shape": [1, 8, 8], "size": 40}},
@@ -102,15 +103,20 @@ def test_each_figure_measured_is_declared_and_each_one_declared_is_measured(
             "<kind>": [*coupling.KINDS, *cost.KINDS],
         }
         patterns = {figure: pattern(figure, places) for figure in declared}
-        loops_own |= names.scalar & told_without_a_probe()
-        measured = (names.scalar | names.histogram) - loops_own
+        measured = (names.scalar | names.histogram) - told_without_a_probe()
         of_name = {name: [figure for figure in declared if patterns[figure].fullmatch(name)] for name in measured}
         assert {name: figures for name, figures in of_name.items() if len(figures) != 1} == {}
         measured_somewhere |= {figure for figures in of_name.values() for figure in figures}
         histograms = {figure for name in names.histogram for figure in of_name[name]}
         assert histograms == {figure.name for figure in PROBES["histograms"].figures}
     assert measured_somewhere == set(declared) - ONLY_ON_CUDA
-    assert loops_own == told_without_a_probe() - ONLY_WITH_LOSS_SCALING
+
+
+def test_what_a_run_logs_without_a_probe_is_told(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = make_config(probes=dict.fromkeys(PROBES, "off"))
+    folder = start(draw(config, tmp_path), Terms(runs_dir=tmp_path, device="cpu")).folder
+    logged = {name for line in (folder / "metrics.jsonl").read_text().splitlines() for name in json.loads(line)}
+    assert logged - {"step"} == told_without_a_probe() - ONLY_WITH_LOSS_SCALING, "see _WITHOUT_A_PROBE in reference.py"
 
 
 @pytest.mark.parametrize("name", PROBES)
