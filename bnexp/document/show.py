@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 Output = Literal["table", "csv", "json", "markdown"]
 
 
-def show(table: Table, output: Output) -> None:
+def show(table: Table, output: Output, *others: Table) -> None:
     """Print a table; `table` draws in a terminal, and writes plain text into a pipe. Notes of CSV go to standard error.
+
+    `others` are further tables for people; CSV and JSON are of the first.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if output == "table":
-        show_document([table])
+        show_document([table, *others])
     elif output == "markdown":
-        write_out(to_markdown([table]))
+        write_out(to_markdown([table, *others]))
     else:
         write_out(to_csv(table) if output == "csv" else to_json(table))
     if output == "csv":
