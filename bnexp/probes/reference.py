@@ -58,12 +58,18 @@ _WITHOUT_A_PROBE = """
 | `loss/val`, `accuracy/val` | of the whole validation part, in inference mode | nats; 0 to 1 |
 | `loss/test`, `accuracy/test` | of the test set, with the final weights | nats; 0 to 1 |
 | `loss/test_best`, `accuracy/test_best` | of the test set, with the weights that were best on `val` | nats; 0 to 1 |
-| `loss/val_recomputed`, `accuracy/val_recomputed`, and so `test`, `val_best` and `test_best` | of the same weights with running statistics recomputed over 5,000 training examples, where a norm has some | nats; 0 to 1 |
+| `loss/val_recomputed`, `accuracy/val_recomputed` | as `val`, with recomputed running statistics | nats; 0 to 1 |
+| `loss/val_best_recomputed`, `accuracy/val_best_recomputed` | the same of the best weights | nats; 0 to 1 |
+| `loss/test_recomputed`, `accuracy/test_recomputed` | as `test`, with recomputed running statistics | nats; 0 to 1 |
+| `loss/test_best_recomputed`, `accuracy/test_best_recomputed` | the same of the best weights | nats; 0 to 1 |
 | `learning_rate/optimizer` | learning rate of the step | above 0 |
 | `loss_scale/optimizer` | factor on the loss, with fp16 | above 0 |
 | `skipped_steps/optimizer` | steps so far whose loss or gradient was not finite, and that were skipped | 0 and up |
 | `step_ms/train`, `examples_per_s/train` | time of a step, examples in a second; without measuring | ms; 1 / s |
 | `measuring_share/train` | part of the time that went into probes | 0 to 1 |
+
+Running statistics are recomputed, at the end of a run that has some, over 5,000 training examples for the weights as they
+are: they lag behind none ([evaluation_modes](#evaluation_modes)).
 
 Arms may be compared by all of these, times on the same machine, with two exceptions. `loss/train` and `accuracy/train`
 are of a network in training mode, with dropout and the statistics of batches where an arm has them; and the loss scale
