@@ -195,7 +195,8 @@ def _growth_facts(layers: "Sequence[LayerPropagation]", theory: "Theory | None")
             grown = growth(values)
             expected = f" (theory: x {known:.3f}, {theory.source})" if theory and known else ""
             both = f"x {grown.per_layer:.3f} a layer{expected} {way}, x {grown.total:.3g} in all"
-            clipped = name == "signal" and any((row.saturated_fraction or 0) >= _MANY for row in hidden)
+            saturated = sum(row.saturated_fraction or 0 for row in hidden) / len(hidden)
+            clipped = name == "signal" and saturated >= _MANY
             lines.append((name, f"{both}: it {_fate(grown.total, clipped=clipped)}"))
     return lines
 
