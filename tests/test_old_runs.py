@@ -17,6 +17,7 @@ from bnexp.commands.ls import ls
 from bnexp.commands.probe import probe
 from bnexp.commands.resume import resume
 from bnexp.commands.train import train
+from bnexp.errors import ConfigError
 
 OLD = Path(__file__).parent / "fixtures" / "runs_of_0.1.0"
 CLOCKED = {"step_ms/train", "examples_per_s/train", "measuring_share/train"}
@@ -50,6 +51,16 @@ def test_their_stored_weights_are_probed(runs: Path, weights: str, capsys: pytes
     probe("old/seed0", probes=["invariance"], weights=weights, runs_dir=runs, output="json")
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["quantity"] for row in rows} == {"invariance_change", "invariance_gradient"}
+
+
+def test_an_option_that_is_no_more_is_passed_over(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Earlier versions counted the batches of recomputed statistics; a config that a person writes is corrected."""
+    config = runs / "old" / "seed0" / "config.yaml"
+    config.write_text(config.read_text().replace("evaluation_modes: off", "evaluation_modes: {at: [1], batches: 50}"))
+    probe("old/seed0", probes=["evaluation_modes"], runs_dir=runs, output="json")
+    assert "accuracy_by_mode" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"unknown key probes\.evaluation_modes\.batches\. .*recomputed_over=5000"):
+        train([config], runs_dir=runs / "anew", quiet=True)
 
 
 def test_one_that_was_interrupted_is_resumed_to_the_end_of_an_uninterrupted_run(runs: Path) -> None:

@@ -67,7 +67,8 @@ def probe_run(
     for name in probes:
         _refuse_what_needs_more(name)
     chosen = list(probes or EXPENSIVE)
-    config = load_config(folder / CONFIG, [*_switched_on(folder, chosen), *overrides, "training.compile=false"])
+    changes = [*_switched_on(folder, chosen), *overrides, "training.compile=false"]
+    config = load_config(folder / CONFIG, changes, stored=True)
     stored = load_checkpoint(_path_of(folder, weights))
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
@@ -92,7 +93,7 @@ def _path_of(folder: Path, weights: str) -> Path:
 
 def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
     """Return overrides that give each probe a time to look, and keep the options that it had in the run."""
-    scheduled = load_config(folder / CONFIG).probes.schedules()
+    scheduled = load_config(folder / CONFIG, stored=True).probes.schedules()
     return [f"probes.{name}.at=[1]" if name in scheduled else f"probes.{name}={{at: [1]}}" for name in names]
 
 

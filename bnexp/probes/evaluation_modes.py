@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bnexp.config.probes_section import EvaluationModesSchedule
 from bnexp.data.parts import Part
-from bnexp.measure.evaluation import inference_mode_of, sums_by_batch
+from bnexp.measure.evaluation import graded, inference_mode_of
 from bnexp.measure.statistics_modes import (
     Forward,
     batch_statistics_norms,
@@ -28,8 +28,8 @@ class EvaluationModes(Probe):
 
     - `running`: those that training averaged over its steps, as in any evaluation;
     - `batch`: those of each batch, of the training's batch size;
-    - `recomputed`: the average over `batches` training batches, all with the present weights ("precise BN", Wu &
-      Johnson 2021, https://arxiv.org/abs/2105.07576);
+    - `recomputed`: those of `recomputed_over` training examples together, all with the present weights ("precise BN",
+      Wu & Johnson 2021, https://arxiv.org/abs/2105.07576); at the end of every run both parts are scored so, too;
     - `single`: those of each example alone, over its positions.
 
     A vector, as in an MLP, has no positions: alone it is its own mean and has variance 0. Of it `bn`, `ghost_bn`,
@@ -85,16 +85,16 @@ class EvaluationModes(Probe):
             with using_batch_statistics(subject) as forward:
                 scores["batch"] = _score(forward, subject, part, subject.plan.batch_size)
                 scores["single"] = _score(one_by_one(forward), subject, part, 1)
-            with using_recomputed_statistics(subject, self.schedule.batches) as forward:
+            with using_recomputed_statistics(subject, self.schedule.recomputed_over) as forward:
                 scores["recomputed"] = _score(forward, subject, part, large)
         return scores
 
 
 def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy and the accuracy, of shape (); accuracy is nan where the loss is not finite."""
-    losses, corrects = sums_by_batch(forward, subject.dataset, part, batch_size)
+    losses, right = graded(forward, subject.dataset, part, batch_size)
     loss = losses.sum() / len(part)
-    return loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan)
+    return loss, torch.where(loss.isfinite(), right.sum() / len(part), torch.nan)
 
 
 def one_by_one(forward: Forward) -> Forward:

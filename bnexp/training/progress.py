@@ -53,7 +53,7 @@ class Progress:
     log: StepLog
     clock: Clock
     steps: int = 0  # done, skipped ones among them
-    skipped: int = 0  # for a loss or a gradient that was not finite, beside those that loss scaling skipped
+    skipped: int = 0  # for what was not finite, beside those that loss scaling skipped
     skipped_in_a_row: int = 0  # since the last step that was taken
     last: Evaluated | None = None
     best: Best | None = None  # by accuracy, the earliest of equals

@@ -21,7 +21,7 @@ from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 
 DOCS = Path(__file__).parents[2] / "docs" / "probes.md"
-SMALL = {"evaluation_modes": {"examples": 4, "batches": 1}, "coupling": {"examples": 1, "draws": 2}}
+SMALL = {"evaluation_modes": {"examples": 4, "recomputed_over": 20}, "coupling": {"examples": 1, "draws": 2}}
 LOOPS_OWN = {"epoch", "loss", "accuracy", "learning_rate", "step_ms", "examples_per_s", "measuring_share"}
 ONLY_ON_CUDA = {"peak_memory_mib/device"}
 
