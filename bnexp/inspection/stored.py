@@ -26,10 +26,10 @@ def probe_once(run: TrainingRun, probes: Sequence[Probe], taken: int) -> dict[st
 
     The batch and the learning rate are those of that step; after the last step of the plan, the rate of the last one.
     """
-    lr = run.learning_rate(min(taken + 1, run.plan.total_steps))
-    look, due = Look(run.subject, taken + 1, lr, *run.batches.at(taken)), Due(probes)
+    lr, due = run.learning_rate(min(taken + 1, run.plan.total_steps)), Due(probes)
     run.network.train()
     with undisturbed(run.network):
+        look = Look(run.subject, taken + 1, lr, *run.last_batch(taken + 1))
         due.before(look)
         run.train_step.gradients(look.x, look.y)
         readings = due.after_backward(look)

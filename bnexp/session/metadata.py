@@ -107,6 +107,7 @@ def summary_of(
         "skipped_steps": run.train_step.scaler.skipped + outcome.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
+        "batch_size": {"statistics": run.plan.batch_size, "optimizer": run.plan.step_size},
         "train": asdict(outcome.train),
         "final": _evaluated(run, outcome.last),
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),

@@ -24,6 +24,9 @@ def report(result: RunResult) -> str:
     if summary["skipped_steps"]:
         skipped = f"{summary['skipped_steps']:,} steps, for a loss, a statistic or a gradient that was not finite"
         lines.append(("skipped", skipped))
+    sizes = summary["batch_size"]
+    if sizes["optimizer"] != sizes["statistics"]:
+        lines.append(("batches", f"statistics of {sizes['statistics']} examples, gradients of {sizes['optimizer']}"))
     if train := summary["train"]:
         lines.append(("training", f"loss {loss_text(train['loss'])}   accuracy {train['accuracy']:.2%}"))
     if summary["final"] and summary["best"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnexp.blueprint import Blueprint
 from bnexp.config.plan import Plan
@@ -43,6 +43,13 @@ class TrainingRun:
     def parameters(self) -> int:
         """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
+
+    def last_batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the last batch of a step, counted from 1: x (B, C, H, W), y (B,); those before it are accumulated."""
+        *earlier, last = self.plan.batches_of(step)
+        for number in earlier:
+            self.train_step.accumulate(*self.batches.at(number), of=self.plan.examples_of(step))
+        return self.batches.at(last)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 1."""

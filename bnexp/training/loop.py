@@ -34,12 +34,12 @@ def train(
     run.network.train()
     for step in range(progress.steps + 1, plan.total_steps + 1):
         lr = set_learning_rate(train_step.optimizer, run.learning_rate(step))
-        x, y = run.batches.at(step - 1)  # (B, C, H, W), (B,)
+        guard.before_forward()
+        x, y = run.last_batch(step)  # (B, C, H, W), (B,)
         look, due = Look(run.subject, step, lr, x, y), run.probes.at(step, clock.measuring)
 
         due.before(look)
-        guard.before_forward()
-        logits, loss = train_step.gradients(x, y)  # (B, classes), ()
+        logits, labels, loss = train_step.gradients(x, y)  # (N, classes), (N,), () of all its batches
         readings = due.after_backward(look)
         with clock.measuring():
             # The one transfer of every step to Python: a step from a non-finite loss would poison every weight, and
@@ -48,12 +48,12 @@ def train(
             decision = guard.decide(train_loss, statistics_finite, x, step)
         match decision:
             case "take":
-                log.add(train_loss, logits, y)
+                log.add(train_loss, logits, labels)
                 train_step.update()
             case "skip":
                 train_step.skip()
             case "end":
-                log.add(train_loss, logits, y)
+                log.add(train_loss, logits, labels)
                 log.write(step, {"learning_rate/optimizer": lr}, readings, averages=True)
                 break
         progress.steps = step

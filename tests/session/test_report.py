@@ -23,6 +23,12 @@ def test_a_finished_run_gives_its_scores_and_its_folder(make_config: MakeConfig,
     assert lines[-1].endswith(str(tmp_path / "small" / "seed0"))
 
 
+def test_what_statistics_and_what_gradients_are_of_is_told_apart(make_config: MakeConfig, tmp_path: Path) -> None:
+    lines = said(make_config(training={"accumulate": 4}), tmp_path)
+    assert lines[0].startswith("finished after 4 steps (2 epochs)")
+    assert lines[1].split(maxsplit=1) == ["batches", "statistics of 16 examples, gradients of 64"]
+
+
 def test_a_diverged_run_says_where_and_which_statistics_are_spoiled(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config(optimizer={"lr": 1e19}, model={"block": "linear -> act -> norm", "hidden": [8] * 6})
     lines = said(config, tmp_path)
