@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bnexp.config.wording import one_of
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import Output, show
 from bnexp.document.table import Cell, Column, Table, word
@@ -10,8 +11,12 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
 
-WEIGHTS = ("final", "best")
-_SO_FAR = {"final": "not finished, its newest weights", "best": "not finished, its best weights so far"}
+WEIGHTS = ("final", "best", "ema")
+_SO_FAR = {
+    "final": "not finished, its newest weights",
+    "best": "not finished, its best weights so far",
+    "ema": "not finished, its averaged weights so far",
+}
 
 
 def probe(
@@ -30,7 +35,7 @@ def probe(
     The arguments are those of `bnexp probe --help`.
     """
     if weights not in WEIGHTS:
-        raise ConfigError(f'--weights: expected {" or ".join(WEIGHTS)}, found "{weights}"')
+        raise ConfigError(f'--weights: expected {one_of(WEIGHTS)}, found "{weights}"')
     folder = find_run(path, runs_dir)
 
     # Only what computes pays for loading torch.

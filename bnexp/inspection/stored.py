@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
@@ -57,8 +58,9 @@ def probe_run(
 ) -> Figures:
     """Measure the stored weights of a run with some probes, as at the step that would come next; nothing is written.
 
-    No names of probes stand for the expensive ones; weights are final or best; overrides are `key=value` pairs over the
-    run's own config, such as `probes.coupling.draws=32`; the device is auto, cpu, cuda, cuda:N or mps.
+    No names of probes stand for the expensive ones; weights are final, best or ema (averaged); overrides are pairs
+    `key=value` over the run's own config, such as `probes.coupling.draws=32`; the device is auto, cpu, cuda, cuda:N or
+    mps.
 
     Raises:
         ConfigError: an unknown probe, or one that measures a step; what the config asks for cannot be.
@@ -69,7 +71,7 @@ def probe_run(
     chosen = list(probes or EXPENSIVE)
     changes = [*_switched_on(folder, chosen), *overrides, "training.compile=false"]
     config = load_config(folder / CONFIG, changes, stored=True)
-    stored = load_checkpoint(_path_of(folder, weights))
+    stored = _stored(folder, weights)
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
         put_weights(run.network, stored["weights"])
@@ -78,6 +80,16 @@ def probe_run(
     asked = [PROBES[name](getattr(config.probes, name)) for name in chosen]
     with reproducible():
         return Figures(stored["step"], probe_once(run, asked, stored["step"]))
+
+
+def _stored(folder: Path, which: str) -> dict[str, Any]:
+    """Return step and weights; averaged ones (ema) are those of the last step, with its running statistics."""
+    stored = load_checkpoint(_path_of(folder, "final" if which == "ema" else which))
+    if which != "ema":
+        return stored
+    if "ema" not in stored:
+        raise BnexpError(f"{folder}: no averaged weights are stored there; training.ema averages them")
+    return {**stored, "weights": {**stored["weights"], **stored["ema"]["weights"]}}
 
 
 def _path_of(folder: Path, weights: str) -> Path:

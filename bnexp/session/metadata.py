@@ -113,6 +113,7 @@ def summary_of(
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),
         "test": scores.test if scores else None,
         "recomputed": scores.recomputed if scores else None,
+        "ema": scores.averaged if scores else None,
         "divergence": asdict(outcome.divergence) if outcome.divergence else None,
         "time": {
             "compile_s": compile_s,

@@ -1,6 +1,6 @@
 """Report the outcome of a run in a few aligned lines, at the end of its training."""
 
-from bnexp.analysis.lagging import lag_in
+from bnexp.analysis.lagging import average_in, lag_in
 from bnexp.document.exports import to_plain
 from bnexp.document.table import facts
 from bnexp.document.writing import clock_duration, first_few
@@ -36,6 +36,8 @@ def report(result: RunResult) -> str:
     if test := summary["test"]:
         scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
         lines.append(("test", scores))
+    if average := average_in(summary):
+        lines.append(("averaged", average.figures))
     if lag := lag_in(summary):
         lines.append(("statistics", lag.figures))
     lines.append(("folder", str(result.folder)))

@@ -16,6 +16,7 @@ from bnexp.data.load import Dataset, load_dataset
 from bnexp.measure.subject import Items, Subject
 from bnexp.models.build import build_model, leaves, memory_format_of
 from bnexp.probes.registry import Probes, build_probes
+from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
 from bnexp.training.device import autocast, check_precision, choose_device
 from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
@@ -80,6 +81,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto") -> Trai
         scaler=LossScaler(config.training.precision, chosen),
         precision=precision,
         grad_clip=config.training.grad_clip,
+        average=WeightAverage(network, config.training.ema) if config.training.ema else None,
     )
     return TrainingRun(
         config=config,

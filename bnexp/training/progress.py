@@ -82,6 +82,8 @@ class Progress:
         self.last = Evaluated(self.steps, score)
         if math.isfinite(score.loss) and (self.best is None or score.accuracy > self.best.evaluated.score.accuracy):
             self.best = Best(self.last, copy_of_weights(run.network))
+            if run.train_step.average is not None:
+                run.train_step.average.keep_best()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the number of steps, under which a checkpoint stands."""

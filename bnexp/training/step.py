@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from bnexp.measure.passes import loss_of
+from bnexp.training.averaging import WeightAverage
 from bnexp.training.optimizer import LossScaler
 
 
@@ -37,6 +38,7 @@ class TrainStep:
     scaler: LossScaler
     precision: AbstractContextManager[Any]  # around the forward pass
     grad_clip: float | None = None  # largest norm of the whole gradient
+    average: WeightAverage | None = None
     _earlier: list[Passed] = field(default_factory=list)  # batches of the present step, with their parts of its loss
 
     @property
@@ -73,7 +75,8 @@ class TrainStep:
         """Clip the gradients, let the optimizer move the weights by them, and clear them."""
         if self.grad_clip is not None:
             clip_grad_norm_(self.network.parameters(), self.grad_clip)
-        self.scaler.step(self.optimizer)
+        if self.scaler.step(self.optimizer) and self.average is not None:
+            self.average.update()
         self.optimizer.zero_grad()
 
     def skip(self) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from bnexp.training.averaging import WeightAverage
 from bnexp.training.optimizer import LossScaler
 from bnexp.training.step import TrainStep
 
@@ -69,6 +70,15 @@ def test_an_update_moves_the_weights_by_the_clipped_gradients_and_clears_them(ba
     length = torch.cat([change.flatten() for change in moved]).norm().item()
     assert length == pytest.approx(0.5 * 1e-3, rel=1e-3)
     assert all(parameter.grad is None for parameter in step.network.parameters())
+
+
+def test_a_step_that_loss_scaling_skips_is_not_averaged(batch: tuple[Tensor, Tensor]) -> None:
+    step = made("fp16")
+    step.average = WeightAverage(step.network, 0.9)
+    for scale, taken in ((float("inf"), 0), (1.0, 1)):
+        step.gradients(batch[0] * scale, batch[1])
+        step.update()
+        assert step.average.steps == taken
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
