@@ -68,6 +68,11 @@ def test_one_that_was_interrupted_is_resumed_to_the_end_of_an_uninterrupted_run(
     train([runs / "old" / "seed1" / "config.yaml"], runs_dir=runs / "whole", quiet=True)
     whole, resumed = runs / "whole" / "old" / "seed1", runs / "old" / "seed1"
     for expected, row in zip(rows_of(whole), rows_of(resumed), strict=True):
+        if row["step"] <= 8:  # those of 0.1.0, which had two figures under other names, or not relative to anything
+            for name in [name for name in expected if name.startswith("effective_rank/")]:
+                expected[name] = expected.pop(name.replace("effective", "uncentered"))
+            row = {name: value for name, value in row.items() if not name.startswith("input_wasserstein/")}
+            expected = {name: value for name, value in expected.items() if "_relative/" not in name}
         # Its first steps were computed on another processor, whose last bits may differ.
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-5, nan_ok=True)
     ours, theirs = (weights_of(folder / "checkpoints" / "step18.pt") for folder in (resumed, whole))

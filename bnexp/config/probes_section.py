@@ -84,7 +84,7 @@ class CovariateShiftSchedule(ProbeSchedule):
     examples: Int = Field(256, ge=2)
     """training examples, the same at every look, whose distributions are compared"""
     units: Int = Field(64, ge=1)
-    """units of each layer's input that are compared, evenly spaced; of images, values of channels at positions"""
+    """units of each layer's input that are compared, spread over it; of images, values of channels at positions"""
 
 
 class LandscapeSchedule(ProbeSchedule):

@@ -23,11 +23,9 @@ class TrainBatches:
         self._order = torch.empty(0, dtype=torch.int64)
 
     def at(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Return a batch by its number, counted from 0 over all epochs; without accumulation that is its step's.
+        """Return inputs (B, C, H, W), augmented and preprocessed, and labels (B,) of a batch, counted from 0 on.
 
-        Returns:
-            Inputs (B, C, H, W), augmented and preprocessed, and labels (B,). The last batch of an epoch may be
-            smaller.
+        The last batch of an epoch may be smaller.
         """
         epoch, number = divmod(batch, self._plan.batches_per_epoch)
         if epoch != self._epoch:

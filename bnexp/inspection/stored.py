@@ -20,6 +20,8 @@ from bnexp.training.device import reproducible
 
 EXPENSIVE = ("evaluation_modes", "coupling", "landscape", "invariance", "cost")
 """The probes asked by default: those that cost too much to run often while a network trains."""
+CLASSES = "classes"
+"""Asked like a probe: the test set class by class."""
 
 
 def probe_once(run: TrainingRun, probes: Sequence[Probe], taken: int) -> dict[str, float]:
@@ -69,17 +71,25 @@ def probe_run(
     for name in probes:
         _refuse_what_needs_more(name)
     chosen = list(probes or EXPENSIVE)
-    changes = [*_switched_on(folder, chosen), *overrides, "training.compile=false"]
-    config = load_config(folder / CONFIG, changes, stored=True)
+    options = [*_switched_on(folder, chosen), *overrides]
+    run, step = open_stored(folder, weights=weights, overrides=options, data_dir=data_dir, device=device)
+    asked = [PROBES[name](getattr(run.config.probes, name)) for name in chosen]
+    with reproducible():
+        return Figures(step, probe_once(run, asked, step))
+
+
+def open_stored(
+    folder: Path, *, weights: str, overrides: Sequence[str], data_dir: Path, device: str
+) -> tuple[TrainingRun, int]:
+    """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
+    config = load_config(folder / CONFIG, [*overrides, "training.compile=false"], stored=True)
     stored = _stored(folder, weights)
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
         put_weights(run.network, stored["weights"])
     except ValueError as error:
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
-    asked = [PROBES[name](getattr(config.probes, name)) for name in chosen]
-    with reproducible():
-        return Figures(stored["step"], probe_once(run, asked, stored["step"]))
+    return run, stored["step"]
 
 
 def _stored(folder: Path, which: str) -> dict[str, Any]:
@@ -110,8 +120,11 @@ def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def _refuse_what_needs_more(name: str) -> None:
-    if name not in PROBES:
-        raise ConfigError(f'unknown probe "{name}".{did_you_mean(name, PROBES)} Known: {", ".join(PROBES)}')
+    if name not in (*PROBES, CLASSES):
+        known = (*PROBES, CLASSES)
+        raise ConfigError(f'unknown probe "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}')
+    if name == CLASSES:
+        raise ConfigError(f"--probe {CLASSES} gives a table of its own; expected it alone, without another --probe")
     if PROBES[name].needs_step:
         raise ConfigError(f"probe {name} measures what a step of the optimizer does, and stored weights take none")
     if name == "histograms":

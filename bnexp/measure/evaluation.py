@@ -5,15 +5,17 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnexp.data.load import Dataset
-from bnexp.data.parts import Part
 from bnexp.measure.machine import numbers_of
+
+if TYPE_CHECKING:  # `check` needs no file of a dataset
+    from bnexp.data.load import Dataset
+    from bnexp.data.parts import Part
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Score:
 
 
 def evaluate(
-    network: nn.Module, dataset: Dataset, part: Part, batch_size: int, precision: AbstractContextManager[Any]
+    network: nn.Module, dataset: "Dataset", part: "Part", batch_size: int, precision: AbstractContextManager[Any]
 ) -> Score:
     """Score the network in inference mode on a part of the dataset; the mode it had is put back.
 
@@ -36,7 +38,7 @@ def evaluate(
 
 @torch.inference_mode()
 def evaluate_each(
-    network: nn.Module, dataset: Dataset, part: Part, batch_size: int, precision: AbstractContextManager[Any]
+    network: nn.Module, dataset: "Dataset", part: "Part", batch_size: int, precision: AbstractContextManager[Any]
 ) -> tuple[Score, Tensor]:
     """Score as `evaluate` does, and return with the score which examples are answered right, (len(part),)."""
     with inference_mode_of(network), precision:
@@ -47,7 +49,9 @@ def evaluate_each(
     return Score(loss, correct / len(part) if math.isfinite(loss) else math.nan), right
 
 
-def graded(forward: Callable[[Tensor], Tensor], dataset: Dataset, part: Part, batch_size: int) -> tuple[Tensor, Tensor]:
+def graded(
+    forward: Callable[[Tensor], Tensor], dataset: "Dataset", part: "Part", batch_size: int
+) -> tuple[Tensor, Tensor]:
     """Pass a part of the dataset through `forward`, in its order, batch by batch; the last holds what is left.
 
     Returns:

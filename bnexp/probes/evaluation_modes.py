@@ -19,6 +19,7 @@ from bnexp.measure.subject import Look, Subject
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 MODES = ("running", "batch", "recomputed", "single")
+_ONLY_SOME = "the score of the whole validation part: it is that of `examples` examples, and as uncertain"
 
 
 class EvaluationModes(Probe):
@@ -43,16 +44,26 @@ class EvaluationModes(Probe):
     """
 
     figures = (
-        Figure("loss_by_mode/<mode>", "cross-entropy with the statistics of the mode", range="nats"),
+        Figure(
+            "loss_by_mode/<mode>",
+            "cross-entropy with the statistics of the mode",
+            range="0 and up, in nats",
+            comparable="yes, mode by mode, for the same batch size",
+            silent_on=_ONLY_SOME,
+        ),
         Figure(
             "accuracy_by_mode/<mode>",
             "fraction of right answers with the statistics of the mode",
             range="0 to 1; nan where the loss is not finite",
+            comparable="yes, mode by mode, for the same batch size",
+            silent_on=_ONLY_SOME,
         ),
         Figure(
             "loss_gap/<mode>",
             "loss of the mode less the loss with running statistics; for all modes but `running`",
-            range="nats",
+            range="any number, in nats",
+            comparable="yes: below 0 the running statistics cost something; exactly 0 without norms over the batch",
+            silent_on="whether running statistics lag or batches scatter: only `recomputed` leaves the scatter out",
         ),
     )
     charts: ClassVar[Charts] = {"evaluation modes": {"loss": r"loss_by_mode/", "accuracy": r"accuracy_by_mode/"}}

@@ -17,8 +17,7 @@ def report(result: RunResult) -> str:
     lines = []
     if divergence := summary["divergence"]:
         place = f"{divergence['quantity']} of {divergence['layer']}"
-        first = f"at step {divergence['step']:,}: not finite, first in the {place}"
-        lines.append(("diverged", first))
+        lines.append(("diverged", f"at step {divergence['step']:,}: not finite, first in the {place}"))
         if poisoned := divergence["poisoned"]:
             lines.append(("poisoned", f"by its forward pass: {first_few(poisoned, 3)}"))
     if summary["skipped_steps"]:

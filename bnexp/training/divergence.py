@@ -57,13 +57,9 @@ class Guard:
         return value, sum_of_zeros == 0
 
     def decide(self, loss: float, statistics: bool, x: Tensor, step: int) -> Decision:
-        """Decide whether a step is taken, skipped without a trace, or the end of the run.
+        """Decide whether a step, whose last batch is x, is taken, skipped without a trace, or the end of the run.
 
-        Args:
-            loss: of the step; its gradients are in the parameters.
-            statistics: whether its forward pass left the running statistics finite.
-            x: inputs of its last batch, (B, C, H, W).
-            step: counted from 1.
+        `statistics` tells whether its forward pass left the running statistics finite.
         """
         progress = self._progress
         if statistics and self._is_finite(loss):
@@ -114,13 +110,16 @@ def find_divergence(run: TrainingRun, inputs: Iterable[Tensor], step: int, *, in
     with run.precision, inference_mode_of(run.network) if inference else nullcontext():
         found = (first_non_finite(run.network, run.items, x) for x in inputs)
         layer, quantity = next((each for each in found if each != FINITE), FINITE)
-    order, first = list(run.items), _first_poisoned(run.items)
-    if first is not None and (quantity == "value" or order.index(first) <= order.index(layer)):
-        layer, quantity = first, "running statistics"
-    elif quantity == "value" and (begun := _last_non_finite_gradient(run.items)):
-        layer, quantity = begun, "gradient"
-    poisoned = tuple(name for name, buffer in run.network.named_buffers() if not _all_finite([buffer]))
-    return Divergence(step, run.plan.epoch_at(step), layer, quantity, poisoned)
+    order = list(run.items)
+    poisoned = next((name for name in order if not _all_finite(run.items[name].buffers(recurse=False))), None)
+    if poisoned is not None and (quantity == "value" or order.index(poisoned) <= order.index(layer)):
+        layer, quantity = poisoned, "running statistics"
+    elif quantity == "value":
+        layers = (name for name in reversed(order) if not gradients_are_finite(run.items[name]))
+        if begun := next(layers, None):
+            layer, quantity = begun, "gradient"
+    buffers = tuple(name for name, buffer in run.network.named_buffers() if not _all_finite([buffer]))
+    return Divergence(step, run.plan.epoch_at(step), layer, quantity, buffers)
 
 
 def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tensor) -> tuple[str, str]:
@@ -149,16 +148,6 @@ def gradients_are_finite(network: nn.Module) -> bool:
 def buffers_are_finite(network: nn.Module) -> bool:
     """Tell whether every buffer (running statistics) of the network is finite."""
     return _all_finite(network.buffers())
-
-
-def _first_poisoned(items: Mapping[str, nn.Module]) -> str | None:
-    """Return the first item whose own running statistics are not finite."""
-    return next((name for name, module in items.items() if not _all_finite(module.buffers(recurse=False))), None)
-
-
-def _last_non_finite_gradient(items: Mapping[str, nn.Module]) -> str | None:
-    """Return the item nearest to the loss that has such a gradient: the backward pass comes from there."""
-    return next((name for name in reversed(list(items)) if not gradients_are_finite(items[name])), None)
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.config.data_section import DatasetInfo, ImageFolderData
+from bnexp.config.data_section import DatasetInfo, ImageFolderData, unequal_counts
 from bnexp.data.sources.decode import Images, decode
 from bnexp.data.sources.image_cache import About, cache_name, find_cache, read_cache, write_cache
 from bnexp.data.sources.place import own_path
@@ -39,13 +39,9 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder, those to train on first.
+    """The images of a folder, sorted by part, those to train on first, class and name.
 
-    Attributes:
-        folder: where they lie.
-        classes: names, in order.
-        files: sorted by part, class and name.
-        train_files: how many of them are in `train/`; None when there is one folder of class folders.
+    `train_files` are those in `train/`; None when there is one folder of class folders.
     """
 
     folder: Path
@@ -131,14 +127,7 @@ def _files_of(folder: Path, part: str, present: list[str], classes: list[str] | 
 
 @dataclass(frozen=True)
 class FolderSet:
-    """The images of a folder.
-
-    Attributes:
-        listing: the files.
-        about: what is known of them.
-        cache: where their pixels lie, or None.
-        decoded: their pixels, where they have just been decoded.
-    """
+    """The images of a folder, and what is known of them; their pixels lie in a cache, or have just been decoded."""
 
     listing: Listing
     about: About
@@ -150,8 +139,7 @@ class FolderSet:
         if self.decoded is not None:
             return self.decoded
         if self.cache is not None:
-            images = read_cache(self.cache, self.about)
-            if images is not None:
+            if (images := read_cache(self.cache, self.about)) is not None:
                 return images
             with contextlib.suppress(OSError):
                 self.cache.unlink()  # so that the next run writes it anew
@@ -199,7 +187,8 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
         notes.append(f"images of {about.sizes:,} sizes are scaled and cropped to {height} x {width} ({rule}).")
     train = len(about.labels) - opened.test_examples
     summary = f"images in {opened.listing.folder}"
-    return DatasetInfo(summary, about.shape, len(about.classes), train, opened.test_examples, tuple(notes))
+    counts = unequal_counts(about.labels[: about.train_examples], len(about.classes))
+    return DatasetInfo(summary, about.shape, len(about.classes), train, opened.test_examples, tuple(notes), counts)
 
 
 def _decode(listing: Listing, image_size: tuple[int, int] | None) -> tuple[About, Images]:
