@@ -172,7 +172,9 @@ def probe(
             help="A probe, repeatable; or classes: the test set class by class. [default: the expensive ones]",
         ),
     ] = [],  # noqa: B006  Typer copies it
-    weights: Annotated[Literal["final", "best"], typer.Option(help="Which of the stored weights.")] = "final",
+    weights: Annotated[
+        Literal["final", "best", "ema"], typer.Option(help="Which of the stored weights; ema: averaged.")
+    ] = "final",
     overrides: Overrides = [],  # noqa: B006
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,

@@ -1,8 +1,9 @@
-"""Running statistics that lag behind the weights: where they are scored otherwise than recomputed ones."""
+"""Running statistics beside recomputed ones: where they lag behind the weights, and with averaged weights."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from bnexp.analysis.arms import Arm
@@ -68,10 +69,54 @@ def lag_of(runs: Sequence[Mapping[str, float]]) -> Lag | None:
     return None
 
 
+@dataclass(frozen=True)
+class Average:
+    """Test accuracies of averaged weights (`training.ema`) and of the last weights beside them, as fractions.
+
+    Each is a pair, with running statistics and with recomputed ones, which are None where no norm has any.
+    """
+
+    running: tuple[float, float]
+    recomputed: tuple[float, float] | None
+
+    @property
+    def figures(self) -> str:
+        """All of them."""
+        (average, last), recomputed = map(percent, self.running), self.recomputed
+        if recomputed is None:
+            return f"test {average} %, the last weights {last} %"
+        own, theirs = map(percent, recomputed)
+        return (
+            f"test {own} %, the last weights {theirs} % with recomputed statistics; "
+            f"{average} % and {last} % with running ones"
+        )
+
+
+def average_of(runs: Sequence[Mapping[str, float]]) -> Average | None:
+    """Return the means over those runs, given as their figures, that have averaged weights."""
+
+    def means(suffix: str) -> tuple[float, float] | None:
+        names = (f"test_accuracy_ema{suffix}", f"test_accuracy{suffix}")
+        known = [[figures[name] for name in names] for figures in runs if all(name in figures for name in names)]
+        return (fmean(pair[0] for pair in known), fmean(pair[1] for pair in known)) if known else None
+
+    running = means("")
+    return running and Average(running, means("_recomputed"))
+
+
 def lag_in(summary: Mapping[str, Any]) -> Lag | None:
     """Return the first score of a run's summary that differs by more than chance."""
+    return lag_of([_figures_in(summary)])
+
+
+def average_in(summary: Mapping[str, Any]) -> Average | None:
+    """Return the accuracies of a run's summary with averaged weights."""
+    return average_of([_figures_in(summary)])
+
+
+def _figures_in(summary: Mapping[str, Any]) -> dict[str, float]:
     figures = {name: _at(summary, place) for name, place in (FRACTIONS | NUMBERS).items()}
-    return lag_of([{name: value for name, value in figures.items() if value is not None and math.isfinite(value)}])
+    return {name: value for name, value in figures.items() if value is not None and math.isfinite(value)}
 
 
 def _at(summary: Mapping[str, Any], place: Sequence[str]) -> float | None:
@@ -85,3 +130,10 @@ def on_lagging(arms: Sequence[Arm]) -> Iterator[str]:
     """Say of which arms the running statistics were scored rather than the weights."""
     lags = [(arm.name, lag_of([run.figures for run in arm.finished])) for arm in arms]
     yield from at_most([f"{name}: {lag}" for name, lag in lags if lag], _MOST_NOTES, "arms whose statistics differ")
+
+
+def on_averages(arms: Sequence[Arm]) -> Iterator[str]:
+    """Say what averaged weights come to, of arms that have them."""
+    averages = [(arm.name, average_of([run.figures for run in arm.finished])) for arm in arms]
+    notes = [f"{name}: averaged weights: {average.figures}" for name, average in averages if average]
+    yield from at_most(notes, _MOST_NOTES, "arms with averaged weights")

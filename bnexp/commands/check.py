@@ -76,7 +76,7 @@ def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
 def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str, str]]:
     """Return the counts of examples, batches and steps."""
     short = plan.last_batch if plan.last_batch < plan.batch_size else 0
-    full = plan.steps_per_epoch - bool(short)
+    full = plan.batches_per_epoch - bool(short)
     left_out = plan.train_examples - (full * plan.batch_size + short)
     batches = f"{full:,} x {plan.batch_size}" + (f" + 1 x {short}" if short else "")
     dropped = f", {left_out} examples left out of each epoch (data.drop_last)" if left_out else ""
@@ -85,12 +85,23 @@ def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str
     parts = (
         f"{plan.train_examples:,} to train on, {plan.val_examples:,} to validate on, {plan.test_examples:,} to test on"
     )
+    count = plan.batches_per_epoch
+    what = counted(count, "step") if plan.accumulate == 1 else f"{count:,} batch{'es' if count > 1 else ''}"
     return [
         ("data", f"{config.data.dataset}: {parts}"),
         ("classes", _classes(info)),
-        ("batches", f"{batches} = {counted(plan.steps_per_epoch, 'step')} per epoch{dropped}"),
+        ("batches", f"{batches} = {what} per epoch{dropped}"),
+        *([("steps", _accumulated(plan))] if plan.accumulate > 1 else []),
         ("training", f"{counted(plan.total_steps, 'step')} in {epochs} epochs, {counted(evaluations, 'evaluation')}"),
     ]
+
+
+def _accumulated(plan: Plan) -> str:
+    """Return how batches add up to steps of the optimizer, and over how many examples each takes its means."""
+    full, left = divmod(plan.batches_per_epoch, plan.accumulate)
+    steps = " + ".join([*([f"{full:,} x {plan.accumulate}"] if full else []), *([f"1 x {left}"] if left else [])])
+    sizes = f"statistics of {plan.batch_size} examples, gradients of {plan.step_size}"
+    return f"{steps} batches = {counted(plan.steps_per_epoch, 'step')} of the optimizer per epoch; {sizes}"
 
 
 def _classes(info: DatasetInfo) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bnexp.config.wording import one_of
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import Output, show
 from bnexp.document.table import NOTHING, Cell, Column, Table, word
@@ -15,8 +16,12 @@ from bnexp.runs.run import COMPLETE, read_run
 if TYPE_CHECKING:
     from bnexp.inspection.classes import Confusion
 
-WEIGHTS = ("final", "best")
-_SO_FAR = {"final": "not finished, its newest weights", "best": "not finished, its best weights so far"}
+WEIGHTS = ("final", "best", "ema")
+_SO_FAR = {
+    "final": "not finished, its newest weights",
+    "best": "not finished, its best weights so far",
+    "ema": "not finished, its averaged weights so far",
+}
 _MOST_IN_A_MATRIX = 12
 """Classes whose confusion matrix fits a terminal; of more, the most frequent confusions are listed."""
 _MOST_CONFUSIONS = 12
@@ -38,7 +43,7 @@ def probe(
     The arguments are those of `bnexp probe --help`.
     """
     if weights not in WEIGHTS:
-        raise ConfigError(f'--weights: expected {" or ".join(WEIGHTS)}, found "{weights}"')
+        raise ConfigError(f'--weights: expected {one_of(WEIGHTS)}, found "{weights}"')
     folder = find_run(path, runs_dir)
 
     which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]

@@ -140,6 +140,13 @@ def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
     norms = [item.name for item in config.model.items if item.kind.batch_statistics]
     if not norms:
         return
+    if plan.accumulate > 1:
+        moved = [item.name for item, _ in _momenta(config)]
+        times = f", and the running statistics move {plan.accumulate} times a step" if moved else ""
+        yield (
+            f"training.accumulate {plan.accumulate} with {norms[0]}: a step of the optimizer is of {plan.step_size} "
+            f"examples, the statistics still of {plan.batch_size}{times}."
+        )
     if plan.batch_size < SMALL_BATCH:
         yield f"data.batch_size {plan.batch_size} with {norms[0]}: batch statistics of so few examples are noisy."
     if plan.last_batch < plan.batch_size and plan.last_batch < SMALL_BATCH:
@@ -158,7 +165,7 @@ def _of_batches(config: Config, plan: Plan) -> Iterator[str]:
 def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
     for item, momentum in dict.fromkeys(_momenta(config)):
         updates_per_step = math.ceil(plan.batch_size / (item.options.ghost_size or plan.batch_size))
-        initial = (1 - momentum) ** (plan.total_steps * updates_per_step)
+        initial = (1 - momentum) ** (plan.batches_of(plan.total_steps).stop * updates_per_step)
         if initial > 0.05:
             yield (
                 f"{plan.total_steps} steps of {item.name}(momentum={momentum:g}): at the end the running statistics "

@@ -14,9 +14,11 @@ class Plan:
 
     Attributes:
         train_examples: examples trained on, after the validation part and `data.limit` are taken.
+        batch_size: examples in a batch, which batch statistics are taken of.
         last_batch: examples in the last batch of an epoch (equal to `batch_size` when the epoch divides evenly).
-        steps_per_epoch: training steps in one epoch, after `data.drop_last`.
+        steps_per_epoch: steps of the optimizer in one epoch, after `data.drop_last`.
         eval_every_epochs: epochs between two evaluations of the validation part.
+        accumulate: batches of a step; the last step of an epoch may have fewer.
     """
 
     train_examples: int
@@ -27,6 +29,29 @@ class Plan:
     steps_per_epoch: int
     total_steps: int
     eval_every_epochs: float
+    accumulate: int = 1
+
+    @property
+    def step_size(self) -> int:
+        """Examples in a full step of the optimizer."""
+        return self.examples_of(1)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in one epoch, after `data.drop_last`."""
+        full, remainder = divmod(self.train_examples, self.batch_size)
+        return full + (0 < remainder == self.last_batch)
+
+    def batches_of(self, step: int) -> range:
+        """Return the numbers of the batches of a step, counted from 0 over all epochs; the step is counted from 1."""
+        epoch, number = divmod(step - 1, self.steps_per_epoch)
+        first = epoch * self.batches_per_epoch + number * self.accumulate
+        return range(first, min(first + self.accumulate, (epoch + 1) * self.batches_per_epoch))
+
+    def examples_of(self, step: int) -> int:
+        """Return the number of examples in the batches of a step, counted from 1."""
+        short = self.batch_size - self.last_batch if step % self.steps_per_epoch == 0 else 0
+        return len(self.batches_of(step)) * self.batch_size - short
 
     def evaluates_at(self, step: int) -> bool:
         """Tell whether the validation part is evaluated after this step, counted from 1; the last step always is."""
@@ -57,7 +82,7 @@ def make_plan(config: Config, info: DatasetInfo) -> Plan:
     has_short_batch = remainder > 0 and not data.drop_last
     last_batch = remainder if has_short_batch else data.batch_size
     refuse_lone_examples(config, train_examples, last_batch)
-    steps_per_epoch = full + has_short_batch
+    steps_per_epoch = -(-(full + has_short_batch) // training.accumulate)
     return Plan(
         train_examples=train_examples,
         val_examples=val_examples,
@@ -67,4 +92,5 @@ def make_plan(config: Config, info: DatasetInfo) -> Plan:
         steps_per_epoch=steps_per_epoch,
         total_steps=training.steps or steps_per_epoch * (training.epochs or 0),
         eval_every_epochs=training.eval_every_epochs,
+        accumulate=training.accumulate,
     )

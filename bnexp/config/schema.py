@@ -157,9 +157,16 @@ class TrainingConfig(Section):
     epochs: Int | None = Field(None, ge=1, le=1_000_000)
     """passes over the training set; give epochs or steps"""
     steps: Int | None = Field(None, ge=1, le=1_000_000_000)
-    """training steps; give epochs or steps"""
+    """steps of the optimizer; give epochs or steps"""
+    accumulate: Int = Field(1, ge=1, le=1_000_000)
+    """batches whose gradients are averaged, over all their examples, for a step of the optimizer; the last step of an
+    epoch takes those that are left. Batch statistics stay those of one batch, and probes look at the last of a step.
+    Everything that counts steps (schedule, rows, probes, checkpoints) counts the optimizer's"""
     grad_clip: Float | None = Field(None, gt=0)
     """largest norm of the whole gradient; larger ones are scaled down to it"""
+    ema: Float | None = Field(None, gt=0, lt=1)
+    """decay of an exponential moving average of the weights, such as 0.999. It is evaluated beside them, with running
+    and with recomputed statistics; at the t-th step it is `min(ema, (1 + t)/(10 + t))`, which forgets the start"""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss"""
     compile: Bool = False

@@ -1,4 +1,4 @@
-"""Draw the batch of a step as a function of the seed and the step alone, so that any step can be resumed."""
+"""Draw a batch as a function of the seed and its number alone, so that any step can be resumed."""
 
 import torch
 from torch import Tensor
@@ -22,17 +22,17 @@ class TrainBatches:
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return inputs (B, C, H, W), augmented and preprocessed, and labels (B,) of `step`, counted from 0.
+    def at(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Return inputs (B, C, H, W), augmented and preprocessed, and labels (B,) of a batch, counted from 0 on.
 
         The last batch of an epoch may be smaller.
         """
-        epoch, number = divmod(step, self._plan.steps_per_epoch)
+        epoch, number = divmod(batch, self._plan.batches_per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self._plan.train_examples, generator=generator)
             self._order, self._epoch = order.to(self._dataset.train.labels.device), epoch
         index = self._order[number * self._plan.batch_size : (number + 1) * self._plan.batch_size]  # (B,)
-        batch = self._dataset.train.take(index)
-        images = augment_at(self._augment, batch.images, self._seed, step)
-        return self._dataset.inputs(images), batch.labels
+        drawn = self._dataset.train.take(index)
+        images = augment_at(self._augment, drawn.images, self._seed, batch)
+        return self._dataset.inputs(images), drawn.labels

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
@@ -28,10 +29,10 @@ def probe_once(run: TrainingRun, probes: Sequence[Probe], taken: int) -> dict[st
 
     The batch and the learning rate are those of that step; after the last step of the plan, the rate of the last one.
     """
-    lr = run.learning_rate(min(taken + 1, run.plan.total_steps))
-    look, due = Look(run.subject, taken + 1, lr, *run.batches.at(taken)), Due(probes)
+    lr, due = run.learning_rate(min(taken + 1, run.plan.total_steps)), Due(probes)
     run.network.train()
     with undisturbed(run.network):
+        look = Look(run.subject, taken + 1, lr, *run.last_batch(taken + 1))
         due.before(look)
         run.train_step.gradients(look.x, look.y)
         readings = due.after_backward(look)
@@ -59,8 +60,9 @@ def probe_run(
 ) -> Figures:
     """Measure the stored weights of a run with some probes, as at the step that would come next; nothing is written.
 
-    No names of probes stand for the expensive ones; weights are final or best; overrides are `key=value` pairs over the
-    run's own config, such as `probes.coupling.draws=32`; the device is auto, cpu, cuda, cuda:N or mps.
+    No names of probes stand for the expensive ones; weights are final, best or ema (averaged); overrides are pairs
+    `key=value` over the run's own config, such as `probes.coupling.draws=32`; the device is auto, cpu, cuda, cuda:N or
+    mps.
 
     Raises:
         ConfigError: an unknown probe, or one that measures a step; what the config asks for cannot be.
@@ -81,13 +83,23 @@ def open_stored(
 ) -> tuple[TrainingRun, int]:
     """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
     config = load_config(folder / CONFIG, [*overrides, "training.compile=false"], stored=True)
-    stored = load_checkpoint(_path_of(folder, weights))
+    stored = _stored(folder, weights)
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
         put_weights(run.network, stored["weights"])
     except ValueError as error:
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
     return run, stored["step"]
+
+
+def _stored(folder: Path, which: str) -> dict[str, Any]:
+    """Return step and weights; averaged ones (ema) are those of the last step, with its running statistics."""
+    stored = load_checkpoint(_path_of(folder, "final" if which == "ema" else which))
+    if which != "ema":
+        return stored
+    if "ema" not in stored:
+        raise BnexpError(f"{folder}: no averaged weights are stored there; training.ema averages them")
+    return {**stored, "weights": {**stored["weights"], **stored["ema"]["weights"]}}
 
 
 def _path_of(folder: Path, weights: str) -> Path:

@@ -60,7 +60,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Look:
-    """One step, counted from 1, as a probe sees it: its learning rate, its batch x (B, C, H, W) and labels y (B,)."""
+    """One step, counted from 1, as a probe sees it: its learning rate, its last batch x (B, C, H, W), labels y (B,)."""
 
     subject: Subject
     step: int

@@ -33,7 +33,8 @@ probes:
 Cheap probes look by default; the others cost more and are off until they have a schedule. The share of the time that
 went into measuring is logged as `measuring_share/train`, and stands in `summary.json`. `every_epochs` looks at the last
 step of an epoch, whose batch may be shorter than the others (`data.drop_last: true` leaves it out). Figures over the
-batch, such as `effective_rank`, are then those of fewer examples. The own passes of `covariate_shift`, `landscape` and
+batch, such as `effective_rank`, are then those of fewer examples. With `training.accumulate` they are those of the last
+batch of a step, and gradients those of all its batches. The own passes of `covariate_shift`, `landscape` and
 `invariance` scale no loss: with fp16 a small gradient may come out as 0 there. [config.md](config.md) explains every
 key.
 
@@ -62,6 +63,14 @@ _WITHOUT_A_PROBE = """
 | `loss/val_best_recomputed`, `accuracy/val_best_recomputed` | the same of the best weights | nats; 0 to 1 |
 | `loss/test_recomputed`, `accuracy/test_recomputed` | as `test`, with recomputed running statistics | nats; 0 to 1 |
 | `loss/test_best_recomputed`, `accuracy/test_best_recomputed` | the same of the best weights | nats; 0 to 1 |
+| `loss/val_ema`, `accuracy/val_ema` | as `val`, with averaged weights (`training.ema`) | nats; 0 to 1 |
+| `loss/val_best_ema`, `accuracy/val_best_ema` | with their average at the best step | nats; 0 to 1 |
+| `loss/test_ema`, `accuracy/test_ema` | as `test`, with averaged weights | nats; 0 to 1 |
+| `loss/test_best_ema`, `accuracy/test_best_ema` | with their average at the best step | nats; 0 to 1 |
+| `loss/val_ema_recomputed`, `accuracy/val_ema_recomputed` | as `val_ema`, statistics recomputed | nats; 0 to 1 |
+| `loss/val_best_ema_recomputed`, `accuracy/val_best_ema_recomputed` | the same of the best step | nats; 0 to 1 |
+| `loss/test_ema_recomputed`, `accuracy/test_ema_recomputed` | as `test_ema`, statistics recomputed | nats; 0 to 1 |
+| `loss/test_best_ema_recomputed`, `accuracy/test_best_ema_recomputed` | the same of the best step | nats; 0 to 1 |
 | `learning_rate/optimizer` | learning rate of the step | above 0 |
 | `loss_scale/optimizer` | factor on the loss, with fp16 | above 0 |
 | `skipped_steps/optimizer` | steps so far whose loss or gradient was not finite, and that were skipped | 0 and up |
@@ -69,7 +78,8 @@ _WITHOUT_A_PROBE = """
 | `measuring_share/train` | part of the time that went into probes | 0 to 1 |
 
 Running statistics are recomputed, at the end of a run that has some, over 5,000 training examples for the weights as
-they are: they lag behind none ([evaluation_modes](#evaluation_modes)).
+they are: they lag behind none ([evaluation_modes](#evaluation_modes)). Averaged weights have no running statistics of
+their own: without `_recomputed` they are scored with those of the weights that were trained.
 
 Arms may be compared by all of these, times on the same machine, with two exceptions. `loss/train` and `accuracy/train`
 are of a network in training mode, with dropout and the statistics of batches where an arm has them; and the loss scale

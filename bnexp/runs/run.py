@@ -60,6 +60,14 @@ SCORED = {
 }
 """Places of the scores with recomputed statistics, beside those with running ones."""
 FRACTIONS |= {f"{name}_recomputed": (*place, "accuracy") for name, place in SCORED.items()}
+AVERAGED = {
+    f"{part}_accuracy{suffix}_ema{recomputed}": ("ema", which, f"{part}{recomputed}", "accuracy")
+    for which, suffix in (("final", ""), ("best", "_best"))
+    for part in ("val", "test")
+    for recomputed in ("", "_recomputed")
+}
+"""Places of the scores of averaged weights."""
+FRACTIONS |= AVERAGED
 NUMBERS |= {f"{name}_only_running": (*place, "only_running") for name, place in SCORED.items()}
 NUMBERS |= {f"{name}_only_recomputed": (*place, "only_recomputed") for name, place in SCORED.items()}
 

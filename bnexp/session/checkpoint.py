@@ -84,7 +84,7 @@ def _parts(run: TrainingRun) -> dict[str, _Part]:
         for name, stream in streams.items():
             stream.set_state(states[name])
 
-    return {
+    parts = {
         "weights": _Part(weights, weights, lambda state: put_weights(network, state)),
         "optimizer": _Part(
             groups,
@@ -110,6 +110,9 @@ def _parts(run: TrainingRun) -> dict[str, _Part]:
             lambda state: run.probes.load_state_dict(state, run.device),
         ),
     }
+    if (average := run.train_step.average) is not None:
+        parts["ema"] = _Part(average.state_dict(), average.state_dict(), average.load_state_dict)
+    return parts
 
 
 def _parts_on_another_device(run: TrainingRun, step: int) -> dict[str, _Part]:

@@ -107,11 +107,13 @@ def summary_of(
         "skipped_steps": run.train_step.scaler.skipped + outcome.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
+        "batch_size": {"statistics": run.plan.batch_size, "optimizer": run.plan.step_size},
         "train": asdict(outcome.train),
         "final": _evaluated(run, outcome.last),
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),
         "test": scores.test if scores else None,
         "recomputed": scores.recomputed if scores else None,
+        "ema": scores.averaged if scores else None,
         "divergence": asdict(outcome.divergence) if outcome.divergence else None,
         "time": {
             "compile_s": compile_s,

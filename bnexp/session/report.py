@@ -1,6 +1,6 @@
 """Report the outcome of a run in a few aligned lines, at the end of its training."""
 
-from bnexp.analysis.lagging import lag_in
+from bnexp.analysis.lagging import average_in, lag_in
 from bnexp.document.exports import to_plain
 from bnexp.document.table import facts
 from bnexp.document.writing import clock_duration, first_few
@@ -23,6 +23,9 @@ def report(result: RunResult) -> str:
     if summary["skipped_steps"]:
         skipped = f"{summary['skipped_steps']:,} steps, for a loss, a statistic or a gradient that was not finite"
         lines.append(("skipped", skipped))
+    sizes = summary["batch_size"]
+    if sizes["optimizer"] != sizes["statistics"]:
+        lines.append(("batches", f"statistics of {sizes['statistics']} examples, gradients of {sizes['optimizer']}"))
     if train := summary["train"]:
         lines.append(("training", f"loss {loss_text(train['loss'])}   accuracy {train['accuracy']:.2%}"))
     if summary["final"] and summary["best"]:
@@ -32,6 +35,8 @@ def report(result: RunResult) -> str:
     if test := summary["test"]:
         scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
         lines.append(("test", scores))
+    if average := average_in(summary):
+        lines.append(("averaged", average.figures))
     if lag := lag_in(summary):
         lines.append(("statistics", lag.figures))
     lines.append(("folder", str(result.folder)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnexp.blueprint import Blueprint
 from bnexp.config.plan import Plan
@@ -17,6 +17,7 @@ from bnexp.measure.machine import forget_peak
 from bnexp.measure.subject import Items, Subject
 from bnexp.models.build import build_model, leaves, memory_format_of
 from bnexp.probes.registry import Probes, build_probes
+from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
 from bnexp.training.device import autocast, check_precision, choose_device
 from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
@@ -44,6 +45,13 @@ class TrainingRun:
     def parameters(self) -> int:
         """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
+
+    def last_batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the last batch of a step, counted from 1: x (B, C, H, W), y (B,); those before it are accumulated."""
+        *earlier, last = self.plan.batches_of(step)
+        for number in earlier:
+            self.train_step.accumulate(*self.batches.at(number), of=self.plan.examples_of(step))
+        return self.batches.at(last)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 1."""
@@ -75,6 +83,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto") -> Trai
         scaler=LossScaler(config.training.precision, chosen),
         precision=precision,
         grad_clip=config.training.grad_clip,
+        average=WeightAverage(network, config.training.ema) if config.training.ema else None,
     )
     return TrainingRun(
         config=config,

@@ -36,9 +36,9 @@ def warm_up(train_step: TrainStep, batches: TrainBatches, plan: Plan) -> float:
     """
     start = time.perf_counter()
     with _explained(), undisturbed(train_step.network):
-        last = min(plan.steps_per_epoch, plan.total_steps) - 1
-        for step in dict.fromkeys((0, last)):  # a full batch, and the last one of an epoch
-            _, loss = loss_of(train_step.forward, train_step.precision, *batches.at(step))
+        last = min(plan.batches_per_epoch, plan.batches_of(plan.total_steps).stop) - 1
+        for number in dict.fromkeys((0, last)):  # a full batch, and the last one of an epoch
+            _, loss = loss_of(train_step.forward, train_step.precision, *batches.at(number))
             loss.backward()  # not through the loss scaling, whose state would move
     train_step.optimizer.zero_grad()
     return time.perf_counter() - start

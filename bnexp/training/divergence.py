@@ -1,5 +1,6 @@
 """`training.on_divergence`: what is done about a step that is not finite, and where in the network that began."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -17,6 +18,8 @@ from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW
 from bnexp.training.progress import Divergence, Progress
 
 Decision = Literal["take", "skip", "end"]
+FINITE = ("loss", "value")
+"""Place and quantity where every output of the network is finite."""
 
 
 class Guard:
@@ -54,7 +57,7 @@ class Guard:
         return value, sum_of_zeros == 0
 
     def decide(self, loss: float, statistics: bool, x: Tensor, step: int) -> Decision:
-        """Decide whether a step with inputs x is taken, skipped without a trace, or the end of the run.
+        """Decide whether a step, whose last batch is x, is taken, skipped without a trace, or the end of the run.
 
         `statistics` tells whether its forward pass left the running statistics finite.
         """
@@ -63,7 +66,9 @@ class Guard:
             progress.skipped_in_a_row = 0
             return "take"
         if progress.divergence is None:
-            progress.divergence = find_divergence(self._run, x, step)
+            *earlier, _ = self._run.plan.batches_of(step)
+            inputs = itertools.chain((self._run.batches.at(number)[0] for number in earlier), [x])
+            progress.divergence = find_divergence(self._run, inputs, step)
         if self._policy == "skip_step":
             put(self._buffers, self._before)
             progress.skipped += 1
@@ -81,7 +86,7 @@ class Guard:
             progress.sound = math.isfinite(score.loss) and buffers_are_finite(run.network)
             if not progress.sound and progress.divergence is None:
                 x = run.dataset.val_inputs(run.plan.batch_size)
-                progress.divergence = find_divergence(run, x, step, inference=True)
+                progress.divergence = find_divergence(run, [x], step, inference=True)
         if max(progress.skipped_in_a_row, self._scaler.skipped_in_a_row) > MOST_SKIPS_IN_A_ROW:
             progress.sound, progress.ended = False, self._policy != "continue"
             scaling = Divergence(step, run.plan.epoch_at(step), "loss scaling", "gradient")
@@ -96,14 +101,15 @@ class Guard:
         return not asks_gradients or gradients_are_finite(self._run.network)
 
 
-def find_divergence(run: TrainingRun, x: Tensor, step: int, *, inference: bool = False) -> Divergence:
-    """Find where the network of a run first is not finite for the batch x, in training or in inference mode.
+def find_divergence(run: TrainingRun, inputs: Iterable[Tensor], step: int, *, inference: bool = False) -> Divergence:
+    """Find where the network of a run first is not finite for the batches of a step, in training or inference mode.
 
     Running statistics count as what their layer gives. Where all of this is finite, the gradients that the network
     holds are searched, from the last layer back.
     """
     with run.precision, inference_mode_of(run.network) if inference else nullcontext():
-        layer, quantity = first_non_finite(run.network, run.items, x)
+        found = (first_non_finite(run.network, run.items, x) for x in inputs)
+        layer, quantity = next((each for each in found if each != FINITE), FINITE)
     order = list(run.items)
     poisoned = next((name for name in order if not _all_finite(run.items[name].buffers(recurse=False))), None)
     if poisoned is not None and (quantity == "value" or order.index(poisoned) <= order.index(layer)):
@@ -120,8 +126,7 @@ def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tens
     """Find the first item, in the order of computation, that gives a value that is not finite for the batch x.
 
     The forward pass is done once more, in the mode the network is in, and leaves no trace. With the item's name comes
-    `weight` or `running statistics` when those are already not finite, else `output`; ("loss", "value") when every
-    output is finite.
+    `weight` or `running statistics` when those are already not finite, else `output`; `FINITE` when every output is.
     """
     with torch.no_grad(), undisturbed(network):
         outputs = outputs_of(items, lambda: network(x))
@@ -132,7 +137,7 @@ def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tens
             return name, "running statistics"
         if not _all_finite([output]):
             return name, "output" if _all_finite(module.parameters(recurse=False)) else "weight"
-    return "loss", "value"
+    return FINITE
 
 
 def gradients_are_finite(network: nn.Module) -> bool:

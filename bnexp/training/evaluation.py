@@ -1,7 +1,7 @@
 """Scores of a training's network: on any part of its dataset, and at its end, when alone the test set is looked at."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -26,10 +26,14 @@ class EndScores(NamedTuple):
         recomputed: with running statistics recomputed `over` so many training examples, for `val` and `test` and those
             weights: loss, accuracy, the number of examples, and of those that only one of both kinds of statistics
             answers right. None where no norm has running statistics.
+        averaged: those with averaged weights (`training.ema`): decay and steps of the average, and for the `final` one
+            and that of the `best` step the scores of `val`, `test` and, where norms have running statistics, of
+            `val_recomputed` and `test_recomputed`. None without such weights.
     """
 
     test: dict[str, dict[str, float]]
     recomputed: dict[str, Any] | None = None
+    averaged: dict[str, Any] | None = None
 
 
 def score_of(run: TrainingRun, part: Part) -> Score:
@@ -71,13 +75,15 @@ def scores_at_end(run: TrainingRun, progress: Progress) -> EndScores | None:
         if progress.best.evaluated.step != progress.steps:
             with restored(weights_of(run.network).values()):
                 put_weights(run.network, progress.best.weights)
-                best = _scores(run)
+                best = _scores(run, best=True)
     weights = {"final": final, "best": best}
     test = {which: asdict(scores.test) for which, scores in weights.items()}
-    if not final.recomputed:
-        return EndScores(test)
     parts = {part: {which: scores.recomputed[part] for which, scores in weights.items()} for part in final.recomputed}
-    return EndScores(test, {"over": min(RECOMPUTED_OVER, len(run.dataset.train)), **parts})
+    recomputed = {"over": min(RECOMPUTED_OVER, len(run.dataset.train)), **parts} if parts else None
+    if (average := run.train_step.average) is None:
+        return EndScores(test, recomputed)
+    averaged = {which: scores.averaged for which, scores in weights.items()}
+    return EndScores(test, recomputed, {"decay": average.decay, "steps": average.steps, **averaged})
 
 
 class _Scores(NamedTuple):
@@ -85,16 +91,19 @@ class _Scores(NamedTuple):
 
     test: Score
     recomputed: dict[str, dict[str, float]]
+    averaged: dict[str, dict[str, float]]  # with the average that belongs to them
 
 
-def _scores(run: TrainingRun) -> _Scores:
-    """Score the weights that the network has."""
+def _scores(run: TrainingRun, *, best: bool = False) -> _Scores:
+    """Score the weights that the network has, the final or the best ones."""
+    averaged = averaged_scores(run, ["val", "test"], best=best)
     if not batch_statistics_norms(run.subject):
-        return _Scores(score_of(run, run.dataset.test), {})
+        return _Scores(score_of(run, run.dataset.test), {}, averaged)
     running = _on_both_parts(run)
     with _recomputed_statistics(run):
         recomputed = _on_both_parts(run)
-    return _Scores(running["test"][0], {part: _paired(running[part], recomputed[part]) for part in running})
+    paired = {part: _paired(running[part], recomputed[part]) for part in running}
+    return _Scores(running["test"][0], paired, averaged)
 
 
 def _on_both_parts(run: TrainingRun) -> dict[str, tuple[Score, Tensor]]:
@@ -111,11 +120,38 @@ def _paired(running: tuple[Score, Tensor], recomputed: tuple[Score, Tensor]) -> 
     return {**asdict(score), "examples": len(mine), **counts}
 
 
+def averaged_scores(run: TrainingRun, parts: Sequence[str], *, best: bool = False) -> dict[str, dict[str, float]]:
+    """Score the averaged weights, those of now or of the best step, on parts of the dataset: `val`, `test`.
+
+    The running statistics are those that the network has. Where norms have any, the scores with recomputed ones follow
+    under `val_recomputed` and `test_recomputed`. Without averaged weights there are none.
+    """
+    average = run.train_step.average
+    if average is None:
+        return {}
+    with average.in_place(best=best):
+        scores = {part: score_of(run, getattr(run.dataset, part)) for part in parts}
+        if batch_statistics_norms(run.subject):
+            with _recomputed_statistics(run):
+                scores |= {f"{part}_recomputed": score_of(run, getattr(run.dataset, part)) for part in parts}
+    return {place: asdict(score) for place, score in scores.items()}
+
+
+def averaged_row(scores: Mapping[str, Mapping[str, float]], suffix: str = "") -> dict[str, float]:
+    """Return what `averaged_scores` gives as a row: `accuracy/val_ema`, `accuracy/val_ema_recomputed` and so on."""
+    row = dict[str, float]()
+    for place, score in scores.items():
+        part, recomputed, _ = place.partition("_recomputed")
+        row |= {f"{figure}/{part}{suffix}_ema{recomputed}": value for figure, value in score.items()}
+    return row
+
+
 def as_row(epoch: float, scores: EndScores) -> dict[str, float]:
     """Return the scores of the end as a row.
 
     It holds `loss/test` with the final weights and `loss/test_best` with the best; with recomputed statistics
-    `loss/val_recomputed`, `loss/val_best_recomputed` and the same of the test set; and so for `accuracy`.
+    `loss/val_recomputed`, `loss/val_best_recomputed` and the same of the test set; and so for `accuracy`. With averaged
+    weights, `_ema` comes before `_recomputed`.
     """
     places = {"final": "", "best": "_best"}
     row = {"epoch": epoch}
@@ -124,4 +160,5 @@ def as_row(epoch: float, scores: EndScores) -> dict[str, float]:
         for part in ("val", "test"):
             own = (scores.recomputed or {}).get(part, {}).get(which, {})
             row |= {f"{key}/{part}{suffix}_recomputed": value for key, value in own.items() if key in SCORED}
+        row |= averaged_row((scores.averaged or {}).get(which, {}), suffix)
     return row

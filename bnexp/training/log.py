@@ -49,8 +49,9 @@ class StepLog:
         *,
         averages: bool,
         score: Score | None = None,
+        averaged: Mapping[str, float] | None = None,
     ) -> None:
-        """Write the row of a step, counted from 1: what the probes read, and the score of the validation part if any.
+        """Write the row of a step, counted from 1: what the probes read, and the scores of the validation part if any.
 
         With `averages`, it has the figures of the loop, such as the learning rate, beside training loss and accuracy
         over the examples since the last time.
@@ -67,7 +68,7 @@ class StepLog:
                 row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures}
                 row |= self._clock.pace().figures()
             if score is not None:
-                row |= {"loss/val": score.loss, "accuracy/val": score.accuracy}
+                row |= {"loss/val": score.loss, "accuracy/val": score.accuracy, **(averaged or {})}
             row |= dict(zip(scalars, numbers[len(corrects) :], strict=True))
             self._writer.scalars(step, row)
             for reading in readings:

@@ -121,14 +121,15 @@ class LossScaler:
         """Divide the gradients by the scale again: from here on they are what the loss really gave."""
         self._scaler.unscale_(optimizer)
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Take a step of the optimizer, or skip it when a gradient is not finite and the loss is scaled."""
+    def step(self, optimizer: Optimizer) -> bool:
+        """Take a step, or skip it when a gradient is not finite and the loss is scaled; tell whether it was taken."""
         before = self._scaler.get_scale()
         self._scaler.step(optimizer)
         self._scaler.update()
         skipped = self._scaler.get_scale() < before  # never where nothing is scaled
         self.skipped += skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+        return not skipped
 
     @property
     def scales(self) -> bool:

@@ -53,7 +53,7 @@ class Progress:
     log: StepLog
     clock: Clock
     steps: int = 0  # done, skipped ones among them
-    skipped: int = 0  # for a loss or a gradient that was not finite, beside those that loss scaling skipped
+    skipped: int = 0  # for what was not finite, beside those that loss scaling skipped
     skipped_in_a_row: int = 0  # since the last step that was taken
     last: Evaluated | None = None
     best: Best | None = None  # by accuracy, the earliest of equals
@@ -82,6 +82,8 @@ class Progress:
         self.last = Evaluated(self.steps, score)
         if math.isfinite(score.loss) and (self.best is None or score.accuracy > self.best.evaluated.score.accuracy):
             self.best = Best(self.last, copy_of_weights(run.network))
+            if run.train_step.average is not None:
+                run.train_step.average.keep_best()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the number of steps, under which a checkpoint stands."""

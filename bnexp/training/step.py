@@ -1,24 +1,35 @@
-"""One training step, written once: gradients of a batch, then an update of the weights, or none."""
+"""One training step, written once: gradients of one or more batches, then an update of the weights, or none."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from bnexp.measure.passes import loss_of
+from bnexp.training.averaging import WeightAverage
 from bnexp.training.optimizer import LossScaler
+
+
+class Passed(NamedTuple):
+    """What the forward passes of a step gave: logits (N, classes) as floats, labels (N,), mean loss () in nats."""
+
+    logits: Tensor
+    labels: Tensor
+    loss: Tensor
 
 
 @dataclass
 class TrainStep:
     """Takes the steps of a training, in two halves, between which the gradients can be looked at and judged.
 
-    logits, loss = train_step.gradients(x, y)
-    train_step.update()                         or train_step.skip()
+    train_step.accumulate(x, y, of=N)               where the step has more than one batch, for all but the last
+    logits, y, loss = train_step.gradients(x, y)
+    train_step.update()                             or train_step.skip()
     """
 
     network: nn.Module
@@ -27,28 +38,45 @@ class TrainStep:
     scaler: LossScaler
     precision: AbstractContextManager[Any]  # around the forward pass
     grad_clip: float | None = None  # largest norm of the whole gradient
+    average: WeightAverage | None = None
+    _earlier: list[Passed] = field(default_factory=list)  # batches of the present step, with their parts of its loss
 
     @property
     def compiled(self) -> bool:
         """Whether the forward pass goes through torch.compile."""
         return self.forward is not self.network
 
-    def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass a batch forward and backward: afterwards `grad` of each parameter is that of the mean loss, unscaled.
+    def accumulate(self, x: Tensor, y: Tensor, *, of: int) -> None:
+        """Pass a batch forward and backward, and add its part of the gradient of a step `of` so many examples.
 
-        From inputs x (B, C, H, W) and labels y (B,): logits (B, classes) as floats and the mean cross-entropy () in
-        nats, both detached.
+        Inputs x (B, C, H, W) and labels y (B,) weigh B / of: the sum over all batches is the gradient of the mean loss
+        over all examples, however they are divided.
         """
         logits, loss = loss_of(self.forward, self.precision, x, y)
+        if len(y) != of:
+            loss = loss * (len(y) / of)
         self.scaler.backward(loss)
+        self._earlier.append(Passed(logits.detach(), y, loss.detach()))
+
+    def gradients(self, x: Tensor, y: Tensor) -> Passed:
+        """Pass the last batch of a step: afterwards `grad` of each parameter is that of the mean loss, unscaled.
+
+        The mean is over the examples of all its batches, and so is what is returned, detached.
+        """
+        self.accumulate(x, y, of=len(y) + sum(len(passed.labels) for passed in self._earlier))
         self.scaler.unscale(self.optimizer)
-        return logits.detach(), loss.detach()
+        passed, self._earlier = self._earlier, []
+        if len(passed) == 1:
+            return passed[0]
+        logits, labels, losses = zip(*passed, strict=True)
+        return Passed(torch.cat(logits), torch.cat(labels), torch.stack(losses).sum())
 
     def update(self) -> None:
         """Clip the gradients, let the optimizer move the weights by them, and clear them."""
         if self.grad_clip is not None:
             clip_grad_norm_(self.network.parameters(), self.grad_clip)
-        self.scaler.step(self.optimizer)
+        if self.scaler.step(self.optimizer) and self.average is not None:
+            self.average.update()
         self.optimizer.zero_grad()
 
     def skip(self) -> None:

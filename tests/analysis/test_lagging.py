@@ -94,3 +94,34 @@ def test_a_small_cnn_after_a_few_steps_is_noted(tmp_path: Path, capsys: pytest.C
     figures = f"{100 * running:.2f} % with running, {100 * over:.2f} % with recomputed ones (val % final)"
     assert note == f"slow: {LAG}: {figures}"
     assert rows["groups"]["val_accuracy_recomputed_fraction"]["n"] == 0
+
+
+def test_averaged_weights_are_told_with_both_statistics(write_run: Callable[..., Path], tmp_path: Path) -> None:
+    from bnexp.analysis.arms import gather_arms
+    from bnexp.analysis.compare import compare_arms
+    from bnexp.runs.run import read_run
+
+    folders = []
+    for arm, seed, places in [
+        ("bn", 0, {"test": 0.70, "test_recomputed": 0.92}),
+        ("bn", 1, {"test": 0.72, "test_recomputed": 0.94}),
+        ("ln", 0, {"test": 0.91}),
+        ("off", 0, {}),
+    ]:
+        summary: dict[str, Any] = {
+            f"ema.final.{place}": {"loss": 1.0, "accuracy": value} for place, value in places.items()
+        }
+        summary |= {"recomputed.test.final": {"loss": 1.0, "accuracy": 0.91 + 0.02 * seed}} if arm == "bn" else {}
+        config = {"name": arm, "seed": seed, "training.ema": 0.99 if places else None}
+        folders.append(write_run(tmp_path / arm / f"seed{seed}", summary=summary, config=config))
+    table = compare_arms(gather_arms(map(read_run, folders)))
+    assert [note for note in table.notes if "averaged" in note] == [
+        "bn: averaged weights: test 93.00 %, the last weights 92.00 % with recomputed statistics; 71.00 % and 90.00 % "
+        "with running ones",
+        "ln: averaged weights: test 91.00 %, the last weights 90.00 %",
+    ]
+    means = [row["test_accuracy_ema_recomputed"].sample for row in table.rows]
+    assert [mean and mean.mean for mean in means] == [pytest.approx(0.93), None, None]
+    assert "test_accuracy_ema" in [column.key for column in table.columns]
+    plain = compare_arms(gather_arms(map(read_run, folders[3:])))
+    assert "test_accuracy_ema" not in [column.key for column in plain.columns]

@@ -35,6 +35,13 @@ def test_it_shows_the_batch_arithmetic(config_file: Path, capsys: pytest.Capture
     assert "12 steps in 2 epochs, 2 evaluations" in out
     check(config_file, overrides=["data.drop_last=true"])
     assert "5 x 16 = 5 steps per epoch, 10 examples left out" in capsys.readouterr().out
+    check(config_file, overrides=["training.accumulate=4"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "5 x 16 + 1 x 10 = 6 batches per epoch" in out
+    assert (
+        "1 x 4 + 1 x 2 batches = 2 steps of the optimizer per epoch; statistics of 16 examples, gradients of 64" in out
+    )
+    assert "4 steps in 2 epochs, 2 evaluations" in out
 
 
 def test_it_shows_the_warnings(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

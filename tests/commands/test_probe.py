@@ -59,7 +59,7 @@ def test_several_runs_and_wrong_words_are_answered(runs: Path, config_file: Path
     train([config_file], runs_dir=runs, quiet=True, device="cpu", seed=1)
     with pytest.raises(ConfigError, match="2 runs lie there; expected one"):
         probe("small", runs_dir=runs)
-    with pytest.raises(ConfigError, match='--weights: expected final or best, found "last"'):
+    with pytest.raises(ConfigError, match='--weights: expected final, best or ema, found "last"'):
         probe("small/seed0", weights="last", runs_dir=runs)
 
 

@@ -32,6 +32,12 @@ MLP_PCA = "data.preprocess=pca_whiten"
 # Each warning with the smallest change that calls for it, and the nearest change that does not.
 CASES = [
     (
+        "accumulate 4 with bn: a step of the optimizer is of 256 examples, the statistics still of 64, and the running "
+        "statistics move 4 times a step",
+        ["training.accumulate=4"],
+        ["training.accumulate=4", "model.block=linear -> ln -> relu"],
+    ),
+    (
         "the momentum is PyTorch's",
         ["model.block=linear -> bn(momentum=0.9) -> relu"],
         ["model.block=linear -> bn(momentum=0.5) -> relu"],

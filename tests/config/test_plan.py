@@ -72,6 +72,21 @@ def test_every_example_is_counted_once(size, batch_size, val_fraction, drop_last
     assert plan.epoch_at(plan.total_steps) == epochs
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("accumulate", [1, 2, 4, 7, 100])
+@pytest.mark.parametrize(("size", "batch_size"), [(100, 16), (100, 18), (100, 90)])
+def test_the_steps_of_epochs_take_each_batch_once(size, batch_size, accumulate, drop_last):
+    training = {"epochs": 3, "accumulate": accumulate}
+    plan = plan_of(size=size, batch_size=batch_size, training=training, drop_last=drop_last)
+    steps = range(1, plan.total_steps + 1)
+    numbers = [number for step in steps for number in plan.batches_of(step)]
+    assert numbers == list(range(3 * plan.batches_per_epoch))
+    assert all(1 <= len(plan.batches_of(step)) <= accumulate for step in steps)
+    used = plan.train_examples - (plan.train_examples % batch_size if drop_last else 0)
+    assert sum(map(plan.examples_of, steps)) == 3 * used
+    assert plan.epoch_at(plan.total_steps) == 3
+
+
 def test_steps_count_by_themselves():
     assert plan_of(training={"steps": 17}).total_steps == 17
 

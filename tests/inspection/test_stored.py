@@ -52,6 +52,24 @@ def test_a_probe_sees_the_stored_weights_and_the_batch_that_would_come_next(
     assert found.figures["gamma_mean/block1.bn"] == pytest.approx(gamma.mean().item())
 
 
+def test_averaged_weights_can_be_probed(make_config: MakeConfig, tmp_path: Path, finished: RunResult) -> None:
+    blueprint = draw(make_config(training={"ema": 0.9}), tmp_path)
+    result = start(blueprint, Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"))
+    found = probe_run(
+        result.folder,
+        probes=["evaluation_modes", "norm_state"],
+        weights="ema",
+        data_dir=tmp_path,
+        device="cpu",
+    )
+    average = result.summary["ema"]["final"]
+    assert found.figures["accuracy_by_mode/running"] == pytest.approx(average["val"]["accuracy"])
+    assert found.figures["loss_by_mode/running"] == pytest.approx(average["val"]["loss"], rel=1e-5)
+    assert found.figures["loss_by_mode/recomputed"] == pytest.approx(average["val_recomputed"]["loss"], rel=1e-5)
+    with pytest.raises(BnexpError, match=r"no averaged weights are stored there; training\.ema averages them"):
+        probe_run(finished.folder, weights="ema", data_dir=tmp_path, device="cpu")
+
+
 def test_looking_writes_nothing_and_says_the_same_again(finished: RunResult, tmp_path: Path) -> None:
     def content() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}

@@ -113,7 +113,7 @@ def test_each_figure_measured_is_declared_and_each_one_declared_is_measured(
 
 
 def test_what_a_run_logs_without_a_probe_is_told(make_config: Callable[..., Config], tmp_path: Path) -> None:
-    config = make_config(probes=dict.fromkeys(PROBES, "off"))
+    config = make_config(probes=dict.fromkeys(PROBES, "off"), training={"ema": 0.9})
     folder = start(draw(config, tmp_path), Terms(runs_dir=tmp_path, device="cpu")).folder
     logged = {name for line in (folder / "metrics.jsonl").read_text().splitlines() for name in json.loads(line)}
     assert logged - {"step"} == told_without_a_probe() - ONLY_WITH_LOSS_SCALING, "see _WITHOUT_A_PROBE in reference.py"

@@ -1,5 +1,6 @@
 """What is said at the end of a training."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,19 @@ def test_a_finished_run_gives_its_scores_and_its_folder(make_config: MakeConfig,
     assert lines[0].startswith("finished after 12 steps (2 epochs) in 0:0")
     assert [line.split()[0] for line in lines[1:]] == ["training", "validation", "test", "folder"]
     assert lines[-1].endswith(str(tmp_path / "small" / "seed0"))
+
+
+def test_what_statistics_and_what_gradients_are_of_is_told_apart(make_config: MakeConfig, tmp_path: Path) -> None:
+    lines = said(make_config(training={"accumulate": 4}), tmp_path)
+    assert lines[0].startswith("finished after 4 steps (2 epochs)")
+    assert lines[1].split(maxsplit=1) == ["batches", "statistics of 16 examples, gradients of 64"]
+
+
+def test_averaged_weights_have_their_scores_with_both_statistics(make_config: MakeConfig, tmp_path: Path) -> None:
+    lines = said(make_config(training={"ema": 0.9}), tmp_path)
+    (line,) = [line.strip() for line in lines if line.startswith("  averaged ")]
+    means = r"test [\d.]+ %, the last weights [\d.]+ % with recomputed statistics"
+    assert re.fullmatch(rf"averaged +{means}; [\d.]+ % and [\d.]+ % with running ones", line)
 
 
 def test_a_diverged_run_says_where_and_which_statistics_are_spoiled(make_config: MakeConfig, tmp_path: Path) -> None:

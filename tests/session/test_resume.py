@@ -100,6 +100,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "augmented, clipped": {"data": {"augment": "crop_flip"}, "training": {"grad_clip": 0.1}},
     "batch_renorm": {"model": {"norm": "batch_renorm"}},
     "frozen": {"model": {"norm": "bn(frozen=both)"}},
+    "accumulated": {"training": {"accumulate": 4, "epochs": 6}, "data": {"augment": "crop_flip"}},
+    "averaged": {"training": {"ema": 0.9}, "optimizer": {"lr": 0.5}},
     "left out": {"training": {"on_divergence": "skip_step"}, "optimizer": {"lr": 1e19}, "model": {"norm": "none"}},
     "all the same": {"training": {"on_divergence": "continue"}, "optimizer": {"lr": 1e19}, "model": {"norm": "none"}},
 }

@@ -65,10 +65,11 @@ def compiled(make_config: MakeConfig, every: int = 0, **training: Any) -> Config
 
 
 @pytest.mark.long
-def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: MakeConfig) -> None:
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_compiled_training_is_the_plain_one_within_rounding(make_config: MakeConfig, accumulate: int) -> None:
     torch.compiler.reset()
-    run = trained(compiled(make_config))
-    plain = experiment(make_config(model=MODEL))
+    run = trained(compiled(make_config, accumulate=accumulate))
+    plain = experiment(make_config(model=MODEL, training={"accumulate": accumulate}))
     train(plain, Progress.start(plain, Writers([])))
     assert run.train_step.compiled
     assert not plain.train_step.compiled

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from bnexp.training.averaging import WeightAverage
 from bnexp.training.optimizer import LossScaler
 from bnexp.training.step import TrainStep
 
@@ -30,7 +31,8 @@ def batch() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_gradients_are_those_of_the_mean_loss_without_its_scale(precision: str, batch: tuple[Tensor, Tensor]) -> None:
     step = made(precision)
-    logits, loss = step.gradients(*batch)
+    logits, labels, loss = step.gradients(*batch)
+    assert torch.equal(labels, batch[1])
     expected = cross_entropy(step.network(batch[0]), batch[1])
     assert torch.equal(logits, step.network(batch[0]))
     assert torch.equal(loss, expected)
@@ -42,6 +44,23 @@ def test_gradients_are_those_of_the_mean_loss_without_its_scale(precision: str, 
         torch.testing.assert_close(parameter.grad, gradient)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_batches_of_a_step_count_by_their_examples(precision: str, batch: tuple[Tensor, Tensor]) -> None:
+    step, (x, y) = made(precision), batch
+    step.accumulate(x[:3], y[:3], of=8)
+    step.accumulate(x[3:6], y[3:6], of=8)
+    logits, labels, loss = step.gradients(x[6:], y[6:])
+    expected = cross_entropy(step.network(x), y)
+    torch.testing.assert_close(logits, step.network(x).detach())
+    assert torch.equal(labels, y)
+    torch.testing.assert_close(loss, expected.detach())
+    gradients = torch.autograd.grad(expected, [*step.network.parameters()])
+    for parameter, gradient in zip(step.network.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+    step.update()
+    assert torch.equal(step.gradients(x, y).loss, cross_entropy(step.network(x), y).detach())  # none is left over
+
+
 def test_an_update_moves_the_weights_by_the_clipped_gradients_and_clears_them(batch: tuple[Tensor, Tensor]) -> None:
     step = made(grad_clip=1e-3)
     before = [parameter.detach().clone() for parameter in step.network.parameters()]
@@ -51,6 +70,15 @@ def test_an_update_moves_the_weights_by_the_clipped_gradients_and_clears_them(ba
     length = torch.cat([change.flatten() for change in moved]).norm().item()
     assert length == pytest.approx(0.5 * 1e-3, rel=1e-3)
     assert all(parameter.grad is None for parameter in step.network.parameters())
+
+
+def test_a_step_that_loss_scaling_skips_is_not_averaged(batch: tuple[Tensor, Tensor]) -> None:
+    step = made("fp16")
+    step.average = WeightAverage(step.network, 0.9)
+    for scale, taken in ((float("inf"), 0), (1.0, 1)):
+        step.gradients(batch[0] * scale, batch[1])
+        step.update()
+        assert step.average.steps == taken
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
