@@ -48,6 +48,12 @@ class Arm:
         return tuple(run for run in self.runs if run.status not in COMPLETE)
 
     @property
+    def parameters(self) -> int | None:
+        """The number of parameters that its runs train; None where it is not known, or not the same in all."""
+        counts = {run.parameters for run in self.runs} - {None}
+        return counts.pop() if len(counts) == 1 else None
+
+    @property
     def shown(self) -> tuple[Run, ...]:
         """The runs to show: the finished, else the diverged, else the one most likely to finish."""
         return self.finished or self.diverged or tuple(sorted(self.unfinished, key=_finishing_order)[:1])

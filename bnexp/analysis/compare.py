@@ -16,6 +16,7 @@ DEFAULT_SORT = "val_accuracy"
 """Accuracy on the validation part with the last weights: the test set is no ground to choose on."""
 
 NAME = Column("name", "arm")
+PARAMETERS = Column("parameters", "parameters", "number")
 CURVE = Column("curve", "curve", "curve", give_up=6, audience="people")
 SEEDS = Column("n", "n", "number", descending=True)
 STATUS = Column("status", "status")
@@ -96,12 +97,14 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     status = replace(STATUS, give_up=-1, redundant=True) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
     curve = [CURVE] if comparison.scale else []
-    return (NAME, *_key_columns(comparison.keys), *curve, *figures, SEEDS, status, *environment)
+    known = {arm.parameters for arm in comparison.arms} - {None}
+    parameters = replace(PARAMETERS, audience="all" if len(known) > 1 else "machines")
+    return (NAME, *_key_columns(comparison.keys), parameters, *curve, *figures, SEEDS, status, *environment)
 
 
 def _key_columns(keys: Sequence[str]) -> Iterator[Column]:
     """Make a column per config key; its last part is its short name where no other column has that."""
-    taken = [NAME.key, NAME.header, STATUS.key, *ENVIRONMENT, *(key.rpartition(".")[2] for key in keys)]
+    taken = [NAME.key, NAME.header, PARAMETERS.key, STATUS.key, *ENVIRONMENT, *(key.rpartition(".")[2] for key in keys)]
     for key in keys:
         last = key.rpartition(".")[2]
         own = _column_key(key)
@@ -118,6 +121,7 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
         NAME.key: word(arm.name),
         SEEDS.key: Cell(str(len(arm.finished)), len(arm.finished)),
         STATUS.key: word(arm.status),
+        PARAMETERS.key: Cell() if arm.parameters is None else Cell(f"{arm.parameters:,}", arm.parameters),
     }
     cells |= {_column_key(key): _value_cell((arm.config or {}).get(key)) for key in comparison.keys}
     for name in ENVIRONMENT:

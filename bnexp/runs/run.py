@@ -176,6 +176,7 @@ class Run:
         started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
         environment: by the names in `ENVIRONMENT`, as far as known.
+        parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
         problems: one sentence per file that is missing or damaged.
     """
@@ -192,6 +193,7 @@ class Run:
     earlier_s: float = 0.0
     error: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: int | None = None
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -248,6 +250,7 @@ def read_run(folder: Path) -> Run:
         earlier_s=_earlier_s(meta),
         error=meta.text("error"),
         environment=_environment(meta),
+        parameters=summary.count("parameters") or meta.count("parameters"),
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,

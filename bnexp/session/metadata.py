@@ -44,6 +44,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "memory_format": str(run.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "deterministic": True,
+        "parameters": run.parameters,
         "started": _now(),
         "ended": None,
         "continued": None,

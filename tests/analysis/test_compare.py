@@ -179,3 +179,21 @@ def test_metrics_that_end_before_the_summary_are_named(tmp_path: Path, write_run
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
     table = compare_arms(gather_arms([read_run(folder)]))
     assert f"{path}: last evaluation at step 30, while summary.json has one at step 40" in notes(table)
+
+
+def audience_of(table: Table, key: str) -> str:
+    return next(column.audience for column in table.columns if column.key == key)
+
+
+def test_arms_of_one_size_tell_their_parameters_to_machines_alone(table_of: Make) -> None:
+    table = table_of({}, {"config": {"name": "b"}})
+    assert audience_of(table, "parameters") == "machines"
+    assert cell(table, "parameters").value == 335_114
+
+
+def test_arms_that_differ_in_their_parameters_say_so(table_of: Make) -> None:
+    large = {"config": {"name": "ln"}, "summary": {"parameters": 645_866}}
+    running = {"config": {"name": "bn"}, "meta": {"status": "running", "pid": os.getpid(), "parameters": 269_722}}
+    table = table_of(large, running, {"config": {"name": "old"}, "meta": {"status": "failed"}})
+    assert audience_of(table, "parameters") == "all"
+    assert [cell(table, "parameters", row).text for row in range(3)] == ["645,866", "269,722", "-"]
