@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bnexp.analysis.arms import Arm, differing_keys
+from bnexp.analysis.arms import Arm, differing_keys, same_functions
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
 from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
@@ -58,7 +58,7 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     rows = tuple(_row(comparison, arm) for arm in arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     on_records = at_most(problems, _MOST_NOTES, "problems with records")
-    on_arms = (*_on_unfinished(arms), *_on_environments(arms))
+    on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
     notes = (*_on_seeds(arms), *_on_curves(comparison.scale), *on_arms, *on_records)
     return Table(_columns(comparison), rows, notes, layout="arms")
 
@@ -223,6 +223,16 @@ def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
     failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
     reasons = [f"{run.folder} failed: {run.first_line_of_error or 'no reason is recorded'}" for run in failed]
     yield from at_most(reasons, _MOST_NOTES, "failed runs")
+
+
+def _on_same_functions(arms: Sequence[Arm]) -> Iterator[str]:
+    """Name the arms between which there is nothing to compare."""
+    for names, exactly in same_functions(arms):
+        who = _few(names) if len(set(names)) > 1 else f"the {len(names)} arms {names[0]}"
+        if exactly:
+            yield f"{who} are one network in one training: on one machine, the same seed gives the same figures"
+        else:
+            yield f"{who} compute the same function, up to rounding: what lies between them is no effect of a norm"
 
 
 def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:

@@ -177,6 +177,7 @@ class Run:
         earlier_s: seconds that its earlier sessions took.
         environment: by the names in `ENVIRONMENT`, as far as known.
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
+        network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
         problems: one sentence per file that is missing or damaged.
     """
@@ -194,6 +195,7 @@ class Run:
     error: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
+    network: Mapping[str, str] = field(default_factory=dict)
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -251,6 +253,7 @@ def read_run(folder: Path) -> Run:
         error=meta.text("error"),
         environment=_environment(meta),
         parameters=summary.count("parameters") or meta.count("parameters"),
+        network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,

@@ -15,6 +15,7 @@ import torch
 import bnexp
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
+from bnexp.runs.identity import network_of
 from bnexp.runs.process import this_process
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
@@ -45,6 +46,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "threads": torch.get_num_threads(),
         "deterministic": True,
         "parameters": run.parameters,
+        "network": network_of(run.subject.layout, run.config.data.batch_size),
         "started": _now(),
         "ended": None,
         "continued": None,
