@@ -67,16 +67,30 @@ def probe_run(
     for name in probes:
         _refuse_what_needs_more(name)
     chosen = list(probes or EXPENSIVE)
-    config = load_config(folder / CONFIG, [*_switched_on(folder, chosen), *overrides, "training.compile=false"])
+    overrides = [*_switched_on(folder, chosen), *overrides]
+    run, step = load_run(folder, weights=weights, overrides=overrides, data_dir=data_dir, device=device)
+    asked = [PROBES[name](getattr(run.config.probes, name)) for name in chosen]
+    with reproducible():
+        return Figures(step, probe_once(run, asked, step))
+
+
+def load_run(
+    folder: Path, *, weights: str, data_dir: Path, device: str, overrides: Sequence[str] = ()
+) -> tuple[TrainingRun, int]:
+    """Build a run anew with its stored weights, final or best, and return it with the steps that these took.
+
+    Raises:
+        ConfigError: what the config asks for cannot be.
+        BnexpError: the run has no such weights, or they are damaged, or do not fit the config.
+    """
+    config = load_config(folder / CONFIG, [*overrides, "training.compile=false"])
     stored = load_checkpoint(_path_of(folder, weights))
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
         put_weights(run.network, stored["weights"])
     except ValueError as error:
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
-    asked = [PROBES[name](getattr(config.probes, name)) for name in chosen]
-    with reproducible():
-        return Figures(stored["step"], probe_once(run, asked, stored["step"]))
+    return run, stored["step"]
 
 
 def _path_of(folder: Path, weights: str) -> Path:
