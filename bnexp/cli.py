@@ -165,7 +165,12 @@ def compare(
 def probe(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
     probes: Annotated[
-        list[str], typer.Option("--probe", metavar="NAME", help="A probe. Repeatable. [default: the expensive ones]")
+        list[str],
+        typer.Option(
+            "--probe",
+            metavar="NAME",
+            help="A probe, repeatable; or classes: the test set class by class. [default: the expensive ones]",
+        ),
     ] = [],  # noqa: B006  Typer copies it
     weights: Annotated[Literal["final", "best"], typer.Option(help="Which of the stored weights.")] = "final",
     overrides: Overrides = [],  # noqa: B006

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from bnexp.analysis.arms import Arm, differing_keys, same_functions
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
+from bnexp.analysis.lagging import SCORES, on_lagging
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
 from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
 from bnexp.runs.columns import Evaluation, read_evaluations
@@ -28,6 +29,10 @@ FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("best_epoch", "best at epoch", "sample", give_up=1), epochs),
     (Column("train_loss", "train loss", "sample", give_up=0), loss),
     (Column("step_ms", "step ms", "sample", give_up=5), milliseconds),
+)
+RECOMPUTED = tuple(
+    Column(f"{key}_recomputed", f"{header} recomputed", "sample", "fraction", descending=True, audience="machines")
+    for key, header in SCORES.items()
 )
 TARGET_KEY = "epochs_to_target"
 _MOST_NOTES = 8
@@ -59,7 +64,7 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     on_records = at_most(problems, _MOST_NOTES, "problems with records")
     on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
-    notes = (*_on_seeds(arms), *_on_curves(comparison.scale), *on_arms, *on_records)
+    notes = (*_on_seeds(arms), *on_lagging(arms), *_on_curves(comparison.scale), *on_arms, *on_records)
     return Table(_columns(comparison), rows, notes, layout="arms")
 
 
@@ -89,7 +94,7 @@ def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
 
 
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:
-    figures = [column for column, _ in FIGURES]
+    figures = [*(column for column, _ in FIGURES), *RECOMPUTED]
     if comparison.target is not None:
         header = f"epochs to {100 * comparison.target:g} % val"
         figures.append(Column(TARGET_KEY, header, "sample", give_up=7))
@@ -127,7 +132,7 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
     for name in ENVIRONMENT:
         values = sorted({run.environment[name] for run in arm.runs if name in run.environment})
         cells[name] = Cell(" | ".join(values) or NOTHING, " | ".join(values) or None)
-    for column, shown in FIGURES:
+    for column, shown in (*FIGURES, *((column, percent) for column in RECOMPUTED)):
         cells[column.key] = _figure_cell(comparison, arm, column.key, shown)
     if comparison.target is not None:
         cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target)

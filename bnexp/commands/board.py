@@ -9,9 +9,15 @@ import sys
 import threading
 from pathlib import Path
 
+from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError, visible
+from bnexp.files import open_file
+from bnexp.runs.find import runs_below
+from bnexp.runs.folder import METRICS
 
 HOST = "127.0.0.1"
+_BEGINNING = 1 << 17
+"""Bytes of a metrics.jsonl that hold its first row."""
 
 
 def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
@@ -24,10 +30,21 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
     if not _is_loopback(host):
         reads = "everyone who reaches this machine's port can read the runs: TensorBoard asks for no password"
         print(f"warning: --host {visible(host)}: {reads}", file=sys.stderr)
+    if old := sum(_has_only_the_uncentered_rank(run / METRICS) for run in runs_below(folder)):
+        one = "effective_rank of bnexp 0.1.0, about 0 and not about the mean: compare it with uncentered_rank of others"
+        print(f"note: {counted(old, 'run')} logged the {one}", file=sys.stderr)
     url = start_tensorboard(folder, host, port)
     print(f"TensorBoard on {visible(str(folder))}: {visible(url)}\nCtrl-C stops it.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
+
+
+def _has_only_the_uncentered_rank(metrics: Path) -> bool:
+    """Tell whether a run began before `effective_rank` was centered."""
+    with contextlib.suppress(OSError), open_file(metrics) as file:
+        beginning = file.read(_BEGINNING)
+        return b'"effective_rank/' in beginning and b'"uncentered_rank/' not in beginning
+    return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,17 +1,25 @@
-"""`bnexp probe`: the expensive probes on the stored weights of a run."""
+"""`bnexp probe`: the expensive probes on the stored weights of a run, and the test set class by class."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import Output, show
-from bnexp.document.table import Cell, Column, Table, word
+from bnexp.document.table import NOTHING, Cell, Column, Table, word
+from bnexp.document.writing import percent
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
 
+if TYPE_CHECKING:
+    from bnexp.inspection.classes import Confusion
+
 WEIGHTS = ("final", "best")
 _SO_FAR = {"final": "not finished, its newest weights", "best": "not finished, its best weights so far"}
+_MOST_IN_A_MATRIX = 12
+"""Classes whose confusion matrix fits a terminal; of more, the most frequent confusions are listed."""
+_MOST_CONFUSIONS = 12
 
 
 def probe(
@@ -33,15 +41,20 @@ def probe(
         raise ConfigError(f'--weights: expected {" or ".join(WEIGHTS)}, found "{weights}"')
     folder = find_run(path, runs_dir)
 
-    # Only what computes pays for loading torch.
-    from bnexp.inspection.stored import probe_run
+    which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]
 
-    measured = probe_run(
-        folder, probes=probes, weights=weights, overrides=overrides, data_dir=data_folder(data_dir), device=device
-    )
+    # Only what computes pays for loading torch.
+    from bnexp.inspection.classes import measure_classes
+    from bnexp.inspection.stored import CLASSES, probe_run
+
+    place = data_folder(data_dir)
+    if list(probes) == [CLASSES]:
+        classes = measure_classes(folder, weights=weights, overrides=overrides, data_dir=place, device=device)
+        show(_class_table(classes, f"{folder}: {which}, after {classes.step:,} steps"), output, _confusions(classes))
+        return
+    measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
-    which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]
     show(_table(measured.figures, f"{folder}: {which}, after {measured.step:,} steps"), output)
 
 
@@ -52,3 +65,70 @@ def _table(figures: dict[str, float], note: str) -> Table:
         quantity, _, where = name.partition("/")
         rows.append({"quantity": word(quantity), "where": word(where), "value": Cell(f"{value:.4g}", value)})
     return Table(columns, tuple(rows), (note,), layout="arms")
+
+
+def _class_table(classes: "Confusion", note: str) -> Table:
+    """Return a row per class; for programs its whole row of the confusion matrix, too."""
+    labels = range(len(classes.counts))
+    columns = (
+        Column("label", "class", audience="people"),
+        Column("class", "class", "number", audience="machines"),
+        Column("name", "name", audience="machines"),
+        Column("examples", "examples", "number"),
+        Column("recall", "recall %", "number", unit="fraction"),
+        Column("precision", "precision %", "number", unit="fraction"),
+        Column("taken_for", "most often taken for (examples)", audience="people"),
+        Column("confused_with", "", "number", audience="machines"),
+        *(Column(f"predicted_{label}", "", "number", audience="machines") for label in labels),
+    )
+    worst = {true: (taken, count) for true, taken, count in reversed(classes.mistakes())}
+    rows = []
+    for label, counts in enumerate(classes.counts):
+        taken, count = worst.get(label, (None, 0))
+        rows.append(
+            {
+                "label": word(_label(classes, label)),
+                "class": Cell(str(label), label),
+                "name": word(classes.names[label] if classes.names else str(label)),
+                "examples": Cell(f"{sum(counts):,}", sum(counts)),
+                "recall": _percent(classes.recall(label)),
+                "precision": _percent(classes.precision(label)),
+                "taken_for": Cell() if taken is None else word(f"{_label(classes, taken)} ({count:,})"),
+                "confused_with": Cell(NOTHING, taken),
+                **{f"predicted_{other}": Cell(f"{number:,}", number) for other, number in enumerate(counts)},
+            }
+        )
+    notes = (
+        note,
+        f"test accuracy {percent(classes.accuracy)} %, balanced {percent(classes.balanced_accuracy)} % (mean recall)",
+        "the test set is for reporting: what was chosen by this table needs another one",
+    )
+    return Table(columns, tuple(rows), notes)
+
+
+def _confusions(classes: "Confusion") -> Table:
+    """Return the confusion matrix, or of many classes what they are most often taken for."""
+    if len(classes.counts) <= _MOST_IN_A_MATRIX:
+        columns = (
+            Column("true", ""),
+            *(Column(str(label), str(label), "number") for label in range(len(classes.counts))),
+        )
+        rows = tuple(
+            {"true": word(_label(classes, label)), **{str(taken): Cell(f"{n:,}", n) for taken, n in enumerate(counts)}}
+            for label, counts in enumerate(classes.counts)
+        )
+        return Table(columns, rows, title="examples of the class (row) taken for the class (column)", layout="numbers")
+    columns = (Column("true", "class"), Column("taken", "taken for"), Column("examples", "examples", "number"))
+    rows = tuple(
+        {"true": word(_label(classes, true)), "taken": word(_label(classes, taken)), "examples": Cell(f"{n:,}", n)}
+        for true, taken, n in classes.mistakes()[:_MOST_CONFUSIONS]
+    )
+    return Table(columns, rows, title="the most frequent confusions; --format csv and json have all")
+
+
+def _label(classes: "Confusion", label: int) -> str:
+    return f"{label} {classes.names[label]}" if classes.names else str(label)
+
+
+def _percent(fraction: float | None) -> Cell:
+    return Cell() if fraction is None else Cell(percent(fraction), fraction)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bnexp.config.keys import is_known
-from bnexp.config.messages import explain, unknown_key
+from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.schema import Config
 from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import MAX_DEPTH, Place, dump_yaml, file_name, no_such_file, read_yaml, read_yaml_file
@@ -18,7 +18,12 @@ MAX_BASES = 20
 
 
 def load_config(
-    path: Path, overrides: Sequence[str] = (), *, name: str | None = None, seed: int | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    name: str | None = None,
+    seed: int | None = None,
+    stored: bool = False,
 ) -> Config:
     """Read and check the config at `path`.
 
@@ -27,11 +32,14 @@ def load_config(
         overrides: `key=value` pairs, such as `data.batch_size=32`; the value is YAML, `null` takes a key back.
         name: replaces the config's, which defaults to the file's stem.
         seed: replaces the config's.
+        stored: it is of a run folder, where an earlier version may have written keys that are no more.
 
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
     values, origins = _read_with_bases(path, ())
+    for keys in REPLACED if stored else ():
+        _drop(values, keys)
     for override in overrides:
         _apply_override(values, origins, override)
     if values.get("name") is None:
@@ -117,6 +125,14 @@ def _merge(values: dict[str, Any], change: dict[str, Any]) -> None:
             _merge(old, new)
         else:
             values[key] = new
+
+
+def _drop(values: dict[Any, Any], keys: Place) -> None:
+    """Take a key out, where it is."""
+    *above, last = keys
+    for key in above:
+        values = values[key] if isinstance(values.get(key), dict) else {}
+    values.pop(last, None)
 
 
 def _nulls(values: dict[str, Any], above: Place = ()) -> Iterator[Place]:

@@ -16,6 +16,11 @@ from bnexp.errors import did_you_mean, nearest
 MAX_SHOWN = 8
 _MAX_EXPLAINED = 100
 """Errors that are written out, to leave out those that say the same; those beyond are only counted."""
+REPLACED: dict[Place, str] = {
+    ("probes", "evaluation_modes", "batches"): "Now it is counted in training examples: "
+    "probes.evaluation_modes.recomputed_over=5000",
+}
+"""Keys of earlier versions that are no more, and what to write instead; in stored configs they are passed over."""
 
 
 def explain(error: ValidationError, origins: dict[Place, str], source: str) -> str:
@@ -103,6 +108,8 @@ def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
     if not spots:
         return ""
     spot, name, siblings = spots[0], str(key), spots_at(spots[0].keys)
+    if instead := REPLACED.get((*spot.keys, name)):
+        return f" {instead}"
     if owners := _owners(name, siblings):
         return f" It belongs to {owners}, and this is {spot.variant}; null takes it back."
     known = list(dict.fromkeys(key for spot in spots for key in spot.section.model_fields))

@@ -61,12 +61,12 @@ def _is_log_spaced(step: int, per_decade: int) -> bool:
 
 
 class EvaluationModesSchedule(ProbeSchedule):
-    """Schedule of `evaluation_modes`, and how many examples and batches it takes."""
+    """Schedule of `evaluation_modes`, and how many examples it takes."""
 
     examples: Int = Field(1000, ge=1)
     """examples of the validation part that are scored; those of the mode `single` one at a time"""
-    batches: Int = Field(50, ge=1)
-    """training batches over which the statistics of the mode `recomputed` are averaged"""
+    recomputed_over: Int = Field(5000, ge=2)
+    """training examples over which the statistics of the mode `recomputed` are taken"""
 
 
 class CouplingSchedule(ProbeSchedule):
@@ -84,7 +84,7 @@ class CovariateShiftSchedule(ProbeSchedule):
     examples: Int = Field(256, ge=2)
     """training examples, the same at every look, whose distributions are compared"""
     units: Int = Field(64, ge=1)
-    """units of each layer's input that are compared, evenly spaced; of images, values of channels at positions"""
+    """units of each layer's input that are compared, spread over it; of images, values of channels at positions"""
 
 
 class LandscapeSchedule(ProbeSchedule):

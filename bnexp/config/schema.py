@@ -169,8 +169,8 @@ class TrainingConfig(Section):
     eval_every_epochs: Float = Field(1.0, gt=0)
     """epochs between two evaluations on the validation part; the last step always has one"""
     on_divergence: Literal["stop", "skip_step", "continue"] = "stop"
-    """response to a step whose loss (for skip_step: or gradient) is not finite: end the run, leave out the step and
-    restore the running statistics, or take it all the same"""
+    """response to a step whose loss or running statistic (for skip_step: or gradient) is not finite: end the run, leave
+    out the step and restore the running statistics, or take it all the same"""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -43,12 +43,8 @@ def shift(images: Tensor, generator: Generator) -> Tensor:
 def moved(images: Tensor, tops: Tensor, lefts: Tensor, mirrored: Tensor, padding: int) -> Tensor:
     """Cut each image, of its own size, from the image in a border of zeros, then mirror it where that is wanted.
 
-    Args:
-        images: uint8, (B, C, H, W), on any device.
-        tops: first row of each cut in the padded image, (B,), on the CPU.
-        lefts: first column, likewise.
-        mirrored: which are mirrored left to right, (B,), on the CPU.
-        padding: width of the border.
+    Images are uint8 (B, C, H, W), on any device. `tops` and `lefts`, where each cut begins in the padded image, and
+    `mirrored`, left to right, are (B,), on the CPU.
     """
     batch, channels, height, width = images.shape
     tops, lefts, mirrored = (drawn.to(images.device).unsqueeze(1) for drawn in (tops, lefts, mirrored))  # (B, 1)

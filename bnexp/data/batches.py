@@ -23,11 +23,9 @@ class TrainBatches:
         self._order = torch.empty(0, dtype=torch.int64)
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the batch of `step`, counted from 0.
+        """Return inputs (B, C, H, W), augmented and preprocessed, and labels (B,) of `step`, counted from 0.
 
-        Returns:
-            Inputs (B, C, H, W), augmented and preprocessed, and labels (B,). The last batch of an epoch may be
-            smaller.
+        The last batch of an epoch may be smaller.
         """
         epoch, number = divmod(step, self._plan.steps_per_epoch)
         if epoch != self._epoch:

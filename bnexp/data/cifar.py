@@ -30,14 +30,10 @@ MAX_ARCHIVE_BYTES = 2**28
 
 @dataclass(frozen=True)
 class CifarSet:
-    """A published archive.
+    """A published archive, with the MD5 that its authors publish.
 
     Attributes:
-        url: where it comes from.
-        archive: its name on the disk.
-        md5: of the archive, as its authors publish it.
-        train: its members to train on, in order.
-        test: its member for the test.
+        train: its members to train on, in order; `test` is its member for the test.
         label_bytes: bytes before the pixels of each record; the last of them is the class.
         records: images of the largest member.
     """
@@ -77,13 +73,7 @@ CIFAR100 = CifarSet(
 
 
 def load_cifar(cifar: CifarSet, dataset: DatasetName, data_dir: Path, download: bool) -> ImageSet:
-    """Return the dataset, downloading it when it is missing and that is allowed.
-
-    Args:
-        cifar: which archive.
-        dataset: its name in the config, for messages.
-        data_dir: folder in which the archive lies.
-        download: fetch it when it is missing.
+    """Return the dataset, whose archive lies in `data_dir`; `download` fetches it when it is missing.
 
     Raises:
         ConfigError: missing and not to be had.
@@ -119,11 +109,7 @@ def _intact(path: Path, cifar: CifarSet) -> bytes:
 
 
 def _members(content: bytes, cifar: CifarSet) -> dict[str, bytes]:
-    """Return the wanted members of an archive.
-
-    Raises:
-        ValueError: one is missing, twice there, no plain file, or larger than it can be.
-    """
+    """Return the wanted members of an archive, each a plain file that is there once and no larger than it can be."""
     wanted, members = {*cifar.train, cifar.test}, {}
     unpacked = gunzip(content, len(wanted) * cifar.member_limit + 2**20)  # the rest is a readme and names of classes
     with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:

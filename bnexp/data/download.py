@@ -13,16 +13,14 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
 from bnexp import __version__
 from bnexp.config.data_section import DATASETS, DatasetName
+from bnexp.data.progress import progress
 from bnexp.errors import ConfigError
 
 TIMEOUT_SECS = 30.0
@@ -50,14 +48,7 @@ def packed_limit(size: int) -> int:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Files of a dataset that are missing, for messages.
-
-    Attributes:
-        dataset: its name in the config.
-        folder: where the files belong.
-        files: their names.
-        form: in which form they are wanted, such as `uncompressed`.
-    """
+    """Files of a dataset that are missing from their folder, for messages; `form` is such as `uncompressed`."""
 
     dataset: DatasetName
     folder: Path
@@ -72,8 +63,8 @@ class Wanted:
             f"  put there  {', '.join(self.files)}, {self.form}"
         )
         if DATASETS[self.dataset].shape == DATASETS["mnist5k"].shape:  # else digits may not fit the network
-            message += "\n  or run the same config offline on 5,000 digits that come with bnexp:  "
-            message += "--set data.dataset=mnist5k"
+            offline = "or run the same config offline on 5,000 digits that come with bnexp"
+            message += f"\n  {offline}:  --set data.dataset=mnist5k"
         return ConfigError(message)
 
 
@@ -113,7 +104,11 @@ def retrieve(url: str, path: Path, checksum: str, limit: int) -> None:
     Raises:
         OSError, http.client.HTTPException: no answer, more than `limit` bytes, or another checksum.
     """
-    with _opener().open(url) as answer, path.open("wb") as file, _progress(path.name, answer.length) as advance:
+    with (
+        _opener().open(url) as answer,
+        path.open("wb") as file,
+        progress(f"downloading {path.name}", answer.length, in_bytes=True) as advance,
+    ):
         if (answer.length or 0) > limit:
             raise OSError(f"{url} announces {answer.length:,} bytes, expected at most {limit:,}")
         digest = hashlib.md5(usedforsecurity=False)
@@ -143,16 +138,6 @@ def _opener() -> urllib.request.OpenerDirector:
         opener.add_handler(handler)
     opener.addheaders = [("User-Agent", f"bnexp/{__version__}")]
     return opener
-
-
-@contextmanager
-def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show how much has come on stderr, on a terminal only; yields what to tell the bytes of each piece."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"downloading {name}", total=total)
-        yield lambda count: progress.advance(task, count)
 
 
 @contextmanager

@@ -22,18 +22,13 @@ from bnexp.data.generated import load_mnist5k, make_synthetic
 from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, IdxSet, load_idx_set
 from bnexp.data.parts import ImageSet, Part, stratified_split
 from bnexp.data.preprocess import PREPROCESSES, Preprocess
-from bnexp.data.sources.image_folder import open_folder
-from bnexp.data.sources.npz_file import read_npz
 from bnexp.errors import BnexpError
 
 
 def load_image_folder(data: ImageFolderData, data_dir: Path) -> ImageSet:
-    """Return the images of a folder; without `train/` and `test/` a fixed, stratified fifth is the test set.
+    """Return the images of a folder; without `train/` and `test/` a fixed, stratified fifth is the test set."""
+    from bnexp.data.sources.image_folder import open_folder  # loads Pillow
 
-    Raises:
-        ConfigError: the folder is missing or not made of parts and classes.
-        BnexpError: images are broken and `data.skip_broken` is not set.
-    """
     opened = open_folder(data, data_dir)
     whole = Part(torch.from_numpy(opened.images()), torch.tensor(opened.about.labels))
     split = opened.about.train_examples
@@ -44,12 +39,9 @@ def load_image_folder(data: ImageFolderData, data_dir: Path) -> ImageSet:
 
 
 def load_npz(data: NpzData, data_dir: Path) -> ImageSet:
-    """Return the arrays of an npz file.
+    """Return the arrays of an npz file."""
+    from bnexp.data.sources.npz_file import read_npz
 
-    Raises:
-        ConfigError: no such file.
-        BnexpError: its arrays are not images and labels.
-    """
     arrays = read_npz(data, data_dir)
     train = Part(torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train))
     return ImageSet(train, Part(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)))
@@ -57,13 +49,9 @@ def load_npz(data: NpzData, data_dir: Path) -> ImageSet:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three parts on the training device, and how bytes become inputs.
+    """The three parts on the training device, and how bytes become inputs, fitted on `train`.
 
-    Attributes:
-        train: what is trained on.
-        val: what choices are made on; the same for every seed.
-        test: looked at once, at the end.
-        preprocess: how bytes become inputs, fitted on `train`.
+    Choices are made on `val`, the same for every seed; `test` is looked at once, at the end.
     """
 
     train: Part
@@ -120,16 +108,9 @@ def load_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path
     rest, held_out = stratified_split(images.train.labels, plan.val_examples, SPLIT_SEED)
     train = images.train.take(rest[: plan.train_examples])
     fitted = PREPROCESSES[data.preprocess](train.images, data.whiten_eps or DEFAULT_WHITEN_EPS)
-    return Dataset(
-        train=_on(device, train),
-        val=_on(device, images.train.take(held_out)),
-        test=_on(device, images.test),
-        preprocess=fitted.to(device),
-    )
-
-
-def _on(device: torch.device, part: Part) -> Part:
-    return Part(part.images.contiguous().to(device), part.labels.to(device))
+    parts = (train, images.train.take(held_out), images.test)
+    train, val, test = (Part(part.images.contiguous().to(device), part.labels.to(device)) for part in parts)
+    return Dataset(train, val, test, fitted.to(device))
 
 
 def _idx_files(idx_set: IdxSet) -> Callable[[Path], list[Path]]:

@@ -32,13 +32,9 @@ Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One file of the set.
+    """One file of the set, by its name without `.gz`.
 
-    Attributes:
-        name: of the uncompressed file.
-        examples: how many it holds.
-        md5: of the uncompressed file, where known.
-        archive_md5: of the published archive, where it must stand in: its last bytes hold the CRC-32 of the file.
+    Its MD5 is not always known; then that of the published archive stands in, whose last bytes hold the file's CRC-32.
     """
 
     name: str
@@ -129,13 +125,7 @@ IDX_SETS = (MNIST, FASHION_MNIST, KMNIST)
 
 
 def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, download: bool) -> ImageSet:
-    """Return the dataset, downloading it when it is missing and that is allowed.
-
-    Args:
-        idx_set: which files make the set.
-        dataset: its name in the config, for messages.
-        data_dir: folder under which torchvision's folder lies.
-        download: fetch what is missing.
+    """Return the dataset; torchvision's folder lies in `data_dir`, and `download` fetches what is missing.
 
     Raises:
         ConfigError: missing and not to be had.
@@ -148,11 +138,9 @@ def load_idx_set(idx_set: IdxSet, dataset: DatasetName, data_dir: Path, download
             raise wanted.refused("downloading is off (data.download: false)")
         _download(idx_set, wanted, data_dir)
     images, labels, test_images, test_labels = (_read(folder, file) for file in idx_set.files)
-    return ImageSet(_part(images, labels), _part(test_images, test_labels))
-
-
-def _part(images: Tensor, labels: Tensor) -> Part:
-    return Part(images.unsqueeze(1), labels.long())  # (N, H, W) -> (N, 1, H, W)
+    # (N, H, W) -> (N, 1, H, W)
+    train, test = Part(images.unsqueeze(1), labels.long()), Part(test_images.unsqueeze(1), test_labels.long())
+    return ImageSet(train, test)
 
 
 def _download(idx_set: IdxSet, wanted: Wanted, data_dir: Path) -> None:

@@ -14,12 +14,7 @@ from bnexp.config.randomness import derive_seed
 
 @dataclass(frozen=True)
 class Part:
-    """Images and labels of one part of a dataset.
-
-    Attributes:
-        images: uint8, (N, C, H, W).
-        labels: int64, (N,), classes counted from 0.
-    """
+    """Images, uint8 (N, C, H, W), and labels, int64 (N,) from 0, of one part of a dataset."""
 
     images: Tensor
     labels: Tensor
@@ -47,12 +42,8 @@ Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, Tensor]:
     """Split examples into a rest and `held_out` examples with the same mixture of classes.
 
-    Each class gives its share of `held_out`, rounded so that the total is exact (largest remainders first).
-
-    Args:
-        labels: int64, (N,).
-        held_out: size of the second part, 0 < held_out < N.
-        seed: decides which examples; fixed for a dataset.
+    Each class gives its share of `held_out`, 0 < held_out < N, rounded so that the total is exact (largest remainders
+    first). The seed, fixed for a dataset, decides which examples.
 
     Returns:
         Indices (N - held_out,) and (held_out,). Both orders mix the classes, so that the first n of a part are a fair

@@ -1,4 +1,4 @@
-"""Fit the preprocessing of a dataset to its training part. x stands for pixels in 0 .. 1.
+"""Fit the preprocessing of a dataset to its training part, uint8 (N, C, H, W). x stands for pixels in 0 .. 1.
 
 None, center, standardize and scale shift and scale each channel. Whitening decorrelates the features of an image and
 brings them to one variance. With the mean m and the covariance S = U diag(v) U^T of the D = C H W features x:
@@ -49,38 +49,22 @@ def fit_scale(images: Tensor, eps: float) -> Affine:
 
 
 def fit_center(images: Tensor, eps: float) -> Affine:
-    """Return y = x - mean, with the mean of each feature: of every pixel of every channel (He et al. 2015).
-
-    Args:
-        images: uint8, (N, C, H, W); the mean over N is taken exactly, in integers.
-        eps: not used.
-    """
+    """Return y = x - mean, with the mean over N of each pixel of each channel, taken in integers (He et al. 2015)."""
     mean = images.sum(dim=0, dtype=torch.int64).double() / (255 * len(images))  # (C, H, W)
     return Affine(torch.tensor(1 / 255), -mean.float().unsqueeze(0))
 
 
 def fit_standardize(images: Tensor, eps: float) -> Affine:
-    """Return y = (x - mean) / std, with mean and (biased) standard deviation of each channel.
-
-    Args:
-        images: uint8, (N, C, H, W); the statistics are taken over N, H and W.
-        eps: not used; a channel without any variation gets the standard deviation 1.
-    """
+    """Return y = (x - mean) / std, with mean and (biased) standard deviation of each channel, over N, H and W."""
     mean, std = channel_statistics(images)
     return Affine(1 / (255 * std), -mean / std)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel, in units of the pixel range 0 .. 1.
+    """Return mean and standard deviation of each channel, float32 (1, C, 1, 1), in units of the pixel range 0 .. 1.
 
     Exact, in float64 over the counts of the 256 byte values: no float copy of the whole set is made. A channel without
     any variation gets the standard deviation 1.
-
-    Args:
-        images: uint8, (N, C, H, W).
-
-    Returns:
-        Two float32 tensors of shape (1, C, 1, 1).
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
@@ -113,23 +97,13 @@ class Whitening:
 
 
 def fit_pca_whiten(images: Tensor, eps: float) -> Whitening:
-    """Return the map onto the eigenvectors of the covariance, each with variance 1 (but for eps).
-
-    Args:
-        images: uint8, (N, C, H, W).
-        eps: added to each variance, in units of the squared pixel range 0 .. 1.
-    """
+    """Return the map onto the eigenvectors of the covariance, each with variance 1, but for eps."""
     mean, values, vectors = eigen(images)
     return Whitening(mean.float(), (vectors / (values + eps).sqrt()).float())
 
 
 def fit_zca_whiten(images: Tensor, eps: float) -> Whitening:
-    """Return the symmetric whitening map: pca_whiten, turned back to pixels.
-
-    Args:
-        images: uint8, (N, C, H, W).
-        eps: added to each variance, in units of the squared pixel range 0 .. 1.
-    """
+    """Return the symmetric whitening map: pca_whiten, turned back to pixels."""
     mean, values, vectors = eigen(images)
     return Whitening(mean.float(), ((vectors / (values + eps).sqrt()) @ vectors.T).float())
 
@@ -139,9 +113,6 @@ def covariance(images: Tensor) -> tuple[Tensor, Tensor]:
 
     Streamed in chunks. Sums of bytes and of products of bytes are whole numbers far below 2^53, so they are exact,
     whatever the chunks and the number of threads.
-
-    Args:
-        images: uint8, (N, C, H, W).
     """
     features = images[0].numel()
     total = torch.zeros(features, dtype=torch.float64)

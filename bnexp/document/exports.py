@@ -5,28 +5,30 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from rich.cells import cell_len
 
-from bnexp.document.table import Cell, Column, Sample, Table
-from bnexp.document.terminal import CODE, to_text
-from bnexp.document.terminal_table import GAP, aligned
-from bnexp.document.values import Document, Heading, Lesson, Part, Text, TryIt
-from bnexp.document.writing import readable
+from bnexp.document.table import Cell, Column, Table
+from bnexp.document.values import CODE, Document, Heading, Lesson, Part, Text, TryIt
+from bnexp.document.writing import GAP, aligned, readable
 from bnexp.errors import visible, visible_lines
 from bnexp.files import finite_or_null
 
 _MARKDOWN = re.compile(r"([\\|`*\[\]])")
 _FORMULA = ("=", "+", "-", "@")
 """First letters of a cell that a spreadsheet takes for a formula."""
+_NO_SAMPLE: dict[str, object] = {"mean": None, "std": None, "n": 0}
 
 
 def to_plain(document: Document) -> str:
     """Write a document for pipes and `grep`: a line per row and per paragraph, however long; no title.
 
     A heading is an empty line between what stands above and below it. Columns are two spaces apart. The notes of a
-    table follow it, each after `note: `.
+    table follow it, each after `note: `. A lesson is a page of 100 columns, as a terminal draws it.
     """
+    if isinstance(document, Lesson):
+        return _drawn(document)
     text = ""
     for part in document:
         if isinstance(part, Heading):
@@ -36,8 +38,14 @@ def to_plain(document: Document) -> str:
         elif isinstance(part, Text):
             text += visible_lines(part.whole) + "\n"
         else:
-            text += to_text([part])
+            text += _drawn([part])
     return text
+
+
+def _drawn(document: Document) -> str:
+    from bnexp.document.terminal import to_text
+
+    return to_text(document)
 
 
 def _plain_table(table: Table) -> str:
@@ -59,29 +67,28 @@ def to_csv(table: Table) -> str:
     columns = table.columns_for("machines")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([_csv_text(name) for column in columns for name in _csv_names(column)])
+    writer.writerow(_csv_text(name) for column in columns for name in _csv_names(column))
     for row in table.rows:
-        writer.writerow([value for column in columns for value in _csv_values(column, table.cell(row, column))])
+        writer.writerow(value for column in columns for value in _csv_values(column, table.cell(row, column)))
     return buffer.getvalue()
 
 
-def _csv_names(column: Column) -> Iterator[str]:
-    if column.kind == "sample":
-        yield from (f"{column.machine_key}_{statistic}" for statistic in ("mean", "std", "n"))
-    else:
-        yield column.machine_key
+def _csv_names(column: Column) -> list[str]:
+    key = column.machine_key
+    return [f"{key}_{statistic}" for statistic in _NO_SAMPLE] if column.kind == "sample" else [key]
 
 
 def _csv_values(column: Column, cell: Cell) -> Iterator[str]:
     if column.kind == "sample":
-        sample = cell.sample or Sample(float("nan"), None, 0)
-        yield repr(sample.mean) if sample.n else ""
-        yield "" if sample.std is None else repr(sample.std)
-        yield str(sample.n)
+        yield from ("" if value is None else repr(value) for value in _statistics(cell).values())
     elif isinstance(cell.value, str):
         yield _csv_text(cell.value)
     else:
         yield "" if cell.value is None else json.dumps(cell.value)
+
+
+def _statistics(cell: Cell) -> dict[str, object]:
+    return asdict(cell.sample) if cell.sample else _NO_SAMPLE
 
 
 def _csv_text(text: str) -> str:
@@ -89,15 +96,11 @@ def _csv_text(text: str) -> str:
 
     A run may come from somebody else, and its name be made to run when the table is opened. Numbers stay.
     """
-    return f"'{visible(text)}" if text.startswith(_FORMULA) and not _is_number(text) else visible(text)
-
-
-def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return False
-    return True
+        return f"'{visible(text)}" if text.startswith(_FORMULA) else visible(text)
+    return visible(text)
 
 
 def to_json(document: Table | Lesson) -> str:
@@ -108,27 +111,14 @@ def to_json(document: Table | Lesson) -> str:
     """
     if isinstance(document, Table):
         columns = document.columns_for("machines")
-        rows = [
-            {column.machine_key: _json_value(column, document.cell(row, column)) for column in columns}
-            for row in document.rows
-        ]
-        return to_strict_json({"rows": rows, "notes": list(document.notes)})
-    return to_strict_json(
-        {
-            "topic": document.topic,
-            "title": document.title,
-            "numbers": document.numbers,
-            "commands": list(document.experiment.commands),
-        }
-    )
-
-
-def _json_value(column: Column, cell: Cell) -> object:
-    if column.kind != "sample":
-        return cell.value
-    if cell.sample is None:
-        return {"mean": None, "std": None, "n": 0}
-    return {"mean": cell.sample.mean, "std": cell.sample.std, "n": cell.sample.n}
+        rows: list[dict[str, object]] = []
+        for row in document.rows:
+            cells = [(column, document.cell(row, column)) for column in columns]
+            rows.append({c.machine_key: _statistics(cell) if c.kind == "sample" else cell.value for c, cell in cells})
+        return to_strict_json({"rows": rows, "notes": document.notes})
+    commands = document.experiment.commands
+    about = {"topic": document.topic, "title": document.title, "numbers": document.numbers, "commands": commands}
+    return to_strict_json(about)
 
 
 def to_strict_json(value: object) -> str:
@@ -150,7 +140,7 @@ def _markdown_part(part: Part) -> str:
         return _markdown_table(part)
     if isinstance(part, TryIt):
         return f"```\n{chr(10).join(part.commands)}\n```\n\n{_inline(part.look_for)}\n"
-    return f"```\n{to_text([part])}```\n"
+    return f"```\n{_drawn([part])}```\n"
 
 
 def _markdown_table(table: Table) -> str:

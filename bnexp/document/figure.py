@@ -1,6 +1,7 @@
 """Figures as values: histograms, clouds of points, curves and regions, and the style of each series by its name.
 
-`terminal_figure` draws them with letters, `svg` for a page.
+Each has a `key`, the name of its numbers, and a `title`, which says what it shows. `terminal_figure` draws them with
+letters, `svg` for a page.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +20,6 @@ class Histogram:
     """Shares of values in bins, a series beside the other.
 
     Attributes:
-        key: the name of its numbers.
-        title: what it shows.
         edges: n + 1 edges of n bins.
         series: of each its name and the share (0 .. 1) of its values in each bin.
     """
@@ -29,11 +28,6 @@ class Histogram:
     title: str
     edges: Sequence[float]
     series: Mapping[str, Sequence[float]]
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the series."""
-        return list(self.series)
 
     @property
     def numbers(self) -> Numbers:
@@ -64,33 +58,24 @@ class Scatter:
     """Clouds of points in the plane, each in a square around the origin, an axis as long as the other.
 
     Attributes:
-        key: the name of its numbers.
-        title: what it shows.
-        clouds: of each its name and its points (x, y).
+        series: of each its name and its points (x, y).
     """
 
     key: str
     title: str
-    clouds: Mapping[str, Sequence[tuple[float, float]]]
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the clouds."""
-        return list(self.clouds)
+    series: Mapping[str, Sequence[tuple[float, float]]]
 
     @property
     def numbers(self) -> Numbers:
         """The points."""
-        return {self.key: {name: [list(point) for point in points] for name, points in self.clouds.items()}}
+        return {self.key: {name: [list(point) for point in points] for name, points in self.series.items()}}
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Curves over one axis.
+    """Curves over one axis; the title has the unit of y.
 
     Attributes:
-        key: the name of its numbers.
-        title: what it shows, with the unit of y.
         x_name: what x counts.
         x: the points of the axis.
         series: of each its name and a value per point; what is not finite is left out.
@@ -103,11 +88,6 @@ class Lines:
     series: Mapping[str, Sequence[float]]
 
     @property
-    def names(self) -> list[str]:
-        """The names of the series."""
-        return list(self.series)
-
-    @property
     def numbers(self) -> Numbers:
         """The points of the axis and the values of each series."""
         return {self.key: {self.x_name: list(self.x), **{name: list(values) for name, values in self.series.items()}}}
@@ -118,8 +98,6 @@ class Regions:
     """A picture of the values that are averaged together: in a block, equal letters share one mean and one variance.
 
     Attributes:
-        key: the name of its numbers.
-        title: what it shows.
         blocks: side by side, each another normalization of one input: its name and its rows; of each row its label and
             a letter per value.
         values_per_statistic: by the name of the block, how many values each mean is of.
@@ -134,12 +112,9 @@ class Regions:
     def numbers(self) -> Numbers:
         """The number of statistics of each block, and of how many values each is."""
         counts = {name: len({letter for _, row in rows for letter in row}) for name, rows in self.blocks}
-        values = self.values_per_statistic
-        return {
-            self.key: {
-                name: {"statistics": number, "values_per_statistic": values[name]} for name, number in counts.items()
-            }
-        }
+        sizes = self.values_per_statistic
+        figures = {name: {"statistics": n, "values_per_statistic": sizes[name]} for name, n in counts.items()}
+        return {self.key: figures}
 
     @property
     def letters(self) -> list[str]:
@@ -154,12 +129,8 @@ Figure = Histogram | Scatter | Lines | Regions
 class SeriesStyle:
     """The style of a series: it differs from the others by color, and in grey by its dashes, marker or hatching.
 
-    Attributes:
-        color: for a page.
-        terminal: the color in a terminal.
-        dashes: lengths of dash and gap, in turn, in widths of the line; empty for a line without gaps.
-        marker: of a point, and here and there on a line, as matplotlib names it.
-        hatch: of a surface, as matplotlib names it.
+    `color` is that of a page, `terminal` that of a terminal. `dashes` are lengths of dash and gap, in turn, in widths
+    of the line. `marker`, of a point and here and there on a line, and `hatch`, of a surface, are matplotlib's names.
     """
 
     color: str
@@ -209,7 +180,7 @@ def figure_styles(parts: Iterable[object]) -> dict[str, dict[str, SeriesStyle]]:
     styles = {}
     for figure in parts:
         if isinstance(figure, Histogram | Scatter | Lines):
-            styles[figure.key] = styles_of(figure.names, known)
+            styles[figure.key] = styles_of(figure.series, known)
             known |= styles[figure.key]
     return styles
 

@@ -8,8 +8,8 @@ from bnexp import __version__
 from bnexp.document.figure import STYLES, Regions, SeriesStyle, figure_styles
 from bnexp.document.svg import to_svg
 from bnexp.document.table import Column, Row, Table, truncated
-from bnexp.document.terminal import CODE, command_lines
-from bnexp.document.values import Document, Heading, Part, Text, TryIt
+from bnexp.document.terminal import command_lines
+from bnexp.document.values import CODE, Document, Heading, Part, Text, TryIt
 from bnexp.errors import visible
 
 _COMMAND = 76
@@ -143,19 +143,15 @@ def _cells(columns: Sequence[Column], texts: Sequence[str]) -> str:
 
 def _regions(figure: Regions) -> str:
     """Return the blocks side by side, as tables whose cells have the color of their letter."""
-    colors = {letter: STYLES[number % len(STYLES[:-1])].color for number, letter in enumerate(figure.letters)}
-    blocks = "".join(_block(name, rows, colors) for name, rows in figure.blocks)
+    blocks = ""
+    cells = {
+        letter: f'<td style="background: {STYLES[number % len(STYLES[:-1])].color}55">{escape(letter)}</td>'
+        for number, letter in enumerate(figure.letters)
+    }
+    for name, rows in figure.blocks:
+        lines = (f"<tr>{_cell('th', label)}{''.join(cells[letter] for letter in row)}</tr>\n" for label, row in rows)
+        blocks += f'<table class="regions"><caption>{escape(visible(name))}</caption>\n{"".join(lines)}</table>'
     return f'<figure><figcaption>{_inline(figure.title)}</figcaption>\n<div class="blocks">{blocks}</div></figure>'
-
-
-def _block(name: str, rows: Sequence[tuple[str, Sequence[str]]], colors: dict[str, str]) -> str:
-    def colored(letter: str) -> str:
-        return f'<td style="background: {colors[letter]}55">{escape(letter)}</td>'
-
-    lines = "".join(
-        f"<tr>{_cell('th', label)}{''.join(colored(letter) for letter in row)}</tr>\n" for label, row in rows
-    )
-    return f'<table class="regions"><caption>{escape(visible(name))}</caption>\n{lines}</table>'
 
 
 def _cell(tag: str, text: str, numeric: bool = False, name: str = "") -> str:

@@ -5,34 +5,32 @@ Standard output may be a terminal of an old locale, a pipe whose reader left, or
 
 import os
 import sys
-from typing import Literal
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Literal
 
 from bnexp.document.exports import to_csv, to_json, to_markdown, to_plain
 from bnexp.document.table import Table
-from bnexp.document.terminal import print_document, to_text
-from bnexp.document.values import Document, Lesson
+from bnexp.document.values import Document
 from bnexp.document.writing import readable
 from bnexp.errors import BnexpError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Output = Literal["table", "csv", "json", "markdown"]
 
 
-def show(table: Table, output: Output) -> None:
-    """Print a table. The notes of CSV, which has no place for them, go to standard error.
+def show(table: Table, output: Output, *others: Table) -> None:
+    """Print a table; `table` draws in a terminal, and writes plain text into a pipe. Notes of CSV go to standard error.
 
-    Args:
-        table: what to print.
-        output: `table` draws when standard output is a terminal, and writes plain text otherwise.
+    `others` are further tables for people; CSV and JSON are of the first.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if output == "table":
-        show_document([table])
+        show_document([table, *others])
     elif output == "markdown":
-        write_out(to_markdown([table]))
+        write_out(to_markdown([table, *others]))
     else:
         write_out(to_csv(table) if output == "csv" else to_json(table))
     if output == "csv":
@@ -45,11 +43,23 @@ def show_document(document: Document) -> None:
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
-    console = Console(highlight=False)
-    if console.is_terminal:
+    if console := terminal():
+        from bnexp.document.terminal import print_document
+
         print_document(console, document)
     else:
-        write_out(to_text(document) if isinstance(document, Lesson) else to_plain(document))
+        write_out(to_plain(document))
+
+
+def terminal() -> "Console | None":
+    """Return the terminal that standard output is, or None. A pipe loads no rich, unless a variable makes it one."""
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    if not (on_terminal or os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE")):
+        return None
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else None
 
 
 def write_out(text: str) -> None:

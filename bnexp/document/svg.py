@@ -21,17 +21,12 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
 
 
 def to_svg(figure: Histogram | Scatter | Lines, styles: Mapping[str, SeriesStyle] | None = None) -> str:
-    """Return a figure as `<svg>` elements, one a panel; the same figure gives the same text.
-
-    Args:
-        figure: what is drawn.
-        styles: of each series its style; by default those of its names.
-    """
-    styles = styles or styles_of(figure.names)
+    """Return a figure as `<svg>` elements, one a panel; the same figure gives the same text. Styles go by its names."""
+    styles = styles or styles_of(figure.series)
     if isinstance(figure, Lines):
         return _written(_lines(figure, styles), figure.key)
     panels = []
-    for number, name in enumerate(figure.names):
+    for number, name in enumerate(figure.series):
         drawing = _sized(_INCH, _INCH)
         axes = drawing.subplots()
         axes.set_title(name, fontsize=9)
@@ -74,7 +69,7 @@ def _histogram(axes: Axes, figure: Histogram, name: str, style: SeriesStyle) -> 
 
 
 def _scatter(axes: Axes, figure: Scatter, name: str, style: SeriesStyle) -> None:
-    points = [point for point in figure.clouds[name] if all(map(math.isfinite, point))]
+    points = [point for point in figure.series[name] if all(map(math.isfinite, point))]
     reach = max((abs(value) for point in points for value in point), default=0.0) * 1.05 or 1.0
     axes.axhline(0, color="#999999", linewidth=0.6)
     axes.axvline(0, color="#999999", linewidth=0.6)

@@ -50,16 +50,13 @@ class Column:
     """One column.
 
     Attributes:
-        key: its name in CSV, JSON and `--sort`; `unit` is added to it in CSV and JSON.
-        header: its name for people, with the unit.
+        key: its name in CSV, JSON and `--sort`; in CSV and JSON the `unit` is added, where it has one.
+        header: its name for people, with the unit; `short` is its name in a terminal, where that is clear enough.
         kind: what its cells hold; a sample becomes three columns in CSV. A bar, as long as the logarithm of its value,
             is drawn only in a terminal with room for it.
-        unit: unit of the values in CSV and JSON, where the key does not say it.
-        short: its name in a terminal, where that is clear enough.
         descending: the larger value is sorted first.
         give_up: order in which a narrow terminal leaves columns out; None for never.
         redundant: nothing is lost, and nothing said, when it is left out.
-        audience: the readers that get it.
         grouped: a terminal shows equal values of neighboring rows once, and an empty line before the next value.
         least: letters that it is wide at least.
     """
@@ -117,20 +114,16 @@ Row = Mapping[str, Cell]
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, rows and the sentences below.
+    """Columns, of which the first names the rows, the rows, and as `notes` the sentences below.
 
     Attributes:
-        columns: in the order of reading; the first names the rows.
-        rows: cells by the key of their column.
-        notes: sentences below it.
         title: what it shows; where there is one, the rows are indented below it.
         layout: how a terminal fits it in. `records`: a line a row, lesser columns left out where it is narrow.
             `arms`: few rows, which stand beside each other where all columns fit so. `numbers`: calculated numbers, of
             many rows the first and the last; columns that do not fit come in a piece of their own below.
         headed: plain text begins with the names of the columns.
-        key: the name of its numbers in a lesson's JSON; without it, it gives none.
+        key: the name of its `values` in a lesson's JSON; without it, it gives none.
         formula: the lines of the formula that its numbers come from; it stands beside them.
-        values: its numbers, for the JSON of a lesson.
     """
 
     columns: tuple[Column, ...]
@@ -169,15 +162,8 @@ def number_table(
 ) -> Table:
     """Return a table of calculated numbers.
 
-    Args:
-        key: the name of its numbers.
-        title: what it shows.
-        columns: their headings.
-        rows: of each its label and a cell per column; a word, a number, or None for nothing.
-        formula: the lines of the formula, if there is one.
-        corner: the heading of the labels.
-        digits: decimals of numbers that are not whole.
-        values: what `numbers` holds under `key`; without it, an object per row.
+    `columns` are headings, `corner` is that of the labels; a row is its label and a cell per column. Numbers that are
+    not whole get `digits` decimals. `values` is what `numbers` holds under `key`, by default an object per row.
     """
     if values is None:
         values = [{corner or "row": label, **dict(zip(columns, cells, strict=True))} for label, cells in rows]

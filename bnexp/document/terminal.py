@@ -4,7 +4,6 @@ Paragraphs, figures and tables of numbers are at most 100 columns wide, other ta
 """
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
@@ -15,9 +14,9 @@ from rich.text import Text as Line
 from bnexp.document.figure import figure_styles
 from bnexp.document.table import Table
 from bnexp.document.terminal_figure import figure_lines
-from bnexp.document.terminal_table import GAP, table_lines
-from bnexp.document.values import Document, Heading, Part, Text, TryIt
-from bnexp.document.writing import readable
+from bnexp.document.terminal_table import table_lines
+from bnexp.document.values import CODE, Document, Heading, Part, Text, TryIt
+from bnexp.document.writing import GAP, readable
 from bnexp.errors import visible, visible_lines
 
 WIDEST = 100
@@ -25,16 +24,13 @@ NARROWEST = 30
 """Figures need so many columns; the lines of a terminal that has fewer break."""
 _FORMULA_ROOM = 56
 """A formula stands beside its table up to this width, above it beyond."""
-CODE = re.compile(r"`([^`]+)`")
-"""What stands between backticks."""
 
 
 def to_text(document: Document) -> str:
     """Return a document as plain text, 100 columns wide."""
-    console = Console(file=io.StringIO(), width=WIDEST, highlight=False, color_system=None)
-    print_document(console, document)
-    assert isinstance(console.file, io.StringIO)  # noqa: S101  for the type checker
-    return console.file.getvalue()
+    text = io.StringIO()
+    print_document(Console(file=text, width=WIDEST, highlight=False, color_system=None), document)
+    return text.getvalue()
 
 
 def print_document(console: Console, document: Document) -> None:
@@ -86,14 +82,13 @@ class _Page:
 
     def _records(self, table: Table) -> Iterator[Line]:
         """Yield the rows, then the notes, with one on the columns that are left out for want of room."""
-        shown = table_lines(table, self._console.width)
+        pieces, names = table_lines(table, self._console.width)
         if table.title:
             yield Line(readable(table.title), "bold")
-        for number, lines in enumerate(shown.pieces):
+        for number, lines in enumerate(pieces):
             yield from [Line()] * (number > 0)
             yield from lines
-        left_out = ", ".join(shown.left_out)
-        hint = [f"left out at this width: {left_out}; add | less -S to see all"] if left_out else []
+        hint = [f"left out at this width: {', '.join(names)}; add | less -S to see all"] if names else []
         if notes := [*table.notes, *hint]:
             yield Line()
             for note in notes:
@@ -103,7 +98,7 @@ class _Page:
         """Yield the formula with the table beside it where both fit, else one above the other."""
         heading = [Line(visible(table.title), "bold"), *(Line(line, "cyan") for line in table.formula)]
         beside = bool(table.formula) and all(cell_len(line.plain) <= self._formulas for line in heading)
-        pieces = table_lines(table, self._width - GAP).pieces
+        pieces, _ = table_lines(table, self._width - GAP)
         right = max(cell_len(line.plain) for piece in pieces for line in piece)
         if not beside or self._formulas + GAP + right > self._width or len(pieces) > 1:
             yield from heading

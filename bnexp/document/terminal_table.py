@@ -2,18 +2,16 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import zip_longest
+from dataclasses import dataclass
+from itertools import accumulate, zip_longest
 
 from rich.cells import cell_len
 from rich.text import Text as Line
 
 from bnexp.document.table import Column, Row, Table, truncated
 from bnexp.document.terminal_figure import log_bars
-from bnexp.document.writing import readable
+from bnexp.document.writing import GAP, aligned, readable
 
-GAP = 2
-"""Spaces between two columns, and before the rows below a title."""
 _BREAK = re.compile(r"(?<=[ _/])(?![%±])|(?<=[-.])(?=[A-Za-z])")
 """Places to break words: after a space, `_`, `/`, `-` or `.`, but not within an arrow or a number with its sign."""
 _STYLES = {"running": "cyan", "diverged": "red", "failed": "red", "dead": "yellow", "damaged": "yellow"}
@@ -22,44 +20,31 @@ _LEAST_BAR, _MOST_BAR = 4, 24
 """Letters of a bar below which it shows nothing, and of the longest."""
 
 
-@dataclass(frozen=True)
-class TableLines:
-    """A table laid out.
-
-    Attributes:
-        pieces: the lines of each piece, which stand below each other.
-        left_out: the headers of columns for which there is no room.
-    """
-
-    pieces: list[list[Line]]
-    left_out: list[str] = field(default_factory=list)
-
-
-def table_lines(table: Table, width: int) -> TableLines:
-    """Lay out a table for a terminal of `width` letters, without its title, formula and notes."""
-    if table.layout == "numbers":
-        return TableLines(list(_number_pieces(table, width)))
-    page = _Page(table, width)
-    columns = page.columns
-    chosen, pieces = page.choose()
-    grids = [page.transposed(chosen, piece) for piece in pieces] or [page.upright(chosen)]
-    left_out = [column.header for column in columns if column not in chosen and not column.redundant]
-    return TableLines([list(grid.lines(width)) for grid in grids], left_out)
-
-
 _Cells = Sequence[tuple[str, str]]
 """The texts of a line and their styles."""
 
 
+def table_lines(table: Table, width: int) -> tuple[list[list[Line]], list[str]]:
+    """Lay out a table for a terminal of `width` letters, without its title, formula and notes.
+
+    Returns:
+        The lines of each piece, which stand below each other, and the headers of columns for which there is no room.
+    """
+    if table.layout == "numbers":
+        return list(_number_pieces(table, width)), []
+    page = _Page(table, width)
+    chosen, pieces = page.choose()
+    grids = [page.transposed(piece) for piece in pieces] or [page.upright(chosen)]
+    left_out = [column.header for column in page.columns if column not in chosen and not column.redundant]
+    return [list(grid.lines(width)) for grid in grids], left_out
+
+
 @dataclass(frozen=True)
 class _Grid:
-    """The cells of a table as they are drawn.
+    """The cells of a table as they are drawn; of each column its name, its least width, and if it goes to the right.
 
     Attributes:
-        heading: the names of the columns.
         body: a line of cells each, or a line that is no row.
-        least: of each column its least width.
-        right: of each column if it is aligned to the right.
         ruled: a rule stands below the heading.
         evenly: wrapped columns share the room that is left; otherwise the first take as much as they want.
     """
@@ -107,8 +92,7 @@ class _Page:
 
     def __init__(self, table: Table, width: int) -> None:
         self.table, self.width = table, width
-        self.words = min(max(width // 6, 8), 14)
-        """columns of words are wrapped, down to this width"""
+        self.words = min(max(width // 6, 8), 14)  # columns of words are wrapped, down to this width
         self.columns = [column for column in table.columns if column.audience != "machines"]
         self._bars = self._drawn_bars()
         if not self._bars:
@@ -117,18 +101,15 @@ class _Page:
 
     def choose(self) -> tuple[list[Column], list[range]]:
         """Return the columns to show, and the rows of each transposed piece; no piece means upright."""
-        if self._needed(self.columns) <= self.width:
-            return self.columns, []
-        pieces = list(self._pieces(self.columns)) if self.table.layout == "arms" else []
+        pieces = list(self._pieces()) if self.table.layout == "arms" and not self._fit(self.columns) else []
         if len(pieces) == 1:
             return self.columns, pieces
         chosen = list(self.columns)
         going = [column for column in self.columns if column.give_up is not None]
         for column in sorted(going, key=lambda column: column.give_up or 0):
-            if self._needed(chosen) <= self.width:
-                break
-            chosen.remove(column)
-        return (self.columns, pieces) if pieces and self._needed(chosen) > self.width else (chosen, [])
+            if not self._fit(chosen):
+                chosen.remove(column)
+        return (self.columns, pieces) if pieces and not self._fit(chosen) else (chosen, [])
 
     def upright(self, columns: Sequence[Column]) -> _Grid:
         """Return one row per line."""
@@ -150,9 +131,9 @@ class _Page:
             evenly=self.table.layout == "records",
         )
 
-    def transposed(self, columns: Sequence[Column], piece: range) -> _Grid:
-        """Return one row per column of the page, the first of `columns` as heading."""
-        first, *others = columns
+    def transposed(self, piece: range) -> _Grid:
+        """Return one row per column, the first column as heading."""
+        first, *others = self.columns
         rows = [self.table.rows[index] for index in piece]
         body = [
             [(_header(column), "bold"), *((self._shown(row, column), self._style(row, column)) for row in rows)]
@@ -161,38 +142,39 @@ class _Page:
         return _Grid(
             heading=[_header(first), *(self._shown(row, first) for row in rows)],
             body=body,
-            least=[self._labels(columns), *(self._width_of_row(row, columns) for row in rows)],
+            least=[self._labels, *map(self._width_of_row, rows)],
             right=[False] * (1 + len(rows)),
         )
 
-    def _pieces(self, columns: Sequence[Column]) -> Iterator[range]:
+    def _pieces(self) -> Iterator[range]:
         """Yield the rows that fit beside each other."""
-        start, used = 0, self._labels(columns)
+        start, used = 0, self._labels
         for index, row in enumerate(self.table.rows):
-            needed = GAP + self._width_of_row(row, columns)
+            needed = GAP + self._width_of_row(row)
             if used + needed > self.width and index > start:
                 yield range(start, index)
-                start, used = index, self._labels(columns)
+                start, used = index, self._labels
             used += needed
         yield range(start, len(self.table.rows))
 
-    def _needed(self, columns: Sequence[Column]) -> int:
-        return sum(self.narrowest[column.key] for column in columns) + GAP * (len(columns) - 1)
+    def _fit(self, columns: Sequence[Column]) -> bool:
+        return sum(self.narrowest[column.key] for column in columns) + GAP * (len(columns) - 1) <= self.width
 
     def _narrowest(self, column: Column) -> int:
         """Return the width below which a column would cut a number, or words into small pieces."""
         header = max(cell_len(piece.rstrip()) for piece in _BREAK.split(_header(column)))
         return max([column.least, header, *(self._least(row, column) for row in self.table.rows)])
 
-    def _width_of_row(self, row: Row, columns: Sequence[Column]) -> int:
-        return max(self._least(row, column) for column in columns)
+    @property
+    def _labels(self) -> int:
+        return max(cell_len(_header(column)) for column in self.columns)
+
+    def _width_of_row(self, row: Row) -> int:
+        return max(self._least(row, column) for column in self.columns)
 
     def _least(self, row: Row, column: Column) -> int:
         natural = cell_len(self._shown(row, column))
         return natural if column.kind != "text" else min(natural, self.words)
-
-    def _labels(self, columns: Sequence[Column]) -> int:
-        return max(cell_len(_header(column)) for column in columns)
 
     def _shown(self, row: Row, column: Column) -> str:
         if column.kind == "bar":
@@ -212,11 +194,8 @@ class _Page:
         room = (self.width - sum(self._narrowest(column) + GAP for column in others)) // max(len(bars), 1) - GAP
         if room < _LEAST_BAR:
             return {}
-        room = min(room, _MOST_BAR)
-        values = {
-            column.key: [float(self.table.cell(row, column).value or 0) for row in self.table.rows] for column in bars
-        }
-        return {key: log_bars(numbers, room) for key, numbers in values.items()}
+        rows, room = self.table.rows, min(room, _MOST_BAR)
+        return {bar.key: log_bars([float(self.table.cell(row, bar).value or 0) for row in rows], room) for bar in bars}
 
 
 def _number_pieces(table: Table, width: int) -> Iterator[list[Line]]:
@@ -229,8 +208,9 @@ def _number_pieces(table: Table, width: int) -> Iterator[list[Line]]:
         for column in columns
     }
     while columns:
-        piece = _that_fit(columns, [widths[column.key] for column in columns], width - label_width)
-        columns = columns[len(piece) :]
+        needed = accumulate(GAP + widths[column.key] for column in columns)
+        fit = max(sum(total <= width - label_width for total in needed), 1)
+        piece, columns = columns[:fit], columns[fit:]
         body: list[_Cells | Line] = []
         for index, row in enumerate(rows):
             if row is None:
@@ -240,33 +220,10 @@ def _number_pieces(table: Table, width: int) -> Iterator[list[Line]]:
                 body.append([(readable(row[labels.key].text), ""), *cells])
         if not columns and columns_left_out:
             body.append(Line(f"... {columns_left_out:,} more columns; --json has all", "dim"))
-        yield list(
-            _Grid(
-                heading=[readable(column.header) for column in (labels, *piece)],
-                body=body,
-                least=[label_width, *(widths[column.key] for column in piece)],
-                right=[False, *(column.numeric for column in piece)],
-                ruled=False,
-            ).lines(0)
-        )
-
-
-def _that_fit(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[Column]:
-    """Return as many columns as fit, at least one."""
-    total = 0
-    piece: list[Column] = []
-    for column, needed in zip(columns, widths, strict=True):
-        total += GAP + needed
-        if piece and total > width:
-            break
-        piece.append(column)
-    return piece
-
-
-def aligned(text: str, width: int, right: bool) -> str:
-    """Return text filled with spaces to a width, on the left if it goes to the right."""
-    space = " " * (width - cell_len(text))
-    return space + text if right else text + space
+        heading = [readable(column.header) for column in (labels, *piece)]
+        least = [label_width, *(widths[column.key] for column in piece)]
+        right = [False, *(column.numeric for column in piece)]
+        yield list(_Grid(heading, body, least, right, ruled=False).lines(0))
 
 
 def _header(column: Column) -> str:

@@ -4,6 +4,7 @@ A part that holds numbers gives them by key, in full precision, as `numbers`; ke
 `page` and `exports` write a document in its forms.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
@@ -12,6 +13,9 @@ from typing import Any, ClassVar
 from bnexp.document.figure import Figure, Numbers
 from bnexp.document.table import Table
 from bnexp.document.writing import decimal
+
+CODE = re.compile(r"`([^`]+)`")
+"""What stands between backticks."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; what stands between backticks is code.
-
-    Attributes:
-        text: the words.
-        numbers: by key, the computed numbers that the words name.
-        lead: a word before them that stands out, such as `warning`.
-    """
+    """A paragraph, and by key the numbers that it names; a `lead`, such as `warning`, stands out before its words."""
 
     text: str
     numbers: Numbers = field(default_factory=dict)
@@ -58,10 +56,8 @@ def text(template: str, **values: object) -> Text:
 
         text("The unbiased variance is {ratio} times as large, in {share:.1%} of all units.", ratio=4 / 3, share=0.5)
 
-    Args:
-        template: the words, as for `str.format`; `{name}` of a float is written as `decimal` writes it.
-        values: by key, what the template names. Words among them are shown only; numbers, and lists or mappings of
-            numbers, also stand in `numbers` in full precision, whether the template names them or not.
+    The template is that of `str.format`, but `{name}` of a float is written as `decimal` writes it. Words among the
+    values are only shown; numbers, and lists or mappings of them, stand in `numbers` also where nothing names them.
     """
     numbers = {key: value for key, value in values.items() if not isinstance(value, str)}
     return Text(_Sentence().vformat(template, (), values), numbers)
@@ -85,11 +81,7 @@ Document = Iterable[Part]
 class Lesson:
     """The lesson of `bnexp explain TOPIC`; as a document, it begins with its title and ends with its commands.
 
-    Attributes:
-        topic: the name on the command line.
-        title: the answer in a line.
-        parts: in the order of reading.
-        experiment: how it is tested on a real network.
+    The title is the answer in a line; `experiment` tests it on a real network.
     """
 
     topic: str

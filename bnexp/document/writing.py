@@ -7,8 +7,12 @@ mean `beside` it.
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from bnexp.config.wording import brief
 
+GAP = 2
+"""Spaces between two columns, and before the rows below a title."""
 Value = float | int | str | None
 """The value of a cell in a table of numbers: a number, a word, or None for nothing."""
 
@@ -21,14 +25,10 @@ def column_text(cells: Sequence[Value], digits: int, deciding: Sequence[Value] |
 
     Whole numbers (int) stay whole; others get `digits` decimals, or an exponent where the largest of them is so small
     or so large that decimals would say nothing.
-
-    Args:
-        cells: the values of the column.
-        digits: decimals of numbers that are not whole.
-        deciding: the cells whose size decides between decimals and exponents; by default all.
+    The cells `deciding`, by default all, are those whose size counts.
     """
-    sizes = cells if deciding is None else deciding
-    largest = max((abs(cell) for cell in sizes if isinstance(cell, float) and math.isfinite(cell)), default=0.0)
+    floats = [cell for cell in (cells if deciding is None else deciding) if isinstance(cell, float)]
+    largest = max((abs(cell) for cell in floats if math.isfinite(cell)), default=0.0)
     form = f".{digits}f" if _SMALL <= largest < _LARGE or largest == 0 else f".{max(digits - 1, 0)}e"
     return [_text(cell, form) for cell in cells]
 
@@ -109,3 +109,9 @@ def counted(number: int, noun: str) -> str:
 def readable(text: str) -> str:
     """Return visible text, cut at a thousand letters: a damaged record may hold a word of a million."""
     return brief(text, _MOST_LETTERS)
+
+
+def aligned(text: str, width: int, right: bool) -> str:
+    """Return text filled with spaces to a width, on the left if it goes to the right."""
+    space = " " * (width - cell_len(text))
+    return space + text if right else text + space

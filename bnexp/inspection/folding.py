@@ -25,7 +25,7 @@ from bnexp.config.items import ITEMS, LayerOptions
 from bnexp.config.layout import BlockLayout, Layout, Placed, PoolLayout
 from bnexp.errors import BnexpError
 from bnexp.files import with_advice
-from bnexp.inspection.stored import load_run
+from bnexp.inspection.stored import open_stored
 from bnexp.measure.machine import synchronize
 from bnexp.measure.restore import copy_of_weights
 from bnexp.models.network import build_item
@@ -193,7 +193,7 @@ def fold_run(folder: Path, *, weights: str, data_dir: Path, device: str) -> Fold
         ConfigError: what the config asks for cannot be.
         BnexpError: the run has no such weights, or no norm of it can be folded, with the reasons.
     """
-    run, step = load_run(folder, weights=weights, data_dir=data_dir, device=device)
+    run, step = open_stored(folder, weights=weights, overrides=(), data_dir=data_dir, device=device)
     folds = folds_of(run.subject.layout)
     if all(fold.layer is None for fold in folds):
         reasons = dict.fromkeys(f"{fold.item} {fold.reason}" for fold in folds)

@@ -32,8 +32,9 @@ class LayerPropagation:
         output: the item whose output is measured, the last before the next layer.
         layer: the layer.
         std: standard deviation of that output over all values.
-        effective_rank: of the batch's features there.
-        dead_fraction: units of the last ReLU up to there that are 0 for the whole batch; None without a ReLU.
+        effective_rank: in how many directions the examples differ there, between 1 and one less than their number.
+        dead_fraction: units of the last ReLU up to there that are 0 for the whole batch (channels, where it has maps);
+            None without a ReLU.
         saturated_fraction: values of the last tanh or sigmoid whose slope has nearly vanished; None without one.
         gradient_norm: Euclidean norm of the gradient of the layer's weight.
     """
@@ -106,7 +107,7 @@ def _row(group: list[str], figures: dict[str, float]) -> LayerPropagation:
         layer=group[0],
         std=figures[f"activation_std/{group[-1]}"],
         effective_rank=figures[f"effective_rank/{group[-1]}"],
-        dead_fraction=last_of("dead_fraction"),
+        dead_fraction=last_of("dead_fraction") if (channels := last_of("dead_channels")) is None else channels,
         saturated_fraction=last_of("saturated_fraction"),
         gradient_norm=figures[f"weight_gradient_norm/{group[0]}"],
     )

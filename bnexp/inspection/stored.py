@@ -19,6 +19,8 @@ from bnexp.training.device import reproducible
 
 EXPENSIVE = ("evaluation_modes", "coupling", "landscape", "invariance", "cost")
 """The probes asked by default: those that cost too much to run often while a network trains."""
+CLASSES = "classes"
+"""Asked like a probe: the test set class by class."""
 
 
 def probe_once(run: TrainingRun, probes: Sequence[Probe], taken: int) -> dict[str, float]:
@@ -67,23 +69,18 @@ def probe_run(
     for name in probes:
         _refuse_what_needs_more(name)
     chosen = list(probes or EXPENSIVE)
-    overrides = [*_switched_on(folder, chosen), *overrides]
-    run, step = load_run(folder, weights=weights, overrides=overrides, data_dir=data_dir, device=device)
+    options = [*_switched_on(folder, chosen), *overrides]
+    run, step = open_stored(folder, weights=weights, overrides=options, data_dir=data_dir, device=device)
     asked = [PROBES[name](getattr(run.config.probes, name)) for name in chosen]
     with reproducible():
         return Figures(step, probe_once(run, asked, step))
 
 
-def load_run(
-    folder: Path, *, weights: str, data_dir: Path, device: str, overrides: Sequence[str] = ()
+def open_stored(
+    folder: Path, *, weights: str, overrides: Sequence[str], data_dir: Path, device: str
 ) -> tuple[TrainingRun, int]:
-    """Build a run anew with its stored weights, final or best, and return it with the steps that these took.
-
-    Raises:
-        ConfigError: what the config asks for cannot be.
-        BnexpError: the run has no such weights, or they are damaged, or do not fit the config.
-    """
-    config = load_config(folder / CONFIG, [*overrides, "training.compile=false"])
+    """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
+    config = load_config(folder / CONFIG, [*overrides, "training.compile=false"], stored=True)
     stored = load_checkpoint(_path_of(folder, weights))
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
@@ -106,13 +103,16 @@ def _path_of(folder: Path, weights: str) -> Path:
 
 def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
     """Return overrides that give each probe a time to look, and keep the options that it had in the run."""
-    scheduled = load_config(folder / CONFIG).probes.schedules()
+    scheduled = load_config(folder / CONFIG, stored=True).probes.schedules()
     return [f"probes.{name}.at=[1]" if name in scheduled else f"probes.{name}={{at: [1]}}" for name in names]
 
 
 def _refuse_what_needs_more(name: str) -> None:
-    if name not in PROBES:
-        raise ConfigError(f'unknown probe "{name}".{did_you_mean(name, PROBES)} Known: {", ".join(PROBES)}')
+    if name not in (*PROBES, CLASSES):
+        known = (*PROBES, CLASSES)
+        raise ConfigError(f'unknown probe "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}')
+    if name == CLASSES:
+        raise ConfigError(f"--probe {CLASSES} gives a table of its own; expected it alone, without another --probe")
     if PROBES[name].needs_step:
         raise ConfigError(f"probe {name} measures what a step of the optimizer does, and stored weights take none")
     if name == "histograms":

@@ -21,8 +21,14 @@ def numbers_of(figures: Sequence[Tensor]) -> list[float]:
     return numbers
 
 
+def forget_peak(device: torch.device) -> None:
+    """Count the largest memory on a CUDA device from now on: earlier runs of this process have theirs."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_mib(device: torch.device) -> dict[str, float | None]:
-    """Return the largest memory in MiB: of this process since it began, and of the run on a device that counts it."""
+    """Return the largest memory in MiB: of this process since it began, and on CUDA since `forget_peak`."""
     on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     try:
         import resource

@@ -34,7 +34,7 @@ def total_length(tensors: Sequence[Tensor]) -> Tensor:
 MOST_UNITS = 1024
 """Units of an output that are measured one by one at most; a mean over all units is taken over all."""
 MOST_VALUES = 4096
-"""Values that percentiles are taken of at most: the rank of a percentile is then uncertain by less than one percent."""
+"""Values that percentiles are taken of at most: its rank then has a standard error below one percent."""
 
 
 def as_units(output: Tensor) -> Tensor:

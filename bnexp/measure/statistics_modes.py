@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from bnexp.measure.evaluation import inference_mode_of
 from bnexp.measure.restore import copies_of, put, undisturbed
 from bnexp.measure.subject import Subject
-from bnexp.norms.statistics import statistics_of
+from bnexp.norms.statistics import Moments, batch_moments, pooled, statistics_from
 
 Forward = Callable[[Tensor], Tensor]
 """From inputs (B, C, H, W) to logits (B, classes)."""
+
+RECOMPUTED_OVER = 5000
+"""Training examples that recomputed statistics are taken over, where nothing else is said."""
 
 
 def batch_statistics_norms(subject: Subject) -> list[nn.Module]:
@@ -69,44 +72,47 @@ def using_batch_statistics(subject: Subject) -> Iterator[Forward]:
 
 
 @contextlib.contextmanager
-def using_recomputed_statistics(subject: Subject, batches: int) -> Iterator[Forward]:
+def using_recomputed_statistics(subject: Subject, examples: int = RECOMPUTED_OVER) -> Iterator[Forward]:
     """Evaluate with running statistics that are recomputed for the present weights, until the context ends.
 
-    Running statistics average over steps, and so over weights that are gone. These are the plain average of what each
-    training batch would move them toward, all with the weights of now (Wu & Johnson 2021, "precise BN"). The batches
-    are the first ones of the training part in its order, which mixes the classes; full ones only, each example once at
-    most, and without augmentation; fewer where the training part has no more.
+    Running statistics average over steps, and so over weights that are gone. These are the moments of all that a norm
+    takes in from training examples, with the weights of now (Wu & Johnson 2021, "precise BN"); each norm makes of them
+    what it keeps. The examples are the first ones of the training part in its order, which mixes the classes, each once
+    and without augmentation; fewer than asked for where the training part has no more.
+
+    They come in batches as large as in evaluation, ghost batches too: the layers above see nearly what they see at
+    inference, and not what small batches would make of it (of two vectors, signs).
 
     Source: https://arxiv.org/abs/2105.07576, section 3
     """
     with undisturbed(subject.network):
-        for norm, averages in _averages(subject, batches).items():
-            for name, average in averages.items():
-                norm.get_buffer(name).copy_(average)
+        for norm, statistics in _recomputed(subject, examples).items():
+            for name, value in statistics.items():
+                norm.get_buffer(name).copy_(value)
         with inference_mode_of(subject.network):
             yield subject.network
 
 
-def _averages(subject: Subject, batches: int) -> dict[nn.Module, dict[str, Tensor]]:
-    """Average the statistics of training batches, for each norm by the names of its buffers."""
-    seen = defaultdict[nn.Module, list[dict[str, Tensor]]](list)
+@torch.no_grad()
+def _recomputed(subject: Subject, examples: int) -> dict[nn.Module, dict[str, Tensor]]:
+    """Return the running statistics that training examples give, for each norm by the names of its buffers."""
+    seen = defaultdict[nn.Module, list[Moments]](list)
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen[norm].append(statistics_of(norm, inputs[0]))
+        seen[norm].append(batch_moments(inputs[0]))
 
-    batch_size, train, norms = subject.plan.batch_size, subject.dataset.train, batch_statistics_norms(subject)
-    full = min(batches, len(train) // batch_size)
+    norms, images = batch_statistics_norms(subject), subject.dataset.train.images[:examples]
+    if not norms:
+        return {}
+    largest = max(subject.plan.batch_size, subject.config.data.eval_batch_size, 3)  # cut evenly, none is of one
     # As bn: with corrections, layers further up would see what the outdated running statistics make.
-    off = _switched_off(norms, "corrects")
-    with contextlib.ExitStack() as hooks, off, using_batch_statistics(subject) as forward:
+    off, whole = _switched_off(norms, "corrects"), _switched_off(norms, "splits")
+    with contextlib.ExitStack() as hooks, off, whole, using_batch_statistics(subject) as forward:
         for norm in norms:
             hooks.callback(norm.register_forward_pre_hook(note).remove)
-        for images in train.images[: full * batch_size].split(batch_size):
-            forward(subject.dataset.inputs(images))
-    return {
-        norm: {name: torch.stack([each[name] for each in found]).mean(dim=0) for name in found[0]}
-        for norm, found in seen.items()
-    }
+        for batch in images.tensor_split(-(-len(images) // largest)):
+            forward(subject.dataset.inputs(batch))
+    return {norm: statistics_from(norm, pooled(batches)) for norm, batches in seen.items()}
 
 
 @contextlib.contextmanager

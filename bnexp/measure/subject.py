@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from bnexp.config.layout import Layout, Placed
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
-from bnexp.data.load import Dataset
+
+if TYPE_CHECKING:  # `check` needs no file of a dataset
+    from bnexp.data.load import Dataset
 
 Items = Mapping[str, nn.Module]
 """The modules that hold no others, by name and in order: `block1.linear`, `block1.bn`, ..., `head`."""
@@ -39,7 +41,7 @@ class Subject:
     network: nn.Module
     items: Items
     layout: Layout
-    dataset: Dataset
+    dataset: "Dataset"
     precision: AbstractContextManager[Any]
 
     @property

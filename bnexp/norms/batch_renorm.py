@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.items import BatchRenormOptions
-from bnexp.norms.shapes import over_batch, per_feature, widened
+from bnexp.norms.shapes import per_feature, widened
+from bnexp.norms.statistics import Moments, batch_moments
 
 _DMAX_AFTER, _RMAX_AFTER = 5, 8
 """Warm-ups after which the bounds stand at dmax and rmax: the paper has 5,000, 25,000 and 40,000 steps."""
@@ -58,7 +59,7 @@ class BatchRenorm(nn.Module):
 
     def _renormalized(self, x: Tensor) -> Tensor:
         """Normalize by the corrected statistics of the batch, and move the running ones."""
-        mean, std = self.statistics_of_batch(x).values()  # (F,)
+        mean, std = self.statistics_from(batch_moments(x)).values()  # (F,)
         with torch.no_grad():
             rmax, dmax = self.bounds()
             r = (std / self.running_std).clamp(1 / rmax, rmax)
@@ -81,10 +82,9 @@ class BatchRenorm(nn.Module):
         risen = (self.num_batches_tracked - warmup).to(self.running_std.dtype) / (warmup * (after - 1))
         return risen.clamp(0, 1)
 
-    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the batch's mean and the root of its biased variance plus eps, toward which the running ones move."""
-        var, mean = torch.var_mean(widened(x), dim=over_batch(x), correction=0)
-        return {"running_mean": mean, "running_std": torch.sqrt(var + self.eps)}
+    def statistics_from(self, moments: Moments) -> dict[str, Tensor]:
+        """Return mean and deviation, the root of the biased variance plus eps, of values with these moments."""
+        return {"running_mean": moments.mean, "running_std": torch.sqrt(moments.var + self.options.eps)}
 
     def running_moments(self) -> dict[str, Tensor]:
         """Return the running mean and standard deviation of each feature."""

@@ -6,7 +6,6 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.items import GhostBatchNormOptions
-from bnexp.norms.shapes import over_batch, widened
 
 
 class GhostBatchNorm(_BatchNorm):
@@ -33,25 +32,19 @@ class GhostBatchNorm(_BatchNorm):
     def __init__(self, features: int, options: GhostBatchNormOptions) -> None:
         super().__init__(features, eps=options.eps, momentum=options.momentum, affine=options.affine)
         self.size = options.size
+        self.splits = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch: in training part by part."""
         if not self.training:
             return self._normalize(x)
         self.num_batches_tracked.add_(1)
-        return torch.cat([self._normalize(ghost) for ghost in x.split(self.size)])
+        return torch.cat([self._normalize(ghost) for ghost in x.split(self.size if self.splits else len(x))])
 
     def _normalize(self, x: Tensor) -> Tensor:
         return functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
-
-    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the average over the ghost batches of the mean and unbiased variance that each of them has."""
-        ghosts = x.split(self.size)
-        moments = [torch.var_mean(widened(ghost), dim=over_batch(ghost), correction=1) for ghost in ghosts]
-        var, mean = (torch.stack(values).mean(dim=0) for values in zip(*moments, strict=True))
-        return {"running_mean": mean, "running_var": var}
 
     def extra_repr(self) -> str:
         """Return what `print` shows in the parentheses."""

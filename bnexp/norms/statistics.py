@@ -2,14 +2,15 @@
 
 A norm that keeps running statistics other than those of torch's batch norm has methods of its own:
 
-    statistics_of_batch(x)    what a batch moves its running statistics toward, by the names of its buffers
-    running_moments()         its running `mean` and `std` of each feature, those that it has
+    statistics_from(moments)    what it keeps of values with these moments, by the names of its buffers
+    running_moments()           its running `mean` and `std` of each feature, those that it has
 
 Attributes that measuring sets to false for a time: `corrects`, where a norm corrects toward its running statistics in
-training, and `noisy`, where it draws noise.
+training, `splits`, where it splits the batch, and `noisy`, where it draws noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +20,45 @@ from bnexp.config.items import GroupedOptions
 from bnexp.norms.shapes import moments, over_batch, widened
 
 
-def statistics_of(norm: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return what a batch, (B, F) or (B, C, H, W), moves the running statistics of a norm toward, by buffer.
+class Moments(NamedTuple):
+    """Mean and biased variance of each feature, (F,) each, over so many values."""
 
-    That is the batch's mean and unbiased variance, (F,) or (C,), unless the norm has a method `statistics_of_batch`.
+    mean: Tensor
+    var: Tensor
+    values: int
+
+
+def batch_moments(x: Tensor) -> Moments:
+    """Return the moments of a batch, (B, F) or (B, C, H, W), over its examples and positions."""
+    var, mean = torch.var_mean(widened(x), dim=over_batch(x), correction=0)
+    return Moments(mean, var, x.numel() // x.shape[1])
+
+
+def pooled(batches: Sequence[Moments]) -> Moments:
+    """Return the moments of the values of several batches together.
+
+        mean = mean of mean_b,    var = mean of var_b + variance of mean_b      each batch weighted by its count
+
+    Source: https://arxiv.org/abs/2105.07576, appendix; the weights are those of its authors' fvcore.nn.precise_bn
     """
-    own: Callable[[Tensor], dict[str, Tensor]] | None = getattr(norm, "statistics_of_batch", None)
+    means, variances, counts = zip(*batches, strict=True)
+    count, stacked = sum(counts), torch.stack(means)  # (batches, F)
+    weights = stacked.new_tensor(counts) / count
+    mean = weights @ stacked
+    return Moments(mean, weights @ (torch.stack(variances) + (stacked - mean).square()), count)
+
+
+def statistics_from(norm: nn.Module, moments: Moments) -> dict[str, Tensor]:
+    """Return what a norm keeps, as running statistics, of values with these moments: (F,) for each such buffer.
+
+    That is mean and unbiased variance, unless the norm has a method `statistics_from`.
+    """
+    own: Callable[[Moments], dict[str, Tensor]] | None = getattr(norm, "statistics_from", None)
     if own is not None:
-        return own(x)
-    var, mean = torch.var_mean(widened(x), dim=over_batch(x), correction=1)
+        return own(moments)
     held = {name for name, _ in norm.named_buffers()}
-    return {name: value for name, value in (("running_mean", mean), ("running_var", var)) if name in held}
+    unbiased = moments.var * (moments.values / (moments.values - 1))
+    return {name: value for name, value in (("running_mean", moments.mean), ("running_var", unbiased)) if name in held}
 
 
 def running_moments(norm: nn.Module) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bnexp.config.items import BatchNormOptions
 from bnexp.norms.shapes import over_batch, per_feature, widened
+from bnexp.norms.statistics import Moments
 
 
 class RunningVariance(nn.Module):
@@ -38,9 +39,9 @@ class RunningVariance(nn.Module):
             self.num_batches_tracked.add_(1)
         return var
 
-    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the variance of a batch toward which the running one moves."""
-        return {"running_var": widened(x).var(dim=over_batch(x), correction=self.correction)}
+    def statistics_from(self, moments: Moments) -> dict[str, Tensor]:
+        """Return the running variance of values with these moments, (F,)."""
+        return {"running_var": moments.var * (moments.values / (moments.values - self.correction))}
 
 
 class VarianceNorm(RunningVariance):

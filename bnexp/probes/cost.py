@@ -18,6 +18,10 @@ from bnexp.probes.probe import Charts, Figure, Probe, Reading
 _KINDS = {"norm": "norms", "layer": "layers", "activation": "activations"}
 KINDS = (*_KINDS.values(), "rest")
 
+_SAME_MACHINE = "yes, on the same machine with nothing else running"
+_ALONE = "what a step takes: items are timed one by one, and without the optimizer"
+_MEMORY = "what a norm takes, and what training takes without probes"
+
 
 class Cost(Probe):
     """Measures where the time of a step goes by kind of item, and how much memory is in use.
@@ -25,27 +29,49 @@ class Cost(Probe):
     Each item alone is timed on the inputs that it has in this step, and the times of a kind are added up. The kinds are
     `norms`, `layers` (linear, conv and the head), `activations` and the `rest` (dropout, add, shortcuts, pooling). An
     item is timed `repeats` times after one that does not count, and the median is taken. The clock waits for the device
-    at every item, so that on a GPU each time includes that of a launch, and their sum is more than a step takes. A
-    compiled network is timed in its plain form.
+    at every item, so that on a GPU each time includes that of a launch. Their sum is not the time of a step. A compiled
+    network is timed in its plain form.
 
     The memory is more than training alone takes. Probes that look at the same step add to it: some keep the output of
     every item through the backward pass, and `cost` keeps the inputs of every item while it times them.
     """
 
     figures = (
-        Figure("cost_ms/<kind>_forward", "time of the forward passes of a step", range="milliseconds"),
+        Figure(
+            "cost_ms/<kind>_forward",
+            "time of the forward passes of a step",
+            range="milliseconds",
+            comparable=_SAME_MACHINE,
+            silent_on=_ALONE,
+        ),
         Figure(
             "cost_ms/<kind>_backward",
             "time of the gradients with respect to parameters, and to inputs where the step needs them",
             range="milliseconds",
+            comparable=_SAME_MACHINE,
+            silent_on=_ALONE,
         ),
-        Figure("cost_share/<kind>", "both times of the kind together, as a part of those of all kinds", range="0 to 1"),
+        Figure(
+            "cost_share/<kind>",
+            "both times of the kind together, as a part of those of all kinds",
+            range="0 to 1",
+            comparable="yes, on the same machine; it shrinks where the other kinds take longer, too",
+            silent_on=_ALONE,
+        ),
         Figure(
             "peak_memory_mib/process",
             "largest memory of the process since it began, that of all probes included",
             range="MiB",
+            comparable="no: earlier runs of the same command, and the libraries loaded, are in it",
+            silent_on=_MEMORY,
         ),
-        Figure("peak_memory_mib/device", "the same of torch on a CUDA device", range="MiB"),
+        Figure(
+            "peak_memory_mib/device",
+            "largest memory of torch on a CUDA device since the run began",
+            range="MiB",
+            comparable="yes, with the same probes",
+            silent_on=_MEMORY,
+        ),
     )
     charts: ClassVar[Charts] = {"cost": {"milliseconds": r"cost_ms/", "share": r"cost_share/"}}
 

@@ -24,8 +24,9 @@ class Coupling(Probe):
     the training's size. There are two kinds of companions, drawn anew at each look:
 
     - `random`: any other training examples, each at most once, as in a shuffled epoch;
-    - `sorted`: examples of one class, the draws going through the classes, as in an epoch sorted by class (drawn
-      with replacement, since a class may have fewer examples than the batch).
+    - `sorted`: examples of one class a draw, the draws going through the classes, whichever class the anchor has: how
+      far the make-up of a batch can move it (drawn with replacement, since a class may have fewer examples than the
+      batch; the anchor may be among them).
 
     Norms over the batch take its statistics, as in training; there is no dropout and no noise. All figures are 0 where
     no norm takes statistics of the batch, and 0 except for rounding where `batch_renorm` is within its bounds.
@@ -35,20 +36,29 @@ class Coupling(Probe):
         Figure(
             "coupling_spread/<kind>",
             "standard deviation of a logit over the draws (with n - 1), root mean square over anchors and classes",
+            range="0 and up, in the units of the logits",
+            comparable="no: logits grow with training, and at other rates in other arms; take `coupling_relative`",
+            silent_on="whether it changes a prediction",
         ),
         Figure(
             "coupling_relative/<kind>",
             "the same in standard deviations of the logits, averaged over their draws, over anchors and classes",
+            formula="coupling_spread / std of the mean logits",
+            range="0 and up",
+            comparable="yes, for the same batch size and draws, and equally far in training: sure logits are wide",
+            silent_on="whether the scatter harms or regularizes",
         ),
         Figure(
             "coupling_flip_rate/<kind>",
             "how often the predicted class is not the anchor's most frequent one, over anchors and draws",
-            range="0 to 1",
+            range="0 to 1 - 1 / draws; nan where logits are not finite",
+            comparable="yes, for the same batch size, draws and accuracy: unsure predictions flip sooner",
+            silent_on="whether the flips are to the right class or away from it",
         ),
     )
     charts: ClassVar[Charts] = {
         "coupling of examples": {
-            "spread of the logits": r"coupling_spread/",
+            "spread of the logits, in their std": r"coupling_relative/",
             "predictions that flip": r"coupling_flip_rate/",
         }
     }

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bnexp.config.probes_section import EvaluationModesSchedule
 from bnexp.data.parts import Part
-from bnexp.measure.evaluation import inference_mode_of, sums_by_batch
+from bnexp.measure.evaluation import graded, inference_mode_of
 from bnexp.measure.statistics_modes import (
     Forward,
     batch_statistics_norms,
@@ -19,6 +19,7 @@ from bnexp.measure.subject import Look, Subject
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 MODES = ("running", "batch", "recomputed", "single")
+_ONLY_SOME = "the score of the whole validation part: it is that of `examples` examples, and as uncertain"
 
 
 class EvaluationModes(Probe):
@@ -28,8 +29,8 @@ class EvaluationModes(Probe):
 
     - `running`: those that training averaged over its steps, as in any evaluation;
     - `batch`: those of each batch, of the training's batch size;
-    - `recomputed`: the average over `batches` training batches, all with the present weights ("precise BN", Wu &
-      Johnson 2021, https://arxiv.org/abs/2105.07576);
+    - `recomputed`: those of `recomputed_over` training examples together, all with the present weights ("precise BN",
+      Wu & Johnson 2021, https://arxiv.org/abs/2105.07576); at the end of every run both parts are scored so, too;
     - `single`: those of each example alone, over its positions.
 
     A vector, as in an MLP, has no positions: alone it is its own mean and has variance 0. Of it `bn`, `ghost_bn`,
@@ -43,16 +44,26 @@ class EvaluationModes(Probe):
     """
 
     figures = (
-        Figure("loss_by_mode/<mode>", "cross-entropy with the statistics of the mode", range="nats"),
+        Figure(
+            "loss_by_mode/<mode>",
+            "cross-entropy with the statistics of the mode",
+            range="0 and up, in nats",
+            comparable="yes, mode by mode, for the same batch size",
+            silent_on=_ONLY_SOME,
+        ),
         Figure(
             "accuracy_by_mode/<mode>",
             "fraction of right answers with the statistics of the mode",
             range="0 to 1; nan where the loss is not finite",
+            comparable="yes, mode by mode, for the same batch size",
+            silent_on=_ONLY_SOME,
         ),
         Figure(
             "loss_gap/<mode>",
             "loss of the mode less the loss with running statistics; for all modes but `running`",
-            range="nats",
+            range="any number, in nats",
+            comparable="yes: below 0 the running statistics cost something; exactly 0 without norms over the batch",
+            silent_on="whether running statistics lag or batches scatter: only `recomputed` leaves the scatter out",
         ),
     )
     charts: ClassVar[Charts] = {"evaluation modes": {"loss": r"loss_by_mode/", "accuracy": r"accuracy_by_mode/"}}
@@ -85,16 +96,16 @@ class EvaluationModes(Probe):
             with using_batch_statistics(subject) as forward:
                 scores["batch"] = _score(forward, subject, part, subject.plan.batch_size)
                 scores["single"] = _score(one_by_one(forward), subject, part, 1)
-            with using_recomputed_statistics(subject, self.schedule.batches) as forward:
+            with using_recomputed_statistics(subject, self.schedule.recomputed_over) as forward:
                 scores["recomputed"] = _score(forward, subject, part, large)
         return scores
 
 
 def _score(forward: Forward, subject: Subject, part: Part, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy and the accuracy, of shape (); accuracy is nan where the loss is not finite."""
-    losses, corrects = sums_by_batch(forward, subject.dataset, part, batch_size)
+    losses, right = graded(forward, subject.dataset, part, batch_size)
     loss = losses.sum() / len(part)
-    return loss, torch.where(loss.isfinite(), corrects.sum() / len(part), torch.nan)
+    return loss, torch.where(loss.isfinite(), right.sum() / len(part), torch.nan)
 
 
 def one_by_one(forward: Forward) -> Forward:

@@ -11,6 +11,10 @@ from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 CLIPPING_EPS = 1e-6
 """Added by torch's `clip_grad_norm_` to the norm that it divides by."""
+_NOT_ITSELF = (
+    "no: before a norm the gradient goes with 1 / `|W|`, so that arms with other lengths of W differ without learning "
+    "differently; take `gradient_to_weight`"
+)
 _LAYER = r"(.*\.)?(linear|conv|head)"
 """A layer by its name, such as block1.linear, stage2.block1.conv2 or head."""
 
@@ -22,16 +26,48 @@ class Gradients(Probe):
     """
 
     figures = (
-        Figure("gradient_norm/<item>", "norm over all parameters of the item: weight and bias, or gamma and beta"),
-        Figure("gradient_norm/total", "norm over all parameters of the network"),
-        Figure("gradient_norm_clipped/total", "the same after clipping, where `training.grad_clip` is set"),
         Figure(
-            "gradient_to_weight/<layer>", "norm of the gradient of the layer's weight, divided by that of the weight"
+            "gradient_norm/<item>",
+            "norm over all parameters of the item: weight and bias, or gamma and beta",
+            formula="|g|",
+            range="0 and up",
+            comparable=_NOT_ITSELF,
+            silent_on="how fast the item learns: adam divides its size away, sgd multiplies it by the learning rate",
+        ),
+        Figure(
+            "gradient_norm/total",
+            "norm over all parameters of the network",
+            formula="|g|",
+            range="0 and up",
+            comparable=_NOT_ITSELF,
+            silent_on="which layers it comes from: the one with the largest gradient covers the others",
+        ),
+        Figure(
+            "gradient_norm_clipped/total",
+            "the same after clipping, where `training.grad_clip` is set",
+            formula="min(|g|, grad_clip)",
+            range="0 to `grad_clip`",
+            comparable="no, as above; how often it lies at `grad_clip` tells how often an arm is clipped",
+            silent_on="how much was cut off",
+        ),
+        Figure(
+            "gradient_to_weight/<layer>",
+            "norm of the gradient of the layer's weight, divided by that of the weight",
+            formula="|g| / |W|",
+            range="0 and up",
+            comparable="yes with sgd: times the learning rate it is the relative step, without momentum; no with adam, "
+            "whose step does not grow with the gradient",
+            silent_on="whether it is signal or noise of the batch",
         ),
         Figure(
             "gradient_ratio/first_to_last",
-            "norm of the gradient of the first layer's weight, divided by that of the head's: far below 1 the gradient "
-            "vanishes on its way down, far above 1 it explodes",
+            "norm of the gradient of the first layer's weight, divided by that of the head's: orders of magnitude "
+            "below 1 hint at gradients that vanish on their way down, above 1 at gradients that explode",
+            formula="|g of the first W| / |g of the head's W|",
+            range="0 and up",
+            comparable="yes at the first step, for the same widths and weights; later no: before a norm W grows, and "
+            "its gradient shrinks with it",
+            silent_on="whether the first layer learns: sizes of inputs and widths are in it, too",
         ),
     )
     charts: ClassVar[Charts] = {

@@ -7,15 +7,27 @@ from bnexp.probes.probe import Figure, Reading, WatchingProbe
 
 
 class Histograms(WatchingProbe):
-    """Shows all values of each item's output and of its gradient as histograms, in TensorBoard only.
+    """Shows all values of each item's output, and of the gradient of its weight, as histograms, in TensorBoard only.
 
     Values that are not finite are left out of a histogram and counted in `non_finite/activation/<item>` and
     `non_finite/gradient/<item>`.
     """
 
     figures = (
-        Figure("activation/<item>", "the output of the item, (B, ...)"),
-        Figure("gradient/<item>", "the gradient of the item's weight or gamma"),
+        Figure(
+            "activation/<item>",
+            "the output of the item, (B, ...)",
+            range="any number",
+            comparable="yes where `activation_std` is; by eye only, since each histogram has an axis of its own",
+            silent_on="which units and examples the values belong to",
+        ),
+        Figure(
+            "gradient/<item>",
+            "the gradient of the item's weight or gamma",
+            range="any number",
+            comparable="no, as `gradient_norm`: only its shape",
+            silent_on="the gradient of single examples, which is averaged over the batch",
+        ),
     )
 
     def after_backward(self, look: Look) -> Reading:

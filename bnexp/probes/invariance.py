@@ -16,9 +16,10 @@ class Invariance(Probe):
     """Measures how function and gradient change when the weight W of a layer is multiplied by c = `factor`.
 
     One layer is scaled at a time, without its bias, for the batch of this step in training mode, with the weights after
-    the step. Right before `bn`, and under `weight_norm`, the function does not depend on the scale of W, except for
-    eps: `invariance_change` is 0, and the gradient scales by 1/c, so that `invariance_gradient` is 1. Without any norm,
-    in a network of relu that has no biases, the logits scale by c: `invariance_change` is `|c - 1|`.
+    the step. Right before a norm that divides by the size of its input, such as `bn`, and under `weight_norm`, the
+    function does not depend on the scale of W, except for eps and for a bias between them: `invariance_change` is 0,
+    and the gradient scales by 1/c, so that `invariance_gradient` is 1. For comparison: in a plain chain of layers and
+    relus whose biases are all 0, the logits scale by c, and `invariance_change` is `|c - 1|`.
 
     Source: Ioffe & Szegedy 2015, section 3.3, https://arxiv.org/abs/1502.03167
     """
@@ -28,11 +29,17 @@ class Invariance(Probe):
             "invariance_change/<layer>",
             "relative change of the logits",
             formula="|logits(c W) - logits(W)| / |logits(W)|",
+            range="0 and up",
+            comparable="yes, for the same `factor`",
+            silent_on="whether the function is invariant at other factors: for small ones eps counts more",
         ),
         Figure(
             "invariance_gradient/<layer>",
             "c times the ratio of the gradient norms of W: 1 where the gradient shrinks as the weight grows",
             formula="c |gradient(c W)| / |gradient(W)|",
+            range="0 and up",
+            comparable="yes, for the same `factor`",
+            silent_on="whether its direction stays the same",
         ),
     )
     charts: ClassVar[Charts] = {

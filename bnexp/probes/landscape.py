@@ -13,6 +13,10 @@ from bnexp.measure.restore import put, restored
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
+_SAME_RATE = "yes, for the same learning rate at this step, and sgd, whose path it is: longer ways change more"
+_NOT_ITSELF = "no: it grows with the gradient itself; take `gradient_distance_relative`"
+_THIS_PATH = "the landscape in other directions, and at other weights"
+
 
 class Landscape(Probe):
     """Measures loss and gradient on the way along the gradient, as in figure 4 of Santurkar et al. 2018.
@@ -30,34 +34,59 @@ class Landscape(Probe):
             "landscape_loss_min/path",
             "smallest loss on the path: the lower edge of the band in figure 4 (a)",
             formula="min over eta of L(w - eta g)",
-            range="nats",
+            range="0 and up, in nats",
+            comparable=_SAME_RATE,
+            silent_on=_THIS_PATH,
         ),
         Figure(
             "landscape_loss_max/path",
             "largest loss on the path: the upper edge of the band",
             formula="max over eta of L(w - eta g)",
-            range="nats",
+            range="0 and up, in nats",
+            comparable=_SAME_RATE,
+            silent_on=_THIS_PATH,
         ),
         Figure(
             "gradient_distance_min/path",
             "smallest distance from the gradient at the start: gradient predictiveness, figure 4 (b)",
             formula="min over eta of |g - g_eta|",
+            range="0 and up",
+            comparable=_NOT_ITSELF,
+            silent_on=_THIS_PATH,
         ),
         Figure(
             "gradient_distance_max/path",
             "largest distance from the gradient at the start",
             formula="max over eta of |g - g_eta|",
+            range="0 and up",
+            comparable=_NOT_ITSELF,
+            silent_on=_THIS_PATH,
+        ),
+        *(
+            Figure(
+                f"gradient_distance_relative_{which}/path",
+                f"{word} distance against the length of the gradient at the start",
+                formula=f"{which} over eta of |g - g_eta| / |g|",
+                range="0 and up; nan where g is 0",
+                comparable=_SAME_RATE,
+                silent_on=_THIS_PATH,
+            )
+            for which, word in (("min", "smallest"), ("max", "largest"))
         ),
         Figure(
             "effective_smoothness/path",
             "largest change of the gradient, divided by the length of the way: figure 4 (c)",
             formula="max over eta of |g - g_eta| / |eta g|",
+            range="0 and up, in nats per squared length of w",
+            comparable="no: lengths of weights that do not count in the function, before a norm, count in it; take "
+            "`gradient_distance_relative_max`",
+            silent_on=_THIS_PATH,
         ),
     )
     charts: ClassVar[Charts] = {
         "landscape along the gradient": {
             "loss, smallest and largest": r"landscape_loss_(min|max)/",
-            "distance of the gradient, smallest and largest": r"gradient_distance_(min|max)/",
+            "distance of the gradient, relative, smallest and largest": r"gradient_distance_relative_(min|max)/",
             "effective smoothness": r"effective_smoothness/",
         }
     }
@@ -96,5 +125,7 @@ def along_gradient(
         "landscape_loss_max/path": loss_max,
         "gradient_distance_min/path": distance_min,
         "gradient_distance_max/path": distance_max,
+        "gradient_distance_relative_min/path": distance_min / norm,
+        "gradient_distance_relative_max/path": distance_max / norm,
         "effective_smoothness/path": slopes.max(),
     }

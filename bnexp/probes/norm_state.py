@@ -15,44 +15,68 @@ NEAR_ZERO = 0.01
 """A gamma below this magnitude nearly switches its feature off."""
 ROUNDING = 1e-5
 """A standard deviation below this multiple of the mean is the rounding error of equal values."""
+_NO_SCALE = "no: the weights of the next layer can make up for any scale"
+_IMPORTANCE = "how much a feature matters, to which the next layer's weights belong"
+_SAME_BATCH = (
+    "yes, for the same batch size and momentum: by chance alone, the mean of B independent values lies "
+    "0.8 / sqrt(B) off, on average"
+)
+_LAG = "whether it is lag or the scatter of this batch, and what it costs: that is in `loss_gap` of `evaluation_modes`"
 
 
 class NormState(WatchingProbe):
-    """Measures what each norm has learned, and how well its statistics fit the batch.
+    """Measures gamma and beta of each norm, and how well its statistics fit the batch.
 
     Running statistics are compared as they were before this batch moved them. The standard deviation of the batch is
-    the unbiased one, as the running one is (except with `batch_renorm` and `evonorm_b0`, which keep the biased one).
-    Features that do not vary in the batch have no distance and are left out of its mean. Frozen statistics have
-    distances too, and no `eps_dominates`.
+    the unbiased one, as the running one is (except with `batch_renorm` and `evonorm_b0`, which keep the biased one;
+    that of `batch_renorm` has eps under its root). Features that do not vary in the batch have no distance and are left
+    out of its mean. Frozen statistics have distances too, and no `eps_dominates`.
 
     Variances are those of a feature over the whole batch where there are running statistics, also with ghost batches;
     otherwise those of an example (`ln`), of its groups (`gn`), of its channels (`in`) or of its positions (`ln_c`).
     """
 
     figures = (
-        Figure("gamma_mean/<norm>", "mean of the learned scale over the features"),
-        Figure("gamma_min/<norm>", "smallest learned scale"),
-        Figure("gamma_max/<norm>", "largest learned scale"),
-        Figure("beta_mean/<norm>", "mean of the learned shift over the features"),
-        Figure("beta_min/<norm>", "smallest learned shift"),
-        Figure("beta_max/<norm>", "largest learned shift"),
-        Figure("gamma_near_zero/<norm>", f"fraction of features with `|gamma|` below {NEAR_ZERO}", range="0 to 1"),
+        *(
+            Figure(name, meaning, range="any number", comparable=_NO_SCALE, silent_on=_IMPORTANCE)
+            for name, meaning in (
+                ("gamma_mean/<norm>", "mean of the learned scale over the features"),
+                ("gamma_min/<norm>", "smallest learned scale"),
+                ("gamma_max/<norm>", "largest learned scale"),
+                ("beta_mean/<norm>", "mean of the learned shift over the features"),
+                ("beta_min/<norm>", "smallest learned shift"),
+                ("beta_max/<norm>", "largest learned shift"),
+            )
+        ),
+        Figure(
+            "gamma_near_zero/<norm>",
+            f"fraction of features with `|gamma|` below {NEAR_ZERO}",
+            range="0 to 1",
+            comparable=f"no: where weight decay makes all gammas small, {NEAR_ZERO} is not near zero beside them",
+            silent_on=_IMPORTANCE,
+        ),
         Figure(
             "eps_dominates/<norm>",
-            "fraction of variances below eps, which the norm no longer brings to 1",
+            "fraction of variances below eps, where the variance of the output, before gamma, is less than a half",
             range="0 to 1",
+            comparable="yes between norms over the same values with the same eps; others count other variances",
+            silent_on="how many are above eps and still far from 1: at 9 eps the variance of the output is 0.9",
         ),
         Figure(
             "running_mean_distance/<norm>",
             "distance of the running mean from that of the batch, mean over the features",
             formula="|running mean - batch mean| / batch std",
-            range="in standard deviations of the batch",
+            range="0 and up, in standard deviations of the batch",
+            comparable=_SAME_BATCH,
+            silent_on=_LAG,
         ),
         Figure(
             "running_std_distance/<norm>",
             "distance of the running standard deviation from that of the batch, mean over the features",
             formula="|running std - batch std| / batch std",
-            range="in standard deviations of the batch",
+            range="0 and up, in standard deviations of the batch",
+            comparable=_SAME_BATCH,
+            silent_on=_LAG,
         ),
     )
     charts: ClassVar[Charts] = {

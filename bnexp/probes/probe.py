@@ -31,13 +31,17 @@ class Figure:
         name: `quantity/where`, such as `gradient_norm/<item>`: a place in angle brackets stands for each of its kind.
         meaning: what it measures.
         formula: its definition in symbols; empty where the meaning says it all.
-        range: its unit, and the values that it can take; empty where neither is in doubt.
+        range: its unit, and the values that it can take.
+        comparable: `yes` where arms may be compared by it, or `no`, each with a clause about when or why.
+        silent_on: what it does not tell, though one might read it so.
     """
 
     name: str
     meaning: str
     formula: str = ""
     range: str = ""
+    comparable: str = ""
+    silent_on: str = ""
 
 
 @dataclass(frozen=True)

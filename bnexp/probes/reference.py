@@ -1,6 +1,7 @@
 """The page about the probes: `python -m bnexp.probes.reference > docs/probes.md`."""
 
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -32,16 +33,47 @@ probes:
 Cheap probes look by default; the others cost more and are off until they have a schedule. The share of the time that
 went into measuring is logged as `measuring_share/train`, and stands in `summary.json`. `every_epochs` looks at the last
 step of an epoch, whose batch may be shorter than the others (`data.drop_last: true` leaves it out). Figures over the
-batch, such as `effective_rank`, are then those of fewer examples. [config.md](config.md) explains every key.
+batch, such as `effective_rank`, are then those of fewer examples. The own passes of `covariate_shift`, `landscape` and
+`invariance` scale no loss: with fp16 a small gradient may come out as 0 there. [config.md](config.md) explains every
+key.
 
-`bnexp probe RUN` asks the stored weights of a finished run afterwards, with the batch and the learning rate of the step
-that would come next.
+`bnexp probe RUN` asks the stored weights of a finished run, with the batch and the learning rate of the step that would
+come next; what measures a step of the optimizer it cannot ask. `bnexp probe RUN --probe classes` passes the test set
+through them instead: recall, precision and the confusion matrix by class.
 
 Every figure is called `quantity/where`, so that TensorBoard shows all layers of one quantity side by side; its page of
 custom charts, which `bnexp board` opens, draws the most telling ones. Where a name has `<item>`, there is such a figure
 for each item of the network, such as `activation_std/block1.relu`. A *layer* is a linear or convolutional item, the
 head among them, and a *norm* an item that normalizes. In formulas W is the weight of a layer, and `|...|` a magnitude
-or a Euclidean norm.
+or a Euclidean norm. Below each table stands whether arms that differ in their norm may be compared by a figure, at the
+same step.
+"""
+_WITHOUT_A_PROBE = """
+## Without a probe
+
+| figure | meaning | unit and range |
+| --- | --- | --- |
+| `epoch` | epochs up to this step | 0 and up |
+| `loss/train`, `accuracy/train` | mean over the examples since the last row, each at its own step | nats; 0 to 1 |
+| `loss/val`, `accuracy/val` | of the whole validation part, in inference mode | nats; 0 to 1 |
+| `loss/test`, `accuracy/test` | of the test set, with the final weights | nats; 0 to 1 |
+| `loss/test_best`, `accuracy/test_best` | of the test set, with the weights that were best on `val` | nats; 0 to 1 |
+| `loss/val_recomputed`, `accuracy/val_recomputed` | as `val`, with recomputed running statistics | nats; 0 to 1 |
+| `loss/val_best_recomputed`, `accuracy/val_best_recomputed` | the same of the best weights | nats; 0 to 1 |
+| `loss/test_recomputed`, `accuracy/test_recomputed` | as `test`, with recomputed running statistics | nats; 0 to 1 |
+| `loss/test_best_recomputed`, `accuracy/test_best_recomputed` | the same of the best weights | nats; 0 to 1 |
+| `learning_rate/optimizer` | learning rate of the step | above 0 |
+| `loss_scale/optimizer` | factor on the loss, with fp16 | above 0 |
+| `skipped_steps/optimizer` | steps so far whose loss or gradient was not finite, and that were skipped | 0 and up |
+| `step_ms/train`, `examples_per_s/train` | time of a step, examples in a second; without measuring | ms; 1 / s |
+| `measuring_share/train` | part of the time that went into probes | 0 to 1 |
+
+Running statistics are recomputed, at the end of a run that has some, over 5,000 training examples for the weights as they
+are: they lag behind none ([evaluation_modes](#evaluation_modes)).
+
+Arms may be compared by all of these, times on the same machine, with two exceptions. `loss/train` and `accuracy/train`
+are of a network in training mode, with dropout and the statistics of batches where an arm has them; and the loss scale
+is only about the range of fp16. What one run gives, another seed may not: `bnexp compare` takes several.
 """
 _COLUMNS = ("figure", "meaning", "formula", "unit and range")
 
@@ -51,9 +83,10 @@ def probes_reference() -> str:
     defaults = ProbesConfig()
     sections = [
         f"## {name}\n\n{inspect.getdoc(probe)}\n\n{_when(probe, getattr(defaults, name))}\n\n{_figures(probe.figures)}"
+        f"\n{_between_arms(probe.figures)}"
         for name, probe in PROBES.items()
     ]
-    return "\n".join([_INTRODUCTION, *sections])
+    return "\n".join([_INTRODUCTION, *sections]) + _WITHOUT_A_PROBE
 
 
 def _when(probe: type[Probe], schedule: ProbeSchedule) -> str:
@@ -76,6 +109,19 @@ def _figures(figures: Iterable[Figure]) -> str:
     columns = [column for column in zip(_COLUMNS, *rows, strict=True) if any(column[1:])]
     head, *lines = zip(*columns, strict=True)
     return markdown_table(head, lines)
+
+
+def _between_arms(figures: Iterable[Figure]) -> str:
+    """Return whether arms may be compared by each figure, and what it does not tell; figures alike stand together."""
+    alike = dict[tuple[str, str], list[str]]()
+    for figure in figures:
+        alike.setdefault((figure.comparable, figure.silent_on), []).append(f"`{figure.name}`")
+    lines = ["Whether arms may be compared by it, and what it does not tell:", ""]
+    for (comparable, silent_on), names in alike.items():
+        answer = re.sub(r"^(yes|no)\b", r"**\1**", comparable)
+        item = f"- {', '.join(names)}: {answer}. Does not tell {silent_on}."
+        lines.append(textwrap.fill(item, 120, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False))
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -18,23 +18,38 @@ class Updates(Probe):
 
     Right before a norm that forgets the scale of its input, such as `bn`, only the direction of W counts: its gradient
     shrinks as 1 / `|W|`, and the direction turns as it would for a weight of length 1 at the rate lr / `|W|^2` (van
-    Laarhoven 2017, https://arxiv.org/abs/1706.05350). With `adam` and `adamw`, which divide the length of the gradient
-    away, that rate is lr / `|W|`. What momentum adds is not in it. Weight decay then acts as a schedule of the learning
-    rate.
+    Laarhoven 2017, https://arxiv.org/abs/1706.05350). With `adam` and `adamw`, which divide most of the length of the
+    gradient away, that rate is about lr / `|W|`. What momentum adds is not in it. It is one rate for all of W, where
+    before `bn` each row, the weights of a unit, has one of its own. Weight decay then acts on the learning rate: it
+    shortens W until growth and decay balance.
     """
 
     figures = (
         Figure(
             "update_ratio/<layer>",
-            "length of the step against that of the weight, as a power of ten: about -3 is a common rule of thumb",
+            "length of the step against that of the weight, as a power of ten: about -3 is a rule of thumb (Karpathy, "
+            "CS231n) for weights whose length counts",
             formula="log10(|step| / |W|)",
-            range="-inf where nothing moved, which is `null` in `metrics.jsonl`",
+            range="a power of ten; -inf where nothing moved, which is `null` in `metrics.jsonl`",
+            comparable="yes: where only the direction of W counts, it is how far that turns",
+            silent_on="whether the step helps, and how much of it is weight decay, which turns nothing",
         ),
-        Figure("weight_norm/<layer>", "Euclidean norm of the weight before the step", formula="|W|"),
+        Figure(
+            "weight_norm/<layer>",
+            "Euclidean norm of the weight before the step",
+            formula="|W|",
+            range="0 and up",
+            comparable="no: before a norm the length of W does not change the function, elsewhere it does",
+            silent_on="how large the function is: norms and other layers may undo it",
+        ),
         Figure(
             "effective_lr/<layer>",
             "learning rate of the direction of W, where the length of W has no effect",
             formula="lr / |W|^2; with adam and adamw lr / |W|",
+            range="above 0; only for such layers",
+            comparable="yes, for the same optimizer and momentum, where both have it: before `ln`, `gn` and `rms` a "
+            "layer keeps its bias by default, and has none",
+            silent_on="how far the direction turns, for which the gradient counts as well: see `update_ratio`",
         ),
     )
     charts: ClassVar[Charts] = {

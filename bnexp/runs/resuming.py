@@ -40,7 +40,7 @@ def _runs_of_seed(config: Config, runs_dir: Path) -> Iterator[tuple[Run, Config]
         run = read_run(folder)
         if run.seed == config.seed:
             with suppress(ConfigError):
-                yield run, load_config(folder / CONFIG)
+                yield run, load_config(folder / CONFIG, stored=True)
 
 
 def complete_meta(folder: Path) -> None:

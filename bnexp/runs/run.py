@@ -37,13 +37,13 @@ COMPLETE = ("finished", "diverged")
 UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
 """Beyond `Status`: no status is recorded; finished, but without readable figures; running, but its process is gone."""
 
-FRACTIONS = {
+FRACTIONS: dict[str, tuple[str, ...]] = {
     "test_accuracy": ("test", "final", "accuracy"),
     "test_accuracy_best": ("test", "best", "accuracy"),
     "val_accuracy": ("final", "accuracy"),
     "val_accuracy_best": ("best", "accuracy"),
 }
-NUMBERS = {
+NUMBERS: dict[str, tuple[str, ...]] = {
     "val_loss": ("final", "loss"),
     "best_epoch": ("best", "epoch"),
     "train_loss": ("train", "loss"),
@@ -53,6 +53,15 @@ NUMBERS = {
     "last_evaluated_step": ("final", "step"),
 }
 """Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""
+SCORED = {
+    f"{part}_accuracy{suffix}": ("recomputed", part, which)
+    for which, suffix in (("final", ""), ("best", "_best"))
+    for part in ("val", "test")
+}
+"""Places of the scores with recomputed statistics, beside those with running ones."""
+FRACTIONS |= {f"{name}_recomputed": (*place, "accuracy") for name, place in SCORED.items()}
+NUMBERS |= {f"{name}_only_running": (*place, "only_running") for name, place in SCORED.items()}
+NUMBERS |= {f"{name}_only_recomputed": (*place, "only_recomputed") for name, place in SCORED.items()}
 
 ENVIRONMENT = {
     "device": ("device_name",),

@@ -25,7 +25,7 @@ from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import reproducible
-from bnexp.training.evaluation import as_row, scores_on_test
+from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 
@@ -135,7 +135,7 @@ def _train_and_test(
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
-        scores = scores_on_test(run, progress)
+        scores = scores_at_end(run, progress)
         progress.clock.stop()
         if scores:
             writer.scalars(progress.steps, as_row(run.plan.epoch_at(progress.steps), scores))

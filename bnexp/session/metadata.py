@@ -19,6 +19,7 @@ from bnexp.runs.identity import network_of
 from bnexp.runs.process import this_process
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
+from bnexp.training.evaluation import EndScores
 from bnexp.training.progress import Evaluated, Progress
 
 
@@ -96,7 +97,7 @@ def note_status(folder: Path, meta: Mapping[str, Any], status: Status, error: st
 
 
 def summary_of(
-    run: TrainingRun, outcome: Progress, test: dict[str, dict[str, float]] | None, compile_s: float | None = None
+    run: TrainingRun, outcome: Progress, scores: EndScores | None, compile_s: float | None = None
 ) -> dict[str, Any]:
     """Return the figures of a run that came to its end, or to its divergence, for summary.json.
 
@@ -112,7 +113,8 @@ def summary_of(
         "train": asdict(outcome.train),
         "final": _evaluated(run, outcome.last),
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),
-        "test": test,
+        "test": scores.test if scores else None,
+        "recomputed": scores.recomputed if scores else None,
         "divergence": asdict(outcome.divergence) if outcome.divergence else None,
         "time": {
             "compile_s": compile_s,

@@ -1,5 +1,6 @@
 """Report the outcome of a run in a few aligned lines, at the end of its training."""
 
+from bnexp.analysis.lagging import lag_in
 from bnexp.document.exports import to_plain
 from bnexp.document.table import facts
 from bnexp.document.writing import clock_duration, first_few
@@ -16,11 +17,12 @@ def report(result: RunResult) -> str:
     lines = []
     if divergence := summary["divergence"]:
         place = f"{divergence['quantity']} of {divergence['layer']}"
-        lines.append(("diverged", f"at step {divergence['step']:,}: the first that is not finite is the {place}"))
+        lines.append(("diverged", f"at step {divergence['step']:,}: not finite, first in the {place}"))
         if poisoned := divergence["poisoned"]:
             lines.append(("poisoned", f"by its forward pass: {first_few(poisoned, 3)}"))
     if summary["skipped_steps"]:
-        lines.append(("skipped", f"{summary['skipped_steps']:,} steps, for a loss or a gradient that was not finite"))
+        skipped = f"{summary['skipped_steps']:,} steps, for a loss, a statistic or a gradient that was not finite"
+        lines.append(("skipped", skipped))
     if train := summary["train"]:
         lines.append(("training", f"loss {loss_text(train['loss'])}   accuracy {train['accuracy']:.2%}"))
     if summary["final"] and summary["best"]:
@@ -30,6 +32,8 @@ def report(result: RunResult) -> str:
     if test := summary["test"]:
         scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
         lines.append(("test", scores))
+    if lag := lag_in(summary):
+        lines.append(("statistics", lag.figures))
     lines.append(("folder", str(result.folder)))
     title = f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"
     return to_plain([facts(lines, title=title, least=_LABELS)]).rstrip("\n")

@@ -44,7 +44,7 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
     with stop.listening(f"interrupted before it went on: {resume_command(folder)}"), run_lock(folder):
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
-        config = load_config(folder / CONFIG)
+        config = load_config(folder / CONFIG, stored=True)
         start = None if from_start else _newest(folder)
         before = read_json(folder / META) or {}
         with faults_explained(config, folder):

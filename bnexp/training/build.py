@@ -13,6 +13,7 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
 from bnexp.data.load import Dataset, load_dataset
+from bnexp.measure.machine import forget_peak
 from bnexp.measure.subject import Items, Subject
 from bnexp.models.build import build_model, leaves, memory_format_of
 from bnexp.probes.registry import Probes, build_probes
@@ -65,6 +66,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto") -> Trai
     network = build_model(blueprint.layout, config.init, config.seed)
     memory_format = memory_format_of(config.model, config.training, chosen)
     network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]
+    forget_peak(chosen)
     items, precision = leaves(network), autocast(config.training, chosen)
     train_step = TrainStep(
         network=network,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.measure.evaluation import Score, inference_mode_of
+from bnexp.measure.machine import numbers_of
 from bnexp.measure.recorder import outputs_of
 from bnexp.measure.restore import copies_of, put, undisturbed
 from bnexp.training.build import TrainingRun
@@ -21,9 +22,9 @@ Decision = Literal["take", "skip", "end"]
 class Guard:
     """Decides about each step before it is taken, and about the run after it.
 
-        stop        the first loss that is not finite ends the run, and so does such an evaluation
-        skip_step   a step with such a loss or gradient is not taken, and the running statistics are put back to where
-                    they were before its forward pass; too many in a row end the run
+        stop        the first loss or running statistic that is not finite ends the run, and so does such an evaluation
+        skip_step   a step with such a loss, statistic or gradient is not taken, and the running statistics are put back
+                    to where they were before its forward pass; too many in a row end the run
         continue    every step is taken, whatever it does to the weights
 
     The first of them is traced to its layer. Where the loss is scaled, gradients that overflow are left to the scaling.
@@ -34,6 +35,8 @@ class Guard:
         self._policy = run.config.training.on_divergence
         self._buffers: list[Tensor] = []
         self._before: list[Tensor] = []
+        self._statistics = [buffer for buffer in run.network.buffers() if buffer.is_floating_point()]
+        self._zeros = torch.zeros(sum(map(Tensor.numel, self._statistics)), device=run.device)
 
     def before_forward(self) -> None:
         """Keep a copy of the running statistics, where the step may be skipped."""
@@ -41,10 +44,22 @@ class Guard:
             self._buffers = list(self._run.network.buffers())
             self._before = copies_of(self._buffers)
 
-    def decide(self, loss: float, x: Tensor, step: int) -> Decision:
-        """Decide whether a step with inputs x is taken, skipped without a trace, or the end of the run."""
+    def transfer(self, loss: Tensor) -> tuple[float, bool]:
+        """Bring the loss () to Python, and with it, in one transfer, whether the running statistics are finite."""
+        if not self._statistics:
+            return loss.item(), True
+        # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
+        zero = torch.dot(torch.cat(self._statistics), self._zeros)
+        value, sum_of_zeros = numbers_of([loss, zero])
+        return value, sum_of_zeros == 0
+
+    def decide(self, loss: float, statistics: bool, x: Tensor, step: int) -> Decision:
+        """Decide whether a step with inputs x is taken, skipped without a trace, or the end of the run.
+
+        `statistics` tells whether its forward pass left the running statistics finite.
+        """
         progress = self._progress
-        if self._is_finite(loss):
+        if statistics and self._is_finite(loss):
             progress.skipped_in_a_row = 0
             return "take"
         if progress.divergence is None:
@@ -84,17 +99,21 @@ class Guard:
 def find_divergence(run: TrainingRun, x: Tensor, step: int, *, inference: bool = False) -> Divergence:
     """Find where the network of a run first is not finite for the batch x, in training or in inference mode.
 
-    Where all its outputs are finite, the gradients that it holds are searched, from the last layer back.
+    Running statistics count as what their layer gives. Where all of this is finite, the gradients that the network
+    holds are searched, from the last layer back.
     """
     with run.precision, inference_mode_of(run.network) if inference else nullcontext():
         layer, quantity = first_non_finite(run.network, run.items, x)
-    if quantity == "value":
-        for name, module in reversed(list(run.items.items())):
-            if not gradients_are_finite(module):
-                layer, quantity = name, "gradient"
-                break
-    poisoned = tuple(name for name, buffer in run.network.named_buffers() if not _all_finite([buffer]))
-    return Divergence(step, run.plan.epoch_at(step), layer, quantity, poisoned)
+    order = list(run.items)
+    poisoned = next((name for name in order if not _all_finite(run.items[name].buffers(recurse=False))), None)
+    if poisoned is not None and (quantity == "value" or order.index(poisoned) <= order.index(layer)):
+        layer, quantity = poisoned, "running statistics"
+    elif quantity == "value":
+        layers = (name for name in reversed(order) if not gradients_are_finite(run.items[name]))
+        if begun := next(layers, None):
+            layer, quantity = begun, "gradient"
+    buffers = tuple(name for name, buffer in run.network.named_buffers() if not _all_finite([buffer]))
+    return Divergence(step, run.plan.epoch_at(step), layer, quantity, buffers)
 
 
 def first_non_finite(network: nn.Module, items: Mapping[str, nn.Module], x: Tensor) -> tuple[str, str]:

@@ -1,15 +1,35 @@
-"""Scores of a training's network: on any part of its dataset, and on the test set, which is scored once, at the end."""
+"""Scores of a training's network: on any part of its dataset, and at its end, when alone the test set is looked at."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from bnexp.data.parts import Part
-from bnexp.measure.evaluation import Score, evaluate
+from bnexp.measure.evaluation import Score, evaluate, evaluate_each
+from bnexp.measure.machine import numbers_of
 from bnexp.measure.restore import put_weights, restored, weights_of
+from bnexp.measure.statistics_modes import RECOMPUTED_OVER, batch_statistics_norms, using_recomputed_statistics
 from bnexp.training.build import TrainingRun
 from bnexp.training.progress import Progress
 
-TestScores = dict[str, dict[str, float]]
-"""Loss and accuracy with the `final` and the `best` weights."""
+SCORED = ("loss", "accuracy")
+
+
+class EndScores(NamedTuple):
+    """Scores at the end of a run.
+
+    Attributes:
+        test: loss and accuracy of the test set with the `final` and the `best` weights.
+        recomputed: with running statistics recomputed `over` so many training examples, for `val` and `test` and those
+            weights: loss, accuracy, the number of examples, and of those that only one of both kinds of statistics
+            answers right. None where no norm has running statistics.
+    """
+
+    test: dict[str, dict[str, float]]
+    recomputed: dict[str, Any] | None = None
 
 
 def score_of(run: TrainingRun, part: Part) -> Score:
@@ -17,23 +37,91 @@ def score_of(run: TrainingRun, part: Part) -> Score:
     return evaluate(run.network, run.dataset, part, run.config.data.eval_batch_size, run.precision)
 
 
-def scores_on_test(run: TrainingRun, progress: Progress) -> TestScores | None:
-    """Score the test set with the final weights, which the network keeps, and the best; None after a divergence."""
+def score_with_recomputed_statistics(run: TrainingRun, part: Part) -> Score:
+    """Score the network as it is now on a part, with running statistics recomputed for its weights.
+
+    Without running statistics that is `score_of`. The network keeps the running statistics that it has.
+    """
+    with _recomputed_statistics(run):
+        return score_of(run, part)
+
+
+@contextlib.contextmanager
+def _recomputed_statistics(run: TrainingRun) -> Iterator[None]:
+    """Let the network have recomputed running statistics until the context ends."""
+    with contextlib.ExitStack() as stack:
+        with run.precision:  # for the passes that recompute them alone: what follows enters it by itself
+            stack.enter_context(using_recomputed_statistics(run.subject))
+        yield
+
+
+def scores_at_end(run: TrainingRun, progress: Progress) -> EndScores | None:
+    """Score the test set with the final weights and with those that were best on the validation part.
+
+    Norms with running statistics are scored with recomputed ones too, on both parts. The network keeps its final
+    weights.
+
+    Returns:
+        None after a divergence.
+    """
     if progress.diverged or progress.best is None:
         return None
     with progress.clock.evaluating():
-        final = score_of(run, run.dataset.test)
-        best = final
+        final = best = _scores(run)
         if progress.best.evaluated.step != progress.steps:
             with restored(weights_of(run.network).values()):
                 put_weights(run.network, progress.best.weights)
-                best = score_of(run, run.dataset.test)
-    return {"final": asdict(final), "best": asdict(best)}
+                best = _scores(run)
+    weights = {"final": final, "best": best}
+    test = {which: asdict(scores.test) for which, scores in weights.items()}
+    if not final.recomputed:
+        return EndScores(test)
+    parts = {part: {which: scores.recomputed[part] for which, scores in weights.items()} for part in final.recomputed}
+    return EndScores(test, {"over": min(RECOMPUTED_OVER, len(run.dataset.train)), **parts})
 
 
-def as_row(epoch: float, scores: TestScores) -> dict[str, float]:
-    """Return the test scores as a row: `loss/test` with the final weights, `loss/test_best` with the best."""
-    places = {"final": "test", "best": "test_best"}
-    return {"epoch": epoch} | {
-        f"{figure}/{places[which]}": value for which in scores for figure, value in scores[which].items()
-    }
+class _Scores(NamedTuple):
+    """Scores of some weights: of the test set, and with recomputed statistics of both parts that are not trained on."""
+
+    test: Score
+    recomputed: dict[str, dict[str, float]]
+
+
+def _scores(run: TrainingRun) -> _Scores:
+    """Score the weights that the network has."""
+    if not batch_statistics_norms(run.subject):
+        return _Scores(score_of(run, run.dataset.test), {})
+    running = _on_both_parts(run)
+    with _recomputed_statistics(run):
+        recomputed = _on_both_parts(run)
+    return _Scores(running["test"][0], {part: _paired(running[part], recomputed[part]) for part in running})
+
+
+def _on_both_parts(run: TrainingRun) -> dict[str, tuple[Score, Tensor]]:
+    """Return the score of the validation part and of the test set, and which examples are answered right."""
+    parts, size = {"val": run.dataset.val, "test": run.dataset.test}, run.config.data.eval_batch_size
+    return {name: evaluate_each(run.network, run.dataset, part, size, run.precision) for name, part in parts.items()}
+
+
+def _paired(running: tuple[Score, Tensor], recomputed: tuple[Score, Tensor]) -> dict[str, float]:
+    """Return a score with recomputed statistics, and how many examples only it or only the other answers right."""
+    (_, mine), (score, theirs) = running, recomputed
+    only_running, only_recomputed = numbers_of([(mine & ~theirs).sum(), (theirs & ~mine).sum()])
+    counts = {"only_running": int(only_running), "only_recomputed": int(only_recomputed)}
+    return {**asdict(score), "examples": len(mine), **counts}
+
+
+def as_row(epoch: float, scores: EndScores) -> dict[str, float]:
+    """Return the scores of the end as a row.
+
+    It holds `loss/test` with the final weights and `loss/test_best` with the best; with recomputed statistics
+    `loss/val_recomputed`, `loss/val_best_recomputed` and the same of the test set; and so for `accuracy`.
+    """
+    places = {"final": "", "best": "_best"}
+    row = {"epoch": epoch}
+    for which, suffix in places.items():
+        row |= {f"{figure}/test{suffix}": value for figure, value in scores.test[which].items()}
+        for part in ("val", "test"):
+            own = (scores.recomputed or {}).get(part, {}).get(which, {})
+            row |= {f"{key}/{part}{suffix}_recomputed": value for key, value in own.items() if key in SCORED}
+    return row

@@ -42,10 +42,10 @@ def train(
         logits, loss = train_step.gradients(x, y)  # (B, classes), ()
         readings = due.after_backward(look)
         with clock.measuring():
-            # The one figure that every step brings to Python: a step from a non-finite loss would poison every
-            # weight, and with them the trace to the layer where it began.
-            train_loss = loss.item()
-            decision = guard.decide(train_loss, x, step)
+            # The one transfer of every step to Python: a step from a non-finite loss would poison every weight, and
+            # with them the trace to the layer where it began.
+            train_loss, statistics_finite = guard.transfer(loss)
+            decision = guard.decide(train_loss, statistics_finite, x, step)
         match decision:
             case "take":
                 log.add(train_loss, logits, y)

@@ -48,6 +48,17 @@ def test_it_listens_on_this_machine_only_unless_asked(
     assert capsys.readouterr().err == ""
 
 
+def test_ranks_that_earlier_versions_took_about_0_are_not_mixed_in_silently(
+    started: list[list[str]], config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train([config_file], runs_dir=tmp_path / "runs", quiet=True)
+    capsys.readouterr()
+    board(tmp_path / "runs")
+    assert capsys.readouterr().err == ""
+    board(Path(__file__).parents[1] / "fixtures" / "runs_of_0.1.0")
+    assert "2 runs logged the effective_rank of bnexp 0.1.0, about 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_an_address_of_this_machine_alone_needs_no_warning(
     host: str, started: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -46,7 +46,7 @@ def test_in_a_pipe_every_line_is_complete_and_aligned(capsys):
 
 
 def test_on_a_terminal_it_is_a_table(capsys, monkeypatch):
-    monkeypatch.setattr(show, "Console", lambda **options: Console(force_terminal=True, width=200, **options))
+    monkeypatch.setattr(show, "terminal", lambda: Console(force_terminal=True, width=200))
     command.catalog()
     shown = capsys.readouterr().out
     assert "what it is" in shown

@@ -167,7 +167,7 @@ def test_a_terminal_shows_the_same_words_within_its_width(
     check(config_file, overrides=overrides, signal=True)
     piped = capsys.readouterr().out
     console = partial(Console, force_terminal=True, color_system=None, width=width)
-    monkeypatch.setattr(show, "Console", console)
+    monkeypatch.setattr(show, "terminal", console)
     check(config_file, overrides=overrides, signal=True)
     drawn = capsys.readouterr().out
     assert max(map(cell_len, drawn.splitlines())) <= width

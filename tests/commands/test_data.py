@@ -45,7 +45,7 @@ def test_what_is_here_and_what_is_missing_is_said(tmp_path: Path, capsys: pytest
 def test_on_a_terminal_it_is_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(show, "Console", lambda **options: Console(force_terminal=True, width=300, **options))
+    monkeypatch.setattr(show, "terminal", lambda: Console(force_terminal=True, width=300))
     command.list_datasets(data_dir=tmp_path)
     shown = capsys.readouterr().out
     assert all(name in shown for name in DATASET_NAMES)

@@ -11,7 +11,7 @@ from bnexp.commands.fold import fold
 from bnexp.commands.train import train
 from bnexp.config.loading import load_config
 from bnexp.errors import BnexpError
-from bnexp.inspection.stored import load_run
+from bnexp.inspection.stored import open_stored
 from bnexp.runs.checkpoints import load_checkpoint
 from bnexp.training.build import build
 
@@ -37,7 +37,7 @@ def test_the_file_holds_a_network_without_norms_that_gives_the_same_logits(
     assert "the same class for 10 of them" in notes[1]
 
     folder = runs / "small" / "seed0"
-    run, _ = load_run(folder, weights="final", data_dir=tmp_path, device="cpu")
+    run, _ = open_stored(folder, weights="final", overrides=(), data_dir=tmp_path, device="cpu")
     plain = load_config(folder / "config.yaml", ["model.norm=none", "model.bias=true"])
     network = build(draw(plain, tmp_path), data_dir=tmp_path, device="cpu").network
     network.load_state_dict(load_checkpoint(folder / "folded.pt")["weights"])

@@ -5,8 +5,8 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -60,10 +60,8 @@ def test_no_form_of_a_table_steers_a_terminal(runs: Path, command: str, output: 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("width", [40, 400])
 def test_a_terminal_is_not_steered(runs: Path, command: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def console(**options: Any) -> Console:
-        return Console(force_terminal=True, no_color=True, color_system=None, width=width, **options)
-
-    monkeypatch.setattr(show, "Console", console)
+    console = partial(Console, force_terminal=True, no_color=True, color_system=None, width=width)
+    monkeypatch.setattr(show, "terminal", console)
     assert all(line.isprintable() for line in printed(command, runs, "table").split("\n"))
 
 

@@ -61,3 +61,36 @@ def test_several_runs_and_wrong_words_are_answered(runs: Path, config_file: Path
         probe("small", runs_dir=runs)
     with pytest.raises(ConfigError, match='--weights: expected final or best, found "last"'):
         probe("small/seed0", weights="last", runs_dir=runs)
+
+
+def test_the_test_set_class_by_class(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe("small", probes=["classes"], runs_dir=runs, device="cpu", output="json")
+    found = json.loads(capsys.readouterr().out)
+    summary = json.loads((runs / "small" / "seed0" / "summary.json").read_text())
+    right = sum(row[f"predicted_{row['class']}"] for row in found["rows"])
+    assert right / sum(row["examples"] for row in found["rows"]) == summary["test"]["final"]["accuracy"]
+    for row in found["rows"]:
+        assert sum(row[f"predicted_{label}"] for label in range(4)) == row["examples"]
+    assert any("the test set is for reporting" in note for note in found["notes"])
+    probe("small", probes=["classes"], runs_dir=runs, device="cpu")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["0", "1", "2", "3"] in lines
+    for row in found["rows"]:
+        assert [str(row["class"]), *(str(row[f"predicted_{label}"]) for label in range(4))] in lines
+    with pytest.raises(ConfigError, match="--probe classes gives a table of its own; expected it alone"):
+        probe("small", probes=["classes", "gradients"], runs_dir=runs, device="cpu")
+
+
+def test_a_hundred_classes_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from bnexp.commands.probe import _class_table, _confusions
+    from bnexp.document.terminal import print_document
+    from bnexp.inspection.classes import Confusion
+
+    counts = tuple(tuple(90 if taken == true else (true * taken) % 3 for taken in range(100)) for true in range(100))
+    classes = Confusion(1, tuple(f"class_of_number_{label}" for label in range(100)), counts)
+    print_document(Console(width=80), [_class_table(classes, "a run"), _confusions(classes)])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.startswith("99 class_of_number_99 ") for line in lines) >= 1

@@ -7,9 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from rich.console import Console
 
-from bnexp.data import download as module
 from bnexp.data.download import Wanted, fetching, retrieve
 from bnexp.errors import ConfigError
 
@@ -152,7 +150,9 @@ def test_an_answer_that_is_not_http_is_refused(url, tmp_path, monkeypatch):
 
 
 def test_on_a_terminal_it_shows_how_much_has_come(url, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, "Console", lambda **options: Console(force_terminal=True, width=100, **options))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
     retrieve(f"{url}good", tmp_path / "file", MD5, LIMIT)
     shown = capsys.readouterr().err
     assert "downloading file" in shown

@@ -1,4 +1,4 @@
-"""`histogram` and `draw_histogram`: shares sum to 1, bars are as long as their shares, and lines fit."""
+"""Histograms, counted and drawn: shares sum to 1, bars are as long as their shares, and lines fit."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bnexp.document.figure import Histogram, histogram
-from bnexp.document.terminal_figure import draw_histogram
+from bnexp.document.terminal_figure import figure_lines
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 EDGES = (-2, -1, 0, 1, 2)
@@ -19,7 +19,7 @@ def eighths(text: str) -> int:
 
 
 def drawn(picture: Histogram, width: int) -> list[str]:
-    return [line.plain for line in draw_histogram(picture, width)]
+    return [line.plain for line in figure_lines(picture, width)]
 
 
 def test_shares_are_those_of_the_finite_values_and_sum_to_1() -> None:

@@ -1,4 +1,4 @@
-"""`draw_lines` and `draw_scatter`: points lie in the right places, and lines fit."""
+"""Curves and clouds drawn with letters: points lie in the right places, and lines fit."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import math
 import pytest
 
 from bnexp.document.figure import Lines, Scatter
-from bnexp.document.terminal_figure import draw_lines, draw_scatter
+from bnexp.document.terminal_figure import figure_lines
 
 MARKS = "o+x*"
 POINTS = "·•●"
@@ -14,7 +14,7 @@ POINTS = "·•●"
 
 def plot(picture: Lines, width: int = 100) -> list[str]:
     """Return the ten lines right of the axis."""
-    lines = [line.plain for line in draw_lines(picture, width)]
+    lines = [line.plain for line in figure_lines(picture, width)]
     return [line.partition("│")[2] for line in lines[:10]]
 
 
@@ -23,7 +23,7 @@ def places(rows: list[str], letters: str) -> list[tuple[int, int]]:
 
 
 def panel(cloud: list[tuple[float, float]]) -> list[str]:
-    return [line.plain for line in draw_scatter(Scatter("key", "title", {"cloud": cloud}), 60)][1:-1]
+    return [line.plain for line in figure_lines(Scatter("key", "title", {"cloud": cloud}), 60)][1:-1]
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])
@@ -66,7 +66,7 @@ def test_one_point_and_no_series_are_drawn() -> None:
 
 def test_ends_of_both_axes_are_named_and_every_series_is() -> None:
     series = {f"series {number}": [0.25 * number, 7.5] for number in range(6)}
-    lines = [line.plain for line in draw_lines(Lines("key", "title", "epoch", [3, 40], series), 100)]
+    lines = [line.plain for line in figure_lines(Lines("key", "title", "epoch", [3, 40], series), 100)]
     assert lines[0].strip().startswith("7.5000")
     assert lines[9].strip().startswith("0.0000")
     assert lines[11].split() == ["3", "epoch", "40"]
@@ -75,7 +75,7 @@ def test_ends_of_both_axes_are_named_and_every_series_is() -> None:
 
 def test_every_series_has_a_mark_of_its_own() -> None:
     series = {f"s{number}": [float(number)] * 3 for number in range(6)}
-    lines = [line.plain for line in draw_lines(Lines("key", "title", "x", [0, 1, 2], series), 100)]
+    lines = [line.plain for line in figure_lines(Lines("key", "title", "x", [0, 1, 2], series), 100)]
     marks = {line.partition("│")[2][:1] for line in lines[:10]} - {" ", ""}
     assert len(marks) == 6
 
@@ -84,11 +84,11 @@ def test_every_series_has_a_mark_of_its_own() -> None:
 def test_plots_fit(width: int) -> None:
     series = {f"a series of some length {number}": [1e12, -1e-12, 3] for number in range(4)}
     name = "steps of training since the beginning of it all"
-    lines = [line.plain for line in draw_lines(Lines("key", "title", name, [0, 1, 123456], series), width)]
+    lines = [line.plain for line in figure_lines(Lines("key", "title", name, [0, 1, 123456], series), width)]
     assert max(map(len, lines)) <= width
     assert not [line for line in lines if line != line.rstrip()]
     clouds = {f"cloud {number} of a long name": [(1e12, 1e-3), (-5e11, 2)] for number in range(3)}
-    lines = [line.plain for line in draw_scatter(Scatter("key", "title", clouds), width)]
+    lines = [line.plain for line in figure_lines(Scatter("key", "title", clouds), width)]
     assert max(map(len, lines)) <= width
     assert all(f"cloud {number}" in "\n".join(lines) for number in range(3))
     assert not [line for line in lines if line != line.rstrip()]
@@ -129,6 +129,6 @@ def test_points_that_are_not_finite_are_left_out(bad: float) -> None:
 
 def test_panels_stay_side_by_side_whatever_their_reach() -> None:
     clouds = {"small": [(0.001, 0.0012)], "large": [(-123456.0, 5)], "none": []}
-    lines = [line.plain for line in draw_scatter(Scatter("key", "title", clouds), 100)]
+    lines = [line.plain for line in figure_lines(Scatter("key", "title", clouds), 100)]
     starts = [lines[0].index(name) for name in clouds]
     assert [lines[-1].index("each axis", start) for start in starts] == starts

@@ -40,7 +40,7 @@ def test_points_that_are_not_finite_are_left_out_of_a_cloud() -> None:
 
 
 def test_pictures_of_one_page_share_no_identifier() -> None:
-    found = re.findall(r'\bid="(m[0-9a-f]{8,}|p[0-9a-f]{8,})"', page(SCATTER, Scatter("t", "clouds", SCATTER.clouds)))
+    found = re.findall(r'\bid="(m[0-9a-f]{8,}|p[0-9a-f]{8,})"', page(SCATTER, Scatter("t", "clouds", SCATTER.series)))
     assert len(found) == len(set(found)) > 0
 
 

@@ -48,7 +48,7 @@ def test_each_layer_is_measured_with_the_items_that_follow_it(make_config: MakeC
     assert rows["head"].dead_fraction is None
     for name, row in rows.items():
         assert row.gradient_norm == pytest.approx(run.items[name].weight.grad.norm().item(), rel=1e-4)
-        assert 1 <= row.effective_rank <= len(x)
+        assert 1 <= row.effective_rank <= len(x) - 1
 
 
 def test_measuring_changes_nothing(make_config: MakeConfig) -> None:
@@ -106,5 +106,5 @@ def test_without_a_norm_all_examples_become_alike_and_with_one_they_do_not(make_
     ranks = {
         norm: measure_propagation(deep(make_config, 40, 128, norm)).layers[-2].effective_rank for norm in ("none", "bn")
     }
-    assert ranks["none"] < 1.1
+    assert ranks["none"] < 1.3
     assert ranks["bn"] > 2

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bnexp.measure.machine import peak_mib
+from bnexp.measure.machine import forget_peak, peak_mib
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the reference is Linux's own count")
@@ -16,3 +16,13 @@ def test_peak_memory_is_what_the_system_counts() -> None:
     assert found["process"] == pytest.approx(int(counted.split()[1]) / 1024, rel=0.02)
     assert found["device"] is None
     assert held.sum() == 2**26
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA counts")
+def test_a_run_does_not_count_the_memory_of_the_one_before_it() -> None:
+    device = torch.device("cuda")
+    held = torch.ones(2**26, device=device)  # 256 MiB
+    assert (peak_mib(device)["device"] or 0) >= 256
+    del held
+    forget_peak(device)
+    assert (peak_mib(device)["device"] or 0) < 256

@@ -17,7 +17,7 @@ from bnexp.measure.statistics_modes import (
     using_batch_statistics,
     using_recomputed_statistics,
 )
-from bnexp.norms.statistics import statistics_of
+from bnexp.norms.statistics import batch_moments, pooled, statistics_from
 from bnexp.training.build import TrainingRun
 
 MakeRun = Callable[..., TrainingRun]
@@ -69,43 +69,68 @@ def test_ghost_batches_of_shortcuts_count(trained: MakeRun) -> None:
     assert ghost_sizes(replace(subject, layout=SimpleNamespace(blocks=shortcuts_alone))) == {4}
 
 
-@pytest.mark.parametrize("norm", [text for text in NORMS if "ghost" not in text])
+@pytest.mark.parametrize("norm", NORMS)
 def test_a_batch_s_statistics_are_those_that_its_norm_moves_toward(trained: MakeRun, norm: str) -> None:
     module = norm_of(trained(model={"norm": norm}), "block1")
     for x in (torch.randn(5, 12) + 3, torch.randn(4, 12, 1, 1) * 2):
         if isinstance(module, nn.BatchNorm1d) and x.ndim > 2:
             continue
         expected = moved_toward(module, x)
-        found = statistics_of(module, x)
+        found = statistics_from(module, batch_moments(x))
         assert found.keys() == expected.keys()
         for name, value in found.items():
             torch.testing.assert_close(value, expected[name])
 
 
-def test_ghost_batches_count_with_their_average(trained: MakeRun) -> None:
-    module = norm_of(trained(model={"norm": "ghost_bn(size=8)"}), "block1")
-    x = torch.randn(20, 12)
-    found = statistics_of(module, x)
-    ghosts = (x[:8], x[8:16], x[16:])
-    torch.testing.assert_close(found["running_mean"], sum(ghost.mean(0) for ghost in ghosts) / 3)
-    torch.testing.assert_close(found["running_var"], sum(ghost.var(0) for ghost in ghosts) / 3)
+@pytest.mark.parametrize("shape", [(12,), (12, 3, 2)])
+def test_pooled_moments_are_those_of_all_the_values(shape: tuple[int, ...]) -> None:
+    """Of batches of unequal sizes whose means differ far more than their values do."""
+    batches = [torch.randn(size, *shape) + 10 * torch.randn(12).view(12, *[1] * (len(shape) - 1)) for size in (1, 7, 2)]
+    everything = torch.cat(batches).double().transpose(0, 1).flatten(1)  # (F, values)
+    mean, var, count = pooled([batch_moments(batch) for batch in batches])
+    assert count == everything.shape[1]
+    torch.testing.assert_close(mean.double(), everything.mean(1), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(var.double(), everything.var(1, correction=0), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_recomputed_statistics_are_the_average_over_full_batches_in_order(trained: MakeRun, norm: str) -> None:
-    """The first layer's inputs depend on no other norm."""
-    run = trained(model={"norm": norm})
-    linear, module = run.items["block1.linear"], norm_of(run, "block1")
-    stale = floats(module)
-    for asked, full in ((2, 2), (50, 5)):  # 90 examples are 5 batches of 16, and 10 examples that are left out
-        batches = run.dataset.inputs(run.dataset.train.images[: full * 16]).flatten(1).split(16)
-        with torch.no_grad():
-            each = [statistics_of(module, linear(batch)) for batch in batches]
+@pytest.mark.parametrize("batch_size", [2, 16])
+def test_recomputed_statistics_are_the_moments_of_so_many_examples(
+    trained: MakeRun, norm: str, batch_size: int
+) -> None:
+    """In float64, for the first layer, whose inputs depend on no other norm; whatever the size of the batches."""
+    norm = norm.replace("size=8", "size=2")
+    run = trained(model={"norm": norm}, data={"batch_size": batch_size, "eval_batch_size": batch_size})
+    linear, module = copy.deepcopy(run.items["block1.linear"]).double(), norm_of(run, "block1")
+    stale, train = floats(module), run.dataset.train.images
+    for asked, taken in ((33, 33), (5000, len(train))):
+        x = linear(run.dataset.inputs(train[:taken]).flatten(1).double()).detach()
+        expected = {
+            "running_mean": x.mean(0),
+            "running_var": x.var(0, correction=0 if norm == "evonorm_b0" else 1),
+            "running_std": (x.var(0, correction=0) + 1e-5).sqrt(),
+        }
         with torch.no_grad(), using_recomputed_statistics(run.subject, asked):
             found = floats(module)
         for name, value in found.items():
-            torch.testing.assert_close(value, sum(statistics[name] for statistics in each) / full)
+            torch.testing.assert_close(value.double(), expected[name], rtol=1e-4, atol=1e-5)
             assert not torch.allclose(value, stale[name], rtol=1e-3)
+
+
+def test_small_batches_and_ghost_batches_do_not_show_in_the_layers_above(trained: MakeRun) -> None:
+    """All examples at once, in float64: what the second norm takes in is normalized by the first as at inference."""
+    for norm in ("bn", "ghost_bn(size=2)"):
+        run = trained(model={"norm": norm}, data={"batch_size": 2, "eval_batch_size": 1000})
+        first, second = norm_of(run, "block1"), norm_of(run, "block2")
+        x = (
+            run.dataset.inputs(run.dataset.train.images).flatten(1).double()
+            @ run.items["block1.linear"].weight.double().T
+        )
+        x = (x - x.mean(0)) / torch.sqrt(x.var(0, correction=0) + first.eps) * first.weight + first.bias
+        x = x.relu() @ run.items["block2.linear"].weight.double().T
+        with torch.no_grad(), using_recomputed_statistics(run.subject):
+            torch.testing.assert_close(second.running_mean.double(), x.mean(0), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(second.running_var.double(), x.var(0), rtol=1e-4, atol=1e-5)
 
 
 def test_outdated_statistics_do_not_enter_the_recomputed_ones(trained: MakeRun) -> None:
@@ -113,7 +138,7 @@ def test_outdated_statistics_do_not_enter_the_recomputed_ones(trained: MakeRun) 
     run = trained(model={"norm": "batch_renorm(warmup_steps=0)"})
     found: list[dict[str, Tensor]] = []
     for _ in range(2):
-        with torch.no_grad(), using_recomputed_statistics(run.subject, 3):
+        with torch.no_grad(), using_recomputed_statistics(run.subject, 48):
             found.append(floats(run.items["block2.batch_renorm"]))
         run.items["block1.batch_renorm"].running_mean.fill_(7.0)
         run.items["block1.batch_renorm"].running_std.fill_(30.0)
@@ -124,7 +149,7 @@ def test_outdated_statistics_do_not_enter_the_recomputed_ones(trained: MakeRun) 
 def test_recomputed_statistics_replace_what_is_not_finite(trained: MakeRun) -> None:
     run = trained()
     run.items["block1.bn"].running_mean.fill_(torch.nan)
-    with torch.no_grad(), using_recomputed_statistics(run.subject, 3) as forward:
+    with torch.no_grad(), using_recomputed_statistics(run.subject, 48) as forward:
         assert forward(run.dataset.val_inputs(4)).isfinite().all()
     assert run.items["block1.bn"].running_mean.isnan().all()
 
@@ -152,7 +177,7 @@ def test_every_pass_with_batch_statistics_finds_the_same_network(trained: MakeRu
 def state_of(run: TrainingRun) -> dict[str, Any]:
     """Return everything that a probe must leave as it is."""
     modules = run.network.named_modules()
-    attributes = ("training", "momentum", "corrects", "noisy", "_forward_pre_hooks")
+    attributes = ("training", "momentum", "corrects", "noisy", "splits", "_forward_pre_hooks")
     state = {f"{name}.{key}": copy.copy(getattr(m, key, None)) for name, m in modules for key in attributes}
     streams = {name: module.stream.get_state() for name, module in run.items.items() if hasattr(module, "stream")}
     return {**run.network.state_dict(), **state, **streams, "torch": torch.get_rng_state()}
@@ -172,7 +197,7 @@ def test_all_is_as_it_was_when_the_context_ends(trained: MakeRun, norm: str, fai
         parameter.grad = torch.ones_like(parameter)
     x = run.dataset.val_inputs(6)[:, : 2 if fails else 3]
     before = copy.deepcopy(state_of(run))
-    contexts = (lambda: using_batch_statistics(run.subject), lambda: using_recomputed_statistics(run.subject, 2))
+    contexts = (lambda: using_batch_statistics(run.subject), lambda: using_recomputed_statistics(run.subject, 40))
     for context in contexts:
         try:
             with torch.no_grad(), context() as forward:

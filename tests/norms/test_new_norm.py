@@ -21,6 +21,7 @@ from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
 from bnexp.norms.registry import NORMS
 from bnexp.norms.shapes import Shape, over_batch, per_feature
+from bnexp.norms.statistics import Moments
 from bnexp.runs.folder import METRICS
 
 MakeConfig = Callable[..., Config]
@@ -53,8 +54,8 @@ class MeanSizeNorm(nn.Module):
 class AnsweringNorm(MeanSizeNorm):
     """The same with the methods by which a norm of its own kind answers for its statistics."""
 
-    def statistics_of_batch(self, x: Tensor) -> dict[str, Tensor]:
-        return {"running_size": self.size_of(x)}
+    def statistics_from(self, moments: Moments) -> dict[str, Tensor]:
+        return {"running_size": moments.var + moments.mean.square()}
 
     def running_moments(self) -> dict[str, Tensor]:
         return {"std": self.running_size.sqrt()}
@@ -95,7 +96,7 @@ def test_its_recomputed_statistics_are_its_own(toy: type[MeanSizeNorm], trained:
     run = trained(model={"norm": "toy"})
     linear, norm = run.items["block1.linear"], run.items["block1.toy"]
     before, x = norm.running_size.clone(), run.dataset.inputs(run.dataset.train.images[:16]).flatten(1)
-    with torch.no_grad(), using_recomputed_statistics(run.subject, 1):
+    with torch.no_grad(), using_recomputed_statistics(run.subject, 16):
         expected = norm.size_of(linear(x)) if toy is AnsweringNorm else before
         torch.testing.assert_close(norm.running_size, expected)
     assert torch.equal(norm.running_size, before)

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from bnexp.config.probes_section import ProbeSchedule
-from bnexp.measure.samples import as_units
 from bnexp.measure.subject import Look
-from bnexp.probes.activations import Activations, dead_fraction, effective_rank
+from bnexp.probes.activations import Activations, dead_fractions, effective_rank, uncentered_rank
 
 Measure = Callable[[nn.Module, torch.Tensor], dict[str, torch.Tensor]]
 
@@ -40,9 +39,21 @@ def test_mean_standard_deviation_and_largest_magnitude(looked_at: Measure) -> No
 def test_a_relu_unit_is_dead_when_it_is_zero_for_the_whole_batch(looked_at: Measure) -> None:
     x = torch.tensor([[-1.0, -1.0, 2.0, 0.0], [-2.0, 3.0, 1.0, 0.0]])
     assert looked_at(nn.Sequential(nn.ReLU()), x)["dead_fraction/0"].item() == 0.5
-    feature_maps = torch.zeros(2, 3, 2, 2)
-    feature_maps[1, 0] = 1.0
-    assert dead_fraction(as_units(feature_maps)).item() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_channel_is_dead_when_it_is_zero_at_all_positions(memory_format: torch.memory_format) -> None:
+    """Without any dead channel, 6 of 16 pairs of a channel and a position are dead."""
+    maps = torch.zeros(2, 4, 2, 2).to(memory_format=memory_format)
+    for number, (channel, row, column) in enumerate([(0, 0, 0), (0, 1, 1), (1, 1, 0)]):
+        maps[number % 2, channel, row, column] = 1.0
+    maps[1, 2:] = 1.0
+    maps[1, 3, 0, 0] = 0.0
+    found = {name: value.item() for name, value in dead_fractions(maps).items()}
+    assert found == {"dead_fraction": (2 + 3 + 0 + 1) / 16, "dead_channels": 0.0}
+    maps[:, 1] = 0.0
+    assert dead_fractions(maps)["dead_channels"].item() == 0.25
+    assert set(dead_fractions(maps.flatten(1))) == {"dead_fraction"}
 
 
 def test_saturation_counts_beyond_the_stated_bounds(looked_at: Measure) -> None:
@@ -83,19 +94,37 @@ def test_percentiles_of_many_values_are_near_those_of_all(looked_at: Measure) ->
         assert found[f"activation_p{percent}/0"].item() == pytest.approx(quantile, abs=0.1)
 
 
-def test_the_effective_rank_is_that_of_the_eigenvalues() -> None:
-    features = torch.randn(9, 5, generator=torch.Generator().manual_seed(4))
-    eigenvalues = np.linalg.eigvalsh(features.numpy() @ features.numpy().T)
-    expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+def participation(matrix: np.ndarray) -> float:
+    """Return (sum l)^2 / sum l^2 of the eigenvalues l of a symmetric matrix, in float64."""
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_both_ranks_are_those_of_the_eigenvalues(offset: float) -> None:
+    features = torch.randn(9, 5, generator=torch.Generator().manual_seed(4)) * torch.arange(1, 6) + offset
     for matrix in (features, features.T, 1e30 * features, 1e-30 * features):
-        assert effective_rank(matrix).item() == pytest.approx(expected, rel=1e-4)
+        exact = matrix.double().numpy()
+        assert effective_rank(matrix).item() == pytest.approx(participation(np.cov(exact, rowvar=False)), rel=1e-4)
+        assert uncentered_rank(matrix).item() == pytest.approx(participation(exact @ exact.T), rel=1e-4)
 
 
-def test_the_effective_rank_lies_between_one_direction_and_the_whole_batch() -> None:
+def test_the_ranks_lie_between_one_direction_and_the_whole_batch() -> None:
     direction = torch.arange(1.0, 7.0).unsqueeze(1) @ torch.tensor([[1.0, -2.0, 0.5]])
-    assert effective_rank(direction).item() == pytest.approx(1)
-    assert effective_rank(torch.eye(6, 20)).item() == pytest.approx(6)
-    assert torch.isnan(effective_rank(torch.zeros(3, 4)))
+    assert effective_rank(direction).item() == uncentered_rank(direction).item() == pytest.approx(1)
+    assert effective_rank(torch.eye(6, 20)).item() == pytest.approx(5)
+    assert uncentered_rank(torch.eye(6, 20)).item() == pytest.approx(6)
+    assert torch.isnan(uncentered_rank(torch.zeros(3, 4)))
+    alike = torch.full((7, 3), 0.1) * torch.tensor([1.0, 3.0, 1e6])
+    assert torch.isnan(effective_rank(alike)), "examples that do not differ, whatever rounding makes of their mean"
+
+
+def test_a_relu_changes_the_uncentered_rank_five_fold_and_the_centered_one_hardly() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before = torch.randn(64, 200, generator=generator) @ torch.randn(200, 512, generator=generator)
+    after = before.relu()
+    assert effective_rank(after).item() == pytest.approx(effective_rank(before).item(), rel=0.15)
+    assert uncentered_rank(before).item() > 5 * uncentered_rank(after).item()
 
 
 @pytest.mark.parametrize("size", [1e-25, 1e20])
@@ -107,3 +136,4 @@ def test_very_small_and_very_large_signals_are_measured_too(looked_at: Measure, 
     assert found["activation_std/0"].item() == pytest.approx(values.std(), rel=1e-5)
     assert found["activation_p85/0"].item() == pytest.approx(np.percentile(values, 85), rel=1e-4)
     assert 1 <= found["effective_rank/0"].item() <= 7
+    assert 1 <= found["uncentered_rank/0"].item() <= 7

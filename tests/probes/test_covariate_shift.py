@@ -62,8 +62,9 @@ def moves(network: nn.Module) -> None:
 def test_without_a_change_nothing_drifts_and_the_first_look_has_nothing_to_compare(looked_at) -> None:
     network = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)).double()
     first, second = looked_at(network, stands_still, stands_still)
-    assert set(first) == {"gradient_shift/3", "gradient_cosine/3"}
-    assert set(second) - set(first) == {f"{what}/{at}" for what in ("input_shift", "input_wasserstein") for at in "03"}
+    assert set(first) == {"gradient_shift/3", "gradient_shift_relative/3", "gradient_cosine/3"}
+    of_inputs = ("input_shift", "input_wasserstein_relative")
+    assert set(second) - set(first) == {f"{what}/{at}" for what in of_inputs for at in "03"}
     for name, value in {**first, **second}.items():
         assert value.item() == pytest.approx(1.0 if "cosine" in name else 0.0), name
 
@@ -78,8 +79,8 @@ def test_a_shift_by_so_many_standard_deviations_is_what_it_shows(looked_at) -> N
 
     _, found = looked_at(network, stands_still, shift)
     assert found["input_shift/1"].item() == pytest.approx(2.5, rel=1e-5)
-    assert found["input_wasserstein/1"].item() == pytest.approx(2.5 * std[0].mean().item(), rel=1e-5)
-    assert found["input_shift/0"].item() == found["input_wasserstein/0"].item() == 0
+    assert found["input_wasserstein_relative/1"].item() == pytest.approx(2.5, rel=1e-5)
+    assert found["input_shift/0"].item() == found["input_wasserstein_relative/0"].item() == 0
 
 
 def test_the_distance_of_the_inputs_is_the_wasserstein_distance_of_scipy(looked_at) -> None:
@@ -88,7 +89,8 @@ def test_the_distance_of_the_inputs_is_the_wasserstein_distance_of_scipy(looked_
     _, found = looked_at(network, stands_still, moves)
     samples = [one[:2](IMAGES[:EXAMPLES]).detach().numpy() for one in (before, network)]
     distances = [wasserstein_distance(*(sample[:, unit] for sample in samples)) for unit in range(4)]
-    assert found["input_wasserstein/2"].item() == pytest.approx(np.mean(distances), rel=1e-5)
+    expected = np.mean(distances / samples[0].std(axis=0))
+    assert found["input_wasserstein_relative/2"].item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +139,36 @@ def test_the_gradient_shift_of_a_two_layer_linear_network_in_closed_form(looked_
     (found,) = looked_at(network, moves)
     before = closed_form(first, second, X.numpy(), Y.numpy())
     after = closed_form(network[0].weight.detach().numpy(), second, X.numpy(), Y.numpy())
-    assert found["gradient_shift/1"].item() == pytest.approx(np.linalg.norm(before - after), rel=1e-5)
+    distance = np.linalg.norm(before - after)
+    assert found["gradient_shift/1"].item() == pytest.approx(distance, rel=1e-5)
+    assert found["gradient_shift_relative/1"].item() == pytest.approx(distance / np.linalg.norm(before), rel=1e-5)
     cosine = (before * after).sum() / np.linalg.norm(before) / np.linalg.norm(after)
     assert found["gradient_cosine/1"].item() == pytest.approx(cosine, rel=1e-5)
     assert cosine < 0.99
-    assert set(found) == {"gradient_shift/1", "gradient_cosine/1"}
+    assert set(found) == {"gradient_shift/1", "gradient_shift_relative/1", "gradient_cosine/1"}
+
+
+def test_the_relative_shift_does_not_follow_the_scale_of_the_weights_before_a_norm(looked_at) -> None:
+    """Four times the weights are the same function with a quarter of the gradient; here they take the same turn."""
+
+    def shifts(factor: float) -> dict[str, float]:
+        torch.manual_seed(1)
+        layers = (nn.Linear(6, 5, bias=False), nn.Linear(5, 4, bias=False))
+        normalized = [
+            part for layer in layers for part in (layer, nn.BatchNorm1d(layer.out_features, eps=1e-12, affine=False))
+        ]
+        network = nn.Sequential(*normalized, nn.Linear(4, 3)).double()
+        turn = torch.randn(5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        with torch.no_grad():
+            for layer in layers:
+                layer.weight.mul_(factor)
+        (found,) = looked_at(network, lambda network: network[0].weight.add_(0.1 * factor * turn))
+        return {name: value.item() for name, value in found.items()}
+
+    once, fourfold = shifts(1.0), shifts(4.0)
+    assert once["gradient_shift_relative/2"] > 0.01
+    assert fourfold["gradient_shift_relative/2"] == pytest.approx(once["gradient_shift_relative/2"], rel=1e-6)
+    assert fourfold["gradient_shift/2"] == pytest.approx(once["gradient_shift/2"] / 4, rel=1e-6)
 
 
 def test_each_layer_meets_the_stepped_layers_below_it_and_the_others_as_they_were(looked_at) -> None:

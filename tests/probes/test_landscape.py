@@ -27,6 +27,8 @@ def test_the_path_over_a_quadratic_in_closed_form() -> None:
         "landscape_loss_max/path": max(losses),
         "gradient_distance_min/path": 0.01 * (hessian @ g).norm(),
         "gradient_distance_max/path": 0.05 * (hessian @ g).norm(),
+        "gradient_distance_relative_min/path": 0.01 * (hessian @ g).norm() / g.norm(),
+        "gradient_distance_relative_max/path": 0.05 * (hessian @ g).norm() / g.norm(),
         "effective_smoothness/path": (hessian @ g).norm() / g.norm(),
     }
     assert {name: value.item() for name, value in found.items()} == {
@@ -70,6 +72,8 @@ def test_the_path_of_a_network_is_that_of_an_independent_walk(network: nn.Module
         "landscape_loss_max/path": pytest.approx(max(losses).item(), rel=1e-5),
         "gradient_distance_min/path": pytest.approx(min(distances).item(), rel=1e-4),
         "gradient_distance_max/path": pytest.approx(max(distances).item(), rel=1e-4),
+        "gradient_distance_relative_min/path": pytest.approx((min(distances) / gradient.norm()).item(), rel=1e-4),
+        "gradient_distance_relative_max/path": pytest.approx((max(distances) / gradient.norm()).item(), rel=1e-4),
         "effective_smoothness/path": pytest.approx(max(slopes).item(), rel=1e-4),
     }
 

@@ -37,6 +37,7 @@ EXPECTED = {
     "activations": {
         "activation std": r"activation_std/",
         "dead or saturated fraction": r"(dead|saturated)_fraction/",
+        "dead channels": r"dead_channels/",
         "effective rank": r"effective_rank/",
         "activation mean": r"activation_mean/",
     },
@@ -59,18 +60,18 @@ EXPECTED = {
         "accuracy": r"accuracy_by_mode/",
     },
     "coupling of examples": {
-        "spread of the logits": r"coupling_spread/",
+        "spread of the logits, in their std": r"coupling_relative/",
         "predictions that flip": r"coupling_flip_rate/",
     },
     "covariate shift": {
         "shift of the inputs, in std": r"input_shift/",
-        "Wasserstein distance of the inputs": r"input_wasserstein/",
-        "shift of the gradient": r"gradient_shift/",
+        "Wasserstein distance of the inputs, in std": r"input_wasserstein_relative/",
+        "shift of the gradient, relative": r"gradient_shift_relative/",
         "cosine of the gradients": r"gradient_cosine/",
     },
     "landscape along the gradient": {
         "loss, smallest and largest": r"landscape_loss_(min|max)/",
-        "distance of the gradient, smallest and largest": r"gradient_distance_(min|max)/",
+        "distance of the gradient, relative, smallest and largest": r"gradient_distance_relative_(min|max)/",
         "effective smoothness": r"effective_smoothness/",
     },
     "scale invariance": {
@@ -158,7 +159,8 @@ def test_only_charts_with_something_to_draw_are_shown_and_in_order() -> None:
 def test_every_chart_has_something_to_draw_where_all_probes_look(
     make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    config = make_config(probes={name: {"every": 2} for name in PROBES})
+    cnn = {"arch": "cnn", "hidden": None, "stages": [[4]], "block": "conv -> norm -> act"}
+    config = make_config(model=cnn, probes={name: {"every": 2} for name in PROBES})
     folder = start(draw(config, Path("data")), Terms(runs_dir=tmp_path, device="cpu")).folder
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert charts_for({tag for row in rows for tag in row}) == CHARTS

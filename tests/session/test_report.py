@@ -27,7 +27,7 @@ def test_a_diverged_run_says_where_and_which_statistics_are_spoiled(make_config:
     config = make_config(optimizer={"lr": 1e19}, model={"block": "linear -> act -> norm", "hidden": [8] * 6})
     lines = said(config, tmp_path)
     assert lines[0].startswith("diverged after")
-    (where,) = [line for line in lines if "the first that is not finite" in line]
+    (where,) = [line for line in lines if "not finite, first in" in line]
     (poisoned,) = [line for line in lines if "running_" in line]
     assert "at step 2:" in where
     assert "block1.bn.running" in poisoned

@@ -131,7 +131,7 @@ def test_a_run_can_stop_and_go_on_at_every_step(make_config: MakeConfig, tmp_pat
 
 def test_probes_go_on_too(make_config: MakeConfig, tmp_path: Path) -> None:
     quick = {
-        "evaluation_modes": {"every": 5, "examples": 2, "batches": 1},
+        "evaluation_modes": {"every": 5, "examples": 2, "recomputed_over": 20},
         "coupling": {"every": 5, "examples": 1, "draws": 2},
         "covariate_shift": {"every": 5, "examples": 16, "units": 4},
         "landscape": {"every": 5, "points": 2},

@@ -15,7 +15,7 @@ from bnexp.runs.rows import Values
 from bnexp.session.display import Display
 from bnexp.session.metadata import summary_of
 from bnexp.training.build import TrainingRun, build
-from bnexp.training.divergence import buffers_are_finite, first_non_finite
+from bnexp.training.divergence import Guard, buffers_are_finite, first_non_finite
 from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
@@ -118,6 +118,64 @@ def test_a_skipped_step_leaves_no_trace_but_its_place(make_config: MakeConfig) -
     assert [step for step, loss in losses.items() if not math.isfinite(loss)] == [4]
     summary = summary_of(run, progress, None)
     assert (summary["status"], summary["skipped_steps"]) == ("finished", 1)
+
+
+def overflow_variance(run: TrainingRun, step: int) -> None:
+    """Let the variance of the first layer's outputs overflow in one training pass: all outputs stay finite."""
+    seen = {"passes": 0}
+
+    def enlarged(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if module.training and torch.is_grad_enabled():
+            seen["passes"] += 1
+        return output * 1e30 if module.training and seen["passes"] == step else None
+
+    run.items["block1.linear"].register_forward_hook(enlarged)
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip_step", "continue"])
+@pytest.mark.parametrize("norm", ["bn", "ghost_bn(size=8)", "batch_renorm", "vn", "evonorm_b0"])
+def test_a_poisoned_statistic_is_found_at_its_step(make_config: MakeConfig, norm: str, policy: str) -> None:
+    """The loss stays finite, and the validation part is not scored before step 12."""
+    evaluation = {"eval_every_epochs": 2, "epochs": 2, "log_every": 1, "on_divergence": policy}
+    run = experiment(make_config, policy, model={"norm": norm}, training=evaluation)
+    overflow_variance(run, 4)
+    progress, rows = trained(run)
+    name = norm.partition("(")[0]
+    buffer = "running_std" if norm == "batch_renorm" else "running_var"
+    assert progress.divergence is not None
+    found = progress.divergence
+    assert (found.step, found.layer, found.quantity) == (4, f"block1.{name}", "running statistics")
+    assert f"block1.{name}.{buffer}" in found.poisoned
+    assert math.isfinite(rows.rows[3]["loss/train"]) == (policy != "skip_step")  # a skipped step has no average
+    assert (progress.steps, progress.skipped) == {"stop": (3, 0), "skip_step": (12, 1), "continue": (12, 0)}[policy]
+    assert progress.diverged == (policy != "skip_step")
+    assert buffers_are_finite(run.network) == (policy == "skip_step")
+
+
+@pytest.mark.parametrize(("norm", "layer"), [("bn", "block1.bn"), ("vn", "block1.vn")])
+def test_a_learning_rate_of_1e30_is_found_with_the_step_that_follows(
+    make_config: MakeConfig, norm: str, layer: str
+) -> None:
+    training = {"on_divergence": "stop", "epochs": 2, "eval_every_epochs": 2, "log_every": 1}
+    optimizer = {"name": "sgd", "lr": 1e30}
+    progress, _ = trained(experiment(make_config, "stop", model={"norm": norm}, training=training, optimizer=optimizer))
+    assert progress.divergence is not None
+    found = progress.divergence
+    assert (found.step, found.layer, found.quantity) == (2, layer, "running statistics")
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 3e38])
+def test_any_value_that_is_not_finite_is_seen_wherever_it_stands(make_config: MakeConfig, value: float) -> None:
+    run = experiment(make_config, "stop")
+    guard, loss = Guard(run, Progress.start(run, Rows())), torch.tensor(1 / 3)
+    for norm in ("block1.bn", "block2.bn"):
+        for buffer in (run.items[norm].running_mean, run.items[norm].running_var):
+            for place in range(len(buffer)):
+                before = buffer[place].item()
+                assert guard.transfer(loss) == (loss.item(), True)
+                buffer[place] = value
+                assert guard.transfer(loss) == (loss.item(), math.isfinite(value))
+                buffer[place] = before
 
 
 def test_the_average_of_a_row_leaves_skipped_steps_out(make_config: MakeConfig) -> None:

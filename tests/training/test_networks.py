@@ -19,7 +19,7 @@ from bnexp.training.progress import Progress
 
 IMAGES = {"batch_size": 20, "synthetic": {"classes": 3, "shape": [3, 8, 8], "size": 60}}
 EVERY = {name: {"every": 1} for name in PROBES} | {
-    "evaluation_modes": {"every": 1, "examples": 2, "batches": 1},
+    "evaluation_modes": {"every": 1, "examples": 2, "recomputed_over": 20},
     "coupling": {"every": 1, "examples": 1, "draws": 2},
     "covariate_shift": {"every": 1, "examples": 8, "units": 4},
     "landscape": {"every": 1, "points": 2},

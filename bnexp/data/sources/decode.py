@@ -11,6 +11,7 @@ the program. The rules, for all images of a set together:
   image.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +24,8 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bnexp.data.progress import progress
 from bnexp.errors import BnexpError
 from bnexp.files import open_file
 
@@ -67,13 +67,9 @@ class Broken:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a set, all of one shape.
+    """The images of a set that could be read, uint8 (N, C, H, W), with their numbers in the list of paths.
 
-    Attributes:
-        images: uint8, (N, C, H, W), those that could be read.
-        numbers: their numbers in the list of paths.
-        broken: the others, in order.
-        sizes: how many different sizes they had.
+    `broken` are the others, in order; `sizes` is how many different sizes there were.
     """
 
     images: Images
@@ -92,11 +88,11 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
         BnexpError: none can be read, or all together would not fit in memory.
     """
     files = [folder / path for path in paths]
-    with _progress() as progress, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # such an image is broken, and named as such
         guess = _first_shape(files, image_size)
-        images = _room(folder, len(files), guess) if _size(len(files), guess) <= MAX_SET_BYTES else None
-        results = _in_threads(progress, "reading images", len(files), lambda n: _look(files[n], n, image_size, images))
+        images = _room(folder, len(files), guess) if len(files) * math.prod(guess) <= MAX_SET_BYTES else None
+        results = _in_threads("reading images", len(files), lambda n: _look(files[n], n, image_size, images))
         headers = {number: header for number, header in enumerate(results) if isinstance(header, Header)}
         broken = [result for result in results if isinstance(result, Broken)]
         shape = common_shape(list(headers.values()), image_size) if headers else guess
@@ -105,7 +101,7 @@ def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | Non
             again = [number for number in again if common_shape([headers[number]], image_size) != shape]
         else:
             images = _room(folder, len(files), shape)
-        late = _in_threads(progress, "scaling images", len(again), lambda n: _fill(files[again[n]], again[n], images))
+        late = _in_threads("scaling images", len(again), lambda n: _fill(files[again[n]], again[n], images))
     broken = sorted([*broken, *(result for result in late if result)], key=lambda image: image.number)
     if len(broken) == len(files):
         raise BnexpError(f"{folder}: none of {len(files):,} images can be read, such as {paths[0]}: {broken[0].reason}")
@@ -125,18 +121,12 @@ def common_shape(headers: Sequence[Header], image_size: tuple[int, int] | None) 
 def _first_shape(files: Sequence[Path], image_size: tuple[int, int] | None) -> Shape:
     """Return the shape that the set has if all its images are like the first that can be looked at."""
     headers = (header for number, file in enumerate(files) if isinstance(header := _look(file, number), Header))
-    first = next(headers, None)
-    return common_shape([first], image_size) if first is not None else (1, 1, 1)
-
-
-def _size(count: int, shape: Shape) -> int:
-    channels, height, width = shape
-    return count * channels * height * width
+    return next((common_shape([header], image_size) for header in headers), (1, 1, 1))
 
 
 def _room(folder: Path, count: int, shape: Shape) -> Images:
     """Return an array for all images, to be filled."""
-    if (size := _size(count, shape)) > MAX_SET_BYTES:
+    if (size := count * math.prod(shape)) > MAX_SET_BYTES:
         raise BnexpError(
             f"{folder}: {count:,} images of {shape[1]} x {shape[2]} pixels would take {size / 2**30:.1f} GiB in "
             f"memory, expected at most {MAX_SET_BYTES / 2**30:.0f} GiB; data.image_size makes them smaller"
@@ -197,34 +187,22 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _progress() -> Progress:
-    """Return a progress display on stderr that shows itself on a terminal only and leaves nothing behind."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _in_threads(progress: Progress, what: str, count: int, look: Callable[[int], Result]) -> list[Result]:
+def _in_threads(what: str, count: int, look: Callable[[int], Result]) -> list[Result]:
     """Return `look` of each number below `count`, in order; an interruption leaves no thread at work."""
     if not count:
         return []
-    task = progress.add_task(what, total=count)
 
     def look_at(chunk: range) -> list[Result]:
         return [look(number) for number in chunk]
 
-    def gathered() -> Iterator[Result]:
-        for results in executor.map(look_at, [range(count)[first : first + CHUNK] for first in range(0, count, CHUNK)]):
-            progress.advance(task, len(results))
-            yield from results
-
-    executor = ThreadPoolExecutor(_cores())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    executor, found = ThreadPoolExecutor(cores), list[Result]()
     try:
-        return list(gathered())
+        with progress(what, count) as advance:
+            chunks = [range(count)[first : first + CHUNK] for first in range(0, count, CHUNK)]
+            for results in executor.map(look_at, chunks):
+                advance(len(results))
+                found += results
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return found

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,9 +29,7 @@ class About:
     """The facts about its images in a cache file.
 
     Attributes:
-        fingerprint: of the folder that they come from.
         shape: channels, height and width.
-        classes: their names.
         labels: class of each image that could be read.
         train_examples: how many of them, from the first, are to train on; None when the folder does not say.
         broken: path and reason of each image that could not be read.
@@ -65,8 +62,9 @@ def find_cache(data_dir: Path, name: str, fingerprint: str) -> tuple[Path, About
     """Return the cache file that fits the folder as it is now, and what it says, or None."""
     for place in cache_folders(data_dir):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            text = read_arrays(place / name, ["about"], MAX_ABOUT_BYTES)["about"].tobytes()
-            about = _about(json.loads(text))
+            values = json.loads(read_arrays(place / name, ["about"], MAX_ABOUT_BYTES)["about"].tobytes())
+            lists = {key: tuple(values[key]) for key in ("shape", "classes", "labels")}
+            about = About(**{**values, **lists, "broken": tuple((path, reason) for path, reason in values["broken"])})
             if about.fingerprint == fingerprint and _is_sound(about):
                 return place / name, about
     return None
@@ -92,11 +90,6 @@ def write_cache(data_dir: Path, name: str, about: About, images: Images) -> Path
                 (Path(aside) / name).replace(place / name)
             return place / name
     return None
-
-
-def _about(values: dict[str, Any]) -> About:
-    lists = {key: tuple(values[key]) for key in ("shape", "classes", "labels")}
-    return About(**{**values, **lists, "broken": tuple((path, reason) for path, reason in values["broken"])})
 
 
 def _is_sound(about: About) -> bool:

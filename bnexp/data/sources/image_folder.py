@@ -39,13 +39,9 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder, those to train on first.
+    """The images of a folder, sorted by part, those to train on first, class and name.
 
-    Attributes:
-        folder: where they lie.
-        classes: names, in order.
-        files: sorted by part, class and name.
-        train_files: how many of them are in `train/`; None when there is one folder of class folders.
+    `train_files` are those in `train/`; None when there is one folder of class folders.
     """
 
     folder: Path
@@ -131,14 +127,7 @@ def _files_of(folder: Path, part: str, present: list[str], classes: list[str] | 
 
 @dataclass(frozen=True)
 class FolderSet:
-    """The images of a folder.
-
-    Attributes:
-        listing: the files.
-        about: what is known of them.
-        cache: where their pixels lie, or None.
-        decoded: their pixels, where they have just been decoded.
-    """
+    """The images of a folder, and what is known of them; their pixels lie in a cache, or have just been decoded."""
 
     listing: Listing
     about: About
@@ -150,8 +139,7 @@ class FolderSet:
         if self.decoded is not None:
             return self.decoded
         if self.cache is not None:
-            images = read_cache(self.cache, self.about)
-            if images is not None:
+            if (images := read_cache(self.cache, self.about)) is not None:
                 return images
             with contextlib.suppress(OSError):
                 self.cache.unlink()  # so that the next run writes it anew

@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -221,7 +222,7 @@ def test_an_image_that_changes_between_two_looks_is_broken(tmp_path, write, monk
         return found
 
     monkeypatch.setattr(module, "_look", then_changed)
-    monkeypatch.setattr(module, "_cores", lambda: 1)
+    monkeypatch.setattr(module, "ThreadPoolExecutor", lambda threads: ThreadPoolExecutor(1))
     (broken,) = decode(tmp_path, names, None).broken
     assert "8200 x 8200 pixels" in broken.reason
 

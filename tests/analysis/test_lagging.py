@@ -1,0 +1,96 @@
+"""Where running statistics lag: what counts as more than chance, and who is told."""
+
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.analysis.lagging import differ, lag_in
+from bnexp.commands.compare import compare
+from bnexp.commands.train import train
+
+LAG, WORSE = "running statistics lag behind the weights", "recomputed statistics do worse than the running ones"
+PLACES = [(part, which) for part in ("val", "test") for which in ("final", "best")]
+
+
+def by_chance(only_one: int, only_other: int) -> float:
+    """Return the probability that a fair coin gives so unequal counts: McNemar's test, exact."""
+    n, k = only_one + only_other, min(only_one, only_other)
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+
+
+def test_scores_differ_where_chance_would_hardly_make_them() -> None:
+    for total in (1, 5, 20, 100, 500):
+        for only_one in range(total + 1):
+            p = by_chance(only_one, total - only_one)
+            assert differ(only_one, total - only_one) or p > 0.005
+            assert not (differ(only_one, total - only_one) and p > 0.01)
+    assert not differ(0, 0)
+
+
+def recomputed(accuracy: float, only_running: int, only_recomputed: int, **places: Any) -> dict[str, Any]:
+    """Return changes to a summary: the same score with recomputed statistics at each place."""
+    counts = {"only_running": only_running, "only_recomputed": only_recomputed}
+    score = {"loss": 1.0, "accuracy": accuracy, "examples": 1000, **counts}
+    return {f"recomputed.{part}.{which}": score for part, which in PLACES} | places
+
+
+def notes_on(write_run: Callable[..., Path], tmp_path: Path, *summaries: dict[str, Any]) -> list[str]:
+    from bnexp.analysis.arms import gather_arms
+    from bnexp.analysis.compare import compare_arms
+    from bnexp.runs.run import read_run
+
+    folders = [
+        write_run(tmp_path / f"arm{number}" / "seed0", summary=summary, config={"name": f"arm{number}"})
+        for number, summary in enumerate(summaries)
+    ]
+    return [note for note in compare_arms(gather_arms(map(read_run, folders))).notes if "recomputed" in note]
+
+
+def test_the_arm_and_both_figures_are_named(write_run: Callable[..., Path], tmp_path: Path) -> None:
+    equal = recomputed(0.87, 30, 20)
+    lags = recomputed(0.95, 10, 80)
+    only_test = equal | {"recomputed.test.final": lags["recomputed.test.final"]}
+    worse = recomputed(0.80, 90, 10)
+    assert notes_on(write_run, tmp_path, {}, lags, equal, only_test, worse) == [
+        f"arm1: {LAG}: 88.00 % with running, 95.00 % with recomputed ones (val % final)",
+        f"arm3: {LAG}: 90.00 % with running, 95.00 % with recomputed ones (test %)",
+        f"arm4: {WORSE}: 88.00 % with running, 80.00 % with recomputed ones (val % final)",
+    ]
+
+
+def test_a_score_that_is_not_finite_tells_nothing() -> None:
+    summary = {"final": {"accuracy": 0.5}, "recomputed": {"val": {"final": {"accuracy": math.nan, "only_running": 90}}}}
+    assert lag_in(summary) is None
+    assert lag_in({"final": None, "recomputed": None}) is None
+
+
+CNN = """\
+data: {dataset: synthetic, batch_size: 20, synthetic: {classes: 4, shape: [1, 6, 6], size: 1600, noise: 0.1}}
+model: {arch: cnn, stages: [[4]], block: conv -> norm -> act, activation: relu, pool: max}
+optimizer: {name: sgd, lr: 0.1, momentum: 0.9}
+training: {steps: 60}
+"""
+
+
+def test_a_small_cnn_after_a_few_steps_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With running averages that hardly began, beside an arm that has none."""
+    path = tmp_path / "cnn.yaml"
+    path.write_text(CNN)
+    for name, norm in (("slow", "bn(momentum=0.01)"), ("groups", "gn(groups=2)")):
+        train([path], overrides=[f"model.norm={norm}"], name=name, runs_dir=tmp_path, quiet=True, device="cpu")
+        said = capsys.readouterr().out
+        assert ("% with recomputed ones (val % final)" in said) == (name == "slow")
+    compare(["slow", "groups"], runs_dir=tmp_path, output="json")
+    table = json.load(io.StringIO(capsys.readouterr().out))
+    (note,) = [note for note in table["notes"] if "recomputed" in note]
+    rows = {row["name"]: row for row in table["rows"]}
+    running, over = (rows["slow"][f"val_accuracy{kind}_fraction"]["mean"] for kind in ("", "_recomputed"))
+    assert running < over - 0.05
+    figures = f"{100 * running:.2f} % with running, {100 * over:.2f} % with recomputed ones (val % final)"
+    assert note == f"slow: {LAG}: {figures}"
+    assert rows["groups"]["val_accuracy_recomputed_fraction"]["n"] == 0
