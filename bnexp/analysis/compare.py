@@ -30,6 +30,11 @@ FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("train_loss", "train loss", "sample", give_up=0), loss),
     (Column("step_ms", "step ms", "sample", give_up=5), milliseconds),
 )
+BALANCED = (
+    Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=8),
+    Column("val_balanced_accuracy", "balanced val %", "sample", "fraction", descending=True, give_up=2),
+)
+"""The mean recall of the classes, which runs have where these are unequal."""
 RECOMPUTED = tuple(
     Column(f"{key}_recomputed", f"{header} recomputed", "sample", "fraction", descending=True, audience="machines")
     for key, header in SCORES.items()
@@ -94,7 +99,9 @@ def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
 
 
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:
-    figures = [*(column for column, _ in FIGURES), *RECOMPUTED]
+    known = {name for arm in comparison.arms for run in arm.finished for name in run.figures}
+    balanced = [column for column in BALANCED if column.key in known]
+    figures = [*(column for column, _ in FIGURES), *balanced, *RECOMPUTED]
     if comparison.target is not None:
         header = f"epochs to {100 * comparison.target:g} % val"
         figures.append(Column(TARGET_KEY, header, "sample", give_up=7))
@@ -102,8 +109,8 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     status = replace(STATUS, give_up=-1, redundant=True) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
     curve = [CURVE] if comparison.scale else []
-    known = {arm.parameters for arm in comparison.arms} - {None}
-    parameters = replace(PARAMETERS, audience="all" if len(known) > 1 else "machines")
+    sizes = {arm.parameters for arm in comparison.arms} - {None}
+    parameters = replace(PARAMETERS, audience="all" if len(sizes) > 1 else "machines")
     return (NAME, *_key_columns(comparison.keys), parameters, *curve, *figures, SEEDS, status, *environment)
 
 
@@ -132,7 +139,7 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
     for name in ENVIRONMENT:
         values = sorted({run.environment[name] for run in arm.runs if name in run.environment})
         cells[name] = Cell(" | ".join(values) or NOTHING, " | ".join(values) or None)
-    for column, shown in (*FIGURES, *((column, percent) for column in RECOMPUTED)):
+    for column, shown in (*FIGURES, *((column, percent) for column in (*BALANCED, *RECOMPUTED))):
         cells[column.key] = _figure_cell(comparison, arm, column.key, shown)
     if comparison.target is not None:
         cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target)

@@ -68,8 +68,12 @@ _WITHOUT_A_PROBE = """
 | `step_ms/train`, `examples_per_s/train` | time of a step, examples in a second; without measuring | ms; 1 / s |
 | `measuring_share/train` | part of the time that went into probes | 0 to 1 |
 
-Running statistics are recomputed, at the end of a run that has some, over 5,000 training examples for the weights as they
-are: they lag behind none ([evaluation_modes](#evaluation_modes)).
+Where classes are unequal, in the validation part or the test set, there is a balanced accuracy beside each accuracy of
+theirs: the mean over the classes of the fraction that is answered right, which a network that guesses the largest class
+does not raise. The largest class then has over 1.5 times the examples of the smallest; `meta.json` has the counts.
+
+Running statistics are recomputed, at the end of a run that has some, over 5,000 training examples for the weights as
+they are: they lag behind none ([evaluation_modes](#evaluation_modes)).
 
 Arms may be compared by all of these, times on the same machine, with two exceptions. `loss/train` and `accuracy/train`
 are of a network in training mode, with dropout and the statistics of batches where an arm has them; and the loss scale

@@ -42,6 +42,8 @@ FRACTIONS: dict[str, tuple[str, ...]] = {
     "test_accuracy_best": ("test", "best", "accuracy"),
     "val_accuracy": ("final", "accuracy"),
     "val_accuracy_best": ("best", "accuracy"),
+    "test_balanced_accuracy": ("test", "final", "balanced_accuracy"),
+    "val_balanced_accuracy": ("final", "balanced_accuracy"),
 }
 NUMBERS: dict[str, tuple[str, ...]] = {
     "val_loss": ("final", "loss"),

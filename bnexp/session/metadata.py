@@ -55,7 +55,15 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "sessions": [],
         "error": None,
         "plan": plan,
+        "class_counts": _class_counts(run),
     }
+
+
+def _class_counts(run: TrainingRun) -> dict[str, list[int]]:
+    """Return the examples of each class in each part of the dataset."""
+    dataset, classes = run.dataset, run.subject.layout.classes
+    counts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    return {name: [*part.class_counts, *[0] * (classes - len(part.class_counts))] for name, part in counts.items()}
 
 
 def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +118,7 @@ def summary_of(
         "skipped_steps": run.train_step.scaler.skipped + outcome.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
-        "train": asdict(outcome.train),
+        "train": outcome.train.figures(),
         "final": _evaluated(run, outcome.last),
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),
         "test": scores.test if scores else None,
@@ -133,7 +141,7 @@ def summary_of(
 def _evaluated(run: TrainingRun, evaluated: Evaluated | None) -> dict[str, Any] | None:
     if evaluated is None:
         return None
-    return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **asdict(evaluated.score)}
+    return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **evaluated.score.figures()}
 
 
 def git_commit(folder: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -15,14 +14,14 @@ from bnexp.measure.statistics_modes import RECOMPUTED_OVER, batch_statistics_nor
 from bnexp.training.build import TrainingRun
 from bnexp.training.progress import Progress
 
-SCORED = ("loss", "accuracy")
+SCORED = ("loss", "accuracy", "balanced_accuracy")
 
 
 class EndScores(NamedTuple):
     """Scores at the end of a run.
 
     Attributes:
-        test: loss and accuracy of the test set with the `final` and the `best` weights.
+        test: the figures of the score of the test set with the `final` and the `best` weights.
         recomputed: with running statistics recomputed `over` so many training examples, for `val` and `test` and those
             weights: loss, accuracy, the number of examples, and of those that only one of both kinds of statistics
             answers right. None where no norm has running statistics.
@@ -73,7 +72,7 @@ def scores_at_end(run: TrainingRun, progress: Progress) -> EndScores | None:
                 put_weights(run.network, progress.best.weights)
                 best = _scores(run)
     weights = {"final": final, "best": best}
-    test = {which: asdict(scores.test) for which, scores in weights.items()}
+    test = {which: scores.test.figures() for which, scores in weights.items()}
     if not final.recomputed:
         return EndScores(test)
     parts = {part: {which: scores.recomputed[part] for which, scores in weights.items()} for part in final.recomputed}
@@ -108,7 +107,7 @@ def _paired(running: tuple[Score, Tensor], recomputed: tuple[Score, Tensor]) -> 
     (_, mine), (score, theirs) = running, recomputed
     only_running, only_recomputed = numbers_of([(mine & ~theirs).sum(), (theirs & ~mine).sum()])
     counts = {"only_running": int(only_running), "only_recomputed": int(only_recomputed)}
-    return {**asdict(score), "examples": len(mine), **counts}
+    return {**score.figures(), "examples": len(mine), **counts}
 
 
 def as_row(epoch: float, scores: EndScores) -> dict[str, float]:
