@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, draw
+from bnexp.config.data_section import DatasetInfo
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -50,7 +51,7 @@ def check(
     document: list[Part] = [
         Heading(f"{config.name}: {config.model.block}"),
         _outline_table(rows),
-        facts(_arithmetic(config, blueprint.plan)),
+        facts(_arithmetic(config, blueprint.plan, blueprint.info)),
         *(Text(warning, lead="warning") for warning in blueprint.warnings),
     ]
     show_document([*document, *(_signal(blueprint, data_folder(data_dir)) if signal else [])])
@@ -72,7 +73,7 @@ def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
     return Table(columns, tuple(dict(zip(keys, map(word, row), strict=True)) for row in cells))
 
 
-def _arithmetic(config: Config, plan: Plan) -> list[tuple[str, str]]:
+def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str, str]]:
     """Return the counts of examples, batches and steps."""
     short = plan.last_batch if plan.last_batch < plan.batch_size else 0
     full = plan.steps_per_epoch - bool(short)
@@ -86,9 +87,18 @@ def _arithmetic(config: Config, plan: Plan) -> list[tuple[str, str]]:
     )
     return [
         ("data", f"{config.data.dataset}: {parts}"),
+        ("classes", _classes(info)),
         ("batches", f"{batches} = {counted(plan.steps_per_epoch, 'step')} per epoch{dropped}"),
         ("training", f"{counted(plan.total_steps, 'step')} in {epochs} epochs, {counted(evaluations, 'evaluation')}"),
     ]
+
+
+def _classes(info: DatasetInfo) -> str:
+    """Return how the classes share the examples, and how often the best guess without looking is right."""
+    guess = f"guessing the most frequent is right for {info.guess:.1%}"
+    if not info.class_counts:
+        return f"{info.classes}, with equally many examples; a guess is right for {info.guess:.1%}"
+    return f"{info.classes}, of {min(info.class_counts):,} to {max(info.class_counts):,} examples; {guess}"
 
 
 def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
@@ -185,7 +195,8 @@ def _growth_facts(layers: "Sequence[LayerPropagation]", theory: "Theory | None")
             grown = growth(values)
             expected = f" (theory: x {known:.3f}, {theory.source})" if theory and known else ""
             both = f"x {grown.per_layer:.3f} a layer{expected} {way}, x {grown.total:.3g} in all"
-            clipped = name == "signal" and any((row.saturated_fraction or 0) >= _MANY for row in hidden)
+            saturated = sum(row.saturated_fraction or 0 for row in hidden) / len(hidden)
+            clipped = name == "signal" and saturated >= _MANY
             lines.append((name, f"{both}: it {_fate(grown.total, clipped=clipped)}"))
     return lines
 

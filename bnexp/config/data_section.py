@@ -1,6 +1,8 @@
 """The section `data` of the config, and the facts about datasets that are known without loading any."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -24,11 +26,31 @@ class DatasetInfo:
     train_examples: int
     test_examples: int
     notes: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    """examples of each class in training and validation together; empty where all classes have as many"""
+
+    @property
+    def guess(self) -> float:
+        """Accuracy of always answering with the most frequent class, a fraction."""
+        return max(self.class_counts) / sum(self.class_counts) if self.class_counts else 1 / self.classes
+
+
+def unequal_counts(labels: Iterable[int], classes: int) -> tuple[int, ...]:
+    """Return how many examples each class has, or nothing where all have as many."""
+    counts = Counter(labels)
+    return tuple(counts[label] for label in range(classes)) if len(set(counts.values())) > 1 else ()
 
 
 _GRAY, _COLOR = (1, 28, 28), (3, 32, 32)
 DATASETS: dict[DatasetName, DatasetInfo] = {
-    "mnist": DatasetInfo("handwritten digits, 60,000 + 10,000 (downloaded)", _GRAY, 10, 60_000, 10_000),
+    "mnist": DatasetInfo(
+        "handwritten digits, 60,000 + 10,000 (downloaded)",
+        _GRAY,
+        10,
+        60_000,
+        10_000,
+        class_counts=(5_923, 6_742, 5_958, 6_131, 5_842, 5_421, 5_918, 6_265, 5_851, 5_949),
+    ),
     "fashion_mnist": DatasetInfo("photos of clothes, 60,000 + 10,000 (downloaded)", _GRAY, 10, 60_000, 10_000),
     "kmnist": DatasetInfo("handwritten Japanese, 60,000 + 10,000 (downloaded)", _GRAY, 10, 60_000, 10_000),
     "cifar10": DatasetInfo("small photos, 50,000 + 10,000 (downloaded)", _COLOR, 10, 50_000, 10_000),

@@ -30,6 +30,7 @@ def test_it_shows_the_batch_arithmetic(config_file: Path, capsys: pytest.Capture
     check(config_file)
     out = capsys.readouterr().out
     assert "90 to train on, 10 to validate on, 20 to test on" in out
+    assert "4, with equally many examples; a guess is right for 25.0%" in out
     assert "5 x 16 + 1 x 10 = 6 steps per epoch" in out
     assert "12 steps in 2 epochs, 2 evaluations" in out
     check(config_file, overrides=["data.drop_last=true"])
@@ -49,9 +50,9 @@ def test_it_refuses_what_cannot_train(config_file: Path) -> None:
 def test_it_finds_a_set_of_your_own_in_the_data_folder_and_says_what_was_left_out(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("cat", "dog"):
+    for name, images in (("cat", 60), ("dog", 40)):
         (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(50):
+        for number in range(images):
             Image.new("RGB", (6, 5)).save(tmp_path / "photos" / name / f"{number}.png")
     (tmp_path / "photos" / "cat" / "bad.png").write_bytes(b"no image")
     own = ["data.dataset=image_folder", "data.path=photos", "data.synthetic=null"]
@@ -59,6 +60,7 @@ def test_it_finds_a_set_of_your_own_in_the_data_folder_and_says_what_was_left_ou
         check(config_file, overrides=own, data_dir=tmp_path)
     check(config_file, overrides=[*own, "data.skip_broken=true"], data_dir=tmp_path)
     out = capsys.readouterr().out
+    assert "2, of 40 to 60 examples; guessing the most frequent is right for 60.0%" in out
     assert "72 to train on, 8 to validate on, 20 to test on" in out
     assert "warning: 1 of 101 images cannot be read and left out: cat/bad.png" in out
     assert "block1.linear      12       1,080" in out  # 3 x 5 x 6 features by 12

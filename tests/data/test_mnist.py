@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from bnexp.config.data_section import DATASETS as DATASETS_INFO
 from bnexp.data import download, mnist
 from bnexp.data.mnist import FASHION_MNIST, KMNIST, MNIST, IdxFile, IdxSet, load_idx_set
 from bnexp.data.torchvision_import import torchvision_datasets
@@ -471,6 +472,7 @@ def test_the_real_mnist_loads_where_it_is_at_hand():
     assert images.test.images.shape == (10_000, 1, 28, 28)
     # As its authors publish it: the first training digits are 5, 0, 4, 1, 9; the pixels have mean 0.1307, std 0.3081.
     assert images.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert tuple(torch.bincount(images.train.labels).tolist()) == DATASETS_INFO["mnist"].class_counts
     pixels = images.train.images.double() / 255
     assert pixels.mean().item() == pytest.approx(0.1307, abs=5e-5)
     assert pixels.std().item() == pytest.approx(0.3081, abs=5e-5)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.config.data_section import DatasetInfo, ImageFolderData
+from bnexp.config.data_section import DatasetInfo, ImageFolderData, unequal_counts
 from bnexp.data.sources.decode import Images, decode
 from bnexp.data.sources.image_cache import About, cache_name, find_cache, read_cache, write_cache
 from bnexp.data.sources.place import own_path
@@ -187,7 +187,8 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
         notes.append(f"images of {about.sizes:,} sizes are scaled and cropped to {height} x {width} ({rule}).")
     train = len(about.labels) - opened.test_examples
     summary = f"images in {opened.listing.folder}"
-    return DatasetInfo(summary, about.shape, len(about.classes), train, opened.test_examples, tuple(notes))
+    counts = unequal_counts(about.labels[: about.train_examples], len(about.classes))
+    return DatasetInfo(summary, about.shape, len(about.classes), train, opened.test_examples, tuple(notes), counts)
 
 
 def _decode(listing: Listing, image_size: tuple[int, int] | None) -> tuple[About, Images]:

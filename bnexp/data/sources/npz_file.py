@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnexp.config.data_section import DatasetInfo, NpzData
+from bnexp.config.data_section import DatasetInfo, NpzData, unequal_counts
 from bnexp.data.sources.arrays import Array, BadArraysError, read_arrays
 from bnexp.data.sources.decode import MAX_SET_BYTES, Images
 from bnexp.data.sources.place import own_path
@@ -60,7 +60,9 @@ def npz_info(data: NpzData, data_dir: Path) -> DatasetInfo:
     channels, height, width = arrays.x_train.shape[1:]
     classes = int(arrays.y_train.max()) + 1
     summary = f"arrays in {own_path(data, data_dir)}"
-    return DatasetInfo(summary, (channels, height, width), classes, len(arrays.y_train), len(arrays.y_test))
+    train, test = len(arrays.y_train), len(arrays.y_test)
+    counts = unequal_counts(arrays.y_train.tolist(), classes)
+    return DatasetInfo(summary, (channels, height, width), classes, train, test, class_counts=counts)
 
 
 def _read(path: Path) -> dict[str, Array]:
