@@ -69,8 +69,9 @@ _WITHOUT_A_PROBE = """
 | `measuring_share/train` | part of the time that went into probes | 0 to 1 |
 
 Where classes are unequal, in the validation part or the test set, there is a balanced accuracy beside each accuracy of
-theirs: the mean over the classes of the fraction that is answered right, which a network that guesses the largest class
-does not raise. The largest class then has over 1.5 times the examples of the smallest; `meta.json` has the counts.
+theirs: the mean over the classes of the fraction that is answered right. Always to answer the largest class gives one
+over the number of classes there. Unequal means that the largest class has over 1.5 times the examples of the smallest;
+`meta.json` has the counts.
 
 Running statistics are recomputed, at the end of a run that has some, over 5,000 training examples for the weights as
 they are: they lag behind none ([evaluation_modes](#evaluation_modes)).
