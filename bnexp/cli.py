@@ -199,6 +199,25 @@ def probe(
     )
 
 
+@app.command(short_help="Fold the bn of a RUN into its layers.", rich_help_panel=LOOK)
+def fold(
+    run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
+    weights: Annotated[Literal["final", "best"], typer.Option(help="Which of the stored weights.")] = "final",
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    format: FormatOption = None,
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Fold the bn of RUN into the layers before it: the same function at inference, without a norm."""
+    from bnexp.commands import fold as command
+
+    output = _format(format, csv=csv, json=json, markdown=markdown)
+    command.fold(run, weights=weights, runs_dir=runs_dir, data_dir=data_dir, device=device, output=output)
+
+
 @app.command(short_help="List runs and how far each has come.", rich_help_panel=LOOK)
 def ls(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),

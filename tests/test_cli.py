@@ -138,7 +138,7 @@ def test_help_lists_every_command_once_in_a_panel(tmp_path: Path) -> None:
     assert panels == ["Options", "Run", "Look", "Learn", "Data"]
     listed = [line.split()[0] for line in shown.partition("\nRun:")[2].splitlines() if line.startswith("  ")]
     assert sorted(listed) == sorted(
-        ["train", "resume", "check", "compare", "probe", "ls", "board", "catalog", "explain", "schema", "data"]
+        ["train", "resume", "check", "compare", "probe", "fold", "ls", "board", "catalog", "explain", "schema", "data"]
     )
 
 

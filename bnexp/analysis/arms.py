@@ -1,16 +1,16 @@
 """Group runs into arms: the runs of one strategy, which differ in their seed and in nothing else that moves a figure.
 
 Which keys of a config make an arm is decided in `runs/identity.py`: a run with more probes than the others, or with
-other checkpoints, is still a run of the same arm.
+other checkpoints, is still a run of the same arm, and so is one whose config writes the same network in another way.
 """
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from bnexp.runs.identity import identity_of
+from bnexp.runs.identity import besides_the_model, identity_of
 from bnexp.runs.run import COMPLETE, Run
 
 _STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "dead", "damaged", "unknown")
@@ -46,6 +46,12 @@ class Arm:
     def unfinished(self) -> tuple[Run, ...]:
         """The runs that are not complete."""
         return tuple(run for run in self.runs if run.status not in COMPLETE)
+
+    @property
+    def parameters(self) -> int | None:
+        """The number of parameters that its runs train; None where it is not known, or not the same in all."""
+        counts = {run.parameters for run in self.runs} - {None}
+        return counts.pop() if len(counts) == 1 else None
 
     @property
     def shown(self) -> tuple[Run, ...]:
@@ -86,7 +92,35 @@ def gather_arms(runs: Iterable[Run]) -> list[Arm]:
         # A run without a readable config is an arm of its own.
         shared = identity_of(run.config, "arm") if run.config is not None else str(run.folder.resolve())
         groups[json.dumps(shared, sort_keys=True)].append(run)
-    return [_arm_of(group) for group in groups.values()]
+    networks = defaultdict[object, list[Run]](list)
+    for key, group in groups.items():
+        networks[_training_of(group, "layout") or key].extend(group)
+    return [_arm_of(group) for group in networks.values()]
+
+
+def _training_of(runs: Sequence[Run], network: Literal["layout", "function"], *, named: bool = True) -> str | None:
+    """Return what identifies the training of runs that share a config, however their network is written or called.
+
+    None where that was not recorded, as by earlier versions, or where the runs do not agree.
+    """
+    digests = {run.network[network] for run in runs if network in run.network}
+    if len(digests) != 1 or runs[0].config is None:
+        return None
+    rest = besides_the_model(identity_of(runs[0].config, "arm"))
+    return json.dumps([*digests, {key: value for key, value in rest.items() if named or key != "name"}], sort_keys=True)
+
+
+def same_functions(arms: Sequence[Arm]) -> list[tuple[list[str], bool]]:
+    """Return the names of arms that compute the same function in the same training, and whether bit for bit."""
+    groups = defaultdict[str, list[Arm]](list)
+    for arm in arms:
+        if training := _training_of(arm.runs, "function", named=False):
+            groups[training].append(arm)
+    return [
+        ([arm.name for arm in group], len({_training_of(arm.runs, "layout", named=False) for arm in group}) == 1)
+        for group in groups.values()
+        if len(group) > 1
+    ]
 
 
 def _arm_of(runs: Sequence[Run]) -> Arm:

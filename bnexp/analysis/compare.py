@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bnexp.analysis.arms import Arm, differing_keys
+from bnexp.analysis.arms import Arm, differing_keys, same_functions
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
 from bnexp.analysis.lagging import SCORES, on_averages, on_lagging
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
@@ -17,6 +17,7 @@ DEFAULT_SORT = "val_accuracy"
 """Accuracy on the validation part with the last weights: the test set is no ground to choose on."""
 
 NAME = Column("name", "arm")
+PARAMETERS = Column("parameters", "parameters", "number")
 CURVE = Column("curve", "curve", "curve", give_up=6, audience="people")
 SEEDS = Column("n", "n", "number", descending=True)
 STATUS = Column("status", "status")
@@ -29,6 +30,11 @@ FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("train_loss", "train loss", "sample", give_up=0), loss),
     (Column("step_ms", "step ms", "sample", give_up=5), milliseconds),
 )
+BALANCED = (
+    Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=8),
+    Column("val_balanced_accuracy", "balanced val %", "sample", "fraction", descending=True, give_up=2),
+)
+"""The mean recall of the classes, which runs have where these are unequal."""
 RECOMPUTED = tuple(
     Column(f"{key}_recomputed", f"{header} recomputed", "sample", "fraction", descending=True, audience="machines")
     for key, header in SCORES.items()
@@ -66,15 +72,9 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     rows = tuple(_row(comparison, arm) for arm in arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     on_records = at_most(problems, _MOST_NOTES, "problems with records")
-    on_arms = (*_on_unfinished(arms), *_on_environments(arms))
-    notes = (
-        *_on_seeds(arms),
-        *on_lagging(arms),
-        *on_averages(arms),
-        *_on_curves(comparison.scale),
-        *on_arms,
-        *on_records,
-    )
+    on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
+    on_figures = (*on_lagging(arms), *on_averages(arms), *_on_curves(comparison.scale))
+    notes = (*_on_seeds(arms), *on_figures, *on_arms, *on_records)
     return Table(_columns(comparison), rows, notes, layout="arms")
 
 
@@ -104,8 +104,10 @@ def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
 
 
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:
-    figures = [*(column for column, _ in FIGURES), *RECOMPUTED]
-    if any(key in run.figures for key in AVERAGED for arm in comparison.arms for run in arm.finished):
+    known = {name for arm in comparison.arms for run in arm.finished for name in run.figures}
+    balanced = [column for column in BALANCED if column.key in known]
+    figures = [*(column for column, _ in FIGURES), *balanced, *RECOMPUTED]
+    if known & set(AVERAGED):
         figures += AVERAGES
     if comparison.target is not None:
         header = f"epochs to {100 * comparison.target:g} % val"
@@ -114,12 +116,14 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     status = replace(STATUS, give_up=-1, redundant=True) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
     curve = [CURVE] if comparison.scale else []
-    return (NAME, *_key_columns(comparison.keys), *curve, *figures, SEEDS, status, *environment)
+    sizes = {arm.parameters for arm in comparison.arms} - {None}
+    parameters = replace(PARAMETERS, audience="all" if len(sizes) > 1 else "machines")
+    return (NAME, *_key_columns(comparison.keys), parameters, *curve, *figures, SEEDS, status, *environment)
 
 
 def _key_columns(keys: Sequence[str]) -> Iterator[Column]:
     """Make a column per config key; its last part is its short name where no other column has that."""
-    taken = [NAME.key, NAME.header, STATUS.key, *ENVIRONMENT, *(key.rpartition(".")[2] for key in keys)]
+    taken = [NAME.key, NAME.header, PARAMETERS.key, STATUS.key, *ENVIRONMENT, *(key.rpartition(".")[2] for key in keys)]
     for key in keys:
         last = key.rpartition(".")[2]
         own = _column_key(key)
@@ -136,12 +140,14 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
         NAME.key: word(arm.name),
         SEEDS.key: Cell(str(len(arm.finished)), len(arm.finished)),
         STATUS.key: word(arm.status),
+        PARAMETERS.key: Cell() if arm.parameters is None else Cell(f"{arm.parameters:,}", arm.parameters),
     }
     cells |= {_column_key(key): _value_cell((arm.config or {}).get(key)) for key in comparison.keys}
     for name in ENVIRONMENT:
         values = sorted({run.environment[name] for run in arm.runs if name in run.environment})
         cells[name] = Cell(" | ".join(values) or NOTHING, " | ".join(values) or None)
-    for column, shown in (*FIGURES, *((column, percent) for column in (*RECOMPUTED, *AVERAGES))):
+    percents = (*BALANCED, *RECOMPUTED, *AVERAGES)
+    for column, shown in (*FIGURES, *((column, percent) for column in percents)):
         cells[column.key] = _figure_cell(comparison, arm, column.key, shown)
     if comparison.target is not None:
         cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target)
@@ -237,6 +243,16 @@ def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
     failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
     reasons = [f"{run.folder} failed: {run.first_line_of_error or 'no reason is recorded'}" for run in failed]
     yield from at_most(reasons, _MOST_NOTES, "failed runs")
+
+
+def _on_same_functions(arms: Sequence[Arm]) -> Iterator[str]:
+    """Name the arms between which there is nothing to compare."""
+    for names, exactly in same_functions(arms):
+        who = _few(names) if len(set(names)) > 1 else f"the {len(names)} arms {names[0]}"
+        if exactly:
+            yield f"{who} are one network in one training: on one machine, the same seed gives the same figures"
+        else:
+            yield f"{who} compute the same function, up to rounding: what lies between them is no effect of a norm"
 
 
 def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:

@@ -23,6 +23,7 @@ COLUMNS = (
     Column("test_accuracy", "test %", "number", "fraction", give_up=6),
     Column("started", "started", give_up=3),
     Column("took", "took", "number", "seconds", give_up=0),
+    Column("parameters", "parameters", "number", audience="machines"),
 )
 
 
@@ -69,6 +70,7 @@ def _row(run: Run, tail: Tail, root: Path, now: datetime) -> Row:
         "test_accuracy": _percent_cell(run.figures.get("test_accuracy")),
         "started": _started_cell(run, now),
         "took": _took_cell(run, now),
+        "parameters": Cell() if run.parameters is None else Cell(f"{run.parameters:,}", run.parameters),
     }
 
 

@@ -59,6 +59,11 @@ class Dataset:
     test: Part
     preprocess: Preprocess
 
+    @property
+    def has_unequal_classes(self) -> bool:
+        """Whether classes are unequal in the validation part or the test set; both are then scored class by class."""
+        return self.val.has_unequal_classes or self.test.has_unequal_classes
+
     def inputs(self, images: Tensor) -> Tensor:
         """Return what the network sees: uint8 (B, C, H, W) -> float32 (B, C, H, W)."""
         return self.preprocess(images)

@@ -4,12 +4,16 @@ The split is fixed and stratified, whatever the run's seed: all runs are chosen 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bnexp.config.randomness import derive_seed
+
+UNEQUAL = 1.5
+"""How many times larger a class is than another where accuracy says little of the smaller one; in MNIST it is 1.24."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,17 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def class_counts(self) -> tuple[int, ...]:
+        """Examples of each class, up to the last one that is there."""
+        return tuple(self.labels.bincount().tolist())
+
+    @property
+    def has_unequal_classes(self) -> bool:
+        """Whether the largest class has over 1.5 times the examples of the smallest, and not for one example alone."""
+        least, most = min(self.class_counts), max(self.class_counts)
+        return most - least > 1 and most > UNEQUAL * least
 
     def take(self, index: Tensor) -> "Part":
         """Return the examples at `index`, in its order."""

@@ -7,6 +7,7 @@ from bnexp.lessons import (
     batch_norm,
     bias,
     coupling,
+    folding,
     group_norm,
     hand_written,
     identity,
@@ -24,6 +25,7 @@ from bnexp.lessons.request import Request
 LESSONS: dict[str, Callable[[Request], Lesson]] = {
     "batchnorm": batch_norm.lesson,
     "training-vs-inference": training_vs_inference.lesson,
+    "folding": folding.lesson,
     "hand-written": hand_written.lesson,
     "bias": bias.lesson,
     "identity": identity.lesson,

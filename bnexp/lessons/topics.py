@@ -24,6 +24,7 @@ TOPICS: dict[str, Topic] = {
     "training-vs-inference": Topic(
         "Why does the network compute something else once it is trained?", _DRAWN | {"momentum"}
     ),
+    "folding": Topic("What is left of it when the network is deployed?", _DRAWN),
     "hand-written": Topic("Does it train as well when it is written by hand, on real digits?", _DRAWN),
     "bias": Topic("Why is a bias lost before batch, but not before layer normalization?", _DRAWN),
     "identity": Topic("Can a network undo the normalization where it does harm?", _DRAWN),

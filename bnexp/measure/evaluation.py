@@ -1,10 +1,10 @@
-"""Loss and accuracy over a part of the dataset."""
+"""Loss, accuracy and balanced accuracy over a part of the dataset."""
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,10 +20,19 @@ if TYPE_CHECKING:  # `check` needs no file of a dataset
 
 @dataclass(frozen=True)
 class Score:
-    """Cross-entropy in nats and accuracy as a fraction, averages over examples; nan where nothing finite came out."""
+    """Cross-entropy in nats and accuracy as a fraction, averages over examples; nan where nothing finite came out.
+
+    `balanced_accuracy` is the mean over the classes of the fraction that is answered right, their recall; None where
+    the classes have as many examples each, about, and it says nothing more.
+    """
 
     loss: float
     accuracy: float
+    balanced_accuracy: float | None = None
+
+    def figures(self) -> dict[str, float]:
+        """Return what there is, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def evaluate(
@@ -43,10 +52,25 @@ def evaluate_each(
     """Score as `evaluate` does, and return with the score which examples are answered right, (len(part),)."""
     with inference_mode_of(network), precision:
         losses, right = graded(network, dataset, part, batch_size)
-    *sums, correct = numbers_of([*losses, right.sum()])
-    loss = math.fsum(sums) / len(part)
+    hits = _hits_by_class(part, right) if dataset.has_unequal_classes else []
+    numbers = numbers_of([*losses, right.sum(), *hits])  # all in one transfer
+    loss, (correct, *by_class) = math.fsum(numbers[: len(losses)]) / len(part), numbers[len(losses) :]
     # An argmax over nan is some class or other, and right now and then; that is no accuracy.
-    return Score(loss, correct / len(part) if math.isfinite(loss) else math.nan), right
+    accuracy, balanced = correct / len(part), mean_recall(by_class, part.class_counts) if hits else None
+    if not math.isfinite(loss):
+        accuracy, balanced = math.nan, math.nan if hits else None
+    return Score(loss, accuracy, balanced), right
+
+
+def _hits_by_class(part: "Part", right: Tensor) -> Sequence[Tensor]:
+    """Return the number of right answers in each class of a part, of shape () each."""
+    return part.labels[right].bincount(minlength=len(part.class_counts)).unbind()
+
+
+def mean_recall(hits: Sequence[float], counts: Sequence[int]) -> float:
+    """Return the mean, over the classes that have examples, of the fraction that is answered right."""
+    recalls = [hit / count for hit, count in zip(hits, counts, strict=True) if count]
+    return math.fsum(recalls) / len(recalls)
 
 
 def graded(

@@ -77,6 +77,11 @@ _WITHOUT_A_PROBE = """
 | `step_ms/train`, `examples_per_s/train` | time of a step, examples in a second; without measuring | ms; 1 / s |
 | `measuring_share/train` | part of the time that went into probes | 0 to 1 |
 
+Where classes are unequal, in the validation part or the test set, there is a balanced accuracy beside each accuracy of
+theirs: the mean over the classes of the fraction that is answered right. Always to answer the largest class gives one
+over the number of classes there. Unequal means that the largest class has over 1.5 times the examples of the smallest;
+`meta.json` has the counts.
+
 Running statistics are recomputed, at the end of a run that has some, over 5,000 training examples for the weights as
 they are: they lag behind none ([evaluation_modes](#evaluation_modes)). Averaged weights have no running statistics of
 their own: without `_recomputed` they are scored with those of the weights that were trained.

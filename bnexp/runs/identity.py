@@ -13,14 +13,20 @@ Three questions have three answers, and differ for a reason:
   would still leave one metrics.jsonl whose rows do not hold the same figures, so they count for a run.
 - `name` moves no figure, but two names are two strategies to whoever gave them, and it names the run's folder.
 - `seed` moves figures. An arm is what its runs share, a mean over seeds.
+- `model` may be written in several ways: `norm: bn` or bn in the block, `bias: auto` or false before it. What is built
+  is the layout, and a run records a digest of it (`network_of`), beside one of the function that it computes.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bnexp.config.yaml_text import dotted
 
 if TYPE_CHECKING:
+    from bnexp.config.block import Item
+    from bnexp.config.layout import Layout, Placed, Shape
     from bnexp.config.schema import Config  # what only lists runs does not wait for pydantic
 
 Question = Literal["figures", "arm", "run"]
@@ -49,3 +55,64 @@ def first_difference(then: "Config", now: "Config") -> tuple[str, Any, Any] | No
     before, after = (identity_of(dict(dotted(config.model_dump(mode="json"))), "run") for config in (then, now))
     keys = dict.fromkeys([*before, *after])
     return next(((key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)), None)
+
+
+def besides_the_model(counted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what counts of a config but how its network is written: beside equal layouts, that is no difference."""
+    return {key: value for key, value in counted.items() if key.partition(".")[0] != "model"}
+
+
+def network_of(layout: "Layout", batch_size: int) -> dict[str, str]:
+    """Return two digests of a network, for meta.json.
+
+    `layout`: equal where the same modules are built at the same places, so that from one seed all bits are the same.
+    `function`: equal where training and evaluation compute the same from the same weights, up to rounding, whatever the
+    norm is called: `sync_bn` in one process and `ghost_bn` of the whole batch are `bn`; of one group, `gn` is
+    `ln(affine=channel)`; of a channel each, `in`. `bn` with another momentum is another function at evaluation.
+    """
+    built, computed = ([_part_form(part, batch_size, exact=exact) for part in layout.parts] for exact in (True, False))
+    head = [layout.head, layout.features, layout.classes]
+    forms = {"layout": [*built, head], "function": [*computed, head]}
+    return {name: hashlib.sha256(json.dumps(form).encode()).hexdigest() for name, form in forms.items()}
+
+
+def _part_form(part: Any, batch_size: int, *, exact: bool) -> list[Any]:
+    """Return what a block, or a pooling, is made of; not exact, as the function that it computes."""
+    facts = [part.place, part.shape_in, *(getattr(part, name, None) for name in ("kind", "zero_gamma", "skip_gain"))]
+    paths: tuple[Sequence[Placed], ...] = (getattr(part, "items", ()), getattr(part, "shortcut", ()))
+    if exact:
+        return [facts, *([[_built(placed), placed.bias] for placed in path] for path in paths)]
+    return [facts, *(_computed(path, batch_size) for path in paths)]
+
+
+def _built(placed: "Placed") -> list[Any]:
+    options = placed.item.options.model_dump()
+    return [placed.name, placed.item.name, options, placed.shape_in, placed.shape_out, placed.stride, placed.kernel]
+
+
+def _computed(path: "Sequence[Placed]", batch_size: int) -> list[Any]:
+    """Return the function of each item of a path; a bias that the next one cancels in every example is none."""
+    norms = [_norm_function(placed.item, placed.shape_in, batch_size) for placed in path]
+    following = [*norms, None][1:]
+    return [
+        norm or [_built(placed), placed.bias and not (after is not None and after[0] == "channel")]
+        for placed, norm, after in zip(path, norms, following, strict=True)
+    ]
+
+
+def _norm_function(item: "Item", shape: "Shape", batch_size: int) -> list[Any] | None:
+    """Return a name and the options that count for a norm known under several names; None for every other item."""
+    options = item.options.model_dump()
+    eps, affine, groups = options.get("eps"), options.get("affine"), options.get("groups")
+    on_vectors = len(shape) == 1
+    if item.name in ("bn", "sync_bn") or (item.name == "ghost_bn" and options["size"] >= batch_size):
+        return ["bn", eps, affine, options["momentum"], options.get("frozen", "none")]
+    if (
+        (item.name == "gn" and groups == 1)
+        or (item.name == "ln" and (on_vectors or affine in ("channel", False)))
+        or (item.name == "ln_c" and on_vectors)
+    ):
+        return ["example", eps, bool(affine)]
+    if not on_vectors and (item.name == "in" or (item.name == "gn" and groups == shape[0])):
+        return ["channel", eps, affine]
+    return None

@@ -42,6 +42,8 @@ FRACTIONS: dict[str, tuple[str, ...]] = {
     "test_accuracy_best": ("test", "best", "accuracy"),
     "val_accuracy": ("final", "accuracy"),
     "val_accuracy_best": ("best", "accuracy"),
+    "test_balanced_accuracy": ("test", "final", "balanced_accuracy"),
+    "val_balanced_accuracy": ("final", "balanced_accuracy"),
 }
 NUMBERS: dict[str, tuple[str, ...]] = {
     "val_loss": ("final", "loss"),
@@ -193,6 +195,8 @@ class Run:
         started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
         environment: by the names in `ENVIRONMENT`, as far as known.
+        parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
+        network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
         problems: one sentence per file that is missing or damaged.
     """
@@ -209,6 +213,8 @@ class Run:
     earlier_s: float = 0.0
     error: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: int | None = None
+    network: Mapping[str, str] = field(default_factory=dict)
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -265,6 +271,8 @@ def read_run(folder: Path) -> Run:
         earlier_s=_earlier_s(meta),
         error=meta.text("error"),
         environment=_environment(meta),
+        parameters=summary.count("parameters") or meta.count("parameters"),
+        network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,

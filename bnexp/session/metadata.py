@@ -15,6 +15,7 @@ import torch
 import bnexp
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
+from bnexp.runs.identity import network_of
 from bnexp.runs.process import this_process
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
@@ -45,6 +46,8 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "memory_format": str(run.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "deterministic": True,
+        "parameters": run.parameters,
+        "network": network_of(run.subject.layout, run.config.data.batch_size),
         "started": _now(),
         "ended": None,
         "continued": None,
@@ -52,7 +55,15 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "sessions": [],
         "error": None,
         "plan": plan,
+        "class_counts": _class_counts(run),
     }
+
+
+def _class_counts(run: TrainingRun) -> dict[str, list[int]]:
+    """Return the examples of each class in each part of the dataset."""
+    dataset, classes = run.dataset, run.subject.layout.classes
+    counts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    return {name: [*part.class_counts, *[0] * (classes - len(part.class_counts))] for name, part in counts.items()}
 
 
 def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +119,7 @@ def summary_of(
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
         "batch_size": {"statistics": run.plan.batch_size, "optimizer": run.plan.step_size},
-        "train": asdict(outcome.train),
+        "train": outcome.train.figures(),
         "final": _evaluated(run, outcome.last),
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),
         "test": scores.test if scores else None,
@@ -132,7 +143,7 @@ def summary_of(
 def _evaluated(run: TrainingRun, evaluated: Evaluated | None) -> dict[str, Any] | None:
     if evaluated is None:
         return None
-    return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **asdict(evaluated.score)}
+    return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **evaluated.score.figures()}
 
 
 def git_commit(folder: Path) -> str | None:

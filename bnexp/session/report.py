@@ -1,5 +1,7 @@
 """Report the outcome of a run in a few aligned lines, at the end of its training."""
 
+from typing import Any
+
 from bnexp.analysis.lagging import average_in, lag_in
 from bnexp.document.exports import to_plain
 from bnexp.document.table import facts
@@ -35,6 +37,9 @@ def report(result: RunResult) -> str:
     if test := summary["test"]:
         scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
         lines.append(("test", scores))
+    balanced = {part: place.get("balanced_accuracy") for part, place in _scored(summary).items()}
+    if shown := [f"{part} {value:.2%}" for part, value in balanced.items() if value is not None]:
+        lines.append(("balanced", f"{'   '.join(shown)}   mean recall of the classes, which are unequal"))
     if average := average_in(summary):
         lines.append(("averaged", average.figures))
     if lag := lag_in(summary):
@@ -42,3 +47,8 @@ def report(result: RunResult) -> str:
     lines.append(("folder", str(result.folder)))
     title = f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"
     return to_plain([facts(lines, title=title, least=_LABELS)]).rstrip("\n")
+
+
+def _scored(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the scores of the final weights by part, as far as there are some."""
+    return {"validation": summary["final"] or {}, "test": (summary["test"] or {}).get("final", {})}

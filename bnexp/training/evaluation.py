@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -15,14 +14,14 @@ from bnexp.measure.statistics_modes import RECOMPUTED_OVER, batch_statistics_nor
 from bnexp.training.build import TrainingRun
 from bnexp.training.progress import Progress
 
-SCORED = ("loss", "accuracy")
+SCORED = ("loss", "accuracy", "balanced_accuracy")
 
 
 class EndScores(NamedTuple):
     """Scores at the end of a run.
 
     Attributes:
-        test: loss and accuracy of the test set with the `final` and the `best` weights.
+        test: the figures of the score of the test set with the `final` and the `best` weights.
         recomputed: with running statistics recomputed `over` so many training examples, for `val` and `test` and those
             weights: loss, accuracy, the number of examples, and of those that only one of both kinds of statistics
             answers right. None where no norm has running statistics.
@@ -77,7 +76,7 @@ def scores_at_end(run: TrainingRun, progress: Progress) -> EndScores | None:
                 put_weights(run.network, progress.best.weights)
                 best = _scores(run, best=True)
     weights = {"final": final, "best": best}
-    test = {which: asdict(scores.test) for which, scores in weights.items()}
+    test = {which: scores.test.figures() for which, scores in weights.items()}
     parts = {part: {which: scores.recomputed[part] for which, scores in weights.items()} for part in final.recomputed}
     recomputed = {"over": min(RECOMPUTED_OVER, len(run.dataset.train)), **parts} if parts else None
     if (average := run.train_step.average) is None:
@@ -117,7 +116,7 @@ def _paired(running: tuple[Score, Tensor], recomputed: tuple[Score, Tensor]) -> 
     (_, mine), (score, theirs) = running, recomputed
     only_running, only_recomputed = numbers_of([(mine & ~theirs).sum(), (theirs & ~mine).sum()])
     counts = {"only_running": int(only_running), "only_recomputed": int(only_recomputed)}
-    return {**asdict(score), "examples": len(mine), **counts}
+    return {**score.figures(), "examples": len(mine), **counts}
 
 
 def averaged_scores(run: TrainingRun, parts: Sequence[str], *, best: bool = False) -> dict[str, dict[str, float]]:
@@ -134,7 +133,7 @@ def averaged_scores(run: TrainingRun, parts: Sequence[str], *, best: bool = Fals
         if batch_statistics_norms(run.subject):
             with _recomputed_statistics(run):
                 scores |= {f"{part}_recomputed": score_of(run, getattr(run.dataset, part)) for part in parts}
-    return {place: asdict(score) for place, score in scores.items()}
+    return {place: score.figures() for place, score in scores.items()}
 
 
 def averaged_row(scores: Mapping[str, Mapping[str, float]], suffix: str = "") -> dict[str, float]:

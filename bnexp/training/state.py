@@ -29,6 +29,13 @@ class OrEmpty:
 
 
 @dataclass(frozen=True)
+class OrAbsent:
+    """The form of what has this form, or of a key that is not there: earlier versions did not have it yet."""
+
+    form: Any
+
+
+@dataclass(frozen=True)
 class Each:
     """The form of a sequence of any length, whose every value has this form."""
 
@@ -57,6 +64,8 @@ def refuse_other_form(found: Any, form: Any, place: str = "") -> None:
     if isinstance(form, Maybe):
         if found is not None:
             refuse_other_form(found, form.form, place)
+    elif isinstance(form, OrAbsent):
+        refuse_other_form(found, form.form, place)
     elif isinstance(form, OrEmpty):
         if found != {}:
             refuse_other_form(found, form.form, place)
@@ -69,7 +78,10 @@ def refuse_other_form(found: Any, form: Any, place: str = "") -> None:
         _expect(tensors, found, "tensors", place)
     elif isinstance(form, dict):
         _expect(isinstance(found, dict), found, "keys and values", place)
-        for key in [*form, *found]:
+        absent = {key for key, own in form.items() if isinstance(own, OrAbsent) and key not in found}
+        for key in dict.fromkeys([*form, *found]):
+            if key in absent:
+                continue
             _expect(key in found, "nothing", "a value", _below(place, key))
             _expect(key in form, found[key], "nothing", _below(place, key))
             refuse_other_form(found[key], form[key], _below(place, key))
@@ -123,7 +135,9 @@ def form_of_type(kind: Any) -> Any:
     if type(None) in get_args(kind):
         return Maybe(form_of_type(_without_none(kind)))
     if is_dataclass(kind):
-        return {name: form_of_type(hint) for name, hint in get_type_hints(kind).items()}
+        forms = {name: form_of_type(hint) for name, hint in get_type_hints(kind).items()}
+        later = {field.name for field in fields(kind) if field.default is None}
+        return {name: OrAbsent(form) if name in later else form for name, form in forms.items()}
     if get_origin(kind) is tuple:
         return Each(form_of_type(get_args(kind)[0]))
     if get_origin(kind) in (dict, Mapping):

@@ -179,3 +179,59 @@ def test_metrics_that_end_before_the_summary_are_named(tmp_path: Path, write_run
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
     table = compare_arms(gather_arms([read_run(folder)]))
     assert f"{path}: last evaluation at step 30, while summary.json has one at step 40" in notes(table)
+
+
+def audience_of(table: Table, key: str) -> str:
+    return next(column.audience for column in table.columns if column.key == key)
+
+
+def test_arms_of_one_size_tell_their_parameters_to_machines_alone(table_of: Make) -> None:
+    table = table_of({}, {"config": {"name": "b"}})
+    assert audience_of(table, "parameters") == "machines"
+    assert cell(table, "parameters").value == 335_114
+
+
+def test_arms_that_differ_in_their_parameters_say_so(table_of: Make) -> None:
+    large = {"config": {"name": "ln"}, "summary": {"parameters": 645_866}}
+    running = {"config": {"name": "bn"}, "meta": {"status": "running", "pid": os.getpid(), "parameters": 269_722}}
+    table = table_of(large, running, {"config": {"name": "old"}, "meta": {"status": "failed"}})
+    assert audience_of(table, "parameters") == "all"
+    assert [cell(table, "parameters", row).text for row in range(3)] == ["645,866", "269,722", "-"]
+
+
+def network(layout: str, function: str = "f") -> dict[str, Any]:
+    return {"network": {"layout": layout, "function": function}}
+
+
+def test_a_network_written_in_two_ways_is_one_arm(table_of: Make) -> None:
+    placeholder = {"model.block": "linear -> norm -> relu", "model.norm": "bn"}
+    written = {"model.block": "linear -> bn -> relu", "model.bias": False, "seed": 1}
+    unrecorded = {"config": {**placeholder, "seed": 2}}
+    table = table_of(
+        {"config": placeholder, "meta": network("a")}, {"config": written, "meta": network("a")}, unrecorded
+    )
+    assert cell(table, "n").text == "3"
+    assert len(table.rows) == 1
+
+
+def test_what_is_not_the_same_network_stays_apart(table_of: Make) -> None:
+    change = {"model.block": "linear -> bn -> relu"}
+    table = table_of(
+        {"meta": network("a")},
+        {"config": change, "meta": network("b", "g")},
+        {"config": {**change, "optimizer.lr": 0.2}, "meta": network("a")},
+        {"config": {"model.bias": False}},
+    )
+    assert len(table.rows) == 4
+    assert "same" not in notes(table)
+
+
+def test_arms_that_are_one_network_or_one_function_are_named(table_of: Make) -> None:
+    table = table_of(
+        {"config": {"name": "bn", "model.norm": "bn"}, "meta": network("a")},
+        {"config": {"name": "no bias", "model.norm": "bn", "model.bias": False}, "meta": network("a")},
+        {"config": {"name": "groups", "model.norm": "gn(groups=1)"}, "meta": network("b", "g")},
+        {"config": {"name": "layer", "model.norm": "ln(affine=channel)"}, "meta": network("c", "g")},
+    )
+    assert "bn, no bias are one network in one training" in notes(table)
+    assert "groups, layer compute the same function, up to rounding" in notes(table)

@@ -40,6 +40,7 @@ def test_a_finished_run(list_of: Callable[..., Table]) -> None:
         "test_accuracy": "87.00",
         "started": "14:00",
         "took": "2m05s",
+        "parameters": "335,114",
     }
 
 

@@ -215,4 +215,4 @@ def test_the_commands_at_the_end_can_be_run(lesson: Lesson) -> None:
             }
             assert compared <= arms
         else:
-            assert verb in ("probe", "board", "explain")
+            assert verb in ("probe", "fold", "board", "explain")

@@ -4,13 +4,15 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.measure.evaluation import evaluate
+from bnexp.data.parts import Part
+from bnexp.measure.evaluation import evaluate, mean_recall
 from bnexp.training.build import TrainingRun, build
 
 
@@ -55,3 +57,42 @@ def test_the_mode_is_restored_also_after_an_error(run: TrainingRun) -> None:
 
 def _of_wrong_width(run: TrainingRun):
     return type(run.dataset.val)(run.dataset.val.images[..., :2], run.dataset.val.labels)
+
+
+def test_equal_classes_have_no_balanced_accuracy(run: TrainingRun) -> None:
+    score = evaluate(run.network, run.dataset, run.dataset.val, 7, contextlib.nullcontext())
+    assert score.balanced_accuracy is None
+    assert set(score.figures()) == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "unequal"), [((10, 10), False), ((2, 3), False), ((1, 2, 2), False), ((10, 15), False), ((10, 16), True)]
+)
+def test_classes_are_unequal_from_half_as_many_more_on(counts: tuple[int, ...], unequal: bool) -> None:
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    part = Part(torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8), labels)
+    assert part.class_counts == counts
+    assert part.has_unequal_classes == unequal
+
+
+def test_the_mean_recall_leaves_out_classes_without_examples() -> None:
+    assert mean_recall([90, 0, 1], [90, 0, 10]) == pytest.approx(0.55, rel=1e-12)
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_unequal_classes(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    labels = {"train": [0] * 70 + [1] * 20 + [2] * 10, "test": [0] * 30 + [1] * 5 + [2] * 2}
+    arrays = {f"x_{part}": generator.integers(0, 256, (len(y), 4, 4), dtype=np.uint8) for part, y in labels.items()}
+    np.savez(tmp_path / "own.npz", **arrays, **{f"y_{part}": y for part, y in labels.items()})
+    config = make_config(data={"dataset": "npz", "path": "own.npz", "synthetic": None, "val_fraction": 0.3})
+    run = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
+    for part in (run.dataset.val, run.dataset.test):
+        score = evaluate(run.network, run.dataset, part, 7, contextlib.nullcontext())
+        with torch.inference_mode():
+            guessed = run.network.eval()(run.dataset.inputs(part.images)).argmax(dim=1)
+        recalls = [(guessed[part.labels == label] == label).double().mean().item() for label in range(3)]
+        assert score.balanced_accuracy == pytest.approx(sum(recalls) / 3, rel=1e-12)
+        assert score.accuracy == pytest.approx((guessed == part.labels).double().mean().item(), rel=1e-12)
+        assert score.accuracy != score.balanced_accuracy

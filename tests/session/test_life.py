@@ -67,6 +67,8 @@ def test_the_folder_holds_what_the_design_says(make_config: MakeConfig, tmp_path
     meta = record(result.folder, "meta.json")
     assert (meta["status"], meta["argv"], meta["device"]) == ("finished", ["bnexp", "train", "small.yaml"], "cpu")
     assert meta["plan"]["total_steps"] == 12
+    assert meta["parameters"] == result.summary["parameters"]
+    assert set(meta["network"]) == {"layout", "function"}
     assert meta["started"] <= meta["ended"]
     assert record(result.folder, "summary.json") == json.loads(json.dumps(result.summary))
 

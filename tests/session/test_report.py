@@ -1,11 +1,19 @@
 """What is said at the end of a training."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+
+from bnexp.analysis.arms import gather_arms
+from bnexp.analysis.compare import compare_arms
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
+from bnexp.runs.run import read_run
 from bnexp.session.life import start
 from bnexp.session.report import report
 from bnexp.session.terms import Terms
@@ -54,3 +62,27 @@ def test_skipped_steps_are_counted(make_config: MakeConfig, tmp_path: Path) -> N
     )
     lines = said(config, tmp_path)
     assert any(line.strip().startswith("skipped ") and "51 steps" in line for line in lines)
+
+
+def test_unequal_classes_are_scored_one_by_one_in_every_record(make_config: MakeConfig, tmp_path: Path) -> None:
+    labels = {"train": [0] * 70 + [1] * 20 + [2] * 10, "test": [0] * 30 + [1] * 6 + [2] * 4}
+    generator = np.random.default_rng(0)
+    arrays = {f"x_{part}": generator.integers(0, 256, (len(y), 4, 4), dtype=np.uint8) for part, y in labels.items()}
+    np.savez(tmp_path / "own.npz", **arrays, **{f"y_{part}": y for part, y in labels.items()})
+    config = make_config(data={"dataset": "npz", "path": "own.npz", "synthetic": None, "val_fraction": 0.2})
+    result = start(draw(config, tmp_path), Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu"))
+
+    recorded = json.loads((result.folder / "meta.json").read_text())
+    assert recorded["class_counts"] == {"train": [56, 16, 8], "val": [14, 4, 2], "test": [30, 6, 4]}
+    test = result.summary["test"]["final"]
+    written = (result.folder / "metrics.jsonl").read_text().splitlines()
+    rows: list[dict[str, Any]] = [json.loads(line) for line in written]
+    evaluated = [row["balanced_accuracy/val"] for row in rows if "accuracy/val" in row]
+    assert evaluated[-1] == result.summary["final"]["balanced_accuracy"]
+    assert rows[-1]["balanced_accuracy/test"] == test["balanced_accuracy"]
+    (line,) = [line for line in report(result).splitlines() if line.strip().startswith("balanced")]
+    assert f"validation {evaluated[-1]:.2%}   test {test['balanced_accuracy']:.2%}" in line
+
+    table = compare_arms(gather_arms([read_run(result.folder)]))
+    (column,) = [column for column in table.columns if column.key == "test_balanced_accuracy"]
+    assert table.cell(table.rows[0], column).sample.mean == pytest.approx(test["balanced_accuracy"], rel=1e-12)

@@ -393,6 +393,7 @@ def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: 
         probes={**ALL_PROBES, "histograms": {"every": 0}}, training={"epochs": None, "steps": 5, "log_every": 1}
     )
     run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
+    assert not run.dataset.has_unequal_classes  # counted once, for meta.json, before a training
     rows = Rows()
     for name in ("tolist", "item", "cpu", "numpy", "__float__", "__bool__", "__int__"):
         monkeypatch.setattr(Tensor, name, counted(name))

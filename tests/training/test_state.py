@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from bnexp.measure.evaluation import Score
+from bnexp.training.progress import Evaluated
 from bnexp.training.state import (
     Anything,
     Each,
     Maybe,
+    OrAbsent,
     OrEmpty,
     Tensors,
     form_of_type,
@@ -112,3 +115,29 @@ def test_the_form_of_a_record_follows_from_its_types():
     ]:
         with pytest.raises(ValueError, match=message):
             refuse_other_form({**plain, **change}, form_of_type(Outer))
+
+
+@dataclass(frozen=True)
+class Grown:
+    loss: float
+    added: float | None = None
+
+
+def test_what_an_earlier_version_did_not_have_may_be_absent() -> None:
+    form = form_of_type(Grown)
+    assert form == {"loss": 0.0, "added": OrAbsent(Maybe(0.0))}
+    for stored in ({"loss": 1.0}, {"loss": 1.0, "added": None}, {"loss": 1.0, "added": 0.5}):
+        refuse_other_form(stored, form)
+        assert from_plain(Grown, stored) == Grown(**stored)
+    for stored, words in (({"added": 0.5}, "loss: found nothing"), ({"loss": 1.0, "added": "x"}, "added: found x")):
+        with pytest.raises(ValueError, match=words):
+            refuse_other_form(stored, form)
+
+
+@pytest.mark.parametrize("balanced", [None, 0.5])
+def test_a_score_is_stored_with_and_without_a_balanced_accuracy(balanced: float | None) -> None:
+    evaluated = Evaluated(3, Score(0.25, 0.75, balanced))
+    stored = to_plain(evaluated)
+    refuse_other_form(stored, form_of_type(Evaluated))
+    assert from_plain(Evaluated, stored) == evaluated
+    refuse_other_form({"step": 3, "score": {"loss": 0.25, "accuracy": 0.75}}, form_of_type(Evaluated))
