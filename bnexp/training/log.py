@@ -68,7 +68,7 @@ class StepLog:
                 row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures}
                 row |= self._clock.pace().figures()
             if score is not None:
-                row |= {f"{name}/val": value for name, value in score.figures().items()} | (averaged or {})
+                row |= {**{f"{name}/val": value for name, value in score.figures().items()}, **(averaged or {})}
             row |= dict(zip(scalars, numbers[len(corrects) :], strict=True))
             self._writer.scalars(step, row)
             for reading in readings:

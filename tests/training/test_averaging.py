@@ -1,7 +1,6 @@
 """Averaged weights against the closed form in float64, and their scores against the network that has them."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def test_averaged_weights_are_scored_with_running_and_with_recomputed_statistics
             expected = {part: score_of(other, examples)}
             expected[f"{part}_recomputed"] = score_with_recomputed_statistics(other, examples)
             for place, score in expected.items():
-                assert scores.averaged[which][place] == pytest.approx(asdict(score), rel=1e-4)
+                assert scores.averaged[which][place] == pytest.approx(score.figures(), rel=1e-4)
     final = scores.averaged["final"]
     assert final["val"]["loss"] != final["val_recomputed"]["loss"]
     row = as_row(2.0, scores)
