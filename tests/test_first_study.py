@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import select
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -81,22 +83,25 @@ def assert_tables_look_as_they_do_in_the_guide(said: str) -> None:
 
 def assert_what_the_guide_says_of_the_results_holds(said: str, folder: Path) -> None:
     # By what factor the gradient changes from the last hidden layer to the first, in the order of the commands.
-    plain, normalized = map(float, re.findall(r"^gradient .* x ([\d.]+) in all", said, re.MULTILINE))
-    assert plain < 0.2
+    plain, normalized, by_layer = map(float, re.findall(r"^gradient .* x ([\d.]+) in all", said, re.MULTILINE))
+    assert by_layer < plain < 0.2
     assert 0.5 < normalized < 2
     epochs = {
-        arm: [first_epoch_at(folder / "runs" / arm / f"seed{seed}", 0.8) for seed in range(3)] for arm in ("bn", "none")
+        arm: [first_epoch_at(folder / "runs" / arm / f"seed{seed}", 0.8) for seed in range(3)]
+        for arm in ("bn", "none", "ln")
     }
     assert epochs["bn"] == [1] * 3
+    assert any(epoch == 1 for epoch in epochs["ln"])
     assert all(epoch != 1 for epoch in epochs["none"])  # the second, where rounding is as on the machine of the guide
     with (folder / "study" / "results.csv").open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     loss, deviation, accuracy, scatter = (
-        [float(rows[arm][column]) for arm in ("bn", "none")]
+        [float(rows[arm][column]) for arm in ("bn", "none", "ln")]
         for column in ("train_loss_mean", "train_loss_std", "val_accuracy_fraction_mean", "val_accuracy_fraction_std")
     )
-    assert loss[1] - loss[0] > 4 * max(deviation)
-    assert abs(accuracy[1] - accuracy[0]) < 2 * max(scatter)
+    assert loss[1] - loss[0] > 4 * max(deviation[:2])
+    for (mean, std), (other, std_of_other) in combinations(zip(accuracy, scatter, strict=True), 2):
+        assert abs(mean - other) < 3 * math.sqrt((std**2 + std_of_other**2) / 3)  # standard errors of a difference
     numbers = json.loads((folder / "measured.json").read_text())["numbers"]
     assert len(numbers["x"]) == 4
     assert (folder / "measured.html").read_text().startswith("<!doctype html>")

@@ -14,7 +14,10 @@ from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import AVERAGED, COMPLETE, ENVIRONMENT, Run
 
 DEFAULT_SORT = "val_accuracy"
-"""Accuracy on the validation part with the last weights: the test set is no ground to choose on."""
+"""Mean accuracy on the validation part with the last weights, over finished runs: those that diverged do not lower it.
+
+To order by the test set would be to choose on it. The order is no verdict: arms closer than their scatter stand in some
+order, too."""
 
 NAME = Column("name", "arm")
 PARAMETERS = Column("parameters", "parameters", "number")

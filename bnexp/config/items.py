@@ -57,7 +57,7 @@ class LayerOptions(Options):
     """learn direction and length of each unit's weights apart"""
     weight_std: Switch = False
     """standardize each unit's weights, as NF-ResNets do; their gain starts where it makes up for the activation before
-    the layer (1.71 after relu), times `init.gain`"""
+    the layer (1.71 after relu of a normal input), times `init.gain`"""
 
     @field_validator("weight_std")
     @classmethod
@@ -338,7 +338,7 @@ ITEMS: dict[ItemName, ItemKind] = {
         channels_last=False,
     ),
     "sync_bn": _bn(
-        "bn over the batches of all processes; in one process it is bn (Peng et al. 2018)", BatchNormOptions
+        "bn over the batches of all processes; bnexp trains in one, where it is bn (Peng et al. 2018)", BatchNormOptions
     ),
     "noisy_bn": _bn(
         "bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",
@@ -378,7 +378,7 @@ ITEMS: dict[ItemName, ItemKind] = {
     ),
     "vn": ItemKind(
         "norm",
-        "variance normalization: bn that subtracts no mean (Daneshmand et al. 2020)",
+        "variance normalization: bn that subtracts no mean (Lubana et al. 2021)",
         BatchNormOptions,
         over="batch",
         scale_invariant=True,
@@ -396,7 +396,7 @@ ITEMS: dict[ItemName, ItemKind] = {
     ),
     "dyt": ItemKind(
         "norm",
-        "dynamic tanh: gamma tanh(alpha x) + beta, no statistics (Zhu et al. 2025)",
+        "dynamic tanh: gamma tanh(alpha x) + beta, no statistics (Zhu et al. 2025), for transformers",
         DynamicTanhOptions,
         nonlinear=True,
         learned_per_layer=1,

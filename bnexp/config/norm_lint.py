@@ -104,8 +104,11 @@ def _of_neighbours(layout: Layout) -> Iterator[str]:
     for sequence in _sequences(layout):
         pairs |= dict.fromkeys(pairwise(sequence))
     for first, second in pairs:
-        if first.kind.role == "norm" and second.kind.role == "norm":
-            yield f"{first.name} -> {second.name}: two normalizations in a row; the second undoes most of the first."
+        if first.kind.role == "norm" and second.kind.over != "none":
+            yield (
+                f"{first.name} -> {second.name}: two normalizations in a row; the second normalizes anew, and undoes "
+                "most of what gamma and beta of the first do."
+            )
         if isinstance(first.options, LayerOptions) and second.kind.undoes_unit_scale:
             if first.options.weight_norm:
                 yield (

@@ -43,7 +43,8 @@ is built, in that order.
 - `norm` and `act` stand for what `model.norm` and `model.activation` say, so that one can be varied without rewriting
   the other: `block: linear -> norm -> act`. A norm of `none` takes the item out.
 - `bias: auto` leaves a layer's bias out exactly where the very next item subtracts a mean per feature, since there it
-  cancels. Those items are marked "cancels a bias" below.
+  cancels (`batch_renorm` subtracts one, too, but adds what its running mean lags behind). Those items are marked
+  "cancels a bias" below.
 """
 
 _HEAD = ("key", "type", "default", "meaning")

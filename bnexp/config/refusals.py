@@ -70,7 +70,7 @@ def _statistics_of_one_example(config: Config) -> str:
     """Say what batch statistics of one example are: of a vector nothing, of an image those of its own positions."""
     if config.model.arch == "mlp":
         return "one vector has no batch statistics, its mean is itself and its variance 0"
-    return "the statistics of one image are those of its own positions, which is instance normalization, and noisy"
+    return "the statistics of one image are those of its own positions: instance normalization, in training only"
 
 
 def _refuse_ghost_of_one(config: Config, item: Item, size: int, last_batch: int) -> None:

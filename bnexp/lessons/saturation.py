@@ -1,8 +1,9 @@
 """The lesson `saturation`: what the scale of the initial weights does to a tanh layer, and to ten of them.
 
 Glorot & Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html, saw sigmoids and tanh saturate; He et al. 2015,
-https://arxiv.org/abs/1502.01852, derived the scale that keeps the signal's size, gain / sqrt(fan_in). That gradients
-grow from layer to layer under batch normalization is Yang et al. 2019, https://arxiv.org/abs/1902.08129.
+https://arxiv.org/abs/1502.01852, derived the scale that keeps the signal's size behind relu, gain / sqrt(fan_in). That
+gradients of a fresh network grow from layer to layer under batch normalization is Yang et al. 2019,
+https://arxiv.org/abs/1902.08129.
 """
 
 import math

@@ -1,7 +1,7 @@
 """`bn` and `sync_bn`: batch normalization in one process and over all of them, torch's own modules.
 
-Both standardize each feature by the mean and variance of the batch, and use running ones at inference. They differ in
-what a batch is where several processes train together.
+Both standardize each feature by the mean and variance of the batch, and use running ones at inference. They differ only
+where several processes train together, which they never do in bnexp.
 """
 
 from torch import Tensor, nn
@@ -54,8 +54,8 @@ def sync_batch_norm(shape: Shape, options: BatchNormOptions) -> nn.SyncBatchNorm
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    In one process it is `bn`. In several (torchrun, on GPUs), mean and variance in training are those of the whole
-    batch, and the running ones are the same everywhere. At inference it is `bn` in any case.
+    bnexp trains in one process, where it is `bn`. It is torch's own layer, for networks that are taken elsewhere: in a
+    process group on GPUs, mean and variance in training are those of the batches of all processes.
 
     Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
     Options: momentum (the weight of the new batch), eps, affine.

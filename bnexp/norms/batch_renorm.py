@@ -8,7 +8,7 @@ from bnexp.norms.shapes import per_feature, widened
 from bnexp.norms.statistics import Moments, batch_moments
 
 _DMAX_AFTER, _RMAX_AFTER = 5, 8
-"""Warm-ups after which the bounds stand at dmax and rmax: the paper has 5,000, 25,000 and 40,000 steps."""
+"""Warm-ups after which the bounds stand at dmax and rmax."""
 
 
 class BatchRenorm(nn.Module):
@@ -20,9 +20,11 @@ class BatchRenorm(nn.Module):
         y   = gamma * ((x - mean) / std * r + d) + beta              in training
         y   = gamma * (x - running_mean) / running_std + beta        at inference
 
-    Where r and d are within their bounds, both are the same. For the first `warmup_steps` batches r = 1 and d = 0,
-    which is `bn`; then the bounds rise in proportion, to dmax at 5 and to rmax at 8 times `warmup_steps`, the schedule
-    of the paper. The running ones move toward the batch's by `momentum`, after they were used.
+    Where r and d are within their bounds, both are the same for the same running statistics. For the first
+    `warmup_steps` batches r = 1 and d = 0, which is `bn`; then the bounds rise, to dmax at 5 and to rmax at 8 times
+    `warmup_steps`. Those are the ratios of the paper, which has 5,000, 25,000 and 40,000 steps and says "gradually":
+    here the rise is linear, and the default of 500 a tenth. The running ones move toward the batch's by `momentum`,
+    after they were used.
 
     What measures the batch statistics alone sets `corrects` to false for the time, and has `bn` in training.
 

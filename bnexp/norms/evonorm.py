@@ -26,8 +26,6 @@ class EvoNormB0(RunningVariance):
     Source: https://arxiv.org/abs/2004.02967 and its code, models/official/resnet/evonorms.py of tensorflow/tpu
     """
 
-    correction = 0
-
     def __init__(self, features: int, options: EvoNormBatchOptions) -> None:
         super().__init__(features, options.eps, options.momentum)
         self.weight = nn.Parameter(torch.ones(features))

@@ -17,9 +17,10 @@ class FilterResponseNorm(nn.Module):
         nu2 = mean(x^2)                                      over (H, W), for each example and channel
         y   = gamma * x / sqrt(nu2 + eps) + beta
 
-    No mean is subtracted, so its output lies where relu would cut too much: `tlu` follows it. Of one position, as in
-    features (B, F), nu2 is x^2 and y a soft sign of x, whose softness is eps: there eps + |eps_learned| is learned,
-    one number for the layer, as the paper has it.
+    No mean is subtracted, so its output may lie anywhere beside 0, where relu would cut everything or nothing: `tlu`,
+    whose threshold is learned, follows it. Of one position, as in features (B, F), nu2 is x^2 and y a soft sign of x,
+    whose softness is eps: there eps + |eps_learned| is learned, one number for the layer, as the paper has it (section
+    3.2). Elsewhere eps is fixed, as in the Keras layer of google-research.
 
     Shape: (B, F) or (B, C, H, W), kept; gamma and beta are (F,) or (C,).
     Source: https://arxiv.org/abs/1911.09737

@@ -66,7 +66,8 @@ class RootMeanSquareNorm(nn.Module):
         y = gamma * x / sqrt(mean(x^2) + eps)          over (F,) or over (C, H, W), for each example
 
     It is `ln` without subtracting the mean, and without beta. gamma has the shape of an example, or is (C,) with
-    `affine=channel`.
+    `affine=channel`. The paper is about vectors; over (C, H, W) is a choice made here. The authors' code adds eps
+    (1e-8) outside of the root, and has a beta as an option.
 
     Shape: (B, F) or (B, C, H, W), kept.
     Options: eps, affine.

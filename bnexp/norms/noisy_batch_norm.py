@@ -8,7 +8,7 @@ from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import per_feature
 
 SHIFT, SCALE, SPREAD = 0.5, 1.25, 0.1
-"""Sizes of the noise: n_mu, n_sigma and r_mu = r_sigma in the paper's words. They are fixed here."""
+"""Sizes of the noise: n_mu, n_sigma and r_mu = r_sigma in the paper's words, the last read as a standard deviation."""
 
 
 class NoisyBatchNorm(_BatchNorm):
@@ -21,15 +21,16 @@ class NoisyBatchNorm(_BatchNorm):
         y     = z                                                  at inference: no noise, as for dropout
 
     It is a control: each layer's inputs change their distribution at every step on purpose. Where it still trains as
-    well as `bn`, steady distributions are not what makes `bn` work. The running statistics are those of `bn`, taken
-    before the noise, which does not look at x: a bias right before it cancels exactly as before `bn`.
+    well as `bn`, steady inputs of the layers are not needed for what `bn` gains there. (The next norm takes a part of
+    the noise out again.) The running statistics are taken as `bn` takes them, before the noise, which does not look at
+    x: a bias right before it cancels exactly as before `bn`.
 
     The noise has a stream of its own for each place in the network. What measures the batch statistics alone sets
     `noisy` to false for the time, and has z in training too.
 
     Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
     Options: momentum (the weight of the new batch), eps, affine.
-    Source: section 2.1 of https://arxiv.org/abs/1805.11604, for the form of the noise
+    Source: https://arxiv.org/abs/1805.11604, section 2.1 for the idea, the appendix for form and sizes of the noise
     """
 
     def __init__(self, features: int, options: BatchNormOptions, seed: int) -> None:

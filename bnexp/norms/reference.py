@@ -201,7 +201,7 @@ def batch_norm_unbiased(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 0.0
 
         var = 1/(B - 1) sum_b (x[b] - mean)^2                     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
-    With eps 0, x_hat is that of `batch_norm_train` times sqrt((B - 1) / B): those who write it by the standard
+    With eps 0 in both, x_hat is that of `batch_norm_train` times sqrt((B - 1) / B): those who write it by the standard
     deviation leave eps out. Shapes: x (B, F), gamma and beta (F,).
 
     Raises:
@@ -220,7 +220,8 @@ def batch_norm_running_std(
 
         running <- (1 - momentum) * running + momentum * (mean or std)
 
-    An average of standard deviations is less than the square root of the average of variances that torch keeps.
+    An average of standard deviations is at most the square root of the average of variances that torch keeps, and less
+    wherever they differ.
     """
     return (
         (1 - momentum) * running_mean + momentum * batch.mean,

@@ -1,6 +1,6 @@
-"""`vn`: variance normalization, batch normalization that subtracts no mean (Daneshmand et al. 2020).
+"""`vn`: variance normalization, batch normalization that subtracts no mean (Lubana, Dick & Tanaka 2021).
 
-`evonorm_b0` keeps a running variance in the same way, but the biased one.
+`evonorm_b0` keeps a running variance in the same way.
 """
 
 import torch
@@ -14,12 +14,12 @@ from bnexp.norms.statistics import Moments
 class RunningVariance(nn.Module):
     """Base of the norms that divide each feature by its deviation over the batch and subtract no mean.
 
-    The running variance moves toward the batch's with the `correction` of the class: 0 for the biased, 1 the unbiased.
+    The running variance moves toward the biased one of the batch, as in the code of the authors of `vn` and of
+    `evonorm_b0`; `bn` keeps the unbiased one.
     """
 
     running_var: Tensor
     num_batches_tracked: Tensor
-    correction = 1
 
     def __init__(self, features: int, eps: float, momentum: float) -> None:
         super().__init__()
@@ -32,16 +32,14 @@ class RunningVariance(nn.Module):
         if not self.training:
             return self.running_var
         var = x.var(dim=over_batch(x), correction=0)  # (F,)
-        count = x.numel() // x.shape[1]
         with torch.no_grad():
-            corrected = var * (count / (count - self.correction))
-            self.running_var.lerp_(corrected.to(self.running_var.dtype), self.momentum)
+            self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
             self.num_batches_tracked.add_(1)
         return var
 
     def statistics_from(self, moments: Moments) -> dict[str, Tensor]:
         """Return the running variance of values with these moments, (F,)."""
-        return {"running_var": moments.var * (moments.values / (moments.values - self.correction))}
+        return {"running_var": moments.var}
 
 
 class VarianceNorm(RunningVariance):
@@ -49,13 +47,15 @@ class VarianceNorm(RunningVariance):
 
         y = gamma * x / sqrt(var + eps) + beta               var is taken around the mean, which stays in x
 
-    In training, the (biased) variance is the batch's, and the running one moves toward the unbiased one by `momentum`.
-    At inference the running one is used. It is `bn` without subtracting the mean: an ablation that shows which of the
-    two matters.
+    In training, the (biased) variance is the batch's, and the running one moves toward it by `momentum`: biased, as in
+    the authors' code. At inference the running one is used. It is `bn` without subtracting the mean: an ablation that
+    shows what is left without it.
 
     Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
     Options: momentum (the weight of the new batch), eps, affine.
-    Source: https://arxiv.org/abs/2003.01652, in the form of Lubana et al. 2021, https://arxiv.org/abs/2106.05956
+    Source: Lubana, Dick & Tanaka 2021, https://arxiv.org/abs/2106.05956, and their code, layer_defs.py of
+    EkdeepSLubana/BeyondBatchNorm. They name it after Daneshmand et al. 2020, https://arxiv.org/abs/2003.01652, who take
+    no mean anywhere and divide by the root mean square.
     """
 
     def __init__(self, features: int, options: BatchNormOptions) -> None:

@@ -22,7 +22,8 @@ def weight_norm(weight: Tensor, gain: Tensor) -> Tensor:
         w = gain * v / |v|                               for each output unit or channel
 
     The gain starts at |v|, so that the layer starts as it would without. torch has this as a parametrization, whose
-    gain is a matrix of one column and its layer a tree of modules; a gain (out,) is no weight to be decayed.
+    gain is a matrix of one column and its layer a tree of modules. A gain (out,) is treated as gamma is: not decayed by
+    default, on which the paper says nothing.
 
     Shapes: v (out, ...), gain (out,).
     Source: https://arxiv.org/abs/1602.07868
@@ -37,8 +38,9 @@ def weight_std(weight: Tensor, gain: Tensor) -> Tensor:
         w = gain * (v - mean(v)) / sqrt(max(fan_in * var(v), 1e-4))          for each output unit or channel
 
     With a gain of 1 the layer keeps the variance of inputs whose means are alike. An activation lets less through, for
-    which NF-ResNets make up by a constant: after relu sqrt(2 / (1 - 1/pi)) = 1.71. Here the gain, which is learned,
-    starts at `init.gain` times the constant of the activation before the layer.
+    which NF-ResNets make up by a constant: after relu sqrt(2 / (1 - 1/pi)) = 1.71, for a normal input of the relu. They
+    multiply by it and learn a gain from 1. Here the gain, which is learned, starts at `init.gain` times the constant of
+    the activation before the layer, so that decay and learning rate act on another number.
 
     Shapes: v (out, ...), gain (out,).
     Source: https://arxiv.org/abs/2101.08692

@@ -28,9 +28,9 @@ class NormState(WatchingProbe):
     """Measures gamma and beta of each norm, and how well its statistics fit the batch.
 
     Running statistics are compared as they were before this batch moved them. The standard deviation of the batch is
-    the unbiased one, as the running one is (except with `batch_renorm` and `evonorm_b0`, which keep the biased one;
-    that of `batch_renorm` has eps under its root). Features that do not vary in the batch have no distance and are left
-    out of its mean. Frozen statistics have distances too, and no `eps_dominates`.
+    the root of the unbiased variance, as the running one is (except with `batch_renorm`, `vn` and `evonorm_b0`, which
+    keep the biased one; that of `batch_renorm` has eps under its root). Features that do not vary in the batch have no
+    distance and are left out of its mean. Frozen statistics have distances too, and no `eps_dominates`.
 
     Variances are those of a feature over the whole batch where there are running statistics, also with ghost batches;
     otherwise those of an example (`ln`), of its groups (`gn`), of its channels (`in`) or of its positions (`ln_c`).

@@ -1,5 +1,6 @@
 """Probe `updates`: how far the optimizer's step moves the weights."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -99,4 +100,6 @@ def _forgets_scale(layer: Placed, following: Item | None) -> bool:
         return True
     if layer.item.kind.role != "layer" or following is None or not following.kind.scale_invariant:
         return False
+    if following.kind.takes_lone_values and math.prod(layer.shape_out[1:]) == 1:
+        return False  # frn learns its eps there, which then is not small beside x^2
     return not layer.bias or following.kind.cancels_bias

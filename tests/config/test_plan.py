@@ -154,7 +154,7 @@ def test_the_reason_is_that_of_vectors_or_of_images(alone):
     assert "its mean is itself and its variance 0; " in refusal(**alone)
     for images in (CNN, RESNET):
         said = refusal(model=images, **alone)
-        assert "of its own positions, which is instance normalization, and noisy; " in said
+        assert "of its own positions: instance normalization, in training only; " in said
         assert "no batch statistics" not in said
 
 

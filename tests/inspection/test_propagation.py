@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from bnexp.blueprint import draw
+from bnexp.config.loading import load_config
 from bnexp.config.schema import Config
 from bnexp.inspection.propagation import growth, measure_propagation
 from bnexp.training.build import TrainingRun, build
@@ -108,3 +109,26 @@ def test_without_a_norm_all_examples_become_alike_and_with_one_they_do_not(make_
     }
     assert ranks["none"] < 1.3
     assert ranks["bn"] > 2
+
+
+def demo(*changes: str) -> Any:
+    path = Path(__file__).parent.parent.parent / "configs" / "demo.yaml"
+    return measure_propagation(
+        build(draw(load_config(path, changes), Path("unused")), data_dir=Path("unused"), device="cpu")
+    )
+
+
+def test_the_first_gradients_of_the_demo_are_as_the_readme_says() -> None:
+    ratio = {}
+    for norm in ("none", "bn", "ln"):
+        first, *_, head = demo(f"model.norm={norm}").layers
+        ratio[norm] = first.gradient_norm / head.gradient_norm
+    assert ratio["none"] == pytest.approx(1 / 30, rel=0.1)  # "a thirtieth of the head's without normalization"
+    assert ratio["bn"] == pytest.approx(1 / 4, rel=0.2)  # "and a quarter with batch normalization"
+    assert ratio["ln"] == pytest.approx(ratio["none"], rel=0.1)  # "with layer normalization it begins as small"
+
+
+def test_sigmoids_behind_large_weights_are_as_the_experiment_on_saturation_says() -> None:
+    stds = {norm: [row.std for row in demo(f"model.norm={norm}", "init.std=1").layers[:-1]] for norm in ("none", "bn")}
+    assert all(0.4 < std < 0.5 for std in stds["none"])
+    assert stds["bn"] == pytest.approx([0.2] * 3, abs=0.02)

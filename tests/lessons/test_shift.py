@@ -119,7 +119,7 @@ def test_classes_are_balanced_and_noise_stays_within_its_bound(task: Task) -> No
     assert task.noise.abs().max() <= NOISE
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1, 2, pytest.param(3, marks=pytest.mark.long)])
 def test_what_is_said_of_the_arms_follows_from_the_numbers(seed: int) -> None:
     one = lesson(request_of("shift", LessonOptions(seed=seed)))
     numbers, text = one.numbers, " ".join(to_text(one).split())
@@ -133,6 +133,8 @@ def test_what_is_said_of_the_arms_follows_from_the_numbers(seed: int) -> None:
         normalized[f"all {STEPS}"] > plain[f"all {STEPS}"],
         normalized["|G - G'| / |G|"] < plain["|G - G'| / |G|"],
     }
+    if seed in (1, 2, 3):
+        assert normalized[f"all {STEPS}"] < plain[f"all {STEPS}"]  # "in all three of those draws"
     said = {True: "the gradients shift less with", False: "the gradients shift more with"}
     assert (said[signs.pop()] if len(signs) == 1 else "do not agree") in text
     by = {

@@ -107,7 +107,7 @@ def test_recomputed_statistics_are_the_moments_of_so_many_examples(
         x = linear(run.dataset.inputs(train[:taken]).flatten(1).double()).detach()
         expected = {
             "running_mean": x.mean(0),
-            "running_var": x.var(0, correction=0 if norm == "evonorm_b0" else 1),
+            "running_var": x.var(0, correction=0 if norm in ("vn", "evonorm_b0") else 1),
             "running_std": (x.var(0, correction=0) + 1e-5).sqrt(),
         }
         with torch.no_grad(), using_recomputed_statistics(run.subject, asked):

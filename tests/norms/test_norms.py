@@ -213,7 +213,7 @@ def running_after(name, module, batches):
         for part in x.split(2) if name == "ghost_bn" else [x]:
             count = part.numel() // 6
             part_mean, part_var = (value.flatten() for value in moments(part, batch_dims(part)))
-            new = part_var if name == "evonorm_b0" else part_var * count / (count - 1)
+            new = part_var if name in ("vn", "evonorm_b0") else part_var * count / (count - 1)
             new = (part_var + EPS) ** 0.5 if name == "batch_renorm" else new
             mean, var = (1 - momentum) * mean + momentum * part_mean, (1 - momentum) * var + momentum * new
     return mean, var

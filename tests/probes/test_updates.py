@@ -79,6 +79,17 @@ def test_without_a_bias_layer_normalization_forgets_it_too(make_config: MakeConf
     assert scale_invariant_layers(run.subject) == {"block1.linear", "block2.linear"}
 
 
+def test_before_frn_of_one_position_the_scale_counts_beside_the_eps_that_it_learns(make_config: MakeConfig) -> None:
+    run = experiment(make_config, block="linear -> frn -> tlu", bias=False)
+    assert scale_invariant_layers(run.subject) == set()
+    layer, frn = run.network.block1.linear, run.network.block1.frn
+    x = run.batches.at(0)[0].flatten(1)
+    before = frn(layer(x))
+    with torch.no_grad():
+        layer.weight.div_(100)
+    assert (frn(layer(x)) - before).abs().max() > 0.1
+
+
 RESNET = {"arch": "resnet", "depth": 8, "shortcut": "projection", "hidden": None}
 CNN = {"arch": "cnn", "stages": [[6], [6, 6]], "hidden": None}
 
