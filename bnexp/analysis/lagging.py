@@ -54,7 +54,7 @@ class Lag:
 
 
 def lag_of(runs: Sequence[Mapping[str, float]]) -> Lag | None:
-    """Return the first score that differs by more than chance over the runs together, given as their figures.
+    """Return the first score that differs by more than chance over the runs together, and in none the other way.
 
     The scores are asked in the order of final, then best weights; means over the runs are told.
     """
@@ -64,7 +64,8 @@ def lag_of(runs: Sequence[Mapping[str, float]]) -> Lag | None:
         if not scores:
             continue
         running, recomputed, only_running, only_recomputed = map(sum, zip(*scores, strict=True))
-        if differ(only_running, only_recomputed):
+        ways = {math.copysign(1, with_new - with_old) for with_old, with_new, *_ in scores if with_old != with_new}
+        if differ(only_running, only_recomputed) and len(ways) == 1:
             return Lag(header, running / len(scores), recomputed / len(scores))
     return None
 

@@ -123,9 +123,10 @@ def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
     plain = dataclasses.replace(blueprint, config=config.model_copy(update={"training": training}))
     measured = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
     batch = f"the first batch of {config.data.batch_size}, forward and backward, before any training"
+    closed = any(block.zero_gamma or block.skip_gain for block in blueprint.layout.blocks)
     lines = [
         ("loss", _loss(measured.loss, blueprint.info.classes)),
-        *_growth_facts(measured.layers, theory_of(blueprint)),
+        *_growth_facts(measured.layers, theory_of(blueprint), closed=closed),
         *_unit_facts(measured.layers, config.data.batch_size),
     ]
     return [
@@ -183,8 +184,13 @@ def _loss(loss: float, classes: int) -> str:
     return f"{both}: it starts as it should, without an opinion"
 
 
-def _growth_facts(layers: "Sequence[LayerPropagation]", theory: "Theory | None") -> list[tuple[str, str]]:
-    """Describe how the signal grows on its way up and the gradient on its way down, over the hidden layers."""
+def _growth_facts(
+    layers: "Sequence[LayerPropagation]", theory: "Theory | None", *, closed: bool
+) -> list[tuple[str, str]]:
+    """Describe how the signal grows on its way up and the gradient on its way down, over the hidden layers.
+
+    Where branches start `closed`, at 0 by their gamma or gain, what is 0 there is left out.
+    """
     from bnexp.inspection.propagation import growth
 
     hidden = layers[:-1]
@@ -198,7 +204,9 @@ def _growth_facts(layers: "Sequence[LayerPropagation]", theory: "Theory | None")
             theory and theory.gradient,
         ),
     )
-    for name, way, values, known in ways:
+    for name, way, all_values, known in ways:
+        values = [value for value in all_values if value or not closed]
+        way += ", past the branches that start at 0" if len(values) < len(all_values) else ""
         if not all(0 < value < math.inf for value in values):
             fate = "vanishes: it is 0 somewhere" if all(map(math.isfinite, values)) else "explodes: it is not finite"
             lines.append((name, f"{way} it {fate}"))
@@ -232,7 +240,9 @@ def _unit_facts(layers: "Sequence[LayerPropagation]", batch_size: int) -> list[t
         worst = max(hidden, key=lambda layer: getattr(layer, key) or 0.0, default=None)
         if worst is not None and (most := getattr(worst, key) or 0.0) >= _MANY:
             lines.append((name, f"up to {most:.0%}, at {worst.output}, {meaning}"))
-    if hidden and math.isfinite(hidden[-1].effective_rank):
+    if hidden and math.isnan(hidden[-1].effective_rank):
+        lines.append(("rank", f"no difference between the {batch_size} examples is left behind the last hidden layer"))
+    elif hidden:
         first, last = hidden[0].effective_rank, hidden[-1].effective_rank
         alike = ": the examples have come to look alike" if last < _ALIKE * first else ""
         lines.append(

@@ -20,6 +20,8 @@ from bnexp.probes.activations import Activations
 from bnexp.probes.probe import Probe, Reading
 from bnexp.training.build import TrainingRun
 
+SMALL_EPS = 1e-3
+"""Up to here eps is nothing beside variances of about 1, as theory has it."""
 LARGE_BATCH = 32
 """From here on the gradient grows under batch normalization as in a large batch, to within 2%."""
 
@@ -153,7 +155,8 @@ def theory_of(blueprint: Blueprint) -> Theory | None:
 
 def _under_batch_norm(norm: Item, bends: bool, batch_size: int) -> Theory | None:
     batch = norm.options.ghost_size or batch_size
-    if norm.name not in ("bn", "sync_bn", "ghost_bn") or batch < (LARGE_BATCH if bends else 4):
+    takes_batch = norm.name in ("bn", "sync_bn", "ghost_bn") and norm.kind.batch_statistics
+    if not takes_batch or getattr(norm.options, "eps", 0) > SMALL_EPS or batch < (LARGE_BATCH if bends else 4):
         return None
     square = math.pi / (math.pi - 1) if bends else (batch - 2) / (batch - 3)
     return Theory(None, math.sqrt(square), "Yang et al. 2019")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.analysis.lagging import differ, lag_in
+from bnexp.analysis.lagging import differ, lag_in, lag_of
 from bnexp.commands.compare import compare
 from bnexp.commands.train import train
 
@@ -125,3 +125,14 @@ def test_averaged_weights_are_told_with_both_statistics(write_run: Callable[...,
     assert "test_accuracy_ema" in [column.key for column in table.columns]
     plain = compare_arms(gather_arms(map(read_run, folders[3:])))
     assert "test_accuracy_ema" not in [column.key for column in plain.columns]
+
+
+def test_a_seed_that_goes_the_other_way_takes_the_note_back() -> None:
+    def figures(running: float, recomputed: float, only_running: int, only_recomputed: int) -> dict[str, float]:
+        counts = {"val_accuracy_only_running": only_running, "val_accuracy_only_recomputed": only_recomputed}
+        return {"val_accuracy": running, "val_accuracy_recomputed": recomputed, **counts}
+
+    ahead, behind = figures(0.3, 0.45, 5, 65), figures(0.41, 0.38, 30, 18)
+    assert lag_of([ahead, ahead]) is not None
+    assert lag_of([ahead, ahead, behind]) is None
+    assert lag_of([ahead, ahead, figures(0.4, 0.4, 3, 3)]) is not None

@@ -138,6 +138,8 @@ def test_theory_stands_beside_the_growth_where_there_is_one(
         ["model.norm=ln"],
         ["model.norm=bn", "model.hidden=[16, 12]"],
         ["model.norm=bn", "data.batch_size=16"],
+        ["model.norm=bn(frozen=both)", "data.batch_size=32"],
+        ["model.norm=bn(eps=10)", "data.batch_size=32"],
     ):
         assert "theory" not in "".join(report(capsys, config_file, *wide, *other).values())
 
@@ -182,3 +184,19 @@ def test_a_terminal_shows_the_same_words_within_its_width(
     assert max(map(cell_len, drawn.splitlines())) <= width
     assert ("█" in drawn) == (width >= 60)
     assert set(re.findall(r"[0-9.,]+", piped)) <= set(re.findall(r"[0-9.,]+", drawn))
+
+
+def test_branches_that_start_at_zero_are_no_vanishing_signal(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = (
+        "model={arch: resnet, hidden: null, depth: 8, width: 4, block: conv -> bn -> relu -> conv -> bn -> add -> relu"
+    )
+    block = ["data.synthetic.shape=[1, 8, 8]", f"{model}, norm: null, activation: null, zero_gamma: true}}"]
+    said = report(capsys, config_file, *block)
+    assert "vanishes" not in "".join(said.values())
+
+
+def test_examples_that_have_become_equal_are_said_to_be(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = report(capsys, config_file, f"model.hidden={[12] * 120}", "model.norm=none")
+    assert "no difference between the 16 examples is left" in said["rank"]

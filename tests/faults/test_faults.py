@@ -37,7 +37,7 @@ def disk(tmp_path):
         yield place
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=LONG)])
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=LONG)])
 def test_a_run_survives_kill_9_at_any_moment(trial, kills):
     assert faults.killed_at_random(trial, kills) >= kills
 
