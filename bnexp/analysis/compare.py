@@ -213,14 +213,15 @@ def _curve(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[fl
 def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
     most = max(len(arm.finished) for arm in arms)
     if most > 1:
-        yield "± is the sample standard deviation over n seeds; only finished runs enter"
+        yield "± is the sample standard deviation of a run over n seeds, not of the mean; only finished runs enter"
     if most == 1:
         yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
     if most > 1 and (single := [arm.name for arm in arms if len(arm.finished) == 1]):
         yield f"n = 1: one seed is no finding ({_few(single)})"
     seeds = {tuple(sorted(run.seed for run in arm.finished if run.seed is not None)) for arm in arms if arm.finished}
     if len(seeds) > 1:
-        yield "the arms were run with different seeds: they are not paired, so part of a difference is the seeds'"
+        paired = "only those in common are paired, and part of a difference is the seeds'"
+        yield f"the arms were not all run with the same seeds: {paired}"
     if repeats := sum(arm.repeats for arm in arms):
         runs = "1 repeated run" if repeats == 1 else f"{repeats} repeated runs"
         yield f"{runs} left out: of runs with the same config and seed, the newest counts"

@@ -8,7 +8,7 @@ from bnexp.config.wording import one_of
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import Output, show
 from bnexp.document.table import NOTHING, Cell, Column, Table, word
-from bnexp.document.writing import percent
+from bnexp.document.writing import counted, percent
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
@@ -55,12 +55,16 @@ def probe(
     place = data_folder(data_dir)
     if list(probes) == [CLASSES]:
         classes = measure_classes(folder, weights=weights, overrides=overrides, data_dir=place, device=device)
-        show(_class_table(classes, f"{folder}: {which}, after {classes.step:,} steps"), output, _confusions(classes))
+        show(
+            _class_table(classes, f"{folder}: {which}, after {counted(classes.step, 'step')}"),
+            output,
+            _confusions(classes),
+        )
         return
     measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
-    show(_table(measured.figures, f"{folder}: {which}, after {measured.step:,} steps"), output)
+    show(_table(measured.figures, f"{folder}: {which}, after {counted(measured.step, 'step')}"), output)
 
 
 def _table(figures: dict[str, float], note: str) -> Table:

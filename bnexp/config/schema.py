@@ -140,7 +140,7 @@ class CosineSchedule(_Schedule):
 
 
 class OneCycleSchedule(Section):
-    """Cosine up from peak/25 in the first part, cosine down to peak/250,000 after (Smith & Topin 2018)."""
+    """Cosine up from peak/25, then down to peak/250,000: torch's OneCycleLR, after Smith & Topin 2018."""
 
     name: Literal["onecycle"]
     """which schedule"""

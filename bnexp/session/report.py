@@ -5,7 +5,7 @@ from typing import Any
 from bnexp.analysis.lagging import average_in, lag_in
 from bnexp.document.exports import to_plain
 from bnexp.document.table import facts
-from bnexp.document.writing import clock_duration, first_few
+from bnexp.document.writing import clock_duration, counted, first_few
 from bnexp.session.display import loss_text
 from bnexp.session.life import RunResult
 
@@ -45,7 +45,7 @@ def report(result: RunResult) -> str:
     if lag := lag_in(summary):
         lines.append(("statistics", lag.figures))
     lines.append(("folder", str(result.folder)))
-    title = f"{summary['status']} after {summary['steps']:,} steps ({summary['epochs']:.4g} epochs) in {took}"
+    title = f"{summary['status']} after {counted(summary['steps'], 'step')} ({summary['epochs']:.4g} epochs) in {took}"
     return to_plain([facts(lines, title=title, least=_LABELS)]).rstrip("\n")
 
 
