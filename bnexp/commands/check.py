@@ -1,6 +1,5 @@
 """`bnexp check`: what a config means, without training."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,8 +118,8 @@ def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
 
     config = blueprint.config
     # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
-    training = config.training.model_copy(update={"precision": "fp32", "compile": False})
-    plain = dataclasses.replace(blueprint, config=config.model_copy(update={"training": training}))
+    training = config.training.model_copy(update={"precision": "fp32", "compile": False, "accumulate": 1})
+    plain = draw(config.model_copy(update={"training": training}), data_dir)  # one batch a step
     measured = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
     batch = f"the first batch of {config.data.batch_size}, forward and backward, before any training"
     closed = any(block.zero_gamma or block.skip_gain for block in blueprint.layout.blocks)
@@ -240,9 +239,11 @@ def _unit_facts(layers: "Sequence[LayerPropagation]", batch_size: int) -> list[t
         worst = max(hidden, key=lambda layer: getattr(layer, key) or 0.0, default=None)
         if worst is not None and (most := getattr(worst, key) or 0.0) >= _MANY:
             lines.append((name, f"up to {most:.0%}, at {worst.output}, {meaning}"))
-    if hidden and math.isnan(hidden[-1].effective_rank):
+    if not hidden or not math.isfinite(hidden[-1].std):
+        return lines
+    if math.isnan(hidden[-1].effective_rank):
         lines.append(("rank", f"no difference between the {batch_size} examples is left behind the last hidden layer"))
-    elif hidden:
+    elif math.isfinite(hidden[0].effective_rank):
         first, last = hidden[0].effective_rank, hidden[-1].effective_rank
         alike = ": the examples have come to look alike" if last < _ALIKE * first else ""
         lines.append(

@@ -200,3 +200,14 @@ def test_branches_that_start_at_zero_are_no_vanishing_signal(
 def test_examples_that_have_become_equal_are_said_to_be(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = report(capsys, config_file, f"model.hidden={[12] * 120}", "model.norm=none")
     assert "no difference between the 16 examples is left" in said["rank"]
+
+
+def test_an_explosion_is_no_loss_of_differences(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = [f"model.hidden={[12] * 60}", "model.norm=none", "init={scheme: kaiming, gain: 1e3}"]
+    said = report(capsys, config_file, *deep)
+    assert "explodes" in said["signal"]
+    assert "no difference" not in "".join(said.values())
+
+
+def test_signal_is_of_one_batch_whatever_is_accumulated(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(capsys, config_file, "training.accumulate=4") == report(capsys, config_file)
