@@ -23,9 +23,9 @@ SCORES = {
 
 
 def differ(only_one: float, only_other: float) -> bool:
-    """Tell whether two scores of the same examples differ by more than chance, from those that only one has right.
+    """Tell whether two scores of the same examples differ by more than chance.
 
-        (|b - c| - 1)^2 / (b + c) > 6.63
+        max(|b - c| - 1, 0)^2 / (b + c) > 6.63        b: right only with the one (`only_one`), c: only with the other
 
     Source: McNemar 1947, https://doi.org/10.1007/BF02295996; the 1 is Edwards' correction, 1948
     """

@@ -129,6 +129,9 @@ def _sequences(layout: Layout) -> Iterator[list[Item]]:
             yield run
             run = []
             continue
+        if part.residual:  # the shortcut carries what comes before past its first item
+            yield run
+            run = []
         run += [placed.item for placed in part.items if placed.item.name not in _NO_WORK]
         yield [placed.item for placed in part.shortcut if placed.item.name not in _NO_WORK]
     yield run

@@ -199,6 +199,7 @@ def fold_run(folder: Path, *, weights: str, data_dir: Path, device: str) -> Fold
         reasons = dict.fromkeys(f"{fold.item} {fold.reason}" for fold in folds)
         raise BnexpError(f"{folder}: nothing can be folded: {'; '.join(reasons) or 'this network has no norm'}")
     network, path = folded(run.network, run.subject.layout), folder / FOLDED
+    network.to(memory_format=run.memory_format)  # type: ignore[call-overload]  # both are timed in the same layout
     with reproducible(), torch.inference_mode():
         x = run.dataset.val_inputs(EXAMPLES)
         before, after = (one(x).double() for one in (run.network.eval(), network))
