@@ -1,4 +1,4 @@
-"""Scores of a training's network: on any part of its dataset, and at its end, when alone the test set is looked at."""
+"""Scores of a training's network: on any part of its dataset, and at its end, where alone the test set is scored."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,18 +40,9 @@ def score_of(run: TrainingRun, part: Part) -> Score:
     return evaluate(run.network, run.dataset, part, run.config.data.eval_batch_size, run.precision)
 
 
-def score_with_recomputed_statistics(run: TrainingRun, part: Part) -> Score:
-    """Score the network as it is now on a part, with running statistics recomputed for its weights.
-
-    Without running statistics that is `score_of`. The network keeps the running statistics that it has.
-    """
-    with _recomputed_statistics(run):
-        return score_of(run, part)
-
-
 @contextlib.contextmanager
-def _recomputed_statistics(run: TrainingRun) -> Iterator[None]:
-    """Let the network have recomputed running statistics until the context ends."""
+def recomputed_statistics(run: TrainingRun) -> Iterator[None]:
+    """Let the network have running statistics recomputed for its weights, if it has any, until the context ends."""
     with contextlib.ExitStack() as stack:
         with run.precision:  # for the passes that recompute them alone: what follows enters it by itself
             stack.enter_context(using_recomputed_statistics(run.subject))
@@ -99,7 +90,7 @@ def _scores(run: TrainingRun, *, best: bool = False) -> _Scores:
     if not batch_statistics_norms(run.subject):
         return _Scores(score_of(run, run.dataset.test), {}, averaged)
     running = _on_both_parts(run)
-    with _recomputed_statistics(run):
+    with recomputed_statistics(run):
         recomputed = _on_both_parts(run)
     paired = {part: _paired(running[part], recomputed[part]) for part in running}
     return _Scores(running["test"][0], paired, averaged)
@@ -131,7 +122,7 @@ def averaged_scores(run: TrainingRun, parts: Sequence[str], *, best: bool = Fals
     with average.in_place(best=best):
         scores = {part: score_of(run, getattr(run.dataset, part)) for part in parts}
         if batch_statistics_norms(run.subject):
-            with _recomputed_statistics(run):
+            with recomputed_statistics(run):
                 scores |= {f"{part}_recomputed": score_of(run, getattr(run.dataset, part)) for part in parts}
     return {place: score.figures() for place, score in scores.items()}
 

@@ -14,27 +14,13 @@ from bnexp.config.schema import Config
 from bnexp.inspection.stored import probe_once
 from bnexp.measure.restore import copy_of_weights
 from bnexp.probes.registry import PROBES
-from bnexp.runs.rows import Values
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.loop import train
 from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.progress import Progress
+from written_rows import Rows
 
 MakeConfig = Callable[..., Config]
-
-
-class Rows:
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        self.rows.append({"step": step, **values})
-
-    def histograms(self, step: int, values: dict[str, Values]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def made(

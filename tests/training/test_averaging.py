@@ -11,28 +11,14 @@ from torch import Tensor, nn
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.measure.restore import copy_of_weights, put_weights
-from bnexp.runs.rows import Values
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.build import TrainingRun, build
-from bnexp.training.evaluation import as_row, score_of, score_with_recomputed_statistics, scores_at_end
+from bnexp.training.evaluation import as_row, recomputed_statistics, score_of, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
+from written_rows import Rows
 
 MakeConfig = Callable[..., Config]
-
-
-class Rows:
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        self.rows.append({"step": step, **values})
-
-    def histograms(self, step: int, values: dict[str, Values]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def made(config: Config) -> TrainingRun:
@@ -111,7 +97,8 @@ def test_averaged_weights_are_scored_with_running_and_with_recomputed_statistics
         for part in ("val", "test"):
             examples = getattr(other.dataset, part)
             expected = {part: score_of(other, examples)}
-            expected[f"{part}_recomputed"] = score_with_recomputed_statistics(other, examples)
+            with recomputed_statistics(other):
+                expected[f"{part}_recomputed"] = score_of(other, examples)
             for place, score in expected.items():
                 assert scores.averaged[which][place] == pytest.approx(score.figures(), rel=1e-4)
     final = scores.averaged["final"]

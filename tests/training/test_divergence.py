@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.measure.restore import copy_of_weights
-from bnexp.runs.rows import Values
 from bnexp.session.display import Display
 from bnexp.session.metadata import summary_of
 from bnexp.training.build import TrainingRun, build
@@ -19,22 +18,9 @@ from bnexp.training.divergence import Guard, buffers_are_finite, first_non_finit
 from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
+from written_rows import Rows
 
 MakeConfig = Callable[..., Config]
-
-
-class Rows:
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        self.rows.append({"step": step, **values})
-
-    def histograms(self, step: int, values: dict[str, Values]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def experiment(make_config: MakeConfig, policy: str, **sections: dict[str, object]) -> TrainingRun:

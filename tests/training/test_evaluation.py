@@ -12,7 +12,7 @@ from bnexp.data.parts import Part
 from bnexp.measure.restore import copy_of_weights
 from bnexp.runs.rows import Writers
 from bnexp.training.build import TrainingRun
-from bnexp.training.evaluation import as_row, score_of, score_with_recomputed_statistics, scores_at_end
+from bnexp.training.evaluation import as_row, recomputed_statistics, score_of, scores_at_end
 from bnexp.training.progress import Progress
 
 MakeRun = Callable[..., TrainingRun]
@@ -82,7 +82,8 @@ def test_any_part_is_scored_with_recomputed_statistics(trained: MakeRun) -> None
     run = trained(**SMALL)
     run.network.train()
     before = copy_of_weights(run.network)
-    score = score_with_recomputed_statistics(run, run.dataset.val)
+    with recomputed_statistics(run):
+        score = score_of(run, run.dataset.val)
     assert {"loss": score.loss, "accuracy": score.accuracy}.items() <= expected(run, run.dataset.val).items()
     assert score != score_of(run, run.dataset.val)
     assert run.network.training
@@ -98,10 +99,13 @@ def test_without_running_statistics_there_is_one_score(trained: MakeRun) -> None
     assert scores.recomputed is None
     tested = {f"{figure}/{part}" for figure in ("loss", "accuracy") for part in ("test", "test_best")}
     assert as_row(1.0, scores).keys() == {"epoch", *tested}
-    assert score_with_recomputed_statistics(run, run.dataset.val) == score_of(run, run.dataset.val)
+    with recomputed_statistics(run):
+        recomputed = score_of(run, run.dataset.val)
+    assert recomputed == score_of(run, run.dataset.val)
 
 
 def test_bf16_ends_where_the_scores_end(trained: MakeRun) -> None:
     run = trained(**SMALL, training={"precision": "bf16", "epochs": 2})
-    score_with_recomputed_statistics(run, run.dataset.val)
+    with recomputed_statistics(run):
+        score_of(run, run.dataset.val)
     assert not torch.is_autocast_enabled("cpu")
