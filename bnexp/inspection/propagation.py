@@ -168,6 +168,6 @@ def _plain(blueprint: Blueprint, bends: bool) -> Theory | None:
         var = (init.std or DEFAULT_STD) ** 2
     elif init.scheme in ("kaiming", "xavier", "orthogonal"):
         var = {"kaiming": 2 / width, "xavier": 1 / width, "orthogonal": 1 / width}[init.scheme]
-    else:  # torch's own biases add to the signal
+    else:  # torch's own biases add to the signal, and zeros give none
         return None
     return Theory(init.gain * math.sqrt(width * var / (2 if bends else 1)), 1.0, "He et al. 2015")
