@@ -20,9 +20,10 @@ from effort import at_length
 # Tests run in several processes at once; with a thread per core in each they would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# A shell lets what it starts in the background ignore Ctrl-C, and what that starts inherits it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell lets what it starts in the background ignore Ctrl-C, nohup a hang-up; what that starts inherits it.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 SMALL: dict[str, dict[str, Any]] = {
     "data": {

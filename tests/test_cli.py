@@ -99,7 +99,7 @@ def test_divergence_is_a_result_with_exit_0(tmp_path: Path) -> None:
 
 def test_a_pipe_that_closes_does_not_end_a_training(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(GOOD)
-    command = f"{sys.executable} -m bnexp train good.yaml --device cpu --set training.epochs=40 | head -1"
+    command = f"{sys.executable} -m bnexp train good.yaml --device cpu --set training.epochs=8 | head -1"
     subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=True, timeout=120)
     assert '"status": "finished"' in (tmp_path / "runs" / "good" / "seed0" / "meta.json").read_text()
 
@@ -183,7 +183,8 @@ def test_the_version_is_said(tmp_path: Path) -> None:
 def test_a_download_that_fails_leaves_no_folder_behind(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(GOOD)
     no_network = (
-        "import socket\ndef refuse(*words, **more): raise OSError('no network here')\nsocket.getaddrinfo = refuse\n"
+        "import socket, time\ndef refuse(*words, **more): raise OSError('no network here')\n"
+        "socket.getaddrinfo = refuse\ntime.sleep = lambda seconds: None\n"
     )
     words = ["train", "good.yaml", "--set", "data.synthetic=null", "--set", "data.dataset=mnist"]
     environment = {key: value for key, value in os.environ.items() if key != "BNEXP_DATA"}
