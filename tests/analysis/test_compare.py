@@ -261,7 +261,7 @@ def test_a_note_tells_arms_of_one_name_apart_by_what_differs(table_of: Make) -> 
     table = table_of(
         {"config": {"optimizer.lr": 0.1}, "summary": lag, "test": 0.9},
         {"config": {"optimizer.lr": 0.2}, "summary": lag, "test": 0.9},
-        {"config": {"optimizer.lr": 0.2, "optimizer.weight_decay": 0.5, "training.epochs": 9}, "summary": lag},
+        {"config": {"optimizer.lr": 0.2, "optimizer.weight_decay": 0.5, "training.warm": 9}, "summary": lag},
         {"config": {"name": "other", "optimizer.lr": 0.1}, "summary": lag},
     )
     lines = [note.partition(": running statistics")[0] for note in table.notes if "running statistics" in note]
@@ -283,7 +283,7 @@ def test_arms_of_one_name_that_are_one_function_are_told_apart(table_of: Make) -
 def test_arms_of_one_name_without_a_config_are_told_by_their_folders(
     tmp_path: Path, write_run: Callable[..., Path]
 ) -> None:
-    folders = [write_run(tmp_path / place / "seed0", meta={"threads": number}) for number, place in enumerate("ab")]
+    folders = [write_run(tmp_path / place / "mlp" / "seed0", meta={"threads": n}) for n, place in enumerate("ab")]
     for folder in folders:
         (folder / "config.yaml").write_text("{")
     said = notes(compare_arms(gather_arms(map(read_run, folders))))
