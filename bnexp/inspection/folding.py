@@ -25,7 +25,7 @@ from bnexp.config.items import ITEMS, LayerOptions
 from bnexp.config.layout import BlockLayout, Layout, Placed, PoolLayout
 from bnexp.errors import BnexpError
 from bnexp.files import with_advice
-from bnexp.inspection.stored import open_stored
+from bnexp.inspection.stored import EXAMPLES, open_stored, strange_values
 from bnexp.measure.machine import synchronize
 from bnexp.measure.restore import copy_of_weights
 from bnexp.models.network import build_item
@@ -34,9 +34,8 @@ from bnexp.runs.checkpoints import save_checkpoint
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import reproducible
 
-EXAMPLES = 256
-"""Validation examples on which the logits of both networks are compared, and that a timed pass takes."""
 _PASSES = 15
+"""Timed passes of each network."""
 FOLDED = "folded.pt"
 
 
@@ -191,13 +190,15 @@ def fold_run(folder: Path, *, weights: str, data_dir: Path, device: str) -> Fold
 
     Raises:
         ConfigError: what the config asks for cannot be.
-        BnexpError: the run has no such weights, or no norm of it can be folded, with the reasons.
+        BnexpError: the run has no such weights, or they are not finite, or no norm of it can be folded, with reasons.
     """
     run, step = open_stored(folder, weights=weights, overrides=(), data_dir=data_dir, device=device)
     folds = folds_of(run.subject.layout)
     if all(fold.layer is None for fold in folds):
         reasons = dict.fromkeys(f"{fold.item} {fold.reason}" for fold in folds)
         raise BnexpError(f"{folder}: nothing can be folded: {'; '.join(reasons) or 'this network has no norm'}")
+    if strange := strange_values(folder, run):
+        raise BnexpError(f"{folder}: nothing is folded: {strange}")
     network, path = folded(run.network, run.subject.layout), folder / FOLDED
     network.to(memory_format=run.memory_format)  # type: ignore[call-overload]  # both are timed in the same layout
     with reproducible(), torch.inference_mode():

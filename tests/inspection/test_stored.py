@@ -1,8 +1,10 @@
 """Probes on stored weights see the network as it was when they were stored."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from torch.nn import functional
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.inspection.stored import probe_run
-from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_checkpoints
+from bnexp.inspection.classes import measure_classes
+from bnexp.inspection.folding import fold_run
+from bnexp.inspection.stored import Figures, probe_run
+from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_checkpoints, save_checkpoint
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms
 from bnexp.training.build import build
@@ -80,6 +84,33 @@ def test_looking_writes_nothing_and_says_the_same_again(finished: RunResult, tmp
     assert json.dumps(first.figures) == json.dumps(again.figures)
     assert first.step == finished.summary["best"]["step"]
     assert content() == before
+
+
+def test_weights_that_are_not_finite_are_told_with_the_last_that_are(finished: RunResult, tmp_path: Path) -> None:
+    newest, older = newest_checkpoints(finished.folder)
+
+    def found(**options: Any) -> Figures:
+        return probe_run(finished.folder, probes=["norm_state"], data_dir=tmp_path, device="cpu", **options)
+
+    def poison(path: Path, name: str, value: float) -> None:
+        stored = load_checkpoint(path)
+        stored["weights"][name][0] = value
+        save_checkpoint(path, stored)
+
+    assert found().strange == ""
+    poison(newest, "block2.bn.running_var", math.inf)
+    where = "what these weights give is not finite, first in the running statistics of block2.bn"
+    assert found().strange == f"{where}. The last that are finite: --weights {older.stem}"
+    assert found(weights=older.stem).step == load_checkpoint(older)["step"]
+    assert found(weights=older.stem).strange == ""
+    for refused in (measure_classes, fold_run):
+        with pytest.raises(BnexpError, match=f"not finite.* --weights {older.stem}"):
+            refused(finished.folder, weights="final", data_dir=tmp_path, device="cpu")
+    poison(older, "head.weight", math.nan)
+    assert found().strange.endswith("--weights best")
+    assert "first in the weight of head" in found(weights=older.stem).strange
+    poison(finished.folder / CHECKPOINTS / BEST, "head.bias", math.nan)
+    assert found().strange == f"{where}, and no finite weights are stored there"
 
 
 @pytest.mark.parametrize(
