@@ -18,10 +18,12 @@ from bnexp.document.writing import counted
 
 if TYPE_CHECKING:
     from bnexp.inspection.outline import OutlineRow
-    from bnexp.inspection.propagation import LayerPropagation, Theory
+    from bnexp.inspection.propagation import Growth, LayerPropagation, Theory
 
 _NEAR, _FAR = 5.0, 100.0
 """Growth from the first hidden layer to the last: below the one it is called none, beyond the other an explosion."""
+_STEP = 1.5
+"""Growth from a layer to the next, on the geometric mean, from which on a few layers are too few to call it none."""
 _FAR_FROM_A_GUESS = 1.2
 """A loss beyond this multiple of ln(classes) is not that of a network without an opinion."""
 _MANY = 0.2
@@ -122,6 +124,8 @@ def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
     plain = draw(config.model_copy(update={"training": training}), data_dir)  # one batch a step
     measured = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
     batch = f"the first batch of {config.data.batch_size}, forward and backward, before any training"
+    if config.training.precision != "fp32":
+        batch += f", in fp32: what {config.training.precision} rounds or overflows is not in these figures"
     closed = any(block.zero_gamma or block.skip_gain for block in blueprint.layout.blocks)
     lines = [
         ("loss", _loss(measured.loss, blueprint.info.classes)),
@@ -215,13 +219,17 @@ def _growth_facts(
             both = f"x {grown.per_layer:.3f} a layer{expected} {way}, x {grown.total:.3g} in all"
             saturated = sum(row.saturated_fraction or 0 for row in hidden) / len(hidden)
             clipped = name == "signal" and saturated >= _MANY
-            lines.append((name, f"{both}: it {_fate(grown.total, clipped=clipped)}"))
+            lines.append((name, f"{both}: it {_fate(grown, values, clipped=clipped)}"))
     return lines
 
 
-def _fate(factor: float, *, clipped: bool) -> str:
-    """Name what a factor from the first hidden layer to the last means."""
-    if max(factor, 1 / factor) < _NEAR:
+def _fate(grown: "Growth", values: Sequence[float], *, clipped: bool) -> str:
+    """Name what becomes of a figure from the first of the hidden layers to the last, over its values at all of them."""
+    factor, step = grown.total, grown.per_layer
+    if max(factor, 1 / factor) < _NEAR and max(step, 1 / step) < _STEP:
+        least, most = min(values) / values[0], max(values) / values[0]
+        if most / least >= _NEAR:
+            return f"ends about as it began, and lies between x {least:.3g} and x {most:.3g} of that on its way"
         return "keeps its size only by being clipped" if clipped else "keeps its size, roughly"
     if max(factor, 1 / factor) < _FAR:
         return "grows" if factor > 1 else "shrinks"

@@ -177,6 +177,11 @@ def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
 
 
 def _of_training(config: Config, plan: Plan) -> Iterator[str]:
+    if config.training.precision == "fp16":
+        yield (
+            "training.precision fp16: only a CUDA device trains in it, and a value beyond 65,504 is not finite in it; "
+            "bf16 has the range of fp32."
+        )
     if config.optimizer.decay_norm_and_bias and config.optimizer.weight_decay > 0:
         decayed = "gamma, beta and biases are decayed; set it the same in all arms you compare."
         yield f"optimizer.decay_norm_and_bias: {decayed}"

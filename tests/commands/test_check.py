@@ -10,9 +10,10 @@ from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.commands.check import check
+from bnexp.commands.check import _fate, check
 from bnexp.document import show
 from bnexp.errors import BnexpError, ConfigError
+from bnexp.inspection.propagation import growth
 
 
 def test_it_shows_items_shapes_parameters_and_reasons(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +154,27 @@ def test_a_gradient_that_vanishes_or_explodes_is_called_so(
         assert f"in all: it {fate}" in next(
             line for line in capsys.readouterr().out.splitlines() if line.startswith("signal     x ")
         )
+
+
+def test_a_signal_is_judged_by_the_layer_and_on_its_way_too() -> None:
+    def fate(*values: float) -> str:
+        return _fate(growth(list(values)), values, clipped=False)
+
+    assert fate(1, 0.3) == "shrinks"  # x 0.3 a layer: two layers are too few for a factor of 5
+    assert fate(1, 1.2, 1.6) == "keeps its size, roughly"
+    assert fate(1, 1.6, 2.56) == "grows"
+    assert fate(1, 0.01, 1.1) == "ends about as it began, and lies between x 0.01 and x 1.1 of that on its way"
+    assert fate(2, 20, 1000, 2000) == "explodes"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_precision_of_the_signal_is_told(
+    config_file: Path, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(config_file, overrides=[f"training.precision={precision}"], signal=True)
+    out = capsys.readouterr().out
+    assert (f"in fp32: what {precision} rounds or overflows" in out) == (precision != "fp32")
+    assert ("warning: training.precision fp16: only a CUDA device trains in it" in out) == (precision == "fp16")
 
 
 def test_a_signal_too_small_for_its_square_is_shown_and_called_vanishing(
