@@ -1,5 +1,6 @@
 """Warnings about norms at their places: what is valid, and leaves less of the input than its name says."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
@@ -100,16 +101,16 @@ def _of_sizes(placed: Mapping[str, Placed]) -> Iterator[str]:
 
 def _of_neighbours(layout: Layout) -> Iterator[str]:
     """Warn of a norm that undoes what the item before it does, across blocks and items that do nothing."""
-    pairs: dict[tuple[Item, Item], None] = {}
+    pairs: dict[tuple[Item, Item, bool], None] = {}
     for sequence in _sequences(layout):
-        pairs |= dict.fromkeys(pairwise(sequence))
-    for first, second in pairs:
+        pairs |= dict.fromkeys((one.item, next_.item, undoes_scale(one, next_)) for one, next_ in pairwise(sequence))
+    for first, second, undone in pairs:
         if first.kind.role == "norm" and second.kind.over != "none":
             yield (
-                f"{first.name} -> {second.name}: two normalizations in a row; the second normalizes anew, and undoes "
-                "most of what gamma and beta of the first do."
+                f"{first.name} -> {second.name}: two normalizations in a row; the second normalizes anew"
+                f"{_undone_by(second, per_value=first.kind.learned_per_value)}."
             )
-        if isinstance(first.options, LayerOptions) and second.kind.undoes_unit_scale:
+        if isinstance(first.options, LayerOptions) and undone:
             if first.options.weight_norm:
                 yield (
                     f"{first.name}(weight_norm=true) -> {second.name}: {second.name} undoes the length that is learned."
@@ -121,9 +122,28 @@ def _of_neighbours(layout: Layout) -> Iterator[str]:
                 )
 
 
-def _sequences(layout: Layout) -> Iterator[list[Item]]:
+def _undone_by(second: Item, *, per_value: bool) -> str:
+    """Say what is left of gamma and beta before a norm."""
+    if second.kind.undoes_unit_scale and second.kind.cancels_bias:
+        most = "most of what gamma and beta" if per_value else "what gamma, but for its signs, and beta"
+        return f", and undoes {most} of the first do"
+    return ", and undoes a factor that all of gamma share" if second.kind.scale_invariant else ""
+
+
+def undoes_scale(layer: Placed, norm: Placed) -> bool:
+    """Tell whether a factor on the weights of each unit of a layer has no effect on a norm right after it, up to eps.
+
+    It has where the layer adds a bias that the norm does not subtract, which the factor weighs against. frn of a single
+    position divides each value by sqrt(x^2 + eps): a soft sign, and the factor decides how soft it is.
+    """
+    kind = norm.item.kind
+    lone = math.prod(norm.shape_in[1:]) == 1 and kind.takes_lone_values
+    return kind.undoes_unit_scale and not lone and (kind.cancels_bias or not layer.bias)
+
+
+def _sequences(layout: Layout) -> Iterator[list[Placed]]:
     """Yield the items that follow each other, without those that do nothing to a norm's input."""
-    run: list[Item] = []
+    run: list[Placed] = []
     for part in layout.parts:
         if isinstance(part, PoolLayout):
             yield run
@@ -132,8 +152,8 @@ def _sequences(layout: Layout) -> Iterator[list[Item]]:
         if part.residual:  # the shortcut carries what comes before past its first item
             yield run
             run = []
-        run += [placed.item for placed in part.items if placed.item.name not in _NO_WORK]
-        yield [placed.item for placed in part.shortcut if placed.item.name not in _NO_WORK]
+        run += [placed for placed in part.items if placed.item.name not in _NO_WORK]
+        yield [placed for placed in part.shortcut if placed.item.name not in _NO_WORK]
     yield run
 
 

@@ -68,6 +68,16 @@ CASES = [
         ["model.bias=true", "model.block=linear -> relu -> bn"],
     ),
     (
+        "the second normalizes anew, and undoes what gamma, but for its signs, and beta of the first do.",
+        ["model.block=linear -> dyt -> bn -> relu"],
+        ["model.block=linear -> dyt -> ln -> relu"],
+    ),
+    (
+        "the second normalizes anew, and undoes a factor that all of gamma share.",
+        ["model.block=linear -> bn -> ln -> relu"],
+        ["model.block=linear -> bn -> batch_renorm -> relu"],
+    ),
+    (
         "two normalizations in a row",
         ["model.block=linear -> ln -> bn -> relu"],
         ["model.block=linear -> ln -> relu -> bn"],
@@ -84,8 +94,8 @@ CASES = [
     ),
     (
         "linear(weight_norm=true) -> vn: vn undoes the length",
+        ["model.block=linear(weight_norm=true) -> vn -> relu", "model.bias=false"],
         ["model.block=linear(weight_norm=true) -> vn -> relu"],
-        ["model.block=linear(weight_norm=true) -> rms -> relu"],
     ),
     (
         "sync_bn: a training is one process, in which it is bn",
@@ -180,6 +190,11 @@ CASES = [
         "makes up; found relu",
         [RESNET, "model.block=conv -> frn -> add -> relu"],
         [RESNET, "model.block=conv -> frn -> add -> tlu"],
+    ),
+    (
+        "frn undoes the length",
+        [RESNET, "model.block=conv(weight_norm=true) -> frn -> add -> tlu", "model.bias=false"],
+        ["model.block=linear(weight_norm=true) -> frn -> tlu", "model.bias=false"],
     ),
     (
         "noisy_bn undoes the length",
