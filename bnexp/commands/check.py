@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, draw
-from bnexp.config.data_section import DatasetInfo
+from bnexp.config.data_section import DatasetInfo, are_unequal
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -110,7 +110,8 @@ def _classes(info: DatasetInfo) -> str:
     guess = f"guessing the most frequent is right for {info.guess:.1%}"
     if not info.class_counts:
         return f"{info.classes}, with equally many examples; a guess is right for {info.guess:.1%}"
-    return f"{info.classes}, of {min(info.class_counts):,} to {max(info.class_counts):,} examples; {guess}"
+    kind = "unequal, where balanced accuracy tells more" if are_unequal(info.class_counts) else "about equal"
+    return f"{info.classes}, of {min(info.class_counts):,} to {max(info.class_counts):,} examples, {kind}; {guess}"
 
 
 def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:

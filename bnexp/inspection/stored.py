@@ -26,6 +26,7 @@ EXPENSIVE = ("evaluation_modes", "coupling", "landscape", "invariance", "cost")
 """The probes asked by default: those that cost too much to run often while a network trains."""
 EXAMPLES = 256
 """Of the validation part, on which values are looked through for what is not finite."""
+HISTOGRAMS = "histograms"
 CLASSES = "classes"
 """Asked like a probe: the test set class by class."""
 
@@ -164,11 +165,11 @@ def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
 
 def _refuse_what_needs_more(name: str) -> None:
     if name not in (*PROBES, CLASSES):
-        known = (*PROBES, CLASSES)
+        known = [*(other for other, kind in PROBES.items() if not kind.needs_step and other != HISTOGRAMS), CLASSES]
         raise ConfigError(f'unknown probe "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}')
     if name == CLASSES:
         raise ConfigError(f"--probe {CLASSES} gives a table of its own; expected it alone, without another --probe")
     if PROBES[name].needs_step:
         raise ConfigError(f"probe {name} measures what a step of the optimizer does, and stored weights take none")
-    if name == "histograms":
+    if name == HISTOGRAMS:
         raise ConfigError("probe histograms gives pictures for TensorBoard and no figures")

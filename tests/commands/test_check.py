@@ -6,11 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.commands.check import _fate, check
+from bnexp.commands.check import _classes, _fate, check
+from bnexp.config.data_section import DatasetInfo, unequal_counts
+from bnexp.data.parts import Part
 from bnexp.document import show
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.inspection.propagation import growth
@@ -68,10 +71,18 @@ def test_it_finds_a_set_of_your_own_in_the_data_folder_and_says_what_was_left_ou
         check(config_file, overrides=own, data_dir=tmp_path)
     check(config_file, overrides=[*own, "data.skip_broken=true"], data_dir=tmp_path)
     out = capsys.readouterr().out
-    assert "2, of 40 to 60 examples; guessing the most frequent is right for 60.0%" in out
+    assert "2, of 40 to 60 examples, about equal; guessing the most frequent is right for 60.0%" in out
     assert "72 to train on, 8 to validate on, 20 to test on" in out
     assert "warning: 1 of 101 images cannot be read and left out: cat/bad.png" in out
     assert "block1.linear      12       1,080" in out  # 3 x 5 x 6 features by 12
+
+
+@pytest.mark.parametrize(("counts", "unequal"), [((10, 15), False), ((10, 16), True), ((1, 2), False), ((0, 5), True)])
+def test_classes_are_unequal_by_the_rule_that_the_scores_have(counts: tuple[int, ...], unequal: bool) -> None:
+    labels = torch.repeat_interleave(torch.arange(2), torch.tensor(counts))
+    assert Part(labels, labels).has_unequal_classes == unequal
+    assert ("unequal" in _classes(DatasetInfo("", (1, 1, 1), 2, 9, 9, class_counts=counts))) == unequal
+    assert unequal_counts(labels.tolist(), 2) == counts  # a class without examples counts too
 
 
 def test_signal_shows_every_layer_and_what_the_depth_comes_to(

@@ -38,6 +38,16 @@ CASES = [
         ["training.accumulate=4", "model.block=linear -> ln -> relu"],
     ),
     (
+        "data.synthetic: 9 examples to test on for 10 classes, of which 1 have none there; fewer classes, or size 50",
+        ["data={dataset: synthetic, synthetic: {classes: 10, size: 49}}"],
+        ["data={dataset: synthetic, synthetic: {classes: 10, size: 50}}"],
+    ),
+    (
+        "data.synthetic: 40 examples to train and validate on for 60 classes, of which 20 have none there",
+        ["data={dataset: synthetic, synthetic: {classes: 60, size: 40}}"],
+        ["data={dataset: synthetic, synthetic: {classes: 40, size: 40}}"],
+    ),
+    (
         "the momentum is PyTorch's",
         ["model.block=linear -> bn(momentum=0.9) -> relu"],
         ["model.block=linear -> bn(momentum=0.5) -> relu"],

@@ -16,6 +16,7 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.inspection.classes import measure_classes
 from bnexp.inspection.folding import fold_run
 from bnexp.inspection.stored import Figures, probe_run
+from bnexp.probes.registry import PROBES
 from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_checkpoints, save_checkpoint
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms
@@ -124,6 +125,14 @@ def test_weights_that_are_not_finite_are_told_with_the_last_that_are(finished: R
 def test_a_probe_that_cannot_be_asked_is_answered(finished: RunResult, tmp_path: Path, probe: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
         probe_run(finished.folder, probes=[probe], data_dir=tmp_path, device="cpu")
+
+
+def test_an_unknown_probe_is_answered_with_those_that_can_be_asked(finished: RunResult, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        probe_run(finished.folder, probes=["foo"], data_dir=tmp_path, device="cpu")
+    known = str(error.value).partition("Known: ")[2].split(", ")
+    assert "classes" in known
+    assert set(PROBES) - set(known) == {"histograms", *(name for name, kind in PROBES.items() if kind.needs_step)}
 
 
 def test_missing_damaged_and_foreign_weights_are_answered(
