@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bnexp.analysis.arms import Arm, differing_keys, same_functions, told_apart
 from bnexp.analysis.curve import LEAST_ERROR, Scale, common_scale, mean_curve
-from bnexp.analysis.lagging import SCORES, on_averages, on_lagging
+from bnexp.analysis.lagging import WITH_BOTH_STATISTICS, on_averages, on_lagging
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
 from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
 from bnexp.runs.columns import Evaluation, read_evaluations
@@ -40,7 +40,7 @@ BALANCED = (
 """The mean recall of the classes, which runs have where these are unequal."""
 RECOMPUTED = tuple(
     Column(f"{key}_recomputed", f"{header} recomputed", "sample", "fraction", descending=True, audience="machines")
-    for key, header in SCORES.items()
+    for key, header in WITH_BOTH_STATISTICS.items()
 )
 AVERAGES = tuple(
     Column(key, header, "sample", "fraction", descending=True, audience="machines")

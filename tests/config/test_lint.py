@@ -39,13 +39,13 @@ CASES = [
     ),
     (
         "data.synthetic: 9 examples to test on for 10 classes, of which 1 have none there; fewer classes, or size 50",
-        ["data={dataset: synthetic, synthetic: {classes: 10, size: 49}}"],
-        ["data={dataset: synthetic, synthetic: {classes: 10, size: 50}}"],
+        ["data={dataset: synthetic, synthetic: {classes: 10, size: 49}, batch_size: 9}"],
+        ["data={dataset: synthetic, synthetic: {classes: 10, size: 50}, batch_size: 9}"],
     ),
     (
         "data.synthetic: 40 examples to train and validate on for 60 classes, of which 20 have none there",
-        ["data={dataset: synthetic, synthetic: {classes: 60, size: 40}}"],
-        ["data={dataset: synthetic, synthetic: {classes: 40, size: 40}}"],
+        ["data={dataset: synthetic, synthetic: {classes: 60, size: 40}, batch_size: 9}"],
+        ["data={dataset: synthetic, synthetic: {classes: 40, size: 40}, batch_size: 9}"],
     ),
     (
         "the momentum is PyTorch's",
