@@ -216,12 +216,23 @@ def _growth_facts(
             lines.append((name, f"{way} it {fate}"))
         elif len(values) > 1:
             grown = growth(values)
-            expected = f" (theory: x {known:.3f}, {theory.source})" if theory and known else ""
+            expected = f" ({_beside(theory, name, known, values)})" if theory and known else ""
             both = f"x {grown.per_layer:.3f} a layer{expected} {way}, x {grown.total:.3g} in all"
             saturated = sum(row.saturated_fraction or 0 for row in hidden) / len(hidden)
             clipped = name == "signal" and saturated >= _MANY
             lines.append((name, f"{both}: it {_fate(grown, values, clipped=clipped)}"))
     return lines
+
+
+def _beside(theory: "Theory", name: str, known: float, values: Sequence[float]) -> str:
+    """Write what theory says; of a gradient with what is measured without the first layer, of which it says nothing."""
+    from bnexp.inspection.propagation import growth
+
+    said = f"theory: x {known:.3f}, {theory.source}"
+    if name == "signal":
+        return said
+    inner = f"x {growth(values[:-1]).per_layer:.3f} to the second; " if len(values) > 2 else ""
+    return f"{inner}{said}, but for the first, whose input is the image"
 
 
 def _fate(grown: "Growth", values: Sequence[float], *, clipped: bool) -> str:

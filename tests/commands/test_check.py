@@ -144,8 +144,9 @@ def test_theory_stands_beside_the_growth_where_there_is_one(
     linear = report(capsys, config_file, *wide, "model.norm=bn", "model.activation=identity", "data.batch_size=8")
     assert f"theory: x {math.sqrt(6 / 5):.3f}, Yang" in linear["gradient"]
     plain = report(capsys, config_file, *wide, "model.norm=none", "init.gain=1.5")
-    assert "theory: x 1.500, He" in plain["signal"]
-    assert "theory: x 1.000, He" in plain["gradient"]
+    assert "theory: x 1.500, of one example, He" in plain["signal"]
+    assert "theory: x 1.000, of one example, He" in plain["gradient"]
+    assert re.search(r"\(x \d\.\d+ to the second; .* but for the first, whose input is the image\)", plain["gradient"])
     for other in (
         ["model.norm=ln"],
         ["model.norm=bn", "model.hidden=[16, 12]"],
