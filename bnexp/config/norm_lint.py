@@ -103,7 +103,8 @@ def _of_neighbours(layout: Layout) -> Iterator[str]:
     """Warn of a norm that undoes what the item before it does, across blocks and items that do nothing."""
     pairs: dict[tuple[Item, Item, bool], None] = {}
     for sequence in _sequences(layout):
-        pairs |= dict.fromkeys((one.item, next_.item, undoes_scale(one, next_)) for one, next_ in pairwise(sequence))
+        for placed, after in pairwise(sequence):
+            pairs[placed.item, after.item, no_scale_left(placed, after.item, of_each_unit=True)] = None
     for first, second, undone in pairs:
         if first.kind.role == "norm" and second.kind.over != "none":
             yield (
@@ -130,15 +131,18 @@ def _undone_by(second: Item, *, per_value: bool) -> str:
     return ", and undoes a factor that all of gamma share" if second.kind.scale_invariant else ""
 
 
-def undoes_scale(layer: Placed, norm: Placed) -> bool:
-    """Tell whether a factor on the weights of each unit of a layer has no effect on a norm right after it, up to eps.
+def no_scale_left(layer: Placed, norm: Item, *, of_each_unit: bool) -> bool:
+    """Tell whether a positive factor on the weights of a layer, or one of each unit, has no effect on a norm behind it.
 
-    It has where the layer adds a bias that the norm does not subtract, which the factor weighs against. frn of a single
-    position divides each value by sqrt(x^2 + eps): a soft sign, and the factor decides how soft it is.
+    It has one, beyond that of eps, where the layer adds a bias that the norm does not subtract, which it weighs
+    against. frn of a single position divides each value by sqrt(x^2 + eps), a soft sign, and the factor decides how
+    soft it is; its eps is learned.
     """
-    kind = norm.item.kind
-    lone = math.prod(norm.shape_in[1:]) == 1 and kind.takes_lone_values
-    return kind.undoes_unit_scale and not lone and (kind.cancels_bias or not layer.bias)
+    if not (norm.kind.undoes_unit_scale if of_each_unit else norm.kind.scale_invariant):
+        return False
+    if norm.kind.takes_lone_values and math.prod(layer.shape_out[1:]) == 1:
+        return False
+    return norm.kind.cancels_bias or not layer.bias
 
 
 def _sequences(layout: Layout) -> Iterator[list[Placed]]:
