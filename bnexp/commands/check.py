@@ -231,7 +231,7 @@ def _beside(theory: "Theory", name: str, known: float, values: Sequence[float]) 
     said = f"theory: x {known:.3f}, {theory.source}"
     if name == "signal":
         return said
-    inner = f"x {growth(values[:-1]).per_layer:.3f} to the second; " if len(values) > 2 else ""
+    inner = f"x {growth(list(values[:-1])).per_layer:.3f} to the second; " if len(values) > 2 else ""
     return f"{inner}{said}, but for the first, whose input is the image"
 
 
