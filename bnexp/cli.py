@@ -173,7 +173,7 @@ def probe(
         ),
     ] = [],  # noqa: B006  Typer copies it
     weights: Annotated[
-        Literal["final", "best", "ema"], typer.Option(help="Which of the stored weights; ema: averaged.")
+        str, typer.Option(metavar="WHICH", help="final, best, ema (averaged), or stepN: those of a checkpoint.")
     ] = "final",
     overrides: Overrides = [],  # noqa: B006
     runs_dir: RunsDir = Path("runs"),
@@ -202,7 +202,9 @@ def probe(
 @app.command(short_help="Fold the bn of a RUN into its layers.", rich_help_panel=LOOK)
 def fold(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
-    weights: Annotated[Literal["final", "best"], typer.Option(help="Which of the stored weights.")] = "final",
+    weights: Annotated[
+        str, typer.Option(metavar="WHICH", help="final, best, or stepN: those of a checkpoint.")
+    ] = "final",
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,
     device: Device = "auto",

@@ -7,12 +7,15 @@ other checkpoints, is still a run of the same arm, and so is one whose config wr
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bnexp.config.wording import brief
 from bnexp.runs.identity import besides_the_model, identity_of
 from bnexp.runs.run import COMPLETE, Run
 
+_LONG = 200
+"""Letters of a value, such as a block, that a name is told apart by."""
 _STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "dead", "damaged", "unknown")
 
 
@@ -148,3 +151,36 @@ def differing_keys(arms: Sequence[Arm]) -> list[str]:
     configs = [arm.config for arm in arms if arm.config is not None]
     keys = dict.fromkeys(key for config in configs for key in config if key != "name")
     return [key for key in keys if len({key in config and json.dumps(config[key]) for config in configs}) > 1]
+
+
+def told_apart(arms: Sequence[Arm]) -> list[Arm]:
+    """Return the arms with names that no other one has: to a name that several have, what sets them apart is added.
+
+    `mlp` becomes `mlp (lr 0.1)` and `mlp (lr 0.2)`, by the first keys that tell them all apart; by their folders, where
+    a config cannot be read.
+    """
+    named = defaultdict[str, list[Arm]](list)
+    for arm in arms:
+        named[arm.name].append(arm)
+    return [replace(arm, name=_apart(arm, named[arm.name])) if len(named[arm.name]) > 1 else arm for arm in arms]
+
+
+def _apart(arm: Arm, others: Sequence[Arm]) -> str:
+    if arm.config is None:
+        return f"{arm.name} ({arm.runs[0].folder})"
+    configs = [other.config for other in others if other.config is not None]
+    keys = list[str]()
+    for key in differing_keys(others):
+        if _kinds(configs, [*keys, key]) > _kinds(configs, keys):
+            keys.append(key)
+    said = [f"{key.rpartition('.')[2]} {_written(arm.config.get(key))}" for key in keys]
+    return f"{arm.name} ({', '.join(said)})" if said else arm.name
+
+
+def _written(value: object) -> str:
+    return brief("none" if value is None else value if isinstance(value, str) else json.dumps(value), _LONG)
+
+
+def _kinds(configs: Sequence[dict[str, Any]], keys: Sequence[str]) -> int:
+    """Count how many configs some keys tell apart."""
+    return len({json.dumps([config.get(key) for key in keys]) for config in configs})

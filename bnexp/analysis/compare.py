@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bnexp.analysis.arms import Arm, differing_keys, same_functions
-from bnexp.analysis.curve import Scale, common_scale, mean_curve
-from bnexp.analysis.lagging import SCORES, on_averages, on_lagging
+from bnexp.analysis.arms import Arm, differing_keys, same_functions, told_apart
+from bnexp.analysis.curve import LEAST_ERROR, Scale, common_scale, mean_curve
+from bnexp.analysis.lagging import WITH_BOTH_STATISTICS, on_averages, on_lagging
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
 from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
 from bnexp.runs.columns import Evaluation, read_evaluations
@@ -40,7 +40,7 @@ BALANCED = (
 """The mean recall of the classes, which runs have where these are unequal."""
 RECOMPUTED = tuple(
     Column(f"{key}_recomputed", f"{header} recomputed", "sample", "fraction", descending=True, audience="machines")
-    for key, header in SCORES.items()
+    for key, header in WITH_BOTH_STATISTICS.items()
 )
 AVERAGES = tuple(
     Column(key, header, "sample", "fraction", descending=True, audience="machines")
@@ -75,6 +75,7 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     rows = tuple(_row(comparison, arm) for arm in arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     on_records = at_most(problems, _MOST_NOTES, "problems with records")
+    arms = told_apart(arms)
     on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
     on_figures = (*on_lagging(arms), *on_averages(arms), *_on_curves(comparison.scale))
     notes = (*_on_seeds(arms), *on_figures, *on_arms, *on_records)
@@ -232,13 +233,25 @@ def _on_curves(scale: Scale | None) -> Iterator[str]:
         return
     each = "evaluation" if scale.per_mark == 1 else f"{scale.per_mark} evaluations"
     low, high = percent(scale.low), percent(scale.high)
-    if low == high:
+    if scale.low == scale.high:
         yield f"curve: validation accuracy, {low} % at every evaluation"
         return
+    if scale.factor == 1:
+        yield f"curve: validation accuracy, {low} to {high} % at every evaluation: {_DRAWN_ALIKE}"
+        return
+    floor = f"; {_DRAWN_ALIKE}" if 1 - scale.high < LEAST_ERROR else ""
     yield (
         f"curve: validation accuracy (mean over seeds), a mark per {each}; in all rows ▁ is {low} %, █ is {high} %, "
-        f"and each step between has {scale.factor:.3g} times fewer errors"
+        f"and a step up is {_fewer(scale.factor)} errors{floor}"
     )
+
+
+_DRAWN_ALIKE = f"errors of less than {percent(LEAST_ERROR)} % are drawn as so many"
+
+
+def _fewer(factor: float) -> str:
+    """Say how many fewer errors are left after a step: in percent where `times` would round to 1."""
+    return f"{factor:.3g} times fewer" if factor >= 2 else f"{100 * (1 - 1 / factor):.2g} % fewer"
 
 
 def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
@@ -252,7 +265,7 @@ def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
 def _on_same_functions(arms: Sequence[Arm]) -> Iterator[str]:
     """Name the arms between which there is nothing to compare."""
     for names, exactly in same_functions(arms):
-        who = _few(names) if len(set(names)) > 1 else f"the {len(names)} arms {names[0]}"
+        who = _few(names)
         if exactly:
             yield f"{who} are one network in one training: on one machine, the same seed gives the same figures"
         else:

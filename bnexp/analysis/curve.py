@@ -14,13 +14,16 @@ _MARKS = "▁▂▃▄▅▆▇█"
 _GAP = "·"
 """Stands for an evaluation that was not finite."""
 _WIDEST = 16
-_LEAST_ERROR = 1e-4
+LEAST_ERROR = 1e-4
 """Errors below this are drawn as this: one mistake in 10,000 examples."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The accuracies of the lowest and the highest mark, and how many evaluations share a mark."""
+    """The accuracies that the lowest and the highest mark stand for, and how many evaluations share a mark.
+
+    A value gets the mark that is nearest to it: eight marks are seven steps.
+    """
 
     low: float
     high: float
@@ -28,8 +31,8 @@ class Scale:
 
     @property
     def factor(self) -> float:
-        """How many times fewer errors a mark means than the mark below it."""
-        return float((_error(self.low) / _error(self.high)) ** (1 / len(_MARKS)))
+        """How many times as many errors a mark means as the mark above it; 1 where all values get one mark."""
+        return float((_error(self.low) / _error(self.high)) ** (1 / (len(_MARKS) - 1)))
 
     def draw(self, curve: Sequence[float | None]) -> str:
         """Draw a curve; evaluations that share a mark are averaged."""
@@ -41,12 +44,12 @@ class Scale:
             return _GAP
         if self.factor == 1:
             return _MARKS[len(_MARKS) // 2]
-        marks = math.log(_error(self.low) / _error(sum(values) / len(values))) / math.log(self.factor)
-        return _MARKS[min(max(int(marks), 0), len(_MARKS) - 1)]
+        steps = math.log(_error(self.low) / _error(sum(values) / len(values))) / math.log(self.factor)
+        return _MARKS[min(max(round(steps), 0), len(_MARKS) - 1)]
 
 
 def _error(accuracy: float) -> float:
-    return max(1 - accuracy, _LEAST_ERROR)
+    return max(1 - accuracy, LEAST_ERROR)
 
 
 def mean_curve(runs: Sequence[Sequence[Evaluation]]) -> list[float | None]:

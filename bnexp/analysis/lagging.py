@@ -4,32 +4,38 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from bnexp.analysis.arms import Arm
 from bnexp.document.writing import at_most, percent
 from bnexp.runs.run import FRACTIONS, NUMBERS
 
-_CHI_SQUARED = 6.63
-"""Exceeded by chance in one comparison of a hundred: that of one degree of freedom, p = 0.01."""
+_FALSE_ALARMS = 0.01
+"""Of arms whose statistics are all as good, at most this part is told of by chance."""
 _MOST_NOTES = 8
-SCORES = {
+WITH_BOTH_STATISTICS = {
     "val_accuracy": "val % final",
     "test_accuracy": "test %",
     "val_accuracy_best": "val % best",
     "test_accuracy_best": "test % of best",
 }
-"""The scores that exist with recomputed statistics too, the first one that tells first, and their headers."""
+"""The scores that exist with running and with recomputed statistics, in the order in which they are asked, and their
+headers."""
 
 
-def differ(only_one: float, only_other: float) -> bool:
-    """Tell whether two scores of the same examples differ by more than chance.
+def chance(only_one: float, only_other: float) -> float:
+    """Return the probability that as unequal counts come about where both are as good: McNemar's test, two-sided.
 
-        max(|b - c| - 1, 0)^2 / (b + c) > 6.63        b: right only with the one (`only_one`), c: only with the other
+        p = erfc(sqrt(chi^2 / 2)),  chi^2 = max(|b - c| - 1, 0)^2 / (b + c)
+
+    b examples are right only with the one (`only_one`), c only with the other; the examples must be independent of
+    each other. Beside the exact binomial test it errs on the side of chance.
 
     Source: McNemar 1947, https://doi.org/10.1007/BF02295996; the 1 is Edwards' correction, 1948
     """
-    return (max(abs(only_one - only_other) - 1, 0)) ** 2 > _CHI_SQUARED * (only_one + only_other)
+    if not only_one + only_other:
+        return 1.0
+    return math.erfc(max(abs(only_one - only_other) - 1, 0) / math.sqrt(2 * (only_one + only_other)))
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Lag:
 
     @property
     def figures(self) -> str:
-        """Both, and of what they are."""
+        """Both in percent, and of what: `88.00 % with running, 95.00 % with recomputed ones (val % final)`."""
         running, recomputed = percent(self.running), percent(self.recomputed)
         return f"{running} % with running, {recomputed} % with recomputed ones ({self.score})"
 
@@ -54,20 +60,36 @@ class Lag:
 
 
 def lag_of(runs: Sequence[Mapping[str, float]]) -> Lag | None:
-    """Return the first score that differs by more than chance over the runs together, and in none the other way.
+    """Return the first score by which running and recomputed statistics differ by more than chance.
 
-    The scores are asked in the order of final, then best weights; means over the runs are told.
+    Takes the figures of an arm's runs, by the names in `runs/run.py`. In one run at least the score must differ beyond
+    chance, and in none the other way. Runs of an arm are scored on the same examples, so that their counts are not
+    independent and may not be added up; each is tested alone, at a level divided by the number of tests (Bonferroni),
+    which holds however they depend. Told are the means over the runs. None where no score differs, or none is there
+    with both statistics.
     """
-    for name, header in SCORES.items():
-        names = (name, f"{name}_recomputed", f"{name}_only_running", f"{name}_only_recomputed")
-        scores = [[figures[each] for each in names] for figures in runs if all(each in figures for each in names)]
-        if not scores:
-            continue
-        running, recomputed, only_running, only_recomputed = map(sum, zip(*scores, strict=True))
-        ways = {math.copysign(1, with_new - with_old) for with_old, with_new, *_ in scores if with_old != with_new}
-        if differ(only_running, only_recomputed) and len(ways) == 1:
-            return Lag(header, running / len(scores), recomputed / len(scores))
+    scores = {name: known for name in WITH_BOTH_STATISTICS if (known := _with_both(name, runs))}
+    level = _FALSE_ALARMS / (sum(map(len, scores.values())) or 1)
+    for name, known in scores.items():
+        ways = {math.copysign(1, each.recomputed - each.running) for each in known if each.recomputed != each.running}
+        if len(ways) == 1 and min(chance(each.only_running, each.only_recomputed) for each in known) <= level:
+            means = (fmean(each.running for each in known), fmean(each.recomputed for each in known))
+            return Lag(WITH_BOTH_STATISTICS[name], *means)
     return None
+
+
+class _Pair(NamedTuple):
+    """Accuracies of a run with both statistics, and how many examples only the one answers right."""
+
+    running: float
+    recomputed: float
+    only_running: float
+    only_recomputed: float
+
+
+def _with_both(name: str, runs: Sequence[Mapping[str, float]]) -> list[_Pair]:
+    names = (name, f"{name}_recomputed", f"{name}_only_running", f"{name}_only_recomputed")
+    return [_Pair(*(figures[each] for each in names)) for figures in runs if all(each in figures for each in names)]
 
 
 @dataclass(frozen=True)
@@ -82,7 +104,7 @@ class Average:
 
     @property
     def figures(self) -> str:
-        """All of them."""
+        """All of them in percent, as a sentence: with recomputed statistics first, where there are any."""
         (average, last), recomputed = map(percent, self.running), self.recomputed
         if recomputed is None:
             return f"test {average} %, the last weights {last} %"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, draw
-from bnexp.config.data_section import DatasetInfo
+from bnexp.config.data_section import DatasetInfo, are_unequal
 from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -18,10 +18,12 @@ from bnexp.document.writing import counted
 
 if TYPE_CHECKING:
     from bnexp.inspection.outline import OutlineRow
-    from bnexp.inspection.propagation import LayerPropagation, Theory
+    from bnexp.inspection.propagation import Growth, LayerPropagation, Theory
 
 _NEAR, _FAR = 5.0, 100.0
 """Growth from the first hidden layer to the last: below the one it is called none, beyond the other an explosion."""
+_STEP = 1.5
+"""Growth from a layer to the next, on the geometric mean, from which on a few layers are too few to call it none."""
 _FAR_FROM_A_GUESS = 1.2
 """A loss beyond this multiple of ln(classes) is not that of a network without an opinion."""
 _MANY = 0.2
@@ -108,7 +110,8 @@ def _classes(info: DatasetInfo) -> str:
     guess = f"guessing the most frequent is right for {info.guess:.1%}"
     if not info.class_counts:
         return f"{info.classes}, with equally many examples; a guess is right for {info.guess:.1%}"
-    return f"{info.classes}, of {min(info.class_counts):,} to {max(info.class_counts):,} examples; {guess}"
+    kind = "unequal, where balanced accuracy tells more" if are_unequal(info.class_counts) else "about equal"
+    return f"{info.classes}, of {min(info.class_counts):,} to {max(info.class_counts):,} examples, {kind}; {guess}"
 
 
 def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
@@ -122,6 +125,8 @@ def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
     plain = draw(config.model_copy(update={"training": training}), data_dir)  # one batch a step
     measured = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
     batch = f"the first batch of {config.data.batch_size}, forward and backward, before any training"
+    if config.training.precision != "fp32":
+        batch += f", in fp32: what {config.training.precision} rounds or overflows is not in these figures"
     closed = any(block.zero_gamma or block.skip_gain for block in blueprint.layout.blocks)
     lines = [
         ("loss", _loss(measured.loss, blueprint.info.classes)),
@@ -211,17 +216,32 @@ def _growth_facts(
             lines.append((name, f"{way} it {fate}"))
         elif len(values) > 1:
             grown = growth(values)
-            expected = f" (theory: x {known:.3f}, {theory.source})" if theory and known else ""
+            expected = f" ({_beside(theory, name, known, values)})" if theory and known else ""
             both = f"x {grown.per_layer:.3f} a layer{expected} {way}, x {grown.total:.3g} in all"
             saturated = sum(row.saturated_fraction or 0 for row in hidden) / len(hidden)
             clipped = name == "signal" and saturated >= _MANY
-            lines.append((name, f"{both}: it {_fate(grown.total, clipped=clipped)}"))
+            lines.append((name, f"{both}: it {_fate(grown, values, clipped=clipped)}"))
     return lines
 
 
-def _fate(factor: float, *, clipped: bool) -> str:
-    """Name what a factor from the first hidden layer to the last means."""
-    if max(factor, 1 / factor) < _NEAR:
+def _beside(theory: "Theory", name: str, known: float, values: Sequence[float]) -> str:
+    """Write what theory says; of a gradient with what is measured without the first layer, of which it says nothing."""
+    from bnexp.inspection.propagation import growth
+
+    said = f"theory: x {known:.3f}, {theory.source}"
+    if name == "signal":
+        return said
+    inner = f"x {growth(list(values[:-1])).per_layer:.3f} to the second; " if len(values) > 2 else ""
+    return f"{inner}{said}, but for the first, whose input is the image"
+
+
+def _fate(grown: "Growth", values: Sequence[float], *, clipped: bool) -> str:
+    """Name what becomes of a figure from the first of the hidden layers to the last, over its values at all of them."""
+    factor, step = grown.total, grown.per_layer
+    if max(factor, 1 / factor) < _NEAR and max(step, 1 / step) < _STEP:
+        least, most = min(values) / values[0], max(values) / values[0]
+        if most / least >= _NEAR:
+            return f"ends about as it began, and lies between x {least:.3g} and x {most:.3g} of that on its way"
         return "keeps its size only by being clipped" if clipped else "keeps its size, roughly"
     if max(factor, 1 / factor) < _FAR:
         return "grows" if factor > 1 else "shrinks"

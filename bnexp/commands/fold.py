@@ -11,7 +11,7 @@ from bnexp.document.writing import counted
 from bnexp.runs.find import find_run
 
 if TYPE_CHECKING:
-    from bnexp.inspection.folding import Fold, Folded
+    from bnexp.inspection.folding import FoldingResult, NormFold
 
 
 def fold(
@@ -36,7 +36,7 @@ def fold(
     show(_table(result.folds, _notes(result)), output)
 
 
-def _table(folds: "Sequence[Fold]", notes: Sequence[str]) -> Table:
+def _table(folds: "Sequence[NormFold]", notes: Sequence[str]) -> Table:
     columns = [Column("place", "norm at"), Column("norm", "norm"), Column("layer", "folded into")]
     if any(fold.layer is None for fold in folds):
         columns.append(Column("reason", "stays, since it"))
@@ -48,13 +48,14 @@ def _table(folds: "Sequence[Fold]", notes: Sequence[str]) -> Table:
     return Table(tuple(columns), tuple(rows), tuple(notes), layout="records")
 
 
-def _notes(result: "Folded") -> list[str]:
+def _notes(result: "FoldingResult") -> list[str]:
     before, after = result.ms
+    other = "" if result.precision == "fp32" else f", in which the run did not train: that was {result.precision}"
     stay = sum(fold.layer is None for fold in result.folds)
     return [
         f"{result.path}: the folded weights, of step {result.step:,}"
         + (f"; {counted(stay, 'norm')} could not be folded" if stay else ""),
         f"on {result.examples} validation examples the logits, up to {result.largest_logit:.3g}, differ by at most "
-        f"{result.difference:.1g}; the same class for {result.agreeing} of them",
+        f"{result.difference:.1g}; the same class for {result.agreeing} of them (in fp32{other})",
         f"a pass of these examples takes {before:.3g} ms with the norms, {after:.3g} ms folded",
     ]

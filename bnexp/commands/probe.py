@@ -1,5 +1,7 @@
 """`bnexp probe`: the expensive probes on the stored weights of a run, and the test set class by class."""
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from bnexp.inspection.classes import Confusion
 
 WEIGHTS = ("final", "best", "ema")
+_STEP = re.compile(r"step\d+")
 _SO_FAR = {
     "final": "not finished, its newest weights",
     "best": "not finished, its best weights so far",
     "ema": "not finished, its averaged weights so far",
 }
+_NOT_FINITE = "nan, inf: what these finite weights do not define, such as a ratio to 0, or a value beyond the precision"
 _MOST_IN_A_MATRIX = 12
 """Classes whose confusion matrix fits a terminal; of more, the most frequent confusions are listed."""
 _MOST_CONFUSIONS = 12
@@ -42,11 +46,11 @@ def probe(
 
     The arguments are those of `bnexp probe --help`.
     """
-    if weights not in WEIGHTS:
-        raise ConfigError(f'--weights: expected {one_of(WEIGHTS)}, found "{weights}"')
+    if weights not in WEIGHTS and not _STEP.fullmatch(weights):
+        raise ConfigError(f'--weights: expected {one_of((*WEIGHTS, "stepN"))}, found "{weights}"')
     folder = find_run(path, runs_dir)
-
-    which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]
+    complete = read_run(folder).status in COMPLETE
+    which = f"the {weights} weights" if complete else _SO_FAR.get(weights, "not finished, its weights")
 
     # Only what computes pays for loading torch.
     from bnexp.inspection.classes import measure_classes
@@ -64,16 +68,19 @@ def probe(
     measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
-    show(_table(measured.figures, f"{folder}: {which}, after {counted(measured.step, 'step')}"), output)
+    notes = [f"{folder}: {which}, after {counted(measured.step, 'step')}"]
+    if measured.strange or not all(map(math.isfinite, measured.figures.values())):
+        notes.append(measured.strange or _NOT_FINITE)
+    show(_table(measured.figures, notes), output)
 
 
-def _table(figures: dict[str, float], note: str) -> Table:
+def _table(figures: dict[str, float], notes: Sequence[str]) -> Table:
     columns = (Column("quantity", "quantity"), Column("where", "where"), Column("value", "value", kind="number"))
     rows = []
     for name, value in figures.items():
         quantity, _, where = name.partition("/")
         rows.append({"quantity": word(quantity), "where": word(where), "value": Cell(f"{value:.4g}", value)})
-    return Table(columns, tuple(rows), (note,), layout="arms")
+    return Table(columns, tuple(rows), tuple(notes), layout="arms")
 
 
 def _class_table(classes: "Confusion", note: str) -> Table:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -37,8 +37,19 @@ class DatasetInfo:
 
 def unequal_counts(labels: Iterable[int], classes: int) -> tuple[int, ...]:
     """Return how many examples each class has, or nothing where all have as many."""
-    counts = Counter(labels)
-    return tuple(counts[label] for label in range(classes)) if len(set(counts.values())) > 1 else ()
+    found = Counter(labels)
+    counts = tuple(found[label] for label in range(classes))
+    return counts if len(set(counts)) > 1 else ()
+
+
+UNEQUAL = 1.5
+"""How many times larger a class is than another where accuracy says little of the smaller one; in MNIST it is 1.24."""
+
+
+def are_unequal(counts: Sequence[int]) -> bool:
+    """Tell whether the largest class has over 1.5 times the examples of the smallest, and not for one example alone."""
+    least, most = min(counts), max(counts)
+    return most - least > 1 and most > UNEQUAL * least
 
 
 _GRAY, _COLOR = (1, 28, 28), (3, 32, 32)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bnexp.config.block import Item
-from bnexp.config.data_section import WRITTEN
+from bnexp.config.data_section import WRITTEN, SyntheticData
 from bnexp.config.items import ITEMS, BatchRenormOptions, FreezableBatchNormOptions
 from bnexp.config.layout import Layout
 from bnexp.config.model import CnnConfig, MlpConfig
@@ -177,6 +177,11 @@ def _of_running_statistics(config: Config, plan: Plan) -> Iterator[str]:
 
 
 def _of_training(config: Config, plan: Plan) -> Iterator[str]:
+    if config.training.precision == "fp16":
+        yield (
+            "training.precision fp16: only a CUDA device trains in it, and a value beyond 65,504 is not finite in it; "
+            "bf16 has the range of fp32."
+        )
     if config.optimizer.decay_norm_and_bias and config.optimizer.weight_decay > 0:
         decayed = "gamma, beta and biases are decayed; set it the same in all arms you compare."
         yield f"optimizer.decay_norm_and_bias: {decayed}"
@@ -191,6 +196,14 @@ def _of_training(config: Config, plan: Plan) -> Iterator[str]:
 
 
 def _of_data(config: Config) -> Iterator[str]:
+    if isinstance(config.data, SyntheticData):
+        made, classes = config.data.synthetic, config.data.synthetic.classes
+        for examples, where in ((made.size, "to train and validate on"), (made.test_examples, "to test on")):
+            if examples < classes:
+                yield (
+                    f"data.synthetic: {examples} examples {where} for {classes} classes, of which {classes - examples} "
+                    f"have none there; fewer classes, or size {5 * classes}, give each one."
+                )
     if config.data.augment == "crop_flip" and config.data.dataset in WRITTEN:
         yield (
             f"data.augment crop_flip mirrors {config.data.dataset}: most mirrored signs are another sign or none; "

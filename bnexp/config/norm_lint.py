@@ -1,5 +1,6 @@
 """Warnings about norms at their places: what is valid, and leaves less of the input than its name says."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
@@ -100,16 +101,17 @@ def _of_sizes(placed: Mapping[str, Placed]) -> Iterator[str]:
 
 def _of_neighbours(layout: Layout) -> Iterator[str]:
     """Warn of a norm that undoes what the item before it does, across blocks and items that do nothing."""
-    pairs: dict[tuple[Item, Item], None] = {}
+    pairs: dict[tuple[Item, Item, bool], None] = {}
     for sequence in _sequences(layout):
-        pairs |= dict.fromkeys(pairwise(sequence))
-    for first, second in pairs:
+        for placed, after in pairwise(sequence):
+            pairs[placed.item, after.item, no_scale_left(placed, after.item, of_each_unit=True)] = None
+    for first, second, undone in pairs:
         if first.kind.role == "norm" and second.kind.over != "none":
             yield (
-                f"{first.name} -> {second.name}: two normalizations in a row; the second normalizes anew, and undoes "
-                "most of what gamma and beta of the first do."
+                f"{first.name} -> {second.name}: two normalizations in a row; the second normalizes anew"
+                f"{_undone_by(second, per_value=first.kind.learned_per_value)}."
             )
-        if isinstance(first.options, LayerOptions) and second.kind.undoes_unit_scale:
+        if isinstance(first.options, LayerOptions) and undone:
             if first.options.weight_norm:
                 yield (
                     f"{first.name}(weight_norm=true) -> {second.name}: {second.name} undoes the length that is learned."
@@ -121,9 +123,31 @@ def _of_neighbours(layout: Layout) -> Iterator[str]:
                 )
 
 
-def _sequences(layout: Layout) -> Iterator[list[Item]]:
+def _undone_by(second: Item, *, per_value: bool) -> str:
+    """Say what is left of gamma and beta before a norm."""
+    if second.kind.undoes_unit_scale and second.kind.cancels_bias:
+        most = "most of what gamma and beta" if per_value else "what gamma, but for its signs, and beta"
+        return f", and undoes {most} of the first do"
+    return ", and undoes a factor that all of gamma share" if second.kind.scale_invariant else ""
+
+
+def no_scale_left(layer: Placed, norm: Item, *, of_each_unit: bool) -> bool:
+    """Tell whether a positive factor on the weights of a layer, or one of each unit, has no effect on a norm behind it.
+
+    It has one, beyond that of eps, where the layer adds a bias that the norm does not subtract, which it weighs
+    against. frn of a single position divides each value by sqrt(x^2 + eps), a soft sign, and the factor decides how
+    soft it is; its eps is learned.
+    """
+    if not (norm.kind.undoes_unit_scale if of_each_unit else norm.kind.scale_invariant):
+        return False
+    if norm.kind.takes_lone_values and math.prod(layer.shape_out[1:]) == 1:
+        return False
+    return norm.kind.cancels_bias or not layer.bias
+
+
+def _sequences(layout: Layout) -> Iterator[list[Placed]]:
     """Yield the items that follow each other, without those that do nothing to a norm's input."""
-    run: list[Item] = []
+    run: list[Placed] = []
     for part in layout.parts:
         if isinstance(part, PoolLayout):
             yield run
@@ -132,8 +156,8 @@ def _sequences(layout: Layout) -> Iterator[list[Item]]:
         if part.residual:  # the shortcut carries what comes before past its first item
             yield run
             run = []
-        run += [placed.item for placed in part.items if placed.item.name not in _NO_WORK]
-        yield [placed.item for placed in part.shortcut if placed.item.name not in _NO_WORK]
+        run += [placed for placed in part.items if placed.item.name not in _NO_WORK]
+        yield [placed for placed in part.shortcut if placed.item.name not in _NO_WORK]
     yield run
 
 

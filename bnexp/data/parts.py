@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bnexp.config.data_section import are_unequal
 from bnexp.config.randomness import derive_seed
-
-UNEQUAL = 1.5
-"""How many times larger a class is than another where accuracy says little of the smaller one; in MNIST it is 1.24."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,8 @@ class Part:
 
     @property
     def has_unequal_classes(self) -> bool:
-        """Whether the largest class has over 1.5 times the examples of the smallest, and not for one example alone."""
-        least, most = min(self.class_counts), max(self.class_counts)
-        return most - least > 1 and most > UNEQUAL * least
+        """Whether accuracy says little of the smaller classes."""
+        return are_unequal(self.class_counts)
 
     def take(self, index: Tensor) -> "Part":
         """Return the examples at `index`, in its order."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from bnexp.data.parts import Part
 from bnexp.data.sources.class_names import class_names
 from bnexp.errors import BnexpError
-from bnexp.inspection.stored import open_stored
+from bnexp.inspection.stored import open_stored, strange_values
 from bnexp.measure.evaluation import inference_mode_of
 from bnexp.training.build import TrainingRun
 
@@ -72,6 +72,8 @@ def measure_classes(
         BnexpError: the run has no such weights, or they put out values that are not finite.
     """
     run, step = open_stored(folder, weights=weights, overrides=overrides, data_dir=data_dir, device=device)
+    if found := strange_values(folder, run):
+        raise BnexpError(f"{folder}: {found}")
     outputs = _logits(run, run.dataset.test)  # (N, classes)
     if strange := int((~outputs.isfinite().all(dim=1)).sum()):
         raise BnexpError(

@@ -25,7 +25,7 @@ from bnexp.config.items import ITEMS, LayerOptions
 from bnexp.config.layout import BlockLayout, Layout, Placed, PoolLayout
 from bnexp.errors import BnexpError
 from bnexp.files import with_advice
-from bnexp.inspection.stored import open_stored
+from bnexp.inspection.stored import EXAMPLES, open_stored, strange_values
 from bnexp.measure.machine import synchronize
 from bnexp.measure.restore import copy_of_weights
 from bnexp.models.network import build_item
@@ -34,14 +34,13 @@ from bnexp.runs.checkpoints import save_checkpoint
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import reproducible
 
-EXAMPLES = 256
-"""Validation examples on which the logits of both networks are compared, and that a timed pass takes."""
 _PASSES = 15
-FOLDED = "folded.pt"
+"""Timed passes of each network."""
+FOLDED_WEIGHTS = "folded.pt"
 
 
 @dataclass(frozen=True)
-class Fold:
+class NormFold:
     """A norm at its place, with the layer that it folds into, or the reason why there is none."""
 
     norm: str
@@ -50,9 +49,9 @@ class Fold:
     reason: str = ""
 
 
-def folds_of(layout: Layout) -> list[Fold]:
+def folds_of(layout: Layout) -> list[NormFold]:
     """Return each norm of a network, in its order, and into which layer it can be folded."""
-    folds: list[Fold] = []
+    folds: list[NormFold] = []
     source = _Source(None, "takes the input of the network, and no layer is before it")
     for part in layout.parts:
         if isinstance(part, PoolLayout):
@@ -74,9 +73,9 @@ class _Source:
     reason: str = ""
 
 
-def _along(block: BlockLayout, items: Sequence[Placed], place: str, source: _Source) -> tuple[list[Fold], _Source]:
+def _along(block: BlockLayout, items: Sequence[Placed], place: str, source: _Source) -> tuple[list[NormFold], _Source]:
     """Return the norms along the items of a path, and the source of what comes after it."""
-    folds: list[Fold] = []
+    folds: list[NormFold] = []
     for placed in items:
         name, item = f"{place}.{placed.name}", placed.item
         match item.kind.role:
@@ -94,16 +93,16 @@ def _along(block: BlockLayout, items: Sequence[Placed], place: str, source: _Sou
     return folds, source
 
 
-def _fold_of(name: str, item: Item, source: _Source) -> Fold:
+def _fold_of(name: str, item: Item, source: _Source) -> NormFold:
     kind = ITEMS[item.name]
     if kind.nonlinear:
-        return Fold(name, item, None, "is not linear at inference either")
+        return NormFold(name, item, None, "is not linear at inference either")
     if kind.over != "batch":
-        return Fold(name, item, None, "takes the statistics of each example, at inference too")
-    return Fold(name, item, source.layer, source.reason)
+        return NormFold(name, item, None, "takes the statistics of each example, at inference too")
+    return NormFold(name, item, source.layer, source.reason)
 
 
-def folded(network: nn.Module, layout: Layout) -> nn.Module:
+def fold_norms(network: nn.Module, layout: Layout) -> nn.Module:
     """Return a copy of a network, for inference, with every norm folded that can be.
 
     A folded norm becomes an identity; its layer gets a bias, and plain weights where they were normalized. The new
@@ -160,7 +159,7 @@ def _plain(placed: Placed, name: str, layer: nn.Linear | nn.Conv2d, scale: Tenso
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldingResult:
     """What came of folding the norms of a run.
 
     Attributes:
@@ -171,34 +170,39 @@ class Folded:
         largest_logit: the largest magnitude of a logit.
         agreeing: examples for which both give the same class.
         ms: the median time of a pass of these examples, before and after.
+        precision: that the run trained in; both networks are compared and timed in fp32.
         path: the file of the folded weights, by the names that the layers have.
     """
 
-    folds: list[Fold]
+    folds: list[NormFold]
     step: int
     examples: int
     difference: float
     largest_logit: float
     agreeing: int
     ms: tuple[float, float]
+    precision: str
     path: Path
 
 
-def fold_run(folder: Path, *, weights: str, data_dir: Path, device: str) -> Folded:
+def fold_run(folder: Path, *, weights: str, data_dir: Path, device: str) -> FoldingResult:
     """Fold the norms of a run's stored weights, final or best, and write them beside it in `folded.pt`.
 
-    The file is written as checkpoints are, with a checksum; `runs.checkpoints.load_checkpoint` reads it.
+    All is computed in fp32, whatever the run's precision; the folded weights are rounded to it from float64. The file
+    is written as checkpoints are, with a checksum; `runs.checkpoints.load_checkpoint` reads it.
 
     Raises:
         ConfigError: what the config asks for cannot be.
-        BnexpError: the run has no such weights, or no norm of it can be folded, with the reasons.
+        BnexpError: the run has no such weights, or they are not finite, or no norm of it can be folded, with reasons.
     """
     run, step = open_stored(folder, weights=weights, overrides=(), data_dir=data_dir, device=device)
     folds = folds_of(run.subject.layout)
     if all(fold.layer is None for fold in folds):
         reasons = dict.fromkeys(f"{fold.item} {fold.reason}" for fold in folds)
         raise BnexpError(f"{folder}: nothing can be folded: {'; '.join(reasons) or 'this network has no norm'}")
-    network, path = folded(run.network, run.subject.layout), folder / FOLDED
+    if strange := strange_values(folder, run):
+        raise BnexpError(f"{folder}: nothing is folded: {strange}")
+    network, path = fold_norms(run.network, run.subject.layout), folder / FOLDED_WEIGHTS
     network.to(memory_format=run.memory_format)  # type: ignore[call-overload]  # both are timed in the same layout
     with reproducible(), torch.inference_mode():
         x = run.dataset.val_inputs(EXAMPLES)
@@ -210,7 +214,9 @@ def fold_run(folder: Path, *, weights: str, data_dir: Path, device: str) -> Fold
         raise BnexpError(f"{path}: the folded weights cannot be written: {with_advice(error)}") from None
     same = (before.argmax(dim=1) == after.argmax(dim=1)).sum()
     difference, largest = (before - after).abs().max(), before.abs().max()
-    return Folded(folds, step, len(x), difference.item(), largest.item(), int(same), ms, path)
+    return FoldingResult(
+        folds, step, len(x), difference.item(), largest.item(), int(same), ms, run.config.training.precision, path
+    )
 
 
 def _times(run: TrainingRun, network: nn.Module, x: Tensor) -> tuple[float, float]:

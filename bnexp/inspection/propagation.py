@@ -121,7 +121,8 @@ class Theory:
 
     Attributes:
         signal: factor of the output's root mean square, on the way up.
-        gradient: factor of the norm of a weight's gradient, on the way down.
+        gradient: factor of the norm of a weight's gradient, on the way down, to the second layer: the first one's input
+            is the image, of another width and size than what layers put out.
         source: where it is derived, and what for.
     """
 
@@ -136,7 +137,8 @@ def theory_of(blueprint: Blueprint) -> Theory | None:
     - No norm, relu or nothing: the output grows by sqrt(width var / 2) or sqrt(width var), var being that of the
       weights (He et al. 2015, https://arxiv.org/abs/1502.01852). The gradient with respect to a layer's weight is
       the product of a signal that grows by this factor on its way up and one that grows by it on its way down, and the
-      same in all layers.
+      same in all layers but the first. That is of one example: the gradient of a batch is larger where those of its
+      examples point the same way, which they come to do from layer to layer.
     - bn and relu, large batches: the square of the gradient's norm grows by pi / (pi - 1); bn alone, batches of B: by
       (B - 2) / (B - 3) (Yang et al. 2019, https://arxiv.org/abs/1902.08129).
     """
@@ -145,12 +147,15 @@ def theory_of(blueprint: Blueprint) -> Theory | None:
         return None
     if items[0].options != type(items[0].options)():
         return None
-    norms = [item for item in items[1:] if item.kind.role == "norm"]
-    rest = [item.name for item in items[1:] if item.kind.role != "norm" and item.name != "identity"]
-    bends = rest == ["relu"]
-    if rest not in ([], ["relu"]) or [item for item in items[1:2] if norms] != norms:
+    norms = [item for item in items if item.kind.role == "norm"]
+    others = [item.name for item in items[1:] if item.kind.role != "norm" and item.name != "identity"]
+    if others not in ([], ["relu"]):
         return None
-    return _under_batch_norm(norms[0], bends, blueprint.plan.batch_size) if norms else _plain(blueprint, bends)
+    if not norms:
+        return _plain(blueprint, bends=bool(others))
+    if len(norms) > 1 or items[1] != norms[0]:  # derived for one norm, right behind the layer
+        return None
+    return _under_batch_norm(norms[0], bool(others), blueprint.plan.batch_size)
 
 
 def _under_batch_norm(norm: Item, bends: bool, batch_size: int) -> Theory | None:
@@ -170,4 +175,4 @@ def _plain(blueprint: Blueprint, bends: bool) -> Theory | None:
         var = {"kaiming": 2 / width, "xavier": 1 / width, "orthogonal": 1 / width}[init.scheme]
     else:  # torch's own biases add to the signal, and zeros give none
         return None
-    return Theory(init.gain * math.sqrt(width * var / (2 if bends else 1)), 1.0, "He et al. 2015")
+    return Theory(init.gain * math.sqrt(width * var / (2 if bends else 1)), 1.0, "of one example, He et al. 2015")

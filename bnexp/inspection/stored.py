@@ -1,25 +1,32 @@
 """Probes on a network at rest: on any run as it stands, and on the stored weights of a run after its training."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
+from bnexp.config.wording import one_of
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
+from bnexp.measure.evaluation import inference_mode_of
 from bnexp.measure.machine import numbers_of
-from bnexp.measure.restore import put_weights, undisturbed
+from bnexp.measure.restore import put_weights, restored, undisturbed, weights_of
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
-from bnexp.runs.checkpoints import BEST, load_checkpoint
+from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, load_checkpoint
 from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_checkpoints
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
+from bnexp.training.divergence import FINITE, first_non_finite
 
 EXPENSIVE = ("evaluation_modes", "coupling", "landscape", "invariance", "cost")
 """The probes asked by default: those that cost too much to run often while a network trains."""
+EXAMPLES = 256
+"""Of the validation part, on which values are looked through for what is not finite."""
+HISTOGRAMS = "histograms"
 CLASSES = "classes"
 """Asked like a probe: the test set class by class."""
 
@@ -43,10 +50,11 @@ def probe_once(run: TrainingRun, probes: Sequence[Probe], taken: int) -> dict[st
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of probes for the weights after `step` steps, by `quantity/where`."""
+    """The figures of probes for the weights after `step` steps, by `quantity/where`, and what is not finite of them."""
 
     step: int
     figures: dict[str, float]
+    strange: str = ""
 
 
 def probe_run(
@@ -60,7 +68,8 @@ def probe_run(
 ) -> Figures:
     """Measure the stored weights of a run with some probes, as at the step that would come next; nothing is written.
 
-    No names of probes stand for the expensive ones; weights are final, best or ema (averaged); overrides are pairs
+    No names of probes stand for the expensive ones; weights are final, best, ema (averaged) or step0, step1 and so on,
+    those of a stored checkpoint; overrides are pairs
     `key=value` over the run's own config, such as `probes.coupling.draws=32`; the device is auto, cpu, cuda, cuda:N or
     mps.
 
@@ -75,7 +84,40 @@ def probe_run(
     run, step = open_stored(folder, weights=weights, overrides=options, data_dir=data_dir, device=device)
     asked = [PROBES[name](getattr(run.config.probes, name)) for name in chosen]
     with reproducible():
-        return Figures(step, probe_once(run, asked, step))
+        return Figures(step, probe_once(run, asked, step), strange_values(folder, run))
+
+
+def strange_values(folder: Path, run: TrainingRun) -> str:
+    """Say which values of a network are not finite, and which stored weights of its run are; nothing where all are."""
+    place = _not_finite(run)
+    if not place:
+        return ""
+    paths = [*newest_checkpoints(folder), folder / CHECKPOINTS / BEST]
+    others = (path.stem for path in paths if path.exists() and _is_finite(path, run))
+    found, last = f"what these weights give is not finite, first in the {place}", next(others, None)
+    if last is None:
+        return f"{found}, and no finite weights are stored there"
+    return f"{found}. The last that are finite: --weights {last}"
+
+
+def _is_finite(path: Path, run: TrainingRun) -> bool:
+    with restored(weights_of(run.network).values()):
+        try:
+            put_weights(run.network, load_checkpoint(path)["weights"])
+        except (DamagedCheckpoint, ValueError):
+            return False
+        return not _not_finite(run)
+
+
+def _not_finite(run: TrainingRun) -> str:
+    """Name the first values of a network that are not finite, in inference, then in training; none where all are."""
+    inference, training = run.dataset.val_inputs(EXAMPLES), run.batches.at(0)[0]
+    for mode, x in ((inference_mode_of(run.network), inference), (nullcontext(), training)):
+        with run.precision, mode:
+            found = first_non_finite(run.network, run.items, x)
+        if found != FINITE:
+            return f"{found[1]} of {found[0]}"
+    return ""
 
 
 def open_stored(
@@ -104,12 +146,14 @@ def _stored(folder: Path, which: str) -> dict[str, Any]:
 
 def _path_of(folder: Path, weights: str) -> Path:
     """Return the file of the stored weights: the final ones are in the last checkpoint."""
-    paths = {"final": next(iter(newest_checkpoints(folder)), None), "best": folder / CHECKPOINTS / BEST}
+    newest = newest_checkpoints(folder)
+    paths = {"final": next(iter(newest), None), "best": folder / CHECKPOINTS / BEST}
+    paths |= {path.stem: path for path in newest}
     stored = {name: path for name, path in paths.items() if path is not None and path.exists()}
     if weights in stored:
         return stored[weights]
     if stored:
-        raise BnexpError(f"{folder}: no {weights} weights are stored there, but --weights {' or '.join(stored)}")
+        raise BnexpError(f"{folder}: no {weights} weights are stored there, but --weights {one_of(list(stored))}")
     raise BnexpError(f"{folder}: no weights are stored there; a run stores them with each checkpoint")
 
 
@@ -121,11 +165,11 @@ def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
 
 def _refuse_what_needs_more(name: str) -> None:
     if name not in (*PROBES, CLASSES):
-        known = (*PROBES, CLASSES)
+        known = [*(other for other, kind in PROBES.items() if not kind.needs_step and other != HISTOGRAMS), CLASSES]
         raise ConfigError(f'unknown probe "{name}".{did_you_mean(name, known)} Known: {", ".join(known)}')
     if name == CLASSES:
         raise ConfigError(f"--probe {CLASSES} gives a table of its own; expected it alone, without another --probe")
     if PROBES[name].needs_step:
         raise ConfigError(f"probe {name} measures what a step of the optimizer does, and stored weights take none")
-    if name == "histograms":
+    if name == HISTOGRAMS:
         raise ConfigError("probe histograms gives pictures for TensorBoard and no figures")

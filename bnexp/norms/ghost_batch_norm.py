@@ -15,15 +15,16 @@ class GhostBatchNorm(_BatchNorm):
 
     In training, each ghost batch has its own mean and (biased) variance, and moves the running ones by `momentum`, one
     ghost batch after the other, just as if each were a batch of `bn`: the running variance toward the unbiased one. At
-    inference the running ones are used: it is `bn`. Only the normalization in training is the paper's: its algorithm 1
-    keeps a running deviation instead of a variance, and weighs old and new ghost batches by powers of its own.
+    inference the running ones are used: it is `bn`. So does the authors' code, which passes the parts of a batch one by
+    one through torch's batch norm. Of the paper's algorithm 1 it is the normalization in training alone: that keeps a
+    running deviation instead of a variance, and weighs old and new ghost batches by powers of its own.
     Where `size` does not divide the batch, the examples left over are a shorter ghost batch of their own.
     `num_batches_tracked` counts batches, not ghost batches.
 
     Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
     Options: size (examples in a ghost batch; with the whole batch it is `bn`), momentum (the weight of a new ghost
     batch in the running statistics), eps, affine.
-    Source: https://arxiv.org/abs/1705.08741
+    Source: https://arxiv.org/abs/1705.08741, and its code, eladhoffer/bigBatch, main_gbn.py
     """
 
     momentum: float

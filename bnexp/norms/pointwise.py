@@ -10,7 +10,24 @@ from torch import Tensor, nn
 from bnexp.norms.shapes import per_feature
 
 
-class DynamicTanh(nn.Module):
+class _Squashing(nn.Module):
+    """Hold gamma, beta and the slope alpha of a norm that squashes each value, and put them around what it squashes."""
+
+    def __init__(self, features: int, alpha: float) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.tensor([alpha]))
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def _scaled(self, squashed: Tensor, x: Tensor) -> Tensor:
+        return (per_feature(self.weight, x) * squashed + per_feature(self.bias, x)).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows in the parentheses."""
+        return f"{len(self.weight)}"
+
+
+class DynamicTanh(_Squashing):
     """Squash each value by a tanh whose slope is learned.
 
         y = gamma * tanh(alpha * x) + beta
@@ -19,26 +36,12 @@ class DynamicTanh(nn.Module):
     Source: https://arxiv.org/abs/2503.10622
     """
 
-    def __init__(self, features: int, alpha: float) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.tensor([alpha]))
-        self.weight = nn.Parameter(torch.ones(features))
-        self.bias = nn.Parameter(torch.zeros(features))
-
     def forward(self, x: Tensor) -> Tensor:
         """Squash a batch."""
-        return (per_feature(self.weight, x) * self.squashed(x) + per_feature(self.bias, x)).to(x.dtype)
-
-    def squashed(self, x: Tensor) -> Tensor:
-        """Return the values between -1 and 1."""
-        return torch.tanh(self.alpha * x)
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows in the parentheses."""
-        return f"{len(self.weight)}"
+        return self._scaled(torch.tanh(self.alpha * x), x)
 
 
-class DynamicErf(DynamicTanh):
+class DynamicErf(_Squashing):
     """Squash each value by an error function whose slope and shift are learned.
 
         y = gamma * erf(alpha * x + s) + beta          erf(z) = 2 / sqrt(pi) * integral of exp(-t^2) from 0 to z
@@ -51,6 +54,6 @@ class DynamicErf(DynamicTanh):
         super().__init__(features, alpha)
         self.s = nn.Parameter(torch.zeros(1))
 
-    def squashed(self, x: Tensor) -> Tensor:
-        """Return the values between -1 and 1."""
-        return torch.erf(self.alpha * x + self.s)
+    def forward(self, x: Tensor) -> Tensor:
+        """Squash a batch."""
+        return self._scaled(torch.erf(self.alpha * x + self.s), x)

@@ -48,17 +48,22 @@ def pooled(batches: Sequence[Moments]) -> Moments:
     return Moments(mean, weights @ (torch.stack(variances) + (stacked - mean).square()), count)
 
 
-def statistics_from(norm: nn.Module, moments: Moments) -> dict[str, Tensor]:
+def statistics_from(norm: nn.Module, found: Moments) -> dict[str, Tensor]:
     """Return what a norm keeps, as running statistics, of values with these moments: (F,) for each such buffer.
 
     That is mean and unbiased variance, unless the norm has a method `statistics_from`.
+
+    Raises:
+        ValueError: the moments are of a single value, which has no unbiased variance.
     """
     own: Callable[[Moments], dict[str, Tensor]] | None = getattr(norm, "statistics_from", None)
     if own is not None:
-        return own(moments)
+        return own(found)
+    if found.values < 2:
+        raise ValueError(f"found moments of {found.values} value; expected 2 or more, for an unbiased variance")
     held = {name for name, _ in norm.named_buffers()}
-    unbiased = moments.var * (moments.values / (moments.values - 1))
-    return {name: value for name, value in (("running_mean", moments.mean), ("running_var", unbiased)) if name in held}
+    unbiased = found.var * (found.values / (found.values - 1))
+    return {name: value for name, value in (("running_mean", found.mean), ("running_var", unbiased)) if name in held}
 
 
 def running_moments(norm: nn.Module) -> dict[str, Tensor]:

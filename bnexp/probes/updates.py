@@ -1,6 +1,5 @@
 """Probe `updates`: how far the optimizer's step moves the weights."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from bnexp.config.block import Item
 from bnexp.config.items import LayerOptions
 from bnexp.config.layout import Placed, following_items
+from bnexp.config.norm_lint import no_scale_left
 from bnexp.config.schema import SgdConfig
 from bnexp.measure.subject import Look, Subject
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
@@ -98,8 +98,8 @@ def _forgets_scale(layer: Placed, following: Item | None) -> bool:
     options = layer.item.options
     if isinstance(options, LayerOptions) and (options.weight_norm or options.weight_std):
         return True
-    if layer.item.kind.role != "layer" or following is None or not following.kind.scale_invariant:
-        return False
-    if following.kind.takes_lone_values and math.prod(layer.shape_out[1:]) == 1:
-        return False  # frn learns its eps there, which then is not small beside x^2
-    return not layer.bias or following.kind.cancels_bias
+    return (
+        layer.item.kind.role == "layer"
+        and following is not None
+        and no_scale_left(layer, following, of_each_unit=False)
+    )

@@ -39,15 +39,19 @@ _UNCOUNTED: Mapping[Question, frozenset[str]] = {
 
 
 _LATER: Mapping[str, Any] = {"training.accumulate": 1}
-"""Keys with a default that came after 0.1.0, and what every run did before: it says so in no config."""
+"""Keys that came after 0.1.0 with a default that is a value, and what every run did before: it says so in no config."""
 
 
 def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]:
-    """Return the dotted keys of a config, of any version of bnexp, that count for a question, and their values."""
+    """Return the dotted keys of a config, of any version of bnexp, that count for a question, and their values.
+
+    A key without a value is left out, as stored configs leave it out: whoever never heard of `training.ema` has none.
+    """
     uncounted = _UNCOUNTED[question]
     sections = {key.partition(".")[0] for key in config}
     whole = {**{key: value for key, value in _LATER.items() if key.partition(".")[0] in sections}, **config}
-    return {key: value for key, value in whole.items() if key.partition(".")[0] not in uncounted}
+    counted = {key: value for key, value in whole.items() if key.partition(".")[0] not in uncounted}
+    return {key: value for key, value in counted.items() if value is not None}
 
 
 def first_difference(then: "Config", now: "Config") -> tuple[str, Any, Any] | None:

@@ -55,13 +55,13 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "last_evaluated_step": ("final", "step"),
 }
 """Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""
-SCORED = {
+RECOMPUTED_AT = {
     f"{part}_accuracy{suffix}": ("recomputed", part, which)
     for which, suffix in (("final", ""), ("best", "_best"))
     for part in ("val", "test")
 }
 """Places of the scores with recomputed statistics, beside those with running ones."""
-FRACTIONS |= {f"{name}_recomputed": (*place, "accuracy") for name, place in SCORED.items()}
+FRACTIONS |= {f"{name}_recomputed": (*place, "accuracy") for name, place in RECOMPUTED_AT.items()}
 AVERAGED = {
     f"{part}_accuracy{suffix}_ema{recomputed}": ("ema", which, f"{part}{recomputed}", "accuracy")
     for which, suffix in (("final", ""), ("best", "_best"))
@@ -70,8 +70,8 @@ AVERAGED = {
 }
 """Places of the scores of averaged weights."""
 FRACTIONS |= AVERAGED
-NUMBERS |= {f"{name}_only_running": (*place, "only_running") for name, place in SCORED.items()}
-NUMBERS |= {f"{name}_only_recomputed": (*place, "only_recomputed") for name, place in SCORED.items()}
+NUMBERS |= {f"{name}_only_running": (*place, "only_running") for name, place in RECOMPUTED_AT.items()}
+NUMBERS |= {f"{name}_only_recomputed": (*place, "only_recomputed") for name, place in RECOMPUTED_AT.items()}
 
 ENVIRONMENT = {
     "device": ("device_name",),

@@ -56,13 +56,17 @@ class Guard:
         value, sum_of_zeros = numbers_of([loss, zero])
         return value, sum_of_zeros == 0
 
-    def decide(self, loss: float, statistics: bool, x: Tensor, step: int) -> Decision:
-        """Decide whether a step, whose last batch is x, is taken, skipped without a trace, or the end of the run.
+    def decide(self, loss: float, statistics_finite: bool, x: Tensor, step: int) -> Decision:
+        """Decide whether a step is taken, skipped without a trace, or the end of the run.
 
-        `statistics` tells whether its forward pass left the running statistics finite.
+        Args:
+            loss: of all batches of the step, in nats.
+            statistics_finite: whether the forward passes of the step left the running statistics finite.
+            x: the last batch of the step, (B, C, H, W).
+            step: its number, from 1.
         """
         progress = self._progress
-        if statistics and self._is_finite(loss):
+        if statistics_finite and self._is_finite(loss):
             progress.skipped_in_a_row = 0
             return "take"
         if progress.divergence is None:

@@ -14,7 +14,8 @@ from bnexp.measure.statistics_modes import RECOMPUTED_OVER, batch_statistics_nor
 from bnexp.training.build import TrainingRun
 from bnexp.training.progress import Progress
 
-SCORED = ("loss", "accuracy", "balanced_accuracy")
+FIGURES_IN_A_ROW = ("loss", "accuracy", "balanced_accuracy")
+"""What a row of metrics.jsonl holds of a score with recomputed statistics; the counts beside them are not."""
 
 
 class EndScores(NamedTuple):
@@ -149,6 +150,6 @@ def as_row(epoch: float, scores: EndScores) -> dict[str, float]:
         row |= {f"{figure}/test{suffix}": value for figure, value in scores.test[which].items()}
         for part in ("val", "test"):
             own = (scores.recomputed or {}).get(part, {}).get(which, {})
-            row |= {f"{key}/{part}{suffix}_recomputed": value for key, value in own.items() if key in SCORED}
+            row |= {f"{key}/{part}{suffix}_recomputed": value for key, value in own.items() if key in FIGURES_IN_A_ROW}
         row |= averaged_row((scores.averaged or {}).get(which, {}), suffix)
     return row

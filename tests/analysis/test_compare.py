@@ -158,10 +158,29 @@ def test_why_a_run_failed(table_of: Make) -> None:
 
 
 def test_the_curve_and_its_scale(table_of: Make) -> None:
-    # In log error, 0.3 lies ln(0.5/0.3) / ln(0.5/0.1) = 0.32 of the way from 0.5 to 0.1: in the third of eight marks.
+    # In log error, 0.3 lies ln(0.5/0.3) / ln(0.5/0.1) = 0.32 of the way from 0.5 to 0.1: 2.2 of seven steps.
     table = table_of({"accuracies": (0.5, 0.9)}, {"config": {"name": "b"}, "accuracies": (0.7, None, 0.9)})
     assert [cell(table, "curve", row).text for row in (0, 1)] == ["▁█", "▃·█"]
-    assert "▁ is 50.00 %, █ is 90.00 %" in notes(table)
+    # 5 ** (1 / 7) = 1.258: a step up leaves 79.5 % of the errors.
+    assert "▁ is 50.00 %, █ is 90.00 %, and a step up is 21 % fewer errors" in notes(table)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ((0.9, 0.9), ", 90.00 % at every evaluation"),
+        # (0.1 / 0.0999) ** (1 / 7) = 1.000143
+        ((0.9, 0.9001), "█ is 90.01 %, and a step up is 0.014 % fewer errors"),
+        # (0.5 / 0.0001) ** (1 / 7) = 3.376: no error at all is drawn as the least one
+        (
+            (0.5, 1.0),
+            "and a step up is 3.38 times fewer errors; errors of less than 0.01 % are drawn as so many",
+        ),
+        ((0.99992, 1.0), "99.99 to 100.00 % at every evaluation: errors of less than 0.01 %"),
+    ],
+)
+def test_the_scale_of_narrow_and_of_perfect_curves(table_of: Make, accuracies: tuple[float, ...], said: str) -> None:
+    assert said in notes(table_of({"accuracies": accuracies}))
 
 
 def test_without_curves_finished_runs_are_not_read(table_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,3 +254,38 @@ def test_arms_that_are_one_network_or_one_function_are_named(table_of: Make) -> 
     )
     assert "bn, no bias are one network in one training" in notes(table)
     assert "groups, layer compute the same function, up to rounding" in notes(table)
+
+
+def test_a_note_tells_arms_of_one_name_apart_by_what_differs(table_of: Make) -> None:
+    lag = {"recomputed.val.final": {"accuracy": 0.95, "examples": 1000, "only_running": 10, "only_recomputed": 80}}
+    table = table_of(
+        {"config": {"optimizer.lr": 0.1}, "summary": lag, "test": 0.9},
+        {"config": {"optimizer.lr": 0.2}, "summary": lag, "test": 0.9},
+        {"config": {"optimizer.lr": 0.2, "optimizer.weight_decay": 0.5, "training.warm": 9}, "summary": lag},
+        {"config": {"name": "other", "optimizer.lr": 0.1}, "summary": lag},
+    )
+    lines = [note.partition(": running statistics")[0] for note in table.notes if "running statistics" in note]
+    assert lines == [
+        "mlp (lr 0.1, weight_decay none)",
+        "mlp (lr 0.2, weight_decay none)",
+        "mlp (lr 0.2, weight_decay 0.5)",
+        "other",
+    ]
+    assert [cell(table, "name", row).text for row in range(4)] == ["mlp", "mlp", "mlp", "other"]
+
+
+def test_arms_of_one_name_that_are_one_function_are_told_apart(table_of: Make) -> None:
+    arms = [{"config": {"model.norm": norm}, "meta": network(norm)} for norm in ("gn(groups=1)", "ln(affine=channel)")]
+    said = "mlp (norm gn(groups=1)), mlp (norm ln(affine=channel)) compute the same function"
+    assert said in notes(table_of(*arms))
+
+
+def test_arms_of_one_name_without_a_config_are_told_by_their_folders(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    folders = [write_run(tmp_path / place / "mlp" / "seed0", meta={"threads": n}) for n, place in enumerate("ab")]
+    for folder in folders:
+        (folder / "config.yaml").write_text("{")
+    said = notes(compare_arms(gather_arms(map(read_run, folders))))
+    assert "threads 0 (" in said
+    assert all(str(folder) in said.partition("threads 0")[2].splitlines()[0] for folder in folders)

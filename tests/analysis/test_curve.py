@@ -12,12 +12,18 @@ def evaluations(*values: float | None) -> list[Evaluation]:
     return [Evaluation(step, float(step), None, value) for step, value in enumerate(values)]
 
 
-def test_a_mark_is_a_factor_of_the_error() -> None:
-    # From 0.256 down to 0.001 are eight halvings of the error.
-    scale = Scale(low=1 - 0.256, high=1 - 0.001, per_mark=1)
+def test_a_step_between_marks_is_a_factor_of_the_error() -> None:
+    # From 0.128 down to 0.001 are seven halvings of the error, between eight marks.
+    scale = Scale(low=1 - 0.128, high=1 - 0.001, per_mark=1)
     assert scale.factor == pytest.approx(2)
-    middles = [1 - 0.256 / 2 ** (mark + 0.5) for mark in range(8)]
-    assert scale.draw(middles) == "▁▂▃▄▅▆▇█"
+    assert scale.draw([1 - 0.128 / 2**step for step in range(8)]) == "▁▂▃▄▅▆▇█"
+    assert scale.draw([1 - 0.128 / 2**step for step in (0.45, 0.55, 6.45, 6.55)]) == "▁▂▇█"
+
+
+def test_errors_too_few_to_tell_apart_get_one_mark() -> None:
+    scale = Scale(low=0.99995, high=1.0, per_mark=1)
+    assert scale.factor == 1
+    assert len(set(scale.draw([0.99995, 1.0]))) == 1
 
 
 def test_the_mean_over_runs_leaves_out_what_is_not_finite() -> None:

@@ -7,14 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from bnexp.analysis.lagging import differ, lag_in, lag_of
+from bnexp.analysis.lagging import chance, lag_in, lag_of
 from bnexp.commands.compare import compare
 from bnexp.commands.train import train
 
 LAG, WORSE = "running statistics lag behind the weights", "recomputed statistics do worse than the running ones"
 PLACES = [(part, which) for part in ("val", "test") for which in ("final", "best")]
+
+
+def figures(running: float, recomputed: float, only_running: int, only_recomputed: int) -> dict[str, float]:
+    counts = {"val_accuracy_only_running": only_running, "val_accuracy_only_recomputed": only_recomputed}
+    return {"val_accuracy": running, "val_accuracy_recomputed": recomputed, **counts}
 
 
 def by_chance(only_one: int, only_other: int) -> float:
@@ -23,13 +29,31 @@ def by_chance(only_one: int, only_other: int) -> float:
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
 
 
-def test_scores_differ_where_chance_would_hardly_make_them() -> None:
+def test_chance_is_never_less_than_that_of_a_fair_coin_and_hardly_more() -> None:
     for total in (1, 5, 20, 100, 500):
         for only_one in range(total + 1):
-            p = by_chance(only_one, total - only_one)
-            assert differ(only_one, total - only_one) or p > 0.005
-            assert not (differ(only_one, total - only_one) and p > 0.01)
-    assert not differ(0, 0)
+            exact, found = by_chance(only_one, total - only_one), chance(only_one, total - only_one)
+            assert exact < 1e-12 or exact > 0.2 or exact <= found
+            assert exact < 1e-3 or found < 3 * exact
+    assert chance(0, 0) == 1
+
+
+def test_runs_that_share_their_examples_raise_no_false_alarms() -> None:
+    """Which statistics an example favours is drawn once for all seeds: in none are the statistics really different."""
+    draw, trials, seeds, examples = np.random.default_rng(0), 2000, 5, 300
+    told = pooled = 0
+    for _ in range(trials):
+        favours_running = draw.random(examples) < 0.5
+        differs = draw.random((seeds, examples)) < 0.3
+        runs = []
+        for row in differs:
+            one, other = int((row & favours_running).sum()), int((row & ~favours_running).sum())
+            runs.append(figures(0.5 + one / examples, 0.5 + other / examples, one, other))
+        told += lag_of(runs) is not None
+        names = ("val_accuracy_only_running", "val_accuracy_only_recomputed")
+        pooled += chance(*(sum(run[name] for run in runs) for name in names)) < 0.01
+    assert told / trials < 0.01
+    assert pooled / trials > 0.04  # what adding the counts up would do: it takes 300 examples for 1500
 
 
 def recomputed(accuracy: float, only_running: int, only_recomputed: int, **places: Any) -> dict[str, Any]:
@@ -128,10 +152,6 @@ def test_averaged_weights_are_told_with_both_statistics(write_run: Callable[...,
 
 
 def test_a_seed_that_goes_the_other_way_takes_the_note_back() -> None:
-    def figures(running: float, recomputed: float, only_running: int, only_recomputed: int) -> dict[str, float]:
-        counts = {"val_accuracy_only_running": only_running, "val_accuracy_only_recomputed": only_recomputed}
-        return {"val_accuracy": running, "val_accuracy_recomputed": recomputed, **counts}
-
     ahead, behind = figures(0.3, 0.45, 5, 65), figures(0.41, 0.38, 30, 18)
     assert lag_of([ahead, ahead]) is not None
     assert lag_of([ahead, ahead, behind]) is None

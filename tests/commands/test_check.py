@@ -6,13 +6,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.commands.check import check
+from bnexp.commands.check import _classes, _fate, check
+from bnexp.config.data_section import DatasetInfo, unequal_counts
+from bnexp.data.parts import Part
 from bnexp.document import show
 from bnexp.errors import BnexpError, ConfigError
+from bnexp.inspection.propagation import growth
 
 
 def test_it_shows_items_shapes_parameters_and_reasons(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,10 +71,18 @@ def test_it_finds_a_set_of_your_own_in_the_data_folder_and_says_what_was_left_ou
         check(config_file, overrides=own, data_dir=tmp_path)
     check(config_file, overrides=[*own, "data.skip_broken=true"], data_dir=tmp_path)
     out = capsys.readouterr().out
-    assert "2, of 40 to 60 examples; guessing the most frequent is right for 60.0%" in out
+    assert "2, of 40 to 60 examples, about equal; guessing the most frequent is right for 60.0%" in out
     assert "72 to train on, 8 to validate on, 20 to test on" in out
     assert "warning: 1 of 101 images cannot be read and left out: cat/bad.png" in out
     assert "block1.linear      12       1,080" in out  # 3 x 5 x 6 features by 12
+
+
+@pytest.mark.parametrize(("counts", "unequal"), [((10, 15), False), ((10, 16), True), ((1, 2), False), ((0, 5), True)])
+def test_classes_are_unequal_by_the_rule_that_the_scores_have(counts: tuple[int, ...], unequal: bool) -> None:
+    labels = torch.repeat_interleave(torch.arange(2), torch.tensor(counts))
+    assert Part(labels, labels).has_unequal_classes == unequal
+    assert ("unequal" in _classes(DatasetInfo("", (1, 1, 1), 2, 9, 9, class_counts=counts))) == unequal
+    assert unequal_counts(labels.tolist(), 2) == counts  # a class without examples counts too
 
 
 def test_signal_shows_every_layer_and_what_the_depth_comes_to(
@@ -132,8 +144,9 @@ def test_theory_stands_beside_the_growth_where_there_is_one(
     linear = report(capsys, config_file, *wide, "model.norm=bn", "model.activation=identity", "data.batch_size=8")
     assert f"theory: x {math.sqrt(6 / 5):.3f}, Yang" in linear["gradient"]
     plain = report(capsys, config_file, *wide, "model.norm=none", "init.gain=1.5")
-    assert "theory: x 1.500, He" in plain["signal"]
-    assert "theory: x 1.000, He" in plain["gradient"]
+    assert "theory: x 1.500, of one example, He" in plain["signal"]
+    assert "theory: x 1.000, of one example, He" in plain["gradient"]
+    assert re.search(r"\(x \d\.\d+ to the second; .* but for the first, whose input is the image\)", plain["gradient"])
     for other in (
         ["model.norm=ln"],
         ["model.norm=bn", "model.hidden=[16, 12]"],
@@ -153,6 +166,27 @@ def test_a_gradient_that_vanishes_or_explodes_is_called_so(
         assert f"in all: it {fate}" in next(
             line for line in capsys.readouterr().out.splitlines() if line.startswith("signal     x ")
         )
+
+
+def test_a_signal_is_judged_by_the_layer_and_on_its_way_too() -> None:
+    def fate(*values: float) -> str:
+        return _fate(growth(list(values)), values, clipped=False)
+
+    assert fate(1, 0.3) == "shrinks"  # x 0.3 a layer: two layers are too few for a factor of 5
+    assert fate(1, 1.2, 1.6) == "keeps its size, roughly"
+    assert fate(1, 1.6, 2.56) == "grows"
+    assert fate(1, 0.01, 1.1) == "ends about as it began, and lies between x 0.01 and x 1.1 of that on its way"
+    assert fate(2, 20, 1000, 2000) == "explodes"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_precision_of_the_signal_is_told(
+    config_file: Path, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(config_file, overrides=[f"training.precision={precision}"], signal=True)
+    out = capsys.readouterr().out
+    assert (f"in fp32: what {precision} rounds or overflows" in out) == (precision != "fp32")
+    assert ("warning: training.precision fp16: only a CUDA device trains in it" in out) == (precision == "fp16")
 
 
 def test_a_signal_too_small_for_its_square_is_shown_and_called_vanishing(

@@ -60,3 +60,16 @@ def test_a_run_of_which_nothing_can_be_folded_is_answered(config_file: Path, tmp
     with pytest.raises(BnexpError, match="nothing can be folded: ln takes the statistics of each example"):
         fold("small", runs_dir=tmp_path, device="cpu")
     assert not (tmp_path / "small" / "seed0" / "folded.pt").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_of_the_comparison_is_told(
+    config_file: Path, tmp_path: Path, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [f"training.precision={precision}"]
+    train([config_file], overrides=overrides, runs_dir=tmp_path, quiet=True, device="cpu")
+    capsys.readouterr()
+    fold("small", runs_dir=tmp_path, device="cpu", output="json")
+    note = next(note for note in json.loads(capsys.readouterr().out)["notes"] if "validation examples" in note)
+    other = "" if precision == "fp32" else ", in which the run did not train: that was bf16"
+    assert note.endswith(f"of them (in fp32{other})")

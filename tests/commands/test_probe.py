@@ -49,6 +49,18 @@ def test_without_names_the_expensive_probes_are_asked(runs: Path, capsys: pytest
     assert expected <= found
 
 
+def test_figures_that_are_not_finite_are_explained(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train([config_file], overrides=["optimizer.lr=1e30"], runs_dir=tmp_path, quiet=True, device="cpu")
+    probe("small", probes=["norm_state"], runs_dir=tmp_path, device="cpu")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not finite, first in the running statistics of block1.bn. The last that are finite: --weights step0" in said
+    probe("small", probes=["norm_state"], weights="step0", runs_dir=tmp_path, device="cpu")
+    said = capsys.readouterr().out
+    assert ("nan, inf:" in said) == (" nan" in said or " inf" in said)
+
+
 def test_a_network_without_what_is_asked_for_is_answered(config_file: Path, tmp_path: Path) -> None:
     train([config_file], overrides=["model.norm=none"], runs_dir=tmp_path, quiet=True, device="cpu")
     with pytest.raises(BnexpError, match="nothing in this network that the probes asked could measure"):
@@ -59,7 +71,7 @@ def test_several_runs_and_wrong_words_are_answered(runs: Path, config_file: Path
     train([config_file], runs_dir=runs, quiet=True, device="cpu", seed=1)
     with pytest.raises(ConfigError, match="2 runs lie there; expected one"):
         probe("small", runs_dir=runs)
-    with pytest.raises(ConfigError, match='--weights: expected final, best or ema, found "last"'):
+    with pytest.raises(ConfigError, match='--weights: expected final, best, ema or stepN, found "last"'):
         probe("small/seed0", weights="last", runs_dir=runs)
 
 

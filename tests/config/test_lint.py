@@ -38,6 +38,16 @@ CASES = [
         ["training.accumulate=4", "model.block=linear -> ln -> relu"],
     ),
     (
+        "data.synthetic: 9 examples to test on for 10 classes, of which 1 have none there; fewer classes, or size 50",
+        ["data={dataset: synthetic, synthetic: {classes: 10, size: 49}, batch_size: 9}"],
+        ["data={dataset: synthetic, synthetic: {classes: 10, size: 50}, batch_size: 9}"],
+    ),
+    (
+        "data.synthetic: 40 examples to train and validate on for 60 classes, of which 20 have none there",
+        ["data={dataset: synthetic, synthetic: {classes: 60, size: 40}, batch_size: 9}"],
+        ["data={dataset: synthetic, synthetic: {classes: 40, size: 40}, batch_size: 9}"],
+    ),
+    (
         "the momentum is PyTorch's",
         ["model.block=linear -> bn(momentum=0.9) -> relu"],
         ["model.block=linear -> bn(momentum=0.5) -> relu"],
@@ -68,6 +78,16 @@ CASES = [
         ["model.bias=true", "model.block=linear -> relu -> bn"],
     ),
     (
+        "the second normalizes anew, and undoes what gamma, but for its signs, and beta of the first do.",
+        ["model.block=linear -> dyt -> bn -> relu"],
+        ["model.block=linear -> dyt -> ln -> relu"],
+    ),
+    (
+        "the second normalizes anew, and undoes a factor that all of gamma share.",
+        ["model.block=linear -> bn -> ln -> relu"],
+        ["model.block=linear -> bn -> batch_renorm -> relu"],
+    ),
+    (
         "two normalizations in a row",
         ["model.block=linear -> ln -> bn -> relu"],
         ["model.block=linear -> ln -> relu -> bn"],
@@ -84,8 +104,8 @@ CASES = [
     ),
     (
         "linear(weight_norm=true) -> vn: vn undoes the length",
+        ["model.block=linear(weight_norm=true) -> vn -> relu", "model.bias=false"],
         ["model.block=linear(weight_norm=true) -> vn -> relu"],
-        ["model.block=linear(weight_norm=true) -> rms -> relu"],
     ),
     (
         "sync_bn: a training is one process, in which it is bn",
@@ -180,6 +200,11 @@ CASES = [
         "makes up; found relu",
         [RESNET, "model.block=conv -> frn -> add -> relu"],
         [RESNET, "model.block=conv -> frn -> add -> tlu"],
+    ),
+    (
+        "frn undoes the length",
+        [RESNET, "model.block=conv(weight_norm=true) -> frn -> add -> tlu", "model.bias=false"],
+        ["model.block=linear(weight_norm=true) -> frn -> tlu", "model.bias=false"],
     ),
     (
         "noisy_bn undoes the length",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bnexp.config.layout import Layout, layout_of
 from bnexp.config.model import ModelConfig
 from bnexp.config.schema import PlainInit
-from bnexp.inspection.folding import affine_at_inference, folded, folds_of
+from bnexp.inspection.folding import affine_at_inference, fold_norms, folds_of
 from bnexp.measure.restore import copy_of_weights
 from bnexp.models.build import build_model
 from bnexp.norms.batch_norm import batch_norm
@@ -71,7 +71,7 @@ def network(model: dict[str, Any]) -> nn.Module:
 def test_the_same_function_without_the_norms(model: dict[str, Any]) -> None:
     whole = network(model)
     before = copy_of_weights(whole)
-    result = folded(whole, layout(model))
+    result = fold_norms(whole, layout(model))
     folds = [fold for fold in folds_of(layout(model)) if fold.layer]
     assert folds
     assert all(isinstance(result.get_submodule(fold.norm), nn.Identity) for fold in folds)
@@ -86,7 +86,7 @@ def test_the_same_function_without_the_norms(model: dict[str, Any]) -> None:
 def test_a_network_of_the_same_config_without_norms_takes_the_folded_weights(model: dict[str, Any]) -> None:
     whole = network(model)
     plain = build_model(layout({**model, "norm": "none", "bias": True}), PlainInit(scheme="torch"), 1).double()
-    plain.load_state_dict(folded(whole, layout(model)).state_dict())
+    plain.load_state_dict(fold_norms(whole, layout(model)).state_dict())
     with torch.no_grad():
         torch.testing.assert_close(plain.eval()(images(8)), whole.eval()(images(8)), rtol=1e-10, atol=1e-10)
 
@@ -94,7 +94,7 @@ def test_a_network_of_the_same_config_without_norms_takes_the_folded_weights(mod
 def test_weights_and_bias_follow_the_formula() -> None:
     whole = network({**MLP, "bias": True})
     linear, bn = whole.get_submodule("block1.linear"), whole.get_submodule("block1.bn")
-    result = folded(whole, layout({**MLP, "bias": True})).get_submodule("block1.linear")
+    result = fold_norms(whole, layout({**MLP, "bias": True})).get_submodule("block1.linear")
     for unit in range(12):
         factor = bn.weight[unit].item() / (bn.running_var[unit].item() + 1e-5) ** 0.5
         expected = bn.bias[unit].item() + (linear.bias[unit].item() - bn.running_mean[unit].item()) * factor
@@ -127,4 +127,4 @@ def test_what_stays_says_why(model: dict[str, Any], norm: str, reason: str) -> N
     (fold,) = [fold for fold in folds_of(layout(model)) if fold.norm == norm]
     assert fold.layer is None
     assert reason in fold.reason
-    assert not isinstance(folded(network(model), layout(model)).get_submodule(norm), nn.Identity)
+    assert not isinstance(fold_norms(network(model), layout(model)).get_submodule(norm), nn.Identity)

@@ -88,6 +88,38 @@ def test_without_a_norm_signal_and_gradient_grow_by_the_gain_of_the_initializati
     assert growth([row.gradient_norm for row in rows]).per_layer == pytest.approx(1, rel=0.1)
 
 
+def test_theory_says_nothing_of_the_first_layer_whose_input_is_the_image(make_config: MakeConfig) -> None:
+    """Its gradient is |delta| |x|; the next one's |delta / gain| |h| with |h| = gain sqrt(width / inputs) |x|.
+
+    So it is sqrt(inputs / width) times the others, which are as large as each other, whatever the gain.
+    """
+    width, inputs, gain, depth = 400, 100, 1.3, 6
+    torch.manual_seed(0)
+    x = torch.randn(width, inputs, dtype=torch.float64)
+    weights = [
+        (gain * math.sqrt(2 / before) * torch.randn(width, before, dtype=torch.float64)).requires_grad_()
+        for before in (inputs, *[width] * (depth - 1))
+    ]
+    h = x
+    for weight in weights:
+        h = torch.relu(h @ weight.T)
+    # Each example has a gradient of its own: theory is of one, and those of a batch add up like independent ones.
+    (h * torch.randn(width, width, dtype=torch.float64)).sum().backward()
+    norms = [float(torch.linalg.vector_norm(weight.grad)) for weight in weights if weight.grad is not None]
+    assert growth(norms[1:]).per_layer == pytest.approx(1, rel=0.05)
+    assert norms[0] / norms[1] == pytest.approx(math.sqrt(inputs / width), rel=0.15)
+    one = experiment(
+        make_config,
+        data={"batch_size": 1, "synthetic": {"shape": [1, 16, 16], "classes": 10, "size": 50}},
+        model={"hidden": [1024] * 8, "norm": "none"},
+        init={"scheme": "kaiming", "gain": gain},
+    )
+    rows = measure_propagation(one).layers[:-1]
+    measured = [row.gradient_norm for row in rows]
+    assert growth(measured[1:]).per_layer == pytest.approx(1, rel=0.05)
+    assert measured[0] / measured[1] == pytest.approx(math.sqrt(256 / 1024), rel=0.15)
+
+
 def test_of_linear_layers_under_batch_normalization_the_gradient_grows_by_the_batch_alone(
     make_config: MakeConfig,
 ) -> None:

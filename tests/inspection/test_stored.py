@@ -1,8 +1,10 @@
 """Probes on stored weights see the network as it was when they were stored."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,11 @@ from torch.nn import functional
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.inspection.stored import probe_run
-from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_checkpoints
+from bnexp.inspection.classes import measure_classes
+from bnexp.inspection.folding import fold_run
+from bnexp.inspection.stored import Figures, probe_run
+from bnexp.probes.registry import PROBES
+from bnexp.runs.checkpoints import BEST, CHECKPOINTS, load_checkpoint, newest_checkpoints, save_checkpoint
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms
 from bnexp.training.build import build
@@ -82,6 +87,33 @@ def test_looking_writes_nothing_and_says_the_same_again(finished: RunResult, tmp
     assert content() == before
 
 
+def test_weights_that_are_not_finite_are_told_with_the_last_that_are(finished: RunResult, tmp_path: Path) -> None:
+    newest, older = newest_checkpoints(finished.folder)
+
+    def found(**options: Any) -> Figures:
+        return probe_run(finished.folder, probes=["norm_state"], data_dir=tmp_path, device="cpu", **options)
+
+    def poison(path: Path, name: str, value: float) -> None:
+        stored = load_checkpoint(path)
+        stored["weights"][name][0] = value
+        save_checkpoint(path, stored)
+
+    assert found().strange == ""
+    poison(newest, "block2.bn.running_var", math.inf)
+    where = "what these weights give is not finite, first in the running statistics of block2.bn"
+    assert found().strange == f"{where}. The last that are finite: --weights {older.stem}"
+    assert found(weights=older.stem).step == load_checkpoint(older)["step"]
+    assert found(weights=older.stem).strange == ""
+    for refused in (measure_classes, fold_run):
+        with pytest.raises(BnexpError, match=f"not finite.* --weights {older.stem}"):
+            refused(finished.folder, weights="final", data_dir=tmp_path, device="cpu")
+    poison(older, "head.weight", math.nan)
+    assert found().strange.endswith("--weights best")
+    assert "first in the weight of head" in found(weights=older.stem).strange
+    poison(finished.folder / CHECKPOINTS / BEST, "head.bias", math.nan)
+    assert found().strange == f"{where}, and no finite weights are stored there"
+
+
 @pytest.mark.parametrize(
     ("probe", "said"),
     [
@@ -93,6 +125,14 @@ def test_looking_writes_nothing_and_says_the_same_again(finished: RunResult, tmp
 def test_a_probe_that_cannot_be_asked_is_answered(finished: RunResult, tmp_path: Path, probe: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
         probe_run(finished.folder, probes=[probe], data_dir=tmp_path, device="cpu")
+
+
+def test_an_unknown_probe_is_answered_with_those_that_can_be_asked(finished: RunResult, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        probe_run(finished.folder, probes=["foo"], data_dir=tmp_path, device="cpu")
+    known = str(error.value).partition("Known: ")[2].split(", ")
+    assert "classes" in known
+    assert set(PROBES) - set(known) == {"histograms", *(name for name, kind in PROBES.items() if kind.needs_step)}
 
 
 def test_missing_damaged_and_foreign_weights_are_answered(

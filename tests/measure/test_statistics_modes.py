@@ -208,3 +208,8 @@ def test_all_is_as_it_was_when_the_context_ends(trained: MakeRun, norm: str, fai
         assert before.keys() == after.keys()
         assert [name for name in before if not same(before[name], after[name])] == []
     assert all(bool((parameter.grad == 1).all()) for parameter in run.network.parameters())
+
+
+def test_a_single_value_has_no_unbiased_variance() -> None:
+    with pytest.raises(ValueError, match="found moments of 1 value; expected 2 or more"):
+        statistics_from(nn.BatchNorm1d(3), batch_moments(torch.ones(1, 3)))

@@ -8,12 +8,14 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from bnexp.config.block import BlockError, parse_item
-from bnexp.config.items import ACTIVATION_NAMES
-from bnexp.config.layout import layout_of
+from bnexp.config.items import ACTIVATION_NAMES, NORM_NAMES
+from bnexp.config.layout import Placed, layout_of
 from bnexp.config.model import MlpConfig
+from bnexp.config.norm_lint import no_scale_left
 from bnexp.config.schema import PlainInit
 from bnexp.inspection.outline import outline
 from bnexp.models.build import build_model, leaves
+from bnexp.norms.registry import build_norm
 from bnexp.norms.weights import NormalizedLinear, build_linear, weight_norm, weight_std
 from bnexp.training.optimizer import parameter_groups
 
@@ -158,3 +160,25 @@ def test_the_gain_is_not_decayed_and_the_weight_is(option):
     for layer in layers:
         assert any(parameter is layer.weight for parameter in decayed["params"])
         assert any(parameter is layer.gain for parameter in spared["params"])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("positions", [(), (6, 6)], ids=str)
+@pytest.mark.parametrize("name", NORM_NAMES)
+def test_the_lint_names_the_norms_before_which_the_scale_of_weights_has_no_effect(name, positions, bias):
+    if name == "in" and not positions:
+        return
+    item, layer = parse_item(name), parse_item("conv" if positions else "linear")
+    if name in ("gn", "evonorm_s0"):
+        item = parse_item(f"{name}(groups=2)")
+    shape = (8, *positions)
+    norm = build_norm(item, shape).double().train()
+    norm.noisy = False  # where it draws noise: what it adds does not look at x
+    scale = torch.tensor([0.5, 2, 1, 4, 0.7, 3, 1.5, 0.3], dtype=torch.float64).view(-1, *[1] * len(positions))
+    x, added = draw(64, *shape), draw(8, seed=1).view(-1, *[1] * len(positions)) if bias else 0.0
+    with torch.no_grad():
+        before, after = norm(x + added), norm(scale * x + added)
+    undone = ((after - before).std() / before.std()).item() < 3e-3
+    place = Placed("layer", layer, shape, shape, bias=bias)
+    # batch_renorm with its first batch is bn; later, the running statistics know the old scale
+    assert no_scale_left(place, item, of_each_unit=True) == (undone and name != "batch_renorm")

@@ -161,3 +161,13 @@ def trained(model: dict[str, Any]) -> list[torch.Tensor]:
         optimizer.step()
     with torch.no_grad():
         return [network.eval()(x), network.train()(x)]
+
+
+@pytest.mark.parametrize("question", ["figures", "arm", "run"])
+def test_a_key_that_came_later_is_its_default_where_it_is_absent(question: Question) -> None:
+    """Stored configs leave out what is null, and those of 0.1.0 know neither `accumulate` nor `ema`."""
+    old = {"training.epochs": 4, "optimizer.lr": 0.1}
+    now = {**old, "training.accumulate": 1, "training.ema": None, "training.grad_clip": None}
+    assert identity_of(old, question) == identity_of(now, question)
+    for change in ({"training.ema": 0.9}, {"training.accumulate": 2}, {"training.grad_clip": 1.0}):
+        assert identity_of(old, question) != identity_of({**now, **change}, question)
