@@ -56,6 +56,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "error": None,
         "plan": plan,
         "class_counts": _class_counts(run),
+        "data_account": run.dataset.account.record() if run.dataset.account else None,
     }
 
 
