@@ -47,12 +47,19 @@ def load_image_folder(data: ImageFolderData, data_dir: Path) -> ImageSet:
 
 
 def load_npz(data: NpzData, data_dir: Path) -> ImageSet:
-    """Return the arrays of an npz file."""
+    """Return the arrays of an npz file; without a test part, a fixed, stratified fifth is the test set."""
     from bnexp.data.sources.npz_file import read_npz
 
     arrays = read_npz(data, data_dir)
-    train = Part(torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train))
-    return ImageSet(train, Part(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)))
+    parts = {
+        part: Part(torch.from_numpy(images), torch.from_numpy(arrays.labels[part]))
+        for part, images in arrays.images.items()
+    }
+    train, test = parts["train"], parts.get("test")
+    if test is None:
+        rest, held_out = stratified_split(train.labels, arrays.test_examples, SPLIT_SEED)
+        train, test = train.take(rest), train.take(held_out)
+    return ImageSet(train, test, parts.get("val"))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from bnexp.config.data_section import DataConfig, DatasetName, ImageFolderData
+from bnexp.config.data_section import DataConfig, DatasetName, ImageFolderData, NpzData
 from bnexp.data.sources.image_folder import list_images
+from bnexp.data.sources.npz_file import npz_classes
 from bnexp.data.sources.place import own_path
 
 _CIFAR100 = """
@@ -35,4 +36,6 @@ def class_names(data: DataConfig, data_dir: Path) -> tuple[str, ...]:
     """
     if isinstance(data, ImageFolderData):
         return list_images(own_path(data, data_dir)).classes
+    if isinstance(data, NpzData):
+        return npz_classes(data, data_dir)
     return _NAMES.get(data.dataset, ())
