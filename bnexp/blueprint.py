@@ -41,4 +41,4 @@ def draw(config: Config, data_dir: Path) -> Blueprint:
     plan = make_plan(config, info)
     layout = layout_of(config.model, info.shape, info.classes)
     check_network(config, layout)
-    return Blueprint(config, info, plan, layout, (*info.notes, *warnings_of(config, plan, layout)))
+    return Blueprint(config, info, plan, layout, (*info.warnings, *warnings_of(config, plan, layout)))

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Protocol, Self, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
@@ -16,9 +16,23 @@ DatasetName = Literal[NamedSet, "synthetic", "image_folder", "npz"]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 
 
+class DataAccount(Protocol):
+    """What was found on the disk against what is used of it: an `Account` of `bnexp/data/sources/account.py`."""
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+
+    def record(self) -> dict[str, Any]:
+        """Return it for meta.json."""
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Image shape (C, H, W), classes, examples for training + validation and for the test, and notes on the images."""
+    """Image shape (C, H, W), classes, examples for training + validation and for the test, and what is known of them.
+
+    `val_examples` are those of a validation part that the dataset brings; they then come on top of `train_examples`.
+    `notes` inform; `warnings` are what gives reason to doubt the dataset.
+    """
 
     summary: str
     shape: tuple[int, int, int]
@@ -28,6 +42,9 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     """examples of each class in training and validation together; empty where all classes have as many"""
+    val_examples: int | None = None
+    warnings: tuple[str, ...] = ()
+    account: DataAccount | None = None
 
     @property
     def guess(self) -> float:

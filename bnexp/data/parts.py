@@ -45,10 +45,14 @@ class Part:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A whole dataset as it comes: what may be trained and chosen on, and the test set."""
+    """A whole dataset as it comes: what may be trained and chosen on, and the test set.
+
+    `val` is the validation part that a dataset brings; None where one is to be split off `train`.
+    """
 
     train: Part
     test: Part
+    val: Part | None = None
 
 
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -57,7 +61,7 @@ Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, Tensor]:
     """Split examples into a rest and `held_out` examples with the same mixture of classes.
 
-    Each class gives its share of `held_out`, 0 < held_out < N, rounded so that the total is exact (largest remainders
+    Each class gives its share of `held_out`, 0 <= held_out < N, rounded so that the total is exact (largest remainders
     first). The seed, fixed for a dataset, decides which examples.
 
     Returns:

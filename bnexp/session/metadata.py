@@ -69,6 +69,7 @@ def _data(run: TrainingRun, data_dir: Path) -> dict[str, Any]:
     return {
         "data_fingerprint": dataset.fingerprint,
         "data_parts": dataset.part_fingerprints,
+        "data_account": dataset.account.record() if dataset.account else None,
         "data_path": os.path.abspath(own_path(data, data_dir)) if isinstance(data, OwnData) else None,
         "class_counts": {
             name: [*part.class_counts, *[0] * (classes - len(part.class_counts))]
