@@ -77,14 +77,31 @@ class Dataset:
         """Return what the network sees: uint8 (B, C, H, W) -> float32 (B, C, H, W)."""
         return self.preprocess(images)
 
-    @cached_property
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all images and labels: a run is resumed only with the examples that it began with."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.val, self.test):
+        return self._fingerprints[0]
+
+    @property
+    def part_fingerprints(self) -> dict[str, str]:
+        """SHA-256 of images and labels of each part: runs that were scored on other examples are not compared."""
+        return self._fingerprints[1]
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, dict[str, str]]:
+        whole, own = hashlib.sha256(), {name: hashlib.sha256() for name in self.parts}
+        for name, part in self.parts.items():
+            own[name].update(str(tuple(part.images.shape)).encode())
             for tensor in (part.images, part.labels):
-                digest.update(tensor.cpu().numpy().data)
-        return digest.hexdigest()
+                content = tensor.cpu().numpy().data
+                whole.update(content)
+                own[name].update(content)
+        return whole.hexdigest(), {name: digest.hexdigest() for name, digest in own.items()}
 
     def val_inputs(self, count: int) -> Tensor:
         """Return the first `count` images of the validation part as inputs."""
