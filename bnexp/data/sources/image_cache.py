@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from bnexp.data.sources.arrays import BadArraysError, read_arrays
-from bnexp.data.sources.decode import MAX_SET_BYTES, Images
+from bnexp.data.sources.decode import MAX_SET_BYTES, Images, Wanted
 
-FORMAT = 1
+FORMAT = 2
 MAX_ABOUT_BYTES = 2**27
 """Bytes of the facts about the images: the labels of as many 16 x 16 images as fit in memory take no more."""
 
@@ -34,6 +34,9 @@ class About:
         train_examples: how many of them, from the first, are to train on; None when the folder does not say.
         broken: path and reason of each image that could not be read.
         sizes: how many different sizes the images had.
+        val_examples: how many, after those to train on, are to validate on; None when the folder does not say.
+        formats, changed, lost: for the account, as in `Decoded`.
+        findings: doubts and notes on the pictures.
     """
 
     fingerprint: str
@@ -43,11 +46,16 @@ class About:
     train_examples: int | None
     broken: tuple[tuple[str, str], ...]
     sizes: int
+    val_examples: int | None = None
+    formats: tuple[tuple[str, int], ...] = ()
+    changed: tuple[tuple[str, int, str], ...] = ()
+    lost: tuple[tuple[str, int, str], ...] = ()
+    findings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
-def cache_name(folder: Path, image_size: tuple[int, int] | None) -> str:
-    """Return the name of the file for a folder and a size."""
-    key = json.dumps([FORMAT, os.path.abspath(folder), image_size])
+def cache_name(folder: Path, wanted: Wanted) -> str:
+    """Return the name of the file for a folder and what is asked of its images."""
+    key = json.dumps([FORMAT, os.path.abspath(folder), wanted.image_size, wanted.background])
     return f"{folder.name}-{hashlib.blake2b(key.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}.npz"
 
 
@@ -64,7 +72,8 @@ def find_cache(data_dir: Path, name: str, fingerprint: str) -> tuple[Path, About
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             values = json.loads(read_arrays(place / name, ["about"], MAX_ABOUT_BYTES)["about"].tobytes())
             lists = {key: tuple(values[key]) for key in ("shape", "classes", "labels")}
-            about = About(**{**values, **lists, "broken": tuple((path, reason) for path, reason in values["broken"])})
+            rows = {key: tuple(map(tuple, values[key])) for key in ("broken", "formats", "changed", "lost", "findings")}
+            about = About(**{**values, **lists, **rows})
             if about.fingerprint == fingerprint and _is_sound(about):
                 return place / name, about
     return None
@@ -94,13 +103,20 @@ def write_cache(data_dir: Path, name: str, about: About, images: Images) -> Path
 
 def _is_sound(about: About) -> bool:
     """Tell whether figures and words are possible ones: the file may lie where others can write."""
-    numbers = (*about.shape, *about.labels, about.sizes, about.train_examples or 0)
-    words = (*about.classes, *(word for pair in about.broken for word in pair))
+    parts = (about.train_examples or 0, about.val_examples or 0)
+    counted = (*about.changed, *about.lost)
+    counts = (*(count for _, count in about.formats), *(count for _, count, _ in counted))
+    numbers = (*about.shape, *about.labels, about.sizes, *parts, *counts)
+    told = (*(word for pair in about.broken for word in pair), *(word for words in about.findings for word in words))
+    kinds = (*(name for name, _ in about.formats), *(word for what, _, path in counted for word in (what, path)))
+    words = (*about.classes, *told, *kinds)
     return (
         all(type(number) is int for number in numbers)
         and all(isinstance(word, str) for word in words)
         and len(about.shape) == 3
         and min(about.shape) > 0
         and all(0 <= label < len(about.classes) for label in about.labels)
-        and 0 <= (about.train_examples or 0) <= len(about.labels)
+        and min(parts) >= 0
+        and sum(parts) <= len(about.labels)
+        and all(len(pair) == 2 for pair in (*about.broken, about.findings))
     )

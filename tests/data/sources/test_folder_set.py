@@ -263,7 +263,9 @@ def test_broken_images_can_be_left_out_and_are_noted(opened, photos, data_dir):
     assert found.about.train_examples == 4
     info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos), skip_broken=True), data_dir)
     assert (info.train_examples, info.test_examples) == (4, 2)
-    assert info.notes[0].startswith("1 of 7 images cannot be read and left out: train/cat/1.png: not an image")
+    rest = "broken: not an image of a known format"
+    assert info.account.lines()[:2] == ["6 of 7 files used: 6 PNG", f"passed over: 1 {rest} (train/cat/1.png)"]
+    assert info.warnings[0] == f"1 file left out, 6 used: 1 {rest} (train/cat/1.png)."
 
 
 def test_a_test_set_of_which_nothing_is_left_is_refused(opened, photos):
