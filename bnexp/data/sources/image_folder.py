@@ -6,16 +6,23 @@ and hidden ones are passed over. Classes are counted from 0 in the order of thei
 """
 
 import contextlib
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.config.data_section import DatasetInfo, ImageFolderData, unequal_counts
+from bnexp.config.data_section import DatasetInfo, ImageFolderData, NpzData, unequal_counts
 from bnexp.data.sources.decode import Images, decode
-from bnexp.data.sources.image_cache import About, cache_name, find_cache, read_cache, write_cache
+from bnexp.data.sources.image_cache import (
+    About,
+    cache_folder,
+    content_key,
+    find_cache,
+    read_cache,
+    why_not_trusted,
+    write_cache,
+)
 from bnexp.data.sources.place import own_path
 from bnexp.document.writing import at_most, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted
@@ -49,11 +56,9 @@ class Listing:
     files: tuple[ImageFile, ...]
     train_files: int | None
 
-    def fingerprint(self) -> str:
-        """Return a digest of names, sizes and times of change: another one when the folder has changed."""
-        lines = (f"{file.path}\0{file.size}\0{file.mtime_ns}\n" for file in self.files)
-        text = f"{self.train_files}\n{'/'.join(self.classes)}\n{''.join(lines)}"
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    def key(self, options: object) -> str:
+        """Return the digest of all that the images depend on: every byte, names, parts, and `options` of reading."""
+        return content_key(self.folder, [file.path for file in self.files], [self.classes, self.train_files, options])
 
 
 def list_images(folder: Path) -> Listing:
@@ -143,7 +148,20 @@ class FolderSet:
                 return images
             with contextlib.suppress(OSError):
                 self.cache.unlink()  # so that the next run writes it anew
-        return _decode(self.listing, self.about.shape[1:])[1]
+        return _decode(self.listing, self.about.key, self.about.shape[1:])[1]
+
+    def on_cache(self) -> list[str]:
+        """Say once, when the images have just been decoded, where they are kept, or why they are not."""
+        if self.decoded is None:
+            return []
+        if self.cache is None:
+            folder = cache_folder()
+            why = folder and why_not_trusted(folder)
+            return [f"The decoded images are not kept: {why or f'nothing can be written to {folder}'}."]
+        size = round(self.cache.stat().st_size / 1e6)
+        return [
+            f"{f'{size:,} MB' if size else 'Under 1 MB'} of decoded images are kept in {self.cache.parent}; bnexp data cache lists and clears them."
+        ]
 
     @property
     def test_examples(self) -> int:
@@ -153,22 +171,27 @@ class FolderSet:
         return max(round(len(self.about.labels) * TEST_SHARE), 1)
 
 
-def open_folder(data: ImageFolderData, data_dir: Path) -> FolderSet:
-    """Return the images of the folder that `data.path` names, decoding them if that was not done before.
+_READING = set(ImageFolderData.model_fields) - set(NpzData.model_fields)
+"""The options of reading images, which no other dataset has."""
+
+
+def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) -> FolderSet:
+    """Return the images of the folder that `data.path` names, decoding them if that was not done before, or `anew`.
 
     Raises:
         ConfigError: the folder is missing or not made of parts and classes.
         BnexpError: images are broken and `data.skip_broken` is not set, or nothing is left of a class.
         Interrupted: by Ctrl-C; no cache is left half written.
     """
-    listing = list_images(own_path(data, data_dir))
-    name, fingerprint = cache_name(listing.folder, data.image_size), listing.fingerprint()
-    if found := find_cache(data_dir, name, fingerprint):
+    listing, options = list_images(own_path(data, data_dir)), data.model_dump(mode="json", include=_READING)
+    key = listing.key(options)
+    if not anew and (found := find_cache(key)):
         opened = FolderSet(listing, found[1], found[0], None)
     else:
         try:
-            about, images = _decode(listing, data.image_size)
-            opened = FolderSet(listing, about, write_cache(data_dir, name, about, images), images)
+            about, images = _decode(listing, key, data.image_size)
+            changed = listing.key(options) != key  # while it was read: images of both states are of neither
+            opened = FolderSet(listing, about, None if changed else write_cache(about, images, options), images)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted while {listing.folder} was decoded; nothing was kept of it") from None
     _refuse_broken(opened, data.skip_broken)
@@ -185,18 +208,20 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
         height, width = about.shape[1:]
         rule = "data.image_size" if data.image_size else "the median; data.image_size sets it"
         notes.append(f"images of {about.sizes:,} sizes are scaled and cropped to {height} x {width} ({rule}).")
+    notes += opened.on_cache()
     train = len(about.labels) - opened.test_examples
     summary = f"images in {opened.listing.folder}"
     counts = unequal_counts(about.labels[: about.train_examples], len(about.classes))
     return DatasetInfo(summary, about.shape, len(about.classes), train, opened.test_examples, tuple(notes), counts)
 
 
-def _decode(listing: Listing, image_size: tuple[int, int] | None) -> tuple[About, Images]:
+def _decode(listing: Listing, key: str, image_size: tuple[int, int] | None) -> tuple[About, Images]:
     """Decode every image of the listing; return what is known of those that could be read, and their pixels."""
     decoded = decode(listing.folder, [file.path for file in listing.files], image_size)
     split, shape = listing.train_files, decoded.images.shape[1:]
     about = About(
-        fingerprint=listing.fingerprint(),
+        key=key,
+        folder=os.path.abspath(listing.folder),
         shape=(shape[0], shape[1], shape[2]),
         classes=listing.classes,
         labels=tuple(listing.files[number].label for number in decoded.numbers),
