@@ -159,9 +159,8 @@ class FolderSet:
             why = folder and why_not_trusted(folder)
             return [f"The decoded images are not kept: {why or f'nothing can be written to {folder}'}."]
         size = round(self.cache.stat().st_size / 1e6)
-        return [
-            f"{f'{size:,} MB' if size else 'Under 1 MB'} of decoded images are kept in {self.cache.parent}; bnexp data cache lists and clears them."
-        ]
+        kept = f"{f'{size:,} MB' if size else 'Under 1 MB'} of decoded images are kept in {self.cache.parent}"
+        return [f"{kept}; bnexp data cache lists and clears them."]
 
     @property
     def test_examples(self) -> int:
