@@ -210,6 +210,12 @@ def _check_path(path: str) -> str:
     return path
 
 
+class WrittenPath(str):
+    """A relative `data.path` as a config file says it; it remembers the folder of that file, where nothing was."""
+
+    folder: str
+
+
 OwnPath = Annotated[str, Field(max_length=1024), AfterValidator(_check_path)]
 
 
@@ -235,7 +241,7 @@ class ImageFolderData(_DataSection):
 
     dataset: Literal["image_folder"]
     path: OwnPath
-    """the folder, absolute or relative to the data folder (`--data-dir`)"""
+    """the folder, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
     image_size: tuple[ImageSide, ImageSide] | None = None
     """height and width that images are scaled and cropped to (default: theirs, or the median)"""
     skip_broken: Bool = False
@@ -247,7 +253,7 @@ class NpzData(_DataSection):
 
     dataset: Literal["npz"]
     path: OwnPath
-    """the file, absolute or relative to the data folder (`--data-dir`)"""
+    """the file, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
     skip_broken: NothingSkipped = False
 
 
