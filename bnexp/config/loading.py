@@ -45,8 +45,7 @@ def load_config(
     for key, flag in (("name", name), ("seed", seed)):
         if flag is not None:
             values[key], origins[(key,)] = flag, f"--{key}"
-    config = check_values(values, origins, file_name(path))
-    return _with_place_of_data(config, path.parent)
+    return _with_place_of_data(check_values(values, origins, file_name(path)), path.parent)
 
 
 def check_stored(values: Mapping[str, Any], overrides: Sequence[str], source: str) -> Config:

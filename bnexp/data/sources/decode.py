@@ -29,8 +29,6 @@ from bnexp.data.sources.formats import FORMATS, cure_of, sniffed
 from bnexp.data.sources.pixels import Header, Picture, header_of, opened, picture_of, white_point
 from bnexp.errors import BnexpError
 
-RULES = 2
-"""Version of the rules of this file and of `pixels`: what another version decoded is decoded anew."""
 MAX_SET_BYTES = 8 * 2**30
 """Bytes that a whole set may take in memory, where it stays while a network trains."""
 CHUNK = 64

@@ -4,17 +4,16 @@ A folder holds either `train/`, `test/` and, if you like, `val/`, each with a fo
 is which says `folder_layout`. Classes are counted from 0 in the order of their names.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.data.sources.account import Counted, Tally
-from bnexp.data.sources.decode import RULES
 from bnexp.data.sources.folder_layout import Division, class_name, divide
 from bnexp.data.sources.folder_tree import Found, Tree, is_folder
 from bnexp.data.sources.formats import ENDINGS, sniffed
+from bnexp.data.sources.image_cache import content_key
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, did_you_mean
 
@@ -47,11 +46,10 @@ class Listing:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def fingerprint(self) -> str:
-        """Return a digest of names, sizes and times of change: another one when the folder has changed."""
-        lines = (f"{file.path}\0{file.label}\0{file.size}\0{file.mtime_ns}\n" for file in self.files)
-        text = f"{RULES}\n{self.train_files} {self.val_files}\n{'/'.join(self.classes)}\n{''.join(lines)}"
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    def key(self, options: object) -> str:
+        """Return the digest of all that the images depend on: every byte, names, parts, and `options` of reading."""
+        parts = [self.train_files, self.val_files]
+        return content_key(self.folder, [file.path for file in self.files], [self.classes, parts, options])
 
 
 def list_images(folder: Path, class_level: int | None = None) -> Listing:

@@ -5,18 +5,26 @@ that is not used is counted with a reason.
 """
 
 import contextlib
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bnexp.config.data_section import DatasetInfo, ImageFolderData, unequal_counts
+from bnexp.config.data_section import DatasetInfo, ImageFolderData, NpzData, unequal_counts
 from bnexp.data.sources.account import TRACE, Account, Counted, Tally
 from bnexp.data.sources.composition import Findings, Labels, look_at_labels, look_at_pictures
 from bnexp.data.sources.decode import Decoded, Images, Wanted, decode
 from bnexp.data.sources.folder_listing import Listing, list_images
-from bnexp.data.sources.image_cache import About, cache_name, find_cache, read_cache, write_cache
+from bnexp.data.sources.image_cache import (
+    About,
+    cache_folder,
+    find_cache,
+    read_cache,
+    why_not_trusted,
+    write_cache,
+)
 from bnexp.data.sources.pixels import BACKGROUNDS
 from bnexp.data.sources.place import own_path
 from bnexp.document.writing import at_most
@@ -47,7 +55,20 @@ class FolderSet:
                 return images
             with contextlib.suppress(OSError):
                 self.cache.unlink()  # so that the next run writes it anew
-        return _decode(self.listing, Wanted(self.about.shape[1:], self.wanted.background))[1]
+        wanted = Wanted(self.about.shape[1:], self.wanted.background)
+        return _decode(self.listing, self.about.key, wanted)[1]
+
+    def on_cache(self) -> list[str]:
+        """Say once, when the images have just been decoded, where they are kept, or why they are not."""
+        if self.decoded is None:
+            return []
+        if self.cache is None:
+            folder = cache_folder()
+            why = folder and why_not_trusted(folder)
+            return [f"The decoded images are not kept: {why or f'nothing can be written to {folder}'}."]
+        size = round(self.cache.stat().st_size / 1e6)
+        kept = f"{f'{size:,} MB' if size else 'Under 1 MB'} of decoded images are kept in {self.cache.parent}"
+        return [f"{kept}; bnexp data cache lists and clears them."]
 
     @property
     def splits_test(self) -> bool:
@@ -88,8 +109,12 @@ class FolderSet:
         return {part: found for part, found in parts.items() if len(found)}
 
 
-def open_folder(data: ImageFolderData, data_dir: Path) -> FolderSet:
-    """Return the images of the folder that `data.path` names, decoding them if that was not done before.
+_READING = set(ImageFolderData.model_fields) - set(NpzData.model_fields)
+"""The options of reading images, which no other dataset has."""
+
+
+def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) -> FolderSet:
+    """Return the images of the folder that `data.path` names, decoding them if that was not done before, or `anew`.
 
     Raises:
         ConfigError: the folder is missing or not made of parts and classes.
@@ -97,17 +122,18 @@ def open_folder(data: ImageFolderData, data_dir: Path) -> FolderSet:
             `data.background` hides what transparency shows.
         Interrupted: by Ctrl-C; no cache is left half written.
     """
-    listing, wanted = (
-        list_images(own_path(data, data_dir), data.class_level),
-        Wanted(data.image_size, data.background or "white"),
-    )
-    name, fingerprint = cache_name(listing.folder, wanted), listing.fingerprint()
-    if found := find_cache(data_dir, name, fingerprint):
+    listing = list_images(own_path(data, data_dir), data.class_level)
+    wanted = Wanted(data.image_size, data.background or "white")
+    options = data.model_dump(mode="json", include=_READING)
+    key = listing.key(options)
+    if not anew and (found := find_cache(key)):
         opened = FolderSet(listing, found[1], found[0], None, wanted)
     else:
         try:
-            about, images = _decode(listing, wanted)
-            opened = FolderSet(listing, about, write_cache(data_dir, name, about, images), images, wanted)
+            about, images = _decode(listing, key, wanted)
+            changed = listing.key(options) != key  # while it was read: images of both states are of neither
+            cache = None if changed else write_cache(about, images, options)
+            opened = FolderSet(listing, about, cache, images, wanted)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted while {listing.folder} was decoded; nothing was kept of it") from None
     _refuse_broken(opened, data.skip_broken)
@@ -136,7 +162,7 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
         classes=len(about.classes),
         train_examples=train,
         test_examples=test,
-        notes=(*opened.listing.notes, *scaled, *findings.notes),
+        notes=(*opened.listing.notes, *scaled, *findings.notes, *opened.on_cache()),
         class_counts=unequal_counts(about.labels[: opened.train_examples], len(about.classes)),
         val_examples=about.val_examples,
         warnings=(*account.doubts(), *opened.listing.warnings, *hidden, *findings.warnings),
@@ -144,13 +170,14 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
     )
 
 
-def _decode(listing: Listing, wanted: Wanted) -> tuple[About, Images]:
+def _decode(listing: Listing, key: str, wanted: Wanted) -> tuple[About, Images]:
     """Decode every image of the listing; return what is known of those that could be read, and their pixels."""
     decoded = decode(listing.folder, [file.path for file in listing.files], wanted)
     first, shape = listing.train_files, decoded.images.shape[1:]
     vals = listing.val_files
     about = About(
-        fingerprint=listing.fingerprint(),
+        key=key,
+        folder=os.path.abspath(listing.folder),
         shape=(shape[0], shape[1], shape[2]),
         classes=listing.classes,
         labels=tuple(listing.files[number].label for number in decoded.numbers),
