@@ -50,7 +50,10 @@ def divide(tree: Tree, level: int | None) -> Division:
     apart = bool(parts)
     if apart:
         _refuse_lone_parts(tree, top, parts)
-    bases = {part: _passed_through(tree, at) for part, at in (parts or {"train": top}).items()}
+    places = parts or {"train": top}
+    bases = {"train": _passed_through(tree, places["train"])}
+    known = [class_name(at[-1:]) for at in tree.inside(bases["train"])]
+    bases |= {part: _passed_through(tree, at, known) for part, at in places.items() if part != "train"}
     chosen = level or _level_of(tree, bases["train"])
     before = parts or {"train": ()}
     notes = [f"the classes are the folders in {_shown(at)}." for part, at in bases.items() if at != before[part] and at]
@@ -64,11 +67,13 @@ def class_name(folders: Folders) -> str:
     return unicodedata.normalize("NFC", "/".join(folders))
 
 
-def _passed_through(tree: Tree, at: Folders) -> Folders:
+def _passed_through(tree: Tree, at: Folders, classes: Sequence[str] = ()) -> Folders:
     """Return the folder itself, or the one in it, and so on, where all images lie in folders of that one."""
     while not tree.images_in(at):
         holding = [inner for inner in tree.inside(at) if tree.images_below(inner)]
-        if len(holding) != 1 or tree.images_in(holding[0]) or _part_named(holding[0][-1]):
+        if len(holding) != 1 or tree.images_in(holding[0]):
+            break
+        if _part_named(holding[0][-1]) or class_name(holding[0][-1:]) in classes:
             break
         at = holding[0]
     return at
@@ -146,6 +151,9 @@ def _level_of(tree: Tree, base: Folders) -> int:
 
 def _refuse_flat(tree: Tree, base: Folders, part: str) -> None:
     """Refuse images that lie directly in a part of which no folder is a class."""
+    holding = [inner for inner in tree.inside(base) if tree.images_below(inner)]
+    if len(holding) == 1 and not part and next(_tables_in(tree, holding[0]), ""):
+        base = holding[0]  # the one folder beside a table of labels
     place, flat = tree.root.joinpath(*base), tree.images_in(base)
     if not flat or any(map(tree.images_below, tree.inside(base))):
         return
