@@ -89,6 +89,13 @@ class Opened:
         """Whether it has more than 8 bits per channel."""
         return self.image.mode in DEEP_MODES or ";16" in self.raw
 
+    @property
+    def is_gray(self) -> bool:
+        """Whether it has no color, by its mode or by its palette."""
+        if self.image.mode == "P" and (palette := self.image.getpalette("RGB")):
+            return palette[0::3] == palette[1::3] == palette[2::3]
+        return self.image.mode in GRAY_MODES or self.raw == "LA;16B"
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[Opened]:
@@ -116,9 +123,8 @@ def header_of(found: Opened) -> Header:
     height, width = image.height, image.width
     if _orientation(image) >= 5:
         height, width = width, height
-    gray = image.mode in GRAY_MODES or found.raw == "LA;16B"
     known = "JPEG" if image.format == "MPO" else str(image.format)
-    return Header(height, width, gray, known, _range_of(found) if found.is_deep else None)
+    return Header(height, width, found.is_gray, known, _range_of(found) if found.is_deep else None)
 
 
 def picture_of(found: Opened, background: str, white: float) -> Picture:
@@ -271,7 +277,7 @@ def _plain(found: Opened) -> tuple[Image.Image, Array | None, list[str]]:
         return converted or image, None, ["of LAB, converted to RGB"]
     if image.mode == "CMYK":
         return image.convert("RGB"), None, ["of CMYK, converted to RGB"]
-    target = "L" if image.mode in GRAY_MODES else "RGB"
+    target = "L" if found.is_gray else "RGB"
     marked = image.info.get("transparency")
     if marked is not None and image.mode in ("1", "L", "RGB"):
         step = {"L;2": 85, "L;4": 17}.get(found.raw, 1)  # gray of few bits is spread over 0 .. 255
