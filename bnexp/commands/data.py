@@ -60,9 +60,7 @@ def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) 
     if isinstance(data, ImageFolderData):
         from bnexp.data.sources.image_folder import open_folder  # loads Pillow
 
-        open_folder(
-            data, data_folder(data_dir), anew=True
-        )  # the files themselves, and not what the cache keeps of them
+        open_folder(data, data_folder(data_dir), anew=True)  # the files, and not what the cache keeps of them
     _load(data, data_folder(data_dir))
 
 
@@ -113,9 +111,10 @@ def _load(data: DataConfig, data_dir: Path) -> None:
     images = DATASET_LOADERS[data.dataset](data, data_dir)
     info = dataset_info(data, data_dir)
     size = " x ".join(map(str, images.train.images.shape[1:]))
+    parts = " + ".join(f"{len(part):,}" for part in (images.train, images.val, images.test) if part is not None)
     state, where = _state(data.dataset, data_dir)
     print(
-        f"{data.dataset}: intact, {len(images.train):,} + {len(images.test):,} images of {size} in {info.classes} "
+        f"{data.dataset}: intact, {parts} images of {size} in {info.classes} "
         f"classes, {visible(data.path if isinstance(data, OwnData) else where or state)}"
     )
     for note in (*(info.account.lines() if info.account else ()), *info.notes):

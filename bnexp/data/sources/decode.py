@@ -34,6 +34,8 @@ MAX_SET_BYTES = 8 * 2**30
 CHUNK = 64
 """Images that a thread takes at once."""
 NOTHING = Image.new("L", (1, 1))
+CROPPED = "cropped to less than half of their area"
+"""The change that costs content, of which a doubt tells."""
 
 Images = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Shape = tuple[int, int, int]
@@ -133,11 +135,19 @@ def _counts(
             changed.add(change, path)
         if (header.height, header.width) != shape[1:]:
             changed.add(f"of another size, scaled and cropped to {shape[1]} x {shape[2]}", path)
+            if _kept(header, shape) < 0.5:
+                changed.add(CROPPED, path)
         if header.gray and shape[0] == 3:
             changed.add("gray, given three equal channels", path)
         for background in picture.lost_on:
             lost.add(background, path)
     return changed.counts(), lost.counts()
+
+
+def _kept(header: Header, shape: Shape) -> float:
+    """Return the part of an image's area that is left when it is scaled to cover a shape, and cropped."""
+    scale = max(shape[1] / header.height, shape[2] / header.width)
+    return shape[1] * shape[2] / (scale**2 * header.height * header.width)
 
 
 def _whites(folder: Path, headers: Sequence[tuple[str, Header]]) -> Whites:

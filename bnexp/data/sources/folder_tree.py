@@ -105,7 +105,7 @@ class Tree:
         path = "/".join((*at, entry.name))
         if is_system(entry.name):
             count = _files_below(Path(entry.path)) if entry.is_dir() else 1
-            self._pass_over(at, path, "hidden, or left by a system", count, expected=True)
+            self._pass_over(at, path, "hidden or system files", count, expected=True)
         elif entry.is_dir():
             self.folders[at].append(entry.name)
         elif not entry.is_file():

@@ -15,7 +15,7 @@ import numpy as np
 from bnexp.config.data_section import DatasetInfo, ImageFolderData, NpzData, unequal_counts
 from bnexp.data.sources.account import TRACE, Account, Counted, Tally
 from bnexp.data.sources.composition import Findings, Labels, look_at_labels, look_at_pictures
-from bnexp.data.sources.decode import Decoded, Images, Wanted, decode
+from bnexp.data.sources.decode import CROPPED, Decoded, Images, Wanted, decode
 from bnexp.data.sources.folder_listing import Listing, list_images
 from bnexp.data.sources.image_cache import (
     About,
@@ -154,6 +154,12 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
     lost = [f"{Counted(*kind).count:,} images" for kind in about.lost if kind[0] == opened.wanted.background]
     hidden = [f"{found} show nothing on data.background: {opened.wanted.background}." for found in lost]
     size = " x ".join(map(str, about.shape[1:]))
+    hidden += [
+        f"{count:,} of {len(about.labels):,} images, such as {path}, are {what} at {size}; another shape in "
+        "data.image_size, or padding them before, keeps more."
+        for what, count, path in about.changed
+        if what == CROPPED and count > TRACE * len(about.labels)
+    ]
     rule = "data.image_size" if data.image_size else "the median; data.image_size sets it"
     scaled = [f"images of {about.sizes:,} sizes are scaled and cropped to {size} ({rule})."] * (about.sizes > 1)
     return DatasetInfo(

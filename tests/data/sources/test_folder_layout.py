@@ -233,7 +233,7 @@ def test_every_file_is_used_or_counted(make, tmp_path):
         "image in no folder of a class": (4, False),
         "no image (.md)": (1, True),
         "no image (.csv)": (1, True),
-        "hidden, or left by a system": (3, True),
+        "hidden or system files": (3, True),
         heic: (2, False),
         "camera RAW, which is not read: darktable-cli FILE FILE.png converts it": (1, False),
         "no image known by its ending or first bytes (no ending)": (1, False),

@@ -416,6 +416,16 @@ def test_a_path_is_relative_to_the_data_folder(photos):
     assert info.train_examples == 5
 
 
+def test_images_of_which_cropping_leaves_less_than_half_are_doubtful(photos, put_image, data_dir):
+    put_image(photos / "train" / "cat" / "0.png", 10, size=(4, 7))
+    put_image(photos / "train" / "cat" / "1.png", 10, size=(8, 5))
+    info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos)), data_dir)
+    (doubt,) = [warning for warning in info.warnings if "half" in warning]
+    assert doubt.startswith(
+        "1 of 7 images, such as train/cat/0.png, are cropped to less than half of their area at 4 x 3"
+    )
+
+
 def test_a_missing_folder_is_named_with_where_it_was_looked_for(data_dir):
     with pytest.raises(ConfigError, match=rf"gone: no such folder(.|\n)*{data_dir} "):
         dataset_info(ImageFolderData(dataset="image_folder", path="gone"), data_dir)
