@@ -1,7 +1,8 @@
 """Loading: a YAML file, its `base:` files and the command line's `--set` become one checked `Config`."""
 
+import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ def load_config(
     *,
     name: str | None = None,
     seed: int | None = None,
-    stored: bool = False,
 ) -> Config:
     """Read and check the config at `path`.
 
@@ -33,14 +33,11 @@ def load_config(
         overrides: `key=value` pairs, such as `data.batch_size=32`; the value is YAML, `null` takes a key back.
         name: replaces the config's, which defaults to the file's stem.
         seed: replaces the config's.
-        stored: it is of a run folder, where an earlier version may have written keys that are no more.
 
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
     values, origins = _read_with_bases(path, ())
-    for keys in REPLACED if stored else ():
-        _drop(values, keys)
     for override in overrides:
         _apply_override(values, origins, override)
     if values.get("name") is None:
@@ -48,8 +45,17 @@ def load_config(
     for key, flag in (("name", name), ("seed", seed)):
         if flag is not None:
             values[key], origins[(key,)] = flag, f"--{key}"
-    config = check_values(values, origins, file_name(path))
-    return config if stored else _with_place_of_data(config, path.parent)
+    return _with_place_of_data(check_values(values, origins, file_name(path)), path.parent)
+
+
+def check_stored(values: Mapping[str, Any], overrides: Sequence[str], source: str) -> Config:
+    """Check the config of a run, where an earlier version may have written keys that are no more, under `overrides`."""
+    changed, origins = copy.deepcopy(dict(values)), dict[Place, str]()
+    for keys in REPLACED:
+        _drop(changed, keys)
+    for override in overrides:
+        _apply_override(changed, origins, override)
+    return check_values(changed, origins, source)
 
 
 def check_values(values: dict[str, Any], origins: dict[Place, str], source: str) -> Config:

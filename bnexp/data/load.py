@@ -34,16 +34,22 @@ from bnexp.errors import BnexpError
 
 
 def load_image_folder(data: ImageFolderData, data_dir: Path) -> ImageSet:
-    """Return the images of a folder; without `train/` and `test/` a fixed, stratified fifth is the test set."""
+    """Return the images of a folder; without a part to test on, a fixed, stratified fifth is the test set."""
     from bnexp.data.sources.image_folder import open_folder  # loads Pillow
 
     opened = open_folder(data, data_dir)
-    whole = Part(torch.from_numpy(opened.images()), torch.tensor(opened.about.labels))
-    split = opened.about.train_examples
-    if split is None:
-        rest, test = stratified_split(whole.labels, opened.test_examples, SPLIT_SEED)
-        return ImageSet(whole.take(rest), whole.take(test))
-    return ImageSet(Part(whole.images[:split], whole.labels[:split]), Part(whole.images[split:], whole.labels[split:]))
+    whole, vals = Part(torch.from_numpy(opened.images()), torch.tensor(opened.about.labels)), opened.about.val_examples
+    ends = [opened.train_examples, vals or 0]
+    train, val, test = (
+        Part(*both)
+        for both in zip(
+            *(tensor.split([*ends, len(whole) - sum(ends)]) for tensor in (whole.images, whole.labels)), strict=True
+        )
+    )
+    if opened.splits_test:
+        rest, held_out = stratified_split(train.labels, opened.test_examples, SPLIT_SEED)
+        train, test = train.take(rest), train.take(held_out)
+    return ImageSet(train, test, None if vals is None else val)
 
 
 def load_npz(data: NpzData, data_dir: Path) -> ImageSet:
@@ -84,14 +90,31 @@ class Dataset:
         """Return what the network sees: uint8 (B, C, H, W) -> float32 (B, C, H, W)."""
         return self.preprocess(images)
 
-    @cached_property
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all images and labels: a run is resumed only with the examples that it began with."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.val, self.test):
+        return self._fingerprints[0]
+
+    @property
+    def part_fingerprints(self) -> dict[str, str]:
+        """SHA-256 of images and labels of each part: runs that were scored on other examples are not compared."""
+        return self._fingerprints[1]
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, dict[str, str]]:
+        whole, own = hashlib.sha256(), {name: hashlib.sha256() for name in self.parts}
+        for name, part in self.parts.items():
+            own[name].update(str(tuple(part.images.shape)).encode())
             for tensor in (part.images, part.labels):
-                digest.update(tensor.cpu().numpy().data)
-        return digest.hexdigest()
+                content = tensor.cpu().numpy().data
+                whole.update(content)
+                own[name].update(content)
+        return whole.hexdigest(), {name: digest.hexdigest() for name, digest in own.items()}
 
     def val_inputs(self, count: int) -> Tensor:
         """Return the first `count` images of the validation part as inputs."""

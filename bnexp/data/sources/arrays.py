@@ -28,15 +28,15 @@ class BadArraysError(ValueError):
     """An npz file is wrong; the message does not name it."""
 
 
-def array_names(path: Path, limit: int) -> list[str]:
-    """Return the names of the arrays of an npz file, in its order; `limit` as in `read_arrays`.
+def array_sizes(path: Path, limit: int) -> dict[str, int]:
+    """Return the bytes of each array of an npz file by its name, in its order; `limit` as in `read_arrays`.
 
     Raises:
         OSError: the file is missing or cannot be read.
         BadArraysError: it is not an npz file.
     """
     with open_file(path, 2 * limit + 2**20) as file:
-        return [member.filename.removesuffix(".npy") for member in _unpacked(file).infolist()]
+        return {member.filename.removesuffix(".npy"): member.file_size for member in _unpacked(file).infolist()}
 
 
 def read_arrays(path: Path, names: Sequence[str], limit: int) -> dict[str, Array]:

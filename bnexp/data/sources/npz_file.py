@@ -1,8 +1,8 @@
 """Read the dataset `npz`: one NumPy file with the arrays x_train, y_train, x_test and y_test, or as others name them.
 
-Which array is what its name says (`array_names.py`); what images and labels may look like stand in `array_images.py` and
-`array_labels.py`. x_val and y_val, where they are there, are the validation part. Without a test part, a fixed, stratified
-fifth of the rest becomes one. Nothing is ever unpickled.
+Which array is what its name says (`array_names.py`); `array_images.py` and `array_labels.py` say what images and labels
+may look like. x_val and y_val, where they are there, are the validation part. Without a test part, a fixed, stratified
+fifth of `train` becomes one. Nothing is ever unpickled.
 """
 
 import math
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.config.data_section import DatasetInfo, NpzData, unequal_counts
-from bnexp.data.sources.account import Account, Tally, by_frequency
+from bnexp.data.sources.account import TRACE, Account, Tally, by_frequency
 from bnexp.data.sources.array_images import LEAST_SIDE, Images, read_images
 from bnexp.data.sources.array_labels import Labels, read_labels
 from bnexp.data.sources.array_names import Roles, roles_of
-from bnexp.data.sources.arrays import Array, BadArraysError, array_names, read_arrays
+from bnexp.data.sources.arrays import Array, BadArraysError, array_sizes, read_arrays
 from bnexp.data.sources.composition import Findings, look_at_labels, look_at_pictures
 from bnexp.data.sources.decode import MAX_SET_BYTES
 from bnexp.data.sources.foreign_files import what_it_is
@@ -61,8 +61,8 @@ def read_npz(data: NpzData, data_dir: Path) -> NpzSet:
     """
     path = own_path(data, data_dir)
     try:
-        stored = array_names(path, MAX_SET_BYTES)
-        roles = roles_of(stored, path.name)
+        stored = array_sizes(path, MAX_SET_BYTES)
+        roles = roles_of(list(stored), path.name)
         used = [*roles.images.values(), *roles.labels.values(), *filter(None, [roles.names])]
         return _checked(roles, stored, read_arrays(path, used, MAX_SET_BYTES))
     except OSError as error:
@@ -73,7 +73,7 @@ def read_npz(data: NpzData, data_dir: Path) -> NpzSet:
         raise BnexpError(f"{path}: {what_it_is(path) or error}") from None
 
 
-def _checked(roles: Roles, stored: list[str], arrays: Mapping[str, Array]) -> NpzSet:
+def _checked(roles: Roles, stored: Mapping[str, int], arrays: Mapping[str, Array]) -> NpzSet:
     tally, passed_over = Tally(), Tally()
     names = arrays[roles.names] if roles.names and arrays[roles.names].dtype.kind in "US" else None
     classes = read_labels({name: arrays[name] for name in roles.labels.values()}, names, tally)
@@ -82,17 +82,14 @@ def _checked(roles: Roles, stored: list[str], arrays: Mapping[str, Array]) -> Np
     pixels = read_images({name: arrays[name] for name in counts}, counts, tally)
     for part, name in roles.images.items():
         if len(pixels[name]) != counts[name]:
-            found = (
-                f"{name} holds {counted(len(pixels[name]), 'image')} and {roles.labels[part]} {counts[name]:,} labels"
-            )
-            raise BadArraysError(f"{found}; expected as many of both")
+            both = f"{counted(len(pixels[name]), 'image')} and {roles.labels[part]} {counts[name]:,} labels"
+            raise BadArraysError(f"{name} holds {both}; expected as many of both")
     for name in roles.rest:
-        passed_over.add("arrays of unknown names", name)
+        passed_over.add("arrays of other names", name, expected=stored[name] <= TRACE * sum(stored.values()))
     used = {**roles.images, **{f"labels of {part}": name for part, name in roles.labels.items()}}
     formats = by_frequency(str(arrays[name].dtype) for name in used.values())
-    account = Account(
-        len(stored), len(stored) - len(roles.rest), "array", formats, passed_over.counts(), tally.counts()
-    )
+    seen = len(stored)
+    account = Account(seen, seen - len(roles.rest), "array", formats, passed_over.counts(), tally.counts())
     images = {part: pixels[name] for part, name in roles.images.items()}
     return NpzSet(images, labels, classes.names, classes.named, roles.images, account)
 
@@ -143,10 +140,10 @@ def _notes(arrays: NpzSet) -> list[str]:
     height, width = arrays.images["train"].shape[2:]
     notes, side = [], math.isqrt(height * width)
     if "test" not in arrays.labels:
-        whole = arrays.stored["train"]
-        notes.append(
-            f"no test part: {arrays.test_examples:,} images of {whole}, stratified and always the same, are it."
-        )
+        taken = f"{arrays.test_examples:,} images of {arrays.stored['train']}"
+        notes.append(f"no test part: {taken} are it, a stratified fifth that is always the same.")
+    if "val" in arrays.labels:
+        notes.append(f"{arrays.stored['val']} is the validation part; data.val_fraction does not apply.")
     if min(height, width) == 1 and side**2 == height * width and side >= LEAST_SIDE:
         name = arrays.stored["train"]
         notes.append(
