@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Protocol, Self, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
@@ -16,9 +16,23 @@ DatasetName = Literal[NamedSet, "synthetic", "image_folder", "npz"]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 
 
+class DataAccount(Protocol):
+    """What was found on the disk against what is used of it: an `Account` of `bnexp/data/sources/account.py`."""
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+
+    def record(self) -> dict[str, Any]:
+        """Return it for meta.json."""
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Image shape (C, H, W), classes, examples for training + validation and for the test, and notes on the images."""
+    """Image shape (C, H, W), classes, examples for training + validation and for the test, and what is known of them.
+
+    `val_examples` are those of a validation part that the dataset brings; they then come on top of `train_examples`.
+    `notes` inform; `warnings` are what gives reason to doubt the dataset.
+    """
 
     summary: str
     shape: tuple[int, int, int]
@@ -28,6 +42,9 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     """examples of each class in training and validation together; empty where all classes have as many"""
+    val_examples: int | None = None
+    warnings: tuple[str, ...] = ()
+    account: DataAccount | None = None
 
     @property
     def guess(self) -> float:
@@ -72,7 +89,7 @@ DATASETS: dict[DatasetName, DatasetInfo] = {
 """The datasets whose sizes are known without reading the disk."""
 
 OWN_DATASETS: dict[DatasetName, str] = {
-    "image_folder": "your images: train/ and test/ with a folder per class, or one folder of class folders",
+    "image_folder": "your images: train/, test/ and perhaps val/, a folder per class in each; or only class folders",
     "npz": "your arrays: x_train, y_train, x_test, y_test in one NumPy file",
 }
 """Datasets of the user's own, at `data.path`; their sizes are read from the disk."""
@@ -107,6 +124,8 @@ AUGMENTATIONS: dict[AugmentName, str] = {
     "crop_flip": f"random crop from {CROP_PADDING} pixels of zero padding, random mirroring left to right",
     "shift": f"random shift by up to {SHIFT_PIXELS} pixels, for digits",
 }
+
+Background = Literal["white", "black", "gray"]
 
 _MAX_SIDE = 4096
 ImageSide = Annotated[Int, Field(ge=1, le=_MAX_SIDE)]
@@ -204,6 +223,12 @@ def _check_path(path: str) -> str:
     return path
 
 
+class WrittenPath(str):
+    """A relative `data.path` as a config file says it; it remembers the folder of that file, where nothing was."""
+
+    folder: str
+
+
 OwnPath = Annotated[str, Field(max_length=1024), AfterValidator(_check_path)]
 
 
@@ -229,9 +254,13 @@ class ImageFolderData(_DataSection):
 
     dataset: Literal["image_folder"]
     path: OwnPath
-    """the folder, absolute or relative to the data folder (`--data-dir`)"""
+    """the folder, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
     image_size: tuple[ImageSide, ImageSide] | None = None
     """height and width that images are scaled and cropped to (default: theirs, or the median)"""
+    background: Background | None = None
+    """what transparent pixels are put on (default: white)"""
+    class_level: Int | None = Field(None, ge=1, le=8)
+    """how many folders below a part the class stands, where folders in a class folder may be meant (default: found)"""
     skip_broken: Bool = False
     """leave images out that cannot be read, instead of stopping"""
 
@@ -241,7 +270,7 @@ class NpzData(_DataSection):
 
     dataset: Literal["npz"]
     path: OwnPath
-    """the file, absolute or relative to the data folder (`--data-dir`)"""
+    """the file, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
     skip_broken: NothingSkipped = False
 
 

@@ -28,6 +28,17 @@ class BadArraysError(ValueError):
     """An npz file is wrong; the message does not name it."""
 
 
+def array_sizes(path: Path, limit: int) -> dict[str, int]:
+    """Return the bytes of each array of an npz file by its name, in its order; `limit` as in `read_arrays`.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        BadArraysError: it is not an npz file.
+    """
+    with open_file(path, 2 * limit + 2**20) as file:
+        return {member.filename.removesuffix(".npy"): member.file_size for member in _unpacked(file).infolist()}
+
+
 def read_arrays(path: Path, names: Sequence[str], limit: int) -> dict[str, Array]:
     """Return the named arrays of an npz file, together at most `limit` bytes.
 
@@ -37,14 +48,18 @@ def read_arrays(path: Path, names: Sequence[str], limit: int) -> dict[str, Array
             too large.
     """
     with open_file(path, 2 * limit + 2**20) as file:  # room for the table, and members that nobody asked for
-        try:
-            packed = zipfile.ZipFile(file)
-        except Exception as error:  # zipfile raises many things on bytes that are not a zip
-            raise BadArraysError(f"truncated, corrupt or not an npz file: {error}") from None
+        packed = _unpacked(file)
         members = _members(packed, names)
         if (size := sum(member.file_size for member in members.values())) > limit:
             raise BadArraysError(f"{size / 2**30:.1f} GiB in memory, expected at most {limit / 2**30:.0f} GiB")
         return {name: _array(packed, name, member) for name, member in members.items()}
+
+
+def _unpacked(file: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except Exception as error:  # zipfile raises many things on bytes that are not a zip
+        raise BadArraysError(f"truncated, corrupt or not an npz file: {error}") from None
 
 
 def _members(packed: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
@@ -85,7 +100,10 @@ def _check_header(file: IO[bytes], size: int) -> None:
 
 def _reason(name: str, error: Exception) -> str:
     if "allow_pickle" in str(error):
-        return f"{name} holds Python objects, which are pickled and never loaded; expected plain numbers"
+        return (
+            f"{name} holds Python objects, which are pickled and never loaded; expected plain numbers or text: "
+            f"np.array({name}.tolist()) makes them of objects of one kind and one shape"
+        )
     if isinstance(error, ValueError | MemoryError):
         return f"{name} is corrupt: {error or 'it claims more than fits in memory'}"
     return f"truncated, corrupt or not an npz file: {name}: {error}"

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from bnexp.config.data_section import DataConfig, DatasetName, ImageFolderData
-from bnexp.data.sources.image_folder import list_images
+from bnexp.config.data_section import DataConfig, DatasetName, ImageFolderData, NpzData
+from bnexp.data.sources.folder_listing import list_images
+from bnexp.data.sources.npz_file import npz_classes
 from bnexp.data.sources.place import own_path
 
 _CIFAR100 = """
@@ -34,5 +35,7 @@ def class_names(data: DataConfig, data_dir: Path) -> tuple[str, ...]:
         ConfigError: the folder of images is not made of classes.
     """
     if isinstance(data, ImageFolderData):
-        return list_images(own_path(data, data_dir)).classes
+        return list_images(own_path(data, data_dir), data.class_level).classes
+    if isinstance(data, NpzData):
+        return npz_classes(data, data_dir)
     return _NAMES.get(data.dataset, ())

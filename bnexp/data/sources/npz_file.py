@@ -1,35 +1,55 @@
-"""The dataset `npz`: one NumPy file with the arrays x_train, y_train, x_test and y_test.
+"""Read the dataset `npz`: one NumPy file with the arrays x_train, y_train, x_test and y_test, or as others name them.
 
-Images are uint8: (N, H, W) is gray; of four extents the last is the channels where it is 1 or 3 (N, H, W, C), else the
-second (N, C, H, W). Where both could be, the file is refused. Labels are whole numbers, (N,) or (N, 1), from 0 without
-a gap. Nothing is ever unpickled.
+Which array is what its name says (`array_names.py`); `array_images.py` and `array_labels.py` say what images and labels
+may look like. x_val and y_val, where they are there, are the validation part. Without a test part, a fixed, stratified
+fifth of `train` becomes one. Nothing is ever unpickled.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bnexp.config.data_section import DatasetInfo, NpzData, unequal_counts
-from bnexp.data.sources.arrays import Array, BadArraysError, read_arrays
-from bnexp.data.sources.decode import MAX_SET_BYTES, Images
+from bnexp.data.sources.account import TRACE, Account, Tally, by_frequency
+from bnexp.data.sources.array_images import LEAST_SIDE, Images, read_images
+from bnexp.data.sources.array_labels import Labels, read_labels
+from bnexp.data.sources.array_names import Roles, roles_of
+from bnexp.data.sources.arrays import Array, BadArraysError, array_sizes, read_arrays
+from bnexp.data.sources.composition import Findings, look_at_labels, look_at_pictures
+from bnexp.data.sources.decode import MAX_SET_BYTES
+from bnexp.data.sources.foreign_files import what_it_is
 from bnexp.data.sources.place import own_path
+from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError
 
-NAMES = ("x_train", "y_train", "x_test", "y_test")
-CHANNELS = (1, 3)
-
-Labels = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+TEST_SHARE = 0.2
+"""Part of the images that becomes the test set where the file has none."""
 
 
 @dataclass(frozen=True)
 class NpzSet:
-    """Images uint8 (N, C, H, W) and labels int64 (N,) of both parts."""
+    """Images uint8 (N, C, H, W) and labels int64 (N,) of the parts `train`, `val` and `test` that the file has.
 
-    x_train: Images
-    y_train: Labels
-    x_test: Images
-    y_test: Labels
+    Attributes:
+        classes: their names, in the order of the labels; their numbers where `named` is false.
+        stored: the name of each part's images in the file.
+        account: which arrays are used, and what was changed.
+    """
+
+    images: dict[str, Images]
+    labels: dict[str, Labels]
+    classes: tuple[str, ...]
+    named: bool
+    stored: dict[str, str]
+    account: Account
+
+    @property
+    def test_examples(self) -> int:
+        """Images of the test set: those of its part, else a fifth of `train`."""
+        if "test" in self.labels:
+            return len(self.labels["test"])
+        return max(round(len(self.labels["train"]) * TEST_SHARE), 1)
 
 
 def read_npz(data: NpzData, data_dir: Path) -> NpzSet:
@@ -40,81 +60,93 @@ def read_npz(data: NpzData, data_dir: Path) -> NpzSet:
         BnexpError: it is not an npz file, or its arrays are not images and labels as described above.
     """
     path = own_path(data, data_dir)
-    arrays = _read(path)
-    images = {name: _channels_first(path, name, arrays[name]) for name in ("x_train", "x_test")}
-    labels = {name: _labels(path, name, arrays[name]) for name in ("y_train", "y_test")}
-    for part in ("train", "test"):
-        counts = len(images[f"x_{part}"]), len(labels[f"y_{part}"])
-        if counts[0] != counts[1] or not counts[0]:
-            raise BnexpError(f"{path}: x_{part} holds {counts[0]:,} images and y_{part} {counts[1]:,} labels")
-    if images["x_train"].shape[1:] != images["x_test"].shape[1:]:
-        shapes = " and ".join(f"{name} (C, H, W) = {array.shape[1:]}" for name, array in images.items())
-        raise BnexpError(f"{path}: {shapes}; expected the same shape")
-    _check_classes(path, labels["y_train"], labels["y_test"])
-    return NpzSet(images["x_train"], labels["y_train"], images["x_test"], labels["y_test"])
-
-
-def npz_info(data: NpzData, data_dir: Path) -> DatasetInfo:
-    """Return shape and sizes of the file that `data.path` names."""
-    arrays = read_npz(data, data_dir)
-    channels, height, width = arrays.x_train.shape[1:]
-    classes = int(arrays.y_train.max()) + 1
-    summary = f"arrays in {own_path(data, data_dir)}"
-    train, test = len(arrays.y_train), len(arrays.y_test)
-    counts = unequal_counts(arrays.y_train.tolist(), classes)
-    return DatasetInfo(summary, (channels, height, width), classes, train, test, class_counts=counts)
-
-
-def _read(path: Path) -> dict[str, Array]:
     try:
-        return read_arrays(path, NAMES, MAX_SET_BYTES)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; expected an npz file (data.path)") from None
+        stored = array_sizes(path, MAX_SET_BYTES)
+        roles = roles_of(list(stored), path.name)
+        used = [*roles.images.values(), *roles.labels.values(), *filter(None, [roles.names])]
+        return _checked(roles, stored, read_arrays(path, used, MAX_SET_BYTES))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror or error}; expected an npz file (data.path)"
         ) from None
     except BadArraysError as error:
-        raise BnexpError(f"{path}: {error}") from None
+        raise BnexpError(f"{path}: {what_it_is(path) or error}") from None
 
 
-def _channels_first(path: Path, name: str, array: Array) -> Images:
-    """Return images as (N, C, H, W)."""
-    if array.dtype != np.uint8:
-        mend = "; (255 * x).round().astype('uint8') makes them of floats in 0 .. 1" if array.dtype.kind == "f" else ""
-        raise BnexpError(f"{path}: {name} is {array.dtype}, expected uint8{mend}")
-    at = f"{path}: {name} has shape {array.shape}"
-    expected = "expected (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
-    if array.ndim not in (3, 4) or not all(array.shape[1:]):
-        raise BnexpError(f"{at}; {expected}")
-    if array.ndim == 3:
-        return np.ascontiguousarray(array[:, np.newaxis])
-    first, last = array.shape[1] in CHANNELS, array.shape[3] in CHANNELS
-    if first and last:
-        raise BnexpError(f"{at}: its channels could be the second or the last extent; save gray images as (N, H, W)")
-    if not first and not last:
-        raise BnexpError(f"{at}; {expected}")
-    return np.ascontiguousarray(array.transpose(0, 3, 1, 2) if last else array)
+def _checked(roles: Roles, stored: Mapping[str, int], arrays: Mapping[str, Array]) -> NpzSet:
+    tally, passed_over = Tally(), Tally()
+    names = arrays[roles.names] if roles.names and arrays[roles.names].dtype.kind in "US" else None
+    classes = read_labels({name: arrays[name] for name in roles.labels.values()}, names, tally)
+    labels = {part: classes.labels[name] for part, name in roles.labels.items()}
+    counts = {roles.images[part]: len(numbers) for part, numbers in labels.items()}
+    pixels = read_images({name: arrays[name] for name in counts}, counts, tally)
+    for part, name in roles.images.items():
+        if len(pixels[name]) != counts[name]:
+            both = f"{counted(len(pixels[name]), 'image')} and {roles.labels[part]} {counts[name]:,} labels"
+            raise BadArraysError(f"{name} holds {both}; expected as many of both")
+    for name in roles.rest:
+        passed_over.add("arrays of other names", name, expected=stored[name] <= TRACE * sum(stored.values()))
+    used = {**roles.images, **{f"labels of {part}": name for part, name in roles.labels.items()}}
+    formats = by_frequency(str(arrays[name].dtype) for name in used.values())
+    seen = len(stored)
+    account = Account(seen, seen - len(roles.rest), "array", formats, passed_over.counts(), tally.counts())
+    images = {part: pixels[name] for part, name in roles.images.items()}
+    return NpzSet(images, labels, classes.names, classes.named, roles.images, account)
 
 
-def _labels(path: Path, name: str, array: Array) -> Labels:
-    if array.dtype.kind not in "iu":
-        raise BnexpError(f"{path}: {name} is {array.dtype}, expected whole numbers")
-    if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
-        raise BnexpError(f"{path}: {name} has shape {array.shape}, expected (N,) or (N, 1)")
-    labels: Labels = array.reshape(-1).astype(np.int64)
-    return labels
+def npz_info(data: NpzData, data_dir: Path) -> DatasetInfo:
+    """Return shape and sizes of the file that `data.path` names, what was done to its arrays, and what to doubt."""
+    arrays = read_npz(data, data_dir)
+    channels, height, width = arrays.images["train"].shape[1:]
+    train = len(arrays.labels["train"]) - (0 if "test" in arrays.labels else arrays.test_examples)
+    found = _looked_at(arrays, data.val_fraction)
+    return DatasetInfo(
+        f"arrays in {own_path(data, data_dir)}",
+        (channels, height, width),
+        len(arrays.classes),
+        train,
+        arrays.test_examples,
+        notes=(*_notes(arrays), *found.notes),
+        class_counts=unequal_counts(arrays.labels["train"].tolist(), len(arrays.classes)),
+        val_examples=len(arrays.labels["val"]) if "val" in arrays.labels else None,
+        warnings=(*arrays.account.doubts(), *found.warnings),
+        account=arrays.account,
+    )
 
 
-def _check_classes(path: Path, train: Labels, test: Labels) -> None:
-    present = np.unique(train)
-    expected = np.arange(len(present))
-    if len(present) < 2:
-        raise BnexpError(f"{path}: y_train holds the one class {present[0]}, expected at least 2")
-    if not np.array_equal(present, expected):
-        odd = next(int(label) for label, wanted in zip(present, expected, strict=True) if label != wanted)
-        raise BnexpError(
-            f"{path}: y_train has {len(present)} classes, expected 0 .. {len(present) - 1} without a gap; found {odd}"
+def npz_classes(data: NpzData, data_dir: Path) -> tuple[str, ...]:
+    """Return the names of the classes; empty where they have their numbers only."""
+    arrays = read_npz(data, data_dir)
+    return arrays.classes if arrays.named else ()
+
+
+def _looked_at(arrays: NpzSet, val_fraction: float) -> Findings:
+    """Return what the composition gives reason to doubt."""
+    test = None if "test" in arrays.labels else arrays.test_examples
+    left = len(arrays.labels["train"]) - (test or 0)
+    val = None if "val" in arrays.labels else round(left * val_fraction)
+    at_labels = look_at_labels(arrays.labels, arrays.classes, test_examples=test, val_examples=val)
+    return at_labels + look_at_pictures(
+        arrays.images,
+        arrays.labels,
+        arrays.classes,
+        splits_train=test is not None or val is not None,
+        place=lambda part, number: f"{arrays.stored[part]}[{number}]",
+    )
+
+
+def _notes(arrays: NpzSet) -> list[str]:
+    """Say which parts come from where, and which shape looks like another one laid flat."""
+    height, width = arrays.images["train"].shape[2:]
+    notes, side = [], math.isqrt(height * width)
+    if "test" not in arrays.labels:
+        taken = f"{arrays.test_examples:,} images of {arrays.stored['train']}"
+        notes.append(f"no test part: {taken} are it, a stratified fifth that is always the same.")
+    if "val" in arrays.labels:
+        notes.append(f"{arrays.stored['val']} is the validation part; data.val_fraction does not apply.")
+    if min(height, width) == 1 and side**2 == height * width and side >= LEAST_SIDE:
+        name = arrays.stored["train"]
+        notes.append(
+            f"images of {height} x {width}: if they are {side} x {side} laid flat, {name}.reshape(-1, {side}, {side})."
         )
-    if len(unknown := np.setdiff1d(test, present)):
-        raise BnexpError(f"{path}: y_test has the class {unknown[0]}, which y_train does not have")
+    return notes
