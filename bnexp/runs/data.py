@@ -8,7 +8,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from bnexp.runs.folder import META, read_json
 
 if TYPE_CHECKING:
     from bnexp.runs.run import Run
@@ -56,6 +59,12 @@ class RunData:
         examples = f"{' + '.join(counts)} examples" if counts else ""
         print_of = f"fingerprint {self.fingerprint[:DIGITS]}" if self.fingerprint else "no fingerprint recorded"
         return ", ".join(filter(None, [self.path or self.name, examples, print_of]))
+
+
+def recorded_data_dir(folder: Path) -> Path | None:
+    """Return the data folder that a run recorded, where it is still there."""
+    recorded = (read_json(folder / META) or {}).get("data_dir")
+    return Path(recorded) if isinstance(recorded, str) and os.path.isdir(recorded) else None
 
 
 def data_of(config: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> RunData:
