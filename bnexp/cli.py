@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.options import HonestTyper
 
 RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
 """The panels of --help, in this order."""
@@ -32,7 +33,7 @@ class PanelGroup(TyperGroup):
                 formatter.write_dl(shown)
 
 
-app = typer.Typer(
+app = HonestTyper(
     name="bnexp",
     cls=PanelGroup,
     help="Which normalization, where in the network, and why? Train networks from YAML and compare the runs.",
@@ -280,7 +281,7 @@ def explain(
     command.explain(topic, options, json=json, html=html)
 
 
-data = typer.Typer(help="List, fetch and verify datasets.", no_args_is_help=True)
+data = HonestTyper(help="List, fetch and verify datasets.", no_args_is_help=True)
 app.add_typer(data, name="data", rich_help_panel=DATA)
 
 

@@ -36,6 +36,7 @@ FLOORS = [
     {"session", "inspection"},
     {"sweep"},
     {"commands"},
+    {"options"},
     {"cli"},
     {"__main__"},
 ]

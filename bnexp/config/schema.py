@@ -1,9 +1,10 @@
 """The config: every key with its type, default, unit and meaning. `docs/config.md` is generated from here."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from bnexp.config.aliases import kind_name
 from bnexp.config.data_section import DataConfig
 from bnexp.config.model import ModelConfig
 from bnexp.config.probes_section import ProbesConfig
@@ -187,6 +188,17 @@ class TrainingConfig(Section):
         return self
 
 
+def _our_kind(section: str, key: str, kinds: Any) -> BeforeValidator:
+    """Return what reads the names of others in the key that chooses a kind, such as `Adam` in `optimizer.name`."""
+    known = [name for kind in get_args(kinds) for name in get_args(kind.model_fields[key].annotation)]
+
+    def read(values: object) -> object:
+        named = isinstance(values, dict) and key in values
+        return {**values, key: kind_name(section, key, values[key], known)} if named else values  # type: ignore[dict-item]
+
+    return BeforeValidator(read)
+
+
 class CheckpointsConfig(Section):
     """When a checkpoint is written, from which the run can be resumed; the first and the last step always have one."""
 
@@ -203,15 +215,22 @@ class Config(Section):
     """name of the run's folder (default: the name of the file); letters, digits, `.`, `_` and `-`"""
     seed: Int = Field(0, ge=0, lt=2**31)
     """seed of initial weights, data order and dropout, each with a stream of its own"""
-    data: Annotated[DataConfig, Field(discriminator="dataset")]
+    data: Annotated[DataConfig, Field(discriminator="dataset"), _our_kind("data", "dataset", DataConfig)]
     """what is learned from"""
-    model: Annotated[ModelConfig, Field(discriminator="arch")]
+    model: Annotated[ModelConfig, Field(discriminator="arch"), _our_kind("model", "arch", ModelConfig)]
     """the network"""
-    init: Annotated[InitConfig, Field(discriminator="scheme"), BeforeValidator(_scheme_by_default)] = PlainInit()
+    init: Annotated[
+        InitConfig,
+        Field(discriminator="scheme"),
+        BeforeValidator(_scheme_by_default),
+        _our_kind("init", "scheme", InitConfig),
+    ] = PlainInit()
     """initial weights"""
-    optimizer: Annotated[OptimizerConfig, Field(discriminator="name")]
+    optimizer: Annotated[OptimizerConfig, Field(discriminator="name"), _our_kind("optimizer", "name", OptimizerConfig)]
     """how the weights are changed"""
-    schedule: Annotated[ScheduleConfig, Field(discriminator="name")] = ConstantSchedule(name="constant")
+    schedule: Annotated[ScheduleConfig, Field(discriminator="name"), _our_kind("schedule", "name", ScheduleConfig)] = (
+        ConstantSchedule(name="constant")
+    )
     """how the learning rate changes over the training"""
     training: TrainingConfig
     """how long, and how the steps are taken"""

@@ -128,11 +128,11 @@ def test_the_place_is_the_line_of_the_file(clean_file, tmp_path):
 
 def test_a_block_in_a_file_is_shown_with_a_mark_under_the_place(clean_file, tmp_path):
     path = tmp_path / "wrong.yaml"
-    path.write_text(clean_file.read_text().replace("linear -> bn -> relu", "linear -> batchnorm -> relu"))
+    path.write_text(clean_file.read_text().replace("linear -> bn -> relu", "linear -> btchnorm -> relu"))
     first, block, mark = answer(path).split("\n")
-    assert first.startswith(f'{path}:7: model.block: item 2: unknown item "batchnorm".')
-    assert block == "    linear -> batchnorm -> relu"
-    assert block[mark.index("^") : len(mark)] == "batchnorm"
+    assert first.startswith(f'{path}:7: model.block: item 2: unknown item "btchnorm".')
+    assert block == "    linear -> btchnorm -> relu"
+    assert block[mark.index("^") : len(mark)] == "btchnorm"
 
 
 @pytest.mark.parametrize(
