@@ -16,7 +16,7 @@ ARROW = re.compile(r"[-\u2010-\u2015\u2212=]*>|[\u2192\u21d2\u27f6\u27f9\u2794\u
 _NORMS: Mapping[str, Sequence[str]] = {
     "bn": ("batchnorm", "batchnorm1d", "batchnorm2d", "bn1d", "bn2d"),
     "ghost_bn": ("ghostbatchnorm", "ghostnorm"),
-    "batch_renorm": ("batchrenorm", "brn"),
+    "batch_renorm": ("brn",),
     "sync_bn": ("syncbatchnorm", "synchronizedbatchnorm"),
     "noisy_bn": ("noisybatchnorm",),
     "ln": ("layernorm",),

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from bnexp.config.aliases import kind_name
 from bnexp.config.data_section import DataConfig
 from bnexp.config.model import ModelConfig
+from bnexp.config.naming import LONGEST, PATTERN, is_device
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.section import Bool, Float, Int, Section, listed
 
@@ -18,7 +19,6 @@ INIT_SCHEMES = {
     "orthogonal": "a random orthogonal matrix (Saxe et al. 2013)",
     "zeros": "every weight 0: the loss starts at ln(classes), and hidden layers start without a gradient",
 }
-_DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
 _MAX_FACTOR = 1e30
 """Largest factor on gradients or initial weights: float32 ends at 3e38, and schedules and probes multiply further."""
@@ -211,8 +211,8 @@ class CheckpointsConfig(Section):
 class Config(Section):
     """One strategy and its training recipe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
-    """name of the run's folder (default: the name of the file); letters, digits, `.`, `_` and `-`"""
+    name: str = Field(pattern=PATTERN, max_length=LONGEST)
+    """name of the run's folder (default: that of the file, made safe); letters, digits, `.`, `_` and `-`"""
     seed: Int = Field(0, ge=0, lt=2**31)
     """seed of initial weights, data order and dropout, each with a stream of its own"""
     data: Annotated[DataConfig, Field(discriminator="dataset"), _our_kind("data", "dataset", DataConfig)]
@@ -260,7 +260,7 @@ class Config(Section):
     @field_validator("name")
     @classmethod
     def _names_a_folder_everywhere(cls, name: str) -> str:
-        if name.split(".")[0].upper() in _DEVICE_NAMES:
+        if is_device(name):
             raise ValueError(f'"{name}" is a device name on some systems')
         if name.endswith("."):
             raise ValueError(f'"{name}" ends with a dot, which some systems leave out of the name of a folder')
