@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.config.data_section import DatasetInfo
+from bnexp.config.data_section import DatasetInfo, OwnData
 from bnexp.config.layout import Layout, layout_of
 from bnexp.config.lint import warnings_of
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.refusals import check_network
 from bnexp.config.schema import Config
 from bnexp.data.sources.facts import dataset_info
+from bnexp.data.sources.place import settled
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ def draw(config: Config, data_dir: Path) -> Blueprint:
             that no memory holds.
         BnexpError: a dataset of your own is broken.
     """
+    if isinstance(config.data, OwnData):
+        config = config.model_copy(update={"data": settled(config.data, data_dir)})
     info = dataset_info(config.data, data_dir)
     plan = make_plan(config, info)
     layout = layout_of(config.model, info.shape, info.classes)
     check_network(config, layout)
-    return Blueprint(config, info, plan, layout, (*info.notes, *warnings_of(config, plan, layout)))
+    return Blueprint(config, info, plan, layout, (*info.warnings, *warnings_of(config, plan, layout)))

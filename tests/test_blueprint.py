@@ -25,7 +25,7 @@ def test_a_blueprint_holds_the_facts_the_plan_the_layout_and_the_warnings(make_c
     plan = make_plan(config, info)
     assert (blueprint.config, blueprint.info, blueprint.plan) == (config, info, plan)
     assert blueprint.layout == layout_of(config.model, info.shape, info.classes)
-    assert blueprint.warnings == (*info.notes, *warnings_of(config, plan, blueprint.layout))
+    assert blueprint.warnings == (*info.warnings, *warnings_of(config, plan, blueprint.layout))
     assert "bn(momentum=0.9)" in blueprint.warnings[0]
 
 

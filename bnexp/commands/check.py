@@ -88,6 +88,8 @@ def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str
     what = counted(count, "step") if plan.accumulate == 1 else f"{count:,} batch{'es' if count > 1 else ''}"
     return [
         ("data", f"{config.data.dataset}: {parts}"),
+        *(("files", line) for line in (info.account.lines() if info.account else ())),
+        *(("note", note) for note in info.notes),
         ("classes", _classes(info)),
         ("batches", f"{batches} = {what} per epoch{dropped}"),
         *([("steps", _accumulated(plan))] if plan.accumulate > 1 else []),

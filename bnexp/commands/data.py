@@ -1,5 +1,6 @@
 """`bnexp data`: which datasets are here, fetching them, and checking every byte."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,8 +77,10 @@ def _load(data: DataConfig, data_dir: Path) -> None:
         f"{data.dataset}: intact, {len(images.train):,} + {len(images.test):,} images of {size} in {info.classes} "
         f"classes, {visible(data.path if isinstance(data, OwnData) else where or state)}"
     )
-    for note in info.notes:
+    for note in (*(info.account.lines() if info.account else ()), *info.notes):
         print(f"{data.dataset}: {visible_lines(note)}")
+    for warning in info.warnings:
+        print(f"warning: {data.dataset}: {visible_lines(warning)}", file=sys.stderr)
 
 
 def _row(name: DatasetName, data_dir: Path) -> Row:

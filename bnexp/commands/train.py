@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.blueprint import draw
+from bnexp.blueprint import Blueprint, draw
 from bnexp.config.loading import load_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import ConfigError, visible, visible_lines
@@ -41,10 +41,13 @@ def train(
         found = f"{len(configs)} configs cannot share one name"
         raise ConfigError(f"--name {name}: {found}; give --name with a single config")
     loaded = [load_config(path, overrides, name=name, seed=seed) for path in configs]
-    blueprints = []
+    blueprints, told = [], [tuple[str, ...]()]
     for config in loaded:
         blueprints.append(draw(config, data_folder(data_dir)))
         of_which = f"{config.name}: " if len(loaded) > 1 else ""
+        if not quiet and (facts := _of_data(blueprints[-1])) not in told:
+            print(*(f"data: {of_which}{visible_lines(line)}" for line in facts), sep="\n", file=sys.stderr)
+            told.append(facts)
         for warning in blueprints[-1].warnings:
             print(f"warning: {of_which}{visible_lines(warning)}", file=sys.stderr)
 
@@ -61,6 +64,12 @@ def train(
         say(report(result))
         results.append(result)
     return results
+
+
+def _of_data(blueprint: Blueprint) -> tuple[str, ...]:
+    """Return what a set of one's own is told to hold: of what was found, what is used, left out and changed."""
+    info = blueprint.info
+    return (*(info.account.lines() if info.account else ()), *info.notes)
 
 
 def _print_failure(message: str) -> None:

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Protocol, Self, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
@@ -16,9 +16,23 @@ DatasetName = Literal[NamedSet, "synthetic", "image_folder", "npz"]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 
 
+class DataAccount(Protocol):
+    """What was found on the disk against what is used of it: an `Account` of `bnexp/data/sources/account.py`."""
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+
+    def record(self) -> dict[str, Any]:
+        """Return it for meta.json."""
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Image shape (C, H, W), classes, examples for training + validation and for the test, and notes on the images."""
+    """Image shape (C, H, W), classes, examples for training + validation and for the test, and what is known of them.
+
+    `val_examples` are those of a validation part that the dataset brings; they then come on top of `train_examples`.
+    `notes` inform; `warnings` are what gives reason to doubt the dataset.
+    """
 
     summary: str
     shape: tuple[int, int, int]
@@ -28,6 +42,9 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     """examples of each class in training and validation together; empty where all classes have as many"""
+    val_examples: int | None = None
+    warnings: tuple[str, ...] = ()
+    account: DataAccount | None = None
 
     @property
     def guess(self) -> float:
@@ -193,6 +210,12 @@ def _check_path(path: str) -> str:
     return path
 
 
+class WrittenPath(str):
+    """A relative `data.path` as a config file says it; it remembers the folder of that file, where nothing was."""
+
+    folder: str
+
+
 OwnPath = Annotated[str, Field(max_length=1024), AfterValidator(_check_path)]
 
 
@@ -218,7 +241,7 @@ class ImageFolderData(_DataSection):
 
     dataset: Literal["image_folder"]
     path: OwnPath
-    """the folder, absolute or relative to the data folder (`--data-dir`)"""
+    """the folder, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
     image_size: tuple[ImageSide, ImageSide] | None = None
     """height and width that images are scaled and cropped to (default: theirs, or the median)"""
     skip_broken: Bool = False
@@ -230,7 +253,7 @@ class NpzData(_DataSection):
 
     dataset: Literal["npz"]
     path: OwnPath
-    """the file, absolute or relative to the data folder (`--data-dir`)"""
+    """the file, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
     skip_broken: NothingSkipped = False
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from bnexp.config.data_section import OwnData, WrittenPath
 from bnexp.config.keys import is_known
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
@@ -42,10 +43,9 @@ def load_config(
     *,
     name: str | None = None,
     seed: int | None = None,
-    stored: bool = False,
 ) -> Config:
     """Read and check the config at `path`; see `load`, which gives the notes, too."""
-    return load(path, overrides, name=name, seed=seed, stored=stored).config
+    return load(path, overrides, name=name, seed=seed).config
 
 
 def load(
@@ -54,7 +54,6 @@ def load(
     *,
     name: str | None = None,
     seed: int | None = None,
-    stored: bool = False,
 ) -> Loaded:
     """Read and check the config at `path`.
 
@@ -63,15 +62,12 @@ def load(
         overrides: `key=value` pairs, such as `data.batch_size=32`; the value is YAML, `null` takes a key back.
         name: replaces the config's, which defaults to the file's stem, made safe.
         seed: replaces the config's.
-        stored: it is of a run folder, where an earlier version may have written keys that are no more.
 
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
     notes: list[str] = []
     values, origins = _read_with_bases(path, (), notes)
-    for keys in REPLACED if stored else ():
-        _drop(values, keys)
     _apply_overrides(values, origins, overrides, {"name": name, "seed": seed}, notes)
     if values.get("name") is None:
         values["name"], origins[("name",)] = run_name_of(path.stem), f"{file_name(path)} (named after its file)"
@@ -80,7 +76,17 @@ def load(
     for key, flag in (("name", name), ("seed", seed)):
         if flag is not None:
             values[key], origins[(key,)] = flag, f"--{key}"
-    return Loaded(check_values(values, origins, file_name(path)), tuple(notes))
+    config = check_values(values, origins, file_name(path))
+    return Loaded(_with_place_of_data(config, path.parent), tuple(notes))
+
+
+def check_stored(values: Mapping[str, Any], overrides: Sequence[str], source: str) -> Config:
+    """Check the config of a run, where an earlier version may have written keys that are no more, under `overrides`."""
+    changed, origins = copy.deepcopy(dict(values)), dict[Place, str]()
+    for keys in REPLACED:
+        _drop(changed, keys)
+    _apply_overrides(changed, origins, overrides, {}, [])
+    return check_values(changed, origins, source)
 
 
 def check_values(values: dict[str, Any], origins: dict[Place, str], source: str) -> Config:
@@ -94,6 +100,22 @@ def check_values(values: dict[str, Any], origins: dict[Place, str], source: str)
         raise ConfigError(explain(error, origins, source)) from None
 
 
+def _with_place_of_data(config: Config, folder: Path) -> Config:
+    """Return a config whose `data.path` is absolute where it lies in this folder, and remembers it where not."""
+    data = config.data
+    if not isinstance(data, OwnData) or os.path.isabs(data.path):
+        return config
+    path = WrittenPath(_beside(data.path, folder))
+    path.folder = os.path.abspath(folder)
+    return config.model_copy(update={"data": data.model_copy(update={"path": path})})
+
+
+def _beside(path: str, folder: Path) -> str:
+    """Return a relative `data.path` as an absolute one where it names something in a config's folder."""
+    where = os.path.join(os.path.abspath(folder), path)
+    return os.path.normpath(where) if path and not path.startswith("~") and os.path.lexists(where) else path
+
+
 def dump_config(config: Config) -> str:
     """Write the resolved config as YAML: loading it again gives an equal `Config`."""
     return dump_yaml(config.model_dump(mode="json", exclude_none=True))
@@ -102,6 +124,8 @@ def dump_config(config: Config) -> str:
 def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> tuple[dict[str, Any], dict[Place, str]]:
     """Return the values of a file over its bases, and the origin of each (`file:line`); `above` led to the file."""
     values, origins = read_yaml_file(path)
+    if above and isinstance(values, dict) and isinstance(data := values.get("data"), dict):
+        data.update({"path": _beside(data["path"], path.parent)} if isinstance(data.get("path"), str) else {})
     if values is None:
         raise ConfigError(f"{file_name(path)}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
     if not isinstance(values, dict):

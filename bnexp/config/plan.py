@@ -74,9 +74,9 @@ class Plan:
 def make_plan(config: Config, info: DatasetInfo) -> Plan:
     """Work out the plan of a config and the sizes of its dataset, and refuse batches that do not fit them."""
     data, training = config.data, config.training
-    val_examples = round(info.train_examples * data.val_fraction)
-    refuse_empty_parts(data, info, val_examples)
-    available = info.train_examples - val_examples
+    taken = round(info.train_examples * data.val_fraction) if info.val_examples is None else 0
+    refuse_empty_parts(data, info, taken)
+    available = info.train_examples - taken
     train_examples = min(available, data.limit or available)
     full, remainder = divmod(train_examples, data.batch_size)
     has_short_batch = remainder > 0 and not data.drop_last
@@ -85,7 +85,7 @@ def make_plan(config: Config, info: DatasetInfo) -> Plan:
     steps_per_epoch = -(-(full + has_short_batch) // training.accumulate)
     return Plan(
         train_examples=train_examples,
-        val_examples=val_examples,
+        val_examples=taken if info.val_examples is None else info.val_examples,
         test_examples=info.test_examples,
         batch_size=data.batch_size,
         last_batch=last_batch,

@@ -21,20 +21,24 @@ _MAX_NAMED = 16
 """Numbers of groups that a message names."""
 
 
-def refuse_empty_parts(data: DataConfig, info: DatasetInfo, val_examples: int) -> None:
-    """Refuse a validation or training part without examples, and a batch larger than the training part."""
-    available = info.train_examples - val_examples
-    if val_examples < 1 or available < 1:
+def refuse_empty_parts(data: DataConfig, info: DatasetInfo, taken: int) -> None:
+    """Refuse a validation or training part without examples, and a batch larger than the training part.
+
+    `taken` are the examples split off for validation, none where the dataset brings a validation part.
+    """
+    available = info.train_examples - taken
+    if info.val_examples is None and (taken < 1 or available < 1):
         raise ConfigError(
             f"data.val_fraction {data.val_fraction} of {info.train_examples} examples leaves {available} to train "
-            f"on and {val_examples} to validate on; each part needs at least one"
+            f"on and {taken} to validate on; each part needs at least one"
         )
     train_examples = min(available, data.limit or available)
     if data.batch_size > train_examples:
+        less = f"{info.train_examples} less {taken} for validation" if taken else f"{info.train_examples}"
         limit = f", data.limit {data.limit}" if data.limit else ""
         raise ConfigError(
             f"data.batch_size {data.batch_size} is larger than the training set of {train_examples} examples "
-            f"({info.train_examples} less {val_examples} for validation{limit}); expected at most {train_examples}"
+            f"({less}{limit}); expected at most {train_examples}"
         )
 
 

@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bnexp.config.data_section import DEFAULT_WHITEN_EPS, DataConfig, DatasetInfo, DatasetName, ImageFolderData, NpzData
+from bnexp.config.data_section import (
+    DEFAULT_WHITEN_EPS,
+    DataAccount,
+    DataConfig,
+    DatasetInfo,
+    DatasetName,
+    ImageFolderData,
+    NpzData,
+)
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import SPLIT_SEED
 from bnexp.data.cifar import CIFAR10, CIFAR100, load_cifar
@@ -58,6 +66,7 @@ class Dataset:
     val: Part
     test: Part
     preprocess: Preprocess
+    account: DataAccount | None = None
 
     @property
     def has_unequal_classes(self) -> bool:
@@ -68,14 +77,31 @@ class Dataset:
         """Return what the network sees: uint8 (B, C, H, W) -> float32 (B, C, H, W)."""
         return self.preprocess(images)
 
-    @cached_property
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all images and labels: a run is resumed only with the examples that it began with."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.val, self.test):
+        return self._fingerprints[0]
+
+    @property
+    def part_fingerprints(self) -> dict[str, str]:
+        """SHA-256 of images and labels of each part: runs that were scored on other examples are not compared."""
+        return self._fingerprints[1]
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, dict[str, str]]:
+        whole, own = hashlib.sha256(), {name: hashlib.sha256() for name in self.parts}
+        for name, part in self.parts.items():
+            own[name].update(str(tuple(part.images.shape)).encode())
             for tensor in (part.images, part.labels):
-                digest.update(tensor.cpu().numpy().data)
-        return digest.hexdigest()
+                content = tensor.cpu().numpy().data
+                whole.update(content)
+                own[name].update(content)
+        return whole.hexdigest(), {name: digest.hexdigest() for name, digest in own.items()}
 
     def val_inputs(self, count: int) -> Tensor:
         """Return the first `count` images of the validation part as inputs."""
@@ -99,23 +125,25 @@ DATASET_LOADERS: dict[DatasetName, Loader] = {
 
 
 def load_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path, device: torch.device) -> Dataset:
-    """Load the dataset once, split off the validation part, and put all of it on the device as bytes.
+    """Load the dataset once, split off a validation part if it brings none, and put all on the device as bytes.
 
     Raises:
         ConfigError: missing and not to be had.
         BnexpError: corrupt, or not of the size that the config's plan counts on.
     """
     images = DATASET_LOADERS[data.dataset](data, data_dir)
-    found = (len(images.train), len(images.test), *images.train.images.shape[1:])
-    expected = (info.train_examples, info.test_examples, *info.shape)
+    brought = () if images.val is None else (len(images.val),)
+    found = (len(images.train), len(images.test), *images.train.images.shape[1:], *brought)
+    expected = (info.train_examples, info.test_examples, *info.shape, *filter(None, [info.val_examples]))
     if found != expected:
-        raise BnexpError(f"dataset {data.dataset}: found (train, test, C, H, W) = {found}, expected {expected}")
-    rest, held_out = stratified_split(images.train.labels, plan.val_examples, SPLIT_SEED)
+        names = "train, test, C, H, W" + ", val" * (len(found) > 5)
+        raise BnexpError(f"dataset {data.dataset}: found ({names}) = {found}, expected {expected}")
+    rest, held_out = stratified_split(images.train.labels, plan.val_examples if images.val is None else 0, SPLIT_SEED)
     train = images.train.take(rest[: plan.train_examples])
     fitted = PREPROCESSES[data.preprocess](train.images, data.whiten_eps or DEFAULT_WHITEN_EPS)
-    parts = (train, images.train.take(held_out), images.test)
+    parts = (train, images.train.take(held_out) if images.val is None else images.val, images.test)
     train, val, test = (Part(part.images.contiguous().to(device), part.labels.to(device)) for part in parts)
-    return Dataset(train, val, test, fitted.to(device))
+    return Dataset(train, val, test, fitted.to(device), info.account)
 
 
 def _idx_files(idx_set: IdxSet) -> Callable[[Path], list[Path]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bnexp.config.randomness import derive_seed
+from bnexp.data.sources.composition import shares
 
 UNEQUAL = 1.5
 """How many times larger a class is than another where accuracy says little of the smaller one; in MNIST it is 1.24."""
@@ -45,19 +46,20 @@ class Part:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A whole dataset as it comes: what may be trained and chosen on, and the test set."""
+    """A whole dataset as it comes: what may be trained and chosen on, and the test set.
+
+    `val` is the validation part that a dataset brings; None where one is to be split off `train`.
+    """
 
     train: Part
     test: Part
-
-
-Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    val: Part | None = None
 
 
 def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, Tensor]:
     """Split examples into a rest and `held_out` examples with the same mixture of classes.
 
-    Each class gives its share of `held_out`, 0 < held_out < N, rounded so that the total is exact (largest remainders
+    Each class gives its share of `held_out`, 0 <= held_out < N, rounded so that the total is exact (largest remainders
     first). The seed, fixed for a dataset, decides which examples.
 
     Returns:
@@ -68,16 +70,7 @@ def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, 
     shuffled_labels = labels[shuffled]
     classes, counts = np.unique(labels.numpy(), return_counts=True)
     mask = torch.zeros(len(labels), dtype=torch.bool)
-    for label, quota in zip(classes.tolist(), _shares(counts, held_out).tolist(), strict=True):
+    for label, quota in zip(classes.tolist(), shares(counts, held_out).tolist(), strict=True):
         mask[shuffled[shuffled_labels == label][:quota]] = True
     chosen = mask[shuffled]
     return shuffled[~chosen], shuffled[chosen]
-
-
-def _shares(counts: Counts, total: int) -> Counts:
-    """Divide `total` in proportion to `counts` into whole numbers (largest remainder method)."""
-    exact = counts * total / counts.sum()
-    shares: Counts = np.floor(exact).astype(np.int64)
-    left = total - int(shares.sum())
-    shares[np.argsort(shares - exact, kind="stable")[:left]] += 1
-    return shares

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import draw
-from bnexp.config.loading import load_config
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.measure.machine import numbers_of
 from bnexp.measure.restore import put_weights, undisturbed
@@ -14,7 +13,8 @@ from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, load_checkpoint
-from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_checkpoints
+from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints
+from bnexp.runs.seal import load_stored
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
 
@@ -82,7 +82,7 @@ def open_stored(
     folder: Path, *, weights: str, overrides: Sequence[str], data_dir: Path, device: str
 ) -> tuple[TrainingRun, int]:
     """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
-    config = load_config(folder / CONFIG, [*overrides, "training.compile=false"], stored=True)
+    config, _ = load_stored(folder, [*overrides, "training.compile=false"])
     stored = _stored(folder, weights)
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
@@ -115,7 +115,7 @@ def _path_of(folder: Path, weights: str) -> Path:
 
 def _switched_on(folder: Path, names: Sequence[str]) -> list[str]:
     """Return overrides that give each probe a time to look, and keep the options that it had in the run."""
-    scheduled = load_config(folder / CONFIG, stored=True).probes.schedules()
+    scheduled = load_stored(folder)[0].probes.schedules()
     return [f"probes.{name}.at=[1]" if name in scheduled else f"probes.{name}={{at: [1]}}" for name in names]
 
 

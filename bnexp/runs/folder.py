@@ -2,7 +2,7 @@
 
 runs/<name>/seed<k>/
   config.yaml      the resolved config
-  config.json      a sealed copy of it, which is read faster; config.yaml is what counts
+  config.json      a sealed copy of it, which is read faster and tells what was changed (seal.py)
   meta.json        status and circumstances, rewritten in one move whenever the status changes
   metrics.jsonl    one row per logged step
   checkpoints/     the last two and the best
@@ -10,7 +10,6 @@ runs/<name>/seed<k>/
   summary.json     the figures of the finished run, written last, in one move
 """
 
-import hashlib
 import json
 import re
 import shlex
@@ -19,8 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from bnexp.config.yaml_text import MAX_BYTES, dotted, read_yaml, read_yaml_file
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError
 from bnexp.files import finite_or_null, parse_json, read_file, with_advice, write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
@@ -103,55 +101,3 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return parse_json(read_file(path, MAX_RECORD_BYTES))
     except (OSError, ValueError):
         return None
-
-
-def write_config(folder: Path, text: str) -> None:
-    """Write a resolved config as config.yaml, and its values as config.json; nothing else writes them.
-
-    Raises:
-        OSError: the disk is full, ...; config.json is then missing, or does not fit config.yaml and is not read.
-    """
-    write_text_atomically(folder / CONFIG, text)
-    values, _ = read_yaml(text, CONFIG)
-    write_json(folder / CONFIG_COPY, {"sha256": _seal(text.encode(), values), "config": values})
-
-
-def read_config(path: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """Read a config.yaml unchecked, so that runs of other versions of bnexp can be read too.
-
-    The values come from the sealed copy beside it where that fits. Where config.yaml was edited, or the copy was, or
-    there is none, as in the folders of earlier versions, config.yaml itself is read, which takes 20 times as long.
-
-    Returns:
-        The config with dotted keys, such as `data.batch_size`, and None; or None and what is wrong.
-    """
-    values: object = None
-    try:
-        values = _sealed_copy(path.with_name(CONFIG_COPY), read_file(path, MAX_BYTES))
-    except FileNotFoundError:
-        pass  # read_yaml_file says so, and which file may be meant
-    except OSError as error:
-        return None, f"{path}: cannot be read: {error.strerror}"
-    if values is None:
-        try:
-            values, _ = read_yaml_file(path)
-        except ConfigError as error:
-            return None, str(error)
-    if not isinstance(values, dict) or not values:
-        return None, f"{path}: expected keys and values"
-    return dict(dotted(values)), None
-
-
-def _sealed_copy(path: Path, content: bytes) -> dict[str, Any] | None:
-    """Return the values in config.json where its seal fits them and the content of config.yaml, else None."""
-    record = read_json(path) or {}
-    values = record.get("config")
-    try:
-        return values if isinstance(values, dict) and record.get("sha256") == _seal(content, values) else None
-    except RecursionError:
-        return None
-
-
-def _seal(content: bytes, values: object) -> str:
-    """Return the SHA-256 of config.yaml together with the values read from it: it breaks when either is edited."""
-    return hashlib.sha256(content + b"\n" + json.dumps(values).encode()).hexdigest()

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bnexp.config.loading import load_config
 from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 from bnexp.files import unfinished_files
 from bnexp.runs.find import runs_below
-from bnexp.runs.folder import CONFIG, META, SUMMARY, read_json, write_json
+from bnexp.runs.folder import META, SUMMARY, read_json, write_json
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
 from bnexp.runs.run import COMPLETE, Run, read_run
+from bnexp.runs.seal import load_stored
 
 
 def newest_run_of(config: Config, runs_dir: Path) -> Run | None:
@@ -40,7 +40,7 @@ def _runs_of_seed(config: Config, runs_dir: Path) -> Iterator[tuple[Run, Config]
         run = read_run(folder)
         if run.seed == config.seed:
             with suppress(ConfigError):
-                yield run, load_config(folder / CONFIG, stored=True)
+                yield run, load_stored(folder)[0]
 
 
 def complete_meta(folder: Path) -> None:

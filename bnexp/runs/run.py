@@ -23,10 +23,10 @@ from bnexp.runs.folder import (
     Status,
     how_to_resume,
     newest_checkpoints,
-    read_config,
     seed_of,
 )
 from bnexp.runs.process import is_gone
+from bnexp.runs.seal import read_config
 
 _LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
@@ -187,10 +187,10 @@ class Run:
     """The records of one run.
 
     Attributes:
-        name: in the config, else in meta.json, else the name of the folder above.
-        seed: in the config, else in meta.json, else in the folder's name, else None.
+        name: in meta.json, else in the config, else the name of the folder above.
+        seed: in meta.json, else in the config, else in the folder's name, else None.
         repeat: 1 for seed0, 2 for seed0-2.
-        config: the resolved config with dotted keys; None where it cannot be read.
+        config: the resolved config that it began with, with dotted keys; None where that cannot be told.
         status: a `Status`, or unknown, damaged or dead.
         started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
@@ -249,21 +249,22 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Read config.yaml, meta.json and summary.json of a run; what is wrong with them is in `problems`."""
-    config, config_problem = read_config(folder / CONFIG)
     meta, summary = Record(folder / META), Record(folder / SUMMARY)
+    config, config_problem = read_config(folder, meta.values)
     seed_in_name, repeat = seed_of(folder)
     figures = _figures(summary)
     status = _status(meta, summary, figures)
     seed, name = ((config or {}).get(key) for key in ("seed", "name"))
+    noted = _other_in_meta(meta, seed, name)
     divergence = None
     if status == "diverged":
         divergence = RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
     run = Run(
         folder=folder,
-        name=name if isinstance(name, str) else meta.text("name") or folder.parent.name,
-        seed=next(filter(_is_whole, (seed, meta.count("seed"), seed_in_name)), None),
+        name=meta.text("name") or (name if isinstance(name, str) else folder.parent.name),
+        seed=next(filter(_is_whole, (meta.count("seed"), seed, seed_in_name)), None),
         repeat=repeat,
-        config=config,
+        config=config and {**config, **{key: then for key, (_, then) in noted.items()}},
         status=status,
         started=meta.moment("started"),
         ended=meta.moment("ended"),
@@ -279,8 +280,18 @@ def read_run(folder: Path) -> Run:
         divergence=divergence,
     )
     in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
+    in_config += [
+        f"{folder / CONFIG}: {key} is {_quoted(now)}, but {META} says {_quoted(then)}, which counts"
+        for key, (now, then) in noted.items()
+    ]
     # Reading a value may add a problem to its record, so the problems are complete only now.
     return replace(run, problems=(*in_config, *_missing(meta, summary, status), *meta.problems, *summary.problems))
+
+
+def _other_in_meta(meta: Record, seed: object, name: object) -> dict[str, tuple[object, object]]:
+    """Return seed and name where a config without a seal says other ones than meta.json, and what both say."""
+    pairs = {"seed": (seed, meta.count("seed")), "name": (name, meta.text("name"))}
+    return {key: pair for key, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
 
 
 def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:

@@ -13,9 +13,10 @@ from bnexp.config.loading import dump_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
-from bnexp.runs.folder import METRICS, SUMMARY, Status, claim_run_folder, how_to_resume, write_config, write_json
+from bnexp.runs.folder import METRICS, SUMMARY, Status, claim_run_folder, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
+from bnexp.runs.seal import write_config
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.faults import faults_explained

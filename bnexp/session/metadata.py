@@ -13,10 +13,13 @@ import numpy as np
 import torch
 
 import bnexp
+from bnexp.config.data_section import OwnData
+from bnexp.data.sources.place import own_path
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
 from bnexp.runs.identity import network_of
 from bnexp.runs.process import this_process
+from bnexp.runs.seal import SEAL, seal_of
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
 from bnexp.training.evaluation import EndScores
@@ -55,15 +58,24 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "sessions": [],
         "error": None,
         "plan": plan,
-        "class_counts": _class_counts(run),
+        SEAL: seal_of(run.config.model_dump(mode="json", exclude_none=True)),
+        **_data(run, data_dir),
     }
 
 
-def _class_counts(run: TrainingRun) -> dict[str, list[int]]:
-    """Return the examples of each class in each part of the dataset."""
-    dataset, classes = run.dataset, run.subject.layout.classes
-    counts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    return {name: [*part.class_counts, *[0] * (classes - len(part.class_counts))] for name, part in counts.items()}
+def _data(run: TrainingRun, data_dir: Path) -> dict[str, Any]:
+    """Return what tells the data of a run from others: its fingerprints, where it lay, the examples of each class."""
+    dataset, classes, data = run.dataset, run.subject.layout.classes, run.config.data
+    return {
+        "data_fingerprint": dataset.fingerprint,
+        "data_parts": dataset.part_fingerprints,
+        "data_account": dataset.account.record() if dataset.account else None,
+        "data_path": os.path.abspath(own_path(data, data_dir)) if isinstance(data, OwnData) else None,
+        "class_counts": {
+            name: [*part.class_counts, *[0] * (classes - len(part.class_counts))]
+            for name, part in dataset.parts.items()
+        },
+    }
 
 
 def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import draw
-from bnexp.config.loading import check_values, load_config
+from bnexp.config.loading import check_stored, check_values
 from bnexp.config.schema import Config
-from bnexp.config.yaml_text import read_yaml
+from bnexp.config.yaml_text import read_yaml, read_yaml_file
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import unfinished_files
@@ -18,6 +18,7 @@ from bnexp.runs.folder import CHECKPOINTS, CONFIG, META, METRICS, SUMMARY, newes
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import Rows, cut_after
+from bnexp.runs.seal import load_stored
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
@@ -44,7 +45,7 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
     with stop.listening(f"interrupted before it went on: {resume_command(folder)}"), run_lock(folder):
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
-        config = load_config(folder / CONFIG, stored=True)
+        config = _unchanged_config(folder)
         start = None if from_start else _newest(folder)
         before = read_json(folder / META) or {}
         with faults_explained(config, folder):
@@ -59,6 +60,15 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
                 meta = continued(meta, before, start.values)
             _clear(folder, whole=start is None)
         return run_session(run, folder, meta, terms.show, stop, start)
+
+
+def _unchanged_config(folder: Path) -> Config:
+    """Return the config in config.yaml; what makes no other run, such as `checkpoints`, may have been changed in it."""
+    values, _ = read_yaml_file(folder / CONFIG)
+    began_with, problem = load_stored(folder)
+    if problem:
+        raise BnexpError(f"{problem}: put them back, or start a new run with these")
+    return check_stored(values, (), str(folder / CONFIG)) if isinstance(values, dict) else began_with
 
 
 def _has_ended(folder: Path) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bnexp.config.data_section import DATASETS
+from bnexp.config.data_section import DATASETS, DatasetInfo
 from bnexp.config.loading import check_values
 from bnexp.config.plan import Plan, make_plan
 from bnexp.data.sources.facts import dataset_info
@@ -266,3 +266,11 @@ def test_a_very_long_training_is_planned_at_once():
     plan = Plan(1, 1, 1, 1, 1, 10, 10**9, 1e-300)
     assert plan.evaluations_until(10**9) == 10**9
     assert plan.evaluates_at(123_456_789)
+
+
+def test_a_validation_part_of_the_dataset_is_taken_whole_and_nothing_is_split_off():
+    info = DatasetInfo("own", (1, 2, 2), 2, train_examples=100, test_examples=7, val_examples=30)
+    plan = make_plan(config_of(val_fraction=0.5, batch_size=10), info)
+    assert (plan.train_examples, plan.val_examples, plan.test_examples) == (100, 30, 7)
+    with pytest.raises(ConfigError, match=r"101 is larger than the training set of 100 examples \(100\)"):
+        make_plan(config_of(batch_size=101), info)

@@ -1,5 +1,6 @@
 """From the config to the parts: what is fitted on what, and what the run may not change."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,21 @@ def test_taking_from_a_part_keeps_images_and_labels_together():
     part = Part(torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1), torch.arange(5))
     taken = part.take(torch.tensor([3, 1]))
     assert (taken.images.flatten().tolist(), taken.labels.tolist(), len(taken)) == ([3, 1], [3, 1], 2)
+
+
+def test_a_validation_part_of_the_dataset_is_used_as_it_is(make_config, tmp_path, monkeypatch):
+    images = made_images()
+    brought = ImageSet(
+        images.train.take(images.train.labels.argsort()), images.test, images.train.take(torch.arange(17))
+    )
+    monkeypatch.setitem(load.DATASET_LOADERS, "synthetic", lambda data, data_dir: brought)
+    config = make_config(data={**SYNTHETIC, "limit": 60, "preprocess": "none"})
+    info = replace(dataset_info(config.data, tmp_path), val_examples=17)
+    dataset = load_dataset(config.data, info, make_plan(config, info), tmp_path, CPU)
+    assert len(dataset.train) == 60
+    assert min(dataset.train.class_counts) >= 5
+    assert torch.equal(dataset.val.images, brought.val.images)
+    with pytest.raises(
+        BnexpError, match=r"found \(train, test, C, H, W, val\) = \(200, 40, 3, 4, 5, 17\), expected .*18"
+    ):
+        load_dataset(config.data, replace(info, val_examples=18), make_plan(config, info), tmp_path, CPU)

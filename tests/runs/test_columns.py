@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from bnexp.runs import columns
 from bnexp.runs.columns import Evaluation, Tail, read_columns, read_evaluations, read_tail
-from bnexp.runs.folder import read_config
 from bnexp.runs.run import Record
+from bnexp.runs.seal import read_config
 
 EVALUATED = {"step": 10, "epoch": 1.0, "loss/val": 0.3, "accuracy/val": 0.9}
 PLAIN = {"step": 15, "epoch": 1.5, "loss/train": 0.2}
@@ -123,8 +123,10 @@ def test_looking_for_an_evaluation_ends_somewhere(
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    said = [*Record(path).problems, read_config(path)[1], read_evaluations(path)[1], read_tail(path)[1]]
-    assert [str(problem).startswith(f"{path}: cannot be read: not a regular file") for problem in said] == [True] * 4
+    said = [*Record(path).problems, read_evaluations(path)[1], read_tail(path)[1]]
+    assert [str(problem).startswith(f"{path}: cannot be read: not a regular file") for problem in said] == [True] * 3
+    path.rename(tmp_path / "config.yaml")
+    assert read_config(tmp_path) == (None, f"{tmp_path / 'config.yaml'}: a pipe or a device; expected a YAML file")
 
 
 def test_a_row_without_end_is_damage_and_the_rows_around_it_are_read(

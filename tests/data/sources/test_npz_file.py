@@ -148,7 +148,7 @@ def test_what_is_a_pickle_before_it_is_a_zip_is_never_unpickled(read, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=f"{tmp_path}/gone.npz: no such file"):
+    with pytest.raises(ConfigError, match=r"data\.path gone\.npz: no such file"):
         read_npz(NpzData(dataset="npz", path="gone.npz"), tmp_path)
 
 

@@ -1,0 +1,142 @@
+"""Keep the config of a run under seal: written with its checksums, and read so that a later change is told.
+
+Three records tell what a run began with: config.yaml, which people read; config.json, the same values, which is read
+20 times as fast; and `config_sha256` in meta.json, the checksum of the values. Whoever reads a run gets the values that
+it began with. Where config.yaml says something else, a sentence names the keys. Nothing here keeps out somebody who
+forges all three.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnexp.config.wording import brief
+from bnexp.config.yaml_text import MAX_BYTES, dotted, dump_yaml, file_name, read_yaml, read_yaml_file
+from bnexp.errors import ConfigError
+from bnexp.files import read_file, write_text_atomically
+from bnexp.runs.folder import CONFIG, CONFIG_COPY, META, read_json, write_json
+from bnexp.runs.identity import identity_of
+
+if TYPE_CHECKING:
+    from bnexp.config.schema import Config
+
+SEAL = "config_sha256"
+"""The key of meta.json."""
+_SHOWN = 3
+"""Changed keys that a sentence names."""
+
+Values = dict[str, Any]
+
+
+def write_config(folder: Path, text: str) -> None:
+    """Write a resolved config as config.yaml, and its values as config.json; nothing else writes them.
+
+    Raises:
+        OSError: the disk is full, ...; config.json is then missing, or does not fit config.yaml and is not read.
+    """
+    write_text_atomically(folder / CONFIG, text)
+    values, _ = read_yaml(text, CONFIG)
+    write_json(folder / CONFIG_COPY, {"sha256": _checksum(text.encode(), values), "config": values})
+
+
+def seal_of(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a config's values for meta.json: comments and the order of keys do not count."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def read_config(folder: Path, meta: Mapping[str, Any] | None = None) -> tuple[Values | None, str | None]:
+    """Read the config of a run unchecked, so that runs of other versions of bnexp can be read too.
+
+    Args:
+        folder: the run's.
+        meta: what its meta.json holds, where that has been read.
+
+    Returns:
+        The config with dotted keys, such as `data.batch_size`, or None; and what is wrong, or None. A config that was
+        changed later comes as the run began with it, and what is wrong says how it was changed.
+    """
+    values, problem = read_values(folder, meta)
+    return (None if values is None else dict(dotted(values))), problem
+
+
+def read_values(folder: Path, meta: Mapping[str, Any] | None = None) -> tuple[Values | None, str | None]:
+    """Return a config as `read_config`, with its sections as they are nested in the file."""
+    path = folder / CONFIG
+    content = b""
+    with suppress(OSError):  # read_yaml_file says what is wrong, and which file may be meant
+        content = read_file(path, MAX_BYTES)
+    record = read_json(folder / CONFIG_COPY) or {}
+    seal = (read_json(folder / META) or {} if meta is None else meta).get(SEAL)
+    try:
+        return _checked(path, content, record, seal if isinstance(seal, str) else None)
+    except RecursionError:
+        return None, f"{path}: {CONFIG_COPY} beside it is nested too deeply; expected a config"
+
+
+def load_stored(folder: Path, overrides: Sequence[str] = ()) -> "tuple[Config, str | None]":
+    """Return the checked config that a run began with, with `key=value` pairs over it; and how it was changed since.
+
+    Raises:
+        ConfigError: it cannot be read, is wrong, or nothing tells any more what it was.
+    """
+    from bnexp.config.loading import check_stored  # loads pydantic: what only lists runs does not wait for it
+
+    values, problem = read_values(folder)
+    if values is None:
+        raise ConfigError(problem or f"{folder}: no config")
+    return check_stored(values, overrides, file_name(folder / CONFIG)), problem
+
+
+def _checked(
+    path: Path, content: bytes, record: Mapping[str, Any], seal: str | None
+) -> tuple[Values | None, str | None]:
+    """Return the values that the run began with, from config.yaml or its copy, and how config.yaml was changed."""
+    copied, checksum = record.get("config"), record.get("sha256")
+    if not isinstance(copied, dict) or not isinstance(checksum, str):
+        copied = None
+    if copied is not None and _checksum(content, copied) == checksum and seal in (None, seal_of(copied)):
+        return copied, None
+    values, problem = _read(path)
+    if seal is not None:
+        file, copy_is_sound = (one is not None and seal_of(one) == seal for one in (values, copied))
+    else:
+        # Earlier versions kept no checksum in meta.json; that of the copy goes with config.yaml as it was written.
+        file = values is not None and (copied in (None, values) or _checksum(content, values) == checksum)
+        copy_is_sound = copied is not None and _checksum(dump_yaml(copied).encode(), copied) == checksum
+    if file:
+        return values, None
+    if copied is not None and copy_is_sound:
+        return copied, f"{problem}; {CONFIG_COPY} tells what it was" if problem else _how_changed(path, values, copied)
+    return None, problem or f"{path}: not the config that the run began with, and no record is left that tells that one"
+
+
+def _read(path: Path) -> tuple[Values | None, str | None]:
+    """Return the values in a config.yaml, or why it has none."""
+    try:
+        values, _ = read_yaml_file(path)
+    except ConfigError as error:
+        return None, str(error)
+    return (values, None) if isinstance(values, dict) and values else (None, f"{path}: expected keys and values")
+
+
+def _how_changed(path: Path, now: Values | None, then: Values) -> str | None:
+    """Name the keys in which a config.yaml differs from what the run began with, of those that make a run."""
+    after, before = (identity_of(dict(dotted(values)), "run") for values in (now or {}, then))
+    changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
+    if not changed:
+        return None
+    named = [f"{key} is {_shown(after, key)}, but the run began with {_shown(before, key)}" for key in changed[:_SHOWN]]
+    more = f"; and {len(changed) - _SHOWN} more keys" if len(changed) > _SHOWN else ""
+    return f"{path}: {'; '.join(named)}{more}. The values that it began with count"
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return brief(str(values[key]), 60) if key in values else "not there"
+
+
+def _checksum(content: bytes, values: object) -> str:
+    """Return the SHA-256 of config.yaml together with the values read from it: it breaks when either is edited."""
+    return hashlib.sha256(content + b"\n" + json.dumps(values).encode()).hexdigest()
