@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.options import HonestTyper
+from bnexp.options import HonestTyper, read_seeds
 
 RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
 """The panels of --help, in this order."""
@@ -50,16 +50,19 @@ Overrides = Annotated[
 DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop with exit code 2 where there is a warning.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
-@app.command(short_help="Train networks, one run per CONFIG.", rich_help_panel=RUN)
+@app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
         list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, trained one after the other.")
     ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
-    seed: Annotated[int | None, typer.Option(help="Replaces the config's seed.")] = None,
+    seed: Annotated[
+        list[str], typer.Option(metavar="N,N|N-N", help="Seeds in place of the config's, such as 0-4. Repeatable.")
+    ] = [],  # noqa: B006  Typer copies it
     device: Device = "auto",
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
@@ -68,20 +71,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
+    strict: Strict = False,
 ) -> None:
-    """Train the network of each CONFIG and keep the run in a folder of its own."""
+    """Train the network of each CONFIG, once per seed, and keep each run in a folder of its own."""
     from bnexp.commands import train as command
 
     command.train(
         configs,
         overrides=overrides,
-        seed=seed,
+        seed=read_seeds(seed),
         device=device,
         data_dir=data_dir,
         runs_dir=runs_dir,
         name=name,
         quiet=quiet,
         resume=resume,
+        strict=strict,
     )
 
 
@@ -110,11 +115,12 @@ def check(
     signal: Annotated[
         bool, typer.Option("--signal", help="Push a real batch through the fresh network, and show each layer.")
     ] = False,
+    strict: Strict = False,
 ) -> None:
     """Validate CONFIG and show the network, the batches and the warnings, without training."""
     from bnexp.commands import check as command
 
-    command.check(config, overrides=overrides, data_dir=data_dir, signal=signal)
+    command.check(config, overrides=overrides, data_dir=data_dir, signal=signal, strict=strict)
 
 
 Format: TypeAlias = Literal["table", "csv", "json", "markdown"]
@@ -309,11 +315,12 @@ def verify(
     name: Annotated[str, typer.Argument(help="A dataset, as in data.dataset.")],
     path: Annotated[str | None, typer.Option(help="Where an image_folder or npz lies.")] = None,
     data_dir: DataDir = None,
+    strict: Strict = False,
 ) -> None:
     """Read a dataset whole, without downloading, and say what it holds."""
     from bnexp.commands import data as command
 
-    command.verify(name, path=path, data_dir=data_dir)
+    command.verify(name, path=path, data_dir=data_dir, strict=strict)
 
 
 @app.command(short_help="Print the JSON Schema of a config.", rich_help_panel=LEARN)

@@ -1,6 +1,7 @@
 """Options honoured wholly or refused: none is taken from the last of several, and one of another tool is answered."""
 
 import os
+import re
 import shlex
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -143,6 +144,32 @@ class HonestCommand(TyperCommand):
             return f"{begins}, which belongs to {owners}; {instead or 'it takes ' + ', '.join(own)}"
         near = nearest(f"--{name}", own)
         return f"{begins}; " + (f"did you mean {near}?" if near else f"it takes {', '.join(own)}")
+
+
+_MOST_SEEDS = 1000
+_SEEDS = re.compile(r"(\d{1,10})(?:(?:-|\.\.|:)(\d{1,10}))?")
+
+
+def read_seeds(texts: Sequence[str]) -> list[int] | None:
+    """Return all seeds that --seed gives: `--seed 1 --seed 2`, `--seed 1,2`, `--seed "1 2"` and `--seed 0-4`.
+
+    Raises:
+        ConfigError: something that is no seed, or a seed that stands twice.
+    """
+    seeds: list[int] = []
+    for word in (word for text in texts for word in re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))):
+        match = _SEEDS.fullmatch(word)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if last < first:
+            expected = "a whole number, several as 1,2,3, or a range as 0-4, the first below the last"
+            raise ConfigError(f"--seed: expected {expected}, found {word or repr(' '.join(texts))}")
+        if last - first + len(seeds) >= _MOST_SEEDS:
+            raise ConfigError(f"--seed {word}: expected at most {_MOST_SEEDS:,} seeds")
+        seeds += range(first, last + 1)
+    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"--seed: {twice} stands twice; expected each seed once")
+    return seeds or None
 
 
 def _as_typed(option: str, words: list[str]) -> tuple[str, str, list[str]]:
