@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.options import HonestTyper, read_seeds
+from bnexp.streams import take_every_text
 
 RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
 """The panels of --help, in this order."""
@@ -352,6 +353,7 @@ def common(
 
 def main() -> None:
     """Run the command line; an error that a person can mend is a message, not a traceback."""
+    take_every_text()
     try:
         app()
     except Interrupted as stopped:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from bnexp.config.plan import Plan
 from bnexp.document.writing import clock_duration
+from bnexp.streams import encodable
 from bnexp.training.clock import Clock
 
 REFRESH_SECS = 0.1
@@ -121,7 +122,7 @@ def display_for(name: str, plan: Plan) -> Display:
 def say(text: str) -> None:
     """Print, where it can be printed: a pipe that `head` has closed or a full disk must not end a training."""
     try:
-        print(text, flush=True)
+        print(encodable(text, sys.stdout and sys.stdout.encoding), flush=True)
     except OSError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  it stays open to the end
 
