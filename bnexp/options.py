@@ -4,8 +4,8 @@ import os
 import re
 import shlex
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand
@@ -87,6 +87,9 @@ _SAME = {
 _LETTERS = {"e": "epochs", "b": "batch-size", "c": "config", "o": "output", "s": "seed", "j": "workers", "n": "name"}
 
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
 class HonestCommand(TyperCommand):
     """A command that takes no option twice, and answers an option that it does not have with the line to type."""
 
@@ -112,7 +115,8 @@ class HonestCommand(TyperCommand):
             order = self.make_parser(ctx).parse_args(args=list(words))[2]
         except Exception:
             return  # the parser will say so itself
-        for param in dict.fromkeys(order):
+        params: list[Any] = list(dict.fromkeys(order))
+        for param in params:
             once = param.param_type_name == "option" and not (param.multiple or param.is_flag or param.count)
             if once and (times := order.count(param)) > 1:
                 option = param.opts[0]
@@ -251,6 +255,6 @@ def _as_argument(name: str, value: str, params: Sequence[Any], command: str) -> 
 class HonestTyper(typer.Typer):
     """A Typer whose commands are all `HonestCommand`."""
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
         """Return the decorator of a command; see `typer.Typer.command`."""
         return super().command(name, **{"cls": HonestCommand, **settings})

@@ -41,7 +41,7 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
     rows, problems = [], []
     for run in newest_first:
         tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
-        rows.append(_row(run, tail, root, now) | {"differs": word(differs.get(run.folder, ""))})
+        rows.append({**_row(run, tail, root, now), "differs": word(differs.get(run.folder, ""))})
         problems += [*run.problems, *([problem] if problem else [])]
         if run.status == "failed" and run.first_line_of_error:
             problems.append(f"{run.folder} failed: {run.first_line_of_error}")

@@ -193,8 +193,9 @@ def _our_kind(section: str, key: str, kinds: Any) -> BeforeValidator:
     known = [name for kind in get_args(kinds) for name in get_args(kind.model_fields[key].annotation)]
 
     def read(values: object) -> object:
-        named = isinstance(values, dict) and key in values
-        return {**values, key: kind_name(section, key, values[key], known)} if named else values  # type: ignore[dict-item]
+        if not isinstance(values, dict) or key not in values:
+            return values
+        return {**values, key: kind_name(section, key, values[key], known)}
 
     return BeforeValidator(read)
 

@@ -42,7 +42,7 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
     for run in runs:
         if run.config is not None:
             by_name.setdefault(run.folder.parent, []).append(run)
-    told = {}
+    told: dict[Path, str] = {}
     for named in by_name.values():
         counted = {run.folder: identity_of(run.config or {}, "arm") for run in named}
         if keys := _differing(list(counted.values())):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.config.loading import dump_config
+from bnexp.config.schema import Config
 from bnexp.runs.find import find_runs, place_of_runs
 from bnexp.runs.namesakes import differences, others_of_its_name
 from bnexp.runs.run import read_run
@@ -32,9 +34,7 @@ def test_keys_of_one_last_word_are_written_whole(tmp_path: Path, write_run: Writ
     assert told[tmp_path / "d" / "seed0-2"] == "optimizer.name=adam, schedule.name=cosine"
 
 
-def test_a_new_run_is_told_which_other_arm_has_its_name(tmp_path: Path, make_config: Callable[..., object]) -> None:
-    from bnexp.config.loading import dump_config
-
+def test_a_new_run_is_told_which_other_arm_has_its_name(tmp_path: Path, make_config: Callable[..., Config]) -> None:
     config = make_config()
     folder = tmp_path / config.name / "seed0"
     folder.mkdir(parents=True)
