@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +68,7 @@ def load(
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
     notes: list[str] = []
+    _refuse_no_file(path)
     values, origins = _read_with_bases(path, (), notes)
     _apply_overrides(values, origins, overrides, {"name": name, "seed": seed}, notes)
     if values.get("name") is None:
@@ -78,6 +80,18 @@ def load(
             values[key], origins[(key,)] = flag, f"--{key}"
     config = check_values(values, origins, file_name(path))
     return Loaded(_with_place_of_data(config, path.parent), tuple(notes))
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Refuse what was meant for an option: `optimizer.lr=0.1` without --set, or the second number of `--seed 1 2`."""
+    word = str(path)
+    key, equals, _ = word.partition("=")
+    if os.path.lexists(word[:4000]):
+        return
+    if equals and is_known(tuple(key.split("."))):
+        raise ConfigError(f"{brief(word)}: no such file. A key is set with --set {shlex.quote(brief(word))}")
+    if word.isdecimal():
+        raise ConfigError(f"{brief(word)}: no such file. Several seeds are one word, such as --seed 1,2 or --seed 0-4")
 
 
 def check_stored(values: Mapping[str, Any], overrides: Sequence[str], source: str) -> Config:
@@ -186,7 +200,9 @@ def _read_override(override: str) -> _Override:
     key, equals, text = override.partition("=")
     parts, at = key.strip().split("."), f"--set {brief(override, 200)}"
     if not equals or not all(parts) or len(parts) > MAX_DEPTH:
-        raise ConfigError(f"{at}: expected key=value, such as --set data.batch_size=32")
+        known = not equals and is_known(tuple(parts))
+        example = f"{key.strip()}=VALUE" if known else "data.batch_size=32"
+        raise ConfigError(f"{at}: expected key=value, such as --set {example}")
     if parts == ["base"]:
         raise ConfigError(f"{at}: base belongs in a file; give that file to the command instead")
     if not text.strip():

@@ -1,7 +1,7 @@
 """Messages for people, made from pydantic's errors: the place, the key, what was found, what was expected."""
 
 import re
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
-from bnexp.config.wording import brief, expectation, one_of, shown
+from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
 from bnexp.config.yaml_text import Place
 from bnexp.errors import did_you_mean, nearest
 
@@ -79,10 +79,22 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
         case "model_type" | "model_attributes_type":
             return f"expected keys and values, such as {_such_as(found, keys)}, found {shown(found)}"
         case "tuple_type" if isinstance(found, int | float | str):
-            return f"expected a list, such as [{brief(str(found))}], found {shown(found)}"
+            return f"expected a list, such as {_as_list(found, detail)}, found {shown(found)}"
         case "string_type" if isinstance(found, int | float):
             return f'expected text, found {shown(found)}; in quotes, "{shown(found)}", it is text'
-    return f"expected {expectation(detail)}, found {shown(found)}"
+    return f"expected {expectation(detail)}, found {shown(found)}{number_meant(found, keys)}"
+
+
+def _as_list(found: object, detail: ErrorDetails) -> str:
+    """Return a single value as the list that a key takes: twice where the key takes two."""
+    if isinstance(found, str) and found.strip().startswith("["):
+        return f"{brief(found.strip())} without quotes"
+    if isinstance(found, str) and not found.strip().isdecimal():
+        found = 32
+    field = _field(detail["loc"]) if detail["loc"][:-1] in SECTIONS else None
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    parts = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), ())
+    return f"[{', '.join([brief(str(found))] * (1 if Ellipsis in parts else max(len(parts), 1)))}]"
 
 
 def _own_words(error: Exception, keys: Place, origins: dict[Place, str], source: str) -> str:
@@ -103,6 +115,10 @@ def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> 
 
 def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
     """Return a hint for an unknown key: the variant or section that has it, a near key, or all known ones."""
+    if key == "<<":
+        return " No keys are merged here; base: names a file whose keys this one takes over"
+    if str(key).isdecimal():
+        return " A decimal comma? In a number it is a point, such as 0.1; and a list is in brackets, such as [32, 32]"
     if any(sign in str(key) for sign in ("->", "(", ")")):
         return ' In braces a block needs quotes: {block: "linear -> bn(momentum=0.1, eps=1e-3) -> relu"}'
     if not spots:

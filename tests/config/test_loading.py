@@ -225,6 +225,35 @@ def test_a_file_that_is_no_config_is_refused(write, text, said):
     assert refusal(write("x.yaml", text)).endswith(said) or said in refusal(write("x.yaml", text))
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("optimizer.lr=0.1", "A key is set with --set optimizer.lr=0.1"),
+        ("3", "Several seeds are one word, such as --seed 1,2"),
+        ("x=3", "x=3: no such file"),
+    ],
+)
+def test_what_was_meant_for_an_option_is_told_as_that(word, said):
+    assert said in refusal(Path(word))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_of_unicode_is_read_in_any_encoding_that_says_so(write, clean_file, encoding):
+    text = f"# für große Netze\n{clean_file.read_text()}"
+    path = clean_file.with_name("other.yaml")
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    path.write_bytes((mark + text).replace("\n", "\r\n").encode(encoding))
+    assert load(path).model_dump() == load(clean_file).model_dump() | {"name": "other"}
+
+
+def test_a_file_of_an_older_encoding_is_told_how_to_become_utf_8(write, clean_file):
+    path = clean_file.with_name("older one.yaml")
+    path.write_bytes(f"seed: 3\n# für große Netze\n{clean_file.read_text()}".encode("latin-1"))
+    said = refusal(path)
+    assert 'byte 11 is not UTF-8); "ü" in line 2' in said
+    assert said.endswith(f"type iconv -f CP1252 -t UTF-8 '{path}' > utf8.yaml")
+
+
 def test_a_missing_file_is_refused(tmp_path):
     assert refusal(tmp_path / "gone.yaml") == f"{tmp_path / 'gone.yaml'}: no such file"
 
@@ -301,7 +330,8 @@ def test_an_override_can_open_a_section(clean_file):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.batch_size", "expected key=value, such as --set data.batch_size=32"),
+        ("data.batch_size", "expected key=value, such as --set data.batch_size=VALUE"),
+        ("nonsense", "expected key=value, such as --set data.batch_size=32"),
         ("=3", "expected key=value"),
         ("a..b=3", "expected key=value"),
         (".=3", "expected key=value"),
