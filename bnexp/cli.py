@@ -4,35 +4,14 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
-from typer.core import TyperGroup
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.options import HonestTyper, read_seeds
+from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds
 from bnexp.streams import take_every_text
-
-RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
-"""The panels of --help, in this order."""
-
-
-class PanelGroup(TyperGroup):
-    """Lists the commands of each panel together; Typer does so only in rich's drawing, which takes too long to load."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a section per panel: each command with its short help."""
-        width = formatter.width - 6 - max(map(len, self.commands))
-        for panel in (RUN, LOOK, LEARN, DATA):
-            shown = [
-                (name, command.get_short_help_str(width))
-                for name, command in self.commands.items()
-                if getattr(command, "rich_help_panel", None) == panel
-            ]
-            with formatter.section(panel):
-                formatter.write_dl(shown)
-
 
 app = HonestTyper(
     name="bnexp",

@@ -8,32 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from bnexp.errors import ConfigError, nearest
-
-_KEYS: Mapping[str, Sequence[str]] = {
-    "optimizer.lr": ("learning-rate", "base-lr", "max-lr", "lr0"),
-    "training.epochs": ("num-epochs", "n-epochs", "nb-epochs", "max-epochs", "num-train-epochs", "epoch", "n-epoch"),
-    "training.steps": ("max-steps", "num-steps", "n-steps", "iterations", "iters", "max-iters", "train-steps"),
-    "data.batch_size": ("bs", "batch", "batchsize", "train-batch-size", "per-device-train-batch-size", "mini-batch"),
-    "data.val_fraction": ("val-split", "validation-split", "val-ratio", "valid-split"),
-    "data.dataset": ("dataset-name",),
-    "model.arch": ("model", "architecture", "network", "net", "model-name"),
-    "model.norm": ("normalization", "norm-layer", "norm-type", "normalizer"),
-    "model.activation": ("act", "activation-fn", "nonlinearity"),
-    "model.hidden": ("hidden-size", "hidden-sizes", "hidden-dim", "hidden-dims", "hidden-units"),
-    "optimizer.name": ("optimizer", "optim", "opt", "optimiser"),
-    "optimizer.weight_decay": ("wd", "l2"),
-    "schedule.name": ("schedule", "scheduler", "lr-scheduler", "lr-schedule", "sched", "lr-scheduler-type"),
-    "schedule.warmup_epochs": ("warmup",),
-    "training.grad_clip": ("clip", "clip-grad", "max-grad-norm", "gradient-clip", "gradient-clip-val", "clip-norm"),
-    "training.precision": ("dtype", "mixed-precision"),
-    "training.accumulate": ("grad-accum", "gradient-accumulation-steps", "accumulation-steps", "accum-iter"),
-    "training.log_every": ("log-interval", "log-freq", "logging-steps", "print-freq", "log-every-n-steps"),
-    "init.scheme": ("init", "initialization", "initializer"),
-}
-"""Keys of the config, and what other tools call them as an option; a key goes by its own last word, too."""
 
 _FLAGS = {
     "amp": "training.precision=bf16",
@@ -87,6 +64,8 @@ _SAME = {
 _LETTERS = {"e": "epochs", "b": "batch-size", "c": "config", "o": "output", "s": "seed", "j": "workers", "n": "name"}
 
 
+PANELS = RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
+"""The panels of --help, in this order."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -128,13 +107,14 @@ class HonestCommand(TyperCommand):
         name = word.lstrip("-").lower().replace("_", "-")
         if not word.startswith("--") and len(name) == 1:
             name = _LETTERS.get(name, name)
-        command = str(ctx.command_path).partition(" ")[2]
+        command = _words_of(ctx)
         begins = f"bnexp {command} has no option {word}"
         own = [opt for param in self.params for opt in param.opts if opt.startswith("--")]
         if "--" + name in own:
             return f"{begins}; expected --{name}"
         if (absent := _ABSENT.get(_SAME.get(name, name))) and "--" + _SAME.get(name, name) not in own:
-            return f"{begins}; " + absent.format(command=command, value=value or "VALUE")
+            behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
+            return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
         ours = next((ours for ours, theirs in _OURS.items() if name in theirs), "")
         if ours.split(" ")[0] in own:
             takes = "" if " " in ours or ours == "--quiet" else f" {value or 'VALUE'}"
@@ -176,6 +156,15 @@ def read_seeds(texts: Sequence[str]) -> list[int] | None:
     return seeds or None
 
 
+def _words_of(ctx: Any) -> str:
+    """Return the command behind `bnexp`, such as `data verify`."""
+    words = []
+    while ctx.parent is not None:
+        words.append(str(ctx.info_name))
+        ctx = ctx.parent
+    return " ".join(reversed(words))
+
+
 def _as_typed(option: str, words: list[str]) -> tuple[str, str, list[str]]:
     """Return an unknown option as it was typed, its value and all values behind it, up to the next option.
 
@@ -211,10 +200,11 @@ def _set_line(name: str, value: str, values: list[str]) -> str | None:
 
 def _key_of(name: str) -> str | None:
     """Return the key of the config that an option means: by its whole path, another tool's name, or its last word."""
+    from bnexp.config.aliases import key_name
     from bnexp.config.keys import SECTIONS, is_known
 
     spelled = name.replace("-", "_")
-    if theirs := next((key for key, names in _KEYS.items() if name in names), None):
+    if theirs := key_name(spelled):
         return theirs
     if is_known(tuple(spelled.split("."))) and spelled != "name":
         return spelled
@@ -250,6 +240,41 @@ def _as_argument(name: str, value: str, params: Sequence[Any], command: str) -> 
     """Return the command with the runs as its argument, where that is what it takes in place of --runs-dir."""
     takes_folder = any(param.param_type_name == "argument" and param.name == "folder" for param in params)
     return f"type: bnexp {command} {shlex.quote(value or 'FOLDER')}" if name == "runs-dir" and takes_folder else None
+
+
+class PanelGroup(TyperGroup):
+    """Lists the commands of each panel together; Typer does so only in rich's drawing, which takes too long to load."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section per panel: each command with its short help."""
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for panel in PANELS:
+            shown = [
+                (name, command.get_short_help_str(width))
+                for name, command in self.commands.items()
+                if getattr(command, "rich_help_panel", None) == panel
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(shown)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before and with the command.
+
+        Raises:
+            ConfigError: an option that belongs behind a command, or a file in the place of one.
+        """
+        words = list(args)
+        first = next((word for word in words if not word.startswith("-")), "")
+        commands = [word for word in words if word in self.commands]
+        if not ctx.resilient_parsing and words and words[0].startswith("-") and commands:
+            command = commands[0]
+            at = words.index(command)
+            if words[0].partition("=")[0] in {opt for param in self.commands[command].params for opt in param.opts}:
+                behind = shlex.join([command, *words[at + 1 :], *words[:at]])
+                raise ConfigError(f"{words[0]} stands before the command; expected it behind: bnexp {behind}")
+        if first not in self.commands and first.endswith((".yaml", ".yml")) and words and words[0] == first:
+            raise ConfigError(f"{first}: a file, and no command; expected bnexp train {shlex.join(words)}, or check")
+        return list(super().parse_args(ctx, args))
 
 
 class HonestTyper(typer.Typer):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bnexp import options
+from bnexp.config.aliases import KEYS
 from bnexp.config.keys import is_known
 from bnexp.errors import ConfigError
 from command_line import bnexp
@@ -96,6 +97,18 @@ def test_an_option_of_another_tool_is_answered_with_the_line_to_type(words: str,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ("--seed 3 train a.yaml", "expected it behind: bnexp train a.yaml --seed 3"),
+        ("a.yaml --seed 3", "a file, and no command; expected bnexp train a.yaml --seed 3"),
+        ("train --config a.yaml", "the config is an argument: bnexp train a.yaml"),
+        ("train a.yaml,a.yaml", "Several files stand apart: a.yaml a.yaml"),
+        ("train x*.yaml", "A pattern is filled in by the shell"),
+        ("train a.yaml --device cuda0", 'Did you mean "cuda:0"?'),
+        ("check a.yaml --set optimizer.lr=0.1,training.epochs=5", "--set optimizer.lr=0.1 --set training.epochs=5"),
+        ("check a.yaml --set optimizer.lr:0.1", "such as --set optimizer.lr=0.1"),
+        ("check a.yaml --set optimizer.learning_rate=1", 'Did you mean "lr"?'),
+        ("check a.yaml --set model.normalization=ln", 'Did you mean "norm"?'),
+        ("check a.yaml --set model.arch=ResNet18", "{arch: resnet, depth: 18}"),
+        ("check a.yaml --set optimizer=Adam", "such as {name: adam}"),
         ("check a.yaml --lr 0.1", "--set optimizer.lr=0.1"),
         ("check a.yaml --name b", "which belongs to train"),
         ("compare --lr 0.1", "which train and check take: --set optimizer.lr=0.1"),
@@ -115,9 +128,9 @@ def test_every_command_answers(words: str, said: str, tmp_path: Path) -> None:
 
 
 def test_every_name_that_is_translated_leads_to_a_key() -> None:
-    names = [name for theirs in options._KEYS.values() for name in theirs]
+    names = [name for theirs in KEYS.values() for name in theirs]
     assert len(names) == len(set(names))
-    keys = [*options._KEYS, *(line.partition("=")[0] for line in options._FLAGS.values())]
+    keys = [*KEYS, *(line.partition("=")[0] for line in options._FLAGS.values())]
     assert all(is_known(tuple(key.split("."))) for key in keys)
 
 

@@ -13,6 +13,29 @@ from bnexp.errors import did_you_mean
 ARROW = re.compile(r"[-\u2010-\u2015\u2212=]*>|[\u2192\u21d2\u27f6\u27f9\u2794\u279c\u279e\u21a6]")
 """`->` and what keyboards and editors make of it."""
 
+KEYS: Mapping[str, Sequence[str]] = {
+    "optimizer.lr": ("learning_rate", "base_lr", "max_lr", "lr0"),
+    "training.epochs": ("num_epochs", "n_epochs", "nb_epochs", "max_epochs", "num_train_epochs", "epoch", "n_epoch"),
+    "training.steps": ("max_steps", "num_steps", "n_steps", "iterations", "iters", "max_iters", "train_steps"),
+    "data.batch_size": ("bs", "batch", "batchsize", "train_batch_size", "per_device_train_batch_size", "mini_batch"),
+    "data.val_fraction": ("val_split", "validation_split", "val_ratio", "valid_split"),
+    "data.dataset": ("dataset_name",),
+    "model.arch": ("model", "architecture", "network", "net", "model_name"),
+    "model.norm": ("normalization", "norm_layer", "norm_type", "normalizer"),
+    "model.activation": ("act", "activation_fn", "nonlinearity"),
+    "model.hidden": ("hidden_size", "hidden_sizes", "hidden_dim", "hidden_dims", "hidden_units"),
+    "optimizer.name": ("optimizer", "optim", "opt", "optimiser"),
+    "optimizer.weight_decay": ("wd", "l2"),
+    "schedule.name": ("schedule", "scheduler", "lr_scheduler", "lr_schedule", "sched", "lr_scheduler_type"),
+    "schedule.warmup_epochs": ("warmup",),
+    "training.grad_clip": ("clip", "clip_grad", "max_grad_norm", "gradient_clip", "gradient_clip_val", "clip_norm"),
+    "training.precision": ("dtype", "mixed_precision"),
+    "training.accumulate": ("grad_accum", "gradient_accumulation_steps", "accumulation_steps", "accum_iter"),
+    "training.log_every": ("log_interval", "log_freq", "logging_steps", "print_freq", "log_every_n_steps"),
+    "init.scheme": ("init", "initialization", "initializer"),
+}
+"""Keys of the config, and what other tools call them; they are answered, and not taken."""
+
 _NORMS: Mapping[str, Sequence[str]] = {
     "bn": ("batchnorm", "batchnorm1d", "batchnorm2d", "bn1d", "bn2d"),
     "ghost_bn": ("ghostbatchnorm", "ghostnorm"),
@@ -112,6 +135,12 @@ def kind_name(section: str, key: str, word: object, known: Sequence[str]) -> obj
     if not isinstance(word, str):
         return word
     return _by_plain_name(known, _KINDS.get((section, key), {})).get(_plain(word), word)
+
+
+def key_name(word: str) -> str | None:
+    """Return the whole key that other tools call by a word, such as `optimizer.lr` for learning_rate."""
+    spelled = word.lower().replace("-", "_")
+    return next((key for key, names in KEYS.items() if spelled in names), None)
 
 
 def filling(key: str, value: object) -> object:

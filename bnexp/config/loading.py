@@ -1,7 +1,9 @@
 """Loading: a YAML file, its `base:` files and the command line's `--set` become one checked `Config`."""
 
 import copy
+import glob
 import os
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +31,11 @@ from bnexp.config.yaml_text import (
 from bnexp.errors import ConfigError
 
 MAX_BASES = 20
+
+
+_COLON = re.compile(r"([a-z_.]+):\s*([^\s:]+)")
+_NEXT_KEY = re.compile(r"[,;\s]\s*([a-z_]+(?:\.[a-z_]+)+)\s*=")
+"""Another key behind the value of a --set."""
 
 
 class Loaded(NamedTuple):
@@ -90,6 +97,11 @@ def _refuse_no_file(path: Path) -> None:
         return
     if equals and is_known(tuple(key.split("."))):
         raise ConfigError(f"{brief(word)}: no such file. A key is set with --set {shlex.quote(brief(word))}")
+    parts = word.split(",")
+    if len(parts) > 1 and all(map(os.path.isfile, parts)):
+        raise ConfigError(f"{brief(word)}: no such file. Several files stand apart: {brief(shlex.join(parts), 200)}")
+    if glob.has_magic(word):
+        raise ConfigError(f"{brief(word)}: no such file. A pattern is filled in by the shell, without quotes")
     if word.isdecimal():
         raise ConfigError(f"{brief(word)}: no such file. Several seeds are one word, such as --seed 1,2 or --seed 0-4")
 
@@ -202,11 +214,16 @@ def _read_override(override: str) -> _Override:
     if not equals or not all(parts) or len(parts) > MAX_DEPTH:
         known = not equals and is_known(tuple(parts))
         example = f"{key.strip()}=VALUE" if known else "data.batch_size=32"
+        if match := _COLON.fullmatch(override.strip()):
+            example = "=".join(match.groups())
         raise ConfigError(f"{at}: expected key=value, such as --set {example}")
     if parts == ["base"]:
         raise ConfigError(f"{at}: base belongs in a file; give that file to the command instead")
     if not text.strip():
         raise ConfigError(f"{at}: no value after the =; {brief(key.strip())}=null takes the key back to its default")
+    if (more := _NEXT_KEY.search(text)) and is_known(tuple(more[1].split("."))):
+        both = f"--set {key}={text[: more.start()]} --set {text[more.start() + 1 :].strip()}"
+        raise ConfigError(f"{at}: two keys in one; each has a --set of its own: {brief(both, 200)}")
     value, places = read_yaml(text, at, numbered=False)
     return _Override(at, parts, value, places)
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from bnexp.config.aliases import key_name, kind_name
 from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
 from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
@@ -73,7 +74,7 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
     found = detail["input"]
     match detail["type"]:
         case "union_tag_invalid":
-            return _unknown_word(found[keys[-1]], _names(keys[:-1]))
+            return _unknown_word(found[keys[-1]], _names(keys[:-1])) + _network_meant(found[keys[-1]], keys)
         case "literal_error":
             return _unknown_word(found, re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
         case "model_type" | "model_attributes_type":
@@ -129,6 +130,8 @@ def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
     if owners := _owners(name, siblings):
         return f" It belongs to {owners}, and this is {spot.variant}; null takes it back."
     known = list(dict.fromkeys(key for spot in spots for key in spot.section.model_fields))
+    if theirs := key_name(name):
+        return f' Did you mean "{theirs.removeprefix(spot.key(""))}"?'
     if hint := did_you_mean(name, known):
         return hint
     of_siblings = dict.fromkeys(key for sibling in siblings for key in sibling.section.model_fields)
@@ -151,13 +154,22 @@ def _unknown_word(found: object, known: list[str]) -> str:
     return f"unknown {shown(found)}.{hint} Expected {one_of(known)}"
 
 
+def _network_meant(found: object, keys: Place) -> str:
+    """Return how a network is written that other tools have under a name with its depth, such as resnet18."""
+    match = re.fullmatch(r"resnet[-_]?(\d+)", str(found).lower())
+    if keys == ("model", "arch") and match:
+        return f"; its depth is a key of its own: {{arch: resnet, depth: {match[1]}}}"
+    return ""
+
+
 def _such_as(found: object, keys: Place) -> str:
     """Return an example of a section, with the value that was found where it is clear which key it belongs to."""
     spot = spots_at(keys)[0]
     fields = list(spot.section.model_fields)
     if spot.discriminator or len(fields) == 1:
         example = shown(found) if len(fields) == 1 and type(found) is int else spot.variant or "..."
-        return f"{{{spot.discriminator or fields[0]}: {found if found in _names(keys) else example}}}"
+        named = kind_name(".".join(map(str, keys)), str(spot.discriminator), found, _names(keys))
+        return f"{{{spot.discriminator or fields[0]}: {named if named in _names(keys) else example}}}"
     whole_number = type(found) is int and isinstance(spot.section.model_fields[fields[0]].default, int | None)
     return f"{{{fields[0]}: {shown(found) if whole_number else '...'}}}"
 
