@@ -267,7 +267,7 @@ def explain(
     command.explain(topic, options, json=json, html=html)
 
 
-data = HonestTyper(help="List, fetch and verify datasets.", no_args_is_help=True)
+data = HonestTyper(help="List, fetch and verify datasets; list and clear decoded images.", no_args_is_help=True)
 app.add_typer(data, name="data", rich_help_panel=DATA)
 
 
@@ -301,6 +301,16 @@ def verify(
     from bnexp.commands import data as command
 
     command.verify(name, path=path, data_dir=data_dir, strict=strict)
+
+
+@data.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete them; the next run decodes its images again.")] = False,
+) -> None:
+    """List the decoded images that are kept in your cache folder."""
+    from bnexp.commands import data as command
+
+    command.list_cache(clear=clear)
 
 
 @app.command(short_help="Print the JSON Schema of a config.", rich_help_panel=LEARN)

@@ -1,6 +1,7 @@
 """What many tests need: a small config, and a quiet, offline place to run it."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 from hypothesis import settings
 
@@ -63,6 +65,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long, others = [item for item in others if item not in searching], [*long, *searching]
     config.hook.pytest_deselected(items=long)
     items[:] = sorted(others, key=lambda item: item.path.name not in _LONGEST)
+
+
+@pytest.fixture(scope="session")
+def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return names of folders, each used once; whoever writes there makes it."""
+    above = tmp_path_factory.mktemp("user-cache")
+    return (above / str(number) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def user_cache(cache_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the user's own cache out of the tests."""
+    folder = next(cache_folders)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name, **options: str(folder / name))
+    return folder
 
 
 @pytest.fixture

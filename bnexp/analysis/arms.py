@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bnexp.runs.data import keys_of_data
 from bnexp.runs.identity import besides_the_model, identity_of
 from bnexp.runs.run import COMPLETE, Run
 
@@ -25,12 +26,15 @@ class Arm:
         config: the dotted keys that its runs share; None where the config of its only run cannot be read.
         runs: one per seed of those that are complete, and all others.
         repeats: complete runs left out, because a newer one has the same seed.
+        data: a key of the examples that its runs have, and `scored_on` one of those they were scored on.
     """
 
     name: str
     config: dict[str, Any] | None
     runs: tuple[Run, ...]
     repeats: int
+    data: str = ""
+    scored_on: str = ""
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -86,53 +90,74 @@ def _step_of_divergence(run: Run) -> float:
 
 
 def gather_arms(runs: Iterable[Run]) -> list[Arm]:
-    """Group runs into arms, in the order of their first runs."""
+    """Group runs into arms, in the order of their first runs; runs on other data are another arm."""
+    runs = list(runs)
+    data, scored_on = keys_of_data(runs), keys_of_data(runs, "scored")
     groups = defaultdict[str, list[Run]](list)
     for run in runs:
-        # A run without a readable config is an arm of its own.
-        shared = identity_of(run.config, "arm") if run.config is not None else str(run.folder.resolve())
-        groups[json.dumps(shared, sort_keys=True)].append(run)
+        groups[json.dumps([shared_by_arm(run), data[str(run.folder)]], sort_keys=True)].append(run)
     networks = defaultdict[object, list[Run]](list)
     for key, group in groups.items():
-        networks[_training_of(group, "layout") or key].extend(group)
-    return [_arm_of(group) for group in networks.values()]
+        networks[_training_of(group, data[str(group[0].folder)], "layout") or key].extend(group)
+    return [
+        _arm_of(group, data=data[folder], scored_on=scored_on[folder])
+        for group in networks.values()
+        for folder in [str(group[0].folder)]
+    ]
 
 
-def _training_of(runs: Sequence[Run], network: Literal["layout", "function"], *, named: bool = True) -> str | None:
+def shared_by_arm(run: Run) -> dict[str, Any] | str:
+    """Return what counts of a config; a run without a readable one is an arm of its own.
+
+    The data count by what they are, and not by the path to them.
+    """
+    if run.config is None:
+        return str(run.folder.resolve())
+    return {key: value for key, value in identity_of(run.config, "arm").items() if key != "data.path"}
+
+
+def _training_of(
+    runs: Sequence[Run], data: str, network: Literal["layout", "function"], *, named: bool = True
+) -> str | None:
     """Return what identifies the training of runs that share a config, however their network is written or called.
 
     None where that was not recorded, as by earlier versions, or where the runs do not agree.
     """
-    digests = {run.network[network] for run in runs if network in run.network}
-    if len(digests) != 1 or runs[0].config is None:
+    digests, shared = {run.network[network] for run in runs if network in run.network}, shared_by_arm(runs[0])
+    if len(digests) != 1 or isinstance(shared, str):
         return None
-    rest = besides_the_model(identity_of(runs[0].config, "arm"))
-    return json.dumps([*digests, {key: value for key, value in rest.items() if named or key != "name"}], sort_keys=True)
+    rest = {key: value for key, value in besides_the_model(shared).items() if named or key != "name"}
+    return json.dumps([*digests, data, rest], sort_keys=True)
 
 
 def same_functions(arms: Sequence[Arm]) -> list[tuple[list[str], bool]]:
     """Return the names of arms that compute the same function in the same training, and whether bit for bit."""
     groups = defaultdict[str, list[Arm]](list)
     for arm in arms:
-        if training := _training_of(arm.runs, "function", named=False):
+        if training := _training_of(arm.runs, arm.data, "function", named=False):
             groups[training].append(arm)
     return [
-        ([arm.name for arm in group], len({_training_of(arm.runs, "layout", named=False) for arm in group}) == 1)
+        (
+            [arm.name for arm in group],
+            len({_training_of(arm.runs, arm.data, "layout", named=False) for arm in group}) == 1,
+        )
         for group in groups.values()
         if len(group) > 1
     ]
 
 
-def _arm_of(runs: Sequence[Run]) -> Arm:
+def _arm_of(runs: Sequence[Run], *, data: str, scored_on: str) -> Arm:
     complete = [run for run in runs if run.status in COMPLETE]
     # Two runs of one seed start from the same weights and see the same batches: they are not two samples.
     newest = {_sample_key(run): run for run in sorted(complete, key=lambda run: run.recency)}
     kept = [run for run in runs if run.status not in COMPLETE or newest[_sample_key(run)] is run]
     return Arm(
         name=runs[0].name,
-        config=None if runs[0].config is None else identity_of(runs[0].config, "arm"),
+        config=None if isinstance(shared := shared_by_arm(runs[0]), str) else shared,
         runs=tuple(sorted(kept, key=lambda run: _STATUS_ORDER.index(run.status) if run.status in COMPLETE else 2)),
         repeats=len(runs) - len(kept),
+        data=data,
+        scored_on=scored_on,
     )
 
 

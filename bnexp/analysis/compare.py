@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from bnexp.analysis.arms import Arm, differing_keys, same_functions
 from bnexp.analysis.curve import Scale, common_scale, mean_curve
+from bnexp.analysis.datasets import labels_of, on_data
 from bnexp.analysis.lagging import SCORES, on_averages, on_lagging
 from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
 from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
@@ -20,6 +21,8 @@ To order by the test set would be to choose on it. The order is no verdict: arms
 order, too."""
 
 NAME = Column("name", "arm")
+DATA = Column("data_fingerprint", "data")
+SCORED_ON = Column("scored_on", "scored on", audience="machines")
 PARAMETERS = Column("parameters", "parameters", "number")
 CURVE = Column("curve", "curve", "curve", give_up=6, audience="people")
 SEEDS = Column("n", "n", "number", descending=True)
@@ -60,7 +63,10 @@ class _Comparison:
     target: float | None
     evaluations: Mapping[str, Sequence[Evaluation]]
     """by the run's folder"""
-    scale: Scale | None
+    scales: Mapping[str, Scale]
+    """by what arms were scored on"""
+    labels: Mapping[str, str]
+    """names of the data, by their key"""
 
 
 def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curves: bool = True) -> Table:
@@ -71,13 +77,18 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
     """
     arms, evaluations = _with_evaluations(arms, everything=with_curves or target is not None)
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
-    comparison = _Comparison(arms, differing_keys(arms), target, evaluations, common_scale(curves))
+    scales = {
+        data: scale
+        for data in dict.fromkeys(arm.scored_on for arm in arms)
+        if (scale := common_scale([curve for arm, curve in zip(arms, curves, strict=False) if arm.scored_on == data]))
+    }
+    comparison = _Comparison(arms, differing_keys(arms), target, evaluations, scales, labels_of(arms))
     rows = tuple(_row(comparison, arm) for arm in arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     on_records = at_most(problems, _MOST_NOTES, "problems with records")
     on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
-    on_figures = (*on_lagging(arms), *on_averages(arms), *_on_curves(comparison.scale))
-    notes = (*_on_seeds(arms), *on_figures, *on_arms, *on_records)
+    on_figures = (*on_lagging(arms), *on_averages(arms), *_on_curves(comparison))
+    notes = (*on_data(arms), *_on_seeds(arms), *on_figures, *on_arms, *on_records)
     return Table(_columns(comparison), rows, notes, layout="arms")
 
 
@@ -118,10 +129,13 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     all_finished = all(arm.finished == arm.runs for arm in comparison.arms)
     status = replace(STATUS, give_up=-1, redundant=True) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
-    curve = [CURVE] if comparison.scale else []
+    curve = [CURVE] if comparison.scales else []
     sizes = {arm.parameters for arm in comparison.arms} - {None}
     parameters = replace(PARAMETERS, audience="all" if len(sizes) > 1 else "machines")
-    return (NAME, *_key_columns(comparison.keys), parameters, *curve, *figures, SEEDS, status, *environment)
+    several = len(comparison.labels) > 1
+    first = (NAME, *([DATA] if several else []), *_key_columns(comparison.keys), parameters)
+    last = (*environment, SCORED_ON, *([] if several else [replace(DATA, audience="machines")]))
+    return (*first, *curve, *figures, SEEDS, status, *last)
 
 
 def _key_columns(keys: Sequence[str]) -> Iterator[Column]:
@@ -141,6 +155,8 @@ def _column_key(key: str) -> str:
 def _row(comparison: _Comparison, arm: Arm) -> Row:
     cells = {
         NAME.key: word(arm.name),
+        DATA.key: Cell(comparison.labels[arm.data], arm.runs[0].data.fingerprint),
+        SCORED_ON.key: word(arm.scored_on),
         SEEDS.key: Cell(str(len(arm.finished)), len(arm.finished)),
         STATUS.key: word(arm.status),
         PARAMETERS.key: Cell() if arm.parameters is None else Cell(f"{arm.parameters:,}", arm.parameters),
@@ -154,8 +170,8 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
         cells[column.key] = _figure_cell(comparison, arm, column.key, shown)
     if comparison.target is not None:
         cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target)
-    if comparison.scale:
-        cells[CURVE.key] = Cell(comparison.scale.draw(_curve(arm, comparison.evaluations)) or NOTHING)
+    if scale := comparison.scales.get(arm.scored_on):
+        cells[CURVE.key] = Cell(scale.draw(_curve(arm, comparison.evaluations)) or NOTHING)
     return cells
 
 
@@ -227,16 +243,23 @@ def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
         yield f"{runs} left out: of runs with the same config and seed, the newest counts"
 
 
-def _on_curves(scale: Scale | None) -> Iterator[str]:
-    if scale is None:
-        return
+def _on_curves(comparison: _Comparison) -> Iterator[str]:
+    for data, scale in comparison.scales.items():
+        rows = "all rows"
+        if len(comparison.scales) > 1:
+            rows = (
+                f"the rows of {next(comparison.labels[arm.data] for arm in comparison.arms if arm.scored_on == data)}"
+            )
+        yield _on_scale(scale, rows)
+
+
+def _on_scale(scale: Scale, rows: str) -> str:
     each = "evaluation" if scale.per_mark == 1 else f"{scale.per_mark} evaluations"
     low, high = percent(scale.low), percent(scale.high)
     if low == high:
-        yield f"curve: validation accuracy, {low} % at every evaluation"
-        return
-    yield (
-        f"curve: validation accuracy (mean over seeds), a mark per {each}; in all rows ▁ is {low} %, █ is {high} %, "
+        return f"curve: validation accuracy, in {rows} {low} % at every evaluation"
+    return (
+        f"curve: validation accuracy (mean over seeds), a mark per {each}; in {rows} ▁ is {low} %, █ is {high} %, "
         f"and each step between has {scale.factor:.3g} times fewer errors"
     )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from bnexp.analysis.datasets import on_changed_data
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, word
 from bnexp.document.writing import at_most, duration, epochs, loss, percent
 from bnexp.runs.columns import Tail, read_tail
@@ -27,6 +28,7 @@ COLUMNS = (
     Column("started", "started", give_up=3),
     Column("took", "took", "number", "seconds", give_up=0),
     Column("parameters", "parameters", "number", audience="machines"),
+    Column("data_fingerprint", "data", audience="machines"),
 )
 
 
@@ -45,7 +47,9 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
         problems += [*run.problems, *([problem] if problem else [])]
         if run.status == "failed" and run.first_line_of_error:
             problems.append(f"{run.folder} failed: {run.first_line_of_error}")
-    return Table(columns, tuple(rows), (*at_most(problems, _MOST_NOTES, "such notes"), *_on_resuming(newest_first)))
+    on_data = at_most(list(on_changed_data(runs)), _MOST_NOTES, "such notes")
+    notes = (*at_most(problems, _MOST_NOTES, "such notes"), *on_data, *_on_resuming(newest_first))
+    return Table(columns, tuple(rows), notes)
 
 
 def _for_machines(column: Column, key: str) -> Column:
@@ -80,6 +84,7 @@ def _row(run: Run, tail: Tail, root: Path, now: datetime) -> Row:
         "test_accuracy": _percent_cell(run.figures.get("test_accuracy")),
         "started": _started_cell(run, now),
         "took": _took_cell(run, now),
+        "data_fingerprint": Cell(NOTHING, run.data.fingerprint),
         "parameters": Cell() if run.parameters is None else Cell(f"{run.parameters:,}", run.parameters),
     }
 

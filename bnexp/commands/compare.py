@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from bnexp.analysis.arms import gather_arms
-from bnexp.analysis.compare import DEFAULT_SORT, TARGET_KEY, compare_arms
+from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, TARGET_KEY, compare_arms
 from bnexp.document.show import Output, show
-from bnexp.document.table import find_column, sort_rows
+from bnexp.document.table import find_column, sort_rows, together
 from bnexp.errors import ConfigError
 from bnexp.runs.find import find_runs
 from bnexp.runs.run import read_run
@@ -30,4 +30,4 @@ def compare(
     if sort is not None and target is None and sort.replace("-", "_").lower() == TARGET_KEY:
         raise ConfigError(f"--sort {sort}: this column needs --target, such as --target 0.95")
     sortable = [column for column in table.columns if column.kind != "curve"]
-    show(sort_rows(table, find_column(sortable, sort or DEFAULT_SORT)), output)
+    show(together(sort_rows(table, find_column(sortable, sort or DEFAULT_SORT)), SCORED_ON), output)

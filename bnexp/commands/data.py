@@ -14,6 +14,7 @@ from bnexp.config.data_section import (
     OWN_DATASETS,
     DataConfig,
     DatasetName,
+    ImageFolderData,
     OwnData,
     data_config,
 )
@@ -21,8 +22,9 @@ from bnexp.config.wording import shown
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import show
-from bnexp.document.table import Column, Row, Table, word
-from bnexp.errors import ConfigError, did_you_mean, visible, visible_lines
+from bnexp.document.table import Cell, Column, Row, Table, word
+from bnexp.document.writing import counted
+from bnexp.errors import BnexpError, ConfigError, did_you_mean, visible, visible_lines
 
 
 def list_datasets(*, data_dir: Path | None = None) -> None:
@@ -57,9 +59,48 @@ def verify(name: str, *, path: str | None = None, data_dir: Path | None = None, 
         data = data_config(known, download=False, **({} if path is None else {"path": path}))
     except ValidationError:
         raise ConfigError(f"--path: expected the name of a folder or file, found {shown(path)}") from None
+    if isinstance(data, ImageFolderData):
+        from bnexp.data.sources.image_folder import open_folder  # loads Pillow
+
+        open_folder(
+            data, data_folder(data_dir), anew=True
+        )  # the files themselves, and not what the cache keeps of them
     warnings = _load(data, data_folder(data_dir))
     if strict:
         refuse_warnings(warnings)
+
+
+def list_cache(*, clear: bool = False) -> None:
+    """Print what is kept of decoded images, and where; `clear` deletes it."""
+    from bnexp.data.sources.image_cache import cache_files, cache_folder, read_about, why_not_trusted
+
+    folder, files = cache_folder(), cache_files()
+    if folder is not None and (why := why_not_trusted(folder)):
+        raise BnexpError(f"the cache of decoded images is not used: {why}")
+    sizes = {path: path.stat().st_size for path in files}
+    total = f"{counted(len(files), 'file')}, {sum(sizes.values()) / 1e6:,.1f} MB in {visible(str(folder))}"
+    if clear:
+        for path in files:
+            path.unlink(missing_ok=True)
+        print(f"deleted {total}")
+        return
+    columns = (Column("folder", "images of"), Column("images", "images", "number"), Column("shape", "shape"))
+    rows = []
+    for path, size in sizes.items():
+        about = read_about(path)
+        images, shape = (len(about.labels), " x ".join(map(str, about.shape))) if about else (None, "damaged")
+        rows.append(
+            {
+                "folder": word(visible(about.folder if about else path.name)),
+                "images": Cell() if images is None else Cell(f"{images:,}", images),
+                "shape": word(shape),
+                "size": Cell(f"{size / 1e6:,.1f}", size),
+            }
+        )
+    table = Table((*columns, Column("size", "MB", "number")), tuple(rows))
+    if rows:
+        show(table, "table")
+    print(total + ("; bnexp data cache --clear deletes them" if rows else ""))
 
 
 def _known(name: str) -> DatasetName:

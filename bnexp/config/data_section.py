@@ -78,7 +78,7 @@ DATASETS: dict[DatasetName, DatasetInfo] = {
 """The datasets whose sizes are known without reading the disk."""
 
 OWN_DATASETS: dict[DatasetName, str] = {
-    "image_folder": "your images: train/ and test/ with a folder per class, or one folder of class folders",
+    "image_folder": "your images: train/, test/ and perhaps val/, a folder per class in each; or only class folders",
     "npz": "your arrays: x_train, y_train, x_test, y_test in one NumPy file",
 }
 """Datasets of the user's own, at `data.path`; their sizes are read from the disk."""
@@ -113,6 +113,8 @@ AUGMENTATIONS: dict[AugmentName, str] = {
     "crop_flip": f"random crop from {CROP_PADDING} pixels of zero padding, random mirroring left to right",
     "shift": f"random shift by up to {SHIFT_PIXELS} pixels, for digits",
 }
+
+Background = Literal["white", "black", "gray"]
 
 _MAX_SIDE = 4096
 ImageSide = Annotated[Int, Field(ge=1, le=_MAX_SIDE)]
@@ -244,6 +246,10 @@ class ImageFolderData(_DataSection):
     """the folder, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
     image_size: tuple[ImageSide, ImageSide] | None = None
     """height and width that images are scaled and cropped to (default: theirs, or the median)"""
+    background: Background | None = None
+    """what transparent pixels are put on (default: white)"""
+    class_level: Int | None = Field(None, ge=1, le=8)
+    """how many folders below a part the class stands, where folders in a class folder may be meant (default: found)"""
     skip_broken: Bool = False
     """leave images out that cannot be read, instead of stopping"""
 

@@ -34,16 +34,22 @@ from bnexp.errors import BnexpError
 
 
 def load_image_folder(data: ImageFolderData, data_dir: Path) -> ImageSet:
-    """Return the images of a folder; without `train/` and `test/` a fixed, stratified fifth is the test set."""
+    """Return the images of a folder; without a part to test on, a fixed, stratified fifth is the test set."""
     from bnexp.data.sources.image_folder import open_folder  # loads Pillow
 
     opened = open_folder(data, data_dir)
-    whole = Part(torch.from_numpy(opened.images()), torch.tensor(opened.about.labels))
-    split = opened.about.train_examples
-    if split is None:
-        rest, test = stratified_split(whole.labels, opened.test_examples, SPLIT_SEED)
-        return ImageSet(whole.take(rest), whole.take(test))
-    return ImageSet(Part(whole.images[:split], whole.labels[:split]), Part(whole.images[split:], whole.labels[split:]))
+    whole, vals = Part(torch.from_numpy(opened.images()), torch.tensor(opened.about.labels)), opened.about.val_examples
+    ends = [opened.train_examples, vals or 0]
+    train, val, test = (
+        Part(*both)
+        for both in zip(
+            *(tensor.split([*ends, len(whole) - sum(ends)]) for tensor in (whole.images, whole.labels)), strict=True
+        )
+    )
+    if opened.splits_test:
+        rest, held_out = stratified_split(train.labels, opened.test_examples, SPLIT_SEED)
+        train, test = train.take(rest), train.take(held_out)
+    return ImageSet(train, test, None if vals is None else val)
 
 
 def load_npz(data: NpzData, data_dir: Path) -> ImageSet:

@@ -256,6 +256,14 @@ def sort_rows(table: Table, column: Column) -> Table:
     return replace(table, rows=(*known, *unknown))
 
 
+def together(table: Table, column: Column) -> Table:
+    """Return the table with the rows of equal value in a column together, in the order of the first of each."""
+    groups: dict[object, list[Row]] = {}
+    for row in table.rows:
+        groups.setdefault(table.cell(row, column).value, []).append(row)
+    return replace(table, rows=tuple(row for group in groups.values() for row in group))
+
+
 def _order(cell: Cell) -> tuple[bool, float, str] | None:
     """Order numbers before words, each among their own."""
     value = cell.order

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from bnexp.config.wording import brief
 from bnexp.files import parse_json, read_file
+from bnexp.runs.data import RunData, data_of
 from bnexp.runs.folder import (
     CONFIG,
     MAX_RECORD_BYTES,
@@ -197,6 +198,7 @@ class Run:
         environment: by the names in `ENVIRONMENT`, as far as known.
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
         network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
+        data: what it recorded of its data.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
         problems: one sentence per file that is missing or damaged.
     """
@@ -215,6 +217,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     network: Mapping[str, str] = field(default_factory=dict)
+    data: RunData = field(default_factory=RunData)
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -274,6 +277,7 @@ def read_run(folder: Path) -> Run:
         environment=_environment(meta),
         parameters=summary.count("parameters") or meta.count("parameters"),
         network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},
+        data=data_of(config, meta.values),
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,

@@ -42,6 +42,7 @@ def test_a_finished_run(list_of: Callable[..., Table]) -> None:
         "started": "14:00",
         "took": "2m05s",
         "parameters": "335,114",
+        "data_fingerprint": "-",
     }
 
 

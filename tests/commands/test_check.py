@@ -69,7 +69,7 @@ def test_it_finds_a_set_of_your_own_in_the_data_folder_and_says_what_was_left_ou
     out = capsys.readouterr().out
     assert "2, of 40 to 60 examples; guessing the most frequent is right for 60.0%" in out
     assert "72 to train on, 8 to validate on, 20 to test on" in out
-    assert "warning: 1 of 101 images cannot be read and left out: cat/bad.png" in out
+    assert "passed over: 1 broken: not an image of a known format (cat/bad.png)" in out
     assert "block1.linear      12       1,080" in out  # 3 x 5 x 6 features by 12
 
 

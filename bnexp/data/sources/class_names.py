@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bnexp.config.data_section import DataConfig, DatasetName, ImageFolderData
-from bnexp.data.sources.image_folder import list_images
+from bnexp.data.sources.folder_listing import list_images
 from bnexp.data.sources.place import own_path
 
 _CIFAR100 = """
@@ -34,5 +34,5 @@ def class_names(data: DataConfig, data_dir: Path) -> tuple[str, ...]:
         ConfigError: the folder of images is not made of classes.
     """
     if isinstance(data, ImageFolderData):
-        return list_images(own_path(data, data_dir)).classes
+        return list_images(own_path(data, data_dir), data.class_level).classes
     return _NAMES.get(data.dataset, ())

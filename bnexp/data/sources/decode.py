@@ -1,22 +1,20 @@
 """Decode image files to bytes of one shape, in parallel.
 
 Threads serve: Pillow lets go of the interpreter while it decodes and resizes, and a thread needs no second start of
-the program. The rules, for all images of a set together:
+the program. The rules, for all images of a set together; those of a single image stand in `pixels`:
 
-- Color: gray, with one channel, where every image is gray; else RGB, with three. Transparency is dropped.
+- Color: gray, with one channel, where every image is gray; else RGB, with three.
 - Size: `data.image_size`; else the size of the images where all have one; else the median height and the median width.
 - An image of another size is scaled, keeping its proportions, until it just covers that size (bilinear, with
   antialiasing), and what stands over is cut off evenly on both sides.
-- Only 8 bits per channel are read. The orientation that a camera noted is not applied. An animation gives its first
-  image.
+- More than 8 bits per channel are scaled to 8 by one white point for all, which follows from what the set uses.
 """
 
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
@@ -26,35 +24,29 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bnexp.data.progress import progress
+from bnexp.data.sources.account import Counted, Tally, by_frequency
+from bnexp.data.sources.formats import FORMATS, cure_of, sniffed
+from bnexp.data.sources.pixels import Header, Picture, header_of, opened, picture_of, white_point
 from bnexp.errors import BnexpError
-from bnexp.files import open_file
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-"""The formats that are tried, whatever the file's ending: those that Pillow decodes itself. EPS runs Ghostscript."""
-MAX_PIXELS = 2**26
-"""Pixels that one image may have: a file of a few bytes can claim any number."""
-MAX_FILE_BYTES = 4 * MAX_PIXELS
-"""Bytes that the file of one image may have: so many as pixels of four channels. WebP is read whole before a look."""
 MAX_SET_BYTES = 8 * 2**30
 """Bytes that a whole set may take in memory, where it stays while a network trains."""
 CHUNK = 64
 """Images that a thread takes at once."""
-
-GRAY_MODES = {"1", "L", "LA"}
-COLOR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"}
+NOTHING = Image.new("L", (1, 1))
 
 Images = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Shape = tuple[int, int, int]
+Whites = tuple[float, float]
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Header:
-    """Size and color of an image, from its first bytes."""
+class Wanted:
+    """What the config asks of images: height and width, and what transparent pixels are put on."""
 
-    height: int
-    width: int
-    gray: bool
+    image_size: tuple[int, int] | None = None
+    background: str = "white"
 
 
 @dataclass(frozen=True)
@@ -66,48 +58,103 @@ class Broken:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a first look at a file found; `picture` says what was changed where its pixels are in place already."""
+
+    header: Header
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
 class Decoded:
     """The images of a set that could be read, uint8 (N, C, H, W), with their numbers in the list of paths.
 
-    `broken` are the others, in order; `sizes` is how many different sizes there were.
+    `broken` are the others, in order; `sizes` is how many different sizes there were; `formats` and `changed` are for
+    the account; `lost` counts, by background, the images that transparency would hide there.
     """
 
     images: Images
     numbers: list[int]
     broken: list[Broken]
     sizes: int
+    formats: tuple[tuple[str, int], ...] = ()
+    changed: tuple[Counted, ...] = ()
+    lost: tuple[Counted, ...] = ()
 
 
-def decode(folder: Path, paths: Sequence[str], image_size: tuple[int, int] | None) -> Decoded:
+def decode(folder: Path, paths: Sequence[str], wanted: Wanted) -> Decoded:
     """Return the images at `paths` below a folder, by the rules above.
 
     A file is decoded when it is first looked at if it is like the first one, and looked at again if that guess of the
-    common shape was wrong.
+    common shape was wrong or it has over 8 bits.
 
     Raises:
-        BnexpError: none can be read, or all together would not fit in memory.
+        BnexpError: none can be read, all together would not fit in memory, or images of floats have no white.
     """
     files = [folder / path for path in paths]
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of metadata that nobody needs
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # such an image is broken, and named as such
-        guess = _first_shape(files, image_size)
+        guess = _first_shape(files, wanted.image_size)
         images = _room(folder, len(files), guess) if len(files) * math.prod(guess) <= MAX_SET_BYTES else None
-        results = _in_threads("reading images", len(files), lambda n: _look(files[n], n, image_size, images))
-        headers = {number: header for number, header in enumerate(results) if isinstance(header, Header)}
+        results = _in_threads("reading images", len(files), lambda n: _look(files[n], n, wanted, images))
+        looks = {number: look for number, look in enumerate(results) if isinstance(look, Look)}
         broken = [result for result in results if isinstance(result, Broken)]
-        shape = common_shape(list(headers.values()), image_size) if headers else guess
-        again = list(headers)
+        headers = [look.header for look in looks.values()]
+        shape = common_shape(headers, wanted.image_size) if looks else guess
+        whites = _whites(folder, [(paths[number], look.header) for number, look in looks.items()])
+        again = list(looks)
         if images is not None and images.shape[1:] == shape:
-            again = [number for number in again if common_shape([headers[number]], image_size) != shape]
+            again = [number for number in again if looks[number].picture is None]
         else:
             images = _room(folder, len(files), shape)
-        late = _in_threads("scaling images", len(again), lambda n: _fill(files[again[n]], again[n], images))
-    broken = sorted([*broken, *(result for result in late if result)], key=lambda image: image.number)
+        late = _in_threads(
+            "scaling images", len(again), lambda n: _fill(files[again[n]], again[n], wanted.background, whites, images)
+        )
+    broken = sorted([*broken, *(result for result in late if isinstance(result, Broken))], key=lambda one: one.number)
     if len(broken) == len(files):
         raise BnexpError(f"{folder}: none of {len(files):,} images can be read, such as {paths[0]}: {broken[0].reason}")
-    numbers = sorted(set(headers) - {image.number for image in broken})
-    sizes = {(headers[number].height, headers[number].width) for number in numbers}
-    return Decoded(images if not broken else images[numbers], numbers, broken, len(sizes))
+    pictures = {number: look.picture for number, look in looks.items()} | dict(zip(again, late, strict=True))
+    read = {n: (looks[n].header, found) for n, found in pictures.items() if isinstance(found, Picture)}
+    numbers = sorted(read)
+    sizes = {(header.height, header.width) for header, _ in read.values()}
+    formats = by_frequency(read[number][0].format for number in numbers)
+    changed, lost = _counts([(paths[n], *read[n]) for n in numbers], shape)
+    return Decoded(images if not broken else images[numbers], numbers, broken, len(sizes), formats, changed, lost)
+
+
+def _counts(
+    read: Sequence[tuple[str, Header, Picture]], shape: Shape
+) -> tuple[tuple[Counted, ...], tuple[Counted, ...]]:
+    """Return how many images were changed in each way, and how many are lost on each background."""
+    changed, lost = Tally(), Tally()
+    for path, header, picture in read:
+        for change in picture.changes:
+            changed.add(change, path)
+        if (header.height, header.width) != shape[1:]:
+            changed.add(f"of another size, scaled and cropped to {shape[1]} x {shape[2]}", path)
+        if header.gray and shape[0] == 3:
+            changed.add("gray, given three equal channels", path)
+        for background in picture.lost_on:
+            lost.add(background, path)
+    return changed.counts(), lost.counts()
+
+
+def _whites(folder: Path, headers: Sequence[tuple[str, Header]]) -> Whites:
+    """Return what is white in images of over 8 bits, of whole numbers and of floats."""
+    found = [255.0, 1.0]
+    for floats in (False, True):
+        deep = [(path, header.range) for path, header in headers if header.range and header.range.floats == floats]
+        if not deep:
+            continue
+        try:
+            found[floats] = white_point([values for _, values in deep])
+        except ValueError as error:
+            raise BnexpError(
+                f"{folder}: {len(deep):,} images of floats, such as {deep[0][0]}: {error}; divide all of them by one "
+                "number, or save them as whole numbers of 8 or 16 bits"
+            ) from None
+    return found[0], found[1]
 
 
 def common_shape(headers: Sequence[Header], image_size: tuple[int, int] | None) -> Shape:
@@ -120,8 +167,8 @@ def common_shape(headers: Sequence[Header], image_size: tuple[int, int] | None) 
 
 def _first_shape(files: Sequence[Path], image_size: tuple[int, int] | None) -> Shape:
     """Return the shape that the set has if all its images are like the first that can be looked at."""
-    headers = (header for number, file in enumerate(files) if isinstance(header := _look(file, number), Header))
-    return next((common_shape([header], image_size) for header in headers), (1, 1, 1))
+    looks = (look for number, file in enumerate(files) if isinstance(look := _look(file, number, Wanted()), Look))
+    return next((common_shape([look.header], image_size) for look in looks), (1, 1, 1))
 
 
 def _room(folder: Path, count: int, shape: Shape) -> Images:
@@ -134,54 +181,51 @@ def _room(folder: Path, count: int, shape: Shape) -> Images:
     return np.empty((count, *shape), dtype=np.uint8)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Yield an image of which only the header was read, and found acceptable."""
-    with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
-        if image.mode not in GRAY_MODES | COLOR_MODES:
-            raise ValueError(f"mode {image.mode}, expected 8 bits per channel")
-        yield image
-
-
-def _look(
-    file: Path, number: int, image_size: tuple[int, int] | None = None, images: Images | None = None
-) -> Header | Broken:
+def _look(file: Path, number: int, wanted: Wanted, images: Images | None = None) -> Look | Broken:
     """Return the header of a file; put its pixels among `images` where they have the shape that it leads to."""
     try:
-        with _opened(file) as image:
-            header = Header(image.height, image.width, image.mode in GRAY_MODES)
-            if images is not None and common_shape([header], image_size) == images.shape[1:]:
-                images[number] = _pixels(image, images.shape[1:])
-            return header
+        with opened(file) as found:
+            header = header_of(found)
+            if images is None or header.range or common_shape([header], wanted.image_size) != images.shape[1:]:
+                return Look(header)
+            picture = picture_of(found, wanted.background, white=255)
+            images[number] = _pixels(picture.image, images.shape[1:])
+            return Look(header, _without_image(picture))
     except Exception as error:  # a decoder may raise anything on bytes that are not an image
-        return Broken(number, _reason(error))
+        return Broken(number, _reason(error, file))
 
 
-def _fill(file: Path, number: int, images: Images) -> Broken | None:
-    """Put the pixels of a file among `images`."""
+def _fill(file: Path, number: int, background: str, whites: Whites, images: Images) -> Picture | Broken:
+    """Put the pixels of a file among `images`, and say what was changed."""
     try:
-        with _opened(file) as image:
-            images[number] = _pixels(image, images.shape[1:])
+        with opened(file) as found:
+            picture = picture_of(found, background, whites[found.image.mode == "F"])
+            images[number] = _pixels(picture.image, images.shape[1:])
+            return _without_image(picture)
     except Exception as error:  # likewise
-        return Broken(number, _reason(error))
-    return None
+        return Broken(number, _reason(error, file))
+
+
+def _without_image(picture: Picture) -> Picture:
+    return Picture(NOTHING, picture.changes, picture.lost_on)
 
 
 def _pixels(image: Image.Image, shape: tuple[int, ...]) -> Images:
     """Return the pixels of an image as uint8 (C, H, W)."""
     channels, height, width = shape
-    plain = image.convert("L" if channels == 1 else "RGB")
+    plain = image if image.mode == ("L" if channels == 1 else "RGB") else image.convert("RGB")
     if plain.size != (width, height):
         plain = ImageOps.fit(plain, (width, height), method=Image.Resampling.BILINEAR)
     pixels = np.asarray(plain)  # (H, W) or (H, W, C)
     return pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, file: Path) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not an image of a known format"
+        found = sniffed(file)
+        return (
+            "not an image of a known format" if found in (None, *FORMATS) else f"{found} inside: {cure_of(str(found))}"
+        )
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,27 +1,41 @@
-"""Decoded images, kept so that a folder is decoded once.
+"""Decoded images, kept in the user's cache folder so that a folder of images is decoded once.
 
-One file per folder and `data.image_size`, in NumPy's own format (.npz, nothing pickled, with a checksum of each
-array), written aside and moved into place. It holds the fingerprint of the folder: once that has changed, the images
-are decoded anew. It lies in `.bnexp-cache/` in the data folder, or in the user's cache where that cannot be written.
+A file holds the images of one folder, in NumPy's own format (.npz, nothing pickled, with a checksum of each array),
+written aside and moved into place. Its name ends in the key of what was decoded: a digest of every byte of every image
+file, of their names, and of the rules by which they were read. Sizes and times do not count: they stay when folders are
+swapped or archives unpacked. So a folder is the same under all its names, and another one as soon as a byte changes.
+
+Nothing is trusted that somebody else could have written: the folder and its files must be the user's own, and no one
+else may write to them.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import PIL
+import platformdirs
+from PIL import features
 
+import bnexp
 from bnexp.data.sources.arrays import BadArraysError, read_arrays
-from bnexp.data.sources.decode import MAX_SET_BYTES, Images
+from bnexp.data.sources.decode import CHUNK, MAX_SET_BYTES, Images
+from bnexp.data.sources.pixels import MAX_FILE_BYTES
 
-FORMAT = 1
+FORMAT = 2
 MAX_ABOUT_BYTES = 2**27
 """Bytes of the facts about the images: the labels of as many 16 x 16 images as fit in memory take no more."""
+_AT_ONCE = 2**20
+_OTHERS_CAN_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
@@ -29,44 +43,131 @@ class About:
     """The facts about its images in a cache file.
 
     Attributes:
+        key: the digest of what was decoded.
+        folder: where that lay.
         shape: channels, height and width.
         labels: class of each image that could be read.
         train_examples: how many of them, from the first, are to train on; None when the folder does not say.
         broken: path and reason of each image that could not be read.
         sizes: how many different sizes the images had.
+        val_examples: how many, after those to train on, are to validate on; None when the folder does not say.
+        formats, changed, lost: for the account, as in `Decoded`.
+        findings: doubts and notes on the pictures.
     """
 
-    fingerprint: str
+    key: str
+    folder: str
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     labels: tuple[int, ...]
     train_examples: int | None
     broken: tuple[tuple[str, str], ...]
     sizes: int
+    val_examples: int | None = None
+    formats: tuple[tuple[str, int], ...] = ()
+    changed: tuple[tuple[str, int, str], ...] = ()
+    lost: tuple[tuple[str, int, str], ...] = ()
+    findings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
-def cache_name(folder: Path, image_size: tuple[int, int] | None) -> str:
-    """Return the name of the file for a folder and a size."""
-    key = json.dumps([FORMAT, os.path.abspath(folder), image_size])
-    return f"{folder.name}-{hashlib.blake2b(key.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}.npz"
+def content_key(folder: Path, paths: Sequence[str], rules: object) -> str:
+    """Return the digest of every byte of the files at `paths` below a folder, of these paths, and of how they are read.
+
+    `rules`, plain values, are what else decides. A file that cannot be read counts with the reason.
+    """
+    chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
+    with ThreadPoolExecutor(_threads()) as executor:
+        digests = list(executor.map(lambda chunk: [_content(os.path.join(folder, path)) for path in chunk], chunks))
+    whole = hashlib.blake2b(json.dumps([FORMAT, _reading(), rules]).encode(), digest_size=16)
+    for path, digest in zip(paths, (digest for chunk in digests for digest in chunk), strict=True):
+        name = os.fsencode(path)
+        whole.update(len(name).to_bytes(8, "big") + name + digest)
+    return whole.hexdigest()
 
 
-def cache_folders(data_dir: Path) -> Iterator[Path]:
-    """Yield where a cache may lie, the preferred place first."""
-    yield data_dir / ".bnexp-cache"
-    with contextlib.suppress(RuntimeError):  # no home
-        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnexp"
+@cache
+def _reading() -> list[str | None]:
+    """Return what images are read with: the versions of the decoders, and the code that asks them."""
+    code = hashlib.sha256()
+    with contextlib.suppress(OSError):  # an installation without sources
+        for module in sorted(Path(__file__).parent.glob("*.py")):
+            code.update(module.read_bytes())
+    decoders = [features.version(name) for name in ("jpg", "libjpeg_turbo", "webp", "libtiff", "zlib")]
+    return [bnexp.__version__, PIL.__version__, *decoders, code.hexdigest()]
 
 
-def find_cache(data_dir: Path, name: str, fingerprint: str) -> tuple[Path, About] | None:
-    """Return the cache file that fits the folder as it is now, and what it says, or None."""
-    for place in cache_folders(data_dir):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            values = json.loads(read_arrays(place / name, ["about"], MAX_ABOUT_BYTES)["about"].tobytes())
-            lists = {key: tuple(values[key]) for key in ("shape", "classes", "labels")}
-            about = About(**{**values, **lists, "broken": tuple((path, reason) for path, reason in values["broken"])})
-            if about.fingerprint == fingerprint and _is_sound(about):
-                return place / name, about
+def _content(path: str) -> bytes:
+    """Return the digest of a file. Python's own file objects would take five times as long on small ones."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        return hashlib.sha256(f"unreadable {error.errno}".encode()).digest()
+    try:
+        status, digest = os.fstat(descriptor), hashlib.sha256()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            return hashlib.sha256(f"no file to read {status.st_size}".encode()).digest()
+        while content := os.read(descriptor, _AT_ONCE):
+            digest.update(content)
+        return digest.digest()
+    except OSError as error:
+        return hashlib.sha256(f"unreadable {error.errno}".encode()).digest()
+    finally:
+        os.close(descriptor)
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of the cache, which need not be there yet; None for a user without a home."""
+    folder = Path(platformdirs.user_cache_dir("bnexp", appauthor=False)) / "images"
+    return folder if folder.is_absolute() else None
+
+
+def why_not_trusted(path: Path) -> str | None:
+    """Say who else could have written a folder or file, and what to do; None where it is the user's own, or missing."""
+    try:
+        statuses = (os.lstat(path), os.stat(path))
+    except OSError:
+        return None
+    if not hasattr(os, "geteuid"):
+        return None
+    if any(status.st_uid != os.geteuid() for status in statuses):
+        return f"{path} belongs to another user; the variable XDG_CACHE_HOME names another place"
+    if statuses[1].st_mode & _OTHERS_CAN_WRITE:
+        return f"others can write to {path}; delete it, and it is made anew for you alone"
+    return None
+
+
+def cache_files(pattern: str = "*.npz") -> list[Path]:
+    """Return the files of the cache that can be trusted, by name."""
+    folder = cache_folder()
+    if folder is None or why_not_trusted(folder):
+        return []
+    with contextlib.suppress(OSError):
+        return sorted(path for path in folder.glob(pattern) if path.is_file() and not why_not_trusted(path))
+    return []
+
+
+def find_cache(key: str) -> tuple[Path, About] | None:
+    """Return the cache file of what has this key, and what it says, or None."""
+    for path in cache_files(f"*-{key}.npz"):
+        about = read_about(path)
+        if about is not None and about.key == key:
+            return path, about
+    return None
+
+
+def read_about(path: Path) -> About | None:
+    """Return what a cache file says of its images, or None where it is damaged."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        values = json.loads(read_arrays(path, ["about"], MAX_ABOUT_BYTES)["about"].tobytes())
+        lists = {key: tuple(values[key]) for key in ("shape", "classes", "labels")}
+        rows = {key: tuple(map(tuple, values[key])) for key in ("broken", "formats", "changed", "lost", "findings")}
+        about = About(**{**values, **lists, **rows})
+        if _is_sound(about):
+            return about
     return None
 
 
@@ -79,28 +180,49 @@ def read_cache(path: Path, about: About) -> Images | None:
     return images if images.dtype == np.uint8 and images.shape == (len(about.labels), *about.shape) else None
 
 
-def write_cache(data_dir: Path, name: str, about: About, images: Images) -> Path | None:
-    """Write a cache file in one move, and return where; None where no place can be written."""
+def write_cache(about: About, images: Images, options: object) -> Path | None:
+    """Write a cache file in one move, and return where; None where none can be written.
+
+    It replaces what an earlier state of the same folder left, read with the same `options`, plain values.
+    """
+    folder = cache_folder()
     text = np.frombuffer(json.dumps(asdict(about)).encode(), dtype=np.uint8)
-    for place in cache_folders(data_dir):
-        with contextlib.suppress(OSError):
-            place.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".writing-", dir=place) as aside:
-                np.savez(Path(aside) / name, about=text, images=images)
-                (Path(aside) / name).replace(place / name)
-            return place / name
+    place = json.dumps([os.path.realpath(about.folder), options]).encode()
+    place_id = hashlib.blake2b(place, digest_size=6).hexdigest()
+    name = f"{place_id}-{about.key}.npz"
+    with contextlib.suppress(OSError):
+        if folder is None:
+            return None
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if why_not_trusted(folder):
+            return None
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as aside:
+            np.savez(Path(aside) / name, about=text, images=images)
+            (Path(aside) / name).chmod(0o600)
+            (Path(aside) / name).replace(folder / name)
+        for former in folder.glob(f"{place_id}-*.npz"):
+            if former.name != name:
+                former.unlink(missing_ok=True)
+        return folder / name
     return None
 
 
 def _is_sound(about: About) -> bool:
-    """Tell whether figures and words are possible ones: the file may lie where others can write."""
-    numbers = (*about.shape, *about.labels, about.sizes, about.train_examples or 0)
-    words = (*about.classes, *(word for pair in about.broken for word in pair))
+    """Tell whether figures and words are possible ones: a disk may have damaged the file."""
+    parts, counted = (about.train_examples or 0, about.val_examples or 0), (*about.changed, *about.lost)
+    counts = (*(count for _, count in about.formats), *(count for _, count, _ in counted))
+    numbers = (*about.shape, *about.labels, about.sizes, *parts, *counts)
+    told = (*(word for pair in about.broken for word in pair), *(word for words in about.findings for word in words))
+    kinds = (*(name for name, _ in about.formats), *(word for what, _, path in counted for word in (what, path)))
+    words = (about.key, about.folder, *about.classes, *told, *kinds)
     return (
         all(type(number) is int for number in numbers)
         and all(isinstance(word, str) for word in words)
         and len(about.shape) == 3
         and min(about.shape) > 0
         and all(0 <= label < len(about.classes) for label in about.labels)
-        and 0 <= (about.train_examples or 0) <= len(about.labels)
+        and min(parts) >= 0
+        and sum(parts) <= len(about.labels)
+        and all(len(pair) == 2 for pair in (*about.broken, about.findings))
     )

@@ -8,14 +8,6 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture(autouse=True)
-def user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the user's own cache out of the tests."""
-    folder = tmp_path_factory.mktemp("user-cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
-
-
 @pytest.fixture
 def put_image() -> Callable[..., Path]:
     """Return what writes an image of one value, or of given pixels, and makes its folder."""

@@ -54,20 +54,22 @@ def cache_files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_folder_is_decoded_once(opened, decodings, data_dir):
+def test_a_folder_is_decoded_once_and_nothing_is_written_beside_it(opened, decodings, photos, data_dir, user_cache):
     first, again = opened(), opened()
     assert decodings == [7]
     np.testing.assert_array_equal(first.images(), again.images())
     assert values(again.images()) == ALL
     assert again.about == first.about
     assert (again.about.labels, again.about.train_examples) == ((0, 0, 0, 1, 1, 0, 1), 5)
-    (cached,) = cache_files(data_dir)
-    assert cached.parent.name == ".bnexp-cache"
+    (cached,) = cache_files(user_cache)
+    assert cached.parent == user_cache / "bnexp" / "images"
+    assert not data_dir.exists()
+    assert sorted(path.name for path in photos.iterdir()) == ["test", "train"]
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "replaced"])
 def test_a_changed_folder_is_decoded_anew_and_only_one_cache_stays(
-    opened, decodings, photos, put_image, data_dir, change
+    opened, decodings, photos, put_image, user_cache, change
 ):
     opened()
     path = photos / "train" / "cat" / "1.png"
@@ -86,20 +88,20 @@ def test_a_changed_folder_is_decoded_anew_and_only_one_cache_stays(
     assert values(opened().images()) == expected[change]
     assert values(opened().images()) == expected[change]
     assert len(decodings) == 2
-    assert len(cache_files(data_dir)) == 1
+    assert len(cache_files(user_cache)) == 1
 
 
-def test_each_size_has_a_cache_of_its_own(opened, decodings, data_dir):
+def test_each_size_has_a_cache_of_its_own(opened, decodings, user_cache):
     assert opened(image_size=(2, 2)).images().shape == (7, 3, 2, 2)
     assert opened().images().shape == (7, 3, 4, 3)
     assert opened(image_size=(2, 2)).images().shape == (7, 3, 2, 2)
-    assert len(decodings) == len(cache_files(data_dir)) == 2
+    assert len(decodings) == len(cache_files(user_cache)) == 2
 
 
 @pytest.mark.parametrize("where", ["the middle", "the end", "everything"])
-def test_a_damaged_cache_is_decoded_over(opened, decodings, data_dir, where):
+def test_a_damaged_cache_is_decoded_over(opened, decodings, user_cache, where):
     opened()
-    (path,) = cache_files(data_dir)
+    (path,) = cache_files(user_cache)
     content = bytearray(path.read_bytes())
     pixel = content.index(bytes([12] * 12))
     content[pixel] ^= 1
@@ -111,9 +113,9 @@ def test_a_damaged_cache_is_decoded_over(opened, decodings, data_dir, where):
     np.testing.assert_array_equal(opened().images()[2], 12)
 
 
-def test_a_pickled_cache_is_not_loaded(opened, decodings, data_dir):
+def test_a_pickled_cache_is_not_loaded(opened, decodings, user_cache):
     opened()
-    (path,) = cache_files(data_dir)
+    (path,) = cache_files(user_cache)
     np.savez(path, about=np.array([{"a": 1}], dtype=object), images=np.array([1]))
     assert values(opened().images()) == ALL
     assert decodings == [7, 7]
@@ -153,9 +155,9 @@ CRAFTED = {
 
 
 @pytest.mark.parametrize("kind", CRAFTED)
-def test_a_crafted_cache_is_decoded_over(opened, decodings, data_dir, kind):
+def test_a_crafted_cache_is_decoded_over(opened, decodings, user_cache, kind):
     opened()
-    (path,) = cache_files(data_dir)
+    (path,) = cache_files(user_cache)
     resave(path, **CRAFTED[kind])
     for _ in range(3):
         found = opened()
@@ -173,9 +175,9 @@ def test_a_cache_larger_than_the_limit_is_decoded_over(opened, decodings, monkey
     assert len(decodings) == 3
 
 
-def test_a_pipe_in_the_place_of_a_cache_is_not_waited_for(opened, decodings, data_dir):
+def test_a_pipe_in_the_place_of_a_cache_is_not_waited_for(opened, decodings, user_cache):
     opened()
-    (path,) = cache_files(data_dir)
+    (path,) = cache_files(user_cache)
     path.unlink()
     os.mkfifo(path)
     assert values(opened().images()) == ALL
@@ -183,33 +185,140 @@ def test_a_pipe_in_the_place_of_a_cache_is_not_waited_for(opened, decodings, dat
     assert path.is_file()
 
 
-def test_the_permissions_of_a_cache_follow_the_umask(opened, data_dir):
-    before = os.umask(0o077)
+def test_the_cache_is_the_users_alone_whatever_the_umask(opened, user_cache):
+    before = os.umask(0)
     try:
         opened()
     finally:
         os.umask(before)
-    (path,) = cache_files(data_dir)
+    (path,) = cache_files(user_cache)
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-def test_a_data_folder_that_cannot_be_written_leaves_the_cache_to_the_user(opened, decodings, data_dir, user_cache):
-    data_dir.write_text("a file, in which nothing can be made")
+def test_what_others_could_have_written_is_not_used_and_said(opened, decodings, photos, data_dir, user_cache):
     opened()
+    (path,) = cache_files(user_cache)
+    path.chmod(0o620)
     assert values(opened().images()) == ALL
+    assert decodings == [7, 7]
+    path.parent.chmod(0o777)
+    info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos)), data_dir)
+    assert decodings == [7, 7, 7]
+    assert info.notes == (
+        f"The decoded images are not kept: others can write to {path.parent}; delete it, and it is made anew for you "
+        "alone.",
+    )
+
+
+def test_what_belongs_to_another_user_is_not_used(opened, decodings, user_cache, monkeypatch):
+    opened()
+    (path,) = cache_files(user_cache)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    assert values(opened().images()) == ALL
+    assert decodings == [7, 7]
+    assert opened().on_cache() == [
+        f"The decoded images are not kept: {path.parent} belongs to another user; the variable XDG_CACHE_HOME names "
+        "another place."
+    ]
+
+
+@pytest.mark.parametrize("alias", ["a link", "a detour", "a link within"])
+def test_a_folder_under_another_name_is_the_same(opened, decodings, photos, data_dir, user_cache, alias):
+    opened()
+    (photos.parent / "linked").symlink_to(photos)
+    (photos.parent / "album").mkdir()
+    for part in ("train", "test"):
+        (photos.parent / "album" / part).symlink_to(photos / part)
+    path = {"a link": "linked", "a detour": "album/../photos", "a link within": "album"}[alias]
+    data = ImageFolderData(dataset="image_folder", path=str(photos.parent / path))
+    assert values(open_folder(data, data_dir).images()) == ALL
     assert decodings == [7]
     assert len(cache_files(user_cache)) == 1
 
 
-def test_without_any_place_for_a_cache_it_is_decoded_each_time(opened, decodings, data_dir, monkeypatch):
-    monkeypatch.setattr(image_cache, "cache_folders", lambda data_dir: iter(()))
-    for _ in range(2):
-        assert values(opened().images()) == ALL
+@pytest.mark.parametrize("change", ["swapped folders", "other pixels", "another name"])
+def test_a_change_that_keeps_sizes_and_times_is_noticed(opened, photos, put_image, change):
+    """As when an archive is unpacked: sizes and times of all images are the same."""
+    cat, dog = photos / "test" / "cat" / "0.png", photos / "test" / "dog" / "0.png"
+    for number, path in enumerate((cat, dog)):
+        put_image(path.with_suffix(".bmp"), 60 + number)
+        path.unlink()
+    cat, dog = cat.with_suffix(".bmp"), dog.with_suffix(".bmp")
+    for path in (cat, dog, cat.parent, dog.parent):
+        os.utime(path, ns=(10**18, 10**18))
+    before = opened().about
+    if change == "swapped folders":
+        cat.parent.rename(photos / "aside")
+        dog.parent.rename(photos / "test" / "cat")
+        (photos / "aside").rename(photos / "test" / "dog")
+        expected = [*ALL[:5], 61, 60]
+    elif change == "other pixels":
+        content = bytearray(cat.read_bytes())
+        content[-3] ^= 1
+        cat.write_bytes(content)
+        expected = [*ALL[:5], 60, 61]
+    else:
+        cat.rename(cat.with_name("9.bmp"))
+        expected = [*ALL[:5], 60, 61]
+    for path in (cat, dog, cat.parent, dog.parent, cat.with_name("9.bmp")):
+        if path.exists():
+            os.utime(path, ns=(10**18, 10**18))
+    assert opened().about.key != before.key
+    assert values(opened().images()) == expected
+
+
+def test_images_that_change_while_they_are_read_are_not_kept(opened, photos, user_cache, monkeypatch):
+    decode = folder_set.decode
+
+    def changing(folder, paths, *options):
+        decoded = decode(folder, paths, *options)
+        (photos / "test" / "dog" / "0.png").write_bytes((photos / "test" / "cat" / "0.png").read_bytes())
+        return decoded
+
+    monkeypatch.setattr(folder_set, "decode", changing)
+    assert values(opened().images()) == ALL
+    assert cache_files(user_cache) == []
+    assert values(opened().images()) == [*ALL[:6], 30]
+
+
+def test_other_decoders_read_anew(opened, decodings, monkeypatch):
+    opened()
+    image_cache._reading.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache.PIL, "__version__", "99")
+        opened()
+    image_cache._reading.cache_clear()
     assert decodings == [7, 7]
 
 
+def test_it_is_told_once_where_the_images_are_kept(photos, data_dir, user_cache):
+    data = ImageFolderData(dataset="image_folder", path=str(photos))
+    place = user_cache / "bnexp" / "images"
+    assert dataset_info(data, data_dir).notes == (
+        f"Under 1 MB of decoded images are kept in {place}; bnexp data cache lists and clears them.",
+    )
+    assert dataset_info(data, data_dir).notes == ()
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    monkeypatch.setattr(image_cache.platformdirs, "user_cache_dir", lambda name, **options: f"~/.cache/{name}")
+    assert image_cache.cache_folder() is None
+
+
+@pytest.mark.parametrize("place", ["a file", "nothing"])
+def test_without_any_place_for_a_cache_it_is_decoded_each_time(opened, decodings, monkeypatch, tmp_path, place):
+    (tmp_path / "file").write_text("in which nothing can be made")
+    folder = tmp_path / "file" / "images" if place == "a file" else None
+    monkeypatch.setattr(image_cache, "cache_folder", lambda: folder)
+    monkeypatch.setattr(folder_set, "cache_folder", lambda: folder)
+    for _ in range(2):
+        assert values(opened().images()) == ALL
+    assert decodings == [7, 7]
+    assert opened().on_cache()[0].startswith("The decoded images are not kept: ")
+
+
 @pytest.mark.parametrize("moment", ["decoding", "writing", "moving"])
-def test_an_interruption_leaves_nothing_half_and_the_next_run_works(opened, data_dir, monkeypatch, moment):
+def test_an_interruption_leaves_nothing_half_and_the_next_run_works(opened, user_cache, monkeypatch, moment):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
@@ -218,7 +327,7 @@ def test_an_interruption_leaves_nothing_half_and_the_next_run_works(opened, data
         patch.setattr(*target[moment], interrupted)
         with pytest.raises(Interrupted, match="nothing was kept"):
             opened()
-    assert cache_files(data_dir) == []
+    assert cache_files(user_cache) == []
     assert values(opened().images()) == ALL
 
 
@@ -229,7 +338,7 @@ def test_a_full_disk_while_writing_leaves_nothing_half(opened, data_dir, user_ca
 
     monkeypatch.setattr(image_cache.np, "savez", full)
     assert values(opened().images()) == ALL
-    assert cache_files(data_dir) == cache_files(user_cache) == []
+    assert cache_files(user_cache) == cache_files(data_dir) == []
 
 
 # Broken images
@@ -263,7 +372,9 @@ def test_broken_images_can_be_left_out_and_are_noted(opened, photos, data_dir):
     assert found.about.train_examples == 4
     info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos), skip_broken=True), data_dir)
     assert (info.train_examples, info.test_examples) == (4, 2)
-    assert info.notes[0].startswith("1 of 7 images cannot be read and left out: train/cat/1.png: not an image")
+    rest = "broken: not an image of a known format"
+    assert info.account.lines()[:2] == ["6 of 7 files used: 6 PNG", f"passed over: 1 {rest} (train/cat/1.png)"]
+    assert info.warnings[0] == f"1 file left out, 6 used: 1 {rest} (train/cat/1.png)."
 
 
 def test_a_test_set_of_which_nothing_is_left_is_refused(opened, photos):
@@ -286,7 +397,6 @@ def test_a_class_of_which_nothing_is_left_is_refused(opened, photos):
 def test_shape_and_sizes_are_those_found(photos, data_dir):
     info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos)), data_dir)
     assert (info.shape, info.classes, info.train_examples, info.test_examples) == ((3, 4, 3), 2, 5, 2)
-    assert info.notes == ()
 
 
 def test_without_parts_a_fifth_is_the_test(photos, data_dir):
@@ -297,7 +407,8 @@ def test_without_parts_a_fifth_is_the_test(photos, data_dir):
 def test_mixed_sizes_are_noted_with_the_rule(photos, put_image, data_dir):
     put_image(photos / "train" / "cat" / "0.png", 10, size=(9, 9))
     info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos)), data_dir)
-    assert info.notes == ("images of 2 sizes are scaled and cropped to 4 x 3 (the median; data.image_size sets it).",)
+    said = "images of 2 sizes are scaled and cropped to 4 x 3 (the median; data.image_size sets it)."
+    assert info.notes[0] == said
 
 
 def test_a_path_is_relative_to_the_data_folder(photos):
