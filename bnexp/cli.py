@@ -4,35 +4,16 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
-from typer.core import TyperGroup
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds
+from bnexp.streams import take_every_text
 
-RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
-"""The panels of --help, in this order."""
-
-
-class PanelGroup(TyperGroup):
-    """Lists the commands of each panel together; Typer does so only in rich's drawing, which takes too long to load."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a section per panel: each command with its short help."""
-        width = formatter.width - 6 - max(map(len, self.commands))
-        for panel in (RUN, LOOK, LEARN, DATA):
-            shown = [
-                (name, command.get_short_help_str(width))
-                for name, command in self.commands.items()
-                if getattr(command, "rich_help_panel", None) == panel
-            ]
-            with formatter.section(panel):
-                formatter.write_dl(shown)
-
-
-app = typer.Typer(
+app = HonestTyper(
     name="bnexp",
     cls=PanelGroup,
     help="Which normalization, where in the network, and why? Train networks from YAML and compare the runs.",
@@ -49,16 +30,19 @@ Overrides = Annotated[
 DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop with exit code 2 where there is a warning.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
-@app.command(short_help="Train networks, one run per CONFIG.", rich_help_panel=RUN)
+@app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
         list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, trained one after the other.")
     ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
-    seed: Annotated[int | None, typer.Option(help="Replaces the config's seed.")] = None,
+    seed: Annotated[
+        list[str], typer.Option(metavar="N,N|N-N", help="Seeds in place of the config's, such as 0-4. Repeatable.")
+    ] = [],  # noqa: B006  Typer copies it
     device: Device = "auto",
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
@@ -67,20 +51,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
+    strict: Strict = False,
 ) -> None:
-    """Train the network of each CONFIG and keep the run in a folder of its own."""
+    """Train the network of each CONFIG, once per seed, and keep each run in a folder of its own."""
     from bnexp.commands import train as command
 
     command.train(
         configs,
         overrides=overrides,
-        seed=seed,
+        seed=read_seeds(seed),
         device=device,
         data_dir=data_dir,
         runs_dir=runs_dir,
         name=name,
         quiet=quiet,
         resume=resume,
+        strict=strict,
     )
 
 
@@ -109,11 +95,12 @@ def check(
     signal: Annotated[
         bool, typer.Option("--signal", help="Push a real batch through the fresh network, and show each layer.")
     ] = False,
+    strict: Strict = False,
 ) -> None:
     """Validate CONFIG and show the network, the batches and the warnings, without training."""
     from bnexp.commands import check as command
 
-    command.check(config, overrides=overrides, data_dir=data_dir, signal=signal)
+    command.check(config, overrides=overrides, data_dir=data_dir, signal=signal, strict=strict)
 
 
 Format: TypeAlias = Literal["table", "csv", "json", "markdown"]
@@ -282,7 +269,7 @@ def explain(
     command.explain(topic, options, json=json, html=html)
 
 
-data = typer.Typer(help="List, fetch and verify datasets; list and clear decoded images.", no_args_is_help=True)
+data = HonestTyper(help="List, fetch and verify datasets; list and clear decoded images.", no_args_is_help=True)
 app.add_typer(data, name="data", rich_help_panel=DATA)
 
 
@@ -310,11 +297,12 @@ def verify(
     name: Annotated[str, typer.Argument(help="A dataset, as in data.dataset.")],
     path: Annotated[str | None, typer.Option(help="Where an image_folder or npz lies.")] = None,
     data_dir: DataDir = None,
+    strict: Strict = False,
 ) -> None:
     """Read a dataset whole, without downloading, and say what it holds."""
     from bnexp.commands import data as command
 
-    command.verify(name, path=path, data_dir=data_dir)
+    command.verify(name, path=path, data_dir=data_dir, strict=strict)
 
 
 @data.command()
@@ -356,6 +344,7 @@ def common(
 
 def main() -> None:
     """Run the command line; an error that a person can mend is a message, not a traceback."""
+    take_every_text()
     try:
         app()
     except Interrupted as stopped:

@@ -23,7 +23,7 @@ from bnexp.probes.registry import PROBES
 PACKAGE = Path(__file__).parent.parent / "bnexp"
 
 FLOORS = [
-    {"errors", "files"},
+    {"errors", "files", "streams"},
     {"config"},
     {"document"},
     {"runs"},
@@ -36,6 +36,7 @@ FLOORS = [
     {"session", "inspection"},
     {"sweep"},
     {"commands"},
+    {"options"},
     {"cli"},
     {"__main__"},
 ]

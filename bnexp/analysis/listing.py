@@ -1,6 +1,7 @@
 """Lists runs: what state each is in, and how far it has come."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from bnexp.document.table import NOTHING, Cell, Column, Row, Table, word
 from bnexp.document.writing import at_most, duration, epochs, loss, percent
 from bnexp.runs.columns import Tail, read_tail
 from bnexp.runs.folder import resume_command
+from bnexp.runs.namesakes import differences
 from bnexp.runs.run import COMPLETE, DEAD, Run
 
 _MOST_NOTES = 8
@@ -16,6 +18,7 @@ _MOST_NOTES = 8
 COLUMNS = (
     Column("run", "run"),
     Column("status", "status"),
+    Column("differs", "differs", give_up=7),
     Column("epoch", "epoch", "number", give_up=2),
     Column("step", "step", "number", give_up=5),
     Column("val_loss", "val loss", "number", give_up=1),
@@ -34,17 +37,24 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
 
     The folder `root` is left out of their names; `now`, with its zone, says how long runs in progress have taken.
     """
+    differs = differences(runs)
+    columns = COLUMNS if differs else tuple(_for_machines(column, "differs") for column in COLUMNS)
     newest_first = sorted(runs, key=lambda run: run.started.timestamp() if run.started else 0.0, reverse=True)
     rows, problems = [], []
     for run in newest_first:
         tail, problem = (Tail(), None) if run.status in COMPLETE else read_tail(run.metrics_path)
-        rows.append(_row(run, tail, root, now))
+        rows.append({**_row(run, tail, root, now), "differs": word(differs.get(run.folder, ""))})
         problems += [*run.problems, *([problem] if problem else [])]
         if run.status == "failed" and run.first_line_of_error:
             problems.append(f"{run.folder} failed: {run.first_line_of_error}")
     on_data = at_most(list(on_changed_data(runs)), _MOST_NOTES, "such notes")
     notes = (*at_most(problems, _MOST_NOTES, "such notes"), *on_data, *_on_resuming(newest_first))
-    return Table(COLUMNS, tuple(rows), notes)
+    return Table(columns, tuple(rows), notes)
+
+
+def _for_machines(column: Column, key: str) -> Column:
+    """Return a column, the one of this key only for machines."""
+    return replace(column, audience="machines") if column.key == key else column
 
 
 def _on_resuming(runs: Sequence[Run]) -> list[str]:

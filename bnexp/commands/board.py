@@ -12,7 +12,7 @@ from pathlib import Path
 from bnexp.document.writing import at_most, counted
 from bnexp.errors import BnexpError, ConfigError, visible
 from bnexp.files import open_file
-from bnexp.runs.find import runs_below
+from bnexp.runs.find import place_of_runs, runs_below
 from bnexp.runs.folder import METRICS
 from bnexp.runs.seal import read_config
 
@@ -27,6 +27,7 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
 
     The arguments are those of `bnexp board --help`.
     """
+    folder = place_of_runs(folder)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; `bnexp train configs/mnist_mlp_bn.yaml` makes the first run")
     if not _is_loopback(host):

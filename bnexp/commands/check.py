@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.blueprint import Blueprint, draw
+from bnexp.blueprint import Blueprint, draw, draw_files, refuse_warnings
 from bnexp.config.data_section import DatasetInfo, are_unequal
-from bnexp.config.loading import load_config
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.sources.place import data_folder
@@ -35,14 +34,23 @@ _LABELS = len("saturated")
 
 
 def check(
-    config_path: Path, *, overrides: Sequence[str] = (), data_dir: Path | None = None, signal: bool = False
+    config_path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    data_dir: Path | None = None,
+    signal: bool = False,
+    strict: bool = False,
 ) -> None:
     """Validate a config and print the network as built, the batch arithmetic and the warnings.
 
     The arguments are those of `bnexp check --help`.
+
+    Raises:
+        ConfigError: the config is wrong; or with `strict` there is a warning, after all is printed.
     """
-    config = load_config(config_path, overrides)
-    blueprint = draw(config, data_folder(data_dir))
+    [drawn] = draw_files([config_path], overrides, data_dir)
+    blueprint = drawn.blueprints[0]
+    config = blueprint.config
 
     from bnexp.inspection.outline import outline
     from bnexp.models.build import build_model
@@ -53,9 +61,12 @@ def check(
         Heading(f"{config.name}: {config.model.block}"),
         _outline_table(rows),
         facts(_arithmetic(config, blueprint.plan, blueprint.info)),
+        *(Text(note, lead="note") for note in drawn.notes),
         *(Text(warning, lead="warning") for warning in blueprint.warnings),
     ]
     show_document([*document, *(_signal(blueprint, data_folder(data_dir)) if signal else [])])
+    if strict:
+        refuse_warnings(len(blueprint.warnings))
 
 
 def _outline_table(rows: "Sequence[OutlineRow]") -> Table:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from bnexp.blueprint import refuse_warnings
+from bnexp.config.aliases import kind_name
 from bnexp.config.data_section import (
     DATASET_NAMES,
     DATASET_SUMMARIES,
@@ -46,8 +48,8 @@ def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
         _load(data_config(name), data_folder(data_dir))
 
 
-def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) -> None:
-    """Read a dataset whole, without downloading, and say what it holds."""
+def verify(name: str, *, path: str | None = None, data_dir: Path | None = None, strict: bool = False) -> None:
+    """Read a dataset whole, without downloading, and say what it holds; with `strict`, warnings are refused."""
     known = _known(name)
     if known in OWN_DATASETS and path is None:
         raise ConfigError(f"{name} is a set of your own; expected --path: where it lies")
@@ -61,7 +63,9 @@ def verify(name: str, *, path: str | None = None, data_dir: Path | None = None) 
         from bnexp.data.sources.image_folder import open_folder  # loads Pillow
 
         open_folder(data, data_folder(data_dir), anew=True)  # the files, and not what the cache keeps of them
-    _load(data, data_folder(data_dir))
+    warnings = _load(data, data_folder(data_dir))
+    if strict:
+        refuse_warnings(warnings)
 
 
 def list_cache(*, clear: bool = False) -> None:
@@ -98,14 +102,16 @@ def list_cache(*, clear: bool = False) -> None:
 
 
 def _known(name: str) -> DatasetName:
-    if name not in DATASET_NAMES:
-        known = ", ".join(DATASET_NAMES)
-        raise ConfigError(f'unknown dataset "{name}".{did_you_mean(name, DATASET_NAMES)} Known: {known}')
-    return name
+    """Return our name of a dataset, such as `fashion_mnist` for FashionMNIST."""
+    for known in DATASET_NAMES:
+        if kind_name("data", "dataset", name, DATASET_NAMES) == known:
+            return known
+    known_names = ", ".join(DATASET_NAMES)
+    raise ConfigError(f'unknown dataset "{name}".{did_you_mean(name, DATASET_NAMES)} Known: {known_names}')
 
 
-def _load(data: DataConfig, data_dir: Path) -> None:
-    """Load a dataset whole, which checks it, and print what it holds."""
+def _load(data: DataConfig, data_dir: Path) -> int:
+    """Load a dataset whole, which checks it, and print what it holds. Returns the number of warnings."""
     from bnexp.data.load import DATASET_LOADERS
 
     images = DATASET_LOADERS[data.dataset](data, data_dir)
@@ -121,6 +127,7 @@ def _load(data: DataConfig, data_dir: Path) -> None:
         print(f"{data.dataset}: {visible_lines(note)}")
     for warning in info.warnings:
         print(f"warning: {data.dataset}: {visible_lines(warning)}", file=sys.stderr)
+    return len(info.warnings)
 
 
 def _row(name: DatasetName, data_dir: Path) -> Row:

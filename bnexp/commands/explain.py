@@ -1,5 +1,6 @@
 """`bnexp explain`: a lesson with numbers computed on the spot."""
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ def explain(topic: str | None, options: LessonOptions, *, json: bool = False, ht
 
 
 def _write_page(page: Path, lesson: "Lesson") -> None:
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would tell of a home where it cannot keep its fonts
     from bnexp.document.page import to_html
 
     try:

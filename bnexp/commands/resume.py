@@ -1,12 +1,14 @@
 """`bnexp resume`: continue a run that stopped from its last whole checkpoint."""
 
 import contextlib
+import os
+import sys
 from pathlib import Path
 
 from bnexp.errors import BnexpError, visible
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
-from bnexp.session.terms import Terms, on_the_command_line
+from bnexp.session.terms import Terms, on_the_command_line, refuse_several_processes
 
 
 def resume(
@@ -22,6 +24,7 @@ def resume(
 
     The arguments are those of `bnexp resume --help`.
     """
+    refuse_several_processes(os.environ, sys.argv[1:])
     folder = find_run(path, runs_dir)
     status = read_run(folder).status
     if status in COMPLETE and not from_start:

@@ -1,16 +1,17 @@
 """`bnexp train`: one run per config, one after the other."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.blueprint import Blueprint, draw
-from bnexp.config.loading import load_config
-from bnexp.data.sources.place import data_folder
+from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
+from bnexp.config.yaml_text import file_name
 from bnexp.errors import ConfigError, visible, visible_lines
+from bnexp.runs.namesakes import others_of_its_name
 from bnexp.session.executor import Complete, run_all
-from bnexp.session.terms import Terms, on_the_command_line
+from bnexp.session.terms import Terms, on_the_command_line, refuse_several_processes
 
 if TYPE_CHECKING:
     from bnexp.session.life import RunResult
@@ -20,41 +21,36 @@ def train(
     configs: Sequence[Path],
     *,
     overrides: Sequence[str] = (),
-    seed: int | None = None,
+    seed: int | Sequence[int] | None = None,
     device: str = "auto",
     data_dir: Path | None = None,
     runs_dir: Path = Path("runs"),
     name: str | None = None,
     quiet: bool = False,
     resume: bool = False,
+    strict: bool = False,
 ) -> list["RunResult"]:
-    """Train each config in turn, and return the runs that came to an end; all are checked before the first starts.
+    """Train each config in turn, once per seed, and return the runs that came to an end.
 
-    The arguments are those of `bnexp train --help`.
+    All configs are checked before the first run starts. The arguments are those of `bnexp train --help`.
 
     Raises:
-        ConfigError: a config or an argument is wrong; nothing was written.
+        ConfigError: a config or an argument is wrong, or with `strict` there is a warning; nothing was written.
         Interrupted: by Ctrl-C or a signal, which ends the others, too.
-        BnexpError: a run failed; with several configs, after the others had their turn.
+        BnexpError: a run failed; with several, after the others had their turn.
     """
+    refuse_several_processes(os.environ, sys.argv[1:])
     if name is not None and len(configs) > 1:
         found = f"{len(configs)} configs cannot share one name"
         raise ConfigError(f"--name {name}: {found}; give --name with a single config")
-    loaded = [load_config(path, overrides, name=name, seed=seed) for path in configs]
-    blueprints, told = [], [tuple[str, ...]()]
-    for config in loaded:
-        blueprints.append(draw(config, data_folder(data_dir)))
-        of_which = f"{config.name}: " if len(loaded) > 1 else ""
-        if not quiet and (facts := _of_data(blueprints[-1])) not in told:
-            print(*(f"data: {of_which}{visible_lines(line)}" for line in facts), sep="\n", file=sys.stderr)
-            told.append(facts)
-        for warning in blueprints[-1].warnings:
-            print(f"warning: {of_which}{visible_lines(warning)}", file=sys.stderr)
-
+    seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
+    drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
+    _tell(drawn, runs_dir, quiet=quiet, strict=strict, resume=resume)
     same_device = None if device == "auto" else device
     terms = on_the_command_line(Terms(runs_dir, data_dir, same_device, resume=resume), quiet=quiet)
     results = []
-    for result in run_all([(blueprint, terms) for blueprint in blueprints], _print_failure):
+    tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
+    for result in run_all(tasks, _print_failure):
         if isinstance(result, Complete):
             print(f"{visible(str(result.folder))}: {result.status} already, nothing is left to do")
             continue
@@ -64,6 +60,44 @@ def train(
         say(report(result))
         results.append(result)
     return results
+
+
+def _tell(drawn: Sequence[Drawn], runs_dir: Path, *, quiet: bool, strict: bool, resume: bool) -> None:
+    """Tell what is known of the runs before they begin; where there are several files, with the file's name."""
+    told, warned = [tuple[str, ...]()], 0
+    for file in drawn:
+        of_which = f"{file_name(file.path)}: " if len(drawn) > 1 else ""
+        others = () if resume else others_of_its_name(file.blueprints[0].config, runs_dir)
+        for note in (*file.notes, *others):
+            _print("note", note)
+        if not quiet and (facts := _of_data(file.blueprints[0])) not in told:
+            for line in facts:
+                _print("data", of_which + line)
+            told.append(facts)
+        warnings = file.warnings
+        for warning in warnings:
+            _print("warning", of_which + warning)
+        warned += len(warnings)
+    for note in _shared_names(drawn):
+        _print("note", note)
+    if strict:
+        refuse_warnings(warned)
+
+
+def _shared_names(drawn: Sequence[Drawn]) -> list[str]:
+    """Say which files give their runs one name."""
+    names: dict[str, list[str]] = {}
+    for file in drawn:
+        names.setdefault(file.blueprints[0].config.name, []).append(file_name(file.path))
+    return [
+        f"{' and '.join(files)} both name their runs {name}; --name with one file at a time keeps them apart"
+        for name, files in names.items()
+        if len(set(files)) > 1
+    ]
+
+
+def _print(lead: str, text: str) -> None:
+    print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
 
 
 def _of_data(blueprint: Blueprint) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 The grammar:
 
-    block  = item { "->" item }           the arrow character is an arrow too; spaces are free
+    block  = item { "->" item }           the arrow character and `=>` are arrows too; spaces are free
     item   = name [ "(" [ option { "," option } ] ")" ]
     option = name "=" value
 
@@ -19,6 +19,7 @@ from itertools import count
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from bnexp.config.aliases import ARROW, instead_of, item_name
 from bnexp.config.items import ITEMS, ItemKind, ItemName, Options, names_of
 from bnexp.config.wording import blanked, brief, expectation
 from bnexp.errors import did_you_mean
@@ -28,7 +29,6 @@ _EXAMPLE = {"norm": "bn(eps=1e-3)", "act": "leaky_relu(slope=0.1)"}
 SHOWN = 120
 """Letters of a line that a message shows."""
 _MAX_PROBLEMS = 2
-_ARROW = re.compile(r"->|\u2192")
 _ITEM = re.compile(r"(?P<name>[^\s()=,]+)(?:\s*\((?P<options>[^()]*)\))?")
 _OPTION = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>[^\s=,]+)")
 
@@ -115,7 +115,7 @@ def parse_item(text: str) -> Item:
 def _split(line: str) -> Iterator[tuple[int, str]]:
     """Yield position and text of the pieces between the arrows."""
     start = 0
-    for arrow in _ARROW.finditer(line):
+    for arrow in ARROW.finditer(line):
         yield start, line[start : arrow.start()]
         start = arrow.end()
     yield start, line[start:]
@@ -130,20 +130,23 @@ def _filled(text: str, fillings: Mapping[str, tuple[str, str | None]]) -> str | 
     if text != name:
         raise ValueError(f"the options of {name} belong to {key}, such as {key}: {_EXAMPLE[name]}")
     if filling is None:
-        raise ValueError(f"{name} stands for {key}, which is not set; set it, such as {key}: {_EXAMPLE[name]}")
+        nothing = ", or none for no norm" if name == "norm" else ""
+        raise ValueError(f"{name} stands for {key}, which is not set; set it, such as {key}: {_EXAMPLE[name]}{nothing}")
     return None if (name, filling) == ("norm", NO_NORM) else filling.strip()
 
 
 def _read_item(text: str) -> Item:
     if not text:
-        raise ValueError("nothing here; expected an item, such as linear, bn or relu")
+        raise ValueError("nothing here, at an end or between two arrows; expected an item, such as linear, bn or relu")
     match = _ITEM.fullmatch(text)
     if match is None:
-        raise ValueError("cannot read this; expected items joined by ->, such as bn(momentum=0.1) -> relu")
-    name = match["name"]
+        if text.count("(") != text.count(")"):
+            raise ValueError("cannot read this: a parenthesis has no partner; expected them in pairs")
+        raise ValueError(f"cannot read this; expected items joined by ->, such as {_joined(text)}")
+    name = item_name(match["name"])
     if name not in ITEMS:
         known = ["norm", "act", *ITEMS]
-        raise ValueError(f'unknown item "{brief(name)}".{did_you_mean(name, known)} Known: {", ".join(known)}')
+        raise ValueError(f'unknown item "{brief(name)}".{instead_of(name, known)} Known: {", ".join(known)}')
     options = dict(_split_options(match["options"] or "", name))
     try:
         return Item(name, ITEMS[name].options.model_validate(options))
@@ -152,16 +155,34 @@ def _read_item(text: str) -> Item:
         raise ValueError("; ".join(problems)) from None
 
 
+def _joined(text: str) -> str:
+    """Return the items in a text that joins them by something else with arrows between, or else an example."""
+    names = [item_name(word) for word in re.split(r"[\s,;|+/&-]+", text)]
+    known = len(names) > 1 and all(name in ITEMS or name in _EXAMPLE for name in names)
+    return " -> ".join(names) if known else "bn(momentum=0.1) -> relu"
+
+
 def _split_options(text: str, item: str) -> Iterator[tuple[str, str]]:
     seen = set()
     for part in text.split(",") if text.strip() else ():
         match = _OPTION.fullmatch(part.strip())
         if match is None:
-            raise ValueError(f'cannot read the option "{brief(part.strip())}" of {item}; expected name=value')
+            raise ValueError(
+                f'cannot read the option "{brief(part.strip())}" of {item}; {_expected_option(item, part)}'
+            )
         if match["key"] in seen:
             raise ValueError(f'option "{brief(match["key"])}" of {item} stands twice')
         seen.add(match["key"])
         yield match["key"], match["value"]
+
+
+def _expected_option(item: ItemName, text: str) -> str:
+    """Say how an option is written; the sizes that torch's layers begin with are none."""
+    known = list(ITEMS[item].options.model_fields)
+    if len(known) == 1:
+        return f"expected name=value, such as {known[0]}={brief(text.strip()) or 0.5}"
+    sizes = "; its sizes follow from what is before it" if ITEMS[item].role in ("layer", "norm") else ""
+    return (f"expected name=value, of {', '.join(known)}" if known else "it takes none") + sizes
 
 
 def _option_problem(item: ItemName, detail: ErrorDetails) -> str:
@@ -187,7 +208,7 @@ def check_filling(key: str, text: str) -> None:
     allowed = (NO_NORM, *names_of("norm")) if key == "norm" else names_of("activation")
     name = text.split("(")[0].strip()
     if name not in allowed:
-        problem = f'unknown {key} "{brief(name)}".{did_you_mean(name, allowed)} Known: {", ".join(allowed)}'
+        problem = f'unknown {key} "{brief(name)}".{instead_of(name, allowed)} Known: {", ".join(allowed)}'
         raise BlockError(problem)
     if (key, text.strip()) != ("norm", NO_NORM):
         parse_item(text)

@@ -1,15 +1,16 @@
 """Messages for people, made from pydantic's errors: the place, the key, what was found, what was expected."""
 
 import re
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from bnexp.config.aliases import key_name, kind_name
 from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
-from bnexp.config.wording import brief, expectation, one_of, shown
+from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
 from bnexp.config.yaml_text import Place
 from bnexp.errors import did_you_mean, nearest
 
@@ -73,16 +74,28 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
     found = detail["input"]
     match detail["type"]:
         case "union_tag_invalid":
-            return _unknown_word(found[keys[-1]], _names(keys[:-1]))
+            return _unknown_word(found[keys[-1]], _names(keys[:-1])) + _network_meant(found[keys[-1]], keys)
         case "literal_error":
             return _unknown_word(found, re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
         case "model_type" | "model_attributes_type":
             return f"expected keys and values, such as {_such_as(found, keys)}, found {shown(found)}"
         case "tuple_type" if isinstance(found, int | float | str):
-            return f"expected a list, such as [{brief(str(found))}], found {shown(found)}"
+            return f"expected a list, such as {_as_list(found, detail)}, found {shown(found)}"
         case "string_type" if isinstance(found, int | float):
             return f'expected text, found {shown(found)}; in quotes, "{shown(found)}", it is text'
-    return f"expected {expectation(detail)}, found {shown(found)}"
+    return f"expected {expectation(detail)}, found {shown(found)}{number_meant(found, keys)}"
+
+
+def _as_list(found: object, detail: ErrorDetails) -> str:
+    """Return a single value as the list that a key takes: twice where the key takes two."""
+    if isinstance(found, str) and found.strip().startswith("["):
+        return f"{brief(found.strip())} without quotes"
+    if isinstance(found, str) and not found.strip().isdecimal():
+        found = 32
+    field = _field(detail["loc"]) if detail["loc"][:-1] in SECTIONS else None
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    parts = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), ())
+    return f"[{', '.join([brief(str(found))] * (1 if Ellipsis in parts else max(len(parts), 1)))}]"
 
 
 def _own_words(error: Exception, keys: Place, origins: dict[Place, str], source: str) -> str:
@@ -103,6 +116,10 @@ def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> 
 
 def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
     """Return a hint for an unknown key: the variant or section that has it, a near key, or all known ones."""
+    if key == "<<":
+        return " No keys are merged here; base: names a file whose keys this one takes over"
+    if str(key).isdecimal():
+        return " A decimal comma? In a number it is a point, such as 0.1; and a list is in brackets, such as [32, 32]"
     if any(sign in str(key) for sign in ("->", "(", ")")):
         return ' In braces a block needs quotes: {block: "linear -> bn(momentum=0.1, eps=1e-3) -> relu"}'
     if not spots:
@@ -113,6 +130,8 @@ def _where_instead(key: str | int, spots: list[SectionSpot]) -> str:
     if owners := _owners(name, siblings):
         return f" It belongs to {owners}, and this is {spot.variant}; null takes it back."
     known = list(dict.fromkeys(key for spot in spots for key in spot.section.model_fields))
+    if theirs := key_name(name):
+        return f' Did you mean "{theirs.removeprefix(spot.key(""))}"?'
     if hint := did_you_mean(name, known):
         return hint
     of_siblings = dict.fromkeys(key for sibling in siblings for key in sibling.section.model_fields)
@@ -135,13 +154,22 @@ def _unknown_word(found: object, known: list[str]) -> str:
     return f"unknown {shown(found)}.{hint} Expected {one_of(known)}"
 
 
+def _network_meant(found: object, keys: Place) -> str:
+    """Return how a network is written that other tools have under a name with its depth, such as resnet18."""
+    match = re.fullmatch(r"resnet[-_]?(\d+)", str(found).lower())
+    if keys == ("model", "arch") and match:
+        return f"; its depth is a key of its own: {{arch: resnet, depth: {match[1]}}}"
+    return ""
+
+
 def _such_as(found: object, keys: Place) -> str:
     """Return an example of a section, with the value that was found where it is clear which key it belongs to."""
     spot = spots_at(keys)[0]
     fields = list(spot.section.model_fields)
     if spot.discriminator or len(fields) == 1:
         example = shown(found) if len(fields) == 1 and type(found) is int else spot.variant or "..."
-        return f"{{{spot.discriminator or fields[0]}: {found if found in _names(keys) else example}}}"
+        named = kind_name(".".join(map(str, keys)), str(spot.discriminator), found, _names(keys))
+        return f"{{{spot.discriminator or fields[0]}: {named if named in _names(keys) else example}}}"
     whole_number = type(found) is int and isinstance(spot.section.model_fields[fields[0]].default, int | None)
     return f"{{{fields[0]}: {shown(found) if whole_number else '...'}}}"
 

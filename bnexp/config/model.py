@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from bnexp.config.aliases import block_line, filling
 from bnexp.config.block import Item, check_filling, names_in, parse_block
 from bnexp.config.section import Bool, Int, Section
 from bnexp.config.wording import brief, shown
@@ -33,6 +34,18 @@ class _Model(Section):
     bias: bool | Literal["auto"] = "auto"
     """bias of the layers in the blocks; `auto` leaves it out exactly where the next item cancels it"""
 
+    @field_validator("block", mode="before")
+    @classmethod
+    def _our_names(cls, value: object) -> object:
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            raise ValueError(f'expected one text, such as "{brief(" -> ".join(value), 200)}", found {shown(value)}')
+        return block_line(value)
+
+    @field_validator("norm", "activation", mode="before")
+    @classmethod
+    def _our_name(cls, value: object, info: ValidationInfo) -> object:
+        return filling(str(info.field_name), value)
+
     @field_validator("norm", "activation")
     @classmethod
     def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -50,12 +63,11 @@ class _Model(Section):
 
     @model_validator(mode="after")
     def _block_reads(self) -> Self:
-        written = names_in(self.block)
+        names, written = [item.name for item in self.items], names_in(self.block)
         for placeholder, key, value in (("norm", "norm", self.norm), ("act", "activation", self.activation)):
             if value is not None and placeholder not in written:
                 problem = f"but model.block has no item `{placeholder}` that it could fill: {self._written}"
                 raise ValueError(f"model.{key} is {brief(value)}, {problem}")
-        names = [item.name for item in self.items]
         layer, other = ("linear", "conv") if self.arch == "mlp" else ("conv", "linear")
         adds, residual = names.count("add"), self.arch == "resnet"
         for wrong, problem in (

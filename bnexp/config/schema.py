@@ -1,11 +1,13 @@
 """The config: every key with its type, default, unit and meaning. `docs/config.md` is generated from here."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from bnexp.config.aliases import kind_name
 from bnexp.config.data_section import DataConfig
 from bnexp.config.model import ModelConfig
+from bnexp.config.naming import LONGEST, PATTERN, is_device
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.section import Bool, Float, Int, Section, listed
 
@@ -17,7 +19,6 @@ INIT_SCHEMES = {
     "orthogonal": "a random orthogonal matrix (Saxe et al. 2013)",
     "zeros": "every weight 0: the loss starts at ln(classes), and hidden layers start without a gradient",
 }
-_DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
 _MAX_FACTOR = 1e30
 """Largest factor on gradients or initial weights: float32 ends at 3e38, and schedules and probes multiply further."""
@@ -187,6 +188,18 @@ class TrainingConfig(Section):
         return self
 
 
+def _our_kind(section: str, key: str, kinds: Any) -> BeforeValidator:
+    """Return what reads the names of others in the key that chooses a kind, such as `Adam` in `optimizer.name`."""
+    known = [name for kind in get_args(kinds) for name in get_args(kind.model_fields[key].annotation)]
+
+    def read(values: object) -> object:
+        if not isinstance(values, dict) or key not in values:
+            return values
+        return {**values, key: kind_name(section, key, values[key], known)}
+
+    return BeforeValidator(read)
+
+
 class CheckpointsConfig(Section):
     """When a checkpoint is written, from which the run can be resumed; the first and the last step always have one."""
 
@@ -199,19 +212,26 @@ class CheckpointsConfig(Section):
 class Config(Section):
     """One strategy and its training recipe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
-    """name of the run's folder (default: the name of the file); letters, digits, `.`, `_` and `-`"""
+    name: str = Field(pattern=PATTERN, max_length=LONGEST)
+    """name of the run's folder (default: that of the file, made safe); letters, digits, `.`, `_` and `-`"""
     seed: Int = Field(0, ge=0, lt=2**31)
     """seed of initial weights, data order and dropout, each with a stream of its own"""
-    data: Annotated[DataConfig, Field(discriminator="dataset")]
+    data: Annotated[DataConfig, Field(discriminator="dataset"), _our_kind("data", "dataset", DataConfig)]
     """what is learned from"""
-    model: Annotated[ModelConfig, Field(discriminator="arch")]
+    model: Annotated[ModelConfig, Field(discriminator="arch"), _our_kind("model", "arch", ModelConfig)]
     """the network"""
-    init: Annotated[InitConfig, Field(discriminator="scheme"), BeforeValidator(_scheme_by_default)] = PlainInit()
+    init: Annotated[
+        InitConfig,
+        Field(discriminator="scheme"),
+        BeforeValidator(_scheme_by_default),
+        _our_kind("init", "scheme", InitConfig),
+    ] = PlainInit()
     """initial weights"""
-    optimizer: Annotated[OptimizerConfig, Field(discriminator="name")]
+    optimizer: Annotated[OptimizerConfig, Field(discriminator="name"), _our_kind("optimizer", "name", OptimizerConfig)]
     """how the weights are changed"""
-    schedule: Annotated[ScheduleConfig, Field(discriminator="name")] = ConstantSchedule(name="constant")
+    schedule: Annotated[ScheduleConfig, Field(discriminator="name"), _our_kind("schedule", "name", ScheduleConfig)] = (
+        ConstantSchedule(name="constant")
+    )
     """how the learning rate changes over the training"""
     training: TrainingConfig
     """how long, and how the steps are taken"""
@@ -241,7 +261,7 @@ class Config(Section):
     @field_validator("name")
     @classmethod
     def _names_a_folder_everywhere(cls, name: str) -> str:
-        if name.split(".")[0].upper() in _DEVICE_NAMES:
+        if is_device(name):
             raise ValueError(f'"{name}" is a device name on some systems')
         if name.endswith("."):
             raise ValueError(f'"{name}" ends with a dot, which some systems leave out of the name of a folder')

@@ -1,6 +1,7 @@
 """Parts of messages: expectations in the words of a config instead of Python's types, and values on one short line."""
 
 import json
+import re
 from collections.abc import Sequence
 
 from pydantic_core import ErrorDetails
@@ -54,6 +55,31 @@ def brief(text: str, length: int = 60) -> str:
 def blanked(text: str) -> str:
     """Return text on one line, as many letters long: a mark below it stays under its place."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+_NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+
+
+def number_meant(found: object, keys: Sequence[object]) -> str:
+    """Return a hint for a value that is nearly a number, or nearly the key's; empty where it is neither."""
+    if tuple(keys) == ("seed",) and isinstance(found, str | list):
+        return "; several seeds belong to the command: bnexp train FILE --seed 1,2"
+    if tuple(keys) == ("training", "epochs") and isinstance(found, float):
+        return "; training.steps can end within an epoch"
+    if not isinstance(found, str):
+        return ""
+    text = found.strip()
+    if "${" in text:
+        return "; nothing is filled in here, --set takes it from the shell"
+    if re.fullmatch(_NUMBER, text):
+        return f"; without the quotes it is a number, {text}"
+    if match := re.fullmatch(rf"({_NUMBER})\s*%", text):
+        return f"; {text} is written {float(match[1]) / 100:g}"
+    if re.fullmatch(r"[-+]?\d+,\d+", text):
+        return f"; a decimal comma is written as a point, {text.replace(',', '.')}"
+    if match := re.match(rf"({_NUMBER})\s*[A-Za-z]", text):
+        return f"; a number has no unit here, {match[1]}"
+    return ""
 
 
 def _plain(limit: object) -> object:

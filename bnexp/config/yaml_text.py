@@ -4,9 +4,11 @@ PyYAML reads YAML 1.1, where `1e-4` is a string, `no` is false, `1:30` is 90 and
 only `true` and `false` are booleans; the others stay the words they look like.
 """
 
+import codecs
 import errno
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,13 @@ MAX_LETTERS = 10_000
 """Letters of one value or key. An alias repeats it, and the whole stays within MAX_NODES times as much work."""
 _UNREADABLE = {
     errno.EINVAL: "a pipe or a device; expected a YAML file",
-    errno.EISDIR: "a folder; expected a YAML file",
+    errno.EISDIR: "a folder; expected a YAML file, such as folder/*.yaml for all in it",
     errno.EFBIG: f"larger than {MAX_BYTES:,} bytes; expected a config",
 }
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""How a file of UTF-16 begins, as some editors of Windows write it."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PRODUCT = re.compile(r"[\]\d]\s*\*.?$")
 _STRING = "tag:yaml.org,2002:str"
 
 Place = tuple[str | int, ...]
@@ -119,17 +124,29 @@ def read_yaml_file(path: Path) -> tuple[Any, dict[Place, str]]:
     """
     source = file_name(path)
     try:
-        text = read_file(path, MAX_BYTES).decode()
+        content = read_file(path, MAX_BYTES)
+        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
     except FileNotFoundError:
         raise ConfigError(no_such_file(path)) from None
     except OSError as error:
         problem = _UNREADABLE.get(error.errno or 0, f"cannot be read: {error.strerror}")
         raise ConfigError(f"{source}: {problem}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{source}: not a text file (byte {error.start} is not UTF-8)") from None
+        raise ConfigError(_not_utf_8(error, source)) from None
     except ValueError:  # a name with a NUL, or one that the system's encoding lacks
         raise ConfigError(f"{source}: no name that a file can have") from None
     return read_yaml(text, source)
+
+
+def _not_utf_8(error: UnicodeDecodeError, source: str) -> str:
+    """Say where a file is not UTF-8, and how to make it so where it is the text of an older encoding."""
+    content, start = error.object, error.start
+    problem = f"{source}: not a text file (byte {start} is not UTF-8)"
+    if b"\0" in content or not content[start : start + 1].decode("cp1252", "replace").isalpha():
+        return problem
+    line, into = content[:start].count(b"\n") + 1, f"iconv -f CP1252 -t UTF-8 {shlex.quote(source)} > utf8.yaml"
+    letter = content[start : start + 1].decode("cp1252")
+    return f'{problem}; "{letter}" in line {line}, if it is of an older Windows: save it as UTF-8, or type {into}'
 
 
 def file_name(path: Path) -> str:
@@ -175,6 +192,8 @@ def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]
     what = " ".join(filter(None, (error.context, error.problem)))
     if "'\\t'" in what:
         what = "a tab in the indentation; YAML indents with spaces"
+    elif "alias" in what and mark and mark.buffer and _PRODUCT.search(mark.buffer[: mark.pointer + 1]):
+        what = "a product; YAML computes nothing, a list is written out, such as [32, 32, 32]"
     snippet = (mark.get_snippet() if mark else None) or ""
     return "\n".join([f"{at(mark)}: not YAML: {brief(what, 200)}", *map(blanked, snippet.splitlines())])
 

@@ -12,6 +12,7 @@ from bnexp.document.table import Table
 from bnexp.document.values import Document
 from bnexp.document.writing import readable
 from bnexp.errors import BnexpError
+from bnexp.streams import encodable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,10 +81,3 @@ def write_out(text: str) -> None:
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
             raise BnexpError(f"standard output cannot be written: {error.strerror}") from None
-
-
-def encodable(text: str, encoding: str | None) -> str:
-    """Replace what the stream cannot write: an old locale must not end a command with a traceback."""
-    if encoding is None or encoding.lower().replace("-", "") == "utf8":
-        return text
-    return text.replace("±", "+-").encode(encoding, errors="replace").decode(encoding)

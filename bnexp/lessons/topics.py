@@ -1,5 +1,6 @@
 """Every lesson by its name, in the order of reading, with the options that it takes. Torch is not loaded."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,13 +44,19 @@ ALIASES = {"bn": "batchnorm", "ln": "layernorm", "gn": "groupnorm", "in": "insta
 """The names that norms have in a config."""
 
 
+def _plain(name: str) -> str:
+    """Return a name without case, hyphens, underscores and a number of dimensions: `BatchNorm1d` is batchnorm."""
+    return re.sub(r"[-_\s]|[12]d$", "", name.lower())
+
+
 def topic_named(name: str) -> str:
     """Return the topic of a name: a topic itself, or a norm as a config names it.
 
     Raises:
         ConfigError: there is none; the nearest is named.
     """
-    topic = ALIASES.get(name, name)
+    spelled = {_plain(known): topic for known, topic in (*zip(TOPICS, TOPICS, strict=True), *ALIASES.items())}
+    topic = spelled.get(_plain(name), name)
     if topic not in TOPICS:
         raise ConfigError(
             f'no lesson "{name}".{did_you_mean(name, TOPICS)} Lessons: {", ".join(TOPICS)}; '

@@ -13,7 +13,18 @@ _RECORDS = {META, METRICS, SUMMARY}
 _PARTS = _RECORDS | {CHECKPOINTS, CONFIG, CONFIG_COPY}
 _BELOW_A_LINK = 3
 """Folders below a link in which runs are looked for: it may lead to a whole disk."""
+DEFAULT = Path("runs")
 _FIRST_RUN = "Make one with: bnexp train configs/mnist_mlp_bn.yaml"
+
+
+def place_of_runs(folder: Path) -> Path:
+    """Return the folder of the runs: `folder`, or the current one where the default is not there but its runs are."""
+    if folder != DEFAULT or os.path.lexists(folder):
+        return folder
+    here = Path()
+    below = (path for pattern in ("*", "*/*", "*/*/*") for path in here.glob(pattern))
+    inside = CLAIMED.fullmatch(here.resolve().name) or any(CLAIMED.fullmatch(path.name) for path in below)
+    return here if inside and next(runs_below(here), None) is not None else folder
 
 
 def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
@@ -24,6 +35,7 @@ def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
     Raises:
         ConfigError: a path that does not exist, or no run anywhere.
     """
+    runs_dir = place_of_runs(runs_dir)
     if not paths and not os.path.lexists(runs_dir):
         siblings = [str(other) for other in runs_dir.parent.glob("*/")]
         raise ConfigError(f"{runs_dir}: no such folder.{did_you_mean(str(runs_dir), siblings)} {_FIRST_RUN}")

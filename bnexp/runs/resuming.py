@@ -24,13 +24,17 @@ def newest_run_of(config: Config, runs_dir: Path) -> Run | None:
     return max(unfinished or runs, key=lambda run: run.recency, default=None)
 
 
-def other_unfinished(config: Config, runs_dir: Path) -> str | None:
-    """Say how the config of the newest unfinished run of this name and seed differs, where there is such a run."""
-    runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if run.status not in COMPLETE]
-    for run, own in sorted(runs, key=lambda pair: pair[0].recency, reverse=True):
+def other_config(config: Config, runs_dir: Path) -> str | None:
+    """Say why the newest run of this name and seed, one that did not finish before the others, is not continued."""
+    runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if first_difference(own, config) is not None]
+    for run, own in sorted(runs, key=lambda pair: (pair[0].status not in COMPLETE, pair[0].recency), reverse=True):
         if (difference := first_difference(own, config)) is not None:
             key, before, now = difference
-            return f"{run.folder} did not finish, but has another config: {key} is {before}, here {now}"
+            other = f"has another config: {key} is {before}, here {now}"
+            if run.status not in COMPLETE:
+                return f"{run.folder} did not finish, but {other}"
+            length = " (a run that has come to its end is not made longer)" if key.startswith("training.") else ""
+            return f"{run.folder} is {run.status}, and {other}{length}"
     return None
 
 

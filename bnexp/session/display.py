@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,13 +16,38 @@ from rich.text import Text
 
 from bnexp.config.plan import Plan
 from bnexp.document.writing import clock_duration
+from bnexp.streams import encodable
 from bnexp.training.clock import Clock
 
+if TYPE_CHECKING:
+    from bnexp.measure.evaluation import Score
+
 REFRESH_SECS = 0.1
+_OF_TRAINING = ("loss/train", "accuracy/train", "gradient_norm/total", "examples_per_s/train")
+_OF_VALIDATION = ("loss/val", "accuracy/val")
+
+
+class Recent(Protocol):
+    """The training loss between rows, as `training.log.StepLog` has it; None before the first step."""
+
+    def recent_loss(self) -> float | None:
+        """Return the mean over the steps since the last row."""
+
+    def recent(self, most: int) -> "Score | None":
+        """Return loss and accuracy over the last `most` steps."""
 
 
 class Display:
-    """Shows a training: takes its rows like a writer, and is called after each step. This one shows nothing."""
+    """Shows a training: takes its rows like a writer, and is called after each step. This one shows nothing.
+
+    A figure is shown where it is current, or with the time that it is of, or not at all.
+    """
+
+    log: Recent | None = None
+
+    def watch(self, log: Recent) -> None:
+        """Take the log, which is asked for the training loss between rows."""
+        self.log = log
 
     def waiting(self, reason: str) -> None:
         """Show what the run waits for before its first step."""
@@ -46,25 +71,27 @@ class LineDisplay(Display):
     def __init__(self, name: str, plan: Plan, write: Callable[[str], None]) -> None:
         self._name, self._plan, self._write = name, plan, write
         self._evaluated: dict[str, float] | None = None
-        self._latest: dict[str, float] = {}
+        self._shown_at = 0
 
     def waiting(self, reason: str) -> None:
         """Print the reason."""
         self._write(f"{self._name}  {reason}")
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Remember the figures; a row with a validation score is shown at the next step's call."""
-        self._latest |= values
+        """Remember a row with a validation score, which is shown at the next step's call."""
         if "loss/val" in values:
             self._evaluated = values
 
     def step(self, step: int, clock: Clock) -> None:
-        """Print the line of an evaluation."""
+        """Print the line of an evaluation: the figures of its own row, and the training loss since the last line."""
         if self._evaluated is None:
             return
-        self._evaluated = None
+        row, self._evaluated = self._evaluated, None
+        if self.log is not None and (score := self.log.recent(step - self._shown_at)) is not None:
+            row = {**row, "loss/train": score.loss, "accuracy/train": score.accuracy}
+        self._shown_at = step
         eta = clock_duration(clock.remaining_s(step, *left(self._plan, step)))
-        self._write(f"{self._name}  {position(self._plan, step)}  {figures(self._latest)}  ETA {eta}")
+        self._write(f"{self._name}  {position(self._plan, step)}  {figures(row)}  ETA {eta}")
 
 
 class LiveDisplay(Display):
@@ -76,7 +103,8 @@ class LiveDisplay(Display):
     def __init__(self, name: str, plan: Plan, console: Console, now: Callable[[], float] = time.monotonic) -> None:
         self._name, self._plan, self._now = name, plan, now
         self._shown_at = -math.inf
-        self._latest: dict[str, float] = {}
+        self._row: tuple[int, dict[str, float]] = (0, {})
+        self._scores: tuple[int, dict[str, float]] = (0, {})
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
 
@@ -85,8 +113,11 @@ class LiveDisplay(Display):
         self._draw(Text.assemble((self._name, "bold"), f"  {reason}"))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Remember the latest figures."""
-        self._latest |= values
+        """Remember the newest row of training figures, and the newest scores."""
+        if "loss/train" in values:
+            self._row = step, {name: value for name, value in values.items() if name in _OF_TRAINING}
+        if "loss/val" in values:
+            self._scores = step, {name: value for name, value in values.items() if name in _OF_VALIDATION}
 
     def step(self, step: int, clock: Clock) -> None:
         """Redraw, a few times a second at most."""
@@ -100,7 +131,21 @@ class LiveDisplay(Display):
         line.add_column(no_wrap=True)
         line.add_row(ProgressBar(total=self._plan.total_steps, completed=step), f"ETA {eta}")
         where = Text.assemble((self._name, "bold"), f"  {position(self._plan, step)}", overflow="fold")
-        self._draw(Group(line, where, Text(figures(self._latest), style="cyan")))
+        self._draw(Group(line, where, Text(self._figures(step), style="cyan")))
+
+    def _figures(self, step: int) -> str:
+        """Return the training loss of now, and the figures of the last row and evaluation with the time they are of."""
+        (row_step, row), (score_step, scores) = self._row, self._scores
+        parts = []
+        if row_step != step:
+            loss = self.log.recent_loss() if self.log else None
+            parts += [] if loss is None else [figures({"loss/train": loss})]
+        if row:
+            parts.append(("" if row_step == step else f"step {row_step:,}: ") + figures(row))
+        if scores:
+            epoch = f"epoch {self._plan.epoch_at(score_step):.1f}: "
+            parts.append(("" if score_step == step else epoch) + figures(scores))
+        return "  ".join(parts)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -121,7 +166,7 @@ def display_for(name: str, plan: Plan) -> Display:
 def say(text: str) -> None:
     """Print, where it can be printed: a pipe that `head` has closed or a full disk must not end a training."""
     try:
-        print(text, flush=True)
+        print(encodable(text, getattr(sys.stdout, "encoding", None)), flush=True)
     except OSError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  it stays open to the end
 
@@ -138,7 +183,7 @@ def position(plan: Plan, step: int) -> str:
 
 
 def figures(latest: dict[str, float]) -> str:
-    """Write the latest figures on one line."""
+    """Write figures of a training on one line."""
     forms = {
         "loss/train": "loss {}",
         "accuracy/train": "accuracy {:.2%}",

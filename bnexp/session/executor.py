@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint
 from bnexp.errors import BnexpError, Interrupted
-from bnexp.runs.resuming import newest_run_of, other_unfinished
+from bnexp.runs.resuming import newest_run_of, other_config
 from bnexp.runs.run import COMPLETE
 from bnexp.session.terms import Terms
 
@@ -46,12 +46,19 @@ def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[R
         except BnexpError as error:
             if len(tasks) == 1:
                 raise
-            failures.append(f"{blueprint.config.name}: {error}")
+            failures.append(f"{_name(blueprint, tasks)}: {error}")
             failed(failures[-1])
         else:
             yield result
     if failures:
         raise BnexpError(f"{len(failures)} of {len(tasks)} runs failed:\n" + "\n".join(failures))
+
+
+def _name(blueprint: Blueprint, tasks: Sequence[Task]) -> str:
+    """Name a run among others, with its seed where there are several of one name."""
+    config = blueprint.config
+    same = sum(other.config.name == config.name for other, _ in tasks)
+    return config.name if same == 1 else f"{config.name} seed {config.seed}"
 
 
 def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
@@ -64,7 +71,7 @@ def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
     former = newest_run_of(blueprint.config, terms.runs_dir) if terms.resume else None
     if former is not None and former.status in COMPLETE:
         return Complete(former.folder, former.status)
-    if terms.resume and former is None and (other := other_unfinished(blueprint.config, terms.runs_dir)):
+    if terms.resume and former is None and (other := other_config(blueprint.config, terms.runs_dir)):
         terms.warn(f"{other}; a new run begins")
 
     from bnexp.session import life, resume

@@ -124,6 +124,7 @@ def _train_and_test(
             display.waiting("compiling the network, which takes a minute or so")
             compile_s = warm_up(run.train_step, run.batches, run.plan)
         progress = Progress.start(run, writer)
+        display.watch(progress.log)
         checkpointer = Checkpointer(run, CheckpointFolder(folder, start.path if start else None), rows)
         if start is None:
             checkpointer.save(progress)

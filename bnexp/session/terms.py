@@ -1,12 +1,13 @@
 """The terms of a run: its folders, its device, its display and its warnings."""
 
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnexp.config.plan import Plan
-from bnexp.errors import visible
+from bnexp.errors import ConfigError, visible
 from bnexp.session import display
 from bnexp.session.display import Display
 
@@ -39,6 +40,30 @@ class Terms:
     warn: Callable[[str], None] = warn_nobody
     argv: tuple[str, ...] = ()  # the command line, for the records
     resume: bool = False  # the newest unfinished run of the same config, if there is one
+
+
+_LAUNCHERS = {
+    "torchrun": ("WORLD_SIZE", "RANK"),
+    "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    "mpiexec": ("PMI_SIZE", "PMI_RANK"),
+    "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+}
+"""What starts one command in several processes, and where it says how many there are and which this one is."""
+
+
+def refuse_several_processes(environment: Mapping[str, str], words: Sequence[str]) -> None:
+    """Refuse to be one of several processes, each of which would train the same run.
+
+    Raises:
+        ConfigError: a launcher started more than one; says how to start without it.
+    """
+    for launcher, (size, rank) in _LAUNCHERS.items():
+        count = environment.get(size, "")
+        if count.isdecimal() and int(count) > 1 and rank in environment:
+            raise ConfigError(
+                f"{launcher} started {int(count)} processes ({size}={count}), and each would train the same run: bnexp "
+                f"trains in one. Start it without {launcher}: {shlex.join(['bnexp', *words])}"
+            )
 
 
 def on_the_command_line(terms: Terms, *, quiet: bool) -> Terms:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,9 @@ def choose_device(word: str) -> torch.device:
     kind, colon, number = word.partition(":")
     if kind not in DEVICE_WORDS or (colon and (kind != "cuda" or not number.isdecimal())):
         expected = f"Expected one of {', '.join(DEVICE_WORDS)} or cuda:N"
-        hint = ' Did you mean "cuda"?' if kind == "gpu" else did_you_mean(kind, DEVICE_WORDS)
+        numbered = re.fullmatch(r"(?:cuda|gpu)?:?(\d+)", word.lower())
+        gpu = "cuda" if kind.lower() in ("gpu", "nvidia", "cuda") else f"cuda:{numbered[1]}" if numbered else ""
+        hint = f' Did you mean "{gpu}"?' if gpu else did_you_mean(kind, DEVICE_WORDS)
         raise ConfigError(f'--device: unknown device "{word}".{hint} {expected}')
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -76,6 +76,20 @@ class StepLog:
                     values = {name: tensor.float().cpu().numpy() for name, tensor in reading.histograms.items()}
                     self._writer.histograms(step, values)
 
+    def recent_loss(self) -> float | None:
+        """Return the mean training loss over the steps since the last row; None without any. Nothing is transferred."""
+        pending = zip(self._losses, map(len, self._labels), strict=True)
+        steps = [*((step.loss, step.examples) for step in self._counted), *pending]
+        examples = sum(count for _, count in steps)
+        return math.fsum(loss * count for loss, count in steps) / examples if examples else None
+
+    def recent(self, most: int) -> Score | None:
+        """Return loss and accuracy over the last `most` steps, an epoch of them at most; None without any."""
+        with self._clock.measuring():
+            self._count(numbers_of(self._corrects()))
+        steps = [*self._recent, *self._counted][-min(most, self._plan.steps_per_epoch) :]
+        return _mean(steps) if steps else None
+
     def last_epoch(self) -> Score:
         """Return loss and accuracy over the training batches of the last epoch (of all steps, where they are fewer)."""
         return _mean(self._recent)

@@ -32,6 +32,7 @@ def test_a_finished_run(list_of: Callable[..., Table]) -> None:
     assert texts(list_of({"accuracies": (0.5, 0.8, 0.9, 0.88), "test": 0.87})) == {
         "run": "mlp0/seed0",
         "status": "finished",
+        "differs": "",
         "epoch": "4/4",
         "step": "40/40",
         "val_loss": "0.1000",

@@ -137,7 +137,7 @@ def test_theory_stands_beside_the_growth_where_there_is_one(
     config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """pi / (pi - 1) is of the square of the norm, and so is (B - 2) / (B - 3); without a norm weights decide."""
-    wide = ["model.hidden=[16, 16, 16]", "init={scheme: kaiming}"]
+    wide = ["model={hidden: [16, 16, 16]}", "init={scheme: kaiming}"]
     bn = report(capsys, config_file, *wide, "model.norm=bn", "data.batch_size=32")
     assert f"theory: x {math.sqrt(math.pi / (math.pi - 1)):.3f}, Yang" in bn["gradient"]
     assert "theory" not in bn["signal"]

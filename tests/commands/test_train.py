@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.commands.check import check
 from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.session import life
@@ -73,3 +74,79 @@ def test_warnings_are_said_before_training(
 ) -> None:
     train([config_file], overrides=["model.norm=bn(momentum=0.9)"], runs_dir=tmp_path / "runs", device="cpu")
     assert "warning: bn(momentum=0.9)" in capsys.readouterr().err
+
+
+def test_each_seed_is_a_run_and_a_warning_is_said_once(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = train([config_file], runs_dir=tmp_path / "runs", seed=[2, 5], device="cpu", quiet=True)
+    assert [result.folder.name for result in results] == ["seed2", "seed5"]
+    assert [result.summary["steps"] for result in results] == [12, 12]
+    err = capsys.readouterr().err
+    assert len(set(err.splitlines())) == len(err.splitlines())
+
+
+def test_an_error_names_its_file_wherever_it_was_found(config_file: Path, tmp_path: Path) -> None:
+    lone = tmp_path / "lone.yaml"
+    lone.write_text("base: small.yaml\ndata: {batch_size: 1}\n")
+    with pytest.raises(ConfigError, match=r"^\S*lone\.yaml: data\.batch_size 1 with bn"):
+        train([config_file, lone, config_file], runs_dir=tmp_path / "runs")
+    with pytest.raises(ConfigError, match=r"lone\.yaml: data\.batch_size 1 with bn"):
+        train([lone], runs_dir=tmp_path / "runs")
+    adam = tmp_path / "adam.yaml"
+    adam.write_text("base: small.yaml\noptimizer: {name: adam}\n")
+    with pytest.raises(ConfigError, match=r"adam\.yaml: --set optimizer\.momentum=0\.5: unknown key"):
+        train([config_file, adam], overrides=["optimizer.momentum=0.5"], runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_strict_refuses_warnings_before_anything_is_written(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"^--strict: \d warnings?, and none was allowed") as error:
+        train([config_file], overrides=["model.norm=bn(momentum=0.9)"], runs_dir=tmp_path / "runs", strict=True)
+    assert error.value.exit_code == 2
+    assert "warning: bn(momentum=0.9)" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(ConfigError, match=r"^--strict"):
+        check(config_file, overrides=["model.norm=bn(momentum=0.9)"], strict=True)
+    assert "total" in capsys.readouterr().out  # all was shown before
+
+
+def test_strict_lets_a_config_without_a_warning_pass(config_file: Path, tmp_path: Path) -> None:
+    clean = ["model.norm=none", "data.synthetic.size=2500", "training={epochs: null, steps: 2}"]
+    assert len(train([config_file], overrides=clean, runs_dir=tmp_path, strict=True, device="cpu")) == 1
+
+
+def test_two_files_of_one_name_and_another_arm_of_a_name_are_told(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("my run", "my_run"):
+        (tmp_path / f"{name}.yaml").write_text(config_file.read_text())
+    first, second = tmp_path / "my run.yaml", tmp_path / "my_run.yaml"
+    train([first, second], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
+    err = capsys.readouterr().err
+    assert f"note: {first}: its runs are named my_run; --name gives another name" in err
+    assert f"note: {first} and {second} both name their runs my_run" in err
+    train([second], overrides=["model.norm=ln"], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
+    assert "my_run/seed0-2 has norm=bn, this run has norm=ln: both are named my_run; --name" in capsys.readouterr().err
+
+
+def test_resume_says_what_it_did_not_continue(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
+    longer = ["training.epochs=3"]
+    train([config_file], overrides=longer, runs_dir=tmp_path / "runs", quiet=True, device="cpu", resume=True)
+    said = "small/seed0 is finished, and has another config: training.epochs is 2, here 3 (a run that has come"
+    assert said in capsys.readouterr().err
+
+
+def test_a_launcher_of_several_processes_is_refused(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(ConfigError, match="Start it without torchrun: bnexp"):
+        train([config_file], runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import subprocess
 import sys
 import time
@@ -358,7 +359,9 @@ NO_FOLDERS += [
 
 
 @pytest.mark.parametrize("name", NO_FOLDERS)
-def test_a_name_that_is_no_folder_below_the_runs_is_refused_wherever_it_stands(clean_file, tmp_path, folder, name):
+def test_a_name_that_is_no_folder_is_refused_where_it_is_given_and_made_safe_where_it_is_a_files(
+    clean_file, tmp_path, folder, name
+):
     values = read_yaml(clean_file.read_text(), "clean")[0]
     clean_file.write_text(dump_yaml({**values, "name": name}), encoding="utf-8")
     assert "name: " in refusal(lambda: load_config(clean_file), folder)
@@ -368,7 +371,9 @@ def test_a_name_that_is_no_folder_below_the_runs_is_refused_wherever_it_stands(c
     if name and not set(name) & set("/\0") and len(name.encode()) < 200 and not name.startswith("."):
         path = tmp_path / f"{name}.yaml"
         path.write_text(dump_yaml(values), encoding="utf-8")
-        assert "(named after its file): name: " in refusal(lambda: load_config(path), folder)
+        made = load_config(path).name
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", made)
+        assert made not in NO_FOLDERS
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from bnexp.blueprint import draw
 from bnexp.config.loading import check_values, dump_config, load_config
+from bnexp.config.loading import load as load_with_notes
+from bnexp.config.naming import run_name_of
 from bnexp.config.yaml_text import read_yaml
 from bnexp.errors import ConfigError
 
@@ -27,6 +29,12 @@ KEYS = [
     "nope",
     "0",
 ]
+MINIMAL = {
+    "data": {"dataset": "mnist5k"},
+    "model": {"arch": "mlp", "hidden": [8], "block": "linear -> relu"},
+    "optimizer": {"name": "sgd"},
+    "training": {"epochs": 1},
+}
 ODD_VALUES = st.one_of(
     st.none(),
     st.booleans(),
@@ -66,14 +74,43 @@ def write(tmp_path):
 def test_the_name_defaults_to_the_files(clean_file):
     assert load(clean_file).name == "clean"
     assert load(clean_file, "name=other").name == "other"
-    assert load(clean_file, "name=other", "name=null").name == "clean"
-    assert load(clean_file, "name=other", name="third", seed=7).name == "third"
-    assert load(clean_file, "seed=1", seed=7).seed == 7
+    assert load(clean_file, "name=null").name == "clean"
+    assert load(clean_file, name="third", seed=7).name == "third"
+    assert load(clean_file, "seed=7", seed=7).seed == 7
 
 
-def test_a_file_name_that_is_no_run_name_says_where_the_name_comes_from(write, clean_file):
-    path = write("my config.yaml", clean_file.read_text())
-    assert refusal(path).startswith(f"{path} (named after its file): name: expected letters")
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("my run", "my_run"),
+        ("Größe", "Grosse"),
+        ("naïve Ærø", "naive_AEro"),
+        ("lr=0.1, bn (v2)", "lr_0.1_bn_v2"),
+        ("con", "run_con"),
+        ("aux.v2", "run_aux.v2"),
+        (".hidden", "hidden"),
+        ("--dashes", "dashes"),
+        ("ends.", "ends"),
+        ("実験", "u5b9fu9a13"),
+        ("опыт-2", "u043eu043fu044bu0442-2"),
+        ("😀", "run"),
+        ("x" * 150, "x" * 91 + "-"),
+    ],
+)
+def test_any_name_of_a_file_makes_a_safe_name_of_runs_and_says_so(write, clean_file, file, name):
+    path = write(f"{file}.yaml", clean_file.read_text())
+    config, notes = load_with_notes(path)
+    assert config.name[: len(name)] == name
+    assert notes == (f"{path}: its runs are named {config.name}; --name gives another name",)
+    assert load_with_notes(path, name="mine").notes == ()
+    assert load_with_notes(write("plain.yaml", dump_config(config))).notes == ()
+
+
+@given(st.text(max_size=120))
+def test_every_name_that_is_made_is_one_that_a_run_can_have(stem):
+    name = run_name_of(stem)
+    assert run_name_of(name) == name
+    assert check_values({**MINIMAL, "name": name}, {}, "made").name == name
 
 
 @given(st.data())
@@ -128,8 +165,8 @@ def test_null_takes_back_what_a_base_says(write, clean_file):
 
 def test_null_takes_back_a_key_that_the_new_variant_does_not_know(write, clean_file):
     write("sgd.yaml", "base: clean.yaml\noptimizer: {momentum: 0.5}\n")
-    said = refusal(write("child.yaml", "base: sgd.yaml\noptimizer: {name: adam}\n"))
-    assert "sgd.yaml:2: unknown key optimizer.momentum. It belongs to optimizer.name: sgd, and this is adam" in said
+    said = refusal(write("child.yaml", "base: sgd.yaml\noptimizer: {name: adam, momentum: 0.5}\n"))
+    assert "child.yaml:2: unknown key optimizer.momentum. It belongs to optimizer.name: sgd, and this is adam" in said
     config = load(write("mended.yaml", "base: sgd.yaml\noptimizer: {name: adam, momentum: null}\n"))
     assert config.optimizer.name == "adam"
 
@@ -188,11 +225,90 @@ def test_a_file_that_is_no_config_is_refused(write, text, said):
     assert refusal(write("x.yaml", text)).endswith(said) or said in refusal(write("x.yaml", text))
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("optimizer.lr=0.1", "A key is set with --set optimizer.lr=0.1"),
+        ("3", "Several seeds are one word, such as --seed 1,2"),
+        ("x=3", "x=3: no such file"),
+    ],
+)
+def test_what_was_meant_for_an_option_is_told_as_that(word, said):
+    assert said in refusal(Path(word))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_of_unicode_is_read_in_any_encoding_that_says_so(write, clean_file, encoding):
+    text = f"# für große Netze\n{clean_file.read_text()}"
+    path = clean_file.with_name("other.yaml")
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    path.write_bytes((mark + text).replace("\n", "\r\n").encode(encoding))
+    assert load(path).model_dump() == load(clean_file).model_dump() | {"name": "other"}
+
+
+def test_a_file_of_an_older_encoding_is_told_how_to_become_utf_8(write, clean_file):
+    path = clean_file.with_name("older one.yaml")
+    path.write_bytes(f"seed: 3\n# für große Netze\n{clean_file.read_text()}".encode("latin-1"))
+    said = refusal(path)
+    assert 'byte 11 is not UTF-8); "ü" in line 2' in said
+    assert said.endswith(f"type iconv -f CP1252 -t UTF-8 '{path}' > utf8.yaml")
+
+
 def test_a_missing_file_is_refused(tmp_path):
     assert refusal(tmp_path / "gone.yaml") == f"{tmp_path / 'gone.yaml'}: no such file"
 
 
+# Another kind than the base has
+
+
+def test_an_optimizer_takes_its_own_defaults_over_a_base_of_another(write, clean_file):
+    write("sgd.yaml", "base: clean.yaml\noptimizer: {name: sgd, lr: 0.1, momentum: 0.8, weight_decay: 5e-4}\n")
+    for config, notes in (
+        load_with_notes(write("child.yaml", "base: sgd.yaml\noptimizer: {name: Adam}\n")),
+        load_with_notes(write("grandchild.yaml", "base: child.yaml\n")),
+        load_with_notes(clean_file.with_name("sgd.yaml"), ["optimizer.name=adam"]),
+    ):
+        assert (config.optimizer.lr, config.optimizer.weight_decay) == (1e-3, 5e-4)
+        [note] = notes
+        assert "sgd.yaml has optimizer.name: sgd, and this is adam" in note
+        assert "left out optimizer.lr 0.1 (adam takes 0.001), optimizer.momentum 0.8; weight_decay 0.0005 stays" in note
+
+
+def test_what_the_change_gives_itself_and_what_means_the_same_stays(write, clean_file):
+    write("adam.yaml", "base: clean.yaml\noptimizer: {name: adam, lr: 0.02, betas: [0.8, 0.9]}\n")
+    config = load(write("child.yaml", "base: adam.yaml\noptimizer: {name: adamw}\n"))
+    assert (config.optimizer.lr, config.optimizer.betas) == (0.02, (0.8, 0.9))
+    assert load_with_notes(clean_file.with_name("adam.yaml"), ["optimizer.name=adam"]).config.optimizer.lr == 0.02
+    for order in (["optimizer.lr=0.3", "optimizer.name=sgd"], ["optimizer.name=sgd", "optimizer.lr=0.3"]):
+        assert load(clean_file.with_name("adam.yaml"), *order).optimizer.lr == 0.3
+
+
+def test_schedules_and_networks_of_another_kind_leave_their_own_keys_behind(write, clean_file):
+    write("step.yaml", "base: clean.yaml\nschedule: {name: step, milestones: [1], warmup_epochs: 1}\n")
+    config, notes = load_with_notes(write("cosine.yaml", "base: step.yaml\nschedule: {name: cosine}\n"))
+    assert config.schedule.warmup_epochs == 1
+    assert "left out schedule.milestones [1]; warmup_epochs 1 stays" in notes[0]
+    cnn = "base: clean.yaml\nmodel: {arch: cnn, stages: [4], block: conv -> bn -> relu}\n"
+    config, notes = load_with_notes(write("cnn.yaml", cnn))
+    assert config.model.arch == "cnn"
+    assert "left out model.hidden [64, 64]" in notes[0]
+
+
 # --set
+
+
+def test_a_key_that_the_command_line_gives_two_values_is_refused(clean_file):
+    for words, flags in (
+        (["seed=1", "seed=2"], {}),
+        (["optimizer.lr=0.1", "optimizer={lr: 0.2}"], {}),
+        (["seed=1"], {"seed": 2}),
+        (["name=a"], {"name": "b"}),
+        (["training.epochs=3", "training.epochs=null"], {}),
+    ):
+        with pytest.raises(ConfigError, match="has another value in --"):
+            load(clean_file, *words, **flags)
+    assert load(clean_file, "seed=3", "seed=3", seed=3).seed == 3
+    assert load(clean_file, "optimizer={lr: 0.2, momentum: 0.5}", "optimizer.lr=0.3").optimizer.lr == 0.3
 
 
 def test_an_override_wins_and_is_read_as_yaml(clean_file):
@@ -214,7 +330,8 @@ def test_an_override_can_open_a_section(clean_file):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.batch_size", "expected key=value, such as --set data.batch_size=32"),
+        ("data.batch_size", "expected key=value, such as --set data.batch_size=VALUE"),
+        ("nonsense", "expected key=value, such as --set data.batch_size=32"),
         ("=3", "expected key=value"),
         ("a..b=3", "expected key=value"),
         (".=3", "expected key=value"),

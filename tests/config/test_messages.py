@@ -63,6 +63,18 @@ def answer(path, *overrides):
         ("optimizer=adam", 'expected keys and values, such as {name: adam}, found "adam"'),
         ("schedule=off", 'expected keys and values, such as {name: constant}, found "off"'),
         ("probes.gradients=10", "expected keys and values, such as {every: 10}, found 10"),
+        # nearly right
+        ("optimizer.lr='0.1'", 'found "0.1"; without the quotes it is a number, 0.1'),
+        ("optimizer.lr=10%", 'found "10%"; 10% is written 0.1'),
+        ("optimizer.lr=0,1", 'found "0,1"; a decimal comma is written as a point, 0.1'),
+        ("optimizer={lr: 0,1}", "A decimal comma? In a number it is a point, such as 0.1"),
+        ("training.epochs=5 epochs", 'found "5 epochs"; a number has no unit here, 5'),
+        ("training.epochs=1.5", "found 1.5; training.steps can end within an epoch"),
+        ("model.hidden=['${WIDTH}']", "nothing is filled in here, --set takes it from the shell"),
+        ("model.hidden='[32, 32]'", 'such as [32, 32] without quotes, found "[32, 32]"'),
+        ("model.hidden=[32] * 3", "a product; YAML computes nothing, a list is written out, such as [32, 32, 32]"),
+        ("seed=1,2", "several seeds belong to the command: bnexp train FILE --seed 1,2"),
+        ("seed=[1, 2]", "several seeds belong to the command"),
         # bounds
         ("data.batch_size=0", "expected at least 1, found 0"),
         ("optimizer.lr=0", "expected a number above 0, found 0"),
@@ -95,7 +107,7 @@ def test_the_answer_names_what_was_found_and_what_was_expected(clean_file, overr
     assert expected in said
     assert said.startswith((f"--set {override}: ", f"{clean_file}:"))
     assert override.split("=")[0].rsplit(".", maxsplit=1)[0] in said
-    assert "\n" not in said or "model.block" in override
+    assert "\n" not in said or "model.block" in override or "*" in override  # a line is shown with a mark below it
 
 
 @pytest.mark.parametrize(
@@ -106,6 +118,7 @@ def test_the_answer_names_what_was_found_and_what_was_expected(clean_file, overr
         (["data.dataset=synthetic", "data.synthetic.shape=[]"], "expected a list of 3, found []"),
         (["data.dataset=synthetic", "data.synthetic.shape=[0, 1, 1]"], "channels, height and width must each be"),
         (["optimizer.momentum=0", "optimizer.nesterov=true"], "optimizer.nesterov needs a momentum above 0"),
+        (["data={dataset: image_folder, path: x, image_size: 224}"], "expected a list, such as [224, 224], found 224"),
         (["data.dataset=npz"], "--set data.dataset=npz: data.path is missing: the file"),
         (["data.dataset=npz", "data.path=null"], "--set data.path=null: data.path is missing: the file"),
         (["schedule={name: onecycle, warmup_epochs: 1}"], "belongs to schedule.name: constant, step or cosine"),
@@ -128,11 +141,11 @@ def test_the_place_is_the_line_of_the_file(clean_file, tmp_path):
 
 def test_a_block_in_a_file_is_shown_with_a_mark_under_the_place(clean_file, tmp_path):
     path = tmp_path / "wrong.yaml"
-    path.write_text(clean_file.read_text().replace("linear -> bn -> relu", "linear -> batchnorm -> relu"))
+    path.write_text(clean_file.read_text().replace("linear -> bn -> relu", "linear -> btchnorm -> relu"))
     first, block, mark = answer(path).split("\n")
-    assert first.startswith(f'{path}:7: model.block: item 2: unknown item "batchnorm".')
-    assert block == "    linear -> batchnorm -> relu"
-    assert block[mark.index("^") : len(mark)] == "batchnorm"
+    assert first.startswith(f'{path}:7: model.block: item 2: unknown item "btchnorm".')
+    assert block == "    linear -> btchnorm -> relu"
+    assert block[mark.index("^") : len(mark)] == "btchnorm"
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,24 @@
 """What is shown while a network trains."""
 
 import io
+import math
+import operator
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from bnexp.blueprint import draw
 from bnexp.config.plan import Plan
+from bnexp.config.schema import Config
+from bnexp.session import life
 from bnexp.session.display import LineDisplay, LiveDisplay, figures, left
+from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
+from bnexp.training.log import StepLog
 
 PLAN = Plan(
     train_examples=100,
@@ -76,3 +85,87 @@ def test_the_live_display_redraws_a_few_times_a_second_at_most() -> None:
 
 def test_a_very_large_loss_is_written_in_few_digits() -> None:
     assert figures({"loss/train": 1.5922789e31, "loss/val": 0.5}) == "loss 1.59e+31  val loss 0.5000"
+
+
+def test_a_line_has_no_figure_of_an_earlier_step() -> None:
+    lines: list[str] = []
+    display = LineDisplay("arm seed0", PLAN, lines.append)
+    display.scalars(1, {"gradient_norm/total": 2.5})
+    display.step(1, Clock(lambda: 0.0))
+    for step in (10, 20):
+        display.scalars(step, {"loss/val": 0.5, "accuracy/val": 0.75})
+        display.step(step, Clock(lambda: 0.0))
+    display.scalars(30, {"loss/val": 0.5, "accuracy/val": 0.75, "gradient_norm/total": 1.5})
+    display.step(30, Clock(lambda: 0.0))
+    assert ["gradient norm" in line for line in lines] == [False, False, True]
+    assert "gradient norm 1.5" in lines[2]
+
+
+def test_every_line_has_the_training_loss_since_the_last_though_an_epoch_is_shorter_than_log_every(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    losses: list[tuple[float, int]] = []
+
+    class Listening(LineDisplay):
+        def step(self, step: int, clock: Clock) -> None:
+            assert isinstance(self.log, StepLog)
+            pending = self.log.recent_loss()
+            if pending is not None:
+                losses.append((self.log._losses[-1] if self.log._losses else math.nan, step))
+            super().step(step, clock)
+
+    config = make_config(training={"epochs": 3, "log_every": 1000})
+    life.start(
+        draw(config, tmp_path),
+        Terms(tmp_path, tmp_path, "cpu", show=lambda name, plan: Listening(name, plan, lines.append)),
+    )
+    steps = draw(config, tmp_path).plan.steps_per_epoch
+    assert len(lines) == 3
+    shown = [float(line.split("  loss ")[1].split()[0]) for line in lines]
+    assert all("  accuracy " in line for line in lines)
+    sizes = [16] * (steps - 1) + [draw(config, tmp_path).plan.last_batch]
+    for epoch in (0, 1):  # the last step writes a row, which takes the losses
+        first = [loss for loss, _ in losses[epoch * steps : (epoch + 1) * steps]]
+        expected = sum(map(operator.mul, first, sizes)) / sum(sizes)
+        assert shown[epoch] == pytest.approx(expected, abs=1e-4)
+    assert shown[2] < shown[0]
+
+
+class Recorded:
+    """A log whose mean loss is 0.25."""
+
+    def recent_loss(self) -> float | None:
+        return 0.25
+
+    def recent(self, most: int) -> None:
+        return None
+
+
+def test_the_live_display_shows_the_loss_of_now_and_dates_what_is_older() -> None:
+    out = io.StringIO()
+    times = iter(range(100))
+    display = LiveDisplay(
+        "arm", PLAN, Console(file=out, force_terminal=True, width=200, color_system=None), lambda: float(next(times))
+    )
+    display.watch(Recorded())
+    clock = Clock(lambda: 0.0)
+
+    def drawn(step: int) -> str:
+        before = len(out.getvalue())
+        display.step(step, clock)
+        return out.getvalue()[before:]
+
+    display.scalars(1, {"gradient_norm/total": 2.5})
+    first = drawn(1)
+    assert "loss 0.2500" in first
+    assert "gradient norm" not in drawn(2)
+    display.scalars(5, {"loss/train": 0.125, "accuracy/train": 0.5, "gradient_norm/total": 1.5})
+    assert "loss 0.1250  accuracy 50.00%  gradient norm 1.5" in drawn(5)
+    assert "loss 0.2500  step 5: loss 0.1250  accuracy 50.00%  gradient norm 1.5" in drawn(6)
+    display.scalars(10, {"loss/val": 0.5, "accuracy/val": 0.75})
+    display.scalars(11, {"loss/train": 0.1, "accuracy/train": 0.6})
+    later = drawn(12)
+    assert "step 11: loss 0.1000  accuracy 60.00%  epoch 1.0: val loss 0.5000  val accuracy 75.00%" in later
+    assert "gradient norm" not in later
+    display.close()

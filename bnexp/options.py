@@ -1,0 +1,285 @@
+"""Options honoured wholly or refused: none is taken from the last of several, and one of another tool is answered."""
+
+import os
+import re
+import shlex
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from bnexp.errors import ConfigError, nearest
+
+_FLAGS = {
+    "amp": "training.precision=bf16",
+    "fp16": "training.precision=fp16",
+    "bf16": "training.precision=bf16",
+    "half": "training.precision=fp16",
+    "no-norm": "model.norm=none",
+    "no-bias": "model.bias=false",
+    "no-download": "data.download=false",
+}
+"""Flags of other tools that are a value of a key."""
+
+_OURS: Mapping[str, Sequence[str]] = {
+    "--seed": ("seeds", "random-seed", "manual-seed", "random-state", "rng-seed"),
+    "--device cuda": ("cuda", "gpu", "gpus", "use-cuda", "accelerator"),
+    "--device cpu": ("cpu", "no-cuda", "no-gpu"),
+    "--runs-dir": (
+        "output",
+        "output-dir",
+        "out",
+        "out-dir",
+        "logdir",
+        "log-dir",
+        "save-dir",
+        "results-dir",
+        "work-dir",
+    ),
+    "--data-dir": ("data-path", "data-root", "dataset-path", "dataset-dir"),
+    "--name": ("run-name", "exp-name", "experiment", "experiment-name", "exp"),
+    "--quiet": ("silent", "no-progress"),
+}
+"""Options of bnexp, and what other tools call them."""
+
+_ABSENT = {
+    "dropout": 'dropout is an item of the block: --set "model.block=linear -> norm -> act -> dropout(p={value})"',
+    "workers": "nothing is to be set: a dataset lies in memory, without workers",
+    "config": "the config is an argument: bnexp {command} {value}",
+    "verbose": "a run is told as it goes; --quiet tells only what came out",
+    "patience": "there is no early stopping: the best and the final weights are both kept and tested",
+    "resume": "a run is continued by: bnexp resume RUN",
+}
+_SAME = {
+    **dict.fromkeys(("drop", "dropout-rate", "drop-rate", "dropout-p"), "dropout"),
+    **dict.fromkeys(("num-workers", "n-jobs", "jobs"), "workers"),
+    **dict.fromkeys(("cfg", "config-file", "config-path", "config-name", "file"), "config"),
+    **dict.fromkeys(("early-stopping", "early-stop"), "patience"),
+    **dict.fromkeys(("debug",), "verbose"),
+    **dict.fromkeys(("resume-from", "checkpoint", "load", "ckpt", "resume-from-checkpoint"), "resume"),
+}
+"""What bnexp has in another form, or does not need."""
+_LETTERS = {"e": "epochs", "b": "batch-size", "c": "config", "o": "output", "s": "seed", "j": "workers", "n": "name"}
+
+
+PANELS = RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
+"""The panels of --help, in this order."""
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class HonestCommand(TyperCommand):
+    """A command that takes no option twice, and answers an option that it does not have with the line to type."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line.
+
+        Raises:
+            ConfigError: an option that takes one value is given twice, or there is no such option.
+        """
+        words = list(args)
+        if not ctx.resilient_parsing:
+            self._refuse_repeated(ctx, words)
+        try:
+            return list(super().parse_args(ctx, args))
+        except Exception as error:
+            # By its name: Typer carries its own copy of click, whose place depends on the version.
+            if type(error).__name__ != "NoSuchOption" or ctx.resilient_parsing:
+                raise
+            raise ConfigError(self._instead_of(str(getattr(error, "option_name", "")), words, ctx)) from None
+
+    def _refuse_repeated(self, ctx: Any, words: list[str]) -> None:
+        try:
+            order = self.make_parser(ctx).parse_args(args=list(words))[2]
+        except Exception:
+            return  # the parser will say so itself
+        params: list[Any] = list(dict.fromkeys(order))
+        for param in params:
+            once = param.param_type_name == "option" and not (param.multiple or param.is_flag or param.count)
+            if once and (times := order.count(param)) > 1:
+                option = param.opts[0]
+                raise ConfigError(f"{option} is given {times} times, and takes one value; expected {option} once")
+
+    def _instead_of(self, option: str, words: list[str], ctx: Any) -> str:
+        """Say what to type instead of an option that the command does not have."""
+        word, value, values = _as_typed(option, words)
+        name = word.lstrip("-").lower().replace("_", "-")
+        if not word.startswith("--") and len(name) == 1:
+            name = _LETTERS.get(name, name)
+        command = _words_of(ctx)
+        begins = f"bnexp {command} has no option {word}"
+        own = [opt for param in self.params for opt in param.opts if opt.startswith("--")]
+        if "--" + name in own:
+            return f"{begins}; expected --{name}"
+        if (absent := _ABSENT.get(_SAME.get(name, name))) and "--" + _SAME.get(name, name) not in own:
+            behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
+            return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
+        ours = next((ours for ours, theirs in _OURS.items() if name in theirs), "")
+        if ours.split(" ")[0] in own:
+            takes = "" if " " in ours or ours == "--quiet" else f" {value or 'VALUE'}"
+            return f"{begins}; expected {ours}{takes}"
+        if line := _set_line(name, value, values):
+            if "--set" in own:
+                return f"{begins}; it is a key of the config: {line}"
+            return f"{begins}; it is a key of the config, which train and check take: {line}"
+        if owners := _commands_with(f"--{name}", ctx):
+            instead = _as_argument(name, value, self.params, command)
+            return f"{begins}, which belongs to {owners}; {instead or 'it takes ' + ', '.join(own)}"
+        near = nearest(f"--{name}", own)
+        return f"{begins}; " + (f"did you mean {near}?" if near else f"it takes {', '.join(own)}")
+
+
+_MOST_SEEDS = 1000
+_SEEDS = re.compile(r"(\d{1,10})(?:(?:-|\.\.|:)(\d{1,10}))?")
+
+
+def read_seeds(texts: Sequence[str]) -> list[int] | None:
+    """Return all seeds that --seed gives: `--seed 1 --seed 2`, `--seed 1,2`, `--seed "1 2"` and `--seed 0-4`.
+
+    Raises:
+        ConfigError: something that is no seed, or a seed that stands twice.
+    """
+    seeds: list[int] = []
+    for word in (word for text in texts for word in re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))):
+        match = _SEEDS.fullmatch(word)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if last < first:
+            expected = "a whole number, several as 1,2,3, or a range as 0-4, the first below the last"
+            raise ConfigError(f"--seed: expected {expected}, found {word or repr(' '.join(texts))}")
+        if last - first + len(seeds) >= _MOST_SEEDS:
+            raise ConfigError(f"--seed {word}: expected at most {_MOST_SEEDS:,} seeds")
+        seeds += range(first, last + 1)
+    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"--seed: {twice} stands twice; expected each seed once")
+    return seeds or None
+
+
+def _words_of(ctx: Any) -> str:
+    """Return the command behind `bnexp`, such as `data verify`."""
+    words = []
+    while ctx.parent is not None:
+        words.append(str(ctx.info_name))
+        ctx = ctx.parent
+    return " ".join(reversed(words))
+
+
+def _as_typed(option: str, words: list[str]) -> tuple[str, str, list[str]]:
+    """Return an unknown option as it was typed, its value and all values behind it, up to the next option.
+
+    The parser reads `-lr` as `-l -r`, and knows nothing of the value of an option that it does not know.
+    """
+    for at, typed in enumerate(words):
+        word, equals, value = typed.partition("=")
+        if word == option or (not option.startswith("--") and typed.startswith("-") and option[1:] in typed):
+            behind = [value] if equals else list(_values_behind(words[at + 1 :]))
+            return word, behind[0] if behind else "", behind
+    return option, "", []
+
+
+def _values_behind(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words up to the next option; a file is an argument of its own, and no value."""
+    for word in words:
+        if (word.startswith("-") and not word[1:2].isdigit()) or os.path.exists(word):
+            return
+        yield word
+
+
+def _set_line(name: str, value: str, values: list[str]) -> str | None:
+    """Return the --set that an option of another tool stands for, such as `--set optimizer.lr=0.1`."""
+    if name in _FLAGS:
+        return f"--set {_FLAGS[name]}"
+    key = _key_of(name)
+    if key is None:
+        return None
+    if _holds_list(key) and values and not value.startswith("["):
+        value = f"[{', '.join(part for word in values for part in word.replace(',', ' ').split())}]"
+    return f"--set {shlex.quote(f'{key}={value}')}" if value else f"--set {key}=VALUE"
+
+
+def _key_of(name: str) -> str | None:
+    """Return the key of the config that an option means: by its whole path, another tool's name, or its last word."""
+    from bnexp.config.aliases import key_name
+    from bnexp.config.keys import SECTIONS, is_known
+
+    spelled = name.replace("-", "_")
+    if theirs := key_name(spelled):
+        return theirs
+    if is_known(tuple(spelled.split("."))) and spelled != "name":
+        return spelled
+    found = {spot.key(spelled) for spot in SECTIONS.values() if spelled in spot.section.model_fields}
+    return found.pop() if len(found) == 1 else None
+
+
+def _holds_list(key: str) -> bool:
+    """Tell whether a key takes a list in every variant that has it."""
+    from bnexp.config.keys import spots_at
+
+    *above, last = key.split(".")
+    fields = [field for spot in spots_at(tuple(above)) if (field := spot.section.model_fields.get(last))]
+    kinds = [get_args(kind) if get_origin(kind) is types.UnionType else (kind,) for kind in _annotations(fields)]
+    return bool(kinds) and all(any(get_origin(part) is tuple for part in parts) for parts in kinds)
+
+
+def _annotations(fields: Sequence[Any]) -> list[Any]:
+    return [field.annotation for field in fields]
+
+
+def _commands_with(option: str, ctx: Any) -> str:
+    """Return the commands of bnexp that have an option, in words."""
+    group = ctx.find_root().command
+    return ", ".join(
+        name
+        for name, command in getattr(group, "commands", {}).items()
+        if any(option in param.opts for param in command.params)
+    )
+
+
+def _as_argument(name: str, value: str, params: Sequence[Any], command: str) -> str | None:
+    """Return the command with the runs as its argument, where that is what it takes in place of --runs-dir."""
+    takes_folder = any(param.param_type_name == "argument" and param.name == "folder" for param in params)
+    return f"type: bnexp {command} {shlex.quote(value or 'FOLDER')}" if name == "runs-dir" and takes_folder else None
+
+
+class PanelGroup(TyperGroup):
+    """Lists the commands of each panel together; Typer does so only in rich's drawing, which takes too long to load."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section per panel: each command with its short help."""
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for panel in PANELS:
+            shown = [
+                (name, command.get_short_help_str(width))
+                for name, command in self.commands.items()
+                if getattr(command, "rich_help_panel", None) == panel
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(shown)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before and with the command.
+
+        Raises:
+            ConfigError: an option that belongs behind a command, or a file in the place of one.
+        """
+        words = list(args)
+        first = next((word for word in words if not word.startswith("-")), "")
+        commands = [word for word in words if word in self.commands]
+        if not ctx.resilient_parsing and words and words[0].startswith("-") and commands:
+            command = commands[0]
+            at = words.index(command)
+            if words[0].partition("=")[0] in {opt for param in self.commands[command].params for opt in param.opts}:
+                behind = shlex.join([command, *words[at + 1 :], *words[:at]])
+                raise ConfigError(f"{words[0]} stands before the command; expected it behind: bnexp {behind}")
+        if first not in self.commands and first.endswith((".yaml", ".yml")) and words and words[0] == first:
+            raise ConfigError(f"{first}: a file, and no command; expected bnexp train {shlex.join(words)}, or check")
+        return list(super().parse_args(ctx, args))
+
+
+class HonestTyper(typer.Typer):
+    """A Typer whose commands are all `HonestCommand`."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
+        """Return the decorator of a command; see `typer.Typer.command`."""
+        return super().command(name, **{"cls": HonestCommand, **settings})

@@ -1,0 +1,66 @@
+"""Tell apart the runs of one name that are not of one strategy: `--set` makes seed0-2 beside seed0 of another norm."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnexp.config.wording import brief, shown
+from bnexp.config.yaml_text import dotted
+from bnexp.runs.find import runs_below
+from bnexp.runs.identity import identity_of
+from bnexp.runs.run import Run, read_run
+
+if TYPE_CHECKING:
+    from bnexp.config.schema import Config
+
+_MOST_READ = 20
+"""Newest runs that are looked at before a new one begins."""
+_MOST_KEYS = 3
+
+
+def others_of_its_name(config: "Config", runs_dir: Path) -> list[str]:
+    """Say that the folder of a config's name holds runs of another strategy, by the keys that differ."""
+    own = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "arm")
+    runs = [read_run(folder) for folder in runs_below(runs_dir / config.name)]
+    for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
+        if run.config is None or not (keys := _differing([identity_of(run.config, "arm"), own])):
+            continue
+        before = _written(keys, identity_of(run.config, "arm"))
+        here = _written(keys, own)
+        return [
+            f"{run.folder} has {before}, this run has {here}: both are named {config.name}; --name tells them apart"
+        ]
+    return []
+
+
+def differences(runs: Sequence[Run]) -> dict[Path, str]:
+    """Return for each run that shares its name with another strategy what it has where they differ.
+
+    Of runs of one strategy, and of those whose config cannot be read, there is nothing to tell.
+    """
+    by_name: dict[Path, list[Run]] = {}
+    for run in runs:
+        if run.config is not None:
+            by_name.setdefault(run.folder.parent, []).append(run)
+    told: dict[Path, str] = {}
+    for named in by_name.values():
+        counted = {run.folder: identity_of(run.config or {}, "arm") for run in named}
+        if keys := _differing(list(counted.values())):
+            told |= {folder: _written(keys, config) for folder, config in counted.items()}
+    return told
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [key for key in keys if len({shown(config.get(key)) for config in configs}) > 1]
+
+
+def _written(keys: Sequence[str], config: Mapping[str, Any]) -> str:
+    last = [key.rpartition(".")[2] for key in keys]
+    names = [word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)]
+    parts = [f"{name}={_value(config.get(key))}" for name, key in zip(names, keys, strict=True)][:_MOST_KEYS]
+    return ", ".join([*parts, *(["..."] if len(keys) > _MOST_KEYS else [])])
+
+
+def _value(value: object) -> str:
+    return brief(value if isinstance(value, str) else "default" if value is None else shown(value), 40)

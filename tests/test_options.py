@@ -1,0 +1,139 @@
+"""Options are honoured wholly or refused; what other tools call them is answered with the line to type."""
+
+from pathlib import Path
+
+import pytest
+
+from bnexp import options
+from bnexp.config.aliases import KEYS
+from bnexp.config.keys import is_known
+from bnexp.errors import ConfigError
+from command_line import bnexp
+
+GOOD = """\
+data: {dataset: synthetic, batch_size: 16, synthetic: {classes: 4, shape: [1, 4, 4], size: 100}}
+model: {arch: mlp, hidden: [12, 8], block: linear -> norm -> act, norm: bn, activation: relu}
+optimizer: {name: sgd, lr: 0.1}
+training: {epochs: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("texts", "seeds"),
+    [
+        ([], None),
+        (["3"], [3]),
+        (["1", "2"], [1, 2]),
+        (["1,2"], [1, 2]),
+        (["1, 2,"], [1, 2]),
+        (["1 2"], [1, 2]),
+        (["0-4"], [0, 1, 2, 3, 4]),
+        (["0..2", "7"], [0, 1, 2, 7]),
+        (["[1, 2]"], [1, 2]),
+        (["5-5"], [5]),
+    ],
+)
+def test_all_seeds_are_read(texts: list[str], seeds: list[int] | None) -> None:
+    assert options.read_seeds(texts) == seeds
+
+
+@pytest.mark.parametrize("texts", [["a"], ["1.5"], ["-1"], ["4-0"], [""], ["1,1"], ["0-2", "2"], ["0-5000"], ["1-2-3"]])
+def test_what_is_no_seed_is_refused(texts: list[str]) -> None:
+    with pytest.raises(ConfigError, match="--seed"):
+        options.read_seeds(texts)
+
+
+def test_every_seed_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    words = ["--seed", "1", "--seed", "2,4-5", "--quiet", "--device", "cpu"]
+    done = bnexp("train", "a.yaml", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "runs" / "a").iterdir()) == ["seed1", "seed2", "seed4", "seed5"]
+    assert done.stderr.count("validation examples") == 1  # a warning of the file is said once
+
+
+ANSWERS = {
+    "--lr 0.1": "--set optimizer.lr=0.1",
+    "--lr=0.1": "--set optimizer.lr=0.1",
+    "-lr 0.1": "--set optimizer.lr=0.1",
+    "--learning_rate 1e-3": "--set optimizer.lr=1e-3",
+    "--epochs 5": "--set training.epochs=5",
+    "--num-epochs 5": "--set training.epochs=5",
+    "-e 5": "--set training.epochs=5",
+    "--batch-size 32": "--set data.batch_size=32",
+    "--batch_size 32": "--set data.batch_size=32",
+    "--norm ln": "--set model.norm=ln",
+    "--optimizer adam": "--set optimizer.name=adam",
+    "--optimizer.lr 0.1": "--set optimizer.lr=0.1",
+    "--optimizer.weight-decay=0.1": "--set optimizer.weight_decay=0.1",
+    "--wd 1e-4": "--set optimizer.weight_decay=1e-4",
+    "--momentum 0.5": "--set optimizer.momentum=0.5",
+    "--hidden 64 64": "--set 'model.hidden=[64, 64]'",
+    "--dropout 0.5": "dropout(p=0.5)",
+    "--fp16": "--set training.precision=fp16",
+    "--gpu 0": "expected --device cuda",
+    "--seeds 1,2": "expected --seed 1,2",
+    "--output-dir x": "expected --runs-dir x",
+    "--num-workers 4": "nothing is to be set",
+    "--config b.yaml": "bnexp train b.yaml",
+    "--sed 3": "did you mean --seed?",
+    "--xyzzyq": "it takes --set, --seed",
+    "--device cpu --device cuda": "--device is given 2 times",
+    "--name a --name a": "--name is given 2 times",
+    "--runs-dir a --runs-dir=b": "--runs-dir is given 2 times",
+}
+
+
+@pytest.mark.parametrize("words", ANSWERS)
+def test_an_option_of_another_tool_is_answered_with_the_line_to_type(words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    done = bnexp("train", "a.yaml", *words.split(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert ANSWERS[words] in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--seed 3 train a.yaml", "expected it behind: bnexp train a.yaml --seed 3"),
+        ("a.yaml --seed 3", "a file, and no command; expected bnexp train a.yaml --seed 3"),
+        ("train --config a.yaml", "the config is an argument: bnexp train a.yaml"),
+        ("train a.yaml,a.yaml", "Several files stand apart: a.yaml a.yaml"),
+        ("train x*.yaml", "A pattern is filled in by the shell"),
+        ("train a.yaml --device cuda0", 'Did you mean "cuda:0"?'),
+        ("check a.yaml --set optimizer.lr=0.1,training.epochs=5", "--set optimizer.lr=0.1 --set training.epochs=5"),
+        ("check a.yaml --set optimizer.lr:0.1", "such as --set optimizer.lr=0.1"),
+        ("check a.yaml --set optimizer.learning_rate=1", 'Did you mean "lr"?'),
+        ("check a.yaml --set model.normalization=ln", 'Did you mean "norm"?'),
+        ("check a.yaml --set model.arch=ResNet18", "{arch: resnet, depth: 18}"),
+        ("check a.yaml --set optimizer=Adam", "such as {name: adam}"),
+        ("check a.yaml --lr 0.1", "--set optimizer.lr=0.1"),
+        ("check a.yaml --name b", "which belongs to train"),
+        ("compare --lr 0.1", "which train and check take: --set optimizer.lr=0.1"),
+        ("compare --sort lr --sort name", "--sort is given 2 times"),
+        ("ls --runs-dir x", "type: bnexp ls x"),
+        ("explain batchnorm --eps 1 --eps 2", "--eps is given 2 times"),
+        ("data verify npz --path a --path b", "--path is given 2 times"),
+        ("probe x --weights best --weights final", "--weights is given 2 times"),
+        ("board --port 1 --port 2", "--port is given 2 times"),
+    ],
+)
+def test_every_command_answers(words: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    done = bnexp(*words.split(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_every_name_that_is_translated_leads_to_a_key() -> None:
+    names = [name for theirs in KEYS.values() for name in theirs]
+    assert len(names) == len(set(names))
+    keys = [*KEYS, *(line.partition("=")[0] for line in options._FLAGS.values())]
+    assert all(is_known(tuple(key.split("."))) for key in keys)
+
+
+def test_a_flag_may_stand_twice(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "arm" / "seed0").mkdir(parents=True)
+    assert bnexp("ls", "--csv", "--csv", cwd=tmp_path).returncode == 0
