@@ -283,6 +283,12 @@ def read_run(folder: Path) -> Run:
     return replace(run, problems=(*in_config, *_missing(meta, summary, status), *meta.problems, *summary.problems))
 
 
+def status_at(folder: Path) -> str | None:
+    """Return the status of the run in a folder, as `read_run` does; None where no records of a run are."""
+    meta, summary = Record(folder / META), Record(folder / SUMMARY)
+    return _status(meta, summary, _figures(summary)) if meta.exists or summary.exists else None
+
+
 def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
     """Return the status, from summary.json first: it is written last."""
     status = _known_status(summary) or _known_status(meta) or UNKNOWN

@@ -139,4 +139,5 @@ def _train_and_test(
         progress.clock.stop()
         if scores:
             writer.scalars(progress.steps, as_row(run.plan.epoch_at(progress.steps), scores))
+        board.ended(progress.steps, diverged=progress.diverged)
     return summary_of(run, progress, scores, compile_s)

@@ -20,7 +20,7 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.runs.checkpoints import newest_checkpoints
-from bnexp.session.board import HPARAMS_AHEAD
+from bnexp.runs.identity import OFTEN_VARIED
 from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms, show_nothing
@@ -132,8 +132,8 @@ def test_the_table_of_hyperparameters_starts_with_what_arms_differ_in(make_confi
     board.Reload()
     described = board.summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
     columns = metadata.parse_experiment_plugin_data(described).hparam_infos
-    assert {column.name for column in columns if column.differs} == set(HPARAMS_AHEAD)
-    assert len(HPARAMS_AHEAD) == 5  # more than these the page does not show unasked
+    assert {column.name for column in columns if column.differs} == set(OFTEN_VARIED)
+    assert len(OFTEN_VARIED) == 5  # more than these the page does not show unasked
     sections = {column.name.split(".")[0] for column in columns}
     assert sections == {"seed", "data", "model", "init", "optimizer", "schedule", "training"}
 
