@@ -24,6 +24,7 @@ from bnexp.runs.identity import OFTEN_VARIED
 from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms, show_nothing
+from bnexp.training import room
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import score_of
@@ -164,9 +165,15 @@ def test_the_test_scores_are_in_the_rows_once(make_config: MakeConfig, tmp_path:
     assert row["loss/test_best"] == result.summary["test"]["best"]["loss"]
 
 
-def test_too_little_memory_is_one_message(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_too_little_memory_is_one_message(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = make_config(model={"hidden": [10**5, 10**5, 10**5, 10**5]})
+    with pytest.raises(ConfigError, match=r"training 30,002,000,000 weights.* takes about 447\.1 GiB of memory"):
+        finished(large, tmp_path)
+    monkeypatch.setattr(room, "free_bytes", lambda device: None)  # a system that does not tell
     with pytest.raises(BnexpError, match=r"out of memory with data\.batch_size 16"):
-        finished(make_config(model={"hidden": [10**5, 10**5, 10**5, 10**5]}), tmp_path)
+        finished(large, tmp_path)
     assert not (tmp_path / "small").exists()
 
 
