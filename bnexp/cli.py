@@ -230,11 +230,15 @@ def board(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port. [default: the first free one from 6006]")
     ] = None,
+    open: Annotated[bool, typer.Option("--open", help="Open the page in your browser, too.")] = False,
 ) -> None:
-    """Open TensorBoard on FOLDER, reachable from this machine only unless --host says otherwise."""
+    """Open TensorBoard on FOLDER, reachable from this machine only unless --host says otherwise.
+
+    Curves have every point, up to 100,000 each; where that would take more than 2 GiB, a sample, and it says so.
+    """
     from bnexp.commands import board as command
 
-    command.board(folder, host=host, port=port)
+    command.board(folder, host=host, port=port, open=open)
 
 
 @app.command(short_help="List norms, models, datasets and the rest.", rich_help_panel=LEARN)

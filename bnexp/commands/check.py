@@ -53,20 +53,23 @@ def check(
     config = blueprint.config
 
     from bnexp.inspection.outline import outline
-    from bnexp.models.build import build_model
+    from bnexp.models.build import without_numbers
+    from bnexp.training.device import choose_device
+    from bnexp.training.room import doubts_about_memory, memory_line
 
-    network = build_model(blueprint.layout, config.init, config.seed)
-    rows = outline(network, blueprint.info.shape, config.model.bias)
+    rows = outline(without_numbers(blueprint.layout), blueprint.info.shape, config.model.bias)
+    device = choose_device("auto")
+    doubts, memory = doubts_about_memory(blueprint, device), memory_line(blueprint, device)
     document: list[Part] = [
         Heading(f"{config.name}: {config.model.block}"),
         _outline_table(rows),
-        facts(_arithmetic(config, blueprint.plan, blueprint.info)),
+        facts([*_arithmetic(config, blueprint.plan, blueprint.info), *([("memory", memory)] if memory else [])]),
         *(Text(note, lead="note") for note in drawn.notes),
-        *(Text(warning, lead="warning") for warning in blueprint.warnings),
+        *(Text(warning, lead="warning") for warning in (*blueprint.warnings, *doubts)),
     ]
     show_document([*document, *(_signal(blueprint, data_folder(data_dir)) if signal else [])])
     if strict:
-        refuse_warnings(len(blueprint.warnings))
+        refuse_warnings(len(blueprint.warnings) + len(doubts))
 
 
 def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
@@ -129,10 +132,18 @@ def _classes(info: DatasetInfo) -> str:
 
 def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
     """Return a row per layer with bars for signal and gradient, and what all of it comes to."""
+    import torch
+
+    from bnexp.config.memory import memory_of
     from bnexp.inspection.propagation import measure_propagation, theory_of
     from bnexp.training.build import build
+    from bnexp.training.room import free_bytes, refuse_beyond
 
-    config = blueprint.config
+    config, cpu = blueprint.config, torch.device("cpu")
+    needed = memory_of(config, blueprint.plan, blueprint.layout)
+    of_one_batch = 2 * needed.weights + needed.batch  # the weights, their gradients and the activations
+    expected = "expected a smaller network or batch, or check without --signal"
+    refuse_beyond(free_bytes(cpu), of_one_batch, "--signal builds the network, which", expected)
     # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
     training = config.training.model_copy(update={"precision": "fp32", "compile": False, "accumulate": 1})
     plain = draw(config.model_copy(update={"training": training}), data_dir)  # one batch a step

@@ -23,9 +23,12 @@ class OutlineRow:
 
 
 def outline(network: nn.Module, shape: tuple[int, int, int], bias: bool | Literal["auto"] = "auto") -> list[OutlineRow]:
-    """Return a row per item, in the order of computation, for images of `shape` (C, H, W) and `model.bias`."""
+    """Return a row per item, in the order of computation, for images of `shape` (C, H, W) and `model.bias`.
+
+    The network may be without numbers.
+    """
     items = leaves(network)
-    with inference_mode_of(network), torch.no_grad():
+    with inference_mode_of(network), torch.no_grad(), next(network.parameters()).device:
         outputs = outputs_of(items, lambda: network(torch.zeros(1, *shape)))
     following = dict(pairwise(outputs))
     rows = []

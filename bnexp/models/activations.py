@@ -68,8 +68,9 @@ def gain_after(item: Item | None) -> float:
     """
     if item is None:
         return 1.0
-    z = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
-    density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    y = build_activation(item, (1,)).double()(z.unsqueeze(1)).squeeze(1)
-    mean = torch.trapezoid(density * y, z)
-    return torch.trapezoid(density * (y - mean) ** 2, z).rsqrt().item()
+    with torch.device("cpu"):  # also where the network is built without numbers
+        z = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
+        density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+        y = build_activation(item, (1,)).double()(z.unsqueeze(1)).squeeze(1)
+        mean = torch.trapezoid(density * y, z)
+        return torch.trapezoid(density * (y - mean) ** 2, z).rsqrt().item()

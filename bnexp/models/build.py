@@ -45,6 +45,12 @@ def build_model(layout: Layout, init: InitConfig, seed: int) -> nn.Module:
     return network
 
 
+def without_numbers(layout: Layout) -> nn.Module:
+    """Return the network with shapes alone, on torch's `meta` device: it takes neither memory nor time."""
+    with torch.device("meta"):
+        return Network(layout, seed=0)
+
+
 @torch.no_grad()
 def initialize(network: nn.Module, init: InitConfig, seed: int) -> None:
     """Give every layer of the network its initial weights.

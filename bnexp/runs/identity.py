@@ -41,6 +41,9 @@ _UNCOUNTED: Mapping[Question, frozenset[str]] = {
 _LATER: Mapping[str, Any] = {"training.accumulate": 1}
 """Keys that came after 0.1.0 with a default that is a value, and what every run did before: it says so in no config."""
 
+OFTEN_VARIED = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
+"""The keys in which arms differ most often: the five columns that TensorBoard's HParams page shows unasked."""
+
 
 def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]:
     """Return the dotted keys of a config, of any version of bnexp, that count for a question, and their values.

@@ -298,6 +298,12 @@ def _other_in_meta(meta: Record, seed: object, name: object) -> dict[str, tuple[
     return {key: pair for key, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
 
 
+def status_at(folder: Path) -> str | None:
+    """Return the status of the run in a folder, as `read_run` does; None where no records of a run are."""
+    meta, summary = Record(folder / META), Record(folder / SUMMARY)
+    return _status(meta, summary, _figures(summary)) if meta.exists or summary.exists else None
+
+
 def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
     """Return the status, from summary.json first: it is written last."""
     status = _known_status(summary) or _known_status(meta) or UNKNOWN

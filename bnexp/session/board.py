@@ -4,6 +4,7 @@ The thread that trains writes it. TensorBoard's own writer has another thread: o
 and the error comes late.
 """
 
+import contextlib
 import math
 import os
 import platform
@@ -11,8 +12,11 @@ import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog, SourceMetadata  # type: ignore[attr-defined]
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams import api_pb2, metadata
@@ -28,7 +32,7 @@ from bnexp.config.schema import Config
 from bnexp.config.yaml_text import dotted
 from bnexp.probes.probe import Charts
 from bnexp.probes.registry import PROBES
-from bnexp.runs.identity import identity_of
+from bnexp.runs.identity import OFTEN_VARIED, identity_of
 from bnexp.runs.rows import Values
 
 PATTERN = "events.out.tfevents.*"
@@ -44,7 +48,8 @@ class EventFile:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / _name_after(folder)).open("xb")
+        self.name = _name_after(folder)
+        self._file = (folder / self.name).open("xb")
         self._records = RecordWriter(self._file)  # type: ignore[no-untyped-call]
         try:
             self.add(Event(file_version="brain.Event:2", source_metadata=SourceMetadata(writer="bnexp")))
@@ -81,8 +86,6 @@ def _name_after(folder: Path) -> str:
 Hyperparameter = bool | int | float | str
 
 HPARAM_METRICS = ["accuracy/val", "loss/val", "accuracy/test", "loss/test", "accuracy/test_best", "loss/test_best"]
-HPARAMS_AHEAD = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
-"""The keys in which arms differ most often, and all that TensorBoard's table shows by default."""
 
 _TYPES = {bool: "DATA_TYPE_BOOL", int: "DATA_TYPE_FLOAT64", float: "DATA_TYPE_FLOAT64", str: "DATA_TYPE_STRING"}
 _FIELDS = {bool: "bool_value", int: "number_value", float: "number_value", str: "string_value"}
@@ -91,13 +94,13 @@ _FIELDS = {bool: "bool_value", int: "number_value", float: "number_value", str: 
 def hyperparameter_summary(
     values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str]
 ) -> Summary:
-    """Return the three values that the HParams page reads: its columns, this run's row, and that the row is whole.
+    """Return the two values that the HParams page reads as a run begins: its columns, and this run's row.
 
     Args:
         values: by `section.key`.
         metrics: tags of scalars, the columns beside them.
         ahead: the keys whose columns are shown first, at most five. The page asks for those that differ between runs,
-            which one run cannot know.
+            which one run cannot know; `bnexp board` looks at all of them.
     """
     columns = [
         api_pb2.HParamInfo(name=name, type=_TYPES[type(value)], differs=name in ahead)  # type: ignore[attr-defined]
@@ -107,11 +110,20 @@ def hyperparameter_summary(
     row = SessionStartInfo()
     for name, value in values.items():
         setattr(row.hparams[name], _FIELDS[type(value)], value)
-    parts = {
+    parts: dict[str, dict[str, Any]] = {
         metadata.EXPERIMENT_TAG: {"experiment": api_pb2.Experiment(hparam_infos=columns, metric_infos=beside)},  # type: ignore[attr-defined]
         metadata.SESSION_START_INFO_TAG: {"session_start_info": row},
-        metadata.SESSION_END_INFO_TAG: {"session_end_info": SessionEndInfo(status="STATUS_SUCCESS")},
     }
+    return _summary_of(parts)
+
+
+def end_summary(*, diverged: bool) -> Summary:
+    """Return what the HParams page reads as a run comes to its end. TensorBoard believes the first one of a run."""
+    status = "STATUS_FAILURE" if diverged else "STATUS_SUCCESS"
+    return _summary_of({metadata.SESSION_END_INFO_TAG: {"session_end_info": SessionEndInfo(status=status)}})
+
+
+def _summary_of(parts: Mapping[str, Mapping[str, Any]]) -> Summary:
     summary = Summary()
     for tag, part in parts.items():
         described = metadata.create_summary_metadata(HParamsPluginData(**part))  # type: ignore[no-untyped-call]
@@ -139,22 +151,38 @@ def charts_for(tags: Iterable[str]) -> Charts:
     return {category: charts for category, charts in drawn.items() if charts}
 
 
+def tags_at(path: Path, step: int) -> set[str]:
+    """Return the tags that have a point at a step of an event file, as far as it is whole."""
+    tags: set[str] = set()
+    with contextlib.suppress(OSError, DecodeError):
+        for record in RawEventFileLoader(str(path)).Load():  # type: ignore[no-untyped-call]
+            event = Event.FromString(record)
+            tags.update(value.tag for value in event.summary.value if event.step == step)
+    return tags
+
+
 class TensorBoardWriter:
     """Writes one event file into the run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._events = EventFile(folder)
+        self._older = [path for path in folder.glob(PATTERN) if path.name != self._events.name]
+        self._resumed_after: int | None = None
         self._tags: set[str] = set()
         self._layout: Charts = {}
 
     def resume_after(self, step: int, tags: Collection[str]) -> None:
         """Let TensorBoard drop the later steps of older files, whose scalars had these tags, and keep their charts."""
+        self._resumed_after = step
         self._events.add(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
         self._lay_out(step + 1, tags)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Add a point to each chart; a value that is not finite is shown as TensorBoard shows nan."""
         self._lay_out(step, values)
+        if step == self._resumed_after:  # all steps were done: the test row may have been written just before a kill
+            there = set().union(*(tags_at(path, step) for path in self._older))
+            values = {name: value for name, value in values.items() if name not in there}
         self._add(step, [Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 
     def histograms(self, step: int, values: dict[str, Values]) -> None:
@@ -173,13 +201,17 @@ class TensorBoardWriter:
         """Announce the keys of a run's config that can move a figure."""
         keys = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "figures")
         values = {key: value if isinstance(value, Hyperparameter) else str(value) for key, value in keys.items()}
-        self.hyperparameters(values, HPARAM_METRICS, HPARAMS_AHEAD)
+        self.hyperparameters(values, HPARAM_METRICS, OFTEN_VARIED)
 
     def hyperparameters(
         self, values: Mapping[str, Hyperparameter], metrics: Collection[str], ahead: Collection[str] = ()
     ) -> None:
         """Announce hyperparameters, as `hyperparameter_summary` puts them."""
         self._add(0, hyperparameter_summary(values, metrics, ahead).value)
+
+    def ended(self, step: int, *, diverged: bool) -> None:
+        """Say that the run came to its end; one that stopped and can go on has none."""
+        self._add(step, end_summary(diverged=diverged).value)
 
     def close(self) -> None:
         """Close the file."""

@@ -25,10 +25,11 @@ from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
-from bnexp.training.device import reproducible
+from bnexp.training.device import choose_device, reproducible
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
+from bnexp.training.room import doubts_about_memory, refuse_without_room
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
     stop = StopRequest()
     with stop.listening():
         with faults_explained(config):
+            weigh(blueprint, terms.device or "auto", terms)
             run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
         meta = circumstances(run, terms.argv, data_dir)
         folder = claim_run_folder(terms.runs_dir, config.name, config.seed)
@@ -60,6 +62,18 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
             with faults_explained(config, folder):
                 write_config(folder, dump_config(config))
             return run_session(run, folder, meta, terms.show, stop)
+
+
+def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:
+    """Warn of what may not fit into the memory of a device.
+
+    Raises:
+        ConfigError: not even the weights fit, or the device is not there.
+    """
+    chosen = choose_device(device)
+    refuse_without_room(blueprint, chosen)
+    for doubt in doubts_about_memory(blueprint, chosen):
+        terms.warn(doubt)
 
 
 def run_session(
@@ -141,4 +155,5 @@ def _train_and_test(
         progress.clock.stop()
         if scores:
             writer.scalars(progress.steps, as_row(run.plan.epoch_at(progress.steps), scores))
+        board.ended(progress.steps, diverged=progress.diverged)
     return summary_of(run, progress, scores, compile_s)

@@ -22,7 +22,7 @@ from bnexp.runs.seal import load_stored
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
-from bnexp.session.life import RunResult, run_session
+from bnexp.session.life import RunResult, run_session, weigh
 from bnexp.session.metadata import circumstances, continued, machine_changes
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
@@ -51,7 +51,9 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
         with faults_explained(config, folder):
             data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
             device = terms.device or _former_device(before)
-            run = build(draw(config, data_dir), data_dir=data_dir, device=device)
+            blueprint = draw(config, data_dir)
+            weigh(blueprint, device, terms)
+            run = build(blueprint, data_dir=data_dir, device=device)
             meta = circumstances(run, terms.argv, data_dir)
             if start is not None:
                 for warning in (*start.damaged, *machine_changes(before, meta)):

@@ -5,11 +5,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from bnexp.config.items import NORM_NAMES
 from bnexp.config.layout import layout_of
-from bnexp.config.model import MlpConfig
+from bnexp.config.model import CnnConfig, MlpConfig
 from bnexp.config.schema import PlainInit
 from bnexp.inspection.outline import OutlineRow, outline
-from bnexp.models.build import build_model
+from bnexp.models.build import build_model, without_numbers
 
 SHAPE, CLASSES = (2, 3, 3), 4  # 18 inputs
 CANCELS = "no bias: bn subtracts the mean of each feature, a bias cancels"
@@ -74,3 +75,18 @@ def test_looking_changes_nothing(training):
     for name, value in network.named_buffers():
         assert torch.equal(value, before[name]), name
     assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("norm", [name for name in NORM_NAMES if name != "none"])
+def test_a_network_without_numbers_has_the_outline_of_the_real_one(norm):
+    block = f"conv(weight_norm=true) -> {norm} -> relu -> dropout"
+    layout = layout_of(CnnConfig(arch="cnn", stages=[[8], [8]], block=block), (3, 8, 8), CLASSES)
+    bare = without_numbers(layout)
+    assert outline(bare, (3, 8, 8)) == outline(build_model(layout, PlainInit(), seed=0), (3, 8, 8))
+    assert all(parameter.is_meta for parameter in bare.parameters())
+
+
+def test_the_outline_of_a_network_that_no_machine_holds_takes_no_memory():
+    layout = layout_of(MlpConfig(arch="mlp", hidden=(100_000, 100_000), block="linear -> bn -> relu"), SHAPE, CLASSES)
+    total = 18 * 100_000 + 100_000**2 + 4 * 100_000 + 100_000 * CLASSES + CLASSES
+    assert sum(row.parameters for row in outline(without_numbers(layout), SHAPE)) == total

@@ -1,8 +1,9 @@
 """What the HParams page reads, taken apart by TensorBoard's own parsers."""
 
-from tensorboard.plugins.hparams import metadata
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.plugins.hparams import api_pb2, metadata
 
-from bnexp.session.board import hyperparameter_summary
+from bnexp.session.board import PATTERN, TensorBoardWriter, hyperparameter_summary
 
 VALUES = {"model.norm": "bn", "data.drop_last": True, "optimizer.lr": 0.1, "data.batch_size": 32}
 
@@ -35,3 +36,29 @@ def test_the_columns_ahead_count_as_different_and_no_others():
 def test_a_row_bears_the_name_of_its_run():
     # TensorBoard names a row by its group, and by the run where there is none.
     assert parts()[1].group_name == ""
+
+
+def values_at(folder, tag):
+    """Return the bytes of the HParams values with a tag, in the order of their writing."""
+    (path,) = folder.glob(PATTERN)
+    events = LegacyEventFileLoader(str(path)).Load()
+    values = [value for event in events for value in event.summary.value if value.tag == tag]
+    return [value.metadata.plugin_data.content for value in values]
+
+
+def test_a_run_has_an_end_only_when_it_ended(tmp_path):
+    for name, end in {"open": None, "finished": False, "diverged": True}.items():
+        writer = TensorBoardWriter(tmp_path / name)
+        writer.hyperparameters(VALUES, ["loss/val"])
+        if end is not None:
+            writer.ended(5, diverged=end)
+        writer.close()
+    ends = {
+        name: [
+            metadata.parse_session_end_info_plugin_data(content).status
+            for content in values_at(tmp_path / name, metadata.SESSION_END_INFO_TAG)
+        ]
+        for name in ("open", "finished", "diverged")
+    }
+    success, failure = api_pb2.Status.Value("STATUS_SUCCESS"), api_pb2.Status.Value("STATUS_FAILURE")
+    assert ends == {"open": [], "finished": [success], "diverged": [failure]}

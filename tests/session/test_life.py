@@ -20,10 +20,11 @@ from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.runs.checkpoints import newest_checkpoints
-from bnexp.session.board import HPARAMS_AHEAD
+from bnexp.runs.identity import OFTEN_VARIED
 from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms, show_nothing
+from bnexp.training import room
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import score_of
@@ -132,8 +133,8 @@ def test_the_table_of_hyperparameters_starts_with_what_arms_differ_in(make_confi
     board.Reload()
     described = board.summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
     columns = metadata.parse_experiment_plugin_data(described).hparam_infos
-    assert {column.name for column in columns if column.differs} == set(HPARAMS_AHEAD)
-    assert len(HPARAMS_AHEAD) == 5  # more than these the page does not show unasked
+    assert {column.name for column in columns if column.differs} == set(OFTEN_VARIED)
+    assert len(OFTEN_VARIED) == 5  # more than these the page does not show unasked
     sections = {column.name.split(".")[0] for column in columns}
     assert sections == {"seed", "data", "model", "init", "optimizer", "schedule", "training"}
 
@@ -164,9 +165,15 @@ def test_the_test_scores_are_in_the_rows_once(make_config: MakeConfig, tmp_path:
     assert row["loss/test_best"] == result.summary["test"]["best"]["loss"]
 
 
-def test_too_little_memory_is_one_message(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_too_little_memory_is_one_message(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = make_config(model={"hidden": [10**5, 10**5, 10**5, 10**5]})
+    with pytest.raises(ConfigError, match=r"training 30,002,000,000 weights.* takes about 447\.1 GiB of memory"):
+        finished(large, tmp_path)
+    monkeypatch.setattr(room, "free_bytes", lambda device: None)  # a system that does not tell
     with pytest.raises(BnexpError, match=r"out of memory with data\.batch_size 16"):
-        finished(make_config(model={"hidden": [10**5, 10**5, 10**5, 10**5]}), tmp_path)
+        finished(large, tmp_path)
     assert not (tmp_path / "small").exists()
 
 

@@ -175,7 +175,7 @@ def test_hyperparameters_lie_in_the_same_file_with_their_metrics(write):
         for value in event.summary.value
         if value.metadata.plugin_data.plugin_name == metadata.PLUGIN_NAME
     }
-    assert set(plugin_data) == {metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG}
+    assert set(plugin_data) == {metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG}
     experiment = metadata.parse_experiment_plugin_data(plugin_data[metadata.EXPERIMENT_TAG])
     assert [info.name.tag for info in experiment.metric_infos] == ["accuracy/val", "loss/test"]
     assert {info.name for info in experiment.hparam_infos} == set(values)
@@ -183,3 +183,30 @@ def test_hyperparameters_lie_in_the_same_file_with_their_metrics(write):
     found = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
     assert found == values
     assert [event.value for event in accumulated(path).Scalars("accuracy/val")] == [0.75]
+
+
+def test_a_row_of_the_end_that_was_written_before_a_kill_is_not_written_again(tmp_path):
+    # All steps were done and the test row was written, but no summary.json: resuming scores the test set again.
+    test = {"epoch": 2.0, "accuracy/test": 0.75}
+    first = TensorBoardWriter(tmp_path)
+    first.scalars(9, {"epoch": 2.0, "loss/val": 0.5})
+    first.scalars(9, test)
+    first.close()
+    again = TensorBoardWriter(tmp_path)
+    again.resume_after(9, ["accuracy/test", "loss/val"])
+    again.scalars(9, {**test, "loss/test": 0.25})  # what a torn row lost is written now
+    again.close()
+    for loader in (EventFileLoader, LegacyEventFileLoader):
+        events = [event for path in sorted(tmp_path.iterdir()) for event in loader(str(path)).Load()]
+        tags = [value.tag for event in events for value in event.summary.value]
+        assert [tags.count(tag) for tag in ("accuracy/test", "loss/val", "loss/test")] == [1, 1, 1]
+
+
+def test_an_older_file_that_is_damaged_hides_nothing(tmp_path):
+    (tmp_path / "events.out.tfevents.0000000001.host.1.0").write_bytes(b"no records" * 9)
+    writer = TensorBoardWriter(tmp_path)
+    writer.resume_after(3, [])
+    writer.scalars(3, {"accuracy/test": 0.5})
+    writer.close()
+    newest = max(path for path in tmp_path.iterdir() if "0000000001" not in path.name)
+    assert [event.value for event in accumulated(str(newest)).Scalars("accuracy/test")] == [0.5]

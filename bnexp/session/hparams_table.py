@@ -1,0 +1,155 @@
+"""TensorBoard's HParams page over all runs: TensorBoard itself takes its columns from the first run it finds."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams import api_pb2, backend_context, hparams_plugin, metadata
+from tensorboard.plugins.hparams.error import HParamsError
+from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-defined]
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
+
+from bnexp.runs.identity import OFTEN_VARIED
+from bnexp.runs.run import DAMAGED, status_at
+
+Contents = dict[str, dict[str, bytes]]
+"""What TensorBoard keeps of each run: the bytes of its hyperparameters, by tag."""
+
+_NUMBER, _BOOL, _TEXT = "number_value", "bool_value", "string_value"
+_TYPES = {_NUMBER: "DATA_TYPE_FLOAT64", _BOOL: "DATA_TYPE_BOOL", _TEXT: "DATA_TYPE_STRING"}
+_STATUSES = {
+    "finished": "SUCCESS",
+    "diverged": "FAILURE",
+    "failed": "FAILURE",
+    DAMAGED: "FAILURE",
+    "running": "RUNNING",
+}
+"""TensorBoard's words for the status of a run; a run that stopped and can go on is UNKNOWN."""
+
+
+class HParamsOfAllRuns(hparams_plugin.HParamsPlugin):
+    """The HParams page, with a column for every key of any run and the status that each run has now."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)  # type: ignore[no-untyped-call]
+        self._context = AllRuns(context)  # type: ignore[no-untyped-call]
+
+
+class AllRuns(backend_context.Context):
+    """What the page asks for its data."""
+
+    def hparams_metadata(self, ctx: Any, experiment_id: str, run_tag_filter: Any = None) -> Contents:
+        """Return what is known of each run, as `one_table` makes it."""
+        found = super().hparams_metadata(ctx, experiment_id, run_tag_filter)  # type: ignore[no-untyped-call]
+        runs = Path(self.tb_context.logdir)
+        return one_table(found, {run: status for run in found if (status := status_at(runs / run))})
+
+    def experiment_from_metadata(self, *arguments: Any, **options: Any) -> Any:
+        """Return the columns, of those that differ the ones of `OFTEN_VARIED` first."""
+        experiment = super().experiment_from_metadata(*arguments, **options)  # type: ignore[no-untyped-call]
+        columns = sorted(experiment.hparam_infos, key=lambda info: (not info.differs, _rank(info.name)))
+        experiment.ClearField("hparam_infos")
+        experiment.hparam_infos.extend(columns)
+        return experiment
+
+
+def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, str]) -> Contents:
+    """Return the hyperparameters of runs so that they make one table.
+
+    Every run announces the columns of all. A value that is a number or a switch in one run and a word in another, such
+    as `model.bias`, is a word in each, so that a filter on its column finds all of them.
+
+    Args:
+        found: the bytes of each run, by tag; what cannot be parsed is left out.
+        statuses: of the runs that are bnexp's, as `bnexp ls` shows them.
+    """
+    rows = {run: row for run, tags in found.items() if (row := _row_of(tags)) is not None}
+    kinds = _kinds(rows.values())
+    for row in rows.values():
+        for name, value in row.hparams.items():
+            if kinds[name] == _TEXT:
+                value.string_value = _as_text(value)
+    experiment = api_pb2.Experiment(  # type: ignore[attr-defined]
+        hparam_infos=_columns(list(rows.values()), kinds), metric_infos=_metrics(found.values())
+    )
+    table: Contents = {}
+    for run, row in rows.items():
+        parts = {**found[run], metadata.SESSION_START_INFO_TAG: _packed(session_start_info=row)}
+        parts[metadata.EXPERIMENT_TAG] = _packed(experiment=experiment)
+        if run in statuses:
+            ended = SessionEndInfo(status=f"STATUS_{_STATUSES.get(statuses[run], 'UNKNOWN')}")
+            parts[metadata.SESSION_END_INFO_TAG] = _packed(session_end_info=ended)
+        table[run] = parts
+    return table
+
+
+def _packed(**part: Any) -> bytes:
+    content: bytes = metadata.create_summary_metadata(HParamsPluginData(**part)).plugin_data.content  # type: ignore[no-untyped-call]
+    return content
+
+
+def _row_of(tags: Mapping[str, bytes]) -> SessionStartInfo | None:
+    """Return the hyperparameters of a run; None where it announced none."""
+    with suppress(KeyError, DecodeError, HParamsError):
+        row = metadata.parse_session_start_info_plugin_data(tags[metadata.SESSION_START_INFO_TAG])  # type: ignore[no-untyped-call]
+        for name in [name for name, value in row.hparams.items() if value.WhichOneof("kind") not in _TYPES]:
+            del row.hparams[name]
+        return row
+    return None
+
+
+def _kinds(rows: Iterable[SessionStartInfo]) -> dict[str, str]:
+    """Return the kind of each key: that of its values, or text where they are of several kinds."""
+    kinds: dict[str, str] = {}
+    for row in rows:
+        for name, value in row.hparams.items():
+            kind = value.WhichOneof("kind")
+            kinds[name] = kind if kinds.get(name, kind) == kind else _TEXT
+    return kinds
+
+
+def _as_text(value: Any) -> str:
+    """Write a value as YAML does."""
+    kind = value.WhichOneof("kind")
+    if kind == _BOOL:
+        return "true" if value.bool_value else "false"
+    return f"{value.number_value:.15g}" if kind == _NUMBER else str(value.string_value)
+
+
+def _columns(rows: list[SessionStartInfo], kinds: Mapping[str, str]) -> list[Any]:
+    """Return a column per key, with its values and whether they differ; a key that only some runs have differs."""
+    columns = {}
+    for name, kind in kinds.items():
+        values = [getattr(row.hparams[name], kind) for row in rows if name in row.hparams]
+        distinct = sorted(set(values))
+        differs = len(distinct) > 1 or len(values) < len(rows)
+        columns[name] = api_pb2.HParamInfo(name=name, type=_TYPES[kind], differs=differs)  # type: ignore[attr-defined]
+        if kind == _NUMBER:
+            columns[name].domain_interval.min_value, columns[name].domain_interval.max_value = distinct[0], distinct[-1]
+        else:
+            columns[name].domain_discrete.extend(distinct)
+    if not any(column.differs for column in columns.values()):
+        for name in OFTEN_VARIED:
+            if name in columns:
+                columns[name].differs = True
+    return list(columns.values())
+
+
+def _metrics(runs: Iterable[Mapping[str, bytes]]) -> list[Any]:
+    """Return the figures that any run announced, each once."""
+    metrics: dict[tuple[str, str], Any] = {}
+    for tags in runs:
+        with suppress(KeyError, DecodeError, HParamsError):
+            experiment = metadata.parse_experiment_plugin_data(tags[metadata.EXPERIMENT_TAG])  # type: ignore[no-untyped-call]
+            for info in experiment.metric_infos:
+                metrics.setdefault((info.name.group, info.name.tag), info)
+    return list(metrics.values())
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return OFTEN_VARIED.index(name) if name in OFTEN_VARIED else len(OFTEN_VARIED), name
