@@ -92,13 +92,29 @@ def resume(
     device: Annotated[
         str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute. [default: as before]")
     ] = None,
+    overrides: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="data.eval_batch_size or checkpoints.*: all that may change."),
+    ] = [],  # noqa: B006  Typer copies it
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin anew in the same folder.")] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Take the lock of a process that gives no sign of life.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Continue RUN from its last whole checkpoint: on the CPU, bit for bit as if it had never stopped."""
     from bnexp.commands import resume as command
 
-    command.resume(run, runs_dir=runs_dir, data_dir=data_dir, device=device, from_start=from_start, quiet=quiet)
+    command.resume(
+        run,
+        overrides=overrides,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        device=device,
+        from_start=from_start,
+        break_lock=break_lock,
+        quiet=quiet,
+    )
 
 
 @app.command(short_help="Show what a CONFIG means, without training.", rich_help_panel=RUN)

@@ -1,10 +1,13 @@
 """`bnexp resume`: continue a run that stopped from its last whole checkpoint."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from bnexp.config.loading import load_config
 from bnexp.errors import BnexpError, visible
 from bnexp.runs.find import find_run
+from bnexp.runs.folder import CONFIG
 from bnexp.runs.run import COMPLETE, read_run
 from bnexp.session.terms import Terms, on_the_command_line
 
@@ -12,10 +15,12 @@ from bnexp.session.terms import Terms, on_the_command_line
 def resume(
     path: str,
     *,
+    overrides: Sequence[str] = (),
     runs_dir: Path = Path("runs"),
     data_dir: Path | None = None,
     device: str | None = None,
     from_start: bool = False,
+    break_lock: bool = False,
     quiet: bool = False,
 ) -> None:
     """Continue one run, and print what came out; a run that has come to its end stays as it is.
@@ -38,4 +43,5 @@ def resume(
     from bnexp.session.report import report
 
     terms = on_the_command_line(Terms(data_dir=data_dir, device=device), quiet=quiet)
-    say(report(session.resume(folder, terms, from_start=from_start)))
+    config = load_config(folder / CONFIG, overrides, stored=True)
+    say(report(session.resume(folder, terms, from_start=from_start, config=config, break_lock=break_lock)))

@@ -37,6 +37,8 @@ def load_config(
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
+    if stored and path.is_symlink():
+        raise ConfigError(f"{file_name(path)}: a link; expected the file that the run wrote: put a copy in its place")
     values, origins = _read_with_bases(path, ())
     for keys in REPLACED if stored else ():
         _drop(values, keys)

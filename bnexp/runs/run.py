@@ -94,7 +94,7 @@ class Record:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
         try:
-            self.values = parse_json(read_file(path, MAX_RECORD_BYTES))
+            self.values = parse_json(read_file(path, MAX_RECORD_BYTES, links=False))
         except FileNotFoundError:
             self.exists = False
         except OSError as error:
@@ -224,7 +224,9 @@ class Run:
     @property
     def can_resume(self) -> bool:
         """Tell whether the run stopped before its end and left a checkpoint."""
-        return self.status in ("interrupted", "failed", DEAD) and bool(newest_checkpoints(self.folder))
+        with contextlib.suppress(OSError):
+            return self.status in ("interrupted", "failed", DEAD) and bool(newest_checkpoints(self.folder))
+        return False
 
     @property
     def recency(self) -> tuple[float, int]:

@@ -13,7 +13,8 @@ from bnexp.config.loading import dump_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
-from bnexp.runs.folder import METRICS, SUMMARY, Status, claim_run_folder, how_to_resume, write_config, write_json
+from bnexp.runs.claim import claim_run_folder
+from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
 from bnexp.session.board import TensorBoardWriter
@@ -54,10 +55,8 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
         with faults_explained(config):
             run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
         meta = circumstances(run, terms.argv, data_dir)
-        folder = claim_run_folder(terms.runs_dir, config.name, config.seed)
+        folder = claim_run_folder(terms.runs_dir, config.name, config.seed, dump_config(config))
         with run_lock(folder):
-            with faults_explained(config, folder):
-                write_config(folder, dump_config(config))
             return run_session(run, folder, meta, terms.show, stop)
 
 
