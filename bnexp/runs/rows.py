@@ -115,16 +115,19 @@ class MetricsWriter:
 
 
 def cut_after(path: Path, rows: Rows) -> None:
-    """Put a file with the given first rows in the place of metrics.jsonl.
-
-    It is a new file: another name of the old one, or a process that still writes to it, keeps that.
+    """Cut metrics.jsonl after the given rows; a file that has another name too is not cut, but a copy of it.
 
     Raises:
         BnexpError: the file does not begin with these rows, or is a link; it is not changed.
         OSError: it cannot be written.
     """
     refuse_other_rows(path, rows)
-    write_atomically(path, _blocks(path, rows.size))
+    if path.lstat().st_nlink > 1:
+        write_atomically(path, _blocks(path, rows.size))
+        return
+    with open_to_append(path) as file:
+        file.truncate(rows.size)
+        os.fsync(file.fileno())
 
 
 def refuse_other_rows(path: Path, rows: Rows) -> None:
