@@ -1,7 +1,14 @@
 """The command line: flags and help. A command is imported when it is called, so that --help never loads torch."""
 
-import contextlib
+# ruff: noqa: E402  Ctrl-C is seen to first
+
 import signal
+
+_AT_CTRL_C = signal.getsignal(signal.SIGINT)
+if _AT_CTRL_C is signal.default_int_handler:  # while the rest is loaded, Ctrl-C ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -362,6 +369,8 @@ def main() -> None:
     """Run the command line; an error that a person can mend is a message, not a traceback."""
     try:
         app()
+    except KeyboardInterrupt:  # before a command could take it
+        sys.exit(128 + signal.SIGINT)
     except Interrupted as stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
         _say(str(stopped))
@@ -374,3 +383,7 @@ def main() -> None:
 def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone
         print(message, file=sys.stderr)
+
+
+if _AT_CTRL_C is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _AT_CTRL_C)
