@@ -46,7 +46,17 @@ def probe(
         raise ConfigError(f'--weights: expected {one_of(WEIGHTS)}, found "{weights}"')
     folder = find_run(path, runs_dir)
 
-    which = f"the {weights} weights" if read_run(folder).status in COMPLETE else _SO_FAR[weights]
+    run = read_run(folder)
+
+    def named(step: int) -> str:
+        """Name the weights by the step after which they were stored; the newest ones that are left may be older."""
+        which, steps = _SO_FAR[weights], run.figures.get("steps")
+        if run.status in COMPLETE:
+            which = f"the {weights} weights"
+            if weights != "best" and steps is not None and step < steps:
+                lost = f"not the {weights} weights, after {counted(int(steps), 'step')}, whose checkpoint is missing"
+                which = f"{lost}, but the newest that are left"
+        return f"{folder}: {which}, after {counted(step, 'step')}"
 
     # Only what computes pays for loading torch.
     from bnexp.inspection.classes import measure_classes
@@ -56,7 +66,7 @@ def probe(
     if list(probes) == [CLASSES]:
         classes = measure_classes(folder, weights=weights, overrides=overrides, data_dir=place, device=device)
         show(
-            _class_table(classes, f"{folder}: {which}, after {counted(classes.step, 'step')}"),
+            _class_table(classes, named(classes.step)),
             output,
             _confusions(classes),
         )
@@ -64,7 +74,7 @@ def probe(
     measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
-    show(_table(measured.figures, f"{folder}: {which}, after {counted(measured.step, 'step')}"), output)
+    show(_table(measured.figures, named(measured.step)), output)
 
 
 def _table(figures: dict[str, float], note: str) -> Table:

@@ -1,5 +1,6 @@
 """Probes on a network at rest: on any run as it stands, and on the stored weights of a run after its training."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, load_checkpoint
-from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_checkpoints
+from bnexp.runs.folder import CHECKPOINTS, CONFIG, newest_checkpoints, unreadable_checkpoints
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
 
@@ -87,14 +88,15 @@ def open_stored(
     run = build(draw(config, data_dir), data_dir=data_dir, device=device)
     try:
         put_weights(run.network, stored["weights"])
-    except ValueError as error:
+        step = operator.index(stored["step"])
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a file may hold anything
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
-    return run, stored["step"]
+    return run, step
 
 
 def _stored(folder: Path, which: str) -> dict[str, Any]:
     """Return step and weights; averaged ones (ema) are those of the last step, with its running statistics."""
-    stored = load_checkpoint(_path_of(folder, "final" if which == "ema" else which))
+    stored = load_checkpoint(_path_of(folder, "final" if which == "ema" else which), needs=("step", "weights"))
     if which != "ema":
         return stored
     if "ema" not in stored:
@@ -104,7 +106,11 @@ def _stored(folder: Path, which: str) -> dict[str, Any]:
 
 def _path_of(folder: Path, weights: str) -> Path:
     """Return the file of the stored weights: the final ones are in the last checkpoint."""
-    paths = {"final": next(iter(newest_checkpoints(folder)), None), "best": folder / CHECKPOINTS / BEST}
+    try:
+        newest = next(iter(newest_checkpoints(folder)), None)
+    except OSError as error:
+        raise BnexpError(unreadable_checkpoints(folder, error)) from None
+    paths = {"final": newest, "best": folder / CHECKPOINTS / BEST}
     stored = {name: path for name, path in paths.items() if path is not None and path.exists()}
     if weights in stored:
         return stored[weights]

@@ -34,6 +34,8 @@ _LONGEST_S = 1e10
 """No session lasted longer: 300 years."""
 COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
+OUT_OF_MEMORY = "out of memory"
+"""How the error of a run begins that needs another config, or another machine, to go on."""
 UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
 """Beyond `Status`: no status is recorded; finished, but without readable figures; running, but its process is gone."""
 
@@ -223,7 +225,9 @@ class Run:
 
     @property
     def can_resume(self) -> bool:
-        """Tell whether the run stopped before its end and left a checkpoint."""
+        """Tell whether the run stopped before its end, left a checkpoint, and may come further as it is."""
+        if self.first_line_of_error.startswith(OUT_OF_MEMORY):
+            return False
         with contextlib.suppress(OSError):
             return self.status in ("interrupted", "failed", DEAD) and bool(newest_checkpoints(self.folder))
         return False

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog, SourceMetadata  # type: ignore[attr-defined]
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary  # type: ignore[attr-defined]
 from tensorboard.plugins.hparams import api_pb2, metadata
@@ -65,6 +66,16 @@ class EventFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _tags_at(step: int, folder: Path) -> set[str]:
+    """Return the tags of the scalars at a step in all event files of a folder, as far as these are whole."""
+    tags = set[str]()
+    for path in folder.glob(PATTERN):
+        for event in LegacyEventFileLoader(str(path)).Load():  # type: ignore[no-untyped-call]
+            if event.step == step:
+                tags.update(value.tag for value in event.summary.value if value.HasField("simple_value"))
+    return tags
 
 
 def _name_after(folder: Path) -> str:
@@ -143,17 +154,22 @@ class TensorBoardWriter:
     """Writes one event file into the run's folder."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder, self._resumed_after = folder, -1
         self._events = EventFile(folder)
         self._tags: set[str] = set()
         self._layout: Charts = {}
 
     def resume_after(self, step: int, tags: Collection[str]) -> None:
         """Let TensorBoard drop the later steps of older files, whose scalars had these tags, and keep their charts."""
+        self._resumed_after = step
         self._events.add(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
         self._lay_out(step + 1, tags)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Add a point to each chart; a value that is not finite is shown as TensorBoard shows nan."""
+        if step == self._resumed_after:  # the scores of the end: the process may have been killed after them
+            shown = _tags_at(step, self._folder)
+            values = {name: value for name, value in values.items() if name not in shown}
         self._lay_out(step, values)
         self._add(step, [Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 

@@ -17,6 +17,7 @@ from bnexp.runs.claim import claim_run_folder
 from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
+from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.faults import faults_explained
@@ -97,7 +98,8 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> 
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
         note_end("failed", str(error))
-        raise BnexpError(f"{error}\n{how_to_resume(folder)}") from None
+        where = "with more memory, " if str(error).startswith(OUT_OF_MEMORY) else ""
+        raise BnexpError(f"{error}\n{where}{how_to_resume(folder)}") from None
     except BaseException as error:
         note_end("failed", f"{type(error).__name__}: {error}")
         raise
