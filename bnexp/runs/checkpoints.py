@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from bnexp.config.wording import brief
 from bnexp.errors import BnexpError
@@ -109,7 +109,7 @@ def _unpacked(path: Path, file: BinaryIO) -> dict[str, Any]:
             if sum(entry.file_size for entry in entries) > content.size:
                 raise ValueError("its parts are larger than the file")
         content.seek(0)
-        return dict(torch.load(content, map_location="cpu", weights_only=True))
+        return dict(torch.load(cast(IO[bytes], content), map_location="cpu", weights_only=True))
     except Exception as error:  # MemoryError, IndexError, AssertionError, ...: whatever the content makes of it
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DamagedCheckpoint(f"{path}: no checkpoint of bnexp: {brief(reason, 200)}") from None

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun, build
 
+_ALL_THAT_MAY_CHANGE = "a run has one config, in which only data.eval_batch_size and checkpoints may change"
+
 
 def resume(
     folder: Path, terms: Terms, *, from_start: bool = False, config: Config | None = None, break_lock: bool = False
@@ -63,7 +66,10 @@ def resume(
         own = load_config(folder / CONFIG, stored=True)
         config = config or own
         if difference := first_difference(own, config):
-            raise _another_config(folder, difference)
+            key, then, now = difference
+            what = f"{key} cannot become {now}: the run began with {then}; {_ALL_THAT_MAY_CHANGE}"
+            anew = f"bnexp train {shlex.quote(str(folder / CONFIG))} --set {shlex.quote(f'{key}={now}')}"
+            raise ConfigError(f"{folder}: {what}. A new run with it: {anew}")
         before = read_json(folder / META) or {}
         with faults_explained(config, folder):
             data_dir = terms.data_dir or _former_data_dir(before)
@@ -188,6 +194,6 @@ def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
 def _another_config(folder: Path, difference: tuple[str, Any, Any]) -> BnexpError:
     key, then, now = difference
     return BnexpError(
-        f"{folder / CONFIG}: {key} is {now}, but the run began with {then}; a run has one config, in which only "
-        "data.eval_batch_size and checkpoints may change: put it back, or start a new run with this one"
+        f"{folder / CONFIG}: {key} is {now}, but the run began with {then}; {_ALL_THAT_MAY_CHANGE}: put it back, or "
+        "start a new run with this one"
     )

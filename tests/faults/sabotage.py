@@ -88,7 +88,7 @@ class Calls:
             return _File(open_to_append(path), path, self)
 
         Path.open = open_watched  # type: ignore[assignment, method-assign]
-        rows.open_to_append = append_watched  # type: ignore[assignment]
+        setattr(rows, "open_to_append", append_watched)  # noqa: B010  a name that it imports
         for name in ("replace", "unlink", "mkdir"):
             setattr(os, name, partial(self._call, name, getattr(os, name)))
         fsync = os.fsync

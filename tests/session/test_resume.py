@@ -243,7 +243,9 @@ def test_another_size_of_batches_in_evaluation_may_be_taken_up(make_config: Make
         assert bits(value) == bits(dict(continued.network.named_parameters())[name])
     assert load_config(folder / "config.yaml", stored=True).data.eval_batch_size == 3
     other = make_config(model={"norm": "ln"}, optimizer={"lr": 0.5})
-    with pytest.raises(BnexpError, match=r"optimizer.lr is 0.5, but the run began with .* only data.eval_batch_size"):
+    with pytest.raises(
+        ConfigError, match=r"lr cannot become 0.5: .* only data.eval_batch_size.* --set optimizer.lr=0.5$"
+    ):
         resume(stopped(config, tmp_path / "again", 8), Terms(data_dir=tmp_path), config=other)
 
 
