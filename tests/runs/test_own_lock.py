@@ -92,7 +92,7 @@ def test_a_holder_elsewhere_that_is_alive_is_not_broken(folder, error):
 
 
 def test_a_machine_that_knows_flock_heeds_one_that_does_not(folder):
-    left_by(folder, ELSEWHERE, 3600)
+    left_by(folder, ELSEWHERE, 3700)
     with pytest.raises(BnexpError, match=r"othernode holds the lock.*for 1 hour"), run_lock(folder):
         pass
     with run_lock(folder, break_lock=True), pytest.raises(BnexpError, match="right now"), run_lock(folder):
