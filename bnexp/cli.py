@@ -1,7 +1,14 @@
 """The command line: flags and help. A command is imported when it is called, so that --help never loads torch."""
 
-import contextlib
+# ruff: noqa: E402  Ctrl-C is seen to first
+
 import signal
+
+_AT_CTRL_C = signal.getsignal(signal.SIGINT)
+if _AT_CTRL_C is signal.default_int_handler:  # while the rest is loaded, Ctrl-C ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -78,13 +85,29 @@ def resume(
     device: Annotated[
         str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute. [default: as before]")
     ] = None,
+    overrides: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="data.eval_batch_size or checkpoints.*: all that may change."),
+    ] = [],  # noqa: B006  Typer copies it
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin anew in the same folder.")] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Take the lock of a process that gives no sign of life.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Continue RUN from its last whole checkpoint: on the CPU, bit for bit as if it had never stopped."""
     from bnexp.commands import resume as command
 
-    command.resume(run, runs_dir=runs_dir, data_dir=data_dir, device=device, from_start=from_start, quiet=quiet)
+    command.resume(
+        run,
+        overrides=overrides,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        device=device,
+        from_start=from_start,
+        break_lock=break_lock,
+        quiet=quiet,
+    )
 
 
 @app.command(short_help="Show what a CONFIG means, without training.", rich_help_panel=RUN)
@@ -351,6 +374,8 @@ def main() -> None:
     take_every_text()
     try:
         app()
+    except KeyboardInterrupt:  # before a command could take it
+        sys.exit(128 + signal.SIGINT)
     except Interrupted as stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
         _say(str(stopped))
@@ -363,3 +388,7 @@ def main() -> None:
 def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone
         print(message, file=sys.stderr)
+
+
+if _AT_CTRL_C is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _AT_CTRL_C)

@@ -1,7 +1,7 @@
 """Errors that a person can mend are a `BnexpError`; every other exception is a bug in bnexp.
 
 Exit codes: 0 done, 1 the work failed, 2 the config or the command line is wrong, 130 interrupted by Ctrl-C and
-143 by SIGTERM.
+143 by SIGTERM, 138 and 140 by SIGUSR1 and SIGUSR2.
 """
 
 from collections.abc import Iterable

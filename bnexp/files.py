@@ -9,10 +9,11 @@ import errno
 import json
 import math
 import os
+import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from typing import Any
 def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file under a temporary name, flush it to the disk, and move it into place.
 
-    After an OSError the old content is still in place.
+    After an OSError the old content is still in place. Nobody can guess the temporary name, and a file or link that has
+    it is not written to; a link at `path` is replaced, not followed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
@@ -57,12 +59,34 @@ def _flush_names(folder: Path) -> None:
             os.close(descriptor)
 
 
-def open_file(path: Path, limit: int = sys.maxsize) -> BufferedReader:
-    """Open a regular file of at most `limit` bytes for reading.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def open_to_append(path: Path) -> FileIO:
+    """Open a file unbuffered to append to it, and make it where there is none.
+
+    Raises:
+        OSError: it cannot be written, or is a link, which might lead anywhere.
+    """
+    refuse_link(path)
+    return FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o666), "ab")
+
+
+def refuse_link(path: Path) -> None:
+    """Raise an OSError where a link lies in the place of a file or folder of our own."""
+    if path.is_symlink():
+        found = f"a link to {os.readlink(path)}; expected itself there: put what it leads to in its place"
+        raise OSError(errno.ELOOP, found, str(path))
+
+
+def open_file(path: Path, limit: int = sys.maxsize, *, links: bool = True) -> BufferedReader:
+    """Open a regular file of at most `limit` bytes for reading; without `links` no link to one.
 
     Raises:
         OSError: it is missing, unreadable or larger; or it is a pipe or a device, where reading might never end.
     """
+    if not links:
+        refuse_link(path)
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # opening a folder says what it is
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -71,9 +95,9 @@ def open_file(path: Path, limit: int = sys.maxsize) -> BufferedReader:
     return path.open("rb")
 
 
-def read_file(path: Path, limit: int) -> bytes:
+def read_file(path: Path, limit: int, *, links: bool = True) -> bytes:
     """Return the content of a regular file of at most `limit` bytes; raises like `open_file`."""
-    with open_file(path, limit) as file:
+    with open_file(path, limit, links=links) as file:
         return file.read(os.fstat(file.fileno()).st_size)  # read(limit) would reserve `limit` bytes
 
 

@@ -243,3 +243,25 @@ def test_hostile_names_of_images_and_classes_are_shown(
     for text in (done.stderr, checked.out, trained.err):
         assert "\\x1b[31mred.png" in text
         assert all(line.isprintable() for line in text.split("\n"))
+
+
+CTRL_C_AT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["bnexp", "ls"]
+from bnexp.cli import main
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("typer", -2), ("bnexp.errors", -2), ("bnexp.commands.ls", 130)])
+def test_ctrl_c_while_the_program_is_loaded_shows_no_traceback(name, code):
+    command = [sys.executable, "-c", CTRL_C_AT.format(name=name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr

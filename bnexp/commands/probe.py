@@ -51,8 +51,17 @@ def probe(
     if weights not in WEIGHTS and not _STEP.fullmatch(weights):
         raise ConfigError(f'--weights: expected {one_of((*WEIGHTS, "stepN"))}, found "{weights}"')
     folder = find_run(path, runs_dir)
-    complete = read_run(folder).status in COMPLETE
-    which = f"the {weights} weights" if complete else _SO_FAR.get(weights, "not finished, its weights")
+    run = read_run(folder)
+
+    def named(step: int) -> str:
+        """Name the weights by the step after which they were stored; the newest ones that are left may be older."""
+        which, steps = _SO_FAR.get(weights, "not finished, its weights"), run.figures.get("steps")
+        if run.status in COMPLETE:
+            which = f"the {weights} weights"
+            if weights in ("final", "ema") and steps is not None and step < steps:
+                lost = f"not the {weights} weights, after {counted(int(steps), 'step')}, whose checkpoint is missing"
+                which = f"{lost}, but the newest that are left"
+        return f"{folder}: {which}, after {counted(step, 'step')}"
 
     # Only what computes pays for loading torch.
     from bnexp.inspection.classes import measure_classes
@@ -62,14 +71,14 @@ def probe(
     changed = read_config(folder)[1]
     if list(probes) == [CLASSES]:
         classes = measure_classes(folder, weights=weights, overrides=overrides, data_dir=place, device=device)
-        where = f"{folder}: {which}, after {counted(classes.step, 'step')}"
-        show(_class_table(classes, where, classes.on_data, changed), output, _confusions(classes))
+        said = (named(classes.step), classes.on_data, changed)
+        show(_class_table(classes, *said), output, _confusions(classes))
         return
     measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
     strange = measured.strange or ("" if all(map(math.isfinite, measured.figures.values())) else _NOT_FINITE)
-    notes = (f"{folder}: {which}, after {counted(measured.step, 'step')}", strange, measured.on_data, changed)
+    notes = (named(measured.step), strange, measured.on_data, changed)
     show(_table(measured.figures, *filter(None, notes)), output)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.errors import BnexpError, visible
@@ -14,10 +15,12 @@ from bnexp.session.terms import Terms, on_the_command_line, refuse_several_proce
 def resume(
     path: str,
     *,
+    overrides: Sequence[str] = (),
     runs_dir: Path = Path("runs"),
     data_dir: Path | None = None,
     device: str | None = None,
     from_start: bool = False,
+    break_lock: bool = False,
     quiet: bool = False,
 ) -> None:
     """Continue one run, and print what came out; a run that has come to its end stays as it is.
@@ -41,4 +44,5 @@ def resume(
     from bnexp.session.report import report
 
     terms = on_the_command_line(Terms(data_dir=data_dir, device=device), quiet=quiet)
-    say(report(session.resume(folder, terms, from_start=from_start)))
+    config = session.own_config(folder, overrides) if overrides else None
+    say(report(session.resume(folder, terms, from_start=from_start, config=config, break_lock=break_lock)))

@@ -116,15 +116,17 @@ def dump_yaml(values: dict[str, Any]) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def read_yaml_file(path: Path) -> tuple[Any, dict[Place, str]]:
-    """Read a file. Returns its value and, for each place in it, where that stands (`file:line`).
+def read_yaml_file(path: Path, *, links: bool = True) -> tuple[Any, dict[Place, str]]:
+    """Read a file, without `links` no link to one.
+
+    Returns its value and, for each place in it, where that stands (`file:line`).
 
     Raises:
         ConfigError: missing, unreadable, too large, not YAML, a duplicate key, or a tag that would run code.
     """
     source = file_name(path)
     try:
-        content = read_file(path, MAX_BYTES)
+        content = read_file(path, MAX_BYTES, links=links)
         text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
     except FileNotFoundError:
         raise ConfigError(no_such_file(path)) from None

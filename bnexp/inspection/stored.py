@@ -1,5 +1,6 @@
 """Probes on a network at rest: on any run as it stands, and on the stored weights of a run after its training."""
 
+import operator
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, load_checkpoint
-from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints
+from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints, unreadable_checkpoints
 from bnexp.runs.seal import load_stored
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
@@ -139,14 +140,15 @@ def open_stored(
     refuse_other_data(folder, run, stored.get("dataset"), overrides)
     try:
         put_weights(run.network, stored["weights"])
-    except ValueError as error:
+        step = operator.index(stored["step"])
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a file may hold anything
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
-    return run, stored["step"]
+    return run, step
 
 
 def _stored(folder: Path, which: str) -> dict[str, Any]:
     """Return step and weights; averaged ones (ema) are those of the last step, with its running statistics."""
-    stored = load_checkpoint(_path_of(folder, "final" if which == "ema" else which))
+    stored = load_checkpoint(_path_of(folder, "final" if which == "ema" else which), needs=("step", "weights"))
     if which != "ema":
         return stored
     if "ema" not in stored:
@@ -156,7 +158,10 @@ def _stored(folder: Path, which: str) -> dict[str, Any]:
 
 def _path_of(folder: Path, weights: str) -> Path:
     """Return the file of the stored weights: the final ones are in the last checkpoint."""
-    newest = newest_checkpoints(folder)
+    try:
+        newest = newest_checkpoints(folder)
+    except OSError as error:
+        raise BnexpError(unreadable_checkpoints(folder, error)) from None
     paths = {"final": next(iter(newest), None), "best": folder / CHECKPOINTS / BEST}
     paths |= {path.stem: path for path in newest}
     stored = {name: path for name, path in paths.items() if path is not None and path.exists()}

@@ -4,19 +4,25 @@ The first line holds the format and the SHA-256 of the rest, which is a file of 
 checksum and never executes anything in the rest.
 """
 
+import errno
 import hashlib
 import io
-import pickle
+import os
+import shlex
 import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
+from bnexp.config.wording import brief
 from bnexp.errors import BnexpError
-from bnexp.files import read_file, write_atomically
-from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints
+from bnexp.files import open_file, refuse_link, write_atomically
+from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints, unreadable_checkpoints
 
 BEST = "best.pt"
+_BLOCK_BYTES = 1 << 20
 KEPT = 2
 """How many of the newest whole checkpoints stay in a run's folder."""
 _MAGIC = b"bnexp checkpoint 1 "
@@ -35,36 +41,102 @@ def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(values, buffer)
     content = buffer.getbuffer()
+    refuse_link(path.parent)
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, [_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n", content])
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the saved values, tensors on the CPU.
+def load_checkpoint(path: Path, *, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the saved values, tensors on the CPU; a file of many gigabytes takes memory only where it is whole.
 
     Raises:
-        DamagedCheckpoint: the file is missing, or not whole.
+        DamagedCheckpoint: the file is not whole, or holds something else than values by name, among them `needs`.
+        BnexpError: it is missing or may not be read.
     """
-    import torch
-
     try:
-        first, _, content = read_file(path, MAX_BYTES).partition(b"\n")
+        refuse_link(path.parent)
+        with open_file(path, MAX_BYTES, links=False) as file:
+            _refuse_other_content(path, file)
+            values = _unpacked(path, file)
     except OSError as error:
-        raise DamagedCheckpoint(f"{path}: the checkpoint cannot be read: {error.strerror}") from None
+        raise _unreadable(path, error) from None
+    if missing := [name for name in needs if name not in values]:
+        raise DamagedCheckpoint(f"{path}: no checkpoint of bnexp: it has no {missing[0]}")
+    return values
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a checkpoint has the checksum that it begins with."""
+    with suppress(OSError, DamagedCheckpoint), open_file(path, MAX_BYTES, links=False) as file:
+        _refuse_other_content(path, file)
+        return True
+    return False
+
+
+def _unreadable(path: Path, error: OSError) -> BnexpError:
+    """Return what to say of a file that cannot be read; one that may not be read may well be whole."""
+    message = f"{path}: the checkpoint cannot be read: {error.strerror or error}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return BnexpError(f"{message}; make it readable: chmod u+r {shlex.quote(str(path))}")
+    return DamagedCheckpoint(message)
+
+
+def _refuse_other_content(path: Path, file: BinaryIO) -> None:
+    """Raise a DamagedCheckpoint where a file does not have the checksum in its first line; leave it after that line."""
+    first = file.readline(len(_MAGIC) + 65)
     if not first.startswith(_MAGIC):
         wrong = "not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote"
         raise DamagedCheckpoint(f"{path}: {wrong}")
-    if first != _MAGIC + hashlib.sha256(content).hexdigest().encode():
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
+    if first != _MAGIC + digest.hexdigest().encode() + b"\n":
         wrong = "the checkpoint is damaged: its content does not have the checksum that it begins with"
         raise DamagedCheckpoint(f"{path}: {wrong}")
+    file.seek(len(first))
+
+
+def _unpacked(path: Path, file: BinaryIO) -> dict[str, Any]:
+    """Return the values in the rest of a file; what the reader of a foreign one stumbles over is no bug of bnexp."""
+    import torch
+
+    content = _Rest(file)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        with zipfile.ZipFile(content) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise ValueError("it is compressed")  # it may unpack to far more; `torch.save` compresses nothing
-        return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, EOFError) as error:
+            if sum(entry.file_size for entry in entries) > content.size:
+                raise ValueError("its parts are larger than the file")
+        content.seek(0)
+        return dict(torch.load(cast(IO[bytes], content), map_location="cpu", weights_only=True))
+    except Exception as error:  # MemoryError, IndexError, AssertionError, ...: whatever the content makes of it
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DamagedCheckpoint(f"{path}: no checkpoint of bnexp: {reason}") from None
+        raise DamagedCheckpoint(f"{path}: no checkpoint of bnexp: {brief(reason, 200)}") from None
+
+
+class _Rest(io.RawIOBase):
+    """The rest of an open file, as a file of its own that begins where that stands."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._begin = file, file.tell()
+        self.size = os.fstat(file.fileno()).st_size - self._begin
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it can be read from any place."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go on at another place."""
+        return self._file.seek(offset + (self._begin if whence == os.SEEK_SET else 0), whence) - self._begin
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what fits in."""
+        return self._file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
 
 
 @dataclass(frozen=True)
@@ -76,29 +148,43 @@ class Loaded:
     damaged: tuple[str, ...]
 
 
-def load_newest(folder: Path) -> Loaded | None:
+def load_newest(
+    folder: Path, use: Callable[[Path, dict[str, Any]], object] = lambda path, values: None
+) -> Loaded | None:
     """Return the newest whole checkpoint in a run's folder, or None where there is no checkpoint at all.
 
+    `use` may do something with its values; where that raises a DamagedCheckpoint, the one before has its turn.
+
     Raises:
-        BnexpError: all checkpoints are damaged.
+        BnexpError: all checkpoints are damaged, or one of them may not be read.
     """
     damaged = list[str]()
-    for path in newest_checkpoints(folder):
+    try:
+        paths = newest_checkpoints(folder)
+    except OSError as error:
+        raise BnexpError(unreadable_checkpoints(folder, error)) from None
+    for path in paths:
         try:
-            return Loaded(path, load_checkpoint(path), tuple(damaged))
+            values = load_checkpoint(path)
+            use(path, values)
+            return Loaded(path, values, tuple(damaged))
         except DamagedCheckpoint as error:
             damaged.append(str(error))
     if damaged:
-        raise BnexpError("no checkpoint is whole:\n  " + "\n  ".join(damaged))
+        raise DamagedCheckpoint("no checkpoint can be used:\n  " + "\n  ".join(damaged))
     return None
 
 
 class CheckpointFolder:
-    """Writes the checkpoints of a run, and keeps the last two that are known to be whole, `resumed_from` at first."""
+    """Writes the checkpoints of a run and keeps the last two whole ones, at first `resumed_from` and the one before."""
 
     def __init__(self, folder: Path, resumed_from: Path | None = None) -> None:
         self._folder = folder / CHECKPOINTS
-        self._whole = [resumed_from] if resumed_from else []
+        self._whole = list[Path]()
+        if resumed_from is not None:
+            paths = newest_checkpoints(folder)
+            older = paths[paths.index(resumed_from) + 1 :]
+            self._whole = [*[path for path in older if is_whole(path)][:1], resumed_from]
 
     def save(self, step: int, values: dict[str, Any]) -> None:
         """Write the checkpoint after `step` steps, then delete all but the last two; an OSError leaves them."""

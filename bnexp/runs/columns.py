@@ -125,7 +125,7 @@ def _lines_with(path: Path, names: Sequence[str]) -> Iterator[bytes]:
     """
     quoted = [json.dumps(name).encode() for name in names]
     buffer, rest = bytearray(_SCAN_BYTES), 0
-    with open_file(path) as file:
+    with open_file(path, links=False) as file:
         while size := file.readinto(memoryview(buffer)[rest:]):
             last = buffer.rfind(b"\n", 0, rest + size) + 1
             for start, end in _places(buffer, quoted, last):
@@ -183,7 +183,7 @@ def read_tail(path: Path) -> tuple[Tail, str | None]:
 
 def _lines_from_end(path: Path) -> Iterator[bytes]:
     """Yield whole lines, the last first, as far back as `_TAIL_LIMIT`; an empty one where no line ends within that."""
-    with open_file(path) as file:
+    with open_file(path, links=False) as file:
         size = position = file.seek(0, 2)
         rest, has_lines = None, False
         while position > 0 and size - position < _TAIL_LIMIT:

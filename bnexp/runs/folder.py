@@ -10,16 +10,15 @@ runs/<name>/seed<k>/
   summary.json     the figures of the finished run, written last, in one move
 """
 
+import errno
 import json
 import re
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from bnexp.errors import BnexpError
-from bnexp.files import finite_or_null, parse_json, read_file, with_advice, write_text_atomically
+from bnexp.files import finite_or_null, parse_json, read_file, refuse_link, write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
 CONFIG_COPY, CHECKPOINTS = "config.json", "checkpoints"
@@ -35,27 +34,6 @@ CLAIMED = re.compile(r"seed(\d{1,18})(?:-(\d{1,18}))?")
 _CHECKPOINT = re.compile(r"step(\d{1,18})\.pt")
 
 
-def claim_run_folder(runs_dir: Path, name: str, seed: int) -> Path:
-    """Make and return a folder that no other run or process has: `seed0`, or `seed0-2`, ... where it is taken.
-
-    Raises:
-        BnexpError: the place cannot be written.
-    """
-    parent = runs_dir / name
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for number in range(1, 100_000):
-            folder = parent / (f"seed{seed}" if number == 1 else f"seed{seed}-{number}")
-            with suppress(FileExistsError):
-                folder.mkdir()  # exclusive: two processes never get the same one
-                return folder
-    except OSError as error:
-        raise BnexpError(
-            f"{parent}: cannot make the run's folder: {with_advice(error)}; --runs-dir names another place"
-        ) from None
-    raise BnexpError(f"{parent}: no free folder for seed {seed}")
-
-
 def seed_of(folder: Path) -> tuple[int | None, int]:
     """Return the seed and the number of the repeat in a folder's name: `seed3-2` is (3, 2), other names (None, 1)."""
     match = CLAIMED.fullmatch(folder.name)
@@ -63,18 +41,32 @@ def seed_of(folder: Path) -> tuple[int | None, int]:
 
 
 def newest_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, the newest first; the files are not opened."""
-    return [path for _, path in sorted(_checkpoints_by_step(folder).items(), reverse=True)]
+    """Return the checkpoints of a run, the newest first; the files are not opened. OSError as `checkpoints_by_step`."""
+    return [path for _, path in sorted(checkpoints_by_step(folder).items(), reverse=True)]
 
 
 def how_to_resume(folder: Path) -> str:
     """Say after which step a run can be resumed, and with which command."""
     if not folder.is_dir():
         return "the folder is gone; if it was moved, the run can be resumed there"
-    checkpoints = _checkpoints_by_step(folder)
+    try:
+        checkpoints = checkpoints_by_step(folder)
+    except OSError as error:
+        return f"{unreadable_checkpoints(folder, error)}; then it can be resumed: {resume_command(folder)}"
     if not checkpoints:
         return f"no checkpoint is there yet, it can begin anew: {resume_command(folder)}"
     return f"it can be resumed after step {max(checkpoints):,}: {resume_command(folder)}"
+
+
+def unreadable_checkpoints(folder: Path, error: OSError) -> str:
+    """Say why the checkpoints of a run cannot be listed, and what mends it; nothing says that they are gone."""
+    place = folder / CHECKPOINTS
+    mend = (
+        f"; make it readable: chmod u+rwx {shlex.quote(str(place))}"
+        if error.errno in (errno.EACCES, errno.EPERM)
+        else ""
+    )
+    return f"{place}: cannot be read: {error.strerror or error}{mend}"
 
 
 def resume_command(folder: Path) -> str:
@@ -82,10 +74,17 @@ def resume_command(folder: Path) -> str:
     return f"bnexp resume {shlex.quote(str(folder))}"
 
 
-def _checkpoints_by_step(folder: Path) -> dict[int, Path]:
+def checkpoints_by_step(folder: Path) -> dict[int, Path]:
+    """Return the checkpoints of a run by their steps; the files are not opened.
+
+    Raises:
+        OSError: the folder of them cannot be read, or is a link; where there is none, that is no error.
+    """
+    place = folder / CHECKPOINTS
+    refuse_link(place)
     try:
-        paths = list((folder / CHECKPOINTS).iterdir())
-    except OSError:
+        paths = list(place.iterdir())
+    except FileNotFoundError:
         return {}
     return {int(match[1]): path for path in paths if (match := _CHECKPOINT.fullmatch(path.name))}
 
@@ -98,6 +97,6 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a record, or None where it is missing or damaged."""
     try:
-        return parse_json(read_file(path, MAX_RECORD_BYTES))
+        return parse_json(read_file(path, MAX_RECORD_BYTES, links=False))
     except (OSError, ValueError):
         return None

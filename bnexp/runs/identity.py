@@ -6,11 +6,13 @@ Three questions have three answers, and differ for a reason:
 | --- | --- | --- |
 | `figures`: what can move a figure? | TensorBoard's hyperparameters | checkpoints, probes, name |
 | `arm`: are these runs seeds of one strategy? | `compare`; sweeps, with the seed | checkpoints, probes, seed |
-| `run`: can one run have had both configs? | `--resume` | checkpoints |
+| `run`: can one run have had both configs? | `--resume` | checkpoints, data.eval_batch_size |
 
 - `checkpoints` never count: saving a run changes neither its weights nor what is measured.
 - `probes` observe the network without disturbing it: they add figures and change none. To resume with other probes
   would still leave one metrics.jsonl whose rows do not hold the same figures, so they count for a run.
+- `data.eval_batch_size` moves scores by no more than rounding, but for those with recomputed statistics, which are
+  taken over batches of this size. A run that lacks the memory may go on with another.
 - `name` moves no figure, but two names are two strategies to whoever gave them, and it names the run's folder.
 - `seed` moves figures. An arm is what its runs share, a mean over seeds.
 - `model` may be written in several ways: `norm: bn` or bn in the block, `bias: auto` or false before it. What is built
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
 
 Question = Literal["figures", "arm", "run"]
 
+EVAL_BATCH_SIZE = "data.eval_batch_size"
 _UNCOUNTED: Mapping[Question, frozenset[str]] = {
     "figures": frozenset({"checkpoints", "probes", "name"}),
     "arm": frozenset({"checkpoints", "probes", "seed"}),
-    "run": frozenset({"checkpoints"}),
+    "run": frozenset({"checkpoints", EVAL_BATCH_SIZE}),
 }
 
 
@@ -53,7 +56,7 @@ def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]
     uncounted = _UNCOUNTED[question]
     sections = {key.partition(".")[0] for key in config}
     whole = {**{key: value for key, value in _LATER.items() if key.partition(".")[0] in sections}, **config}
-    counted = {key: value for key, value in whole.items() if key.partition(".")[0] not in uncounted}
+    counted = {key: value for key, value in whole.items() if uncounted.isdisjoint((key, key.partition(".")[0]))}
     return {key: value for key, value in counted.items() if value is not None}
 
 

@@ -1,15 +1,23 @@
 """Let one process at a time train a run: it holds a lock, which the system releases however the process ends."""
 
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bnexp.errors import BnexpError
-from bnexp.files import with_advice
+from bnexp.files import refuse_link, with_advice
 from bnexp.runs.folder import META, read_json
+from bnexp.runs.own_lock import own_lock, refuse_own_lock
 from bnexp.runs.process import is_gone, is_suspended
+
+try:
+    import fcntl
+except ImportError:  # Windows has other locks, which every file system there knows
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 _WAIT_S = 0.5
@@ -17,26 +25,52 @@ _WAIT_S = 0.5
 
 
 @contextlib.contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path, *, break_lock: bool = False) -> Iterator[None]:
     """Hold the lock of a run against all other processes and threads; the file that stays behind means nothing.
 
+    Where the file system takes no locks, a file of our own is the lock (`own_lock`); `break_lock` takes that of a
+    process away which gives no sign of life.
+
     Raises:
-        BnexpError: another process holds the lock, or the folder is missing or takes no lock.
+        BnexpError: another process holds the lock, or the folder is missing or cannot be written.
     """
     if not folder.is_dir():
         raise BnexpError(f"{folder}: no such folder; expected the folder of a run")
     lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=_WAIT_S)
-    except Timeout:
-        raise BnexpError(f"{folder}: {_who_trains(folder)}") from None
-    except OSError as error:
-        raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            if (why := _why_no_flock(folder / LOCK)) is not None:
+                held.enter_context(own_lock(folder, why, break_lock=break_lock))
+            else:
+                lock.acquire(timeout=_WAIT_S)
+                held.callback(_release, lock)
+                refuse_own_lock(folder, "", break_lock=break_lock)
+        except Timeout:
+            raise BnexpError(f"{folder}: {_who_trains(folder)}") from None
+        except OSError as error:
+            raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
         yield
+
+
+def _release(lock: FileLock) -> None:
+    with contextlib.suppress(OSError):  # the folder may be gone by now; closing the file releases the lock
+        lock.release()
+
+
+def _why_no_flock(path: Path) -> str | None:
+    """Try a lock and let it go; return what the file system says where it takes none, else None."""
+    if fcntl is None:
+        return None
+    refuse_link(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held = error.errno in (errno.EAGAIN, errno.EWOULDBLOCK)
+        return None if held else f"the file system takes no flock: {error.strerror}"
     finally:
-        with contextlib.suppress(OSError):  # the folder may be gone by now; closing the file releases the lock
-            lock.release()
+        os.close(descriptor)
+    return None
 
 
 def _who_trains(folder: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bnexp.errors import BnexpError
-from bnexp.files import finite_or_null, open_file
+from bnexp.files import finite_or_null, open_file, open_to_append, write_atomically
 
 _BLOCK_BYTES = 1 << 20
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -71,7 +71,7 @@ class MetricsWriter:
         self._count, self._size, self._hash = 0, 0, hashlib.sha256()
         for block in _blocks(path, path.stat().st_size) if path.exists() else ():
             self._add(block)
-        self._path, self._file = path, path.open("ab", buffering=0)
+        self._path, self._file = path, open_to_append(path)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Append the row of `step`. A value that is not finite is written as null.
@@ -100,7 +100,7 @@ class MetricsWriter:
             OSError: the disk is full, ...; or the file was deleted or moved while it was written.
         """
         os.fsync(self._file.fileno())
-        if not os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+        if not os.path.samestat(self._path.lstat(), os.fstat(self._file.fileno())):
             raise OSError(errno.ESTALE, "it was put in the place of the one that the run writes", str(self._path))
         return Rows(self._count, self._size, self._hash.hexdigest())
 
@@ -115,12 +115,23 @@ class MetricsWriter:
 
 
 def cut_after(path: Path, rows: Rows) -> None:
-    """Truncate metrics.jsonl after the given rows.
+    """Cut metrics.jsonl after the given rows; a file that has another name too is not cut, but a copy of it.
 
     Raises:
-        BnexpError: the file does not begin with these rows; it is not changed.
+        BnexpError: the file does not begin with these rows, or is a link; it is not changed.
         OSError: it cannot be written.
     """
+    refuse_other_rows(path, rows)
+    if path.lstat().st_nlink > 1:
+        write_atomically(path, _blocks(path, rows.size))
+        return
+    with open_to_append(path) as file:
+        file.truncate(rows.size)
+        os.fsync(file.fileno())
+
+
+def refuse_other_rows(path: Path, rows: Rows) -> None:
+    """Raise a BnexpError where metrics.jsonl does not begin with the given rows, or cannot be read."""
     digest = hashlib.sha256()
     try:
         for block in _blocks(path, rows.size):
@@ -132,20 +143,17 @@ def cut_after(path: Path, rows: Rows) -> None:
             f"{path}: its first {rows.count:,} rows are no longer those that the checkpoint follows on; put them back, "
             "or begin anew with --from-start"
         )
-    with path.open("r+b") as file:
-        file.truncate(rows.size)
-        os.fsync(file.fileno())
 
 
 def names_in(path: Path) -> set[str]:
     """Return the names of all figures in a metrics.jsonl that was checked by `cut_after`."""
-    with path.open("rb") as file:
+    with open_file(path, links=False) as file:
         return {name for line in file for name in json.loads(line)} - {"step"}
 
 
 def _blocks(path: Path, size: int) -> Iterator[bytes]:
     """Yield the first `size` bytes of a file, or fewer where it is shorter."""
-    with open_file(path) as file:
+    with open_file(path, links=False) as file:
         while size > 0 and (block := file.read(min(size, _BLOCK_BYTES))):
             size -= len(block)
             yield block

@@ -35,6 +35,8 @@ _LONGEST_S = 1e10
 """No session lasted longer: 300 years."""
 COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
+OUT_OF_MEMORY = "out of memory"
+"""How the error of a run begins that needs another config, or another machine, to go on."""
 UNKNOWN, DAMAGED, DEAD = "unknown", "damaged", "dead"
 """Beyond `Status`: no status is recorded; finished, but without readable figures; running, but its process is gone."""
 
@@ -95,7 +97,7 @@ class Record:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
         try:
-            self.values = parse_json(read_file(path, MAX_RECORD_BYTES))
+            self.values = parse_json(read_file(path, MAX_RECORD_BYTES, links=False))
         except FileNotFoundError:
             self.exists = False
         except OSError as error:
@@ -226,8 +228,12 @@ class Run:
 
     @property
     def can_resume(self) -> bool:
-        """Tell whether the run stopped before its end and left a checkpoint."""
-        return self.status in ("interrupted", "failed", DEAD) and bool(newest_checkpoints(self.folder))
+        """Tell whether the run stopped before its end, left a checkpoint, and may come further as it is."""
+        if self.first_line_of_error.startswith(OUT_OF_MEMORY):
+            return False
+        with contextlib.suppress(OSError):
+            return self.status in ("interrupted", "failed", DEAD) and bool(newest_checkpoints(self.folder))
+        return False
 
     @property
     def recency(self) -> tuple[float, int]:

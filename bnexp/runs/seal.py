@@ -70,7 +70,7 @@ def read_values(folder: Path, meta: Mapping[str, Any] | None = None) -> tuple[Va
     path = folder / CONFIG
     content = b""
     with suppress(OSError):  # read_yaml_file says what is wrong, and which file may be meant
-        content = read_file(path, MAX_BYTES)
+        content = read_file(path, MAX_BYTES, links=False)
     record = read_json(folder / CONFIG_COPY) or {}
     seal = (read_json(folder / META) or {} if meta is None else meta).get(SEAL)
     try:
@@ -119,7 +119,7 @@ def _checked(
 def _read(path: Path) -> tuple[Values | None, str | None]:
     """Return the values in a config.yaml, or why it has none."""
     try:
-        values, _ = read_yaml_file(path)
+        values, _ = read_yaml_file(path, links=False)
     except ConfigError as error:
         return None, str(error)
     return (values, None) if isinstance(values, dict) and values else (None, f"{path}: expected keys and values")

@@ -1,13 +1,14 @@
 """Runs to do, one after the other in this process; torch is loaded by the first of them that trains."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint
 from bnexp.errors import BnexpError, Interrupted
-from bnexp.runs.resuming import newest_run_of, other_config
+from bnexp.runs.resuming import complete_meta, newest_run_of, other_config
 from bnexp.runs.run import COMPLETE
 from bnexp.session.terms import Terms
 
@@ -70,10 +71,14 @@ def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
     """
     former = newest_run_of(blueprint.config, terms.runs_dir) if terms.resume else None
     if former is not None and former.status in COMPLETE:
+        with suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
+            complete_meta(former.folder)
         return Complete(former.folder, former.status)
     if terms.resume and former is None and (other := other_config(blueprint.config, terms.runs_dir)):
         terms.warn(f"{other}; a new run begins")
 
     from bnexp.session import life, resume
 
-    return life.start(blueprint, terms) if former is None else resume.resume(former.folder, terms)
+    return (
+        life.start(blueprint, terms) if former is None else resume.resume(former.folder, terms, config=blueprint.config)
+    )

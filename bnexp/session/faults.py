@@ -9,6 +9,9 @@ import torch
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.files import with_advice
+from bnexp.runs.folder import resume_command
+from bnexp.runs.run import OUT_OF_MEMORY
+from bnexp.training.evaluation import IN_EVALUATION
 
 
 @contextlib.contextmanager
@@ -17,20 +20,31 @@ def faults_explained(config: Config, folder: Path | None = None) -> Iterator[Non
     try:
         yield
     except (OSError, RuntimeError, MemoryError) as error:
-        message = _of_memory(error, config) or _of_device(error) or (_of_records(error, folder) if folder else None)
+        message = (
+            _of_memory(error, config, folder) or _of_device(error) or (_of_records(error, folder) if folder else None)
+        )
         if message is None:
             raise
         raise BnexpError(message) from None
 
 
-def _of_memory(error: Exception, config: Config) -> str | None:
-    if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)):
+_WORDS_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
+
+
+def _of_memory(error: Exception, config: Config, folder: Path | None) -> str | None:
+    lacking = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error) for w in _WORDS_OF_MEMORY)
+    if not lacking:
         return None
-    sizes = f"data.batch_size {config.data.batch_size}, data.eval_batch_size {config.data.eval_batch_size}"
-    half = max(config.data.batch_size // 2, 1)
+    size, at_once = config.data.batch_size, config.data.eval_batch_size
+    if folder is not None and IN_EVALUATION in getattr(error, "__notes__", ()):
+        fewer = size if size < at_once else max(at_once // 2, 1)
+        return (
+            f"{OUT_OF_MEMORY} in the evaluation, which scores data.eval_batch_size {at_once:,} examples at once; fewer "
+            f"need less: {resume_command(folder)} --set data.eval_batch_size={fewer}"
+        )
     return (
-        f"out of memory with {sizes}; a smaller batch needs less, such as --set data.batch_size={half} in a new run, "
-        "and so does a smaller network; data.eval_batch_size changes no figure"
+        f"{OUT_OF_MEMORY} with data.batch_size {size}, data.eval_batch_size {at_once}; a smaller batch needs less, "
+        f"such as --set data.batch_size={max(size // 2, 1)} in a new run, and so does a smaller network"
     )
 
 

@@ -13,10 +13,11 @@ from bnexp.config.loading import dump_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
-from bnexp.runs.folder import METRICS, SUMMARY, Status, claim_run_folder, how_to_resume, write_json
+from bnexp.runs.claim import claim_run_folder
+from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
-from bnexp.runs.seal import write_config
+from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.faults import faults_explained
@@ -57,10 +58,8 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
             weigh(blueprint, terms.device or "auto", terms)
             run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
         meta = circumstances(run, terms.argv, data_dir)
-        folder = claim_run_folder(terms.runs_dir, config.name, config.seed)
+        folder = claim_run_folder(terms.runs_dir, config.name, config.seed, dump_config(config))
         with run_lock(folder):
-            with faults_explained(config, folder):
-                write_config(folder, dump_config(config))
             return run_session(run, folder, meta, terms.show, stop)
 
 
@@ -113,7 +112,8 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> 
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
         note_end("failed", str(error))
-        raise BnexpError(f"{error}\n{how_to_resume(folder)}") from None
+        where = "with more memory, " if str(error).startswith(OUT_OF_MEMORY) else ""
+        raise BnexpError(f"{error}\n{where}{how_to_resume(folder)}") from None
     except BaseException as error:
         note_end("failed", f"{type(error).__name__}: {error}")
         raise

@@ -1,8 +1,9 @@
 """The records of a run: its circumstances in meta.json, its figures in summary.json."""
 
+import contextlib
 import os
 import platform
-import subprocess
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import torch
 import bnexp
 from bnexp.config.data_section import OwnData
 from bnexp.data.sources.place import own_path
+from bnexp.files import read_file
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
 from bnexp.runs.identity import network_of
@@ -24,6 +26,26 @@ from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
 from bnexp.training.evaluation import EndScores
 from bnexp.training.progress import Evaluated, Progress
+
+_MAX_REFS_BYTES = 50_000_000
+_HIDDEN = "***"
+_NAMED = r"(?:token|secret|passw(?:or)?d|api[_-]?key|credentials?)"
+_SECRETS = (
+    (re.compile(rf"(?i)((?:^|[^a-z])(?:[a-z_-]*[_-])?{_NAMED}\s*[=:]\s*)[^\s,}}]+"), r"\1"),
+    (re.compile(r"(://)[^/\s@]+(?=@)"), r"\1"),
+    (re.compile(r"\b(?:hf|gh[pousr]|github_pat|sk|xox[abp]|glpat)[_-][A-Za-z0-9_-]{12,}"), ""),
+)
+"""What looks like a secret by its name, as the user in an address or by its form, and how much of that is kept."""
+
+
+def without_secrets(argv: Sequence[str]) -> list[str]:
+    """Return a command line for the records, which others may read: `***` stands for what looks like a secret."""
+    words = []
+    for word in argv:
+        for pattern, kept in _SECRETS:
+            word = pattern.sub(kept + _HIDDEN, word)
+        words.append(word)
+    return words
 
 
 def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict[str, Any]:
@@ -35,10 +57,9 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "status": "running",
         "name": run.config.name,
         "seed": run.config.seed,
-        "argv": list(argv),
+        "argv": without_secrets(argv),
         "bnexp": bnexp.__version__,
-        "bnexp_commit": git_commit(Path(bnexp.__file__).parent),
-        "git_commit": git_commit(Path.cwd()),
+        "bnexp_commit": checked_out_commit(Path(bnexp.__file__).parent.parent),
         "versions": _versions(),
         **this_process(),
         "data_dir": os.path.abspath(data_dir),
@@ -158,14 +179,33 @@ def _evaluated(run: TrainingRun, evaluated: Evaluated | None) -> dict[str, Any] 
     return {"step": evaluated.step, "epoch": run.plan.epoch_at(evaluated.step), **evaluated.score.figures()}
 
 
-def git_commit(folder: Path) -> str | None:
-    """Return the commit checked out in `folder`, with `+` where files differ from it; None where there is none."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603  no shell
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
+def checked_out_commit(checkout: Path) -> str | None:
+    """Return the commit that is checked out in a folder, from its `.git`; None where there is none, or none is found.
+
+    git itself is not asked: it runs what a config in the folder names. Changed files are therefore not seen.
+    """
+    git = checkout / ".git"
+    with contextlib.suppress(OSError, ValueError):
+        if git.is_file():  # a further worktree
+            git = checkout / _line(git).removeprefix("gitdir: ")
+        head = _line(git / "HEAD")
+        common = git / _line(git / "commondir") if (git / "commondir").is_file() else git
+        name = head.removeprefix("ref: ")
+        if name != head:
+            loose = common / name
+            head = _line(loose) if loose.is_file() else _packed(common / "packed-refs", name)
+        return head if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", head) else None
+    return None
+
+
+def _line(path: Path) -> str:
+    return read_file(path, _MAX_REFS_BYTES).decode().strip()
+
+
+def _packed(path: Path, name: str) -> str:
+    """Return the commit of a branch in a file of `<commit> <name>` lines, or an empty text."""
+    pairs = (line.split(" ", 1) for line in _line(path).splitlines() if " " in line)
+    return next((commit for commit, known in pairs if known == name), "")
 
 
 def _versions() -> dict[str, str | None]:

@@ -1,24 +1,36 @@
 """Resume a run that stopped from its last whole checkpoint."""
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import draw
-from bnexp.config.loading import check_stored, check_values
+from bnexp.config.loading import check_stored, check_values, dump_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.files import unfinished_files
-from bnexp.runs.checkpoints import BEST, Loaded, load_newest
+from bnexp.files import refuse_link, unfinished_files
+from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, Loaded, load_newest
 from bnexp.runs.data import recorded_data_dir
-from bnexp.runs.folder import CHECKPOINTS, CONFIG, META, METRICS, SUMMARY, newest_checkpoints, read_json, resume_command
+from bnexp.runs.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    META,
+    METRICS,
+    SUMMARY,
+    newest_checkpoints,
+    read_json,
+    resume_command,
+    unreadable_checkpoints,
+)
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
-from bnexp.runs.rows import Rows, cut_after
-from bnexp.runs.seal import load_stored
+from bnexp.runs.rows import Rows, cut_after, refuse_other_rows
+from bnexp.runs.seal import load_stored, write_config
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
@@ -28,12 +40,17 @@ from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun, build
 
+_ALL_THAT_MAY_CHANGE = "a run has one config, in which only data.eval_batch_size and checkpoints may change"
 
-def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult:
+
+def resume(
+    folder: Path, terms: Terms, *, from_start: bool = False, config: Config | None = None, break_lock: bool = False
+) -> RunResult:
     """Resume a run after its last whole checkpoint and train it to its end; on the CPU as if it had never stopped.
 
     Rows after the checkpoint are cut from metrics.jsonl, and TensorBoard drops them. A run that was stopped before its
-    first checkpoint begins anew in its folder; `from_start` does so whatever checkpoints there are.
+    first checkpoint begins anew in its folder; `from_start` does so whatever checkpoints there are. A `config` replaces
+    the run's own, and may differ from it in what moves no figure.
 
     Raises:
         ConfigError: config.yaml is missing or wrong, or asks for something that cannot be.
@@ -42,35 +59,60 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
             or rows are not those that the checkpoint belongs to; or as for a new run.
     """
     stop = StopRequest()
-    with stop.listening(f"interrupted before it went on: {resume_command(folder)}"), run_lock(folder):
+    nothing_done = f"interrupted before it went on: {resume_command(folder)}"
+    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock):
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
-        config = _unchanged_config(folder)
-        start = None if from_start else _newest(folder)
+        own = own_config(folder)
+        config = config or own
+        if difference := first_difference(own, config):
+            key, then, now = difference
+            what = f"{key} cannot become {now}: the run began with {then}; {_ALL_THAT_MAY_CHANGE}"
+            anew = f"bnexp train {shlex.quote(str(folder / CONFIG))} --set {shlex.quote(f'{key}={now}')}"
+            raise ConfigError(f"{folder}: {what}. A new run with it: {anew}")
         before = read_json(folder / META) or {}
         with faults_explained(config, folder):
             data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
             device = terms.device or _former_device(before)
+            if not from_start:
+                _refuse_lost_checkpoints(folder)
             blueprint = draw(config, data_dir)
             weigh(blueprint, device, terms)
             run = build(blueprint, data_dir=data_dir, device=device)
             meta = circumstances(run, terms.argv, data_dir)
+            start = None if from_start else _restored(run, folder)
             if start is not None:
                 for warning in (*start.damaged, *machine_changes(before, meta)):
                     terms.warn(warning)
-                _restore(run, folder, start)
+                cut_after(folder / METRICS, Rows(**start.values["rows"]))
                 meta = continued(meta, before, start.values)
             _clear(folder, whole=start is None)
+            if config != own:
+                write_config(folder, dump_config(config))
+                _say_what_changes(own, config, terms)
         return run_session(run, folder, meta, terms.show, stop, start)
 
 
-def _unchanged_config(folder: Path) -> Config:
-    """Return the config in config.yaml; what makes no other run, such as `checkpoints`, may have been changed in it."""
-    values, _ = read_yaml_file(folder / CONFIG)
-    began_with, problem = load_stored(folder)
+def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the config in config.yaml, with `key=value` pairs over it; what makes no other run may be changed in it.
+
+    Raises:
+        ConfigError: it cannot be read or is wrong.
+        BnexpError: it is not what the run began with.
+    """
+    values, _ = read_yaml_file(folder / CONFIG, links=False)
+    problem = load_stored(folder)[1]
     if problem:
         raise BnexpError(f"{problem}: put them back, or start a new run with these")
-    return check_stored(values, (), str(folder / CONFIG)) if isinstance(values, dict) else began_with
+    return check_stored(values if isinstance(values, dict) else {}, overrides, str(folder / CONFIG))
+
+
+def _say_what_changes(own: Config, config: Config, terms: Terms) -> None:
+    """Warn of scores that another size of the batches in evaluation moves."""
+    before, now = own.data.eval_batch_size, config.data.eval_batch_size
+    if before != now:
+        moves = "scores are the same up to rounding, those with recomputed statistics differ a little"
+        terms.warn(f"data.eval_batch_size is {now:,} from here on, {before:,} before: {moves}")
 
 
 def _has_ended(folder: Path) -> bool:
@@ -83,17 +125,24 @@ def _has_ended(folder: Path) -> bool:
     return False
 
 
-def _newest(folder: Path) -> Loaded | None:
-    """Return the newest whole checkpoint; None for a run that was stopped before its first, and thus before any row."""
+def _refuse_lost_checkpoints(folder: Path) -> None:
+    """Refuse a run that wrote rows, and thus checkpoints before them, and has none any more."""
     try:
-        newest = load_newest(folder)
-    except BnexpError as error:
-        raise BnexpError(f"{folder}: {error}\n{_advice_to_begin_anew(folder)}") from None
+        lost = not newest_checkpoints(folder)
+    except OSError as error:
+        raise BnexpError(unreadable_checkpoints(folder, error)) from None
     rows = folder / METRICS
-    if newest is None and rows.exists() and rows.stat().st_size:
+    if lost and rows.exists() and rows.stat().st_size:
         advice = _advice_to_begin_anew(folder)
         raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{advice}")
-    return newest
+
+
+def _restored(run: TrainingRun, folder: Path) -> Loaded | None:
+    """Put a run in the state of its newest checkpoint that is whole and its own; None where it has none yet."""
+    try:
+        return load_newest(folder, partial(_restore, run, folder))
+    except DamagedCheckpoint as error:
+        raise BnexpError(f"{folder}: {error}\n{_advice_to_begin_anew(folder)}") from None
 
 
 def _advice_to_begin_anew(folder: Path) -> str:
@@ -102,6 +151,7 @@ def _advice_to_begin_anew(folder: Path) -> str:
 
 def _clear(folder: Path, *, whole: bool) -> None:
     """Delete what an earlier session left half done; `whole` also all that it wrote, but config and meta.json."""
+    refuse_link(folder / CHECKPOINTS)
     paths = [*unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS), folder / SUMMARY]
     if whole:
         paths += [*newest_checkpoints(folder), folder / CHECKPOINTS / BEST, folder / METRICS, *folder.glob(PATTERN)]
@@ -114,24 +164,31 @@ def _former_device(before: Mapping[str, Any]) -> str:
     return device if isinstance(device, str) and re.fullmatch(r"cpu|mps|cuda(:\d+)?", device) else "auto"
 
 
-def _restore(run: TrainingRun, folder: Path, start: Loaded) -> None:
-    """Put a run in the state of a checkpoint, and cut the rows of later steps."""
-    state = start.values
+def _restore(run: TrainingRun, folder: Path, path: Path, state: dict[str, Any]) -> None:
+    """Put a run in the state of a checkpoint.
+
+    Raises:
+        DamagedCheckpoint: it is of no run, or of another, or the rows that it follows on are no longer there.
+        BnexpError: config or data are not those that the run began with.
+    """
     try:
         _refuse_another_config(run.config, state["config"], folder)
         if state["dataset"] != run.dataset.fingerprint:
             what = f"the dataset {run.config.data.dataset} is not the one that the run began with"
             raise BnexpError(f"{folder}: {what}; put that back, or start a new run")
-        if start.path.stem != f"step{state['step']}":
+        if path.stem != f"step{state['step']}":
             raise ValueError(f"step: found {state['step']}, expected that in the name of the file")
         restore_run(run, state)
         rows = Rows(**state["rows"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError, IndexError) as error:
-        raise BnexpError(f"{start.path}: no checkpoint of this run: {type(error).__name__}: {error}") from None
+    except BnexpError:
+        raise
+    except Exception as error:  # a file may hold anything; what it makes the code stumble over is no bug
+        what = f"{type(error).__name__}: {error}"
+        raise DamagedCheckpoint(f"{path}: no checkpoint of this run: {what}") from None
     try:
-        cut_after(folder / METRICS, rows)
+        refuse_other_rows(folder / METRICS, rows)
     except BnexpError as error:
-        raise BnexpError(f"{error}\n{_advice_to_begin_anew(folder)}") from None
+        raise DamagedCheckpoint(f"{path.name}: {error}") from None
 
 
 def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
@@ -142,8 +199,12 @@ def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
     except ConfigError as error:
         raise BnexpError(f"{folder}: the run was made by another version of bnexp: {error}") from None
     if difference := first_difference(began_with, config):
-        key, then, now = difference
-        raise BnexpError(
-            f"{folder / CONFIG}: {key} is {now}, but the run began with {then}; a run has one config: put it back, or "
-            "start a new run with this one"
-        )
+        raise _another_config(folder, difference)
+
+
+def _another_config(folder: Path, difference: tuple[str, Any, Any]) -> BnexpError:
+    key, then, now = difference
+    return BnexpError(
+        f"{folder / CONFIG}: {key} is {now}, but the run began with {then}; {_ALL_THAT_MAY_CHANGE}: put it back, or "
+        "start a new run with this one"
+    )

@@ -1,6 +1,10 @@
 """Ctrl-C and the signals that end a process: at the first a training finishes its step, at the second it stops at once.
 
-Exit codes are those of the shell: 128 + the number of the signal, 130 for Ctrl-C and 143 for SIGTERM.
+A scheduler announces the end of the time with a signal of its own choice, such as SIGUSR1 (Slurm's `--signal=USR1@60`),
+SIGUSR2 or SIGXCPU. Each does the same, but for its being heard once only: it may come again, and asks for no more.
+
+Exit codes are those of the shell: 128 + the number of the signal, 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1 and
+140 for SIGUSR2 on Linux.
 """
 
 import contextlib
@@ -12,7 +16,13 @@ from types import FrameType
 
 from bnexp.errors import Interrupted
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+def _numbers(*names: str) -> list[int]:
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
+_ANNOUNCEMENTS = _numbers("SIGUSR1", "SIGUSR2", "SIGXCPU")
+_SIGNALS = [*_numbers("SIGINT", "SIGTERM", "SIGHUP"), *_ANNOUNCEMENTS]
 
 
 class StopRequest:
@@ -68,10 +78,11 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; one that does not wait is a KeyboardInterrupt."""
-        if self._leaves:
+        if self._leaves or (self._signal is not None and number in _ANNOUNCEMENTS):
             return
         first, self._signal = self._signal is None, number
         if not (first and self._waits):
             raise KeyboardInterrupt
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # nobody reads, or the signal came amid a print
-            print("finishing the step and writing a checkpoint; once more leaves at once", file=sys.stderr, flush=True)
+            again = "" if number in _ANNOUNCEMENTS else "; once more leaves at once"
+            print(f"finishing the step and writing a checkpoint{again}", file=sys.stderr, flush=True)

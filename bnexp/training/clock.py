@@ -31,6 +31,7 @@ class Clock:
     def __init__(self, now: Callable[[], float] = time.perf_counter, wait: Callable[[], None] = lambda: None) -> None:
         self._now, self._wait = now, wait
         self._stopped_at: float | None = None
+        self._measures_since: float | None = None
         self._started = now()
         self._read_at = self._started
         self._steps = self._examples = 0
@@ -49,6 +50,10 @@ class Clock:
         """Count the time until the context ends as spent on probes and rows, not on training."""
         return self._timing("measuring_s")
 
+    def _measured_s(self, now: float) -> float:
+        """Return the seconds spent on measuring until now, with those of a context that has not ended."""
+        return self.measuring_s + (0.0 if self._measures_since is None else now - self._measures_since)
+
     def evaluating(self) -> AbstractContextManager[None]:
         """Count it as spent on the validation or test part, and as one evaluation."""
         self.evaluations += 1
@@ -62,10 +67,12 @@ class Clock:
     def _timing(self, total: str) -> Iterator[None]:
         """Add the seconds until the context ends to a total, also where it ends with an error."""
         start = self._awaited()
+        self._measures_since = start if total == "measuring_s" else self._measures_since
         try:
             yield
         finally:
             setattr(self, total, getattr(self, total) + (self._awaited() - start))
+            self._measures_since = None if total == "measuring_s" else self._measures_since
 
     def stop(self) -> None:
         """Stop the clock: the totals stay as they are now."""
@@ -93,14 +100,14 @@ class Clock:
         """Return the speed since the last call, and start anew."""
         now = self._now()
         elapsed = max(now - self._read_at - (self._aside_s - self._read_aside), 1e-9)
-        measuring = self.measuring_s - self._read_measuring
+        measuring = self._measured_s(now) - self._read_measuring
         step_ms = 1e3 * (elapsed - measuring) / max(self._steps, 1)
         pace = Pace(step_ms, self._examples / elapsed, min(measuring / elapsed, 1.0))
         self._begin_pace(now)
         return pace
 
     def _begin_pace(self, now: float) -> None:
-        self._read_at, self._read_measuring, self._read_aside = now, self.measuring_s, self._aside_s
+        self._read_at, self._read_measuring, self._read_aside = now, self._measured_s(now), self._aside_s
         self._steps = self._examples = 0
 
     def remaining_s(self, steps_done: int, steps_left: int, evaluations_left: int) -> float:

@@ -12,10 +12,13 @@ from bnexp.measure.machine import numbers_of
 from bnexp.measure.restore import put_weights, restored, weights_of
 from bnexp.measure.statistics_modes import RECOMPUTED_OVER, batch_statistics_norms, using_recomputed_statistics
 from bnexp.training.build import TrainingRun
+from bnexp.training.clock import Clock
 from bnexp.training.progress import Progress
 
 FIGURES_IN_A_ROW = ("loss", "accuracy", "balanced_accuracy")
 """What a row of metrics.jsonl holds of a score with recomputed statistics; the counts beside them are not."""
+IN_EVALUATION = "in the evaluation"
+"""The note on an error that came while a part of the dataset was scored."""
 
 
 class EndScores(NamedTuple):
@@ -34,6 +37,17 @@ class EndScores(NamedTuple):
     test: dict[str, dict[str, float]]
     recomputed: dict[str, Any] | None = None
     averaged: dict[str, Any] | None = None
+
+
+@contextlib.contextmanager
+def evaluating(clock: Clock) -> Iterator[None]:
+    """Count the time until the context ends as spent on an evaluation, and note on an error that it came there."""
+    with clock.evaluating():
+        try:
+            yield
+        except Exception as error:
+            error.add_note(IN_EVALUATION)
+            raise
 
 
 def score_of(run: TrainingRun, part: Part) -> Score:
@@ -61,7 +75,7 @@ def scores_at_end(run: TrainingRun, progress: Progress) -> EndScores | None:
     """
     if progress.diverged or progress.best is None:
         return None
-    with progress.clock.evaluating():
+    with evaluating(progress.clock):
         final = best = _scores(run)
         if progress.best.evaluated.step != progress.steps:
             with restored(weights_of(run.network).values()):

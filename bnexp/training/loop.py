@@ -8,7 +8,7 @@ from bnexp.probes.probe import Reading
 from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
 from bnexp.training.divergence import Guard
-from bnexp.training.evaluation import averaged_row, averaged_scores, score_of
+from bnexp.training.evaluation import averaged_row, averaged_scores, evaluating, score_of
 from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.progress import Progress
 
@@ -69,7 +69,7 @@ def train(
 
 def _evaluate(run: TrainingRun, progress: Progress) -> tuple[Score, dict[str, float]]:
     """Score the validation part after the step just taken, with averaged weights too where there are any."""
-    with progress.clock.evaluating():
+    with evaluating(progress.clock):
         score, averaged = score_of(run, run.dataset.val), averaged_row(averaged_scores(run, ["val"]))
     progress.note_score(run, score)
     return score, averaged

@@ -34,6 +34,14 @@ def test_the_weights_of_an_unfinished_run_are_not_called_final(runs: Path, capsy
         assert f"not finished, its {said}" in capsys.readouterr().out
 
 
+def test_weights_older_than_the_final_ones_are_not_called_final(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "small" / "seed0" / "checkpoints" / "step12.pt").unlink()
+    probe("small", probes=["norm_state"], runs_dir=runs, device="cpu")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not the final weights, after 12 steps, whose checkpoint is missing" in said
+    assert "but the newest that are left, after 6 steps" in said
+
+
 def test_json_holds_every_figure_in_full(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     probe("small/seed0", probes=["norm_state"], runs_dir=runs, device="cpu", output="json")
     rows = json.loads(capsys.readouterr().out)["rows"]

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bnexp.files import open_to_append
+from bnexp.runs import rows
 from bnexp.session.display import Display
 from bnexp.training.clock import Clock
 
@@ -81,7 +83,12 @@ class Calls:
             self.note("open", path)
             return _File(opened(path, mode, *rest, **named), path, self)
 
+        def append_watched(path: Path) -> Any:
+            self.note("open", path)
+            return _File(open_to_append(path), path, self)
+
         Path.open = open_watched  # type: ignore[assignment, method-assign]
+        setattr(rows, "open_to_append", append_watched)  # noqa: B010  a name that it imports
         for name in ("replace", "unlink", "mkdir"):
             setattr(os, name, partial(self._call, name, getattr(os, name)))
         fsync = os.fsync
@@ -145,7 +152,7 @@ class _File:
 
 def real_name(path: Path) -> str:
     """Return the name that a file written aside is to take: `.meta.json.123.tmp` is meta.json."""
-    return re.sub(r"^\.(.+)\.\d+\.tmp$", r"\1", path.name)
+    return re.sub(r"^\.(.+)\.[0-9a-f]+\.tmp$", r"\1", path.name)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,14 @@ from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.runs.folder import how_to_resume
+from bnexp.runs.run import read_run
 from bnexp.session import life
 from bnexp.session.display import Display
 from bnexp.session.faults import faults_explained
 from bnexp.session.life import start
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
+from bnexp.training import evaluation
 from bnexp.training.clock import Clock
 
 MakeConfig = Callable[..., Config]
@@ -51,6 +54,30 @@ FAULTS: dict[str, tuple[Exception, str]] = {
     "full quota": (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "free some space"),
     "read-only disk": (OSError(errno.EROFS, os.strerror(errno.EROFS)), "make the folder writable"),
 }
+
+
+def test_memory_that_an_evaluation_lacks_is_got_by_fewer_examples_at_once(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocated = evaluation.evaluate
+
+    def too_large(network: Any, dataset: Any, part: Any, batch_size: int, precision: Any) -> Any:
+        if batch_size > 16:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+        return allocated(network, dataset, part, batch_size, precision)
+
+    monkeypatch.setattr(evaluation, "evaluate", too_large)
+    terms = Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
+    folder = tmp_path / "small" / "seed0"
+    line = f"bnexp resume {folder} --set data.eval_batch_size=16"
+    with pytest.raises(BnexpError, match=r"out of memory in the evaluation, .* data.eval_batch_size 1,024") as said:
+        start(draw(make_config(model={"norm": "ln"}), tmp_path), terms)
+    assert f"need less: {line}\nwith more memory, it can be resumed after step 0" in str(said.value)
+    run = read_run(folder)
+    assert line in run.first_line_of_error
+    assert not run.can_resume, "as it is, it comes no further"
+    smaller = make_config(model={"norm": "ln"}, data={"eval_batch_size": 16})
+    assert resume(folder, Terms(data_dir=tmp_path), config=smaller).summary["status"] == "finished"
 
 
 @pytest.mark.parametrize("fault", FAULTS)

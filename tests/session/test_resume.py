@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from bnexp.blueprint import draw
+from bnexp.config.loading import load_config
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.probes.registry import PROBES
 from bnexp.runs.checkpoints import load_checkpoint, newest_checkpoints, save_checkpoint
+from bnexp.session import life
 from bnexp.session.display import Display
+from bnexp.session.executor import Complete, run_task
 from bnexp.session.life import RunResult, start
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
@@ -165,6 +169,84 @@ def test_tensorboard_shows_each_step_once(make_config: MakeConfig, tmp_path: Pat
     rows = {row["step"]: row for row in rows_of(folder) if "loss/train" in row}
     for event in events.Scalars("loss/train"):
         assert event.value == pytest.approx(rows[event.step]["loss/train"], rel=1e-6)
+
+
+def killed_before(monkeypatch: pytest.MonkeyPatch, name: str, calls: int, config: Config, place: Path) -> Path:
+    """End a run at a call of `session.life`, as `kill -9` does, but for its lock."""
+
+    class Killed(BaseException):
+        pass
+
+    called, left = getattr(life, name), [calls]
+
+    def kill(*arguments: Any, **options: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return called(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(life, name, kill)
+        with pytest.raises(Killed):
+            trained(config, place)
+    return place / "small" / "seed0"
+
+
+def test_tensorboard_shows_the_scores_of_the_test_set_once(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config()
+    whole = trained(config, tmp_path / "whole")
+    folder = killed_before(monkeypatch, "write_json", 0, config, tmp_path / "stopped")
+    assert not (folder / "summary.json").exists()
+    assert "accuracy/test" in rows_of(folder)[-1]
+    assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
+    ours, theirs = (EventAccumulator(str(place)).Reload() for place in (folder, whole.folder))
+    assert ours.Tags()["scalars"] == theirs.Tags()["scalars"]
+    for tag in theirs.Tags()["scalars"]:
+        steps = [[event.step for event in events.Scalars(tag)] for events in (ours, theirs)]
+        assert steps[0] == steps[1], tag
+
+
+def test_a_process_killed_behind_its_last_checkpoint_leaves_two_in_the_end(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = killed_before(monkeypatch, "scores_at_end", 0, make_config(), tmp_path)
+    assert [path.name for path in newest_checkpoints(folder)] == ["step12.pt", "step6.pt"]
+    resume(folder, Terms(data_dir=tmp_path))
+    assert [path.name for path in newest_checkpoints(folder)] == ["step12.pt", "step6.pt"]
+
+
+def test_a_run_whose_end_meta_json_lacks_is_completed_where_it_is_asked_for_again(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config()
+    folder = killed_before(monkeypatch, "summary_of", 0, config, tmp_path)
+    resume(folder, Terms(data_dir=tmp_path))
+    (folder / "meta.json").write_text(json.dumps({**record(folder, "meta.json"), "status": "running", "ended": None}))
+    terms = Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu", resume=True)
+    assert run_task(draw(config, tmp_path), terms) == Complete(folder, "finished")
+    assert record(folder, "meta.json")["status"] == "finished"
+    assert record(folder, "meta.json")["ended"] is not None
+
+
+def test_another_size_of_batches_in_evaluation_may_be_taken_up(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(model={"norm": "ln"})
+    whole = trained(config, tmp_path / "whole")
+    folder = stopped(config, tmp_path / "stopped", 8)
+    told: list[str] = []
+    smaller = make_config(model={"norm": "ln"}, data={"eval_batch_size": 3}, checkpoints={"every_epochs": 1})
+    continued = resume(folder, Terms(data_dir=tmp_path, warn=told.append), config=smaller)
+    assert "data.eval_batch_size is 3 from here on, 1,024 before: scores are the same up to rounding" in told[0]
+    assert continued.summary["test"]["final"] == pytest.approx(whole.summary["test"]["final"], rel=1e-5)
+    for name, value in whole.network.named_parameters():
+        assert bits(value) == bits(dict(continued.network.named_parameters())[name])
+    assert load_config(folder / "config.yaml", stored=True).data.eval_batch_size == 3
+    other = make_config(model={"norm": "ln"}, optimizer={"lr": 0.5})
+    with pytest.raises(
+        ConfigError, match=r"lr cannot become 0.5: .* only data.eval_batch_size.* --set optimizer.lr=0.5$"
+    ):
+        resume(stopped(config, tmp_path / "again", 8), Terms(data_dir=tmp_path), config=other)
 
 
 def test_a_checkpoint_is_written_between_epochs_when_they_are_long(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -367,8 +449,10 @@ def test_a_checkpoint_that_holds_something_else_is_refused_by_its_place(
         above = above[key]
     above[place[-1]] = value
     save_checkpoint(path, state)
-    with pytest.raises(BnexpError, match=rf"step8.pt: no checkpoint of this run(.|\n)*{words}"):
-        resume(folder, Terms(data_dir=tmp_path))
+    told: list[str] = []
+    resume(folder, Terms(data_dir=tmp_path, warn=told.append))
+    assert re.search(rf"step8.pt: no checkpoint of this run(.|\n)*{words}", "\n".join(told))
+    assert record(folder, "meta.json")["continued_after_step"] == 6, "the one before is used"
 
 
 def test_a_device_that_makes_no_sense_is_chosen_anew(make_config: MakeConfig, tmp_path: Path) -> None:

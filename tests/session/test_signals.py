@@ -29,6 +29,12 @@ from bnexp.training.clock import Clock
 MakeConfig = Callable[..., Config]
 
 
+SIGNALS = [
+    *((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)),
+    *((signal.SIGUSR1, 138), (signal.SIGUSR2, 140), (signal.SIGXCPU, 152)),
+]
+
+
 class Signals(Display):
     """Sends signals after a step."""
 
@@ -52,7 +58,7 @@ def status_of(folder: Path) -> str:
     return status
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
     make_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
@@ -63,7 +69,9 @@ def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
     folder = tmp_path / "small" / "seed0"
     assert status_of(folder) == "interrupted"
     assert load_checkpoint(newest_checkpoints(folder)[0])["step"] == 4
-    assert "once more leaves at once" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "finishing the step and writing a checkpoint" in said
+    assert ("once more leaves at once" in said) == (number not in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU))
     assert signal.getsignal(number) is before
 
 
@@ -75,6 +83,16 @@ def test_a_second_signal_leaves_at_once_and_the_run_goes_on_from_before(
     folder = tmp_path / "small" / "seed0"
     assert status_of(folder) == "interrupted"
     assert resume(folder, Terms(data_dir=tmp_path)).summary["steps"] == 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_scheduler_that_announces_the_end_twice_ends_the_run_as_once(
+    make_config: MakeConfig, tmp_path: Path, number: int
+) -> None:
+    with pytest.raises(Interrupted, match=r"be resumed after step 8: bnexp resume") as error:
+        train(make_config(), tmp_path, Signals(8, number, number))
+    assert error.value.exit_code == 128 + number
+    assert resume(tmp_path / "small" / "seed0", Terms(data_dir=tmp_path)).summary["steps"] == 12
 
 
 def test_a_second_signal_amid_a_checkpoint_leaves_the_one_before(

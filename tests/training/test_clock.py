@@ -34,6 +34,22 @@ def test_pace_counts_measuring_and_leaves_evaluation_out(hand: Hand) -> None:
     assert (clock.total_s, clock.training_s, clock.evaluation_s) == pytest.approx((5.5, 0.5, 5.0))
 
 
+def test_a_row_that_takes_long_to_write_takes_nothing_from_the_next_step(hand: Hand) -> None:
+    """The speed is read while the row is written: what comes after counts for the next one."""
+    clock = Clock(hand)
+    paces = []
+    for _ in range(3):
+        hand.time += 0.1
+        clock.count(10)
+        with clock.measuring():
+            hand.time += 0.4
+            paces.append(clock.pace())
+            hand.time += 0.5
+    assert [pace.step_ms for pace in paces] == pytest.approx([100.0] * 3)
+    assert [pace.measuring_share for pace in paces] == pytest.approx([0.4 / 0.5, 0.9 / 1.0, 0.9 / 1.0])
+    assert clock.measuring_s == pytest.approx(2.7)
+
+
 def test_pace_starts_anew_after_each_reading(hand: Hand) -> None:
     clock = Clock(hand)
     hand.time += 3.0

@@ -1,0 +1,131 @@
+"""On file systems without flock a file is the lock: made by one process, and broken only where that has ended."""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bnexp.errors import BnexpError
+from bnexp.runs import own_lock
+from bnexp.runs.lock import LOCK, run_lock
+from bnexp.runs.own_lock import OWN_LOCK
+from bnexp.runs.process import this_process
+
+ELSEWHERE = {"host": "othernode", "pid": 1, "process_started": None}
+
+
+@pytest.fixture(params=["EOPNOTSUPP", "ENOLCK", "EACCES", "ENOSYS"])
+def error(request, monkeypatch):
+    number = getattr(errno, request.param)
+
+    def flock(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    return os.strerror(number)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "seed0").mkdir()
+    return tmp_path / "seed0"
+
+
+def left_by(folder, holder, age_s):
+    path = folder / OWN_LOCK
+    path.write_text(json.dumps(holder) if isinstance(holder, dict) else holder)
+    os.utime(path, (time.time() - age_s, time.time() - age_s))
+    return path
+
+
+def ended_process():
+    code = "import json; from bnexp.runs.process import this_process; print(json.dumps(this_process()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_one_process_holds_it_and_leaves_nothing_behind(folder, error):
+    for _ in range(2):
+        with run_lock(folder):
+            sign = r"\(its last sign of life was \d+ s ago\)"
+            said = rf"seed0: process {os.getpid()} on host .* is training this run right now {sign}; wait for it"
+            with pytest.raises(BnexpError, match=said), run_lock(folder):
+                pass
+            with pytest.raises(BnexpError, match="right now"), run_lock(folder, break_lock=True):
+                pass
+        assert [path.name for path in folder.iterdir()] == [LOCK]
+
+
+def test_a_process_of_this_machine_that_ended_does_not_keep_it(folder, error):
+    left_by(folder, ended_process(), 1)
+    with run_lock(folder):
+        assert json.loads((folder / OWN_LOCK).read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("holder", [ELSEWHERE, {}, "", "{", "[]", {"host": 5, "pid": "x"}])
+def test_another_machine_keeps_it_until_a_person_breaks_it(folder, error, holder):
+    path = left_by(folder, holder, 3 * 3600)
+    who = "process 1 on host othernode" if holder is ELSEWHERE else "another process"
+    with pytest.raises(BnexpError) as refused, run_lock(folder):
+        pass
+    assert f"{who} holds the lock" in str(refused.value)
+    assert f"(the file system takes no flock: {error})" in str(refused.value)
+    assert "no sign of life for 3 hours" in str(refused.value)
+    assert re.search(r"bnexp resume \S*seed0 --break-lock$", str(refused.value))
+    assert path.exists()
+    with run_lock(folder, break_lock=True):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_holder_elsewhere_that_is_alive_is_not_broken(folder, error):
+    path = left_by(folder, ELSEWHERE, 10)
+    with pytest.raises(BnexpError, match="othernode is training this run right now"), run_lock(folder, break_lock=True):
+        pass
+    assert json.loads(path.read_text()) == ELSEWHERE
+
+
+def test_a_machine_that_knows_flock_heeds_one_that_does_not(folder):
+    left_by(folder, ELSEWHERE, 3700)
+    with pytest.raises(BnexpError, match=r"othernode holds the lock.*for 1 hour"), run_lock(folder):
+        pass
+    with run_lock(folder, break_lock=True), pytest.raises(BnexpError, match="right now"), run_lock(folder):
+        pass
+
+
+def test_the_holder_gives_signs_of_life(folder, error, monkeypatch):
+    monkeypatch.setattr(own_lock, "_TOUCHED_EVERY_S", 0.01)
+    with run_lock(folder):
+        path = folder / OWN_LOCK
+        os.utime(path, (0, 0))
+        until = time.monotonic() + 10
+        while path.stat().st_mtime < 1 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert time.time() - path.stat().st_mtime < 60
+
+
+def test_a_lock_that_was_taken_over_is_not_deleted(folder, error):
+    with run_lock(folder):
+        left_by(folder, ELSEWHERE, 0)
+    assert json.loads((folder / OWN_LOCK).read_text()) == ELSEWHERE
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(folder, tmp_path, error):
+    for name in (LOCK, OWN_LOCK):
+        (folder / name).symlink_to(tmp_path / "target")
+        with pytest.raises(BnexpError), run_lock(folder):
+            pass
+        (folder / name).unlink()
+        assert not (tmp_path / "target").exists()
+
+
+def test_a_lock_that_another_made_meanwhile_is_put_back(folder):
+    path = left_by(folder, this_process(), 0)
+    own_lock._take_away(path, ELSEWHERE)
+    assert json.loads(path.read_text()) == this_process()
