@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from bnexp.blueprint import draw
-from bnexp.config.loading import load_config
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.probes.registry import PROBES
 from bnexp.runs.checkpoints import load_checkpoint, newest_checkpoints, save_checkpoint
+from bnexp.runs.seal import load_stored
 from bnexp.session import life
 from bnexp.session.display import Display
 from bnexp.session.executor import Complete, run_task
@@ -241,7 +241,7 @@ def test_another_size_of_batches_in_evaluation_may_be_taken_up(make_config: Make
     assert continued.summary["test"]["final"] == pytest.approx(whole.summary["test"]["final"], rel=1e-5)
     for name, value in whole.network.named_parameters():
         assert bits(value) == bits(dict(continued.network.named_parameters())[name])
-    assert load_config(folder / "config.yaml", stored=True).data.eval_batch_size == 3
+    assert load_stored(folder)[0].data.eval_batch_size == 3
     other = make_config(model={"norm": "ln"}, optimizer={"lr": 0.5})
     with pytest.raises(
         ConfigError, match=r"lr cannot become 0.5: .* only data.eval_batch_size.* --set optimizer.lr=0.5$"
