@@ -9,13 +9,15 @@ import sys
 import threading
 from pathlib import Path
 
-from bnexp.document.writing import counted
+from bnexp.document.writing import at_most, counted
 from bnexp.errors import BnexpError, ConfigError, visible
 from bnexp.files import open_file
 from bnexp.runs.find import runs_below
 from bnexp.runs.folder import METRICS
+from bnexp.runs.seal import read_config
 
 HOST = "127.0.0.1"
+_SHOWN = 4
 _BEGINNING = 1 << 17
 """Bytes of a metrics.jsonl that hold its first row."""
 
@@ -33,6 +35,8 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None) -> None:
     if old := sum(_has_only_the_uncentered_rank(run / METRICS) for run in runs_below(folder)):
         one = "effective_rank of bnexp 0.1.0, about 0 and not about the mean: compare it with uncentered_rank of others"
         print(f"note: {counted(old, 'run')} logged the {one}", file=sys.stderr)
+    for problem in at_most([told for run in runs_below(folder) if (told := read_config(run)[1])], _SHOWN, "such notes"):
+        print(f"note: {visible(problem)}", file=sys.stderr)
     url = start_tensorboard(folder, host, port)
     print(f"TensorBoard on {visible(str(folder))}: {visible(url)}\nCtrl-C stops it.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):

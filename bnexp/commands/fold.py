@@ -8,7 +8,9 @@ from bnexp.data.sources.place import data_folder
 from bnexp.document.show import Output, show
 from bnexp.document.table import NOTHING, Column, Table, word
 from bnexp.document.writing import counted
+from bnexp.runs.data import recorded_data_dir
 from bnexp.runs.find import find_run
+from bnexp.runs.seal import read_config
 
 if TYPE_CHECKING:
     from bnexp.inspection.folding import Fold, Folded
@@ -32,8 +34,10 @@ def fold(
     # Only what computes pays for loading torch.
     from bnexp.inspection.folding import fold_run
 
-    result = fold_run(folder, weights=weights, data_dir=data_folder(data_dir), device=device)
-    show(_table(result.folds, _notes(result)), output)
+    place = data_dir or recorded_data_dir(folder) or data_folder(None)
+    result = fold_run(folder, weights=weights, data_dir=place, device=device)
+    changed = read_config(folder)[1]
+    show(_table(result.folds, [*_notes(result), *filter(None, [changed])]), output)
 
 
 def _table(folds: "Sequence[Fold]", notes: Sequence[str]) -> Table:

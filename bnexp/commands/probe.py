@@ -10,8 +10,10 @@ from bnexp.document.show import Output, show
 from bnexp.document.table import NOTHING, Cell, Column, Table, word
 from bnexp.document.writing import counted, percent
 from bnexp.errors import BnexpError, ConfigError
+from bnexp.runs.data import recorded_data_dir
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
+from bnexp.runs.seal import read_config
 
 if TYPE_CHECKING:
     from bnexp.inspection.classes import Confusion
@@ -52,31 +54,30 @@ def probe(
     from bnexp.inspection.classes import measure_classes
     from bnexp.inspection.stored import CLASSES, probe_run
 
-    place = data_folder(data_dir)
+    place = data_dir or recorded_data_dir(folder) or data_folder(None)
+    changed = read_config(folder)[1]
     if list(probes) == [CLASSES]:
         classes = measure_classes(folder, weights=weights, overrides=overrides, data_dir=place, device=device)
-        show(
-            _class_table(classes, f"{folder}: {which}, after {counted(classes.step, 'step')}"),
-            output,
-            _confusions(classes),
-        )
+        where = f"{folder}: {which}, after {counted(classes.step, 'step')}"
+        show(_class_table(classes, where, classes.on_data, changed), output, _confusions(classes))
         return
     measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
-    show(_table(measured.figures, f"{folder}: {which}, after {counted(measured.step, 'step')}"), output)
+    notes = (f"{folder}: {which}, after {counted(measured.step, 'step')}", measured.on_data, changed)
+    show(_table(measured.figures, *filter(None, notes)), output)
 
 
-def _table(figures: dict[str, float], note: str) -> Table:
+def _table(figures: dict[str, float], *notes: str) -> Table:
     columns = (Column("quantity", "quantity"), Column("where", "where"), Column("value", "value", kind="number"))
     rows = []
     for name, value in figures.items():
         quantity, _, where = name.partition("/")
         rows.append({"quantity": word(quantity), "where": word(where), "value": Cell(f"{value:.4g}", value)})
-    return Table(columns, tuple(rows), (note,), layout="arms")
+    return Table(columns, tuple(rows), notes, layout="arms")
 
 
-def _class_table(classes: "Confusion", note: str) -> Table:
+def _class_table(classes: "Confusion", *said: str | None) -> Table:
     """Return a row per class; for programs its whole row of the confusion matrix, too."""
     labels = range(len(classes.counts))
     columns = (
@@ -108,7 +109,7 @@ def _class_table(classes: "Confusion", note: str) -> Table:
             }
         )
     notes = (
-        note,
+        *filter(None, said),
         f"test accuracy {percent(classes.accuracy)} %, balanced {percent(classes.balanced_accuracy)} % (mean recall)",
         "the test set is for reporting: what was chosen by this table needs another one",
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 from bnexp.data.parts import Part
 from bnexp.data.sources.class_names import class_names
 from bnexp.errors import BnexpError
+from bnexp.inspection.learned_from import on_other_data
 from bnexp.inspection.stored import open_stored
 from bnexp.measure.evaluation import inference_mode_of
 from bnexp.training.build import TrainingRun
@@ -23,11 +24,13 @@ class Confusion:
         step: how many steps the network had taken.
         names: of the classes, in the order of their labels; empty where they have numbers only.
         counts: by true class, then by predicted class.
+        on_data: that the test set is of other data than the run learned from, where it is.
     """
 
     step: int
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+    on_data: str = ""
 
     @property
     def examples(self) -> int:
@@ -79,7 +82,8 @@ def measure_classes(
             "finite, which say nothing about a class"
         )
     counts = confusion_counts(run.dataset.test.labels, outputs.argmax(dim=1), outputs.shape[1])
-    return Confusion(step, class_names(run.config.data, data_dir), tuple(map(tuple, counts.tolist())))
+    names, rows = class_names(run.config.data, data_dir), tuple(map(tuple, counts.tolist()))
+    return Confusion(step, names, rows, on_other_data(folder, run))
 
 
 def confusion_counts(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bnexp.blueprint import draw
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
+from bnexp.inspection.learned_from import on_other_data, refuse_other_data, where_they_were, with_data_found
 from bnexp.measure.machine import numbers_of
 from bnexp.measure.restore import put_weights, undisturbed
 from bnexp.measure.subject import Look
@@ -47,6 +48,8 @@ class Figures:
 
     step: int
     figures: dict[str, float]
+    on_data: str = ""
+    """that they are of other data than the run learned from, where they are"""
 
 
 def probe_run(
@@ -75,7 +78,7 @@ def probe_run(
     run, step = open_stored(folder, weights=weights, overrides=options, data_dir=data_dir, device=device)
     asked = [PROBES[name](getattr(run.config.probes, name)) for name in chosen]
     with reproducible():
-        return Figures(step, probe_once(run, asked, step))
+        return Figures(step, probe_once(run, asked, step), on_other_data(folder, run))
 
 
 def open_stored(
@@ -84,7 +87,12 @@ def open_stored(
     """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
     config, _ = load_stored(folder, [*overrides, "training.compile=false"])
     stored = _stored(folder, weights)
-    run = build(draw(config, data_dir), data_dir=data_dir, device=device)
+    try:
+        blueprint = draw(with_data_found(config, data_dir), data_dir)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{where_they_were(folder)}") from None
+    run = build(blueprint, data_dir=data_dir, device=device)
+    refuse_other_data(folder, run, stored.get("dataset"), overrides)
     try:
         put_weights(run.network, stored["weights"])
     except ValueError as error:

@@ -8,7 +8,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from bnexp.runs.folder import META, read_json
 
 if TYPE_CHECKING:
     from bnexp.runs.run import Run
@@ -58,6 +61,12 @@ class RunData:
         return ", ".join(filter(None, [self.path or self.name, examples, print_of]))
 
 
+def recorded_data_dir(folder: Path) -> Path | None:
+    """Return the data folder that a run recorded, where it is still there."""
+    recorded = (read_json(folder / META) or {}).get("data_dir")
+    return Path(recorded) if isinstance(recorded, str) and os.path.isdir(recorded) else None
+
+
 def data_of(config: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> RunData:
     """Return what a run recorded of its data, from its config with dotted keys and its meta.json; never raises."""
     keys = {key: value for key, value in (config or {}).items() if key.startswith("data.")}
@@ -83,12 +92,13 @@ def keys_of_data(runs: "Sequence[Run]", which: Literal["all", "scored"] = "all")
     `scored` asks for the validation part and the test set alone. A run without a fingerprint is taken to have the data
     of those that lie where its config says and agree in all that it recorded, if these are of one kind.
     """
-    known: dict[str, dict[str, set[str]]] = {}
-    for run in runs:
-        if key := _exact(run.data, which):
-            for rough in (_rough(run.data, run.data.examples), _rough(run.data, {})):
-                known.setdefault(rough, {}).setdefault(run.data.path or "", set()).add(key)
-    return {str(run.folder): _exact(run.data, which) or _likely(run.data, known) for run in runs}
+    keys, known = dict[str, str](), dict[str, dict[str, set[str]]]()
+    # Those that recorded most come first: whoever recorded less may join them.
+    for run in sorted(runs, key=lambda run: (_exact(run.data, which) is None, not run.data.examples)):
+        key = keys[str(run.folder)] = _exact(run.data, which) or _likely(run.data, known)
+        for rough in (_rough(run.data, run.data.examples), _rough(run.data, {})):
+            known.setdefault(rough, {}).setdefault(_place(run.data), set()).add(key)
+    return keys
 
 
 def _exact(data: RunData, which: Literal["all", "scored"]) -> str | None:
@@ -101,9 +111,14 @@ def _rough(data: RunData, examples: Mapping[str, tuple[int, ...]]) -> str:
     return json.dumps([data.options, examples], sort_keys=True)
 
 
+def _place(data: RunData) -> str:
+    return os.path.normpath(data.path or "")
+
+
 def _likely(data: RunData, known: Mapping[str, Mapping[str, set[str]]]) -> str:
-    """Return the key of data without a fingerprint."""
-    rough, path = _rough(data, data.examples), os.path.normpath(data.path or "")
-    alike = [keys for place, keys in known.get(rough, {}).items() if f"/{place}".endswith(f"/{path}") or path == "."]
+    """Return the key of data without a fingerprint; a relative path may be the end of a recorded absolute one."""
+    rough, path = _rough(data, data.examples), _place(data)
+    places = known.get(rough, {})
+    alike = [places[at] for at in places if at == path or (os.path.isabs(at) and at.endswith(f"{os.sep}{path}"))]
     merged = set[str]().union(*alike)
     return merged.pop() if len(merged) == 1 else json.dumps([rough, path])

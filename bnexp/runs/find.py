@@ -11,6 +11,8 @@ from bnexp.runs.folder import CHECKPOINTS, CLAIMED, CONFIG, CONFIG_COPY, META, M
 
 _RECORDS = {META, METRICS, SUMMARY}
 _PARTS = _RECORDS | {CHECKPOINTS, CONFIG, CONFIG_COPY}
+_BELOW_A_LINK = 3
+"""Folders below a link in which runs are looked for: it may lead to a whole disk."""
 _FIRST_RUN = "Make one with: bnexp train configs/mnist_mlp_bn.yaml"
 
 
@@ -29,7 +31,9 @@ def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
     folders: dict[Path, Path] = {}
     for root in roots:
         for folder in runs_below(root):
-            folders.setdefault(folder.resolve(), folder)
+            real = folder.resolve()
+            if real not in folders or os.path.abspath(folder) == str(real):  # its own name rather than a link's
+                folders[real] = folder
     if not folders:
         places = ", ".join(str(root) for root in roots[:5])
         raise ConfigError(f"no runs in {places}: expected folders such as runs/<name>/seed0. {_FIRST_RUN}")
@@ -75,14 +79,31 @@ def _not_found(path: str, runs_dir: Path) -> str:
 
 
 def runs_below(root: Path) -> Iterator[Path]:
-    """Yield `root` if it is a run, or the runs below it by name; links to folders are not followed."""
-    for place, folders, files in os.walk(root):
-        folder = Path(place)
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
-        claimed = CLAIMED.fullmatch(folder.name) and _PARTS.issuperset(folders)
-        if claimed or not _RECORDS.isdisjoint(files):
-            folders.clear()
-            yield folder
+    """Yield `root` if it is a run, or the runs below it by name, each once; at last those that links lead to."""
+    seen, places = set[tuple[int, int]](), [root]
+    for place in places:  # grows by the links that are found
+        for name, folders, files in os.walk(place):
+            folder = Path(name)
+            if (which := _identity(folder)) is None or which in seen:
+                folders.clear()
+                continue
+            seen.add(which)
+            folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
+            claimed = CLAIMED.fullmatch(folder.name) and _PARTS.issuperset(folders)
+            if claimed or not _RECORDS.isdisjoint(files):
+                folders.clear()
+                yield folder
+            places += [folder / below for below in folders if os.path.islink(folder / below)]
+            if place is not root and len(folder.relative_to(place).parts) == _BELOW_A_LINK:
+                folders.clear()
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SEAL = "config_sha256"
 """The key of meta.json."""
+_CHANGEABLE = ("checkpoints", "data.eval_batch_size")
+"""Keys that may change when a run is resumed; never less, or the seals of earlier runs would break."""
 _SHOWN = 3
 """Changed keys that a sentence names."""
 
@@ -43,8 +45,9 @@ def write_config(folder: Path, text: str) -> None:
 
 
 def seal_of(values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a config's values for meta.json: comments and the order of keys do not count."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    """Return the SHA-256 of a config's values for meta.json: without comments, order and `_CHANGEABLE`."""
+    sealed = {key: value for key, value in dotted(values) if not key.startswith(_CHANGEABLE)}
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
 
 
 def read_config(folder: Path, meta: Mapping[str, Any] | None = None) -> tuple[Values | None, str | None]:

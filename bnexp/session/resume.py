@@ -1,6 +1,5 @@
 """Resume a run that stopped from its last whole checkpoint."""
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import unfinished_files
 from bnexp.runs.checkpoints import BEST, Loaded, load_newest
+from bnexp.runs.data import recorded_data_dir
 from bnexp.runs.folder import CHECKPOINTS, CONFIG, META, METRICS, SUMMARY, newest_checkpoints, read_json, resume_command
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
@@ -49,7 +49,7 @@ def resume(folder: Path, terms: Terms, *, from_start: bool = False) -> RunResult
         start = None if from_start else _newest(folder)
         before = read_json(folder / META) or {}
         with faults_explained(config, folder):
-            data_dir = terms.data_dir or _former_data_dir(before)
+            data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
             device = terms.device or _former_device(before)
             run = build(draw(config, data_dir), data_dir=data_dir, device=device)
             meta = circumstances(run, terms.argv, data_dir)
@@ -110,11 +110,6 @@ def _clear(folder: Path, *, whole: bool) -> None:
 def _former_device(before: Mapping[str, Any]) -> str:
     device = before.get("device")
     return device if isinstance(device, str) and re.fullmatch(r"cpu|mps|cuda(:\d+)?", device) else "auto"
-
-
-def _former_data_dir(before: Mapping[str, Any]) -> Path:
-    former = before.get("data_dir")
-    return Path(former) if isinstance(former, str) and os.path.isdir(former) else data_folder(None)
 
 
 def _restore(run: TrainingRun, folder: Path, start: Loaded) -> None:

@@ -39,6 +39,28 @@ def test_each_run_counts_once(runs: Path) -> None:
     assert names(find_runs(paths, runs), runs) == ["mlp_bn/seed0"]
 
 
+def test_runs_that_links_lead_to_are_found_and_count_once(runs: Path, tmp_path: Path) -> None:
+    mix = tmp_path / "mix"
+    mix.mkdir()
+    (mix / "plain").symlink_to(runs / "mlp")
+    (mix / "norm").symlink_to(runs / "mlp_bn")
+    (mix / "one").symlink_to(runs / "mlp" / "seed2")
+    (mix / "nothing").symlink_to(runs / "gone")
+    expected = ["norm/seed0", "one", "plain/seed0", "plain/seed10"]
+    assert sorted(names(find_runs([str(mix)], runs), mix)) == expected
+    (mix / "all").symlink_to(runs)
+    assert len(find_runs([str(mix)], runs)) == 5
+    assert sorted(find_runs([str(mix), str(runs)], runs)) == sorted(find_runs([], runs))
+
+
+def test_below_a_link_no_whole_disk_is_searched(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    write_run(tmp_path / "disk" / "a" / "b" / "seed0")
+    write_run(tmp_path / "disk" / "a" / "b" / "c" / "seed0")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "disk")
+    assert names(find_runs([], tmp_path / "runs"), tmp_path / "runs") == ["link/a/b/seed0"]
+
+
 def test_links_in_a_circle_end(runs: Path) -> None:
     (runs / "mlp" / "again").symlink_to(runs)
     assert len(find_runs([], runs)) == 5

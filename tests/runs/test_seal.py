@@ -112,7 +112,13 @@ def test_comments_the_order_of_keys_and_where_checkpoints_are_kept_are_no_change
     path.write_text(
         "seed: 3  # mine\nname: small\ncheckpoints: {every_epochs: 5}\ndata: {limit: 1e-4, batch_size: 32}\n"
     )
-    assert read_config(tmp_path, meta) == ({**VALUES, "checkpoints.every_epochs": 1}, None)
+    assert read_config(tmp_path, meta) == ({**VALUES, "checkpoints.every_epochs": 5}, None)
+
+
+def test_what_a_resumed_run_may_change_breaks_no_seal():
+    values = {"seed": 0, "data": {"eval_batch_size": 8}, "checkpoints": {"every_epochs": 1}}
+    assert seal_of(values) == seal_of({"seed": 0, "data": {"eval_batch_size": 4}})
+    assert seal_of(values) != seal_of({**values, "seed": 1})
 
 
 def test_where_both_were_changed_the_config_is_not_known(tmp_path):

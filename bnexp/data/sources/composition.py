@@ -140,9 +140,10 @@ def look_at_pictures(
     """
     one_color = {part: _one_color(pixels) for part, pixels in images.items()}
     found = list(_dark(images)) or list(_plain(one_color, place))
-    varied = {part: np.flatnonzero(~flags) for part, flags in one_color.items()}
-    if any(map(len, varied.values())):
-        pictures = _Pictures.of(images, labels, varied)
+    pictures = _Pictures.of(images, labels)
+    if len(pictures.starts) == 1:
+        found.append((f"all {len(pictures.part_of):,} images are the same picture.", 1.0))
+    else:
         found += [
             *_alike(images),
             *_copies(pictures, place, splits_train=splits_train),
@@ -199,7 +200,7 @@ def _alike(images: Mapping[str, Images]) -> Iterator[Finding]:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """All images that are not of one color, those with the same pixels next to each other, and in the order of parts.
+    """All images, those with the same pixels next to each other, and in the order of parts.
 
     Attributes:
         parts, part_of, number_of, label_of: where each stands, (N,).
@@ -213,19 +214,16 @@ class _Pictures:
     starts: Labels
 
     @classmethod
-    def of(
-        cls, images: Mapping[str, Images], labels: Mapping[str, Labels], chosen: Mapping[str, Labels]
-    ) -> "_Pictures":
-        hashes = np.fromiter(
-            (hash(images[part][number].tobytes()) for part, numbers in chosen.items() for number in numbers), np.int64
-        )  # 64 bits, a gigabyte a second
+    def of(cls, images: Mapping[str, Images], labels: Mapping[str, Labels]) -> "_Pictures":
+        # 64 bits of hash, a gigabyte a second
+        hashes = np.fromiter((hash(image.tobytes()) for part in images.values() for image in part), np.int64)
         order = np.argsort(hashes, kind="stable")
-        sizes = [len(numbers) for numbers in chosen.values()]
-        part_of = np.repeat(np.arange(len(chosen)), sizes)[order]
-        number_of = np.concatenate(list(chosen.values()))[order]
-        label_of = np.concatenate([labels[part][numbers] for part, numbers in chosen.items()])[order]
+        sizes = [len(part) for part in images.values()]
+        part_of = np.repeat(np.arange(len(sizes)), sizes)[order]
+        number_of = np.concatenate([np.arange(size) for size in sizes])[order]
+        label_of = np.concatenate([labels[part] for part in images])[order]
         starts = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[0]]))
-        return cls(tuple(chosen), part_of, number_of, label_of, starts)
+        return cls(tuple(images), part_of, number_of, label_of, starts)
 
     def over_groups(self, values: Labels) -> Labels:
         """Return the value of its group for each image."""

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from bnexp.blueprint import draw
 from bnexp.config.data_section import NpzData
-from bnexp.config.loading import check_stored, dump_config, load_config
+from bnexp.config.loading import dump_config, load_config
 from bnexp.data.sources.place import data_folder, own_path
 from bnexp.errors import ConfigError
+from bnexp.runs.seal import load_stored, write_config
 
 
 def test_the_folder_of_datasets_is_the_chosen_one_then_the_variables_then_data(monkeypatch):
@@ -65,18 +65,13 @@ def test_a_relative_path_is_that_of_the_config_then_of_the_data_folder_then_of_t
     assert own_path(config.data, places["data"]) == places[first] / "own" / "d.npz"
 
 
-def stored(path):
-    """Read a config as that of a run is read."""
-    return check_stored({"name": "c", **yaml.safe_load(path.read_text())}, [], str(path))
-
-
 @pytest.mark.parametrize("name", ["config", "data", "current"])
 def test_what_a_run_records_leads_to_its_data_from_anywhere(places, name, monkeypatch):
     path = save_set(places[name] / "own" / "d.npz")
     config = draw(load_config(places["config"] / "c.yaml"), Path("../data")).config
-    (places["config"].parent / "config.yaml").write_text(dump_config(config))
+    write_config(places["config"].parent, dump_config(config))
     monkeypatch.chdir("/")
-    again = stored(places["config"].parent / "config.yaml")
+    again, _ = load_stored(places["config"].parent)
     assert again == config
     assert own_path(again.data, places["data"]) == path
 
@@ -105,4 +100,5 @@ def test_an_absolute_path_is_looked_for_there_alone(places):
 
 def test_a_run_folder_is_no_place_for_data(places):
     save_set(places["config"] / "own" / "d.npz")
-    assert stored(places["config"] / "c.yaml").data.path == "own/d.npz"
+    write_config(places["config"], (places["config"] / "c.yaml").read_text() + "name: c\n")
+    assert load_stored(places["config"])[0].data.path == "own/d.npz"
