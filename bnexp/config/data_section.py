@@ -90,7 +90,7 @@ DATASETS: dict[DatasetName, DatasetInfo] = {
 
 OWN_DATASETS: dict[DatasetName, str] = {
     "image_folder": "your images: train/, test/ and perhaps val/, a folder per class in each; or only class folders",
-    "npz": "your arrays: x_train, y_train, x_test, y_test in one NumPy file",
+    "npz": "your arrays: x_train, y_train, x_test, y_test, or as others name them, in one NumPy file",
 }
 """Datasets of the user's own, at `data.path`; their sizes are read from the disk."""
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bnexp.config.wording import brief
 from bnexp.errors import ConfigError
-from bnexp.lessons.matrix_file import Batch, counted_names, number_in, read_matrix
+from bnexp.lessons.matrix_file import Batch, counted_names, read_matrix
+from bnexp.lessons.numbers import number_in
 from bnexp.lessons.topics import TOPICS
 
 LEAST_EPS = 1e-60
@@ -99,8 +100,10 @@ def _given_batch(words: LessonOptions) -> tuple[Batch, str | None]:
 def _parameters(name: str, text: str, batch: Batch) -> tuple[float, ...]:
     width = len(batch.names)
     values = []
-    for word in map(str.strip, text.split(",")):
-        value = number_in(word)
+    words = text.split(";") if ";" in text else text.split(",") if "," in text else text.split() or [text]
+    decimal = "," if ";" in text and "," in text else "."
+    for word in map(str.strip, words):
+        value = number_in(word, decimal)
         if value is None or not math.isfinite(value):
             raise ConfigError(
                 f'--{name}: expected finite numbers with commas between them, such as 1.5,1,0.5; found "{brief(word)}"'
@@ -112,5 +115,6 @@ def _parameters(name: str, text: str, batch: Batch) -> tuple[float, ...]:
         raise ConfigError(
             f"--{name}: expected {width} {'number' if width == 1 else 'numbers'} with commas between them, one for "
             f"each feature of {batch.source}; found {len(values)}"
+            + ("; decimal commas? Then stand semicolons between the numbers" if len(values) == 2 * width else "")
         )
     return tuple(values)

@@ -1,6 +1,7 @@
 """A matrix from a file: as spreadsheets write it, and what a person is told whose file holds none."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,16 @@ BAD_FILES = {
     "a hole": ("1,2\n3,\n", ["line 2, column 2", "found nothing"]),
     "empty": ("", ["no numbers"]),
     "blank lines only": ("\n \n", ["no numbers"]),
-    "semicolons": ("1;2\n3;4\n", ["separated by commas"]),
-    "decimal commas": ("1,5;2,5\n3,5;4,5\n", ["line 1, column 2", '"5;2"', "decimals by a point"]),
+    "two marks": ("1;2,1\n3,4;5\n4,4\n", ["line 1, column 1", '"1;2"', "a comma or a semicolon"]),
+    "two decimal marks": ("1.5;2,5\n3;4\n", ["line 1, column 2", '"2,5"', "all with a comma"]),
+    "one comma a line": (
+        "1,61\n1,82\n1,9\n",
+        ["line 1: 1,61 could be", "write 1.61 for one", "such as a,b"],
+    ),
+    "thousands or decimals": ("1.234;5.678\n2.345;6.789\n", ['"1.234" could be 1.234 or 1234', "write 1.2340 or 1234"]),
+    "a unit": ("1,2%\n3,4%\n", ["line 1, column 2", "a number has no unit"]),
+    "words in a column": ("a,b\n1,2\nx,3\n", ["line 3, column 1", '"x"']),
+    "a nameless feature": ("a,\n1,2\n3,9\n", ["line 1, column 2", "the name of a feature"]),
     "beyond float64": ("1e200,2\n3,4\n", ["line 1, column 1", "at most 1e+150"]),
     "letters of a terminal": ("1,2\n3,\x1b[31mred\n", ["line 2, column 2"]),
     "no end of a quote": ('1,2\n"3,4\n', ["line 2"]),
@@ -47,7 +56,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path, words in (
         (tmp_path / "missing.csv", "No such file"),
-        (binary, "not UTF-8"),
+        (binary, "not text"),
         (pipe, "not a regular file"),
         (folder, "directory"),
     ):
@@ -67,3 +76,84 @@ def test_columns_without_names_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("1,2\n3,4\n")
     assert list(read_matrix(path).names) == ["x1", "x2"]
+
+
+HEIGHTS = [[1.61, 55.2], [1.82, 81.0], [1.75, 68.4], [1.9, 92.7]]
+POINT = "height,weight\r\n1.61,55.2\r\n1.82,81.0\r\n1.75,68.4\r\n1.9,92.7\r\n"
+COMMA = POINT.replace(",", ";").replace(".", ",")
+PLACES = {
+    "decimal commas and a mark of order": b"\xef\xbb\xbf" + COMMA.encode(),
+    "semicolons and points": POINT.replace(",", ";").encode(),
+    "tabs": POINT.replace(",", "\t").encode(),
+    "bars": POINT.replace(",", " | ").encode(),
+    "spaces": POINT.replace(",", "   ").encode(),
+    "spaces and decimal commas": COMMA.replace(";", " ").encode(),
+    "UTF-16 of a spreadsheet": COMMA.replace(";", "\t").encode("utf-16"),
+    "UTF-16 without a mark of order": POINT.encode("utf-16-le"),
+    "UTF-16, the other way round": POINT.encode("utf-16-be"),
+    "a line that names the mark": b"sep=,\r\n" + POINT.encode(),
+    "a line that names another mark": b"sep=;\r\n" + COMMA.encode(),
+    "an end of line after a comma": POINT.replace("\r", ",\r").encode(),
+    "a comma after the rows alone": POINT.replace("\r", ",\r").replace("weight,", "weight").encode(),
+    "quotes": "\n".join(
+        ",".join(f'"{cell}"' for cell in line.split(";")) for line in COMMA.split("\r\n")[:-1]
+    ).encode(),
+    "a comment": b"# measured in 2019, in m\n" + POINT.encode(),
+    "an index": "".join(f"{n},{line}\n" for n, line in zip(["", 0, 1, 2, 3], POINT.split(), strict=True)).encode(),
+    "an index of R": "".join(
+        f"{n}{line}\n" for n, line in zip(["", "1,", "2,", "3,", "4,"], POINT.split(), strict=True)
+    ).encode(),
+    "a column of words": "".join(f"{n},{line}\n" for n, line in zip("nabcd", POINT.split(), strict=True)).encode(),
+    "Latin-1": COMMA.replace("height", "Gr\xf6\xdfe").encode("latin-1"),
+    "a minus of typesetting": POINT.replace("1.61", "\u22121.61").encode(),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_same_table_from_many_places(place: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_bytes(PLACES[place])
+    found = read_matrix(path)
+    sign = -1 if place == "a minus of typesetting" else 1
+    assert found.rows == [[sign * HEIGHTS[0][0], HEIGHTS[0][1]], *HEIGHTS[1:]]
+    assert list(found.names) == ["Gr\xf6\xdfe" if place == "Latin-1" else "height", "weight"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("1.234,5;2\n7,25;3\n", [[1234.5, 2], [7.25, 3]]),
+        ('"1,234.5",2\n"12,345,678",3\n', [[1234.5, 2], [12345678, 3]]),
+        ("1 234,5;2\n7,25;3\n", [[1234.5, 2], [7.25, 3]]),
+        ("1'234.5;2\n7.25;3\n", [[1234.5, 2], [7.25, 3]]),
+        ("height\n1,61\n1,82\n", [[1.61], [1.82]]),
+        ("1,2\n3,-4\n", [[1, 2], [3, -4]]),
+        ("1.234;0.5\n2.345;6.789\n", [[1.234, 0.5], [2.345, 6.789]]),
+        ("0.123;0.456\n0.789;0.5\n", [[0.123, 0.456], [0.789, 0.5]]),
+        ("1,2,3\n4,5,6\n", [[1, 2, 3], [4, 5, 6]]),
+        ("0,5\n1,6\n", [[0, 5], [1, 6]]),
+    ],
+)
+def test_marks_between_thousands_and_before_decimals(text: str, rows: list[list[float]], tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+    assert read_matrix(path).rows == rows
+
+
+def test_what_is_left_out_or_assumed_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(";name;w\n1;ann;1,5\n2;bob;2,5\n")
+    said = (
+        'values between semicolons; decimal commas; column 1 that counts the rows left out; column 2 ("name") of words'
+    )
+    assert said in read_matrix(path).source
+
+
+def test_a_large_file_is_refused_before_it_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("1,2,3,4,5,6,7,8\n" * 100_000)
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match=r"800,000 values, expected at most 100,000"):
+        read_matrix(path)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()

@@ -59,7 +59,25 @@ def test_the_name_of_a_norm_in_a_config_names_its_lesson() -> None:
 
 def test_gamma_and_beta_of_ones_own_file_begin_at_1_and_0(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
-    path.write_text("1,2\n3,4\n")
+    path.write_text("a,b\n1,2\n3,4\n")
     batch = request_of("batchnorm", LessonOptions(input=path)).batch
     assert (list(batch.gamma), list(batch.beta)) == ([1, 1], [0, 0])
     assert batch.source == str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1,5;1;0,5;2", (1.5, 1, 0.5, 2)),
+        ("1.5;1;.5;2", (1.5, 1, 0.5, 2)),
+        ("1.5 1 0.5 2", (1.5, 1, 0.5, 2)),
+        ("1.5, 1, 0.5, 2", (1.5, 1, 0.5, 2)),
+    ],
+)
+def test_gamma_may_be_written_as_in_other_places(text: str, expected: tuple[float, ...]) -> None:
+    assert request_of("batchnorm", LessonOptions(gamma=text)).batch.gamma == expected
+
+
+def test_twice_as_many_numbers_may_be_decimal_commas() -> None:
+    with pytest.raises(ConfigError, match="found 8; decimal commas"):
+        request_of("batchnorm", LessonOptions(gamma="1,5,1,0,0,5,2,0"))

@@ -18,6 +18,8 @@ TRACE = 0.01
 """Part of the images up to which a fault is a note: a hundredth of accuracy is what comparing norms barely resolves."""
 ONE_COLOR = 4
 """Levels of 255 by which the pixels of an image of one color differ at most: so much a JPEG of a plain wall does."""
+DARK = 32
+"""Levels of 255 below which no set of pictures stays throughout: it was scaled to another range."""
 ALIKE = 2.0
 """Levels of 255 (root mean square) between images and their mean, below which they are alike; MNIST, CIFAR-10: 65."""
 LOOKED_AT = 1_000
@@ -139,15 +141,12 @@ def look_at_pictures(
         place: names an image by its part and its number there.
     """
     one_color = {part: _one_color(pixels) for part, pixels in images.items()}
-    found = list(_dark(images)) or list(_plain(one_color, place))
-    varied = {part: np.flatnonzero(~flags) for part, flags in one_color.items()}
-    if any(map(len, varied.values())):
-        pictures = _Pictures.of(images, labels, varied)
-        found += [
-            *_alike(images),
-            *_copies(pictures, place, splits_train=splits_train),
-            *_two_labels(pictures, names, place),
-        ]
+    found = list(_dark(images)) or [*_plain(one_color, place), *_alike(images)]
+    pictures = _Pictures.of(images, labels)
+    if len(pictures.starts) == 1:
+        found.append((f"all {len(pictures.part_of):,} images are the same picture.", 1.0))
+    else:
+        found += [*_copies(pictures, place, splits_train=splits_train), *_two_labels(pictures, names, place)]
     return Findings(
         tuple(sentence for sentence, concerned in found if concerned > TRACE),
         tuple(sentence for sentence, concerned in found if concerned <= TRACE),
@@ -166,12 +165,10 @@ def _one_color(images: Images) -> Flags:
 
 def _dark(images: Mapping[str, Images]) -> Iterator[Finding]:
     brightest = max((int(pixels.max()) for pixels in images.values() if pixels.size), default=0)
-    if brightest == 1:
-        yield (
-            "no pixel is above 1 of 255: bytes run from 0 to 255; if floats in 0 .. 1 were cut to whole numbers, all "
-            "between is lost: save them again with (255 * x).round().astype('uint8').",
-            1.0,
-        )
+    if 0 < brightest < DARK:
+        cut = "if floats in 0 .. 1 were cut to whole numbers, all between is lost: (255 * x).round().astype('uint8')"
+        scaled = f"if {brightest} is meant as white: (255 / {brightest} * x).round().astype('uint8')"
+        yield f"no pixel is above {brightest} of 255; {cut if brightest == 1 else scaled}.", 1.0
 
 
 def _plain(one_color: Mapping[str, Flags], place: Namer) -> Iterator[Finding]:
@@ -199,7 +196,7 @@ def _alike(images: Mapping[str, Images]) -> Iterator[Finding]:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """All images that are not of one color, those with the same pixels next to each other, and in the order of parts.
+    """All images, those with the same pixels next to each other, and in the order of parts.
 
     Attributes:
         parts, part_of, number_of, label_of: where each stands, (N,).
@@ -213,19 +210,16 @@ class _Pictures:
     starts: Labels
 
     @classmethod
-    def of(
-        cls, images: Mapping[str, Images], labels: Mapping[str, Labels], chosen: Mapping[str, Labels]
-    ) -> "_Pictures":
-        hashes = np.fromiter(
-            (hash(images[part][number].tobytes()) for part, numbers in chosen.items() for number in numbers), np.int64
-        )  # 64 bits, a gigabyte a second
+    def of(cls, images: Mapping[str, Images], labels: Mapping[str, Labels]) -> "_Pictures":
+        # 64 bits of hash, a gigabyte a second
+        hashes = np.fromiter((hash(image.tobytes()) for part in images.values() for image in part), np.int64)
         order = np.argsort(hashes, kind="stable")
-        sizes = [len(numbers) for numbers in chosen.values()]
-        part_of = np.repeat(np.arange(len(chosen)), sizes)[order]
-        number_of = np.concatenate(list(chosen.values()))[order]
-        label_of = np.concatenate([labels[part][numbers] for part, numbers in chosen.items()])[order]
+        sizes = [len(part) for part in images.values()]
+        part_of = np.repeat(np.arange(len(sizes)), sizes)[order]
+        number_of = np.concatenate([np.arange(size) for size in sizes])[order]
+        label_of = np.concatenate([labels[part] for part in images])[order]
         starts = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[0]]))
-        return cls(tuple(chosen), part_of, number_of, label_of, starts)
+        return cls(tuple(images), part_of, number_of, label_of, starts)
 
     def over_groups(self, values: Labels) -> Labels:
         """Return the value of its group for each image."""

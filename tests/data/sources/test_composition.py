@@ -32,8 +32,8 @@ def test_nothing_is_said_of_an_honest_set():
     assert look_at_labels(labels, NAMES, val_examples=None) == Findings()
     assert look_at_labels({"train": turns(60)}, NAMES, test_examples=12, val_examples=5) == Findings()
     assert pictures(noise(60), noise(12, seed=1), splits_train=True) == Findings()
-    dim = 100 + noise(60) // 32  # eight levels
-    assert pictures(dim, 100 + noise(12, seed=1) // 32, splits_train=True) == Findings()
+    dim = 100 + noise(60) // 16  # sixteen levels
+    assert pictures(dim, 100 + noise(12, seed=1) // 16, splits_train=True) == Findings()
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -109,12 +109,29 @@ def test_less_than_a_trace_is_a_note():
 
 
 @pytest.mark.parametrize("value", [0, 255, 7])
-def test_images_of_one_color_are_counted_and_are_no_copies(value):
+def test_images_of_one_color_are_counted(value):
     train = noise(20, shape=(3, 4, 4))
     train[5:9] = np.array([value, 3, 200], dtype=np.uint8)[:, None, None]
-    train[8, 0, 0, 0] ^= 2  # as JPEG leaves it
+    train[5:9, 0, 0, 0] ^= np.arange(4, dtype=np.uint8)  # as JPEG leaves it
     found = _one_warning(pictures(train, noise(12, seed=1, shape=(3, 4, 4)), splits_train=True))
     assert "4 of 32 images are of one color throughout (to 4 levels of 255), such as train[5]" in found
+
+
+def test_plain_pictures_are_copies_of_each_other_too():
+    """Icons and swatches of one color are pictures: each in train and test, and under two labels."""
+    swatches = 20 * np.arange(12, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(36, axis=-1)
+    found = pictures(swatches, swatches[::-1].copy()).warnings
+    assert any("test: 12 of 12 images stand in train too" in line for line in found)
+    assert any("24 of 24 images are of one color throughout" in line for line in found)
+
+
+def test_a_set_of_one_picture_is_told_once():
+    black = np.zeros((12, 1, 6, 6), dtype=np.uint8)
+    found = pictures(black, black, splits_train=True).warnings
+    assert [line[:25] for line in found if "nearly" not in line] == [
+        "24 of 24 images are of on",
+        "all 24 images are the sam",
+    ]
 
 
 def test_images_that_hardly_differ_are_doubted():
@@ -125,7 +142,8 @@ def test_images_that_hardly_differ_are_doubted():
 
 
 def test_floats_that_were_cut_to_bytes_are_doubted():
-    found = _one_warning(pictures(noise(60) // 255, noise(12, seed=1) // 255, splits_train=True))
+    big = (1, 60, 60)
+    found = _one_warning(pictures(noise(60, shape=big) // 255, noise(12, seed=1, shape=big) // 255, splits_train=True))
     assert "no pixel is above 1 of 255" in found
 
 
