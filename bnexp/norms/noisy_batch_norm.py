@@ -30,7 +30,8 @@ class NoisyBatchNorm(_BatchNorm):
 
     Shape: (B, F) or (B, C, H, W), kept; statistics are (F,), or (C,) over the positions too.
     Options: momentum (the weight of the new batch), eps, affine.
-    Source: https://arxiv.org/abs/1805.11604, section 2.1 for the idea, the appendix for form and sizes of the noise
+    Source: https://arxiv.org/abs/1805.11604, section 2.1 for the idea; form and sizes are those that its appendix is
+    reported to have: there is no code of the authors to hold them against
     """
 
     def __init__(self, features: int, options: BatchNormOptions, seed: int) -> None:

@@ -168,7 +168,7 @@ def test_the_curve_and_its_scale(table_of: Make) -> None:
 @pytest.mark.parametrize(
     ("accuracies", "said"),
     [
-        ((0.9, 0.9), ", 90.00 % at every evaluation"),
+        ((0.9, 0.9), "in all rows 90.00 % at every evaluation"),
         # (0.1 / 0.0999) ** (1 / 7) = 1.000143
         ((0.9, 0.9001), "█ is 90.01 %, and a step up is 0.014 % fewer errors"),
         # (0.5 / 0.0001) ** (1 / 7) = 3.376: no error at all is drawn as the least one
