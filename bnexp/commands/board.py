@@ -11,7 +11,7 @@ from bnexp.document.writing import at_most, counted
 from bnexp.errors import ConfigError, visible
 from bnexp.files import open_file
 from bnexp.runs.find import place_of_runs, runs_below
-from bnexp.runs.folder import METRICS
+from bnexp.runs.folder import CONFIG, METRICS
 from bnexp.runs.seal import read_config
 from bnexp.session.board_server import is_loopback, start_tensorboard
 
@@ -61,7 +61,7 @@ def _notes_on(runs: Sequence[Path]) -> Iterator[str]:
     if old := sum(_has_only_the_uncentered_rank(run / METRICS) for run in runs):
         one = "effective_rank of bnexp 0.1.0, about 0 and not about the mean: compare it with uncentered_rank of others"
         yield f"{counted(old, 'run')} logged the {one}"
-    changed = [visible(told) for run in runs if (told := read_config(run)[1])]
+    changed = [visible(told) for run in runs if (run / CONFIG).exists() and (told := read_config(run)[1])]
     yield from at_most(changed, _SHOWN, "such notes")
 
 

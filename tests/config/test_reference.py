@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.data_section import DATASET_NAMES
@@ -190,6 +190,7 @@ def test_a_clean_file_passes(clean_file, values):
     assert accepted(values)
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # a null may well take back what is required
 @given(st.data())
 def test_what_is_loaded_is_accepted(shared_clean_file, valid_values, data):
     values = data.draw(valid_values)

@@ -134,13 +134,14 @@ def test_links_under_temporary_names_are_not_followed(
 
 
 def test_nothing_is_read_through_a_link(folder: Path, outside: Path, tmp_path: Path) -> None:
-    for name in ("config.yaml", "meta.json"):
+    for name in ("config.yaml", "config.json", "meta.json"):
         moved_behind_a_link(folder / name, outside)
     run = read_run(folder)
     assert run.config is None
     assert run.status == "unknown"
     assert len([problem for problem in run.problems if "link" in problem]) == 2
-    shutil.move(outside / "config.yaml", folder / "config.yaml")
+    for name in ("config.yaml", "config.json"):
+        shutil.move(outside / name, folder / name)
     moved_behind_a_link(folder / "checkpoints", outside)
     with pytest.raises(BnexpError, match=r"checkpoints: cannot be read: a link to"):
         probe_run(folder, probes=["norm_state"], data_dir=tmp_path, device="cpu")
