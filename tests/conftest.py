@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let hypothesis search as long as was asked for."""
     settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=20)
-    settings.register_profile("long", deadline=None, derandomize=True, database=None, max_examples=100)
+    settings.register_profile("long", deadline=None, derandomize=True, database=None, max_examples=60)
     if config.getoption("--long"):
         os.environ["BNEXP_TESTS_AT_LENGTH"] = "1"
     settings.load_profile("long" if at_length() else "quick")

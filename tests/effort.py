@@ -13,8 +13,8 @@ def at_length() -> bool:
 
 
 def examples(count: int) -> int:
-    """Return how many examples hypothesis draws: all of them at length, else a fifth, at least ten."""
-    return count if at_length() else max(count // 5, 10)
+    """Return how many examples hypothesis draws: half of them at length, else a fifth; at least ten."""
+    return max(count // 2 if at_length() else count // 5, 10)
 
 
 def long_but(names: Iterable[str], *quick: str) -> list[Any]:

@@ -37,17 +37,17 @@ def disk(tmp_path):
         yield place
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=LONG)])
+@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=LONG)])
 def test_a_run_survives_kill_9_at_any_moment(trial, kills):
     assert faults.killed_at_random(trial, kills) >= kills
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(18, marks=LONG)])
+@pytest.mark.parametrize("kills", [5, pytest.param(12, marks=LONG)])
 def test_a_run_survives_kill_9_before_any_call_that_changes_a_file(trial, kills):
     faults.killed_between_calls(trial, kills)
 
 
-@pytest.mark.parametrize("writes", [6, pytest.param(24, marks=LONG)])
+@pytest.mark.parametrize("writes", [6, pytest.param(16, marks=LONG)])
 def test_a_run_survives_writes_of_which_only_a_part_comes_to_the_disk(trial, writes):
     faults.torn_writes(trial, writes)
 
@@ -82,7 +82,7 @@ def test_a_read_only_disk_ends_a_run_with_one_message(trial, disk):
     read_only_disk(trial, disk)
 
 
-@pytest.mark.parametrize(("files", "states"), [(10, 8), pytest.param(45, 30, marks=LONG)])
+@pytest.mark.parametrize(("files", "states"), [(10, 8), pytest.param(30, 20, marks=LONG)])
 def test_a_damaged_run_ends_as_it_should_or_says_what_is_wrong(trial, files, states):
     damaged_runs(trial, files=files, states=states)
 
