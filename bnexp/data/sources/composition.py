@@ -240,17 +240,17 @@ def _copies(pictures: _Pictures, place: Namer, *, splits_train: bool) -> Iterato
         here = pictures.part_of == number
         if number > 0:
             at = np.flatnonzero(here & (pictures.part_of[first] < number))
-            where = f"{' or '.join(pictures.parts[:number])} too"
+            where = f"stand in {' or '.join(pictures.parts[:number])} too"
             effect = f"the score of {part} measures what is remembered, not what is learned"
         elif splits_train:
             at = np.flatnonzero(here & (first != np.arange(len(first))))
-            where, effect = "it before", "a split puts some of them into both of its parts"
+            where, effect = "are copies of others", "a split puts some of them into both of its parts"
         else:
             continue
         if len(at):
             one = pictures.earliest(at)
             both = f"{pictures.named(one, place)}, the same pixels as {pictures.named(int(first[one]), place)}"
-            what = f"{len(at):,} of {here.sum():,} images stand in {where}, such as {both}"
+            what = f"{len(at):,} of {here.sum():,} images {where}, such as {both}"
             yield f"{part}: {what}: {effect}.", len(at) / here.sum()
 
 

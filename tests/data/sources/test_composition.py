@@ -86,7 +86,7 @@ def _same():
 def test_copies_count_where_a_split_would_part_them():
     train = np.concatenate([noise(18), noise(2)])
     assert pictures(train, noise(12, seed=1), labels=_same()) == Findings()
-    assert "2 of 20 images stand in it before, such as train[18], the same pixels as train[0]" in _one_warning(
+    assert "2 of 20 images are copies of others, such as train[18], the same pixels as train[0]" in _one_warning(
         pictures(train, noise(12, seed=1), labels=_same(), splits_train=True)
     )
 
