@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,25 +45,34 @@ def train(
         raise ConfigError(f"--name {name}: {found}; give --name with a single config")
     seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
     drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
-    _tell(drawn, runs_dir, quiet=quiet, strict=strict, resume=resume)
+    warned = _tell(drawn, runs_dir, quiet=quiet, resume=resume)
+    if strict:
+        refuse_warnings(warned + _tell_of_memory(drawn, device))
     same_device = None if device == "auto" else device
     terms = on_the_command_line(Terms(runs_dir, data_dir, same_device, resume=resume), quiet=quiet)
-    results = []
     tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
-    for result in run_all(tasks, _print_failure):
+    return list(map(_reported, _trained(run_all(tasks, _print_failure))))
+
+
+def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]:
+    """Yield the runs that were trained, and say which were complete before."""
+    for result in results:
         if isinstance(result, Complete):
             print(f"{visible(str(result.folder))}: {result.status} already, nothing is left to do")
-            continue
-        from bnexp.session.display import say
-        from bnexp.session.report import report  # by now, torch is loaded
-
-        say(report(result))
-        results.append(result)
-    return results
+        else:
+            yield result
 
 
-def _tell(drawn: Sequence[Drawn], runs_dir: Path, *, quiet: bool, strict: bool, resume: bool) -> None:
-    """Tell what is known of the runs before they begin; where there are several files, with the file's name."""
+def _reported(result: "RunResult") -> "RunResult":
+    from bnexp.session.display import say
+    from bnexp.session.report import report  # by now, torch is loaded
+
+    say(report(result))
+    return result
+
+
+def _tell(drawn: Sequence[Drawn], runs_dir: Path, *, quiet: bool, resume: bool) -> int:
+    """Tell what is known of the runs before they begin, of several files with the name; return how many warnings."""
     told, warned = [tuple[str, ...]()], 0
     for file in drawn:
         of_which = f"{file_name(file.path)}: " if len(drawn) > 1 else ""
@@ -80,8 +89,18 @@ def _tell(drawn: Sequence[Drawn], runs_dir: Path, *, quiet: bool, strict: bool, 
         warned += len(warnings)
     for note in _shared_names(drawn):
         _print("note", note)
-    if strict:
-        refuse_warnings(warned)
+    return warned
+
+
+def _tell_of_memory(drawn: Sequence[Drawn], device: str) -> int:
+    """Warn of what may not fit into memory, which else each run does as it begins; return how many warnings."""
+    from bnexp.training.device import choose_device  # these load torch
+    from bnexp.training.room import doubts_about_memory
+
+    doubts = [doubt for file in drawn for doubt in doubts_about_memory(file.blueprints[0], choose_device(device))]
+    for doubt in doubts:
+        _print("warning", doubt)
+    return len(doubts)
 
 
 def _shared_names(drawn: Sequence[Drawn]) -> list[str]:

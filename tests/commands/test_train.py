@@ -118,6 +118,17 @@ def test_strict_lets_a_config_without_a_warning_pass(config_file: Path, tmp_path
     assert len(train([config_file], overrides=clean, runs_dir=tmp_path, strict=True, device="cpu")) == 1
 
 
+def test_strict_counts_doubts_about_memory_too(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bnexp.training.room.free_bytes", lambda device: 30_000)
+    clean = ["model.norm=none", "data.synthetic.size=2500", "training={epochs: null, steps: 2}"]
+    with pytest.raises(ConfigError, match=r"^--strict: 1 warning, and none was allowed"):
+        train([config_file], overrides=clean, runs_dir=tmp_path / "runs", strict=True, device="cpu")
+    assert "with --set data.eval_batch_size=" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_two_files_of_one_name_and_another_arm_of_a_name_are_told(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
