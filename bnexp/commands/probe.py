@@ -14,7 +14,7 @@ from bnexp.document.writing import counted, percent
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.data import recorded_data_dir
 from bnexp.runs.find import find_run
-from bnexp.runs.run import COMPLETE, read_run
+from bnexp.runs.run import COMPLETE, Run, read_run
 from bnexp.runs.seal import read_config
 
 if TYPE_CHECKING:
@@ -53,16 +53,6 @@ def probe(
     folder = find_run(path, runs_dir)
     run = read_run(folder)
 
-    def named(step: int) -> str:
-        """Name the weights by the step after which they were stored; the newest ones that are left may be older."""
-        which, steps = _SO_FAR.get(weights, "not finished, its weights"), run.figures.get("steps")
-        if run.status in COMPLETE:
-            which = f"the {weights} weights"
-            if weights in ("final", "ema") and steps is not None and step < steps:
-                lost = f"not the {weights} weights, after {counted(int(steps), 'step')}, whose checkpoint is missing"
-                which = f"{lost}, but the newest that are left"
-        return f"{folder}: {which}, after {counted(step, 'step')}"
-
     # Only what computes pays for loading torch.
     from bnexp.inspection.classes import measure_classes
     from bnexp.inspection.stored import CLASSES, probe_run
@@ -71,15 +61,26 @@ def probe(
     changed = read_config(folder)[1]
     if list(probes) == [CLASSES]:
         classes = measure_classes(folder, weights=weights, overrides=overrides, data_dir=place, device=device)
-        said = (named(classes.step), classes.on_data, changed)
+        said = (_named(run, weights, classes.step), classes.on_data, changed)
         show(_class_table(classes, *said), output, _confusions(classes))
         return
     measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:
         raise BnexpError(f"{folder}: there is nothing in this network that the probes asked could measure")
     strange = measured.strange or ("" if all(map(math.isfinite, measured.figures.values())) else _NOT_FINITE)
-    notes = (named(measured.step), strange, measured.on_data, changed)
+    notes = (_named(run, weights, measured.step), strange, measured.on_data, changed)
     show(_table(measured.figures, *filter(None, notes)), output)
+
+
+def _named(run: Run, weights: str, step: int) -> str:
+    """Name the weights by the step after which they were stored; the newest ones that are left may be older."""
+    which, steps = _SO_FAR.get(weights, "not finished, its weights"), run.figures.get("steps")
+    if run.status in COMPLETE:
+        which = f"the {weights} weights"
+        if weights in ("final", "ema") and steps is not None and step < steps:
+            lost = f"not the {weights} weights, after {counted(int(steps), 'step')}, whose checkpoint is missing"
+            which = f"{lost}, but the newest that are left"
+    return f"{run.folder}: {which}, after {counted(step, 'step')}"
 
 
 def _table(figures: dict[str, float], *notes: str) -> Table:

@@ -65,11 +65,7 @@ def resume(
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         own = own_config(folder)
         config = config or own
-        if difference := first_difference(own, config):
-            key, then, now = difference
-            what = f"{key} cannot become {now}: the run began with {then}; {_ALL_THAT_MAY_CHANGE}"
-            anew = f"bnexp train {shlex.quote(str(folder / CONFIG))} --set {shlex.quote(f'{key}={now}')}"
-            raise ConfigError(f"{folder}: {what}. A new run with it: {anew}")
+        _refuse_another_experiment(folder, own, config)
         before = read_json(folder / META) or {}
         with faults_explained(config, folder):
             data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
@@ -105,6 +101,15 @@ def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     if problem:
         raise BnexpError(f"{problem}: put them back, or start a new run with these")
     return check_stored(values if isinstance(values, dict) else {}, overrides, str(folder / CONFIG))
+
+
+def _refuse_another_experiment(folder: Path, own: Config, config: Config) -> None:
+    """Refuse a config that asks for more than a run may change on its way."""
+    if difference := first_difference(own, config):
+        key, then, now = difference
+        what = f"{key} cannot become {now}: the run began with {then}; {_ALL_THAT_MAY_CHANGE}"
+        anew = f"bnexp train {shlex.quote(str(folder / CONFIG))} --set {shlex.quote(f'{key}={now}')}"
+        raise ConfigError(f"{folder}: {what}. A new run with it: {anew}")
 
 
 def _say_what_changes(own: Config, config: Config, terms: Terms) -> None:

@@ -127,20 +127,17 @@ def reason_not_read(path: Path) -> tuple[str, bool]:
     return f"no image known by its ending or first bytes ({ending or 'no ending'})", False
 
 
+_CURES = {
+    "Git LFS pointer": "git lfs pull fetches the images",
+    "link stored as text": "make it a link again, or put there what it names",
+    "web page": "fetch the image itself",
+    "video": "ffmpeg -i VIDEO frame%04d.png makes images of it",
+    "archive": "unpack it",
+    "NumPy": "data.dataset: npz reads arrays",
+    "camera RAW": "darktable-cli FILE FILE.png converts it",
+}
+
+
 def cure_of(name: str) -> str:
     """Return how a person makes something readable of what is not read."""
-    if name == "Git LFS pointer":
-        return "git lfs pull fetches the images"
-    if name == "link stored as text":
-        return "make it a link again, or put there what it names"
-    if name == "web page":
-        return "fetch the image itself"
-    if name == "video":
-        return "ffmpeg -i VIDEO frame%04d.png makes images of it"
-    if name == "archive":
-        return "unpack it"
-    if name == "NumPy":
-        return "data.dataset: npz reads arrays"
-    if name == "camera RAW":
-        return "darktable-cli FILE FILE.png converts it"
-    return "magick mogrify -format png FILES converts it (ImageMagick)"
+    return _CURES.get(name, "magick mogrify -format png FILES converts it (ImageMagick)")
