@@ -33,6 +33,8 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """How a file of UTF-16 begins, as some editors of Windows write it."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PRODUCT = re.compile(r"[\]\d]\s*\*.?$")
+_GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}\.000")
+"""A number that may be whole, or thousands as they are grouped in many countries; no config that we write has one."""
 _STRING = "tag:yaml.org,2002:str"
 
 Place = tuple[str | int, ...]
@@ -224,6 +226,9 @@ class _Builder:
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*place, index)) for index, child in enumerate(node.value)]
+        if _GROUPED.fullmatch(node.value) and node.style is None:
+            one, thousands = node.value.partition(".")[0], node.value.replace(".", "")
+            raise ConfigError(f"{at}: {node.value} may be {one} or {thousands}; write one of these, without the point")
         try:
             return self.loader.construct_object(node)
         except ValueError:  # Python's limit, since the time to read a whole number grows with its square

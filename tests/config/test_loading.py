@@ -406,3 +406,18 @@ def test_checking_a_config_loads_no_torch_and_no_numpy(clean_file):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("key", "written"), [("data.batch_size", "1.000"), ("optimizer.lr", "10.000")])
+def test_a_number_that_may_be_thousands_is_refused(clean_file, key, written):
+    one, thousands = written.partition(".")[0], written.replace(".", "")
+    with pytest.raises(ConfigError, match=rf"{re.escape(written)} may be {one} or {thousands}; write one of these"):
+        load(clean_file, f"{key}={written}")
+
+
+@pytest.mark.parametrize("written", ["0.001", "0.100", "1.0", "1.500", "'1.000'"])
+def test_other_numbers_with_a_point_are_what_they_say(clean_file, written):
+    if written.startswith("'"):
+        assert load(clean_file, f"name={written}").name == "1.000"
+    else:
+        assert load(clean_file, f"optimizer.lr={written}").optimizer.lr == float(written)
