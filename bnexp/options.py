@@ -118,7 +118,9 @@ class HonestCommand(TyperCommand):
         ours = next((ours for ours, theirs in _OURS.items() if name in theirs), "")
         if ours.split(" ")[0] in own:
             takes = "" if " " in ours or ours == "--quiet" else f" {value or 'VALUE'}"
-            return f"{begins}; expected {ours}{takes}"
+            count = int(value) if name == "seeds" and (value or "").isdecimal() and len(value or "") < 4 else 0
+            several = f", or --seed 0-{count - 1} for {count} seeds" if count > 1 else ""
+            return f"{begins}; expected {ours}{takes}{several}"
         if line := _set_line(name, value, values):
             if "--set" in own:
                 return f"{begins}; it is a key of the config: {line}"

@@ -73,6 +73,7 @@ ANSWERS = {
     "--fp16": "--set training.precision=fp16",
     "--gpu 0": "expected --device cuda",
     "--seeds 1,2": "expected --seed 1,2",
+    "--seeds 5": "expected --seed 5, or --seed 0-4 for 5 seeds",
     "--output-dir x": "expected --runs-dir x",
     "--num-workers 4": "nothing is to be set",
     "--config b.yaml": "bnexp train b.yaml",

@@ -96,7 +96,8 @@ def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str
     batches = f"{full:,} x {plan.batch_size}" + (f" + 1 x {short}" if short else "")
     dropped = f", {left_out} examples left out of each epoch (data.drop_last)" if left_out else ""
     evaluations = plan.evaluations_until(plan.total_steps)
-    epochs = f"{plan.epoch_at(plan.total_steps):.4g}"
+    number = f"{plan.epoch_at(plan.total_steps):.4g}"
+    epochs = f"{number} epoch{'' if number == '1' else 's'}"
     parts = (
         f"{plan.train_examples:,} to train on, {plan.val_examples:,} to validate on, {plan.test_examples:,} to test on"
     )
@@ -109,7 +110,10 @@ def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str
         ("classes", _classes(info)),
         ("batches", f"{batches} = {what} per epoch{dropped}"),
         *([("steps", _accumulated(plan))] if plan.accumulate > 1 else []),
-        ("training", f"{counted(plan.total_steps, 'step')} in {epochs} epochs, {counted(evaluations, 'evaluation')}"),
+        (
+            "training",
+            f"{counted(plan.total_steps, 'step')} in {epochs} epoch{'' if epochs == '1' else 's'}, {counted(evaluations, 'evaluation')}",
+        ),
     ]
 
 
