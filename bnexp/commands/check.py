@@ -112,7 +112,7 @@ def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str
         *([("steps", _accumulated(plan))] if plan.accumulate > 1 else []),
         (
             "training",
-            f"{counted(plan.total_steps, 'step')} in {epochs} epoch{'' if epochs == '1' else 's'}, {counted(evaluations, 'evaluation')}",
+            f"{counted(plan.total_steps, 'step')} in {epochs}, {counted(evaluations, 'evaluation')}",
         ),
     ]
 

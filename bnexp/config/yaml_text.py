@@ -226,7 +226,7 @@ class _Builder:
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*place, index)) for index, child in enumerate(node.value)]
-        if _GROUPED.fullmatch(node.value) and node.style is None:
+        if isinstance(node, yaml.ScalarNode) and node.style is None and _GROUPED.fullmatch(node.value):
             one, thousands = node.value.partition(".")[0], node.value.replace(".", "")
             raise ConfigError(f"{at}: {node.value} may be {one} or {thousands}; write one of these, without the point")
         try:
