@@ -121,12 +121,13 @@ def test_every_norm_that_fits_an_mlp_is_trained_here() -> None:
 @pytest.mark.parametrize("norm", long_but(NORMS, "none", "bn", "ln", "gn(groups=2)", "noisy_bn"))
 def test_every_norm_trains_the_same_bits_twice_and_with_all_probes(make_config: MakeConfig, norm: str) -> None:
     model = {"norm": norm, "activation": "tlu" if norm == "frn" else "relu"}
-    every_step = make_config(model=model, probes=ALL_PROBES, training={"epochs": 10, "log_every": 1})
+    epochs = 10 if norm in ("dyt", "derf") else 5  # what squashes without a scale of the batch begins slowly
+    every_step = make_config(model=model, probes=ALL_PROBES, training={"epochs": epochs, "log_every": 1})
     run, outcome, rows = trained(every_step)
     assert outcome.divergence is None
     assert outcome.train is not None
     assert outcome.train.loss < 0.9 * rows.rows[0]["loss/train"]
-    without = make_config(model=model, probes=NO_PROBES, training={"epochs": 10, "log_every": 1000})
+    without = make_config(model=model, probes=NO_PROBES, training={"epochs": epochs, "log_every": 1000})
     (again, _, rows_again), (unwatched, _, _) = trained(every_step), trained(without)
     assert without_times(rows.rows) == without_times(rows_again.rows)
     for other in (again, unwatched):
