@@ -36,10 +36,10 @@ class Blueprint:
         return replace(self, config=self.config.model_copy(update={"seed": seed}))
 
 
-def draw(config: Config, data_dir: Path) -> Blueprint:
+def draw(config: Config, data_dir: Path, info: DatasetInfo | None = None) -> Blueprint:
     """Draw the blueprint of a config, and refuse whatever can be refused without torch.
 
-    `data_dir` is only read where the dataset is one of your own.
+    `data_dir` is only read where the dataset is one of your own, and `info`, what it holds, is not known yet.
 
     Raises:
         ConfigError: the config asks for something that cannot be: a dataset that is missing or cannot be preprocessed
@@ -49,7 +49,7 @@ def draw(config: Config, data_dir: Path) -> Blueprint:
     """
     if isinstance(config.data, OwnData):
         config = config.model_copy(update={"data": settled(config.data, data_dir)})
-    info = dataset_info(config.data, data_dir)
+    info = info or dataset_info(config.data, data_dir)
     plan = make_plan(config, info)
     layout = layout_of(config.model, info.shape, info.classes)
     check_network(config, layout)

@@ -5,6 +5,7 @@ an npz file, which a person brings, are read through `data/sources/`.
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,6 +117,13 @@ class Dataset:
                 own[name].update(content)
         return whole.hexdigest(), {name: digest.hexdigest() for name, digest in own.items()}
 
+    def to(self, device: torch.device) -> "Dataset":
+        """Return the dataset on a device; itself where it is there."""
+        if self.train.images.device == device:
+            return self
+        parts = (Part(part.images.to(device), part.labels.to(device)) for part in self.parts.values())
+        return Dataset(*parts, self.preprocess.to(device), self.account)
+
     def val_inputs(self, count: int) -> Tensor:
         """Return the first `count` images of the validation part as inputs."""
         return self.inputs(self.val.images[:count])
@@ -144,6 +152,29 @@ def load_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path
         ConfigError: missing and not to be had.
         BnexpError: corrupt, or not of the size that the config's plan counts on.
     """
+    kept = _KEPT.get(_key_of(data, plan, data_dir))
+    return (kept or _prepare(data, info, plan, data_dir)).to(device)
+
+
+_KEPT: dict[str, Dataset] = {}
+"""Datasets that this process loaded for all runs of a sweep, which are forked from it."""
+
+
+def keep_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path) -> None:
+    """Load a dataset that `load_dataset` then finds in the memory of this process. Raises as that does."""
+    dataset = _prepare(data, info, plan, data_dir)
+    _ = dataset.fingerprint  # computed once, too
+    _KEPT[_key_of(data, plan, data_dir)] = dataset
+
+
+def _key_of(data: DataConfig, plan: Plan, data_dir: Path) -> str:
+    """Return what decides the examples of a dataset and how it is fitted."""
+    options = data.model_dump_json(exclude={"batch_size", "eval_batch_size", "augment", "drop_last"})
+    return f"{options} {plan.train_examples} {plan.val_examples} {os.path.abspath(data_dir)}"
+
+
+def _prepare(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path) -> Dataset:
+    """Return the dataset on the CPU, split and fitted."""
     images = DATASET_LOADERS[data.dataset](data, data_dir)
     brought = () if images.val is None else (len(images.val),)
     found = (len(images.train), len(images.test), *images.train.images.shape[1:], *brought)
@@ -155,8 +186,7 @@ def load_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path
     train = images.train.take(rest[: plan.train_examples])
     fitted = PREPROCESSES[data.preprocess](train.images, data.whiten_eps or DEFAULT_WHITEN_EPS)
     parts = (train, images.train.take(held_out) if images.val is None else images.val, images.test)
-    train, val, test = (Part(part.images.contiguous().to(device), part.labels.to(device)) for part in parts)
-    return Dataset(train, val, test, fitted.to(device), info.account)
+    return Dataset(*(Part(part.images.contiguous(), part.labels) for part in parts), fitted, info.account)
 
 
 def _idx_files(idx_set: IdxSet) -> Callable[[Path], list[Path]]:

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,10 @@ _NEW, _ABANDONED_S = ".new", 600
 """How the name of a folder ends that is about to be claimed, and after how long its process must be gone."""
 
 
+class Taken(BnexpError):
+    """Another run has the folder."""
+
+
 def claim_run_folder(runs_dir: Path, name: str, seed: int, config: str) -> Path:
     """Make and return a folder that no other run or process has: `seed0`, or `seed0-2`, ... where it is taken.
 
@@ -27,6 +32,26 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int, config: str) -> Path:
         BnexpError: the place cannot be written, or takes no lock.
     """
     parent = runs_dir / name
+    return _claim(parent, (run_folder(parent, seed, number) for number in range(1, 100_000)), config)
+
+
+def claim_exactly(folder: Path, config: str) -> Path:
+    """Make and return a certain folder, as `claim_run_folder`.
+
+    Raises:
+        Taken: another run has it.
+        BnexpError: the place cannot be written, or takes no lock.
+    """
+    return _claim(folder.parent, [folder], config)
+
+
+def run_folder(parent: Path, seed: int, number: int) -> Path:
+    """Return the folder of the first, second, ... run of a seed."""
+    return parent / (f"seed{seed}" if number == 1 else f"seed{seed}-{number}")
+
+
+def _claim(parent: Path, folders: Iterable[Path], config: str) -> Path:
+    """Make and return the first of some folders below `parent` that is free."""
     new = parent / f".{secrets.token_hex(8)}{_NEW}"
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -34,8 +59,7 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int, config: str) -> Path:
         new.mkdir()
         with run_lock(new):  # a place that takes none is found before there is a run
             write_config(new, config)
-        for number in range(1, 100_000):
-            folder = parent / (f"seed{seed}" if number == 1 else f"seed{seed}-{number}")
+        for folder in folders:
             if _moved(new, folder):
                 return folder
     except OSError as error:
@@ -44,7 +68,7 @@ def claim_run_folder(runs_dir: Path, name: str, seed: int, config: str) -> Path:
         ) from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    raise BnexpError(f"{parent}: no free folder for seed {seed}")
+    raise Taken(f"{folder}: another run has this folder")
 
 
 def _moved(new: Path, folder: Path) -> bool:

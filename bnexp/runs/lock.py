@@ -20,6 +20,12 @@ except ImportError:  # Windows has other locks, which every file system there kn
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
+
+
+class Held(BnexpError):
+    """Another process trains the run."""
+
+
 _WAIT_S = 0.5
 """A process that is just ending gets this long to release the lock."""
 
@@ -32,7 +38,8 @@ def run_lock(folder: Path, *, break_lock: bool = False) -> Iterator[None]:
     process away which gives no sign of life.
 
     Raises:
-        BnexpError: another process holds the lock, or the folder is missing or cannot be written.
+        Held: another process holds the lock.
+        BnexpError: the folder is missing or cannot be written.
     """
     if not folder.is_dir():
         raise BnexpError(f"{folder}: no such folder; expected the folder of a run")
@@ -46,7 +53,7 @@ def run_lock(folder: Path, *, break_lock: bool = False) -> Iterator[None]:
                 held.callback(_release, lock)
                 refuse_own_lock(folder, "", break_lock=break_lock)
         except Timeout:
-            raise BnexpError(f"{folder}: {_who_trains(folder)}") from None
+            raise Held(f"{folder}: {_who_trains(folder)}") from None
         except OSError as error:
             raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
         yield

@@ -197,6 +197,7 @@ class Run:
         status: a `Status`, or unknown, damaged or dead.
         started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
+        role: in its sweep: `tuning`, or None.
         environment: by the names in `ENVIRONMENT`, as far as known.
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
         network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
@@ -216,6 +217,7 @@ class Run:
     continued: datetime | None = None
     earlier_s: float = 0.0
     error: str | None = None
+    role: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     network: Mapping[str, str] = field(default_factory=dict)
@@ -280,6 +282,7 @@ def read_run(folder: Path) -> Run:
         continued=meta.moment("continued"),
         earlier_s=_earlier_s(meta),
         error=meta.text("error"),
+        role=meta.text("role"),
         environment=_environment(meta),
         parameters=summary.count("parameters") or meta.count("parameters"),
         network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},

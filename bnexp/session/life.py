@@ -13,7 +13,7 @@ from bnexp.config.loading import dump_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
-from bnexp.runs.claim import claim_run_folder
+from bnexp.runs.claim import claim_exactly, claim_run_folder
 from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
@@ -42,10 +42,11 @@ class RunResult:
     network: nn.Module
 
 
-def start(blueprint: Blueprint, terms: Terms) -> RunResult:
-    """Train the network of a blueprint, and keep the records in a new folder of its own.
+def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> RunResult:
+    """Train the network of a blueprint, and keep the records in a new folder of its own: `folder`, or the next one.
 
     Raises:
+        Taken: another run has `folder`.
         ConfigError: the device is not there, or cannot compute in the config's precision; no folder was made.
         Interrupted: by Ctrl-C or a signal; the records say so, and the run can be resumed.
         BnexpError: the dataset is corrupt; or the records cannot be written, the memory is too small or the GPU is
@@ -57,10 +58,15 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
         with faults_explained(config):
             weigh(blueprint, terms.device or "auto", terms)
             run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
-        meta = circumstances(run, terms.argv, data_dir)
-        folder = claim_run_folder(terms.runs_dir, config.name, config.seed, dump_config(config))
-        with run_lock(folder):
-            return run_session(run, folder, meta, terms.show, stop)
+        meta = circumstances(run, terms.argv, data_dir, terms.role)
+        text = dump_config(config)
+        claimed = (
+            claim_run_folder(terms.runs_dir, config.name, config.seed, text)
+            if folder is None
+            else claim_exactly(folder, text)
+        )
+        with run_lock(claimed):
+            return run_session(run, claimed, meta, terms.show, stop)
 
 
 def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:

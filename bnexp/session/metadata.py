@@ -48,7 +48,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict[str, Any]:
+def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: str | None = None) -> dict[str, Any]:
     """Return where, when and with what a run is made: all of meta.json but its status."""
     plan = asdict(run.plan)
     del plan["eval_every_epochs"]
@@ -57,6 +57,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "status": "running",
         "name": run.config.name,
         "seed": run.config.seed,
+        **({"role": role} if role else {}),
         "argv": without_secrets(argv),
         "bnexp": bnexp.__version__,
         "bnexp_commit": checked_out_commit(Path(bnexp.__file__).parent.parent),

@@ -39,6 +39,7 @@ class Terms:
     show: Show = show_nothing
     warn: Callable[[str], None] = warn_nobody
     argv: tuple[str, ...] = ()  # the command line, for the records
+    role: str | None = None  # of the run in its sweep, for the records
     resume: bool = False  # the newest unfinished run of the same config, if there is one
 
 

@@ -1,0 +1,184 @@
+"""Run tasks in processes of this machine, forked from a server that has torch and the datasets loaded.
+
+The server is that of `multiprocessing`'s forkserver; where there is none, as on Windows, processes are started afresh.
+Each worker has a process group of its own: Ctrl-C in a terminal reaches the sweep alone, which then asks each worker
+once. A worker ends by itself when the sweep or the server is gone.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bnexp.blueprint import Blueprint
+from bnexp.data.sources.place import data_folder
+from bnexp.sweep.work import DATASETS, Ended, Event, Task
+
+_HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_SERVER else "spawn")
+_OUTPUT_BYTES = 4_000
+"""The end of what a process printed, which is told where it fails."""
+_MOST_DATASETS = 4
+"""Datasets that the server loads for all; a sweep over more of them loads them in its workers."""
+
+
+@dataclass
+class _Worker:
+    task: Task
+    process: Any
+    pipe: Connection
+    output: Path
+    began: float
+    ended: Ended | None = None
+
+
+class LocalWorkers:
+    """Takes `slots` tasks at once.
+
+    Args:
+        slots: how many processes run side by side.
+        blueprints: of the tasks to come, whose datasets are loaded once for all.
+        data_dir: where datasets lie, as in the tasks.
+    """
+
+    def __init__(self, slots: int, blueprints: Sequence[Blueprint] = (), data_dir: Path | None = None) -> None:
+        self.slots = slots
+        self._workers: list[_Worker] = []
+        self._stopping = False
+        self._place = Path(tempfile.mkdtemp(prefix="bnexp-sweep-"))
+        self._started = 0
+        datasets = _distinct(blueprints, data_dir or data_folder(None))
+        self._datasets = self._place / "datasets"
+        self._datasets.write_bytes(pickle.dumps(datasets if len(datasets) <= _MOST_DATASETS else []))
+
+    def start(self, task: Task) -> None:
+        """Begin a task in a process of its own."""
+        self._ensure_server()
+        self._started += 1
+        output = self._place / f"output{self._started}"
+        ours, theirs = _CONTEXT.Pipe(duplex=False)
+        process = _CONTEXT.Process(target=_work, args=(task, theirs, output), name=f"bnexp {task.key}")
+        began = time.monotonic()
+        process.start()
+        theirs.close()
+        self._workers.append(_Worker(task, process, ours, output, began))
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """Return what happened, as soon as something has, or nothing after so many seconds."""
+        handles = [handle for worker in self._workers for handle in (worker.pipe, worker.process.sentinel)]
+        ready = set(connection.wait(handles, timeout_s))
+        events: list[Event] = []
+        for worker in list(self._workers):
+            gone = worker.process.sentinel in ready
+            if gone or worker.pipe in ready:
+                for event in _received(worker.pipe):
+                    if isinstance(event, Ended):
+                        worker.ended = event
+                    else:
+                        events.append(event)
+            if gone:
+                events.append(self._end_of(worker))
+        return events
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask all workers to finish their step and write a checkpoint; `at_once` kills them."""
+        self._stopping = True
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                if at_once:
+                    worker.process.kill()
+                else:
+                    os.kill(worker.process.pid, signal.SIGTERM)
+
+    def close(self) -> None:
+        """Kill what still runs, and delete what was only for the workers."""
+        self.stop(at_once=True)
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers = []
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def _end_of(self, worker: _Worker) -> Ended:
+        """Return how an ended worker ended, and let it go."""
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        output = _end_of_file(worker.output)
+        worker.output.unlink(missing_ok=True)
+        if worker.ended is not None:
+            return worker.ended
+        seconds = time.monotonic() - worker.began
+        if self._stopping:
+            return Ended(worker.task.key, "interrupted", "stopped before its first checkpoint", "", seconds)
+        return Ended(worker.task.key, "lost", _how_it_died(worker.process.exitcode), output, seconds)
+
+    def _ensure_server(self) -> None:
+        """Start the server, or start it again; it loads the datasets."""
+        if _HAS_SERVER:
+            _CONTEXT.set_forkserver_preload(["__main__", "bnexp.sweep.worker"])
+            # It looks for modules where Python does by itself, which is not where everybody finds them.
+            paths = os.pathsep.join(filter(None, sys.path))
+            with _environment({DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}):
+                forkserver.ensure_running()
+
+
+def _work(task: Task, pipe: Connection, output: Path) -> None:
+    from bnexp.sweep.worker import work  # loads torch, where the server has not
+
+    work(task, pipe, output)
+
+
+def _distinct(blueprints: Sequence[Blueprint], data_dir: Path) -> list[tuple[Any, ...]]:
+    """Return what `data.load.keep_dataset` takes, for each dataset of some blueprints."""
+    unlike = {
+        (blueprint.config.data.model_dump_json(), blueprint.plan.train_examples): blueprint for blueprint in blueprints
+    }
+    return [(one.config.data, one.info, one.plan, data_dir) for one in unlike.values()]
+
+
+def _received(pipe: Connection) -> Iterator[Event]:
+    """Yield the events that wait in a pipe; one that was cut off by the end of its process is none."""
+    with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+        while pipe.poll():
+            yield pipe.recv()
+
+
+def _end_of_file(path: Path) -> str:
+    """Return the last lines of what a process printed."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(file.tell() - _OUTPUT_BYTES, 0))
+        return file.read().decode(errors="replace").strip()
+    return ""
+
+
+def _how_it_died(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            hint = "; the system does so where memory runs out" if name == "SIGKILL" else ""
+            return f"its process was killed by {name}{hint}"
+    return "its process lost its server" if code == 255 else f"its process ended with exit code {code}"
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

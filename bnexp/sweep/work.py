@@ -1,0 +1,98 @@
+"""The runs of a sweep as tasks, what becomes of them as events, and who carries them out as an executor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from bnexp.blueprint import Blueprint
+
+Mode = Literal["start", "resume", "lengthen"]
+"""Begin in a new folder; continue from the newest checkpoint; continue a finished run with a longer config."""
+End = Literal["finished", "diverged", "interrupted", "failed", "lost", "elsewhere"]
+"""How the attempt of a task ends. `lost`: its process or node died; `elsewhere`: another process has this run."""
+
+DATASETS = "BNEXP_SWEEP_DATASETS"
+"""In the environment of the server of local workers: the file that says which datasets to load."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to do: a value that another process, or another machine, can take.
+
+    Attributes:
+        key: names it among those of the sweep, such as `norm=bn/seed0`.
+        folder: of the run; for `start`, where nothing is yet.
+        device: as `bnexp train --device`; None: automatic, and for a resumed run the one that it began on.
+        threads: of torch on the CPU; None leaves what the process has.
+        role: of the run in its sweep, for meta.json: `tuning`, or None.
+    """
+
+    key: str
+    blueprint: Blueprint
+    folder: Path
+    mode: Mode = "start"
+    data_dir: Path | None = None
+    device: str | None = None
+    threads: int | None = None
+    role: str | None = None
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """Where a run is: the step taken, of how many, its latest figures and the seconds left."""
+
+    key: str
+    step: int
+    total_steps: int
+    figures: Mapping[str, float] = field(default_factory=dict)
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt of a task ended.
+
+    Attributes:
+        error: in words; None where the run came to its end.
+        output: the last lines that its process printed.
+        seconds: from the start of the attempt to its end.
+    """
+
+    key: str
+    end: End
+    error: str | None = None
+    output: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Warned:
+    """What a run warned of."""
+
+    key: str
+    warning: str
+
+
+Event = Progressed | Ended | Warned
+
+
+class Executor(Protocol):
+    """Carries out tasks side by side, each in a process of its own."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks it takes at once."""
+
+    def start(self, task: Task) -> None:
+        """Begin a task, and return at once; the caller keeps within `slots`."""
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """Return what happened, as soon as something has, or nothing after so many seconds."""
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask all tasks to finish their step and write a checkpoint; `at_once` ends their processes."""
+
+    def close(self) -> None:
+        """Leave no process behind."""

@@ -1,0 +1,143 @@
+"""The work of one process of a sweep: a run, told through a pipe.
+
+Importing the module loads torch, bnexp, and the datasets that the environment names: the server of the workers does it
+once. A worker is a fork of that process: its memory holds decoded and fitted datasets without another byte.
+"""
+
+import contextlib
+import importlib
+import os
+import pickle
+import signal
+import threading
+import time
+from dataclasses import replace
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from bnexp.config.plan import Plan
+from bnexp.data.load import keep_dataset
+from bnexp.errors import BnexpError, Interrupted
+from bnexp.runs.claim import Taken
+from bnexp.runs.lock import Held
+from bnexp.session import life, resume
+from bnexp.session.display import Display, left
+from bnexp.session.terms import Terms
+from bnexp.sweep.work import DATASETS, Ended, Event, Progressed, Task, Warned
+from bnexp.training.clock import Clock
+
+_SHOWN_EVERY_S = 0.2
+_GRACE_S, _LOOK_S = 30.0, 1.0
+"""How long a worker without its sweep may take for its last checkpoint, and how often it looks for its server."""
+_SHOWN = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
+
+
+def load_once() -> None:
+    """Load what every worker needs, in a process that is then forked."""
+    torch.set_num_threads(1)  # a process in whose threads OpenMP has computed cannot be forked
+    with contextlib.suppress(ImportError):
+        importlib.import_module("torch._dynamo")  # else each worker loads it with its optimizer
+    path = os.environ.pop(DATASETS, None)
+    for dataset in pickle.loads(Path(path).read_bytes()) if path else []:  # noqa: S301  written by our own parent
+        with contextlib.suppress(Exception):  # the worker that needs it says what is wrong
+            keep_dataset(*dataset)
+
+
+def work(task: Task, pipe: Connection, output: Path) -> None:
+    """Do a task in this process, which ends with it; what it prints goes to a file."""
+    began = time.monotonic()
+    _stand_alone(output)
+    tell = _Teller(pipe)
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    try:
+        tell(replace(attempt(task, tell), seconds=time.monotonic() - began))
+    finally:
+        tell.close()
+
+
+def attempt(task: Task, tell: "_Teller") -> Ended:
+    """Do a task, and return how it ended; a bug in bnexp passes as it is."""
+    terms = Terms(
+        data_dir=task.data_dir,
+        device=task.device,
+        show=lambda name, plan: _ToldDisplay(task.key, plan, tell),
+        warn=lambda warning: tell(Warned(task.key, warning)),
+        argv=task.argv,
+        role=task.role,
+    )
+    try:
+        if task.mode == "start":
+            result = life.start(task.blueprint, terms, task.folder)
+        else:
+            result = resume.resume(task.folder, terms, config=task.blueprint.config)
+    except Interrupted as stopped:
+        return Ended(task.key, "interrupted", str(stopped))
+    except (Held, Taken) as error:
+        return Ended(task.key, "elsewhere", str(error))
+    except BnexpError as error:
+        return Ended(task.key, "failed", str(error))
+    return Ended(task.key, result.summary["status"])
+
+
+class _Teller:
+    """Sends events to the sweep; that nobody hears them is no fault of the run."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def __call__(self, event: Event) -> None:
+        with contextlib.suppress(OSError):
+            self._pipe.send(event)
+
+    def close(self) -> None:
+        self._pipe.close()
+
+
+class _ToldDisplay(Display):
+    """Tells where a run is, a few times a second at most."""
+
+    def __init__(self, key: str, plan: Plan, tell: "_Teller") -> None:
+        self._key, self._plan, self._tell = key, plan, tell
+        self._told_at = float("-inf")
+        self._figures: dict[str, float] = {}
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Remember the figures of a row."""
+        self._figures |= {name: values[name] for name in _SHOWN if name in values}
+
+    def step(self, step: int, clock: Clock) -> None:
+        """Tell of a step."""
+        now = time.monotonic()
+        if now - self._told_at >= _SHOWN_EVERY_S:
+            self._told_at = now
+            eta_s = clock.remaining_s(step, *left(self._plan, step))
+            self._tell(Progressed(self._key, step, self._plan.total_steps, dict(self._figures), eta_s))
+
+
+def _stand_alone(output: Path) -> None:
+    """Leave the process group of the terminal, print to a file, and end when the sweep or the server does."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    nothing, printed = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number, descriptor in ((0, nothing), (1, printed), (2, printed)):
+        os.dup2(descriptor, number)
+    threading.Thread(target=_end_with_the_sweep, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_sweep(server: int) -> None:
+    """Wait until the sweep or the server is gone; then ask this process to end, and a while later kill it."""
+    sweep = parent_process()
+    if sweep is None:
+        return
+    while not connection.wait([sweep.sentinel], _LOOK_S) and os.getppid() == server:
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+load_once()
