@@ -77,6 +77,42 @@ def train(
     )
 
 
+@app.command(short_help="Train arms x seeds, on every core.", rich_help_panel=RUN)
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE|CONFIG", help="A sweep file; or a config, with --axis.")],
+    axis: Annotated[
+        list[str], typer.Option(metavar="KEY=A,B", help="A key and its values, of which each is an arm. Repeatable.")
+    ] = [],  # noqa: B006  Typer copies it
+    seeds: Annotated[str | None, typer.Option(metavar="N|N,N|N-N", help="How many, or which. [default: 5]")] = None,
+    overrides: Overrides = [],  # noqa: B006  Typer copies it
+    name: Annotated[str | None, typer.Option(help="Replaces the sweep's name, that of its file.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the sweep as a sweep file.")] = None,
+    workers: Annotated[str, typer.Option(metavar="N|auto", help="Runs side by side.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is done and what is left, and stop.")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="Resume a run that fails so often.")] = 0,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop all when a run has failed.")] = False,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="The table, or with --dry-run the plan, as JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train every arm of a sweep with every seed, as far as that is not done; the same command continues."""
+    from bnexp.commands import sweep as command
+
+    command.sweep(
+        file,
+        command.Asked(runs_dir, data_dir, device, workers, retries, fail_fast, quiet),
+        axes=axis,
+        seeds=seeds,
+        overrides=overrides,
+        name=name,
+        save=save,
+        dry_run=dry_run,
+        as_json=json,
+    )
+
+
 @app.command(short_help="Continue a RUN that stopped.", rich_help_panel=RUN)
 def resume(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],

@@ -6,22 +6,24 @@ were put in another order, knows the runs that it has.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.data_section import DatasetInfo
+from bnexp.config.sweep_loading import Sweep
 from bnexp.config.yaml_text import dotted
 from bnexp.data.sources.place import data_folder
-from bnexp.errors import BnexpError
+from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.claim import run_folder
 from bnexp.runs.find import runs_below
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
 from bnexp.runs.run import COMPLETE, Run, read_run
-from bnexp.sweep.arms import Arm
-from bnexp.sweep.work import Mode, Task
+from bnexp.sweep.arms import Arm, expand, told_together
+from bnexp.sweep.tuning import Choice, choose
+from bnexp.sweep.work import Ended, Mode, Task
 
 MISSING = "missing"
 TUNING = "tuning"
@@ -34,11 +36,13 @@ class PlannedRun:
 
     Attributes:
         key: names it: its folder below that of the sweep.
+        asked: the arm's name in the sweep; that of `arm` is the one of the folder where it has runs already.
         status: `missing`, or that of the run on the disk, as `runs.run.Run` has it.
         stored: the run on the disk.
     """
 
     arm: Arm
+    asked: str
     seed: int
     folder: Path
     key: str
@@ -93,31 +97,6 @@ def identities(config: Mapping[str, Any], layout: str | None) -> list[str]:
     return [json.dumps(one, sort_keys=True, default=str) for one in (*built, counted)]
 
 
-class Drafts:
-    """Draws the blueprints of arms; the facts of a dataset are worked out once for all arms that have it."""
-
-    def __init__(self, data_dir: Path | None) -> None:
-        self._data_dir = data_folder(data_dir)
-        self._facts: dict[str, DatasetInfo] = {}
-
-    def draw(self, arm: Arm) -> Blueprint:
-        """Return the blueprint of an arm. Raises as `blueprint.draw`."""
-        section = arm.config.data.model_dump_json()
-        blueprint = draw(arm.config, self._data_dir, self._facts.get(section))
-        self._facts[section] = blueprint.info
-        return blueprint
-
-    def draw_all(self, arms: Sequence[Arm]) -> tuple[list[Blueprint], dict[str, list[str]]]:
-        """Return the blueprints of arms, and instead of those that are refused the reasons, with the arms of each."""
-        blueprints, refused = [], defaultdict[str, list[str]](list)
-        for arm in arms:
-            try:
-                blueprints.append(self.draw(arm))
-            except BnexpError as error:
-                refused[str(error)].append(arm.name)
-        return blueprints, dict(refused)
-
-
 def plan_runs(
     arms: Sequence[Arm], blueprints: Sequence[Blueprint], seeds: Sequence[int], folder: Path, role: str | None = None
 ) -> list[PlannedRun]:
@@ -133,9 +112,9 @@ def plan_runs(
     stored = Stored(folder, role)
     drafted = [_named_as_stored(arm, blueprint, stored) for arm, blueprint in zip(arms, blueprints, strict=True)]
     return [
-        _planned(arm, blueprint.with_seed(seed), identity, folder, stored, role)
+        _planned(arm, asked.name, blueprint.with_seed(seed), identity, folder, stored, role)
         for seed in seeds
-        for arm, blueprint, identity in drafted
+        for asked, (arm, blueprint, identity) in zip(arms, drafted, strict=True)
     ]
 
 
@@ -152,14 +131,14 @@ def _named_as_stored(arm: Arm, blueprint: Blueprint, stored: Stored) -> tuple[Ar
 
 
 def _planned(
-    arm: Arm, blueprint: Blueprint, identity: Iterable[str], folder: Path, stored: Stored, role: str | None
+    arm: Arm, asked: str, blueprint: Blueprint, identity: Iterable[str], folder: Path, stored: Stored, role: str | None
 ) -> PlannedRun:
     seed = blueprint.config.seed
     run = next(filter(None, (stored.find(one, seed) for one in identity)), None)
     place = run.folder if run else _free(folder / arm.name, seed, stored)
     parts = [*([role] if role else []), *place.relative_to(folder).parts]
     status = run.status if run else MISSING
-    return PlannedRun(arm, seed, place, "/".join(parts), status, blueprint, run, role)
+    return PlannedRun(arm, asked, seed, place, "/".join(parts), status, blueprint, run, role)
 
 
 def _free(parent: Path, seed: int, stored: Stored) -> Path:
@@ -170,8 +149,158 @@ def _free(parent: Path, seed: int, stored: Stored) -> Path:
     return folder
 
 
-def tasks_of(runs: Iterable[PlannedRun], **terms: Any) -> Iterator[Task]:
-    """Yield a task for each run that is to do; `terms` are the other fields of a task."""
-    for run in runs:
-        if run.mode is not None:
-            yield Task(run.key, run.blueprint, run.folder, run.mode, role=run.role, **terms)
+@dataclass(frozen=True)
+class SweepPlan:
+    """The runs of a sweep.
+
+    Attributes:
+        folder: of the sweep; each arm is a folder below it.
+        runs: the final runs. Where the values of an arm are not chosen yet, those of the base stand in for them.
+        tuning: the runs that only serve to choose.
+        choices: the values that arms got, by the arm's name.
+        warnings: what gives reason to doubt, each with the names of the arms that it is about.
+        seconds: that the sweep may take.
+    """
+
+    folder: Path
+    runs: tuple[PlannedRun, ...]
+    tuning: tuple[PlannedRun, ...] = ()
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seconds: float | None = None
+
+    def waits(self, run: PlannedRun) -> bool:
+        """Tell whether a run cannot begin before its arm is tuned."""
+        return run.role is None and bool(run.arm.candidates)
+
+    @property
+    def to_do(self) -> list[PlannedRun]:
+        """The runs that are left to do, the tuning first."""
+        return [run for run in (*self.tuning, *self.runs) if run.mode is not None]
+
+
+class Planner:
+    """Plans a sweep, and what follows when runs have ended.
+
+    Args:
+        sweep: what was asked for.
+        runs_dir: of all runs; the sweep has a folder below it.
+        data_dir: where datasets lie.
+    """
+
+    def __init__(self, sweep: Sweep, runs_dir: Path, data_dir: Path | None) -> None:
+        self._sweep, self._folder = sweep, runs_dir / sweep.name
+        self._data_dir = data_folder(data_dir)
+        self._facts: dict[str, DatasetInfo] = {}
+
+    def plan(self) -> SweepPlan:
+        """Return the plan: nothing is written.
+
+        Raises:
+            ConfigError: the sweep, or an arm of it, is refused; with all mistakes of all arms.
+        """
+        arms = expand(self._sweep)
+        drawn = self._draw_all([one for arm in arms for one in (arm.candidates or (arm,))])
+        candidates = [one for arm in arms for one in arm.candidates]
+        tuning = plan_runs(
+            candidates,
+            [drawn[one.name] for one in candidates],
+            self._sweep.tuning_seeds,
+            self._folder / TUNING,
+            TUNING,
+        )
+        choices = {arm.name: choice for arm in arms if arm.candidates and (choice := self.choose(arm, tuning))}
+        finals = [choices[arm.name].arm if arm.name in choices else arm for arm in arms]
+        runs = plan_runs(
+            finals,
+            [drawn[arm.name] if arm.name in drawn else self._draw(arm) for arm in finals],
+            self._sweep.seeds,
+            self._folder,
+        )
+        minutes = self._sweep.file.budget.minutes
+        return SweepPlan(self._folder, tuple(runs), tuple(tuning), choices, _gathered(drawn), minutes and 60 * minutes)
+
+    def choose(self, arm: Arm, tuning: Iterable[PlannedRun]) -> Choice | None:
+        """Choose the values of an arm by what the disk now holds of its tuning runs; None where some are not done."""
+        own = {candidate.name for candidate in arm.candidates}
+        runs = defaultdict[str, list[Run]](list)
+        for run in tuning:
+            if run.asked in own:
+                runs[run.asked].append(read_run(run.folder))
+        return choose(arm, list(self._sweep.file.tune), runs)
+
+    def final_runs(self, choice: Choice) -> list[PlannedRun]:
+        """Return the runs of an arm that has just got its values."""
+        return plan_runs([choice.arm], [self._draw(choice.arm)], self._sweep.seeds, self._folder)
+
+    def _draw(self, arm: Arm) -> Blueprint:
+        """Return the blueprint of an arm; the facts of a dataset are worked out once for all arms that have it."""
+        section = arm.config.data.model_dump_json()
+        blueprint = draw(arm.config, self._data_dir, self._facts.get(section))
+        self._facts[section] = blueprint.info
+        return blueprint
+
+    def _draw_all(self, arms: Sequence[Arm]) -> dict[str, Blueprint]:
+        """Return the blueprints of arms by their names, or refuse with the mistakes of all."""
+        drawn, mistakes = dict[str, Blueprint](), dict[str, str]()
+        for arm in arms:
+            try:
+                drawn[arm.name] = self._draw(arm)
+            except BnexpError as error:
+                mistakes[arm.name] = str(error)
+        if mistakes:
+            raise ConfigError(told_together(mistakes, len(arms)))
+        return drawn
+
+
+def _gathered(drawn: Mapping[str, Blueprint]) -> dict[str, list[str]]:
+    """Return each warning with the names of the arms that it is about."""
+    about = defaultdict[str, list[str]](list)
+    for name, blueprint in drawn.items():
+        for warning in blueprint.warnings:
+            about[warning].append(name)
+    return dict(about)
+
+
+class SweepTasks:
+    """Gives the tasks of a plan to the loop: tuning first, and the final runs of an arm when its values are chosen.
+
+    Args:
+        planner: that made the plan.
+        plan: the runs to do.
+        chosen: is called with each choice.
+        begins: tells of a run whether it is to be done here, as a part of all.
+        terms: the other fields of a task.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        plan: SweepPlan,
+        chosen: Callable[[Choice], None],
+        begins: Callable[[PlannedRun], bool] = lambda run: True,
+        **terms: Any,
+    ) -> None:
+        self._planner, self._plan, self._chosen, self._begins, self._terms = planner, plan, chosen, begins, terms
+        self._ready = [run for run in plan.to_do if not plan.waits(run)]
+        self._waiting = {run.asked: run.arm for run in plan.runs if plan.waits(run)}
+
+    def ready(self) -> list[Task]:
+        """Return the tasks that can begin now, each once."""
+        runs, self._ready = self._ready, []
+        return [
+            Task(run.key, run.blueprint, run.folder, run.mode, role=run.role, **self._terms)
+            for run in runs
+            if run.mode is not None and self._begins(run)
+        ]
+
+    def ended(self, event: Ended) -> None:
+        """Take note of a task's end; with the last of an arm's tuning, its final runs are ready."""
+        for name, arm in list(self._waiting.items()):
+            own = {candidate.name for candidate in arm.candidates}
+            if not any(run.key == event.key and run.asked in own for run in self._plan.tuning):
+                continue
+            if choice := self._planner.choose(arm, self._plan.tuning):
+                del self._waiting[name]
+                self._chosen(choice)
+                self._ready += self._planner.final_runs(choice)

@@ -1,0 +1,151 @@
+"""`bnexp sweep`: many runs at one command, of which only those that are left are done."""
+
+import json
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnexp.analysis.arms import gather_arms
+from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
+from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
+from bnexp.document.show import show
+from bnexp.document.table import find_column, sort_rows, together
+from bnexp.document.writing import counted, first_few
+from bnexp.errors import BnexpError, Interrupted, visible_lines
+from bnexp.files import write_text_atomically
+from bnexp.runs.find import runs_below
+from bnexp.runs.run import read_run
+from bnexp.session.display import say
+from bnexp.sweep.display import SweepLines
+from bnexp.sweep.local import LocalWorkers
+from bnexp.sweep.plan import Planner, SweepPlan, SweepTasks
+from bnexp.sweep.running import Outcome, Rules, carry_out
+from bnexp.sweep.tuning import Choice
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for, beside the sweep: see `bnexp sweep --help`."""
+
+    runs_dir: Path = Path("runs")
+    data_dir: Path | None = None
+    device: str = "auto"
+    workers: str = "auto"
+    retries: int = 0
+    fail_fast: bool = False
+    quiet: bool = False
+
+
+def read_sweep(path: Path, axes: Sequence[str], seeds: str | None, overrides: Sequence[str], name: str | None) -> Sweep:
+    """Return the sweep of a file, or of a config with `--axis`."""
+    if axes:
+        return sweep_of_options(path, axes, seeds, overrides, name)
+    sweep = load_sweep(path, overrides=overrides, name=name)
+    return sweep if seeds is None else sweep.with_seeds(seeds)
+
+
+def sweep(
+    path: Path,
+    asked: Asked,
+    *,
+    axes: Sequence[str] = (),
+    seeds: str | None = None,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    save: Path | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Do what is left of a sweep, and print what came out; with `dry_run` say what that is.
+
+    Raises:
+        ConfigError: the sweep or an arm of it is wrong; nothing was written.
+        Interrupted: by Ctrl-C or a signal; the same command continues.
+        BnexpError: runs failed, after all others had their turn.
+    """
+    asked_for = read_sweep(path, axes, seeds, overrides, name)
+    planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
+    plan = planner.plan()
+    if save is not None:
+        write_text_atomically(save, dump_sweep(asked_for, save))
+    if dry_run:
+        tell_plan(asked_for, plan, as_json=as_json)
+        return
+    if not asked.quiet:
+        _tell_warnings(plan)
+    outcome = _do(planner, plan, asked)
+    table = _table(plan.folder)
+    if table is not None:
+        show(table, "json" if as_json else "table")
+    _conclude(outcome, plan)
+
+
+def _do(planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
+    waiting = sum(plan.waits(run) for run in plan.runs)
+    display = SweepLines(len(plan.to_do), (lambda line: None) if asked.quiet else say)
+
+    def chosen(choice: Choice) -> None:
+        if not asked.quiet:
+            say(choice.text)
+
+    tasks = SweepTasks(
+        planner,
+        plan,
+        chosen,
+        data_dir=asked.data_dir,
+        device=None if asked.device == "auto" else asked.device,
+        threads=1,
+        argv=tuple(sys.argv),
+    )
+    if not plan.to_do and not waiting:
+        return Outcome()
+    slots = min(int(asked.workers) if asked.workers != "auto" else os.cpu_count() or 1, len(plan.to_do))
+    workers = LocalWorkers(slots, [run.blueprint for run in plan.to_do], asked.data_dir)
+    return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
+
+
+def _table(folder: Path):  # type: ignore[no-untyped-def]
+    arms = gather_arms(run for path in runs_below(folder) if (run := read_run(path)).role is None)
+    if not arms:
+        return None
+    table = compare_arms(arms)
+    return together(sort_rows(table, find_column(table.columns, DEFAULT_SORT)), SCORED_ON)
+
+
+def tell_plan(asked_for: Sweep, plan: SweepPlan, *, as_json: bool) -> None:
+    """Print the runs of a sweep with what the disk holds of each."""
+    runs = [*plan.tuning, *plan.runs]
+    if as_json:
+        record = [
+            {"arm": run.arm.name, "seed": run.seed, "folder": str(run.folder), "status": run.status, "role": run.role}
+            for run in runs
+        ]
+        print(json.dumps({"sweep": asked_for.name, "runs": record, "estimate_s": None}, indent=2))
+        return
+    for run in runs:
+        print(f"{run.key}  {run.status}")
+    counts = Counter(run.status for run in runs)
+    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    _tell_warnings(plan)
+
+
+def _tell_warnings(plan: SweepPlan) -> None:
+    for warning, arms in plan.warnings.items():
+        print(f"warning: {visible_lines(warning)} ({first_few(arms, 3)})", file=sys.stderr)
+
+
+def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
+    """Say what is left, and end with the exit code that it has."""
+    failed = outcome.of("failed", "lost")
+    again = f"the same command does what is left: {shlex.join(['bnexp', *sys.argv[1:]])}"
+    if outcome.stopped and outcome.exit_code > 1:
+        raise Interrupted(f"{outcome.stopped}; {again}", outcome.exit_code)
+    if failed:
+        named = "\n".join(f"{one.key}: {one.error}" for one in failed[:10])
+        raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
+    if outcome.stopped:
+        say(f"{outcome.stopped}; {again}")
