@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 from bnexp.blueprint import Blueprint
 
-Mode = Literal["start", "resume", "lengthen"]
-"""Begin in a new folder; continue from the newest checkpoint; continue a finished run with a longer config."""
+Mode = Literal["start", "resume", "measure"]
+"""Begin in a new folder; continue from the newest checkpoint; take a few steps, and write nothing."""
 End = Literal["finished", "diverged", "interrupted", "failed", "lost", "elsewhere"]
 """How the attempt of a task ends. `lost`: its process or node died; `elsewhere`: another process has this run."""
 
@@ -75,7 +75,29 @@ class Warned:
     warning: str
 
 
-Event = Progressed | Ended | Warned
+@dataclass(frozen=True)
+class Measured:
+    """What a few steps of a run took, beside whatever else the machine did.
+
+    Attributes:
+        start_s: from the start of its process to its first step.
+        step_s: of a training step, with what is measured and logged.
+        evaluation_s: of a pass over the validation part.
+        gpus: of the machine that runs may use; 0 where they compute on the CPU.
+    """
+
+    key: str
+    start_s: float
+    step_s: float
+    evaluation_s: float
+    gpus: int = 0
+
+    def run_s(self, steps: int, evaluations: int) -> float:
+        """Return how long a run with so many steps and evaluations takes, from its start to its end."""
+        return self.start_s + steps * self.step_s + evaluations * self.evaluation_s
+
+
+Event = Progressed | Ended | Warned | Measured
 
 
 class Executor(Protocol):

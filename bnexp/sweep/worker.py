@@ -20,16 +20,23 @@ import torch
 
 from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset
+from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.claim import Taken
 from bnexp.runs.lock import Held
+from bnexp.runs.rows import Writers
 from bnexp.session import life, resume
 from bnexp.session.display import Display, left
 from bnexp.session.terms import Terms
-from bnexp.sweep.work import DATASETS, Ended, Event, Progressed, Task, Warned
+from bnexp.sweep.work import DATASETS, Ended, Event, Measured, Progressed, Task, Warned
+from bnexp.training.build import build
 from bnexp.training.clock import Clock
+from bnexp.training.evaluation import score_of
+from bnexp.training.loop import train
+from bnexp.training.progress import Progress
 
 _SHOWN_EVERY_S = 0.2
+_MEASURED_S, _WARMING_STEPS = 0.5, 3
 _GRACE_S, _LOOK_S = 30.0, 1.0
 """How long a worker without its sweep may take for its last checkpoint, and how often it looks for its server."""
 _SHOWN = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
@@ -70,6 +77,9 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         role=task.role,
     )
     try:
+        if task.mode == "measure":
+            tell(measure(task))
+            return Ended(task.key, "finished")
         if task.mode == "start":
             result = life.start(task.blueprint, terms, task.folder)
         else:
@@ -81,6 +91,29 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
     except BnexpError as error:
         return Ended(task.key, "failed", str(error))
     return Ended(task.key, result.summary["status"])
+
+
+def measure(task: Task) -> Measured:
+    """Take steps of a run for a moment, the first of them uncounted, and score its validation part once."""
+    began = time.perf_counter()
+    device = task.device or "auto"
+    run = build(task.blueprint, data_dir=task.data_dir or data_folder(None), device=device)
+    progress = Progress.start(run, Writers([]))
+    start_s = time.perf_counter() - began
+
+    def steps_for(seconds: float, least: int) -> float:
+        """Return the mean time of a step."""
+        first, since = progress.steps, time.perf_counter()
+        enough = lambda: time.perf_counter() - since >= seconds and progress.steps - first >= least  # noqa: E731
+        train(run, progress, stop=enough)
+        return (time.perf_counter() - since) / max(progress.steps - first, 1)
+
+    warming_s = steps_for(0, _WARMING_STEPS)
+    step_s = steps_for(_MEASURED_S, 1) if progress.steps < run.plan.total_steps else warming_s
+    since = time.perf_counter()
+    score_of(run, run.dataset.val)
+    gpus = torch.cuda.device_count() if run.device.type == "cuda" else 0
+    return Measured(task.key, start_s, step_s, time.perf_counter() - since, gpus)
 
 
 class _Teller:

@@ -1,0 +1,119 @@
+"""Measure for a moment: how long the runs of a sweep take, and how to divide the cores of the machine between them."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bnexp.sweep.plan import PlannedRun
+from bnexp.sweep.work import Ended, Executor, Measured, Task
+
+_MOST_MEASURED = 8
+"""Arms that are measured for an estimate; the others take what the nearest by the number of weights takes."""
+_SHORT_S = 30.0
+"""A sweep that is over sooner is not worth more measuring."""
+_SCORES_AT_END = 2
+"""Passes over the test set at the end of a run, each about as long as one over the validation part."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the machine is divided: so many workers side by side, each with so many threads.
+
+    `gpus` are those that the workers take in turn; 0: the runs compute on the CPU.
+    """
+
+    workers: int
+    threads: int
+    gpus: int = 0
+
+
+def measure(executor: Executor, tasks: Sequence[Task]) -> dict[str, Measured]:
+    """Measure tasks all at once, and return what they took by their keys; one that fails is left out."""
+    for number, task in enumerate(tasks):
+        executor.start(replace(task, key=f"{task.key} {number}", mode="measure"))
+    measured, ended = dict[str, Measured](), 0
+    while ended < len(tasks):
+        for event in executor.wait(1.0):
+            ended += isinstance(event, Ended)
+            if isinstance(event, Measured):
+                measured[event.key.rpartition(" ")[0]] = event
+    return measured
+
+
+def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) -> Division:
+    """Return the division that trains fastest, found by measuring one run side by side with itself.
+
+    Args:
+        executor: takes the measurements.
+        task: a run like the others.
+        runs: how many there are.
+        cores: of the machine; None: those that this process may use.
+    """
+    cores = cores or usable_cores()
+    best, rate = Division(min(cores, runs), 1), 0.0
+    for workers in _halved(cores):
+        if workers > runs and workers > 1:
+            continue
+        threads = max(cores // workers, 1)
+        found = measure(executor, [replace(task, key=f"{task.key}/{n}", threads=threads) for n in range(workers)])
+        if len(found) < workers:
+            continue
+        now = sum(1 / one.step_s for one in found.values())
+        gpus = max(one.gpus for one in found.values())
+        if now > rate:
+            best, rate = Division(workers, threads, gpus), now
+        run_s = max(seconds_of(task, one) for one in found.values())
+        if run_s * -(-runs // workers) < _SHORT_S:
+            break
+    return best
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _halved(cores: int) -> Iterable[int]:
+    """Yield numbers of workers: one a core, half as many, ... and one."""
+    while cores > 1:
+        yield cores
+        cores //= 2
+    yield 1
+
+
+def seconds_of(task: Task, measured: Measured) -> float:
+    """Return how long a run takes from its beginning, after a measurement."""
+    plan = task.blueprint.plan
+    return measured.run_s(plan.total_steps, plan.evaluations_until(plan.total_steps) + _SCORES_AT_END)
+
+
+def estimate(
+    executor: Executor, runs: Sequence[PlannedRun], division: Division, task_of: Callable[[PlannedRun], Task]
+) -> float | None:
+    """Return about how many seconds the runs take by a division of the machine, or None where none could be measured.
+
+    An arm is measured once for all its seeds.
+    """
+    first = {run.arm.name: task_of(run) for run in reversed(runs)}
+    by_size = sorted(first, key=lambda name: _size(first[name]))
+    chosen = by_size if len(by_size) <= _MOST_MEASURED else _spread(by_size, _MOST_MEASURED)
+    measured = dict[str, Measured]()
+    for start in range(0, len(chosen), division.workers):
+        names = chosen[start : start + division.workers]
+        found = measure(executor, [replace(first[name], key=name, threads=division.threads) for name in names])
+        measured |= found
+    if not measured:
+        return None
+    nearest = {name: min(measured, key=lambda known: abs(by_size.index(known) - by_size.index(name))) for name in first}
+    seconds = [seconds_of(first[run.arm.name], measured[nearest[run.arm.name]]) for run in runs]
+    return max(sum(seconds) / division.workers, max(seconds))
+
+
+def _size(task: Task) -> tuple[int, int]:
+    layout, plan = task.blueprint.layout, task.blueprint.plan
+    return layout.features * plan.batch_size, sum(len(getattr(part, "items", ())) for part in layout.parts)
+
+
+def _spread(names: Sequence[str], count: int) -> list[str]:
+    """Return so many of some names at equal distances, the first and the last among them."""
+    return [names[round(number * (len(names) - 1) / (count - 1))] for number in range(count)]
