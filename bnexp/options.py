@@ -3,9 +3,8 @@
 import os
 import re
 import shlex
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -192,10 +191,12 @@ def _set_line(name: str, value: str, values: list[str]) -> str | None:
     """Return the --set that an option of another tool stands for, such as `--set optimizer.lr=0.1`."""
     if name in _FLAGS:
         return f"--set {_FLAGS[name]}"
+    from bnexp.config.keys import takes_list
+
     key = _key_of(name)
     if key is None:
         return None
-    if _holds_list(key) and values and not value.startswith("["):
+    if takes_list(key) and values and not value.startswith("["):
         value = f"[{', '.join(part for word in values for part in word.replace(',', ' ').split())}]"
     return f"--set {shlex.quote(f'{key}={value}')}" if value else f"--set {key}=VALUE"
 
@@ -212,20 +213,6 @@ def _key_of(name: str) -> str | None:
         return spelled
     found = {spot.key(spelled) for spot in SECTIONS.values() if spelled in spot.section.model_fields}
     return found.pop() if len(found) == 1 else None
-
-
-def _holds_list(key: str) -> bool:
-    """Tell whether a key takes a list in every variant that has it."""
-    from bnexp.config.keys import spots_at
-
-    *above, last = key.split(".")
-    fields = [field for spot in spots_at(tuple(above)) if (field := spot.section.model_fields.get(last))]
-    kinds = [get_args(kind) if get_origin(kind) is types.UnionType else (kind,) for kind in _annotations(fields)]
-    return bool(kinds) and all(any(get_origin(part) is tuple for part in parts) for parts in kinds)
-
-
-def _annotations(fields: Sequence[Any]) -> list[Any]:
-    return [field.annotation for field in fields]
 
 
 def _commands_with(option: str, ctx: Any) -> str:

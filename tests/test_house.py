@@ -92,7 +92,8 @@ def loaded_modules(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "room", ["config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py"]
+    "room",
+    ["config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py", "sweep/arms.py"],
 )
 def test_light_rooms_never_load_torch(room: str) -> None:
     files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / room]

@@ -6,6 +6,7 @@ spellings are one arm. A name stands here where it means one thing; options keep
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 
 from bnexp.config.items import ITEMS
 from bnexp.errors import did_you_mean
@@ -111,6 +112,7 @@ _OPTION_WORD = re.compile(rf"(?<![\w.])(?:{'|'.join(_OPTIONS)})(?![\w.])")
 _PIECE = re.compile(r"(\s*)([^(]*?)(\s*(?:\(.*)?)", re.DOTALL)
 
 
+@lru_cache(maxsize=10_000)  # a sweep reads the same words a thousand times
 def _plain(word: str) -> str:
     """Return a name without what spellings differ in, `nn.BatchNorm1d` as `batchnorm1d`."""
     bare = re.sub(r"^(?:torch\.|tf\.|keras\.|nn\.|layers\.|optim\.)+", "", word.strip(), flags=re.IGNORECASE)
@@ -134,7 +136,12 @@ def kind_name(section: str, key: str, word: object, known: Sequence[str]) -> obj
     """Return our name in a key that chooses a kind, such as `optimizer.name`, or the value itself."""
     if not isinstance(word, str):
         return word
-    return _by_plain_name(known, _KINDS.get((section, key), {})).get(_plain(word), word)
+    return _kinds_by_plain_name(section, key, tuple(known)).get(_plain(word), word)
+
+
+@cache
+def _kinds_by_plain_name(section: str, key: str, known: tuple[str, ...]) -> dict[str, str]:
+    return _by_plain_name(known, _KINDS.get((section, key), {}))
 
 
 def key_name(word: str) -> str | None:

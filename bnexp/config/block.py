@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 
 from pydantic import ValidationError
@@ -87,6 +88,7 @@ def _marked(line: str, start: int, piece: str) -> tuple[str, str]:
     return f"{before}{blanked(line[first : first + SHOWN])}{after}", " " * (len(before) + start - first) + "^" * length
 
 
+@lru_cache(maxsize=1000)
 def parse_block(line: str, norm: str | None = None, activation: str | None = None) -> tuple[Item, ...]:
     """Read a block line, and fill `norm` and `act` with the items that are given, such as `bn(eps=1e-3)` and `relu`.
 

@@ -1,8 +1,9 @@
 """The map of the schema: every section by its place, from which messages and the reference find a key."""
 
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -71,3 +72,12 @@ def spots_at(keys: Place) -> list[SectionSpot]:
 def is_known(keys: Place) -> bool:
     """Tell whether some variant of the config has a key at this place."""
     return any(keys[-1] in spot.section.model_fields for spot in spots_at(keys[:-1]))
+
+
+def takes_list(key: str) -> bool:
+    """Tell whether a key, such as `model.hidden`, takes a list in every variant that has it."""
+    *above, last = key.split(".")
+    fields = [field for spot in spots_at(tuple(above)) if (field := spot.section.model_fields.get(last))]
+    annotations = [field.annotation for field in fields]
+    kinds = [get_args(kind) if get_origin(kind) is types.UnionType else (kind,) for kind in annotations]
+    return bool(kinds) and all(any(get_origin(part) is tuple for part in parts) for parts in kinds)

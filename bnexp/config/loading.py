@@ -17,6 +17,7 @@ from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
 from bnexp.config.schema import Config
+from bnexp.config.sweep_file import is_sweep
 from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import (
     MAX_DEPTH,
@@ -74,10 +75,38 @@ def load(
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
+    draft = read_draft(path)
+    return complete(draft, [read_override(text) for text in overrides], name=name, seed=seed)
+
+
+class Draft(NamedTuple):
+    """The values of a config file over its bases, read once and not yet checked; `complete` makes a config of it."""
+
+    path: Path
+    values: Mapping[str, Any]
+    origins: Mapping[Place, str]
+    notes: tuple[str, ...]
+
+
+def read_draft(path: Path) -> Draft:
+    """Read the file at `path` and its bases.
+
+    Raises:
+        ConfigError: one of them is missing, unreadable or no config.
+    """
     notes: list[str] = []
     _refuse_no_file(path)
     values, origins = _read_with_bases(path, (), notes)
-    _apply_overrides(values, origins, overrides, {"name": name, "seed": seed}, notes)
+    return Draft(path, values, origins, tuple(notes))
+
+
+def complete(
+    draft: Draft, settings: Sequence["Setting"], *, name: str | None = None, seed: int | None = None
+) -> Loaded:
+    """Check a draft with settings laid over it, which leaves the draft as it was. See `load`."""
+    path = draft.path
+    values, origins, notes = copy.deepcopy(dict(draft.values)), dict(draft.origins), list(draft.notes)
+    _lay_over(values, origins, settings, {"name": name, "seed": seed}, notes)
     if values.get("name") is None:
         values["name"], origins[("name",)] = run_name_of(path.stem), f"{file_name(path)} (named after its file)"
         if name is None and values["name"] != path.stem:
@@ -111,7 +140,7 @@ def check_stored(values: Mapping[str, Any], overrides: Sequence[str], source: st
     changed, origins = copy.deepcopy(dict(values)), dict[Place, str]()
     for keys in REPLACED:
         _drop(changed, keys)
-    _apply_overrides(changed, origins, overrides, {}, [])
+    _lay_over(changed, origins, [read_override(text) for text in overrides], {}, [])
     return check_values(changed, origins, source)
 
 
@@ -131,12 +160,12 @@ def _with_place_of_data(config: Config, folder: Path) -> Config:
     data = config.data
     if not isinstance(data, OwnData) or os.path.isabs(data.path):
         return config
-    path = WrittenPath(_beside(data.path, folder))
+    path = WrittenPath(beside(data.path, folder))
     path.folder = os.path.abspath(folder)
     return config.model_copy(update={"data": data.model_copy(update={"path": path})})
 
 
-def _beside(path: str, folder: Path) -> str:
+def beside(path: str, folder: Path) -> str:
     """Return a relative `data.path` as an absolute one where it names something in a config's folder."""
     where = os.path.join(os.path.abspath(folder), path)
     return os.path.normpath(where) if path and not path.startswith("~") and os.path.lexists(where) else path
@@ -151,11 +180,14 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     """Return the values of a file over its bases, and the origin of each (`file:line`); `above` led to the file."""
     values, origins = read_yaml_file(path)
     if above and isinstance(values, dict) and isinstance(data := values.get("data"), dict):
-        data.update({"path": _beside(data["path"], path.parent)} if isinstance(data.get("path"), str) else {})
+        data.update({"path": beside(data["path"], path.parent)} if isinstance(data.get("path"), str) else {})
     if values is None:
         raise ConfigError(f"{file_name(path)}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
     if not isinstance(values, dict):
         raise ConfigError(f"{file_name(path)}: expected keys and values, such as seed: 0, found {shown(values)}")
+    if is_sweep(values):
+        line = f"bnexp sweep {shlex.quote(file_name(path))}"
+        raise ConfigError(f"{file_name(path)}: a sweep file, and no config; expected a config here, or: {line}")
     base = values.pop("base", None)
     if base is None:
         return values, origins
@@ -178,8 +210,8 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     return merged, merged_origins | origins
 
 
-class _Override(NamedTuple):
-    """One --set: its words for messages, its key in parts, its value, and the places in that."""
+class Setting(NamedTuple):
+    """A value to be laid over a config, such as a --set: where it stands, its key in parts, and the places in it."""
 
     at: str
     parts: list[str]
@@ -187,28 +219,28 @@ class _Override(NamedTuple):
     places: Iterable[Place]
 
 
-def _apply_overrides(
+def _lay_over(
     values: dict[str, Any],
     origins: dict[Place, str],
-    texts: Sequence[str],
+    settings: Sequence[Setting],
     flags: Mapping[str, object],
     notes: list[str],
 ) -> None:
-    """Lay all that the command line sets over the values of the files, as one layer."""
-    overrides = [_read_override(text) for text in texts]
-    _refuse_contradictions(overrides, flags)
+    """Lay all settings over the values of the files, as one layer."""
+    _refuse_contradictions(settings, flags)
     together: dict[str, Any] = {}
-    for override in overrides:
-        nested = override.value
-        for part in reversed(override.parts):
+    for setting in settings:
+        nested = setting.value
+        for part in reversed(setting.parts):
             nested = {part: nested}
         _merge(together, copy.deepcopy(nested))
     notes += leave_behind(values, together, origins)
-    for override in overrides:
-        _apply_override(values, origins, override)
+    for setting in settings:
+        _lay_one(values, origins, setting)
 
 
-def _read_override(override: str) -> _Override:
+def read_override(override: str) -> Setting:
+    """Read one --set; its value is YAML."""
     key, equals, text = override.partition("=")
     parts, at = key.strip().split("."), f"--set {brief(override, 200)}"
     if not equals or not all(parts) or len(parts) > MAX_DEPTH:
@@ -225,30 +257,30 @@ def _read_override(override: str) -> _Override:
         both = f"--set {key}={text[: more.start()]} --set {text[more.start() + 1 :].strip()}"
         raise ConfigError(f"{at}: two keys in one; each has a --set of its own: {brief(both, 200)}")
     value, places = read_yaml(text, at, numbered=False)
-    return _Override(at, parts, value, places)
+    return Setting(at, parts, value, places)
 
 
-def _refuse_contradictions(overrides: Sequence[_Override], flags: Mapping[str, object]) -> None:
+def _refuse_contradictions(settings: Sequence[Setting], flags: Mapping[str, object]) -> None:
     """Refuse a key that the command line gives two values: neither would be the one that was meant.
 
     A key of a section that was set whole before it, such as `model.norm` behind `model={...}`, refines that.
     """
     given = {key: (f"--{key} {brief(str(flag))}", flag, 1) for key, flag in flags.items() if flag is not None}
-    for override in overrides:
-        depth = len(override.parts)
-        for key, value in _leaves(".".join(override.parts), override.value):
-            first, before, level = given.get(key, (override.at, value, depth))
+    for setting in settings:
+        depth = len(setting.parts)
+        for key, value in _leaves(".".join(setting.parts), setting.value):
+            first, before, level = given.get(key, (setting.at, value, depth))
             if before != value and level >= depth:
-                raise ConfigError(f"{override.at}: {brief(key)} has another value in {first}; expected one of them")
-            given[key] = override.at, value, depth
+                raise ConfigError(f"{setting.at}: {brief(key)} has another value in {first}; expected one of them")
+            given[key] = setting.at, value, depth
 
 
 def _leaves(key: str, value: object) -> Iterable[tuple[str, object]]:
     return dotted(value, f"{key}.") if isinstance(value, dict) and value else [(key, value)]
 
 
-def _apply_override(values: dict[str, Any], origins: dict[Place, str], override: _Override) -> None:
-    at, parts, value, places = override
+def _lay_one(values: dict[str, Any], origins: dict[Place, str], setting: Setting) -> None:
+    at, parts, value, places = setting
     section = values
     for depth, part in enumerate(parts[:-1], start=1):
         if section.get(part) is None:
@@ -258,7 +290,7 @@ def _apply_override(values: dict[str, Any], origins: dict[Place, str], override:
             above = brief(".".join(parts[:depth]))
             raise ConfigError(f"{at}: {above} is {shown(section)}, it has no keys below it")
         origins.setdefault(tuple(parts[:depth]), at)
-    _merge(section, {parts[-1]: value})
+    _merge(section, {parts[-1]: copy.deepcopy(value)})
     origins.update({(*parts, *below): at for below in ((), *places)})
 
 

@@ -4,7 +4,8 @@ import hashlib
 import re
 import unicodedata
 
-PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=,-]*$"
+"""`=` and `,` stand in the names of a sweep's arms, such as `norm=bn,lr=0.1`."""
 LONGEST = 100
 DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 """Names that are no files on some systems, whatever ending they have."""
@@ -13,7 +14,7 @@ _SPELLED = str.maketrans(
     {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
     | {"đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i"}
 )
-_OTHER = re.compile(r"[^A-Za-z0-9._-]+")
+_OTHER = re.compile(r"[^A-Za-z0-9._=,-]+")
 
 
 def is_device(name: str) -> bool:
@@ -31,7 +32,7 @@ def run_name_of(stem: str) -> str:
         return stem
     letters = unicodedata.normalize("NFKD", stem.translate(_SPELLED))
     spelled = "".join(_spelled(letter) for letter in letters if not unicodedata.combining(letter))
-    name = _OTHER.sub("_", spelled).strip("._-") or "run"
+    name = _OTHER.sub("_", spelled).strip("._=,-") or "run"
     if is_device(name):
         name = "run_" + name
     if len(name) > LONGEST:

@@ -213,7 +213,7 @@ class Config(Section):
     """One strategy and its training recipe."""
 
     name: str = Field(pattern=PATTERN, max_length=LONGEST)
-    """name of the run's folder (default: that of the file, made safe); letters, digits, `.`, `_` and `-`"""
+    """name of the run's folder (default: that of the file, made safe); letters, digits, `.`, `_`, `-`, `=` and `,`"""
     seed: Int = Field(0, ge=0, lt=2**31)
     """seed of initial weights, data order and dropout, each with a stream of its own"""
     data: Annotated[DataConfig, Field(discriminator="dataset"), _our_kind("data", "dataset", DataConfig)]

@@ -22,7 +22,7 @@ _EXPECTED = {
     "less_than_equal": "at most {le}",
     "model_attributes_type": "keys and values",
     "model_type": "keys and values",
-    "string_pattern_mismatch": "letters, digits, dot, underscore and hyphen, the first a letter or digit",
+    "string_pattern_mismatch": "letters, digits and any of . _ - = , with a letter or digit first",
     "string_too_long": "at most {max_length} letters",
     "string_type": "text",
     "string_unicode": "text",

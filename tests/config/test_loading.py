@@ -85,7 +85,7 @@ def test_the_name_defaults_to_the_files(clean_file):
         ("my run", "my_run"),
         ("Größe", "Grosse"),
         ("naïve Ærø", "naive_AEro"),
-        ("lr=0.1, bn (v2)", "lr_0.1_bn_v2"),
+        ("lr=0.1, bn (v2)", "lr=0.1,_bn_v2"),
         ("con", "run_con"),
         ("aux.v2", "run_aux.v2"),
         (".hidden", "hidden"),

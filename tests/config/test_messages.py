@@ -83,7 +83,7 @@ def answer(path, *overrides):
         ("seed=3e9", "expected a number below 2147483648, found 3000000000"),
         ("model.hidden=[]", "expected a list of at least 1, found []"),
         ("name=" + "x" * 101, "expected at most 100 letters, found"),
-        ("name=a/b", 'expected letters, digits, dot, underscore and hyphen, the first a letter or digit, found "a/b"'),
+        ("name=a/b", 'expected letters, digits and any of . _ - = , with a letter or digit first, found "a/b"'),
         ("name=con.1", '"con.1" is a device name on some systems'),
         # what belongs together
         (

@@ -1,0 +1,108 @@
+"""The sweep file: every key with its type, default and meaning. `docs/sweep.md` is generated from here."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from bnexp.config.section import Float, Int, Section
+
+MOST_RUNS = 10_000
+"""Runs of a sweep that does not say how many it means, in `budget.runs`."""
+FIRST_TUNING_SEED = 10_000
+"""Seeds of tuning runs begin here, so that no seed of a final run is among them."""
+RESERVED = "tuning"
+"""The folder of the tuning runs, beside those of the arms."""
+
+
+class BudgetSection(Section):
+    """What the whole sweep may cost."""
+
+    runs: Int | None = Field(None, ge=1)
+    """most runs, those of the tuning too; a sweep that has more is refused (not set: 10_000)"""
+    minutes: Float | None = Field(None, gt=0)
+    """minutes after which no more runs are started; those that run are interrupted, and can be resumed"""
+
+
+class ResourcesSection(Section):
+    """What one run takes on a cluster."""
+
+    cpus: Float = Field(1, gt=0)
+    """CPU cores"""
+    gpus: Float = Field(0, ge=0)
+    """GPUs; 0.25 lets four runs share one"""
+    memory_gb: Float | None = Field(None, gt=0)
+    """memory in GB"""
+
+
+class SweepFile(Section):
+    """A question, and the runs that answer it: a config, what varies, and how often."""
+
+    question: str | None = None
+    """what the sweep is to answer, in words"""
+    base: str
+    """the config that every arm changes, relative to this file"""
+    fixed: dict[str, Any] = Field({})
+    """keys of the config, and the value that each has in every arm"""
+    axes: dict[str, tuple[Any, ...]] = Field({})
+    """keys of the config, and the values of each: every combination of them is an arm"""
+    arms: dict[str, dict[str, Any]] = Field({})
+    """named bundles of keys that move together, combined with the axes; the name stands first in the arm's"""
+    seeds: Int | tuple[Int, ...] | str = 5
+    """seeds of every arm: how many, from 0 on, or a list, or a range such as 0-4"""
+    exclude: tuple[dict[str, Any], ...] = ()
+    """rules; an arm is left out where it has all that one of them says, key by key: a value, or one of a list"""
+    tune: dict[str, tuple[Any, ...]] = Field({})
+    """keys and candidates: for every arm the best on the validation part is chosen, then trained with fresh seeds"""
+    tune_seeds: Int = Field(2, ge=1, le=1000)
+    """seeds of every candidate, from 10_000 on"""
+    budget: BudgetSection = BudgetSection()
+    """what the whole sweep may cost"""
+    resources: ResourcesSection = ResourcesSection()
+    """what one run takes on a cluster"""
+
+
+_MAX_SEED = 2**31
+_RANGE = re.compile(r"(\d{1,10})(?:-|\.\.|:)(\d{1,10})")
+_VARYING = ("axes", "arms", "fixed", "exclude", "tune")
+
+
+def is_sweep(values: Mapping[Any, Any]) -> bool:
+    """Tell whether the keys of a file are those of a sweep; one that says only `base` and `seeds` is one, too."""
+    return any(key in values for key in _VARYING) or ("seeds" in values and "base" in values)
+
+
+def seeds_of(seeds: int | Sequence[int] | str) -> Sequence[int]:
+    """Return the seeds that a number, a list or a text such as `0-4` or `1,2` says.
+
+    Raises:
+        ValueError: what was expected, where it says none.
+    """
+    if isinstance(seeds, str):
+        words = re.split(r"[\s,;]+", seeds.strip(" \t\n,;[]()"))
+        if len(words) == 1 and (match := _RANGE.fullmatch(words[0])):
+            first, last = int(match[1]), int(match[2])
+            return _checked_seeds(range(first, last + 1))
+        if not all(re.fullmatch(r"-?\d{1,10}", word) for word in words):
+            raise ValueError("how many, such as 5, a list, such as [0, 1, 2], or a range, such as 0-4")
+        numbers = [int(word) for word in words]
+        return seeds_of(numbers[0] if len(words) == 1 and seeds.strip() == words[0] else numbers)
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise ValueError("at least 1; that many seeds, from 0 on")
+        return _checked_seeds(range(seeds))
+    return _checked_seeds(seeds)
+
+
+def _checked_seeds(seeds: Sequence[int]) -> Sequence[int]:
+    if not seeds:
+        raise ValueError("at least one seed, such as 0-4")
+    if min(seeds[0], seeds[-1]) < 0 or (not isinstance(seeds, range) and min(seeds) < 0):
+        raise ValueError("seeds of at least 0")
+    if (seeds[-1] if isinstance(seeds, range) else max(seeds)) >= _MAX_SEED:
+        raise ValueError(f"seeds below {_MAX_SEED:,}")
+    if not isinstance(seeds, range) and (twice := [seed for seed, times in Counter(seeds).items() if times > 1]):
+        raise ValueError(f"each seed once; {twice[0]} stands twice")
+    return seeds

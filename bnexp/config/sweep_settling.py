@@ -1,0 +1,334 @@
+"""Settle a sweep file: dotted keys, our names, and every mistake in it at once."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from bnexp.config.aliases import block_line, filling, kind_name
+from bnexp.config.keys import is_known, spots_at, takes_list
+from bnexp.config.loading import beside, read_override
+from bnexp.config.messages import MAX_SHOWN, unknown_key
+from bnexp.config.naming import run_name_of
+from bnexp.config.schema import Config
+from bnexp.config.sweep_file import FIRST_TUNING_SEED, RESERVED, SweepFile, seeds_of
+from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
+from bnexp.config.yaml_text import Place, dotted
+from bnexp.errors import ConfigError, did_you_mean
+
+_LISTS = ("axes", "tune")
+_ABSENT = object()
+
+
+class Settled(NamedTuple):
+    """A sweep file in our names, and where each of its values stands."""
+
+    file: SweepFile
+    origins: dict[Place, str]
+
+
+def settle(values: Mapping[str, Any], origins: Mapping[Place, str], folder: Path, overrides: Sequence[str]) -> Settled:
+    """Check the values of a sweep file that lies in a folder, with `--set` as a part of what is fixed.
+
+    Raises:
+        ConfigError: every mistake at once.
+    """
+    reading = _Reading(values, origins, folder)
+    file = reading.sweep(overrides)
+    return Settled(file, reading.origins)
+
+
+def origin(origins: Mapping[Place, str], place: Place) -> str:
+    """Return where a place of a sweep stands, or the nearest above it."""
+    return next(origins[place[:end]] for end in range(len(place), -1, -1) if place[:end] in origins)
+
+
+class _Reading:
+    """Turns the values of a sweep file into a `SweepFile`, and gathers what is wrong with them."""
+
+    def __init__(self, values: Mapping[str, Any], origins: Mapping[Place, str], folder: Path) -> None:
+        self.values, self.origins, self.folder = dict(values), dict(origins), folder
+        self.problems: list[str] = []
+
+    def sweep(self, overrides: Sequence[str]) -> SweepFile:
+        self._refuse_unknown_sections()
+        for section in ("fixed", *_LISTS):
+            self._settle(self.values, section, (section,))
+        self._settle_arms()
+        self._settle_rules()
+        self._fix(overrides)
+        for section in _LISTS:
+            for key in list(_dict(self.values.get(section))):
+                self._check_list(section, key)
+        self._check_clashes()
+        self._check_seeds()
+        if self.problems:
+            self._refuse()
+        try:
+            return SweepFile.model_validate(self.values)
+        except ValidationError as error:
+            self.problems += [self._explained(detail) for detail in error.errors()]
+        return self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        lines = list(dict.fromkeys(self.problems))
+        more = [f"(and {len(lines) - MAX_SHOWN} more)"] if len(lines) > MAX_SHOWN else []
+        raise ConfigError("\n".join([*lines[:MAX_SHOWN], *more]))
+
+    def at(self, place: Place) -> str:
+        return origin(self.origins, place)
+
+    def problem(self, place: Place, sentence: str) -> None:
+        self.problems.append(f"{self.at(place)}: {sentence}")
+
+    def _refuse_unknown_sections(self) -> None:
+        for key in [key for key in self.values if key not in SweepFile.model_fields]:
+            value = self.values.pop(key)
+            if key == "name":
+                self.problem((key,), "name: a sweep is named after its file; --name gives another name")
+            elif key == "seed":
+                self.problem((key,), "seed: expected seeds, how many or a list, such as seeds: 5")
+            elif key in Config.model_fields or is_known(tuple(key.split("."))):
+                inner = key if "." in key or not isinstance(value, dict) else next(dotted({key: value}))[0]
+                both = f"in every arm the same, fixed: {{{inner}: ...}}, or varied, axes: {{{inner}: [...]}}"
+                self.problem((key,), f"{key} is a key of a config, and this is a sweep file; write it as {both}")
+            else:
+                hint = did_you_mean(key, SweepFile.model_fields)
+                known = "" if hint else f" Known: {', '.join(SweepFile.model_fields)}"
+                self.problem((key,), f"unknown key {brief(key)}.{hint}{known}")
+
+    def _settle(self, holder: dict[Any, Any], name: Any, place: Place) -> None:
+        """Write the keys of a section in dots, their values in our names, and check that a config has them."""
+        if name not in holder:
+            return
+        section, settled = holder[name], {}
+        if not isinstance(section, dict) or not section:
+            holder.pop(name)
+            where = ".".join(map(str, place))
+            example = "[A, B]" if place[0] in _LISTS else "VALUE"
+            expected = f"keys of a config and values, such as {{model.norm: {example}}}"
+            self.problem(place, f"{where}: expected {expected}, found {shown(section or None)}")
+            return
+        for key, value, written in _leaves(section, place):
+            at = self.at(written)
+            if key in settled:
+                self.problem(written, f"{'.'.join(map(str, place))}: {brief(key)} stands twice")
+            elif self._is_key(key, at, place):
+                settled[key] = self._settled(key, value, many=place[0] in _LISTS)
+                self._move_origins((*place, key), written, value)
+        holder[name] = settled
+
+    def _is_key(self, key: str, at: str, place: Place) -> bool:
+        parts = tuple(key.split("."))
+        if key == "seed":
+            self.problems.append(f"{at}: seed belongs to no {place[0]}: seeds: 5 gives every arm five seeds")
+        elif key == "name":
+            self.problems.append(f"{at}: arms are named after what varies; name belongs to no {place[0]}")
+        elif not is_known(parts):
+            self.problems.append(unknown_key(parts, {parts[:1]: at}, at))
+        else:
+            return True
+        return False
+
+    def _settled(self, key: str, value: Any, *, many: bool) -> Any:
+        if many and isinstance(value, list):
+            return [self._settled(key, entry, many=False) for entry in value]
+        if key == "data.path" and isinstance(value, str):
+            return beside(value, self.folder)
+        return settled_value(key, value)
+
+    def _move_origins(self, place: Place, written: Place, value: object) -> None:
+        for below in ((), *places_in(value)):
+            if (*written, *below) in self.origins:
+                self.origins[(*place, *below)] = self.origins[(*written, *below)]
+
+    def _settle_arms(self) -> None:
+        arms = self.values.get("arms")
+        if not isinstance(arms, dict):
+            return
+        for name in list(arms):
+            if run_name_of(name) != name or name.lower() == RESERVED:
+                expected = f"a name of a folder everywhere, such as {run_name_of(name)}"
+                expected = f"another name; {RESERVED} holds the runs that choose" if name == RESERVED else expected
+                self.problem(("arms", name), f"arms: {shown(name)}: expected {expected}")
+            self._settle(arms, name, ("arms", name))
+        if not arms:
+            self.problem(("arms",), "arms: expected named bundles of keys, such as {small: {model.hidden: [64]}}")
+
+    def _settle_rules(self) -> None:
+        rules, varied = self.values.get("exclude"), self._varied_keys()
+        if not isinstance(rules, list) or not rules:
+            if "exclude" in self.values:
+                self.values.pop("exclude")
+                expected = "expected a list of rules, such as [{model.norm: none, optimizer.lr: 0.1}]"
+                self.problem(("exclude",), f"exclude: {expected}, found {shown(rules)}")
+            return
+        numbered: dict[Any, Any] = dict(enumerate(rules))
+        for index in range(len(rules)):
+            place = ("exclude", index)
+            self._settle(numbered, index, place)
+            for key in _dict(numbered.get(index)):
+                if key not in varied:
+                    expected = (
+                        f"expected a key that varies: {one_of(sorted(varied), 6)}" if varied else "nothing varies"
+                    )
+                    self.problem((*place, key), f"exclude: {key} is the same in every arm; {expected}")
+
+    def _varied_keys(self) -> set[str]:
+        bundles = [bundle for bundle in _dict(self.values.get("arms")).values() if isinstance(bundle, dict)]
+        return {*_dict(self.values.get("axes")), *(key for bundle in bundles for key in bundle)}
+
+    def _fix(self, overrides: Sequence[str]) -> None:
+        """Lay the `--set` of the command line over what is fixed in every arm."""
+        fixed = dict(_dict(self.values.get("fixed")))
+        for text in overrides:
+            _, parts, value, _ = read_override(text)
+            at = f"--set {brief(text, 200)}"
+            for key, leaf in dotted({".".join(parts): value}):
+                if self._is_key(key, at, ("--set",)):
+                    fixed[key] = settled_value(key, leaf)
+                    self.origins = {
+                        place: where for place, where in self.origins.items() if place[:2] != ("fixed", key)
+                    }
+                    self.origins[("fixed", key)] = at
+        if fixed:
+            self.values["fixed"] = fixed
+
+    def _check_list(self, section: str, key: str) -> None:
+        values, place = self.values[section][key], (section, key)
+        if not isinstance(values, list):
+            parts = values.split(",") if isinstance(values, str) else [shown(values)]
+            example = f"{key}: [{', '.join(part.strip() for part in parts)}]"
+            self.problem(
+                place, f"{section}: {key}: expected a list of values, such as {example}, found {shown(values)}"
+            )
+            self.values[section].pop(key)
+            return
+        keys = [value_key(value) for value in values]
+        twice = next((values[index] for index, value in enumerate(keys) if value in keys[:index]), _ABSENT)
+        if not values:
+            self.problem(place, f"{section}: {key} has no values; expected a list, such as {key}: [A, B]")
+        elif takes_list(key) and not all(isinstance(value, list | None) for value in values):
+            expected = "expected brackets around each value, such as [[64], [64, 64]]"
+            self.problem(place, f"{section}: {key} takes a list; {expected}, found {shown(values)}")
+        elif section == "tune" and len(values) == 1:
+            kept = f"fixed: {{{key}: {shown(values[0])}}}"
+            self.problem(
+                place, f"tune: {key} has one value, and nothing is to be chosen; expected two or more, or {kept}"
+            )
+        elif twice is not _ABSENT:
+            self.problem(place, f"{section}: {key} has {shown(twice)} twice; expected each value once")
+
+    def _check_clashes(self) -> None:
+        """Refuse a key that two parts of the sweep give a value."""
+        holders: dict[str, Place] = {}
+        for place, key, values in self._given():
+            for leaf in {leaf: None for value in values for leaf, _ in dotted({key: value})}:
+                first = holders.setdefault(leaf, place)
+                if first[0] != place[0]:
+                    both = f"{leaf} stands in {first[0]} and in {place[0]}"
+                    self.problem(place, f"{both}; expected it in one of them (first at {self.at(first)})")
+
+    def _given(self) -> Iterator[tuple[Place, str, Sequence[Any]]]:
+        """Yield the place, the key and the values of all that is given to a key of the config."""
+        for section in _LISTS:
+            for key, values in _dict(self.values.get(section)).items():
+                yield (section, key), key, values
+        for name, bundle in _dict(self.values.get("arms")).items():
+            for key, value in _dict(bundle).items():
+                yield ("arms", name, key), key, [value]
+        for key, value in _dict(self.values.get("fixed")).items():
+            yield ("fixed", key), key, [value]
+
+    def _check_seeds(self) -> None:
+        if "tune_seeds" in self.values and "tune" not in self.values:
+            self.problem(
+                ("tune_seeds",),
+                "tune_seeds without tune: expected candidates, such as tune: {optimizer.lr: [0.01, 0.1]}",
+            )
+        if "seeds" not in self.values:
+            return
+        seeds = self.values["seeds"]
+        is_count = (isinstance(seeds, float) and seeds.is_integer()) or (isinstance(seeds, str) and seeds.isdecimal())
+        seeds = self.values["seeds"] = int(seeds) if is_count else seeds
+        try:
+            if isinstance(seeds, list) and not all(type(seed) is int for seed in seeds):
+                raise ValueError("whole numbers, such as [0, 1, 2]")
+            if type(seeds) not in (int, str, list):
+                raise ValueError("how many, such as 5, or a list, such as [0, 1, 2]")
+            asked = seeds_of(seeds)
+            if "tune" in self.values and asked[-1] >= FIRST_TUNING_SEED:
+                raise ValueError(f"seeds below {FIRST_TUNING_SEED:,}, where those of tune begin")
+        except ValueError as error:
+            self.values.pop("seeds")
+            self.problem(("seeds",), f"seeds: expected {error}, found {shown(seeds)}")
+
+    def _explained(self, detail: ErrorDetails) -> str:
+        place, found = detail["loc"], detail["input"]
+        keys = ".".join(map(str, place))
+        at, field = self.at(place), SweepFile.model_fields[str(place[0])]
+        if detail["type"] == "missing":
+            return f"{at}: {keys} is missing: {field.description}, such as {keys}: mnist_mlp_bn.yaml"
+        if detail["type"] == "extra_forbidden":
+            known = list(getattr(field.annotation, "model_fields", {}))
+            return f"{at}: unknown key {keys}.{did_you_mean(str(place[-1]), known)} Known: {', '.join(known)}"
+        return f"{at}: {keys}: expected {expectation(detail)}, found {shown(found)}{number_meant(found, place)}"
+
+
+def value_key(value: object) -> str:
+    """Return a text that two values share where they are equal in a config: 1 and 1.0, but not 1 and true."""
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {str(key): plain(entry) for key, entry in part.items()}
+        if isinstance(part, list | tuple):
+            return [plain(entry) for entry in part]
+        return int(part) if isinstance(part, float) and part.is_integer() else part
+
+    return json.dumps(plain(value), sort_keys=True)
+
+
+@cache
+def _chooses(key: str) -> tuple[str, ...]:
+    """Return the kinds between which a key chooses, such as those of `optimizer.name`; () for every other key."""
+    section, _, last = key.partition(".")
+    spots = spots_at((section,))
+    return tuple(str(spot.variant) for spot in spots) if spots and spots[0].discriminator == last else ()
+
+
+def settled_value(key: str, value: Any) -> Any:
+    """Return a value of a key in our names, so that `BatchNorm1d` and `bn` are one."""
+    if isinstance(value, dict):
+        return {name: settled_value(f"{key}.{name}", entry) for name, entry in value.items()}
+    if key in ("model.norm", "model.activation"):
+        return filling(key.partition(".")[2], value)
+    if key == "model.block" and isinstance(value, str):
+        return " -> ".join(piece.strip() for piece in str(block_line(value)).split("->"))
+    section, _, last = key.partition(".")
+    return kind_name(section, last, value, _chooses(key)) if _chooses(key) else value
+
+
+def places_in(value: object, above: Place = ()) -> Iterator[Place]:
+    """Yield the places within a value."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield (*above, key)
+        yield from places_in(entry, (*above, key))
+
+
+def _leaves(values: Mapping[Any, Any], place: Place) -> Iterator[tuple[str, Any, Place]]:
+    """Yield the leaves of nested sections, each with its dotted key and the place where it is written."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            for below, leaf, written in _leaves(value, (*place, key)):
+                yield f"{key}.{below}", leaf, written
+        else:
+            yield str(key), value, (*place, key)
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
