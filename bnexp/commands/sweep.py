@@ -13,7 +13,7 @@ from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
-from bnexp.document.table import find_column, sort_rows, together
+from bnexp.document.table import Table, find_column, sort_rows, together
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import BnexpError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
@@ -108,7 +108,7 @@ def _do(planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
     return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
 
 
-def _table(folder: Path):  # type: ignore[no-untyped-def]
+def _table(folder: Path) -> Table | None:
     arms = gather_arms(run for path in runs_below(folder) if (run := read_run(path)).role is None)
     if not arms:
         return None
