@@ -17,7 +17,7 @@ import typer
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds
+from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds, read_shard, read_workers
 from bnexp.streams import take_every_text
 
 app = HonestTyper(
@@ -89,6 +89,9 @@ def sweep(
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the sweep as a sweep file.")] = None,
     workers: Annotated[str, typer.Option(metavar="N|auto", help="Runs side by side.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is done and what is left, and stop.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do only part I of N, such as 1/4; the others run elsewhere.")
+    ] = None,
     retries: Annotated[int, typer.Option(min=0, help="Resume a run that fails so often.")] = 0,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop all when a run has failed.")] = False,
     device: Device = "auto",
@@ -102,7 +105,16 @@ def sweep(
 
     command.sweep(
         file,
-        command.Asked(runs_dir, data_dir, device, workers, retries, fail_fast, quiet),
+        command.Asked(
+            runs_dir,
+            data_dir,
+            device,
+            workers=read_workers(workers),
+            retries=retries,
+            fail_fast=fail_fast,
+            shard=read_shard(shard),
+            quiet=quiet,
+        ),
         axes=axis,
         seeds=seeds,
         overrides=overrides,

@@ -135,6 +135,33 @@ _MOST_SEEDS = 1000
 _SEEDS = re.compile(r"(\d{1,10})(?:(?:-|\.\.|:)(\d{1,10}))?")
 
 
+def read_workers(text: str) -> int | None:
+    """Return how many workers `--workers` asks for; None for `auto`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text.strip().lower() == "auto":
+        return None
+    if not re.fullmatch(r"\d{1,4}", text.strip()) or int(text) == 0:
+        raise ConfigError(f"--workers {text}: expected auto, or a number of workers such as --workers 4")
+    return int(text)
+
+
+def read_shard(text: str | None) -> tuple[int, int] | None:
+    """Return the number of a part, from 1 on, and how many parts `--shard 2/4` says.
+
+    Raises:
+        ConfigError: it says neither.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ConfigError(f"--shard {text}: expected I/N with I from 1 to N, such as --shard 1/4 for the first of four")
+    return int(match[1]), int(match[2])
+
+
 def read_seeds(texts: Sequence[str]) -> list[int] | None:
     """Return all seeds that --seed gives: `--seed 1 --seed 2`, `--seed 1,2`, `--seed "1 2"` and `--seed 0-4`.
 

@@ -1,7 +1,7 @@
 """`bnexp sweep`: many runs at one command, of which only those that are left are done."""
 
+import itertools
 import json
-import os
 import shlex
 import sys
 from collections import Counter
@@ -21,10 +21,15 @@ from bnexp.runs.find import runs_below
 from bnexp.runs.run import read_run
 from bnexp.session.display import say
 from bnexp.sweep.display import SweepLines
+from bnexp.sweep.estimate import Division, division_of
 from bnexp.sweep.local import LocalWorkers
-from bnexp.sweep.plan import Planner, SweepPlan, SweepTasks
+from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.tuning import Choice
+from bnexp.sweep.work import Task
+
+COPY = "sweep.yaml"
+"""The sweep as it was last asked for, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,10 @@ class Asked:
     runs_dir: Path = Path("runs")
     data_dir: Path | None = None
     device: str = "auto"
-    workers: str = "auto"
+    workers: int | None = None  # as many as are fastest
     retries: int = 0
     fail_fast: bool = False
+    shard: tuple[int, int] | None = None  # the number of this part, and how many there are
     quiet: bool = False
 
 
@@ -44,8 +50,7 @@ def read_sweep(path: Path, axes: Sequence[str], seeds: str | None, overrides: Se
     """Return the sweep of a file, or of a config with `--axis`."""
     if axes:
         return sweep_of_options(path, axes, seeds, overrides, name)
-    sweep = load_sweep(path, overrides=overrides, name=name)
-    return sweep if seeds is None else sweep.with_seeds(seeds)
+    return load_sweep(path, seeds=seeds, overrides=overrides, name=name)
 
 
 def sweep(
@@ -77,34 +82,47 @@ def sweep(
         return
     if not asked.quiet:
         _tell_warnings(plan)
-    outcome = _do(planner, plan, asked)
+    outcome = _do(asked_for, planner, plan, asked)
     table = _table(plan.folder)
     if table is not None:
         show(table, "json" if as_json else "table")
     _conclude(outcome, plan)
 
 
-def _do(planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
-    waiting = sum(plan.waits(run) for run in plan.runs)
-    display = SweepLines(len(plan.to_do), (lambda line: None) if asked.quiet else say)
+def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
+    """Do what is left of a sweep, here or in the part of it that was asked for."""
+    division = Division(1, 1)
+    devices = itertools.count()
 
-    def chosen(choice: Choice) -> None:
-        if not asked.quiet:
-            say(choice.text)
+    def task_of(run: PlannedRun) -> Task:
+        device = None if asked.device == "auto" else asked.device
+        if division.gpus > 1 and device in (None, "cuda"):
+            device = f"cuda:{next(devices) % division.gpus}"
+        return Task(
+            run.key,
+            run.blueprint,
+            run.folder,
+            run.mode or "start",
+            data_dir=asked.data_dir,
+            device=device,
+            threads=division.threads,
+            role=run.role,
+            argv=tuple(sys.argv),
+        )
 
-    tasks = SweepTasks(
-        planner,
-        plan,
-        chosen,
-        data_dir=asked.data_dir,
-        device=None if asked.device == "auto" else asked.device,
-        threads=1,
-        argv=tuple(sys.argv),
-    )
-    if not plan.to_do and not waiting:
+    def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
+        display.chosen(choice)
+
+    tasks = SweepTasks(planner, plan, chosen, task_of, asked.shard)
+    left = len(tasks.known) + tasks.to_come
+    display = SweepLines(left, (lambda line: None) if asked.quiet else say)
+    if not left:
         return Outcome()
-    slots = min(int(asked.workers) if asked.workers != "auto" else os.cpu_count() or 1, len(plan.to_do))
-    workers = LocalWorkers(slots, [run.blueprint for run in plan.to_do], asked.data_dir)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
+    workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
+    division = division_of(plan.folder, asked.workers, workers, task_of(plan.to_do[0]), left)
+    workers.slots = min(division.workers, left)
     return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
 
 

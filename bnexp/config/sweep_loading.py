@@ -63,11 +63,14 @@ class Sweep:
         return Setting(self.at(place), key.split("."), value, tuple(places_in(value)))
 
 
-def load_sweep(path: Path, *, overrides: Sequence[str] = (), name: str | None = None) -> Sweep:
+def load_sweep(
+    path: Path, *, seeds: str | None = None, overrides: Sequence[str] = (), name: str | None = None
+) -> Sweep:
     """Read and check the sweep file at `path`.
 
     Args:
         path: the YAML file; its `base:` is read relative to it.
+        seeds: replaces those of the file: how many, `5`, or which, `1,2` or `0-4`.
         overrides: `key=value` pairs laid over every arm.
         name: replaces the sweep's, which is the file's stem, made safe.
 
@@ -81,6 +84,8 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), name: str | None = 
     if not is_sweep(values) and any(key in values for key in Config.model_fields):
         line = f"bnexp sweep {shlex.quote(str(path))} --axis model.norm=none,bn,ln --seeds 5"
         raise ConfigError(f"{source}: a config, and nothing in it varies; say what does, such as: {line}")
+    if seeds is not None:
+        values, origins = {**values, "seeds": seeds}, {**origins, ("seeds",): "--seeds"}
     file, places = settle(values, {(): source, **origins}, path.parent, overrides)
     draft = _read_base(path, path.parent / file.base, places[("base",)])
     return Sweep(_safe_name(name) or run_name_of(path.stem), file, draft, places, source)

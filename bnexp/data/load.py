@@ -121,8 +121,8 @@ class Dataset:
         """Return the dataset on a device; itself where it is there."""
         if self.train.images.device == device:
             return self
-        parts = (Part(part.images.to(device), part.labels.to(device)) for part in self.parts.values())
-        return Dataset(*parts, self.preprocess.to(device), self.account)
+        train, val, test = (Part(part.images.to(device), part.labels.to(device)) for part in self.parts.values())
+        return Dataset(train, val, test, self.preprocess.to(device), self.account)
 
     def val_inputs(self, count: int) -> Tensor:
         """Return the first `count` images of the validation part as inputs."""
@@ -186,7 +186,8 @@ def _prepare(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path) ->
     train = images.train.take(rest[: plan.train_examples])
     fitted = PREPROCESSES[data.preprocess](train.images, data.whiten_eps or DEFAULT_WHITEN_EPS)
     parts = (train, images.train.take(held_out) if images.val is None else images.val, images.test)
-    return Dataset(*(Part(part.images.contiguous(), part.labels) for part in parts), fitted, info.account)
+    train, val, test = (Part(part.images.contiguous(), part.labels) for part in parts)
+    return Dataset(train, val, test, fitted, info.account)
 
 
 def _idx_files(idx_set: IdxSet) -> Callable[[Path], list[Path]]:

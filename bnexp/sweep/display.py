@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bnexp.document.writing import clock_duration
 from bnexp.errors import visible
+from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Ended, Event, Task, Warned
 
 
@@ -11,7 +12,7 @@ class SweepLines:
     """Prints a line for each run that ends, with its place among all.
 
     Args:
-        total: runs that are to be done.
+        total: runs that are to be done, those to come with the choices among them.
         write: prints a line.
     """
 
@@ -19,9 +20,9 @@ class SweepLines:
         self._total, self._write = total, write
         self._done = 0
 
-    def more(self, count: int) -> None:
-        """Count runs that have become known."""
-        self._total += count
+    def chosen(self, choice: Choice) -> None:
+        """Print which values an arm got."""
+        self._write(choice.text)
 
     def started(self, task: Task) -> None:
         """Take note of an attempt that begins."""

@@ -1,12 +1,17 @@
 """Measure for a moment: how long the runs of a sweep take, and how to divide the cores of the machine between them."""
 
+import contextlib
 import os
+import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
+from bnexp.runs.folder import read_json, write_json
 from bnexp.sweep.plan import PlannedRun
 from bnexp.sweep.work import Ended, Executor, Measured, Task
 
+RECORD = "sweep.json"
 _MOST_MEASURED = 8
 """Arms that are measured for an estimate; the others take what the nearest by the number of weights takes."""
 _SHORT_S = 30.0
@@ -66,6 +71,33 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
         if run_s * -(-runs // workers) < _SHORT_S:
             break
     return best
+
+
+def division_of(folder: Path, workers: int | None, executor: Executor, task: Task, runs: int) -> Division:
+    """Return how many workers a sweep has on this machine, each with how many threads.
+
+    What was measured once is kept in the folder of the sweep: the bits of a run depend on its threads, and those of a
+    sweep that is continued must not depend on what else the machine did.
+
+    Args:
+        folder: of the sweep.
+        workers: as many as the person asked for; None: as many as are fastest.
+        executor: takes the measurements.
+        task: a run like the others.
+        runs: how many there are.
+    """
+    cores = usable_cores()
+    if workers is not None:
+        return Division(workers, max(cores // workers, 1))
+    here = {"host": platform.node(), "cores": cores, "device": task.device or "auto"}
+    record = read_json(folder / RECORD) or {}
+    known = [one for one in record.get("divisions") or () if isinstance(one, dict) and here.items() <= one.items()]
+    if known:
+        with contextlib.suppress(KeyError, TypeError):
+            return Division(*(int(known[-1][name]) for name in ("workers", "threads", "gpus")))
+    division = divide(executor, task, runs, cores)
+    write_json(folder / RECORD, {"divisions": [*(record.get("divisions") or ()), {**here, **asdict(division)}]})
+    return division
 
 
 def usable_cores() -> int:

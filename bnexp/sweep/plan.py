@@ -268,31 +268,39 @@ class SweepTasks:
     Args:
         planner: that made the plan.
         plan: the runs to do.
-        chosen: is called with each choice.
-        begins: tells of a run whether it is to be done here, as a part of all.
-        terms: the other fields of a task.
+        chosen: is called with each choice and the runs that follow from it.
+        task: makes the task of a run that is to do.
+        shard: the number of a part, from 1 on, and how many there are; None: all is done here.
     """
 
     def __init__(
         self,
         planner: Planner,
         plan: SweepPlan,
-        chosen: Callable[[Choice], None],
-        begins: Callable[[PlannedRun], bool] = lambda run: True,
-        **terms: Any,
+        chosen: Callable[[Choice, Sequence[PlannedRun]], None],
+        task: Callable[[PlannedRun], Task],
+        shard: tuple[int, int] | None = None,
     ) -> None:
-        self._planner, self._plan, self._chosen, self._begins, self._terms = planner, plan, chosen, begins, terms
-        self._ready = [run for run in plan.to_do if not plan.waits(run)]
+        self._planner, self._plan, self._chosen, self._task, self._shard = planner, plan, chosen, task, shard
+        self._places = {run.key: place for place, run in enumerate(plan.runs)}
+        self._arms = {asked: place for place, asked in enumerate(dict.fromkeys(run.asked for run in plan.runs))}
         self._waiting = {run.asked: run.arm for run in plan.runs if plan.waits(run)}
+        self._ready = [run for run in plan.to_do if not plan.waits(run) and self._is_here(run)]
+
+    @property
+    def known(self) -> list[PlannedRun]:
+        """The runs that are to do here and can begin."""
+        return list(self._ready)
+
+    @property
+    def to_come(self) -> int:
+        """How many runs here wait for the values of their arm."""
+        return sum(self._plan.waits(run) and run.mode is not None and self._is_here(run) for run in self._plan.runs)
 
     def ready(self) -> list[Task]:
         """Return the tasks that can begin now, each once."""
         runs, self._ready = self._ready, []
-        return [
-            Task(run.key, run.blueprint, run.folder, run.mode, role=run.role, **self._terms)
-            for run in runs
-            if run.mode is not None and self._begins(run)
-        ]
+        return [self._task(run) for run in runs]
 
     def ended(self, event: Ended) -> None:
         """Take note of a task's end; with the last of an arm's tuning, its final runs are ready."""
@@ -302,5 +310,16 @@ class SweepTasks:
                 continue
             if choice := self._planner.choose(arm, self._plan.tuning):
                 del self._waiting[name]
-                self._chosen(choice)
-                self._ready += self._planner.final_runs(choice)
+                runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
+                self._chosen(choice, runs)
+                self._ready += runs
+
+    def _is_here(self, run: PlannedRun) -> bool:
+        """Tell whether a run belongs to this part: runs take turns, or whole arms where those are tuned."""
+        if self._shard is None:
+            return True
+        number, count = self._shard
+        if not self._plan.tuning:
+            return self._places[run.key] % count == number - 1
+        owner = {candidate.name: name for name, arm in self._waiting.items() for candidate in arm.candidates}
+        return self._arms[owner.get(run.asked, run.asked)] % count == number - 1
