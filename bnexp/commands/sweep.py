@@ -1,5 +1,6 @@
 """`bnexp sweep`: many runs at one command, of which only those that are left are done."""
 
+import contextlib
 import itertools
 import json
 import shlex
@@ -20,11 +21,12 @@ from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import read_run
 from bnexp.session.display import say
-from bnexp.sweep.display import SweepLines
+from bnexp.sweep.display import display_for
 from bnexp.sweep.estimate import Division, division_of
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
+from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Task
 
@@ -115,7 +117,6 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
 
     tasks = SweepTasks(planner, plan, chosen, task_of, asked.shard)
     left = len(tasks.known) + tasks.to_come
-    display = SweepLines(left, (lambda line: None) if asked.quiet else say)
     if not left:
         return Outcome()
     plan.folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,10 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
     workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
     division = division_of(plan.folder, asked.workers, workers, task_of(plan.to_do[0]), left)
     workers.slots = min(division.workers, left)
-    return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
+    done = [run for run in plan.runs if run.mode is None]
+    display = display_for(asked_for.name, Standing(left, workers.slots, done), quiet=asked.quiet)
+    with contextlib.closing(display):
+        return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
 
 
 def _table(folder: Path) -> Table | None:

@@ -32,6 +32,9 @@ class Observer(Protocol):
     def take(self, event: Event) -> None:
         """Take an event."""
 
+    def ended(self, event: Ended, *, again: bool) -> None:
+        """Take note of how an attempt ended, and whether there is another."""
+
     def tick(self) -> None:
         """Redraw, a few times a second."""
 
@@ -105,7 +108,9 @@ def carry_out(
                             continue
                         task = running.pop(event.key)
                         failed = event.end in ("failed", "lost")
-                        if failed and attempts[task.key] <= rules.retries and outcome.stopped is None:
+                        again = failed and attempts[task.key] <= rules.retries and outcome.stopped is None
+                        observer.ended(event, again=again)
+                        if again:
                             waiting.append(_once_more(task))
                             continue
                         outcome.ends[task.key] = event

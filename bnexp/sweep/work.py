@@ -58,6 +58,7 @@ class Ended:
         error: in words; None where the run came to its end.
         output: the last lines that its process printed.
         seconds: from the start of the attempt to its end.
+        accuracy: the final one on the validation part, where the run finished.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Ended:
     error: str | None = None
     output: str = ""
     seconds: float = 0.0
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         return Ended(task.key, "elsewhere", str(error))
     except BnexpError as error:
         return Ended(task.key, "failed", str(error))
-    return Ended(task.key, result.summary["status"])
+    final = result.summary["final"] if result.summary["status"] == "finished" else None
+    return Ended(task.key, result.summary["status"], accuracy=final and final["accuracy"])
 
 
 def measure(task: Task) -> Measured:
