@@ -76,13 +76,14 @@ class Command:
     place: Path
     arguments: Sequence[str]
     fault: Fault | None = None
+    daemon: bool = True  # such a process is killed with this one, and may start none itself
     process: BaseProcess = field(init=False)
 
     def __post_init__(self) -> None:
         self.place.mkdir(exist_ok=True)
         self._said = self.place / f"stderr.{os.getpid()}.{next(_numbers)}"
         call = (list(self.arguments), self._said, self.fault)
-        self.process = CONTEXT.Process(target=_obey, args=call, daemon=True)
+        self.process = CONTEXT.Process(target=_obey, args=call, daemon=self.daemon)
         self.process.start()
 
     def kill(self) -> Ended:
