@@ -1,21 +1,19 @@
 """Settle a sweep file: dotted keys, our names, and every mistake in it at once."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config.aliases import block_line, filling, kind_name
-from bnexp.config.keys import is_known, spots_at, takes_list
+from bnexp.config.keys import is_known, takes_list
 from bnexp.config.loading import beside, read_override
 from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, RESERVED, SweepFile, seeds_of
+from bnexp.config.sweep_values import leaves_of, places_in, settled_value, value_key
 from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
 from bnexp.config.yaml_text import Place, dotted
 from bnexp.errors import ConfigError, did_you_mean
@@ -94,8 +92,8 @@ class _Reading:
                 self.problem((key,), "seed: expected seeds, how many or a list, such as seeds: 5")
             elif key in Config.model_fields or is_known(tuple(key.split("."))):
                 inner = key if "." in key or not isinstance(value, dict) else next(dotted({key: value}))[0]
-                both = f"in every arm the same, fixed: {{{inner}: ...}}, or varied, axes: {{{inner}: [...]}}"
-                self.problem((key,), f"{key} is a key of a config, and this is a sweep file; write it as {both}")
+                both = f"fixed: {{{inner}: A}} for every arm alike, or axes: {{{inner}: [A, B]}}"
+                self.problem((key,), f"{key} is a key of a config, and this is a sweep file; expected {both}")
             else:
                 hint = did_you_mean(key, SweepFile.model_fields)
                 known = "" if hint else f" Known: {', '.join(SweepFile.model_fields)}"
@@ -108,12 +106,12 @@ class _Reading:
         section, settled = holder[name], {}
         if not isinstance(section, dict) or not section:
             holder.pop(name)
-            where = ".".join(map(str, place))
+            where = ".".join(str(part) for part in place if isinstance(part, str))
             example = "[A, B]" if place[0] in _LISTS else "VALUE"
             expected = f"keys of a config and values, such as {{model.norm: {example}}}"
             self.problem(place, f"{where}: expected {expected}, found {shown(section or None)}")
             return
-        for key, value, written in _leaves(section, place):
+        for key, value, written in leaves_of(section, place):
             at = self.at(written)
             if key in settled:
                 self.problem(written, f"{'.'.join(map(str, place))}: {brief(key)} stands twice")
@@ -125,9 +123,9 @@ class _Reading:
     def _is_key(self, key: str, at: str, place: Place) -> bool:
         parts = tuple(key.split("."))
         if key == "seed":
-            self.problems.append(f"{at}: seed belongs to no {place[0]}: seeds: 5 gives every arm five seeds")
+            self.problems.append(f"{at}: seed: expected seeds: 5 (--seeds 5), which gives every arm five of them")
         elif key == "name":
-            self.problems.append(f"{at}: arms are named after what varies; name belongs to no {place[0]}")
+            self.problems.append(f"{at}: name: an arm is named after what varies in it; --name is the sweep's")
         elif not is_known(parts):
             self.problems.append(unknown_key(parts, {parts[:1]: at}, at))
         else:
@@ -275,59 +273,9 @@ class _Reading:
             return f"{at}: {keys} is missing: {field.description}, such as {keys}: mnist_mlp_bn.yaml"
         if detail["type"] == "extra_forbidden":
             known = list(getattr(field.annotation, "model_fields", {}))
-            return f"{at}: unknown key {keys}.{did_you_mean(str(place[-1]), known)} Known: {', '.join(known)}"
+            hint = did_you_mean(str(place[-1]), known) or f" Known: {', '.join(known)}"
+            return f"{at}: unknown key {keys}.{hint}"
         return f"{at}: {keys}: expected {expectation(detail)}, found {shown(found)}{number_meant(found, place)}"
-
-
-def value_key(value: object) -> str:
-    """Return a text that two values share where they are equal in a config: 1 and 1.0, but not 1 and true."""
-
-    def plain(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {str(key): plain(entry) for key, entry in part.items()}
-        if isinstance(part, list | tuple):
-            return [plain(entry) for entry in part]
-        return int(part) if isinstance(part, float) and part.is_integer() else part
-
-    return json.dumps(plain(value), sort_keys=True)
-
-
-@cache
-def _chooses(key: str) -> tuple[str, ...]:
-    """Return the kinds between which a key chooses, such as those of `optimizer.name`; () for every other key."""
-    section, _, last = key.partition(".")
-    spots = spots_at((section,))
-    return tuple(str(spot.variant) for spot in spots) if spots and spots[0].discriminator == last else ()
-
-
-def settled_value(key: str, value: Any) -> Any:
-    """Return a value of a key in our names, so that `BatchNorm1d` and `bn` are one."""
-    if isinstance(value, dict):
-        return {name: settled_value(f"{key}.{name}", entry) for name, entry in value.items()}
-    if key in ("model.norm", "model.activation"):
-        return filling(key.partition(".")[2], value)
-    if key == "model.block" and isinstance(value, str):
-        return " -> ".join(piece.strip() for piece in str(block_line(value)).split("->"))
-    section, _, last = key.partition(".")
-    return kind_name(section, last, value, _chooses(key)) if _chooses(key) else value
-
-
-def places_in(value: object, above: Place = ()) -> Iterator[Place]:
-    """Yield the places within a value."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, entry in entries:
-        yield (*above, key)
-        yield from places_in(entry, (*above, key))
-
-
-def _leaves(values: Mapping[Any, Any], place: Place) -> Iterator[tuple[str, Any, Place]]:
-    """Yield the leaves of nested sections, each with its dotted key and the place where it is written."""
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            for below, leaf, written in _leaves(value, (*place, key)):
-                yield f"{key}.{below}", leaf, written
-        else:
-            yield str(key), value, (*place, key)
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bnexp.config.naming import run_name_of
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import MOST_RUNS, RESERVED
 from bnexp.config.sweep_loading import Sweep
-from bnexp.config.sweep_settling import value_key
+from bnexp.config.sweep_values import value_key
 from bnexp.config.wording import one_of, shown
 from bnexp.config.yaml_text import Place, dotted, dump_yaml
 from bnexp.document.writing import counted
@@ -95,7 +95,8 @@ def told_together(mistakes: Mapping[str, str], arms: int) -> str:
             about[sentence].append(name)
     lines = []
     for sentence, names in list(about.items())[:_MAX_SHOWN]:
-        which = f"arm {names[0]}" if len(names) == 1 else f"{len(names):,} of {arms:,} arms, such as {names[0]}"
+        some = f"all {arms:,} arms" if len(names) == arms else f"{len(names):,} of {arms:,} arms, such as {names[0]}"
+        which = f"arm {names[0]}" if len(names) == 1 else some
         lines += [sentence] if arms == 1 else [sentence, f"    ({which})"]
     more = len(about) - _MAX_SHOWN
     return "\n".join([*lines, *([f"(and {counted(more, 'more mistake')})"] if more > 0 else [])])
@@ -205,10 +206,12 @@ def _refuse_too_many(sweep: Sweep, arms: int | None = None) -> None:
         return
     each = f"({finals:,} + {candidates:,} x {len(sweep.tuning_seeds):,})" if tuning else f"{finals:,}"
     per_arm = "(seeds + candidates x tune_seeds)" if tuning else "seeds"
-    product_text = f"{' x '.join([*(f'{size:,}' for size in axes.values()), each])} = {runs:,} runs"
+    factors = " x ".join([*(f"{size:,}" for size in axes.values()), each])
+    what = " x ".join([*axes, per_arm])
     limit = f"budget.runs allows {allowed:,}" if file.budget.runs else f"{MOST_RUNS:,} are the most that start unasked"
-    meant = f"if they are meant, the sweep file says so: budget: {{runs: {runs}}}"
-    raise ConfigError(f"{sweep.source}: {product_text}, {' x '.join([*axes, per_arm])}; {limit}; {meant}")
+    meant = f"if they are meant, say so in the sweep file: budget: {{runs: {runs}}}"
+    found = f"{factors} = {runs:,} runs" if axes or tuning else f"{runs:,} runs"
+    raise ConfigError(f"{sweep.source}: {found} ({what}); {limit}; {meant}")
 
 
 def _refuse_equal(sweep: Sweep, arms: Sequence[Arm]) -> None:
@@ -225,17 +228,20 @@ def _refuse_equal(sweep: Sweep, arms: Sequence[Arm]) -> None:
         why = "trained alike; the way to write a network, checkpoints and probes make no other arm"
         rule = _rule_for([second for _, second in pairs], arms)
         named = f"{pairs[0][0].name} and {pairs[0][1].name}{more}"
-        raise ConfigError(f"{sweep.source}: two arms are one: {named} ({why}).\nIn the sweep file: {rule}")
+        raise ConfigError(f"{sweep.source}: two arms are one: {named} ({why}).\n{rule}")
 
 
 def _rule_for(superfluous: Sequence[Arm], arms: Sequence[Arm]) -> str:
-    """Return a rule that leaves out the superfluous arms and no other, or one that leaves out the first of them."""
+    """Say how the superfluous arms are left out: by a rule that matches no other, or else by hand."""
+    keyed = {arm.name: {key: value_key(value) for key, value in arm.values.items()} for arm in arms}
     shared = dict(superfluous[0].values)
     for arm in superfluous:
-        shared = {key: value for key, value in shared.items() if key in arm.values and arm.values[key] == value}
-    matching = [arm for arm in arms if all(arm.values.get(key) == value for key, value in shared.items())]
-    rule = shared if len(matching) == len(superfluous) else superfluous[0].values
-    return dump_yaml({"exclude": [dict(rule)]}).strip()
+        shared = {key: value for key, value in shared.items() if keyed[arm.name].get(key) == value_key(value)}
+    for rule, expected in ((shared, superfluous), (superfluous[0].values, superfluous[:1])):
+        wanted = {key: value_key(value) for key, value in rule.items()}
+        if [arm for arm in arms if wanted.items() <= keyed[arm.name].items()] == list(expected):
+            return f"Leave out in the sweep file: {dump_yaml({'exclude': [dict(rule)]}).strip()}"
+    return "Take one of them out"
 
 
 def _rough(config: Config) -> tuple[Any, ...]:
