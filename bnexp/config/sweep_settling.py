@@ -116,7 +116,7 @@ class _Reading:
             if key in settled:
                 self.problem(written, f"{'.'.join(map(str, place))}: {brief(key)} stands twice")
             elif self._is_key(key, at, place):
-                settled[key] = self._settled(key, value, many=place[0] in _LISTS)
+                settled[key] = self._settled(key, value, many=place[0] in (*_LISTS, "exclude"))
                 self._move_origins((*place, key), written, value)
         holder[name] = settled
 
@@ -145,17 +145,23 @@ class _Reading:
                 self.origins[(*place, *below)] = self.origins[(*written, *below)]
 
     def _settle_arms(self) -> None:
-        arms = self.values.get("arms")
-        if not isinstance(arms, dict):
+        if "arms" not in self.values:
+            return
+        arms = self.values["arms"]
+        if not isinstance(arms, dict) or not arms:
+            expected = "expected named bundles of keys, such as {small: {model.hidden: [64]}}"
+            self.problem(("arms",), f"arms: {expected}, found {shown(arms or None)}")
+            self.values.pop("arms")
             return
         for name in list(arms):
-            if run_name_of(name) != name or name.lower() == RESERVED:
-                expected = f"a name of a folder everywhere, such as {run_name_of(name)}"
-                expected = f"another name; {RESERVED} holds the runs that choose" if name == RESERVED else expected
-                self.problem(("arms", name), f"arms: {shown(name)}: expected {expected}")
+            if name.lower() == RESERVED:
+                self.problem(
+                    ("arms", name), f"arms: {name}: expected another name; {RESERVED} holds the runs that choose"
+                )
+            elif run_name_of(name) != name:
+                expected = f"expected a name of a folder everywhere, such as {run_name_of(name)}"
+                self.problem(("arms", name), f"arms: {shown(name)}: {expected}")
             self._settle(arms, name, ("arms", name))
-        if not arms:
-            self.problem(("arms",), "arms: expected named bundles of keys, such as {small: {model.hidden: [64]}}")
 
     def _settle_rules(self) -> None:
         rules, varied = self.values.get("exclude"), self._varied_keys()
@@ -171,14 +177,14 @@ class _Reading:
             self._settle(numbered, index, place)
             for key in _dict(numbered.get(index)):
                 if key not in varied:
-                    expected = (
-                        f"expected a key that varies: {one_of(sorted(varied), 6)}" if varied else "nothing varies"
-                    )
-                    self.problem((*place, key), f"exclude: {key} is the same in every arm; {expected}")
+                    known = f"; expected a key that varies: {one_of(sorted(varied), 6)}" if varied else ""
+                    self.problem((*place, key), f"exclude: {key} is the same in every arm{known}")
+        self.values["exclude"] = list(numbered.values())
 
     def _varied_keys(self) -> set[str]:
-        bundles = [bundle for bundle in _dict(self.values.get("arms")).values() if isinstance(bundle, dict)]
-        return {*_dict(self.values.get("axes")), *(key for bundle in bundles for key in bundle)}
+        """Return the keys that differ between arms; of a section that varies as a whole, those within it."""
+        given = [(key, values) for place, key, values in self._given() if place[0] in ("axes", "arms")]
+        return {leaf for key, values in given for value in values for leaf, _ in dotted({key: value})}
 
     def _fix(self, overrides: Sequence[str]) -> None:
         """Lay the `--set` of the command line over what is fixed in every arm."""
@@ -235,7 +241,7 @@ class _Reading:
         """Yield the place, the key and the values of all that is given to a key of the config."""
         for section in _LISTS:
             for key, values in _dict(self.values.get(section)).items():
-                yield (section, key), key, values
+                yield (section, key), key, values if isinstance(values, list) else [values]
         for name, bundle in _dict(self.values.get("arms")).items():
             for key, value in _dict(bundle).items():
                 yield ("arms", name, key), key, [value]
@@ -246,7 +252,7 @@ class _Reading:
         if "tune_seeds" in self.values and "tune" not in self.values:
             self.problem(
                 ("tune_seeds",),
-                "tune_seeds without tune: expected candidates, such as tune: {optimizer.lr: [0.01, 0.1]}",
+                "tune_seeds without tune; expected candidates, such as tune: {optimizer.lr: [0.01, 0.1]}",
             )
         if "seeds" not in self.values:
             return

@@ -186,7 +186,8 @@ def _why_nothing(rule: Mapping[str, Any], wanted: Mapping[str, set[str]], choice
     for key, keys in wanted.items():
         known = dict.fromkeys(choice.keyed[key] for choice in choices if key in choice.keyed)
         if keys.isdisjoint(known):
-            return f"no arm has {key}: {shown(rule[key])}; expected {one_of(list(known), 6)}"
+            words = [text.strip('"') for text in known]
+            return f"no arm has {key}: {shown(rule[key])}; expected {one_of(words, 6)}"
     return f"no arm has {' and '.join(f'{key}: {shown(value)}' for key, value in rule.items())} together"
 
 
