@@ -96,7 +96,7 @@ def _keys(value: dict[str, Any]) -> dict[str, Any]:
     taken = ("name", "seed")
     dotted = {spot.key(key): field for spot in SECTIONS.values() for key, field in spot.section.model_fields.items()}
     described = {key: {"description": field.description or ""} for key, field in dotted.items() if key not in taken}
-    sections = {spot.keys[0] for spot in SECTIONS.values() if spot.keys}
+    sections = {".".join(spot.keys) for spot in SECTIONS.values()}
     nested = {"anyOf": [value, {"type": "object"}]}
     properties = {key: words | (nested if key in sections else value) for key, words in described.items()}
     return {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
