@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.config.keys import takes_list
-from bnexp.config.loading import Draft, Setting, read_draft
+from bnexp.config.loading import Draft, read_draft
 from bnexp.config.naming import run_name_of
+from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, SweepFile, is_sweep, seeds_of
 from bnexp.config.sweep_settling import origin, settle

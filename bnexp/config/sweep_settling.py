@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.config.keys import is_known, takes_list
-from bnexp.config.loading import beside, read_override
+from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
+from bnexp.config.overrides import read_override
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, RESERVED, SweepFile, seeds_of
 from bnexp.config.sweep_values import leaves_of, places_in, settled_value, value_key

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from bnexp.config.data_section import DATASETS, SyntheticData
 from bnexp.config.layout import layout_of
-from bnexp.config.loading import Setting, complete
+from bnexp.config.loading import complete
 from bnexp.config.naming import run_name_of
+from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import MOST_RUNS, RESERVED
 from bnexp.config.sweep_loading import Sweep
