@@ -110,7 +110,7 @@ class _Reading:
             where = ".".join(str(part) for part in place if isinstance(part, str))
             example = "[A, B]" if place[0] in _LISTS else "VALUE"
             expected = f"keys of a config and values, such as {{model.norm: {example}}}"
-            self.problem(place, f"{where}: expected {expected}, found {shown(section or None)}")
+            self.problem(place, f"{where}: expected {expected}, found {shown(section) if section else 'nothing'}")
             return
         for key, value, written in leaves_of(section, place):
             at = self.at(written)
@@ -151,7 +151,7 @@ class _Reading:
         arms = self.values["arms"]
         if not isinstance(arms, dict) or not arms:
             expected = "expected named bundles of keys, such as {small: {model.hidden: [64]}}"
-            self.problem(("arms",), f"arms: {expected}, found {shown(arms or None)}")
+            self.problem(("arms",), f"arms: {expected}, found {shown(arms) if arms else 'nothing'}")
             self.values.pop("arms")
             return
         for name in list(arms):
@@ -178,6 +178,9 @@ class _Reading:
             self._settle(numbered, index, place)
             for key in _dict(numbered.get(index)):
                 if key not in varied:
+                    if key in _dict(self.values.get("tune")):
+                        self.problem((*place, key), f"exclude: {key} is tuned, and every arm has the same candidates")
+                        continue
                     known = f"; expected a key that varies: {one_of(sorted(varied), 6)}" if varied else ""
                     self.problem((*place, key), f"exclude: {key} is the same in every arm{known}")
         self.values["exclude"] = list(numbered.values())

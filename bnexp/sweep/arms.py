@@ -4,13 +4,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain, product
 from math import prod
 from typing import Any, NamedTuple
 
-from bnexp.config.data_section import DATASETS, SyntheticData
+from bnexp.config.data_section import DATASETS, DataConfig, SyntheticData
 from bnexp.config.layout import layout_of
 from bnexp.config.loading import complete
+from bnexp.config.model import ModelConfig
 from bnexp.config.naming import run_name_of
 from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
@@ -221,9 +223,10 @@ def _refuse_equal(sweep: Sweep, arms: Sequence[Arm]) -> None:
     first: dict[tuple[Any, ...], Arm] = {}
     pairs: list[tuple[Arm, Arm]] = []
     rough = Counter(_rough(arm.config) for arm in arms)
+    built = cache(_built)
     for arm in arms:
         if rough[key := _rough(arm.config)] > 1:
-            other = first.setdefault((*key, _built(arm.config)), arm)
+            other = first.setdefault((*key, built(arm.config.model, arm.config.data)), arm)
             pairs += [(other, arm)] if other is not arm else []
     if pairs:
         more = f", and {len(pairs) - 1:,} more" if len(pairs) > 1 else ""
@@ -251,16 +254,12 @@ def _rough(config: Config) -> tuple[Any, ...]:
     return config.data, config.init, config.optimizer, config.schedule, config.training, config.model.items
 
 
-def _built(config: Config) -> str:
-    """Return a text that two arms with equal sections share where their networks are the same."""
-    model = config.model
-    info = DATASETS.get(config.data.dataset)
-    shape, classes = (info.shape, info.classes) if info else (None, 0)
-    if isinstance(config.data, SyntheticData):
-        shape, classes = config.data.synthetic.shape, config.data.synthetic.classes
+def _built(model: ModelConfig, data: DataConfig) -> str:
+    """Return a text that two arms with the same items share where their networks are the same."""
+    info = data.synthetic if isinstance(data, SyntheticData) else DATASETS.get(data.dataset)
     try:
-        if shape:
-            return network_of(layout_of(model, shape, classes), config.data.batch_size)["layout"]
+        if info is not None:
+            return network_of(layout_of(model, info.shape, info.classes), data.batch_size)["layout"]
     except ConfigError:
-        pass  # it cannot be built, which whoever draws its blueprint will say
+        pass  # it cannot be built, which its blueprint will say
     return value_key(model.model_dump(mode="json"))

@@ -83,7 +83,7 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
         ("axes: {model.hidden: [64, 128]}", "model.hidden takes a list; expected brackets around each value"),
         ("axes: {seed: [1, 2]}", "study.yaml:2: seed: expected seeds: 5"),
         ("axes: {name: [a, b]}", "study.yaml:2: name: an arm is named after what varies"),
-        ("axes:", "axes: expected keys of a config and values, such as {model.norm: [A, B]}, found null"),
+        ("axes:", "axes: expected keys of a config and values, such as {model.norm: [A, B]}, found nothing"),
         ("axes: {optimizer.lr: [1], optimizer: {lr: [2]}}", "axes: optimizer.lr stands twice"),
         ("axis: {optimizer.lr: [1]}\nseeds: 1", 'study.yaml:2: unknown key axis. Did you mean "axes"?'),
         ("seed: 3\nseeds: 1", "study.yaml:2: seed: expected seeds"),
