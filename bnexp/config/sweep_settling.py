@@ -96,9 +96,9 @@ class _Reading:
                 both = f"fixed: {{{inner}: A}} for every arm alike, or axes: {{{inner}: [A, B]}}"
                 self.problem((key,), f"{key} is a key of a config, and this is a sweep file; expected {both}")
             else:
-                hint = did_you_mean(key, SweepFile.model_fields)
-                known = "" if hint else f" Known: {', '.join(SweepFile.model_fields)}"
-                self.problem((key,), f"unknown key {brief(key)}.{hint}{known}")
+                known = f" Known: {', '.join(SweepFile.model_fields)}"
+                hint = did_you_mean(key, SweepFile.model_fields) or known
+                self.problem((key,), f"unknown key {brief(key)}.{hint}")
 
     def _settle(self, holder: dict[Any, Any], name: Any, place: Place) -> None:
         """Write the keys of a section in dots, their values in our names, and check that a config has them."""
@@ -127,6 +127,8 @@ class _Reading:
             self.problems.append(f"{at}: seed: expected seeds: 5 (--seeds 5), which gives every arm five of them")
         elif key == "name":
             self.problems.append(f"{at}: name: an arm is named after what varies in it; --name is the sweep's")
+        elif key == "base":
+            self.problems.append(f"{at}: base: a sweep has one, at the top of its file; expected the keys that differ")
         elif not is_known(parts):
             self.problems.append(unknown_key(parts, {parts[:1]: at}, at))
         else:

@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bnexp.config.loading import load_config
 from bnexp.config.sweep_file import seeds_of
 from bnexp.config.sweep_loading import load_sweep, sweep_of_options
 from bnexp.config.sweep_reference import sweep_reference
+from bnexp.config.yaml_text import dump_yaml
 from bnexp.errors import ConfigError
+from bnexp.sweep.arms import expand
 
 DOCS = Path(__file__).parents[2] / "docs" / "sweep.md"
 
@@ -82,6 +86,7 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
         ("axes: {model.norm: [bn, BatchNorm]}", 'axes: model.norm has "bn" twice'),
         ("axes: {model.hidden: [64, 128]}", "model.hidden takes a list; expected brackets around each value"),
         ("axes: {seed: [1, 2]}", "study.yaml:2: seed: expected seeds: 5"),
+        ("arms: {a: {base: other.yaml}}", "study.yaml:2: base: a sweep has one, at the top of its file"),
         ("axes: {name: [a, b]}", "study.yaml:2: name: an arm is named after what varies"),
         ("axes:", "axes: expected keys of a config and values, such as {model.norm: [A, B]}, found nothing"),
         ("axes: {optimizer.lr: [1], optimizer: {lr: [2]}}", "axes: optimizer.lr stands twice"),
@@ -237,3 +242,45 @@ def test_tuning_seeds_are_none_of_the_final_ones(write):
     assert list(sweep.seeds) == [0, 1, 2]
     assert list(sweep.tuning_seeds) == [10_000, 10_001]
     assert not load_sweep(write("seeds: 3")).tuning_seeds
+
+
+KEYS = [
+    "model.norm",
+    "model",
+    "optimizer.lr",
+    "optimizer",
+    "schedule.name",
+    "model.hidden",
+    "data.path",
+    "seed",
+    "nope",
+]
+WORDS = ["", "bn", "none", "adam", "1,2", "0-4", "a/b", "con", "linear -> norm", "\x1b[31m", "∞", "x" * 120]
+SCALARS = st.none() | st.booleans() | st.integers(-2, 10**20) | st.floats() | st.sampled_from(WORDS)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=2)
+)
+BUNDLES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2)
+AXES = st.dictionaries(st.sampled_from(KEYS), st.lists(VALUES, max_size=3) | VALUES, max_size=2)
+PARTS = {
+    **dict.fromkeys(["axes", "tune"], AXES | VALUES),
+    **dict.fromkeys(["question", "seeds", "tune_seeds", "budget", "resources", "seed", "optimizer.lr"], VALUES),
+    "fixed": BUNDLES | VALUES,
+    "arms": st.dictionaries(st.sampled_from(["a", "A", "con", "tuning", "x y"]), BUNDLES, max_size=2) | VALUES,
+    "exclude": st.lists(BUNDLES, max_size=2) | VALUES,
+}
+
+
+@settings(max_examples=30)
+@given(st.fixed_dictionaries({"base": st.just("clean.yaml")}, optional=PARTS))
+def test_whatever_a_file_holds_it_becomes_arms_or_a_sentence(shared_clean_file, values):
+    path = shared_clean_file.with_name("drawn_sweep.yaml")
+    path.write_text(dump_yaml(values), encoding="utf-8")
+    said, names = "", []
+    try:
+        names = [arm.name.lower() for arm in expand(load_sweep(path))]
+    except ConfigError as error:
+        said = str(error)
+    assert bool(said) != bool(names)
+    assert len(said.split("\n")) <= 24
+    assert len(set(names)) == len(names)
