@@ -33,7 +33,7 @@ def lay_over(
     notes: list[str],
 ) -> None:
     """Lay all settings over the values of the files, as one layer."""
-    _refuse_contradictions(settings, flags)
+    refuse_contradictions(settings, flags)
     together: dict[str, Any] = {}
     for setting in settings:
         nested = setting.value
@@ -66,7 +66,7 @@ def read_override(override: str) -> Setting:
     return Setting(at, parts, value, places)
 
 
-def _refuse_contradictions(settings: Sequence[Setting], flags: Mapping[str, object]) -> None:
+def refuse_contradictions(settings: Sequence[Setting], flags: Mapping[str, object]) -> None:
     """Refuse a key that the command line gives two values: neither would be the one that was meant.
 
     A key of a section that was set whole before it, such as `model.norm` behind `model={...}`, refines that.

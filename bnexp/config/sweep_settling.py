@@ -11,7 +11,7 @@ from bnexp.config.keys import is_known, takes_list
 from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
-from bnexp.config.overrides import read_override
+from bnexp.config.overrides import read_override, refuse_contradictions
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, RESERVED, SweepFile, seeds_of
 from bnexp.config.sweep_values import leaves_of, places_in, settled_value, value_key
@@ -179,10 +179,9 @@ class _Reading:
             place = ("exclude", index)
             self._settle(numbered, index, place)
             for key in _dict(numbered.get(index)):
-                if key not in varied:
-                    if key in _dict(self.values.get("tune")):
-                        self.problem((*place, key), f"exclude: {key} is tuned, and every arm has the same candidates")
-                        continue
+                if key in _dict(self.values.get("tune")):
+                    self.problem((*place, key), f"exclude: {key} is tuned, and every arm has the same candidates")
+                elif key not in varied:
                     known = f"; expected a key that varies: {one_of(sorted(varied), 6)}" if varied else ""
                     self.problem((*place, key), f"exclude: {key} is the same in every arm{known}")
         self.values["exclude"] = list(numbered.values())
@@ -195,9 +194,9 @@ class _Reading:
     def _fix(self, overrides: Sequence[str]) -> None:
         """Lay the `--set` of the command line over what is fixed in every arm."""
         fixed = dict(_dict(self.values.get("fixed")))
-        for text in overrides:
-            _, parts, value, _ = read_override(text)
-            at = f"--set {brief(text, 200)}"
+        settings = [read_override(text) for text in overrides]
+        refuse_contradictions(settings, {})
+        for at, parts, value, _ in settings:
             for key, leaf in dotted({".".join(parts): value}):
                 if self._is_key(key, at, ("--set",)):
                     fixed[key] = settled_value(key, leaf)

@@ -117,6 +117,10 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
         ("arms: {a: {}}", "arms.a: expected keys of a config and values"),
         ("arms: [1]", "arms: expected named bundles of keys, such as {small: {model.hidden: [64]}}, found [1]"),
         ("exclude: {optimizer.lr: 1}\nseeds: 1", "exclude: expected a list of rules"),
+        (
+            "tune: {optimizer.lr: [1, 2]}\nexclude: [{optimizer.lr: 1}]",
+            "exclude: optimizer.lr is tuned, and every arm has the same candidates",
+        ),
         ("exclude: [{}]\nseeds: 1", "exclude: expected keys of a config and values"),
         (
             "exclude: [3]\nseeds: 1",
@@ -217,6 +221,8 @@ def test_a_mistake_in_an_axis_is_told_with_its_words(clean_file, axes, said):
 def test_what_both_set_and_axis_say_is_refused(clean_file):
     said = refusal(of_options, clean_file, "optimizer.lr=1,2", overrides=["optimizer={lr: 3}"])
     assert said.startswith("--set optimizer={lr: 3}: optimizer.lr stands in axes and in fixed")
+    twice = ["training.epochs=3", "training.epochs=4"]
+    assert "has another value in --set training.epochs=3" in refusal(of_options, clean_file, overrides=twice)
     assert "--set seed=3: seed: expected seeds" in refusal(of_options, clean_file, overrides=["seed=3"])
     assert 'Did you mean "lr"?' in refusal(of_options, clean_file, overrides=["optimizer.rl=3"])
 
