@@ -42,6 +42,7 @@ audit: .venv/installed-test
 
 docs: .venv/installed
 	$(BIN)/bnexp schema --markdown > docs/config.md
+	$(BIN)/bnexp schema --sweep --markdown > docs/sweep.md
 	$(BIN)/python -m bnexp.probes.reference > docs/probes.md
 
 house: .venv/installed

@@ -395,11 +395,12 @@ def schema(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="The reference of all keys, as in docs/config.md.")
     ] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Of a sweep file, as in docs/sweep.md.")] = False,
 ) -> None:
-    """Print the config's JSON Schema, for editors."""
+    """Print the JSON Schema of a config, or of a sweep file, for editors."""
     from bnexp.commands import schema as command
 
-    command.schema(markdown=markdown)
+    command.schema(markdown=markdown, sweep=sweep)
 
 
 def _say_version(wanted: bool) -> None:

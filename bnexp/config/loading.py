@@ -3,9 +3,8 @@
 import copy
 import glob
 import os
-import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,27 +15,20 @@ from bnexp.config.keys import is_known
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
+from bnexp.config.overrides import Setting, lay_over, merge, read_override
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import (
-    MAX_DEPTH,
     Place,
-    dotted,
     dump_yaml,
     file_name,
     no_such_file,
-    read_yaml,
     read_yaml_file,
 )
 from bnexp.errors import ConfigError
 
 MAX_BASES = 20
-
-
-_COLON = re.compile(r"([a-z_.]+):\s*([^\s:]+)")
-_NEXT_KEY = re.compile(r"[,;\s]\s*([a-z_]+(?:\.[a-z_]+)+)\s*=")
-"""Another key behind the value of a --set."""
 
 
 class Loaded(NamedTuple):
@@ -100,13 +92,11 @@ def read_draft(path: Path) -> Draft:
     return Draft(path, values, origins, tuple(notes))
 
 
-def complete(
-    draft: Draft, settings: Sequence["Setting"], *, name: str | None = None, seed: int | None = None
-) -> Loaded:
+def complete(draft: Draft, settings: Sequence[Setting], *, name: str | None = None, seed: int | None = None) -> Loaded:
     """Check a draft with settings laid over it, which leaves the draft as it was. See `load`."""
     path = draft.path
     values, origins, notes = copy.deepcopy(dict(draft.values)), dict(draft.origins), list(draft.notes)
-    _lay_over(values, origins, settings, {"name": name, "seed": seed}, notes)
+    lay_over(values, origins, settings, {"name": name, "seed": seed}, notes)
     if values.get("name") is None:
         values["name"], origins[("name",)] = run_name_of(path.stem), f"{file_name(path)} (named after its file)"
         if name is None and values["name"] != path.stem:
@@ -140,7 +130,7 @@ def check_stored(values: Mapping[str, Any], overrides: Sequence[str], source: st
     changed, origins = copy.deepcopy(dict(values)), dict[Place, str]()
     for keys in REPLACED:
         _drop(changed, keys)
-    _lay_over(changed, origins, [read_override(text) for text in overrides], {}, [])
+    lay_over(changed, origins, [read_override(text) for text in overrides], {}, [])
     return check_values(changed, origins, source)
 
 
@@ -206,102 +196,8 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     # A name belongs to its own file: a child that gives none is named after its own file, not after its base.
     merged.pop("name", None)
     notes += leave_behind(merged, values, merged_origins)
-    _merge(merged, values)
+    merge(merged, values)
     return merged, merged_origins | origins
-
-
-class Setting(NamedTuple):
-    """A value to be laid over a config, such as a --set: where it stands, its key in parts, and the places in it."""
-
-    at: str
-    parts: list[str]
-    value: Any
-    places: Iterable[Place]
-
-
-def _lay_over(
-    values: dict[str, Any],
-    origins: dict[Place, str],
-    settings: Sequence[Setting],
-    flags: Mapping[str, object],
-    notes: list[str],
-) -> None:
-    """Lay all settings over the values of the files, as one layer."""
-    _refuse_contradictions(settings, flags)
-    together: dict[str, Any] = {}
-    for setting in settings:
-        nested = setting.value
-        for part in reversed(setting.parts):
-            nested = {part: nested}
-        _merge(together, copy.deepcopy(nested))
-    notes += leave_behind(values, together, origins)
-    for setting in settings:
-        _lay_one(values, origins, setting)
-
-
-def read_override(override: str) -> Setting:
-    """Read one --set; its value is YAML."""
-    key, equals, text = override.partition("=")
-    parts, at = key.strip().split("."), f"--set {brief(override, 200)}"
-    if not equals or not all(parts) or len(parts) > MAX_DEPTH:
-        known = not equals and is_known(tuple(parts))
-        example = f"{key.strip()}=VALUE" if known else "data.batch_size=32"
-        if match := _COLON.fullmatch(override.strip()):
-            example = "=".join(match.groups())
-        raise ConfigError(f"{at}: expected key=value, such as --set {example}")
-    if parts == ["base"]:
-        raise ConfigError(f"{at}: base belongs in a file; give that file to the command instead")
-    if not text.strip():
-        raise ConfigError(f"{at}: no value after the =; {brief(key.strip())}=null takes the key back to its default")
-    if (more := _NEXT_KEY.search(text)) and is_known(tuple(more[1].split("."))):
-        both = f"--set {key}={text[: more.start()]} --set {text[more.start() + 1 :].strip()}"
-        raise ConfigError(f"{at}: two keys in one; each has a --set of its own: {brief(both, 200)}")
-    value, places = read_yaml(text, at, numbered=False)
-    return Setting(at, parts, value, places)
-
-
-def _refuse_contradictions(settings: Sequence[Setting], flags: Mapping[str, object]) -> None:
-    """Refuse a key that the command line gives two values: neither would be the one that was meant.
-
-    A key of a section that was set whole before it, such as `model.norm` behind `model={...}`, refines that.
-    """
-    given = {key: (f"--{key} {brief(str(flag))}", flag, 1) for key, flag in flags.items() if flag is not None}
-    for setting in settings:
-        depth = len(setting.parts)
-        for key, value in _leaves(".".join(setting.parts), setting.value):
-            first, before, level = given.get(key, (setting.at, value, depth))
-            if before != value and level >= depth:
-                raise ConfigError(f"{setting.at}: {brief(key)} has another value in {first}; expected one of them")
-            given[key] = setting.at, value, depth
-
-
-def _leaves(key: str, value: object) -> Iterable[tuple[str, object]]:
-    return dotted(value, f"{key}.") if isinstance(value, dict) and value else [(key, value)]
-
-
-def _lay_one(values: dict[str, Any], origins: dict[Place, str], setting: Setting) -> None:
-    at, parts, value, places = setting
-    section = values
-    for depth, part in enumerate(parts[:-1], start=1):
-        if section.get(part) is None:
-            section[part] = {}
-        section = section[part]
-        if not isinstance(section, dict):
-            above = brief(".".join(parts[:depth]))
-            raise ConfigError(f"{at}: {above} is {shown(section)}, it has no keys below it")
-        origins.setdefault(tuple(parts[:depth]), at)
-    _merge(section, {parts[-1]: copy.deepcopy(value)})
-    origins.update({(*parts, *below): at for below in ((), *places)})
-
-
-def _merge(values: dict[str, Any], change: dict[str, Any]) -> None:
-    """Lay `change` over `values`, key by key; everything but a mapping is replaced whole."""
-    for key, new in change.items():
-        old = values.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            _merge(old, new)
-        else:
-            values[key] = new
 
 
 def _drop(values: dict[Any, Any], keys: Place) -> None:

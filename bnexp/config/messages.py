@@ -185,8 +185,8 @@ def _dotted(keys: Place) -> str:
 
 def _breadcrumb(keys: Place, origins: dict[Place, str], source: str) -> str:
     """Return where a key stands and its name, once: the origin `--set data.batch_size=0` says the name already."""
-    at = _origin(keys, origins, source)
-    return at if at.startswith(f"--set {_dotted(keys)}=") else f"{at}: {_dotted(keys)}"
+    at, name = _origin(keys, origins, source), _dotted(keys)
+    return at if at.startswith((f"--set {name}=", f"--axis {name}=")) else f"{at}: {_dotted(keys)}"
 
 
 def _origin(keys: Place, origins: dict[Place, str], source: str) -> str:

@@ -57,12 +57,12 @@ def config_reference() -> str:
     groups: dict[object, list[SectionSpot]] = {}
     for spot in SECTIONS.values():
         groups.setdefault(spot.keys if spot.variant else spot.section, []).append(spot)
-    sections = [_union(spots) if spots[0].variant else _section(spots) for spots in groups.values()]
+    sections = [_union(spots) if spots[0].variant else section_reference(spots) for spots in groups.values()]
     notation = [_BLOCK_NOTATION, _items(), _item_options()]
     return "\n".join([_INTRODUCTION, *sections, *notation, "## Datasets\n", _datasets()])
 
 
-def _section(spots: list[SectionSpot]) -> str:
+def section_reference(spots: list[SectionSpot]) -> str:
     """Return heading and table of a section that stands at one or more places."""
     section, keys = spots[0].section, spots[0].keys
     title = ", ".join(f"`{'.'.join(spot.keys)}`" for spot in spots) if keys else "At the top"
@@ -118,7 +118,8 @@ def type_text(schema: dict[str, Any]) -> str:
         entries = schema.get("prefixItems")
         word, *bounds = type_text(entries[0] if entries else schema["items"]).split(", ", maxsplit=1)
         each = f", each {bounds[0]}" if bounds else ""
-        return f"list of {len(entries)} {word}s{each}" if entries else f"list of {word}s{each}"
+        many = word if word.endswith("s") else f"{word}s"
+        return f"list of {len(entries)} {many}{each}" if entries else f"list of {many}{each}"
     limits = [f"{words} {schema[bound]:_}" for bound, words in _BOUNDS.items() if bound in schema]
     return ", ".join([_TYPES[schema.get("type", "object")], *limits])
 
@@ -129,7 +130,7 @@ def _default(spot: SectionSpot, key: str) -> str:
         named_after_file = (spot.keys, key) == ((), "name")
         return "the file's name" if named_after_file else "**required**"
     default = field.default if spot.default is None else getattr(spot.default, key)
-    return "not set" if default is None else f"`{_yaml(default)}`"
+    return "not set" if default is None or default in ({}, ()) else f"`{_yaml(default)}`"
 
 
 def _yaml(value: object) -> str:

@@ -84,6 +84,8 @@ def seeds_of(seeds: int | Sequence[int] | str) -> Sequence[int]:
         words = re.split(r"[\s,;]+", seeds.strip(" \t\n,;[]()"))
         if len(words) == 1 and (match := _RANGE.fullmatch(words[0])):
             first, last = int(match[1]), int(match[2])
+            if last < first:
+                raise ValueError("a range whose first seed is below its last, such as 0-4")
             return _checked_seeds(range(first, last + 1))
         if not all(re.fullmatch(r"-?\d{1,10}", word) for word in words):
             raise ValueError("how many, such as 5, a list, such as [0, 1, 2], or a range, such as 0-4")
@@ -91,7 +93,7 @@ def seeds_of(seeds: int | Sequence[int] | str) -> Sequence[int]:
         return seeds_of(numbers[0] if len(words) == 1 and seeds.strip() == words[0] else numbers)
     if isinstance(seeds, int):
         if seeds < 1:
-            raise ValueError("at least 1; that many seeds, from 0 on")
+            raise ValueError("at least 1, the number of seeds")
         return _checked_seeds(range(seeds))
     return _checked_seeds(seeds)
 

@@ -1,6 +1,7 @@
 """Read a sweep, from its file or from `--axis` and `--seeds`, into one checked `Sweep`."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.config.keys import takes_list
-from bnexp.config.loading import Draft, Setting, read_draft
+from bnexp.config.loading import Draft, read_draft
 from bnexp.config.naming import run_name_of
+from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, SweepFile, is_sweep, seeds_of
-from bnexp.config.sweep_settling import origin, places_in, settle
+from bnexp.config.sweep_settling import origin, settle
+from bnexp.config.sweep_values import places_in
 from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import Place, dump_yaml, file_name, no_such_file, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
@@ -157,6 +160,7 @@ def _read_axis(text: str) -> tuple[str, list[tuple[str, Any]]]:
     key, at = key.strip(), f"--axis {brief(text, 200)}"
     if not equals or not key:
         raise ConfigError(f"{at}: expected key=value,value, such as --axis model.norm=none,bn,ln")
+    _refuse_decimal_commas(at, rest)
     words = [word.strip() for word in _pieces(rest)]
     if not all(words):
         found = "no values after the =" if not rest.strip() else "an empty value beside a comma"
@@ -165,6 +169,17 @@ def _read_axis(text: str) -> tuple[str, list[tuple[str, Any]]]:
     if len(values) == 1 and isinstance(values[0], list) and not takes_list(key):
         return key, [(shown(value), value) for value in values[0]]
     return key, list(zip(words, values, strict=True))
+
+
+def _refuse_decimal_commas(at: str, rest: str) -> None:
+    """Refuse `0,01` and `0,1;0,2`, whose commas would divide a number in two."""
+    if ";" in rest and re.fullmatch(r"[-+\d.,;eE\s]+", rest):
+        meant = rest.replace(",", ".").replace(";", ",")
+    elif re.search(r"(?<![\w.,])0,0\d*(?![\w.])", rest):
+        meant = re.sub(r"(?<![\w.,])(0),(0\d*)", r"\1.\2", rest)
+    else:
+        return
+    raise ConfigError(f"{at}: commas divide the values, and a decimal has a point; expected such as {brief(meant)}")
 
 
 def _pieces(text: str) -> Iterator[str]:

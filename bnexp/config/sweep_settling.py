@@ -1,21 +1,20 @@
 """Settle a sweep file: dotted keys, our names, and every mistake in it at once."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config.aliases import block_line, filling, kind_name
-from bnexp.config.keys import is_known, spots_at, takes_list
-from bnexp.config.loading import beside, read_override
+from bnexp.config.keys import is_known, takes_list
+from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
+from bnexp.config.overrides import read_override, refuse_contradictions
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, RESERVED, SweepFile, seeds_of
+from bnexp.config.sweep_values import leaves_of, places_in, settled_value, value_key
 from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
 from bnexp.config.yaml_text import Place, dotted
 from bnexp.errors import ConfigError, did_you_mean
@@ -94,12 +93,12 @@ class _Reading:
                 self.problem((key,), "seed: expected seeds, how many or a list, such as seeds: 5")
             elif key in Config.model_fields or is_known(tuple(key.split("."))):
                 inner = key if "." in key or not isinstance(value, dict) else next(dotted({key: value}))[0]
-                both = f"in every arm the same, fixed: {{{inner}: ...}}, or varied, axes: {{{inner}: [...]}}"
-                self.problem((key,), f"{key} is a key of a config, and this is a sweep file; write it as {both}")
+                both = f"fixed: {{{inner}: A}} for every arm alike, or axes: {{{inner}: [A, B]}}"
+                self.problem((key,), f"{key} is a key of a config, and this is a sweep file; expected {both}")
             else:
-                hint = did_you_mean(key, SweepFile.model_fields)
-                known = "" if hint else f" Known: {', '.join(SweepFile.model_fields)}"
-                self.problem((key,), f"unknown key {brief(key)}.{hint}{known}")
+                known = f" Known: {', '.join(SweepFile.model_fields)}"
+                hint = did_you_mean(key, SweepFile.model_fields) or known
+                self.problem((key,), f"unknown key {brief(key)}.{hint}")
 
     def _settle(self, holder: dict[Any, Any], name: Any, place: Place) -> None:
         """Write the keys of a section in dots, their values in our names, and check that a config has them."""
@@ -108,26 +107,28 @@ class _Reading:
         section, settled = holder[name], {}
         if not isinstance(section, dict) or not section:
             holder.pop(name)
-            where = ".".join(map(str, place))
+            where = ".".join(str(part) for part in place if isinstance(part, str))
             example = "[A, B]" if place[0] in _LISTS else "VALUE"
             expected = f"keys of a config and values, such as {{model.norm: {example}}}"
-            self.problem(place, f"{where}: expected {expected}, found {shown(section or None)}")
+            self.problem(place, f"{where}: expected {expected}, found {shown(section) if section else 'nothing'}")
             return
-        for key, value, written in _leaves(section, place):
+        for key, value, written in leaves_of(section, place):
             at = self.at(written)
             if key in settled:
                 self.problem(written, f"{'.'.join(map(str, place))}: {brief(key)} stands twice")
             elif self._is_key(key, at, place):
-                settled[key] = self._settled(key, value, many=place[0] in _LISTS)
+                settled[key] = self._settled(key, value, many=place[0] in (*_LISTS, "exclude"))
                 self._move_origins((*place, key), written, value)
         holder[name] = settled
 
     def _is_key(self, key: str, at: str, place: Place) -> bool:
         parts = tuple(key.split("."))
         if key == "seed":
-            self.problems.append(f"{at}: seed belongs to no {place[0]}: seeds: 5 gives every arm five seeds")
+            self.problems.append(f"{at}: seed: expected seeds: 5 (--seeds 5), which gives every arm five of them")
         elif key == "name":
-            self.problems.append(f"{at}: arms are named after what varies; name belongs to no {place[0]}")
+            self.problems.append(f"{at}: name: an arm is named after what varies in it; --name is the sweep's")
+        elif key == "base":
+            self.problems.append(f"{at}: base: a sweep has one, at the top of its file; expected the keys that differ")
         elif not is_known(parts):
             self.problems.append(unknown_key(parts, {parts[:1]: at}, at))
         else:
@@ -147,17 +148,23 @@ class _Reading:
                 self.origins[(*place, *below)] = self.origins[(*written, *below)]
 
     def _settle_arms(self) -> None:
-        arms = self.values.get("arms")
-        if not isinstance(arms, dict):
+        if "arms" not in self.values:
+            return
+        arms = self.values["arms"]
+        if not isinstance(arms, dict) or not arms:
+            expected = "expected named bundles of keys, such as {small: {model.hidden: [64]}}"
+            self.problem(("arms",), f"arms: {expected}, found {shown(arms) if arms else 'nothing'}")
+            self.values.pop("arms")
             return
         for name in list(arms):
-            if run_name_of(name) != name or name.lower() == RESERVED:
-                expected = f"a name of a folder everywhere, such as {run_name_of(name)}"
-                expected = f"another name; {RESERVED} holds the runs that choose" if name == RESERVED else expected
-                self.problem(("arms", name), f"arms: {shown(name)}: expected {expected}")
+            if name.lower() == RESERVED:
+                self.problem(
+                    ("arms", name), f"arms: {name}: expected another name; {RESERVED} holds the runs that choose"
+                )
+            elif run_name_of(name) != name:
+                expected = f"expected a name of a folder everywhere, such as {run_name_of(name)}"
+                self.problem(("arms", name), f"arms: {shown(name)}: {expected}")
             self._settle(arms, name, ("arms", name))
-        if not arms:
-            self.problem(("arms",), "arms: expected named bundles of keys, such as {small: {model.hidden: [64]}}")
 
     def _settle_rules(self) -> None:
         rules, varied = self.values.get("exclude"), self._varied_keys()
@@ -172,22 +179,24 @@ class _Reading:
             place = ("exclude", index)
             self._settle(numbered, index, place)
             for key in _dict(numbered.get(index)):
-                if key not in varied:
-                    expected = (
-                        f"expected a key that varies: {one_of(sorted(varied), 6)}" if varied else "nothing varies"
-                    )
-                    self.problem((*place, key), f"exclude: {key} is the same in every arm; {expected}")
+                if key in _dict(self.values.get("tune")):
+                    self.problem((*place, key), f"exclude: {key} is tuned, and every arm has the same candidates")
+                elif key not in varied:
+                    known = f"; expected a key that varies: {one_of(sorted(varied), 6)}" if varied else ""
+                    self.problem((*place, key), f"exclude: {key} is the same in every arm{known}")
+        self.values["exclude"] = list(numbered.values())
 
     def _varied_keys(self) -> set[str]:
-        bundles = [bundle for bundle in _dict(self.values.get("arms")).values() if isinstance(bundle, dict)]
-        return {*_dict(self.values.get("axes")), *(key for bundle in bundles for key in bundle)}
+        """Return the keys that differ between arms; of a section that varies as a whole, those within it."""
+        given = [(key, values) for place, key, values in self._given() if place[0] in ("axes", "arms")]
+        return {leaf for key, values in given for value in values for leaf, _ in dotted({key: value})}
 
     def _fix(self, overrides: Sequence[str]) -> None:
         """Lay the `--set` of the command line over what is fixed in every arm."""
         fixed = dict(_dict(self.values.get("fixed")))
-        for text in overrides:
-            _, parts, value, _ = read_override(text)
-            at = f"--set {brief(text, 200)}"
+        settings = [read_override(text) for text in overrides]
+        refuse_contradictions(settings, {})
+        for at, parts, value, _ in settings:
             for key, leaf in dotted({".".join(parts): value}):
                 if self._is_key(key, at, ("--set",)):
                     fixed[key] = settled_value(key, leaf)
@@ -237,7 +246,7 @@ class _Reading:
         """Yield the place, the key and the values of all that is given to a key of the config."""
         for section in _LISTS:
             for key, values in _dict(self.values.get(section)).items():
-                yield (section, key), key, values
+                yield (section, key), key, values if isinstance(values, list) else [values]
         for name, bundle in _dict(self.values.get("arms")).items():
             for key, value in _dict(bundle).items():
                 yield ("arms", name, key), key, [value]
@@ -248,7 +257,7 @@ class _Reading:
         if "tune_seeds" in self.values and "tune" not in self.values:
             self.problem(
                 ("tune_seeds",),
-                "tune_seeds without tune: expected candidates, such as tune: {optimizer.lr: [0.01, 0.1]}",
+                "tune_seeds without tune; expected candidates, such as tune: {optimizer.lr: [0.01, 0.1]}",
             )
         if "seeds" not in self.values:
             return
@@ -275,59 +284,9 @@ class _Reading:
             return f"{at}: {keys} is missing: {field.description}, such as {keys}: mnist_mlp_bn.yaml"
         if detail["type"] == "extra_forbidden":
             known = list(getattr(field.annotation, "model_fields", {}))
-            return f"{at}: unknown key {keys}.{did_you_mean(str(place[-1]), known)} Known: {', '.join(known)}"
+            hint = did_you_mean(str(place[-1]), known) or f" Known: {', '.join(known)}"
+            return f"{at}: unknown key {keys}.{hint}"
         return f"{at}: {keys}: expected {expectation(detail)}, found {shown(found)}{number_meant(found, place)}"
-
-
-def value_key(value: object) -> str:
-    """Return a text that two values share where they are equal in a config: 1 and 1.0, but not 1 and true."""
-
-    def plain(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {str(key): plain(entry) for key, entry in part.items()}
-        if isinstance(part, list | tuple):
-            return [plain(entry) for entry in part]
-        return int(part) if isinstance(part, float) and part.is_integer() else part
-
-    return json.dumps(plain(value), sort_keys=True)
-
-
-@cache
-def _chooses(key: str) -> tuple[str, ...]:
-    """Return the kinds between which a key chooses, such as those of `optimizer.name`; () for every other key."""
-    section, _, last = key.partition(".")
-    spots = spots_at((section,))
-    return tuple(str(spot.variant) for spot in spots) if spots and spots[0].discriminator == last else ()
-
-
-def settled_value(key: str, value: Any) -> Any:
-    """Return a value of a key in our names, so that `BatchNorm1d` and `bn` are one."""
-    if isinstance(value, dict):
-        return {name: settled_value(f"{key}.{name}", entry) for name, entry in value.items()}
-    if key in ("model.norm", "model.activation"):
-        return filling(key.partition(".")[2], value)
-    if key == "model.block" and isinstance(value, str):
-        return " -> ".join(piece.strip() for piece in str(block_line(value)).split("->"))
-    section, _, last = key.partition(".")
-    return kind_name(section, last, value, _chooses(key)) if _chooses(key) else value
-
-
-def places_in(value: object, above: Place = ()) -> Iterator[Place]:
-    """Yield the places within a value."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, entry in entries:
-        yield (*above, key)
-        yield from places_in(entry, (*above, key))
-
-
-def _leaves(values: Mapping[Any, Any], place: Place) -> Iterator[tuple[str, Any, Place]]:
-    """Yield the leaves of nested sections, each with its dotted key and the place where it is written."""
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            for below, leaf, written in _leaves(value, (*place, key)):
-                yield f"{key}.{below}", leaf, written
-        else:
-            yield str(key), value, (*place, key)
 
 
 def _dict(value: object) -> dict[str, Any]:

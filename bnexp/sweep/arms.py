@@ -4,18 +4,21 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain, product
 from math import prod
 from typing import Any, NamedTuple
 
-from bnexp.config.data_section import DATASETS, SyntheticData
+from bnexp.config.data_section import DATASETS, DataConfig, SyntheticData
 from bnexp.config.layout import layout_of
-from bnexp.config.loading import Setting, complete
+from bnexp.config.loading import complete
+from bnexp.config.model import ModelConfig
 from bnexp.config.naming import run_name_of
+from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import MOST_RUNS, RESERVED
 from bnexp.config.sweep_loading import Sweep
-from bnexp.config.sweep_settling import value_key
+from bnexp.config.sweep_values import value_key
 from bnexp.config.wording import one_of, shown
 from bnexp.config.yaml_text import Place, dotted, dump_yaml
 from bnexp.document.writing import counted
@@ -95,7 +98,8 @@ def told_together(mistakes: Mapping[str, str], arms: int) -> str:
             about[sentence].append(name)
     lines = []
     for sentence, names in list(about.items())[:_MAX_SHOWN]:
-        which = f"arm {names[0]}" if len(names) == 1 else f"{len(names):,} of {arms:,} arms, such as {names[0]}"
+        some = f"all {arms:,} arms" if len(names) == arms else f"{len(names):,} of {arms:,} arms, such as {names[0]}"
+        which = f"arm {names[0]}" if len(names) == 1 else some
         lines += [sentence] if arms == 1 else [sentence, f"    ({which})"]
     more = len(about) - _MAX_SHOWN
     return "\n".join([*lines, *([f"(and {counted(more, 'more mistake')})"] if more > 0 else [])])
@@ -185,7 +189,8 @@ def _why_nothing(rule: Mapping[str, Any], wanted: Mapping[str, set[str]], choice
     for key, keys in wanted.items():
         known = dict.fromkeys(choice.keyed[key] for choice in choices if key in choice.keyed)
         if keys.isdisjoint(known):
-            return f"no arm has {key}: {shown(rule[key])}; expected {one_of(list(known), 6)}"
+            words = [text.strip('"') for text in known]
+            return f"no arm has {key}: {shown(rule[key])}; expected {one_of(words, 6)}"
     return f"no arm has {' and '.join(f'{key}: {shown(value)}' for key, value in rule.items())} together"
 
 
@@ -205,10 +210,12 @@ def _refuse_too_many(sweep: Sweep, arms: int | None = None) -> None:
         return
     each = f"({finals:,} + {candidates:,} x {len(sweep.tuning_seeds):,})" if tuning else f"{finals:,}"
     per_arm = "(seeds + candidates x tune_seeds)" if tuning else "seeds"
-    product_text = f"{' x '.join([*(f'{size:,}' for size in axes.values()), each])} = {runs:,} runs"
+    factors = " x ".join([*(f"{size:,}" for size in axes.values()), each])
+    what = " x ".join([*axes, per_arm])
     limit = f"budget.runs allows {allowed:,}" if file.budget.runs else f"{MOST_RUNS:,} are the most that start unasked"
-    meant = f"if they are meant, the sweep file says so: budget: {{runs: {runs}}}"
-    raise ConfigError(f"{sweep.source}: {product_text}, {' x '.join([*axes, per_arm])}; {limit}; {meant}")
+    meant = f"if they are meant, say so in the sweep file: budget: {{runs: {runs}}}"
+    found = f"{factors} = {runs:,} runs" if axes or tuning else f"{runs:,} runs"
+    raise ConfigError(f"{sweep.source}: {found} ({what}); {limit}; {meant}")
 
 
 def _refuse_equal(sweep: Sweep, arms: Sequence[Arm]) -> None:
@@ -216,26 +223,30 @@ def _refuse_equal(sweep: Sweep, arms: Sequence[Arm]) -> None:
     first: dict[tuple[Any, ...], Arm] = {}
     pairs: list[tuple[Arm, Arm]] = []
     rough = Counter(_rough(arm.config) for arm in arms)
+    built = cache(_built)
     for arm in arms:
         if rough[key := _rough(arm.config)] > 1:
-            other = first.setdefault((*key, _built(arm.config)), arm)
+            other = first.setdefault((*key, built(arm.config.model, arm.config.data)), arm)
             pairs += [(other, arm)] if other is not arm else []
     if pairs:
         more = f", and {len(pairs) - 1:,} more" if len(pairs) > 1 else ""
         why = "trained alike; the way to write a network, checkpoints and probes make no other arm"
         rule = _rule_for([second for _, second in pairs], arms)
         named = f"{pairs[0][0].name} and {pairs[0][1].name}{more}"
-        raise ConfigError(f"{sweep.source}: two arms are one: {named} ({why}).\nIn the sweep file: {rule}")
+        raise ConfigError(f"{sweep.source}: two arms are one: {named} ({why}).\n{rule}")
 
 
 def _rule_for(superfluous: Sequence[Arm], arms: Sequence[Arm]) -> str:
-    """Return a rule that leaves out the superfluous arms and no other, or one that leaves out the first of them."""
+    """Say how the superfluous arms are left out: by a rule that matches no other, or else by hand."""
+    keyed = {arm.name: {key: value_key(value) for key, value in arm.values.items()} for arm in arms}
     shared = dict(superfluous[0].values)
     for arm in superfluous:
-        shared = {key: value for key, value in shared.items() if key in arm.values and arm.values[key] == value}
-    matching = [arm for arm in arms if all(arm.values.get(key) == value for key, value in shared.items())]
-    rule = shared if len(matching) == len(superfluous) else superfluous[0].values
-    return dump_yaml({"exclude": [dict(rule)]}).strip()
+        shared = {key: value for key, value in shared.items() if keyed[arm.name].get(key) == value_key(value)}
+    for rule, expected in ((shared, superfluous), (superfluous[0].values, superfluous[:1])):
+        wanted = {key: value_key(value) for key, value in rule.items()}
+        if [arm for arm in arms if wanted.items() <= keyed[arm.name].items()] == list(expected):
+            return f"Leave out in the sweep file: {dump_yaml({'exclude': [dict(rule)]}).strip()}"
+    return "Take one of them out"
 
 
 def _rough(config: Config) -> tuple[Any, ...]:
@@ -243,16 +254,12 @@ def _rough(config: Config) -> tuple[Any, ...]:
     return config.data, config.init, config.optimizer, config.schedule, config.training, config.model.items
 
 
-def _built(config: Config) -> str:
-    """Return a text that two arms with equal sections share where their networks are the same."""
-    model = config.model
-    info = DATASETS.get(config.data.dataset)
-    shape, classes = (info.shape, info.classes) if info else (None, 0)
-    if isinstance(config.data, SyntheticData):
-        shape, classes = config.data.synthetic.shape, config.data.synthetic.classes
+def _built(model: ModelConfig, data: DataConfig) -> str:
+    """Return a text that two arms with the same items share where their networks are the same."""
+    info = data.synthetic if isinstance(data, SyntheticData) else DATASETS.get(data.dataset)
     try:
-        if shape:
-            return network_of(layout_of(model, shape, classes), config.data.batch_size)["layout"]
+        if info is not None:
+            return network_of(layout_of(model, info.shape, info.classes), data.batch_size)["layout"]
     except ConfigError:
-        pass  # it cannot be built, which whoever draws its blueprint will say
+        pass  # it cannot be built, which its blueprint will say
     return value_key(model.model_dump(mode="json"))

@@ -55,7 +55,7 @@ def _slug(key: str, value: Any) -> str:
         return ("_" if nested else "-").join(_slug(key, part) for part in value) or "none"
     if value is None:
         return "default"
-    if isinstance(value, bool):
+    if isinstance(value, bool | int):
         return str(value).lower()
     if isinstance(value, float):
         return (str(int(value)) if value.is_integer() and abs(value) < 1e6 else repr(value)).replace("+", "")

@@ -18,6 +18,8 @@ from bnexp.config.keys import SECTIONS
 from bnexp.config.loading import load_config
 from bnexp.config.plan import make_plan
 from bnexp.config.reference import config_reference, config_schema, plain_json_schema, type_text
+from bnexp.config.sweep_loading import load_sweep
+from bnexp.config.sweep_reference import sweep_schema
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
@@ -134,7 +136,10 @@ def _keyword(keyword, value, schema, root):
                 fits(value[key], wanted[key], root) for key in wanted if key in value
             )
         case "additionalProperties":
-            return not isinstance(value, dict) or set(value) <= set(schema["properties"])
+            others = set(value) - set(schema.get("properties", {})) if isinstance(value, dict) else set()
+            return all(wanted is not False and fits(value[key], wanted or {}, root) for key in others)
+        case "minProperties":
+            return not isinstance(value, dict) or len(value) >= wanted
         case "items":
             return not isinstance(value, list) or all(fits(entry, wanted, root) for entry in value)
         case "prefixItems":
@@ -288,3 +293,42 @@ def test_a_mistake_is_flagged(values, change):
 def test_bounds_have_their_names(place):
     words = json.dumps(plain_json_schema(SECTIONS[place].section))
     assert not re.search(r'"(ge|gt|le|lt)":', words)
+
+
+SWEEP = {"base": "clean.yaml", "axes": {"optimizer.lr": [0.1, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "fitting"),
+    [
+        ({}, True),
+        ({"axes": {"model": {"norm": ["bn", "ln"]}, "optimizer": [{"name": "sgd"}, {"name": "adam"}]}}, True),
+        ({"fixed": {"training.epochs": 3, "data": {"limit": None}}, "seeds": [1, 2], "question": "Why?"}, True),
+        ({"arms": {"a": {"model.hidden": [8]}}, "exclude": [{"optimizer.lr": [0.1]}], "seeds": "0-4"}, True),
+        ({"tune": {"optimizer.momentum": [0, 0.9]}, "tune_seeds": 3, "budget": {"runs": 100, "minutes": 1.5}}, True),
+        ({"resources": {"cpus": 2, "gpus": 0.5, "memory_gb": 4}}, True),
+        ({"axes": {"optimizer.rl": [1]}}, False),
+        ({"axes": {"optimizer.lr": 1}}, False),
+        ({"axes": {"optimizer.lr": []}}, False),
+        ({"axes": {"seed": [1, 2]}}, False),
+        ({"axes": {}}, False),
+        ({"arms": {"a": {"name": "x"}}}, False),
+        ({"exclude": {"optimizer.lr": 1}}, False),
+        ({"seeds": True}, False),
+        ({"tune_seeds": 0, "tune": {"optimizer.momentum": [0, 0.9]}}, False),
+        ({"budget": {"run": 1}}, False),
+        ({"optimizer": {"lr": 1}}, False),
+        ({"base": 3}, False),
+    ],
+)
+def test_the_schema_of_sweep_files_flags_what_reading_one_refuses(clean_file, change, fitting):
+    path = clean_file.with_name("sweep.yaml")
+    path.write_text(dump_yaml(SWEEP | change), encoding="utf-8")
+    schema = sweep_schema()
+    assert fits(read_yaml_file(path)[0], schema, schema) is fitting
+    try:
+        load_sweep(path)
+    except ConfigError:
+        assert not fitting
+    else:
+        assert fitting
