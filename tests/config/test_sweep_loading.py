@@ -277,7 +277,7 @@ PARTS = {
 }
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.fixed_dictionaries({"base": st.just("clean.yaml")}, optional=PARTS))
 def test_whatever_a_file_holds_it_becomes_arms_or_a_sentence(shared_clean_file, values):
     path = shared_clean_file.with_name("drawn_sweep.yaml")
