@@ -89,6 +89,9 @@ def sweep(
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the sweep as a sweep file.")] = None,
     workers: Annotated[str, typer.Option(metavar="N|auto", help="Runs side by side.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is done and what is left, and stop.")] = False,
+    ray: Annotated[
+        str | None, typer.Option(metavar="auto|HOST:PORT", help="Train on a Ray cluster (docs/cluster.md).")
+    ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do only part I of N, such as 1/4; the others run elsewhere.")
     ] = None,
@@ -114,6 +117,7 @@ def sweep(
             fail_fast=fail_fast,
             shard=read_shard(shard),
             quiet=quiet,
+            ray=ray,
         ),
         axes=axis,
         seeds=seeds,

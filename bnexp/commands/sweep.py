@@ -16,7 +16,7 @@ from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_o
 from bnexp.document.show import show
 from bnexp.document.table import Table, find_column, sort_rows, together
 from bnexp.document.writing import counted, first_few
-from bnexp.errors import BnexpError, Interrupted, visible_lines
+from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import read_run
@@ -28,7 +28,7 @@ from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
-from bnexp.sweep.work import Task
+from bnexp.sweep.work import Executor, Task
 
 COPY = "sweep.yaml"
 """The sweep as it was last asked for, in its folder."""
@@ -46,6 +46,7 @@ class Asked:
     fail_fast: bool = False
     shard: tuple[int, int] | None = None  # the number of this part, and how many there are
     quiet: bool = False
+    ray: str | None = None  # the address of a cluster; None: here
 
 
 def read_sweep(path: Path, axes: Sequence[str], seeds: str | None, overrides: Sequence[str], name: str | None) -> Sweep:
@@ -74,6 +75,8 @@ def sweep(
         Interrupted: by Ctrl-C or a signal; the same command continues.
         BnexpError: runs failed, after all others had their turn.
     """
+    if asked.ray is not None and asked.workers is not None:
+        raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
     asked_for = read_sweep(path, axes, seeds, overrides, name)
     planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
     plan = planner.plan()
@@ -121,13 +124,29 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
         return Outcome()
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
-    workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
-    division = division_of(plan.folder, asked.workers, workers, task_of(plan.to_do[0]), left)
-    workers.slots = min(division.workers, left)
+    executor: Executor
+    if asked.ray is not None:
+        executor = _cluster(asked.ray, asked_for, asked.data_dir)
+        division = Division(executor.slots, max(int(asked_for.file.resources.cpus), 1))
+    else:
+        executor = workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
+        division = division_of(plan.folder, asked.workers, workers, task_of(plan.to_do[0]), left)
+        workers.slots = min(division.workers, left)
     done = [run for run in plan.runs if run.mode is None]
-    display = display_for(asked_for.name, Standing(left, workers.slots, done), quiet=asked.quiet)
+    display = display_for(asked_for.name, Standing(left, min(executor.slots, left), done), quiet=asked.quiet)
     with contextlib.closing(display):
-        return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
+        return carry_out(tasks, executor, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
+
+
+def _cluster(address: str, asked_for: Sweep, data_dir: Path | None) -> Executor:
+    """Return the executor on a Ray cluster; Ray is imported here and nowhere else."""
+    try:
+        from bnexp.sweep.ray_cluster import RayCluster
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError("--ray: Ray is not installed; pip install 'bnexp[ray]'") from None
+    return RayCluster(address, asked_for.file.resources, data_dir)
 
 
 def _table(folder: Path) -> Table | None:

@@ -75,7 +75,7 @@ def resume(
             blueprint = draw(config, data_dir)
             weigh(blueprint, device, terms)
             run = build(blueprint, data_dir=data_dir, device=device)
-            meta = circumstances(run, terms.argv, data_dir)
+            meta = circumstances(run, terms.argv, data_dir, terms.role or before.get("role"))
             start = None if from_start else _restored(run, folder)
             if start is not None:
                 for warning in (*start.damaged, *machine_changes(before, meta)):

@@ -26,6 +26,7 @@ class Task:
         device: as `bnexp train --device`; None: automatic, and for a resumed run the one that it began on.
         threads: of torch on the CPU; None leaves what the process has.
         role: of the run in its sweep, for meta.json: `tuning`, or None.
+        brought: where sets of the user's own lie on the machine of the run, if not at their `data.path`.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Task:
     threads: int | None = None
     role: str | None = None
     argv: tuple[str, ...] = ()
+    brought: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

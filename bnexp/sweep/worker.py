@@ -20,7 +20,7 @@ import torch
 
 from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset
-from bnexp.data.sources.place import data_folder
+from bnexp.data.sources.place import BROUGHT, data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.claim import Taken
 from bnexp.runs.lock import Held
@@ -68,6 +68,7 @@ def work(task: Task, pipe: Connection, output: Path) -> None:
 
 def attempt(task: Task, tell: "_Teller") -> Ended:
     """Do a task, and return how it ended; a bug in bnexp passes as it is."""
+    BROUGHT.update(task.brought)
     terms = Terms(
         data_dir=task.data_dir,
         device=task.device,

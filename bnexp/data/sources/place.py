@@ -12,6 +12,10 @@ def data_folder(chosen: Path | None) -> Path:
     return chosen or Path(os.environ.get("BNEXP_DATA") or "data")
 
 
+BROUGHT: dict[str, Path] = {}
+"""Where sets of your own lie that were brought here from another machine, by their `data.path` there."""
+
+
 def own_path(data: OwnData, data_dir: Path) -> Path:
     """Return where a set of your own lies.
 
@@ -22,6 +26,8 @@ def own_path(data: OwnData, data_dir: Path) -> Path:
         ConfigError: it lies nowhere, or it begins with the home of a user whom nobody knows; the message names every
             place that was looked at.
     """
+    if data.path in BROUGHT:
+        return BROUGHT[data.path]
     try:
         path = Path(data.path).expanduser()
     except RuntimeError:
@@ -45,6 +51,8 @@ def own_path(data: OwnData, data_dir: Path) -> Path:
 
 def settled(data: OwnData, data_dir: Path) -> OwnData:
     """Return the section with a path that leads to the same place from any current folder."""
+    if data.path in BROUGHT:
+        return data
     found = own_path(data, data_dir)
     in_data_dir = data_dir / Path(data.path).expanduser()  # which the records of a run name
     return data if found == in_data_dir else data.model_copy(update={"path": os.path.abspath(found)})

@@ -1,0 +1,138 @@
+"""Find the files of a dataset on another machine, or bring them there once; without torch."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from bnexp.config.data_section import DataConfig, DatasetName, OwnData
+from bnexp.data.sources.place import own_path
+from bnexp.document.writing import counted
+from bnexp.errors import ConfigError
+
+MOST_BYTES = 4 * 2**30
+"""Files of a dataset that are brought; what is larger belongs on a file system that all machines share."""
+
+_IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_IDX_FOLDERS: dict[DatasetName, tuple[str, ...]] = {
+    "mnist": ("MNIST/raw", "MNIST", "mnist", ""),
+    "fashion_mnist": ("FashionMNIST/raw", "FashionMNIST", "fashion-mnist", ""),
+    "kmnist": ("KMNIST/raw", "KMNIST", "kmnist", ""),
+}
+_ARCHIVES: dict[DatasetName, str] = {
+    "cifar10": "cifar-10-binary.tar.gz",
+    "cifar100": "cifar-100-binary.tar.gz",
+}
+"""Where `data/load.py` finds the published datasets in a data folder; a test holds the two together."""
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of a dataset on the machine of the caller.
+
+    Attributes:
+        root: the folder above them, absolute.
+        sizes: in bytes, by their names below it.
+        path: what `data.path` says, where that leads to them from anywhere; None where they lie in the data folder.
+    """
+
+    root: str
+    sizes: Mapping[str, int]
+    path: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """A short name for them."""
+        return hashlib.sha256(json.dumps([self.root, dict(self.sizes)], sort_keys=True).encode()).hexdigest()[:24]
+
+    def lie_in(self, place: Path) -> bool:
+        """Tell whether files of these names and sizes lie in a folder."""
+        try:
+            return all((place / name).stat().st_size == size for name, size in self.sizes.items())
+        except OSError:
+            return False
+
+    def leading_to(self, place: Path) -> dict[str, Path]:
+        """Return where `data.path` leads on another machine whose files lie in `place`; nothing where that is known."""
+        if self.path is None or str(place) == self.root:
+            return {}
+        is_folder = os.path.abspath(Path(self.path).expanduser()) == self.root
+        return {self.path: place if is_folder else place / next(iter(self.sizes))}
+
+    def read(self) -> dict[str, bytes]:
+        """Return their contents.
+
+        Raises:
+            ConfigError: they are too many bytes to be brought to other machines.
+        """
+        if (size := sum(self.sizes.values())) > MOST_BYTES:
+            raise ConfigError(
+                f"{self.root}: {counted(len(self.sizes), 'file')} of {size / 1e9:.1f} GB in all, which a node does not "
+                f"have, and more than the {MOST_BYTES / 1e9:.1f} GB that are brought to it; put them on a file system "
+                "that all nodes share"
+            )
+        return {name: (Path(self.root) / name).read_bytes() for name in self.sizes}
+
+
+def files_of(data: DataConfig, data_dir: Path) -> DataFiles | None:
+    """Return the files of a dataset on this machine; None where it has none here, or needs none."""
+    if isinstance(data, OwnData):
+        place = own_path(data, data_dir)
+        inside = not Path(data.path).expanduser().is_absolute() and ".." not in Path(data.path).parts
+        root = data_dir if inside else place if place.is_dir() else place.parent
+        names = sorted(_below(place, root)) if place.is_dir() else [os.path.relpath(place, root)]
+        return _measured(root, names, None if inside else data.path)
+    if data.dataset in _IDX_FOLDERS:
+        for folder in _IDX_FOLDERS[data.dataset]:
+            both = [[os.path.join(folder, name + end) for end in ("", ".gz")] for name in _IDX_FILES]
+            here = [[name for name in pair if (data_dir / name).is_file()] for pair in both]
+            if all(here):
+                return _measured(data_dir, [name for pair in here for name in pair])
+    archive = _ARCHIVES.get(data.dataset)
+    return _measured(data_dir, [archive]) if archive and (data_dir / archive).is_file() else None
+
+
+def find(files: DataFiles, own_data_dir: Path) -> Path | None:
+    """Return the folder on this machine that holds a caller's files: that of the same name, or the data folder here."""
+    places = [Path(files.root), *([own_data_dir] if files.path is None else []), _brought(files)]
+    return next((place for place in places if files.lie_in(place)), None)
+
+
+def bring(files: DataFiles, contents: Mapping[str, bytes]) -> Path:
+    """Write a caller's files to the user's cache on this machine, in one move, and return the folder above them."""
+    place = _brought(files)
+    aside = place.with_name(f".{place.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        for name in files.sizes:
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            (aside / name).write_bytes(contents[name])
+        if place.exists() and not files.lie_in(place):
+            shutil.rmtree(place)
+        if not place.exists():
+            aside.rename(place)
+    except OSError:
+        if not files.lie_in(place):  # another process may have brought them meanwhile
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return place
+
+
+def _brought(files: DataFiles) -> Path:
+    return Path(platformdirs.user_cache_dir("bnexp", appauthor=False)) / "datasets" / files.digest
+
+
+def _below(folder: Path, root: Path) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        paths = (os.path.join(place, name) for name in names)
+        yield from (os.path.relpath(path, root) for path in paths if os.path.isfile(path))
+
+
+def _measured(root: Path, names: list[str], path: str | None = None) -> DataFiles:
+    return DataFiles(os.path.abspath(root), {name: (root / name).stat().st_size for name in names}, path)
