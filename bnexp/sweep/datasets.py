@@ -5,9 +5,10 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -78,6 +79,43 @@ class DataFiles:
                 "that all nodes share"
             )
         return {name: (Path(self.root) / name).read_bytes() for name in self.sizes}
+
+
+class DatasetsHere:
+    """The datasets of a sweep on the machine of the caller, each looked up and read once for all runs that have it.
+
+    Args:
+        data_dir: where datasets lie here.
+        put: makes contents available to other machines; what it returns is handed to them.
+    """
+
+    def __init__(self, data_dir: Path, put: Callable[[dict[str, bytes]], Any]) -> None:
+        self._data_dir, self._put = data_dir, put
+        self._files: dict[str, DataFiles | None] = {}
+        self._contents: dict[str, Any] = {}
+
+    def files_of(self, data: DataConfig) -> DataFiles | None:
+        """Return the files of a dataset, as the function does."""
+        key = data.model_dump_json()
+        if key not in self._files:
+            self._files[key] = files_of(data, self._data_dir)
+        return self._files[key]
+
+    def contents_of(self, data: DataConfig) -> Any:
+        """Return what stands for their contents.
+
+        Raises:
+            ConfigError: they are too large.
+        """
+        files = self.files_of(data)
+        if files is not None and files.digest not in self._contents:
+            self._contents[files.digest] = self._put(files.read())
+        return files and self._contents[files.digest]
+
+    def places_of(self, data: DataConfig) -> dict[str, str | None]:
+        """Return where a dataset lies, for the records of a run: `data_dir` and `data_path`."""
+        path = os.path.abspath(own_path(data, self._data_dir)) if isinstance(data, OwnData) else None
+        return {"data_dir": str(self._data_dir), "data_path": path}
 
 
 def files_of(data: DataConfig, data_dir: Path) -> DataFiles | None:

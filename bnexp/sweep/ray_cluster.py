@@ -5,13 +5,10 @@ holds the run's lock meanwhile. Where a node is lost, its runs continue from the
 """
 
 import contextlib
-import logging
 import os
-import signal
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,27 +16,25 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from bnexp.blueprint import Blueprint
-from bnexp.config.data_section import OwnData
 from bnexp.config.loading import dump_config
 from bnexp.config.sweep_file import ResourcesSection
-from bnexp.data.sources.place import data_folder, own_path
+from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import with_advice
 from bnexp.runs.claim import Taken, claim_exactly
 from bnexp.runs.folder import META
 from bnexp.runs.lock import LOCK, Held, run_lock
-from bnexp.sweep.datasets import DataFiles, files_of
+from bnexp.sweep.datasets import DatasetsHere
+from bnexp.sweep.ray_nodes import alive_nodes, connect, first_line, refuse_without_room, reserved, room_for
 from bnexp.sweep.seat import Greeting, Report, Seat, has_begun, versions
-from bnexp.sweep.shipping import answered_here, as_on_the_node, newest_step, pack, put_in_place
-from bnexp.sweep.work import Ended, Event, Task, Warned
+from bnexp.sweep.shipping import Shipment, answered_here, as_on_the_node, newest_step, pack, put_in_place
+from bnexp.sweep.work import End, Ended, Event, Task, Warned
 
-_CONNECT_S, _CLOSE_S, _NODES_EVERY_S = 5.0, 3.0, 1.0
+_CLOSE_S, _NODES_EVERY_S = 3.0, 1.0
 _IDLE_S = 20.0
 """A seat without work is given back after this time: others may wait for its cores."""
 _MOST_LOSSES = 3
 """Nodes that a run may lose one after the other without a new checkpoint, and seats that may fail to begin."""
-_START = "start one with: ray start --head; and on each further machine: ray start --address=HOST:6379"
 
 
 class _RaySeat(Seat):
@@ -52,6 +47,10 @@ class _RaySeat(Seat):
 
 Course = Generator[Any, Any, None]
 """The dialogue with a seat: yields what it waits for, and gets what that gave."""
+
+
+def _nothing() -> Course:
+    yield from ()
 
 
 @dataclass(eq=False)
@@ -72,7 +71,7 @@ class _Seat:
     """A seat on some node, or one that Ray has no place for yet."""
 
     actor: Any
-    course: Course
+    course: Course = field(default_factory=_nothing)
     awaited: Any = None
     greeting: Greeting | None = None
     run: _Run | None = None
@@ -93,24 +92,26 @@ class RayCluster:
 
     def __init__(self, address: str, resources: ResourcesSection, data_dir: Path | None = None) -> None:
         self._data_dir = Path(os.path.abspath(data_folder(data_dir)))
-        self._resources = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory_gb or 0) * 1e9}
+        self._resources = resources
         self._seats: list[_Seat] = []
         self._waiting: deque[_Run] = deque()
         self._events: list[Event] = []
-        self._known: dict[str, tuple[DataFiles | None, Any]] = {}
         self._told: set[str] = set()
         self._failed_seats, self._stopping = 0, False
         self._slots, self._counted_at = 0, float("-inf")
         connect(address)
-        if not self._room():
+        try:
+            refuse_without_room(resources)
+        except ConfigError:
             ray.shutdown()
-            raise ConfigError(f"no node of the cluster has room for a run, which asks for {self._asked()}")
+            raise
+        self._datasets = DatasetsHere(self._data_dir, ray.put)
 
     @property
     def slots(self) -> int:
         """How many runs find room on the nodes that are alive; one where none is, for they may come back."""
         if (now := time.monotonic()) - self._counted_at >= _NODES_EVERY_S:
-            self._slots, self._counted_at = max(self._room(), 1), now
+            self._slots, self._counted_at = max(room_for(self._resources), 1), now
         return self._slots
 
     def start(self, task: Task) -> None:
@@ -166,43 +167,20 @@ class RayCluster:
         self._waiting.clear()
         ray.shutdown()
 
-    def _room(self) -> int:
-        """Return how many runs find room on the nodes that are alive."""
-        asked = {name: amount for name, amount in self._resources.items() if amount}
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return sum(min(int(node.get(name, 0) / amount + 1e-9) for name, amount in asked.items()) for node in nodes)
-
-    def _asked(self) -> str:
-        """Say what a run asks for, and what the nodes have."""
-        unit = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_gb"}
-        size = {"CPU": 1.0, "GPU": 1.0, "memory": 1e9}
-        asked = ", ".join(
-            f"{unit[name]}: {amount / size[name]:g}" for name, amount in self._resources.items() if amount
-        )
-        most = {
-            name: max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
-            for name, amount in self._resources.items()
-            if amount
-        }
-        largest = ", ".join(f"{unit[name]}: {amount / size[name]:g}" for name, amount in most.items())
-        return f"{asked} (resources in the sweep file); the most that a node has is {largest}"
-
     def _staff(self) -> None:
         """Give waiting runs to free seats, ask Ray for as many as are missing, and give back what nobody needs."""
         idle = [seat for seat in self._seats if seat.awaited is None]
         while self._waiting and idle:
             seat, run = idle.pop(), self._waiting.popleft()
             seat.run, seat.course = run, self._train(seat, run)
-            self._advance(seat, lambda course: next(course))
+            self._advance(seat)
         coming = [seat for seat in self._seats if seat.greeting is None]
         for _ in range(len(self._waiting) - len(coming)):
-            amounts = {"num_cpus": self._resources["CPU"], "num_gpus": self._resources["GPU"]}
-            memory = {"memory": int(self._resources["memory"])} if self._resources["memory"] else {}
-            actor = ray.remote(_RaySeat).options(**amounts, **memory, max_restarts=0, max_task_retries=0).remote()
-            seat = _Seat(actor, iter(()))  # type: ignore[arg-type]
+            options = {**reserved(self._resources), "max_restarts": 0, "max_task_retries": 0}
+            seat = _Seat(ray.remote(_RaySeat).options(**options).remote())
             seat.course = self._greet(seat)
             self._seats.append(seat)
-            self._advance(seat, lambda course: next(course))
+            self._advance(seat)
         for seat in coming[len(self._waiting) :]:
             self._dismiss(seat)
         for seat in idle:
@@ -217,15 +195,15 @@ class RayCluster:
         except RayTaskError as error:
             self._lose(seat, f"a bug, or a file system that fails, on {_host(seat)}: {_last_line(error)}", gone=False)
         except RayError as error:
-            alive = seat.greeting is None or seat.greeting.node in _alive()
-            self._lose(seat, f"its process on {_host(seat)} ended: {_first_line(error)}", gone=not alive)
+            alive = seat.greeting is None or seat.greeting.node in {node["NodeID"] for node in alive_nodes()}
+            self._lose(seat, f"its process on {_host(seat)} ended: {first_line(error)}", gone=not alive)
         else:
-            self._advance(seat, lambda course: course.send(answer))
+            self._advance(seat, answer)
 
-    def _advance(self, seat: _Seat, step: Callable[[Course], Any]) -> None:
+    def _advance(self, seat: _Seat, answer: Any = None) -> None:
         """Let the dialogue with a seat go on; after its end the seat is free."""
         try:
-            seat.awaited = step(seat.course)
+            seat.awaited = seat.course.send(answer)
         except StopIteration:
             seat.awaited, seat.run, seat.idle_since = None, None, time.monotonic()
         except OSError as error:
@@ -235,9 +213,9 @@ class RayCluster:
                 self._end(run, "failed", f"{error.filename or run.task.folder}: {with_advice(error)}")
         except ConfigError as error:
             run = seat.run
+            self._dismiss(seat)
             if run is None:
                 raise
-            self._dismiss(seat)
             self._end(run, "failed", str(error))
 
     def _greet(self, seat: _Seat) -> Course:
@@ -260,18 +238,20 @@ class RayCluster:
         """Let a seat train a run, and put in place what it ships."""
         task, actor = run.task, seat.actor
         self._compare_versions(seat, run)
-        files = self._files_of(task.blueprint)
+        data = task.blueprint.config.data
+        files = self._datasets.files_of(data)
         place: Path | None = None
         if files is not None:
             place = yield actor.find.remote(files)
             if place is None:
-                place = yield actor.bring.remote(files, self._contents_of(task.blueprint))
+                place = yield actor.bring.remote(files, self._datasets.contents_of(data))
         if self._stopping:
             self._end(run, "interrupted", "stopped before it began")
             return
-        brought = files.leading_to(place) if files is not None and place is not None else {}
-        in_data_dir = place if files is not None and files.path is None else None
-        data_dir = in_data_dir or self._data_dir
+        data_dir, brought = self._data_dir, {}
+        if files is not None and place is not None:
+            brought = files.leading_to(place)
+            data_dir = place if files.path is None else data_dir
         yield actor.start.remote(replace(task, data_dir=data_dir, brought=brought), _outgoing(task.folder))
         run.trains = True
         if self._stopping:
@@ -280,18 +260,16 @@ class RayCluster:
         while ended is None:
             report: Report = yield actor.report.remote()
             if report.shipment is not None:
-                self._receive(run, report)
+                self._receive(run, report.shipment)
             ended = next((event for event in report.events if isinstance(event, Ended)), None)
             self._events += [event for event in report.events if event is not ended]
-        self._end(run, ended.end, ended.error, ended)
+        self._close(run, ended)
 
-    def _receive(self, run: _Run, report: Report) -> None:
+    def _receive(self, run: _Run, shipment: Shipment) -> None:
         """Put in place what came of a run's folder."""
-        shipment = report.shipment
-        assert shipment is not None  # noqa: S101  the caller looked
         contents = dict(shipment.files)
         if META in contents:
-            contents[META] = answered_here(contents[META], self._places_of(run.task.blueprint))
+            contents[META] = answered_here(contents[META], self._datasets.places_of(run.task.blueprint.config.data))
         run.is_new = False
         put_in_place(replace(shipment, files=contents), run.task.folder)
         if (step := newest_step(run.task.folder)) != run.step:
@@ -311,22 +289,23 @@ class RayCluster:
             self._end(run, "interrupted", f"{_host(seat)} was lost meanwhile")
         elif gone and run.losses < _MOST_LOSSES:
             after = "from its beginning" if run.step is None else f"after step {run.step:,}"
-            self._events.append(
-                Warned(run.task.key, f"node {_host(seat)} is gone; the run continues {after} elsewhere")
-            )
+            warning = f"node {_host(seat)} is gone; the run continues {after} elsewhere"
+            self._events.append(Warned(run.task.key, warning))
             self._waiting.appendleft(run)
         else:
             again = f"{run.losses} nodes were lost with it, without a checkpoint between; the last: " if gone else ""
             self._end(run, "lost", again + why)
 
-    def _end(self, run: _Run, end: Any, error: str | None, ended: Ended | None = None) -> None:
+    def _end(self, run: _Run, end: End, error: str) -> None:
+        """Tell how a run ended whose seat cannot tell it."""
+        self._close(run, Ended(run.task.key, end, error, seconds=time.monotonic() - run.began))
+
+    def _close(self, run: _Run, ended: Ended) -> None:
         """Let go of a run, and tell how it ended; of one that never began, nothing stays."""
         if run.is_new:
             _take_back(run.task.folder)
         run.held.close()
-        seconds = time.monotonic() - run.began
-        told = ended or Ended(run.task.key, end, error, seconds=seconds)
-        self._events.append(told)
+        self._events.append(ended)
 
     def _dismiss(self, seat: _Seat) -> None:
         """End a seat at once."""
@@ -344,58 +323,6 @@ class RayCluster:
         if unlike:
             warning = f"node {greeting.host} has {', '.join(unlike)}: the last bits of its runs may differ"
             self._events.append(Warned(run.task.key, warning))
-
-    def _files_of(self, blueprint: Blueprint) -> DataFiles | None:
-        """Return the files of a run's dataset on this machine, looked up once for all runs that have it."""
-        key = blueprint.config.data.model_dump_json()
-        if key not in self._known:
-            self._known[key] = files_of(blueprint.config.data, self._data_dir), None
-        return self._known[key][0]
-
-    def _contents_of(self, blueprint: Blueprint) -> Any:
-        """Return the contents of these files, as Ray holds them for all nodes."""
-        key = blueprint.config.data.model_dump_json()
-        files, contents = self._known[key]
-        if contents is None and files is not None:
-            contents = ray.put(files.read())
-            self._known[key] = files, contents
-        return contents
-
-    def _places_of(self, blueprint: Blueprint) -> Mapping[str, str | None]:
-        """Return where the data of a run lie on this machine, for its records."""
-        data = blueprint.config.data
-        path = os.path.abspath(own_path(data, self._data_dir)) if isinstance(data, OwnData) else None
-        return {"data_dir": str(self._data_dir), "data_path": path}
-
-
-def connect(address: str) -> None:
-    """Connect this process to a cluster that runs.
-
-    Raises:
-        ConfigError: none is there, or it cannot be used from here.
-    """
-    if address != "auto":
-        _refuse_unreachable(address)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
-        found = "no Ray cluster runs on this machine" if address == "auto" else f"--ray {address}: {_first_line(error)}"
-        raise ConfigError(f"{found}; {_START}") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _refuse_unreachable(address: str) -> None:
-    """Refuse an address where nobody answers: Ray itself would end the process."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or "/" in host:
-        raise ConfigError(f"--ray {address}: expected auto, or HOST:PORT such as 10.0.0.1:6379")
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise ConfigError(f"--ray {address}: no Ray cluster is there ({why}); {_START}") from None
 
 
 def _outgoing(folder: Path) -> Mapping[str, bytes]:
@@ -417,20 +344,12 @@ def _take_back(folder: Path) -> None:
         folder.rmdir()
 
 
-def _alive() -> set[str]:
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-
-
 def _host(seat: _Seat) -> str:
     return seat.greeting.host if seat.greeting is not None else "a node"
 
 
 def _paired(here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     return ((name, here[name], there.get(name, "unknown")) for name in here if here[name] != there.get(name))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _last_line(error: BaseException) -> str:

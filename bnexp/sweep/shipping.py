@@ -6,7 +6,6 @@ puts them in place is killed, the folder can be resumed.
 
 import json
 import os
-import platform
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -117,11 +116,6 @@ def as_on_the_node(meta: bytes) -> bytes:
         return meta
     node = values.pop(NODE, None)
     return _written(values | node) if isinstance(node, dict) else meta
-
-
-def host_here() -> str:
-    """Return the name of this machine, as the records have it."""
-    return platform.node()
 
 
 def _written(values: Mapping[str, Any]) -> bytes:
