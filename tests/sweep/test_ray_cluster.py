@@ -1,0 +1,229 @@
+"""A sweep on a Ray cluster of two nodes on this machine: the bits of local runs, whatever dies meanwhile."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bnexp.commands import sweep as command
+from bnexp.commands.sweep import Asked
+from bnexp.config.sweep_file import ResourcesSection
+from bnexp.config.sweep_loading import load_sweep
+from bnexp.config.yaml_text import dump_yaml
+from bnexp.errors import ConfigError
+from bnexp.runs.checkpoints import load_newest
+from bnexp.runs.folder import read_json
+from bnexp.runs.lock import Held, run_lock
+from bnexp.runs.run import read_run
+from bnexp.session import life
+from bnexp.session.terms import Terms
+from bnexp.sweep.display import SweepDisplay
+from bnexp.sweep.plan import Planner
+from bnexp.sweep.shipping import newest_step
+from bnexp.sweep.work import Ended, Event, Task, Warned
+
+with contextlib.suppress(ImportError):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from bnexp.sweep.ray_cluster import RayCluster
+
+pytestmark = [
+    pytest.mark.xdist_group("sweep"),
+    pytest.mark.skipif("ray" not in sys.modules, reason="Ray is not installed: pip install 'bnexp[ray]'"),
+]
+LIMIT_S = 120
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+SHORT = {"training.epochs": 2}
+LONG = {"training.epochs": 300, "training.eval_every_epochs": 50, "checkpoints.every_epochs": 10}
+"""1,800 steps, and a checkpoint after each 60."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator["Cluster"]:
+    cluster = Cluster(True, head_node_args={**NODE, "include_dashboard": False, "_system_config": HEALTH})
+    cluster.add_node(**NODE)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def study(tmp_path: Path, config_file: Path) -> Path:
+    """Return a sweep of three short and three long runs."""
+    path = tmp_path / "study.yaml"
+    path.write_text(dump_yaml({"base": config_file.name, "seeds": 3, "arms": {"short": SHORT, "long": LONG}}))
+    return path
+
+
+def result_of(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Return the final weights of a run, and its rows without what the clock tells."""
+    weights: dict[str, torch.Tensor] = {}
+    load_newest(folder, lambda path, state: weights.update(state["weights"]))
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return weights, [
+        {name: row[name] for name in row if not name.startswith(("time", "speed", "memory"))} for row in rows
+    ]
+
+
+def refuse_other_bits(study: Path, runs_dir: Path, place: Path) -> None:
+    """Compare each run of a sweep with one that this process trains."""
+    plan = Planner(load_sweep(study), runs_dir, place).plan()
+    for run in plan.runs:
+        assert run.status == "finished"
+        alone = life.start(run.blueprint, Terms(place / "alone", data_dir=place, device="cpu"))
+        (weights, rows), (expected, expected_rows) = result_of(run.folder), result_of(alone.folder)
+        assert expected
+        assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+        assert rows == expected_rows
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def raylet_of(pid: int, raylets: list[int]) -> int | None:
+    """Return the raylet on whose node a process runs."""
+    with contextlib.suppress(OSError):
+        while pid > 1:
+            if pid in raylets:
+                return pid
+            pid = parent_of(pid)
+    return None
+
+
+def raylets_of(cluster: "Cluster") -> list[int]:
+    return [node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, *cluster.worker_nodes)]
+
+
+class Killing(SweepDisplay):
+    """Kills the second node when a long run on it has shipped a checkpoint of some step."""
+
+    def __init__(self, *args: Any, cluster: "Cluster", folder: Path) -> None:
+        super().__init__(*args)
+        self._cluster, self._folder = cluster, folder
+        self.killed: Path | None = None
+        self.warnings: list[str] = []
+
+    def take(self, event: Event) -> None:
+        super().take(event)
+        if isinstance(event, Warned):
+            self.warnings.append(event.warning)
+
+    def tick(self) -> None:
+        if self.killed is not None:
+            return
+        head, second = raylets_of(self._cluster)
+        for folder in self._folder.glob("*/seed*"):
+            meta = read_json(folder / "meta.json") or {}
+            if newest_step(folder) and raylet_of(meta.get("node", {}).get("pid", 0), [head, second]) == second:
+                self.killed = folder
+                workers = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+                for pid in [pid for pid in workers if pid != second and raylet_of(pid, [second])] + [second]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                self._cluster.remove_node(next(iter(self._cluster.worker_nodes)), allow_graceful=False)
+                return
+
+
+def test_a_sweep_whose_node_dies_completes_with_the_bits_of_local_runs(
+    cluster: "Cluster", study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    displays: list[Killing] = []
+
+    def display_for(name: str, standing: Any, *, quiet: bool) -> Killing:
+        displays.append(Killing(standing, cluster=cluster, folder=tmp_path / "runs" / "study"))
+        return displays[0]
+
+    monkeypatch.setattr(command, "display_for", display_for)
+    command.sweep(study, Asked(tmp_path / "runs", tmp_path, "cpu", ray=cluster.address), as_json=True)
+    (display,) = displays
+    assert display.killed is not None
+    assert [warning for warning in display.warnings if "is gone; the run continues after step" in warning]
+    meta = read_json(display.killed / "meta.json") or {}
+    assert meta["continued_after_step"] > 0
+    assert "node" not in meta
+    assert json.loads(capsys.readouterr().out)  # and not a word of Ray's
+    assert display.standing.counts == {"finished": 6}
+    refuse_other_bits(study, tmp_path / "runs", tmp_path)
+
+
+def until(executor: "RayCluster", happened: Any) -> list[Event]:
+    """Wait for what is to happen, and return the events on the way."""
+    began, events = time.monotonic(), list[Event]()
+    while not happened(events):
+        assert time.monotonic() - began < LIMIT_S
+        events += executor.wait(0.2)
+    return events
+
+
+def has_ended(events: list[Event]) -> bool:
+    return any(isinstance(event, Ended) for event in events)
+
+
+@pytest.mark.long
+def test_a_killed_and_a_stopped_caller_leave_runs_that_continue(
+    cluster: "Cluster", study: Path, tmp_path: Path
+) -> None:
+    """One after the other: a caller is killed, the next is asked to stop, and the last completes the sweep."""
+    folder = tmp_path / "runs" / "study" / "long" / "seed0"
+    words = ["sweep", study, "--ray", cluster.address, "--runs-dir", tmp_path / "runs", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        [sys.executable, "-m", "bnexp", *words], env=environment, stdout=subprocess.DEVNULL
+    ) as caller:
+        began = time.monotonic()
+        while not (folder.is_dir() and newest_step(folder)):
+            assert time.monotonic() - began < LIMIT_S
+            time.sleep(0.05)
+        assert read_run(folder).status == "running"
+        with pytest.raises(Held, match=f"process {caller.pid} "), run_lock(folder):
+            pass
+        caller.kill()
+    assert read_run(folder).status == "dead"
+    step = newest_step(folder)
+    executor = RayCluster(cluster.address, ResourcesSection(), tmp_path)
+    try:
+        run = next(
+            run for run in Planner(load_sweep(study), tmp_path / "runs", tmp_path).plan().runs if run.mode == "resume"
+        )
+        executor.start(Task(run.key, run.blueprint, run.folder, "resume", tmp_path, "cpu", 1))
+        until(executor, lambda events: newest_step(folder) != step)
+        executor.stop()
+        (ended,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
+    finally:
+        executor.close()
+    assert ended.end == "interrupted"
+    assert str(folder) in (ended.error or "")
+    assert read_run(folder).status == "interrupted"
+    command.sweep(study, Asked(tmp_path / "runs", tmp_path, "cpu", quiet=True, ray=cluster.address))
+    refuse_other_bits(study, tmp_path / "runs", tmp_path)
+
+
+def test_what_cannot_be_is_refused(cluster: "Cluster", tmp_path: Path, study: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cpus: 99, and no node of the cluster has that; the most is cpus: 1"):
+        RayCluster(cluster.address, ResourcesSection(cpus=99))
+    with pytest.raises(ConfigError, match="ray start --head"):
+        RayCluster("127.0.0.1:1", ResourcesSection())
+    for address in ("nonsense", "ray://host:10001", "host:0"):
+        with pytest.raises(ConfigError, match="expected auto, or HOST:PORT"):
+            RayCluster(address, ResourcesSection())
+    with pytest.raises(ConfigError, match="--workers"):
+        command.sweep(study, Asked(tmp_path / "runs", workers=2, ray=cluster.address))
+
+
+def test_without_ray_it_says_what_to_install(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "bnexp.sweep.ray_cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'bnexp\[ray\]'"):
+        command.sweep(study, Asked(tmp_path / "runs", quiet=True, ray="auto"))
