@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from bnexp.config.loading import dump_config
 from bnexp.config.sweep_file import ResourcesSection
@@ -30,7 +30,7 @@ from bnexp.sweep.seat import Greeting, Report, Seat, has_begun, versions
 from bnexp.sweep.shipping import Shipment, answered_here, as_on_the_node, newest_step, pack, put_in_place
 from bnexp.sweep.work import End, Ended, Event, Task, Warned
 
-_CLOSE_S, _NODES_EVERY_S = 3.0, 1.0
+_CLOSE_S, _NODES_EVERY_S, _DOUBT_S = 3.0, 1.0, 0.1
 _IDLE_S = 20.0
 """A seat without work is given back after this time: others may wait for its cores."""
 _MOST_LOSSES = 3
@@ -73,6 +73,7 @@ class _Seat:
     actor: Any
     course: Course = field(default_factory=_nothing)
     awaited: Any = None
+    is_doubted: bool = False
     greeting: Greeting | None = None
     run: _Run | None = None
     idle_since: float = field(default_factory=time.monotonic)
@@ -192,13 +193,20 @@ class RayCluster:
         """Take what a seat answered, or find out that it is gone."""
         try:
             answer = ray.get(seat.awaited)
+        except ActorUnavailableError:
+            # Either the connection broke, or its process or node has died and Ray does not know yet which.
+            time.sleep(_DOUBT_S)
+            seat.awaited, seat.is_doubted = seat.actor.greet.remote(), True
         except RayTaskError as error:
             self._lose(seat, f"a bug, or a file system that fails, on {_host(seat)}: {_last_line(error)}", gone=False)
         except RayError as error:
             alive = seat.greeting is None or seat.greeting.node in {node["NodeID"] for node in alive_nodes()}
             self._lose(seat, f"its process on {_host(seat)} ended: {first_line(error)}", gone=not alive)
         else:
-            self._advance(seat, answer)
+            if seat.is_doubted:
+                self._lose(seat, f"the connection to {_host(seat)} broke", gone=True)
+            else:
+                self._advance(seat, answer)
 
     def _advance(self, seat: _Seat, answer: Any = None) -> None:
         """Let the dialogue with a seat go on; after its end the seat is free."""
