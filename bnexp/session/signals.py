@@ -21,8 +21,8 @@ def _numbers(*names: str) -> list[int]:
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
-_ANNOUNCEMENTS = _numbers("SIGUSR1", "SIGUSR2", "SIGXCPU")
-_SIGNALS = [*_numbers("SIGINT", "SIGTERM", "SIGHUP"), *_ANNOUNCEMENTS]
+ANNOUNCEMENTS = _numbers("SIGUSR1", "SIGUSR2", "SIGXCPU")
+_SIGNALS = [*_numbers("SIGINT", "SIGTERM", "SIGHUP"), *ANNOUNCEMENTS]
 
 
 class StopRequest:
@@ -78,11 +78,11 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; one that does not wait is a KeyboardInterrupt."""
-        if self._leaves or (self._signal is not None and number in _ANNOUNCEMENTS):
+        if self._leaves or (self._signal is not None and number in ANNOUNCEMENTS):
             return
         first, self._signal = self._signal is None, number
         if not (first and self._waits):
             raise KeyboardInterrupt
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # nobody reads, or the signal came amid a print
-            again = "" if number in _ANNOUNCEMENTS else "; once more leaves at once"
+            again = "" if number in ANNOUNCEMENTS else "; once more leaves at once"
             print(f"finishing the step and writing a checkpoint{again}", file=sys.stderr, flush=True)

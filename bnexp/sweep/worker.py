@@ -27,6 +27,7 @@ from bnexp.runs.lock import Held
 from bnexp.runs.rows import Writers
 from bnexp.session import life, resume
 from bnexp.session.display import Display, left
+from bnexp.session.signals import ANNOUNCEMENTS
 from bnexp.session.terms import Terms
 from bnexp.sweep.work import DATASETS, Ended, Event, Measured, Progressed, Task, Warned
 from bnexp.training.build import build
@@ -48,6 +49,9 @@ def load_once() -> None:
     with contextlib.suppress(ImportError):
         importlib.import_module("torch._dynamo")  # else each worker loads it with its optimizer
     path = os.environ.pop(DATASETS, None)
+    if path is not None:  # a scheduler tells every process of a job; the sweep asks its workers itself
+        for number in ANNOUNCEMENTS:
+            signal.signal(number, signal.SIG_IGN)
     for dataset in pickle.loads(Path(path).read_bytes()) if path else []:  # noqa: S301  written by our own parent
         with contextlib.suppress(Exception):  # the worker that needs it says what is wrong
             keep_dataset(*dataset)

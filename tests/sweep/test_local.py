@@ -95,6 +95,10 @@ def test_a_killed_worker_is_lost_alone_and_continues(workers: LocalWorkers, make
     assert "SIGKILL" in (ended[task.key].error or "")
     workers.start(replace(task, mode="resume"))
     until_it_steps(workers, task.key)
+    worker = (read_json(task.folder / "meta.json") or {})["pid"]
+    for pid in (worker, int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])):
+        os.kill(pid, signal.SIGUSR1)  # as Slurm tells every process of a job; only the sweep asks its workers
+    until_it_steps(workers, task.key)
     workers.stop()
     assert ends(workers, 1)[task.key].end == "interrupted"
     assert read_run(task.folder).status == "interrupted"

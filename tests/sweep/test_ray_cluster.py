@@ -45,9 +45,15 @@ LIMIT_S = 120
 CLOCKED = ("step_ms", "examples_per_s", "measuring_share")
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-SHORT = {"training.epochs": 2}
-LONG = {"training.epochs": 300, "training.eval_every_epochs": 50, "checkpoints.every_epochs": 10}
-"""1,800 steps, and a checkpoint after each 60."""
+ARMS = {
+    "short": {"training.epochs": 2},
+    "wide": {"training.epochs": 2, "model.hidden": [16, 8]},
+    "long": {
+        **{"training.epochs": 300, "training.eval_every_epochs": 50, "training.log_every": 60},
+        "checkpoints.every_epochs": 10,
+    },
+}
+"""The long ones take 1,800 steps, and write a checkpoint after each 60."""
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +67,9 @@ def cluster() -> Iterator["Cluster"]:
 
 @pytest.fixture
 def study(tmp_path: Path, config_file: Path) -> Path:
-    """Return a sweep of three short and three long runs."""
+    """Return a sweep of four short and two long runs, of which each of two nodes gets one."""
     path = tmp_path / "study.yaml"
-    path.write_text(dump_yaml({"base": config_file.name, "seeds": 3, "arms": {"short": SHORT, "long": LONG}}))
+    path.write_text(dump_yaml({"base": config_file.name, "seeds": 2, "arms": ARMS}))
     return path
 
 
