@@ -93,14 +93,14 @@ def loaded_modules(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "room",
-    ["config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py", "sweep/arms.py"],
+    ["config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py", "commands/sweep.py"],
 )
 def test_light_rooms_never_load_torch(room: str) -> None:
     files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / room]
     places = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files]
     modules = [place for place in places if not place.endswith("__init__")]
     loaded = loaded_modules("\n".join(f"import {module}" for module in modules))
-    assert not {"torch", "torchvision", "pandas", "scipy"} & loaded
+    assert not {"torch", "torchvision", "pandas", "scipy", "ray"} & loaded
 
 
 def test_help_loads_neither_torch_nor_the_schema() -> None:

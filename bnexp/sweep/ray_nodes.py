@@ -34,7 +34,7 @@ def connect(address: str) -> None:
         found = "no Ray cluster runs on this machine" if address == "auto" else f"--ray {address}: {first_line(error)}"
         raise ConfigError(f"{found}; {_START}") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _refuse_unreachable(address: str) -> None:
