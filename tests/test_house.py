@@ -93,7 +93,16 @@ def loaded_modules(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "room",
-    ["config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py", "commands/sweep.py"],
+    [
+        "config",
+        "document",
+        "runs",
+        "data/sources",
+        "blueprint.py",
+        "analysis",
+        "session/executor.py",
+        "commands/sweep.py",
+    ],
 )
 def test_light_rooms_never_load_torch(room: str) -> None:
     files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / room]

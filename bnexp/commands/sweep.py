@@ -122,12 +122,12 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
     left = len(tasks.known) + tasks.to_come
     if not left:
         return Outcome()
+    cluster = _cluster(asked.ray, asked_for, asked.data_dir) if asked.ray is not None else None
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
     executor: Executor
-    if asked.ray is not None:
-        executor = _cluster(asked.ray, asked_for, asked.data_dir)
-        division = Division(executor.slots, max(int(asked_for.file.resources.cpus), 1))
+    if cluster is not None:
+        executor, division = cluster, Division(cluster.slots, max(int(asked_for.file.resources.cpus), 1))
     else:
         executor = workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
         division = division_of(plan.folder, asked.workers, workers, task_of(plan.to_do[0]), left)

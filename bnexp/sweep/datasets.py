@@ -92,6 +92,7 @@ class DatasetsHere:
     def __init__(self, data_dir: Path, put: Callable[[dict[str, bytes]], Any]) -> None:
         self._data_dir, self._put = data_dir, put
         self._files: dict[str, DataFiles | None] = {}
+        self._places: dict[str, dict[str, str | None]] = {}
         self._contents: dict[str, Any] = {}
 
     def files_of(self, data: DataConfig) -> DataFiles | None:
@@ -114,8 +115,11 @@ class DatasetsHere:
 
     def places_of(self, data: DataConfig) -> dict[str, str | None]:
         """Return where a dataset lies, for the records of a run: `data_dir` and `data_path`."""
-        path = os.path.abspath(own_path(data, self._data_dir)) if isinstance(data, OwnData) else None
-        return {"data_dir": str(self._data_dir), "data_path": path}
+        key = data.model_dump_json()
+        if key not in self._places:
+            path = os.path.abspath(own_path(data, self._data_dir)) if isinstance(data, OwnData) else None
+            self._places[key] = {"data_dir": str(self._data_dir), "data_path": path}
+        return self._places[key]
 
 
 def files_of(data: DataConfig, data_dir: Path) -> DataFiles | None:

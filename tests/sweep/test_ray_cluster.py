@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from bnexp.blueprint import draw
 from bnexp.commands import sweep as command
 from bnexp.commands.sweep import Asked
+from bnexp.config.schema import Config
 from bnexp.config.sweep_file import ResourcesSection
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import dump_yaml
@@ -57,7 +60,13 @@ ARMS = {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator["Cluster"]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache-of-the-nodes")))
+        yield from running_cluster()
+
+
+def running_cluster() -> Iterator["Cluster"]:
     cluster = Cluster(True, head_node_args={**NODE, "include_dashboard": False, "_system_config": HEALTH})
     cluster.add_node(**NODE)
     yield cluster
@@ -204,15 +213,48 @@ def test_a_killed_and_a_stopped_caller_leave_runs_that_continue(
         )
         executor.start(Task(run.key, run.blueprint, run.folder, "resume", tmp_path, "cpu", 1))
         until(executor, lambda events: newest_step(folder) != step)
+        worker = (read_json(folder / "meta.json") or {})["node"]["pid"]
+        os.kill(parent_of(parent_of(worker)), signal.SIGKILL)  # that of the seat, on a node that lives on
+        (lost,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
+        step = newest_step(folder)
+        executor.start(Task(run.key, run.blueprint, run.folder, "resume", tmp_path, "cpu", 1))
+        until(executor, lambda events: newest_step(folder) != step)
         executor.stop()
         (ended,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
     finally:
         executor.close()
+    assert lost.end == "lost"
     assert ended.end == "interrupted"
     assert str(folder) in (ended.error or "")
     assert read_run(folder).status == "interrupted"
     command.sweep(study, Asked(tmp_path / "runs", tmp_path, "cpu", quiet=True, ray=cluster.address))
     refuse_other_bits(study, tmp_path / "runs", tmp_path)
+
+
+@pytest.mark.long
+def test_a_dataset_that_no_node_has_is_brought(
+    cluster: "Cluster", make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    own, rng = tmp_path / "set.npz", np.random.default_rng(0)
+    x_train, x_test = (rng.integers(0, 256, (count, 8, 8), dtype=np.uint8) for count in (80, 20))
+    np.savez(own, x_train=x_train, y_train=np.arange(80) % 4, x_test=x_test, y_test=np.arange(20) % 4)
+    config = make_config(data={"dataset": "npz", "path": str(own), "synthetic": None})
+    task = Task("a/seed0", draw(config, tmp_path), tmp_path / "runs" / "a" / "seed0", device="cpu", threads=1)
+    executor = RayCluster(cluster.address, ResourcesSection(), tmp_path)
+    try:
+        executor._datasets.contents_of(config.data)
+        executor._datasets.places_of(config.data)
+        own.rename(tmp_path / "moved.npz")  # as if the nodes were other machines
+        executor.start(task)
+        (ended,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
+    finally:
+        executor.close()
+    assert ended.end == "finished"
+    meta = read_json(task.folder / "meta.json") or {}
+    assert (meta["data_dir"], meta["data_path"]) == (str(tmp_path), str(own))  # as it is here, not on the node
+    (tmp_path / "moved.npz").rename(own)
+    alone = life.start(task.blueprint, Terms(tmp_path / "alone", data_dir=tmp_path, device="cpu"))
+    assert result_of(task.folder)[1] == result_of(alone.folder)[1]
 
 
 def test_what_cannot_be_is_refused(cluster: "Cluster", tmp_path: Path, study: Path) -> None:
