@@ -85,7 +85,7 @@ def test_a_worker_gives_the_bits_of_a_run_by_itself(
 
 def test_a_killed_worker_is_lost_alone_and_continues(workers: LocalWorkers, make_task: Callable[..., Task]) -> None:
     task, other = make_task("killed", **LONG), make_task("other")
-    workers.start(task)
+    workers.start(replace(task, role="tuning"))
     until_it_steps(workers, task.key)
     workers.start(other)
     os.kill((read_json(task.folder / "meta.json") or {})["pid"], signal.SIGKILL)
@@ -103,6 +103,7 @@ def test_a_killed_worker_is_lost_alone_and_continues(workers: LocalWorkers, make
     assert ends(workers, 1)[task.key].end == "interrupted"
     assert read_run(task.folder).status == "interrupted"
     assert read_run(task.folder).can_resume
+    assert read_run(task.folder).role == "tuning"  # although the one who resumed it did not say so
 
 
 def test_a_run_that_another_process_has_is_left_to_it(workers: LocalWorkers, make_task: Callable[..., Task]) -> None:
