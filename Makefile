@@ -27,10 +27,10 @@ demo: .venv/installed
 	@echo "See inside the networks: $(BIN)/bnexp board $(DEMO)    then open the address it prints"
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-test-all: test
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --long
+test-all: .venv/installed-test
+	$(BIN)/python -m pytest -n 3 --dist worksteal --long
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
