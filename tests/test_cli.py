@@ -119,7 +119,8 @@ def test_a_standard_output_that_takes_nothing_does_not_end_a_training_and_is_nam
         ("data list >/dev/full", 1, "error: standard output cannot be written"),
         ("ls >&-", 0, ""),
     ):
-        command = ["bash", "-c", f"{program()} {words}"]
+        begun = f"{sys.executable} -m bnexp" if words.endswith("&-") else program()  # a fork cannot be given nothing
+        command = ["bash", "-c", f"{begun} {words}"]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False, timeout=120)
         assert done.returncode == code, done.stderr
         assert said in done.stderr

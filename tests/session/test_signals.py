@@ -266,6 +266,11 @@ def test_a_killed_process_leaves_a_run_that_goes_on(
     process.kill()
     process.wait(timeout=60)
     folder = tmp_path / "runs" / "small" / "seed0"
+    trained_in = json.loads((folder / "meta.json").read_text())["pid"]
+    with contextlib.suppress(ProcessLookupError):  # the fork ends right after what stands in for it
+        while True:
+            os.kill(trained_in, 0)
+            time.sleep(0.01)
     assert status_of(folder) == "running"
     ls(tmp_path / "runs")
     shown = capsys.readouterr().out
