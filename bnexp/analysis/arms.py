@@ -175,7 +175,7 @@ def differing_keys(arms: Sequence[Arm]) -> list[str]:
     """
     configs = [arm.config for arm in arms if arm.config is not None]
     keys = dict.fromkeys(key for config in configs for key in config if key != "name")
-    return [key for key in keys if len({key in config and json.dumps(config[key]) for config in configs}) > 1]
+    return [key for key in keys if len({key in config and repr(config[key]) for config in configs}) > 1]
 
 
 def told_apart(arms: Sequence[Arm]) -> list[Arm]:
@@ -214,4 +214,4 @@ def _written(value: object) -> str:
 
 def _kinds(configs: Sequence[dict[str, Any]], keys: Sequence[str]) -> int:
     """Count how many configs some keys tell apart."""
-    return len({json.dumps([config.get(key) for key in keys]) for config in configs})
+    return len({repr([config.get(key) for key in keys]) for config in configs})
