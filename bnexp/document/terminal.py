@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segments
 from rich.text import Text as Line
 
 from bnexp.document.figure import figure_styles
@@ -44,8 +45,8 @@ def print_document(console: Console, document: Document, *, whole: str = WHOLE) 
     for above, part in zip([None, *parts], parts, strict=False):
         if above is not None and not (isinstance(above, Text) and isinstance(part, Text) and above.lead and part.lead):
             console.print()
-        for line in page.lines(part):
-            console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        # The lines are ready: to lay out each once more would take half a second for a thousand.
+        console.print(Segments(Line("\n").join(page.lines(part)).render(console, "\n")), crop=False)
 
 
 class _Page:

@@ -23,8 +23,8 @@ _STYLES = {"running": "cyan", "diverged": "red", "failed": "red", "dead": "yello
 _BAR_COLORS = ("cyan", "magenta")
 _LEAST_BAR, _MOST_BAR = 4, 24
 """Letters of a bar below which it shows nothing, and of the longest."""
-_HUNG = " " * 4
-"""What stands before a text that hangs below its row."""
+_HUNG = 4
+"""How far a text that hangs below its row is indented."""
 
 
 _Cells = Sequence[tuple[str, str]]
@@ -53,6 +53,7 @@ class _Grid:
     Attributes:
         body: a line of cells each, a text that hangs below one, or a line as it is.
         below: a heading that hangs below the others.
+        under: the column below which texts hang.
         ruled: a rule stands below the heading.
         evenly: wrapped columns share the room that is left; otherwise the first take as much as they want.
     """
@@ -64,24 +65,26 @@ class _Grid:
     ruled: bool = True
     evenly: bool = False
     below: str = ""
+    under: int = 0
 
     def lines(self, width: int) -> Iterator[Line]:
         """Yield the lines: the heading, unless it is empty, a rule, and the body."""
         widths, style = self._widths(width), "bold" if self.ruled else "dim"
         if any(self.heading):
             yield from self._row([(text, style) for text in self.heading], widths)
-            yield from self._hung(self.below, width, style)
+            yield from self._hung(self.below, widths, width, style)
             if self.ruled:
                 yield Line("─" * (sum(widths) + GAP * (len(widths) - 1)), style="dim")
         for row in self.body:
             if isinstance(row, Line):
                 yield row
             else:
-                yield from self._hung(row, width) if isinstance(row, str) else self._row(row, widths)
+                yield from self._hung(row, widths, width) if isinstance(row, str) else self._row(row, widths)
 
-    def _hung(self, text: str, width: int, style: str = "") -> Iterator[Line]:
-        for part in wrapped(text, width - len(_HUNG)) if text else []:
-            yield Line(f"{_HUNG}{part}", style)
+    def _hung(self, text: str, widths: Sequence[int], width: int, style: str = "") -> Iterator[Line]:
+        indent = _HUNG + sum(GAP + before for before in widths[: self.under])
+        for part in wrapped(text, width - indent) if text else []:
+            yield Line(" " * indent + part, style)
 
     def _widths(self, width: int) -> list[int]:
         """Share out what `width` leaves over among the wrapped columns; where nothing fits, the widest give way."""
@@ -172,6 +175,7 @@ class _Page:
             right=[column.numeric for column in columns],
             evenly=self.table.layout == "records",
             below=_header(hung) if hung else "",
+            under=len(grouping),
         )
 
     def transposed(self, piece: range) -> _Grid:
