@@ -24,21 +24,21 @@ NAME = Column("name", "arm")
 DATA = Column("data_fingerprint", "data")
 SCORED_ON = Column("scored_on", "scored on", audience="machines")
 PARAMETERS = Column("parameters", "parameters", "number")
-CURVE = Column("curve", "curve", "curve", give_up=6, audience="people")
+CURVE = Column("curve", "curve", "curve", give_up=7, audience="people")
 SEEDS = Column("n", "n", "number", descending=True)
 STATUS = Column("status", "status")
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("test_accuracy", "test %", "sample", "fraction", descending=True), percent),
-    (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=3), percent),
-    (Column("val_accuracy", "val % final", "sample", "fraction", descending=True, give_up=2), percent),
-    (Column("val_accuracy_best", "val % best", "sample", "fraction", descending=True, give_up=4), percent),
-    (Column("best_epoch", "best at epoch", "sample", give_up=1), epochs),
-    (Column("train_loss", "train loss", "sample", give_up=0), loss),
-    (Column("step_ms", "step ms", "sample", give_up=5), milliseconds),
+    (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=4), percent),
+    (Column("val_accuracy", "val % final", "sample", "fraction", descending=True, give_up=6), percent),
+    (Column("val_accuracy_best", "val % best", "sample", "fraction", descending=True, give_up=5), percent),
+    (Column("best_epoch", "best at epoch", "sample", give_up=3), epochs),
+    (Column("train_loss", "train loss", "sample", give_up=2), loss),
+    (Column("step_ms", "step ms", "sample", give_up=0), milliseconds),
 )
 BALANCED = (
-    Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=8),
-    Column("val_balanced_accuracy", "balanced val %", "sample", "fraction", descending=True, give_up=2),
+    Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=9),
+    Column("val_balanced_accuracy", "balanced val %", "sample", "fraction", descending=True, give_up=6),
 )
 """The mean recall of the classes, which runs have where these are unequal."""
 RECOMPUTED = tuple(
@@ -126,9 +126,9 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
         figures += AVERAGES
     if comparison.target is not None:
         header = f"epochs to {100 * comparison.target:g} % val"
-        figures.append(Column(TARGET_KEY, header, "sample", give_up=7))
+        figures.append(Column(TARGET_KEY, header, "sample", give_up=8))
     all_finished = all(arm.finished == arm.runs for arm in comparison.arms)
-    status = replace(STATUS, give_up=-1, redundant=True) if all_finished else STATUS
+    status = replace(STATUS, give_up=1) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
     curve = [CURVE] if comparison.scales else []
     sizes = {arm.parameters for arm in comparison.arms} - {None}

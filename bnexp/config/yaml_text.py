@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -257,10 +257,12 @@ def _check_text(text: str, at: str) -> None:
         raise ConfigError(f"{at}: {brief(text)} holds half a letter (a surrogate), which no file can hold")
 
 
-def dotted(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
+def dotted(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """Return the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
+    leaves = list[tuple[str, Any]]()
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from dotted(value, f"{above}{key}.")
+        if value and isinstance(value, dict):
+            leaves += dotted(value, f"{above}{key}.")
         else:
-            yield above + key, value
+            leaves.append((above + key, value))
+    return leaves

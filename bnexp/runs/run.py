@@ -329,8 +329,9 @@ def _known_status(record: Record) -> str | None:
 
 
 def _figures(summary: Record) -> dict[str, float]:
-    fractions = {name: summary.fraction(*place) for name, place in FRACTIONS.items()}
-    numbers = {name: summary.number(*place) for name, place in NUMBERS.items()}
+    there = summary.values.keys()  # most runs have no scores with averaged weights or recomputed statistics
+    fractions = {name: summary.fraction(*place) for name, place in FRACTIONS.items() if place[0] in there}
+    numbers = {name: summary.number(*place) for name, place in NUMBERS.items() if place[0] in there}
     return {name: value for name, value in (fractions | numbers).items() if value is not None}
 
 

@@ -121,7 +121,7 @@ def _read(path: Path) -> tuple[Values | None, str | None]:
     try:
         values, _ = read_yaml_file(path, links=False)
     except ConfigError as error:
-        return None, str(error)
+        return None, str(error).partition("\n")[0]  # the line of YAML below is for who edits it
     return (values, None) if isinstance(values, dict) and values else (None, f"{path}: expected keys and values")
 
 
