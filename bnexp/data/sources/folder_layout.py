@@ -45,15 +45,15 @@ def divide(tree: Tree, level: int | None) -> Division:
     Raises:
         ConfigError: a part is missing or there twice, images stand in no class, or the classes are ambiguous.
     """
-    top = _passed_through(tree, ())
+    top = passed_through(tree, ())
     parts = _parts_of(tree, top)
     apart = bool(parts)
     if apart:
         _refuse_lone_parts(tree, top, parts)
     places = parts or {"train": top}
-    bases = {"train": _passed_through(tree, places["train"])}
+    bases = {"train": passed_through(tree, places["train"])}
     known = [class_name(at[-1:]) for at in tree.inside(bases["train"])]
-    bases |= {part: _passed_through(tree, at, known) for part, at in places.items() if part != "train"}
+    bases |= {part: passed_through(tree, at, known) for part, at in places.items() if part != "train"}
     chosen = level or _level_of(tree, bases["train"])
     before = parts or {"train": ()}
     notes = [f"the classes are the folders in {_shown(at)}." for part, at in bases.items() if at != before[part] and at]
@@ -67,7 +67,7 @@ def class_name(folders: Folders) -> str:
     return unicodedata.normalize("NFC", "/".join(folders))
 
 
-def _passed_through(tree: Tree, at: Folders, classes: Sequence[str] = ()) -> Folders:
+def passed_through(tree: Tree, at: Folders, classes: Sequence[str] = ()) -> Folders:
     """Return the folder itself, or the one in it, and so on, where all images lie in folders of that one."""
     while not tree.images_in(at):
         holding = [inner for inner in tree.inside(at) if tree.images_below(inner)]

@@ -4,13 +4,14 @@ A folder holds either `train/`, `test/` and, if you like, `val/`, each with a fo
 is which says `folder_layout`. Classes are counted from 0 in the order of their names.
 """
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnexp.data.sources.account import Counted, Tally
-from bnexp.data.sources.folder_layout import Division, class_name, divide
+from bnexp.data.sources.folder_layout import Division, class_name, divide, passed_through
 from bnexp.data.sources.folder_tree import Found, Tree, is_folder
 from bnexp.data.sources.formats import ENDINGS, sniffed
 from bnexp.data.sources.image_cache import content_key
@@ -20,12 +21,10 @@ from bnexp.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image: its path below the folder, its class, and size and time, by which a change shows."""
+    """One image: its path, below the folder unless it lies elsewhere, and its class."""
 
     path: str
     label: int
-    size: int
-    mtime_ns: int
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Listing:
     """The images of a folder, sorted by part (train, val, test), class and name, and what else lies there.
 
     `train_files` are those in `train/`, None when there is one folder of class folders; `val_files` those in `val/`,
-    None without one. `seen` counts all files; `passed_over` are those that are no image of a class.
+    None without one; those of another folder, `val_folder`, have absolute paths. `seen` counts all files; `passed_over`
+    are those that are no image of a class.
     """
 
     folder: Path
@@ -45,27 +45,26 @@ class Listing:
     passed_over: tuple[Counted, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    val_folder: Path | None = None
 
     def key(self, options: object) -> str:
         """Return the digest of all that the images depend on: every byte, names, parts, and `options` of reading."""
         parts = [self.train_files, self.val_files]
-        return content_key(self.folder, [file.path for file in self.files], [self.classes, parts, options])
+        names = [
+            os.path.relpath(file.path, self.val_folder) if self.val_folder and os.path.isabs(file.path) else file.path
+            for file in self.files
+        ]
+        paths = [os.path.join(self.folder, file.path) for file in self.files]
+        return content_key(paths, names, [self.classes, parts, options])
 
 
-def list_images(folder: Path, class_level: int | None = None) -> Listing:
-    """Return the images below a folder.
+def list_images(folder: Path, class_level: int | None = None, val_folder: Path | None = None) -> Listing:
+    """Return the images below a folder, and those below `val_folder`, if there is one, as the validation part.
 
     Raises:
         ConfigError: no such folder, or its folders are not parts and classes with images; the message names which.
     """
-    if not is_folder(folder):
-        raise ConfigError(f"{folder}: {_not_a_folder(folder)}")
-    try:
-        tree = Tree.of(folder)
-    except OSError as error:
-        raise ConfigError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
-    if not tree.images_below(()):
-        raise ConfigError(f"{folder}: {_without_images(tree)}")
+    tree = _tree_of(folder, "path")
     division = divide(tree, class_level)
     folders = {part: _class_folders(tree, division, part) for part in division.bases}
     classes = tuple(sorted(folders["train"]))
@@ -78,7 +77,7 @@ def list_images(folder: Path, class_level: int | None = None) -> Listing:
     used = {file.path for part in files.values() for file in part}
     train, val = len(files["train"]), files.get("val")
     notes, warnings = _remarks(division, folders, files)
-    return Listing(
+    listing = Listing(
         folder,
         classes,
         tuple(file for part in files.values() for file in part),
@@ -88,6 +87,61 @@ def list_images(folder: Path, class_level: int | None = None) -> Listing:
         _passed_over(tree, used),
         notes,
         warnings,
+    )
+    return listing if val_folder is None else _with_val(listing, tree, division, val_folder)
+
+
+def _tree_of(folder: Path, key: str) -> Tree:
+    """Return the tree of a folder with images, which `data.path` or `data.val_path` names."""
+    if not is_folder(folder):
+        raise ConfigError(f"{folder}: {_not_a_folder(folder, key)}")
+    try:
+        tree = Tree.of(folder)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
+    if not tree.images_below(()):
+        raise ConfigError(f"{folder}: {_without_images(tree)}")
+    return tree
+
+
+def _with_val(listing: Listing, tree: Tree, division: Division, folder: Path) -> Listing:
+    """Return a listing with the images of another folder as the validation part."""
+    if "val" in division.bases:
+        found = f"has {division.bases['val'][-1]}/, and data.val_path names {folder}"
+        raise ConfigError(f"{listing.folder}: {found}; expected one validation part: leave data.val_path out")
+    place, classes = folder.resolve(), listing.classes
+    for base in division.bases.values():
+        other = tree.root.joinpath(*base).resolve()
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            raise ConfigError(
+                f"data.val_path: {folder} and {tree.root.joinpath(*base)} lie in each other, and images would be used "
+                "twice; expected a folder beside it, with a folder per class"
+            )
+    own = _tree_of(folder, "val_path")
+    part = Division({"val": passed_through(own, (), classes)}, division.level, apart=True, notes=())
+    folders = _class_folders(own, part, "val")
+    _refuse_unknown(own, folders, classes, "the images to train on do not have")
+    files = list(_files_of(own, folders, classes))
+    if not files:
+        raise ConfigError(f"{folder}: no images in a folder of a class, such as {classes[0]}/")
+    train = len(listing.files) if listing.train_files is None else listing.train_files
+    paths, root = {file.path for file in files}, tree.root.resolve()
+    if place.is_relative_to(root):  # its files are counted there already
+        inside = place.relative_to(root)
+        used = {file.path for file in listing.files} | {(inside / path).as_posix() for path in paths}
+        seen, passed_over = tree.files, _passed_over(tree, used)
+    else:
+        seen, passed_over = tree.files + own.files, (*listing.passed_over, *_passed_over(own, paths))
+    val = tuple(replace(file, path=os.path.abspath(folder / file.path)) for file in files)
+    return replace(
+        listing,
+        files=(*listing.files[:train], *val, *listing.files[train:]),
+        train_files=train,
+        val_files=len(val),
+        val_folder=folder,
+        seen=seen,
+        passed_over=passed_over,
+        notes=(*listing.notes, f"{folder} is the validation part; data.val_fraction is not used."),
     )
 
 
@@ -111,7 +165,7 @@ def _files_of(tree: Tree, folders: ClassFolders, classes: tuple[str, ...]) -> It
         images = sorted(
             (image for at in folders.get(name, []) for image in _images_below(tree, at)), key=lambda image: image.path
         )
-        yield from (ImageFile(image.path, label, image.size, image.mtime_ns) for image in images)
+        yield from (ImageFile(image.path, label) for image in images)
 
 
 def _images_below(tree: Tree, at: tuple[str, ...]) -> Iterator[Found]:
@@ -142,16 +196,19 @@ def _refuse_odd_classes(tree: Tree, division: Division, folders: Mapping[str, Cl
         names = list(folders["train"])
         found = f"1 folder ({names[0]}/)" if names else "no folders"
         raise ConfigError(f"{place}: {found}; expected a folder per class, at least 2 classes")
-    known = sorted(folders["train"])
     for part in list(folders)[1:]:
-        unknown = [name for name in folders[part] if name not in known and tree.images_below(folders[part][name][0])]
-        if unknown:
-            at, near = folders[part][unknown[0]][0], did_you_mean(unknown[0], known)
-            more = f" (and {len(unknown) - 1} more such classes)" if len(unknown) > 1 else ""
-            raise ConfigError(
-                f"{tree.root.joinpath(*at)}: a class that {base[-1]}/ does not have; known: {first_few(known, 8)}{more}"
-                f".{near} Expected the same names in each part: rename the folder, or delete it"
-            )
+        _refuse_unknown(tree, folders[part], sorted(folders["train"]), f"{base[-1]}/ does not have")
+
+
+def _refuse_unknown(tree: Tree, folders: ClassFolders, known: Sequence[str], which: str) -> None:
+    unknown = [name for name in folders if name not in known and tree.images_below(folders[name][0])]
+    if unknown:
+        at, near = folders[unknown[0]][0], did_you_mean(unknown[0], known)
+        more = f" (and {len(unknown) - 1} more such classes)" if len(unknown) > 1 else ""
+        raise ConfigError(
+            f"{tree.root.joinpath(*at)}: a class that {which}; known: {first_few(known, 8)}{more}"
+            f".{near} Expected the same names in each part: rename the folder, or delete it"
+        )
 
 
 def _instead(tree: Tree, at: tuple[str, ...]) -> str:
@@ -167,9 +224,9 @@ def _without_images(tree: Tree) -> str:
     return f"{found}; expected a folder per class{_instead(tree, ())}"
 
 
-def _not_a_folder(path: Path) -> str:
+def _not_a_folder(path: Path, key: str) -> str:
     """Return what lies at a path that is no folder, and the line to type."""
-    expected = "expected images in a folder per class (data.path)"
+    expected = f"expected images in a folder per class (data.{key})"
     if not path.exists():
         return f"no such folder; {expected}"
     kind = sniffed(path)

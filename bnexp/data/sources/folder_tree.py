@@ -19,12 +19,10 @@ Folders = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Found:
-    """An image: the folder that it lies in, its name, and size and time, by which a change shows."""
+    """An image: the folder that it lies in, and its name."""
 
     at: Folders
     name: str
-    size: int
-    mtime_ns: int
 
     @property
     def path(self) -> str:
@@ -114,8 +112,7 @@ class Tree:
             if dangles and ending_of(entry.name) not in ENDINGS:
                 self.dangling.setdefault(at, []).append(entry.name)
         elif is_image(Path(entry.path)):
-            status = entry.stat()
-            self.images[at].append(Found(at, entry.name, status.st_size, status.st_mtime_ns))
+            self.images[at].append(Found(at, entry.name))
             self.files += 1
         else:
             reason, expected = reason_not_read(Path(entry.path))
