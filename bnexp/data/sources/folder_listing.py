@@ -5,6 +5,7 @@ is which says `folder_layout`. Classes are counted from 0 in the order of their 
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,6 +75,7 @@ def list_images(folder: Path, class_level: int | None = None, val_folder: Path |
         if not files[part]:
             place = tree.root.joinpath(*division.bases[part])
             raise ConfigError(f"{place}: no images in a folder of a class, such as {classes[0]}/")
+    _refuse_masks(tree, division, files, classes)
     used = {file.path for part in files.values() for file in part}
     train, val = len(files["train"]), files.get("val")
     notes, warnings = _remarks(division, folders, files)
@@ -200,6 +202,31 @@ def _refuse_odd_classes(tree: Tree, division: Division, folders: Mapping[str, Cl
         _refuse_unknown(tree, folders[part], sorted(folders["train"]), f"{base[-1]}/ does not have")
 
 
+_MASKS = re.compile(r"(seg|segmentation|annotation|label|groundtruth|gt)?(mask|class|object|label|annotation)?(s|es)?")
+_PICTURES = re.compile(r"(jpeg|jpg|png|raw|input|original)?(image|img|photo|picture|original|input|frame)s?")
+"""Names of the two folders of a segmentation set, in small letters, without what stands between words."""
+
+
+def _refuse_masks(
+    tree: Tree, division: Division, files: Mapping[str, Sequence[ImageFile]], classes: Sequence[str]
+) -> None:
+    """Refuse a class that holds the masks of the images of another one, by its name and by theirs."""
+    plain = [re.sub(r"[\W_]+", "", name.casefold()) for name in classes]
+    masks, pictures = (next((n for n in plain if n and kind.fullmatch(n)), None) for kind in (_MASKS, _PICTURES))
+    if masks is None or pictures is None:
+        return
+    stems = [
+        {Path(file.path).stem for file in files["train"] if plain[file.label] == name} for name in (masks, pictures)
+    ]
+    if len(both := stems[0] & stems[1]) > len(stems[0]) / 2:
+        place = tree.root.joinpath(*division.bases["train"], classes[plain.index(masks)])
+        raise ConfigError(
+            f"{place}: {len(both):,} of {len(stems[0]):,} images have the names of those in "
+            f"{classes[plain.index(pictures)]}/: they look like the masks of a segmentation, and a network here tells "
+            "whole images apart; expected a folder per class, with the images of that class"
+        )
+
+
 def _refuse_unknown(tree: Tree, folders: ClassFolders, known: Sequence[str], which: str) -> None:
     unknown = [name for name in folders if name not in known and tree.images_below(folders[name][0])]
     if unknown:
@@ -248,20 +275,45 @@ def _remarks(
         notes.append(f"{shown['val']} is the validation part; data.val_fraction is not used.")
     if division.apart and "test" not in files:
         notes.append(f"there is no test/: a fixed, stratified fifth of {shown['train']} is the test set.")
-    deep = [
-        file.path
+    deep = {
+        file.path: file.path.split("/")[len(division.bases[part]) + division.level : -1]
         for part, found in files.items()
         for file in found
         if file.path.count("/") > len(division.bases[part]) + division.level
-    ]
+    }
     if deep:
         every = counted(sum(map(len, files.values())), "image")
-        notes.append(f"{len(deep):,} of {every} lie deeper than in the folder of their class, such as {deep[0]}.")
+        first = next(iter(deep))
+        notes.append(f"{len(deep):,} of {every} lie deeper than in the folder of their class, such as {first}.")
+    warnings += _misplaced(division, files, deep, sorted(folders["train"]))
     cases = Counter(name.casefold().strip() for name in folders["train"])
     for name in sorted(folders["train"]):
         if cases[name.casefold().strip()] > 1:
             warnings.append(f"class {name}: another class has this name in capital or small letters; is it the same?")
     return tuple(notes), tuple(warnings)
+
+
+def _misplaced(
+    division: Division,
+    files: Mapping[str, Sequence[ImageFile]],
+    deep: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+) -> Iterator[str]:
+    """Say which images of one class lie in a folder with the name of another."""
+    known = {class_name([name]).casefold(): name for name in classes}
+    odd = [
+        (file.path, classes[file.label], known[folder.casefold()])
+        for found in files.values()
+        for file in found
+        for folder in deep.get(file.path, ())
+        if known.get(folder.casefold(), classes[file.label]) != classes[file.label]
+    ]
+    if odd:
+        path, own, other = odd[0]
+        yield (
+            f"{counted(len(odd), 'image')} of class {own}, such as {path}, in a folder with the name of class {other}: "
+            f"was it moved there by mistake?"
+        )
 
 
 def _passed_over(tree: Tree, used: set[str]) -> tuple[Counted, ...]:
