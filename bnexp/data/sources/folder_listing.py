@@ -269,7 +269,7 @@ def _remarks(
     division: Division, folders: Mapping[str, ClassFolders], files: Mapping[str, list[ImageFile]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return notes and doubts on parts and classes."""
-    notes, warnings = list(division.notes), []
+    notes, warnings = list(division.notes), list[str]()
     shown = {part: f"{at[-1]}/" if at else "" for part, at in division.bases.items()}
     if "val" in files:
         notes.append(f"{shown['val']} is the validation part; data.val_fraction is not used.")
@@ -300,7 +300,7 @@ def _misplaced(
     classes: Sequence[str],
 ) -> Iterator[str]:
     """Say which images of one class lie in a folder with the name of another."""
-    known = {class_name([name]).casefold(): name for name in classes}
+    known = {class_name((name,)).casefold(): name for name in classes}
     odd = [
         (file.path, classes[file.label], known[folder.casefold()])
         for found in files.values()
