@@ -101,7 +101,9 @@ class Tree:
 
     def _take(self, at: Folders, entry: "os.DirEntry[str]") -> None:
         path = "/".join((*at, entry.name))
-        if is_system(entry.name):
+        if is_system(entry.name) and entry.is_file() and is_image(Path(entry.path), hidden=True):
+            self._pass_over(at, path, "hidden images; a name without a dot before it is read")
+        elif is_system(entry.name):
             count = _files_below(Path(entry.path)) if entry.is_dir() else 1
             self._pass_over(at, path, "hidden or system files", count, expected=True)
         elif entry.is_dir():

@@ -416,3 +416,13 @@ def test_white_icons_are_refused_on_white_and_read_on_black(icons, tmp_path):
         dataset_info(data, tmp_path)
     images = load_image_folder(data.model_copy(update={"background": "black"}), tmp_path)
     assert (images.train.images == 255).any(dim=(1, 2, 3)).all()
+
+
+def test_hidden_images_are_missed_and_what_macos_leaves_is_not(make, tmp_path):
+    folder = make({"cat": 9, "dog": 9})
+    (folder / "cat" / "0001.png").rename(folder / "cat" / ".0001.png")
+    (folder / "cat" / "._0002.png").write_bytes(b"\0\5\x16\7" + bytes(60))
+    account = dataset_info(ImageFolderData(dataset="image_folder", path="set"), tmp_path).account
+    (doubt,) = account.doubts()
+    assert doubt.startswith("1 file left out, 17 used: 1 hidden images; a name without a dot")
+    assert [(kind.count, kind.expected) for kind in account.passed_over] == [(1, False), (1, True)]
