@@ -109,14 +109,17 @@ def gather_arms(runs: Iterable[Run]) -> list[Arm]:
     ]
 
 
+_PLACES = ("data.path", "data.val_path")
+
+
 def shared_by_arm(run: Run) -> dict[str, Any] | str:
     """Return what counts of a config; a run without a readable one is an arm of its own.
 
-    The data count by what they are, and not by the path to them.
+    The data count by what they are, and not by the paths to them.
     """
     if run.config is None:
         return str(run.folder.resolve())
-    return {key: value for key, value in identity_of(run.config, "arm").items() if key != "data.path"}
+    return {key: value for key, value in identity_of(run.config, "arm").items() if key not in _PLACES}
 
 
 def _training_of(

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.config.data_section import OwnData
+from bnexp.config.data_section import OWN_PATHS, OwnData
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.runs.data import DIGITS, data_of
@@ -16,12 +16,15 @@ from bnexp.training.build import TrainingRun
 
 def with_data_found(config: Config, data_dir: Path) -> Config:
     """Return a config whose own data, where they lie no more at their absolute path, are those of this name here."""
-    if not isinstance(config.data, OwnData) or os.path.lexists(config.data.path):
+    data, found = config.data, dict[str, str]()
+    if not isinstance(data, OwnData):
         return config
-    here = data_dir / os.path.basename(config.data.path)
-    if not os.path.isabs(config.data.path) or not here.exists():
-        return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"path": os.path.abspath(here)})})
+    for key in OWN_PATHS:
+        written = getattr(data, key)
+        if written and os.path.isabs(written) and not os.path.lexists(written):
+            here = data_dir / os.path.basename(written)
+            found |= {key: os.path.abspath(here)} if here.exists() else {}
+    return config.model_copy(update={"data": data.model_copy(update=found)}) if found else config
 
 
 def where_they_were(folder: Path) -> str:

@@ -21,7 +21,8 @@ DIGITS = 8
 """First digits of a fingerprint that people see."""
 _OWN = ("image_folder", "npz")
 _NOT_OF_THE_EXAMPLES = {
-    *("path", "batch_size", "eval_batch_size", "drop_last", "preprocess", "whiten_eps", "augment", "download"),
+    *("path", "val_path", "batch_size", "eval_batch_size", "drop_last"),
+    *("preprocess", "whiten_eps", "augment", "download"),
 }
 """Keys of `data` that do not decide which examples there are; a path may be written in several ways."""
 
