@@ -73,6 +73,8 @@ def number_meant(found: object, keys: Sequence[object]) -> str:
         return "; nothing is filled in here, --set takes it from the shell"
     if re.fullmatch(_NUMBER, text):
         return f"; without the quotes it is a number, {text}"
+    if re.fullmatch(_NUMBER, plain := text.replace("\u2212", "-")):
+        return f"; a minus is written with a hyphen, {plain}"
     if match := re.fullmatch(rf"({_NUMBER})\s*%", text):
         return f"; {text} is written {float(match[1]) / 100:g}"
     if re.fullmatch(r"[-+]?\d+,\d+", text):
