@@ -16,6 +16,7 @@ from bnexp.runs.checkpoints import CheckpointFolder, Loaded
 from bnexp.runs.claim import claim_run_folder
 from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
+from bnexp.runs.own_lock import HeldLock, LostLock
 from bnexp.runs.rows import MetricsWriter, Writers, names_in
 from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.session.board import TensorBoardWriter
@@ -59,8 +60,8 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
             run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
         meta = circumstances(run, terms.argv, data_dir)
         folder = claim_run_folder(terms.runs_dir, config.name, config.seed, dump_config(config))
-        with run_lock(folder):
-            return run_session(run, folder, meta, terms.show, stop)
+        with run_lock(folder) as lock:
+            return run_session(run, folder, meta, terms.show, stop, lock)
 
 
 def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:
@@ -76,36 +77,48 @@ def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:
 
 
 def run_session(
-    run: TrainingRun, folder: Path, meta: Mapping[str, Any], show: Show, stop: StopRequest, start: Loaded | None = None
+    run: TrainingRun,
+    folder: Path,
+    meta: Mapping[str, Any],
+    show: Show,
+    stop: StopRequest,
+    lock: HeldLock,
+    start: Loaded | None = None,
 ) -> RunResult:
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
-    process's alone. `meta` is what meta.json says beside the status.
+    process's alone by its `lock`. `meta` is what meta.json says beside the status.
 
     Raises:
+        LostLock: another process took the lock; nothing was written after that.
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can be resumed.
     """
-    with _status_at_end(folder, meta, stop), faults_explained(run.config, folder):
+    with _status_at_end(folder, meta, stop, lock), faults_explained(run.config, folder):
         note_status(folder, meta, "running")
         with reproducible():
-            summary = _train_and_test(run, folder, show, stop, start)
+            summary = _train_and_test(run, folder, show, stop, lock, start)
+        lock.refuse_lost()
         write_json(folder / SUMMARY, summary)
         note_status(folder, meta, summary["status"])
     return RunResult(folder, summary, run.network.eval())
 
 
 @contextlib.contextmanager
-def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> Iterator[None]:
+def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, lock: HeldLock) -> Iterator[None]:
     """Note the status of a run that does not come to its end, and say how to resume it."""
 
     def note_end(status: Status, error: str | None = None) -> None:
-        with contextlib.suppress(OSError):  # a full disk takes this note as little as what came before it
+        # A full disk takes this note as little as what came before it, and a lost run is another's.
+        with contextlib.suppress(OSError, LostLock):
+            lock.refuse_lost()
             note_status(folder, meta, status, error)
 
     try:
         yield
+    except LostLock:
+        raise  # the records are another process's
     except KeyboardInterrupt:
         stop.leave()
         note_end("interrupted")
@@ -120,11 +133,11 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> 
 
 
 def _train_and_test(
-    run: TrainingRun, folder: Path, show: Show, stop: StopRequest, start: Loaded | None
+    run: TrainingRun, folder: Path, show: Show, stop: StopRequest, lock: HeldLock, start: Loaded | None
 ) -> dict[str, Any]:
     """Train with all writers open, score the test set once, and return the summary."""
     with (
-        contextlib.closing(MetricsWriter(folder / METRICS)) as rows,
+        contextlib.closing(MetricsWriter(folder / METRICS, lock.refuse_lost)) as rows,
         contextlib.closing(TensorBoardWriter(folder)) as board,
         contextlib.closing(show(f"{run.config.name} {folder.name}", run.plan)) as display,
     ):

@@ -60,7 +60,7 @@ def resume(
     """
     stop = StopRequest()
     nothing_done = f"interrupted before it went on: {resume_command(folder)}"
-    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock):
+    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock) as lock:
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         own = own_config(folder)
@@ -86,7 +86,7 @@ def resume(
             if config != own:
                 write_config(folder, dump_config(config))
                 _say_what_changes(own, config, terms)
-        return run_session(run, folder, meta, terms.show, stop, start)
+        return run_session(run, folder, meta, terms.show, stop, lock, start)
 
 
 def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
