@@ -31,7 +31,7 @@ from bnexp.training.device import choose_device, reproducible
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
-from bnexp.training.room import doubts_about_memory, refuse_without_room
+from bnexp.training.room import doubts_about_memory, refuse_without_room, smaller_evaluation
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def run_session(
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can be resumed.
     """
-    with _status_at_end(folder, meta, stop, lock), faults_explained(run.config, folder):
+    fewer_at_once = smaller_evaluation(run.config, run.plan, run.subject.layout, run.device)
+    with _status_at_end(folder, meta, stop, lock), faults_explained(run.config, folder, fewer_at_once):
         note_status(folder, meta, "running")
         with reproducible():
             summary = _train_and_test(run, folder, show, stop, lock, start)

@@ -63,21 +63,21 @@ def test_memory_that_an_evaluation_lacks_is_got_by_fewer_examples_at_once(
     allocated = evaluation.evaluate
 
     def too_large(network: Any, dataset: Any, part: Any, batch_size: int, precision: Any) -> Any:
-        if batch_size > 16:
+        if batch_size > 8:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
         return allocated(network, dataset, part, batch_size, precision)
 
     monkeypatch.setattr(evaluation, "evaluate", too_large)
     terms = Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
     folder = tmp_path / "small" / "seed0"
-    line = f"bnexp resume {folder} --set data.eval_batch_size=16"
+    line = f"bnexp resume {folder} --set data.eval_batch_size=8"
     with pytest.raises(BnexpError, match=r"out of memory in the evaluation, .* data.eval_batch_size 1,024") as said:
         start(draw(make_config(model={"norm": "ln"}), tmp_path), terms)
     assert f"need less: {line}\nwith more memory, it can be resumed after step 0" in str(said.value)
     run = read_run(folder)
     assert line in run.first_line_of_error
     assert not run.can_resume, "as it is, it comes no further"
-    smaller = make_config(model={"norm": "ln"}, data={"eval_batch_size": 16})
+    smaller = make_config(model={"norm": "ln"}, data={"eval_batch_size": 8})
     assert resume(folder, Terms(data_dir=tmp_path), config=smaller).summary["status"] == "finished"
 
 
