@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from bnexp.blueprint import Blueprint
 from bnexp.config.loading import dump_config
+from bnexp.data.load import load_dataset
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
@@ -62,6 +64,17 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
         folder = claim_run_folder(terms.runs_dir, config.name, config.seed, dump_config(config))
         with run_lock(folder) as lock:
             return run_session(run, folder, meta, terms.show, stop, lock)
+
+
+def fingerprint_now(blueprint: Blueprint, terms: Terms) -> str:
+    """Return the fingerprint of the data of a blueprint as they lie there now.
+
+    Raises:
+        BnexpError: they cannot be read.
+    """
+    data_dir = terms.data_dir or data_folder(None)
+    config, info, plan = blueprint.config, blueprint.info, blueprint.plan
+    return load_dataset(config.data, info, plan, data_dir, torch.device("cpu")).fingerprint
 
 
 def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bnexp.config.data_section import OwnData, WrittenPath
+from bnexp.config.data_section import DataConfig, OwnData, WrittenPath
 from bnexp.errors import ConfigError
 
 
@@ -48,3 +48,11 @@ def settled(data: OwnData, data_dir: Path) -> OwnData:
     found = own_path(data, data_dir)
     in_data_dir = data_dir / Path(data.path).expanduser()  # which the records of a run name
     return data if found == in_data_dir else data.model_copy(update={"path": os.path.abspath(found)})
+
+
+def moved(data: DataConfig, data_dir: Path) -> DataConfig:
+    """Return a section whose absolute path leads nowhere with the path of what has that name in the data folder."""
+    if not isinstance(data, OwnData) or not os.path.isabs(data.path) or os.path.lexists(data.path):
+        return data
+    here = os.path.abspath(data_dir / os.path.basename(data.path))
+    return data.model_copy(update={"path": here}) if os.path.lexists(here) else data
