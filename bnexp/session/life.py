@@ -19,8 +19,9 @@ from bnexp.runs.claim import claim_run_folder
 from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
 from bnexp.runs.own_lock import HeldLock, LostLock
-from bnexp.runs.rows import MetricsWriter, Writers, names_in
+from bnexp.runs.rows import MetricsWriter, Rows, Writers, names_in
 from bnexp.runs.run import OUT_OF_MEMORY
+from bnexp.runs.seal import seal_of_figures
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.faults import faults_explained
@@ -112,10 +113,10 @@ def run_session(
     with _status_at_end(folder, meta, stop, lock), faults_explained(run.config, folder, fewer_at_once):
         note_status(folder, meta, "running")
         with reproducible():
-            summary = _train_and_test(run, folder, show, stop, lock, start)
+            summary, written = _train_and_test(run, folder, show, stop, lock, start)
         lock.refuse_lost()
         write_json(folder / SUMMARY, summary)
-        note_status(folder, meta, summary["status"])
+        note_status(folder, {**meta, **seal_of_figures(folder, written)}, summary["status"])
     return RunResult(folder, summary, run.network.eval())
 
 
@@ -148,8 +149,8 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, loc
 
 def _train_and_test(
     run: TrainingRun, folder: Path, show: Show, stop: StopRequest, lock: HeldLock, start: Loaded | None
-) -> dict[str, Any]:
-    """Train with all writers open, score the test set once, and return the summary."""
+) -> tuple[dict[str, Any], Rows]:
+    """Train with all writers open, score the test set once, and return the summary and what metrics.jsonl holds."""
     with (
         contextlib.closing(MetricsWriter(folder / METRICS, lock.refuse_lost)) as rows,
         contextlib.closing(TensorBoardWriter(folder)) as board,
@@ -183,4 +184,5 @@ def _train_and_test(
         if scores:
             writer.scalars(progress.steps, as_row(run.plan.epoch_at(progress.steps), scores))
         board.ended(progress.steps, diverged=progress.diverged)
-    return summary_of(run, progress, scores, compile_s)
+        written = rows.flushed()
+    return summary_of(run, progress, scores, compile_s), written
