@@ -149,7 +149,8 @@ def _no_number(error: Any, words: list[str]) -> str | None:
     is_whole = match[1] == "integer"
     typed = [_as_typed(option, words) for option in error.param.opts]
     option, value, _ = next((one for one in typed if one[2]), (error.param.opts[0], "", []))
-    hint = "" if is_whole and re.fullmatch(r"[-+\d.,e]+", value) else number_meant(value, ())
+    hint = number_meant(value, (), "int" if is_whole else "float")
+    hint = "" if "quotes" in hint else hint  # whole numbers were expected, or the shell took them
     return f'{option}: expected a {"whole " * is_whole}number, found "{brief(value)}"{hint}'
 
 

@@ -138,7 +138,7 @@ def test_every_command_answers(words: str, said: str, tmp_path: Path) -> None:
     [
         (["explain", "batchnorm", "--eps", "1,5"], 'a number, found "1,5"; a decimal comma is written as a point, 1.5'),
         (["explain", "batchnorm", "--momentum=0,1"], 'a number, found "0,1"; a decimal comma is written as a point'),
-        (["explain", "batchnorm", "--eps", "1e\u22125"], "a minus is written with a hyphen, 1e-5"),
+        (["explain", "batchnorm", "--eps", "1e\u22125"], "in the signs of a plain keyboard it is 1e-5"),
         (["explain", "groupnorm", "--groups", "2.5"], 'a whole number, found "2.5"'),
         (["compare", "--target", "90%"], "90% is written 0.9"),
         (["board", "--port", "x"], 'a whole number, found "x"'),
