@@ -17,7 +17,7 @@ import typer
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds
+from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_names, read_seeds
 from bnexp.streams import take_every_text
 
 app = HonestTyper(
@@ -199,7 +199,7 @@ def probe(
 
     command.probe(
         run,
-        probes=probes,
+        probes=read_names(probes),
         weights=weights,
         overrides=overrides,
         runs_dir=runs_dir,
@@ -316,7 +316,7 @@ def fetch(
     """Download datasets that are missing, and check every byte."""
     from bnexp.commands import data as command
 
-    command.fetch(names, data_dir=data_dir)
+    command.fetch(read_names(names), data_dir=data_dir)
 
 
 @data.command()

@@ -13,6 +13,7 @@ from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, samp
 from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import AVERAGED, COMPLETE, ENVIRONMENT, Run
+from bnexp.runs.seal import changed_rows
 
 DEFAULT_SORT = "val_accuracy"
 """Mean accuracy on the validation part with the last weights, over finished runs: those that diverged do not lower it.
@@ -102,7 +103,7 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
             return run
         own, problem = read_evaluations(run.metrics_path)
         evaluations[str(run.folder)] = own
-        problem = problem or _gap(run, own)
+        problem = problem or changed_rows(run.metrics_path, run.rows_seal) or _gap(run, own)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
     return [replace(arm, runs=tuple(map(read, arm.runs))) for arm in arms], evaluations

@@ -68,6 +68,14 @@ def recorded_data_dir(folder: Path) -> Path | None:
     return Path(recorded) if isinstance(recorded, str) and os.path.isdir(recorded) else None
 
 
+def where_data_lay(folder: Path) -> str:
+    """Say where data of a run lay that are there no more, and how to name another place; else nothing."""
+    path = data_of(None, read_json(folder / META) or {}).path
+    if path is None or os.path.lexists(path):
+        return ""
+    return f"\nThe run read {path}; --data-dir FOLDER names where {os.path.basename(path)} lies now"
+
+
 def data_of(config: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> RunData:
     """Return what a run recorded of its data, from its config with dotted keys and its meta.json; never raises."""
     keys = {key: value for key, value in (config or {}).items() if key.startswith("data.")}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bnexp.config.data_section import OWN_PATHS, OwnData, WrittenPath
+from bnexp.config.data_section import OWN_PATHS, DataConfig, OwnData, WrittenPath
 from bnexp.errors import ConfigError
 
 
@@ -54,3 +54,16 @@ def settled(data: OwnData, data_dir: Path) -> OwnData:
             in_data_dir = data_dir / Path(written).expanduser()  # which the records of a run name
             paths |= {} if found == in_data_dir else {key: os.path.abspath(found)}
     return data.model_copy(update=paths) if paths else data
+
+
+def moved(data: DataConfig, data_dir: Path) -> DataConfig:
+    """Return a section whose absolute paths lead nowhere with those of what has these names in the data folder."""
+    if not isinstance(data, OwnData):
+        return data
+    found = dict[str, str]()
+    for key in OWN_PATHS:
+        written = getattr(data, key)
+        if written and os.path.isabs(written) and not os.path.lexists(written):
+            here = os.path.abspath(data_dir / os.path.basename(written))
+            found |= {key: here} if os.path.lexists(here) else {}
+    return data.model_copy(update=found) if found else data

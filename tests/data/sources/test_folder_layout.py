@@ -356,7 +356,7 @@ def test_links_that_an_archive_left_as_text_are_named(tmp_path):
     (tmp_path / "set").mkdir()
     for name in ("a", "b"):
         (tmp_path / "set" / name).write_text(f"../elsewhere/{name}")
-    with pytest.raises(ConfigError, match="2 link stored as text, which is not read: make it a link again"):
+    with pytest.raises(ConfigError, match="2 links stored as text, which are not read: make it a link again"):
         list_images(tmp_path / "set")
 
 
