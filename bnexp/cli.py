@@ -17,7 +17,18 @@ import typer
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds, read_shard, read_workers
+from bnexp.options import (
+    DATA,
+    LEARN,
+    LOOK,
+    RUN,
+    HonestTyper,
+    PanelGroup,
+    read_names,
+    read_seeds,
+    read_shard,
+    read_workers,
+)
 from bnexp.streams import take_every_text
 
 app = HonestTyper(
@@ -247,7 +258,7 @@ def probe(
 
     command.probe(
         run,
-        probes=probes,
+        probes=read_names(probes),
         weights=weights,
         overrides=overrides,
         runs_dir=runs_dir,
@@ -364,7 +375,7 @@ def fetch(
     """Download datasets that are missing, and check every byte."""
     from bnexp.commands import data as command
 
-    command.fetch(names, data_dir=data_dir)
+    command.fetch(read_names(names), data_dir=data_dir)
 
 
 @data.command()

@@ -84,9 +84,12 @@ class HonestCommand(TyperCommand):
             return list(super().parse_args(ctx, args))
         except Exception as error:
             # By its name: Typer carries its own copy of click, whose place depends on the version.
-            if type(error).__name__ != "NoSuchOption" or ctx.resilient_parsing:
-                raise
-            raise ConfigError(self._instead_of(str(getattr(error, "option_name", "")), words, ctx)) from None
+            kind = "" if ctx.resilient_parsing else type(error).__name__
+            if kind == "NoSuchOption":
+                raise ConfigError(self._instead_of(str(getattr(error, "option_name", "")), words, ctx)) from None
+            if kind == "BadParameter" and (problem := _no_number(error, words)):
+                raise ConfigError(problem) from None
+            raise
 
     def _refuse_repeated(self, ctx: Any, words: list[str]) -> None:
         try:
@@ -131,6 +134,25 @@ class HonestCommand(TyperCommand):
         return f"{begins}; " + (f"did you mean {near}?" if near else f"it takes {', '.join(own)}")
 
 
+_NO_NUMBER = re.compile(r"\bvalid (integer|number|float)")
+"""How the parser says that the value of an option is no number, in whatever version."""
+
+
+def _no_number(error: Any, words: list[str]) -> str | None:
+    """Say what an option was given in place of a number, and how that is written; None for another problem."""
+    match = _NO_NUMBER.search(str(getattr(error, "message", "")))
+    if match is None:
+        return None
+    from bnexp.config.wording import brief, number_meant
+
+    is_whole = match[1] == "integer"
+    typed = [_as_typed(option, words) for option in error.param.opts]
+    option, value, _ = next((one for one in typed if one[2]), (error.param.opts[0], "", []))
+    hint = number_meant(value, (), "int" if is_whole else "float")
+    hint = "" if "quotes" in hint else hint  # whole numbers were expected, or the shell took them
+    return f'{option}: expected a {"whole " * is_whole}number, found "{brief(value)}"{hint}'
+
+
 _MOST_SEEDS = 1000
 _SEEDS = re.compile(r"(\d{1,10})(?:(?:-|\.\.|:)(\d{1,10}))?")
 
@@ -169,7 +191,7 @@ def read_seeds(texts: Sequence[str]) -> list[int] | None:
         ConfigError: something that is no seed, or a seed that stands twice.
     """
     seeds: list[int] = []
-    for word in (word for text in texts for word in re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))):
+    for word in (word for text in texts for word in words_in(text)):
         match = _SEEDS.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if last < first:
@@ -182,6 +204,16 @@ def read_seeds(texts: Sequence[str]) -> list[int] | None:
     if twice is not None:
         raise ConfigError(f"--seed: {twice} stands twice; expected each seed once")
     return seeds or None
+
+
+def words_in(text: str) -> list[str]:
+    """Return the words of a list as people type one: `a,b`, `a b`, `[a, b]`."""
+    return re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))
+
+
+def read_names(texts: Sequence[str]) -> list[str]:
+    """Return all names that a repeatable option or argument gives, each once: `a b`, `a,b`, `--probe a --probe b`."""
+    return list(dict.fromkeys(word for text in texts for word in words_in(text)))
 
 
 def _words_of(ctx: Any) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import options
+from bnexp import cli, options
 from bnexp.config.aliases import KEYS
 from bnexp.config.keys import is_known
 from bnexp.errors import ConfigError
@@ -41,6 +41,11 @@ def test_all_seeds_are_read(texts: list[str], seeds: list[int] | None) -> None:
 def test_what_is_no_seed_is_refused(texts: list[str]) -> None:
     with pytest.raises(ConfigError, match="--seed"):
         options.read_seeds(texts)
+
+
+@pytest.mark.parametrize("texts", [["coupling", "cost"], ["coupling,cost"], ["[coupling, cost]", "cost"]])
+def test_names_are_read_from_every_way_to_write_a_list(texts: list[str]) -> None:
+    assert options.read_names(texts) == ["coupling", "cost"]
 
 
 def test_every_seed_is_trained(tmp_path: Path) -> None:
@@ -126,6 +131,24 @@ def test_every_command_answers(words: str, said: str, tmp_path: Path) -> None:
     done = bnexp(*words.split(), cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["explain", "batchnorm", "--eps", "1,5"], 'a number, found "1,5"; a decimal comma is written as a point, 1.5'),
+        (["explain", "batchnorm", "--momentum=0,1"], 'a number, found "0,1"; a decimal comma is written as a point'),
+        (["explain", "batchnorm", "--eps", "1e\u22125"], "in the signs of a plain keyboard it is 1e-5"),
+        (["explain", "groupnorm", "--groups", "2.5"], 'a whole number, found "2.5"'),
+        (["compare", "--target", "90%"], "90% is written 0.9"),
+        (["board", "--port", "x"], 'a whole number, found "x"'),
+    ],
+)
+def test_what_is_no_number_is_answered_with_how_one_is_written(words: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        cli.app(words, standalone_mode=False)
+    assert str(refused.value).startswith(f"{words[-2] if '=' not in words[-1] else '--momentum'}: expected ")
+    assert problem in str(refused.value)
 
 
 def test_every_name_that_is_translated_leads_to_a_key() -> None:

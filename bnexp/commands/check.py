@@ -57,7 +57,7 @@ def check(
     from bnexp.training.device import choose_device
     from bnexp.training.room import doubts_about_memory, memory_line
 
-    rows = outline(without_numbers(blueprint.layout), blueprint.info.shape, config.model.bias)
+    rows = outline(without_numbers(blueprint.layout), blueprint.layout, config.model.bias)
     device = choose_device("auto")
     doubts, memory = doubts_about_memory(blueprint, device), memory_line(blueprint, device)
     document: list[Part] = [

@@ -1,5 +1,6 @@
 """`bnexp data`: which datasets are here, fetching them, and checking every byte."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from bnexp.config.data_section import (
 )
 from bnexp.config.wording import shown
 from bnexp.data.sources.facts import dataset_info
-from bnexp.data.sources.place import data_folder
+from bnexp.data.sources.place import data_folder, own_path
 from bnexp.document.show import show
 from bnexp.document.table import Cell, Column, Row, Table, word
 from bnexp.document.writing import counted
@@ -55,6 +56,8 @@ def verify(name: str, *, path: str | None = None, data_dir: Path | None = None, 
         raise ConfigError(f"{name} is a set of your own; expected --path: where it lies")
     if known not in OWN_DATASETS and path is not None:
         raise ConfigError(f"--path goes with {' or '.join(OWN_DATASETS)}, found {name}")
+    if path is not None and os.path.lexists(path):
+        path = os.path.abspath(path)  # what is typed is meant from here, and not from the data folder
     try:
         data = data_config(known, download=False, **({} if path is None else {"path": path}))
     except ValidationError:
@@ -121,7 +124,7 @@ def _load(data: DataConfig, data_dir: Path) -> int:
     state, where = _state(data.dataset, data_dir)
     print(
         f"{data.dataset}: intact, {parts} images of {size} in {info.classes} "
-        f"classes, {visible(data.path if isinstance(data, OwnData) else where or state)}"
+        f"classes, {visible(str(own_path(data, data_dir)) if isinstance(data, OwnData) else where or state)}"
     )
     for note in (*(info.account.lines() if info.account else ()), *info.notes):
         print(f"{data.dataset}: {visible_lines(note)}")

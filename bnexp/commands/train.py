@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
 from bnexp.config.yaml_text import file_name
 from bnexp.errors import ConfigError, visible, visible_lines
+from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.namesakes import others_of_its_name
 from bnexp.session.executor import Complete, run_all
 from bnexp.session.terms import Terms, on_the_command_line, refuse_several_processes
@@ -45,6 +46,10 @@ def train(
         raise ConfigError(f"--name {name}: {found}; give --name with a single config")
     seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
     drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
+    beside = place_of_new_runs(runs_dir)
+    if beside != runs_dir:
+        _print("note", f"there is no folder {runs_dir} here, but runs: new ones go beside them, in {beside.resolve()}")
+        runs_dir = beside
     warned = _tell(drawn, runs_dir, quiet=quiet, resume=resume)
     if strict:
         refuse_warnings(warned + _tell_of_memory(drawn, device))

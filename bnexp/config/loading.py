@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from bnexp.config.data_section import OwnData, WrittenPath
+from bnexp.config.data_section import OWN_PATHS, OwnData, WrittenPath
 from bnexp.config.keys import is_known
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
@@ -146,13 +146,15 @@ def check_values(values: dict[str, Any], origins: dict[Place, str], source: str)
 
 
 def _with_place_of_data(config: Config, folder: Path) -> Config:
-    """Return a config whose `data.path` is absolute where it lies in this folder, and remembers it where not."""
-    data = config.data
-    if not isinstance(data, OwnData) or os.path.isabs(data.path):
+    """Return a config whose own data have absolute paths where they lie in this folder, and remember it where not."""
+    data, paths = config.data, dict[str, WrittenPath]()
+    if not isinstance(data, OwnData):
         return config
-    path = WrittenPath(beside(data.path, folder))
-    path.folder = os.path.abspath(folder)
-    return config.model_copy(update={"data": data.model_copy(update={"path": path})})
+    for key in OWN_PATHS:
+        if (written := getattr(data, key)) and not os.path.isabs(written):
+            paths[key] = WrittenPath(beside(written, folder))
+            paths[key].folder = os.path.abspath(folder)
+    return config.model_copy(update={"data": data.model_copy(update=paths)})
 
 
 def beside(path: str, folder: Path) -> str:
@@ -170,7 +172,7 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     """Return the values of a file over its bases, and the origin of each (`file:line`); `above` led to the file."""
     values, origins = read_yaml_file(path)
     if above and isinstance(values, dict) and isinstance(data := values.get("data"), dict):
-        data.update({"path": beside(data["path"], path.parent)} if isinstance(data.get("path"), str) else {})
+        data.update({key: beside(data[key], path.parent) for key in OWN_PATHS if isinstance(data.get(key), str)})
     if values is None:
         raise ConfigError(f"{file_name(path)}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
     if not isinstance(values, dict):

@@ -83,7 +83,8 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
             return f"expected a list, such as {_as_list(found, detail)}, found {shown(found)}"
         case "string_type" if isinstance(found, int | float):
             return f'expected text, found {shown(found)}; in quotes, "{shown(found)}", it is text'
-    return f"expected {expectation(detail)}, found {shown(found)}{number_meant(found, keys)}"
+    hint = number_meant(found, keys, detail["type"].partition("_")[0])
+    return f"expected {expectation(detail)}, found {shown(found)}{hint}"
 
 
 def _as_list(found: object, detail: ErrorDetails) -> str:

@@ -1,4 +1,4 @@
-"""Read and write YAML by the rules of 1.2: safe, without duplicate keys, every key with its line.
+"""Read and write YAML by the rules of 1.2, and `<<` of 1.1: safe, without duplicate keys, every key with its line.
 
 PyYAML reads YAML 1.1, where `1e-4` is a string, `no` is false, `1:30` is 90 and `010` is 8. Here `1e-4` is a number and
 only `true` and `false` are booleans; the others stay the words they look like.
@@ -35,7 +35,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _PRODUCT = re.compile(r"[\]\d]\s*\*.?$")
 _GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}\.000")
 """A number that may be whole, or thousands as they are grouped in many countries; no config that we write has one."""
-_STRING = "tag:yaml.org,2002:str"
+_STRING, _MERGE = "tag:yaml.org,2002:str", "<<"
 
 Place = tuple[str | int, ...]
 """Place of a value in a document, such as ("data", "batch_size")."""
@@ -105,7 +105,8 @@ def _represent_list(dumper: _Dumper, values: list[Any] | tuple[Any, ...]) -> yam
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
     # Only in double quotes are all line breaks escaped; elsewhere YAML 1.1 folds U+0085 and its like to a space.
-    return dumper.represent_scalar(_STRING, text, style=None if text.isprintable() else '"')
+    plain = text.isprintable() and text != _MERGE
+    return dumper.represent_scalar(_STRING, text, style=None if plain else '"')
 
 
 _Dumper.add_representer(str, _represent_text)
@@ -236,17 +237,42 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for key_node, value_node in node.value:
+        for key_node, value_node, is_merged in self._pairs(node, len(place)):
             key, at = key_node.value, self.at(key_node.start_mark)
             if not isinstance(key, str):
                 raise ConfigError(f"{at}: a key must be a word, found a list or mapping")
             _check_text(key, at)
             if key in values:
+                if is_merged:
+                    continue
                 first = f", first at {origin}" if (origin := self.origins[(*place, key)]) != at else ""
                 raise ConfigError(f"{at}: the key {brief(key)} stands twice{first}")
             self.origins[(*place, key)] = at
             values[key] = self.value(value_node, (*place, key))
         return values
+
+    def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[yaml.Node, yaml.Node, bool]]:
+        """Yield the keys and values of a mapping, then, marked, those of the mappings that `<<` merges into it."""
+        merged: yaml.Node | None = None
+        for key, value in node.value:
+            if key.value != _MERGE or key.style is not None:
+                yield key, value, False
+            elif merged is not None:
+                raise ConfigError(f"{self.at(key.start_mark)}: the key << stands twice; several are <<: [*a, *b]")
+            else:
+                merged = value
+        if merged is None:
+            return
+        for source in merged.value if isinstance(merged, yaml.SequenceNode) else [merged]:
+            self.nodes += 1
+            if self.nodes > MAX_NODES or depth > MAX_DEPTH:
+                raise _TooLargeError(source.start_mark)
+            if not isinstance(source, yaml.MappingNode):
+                found = "expected keys and values such as *name, where &name marks them"
+                raise ConfigError(f"{self.at(source.start_mark)}: << merges no such value; {found}")
+            for key, value, _ in self._pairs(source, depth + 1):
+                self.nodes += 1
+                yield key, value, True
 
 
 def _check_text(text: str, at: str) -> None:
@@ -257,10 +283,12 @@ def _check_text(text: str, at: str) -> None:
         raise ConfigError(f"{at}: {brief(text)} holds half a letter (a surrogate), which no file can hold")
 
 
-def dotted(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
+def dotted(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """Return the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
+    leaves = list[tuple[str, Any]]()
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from dotted(value, f"{above}{key}.")
+        if value and isinstance(value, dict):
+            leaves += dotted(value, f"{above}{key}.")
         else:
-            yield above + key, value
+            leaves.append((above + key, value))
+    return leaves

@@ -9,8 +9,9 @@ from typing import Any
 
 from bnexp.blueprint import draw
 from bnexp.config.wording import one_of
+from bnexp.data.sources.place import moved
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
-from bnexp.inspection.learned_from import on_other_data, refuse_other_data, where_they_were, with_data_found
+from bnexp.inspection.learned_from import on_other_data, refuse_other_data
 from bnexp.measure.evaluation import inference_mode_of
 from bnexp.measure.machine import numbers_of
 from bnexp.measure.restore import put_weights, restored, undisturbed, weights_of
@@ -18,6 +19,7 @@ from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, load_checkpoint
+from bnexp.runs.data import where_data_lay
 from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints, unreadable_checkpoints
 from bnexp.runs.seal import load_stored
 from bnexp.training.build import TrainingRun, build
@@ -131,11 +133,12 @@ def open_stored(
 ) -> tuple[TrainingRun, int]:
     """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
     config, _ = load_stored(folder, [*overrides, "training.compile=false"])
+    config = config.model_copy(update={"data": moved(config.data, data_dir)})
     stored = _stored(folder, weights)
     try:
-        blueprint = draw(with_data_found(config, data_dir), data_dir)
+        blueprint = draw(config, data_dir)
     except ConfigError as error:
-        raise ConfigError(f"{error}{where_they_were(folder)}") from None
+        raise ConfigError(f"{error}{where_data_lay(folder)}") from None
     run = build(blueprint, data_dir=data_dir, device=device)
     refuse_other_data(folder, run, stored.get("dataset"), overrides)
     try:

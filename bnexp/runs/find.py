@@ -27,6 +27,17 @@ def place_of_runs(folder: Path) -> Path:
     return here if inside and next(runs_below(here), None) is not None else folder
 
 
+def place_of_new_runs(folder: Path) -> Path:
+    """Return the folder for new runs: `folder`, or where that is the default and one stands among runs, theirs."""
+    if folder != DEFAULT or os.path.lexists(folder):
+        return folder
+    here = Path()
+    for place, near in ((here, here.glob("*/seed*")), (Path(".."), here.glob("seed*")), (Path("../.."), [here])):
+        if any(CLAIMED.fullmatch(run.resolve().name) and (run / CONFIG).is_file() for run in near):
+            return place
+    return folder
+
+
 def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
     """Return the run folders at `paths`, each once, in the order of their names within each path.
 

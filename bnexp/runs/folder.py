@@ -6,7 +6,7 @@ runs/<name>/seed<k>/
   meta.json        status and circumstances, rewritten in one move whenever the status changes
   metrics.jsonl    one row per logged step
   checkpoints/     the last two and the best
-  .lock            held by the process that trains the run
+  .lock            held by the process that trains the run; .lock.json says which one that is
   summary.json     the figures of the finished run, written last, in one move
 """
 

@@ -53,11 +53,15 @@ def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]
 
     A key without a value is left out, as stored configs leave it out: whoever never heard of `training.ema` has none.
     """
-    uncounted = _UNCOUNTED[question]
-    sections = {key.partition(".")[0] for key in config}
-    whole = {**{key: value for key, value in _LATER.items() if key.partition(".")[0] in sections}, **config}
-    counted = {key: value for key, value in whole.items() if uncounted.isdisjoint((key, key.partition(".")[0]))}
-    return {key: value for key, value in counted.items() if value is not None}
+    uncounted, counted = _UNCOUNTED[question], dict[str, Any]()
+    for key, value in _LATER.items():
+        section = key.partition(".")[0]
+        if key not in config and any(other.partition(".")[0] == section for other in config):
+            counted[key] = value
+    for key, value in config.items():
+        if value is not None and key not in uncounted and key.partition(".")[0] not in uncounted:
+            counted[key] = value
+    return counted
 
 
 def first_difference(then: "Config", now: "Config") -> tuple[str, Any, Any] | None:

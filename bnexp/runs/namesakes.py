@@ -52,7 +52,8 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if len({shown(config.get(key)) for config in configs}) > 1]
+    written = [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]  # 1.0 is not 1
+    return [key for key in written if len({shown(config.get(key)) for config in configs}) > 1]
 
 
 def _written(keys: Sequence[str], config: Mapping[str, Any]) -> str:

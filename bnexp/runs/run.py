@@ -5,6 +5,7 @@ starts with the file's path.
 """
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from bnexp.runs.folder import (
     seed_of,
 )
 from bnexp.runs.process import is_gone
-from bnexp.runs.seal import read_config
+from bnexp.runs.seal import ROWS_SEAL, changed_summary, read_config
 
 _LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
@@ -96,8 +97,11 @@ class Record:
         self.path, self.exists = path, True
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
+        self.sha256 = ""
         try:
-            self.values = parse_json(read_file(path, MAX_RECORD_BYTES, links=False))
+            content = read_file(path, MAX_RECORD_BYTES, links=False)
+            self.sha256 = hashlib.sha256(content).hexdigest()
+            self.values = parse_json(content)
         except FileNotFoundError:
             self.exists = False
         except OSError as error:
@@ -203,6 +207,7 @@ class Run:
         network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
         data: what it recorded of its data.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
+        rows_seal: size and SHA-256 of metrics.jsonl as the run wrote it; empty where that is not recorded.
         problems: one sentence per file that is missing or damaged.
     """
 
@@ -226,6 +231,7 @@ class Run:
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     divergence: RecordedDivergence | None = None
+    rows_seal: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @property
@@ -291,6 +297,7 @@ def read_run(folder: Path) -> Run:
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,
         divergence=divergence,
+        rows_seal=sealed if isinstance(sealed := meta.values.get(ROWS_SEAL), dict) else {},
     )
     in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
     in_config += [
@@ -332,8 +339,9 @@ def _known_status(record: Record) -> str | None:
 
 
 def _figures(summary: Record) -> dict[str, float]:
-    fractions = {name: summary.fraction(*place) for name, place in FRACTIONS.items()}
-    numbers = {name: summary.number(*place) for name, place in NUMBERS.items()}
+    there = summary.values.keys()  # most runs have no scores with averaged weights or recomputed statistics
+    fractions = {name: summary.fraction(*place) for name, place in FRACTIONS.items() if place[0] in there}
+    numbers = {name: summary.number(*place) for name, place in NUMBERS.items() if place[0] in there}
     return {name: value for name, value in (fractions | numbers).items() if value is not None}
 
 
@@ -353,6 +361,8 @@ def _earlier_s(meta: Record) -> float:
 
 def _missing(meta: Record, summary: Record, status: str) -> list[str]:
     problems = [] if meta.exists else [f"{meta.path}: missing"]
+    if summary.sha256 and (changed := changed_summary(summary.path, summary.sha256, meta.values)):
+        problems.append(changed)
     if not summary.exists and status in (*COMPLETE, DAMAGED):
         problems.append(f"{summary.path}: missing, although {meta.path.name} says {meta.text('status')}")
     elif summary.exists and not summary.problems and status == DAMAGED:

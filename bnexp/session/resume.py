@@ -3,19 +3,20 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bnexp.blueprint import draw
+from bnexp.blueprint import Blueprint, draw
 from bnexp.config.loading import check_stored, check_values, dump_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
-from bnexp.data.sources.place import data_folder
+from bnexp.data.sources.place import data_folder, moved
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import refuse_link, unfinished_files
 from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, Loaded, load_newest
-from bnexp.runs.data import recorded_data_dir
+from bnexp.runs.data import recorded_data_dir, where_data_lay
 from bnexp.runs.folder import (
     CHECKPOINTS,
     CONFIG,
@@ -30,7 +31,7 @@ from bnexp.runs.folder import (
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import Rows, cut_after, refuse_other_rows
-from bnexp.runs.seal import load_stored, write_config
+from bnexp.runs.seal import SEAL, load_stored, seal_of, write_config
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
@@ -60,7 +61,7 @@ def resume(
     """
     stop = StopRequest()
     nothing_done = f"interrupted before it went on: {resume_command(folder)}"
-    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock):
+    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock) as lock:
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         own = own_config(folder)
@@ -72,10 +73,15 @@ def resume(
             device = terms.device or _former_device(before)
             if not from_start:
                 _refuse_lost_checkpoints(folder)
-            blueprint = draw(config, data_dir)
+            blueprint = _drawn(config, data_dir, folder)
             weigh(blueprint, device, terms)
             run = build(blueprint, data_dir=data_dir, device=device)
-            meta = circumstances(run, terms.argv, data_dir)
+            # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
+            meta = {
+                **circumstances(run, terms.argv, data_dir),
+                SEAL: seal_of(config.model_dump(mode="json", exclude_none=True)),
+            }
+            run = replace(run, config=config)
             start = None if from_start else _restored(run, folder)
             if start is not None:
                 for warning in (*start.damaged, *machine_changes(before, meta)):
@@ -86,7 +92,16 @@ def resume(
             if config != own:
                 write_config(folder, dump_config(config))
                 _say_what_changes(own, config, terms)
-        return run_session(run, folder, meta, terms.show, stop, start)
+        return run_session(run, folder, meta, terms.show, stop, lock, start)
+
+
+def _drawn(config: Config, data_dir: Path, folder: Path) -> Blueprint:
+    """Return the blueprint of a run, whose own data may lie in another folder by now."""
+    try:
+        return draw(config.model_copy(update={"data": moved(config.data, data_dir)}), data_dir)
+    except ConfigError as error:
+        lay = where_data_lay(folder)
+        raise ConfigError(f"{error}{lay}: {resume_command(folder)} --data-dir FOLDER" if lay else str(error)) from None
 
 
 def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:

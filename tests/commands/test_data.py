@@ -93,7 +93,7 @@ def test_a_set_of_your_own_is_verified_where_it_lies(tmp_path: Path, capsys: pyt
     np.savez(tmp_path / "set.npz", x_train=pixels, y_train=[0, 1, 0, 1], x_test=pixels, y_test=[0, 1, 0, 1])
     command.verify("npz", path="set.npz", data_dir=tmp_path)
     said, account, *_ = capsys.readouterr().out.splitlines()
-    assert said == "npz: intact, 4 + 4 images of 1 x 5 x 6 in 2 classes, set.npz"
+    assert said == f"npz: intact, 4 + 4 images of 1 x 5 x 6 in 2 classes, {tmp_path / 'set.npz'}"
     assert account == "npz: 4 of 4 arrays used: 2 uint8, 2 int64"
 
 
@@ -106,3 +106,22 @@ def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
         command.verify("image_folder", data_dir=tmp_path)
     with pytest.raises(ConfigError, match="--path goes with"):
         command.verify("mnist", path="x", data_dir=tmp_path)
+
+
+def test_a_path_that_is_typed_is_meant_from_here(capsys, tmp_path, monkeypatch):
+    for folder, count in (("data", 6), ("here", 4)):
+        (tmp_path / folder).mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 5, 6)).astype(np.uint8)
+        np.savez(
+            tmp_path / folder / "set.npz",
+            x_train=pixels,
+            y_train=np.arange(count) % 2,
+            x_test=pixels[:2],
+            y_test=[0, 1],
+        )
+    monkeypatch.chdir(tmp_path / "here")
+    command.verify("npz", path="./set.npz", data_dir=tmp_path / "data")
+    assert f"4 + 2 images of 1 x 5 x 6 in 2 classes, {tmp_path / 'here' / 'set.npz'}" in capsys.readouterr().out
+    (tmp_path / "here" / "set.npz").unlink()
+    command.verify("npz", path="set.npz", data_dir=tmp_path / "data")
+    assert f"6 + 2 images of 1 x 5 x 6 in 2 classes, {tmp_path / 'data' / 'set.npz'}" in capsys.readouterr().out

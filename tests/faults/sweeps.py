@@ -129,7 +129,7 @@ def killed_around_a_checkpoint(trial: SweepTrial, count: int) -> None:
 
 def _watch(calls: Calls) -> None:
     """Let the worker of one run of the sweep see its calls."""
-    local._work = partial(_work_watched, calls)  # type: ignore[assignment]
+    local._work = partial(_work_watched, calls)
 
 
 def _work_watched(calls: Calls, task: Task, pipe: Connection, output: Path) -> None:

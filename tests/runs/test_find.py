@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.errors import ConfigError
-from bnexp.runs.find import find_runs
+from bnexp.runs.find import find_runs, place_of_new_runs
 
 
 @pytest.fixture
@@ -114,3 +114,14 @@ def test_a_mistyped_path_with_the_runs_folder(runs: Path) -> None:
 def test_a_file_is_refused(runs: Path) -> None:
     with pytest.raises(ConfigError, match="a file; expected a run folder"):
         find_runs([str(runs / "mlp" / "seed0" / "meta.json")], runs)
+
+
+def test_new_runs_go_beside_those_that_one_stands_among(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runs / "mlp" / "seed0" / "config.yaml").touch()
+    for here, place in ((runs.parent, "runs"), (runs, "."), (runs / "mlp", ".."), (runs / "mlp" / "seed0", "../..")):
+        monkeypatch.chdir(here)
+        assert place_of_new_runs(Path("runs")) == Path(place)
+        assert place_of_new_runs(Path("elsewhere")) == Path("elsewhere")
+    (runs.parent / "other" / "seed0").mkdir(parents=True)
+    monkeypatch.chdir(runs.parent / "other")
+    assert place_of_new_runs(Path("runs")) == Path("runs"), "a folder of that name is not yet a run"

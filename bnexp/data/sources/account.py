@@ -17,6 +17,20 @@ SHOWN = 6
 """Formats that a line names."""
 
 
+_ONE_OR_MORE = (
+    ("link that leads", "links that lead"),
+    *((f"{one}, which is", f"{one}s, which are") for one in ("Git LFS pointer", "web page", "archive", "video")),
+    ("link stored as text, which is", "links stored as text, which are"),
+    ("pipe or device", "pipes or devices"),
+    ("image in no", "images in no"),
+    ("image of", "images of"),
+    ("image without their", "images without their"),
+    ("hidden or system file", "hidden or system files"),
+    ("array of other names", "arrays of other names"),
+)
+"""How what is counted begins where there is one of it, and where there are more."""
+
+
 @dataclass(frozen=True)
 class Counted:
     """So many things of one kind, and the first of them; `expected` where nobody would miss them (hidden files)."""
@@ -27,7 +41,13 @@ class Counted:
     expected: bool = False
 
     def __str__(self) -> str:
-        return f"{self.count:,} {self.what} ({self.example})"
+        what = self.what
+        for one, more in _ONE_OR_MORE:
+            if self.count == 1 and what.startswith(more):
+                what = one + what.removeprefix(more)
+            elif self.count > 1 and what.startswith(one) and not what.startswith(more):
+                what = more + what.removeprefix(one)
+        return f"{self.count:,} {what} ({self.example})"
 
 
 class Tally:

@@ -44,8 +44,8 @@ class Roles:
     rest: tuple[str, ...] = ()
 
 
-def roles_of(stored: Sequence[str], file_name: str) -> Roles:
-    """Return the roles of the arrays of a file.
+def roles_of(stored: Sequence[str], file_name: str, *, needs_train: bool = True) -> Roles:
+    """Return the roles of the arrays of a file, of which one part has to be `train` unless it is a file of validation.
 
     Raises:
         BadArraysError: two arrays could have one role, or a part lacks its images or its labels; the message has the
@@ -66,17 +66,19 @@ def roles_of(stored: Sequence[str], file_name: str) -> Roles:
             if len(own) > 1:
                 raise BadArraysError(f"{' and '.join(own)} could be the same; {_renaming(stored, file_name)}")
             roles[kind][part] = own[0]
-    _check_pairs(roles["x"], roles["y"], stored, file_name)
+    _check_pairs(roles["x"], roles["y"], stored, file_name, needs_train=needs_train)
     images, labels = ({part: roles[kind][part] for part in PARTS if part in roles[kind]} for kind in "xy")
     others = [name for name in stored if name not in {*images.values(), *labels.values()}]
     of_classes = next((name for name in others if name.lower() in NAMES), None)
     return Roles(images, labels, of_classes, tuple(name for name in others if name != of_classes))
 
 
-def _check_pairs(images: Mapping[str, str], labels: Mapping[str, str], stored: Sequence[str], file_name: str) -> None:
+def _check_pairs(
+    images: Mapping[str, str], labels: Mapping[str, str], stored: Sequence[str], file_name: str, *, needs_train: bool
+) -> None:
     """Refuse a part that has images without labels or labels without images, and a set without `train`."""
     lone = [names[part] for names in (images, labels) for part in sorted(set(images) ^ set(labels)) if part in names]
-    if lone or "train" not in images:
+    if lone or not images or (needs_train and "train" not in images):
         what = f"no array to go with {first_few(lone, SHOWN)}" if lone else "no arrays of known names"
         raise BadArraysError(f"{what}; found {first_few(stored, SHOWN) or 'none'}; {_renaming(stored, file_name)}")
 

@@ -9,8 +9,10 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 
 from bnexp.data.sources.folder_tree import Folders, Tree
 from bnexp.document.writing import counted, first_few
@@ -22,6 +24,7 @@ PARTS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Names of parts, in small letters and without `set`, `data` or `images` beside them."""
+_YEAR = r"(19|20)\d\d"
 SHOWN = 8
 """Classes that a message names."""
 
@@ -45,15 +48,15 @@ def divide(tree: Tree, level: int | None) -> Division:
     Raises:
         ConfigError: a part is missing or there twice, images stand in no class, or the classes are ambiguous.
     """
-    top = _passed_through(tree, ())
+    top = passed_through(tree, ())
     parts = _parts_of(tree, top)
     apart = bool(parts)
     if apart:
         _refuse_lone_parts(tree, top, parts)
     places = parts or {"train": top}
-    bases = {"train": _passed_through(tree, places["train"])}
+    bases = {"train": passed_through(tree, places["train"])}
     known = [class_name(at[-1:]) for at in tree.inside(bases["train"])]
-    bases |= {part: _passed_through(tree, at, known) for part, at in places.items() if part != "train"}
+    bases |= {part: passed_through(tree, at, known) for part, at in places.items() if part != "train"}
     chosen = level or _level_of(tree, bases["train"])
     before = parts or {"train": ()}
     notes = [f"the classes are the folders in {_shown(at)}." for part, at in bases.items() if at != before[part] and at]
@@ -67,7 +70,7 @@ def class_name(folders: Folders) -> str:
     return unicodedata.normalize("NFC", "/".join(folders))
 
 
-def _passed_through(tree: Tree, at: Folders, classes: Sequence[str] = ()) -> Folders:
+def passed_through(tree: Tree, at: Folders, classes: Sequence[str] = ()) -> Folders:
     """Return the folder itself, or the one in it, and so on, where all images lie in folders of that one."""
     while not tree.images_in(at):
         holding = [inner for inner in tree.inside(at) if tree.images_below(inner)]
@@ -80,7 +83,7 @@ def _passed_through(tree: Tree, at: Folders, classes: Sequence[str] = ()) -> Fol
 
 
 def _part_named(name: str) -> str | None:
-    plain = re.sub(r"[\W_]+", "", name.casefold())
+    plain = re.sub(rf"[\W_]+|{_YEAR}$", "", name.casefold())  # as in train2017
     return PARTS.get(plain) or PARTS.get(re.sub(r"(set|data|images|imgs|split)+$", "", plain))
 
 
@@ -138,14 +141,45 @@ def _level_of(tree: Tree, base: Folders) -> int:
     outer = [at for at in tree.inside(base) if tree.images_below(at)]
     inner = {at: [deeper for deeper in tree.inside(at) if tree.images_below(deeper)] for at in outer}
     names = Counter(class_name(deeper[-1:]).casefold() for places in inner.values() for deeper in places)
+    shared = [name for name, count in names.items() if count > 1]
     one_class_each = all(len(places) < 2 for places in inner.values())
-    if len(outer) < 2 or any(map(tree.images_in, outer)) or one_class_each or any(n > 1 for n in names.values()):
+    if len(outer) < 2 or any(map(tree.images_in, outer)) or one_class_each or len(shared) == 1:
         return 1
+    if shared and all(re.fullmatch(_YEAR, name) for name in names):
+        return 1
+    place, shown = tree.root.joinpath(*base), first_few([at[-1] for at in outer], SHOWN)
+    if shared:
+        raise ConfigError(f"{place}: {_parts_or_classes(tree, place, inner, shown)}")
     deep = [class_name(deeper[len(base) :]) for places in inner.values() for deeper in places]
-    shown = first_few([at[-1] for at in outer], SHOWN)
     raise ConfigError(
-        f"{tree.root.joinpath(*base)}: the classes could be {shown}, or the folders in these: "
-        f"{first_few(deep, SHOWN)}; say which: --set data.class_level=1 or --set data.class_level=2"
+        f"{place}: the classes could be {shown}, or the folders in these: {first_few(deep, SHOWN)}; say which: --set "
+        "data.class_level=1 or --set data.class_level=2"
+    )
+
+
+def _parts_or_classes(tree: Tree, place: Path, inner: Mapping[Folders, Sequence[Folders]], shown: str) -> str:
+    """Say what folders with folders of the same names can be, and the lines that make parts and classes of them."""
+    outer = sorted(inner, key=lambda at: -tree.images_below(at))
+    first = inner[outer[0]]
+    names = first_few([at[-1] for at in first], SHOWN)
+    parts = {part for at in first if (part := _part_named(at[-1]))}
+    if len(parts) > 1 and not any(map(tree.images_in, first)):
+        one = tree.root.joinpath(*outer[0])
+        return f"{shown} are sets of their own, each with {names}; name one: --set data.path={one}"
+    if len(parts) > 1:
+        every = " ".join(at[-1] for at in first)
+        return (
+            f"the parts ({names}) are in the classes ({shown}); expected the classes in the parts:\n"
+            f"  cd {quote(str(place))} && for p in {every}; do mkdir -p $p; for c in */$p; do "
+            'mv "$c" "$p/$(dirname "$c")"; done; done'
+        )
+    lines = [
+        f"mv {quote(str(tree.root.joinpath(*at)))} {quote(str(place / part))}"
+        for at, part in zip(outer, ("train", "test", "val"), strict=False)
+    ]
+    return (
+        f"{shown} hold folders of the same names ({names}): are they parts, or are they the classes? Where they are "
+        f"parts, name them so:\n  {' && '.join(lines)}\nwhere they are classes: --set data.class_level=1"
     )
 
 

@@ -109,8 +109,13 @@ def sniffed(path: Path) -> str | None:
     return next((name for name, signature in _SIGNATURES if signature.match(head)), None)
 
 
-def is_image(path: Path) -> bool:
-    """Tell whether a file is to be decoded: by its ending, or by its content where the ending says nothing."""
+def is_image(path: Path, *, hidden: bool = False) -> bool:
+    """Tell whether a file is to be decoded, by its ending, or by content where a `hidden` name or none says nothing.
+
+    macOS leaves a hidden file with the ending of an image beside each image.
+    """
+    if hidden:
+        return sniffed(path) in FORMATS
     ending = ending_of(path.name)
     if ending in ENDINGS:
         return True

@@ -70,17 +70,16 @@ class About:
     findings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
-def content_key(folder: Path, paths: Sequence[str], rules: object) -> str:
-    """Return the digest of every byte of the files at `paths` below a folder, of these paths, and of how they are read.
+def content_key(paths: Sequence[str], names: Sequence[str], rules: object) -> str:
+    """Return the digest of every byte of the files at `paths`, of their `names`, and of how they are read.
 
     `rules`, plain values, are what else decides. A file that cannot be read counts with the reason.
     """
     chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
     with ThreadPoolExecutor(_threads()) as executor:
-        digests = list(executor.map(lambda chunk: [_content(os.path.join(folder, path)) for path in chunk], chunks))
+        digests = list(executor.map(lambda chunk: [_content(path) for path in chunk], chunks))
     whole = hashlib.blake2b(json.dumps([FORMAT, _reading(), rules]).encode(), digest_size=16)
-    for path, digest in zip(paths, (digest for chunk in digests for digest in chunk), strict=True):
-        name = os.fsencode(path)
+    for name, digest in zip(map(os.fsencode, names), (digest for chunk in digests for digest in chunk), strict=True):
         whole.update(len(name).to_bytes(8, "big") + name + digest)
     return whole.hexdigest()
 
@@ -180,15 +179,14 @@ def read_cache(path: Path, about: About) -> Images | None:
     return images if images.dtype == np.uint8 and images.shape == (len(about.labels), *about.shape) else None
 
 
-def write_cache(about: About, images: Images, options: object) -> Path | None:
+def write_cache(about: About, images: Images, place: Sequence[object]) -> Path | None:
     """Write a cache file in one move, and return where; None where none can be written.
 
-    It replaces what an earlier state of the same folder left, read with the same `options`, plain values.
+    It replaces what an earlier state of the same `place` left: its folders, and the options of reading, plain values.
     """
     folder = cache_folder()
     text = np.frombuffer(json.dumps(asdict(about)).encode(), dtype=np.uint8)
-    place = json.dumps([os.path.realpath(about.folder), options]).encode()
-    place_id = hashlib.blake2b(place, digest_size=6).hexdigest()
+    place_id = hashlib.blake2b(json.dumps(place).encode(), digest_size=6).hexdigest()
     name = f"{place_id}-{about.key}.npz"
     with contextlib.suppress(OSError):
         if folder is None:

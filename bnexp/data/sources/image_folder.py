@@ -122,7 +122,8 @@ def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) ->
             `data.background` hides what transparency shows.
         Interrupted: by Ctrl-C; no cache is left half written.
     """
-    listing = list_images(own_path(data, data_dir), data.class_level)
+    val_folder = own_path(data, data_dir, "val_path") if data.val_path else None
+    listing = list_images(own_path(data, data_dir), data.class_level, val_folder)
     wanted = Wanted(data.image_size, data.background or "white")
     options = data.model_dump(mode="json", include=_READING)
     key = listing.key(options)
@@ -132,7 +133,8 @@ def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) ->
         try:
             about, images = _decode(listing, key, wanted)
             changed = listing.key(options) != key  # while it was read: images of both states are of neither
-            cache = None if changed else write_cache(about, images, options)
+            place = [*(os.path.realpath(at) for at in (listing.folder, val_folder) if at), options]
+            cache = None if changed else write_cache(about, images, place)
             opened = FolderSet(listing, about, cache, images, wanted)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted while {listing.folder} was decoded; nothing was kept of it") from None

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bnexp.config.data_section import OwnData, WrittenPath
+from bnexp.config.data_section import OWN_PATHS, DataConfig, OwnData, WrittenPath
 from bnexp.errors import ConfigError
 
 
@@ -12,39 +12,58 @@ def data_folder(chosen: Path | None) -> Path:
     return chosen or Path(os.environ.get("BNEXP_DATA") or "data")
 
 
-def own_path(data: OwnData, data_dir: Path) -> Path:
-    """Return where a set of your own lies.
+def own_path(data: OwnData, data_dir: Path, key: str = "path") -> Path:
+    """Return where a set of your own lies, or its validation part with the key `val_path`.
 
-    An absolute `data.path` is taken as it is. A relative one is looked for beside the config (loading did that, and
+    An absolute path is taken as it is. A relative one is looked for beside the config (loading did that, and
     made it absolute), in the data folder, and in the current folder.
 
     Raises:
         ConfigError: it lies nowhere, or it begins with the home of a user whom nobody knows; the message names every
             place that was looked at.
     """
+    written: str = getattr(data, key)
     try:
-        path = Path(data.path).expanduser()
+        path = Path(written).expanduser()
     except RuntimeError:
-        raise ConfigError(f"data.path {data.path}: no home folder of that user; expected a path") from None
+        raise ConfigError(f"data.{key} {written}: no home folder of that user; expected a path") from None
     for place in (data_dir, Path()):
         if os.path.lexists(place / path):
             return place / path
     kind = "file" if data.dataset == "npz" else "folder"
     what = {"file": "expected an npz file", "folder": "expected images in a folder per class"}[kind]
     if path.is_absolute():
-        raise ConfigError(f"{path}: no such {kind}; {what} (data.path)")
+        raise ConfigError(f"{path}: no such {kind}; {what} (data.{key})")
     places = [("the data folder", data_dir), ("the current folder", Path())]
-    if isinstance(data.path, WrittenPath):
-        places.insert(0, ("the folder of the config", Path(data.path.folder)))
+    if isinstance(written, WrittenPath):
+        places.insert(0, ("the folder of the config", Path(written.folder)))
     looked = "\n".join(f"  {os.path.abspath(place)} ({name})" for name, place in places)
     raise ConfigError(
-        f"data.path {data.path}: no such {kind}; {what}, relative to one of\n{looked}\n"
-        "--data-dir FOLDER, or the variable BNEXP_DATA, names another data folder; --set data.path=/... is absolute"
+        f"data.{key} {written}: no such {kind}; {what}, relative to one of\n{looked}\n"
+        "--data-dir FOLDER, or the variable BNEXP_DATA, names another data folder; "
+        f"--set data.{key}=/... is absolute"
     )
 
 
 def settled(data: OwnData, data_dir: Path) -> OwnData:
-    """Return the section with a path that leads to the same place from any current folder."""
-    found = own_path(data, data_dir)
-    in_data_dir = data_dir / Path(data.path).expanduser()  # which the records of a run name
-    return data if found == in_data_dir else data.model_copy(update={"path": os.path.abspath(found)})
+    """Return the section with paths that lead to the same places from any current folder."""
+    paths = dict[str, str]()
+    for key in OWN_PATHS:
+        if written := getattr(data, key):
+            found = own_path(data, data_dir, key)
+            in_data_dir = data_dir / Path(written).expanduser()  # which the records of a run name
+            paths |= {} if found == in_data_dir else {key: os.path.abspath(found)}
+    return data.model_copy(update=paths) if paths else data
+
+
+def moved(data: DataConfig, data_dir: Path) -> DataConfig:
+    """Return a section whose absolute paths lead nowhere with those of what has these names in the data folder."""
+    if not isinstance(data, OwnData):
+        return data
+    found = dict[str, str]()
+    for key in OWN_PATHS:
+        written = getattr(data, key)
+        if written and os.path.isabs(written) and not os.path.lexists(written):
+            here = os.path.abspath(data_dir / os.path.basename(written))
+            found |= {key: here} if os.path.lexists(here) else {}
+    return data.model_copy(update=found) if found else data

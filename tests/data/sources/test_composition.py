@@ -147,6 +147,24 @@ def test_floats_that_were_cut_to_bytes_are_doubted():
     assert "no pixel is above 1 of 255" in found
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 6), (3, 5, 7), (1, 1, 2)])
+def test_what_a_quick_look_finds_is_what_comparing_every_two_images_finds(shape):
+    """Images that differ in one byte, in any place of the words that are hashed, are other images; few bytes, too."""
+    rng = np.random.default_rng(5)
+    train = np.repeat(noise(4, shape=shape), 4, axis=0)
+    flat = train.reshape(len(train), -1)
+    for number in range(0, len(train), 2):
+        flat[number, rng.integers(flat.shape[1])] ^= 1 << rng.integers(8)
+    same = (flat[:, None] == flat[None]).all(axis=-1)
+    copies = sum(same[number, :number].any() for number in range(len(train)))
+    found = pictures(train, noise(5, seed=9, shape=shape), labels={"train": 0 * turns(16), "test": 0 * turns(5)})
+    split = pictures(
+        train, noise(5, seed=9, shape=shape), labels={"train": 0 * turns(16), "test": 0 * turns(5)}, splits_train=True
+    )
+    assert any(f"{copies} of 16 images are copies of others" in line for line in split.warnings)
+    assert not any("copies" in line for line in found.warnings)
+
+
 def _one_warning(findings):
     assert findings.notes == ()
     (warning,) = findings.warnings

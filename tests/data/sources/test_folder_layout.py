@@ -1,6 +1,7 @@
 """Which folders are parts and which are classes, as people name and nest them; and what is told of the rest."""
 
 import os
+import subprocess
 import unicodedata
 from itertools import pairwise
 
@@ -117,6 +118,75 @@ def test_classes_are_found_where_they_are_unambiguous(make, kind):
     assert listing.classes == classes
     assert len(listing.files) == sum(layout.values())
     assert listing.passed_over == ()
+
+
+NOT_CLASSES = {
+    "parts of unknown names": (
+        {"fold1/cat": 3, "fold1/dog": 3, "fold2/cat": 2, "fold2/dog": 1},
+        r"fold1, fold2 hold folders of the same names \(cat, dog\).*mv .*/fold1 .*/train && mv .*/fold2 .*/test",
+    ),
+    "conditions": (
+        {f"subject{n}/{mood}": 2 for n in range(3) for mood in ("happy", "sad")},
+        r"are they parts, or are they the classes\?.*data\.class_level=1",
+    ),
+    "sets of their own": (
+        {f"fold{n}/{part}/{name}": 1 for n in (0, 1) for part in ("train", "test") for name in ("cat", "dog")},
+        r"sets of their own, each with test, train; name one: --set data\.path=.*/fold0$",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CLASSES)
+def test_folders_that_are_no_classes_are_refused(make, kind):
+    layout, message = NOT_CLASSES[kind]
+    folder = make(layout)
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        list_images(folder)
+
+
+def test_years_are_no_part_of_the_name_of_a_part(make):
+    layout = {f"{part}2017/{name}": count for part, count in (("train", 3), ("val", 2)) for name in ("cat", "dog")}
+    listing = list_images(make(layout))
+    assert (listing.classes, listing.train_files, listing.val_files) == (("cat", "dog"), 6, 4)
+
+
+def test_the_line_for_parts_in_classes_makes_a_set_that_is_read(make):
+    folder = make(
+        {f"{name}/{part}": count for name in ("cat", "big dog") for part, count in (("train", 3), ("test", 2))}
+    )
+    with pytest.raises(ConfigError, match=r"the parts .* are in the classes") as caught:
+        list_images(folder)
+    subprocess.run(["sh", "-c", str(caught.value).splitlines()[1]], check=True)
+    listing = list_images(folder)
+    assert (listing.classes, listing.train_files, len(listing.files)) == (("big dog", "cat"), 6, 10)
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"), [(("images", "masks"), [""]), (("JPEGImages", "Labels"), ["train", "test"])]
+)
+def test_masks_of_a_segmentation_are_no_class(make, names, parts):
+    folder = make({f"{part}/{name}".strip("/"): 4 for part in parts for name in names})
+    for part in parts:
+        for name in names:
+            for number, path in enumerate(sorted((folder / part / name).iterdir())):
+                path.rename(path.with_name(f"scene{number}.png"))
+    with pytest.raises(ConfigError, match=f"{names[1]}: 4 of 4 images have the names of those in {names[0]}/: "):
+        list_images(folder)
+
+
+def test_wearing_a_mask_is_a_class(make):
+    assert list_images(make({"mask": 3, "no_mask": 3})).classes == ("mask", "no_mask")
+
+
+def test_a_folder_of_another_class_in_a_class_is_doubted(make):
+    listing = list_images(make({"train/cat": 3, "train/dog": 3, "test/cat": 2, "test/cat/Dog": 2, "test/dog": 2}))
+    (warning,) = listing.warnings
+    assert warning.startswith("2 images of class cat, such as test/cat/Dog/")
+    assert "with the name of class dog" in warning
+
+
+def test_a_class_in_a_folder_of_its_name_is_not_doubted(make):
+    assert list_images(make({"cat": 1, "cat/cat": 2, "dog": 2})).warnings == ()
 
 
 def test_what_lies_deeper_than_its_class_is_told(make):
@@ -286,7 +356,7 @@ def test_links_that_an_archive_left_as_text_are_named(tmp_path):
     (tmp_path / "set").mkdir()
     for name in ("a", "b"):
         (tmp_path / "set" / name).write_text(f"../elsewhere/{name}")
-    with pytest.raises(ConfigError, match="2 link stored as text, which is not read: make it a link again"):
+    with pytest.raises(ConfigError, match="2 links stored as text, which are not read: make it a link again"):
         list_images(tmp_path / "set")
 
 
@@ -346,3 +416,13 @@ def test_white_icons_are_refused_on_white_and_read_on_black(icons, tmp_path):
         dataset_info(data, tmp_path)
     images = load_image_folder(data.model_copy(update={"background": "black"}), tmp_path)
     assert (images.train.images == 255).any(dim=(1, 2, 3)).all()
+
+
+def test_hidden_images_are_missed_and_what_macos_leaves_is_not(make, tmp_path):
+    folder = make({"cat": 9, "dog": 9})
+    (folder / "cat" / "0001.png").rename(folder / "cat" / ".0001.png")
+    (folder / "cat" / "._0002.png").write_bytes(b"\0\5\x16\7" + bytes(60))
+    account = dataset_info(ImageFolderData(dataset="image_folder", path="set"), tmp_path).account
+    (doubt,) = account.doubts()
+    assert doubt.startswith("1 file left out, 17 used: 1 hidden images; a name without a dot")
+    assert [(kind.count, kind.expected) for kind in account.passed_over] == [(1, False), (1, True)]

@@ -353,7 +353,7 @@ def test_arrays_of_other_names_are_counted_and_doubted_where_they_are_large(read
     read(extra=pixels(600, 5, 4, 3), note=np.array(3))
     info = dataset_info(NpzData(dataset="npz", path="set.npz"), tmp_path)
     assert info.account.lines()[0].startswith("4 of 6 arrays used")
-    assert any("arrays of other names (extra)" in warning for warning in info.warnings)
+    assert any("array of other names (extra)" in warning for warning in info.warnings)
 
 
 def save_npy(path):
