@@ -56,6 +56,7 @@ house: .venv/installed
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/mlp_epoch.py
 	$(BIN)/python benchmarks/resnet_epoch.py
+	$(BIN)/python benchmarks/sweep.py
 
 faults: .venv/installed
 	$(BIN)/python tests/faults/faults.py

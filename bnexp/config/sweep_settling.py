@@ -92,7 +92,7 @@ class _Reading:
             elif key == "seed":
                 self.problem((key,), "seed: expected seeds, how many or a list, such as seeds: 5")
             elif key in Config.model_fields or is_known(tuple(key.split("."))):
-                inner = key if "." in key or not isinstance(value, dict) else next(dotted({key: value}))[0]
+                inner = key if "." in key or not isinstance(value, dict) else next(iter(dotted({key: value})))[0]
                 both = f"fixed: {{{inner}: A}} for every arm alike, or axes: {{{inner}: [A, B]}}"
                 self.problem((key,), f"{key} is a key of a config, and this is a sweep file; expected {both}")
             else:
