@@ -78,6 +78,8 @@ class HonestCommand(TyperCommand):
         Raises:
             ConfigError: an option that takes one value is given twice, or there is no such option.
         """
+        # No shell fills in the home of --runs-dir=~/runs.
+        args = [re.sub(r"^(--[a-z-]+=)(~(?:/.*)?)$", _with_home, arg) for arg in args]
         words = list(args)
         if not ctx.resilient_parsing:
             self._refuse_repeated(ctx, words)
@@ -173,6 +175,10 @@ def _no_number(error: Any, words: list[str]) -> str | None:
     hint = number_meant(value, (), "int" if is_whole else "float")
     hint = "" if "quotes" in hint else hint  # whole numbers were expected, or the shell took them
     return f'{option}: expected a {"whole " * is_whole}number, found "{brief(value)}"{hint}'
+
+
+def _with_home(match: re.Match[str]) -> str:
+    return match[1] + os.path.expanduser(match[2])
 
 
 def _no_choice(error: Any, words: list[str]) -> str | None:

@@ -171,3 +171,9 @@ def test_every_name_that_is_translated_leads_to_a_key() -> None:
 def test_a_flag_may_stand_twice(tmp_path: Path) -> None:
     (tmp_path / "runs" / "arm" / "seed0").mkdir(parents=True)
     assert bnexp("ls", "--csv", "--csv", cwd=tmp_path).returncode == 0
+
+
+def test_the_home_is_filled_in_where_no_shell_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=str(tmp_path / "runs")):
+        cli.app(["compare", "--runs-dir=~/runs"], standalone_mode=False)
