@@ -157,14 +157,14 @@ def _refuse_another_run(folder: Path, config: object) -> None:
     """Refuse weights that were stored under another config, a text; best weights of earlier versions have none."""
     if not isinstance(config, str):
         return
-    values, _ = read_yaml(config, "the config in the checkpoint")
+    own, (values, _) = load_stored(folder)[0], read_yaml(config, "the config in the checkpoint")
     try:
-        other = first_difference(load_stored(folder)[0], check_stored(values, (), "the config in the checkpoint"))
+        theirs = check_stored(values, (), "the config in the checkpoint")
     except ConfigError:
         return  # of another version of bnexp
-    if other is not None:
-        key, own, stored = other
-        raise BnexpError(f"{folder}: the stored weights are of another run: {key} is {own}, and was {stored} in theirs")
+    if other := first_difference(own, theirs.model_copy(update={"probes": own.probes})):
+        key, here, there = other
+        raise BnexpError(f"{folder}: the stored weights are of another run: {key} is {here}, and was {there} in theirs")
 
 
 def _stored(folder: Path, which: str) -> dict[str, Any]:
