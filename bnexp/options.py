@@ -77,19 +77,38 @@ class HonestCommand(TyperCommand):
         Raises:
             ConfigError: an option that takes one value is given twice, or there is no such option.
         """
+        # No shell fills in the home of --runs-dir=~/runs.
+        args = [re.sub(r"^(--[a-z-]+=)(~(?:/.*)?)$", _with_home, arg) for arg in args]
         words = list(args)
         if not ctx.resilient_parsing:
             self._refuse_repeated(ctx, words)
         try:
             return list(super().parse_args(ctx, args))
         except Exception as error:
-            # By its name: Typer carries its own copy of click, whose place depends on the version.
-            kind = "" if ctx.resilient_parsing else type(error).__name__
-            if kind == "NoSuchOption":
-                raise ConfigError(self._instead_of(str(getattr(error, "option_name", "")), words, ctx)) from None
-            if kind == "BadParameter" and (problem := _no_number(error, words)):
-                raise ConfigError(problem) from None
-            raise
+            problem = None if ctx.resilient_parsing else self._problem(error, words, ctx)
+            if problem is None:
+                raise
+            raise ConfigError(problem) from None
+
+    def _problem(self, error: Any, words: list[str], ctx: Any) -> str | None:
+        """Say with the line to type what the parser found wrong; None where it says so well enough."""
+        message, command = str(getattr(error, "message", "")), _words_of(ctx)
+        argument: Any = next((param for param in self.params if param.param_type_name == "argument"), None)
+        called = argument and (argument.metavar or argument.name.upper()).strip("[].")
+        # By its name: Typer carries its own copy of click, whose place depends on the version.
+        match type(error).__name__:
+            case "NoSuchOption":
+                return self._instead_of(str(getattr(error, "option_name", "")), words, ctx)
+            case "BadParameter":
+                return _no_number(error, words) or _no_choice(error, words)
+            case "MissingParameter" if error.param is argument:
+                return f"bnexp {command} needs a {called}: {argument.help}"
+            case "UsageError" if "unexpected extra argument" in message:
+                extra = message.rpartition("(")[2].rstrip(")")
+                if argument is None:
+                    return f"bnexp {command} takes no argument, found {extra}"
+                return f"bnexp {command} takes one {called}, found {extra} behind it; expected a command for each"
+        return None
 
     def _refuse_repeated(self, ctx: Any, words: list[str]) -> None:
         try:
@@ -118,12 +137,16 @@ class HonestCommand(TyperCommand):
             behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
             return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
         ours = next((ours for ours, theirs in _OURS.items() if name in theirs), "")
+        if ours == "--device cuda" and value.lower() in ("cpu", "mps"):
+            ours = f"--device {value.lower()}"
         if ours.split(" ")[0] in own:
             takes = "" if " " in ours or ours == "--quiet" else f" {value or 'VALUE'}"
             count = int(value) if name == "seeds" and (value or "").isdecimal() and len(value or "") < 4 else 0
             several = f", or --seed 0-{count - 1} for {count} seeds" if count > 1 else ""
             return f"{begins}; expected {ours}{takes}{several}"
         if line := _set_line(name, value, values):
+            if command in ("resume", "probe"):
+                return f"{begins}; a run keeps its config, and a new one has another: bnexp train CONFIG {line}"
             if "--set" in own:
                 return f"{begins}; it is a key of the config: {line}"
             return f"{begins}; it is a key of the config, which train and check take: {line}"
@@ -151,6 +174,20 @@ def _no_number(error: Any, words: list[str]) -> str | None:
     hint = number_meant(value, (), "int" if is_whole else "float")
     hint = "" if "quotes" in hint else hint  # whole numbers were expected, or the shell took them
     return f'{option}: expected a {"whole " * is_whole}number, found "{brief(value)}"{hint}'
+
+
+def _with_home(match: re.Match[str]) -> str:
+    return match[1] + os.path.expanduser(match[2])
+
+
+def _no_choice(error: Any, words: list[str]) -> str | None:
+    """Say what may be chosen in an option, and what is nearest to what was given; None for another problem."""
+    known = re.findall(r"'([^']*)'", str(getattr(error, "message", "")).partition(" is not one of ")[2])
+    if not known:
+        return None
+    option, value, _ = _as_typed(error.param.opts[0], words)
+    near = {"md": "markdown", "text": "table", "tsv": "csv"}.get(value.lower()) or nearest(value, known)
+    return f'{option}: expected {", ".join(known)}, found "{value}"' + (f"; did you mean {near}?" if near else "")
 
 
 _MOST_SEEDS = 1000
@@ -250,13 +287,15 @@ def _set_line(name: str, value: str, values: list[str]) -> str | None:
     """Return the --set that an option of another tool stands for, such as `--set optimizer.lr=0.1`."""
     if name in _FLAGS:
         return f"--set {_FLAGS[name]}"
-    from bnexp.config.keys import takes_list
+    from bnexp.config.keys import takes_only
 
     key = _key_of(name)
     if key is None:
         return None
-    if takes_list(key) and values and not value.startswith("["):
+    if takes_only(key, tuple) and values and not value.startswith("["):
         value = f"[{', '.join(part for word in values for part in word.replace(',', ' ').split())}]"
+    if not value and takes_only(key, bool):
+        value = "true"
     return f"--set {shlex.quote(f'{key}={value}')}" if value else f"--set {key}=VALUE"
 
 

@@ -119,6 +119,16 @@ def test_an_option_of_another_tool_is_answered_with_the_line_to_type(words: str,
         ("check a.yaml --name b", "which belongs to train"),
         ("compare --lr 0.1", "which train and check take: --set optimizer.lr=0.1"),
         ("compare --sort lr --sort name", "--sort is given 2 times"),
+        (
+            "resume x --epochs 10",
+            "a run keeps its config, and a new one has another: bnexp train CONFIG --set training.",
+        ),
+        ("train a.yaml --accelerator cpu", "expected --device cpu"),
+        ("train a.yaml --compile", "--set training.compile=true"),
+        ("probe x y", "bnexp probe takes one RUN, found y behind it; expected a command for each"),
+        ("data list x", "bnexp data list takes no argument, found x"),
+        ("resume", "bnexp resume needs a RUN: "),
+        ("compare --format md", 'expected table, csv, json, markdown, found "md"; did you mean markdown?'),
         ("ls --runs-dir x", "type: bnexp ls x"),
         ("explain batchnorm --eps 1 --eps 2", "--eps is given 2 times"),
         ("data verify npz --path a --path b", "--path is given 2 times"),
@@ -161,3 +171,9 @@ def test_every_name_that_is_translated_leads_to_a_key() -> None:
 def test_a_flag_may_stand_twice(tmp_path: Path) -> None:
     (tmp_path / "runs" / "arm" / "seed0").mkdir(parents=True)
     assert bnexp("ls", "--csv", "--csv", cwd=tmp_path).returncode == 0
+
+
+def test_the_home_is_filled_in_where_no_shell_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=str(tmp_path / "runs")):
+        cli.app(["compare", "--runs-dir=~/runs"], standalone_mode=False)

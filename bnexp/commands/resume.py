@@ -30,7 +30,7 @@ def resume(
     refuse_several_processes(os.environ, sys.argv[1:])
     folder = find_run(path, runs_dir)
     status = read_run(folder).status
-    if status in COMPLETE and not from_start:
+    if status in COMPLETE and not from_start and not overrides:
         from bnexp.runs.resuming import complete_meta
 
         with contextlib.suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted

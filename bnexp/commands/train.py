@@ -109,14 +109,18 @@ def _tell_of_memory(drawn: Sequence[Drawn], device: str) -> int:
 
 
 def _shared_names(drawn: Sequence[Drawn]) -> list[str]:
-    """Say which files give their runs one name."""
+    """Say which files give their runs one name, or are given twice."""
     names: dict[str, list[str]] = {}
     for file in drawn:
         names.setdefault(file.blueprints[0].config.name, []).append(file_name(file.path))
+    twice = [file for files in names.values() for file in dict.fromkeys(files) if files.count(file) > 1]
     return [
-        f"{' and '.join(files)} both name their runs {name}; --name with one file at a time keeps them apart"
-        for name, files in names.items()
-        if len(set(files)) > 1
+        *(f"{file} is given more than once: its runs are alike; several seeds are --seed 0,1" for file in twice),
+        *(
+            f"{' and '.join(files)} both name their runs {name}; --name with one file at a time keeps them apart"
+            for name, files in names.items()
+            if len(set(files)) > 1
+        ),
     ]
 
 

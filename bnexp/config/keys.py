@@ -74,10 +74,10 @@ def is_known(keys: Place) -> bool:
     return any(keys[-1] in spot.section.model_fields for spot in spots_at(keys[:-1]))
 
 
-def takes_list(key: str) -> bool:
-    """Tell whether a key, such as `model.hidden`, takes a list in every variant that has it."""
+def takes_only(key: str, wanted: type) -> bool:
+    """Tell whether a key takes values of one kind, such as lists (tuple), in every variant that has it."""
     *above, last = key.split(".")
     fields = [field for spot in spots_at(tuple(above)) if (field := spot.section.model_fields.get(last))]
     annotations = [field.annotation for field in fields]
     kinds = [get_args(kind) if get_origin(kind) is types.UnionType else (kind,) for kind in annotations]
-    return bool(kinds) and all(any(get_origin(part) is tuple for part in parts) for parts in kinds)
+    return bool(kinds) and all(any(wanted in (part, get_origin(part)) for part in parts) for parts in kinds)

@@ -186,7 +186,7 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     at = origins[("base",)]
     if not isinstance(base, str) or not base.isprintable():
         raise ConfigError(f"{at}: base must name one YAML file, found {shown(base)}")
-    parent, files = path.parent / base, (*above, path.resolve())
+    parent, files = path.parent / os.path.expanduser(base), (*above, path.resolve())
     if not os.path.exists(parent):  # unlike Path.exists, False also for a name that is too long
         raise ConfigError(f"{at}: base: {no_such_file(parent)}")
     if parent.resolve() in files:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config.keys import is_known, takes_list
+from bnexp.config.keys import is_known, takes_only
 from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
@@ -221,7 +221,7 @@ class _Reading:
         twice = next((values[index] for index, value in enumerate(keys) if value in keys[:index]), _ABSENT)
         if not values:
             self.problem(place, f"{section}: {key} has no values; expected a list, such as {key}: [A, B]")
-        elif takes_list(key) and not all(isinstance(value, list | None) for value in values):
+        elif takes_only(key, tuple) and not all(isinstance(value, list | None) for value in values):
             expected = "expected brackets around each value, such as [[64], [64, 64]]"
             self.problem(place, f"{section}: {key} takes a list; {expected}, found {shown(values)}")
         elif section == "tune" and len(values) == 1:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import draw
+from bnexp.config.loading import check_stored
 from bnexp.config.wording import one_of
+from bnexp.config.yaml_text import read_yaml
 from bnexp.data.sources.place import moved
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.inspection.learned_from import on_other_data, refuse_other_data
@@ -21,6 +23,7 @@ from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, load_checkpoint
 from bnexp.runs.data import where_data_lay
 from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints, unreadable_checkpoints
+from bnexp.runs.identity import first_difference
 from bnexp.runs.seal import load_stored
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
@@ -135,6 +138,7 @@ def open_stored(
     config, _ = load_stored(folder, [*overrides, "training.compile=false"])
     config = config.model_copy(update={"data": moved(config.data, data_dir)})
     stored = _stored(folder, weights)
+    _refuse_another_run(folder, stored.get("config"))
     try:
         blueprint = draw(config, data_dir)
     except ConfigError as error:
@@ -147,6 +151,20 @@ def open_stored(
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a file may hold anything
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
     return run, step
+
+
+def _refuse_another_run(folder: Path, config: object) -> None:
+    """Refuse weights that were stored under another config, a text; best weights of earlier versions have none."""
+    if not isinstance(config, str):
+        return
+    own, (values, _) = load_stored(folder)[0], read_yaml(config, "the config in the checkpoint")
+    try:
+        theirs = check_stored(values, (), "the config in the checkpoint")
+    except ConfigError:
+        return  # of another version of bnexp
+    if other := first_difference(own, theirs.model_copy(update={"probes": own.probes})):
+        key, here, there = other
+        raise BnexpError(f"{folder}: the stored weights are of another run: {key} is {here}, and was {there} in theirs")
 
 
 def _stored(folder: Path, which: str) -> dict[str, Any]:

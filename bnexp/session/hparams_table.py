@@ -1,7 +1,9 @@
 """TensorBoard's HParams page over all runs: TensorBoard itself takes its columns from the first run it finds."""
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,18 @@ class HParamsOfAllRuns(hparams_plugin.HParamsPlugin):
         super().__init__(context)  # type: ignore[no-untyped-call]
         self._context = AllRuns(context)  # type: ignore[no-untyped-call]
 
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """Return what answers each address; a filter by true finds the rows of a column that writes it as a word."""
+        apps: dict[str, Any] = super().get_plugin_apps()  # type: ignore[no-untyped-call]
+        answer = apps["/session_groups"]
+
+        def answer_with_words(environ: dict[str, Any], start_response: Any) -> Any:
+            asked = with_words(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+            body = {"wsgi.input": BytesIO(asked), "CONTENT_LENGTH": str(len(asked))}
+            return answer({**environ, **body}, start_response)
+
+        return {**apps, "/session_groups": answer_with_words}
+
 
 class AllRuns(backend_context.Context):
     """What the page asks for its data."""
@@ -56,6 +70,27 @@ class AllRuns(backend_context.Context):
         experiment.ClearField("hparam_infos")
         experiment.hparam_infos.extend(columns)
         return experiment
+
+
+def with_words(request: bytes) -> bytes:
+    """Return a request for rows whose filters by switches and numbers take these as words, too."""
+    try:
+        asked = json.loads(request)
+        for column in asked["colParams"]:
+            if values := column.get("filterDiscrete"):
+                words = [_switch(one) if isinstance(one, bool) else f"{one:.15g}" for one in values if _is_number(one)]
+                column["filterDiscrete"] = [*values, *words]
+        return json.dumps(asked).encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return request  # TensorBoard says what is wrong with it
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _switch(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, str]) -> Contents:
@@ -117,7 +152,7 @@ def _as_text(value: Any) -> str:
     """Write a value as YAML does."""
     kind = value.WhichOneof("kind")
     if kind == _BOOL:
-        return "true" if value.bool_value else "false"
+        return _switch(value.bool_value)
     return f"{value.number_value:.15g}" if kind == _NUMBER else str(value.string_value)
 
 

@@ -62,11 +62,11 @@ def resume(
     stop = StopRequest()
     nothing_done = f"interrupted before it went on: {resume_command(folder)}"
     with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock) as lock:
-        if not from_start and _has_ended(folder):
-            raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         own = own_config(folder)
         config = config or own
         _refuse_another_experiment(folder, own, config)
+        if not from_start and _has_ended(folder):
+            raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         before = read_json(folder / META) or {}
         with faults_explained(config, folder):
             data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)

@@ -13,7 +13,7 @@ import pytest
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.listing import list_runs
-from bnexp.config.yaml_text import dump_yaml
+from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.document.table import Table
 from bnexp.runs import seal
 from bnexp.runs.find import find_runs
@@ -48,7 +48,7 @@ def test_each_file_is_opened_once_and_yaml_is_read_only_where_it_was_edited(
     edited = tmp_path / "same" / "seed0-4" / "config.yaml"
     edited.write_text(edited.read_text().replace("lr: 0.03", "lr: 0.5"))
     opened, parsed = Counter[Path](), list[Path]()
-    plain_open, plain_read = Path.open, seal.read_yaml_file
+    plain_open = Path.open
 
     def counted_open(path: Path, *arguments: Any, **options: Any) -> Any:
         opened[path] += 1
@@ -56,7 +56,7 @@ def test_each_file_is_opened_once_and_yaml_is_read_only_where_it_was_edited(
 
     def counted_read(path: Path, **options: Any) -> Any:
         parsed.append(path)
-        return plain_read(path, **options)
+        return read_yaml_file(path, **options)
 
     monkeypatch.setattr(Path, "open", counted_open)
     monkeypatch.setattr(seal, "read_yaml_file", counted_read)

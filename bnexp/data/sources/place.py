@@ -9,7 +9,7 @@ from bnexp.errors import ConfigError
 
 def data_folder(chosen: Path | None) -> Path:
     """Return where datasets lie: what `--data-dir` says, else the variable BNEXP_DATA, else `data`."""
-    return chosen or Path(os.environ.get("BNEXP_DATA") or "data")
+    return chosen or Path(os.path.expanduser(os.environ.get("BNEXP_DATA") or "data"))
 
 
 def own_path(data: OwnData, data_dir: Path, key: str = "path") -> Path:
