@@ -5,9 +5,9 @@ import itertools
 import json
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bnexp.analysis.arms import gather_arms
@@ -15,19 +15,19 @@ from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
 from bnexp.document.table import Table, find_column, sort_rows, together
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import read_run
 from bnexp.session.display import say
+from bnexp.sweep import outlook
 from bnexp.sweep.display import display_for
-from bnexp.sweep.estimate import Division, division_of
+from bnexp.sweep.estimate import Division, division_of, estimate
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
-from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Task
 
 COPY = "sweep.yaml"
@@ -75,15 +75,17 @@ def sweep(
         BnexpError: runs failed, after all others had their turn.
     """
     asked_for = read_sweep(path, axes, seeds, overrides, name)
+    if save is not None:  # also where arms are refused: the file is where rules can be added
+        write_text_atomically(save, dump_sweep(asked_for, save))
     planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
     plan = planner.plan()
-    if save is not None:
-        write_text_atomically(save, dump_sweep(asked_for, save))
-    if dry_run:
-        tell_plan(asked_for, plan, as_json=as_json)
-        return
     if not asked.quiet:
-        _tell_warnings(plan)
+        for lead, texts in (("note", outlook.notes_of(plan)), ("warning", outlook.warnings_of(plan))):
+            for text in texts:
+                print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
+    if dry_run:
+        _tell(asked_for, plan, asked, as_json=as_json)
+        return
     outcome = _do(asked_for, planner, plan, asked)
     table = _table(plan.folder)
     if table is not None:
@@ -91,38 +93,67 @@ def sweep(
     _conclude(outcome, plan)
 
 
+def _tell(asked_for: Sweep, plan: SweepPlan, asked: Asked, *, as_json: bool) -> None:
+    """Print the runs of a sweep with what the disk holds of each, and about how long the rest takes."""
+    if as_json:
+        print(json.dumps(outlook.record_of(asked_for.name, plan, _measured(plan, asked)[1]), indent=2))
+        return
+    show(outlook.table_of(plan), "table")
+    say(outlook.total(plan))
+    for choice in plan.choices.values():
+        say(choice.text)
+    say(outlook.time_left(plan, *_measured(plan, asked)))
+
+
+def _measured(plan: SweepPlan, asked: Asked) -> tuple[Division, float | None]:
+    """Return how the machine would be divided, and about how many seconds what is left takes."""
+    division, runs = Division(asked.workers or 1, 1), plan.to_do
+    if not runs:
+        return division, 0.0
+    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in runs], asked.data_dir)) as workers:
+        first = _task_of(asked, division, itertools.count(), runs[0])
+        division = division_of(None, asked.workers, workers, first, len(runs))
+        return division, estimate(workers, runs, division, partial(_task_of, asked, division, itertools.count()))
+
+
+def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
+    """Return the task of a run; several GPUs are taken in turns."""
+    device = None if asked.device == "auto" else asked.device
+    if division.gpus > 1 and device in (None, "cuda"):
+        device = f"cuda:{next(turns) % division.gpus}"
+    return Task(
+        run.key,
+        run.blueprint,
+        run.folder,
+        run.mode or "start",
+        data_dir=asked.data_dir,
+        device=device,
+        threads=division.threads,
+        role=run.role,
+        argv=tuple(sys.argv),
+    )
+
+
 def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
     """Do what is left of a sweep, here or in the part of it that was asked for."""
-    division = Division(1, 1)
-    devices = itertools.count()
-
-    def task_of(run: PlannedRun) -> Task:
-        device = None if asked.device == "auto" else asked.device
-        if division.gpus > 1 and device in (None, "cuda"):
-            device = f"cuda:{next(devices) % division.gpus}"
-        return Task(
-            run.key,
-            run.blueprint,
-            run.folder,
-            run.mode or "start",
-            data_dir=asked.data_dir,
-            device=device,
-            threads=division.threads,
-            role=run.role,
-            argv=tuple(sys.argv),
-        )
-
-    def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
-        display.chosen(choice)
-
-    tasks = SweepTasks(planner, plan, chosen, task_of, asked.shard)
+    tasks = SweepTasks(
+        planner,
+        plan,
+        lambda choice, runs: display.chosen(choice),
+        lambda run: task_of(run),
+        asked.shard,
+    )
     left = len(tasks.known) + tasks.to_come
     if not left:
         return Outcome()
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
     workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
-    division = division_of(plan.folder, asked.workers, workers, task_of(plan.to_do[0]), left)
+    if not asked.quiet:
+        print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
+    first = _task_of(asked, Division(1, 1), itertools.count(), plan.to_do[0])
+    division = division_of(plan.folder, asked.workers, workers, first, left)
+    task_of = partial(_task_of, asked, division, itertools.count())
     workers.slots = min(division.workers, left)
     done = [run for run in plan.runs if run.mode is None]
     display = display_for(asked_for.name, Standing(left, workers.slots, done), quiet=asked.quiet)
@@ -136,28 +167,6 @@ def _table(folder: Path) -> Table | None:
         return None
     table = compare_arms(arms)
     return together(sort_rows(table, find_column(table.columns, DEFAULT_SORT)), SCORED_ON)
-
-
-def tell_plan(asked_for: Sweep, plan: SweepPlan, *, as_json: bool) -> None:
-    """Print the runs of a sweep with what the disk holds of each."""
-    runs = [*plan.tuning, *plan.runs]
-    if as_json:
-        record = [
-            {"arm": run.arm.name, "seed": run.seed, "folder": str(run.folder), "status": run.status, "role": run.role}
-            for run in runs
-        ]
-        print(json.dumps({"sweep": asked_for.name, "runs": record, "estimate_s": None}, indent=2))
-        return
-    for run in runs:
-        print(f"{run.key}  {run.status}")
-    counts = Counter(run.status for run in runs)
-    print(", ".join(f"{count} {status}" for status, count in counts.items()))
-    _tell_warnings(plan)
-
-
-def _tell_warnings(plan: SweepPlan) -> None:
-    for warning, arms in plan.warnings.items():
-        print(f"warning: {visible_lines(warning)} ({first_few(arms, 3)})", file=sys.stderr)
 
 
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:

@@ -73,14 +73,14 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
     return best
 
 
-def division_of(folder: Path, workers: int | None, executor: Executor, task: Task, runs: int) -> Division:
+def division_of(folder: Path | None, workers: int | None, executor: Executor, task: Task, runs: int) -> Division:
     """Return how many workers a sweep has on this machine, each with how many threads.
 
     What was measured once is kept in the folder of the sweep: the bits of a run depend on its threads, and those of a
     sweep that is continued must not depend on what else the machine did.
 
     Args:
-        folder: of the sweep.
+        folder: of the sweep; None: nothing is kept.
         workers: as many as the person asked for; None: as many as are fastest.
         executor: takes the measurements.
         task: a run like the others.
@@ -90,13 +90,14 @@ def division_of(folder: Path, workers: int | None, executor: Executor, task: Tas
     if workers is not None:
         return Division(workers, max(cores // workers, 1))
     here = {"host": platform.node(), "cores": cores, "device": task.device or "auto"}
-    record = read_json(folder / RECORD) or {}
+    record = (read_json(folder / RECORD) if folder else None) or {}
     known = [one for one in record.get("divisions") or () if isinstance(one, dict) and here.items() <= one.items()]
     if known:
         with contextlib.suppress(KeyError, TypeError):
             return Division(*(int(known[-1][name]) for name in ("workers", "threads", "gpus")))
     division = divide(executor, task, runs, cores)
-    write_json(folder / RECORD, {"divisions": [*(record.get("divisions") or ()), {**here, **asdict(division)}]})
+    if folder is not None:
+        write_json(folder / RECORD, {"divisions": [*(record.get("divisions") or ()), {**here, **asdict(division)}]})
     return division
 
 

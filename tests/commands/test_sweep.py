@@ -1,0 +1,80 @@
+"""`bnexp sweep` from end to end, with workers in processes of their own: what is left is done, and told."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bnexp.commands.sweep import Asked, sweep
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.runs.folder import read_json
+from bnexp.runs.run import read_run
+
+AXIS = ["model.norm=none,bn"]
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    return Asked(tmp_path / "runs", tmp_path, "cpu", workers=2)
+
+
+def statuses(text: str) -> dict[str, str]:
+    return {f"{run['arm']}/{run['seed']}": run["status"] for run in json.loads(text)["runs"]}
+
+
+def test_a_sweep_is_done_once_and_again_only_what_is_left(
+    config_file: Path, asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(config_file, asked, axes=AXIS, seeds="2")
+    told = capsys.readouterr()
+    assert "[4/4]" in told.out
+    assert "norm=bn" in told.out
+    folder = asked.runs_dir / "small-sweep"
+    assert {read_run(path.parent).status for path in folder.glob("*/seed*/meta.json")} == {"finished"}
+    assert (folder / "sweep.yaml").exists()
+    started = (read_json(folder / "norm=bn" / "seed1" / "meta.json") or {})["started"]
+
+    sweep(config_file, asked, axes=["model.norm=none,bn,ln"], seeds="2")
+    told = capsys.readouterr()
+    assert "[2/2]" in told.out  # those of ln
+    assert (read_json(folder / "norm=bn" / "seed1" / "meta.json") or {})["started"] == started
+
+    sweep(config_file, asked, axes=AXIS, seeds="2", dry_run=True, as_json=True)
+    record = json.loads(capsys.readouterr().out)
+    assert record["estimate_s"] == 0
+    assert {run["status"] for run in record["runs"]} == {"finished"}
+    assert record["runs"][0].keys() >= {"arm", "seed", "folder", "status"}
+
+
+def test_an_arm_that_fails_costs_no_other_and_is_told_with_its_reason(
+    config_file: Path, asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes = ["data.dataset=synthetic,mnist"]  # which nobody has downloaded
+    with pytest.raises(BnexpError) as failed:
+        sweep(config_file, asked, axes=axes, seeds="1", overrides=["data.synthetic=null", "training.steps=null"])
+    assert "dataset=mnist/seed0" in str(failed.value)
+    assert "the same command" in str(failed.value)
+    assert read_run(asked.runs_dir / "small-sweep" / "dataset=synthetic" / "seed0").status == "finished"
+
+
+def test_a_dry_run_writes_nothing(config_file: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep(config_file, asked, axes=AXIS, seeds="0-1", dry_run=True)
+    told = capsys.readouterr().out
+    assert "2 arms, 4 runs: 4 missing" in told
+    assert "4 runs to do, 2 runs at a time" in told
+    assert not asked.runs_dir.exists()
+
+
+def test_what_is_saved_is_the_same_sweep(config_file: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = config_file.parent / "elsewhere" / "saved.yaml"
+    saved.parent.mkdir()
+    sweep(config_file, asked, axes=AXIS, seeds="2", dry_run=True, as_json=True, save=saved)
+    first = statuses(capsys.readouterr().out)
+    sweep(saved, asked, dry_run=True, as_json=True)
+    assert statuses(capsys.readouterr().out) == first
+
+
+def test_a_refused_arm_stops_the_sweep_before_anything_starts(config_file: Path, asked: Asked) -> None:
+    with pytest.raises(ConfigError, match="bnn"):
+        sweep(config_file, asked, axes=["model.norm=bn,bnn"])
+    assert not asked.runs_dir.exists()
