@@ -36,10 +36,16 @@ def explain(error: ValidationError, origins: dict[Place, str], source: str) -> s
     return "\n".join([*lines[:MAX_SHOWN], *([f"(and {more} more)"] if more else [])])
 
 
-def unknown_key(keys: Place, origins: dict[Place, str], source: str) -> str:
-    """Return the message for a key that no variant of the config knows."""
+def unknown_key(keys: Place, origins: dict[Place, str], source: str, *, with_dots: bool = False) -> str:
+    """Return the message for a key that no variant of the config knows; `with_dots`, its hint is a whole key, too."""
     spots = spots_at(keys[:-1])
-    return f"{_origin(keys, origins, source)}: unknown key {_dotted(keys)}.{_where_instead(keys[-1], spots)}"
+    hint = _where_instead(keys[-1], spots)
+    if with_dots:
+        every = [spot.key(name) for spot in SECTIONS.values() for name in spot.section.model_fields]
+        above = "".join(f"{key}." for key in keys[:-1])
+        hint = re.sub(r'Did you mean "([^".]+)"', rf'Did you mean "{above}\1"', hint)
+        hint = hint or did_you_mean(_dotted(keys), every)
+    return f"{_origin(keys, origins, source)}: unknown key {_dotted(keys)}.{hint}"
 
 
 def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -> str:

@@ -130,7 +130,7 @@ class _Reading:
         elif key == "base":
             self.problems.append(f"{at}: base: a sweep has one, at the top of its file; expected the keys that differ")
         elif not is_known(parts):
-            self.problems.append(unknown_key(parts, {parts[:1]: at}, at))
+            self.problems.append(unknown_key(parts, {parts[:1]: at}, at, with_dots=True))
         else:
             return True
         return False
