@@ -21,11 +21,11 @@ def trial(tmp_path_factory):
 
 
 def test_a_sweep_survives_kill_9_of_a_worker_of_itself_and_of_everything(trial):
-    killed_at_random(trial, 20 if at_length() else 3)
+    killed_at_random(trial, 6 if at_length() else 3)
 
 
 def test_a_sweep_survives_kill_9_around_a_checkpoint(trial):
-    killed_around_a_checkpoint(trial, 8 if at_length() else 2)
+    killed_around_a_checkpoint(trial, 4 if at_length() else 2)
 
 
 def test_ctrl_c_stops_all_workers_and_the_same_command_continues(trial):
