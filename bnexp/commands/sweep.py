@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,11 +13,12 @@ from pathlib import Path
 
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
+from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
 from bnexp.document.table import Table, find_column, sort_rows, together
 from bnexp.document.writing import counted
-from bnexp.errors import BnexpError, Interrupted, visible_lines
+from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import read_run
@@ -74,9 +76,11 @@ def sweep(
         Interrupted: by Ctrl-C or a signal; the same command continues.
         BnexpError: runs failed, after all others had their turn.
     """
+    if save is not None:
+        name = name or run_name_of(save.stem)
     asked_for = read_sweep(path, axes, seeds, overrides, name)
     if save is not None:  # also where arms are refused: the file is where rules can be added
-        write_text_atomically(save, dump_sweep(asked_for, save))
+        _save(asked_for, save, quiet=asked.quiet)
     planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
     plan = planner.plan()
     if not asked.quiet:
@@ -91,6 +95,25 @@ def sweep(
     if table is not None:
         show(table, "json" if as_json else "table")
     _conclude(outcome, plan)
+
+
+def _save(asked_for: Sweep, file: Path, *, quiet: bool) -> None:
+    """Write a sweep as a sweep file; one that says something else is never replaced.
+
+    Raises:
+        ConfigError: there is such a file, or none can be written there.
+    """
+    text = dump_sweep(asked_for, file)
+    try:
+        if os.path.lexists(file) and (not file.is_file() or file.read_bytes() != text.encode()):
+            raise ConfigError(f"--save {file}: something else is there; expected the name of a new file")
+        write_text_atomically(file, text)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"--save {file}: cannot be written: {reason}; expected such as --save study.yaml") from None
+    if not quiet:
+        named = "" if asked_for.name == run_name_of(file.stem) else f" --name {asked_for.name}"
+        print(f"saved: bnexp sweep {shlex.quote(str(file))}{named}", file=sys.stderr)
 
 
 def _tell(asked_for: Sweep, plan: SweepPlan, asked: Asked, *, as_json: bool) -> None:

@@ -65,11 +65,20 @@ def test_a_dry_run_writes_nothing(config_file: Path, asked: Asked, capsys: pytes
     assert not asked.runs_dir.exists()
 
 
-def test_what_is_saved_is_the_same_sweep(config_file: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_saved_is_the_same_sweep(
+    config_file: Path, asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     saved = config_file.parent / "elsewhere" / "saved.yaml"
     saved.parent.mkdir()
     sweep(config_file, asked, axes=AXIS, seeds="2", dry_run=True, as_json=True, save=saved)
-    first = statuses(capsys.readouterr().out)
+    told = capsys.readouterr()
+    assert f"saved: bnexp sweep {saved}" in told.err
+    first = statuses(told.out)
+    assert '"sweep": "saved"' in told.out
+    with pytest.raises(ConfigError, match="something else is there"):
+        sweep(config_file, asked, axes=AXIS, dry_run=True, save=config_file)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        sweep(config_file, asked, axes=AXIS, dry_run=True, save=tmp_path / "no" / "place.yaml")
     sweep(saved, asked, dry_run=True, as_json=True)
     assert statuses(capsys.readouterr().out) == first
 

@@ -294,3 +294,8 @@ def test_whatever_a_file_holds_it_becomes_arms_or_a_sentence(shared_clean_file, 
 
 def test_a_mistyped_axes_over_a_base_alone_is_told_as_one_of_a_sweep(write):
     assert 'Did you mean "axes"?' in refusal(load_sweep, write("axis: {model.norm: [bn, ln]}"))
+
+
+def test_an_axis_in_brackets_is_its_values_also_where_each_is_a_list(clean_file):
+    sweep = sweep_of_options(clean_file, ["model.hidden=[[64],[64, 64]]"])
+    assert sweep.file.axes["model.hidden"] == ([64], [64, 64])
