@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,21 +17,23 @@ from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
 from bnexp.document.table import Table, find_column, sort_rows, together
-from bnexp.document.writing import counted
+from bnexp.document.writing import counted, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import read_run
 from bnexp.session.display import say
 from bnexp.sweep import outlook
+from bnexp.sweep.arms import told_together
 from bnexp.sweep.display import display_for
-from bnexp.sweep.estimate import Division, division_of, estimate
+from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.work import Task
 
+_MOST_REASONS = 6
 COPY = "sweep.yaml"
 """The sweep as it was last asked for, in its folder."""
 
@@ -133,10 +135,34 @@ def _measured(plan: SweepPlan, asked: Asked) -> tuple[Division, float | None]:
     division, runs = Division(asked.workers or 1, 1), plan.to_do
     if not runs:
         return division, 0.0
-    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in runs], asked.data_dir)) as workers:
-        first = _task_of(asked, division, itertools.count(), runs[0])
+    offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
+    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in offline], asked.data_dir)) as workers:
+        first = _task_of(asked, division, itertools.count(), offline[0])
+        _refuse_here(workers, first, runs, offline=True)
         division = division_of(None, asked.workers, workers, first, len(runs))
-        return division, estimate(workers, runs, division, partial(_task_of, asked, division, itertools.count()))
+        return division, estimate(workers, offline, division, partial(_task_of, asked, division, itertools.count()))
+
+
+def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], *, offline: bool = False) -> None:
+    """Refuse arms that cannot be trained on this machine, all at once, and warn of those that may not.
+
+    `offline` fetches no dataset, and says which will be.
+
+    Raises:
+        ConfigError: the memory is too small, or data are not here.
+    """
+    arms = {run.arm.name: run.blueprint for run in runs}
+    judged = judge(workers, task, [without_download(one) if offline else one for one in arms.values()])
+    for name, doubts in judged.doubted.items():
+        for doubt in doubts:
+            print(f"warning: {name}: {visible_lines(doubt)}", file=sys.stderr)
+    missing = [name for name, reason in judged.refused.items() if ": not found" in reason] if offline else []
+    datas = {name: arms[name].config.data for name in missing}
+    absent = {name: data.dataset for name, data in datas.items() if getattr(data, "download", False)}
+    for dataset in dict.fromkeys(absent.values()):
+        print(f"note: dataset {dataset} is not here; it is fetched when the sweep starts", file=sys.stderr)
+    if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
+        raise ConfigError(told_together(refused, len(arms)))
 
 
 def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
@@ -175,7 +201,11 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
     if not asked.quiet:
         print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
     first = _task_of(asked, Division(1, 1), itertools.count(), plan.to_do[0])
-    division = division_of(plan.folder, asked.workers, workers, first, left)
+    with contextlib.ExitStack() as unless_it_begins:
+        unless_it_begins.callback(workers.close)
+        _refuse_here(workers, first, plan.to_do)
+        division = division_of(plan.folder, asked.workers, workers, first, left)
+        unless_it_begins.pop_all()
     task_of = partial(_task_of, asked, division, itertools.count())
     workers.slots = min(division.workers, left)
     done = [run for run in plan.runs if run.mode is None]
@@ -199,7 +229,12 @@ def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
     if outcome.stopped and outcome.exit_code > 1:
         raise Interrupted(f"{outcome.stopped}; {again}", outcome.exit_code)
     if failed:
-        named = "\n".join(f"{one.key}: {one.error}" for one in failed[:10])
+        reasons: dict[str, list[str]] = {}
+        for one in failed:
+            reasons.setdefault((one.error or "no reason").replace(str(plan.folder / one.key), "RUN"), []).append(
+                one.key
+            )
+        named = "\n".join(f"{first_few(keys, 4)}: {reason}" for reason, keys in list(reasons.items())[:_MOST_REASONS])
         raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
     if outcome.stopped:
         say(f"{outcome.stopped}; {again}")

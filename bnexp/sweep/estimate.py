@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from bnexp.blueprint import Blueprint
 from bnexp.runs.folder import read_json, write_json
 from bnexp.sweep.plan import PlannedRun
-from bnexp.sweep.work import Ended, Executor, Measured, Task
+from bnexp.sweep.work import Ended, Executor, Judged, Measured, Task
 
 RECORD = "sweep.json"
 _MOST_MEASURED = 8
@@ -43,6 +44,28 @@ def measure(executor: Executor, tasks: Sequence[Task]) -> dict[str, Measured]:
             if isinstance(event, Measured):
                 measured[event.key.rpartition(" ")[0]] = event
     return measured
+
+
+def without_download(blueprint: Blueprint) -> Blueprint:
+    """Return a blueprint that fetches nothing: to look at what is here."""
+    data = blueprint.config.data
+    if not getattr(data, "download", False):
+        return blueprint
+    data = data.model_copy(update={"download": False})
+    return replace(blueprint, config=blueprint.config.model_copy(update={"data": data}))
+
+
+def judge(executor: Executor, task: Task, blueprints: Sequence[Blueprint]) -> Judged:
+    """Return what this machine refuses and doubts of some blueprints: memory, and data that are not here."""
+    first, *others = blueprints
+    executor.start(replace(task, key="judge", mode="judge", blueprint=first, others=tuple(others)))
+    judged = Judged("judge", {}, {})
+    while True:
+        for event in executor.wait(1.0):
+            if isinstance(event, Judged):
+                judged = event
+            if isinstance(event, Ended):
+                return judged
 
 
 def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) -> Division:

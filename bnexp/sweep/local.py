@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,8 @@ class LocalWorkers:
             _CONTEXT.set_forkserver_preload(["__main__", "bnexp.sweep.worker"])
             # It looks for modules where Python does by itself, which is not where everybody finds them.
             paths = os.pathsep.join(filter(None, sys.path))
-            with _environment({DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}):
+            values = {DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+            with _environment(values), _deaf_to_ctrl_c():
                 forkserver.ensure_running()
 
 
@@ -171,6 +173,19 @@ def _how_it_died(code: int | None) -> str:
             hint = "; the system does so where memory runs out" if name == "SIGKILL" else ""
             return f"its process was killed by {name}{hint}"
     return "its process lost its server" if code == 255 else f"its process ended with exit code {code}"
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C from their first moment on; the sweep asks their workers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

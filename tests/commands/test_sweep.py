@@ -46,15 +46,29 @@ def test_a_sweep_is_done_once_and_again_only_what_is_left(
     assert record["runs"][0].keys() >= {"arm", "seed", "folder", "status"}
 
 
-def test_an_arm_that_fails_costs_no_other_and_is_told_with_its_reason(
+def test_what_this_machine_cannot_train_stops_a_sweep_before_anything_starts(config_file: Path, asked: Asked) -> None:
+    wide = ", ".join(9 * ["100000"])
+    axes = ["data.dataset=synthetic,mnist", f"model.hidden=[8],[{wide}]"]  # absent, and 320 GB of weights
+    overrides = ["data.synthetic=null"]
+    with pytest.raises(ConfigError) as refused:
+        sweep(config_file, asked, axes=axes[:1], seeds="1", overrides=overrides)
+    assert "dataset mnist: not found" in str(refused.value)
+    with pytest.raises(ConfigError, match="memory"):
+        sweep(config_file, asked, axes=axes[1:], seeds="1", dry_run=True)
+    assert not list(asked.runs_dir.glob("*/*/*"))
+
+
+def test_a_run_that_fails_costs_no_other_and_is_told_with_its_reason(
     config_file: Path, asked: Asked, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    axes = ["data.dataset=synthetic,mnist"]  # which nobody has downloaded
+    taken = asked.runs_dir / "small-sweep" / "norm=bn"
+    taken.parent.mkdir(parents=True)
+    taken.write_text("a file where the folder of an arm is to be")
     with pytest.raises(BnexpError) as failed:
-        sweep(config_file, asked, axes=axes, seeds="1", overrides=["data.synthetic=null", "training.steps=null"])
-    assert "dataset=mnist/seed0" in str(failed.value)
+        sweep(config_file, asked, axes=AXIS, seeds="1")
+    assert str(failed.value).startswith("1 run failed:\nnorm=bn/seed0")
     assert "the same command" in str(failed.value)
-    assert read_run(asked.runs_dir / "small-sweep" / "dataset=synthetic" / "seed0").status == "finished"
+    assert read_run(asked.runs_dir / "small-sweep" / "norm=none" / "seed0").status == "finished"
 
 
 def test_a_dry_run_writes_nothing(config_file: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
