@@ -116,7 +116,8 @@ def shared_by_arm(run: Run) -> dict[str, Any] | str:
     """
     if run.config is None:
         return str(run.folder.resolve())
-    return {key: value for key, value in identity_of(run.config, "arm").items() if key != "data.path"}
+    counted = {key: value for key, value in identity_of(run.config, "arm").items() if key != "data.path"}
+    return {**counted, "processes": run.parts} if run.parts > 1 else counted
 
 
 def _training_of(

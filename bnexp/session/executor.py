@@ -45,7 +45,7 @@ def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[R
             rest = f"\n{count} more not begun: the same command with --resume continues all" if count else ""
             raise Interrupted(f"{stopped}{rest}", stopped.exit_code) from None
         except BnexpError as error:
-            if len(tasks) == 1:
+            if len(tasks) == 1 or terms.world is not None:  # the other processes ended with the first that failed
                 raise
             failures.append(f"{_name(blueprint, tasks)}: {error}")
             failed(failures[-1])

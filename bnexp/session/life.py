@@ -1,7 +1,7 @@
 """The life of one run in one process: begin, train, score the test set once, and leave the records of it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.faults import faults_explained
 from bnexp.session.metadata import circumstances, note_status, summary_of
+from bnexp.session.several import Assignment
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, reproducible
+from bnexp.training.distributed import refuse_indivisible, told_of_division
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
@@ -54,25 +56,31 @@ def start(blueprint: Blueprint, terms: Terms) -> RunResult:
     config, data_dir = blueprint.config, terms.data_dir or data_folder(None)
     stop = StopRequest()
     with stop.listening():
-        with faults_explained(config):
-            weigh(blueprint, terms.device or "auto", terms)
-            run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
+        with faults_explained(config, world=terms.world):
+            run = built(blueprint, data_dir, terms.device or "auto", terms)
         meta = circumstances(run, terms.argv, data_dir)
         folder = claim_run_folder(terms.runs_dir, config.name, config.seed, dump_config(config))
         with run_lock(folder):
             return run_session(run, folder, meta, terms.show, stop)
 
 
-def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:
-    """Warn of what may not fit into the memory of a device.
+def built(blueprint: Blueprint, data_dir: Path, device: str, terms: Terms) -> TrainingRun:
+    """Warn of what may not fit into the memory of a device, and build a run, together with the other processes if any.
 
     Raises:
-        ConfigError: not even the weights fit, or the device is not there.
+        ConfigError: not even the weights fit, the device is not there, or the processes cannot divide the batches.
+        BnexpError: as for `build`.
     """
-    chosen = choose_device(device)
+    own = device if terms.world is None else terms.world.device_word(device)
+    chosen = choose_device(own)
     refuse_without_room(blueprint, chosen)
     for doubt in doubts_about_memory(blueprint, chosen):
         terms.warn(doubt)
+    if terms.world is not None:
+        refuse_indivisible(blueprint, terms.world.size)
+        terms.note(told_of_division(blueprint, terms.world.size))
+        terms.world.tell(Assignment(blueprint, data_dir, device))
+    return build(blueprint, data_dir=data_dir, device=own, world=terms.world)
 
 
 def run_session(
@@ -87,7 +95,7 @@ def run_session(
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can be resumed.
     """
-    with _status_at_end(folder, meta, stop), faults_explained(run.config, folder):
+    with _status_at_end(folder, meta, stop), faults_explained(run.config, folder, run.world):
         note_status(folder, meta, "running")
         with reproducible():
             summary = _train_and_test(run, folder, show, stop, start)
@@ -111,6 +119,7 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> 
         note_end("interrupted")
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
+        stop.leave()
         note_end("failed", str(error))
         where = "with more memory, " if str(error).startswith(OUT_OF_MEMORY) else ""
         raise BnexpError(f"{error}\n{where}{how_to_resume(folder)}") from None
@@ -139,6 +148,8 @@ def _train_and_test(
             compile_s = warm_up(run.train_step, run.batches, run.plan)
         progress = Progress.start(run, writer)
         display.watch(progress.log)
+        if run.world is not None:
+            run.world.tell(start.values if start else None)
         checkpointer = Checkpointer(run, CheckpointFolder(folder, start.path if start else None), rows)
         if start is None:
             checkpointer.save(progress)
@@ -147,7 +158,7 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                train(run, progress, display.step, checkpointer.save_if_due, stop.__bool__)
+                train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop))
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
@@ -157,3 +168,8 @@ def _train_and_test(
             writer.scalars(progress.steps, as_row(run.plan.epoch_at(progress.steps), scores))
         board.ended(progress.steps, diverged=progress.diverged)
     return summary_of(run, progress, scores, compile_s)
+
+
+def _stops(run: TrainingRun, stop: StopRequest) -> Callable[[], bool]:
+    """Return what tells, after a step, whether a signal stops the run there, of whichever process it came to."""
+    return stop.__bool__ if run.world is None else run.world.stop_together(lambda: stop.number, stop.take)

@@ -24,6 +24,7 @@ from bnexp.runs.process import this_process
 from bnexp.runs.seal import SEAL, seal_of
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
+from bnexp.training.distributed import parts_of_batch, record_of
 from bnexp.training.evaluation import EndScores
 from bnexp.training.progress import Evaluated, Progress
 
@@ -50,7 +51,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
 
 def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict[str, Any]:
     """Return where, when and with what a run is made: all of meta.json but its status."""
-    plan = asdict(run.plan)
+    plan, layout = asdict(run.plan), run.subject.layout
     del plan["eval_every_epochs"]
     return {
         "format": FORMAT,
@@ -71,7 +72,8 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "threads": torch.get_num_threads(),
         "deterministic": True,
         "parameters": run.parameters,
-        "network": network_of(run.subject.layout, run.config.data.batch_size),
+        "network": network_of(layout, run.config.data.batch_size, parts_of_batch(layout, run.world)),
+        "processes": record_of(layout, run.world),
         "started": _now(),
         "ended": None,
         "continued": None,
@@ -101,7 +103,7 @@ def _data(run: TrainingRun, data_dir: Path) -> dict[str, Any]:
 
 def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the circumstances of a run resumed from `state`: those of now, and those that meta.json told before."""
-    keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "continued")
+    keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "processes", "continued")
     sessions = before.get("sessions")
     earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in keys}]
     return {
@@ -127,6 +129,8 @@ def _environment_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the circumstances that the last bits of figures depend on, those that are known."""
     versions = meta.get("versions")
     named = {"device": meta.get("device_name"), "threads": meta.get("threads"), "bnexp": meta.get("bnexp")}
+    processes = meta.get("processes")
+    named["processes"] = processes.get("count") if isinstance(processes, dict) else None
     named["torch"] = versions.get("torch") if isinstance(versions, dict) else None
     return {what: value for what, value in named.items() if value is not None}
 
@@ -151,7 +155,10 @@ def summary_of(
         "skipped_steps": run.train_step.scaler.skipped + outcome.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
-        "batch_size": {"statistics": run.plan.batch_size, "optimizer": run.plan.step_size},
+        "batch_size": {
+            "statistics": run.plan.batch_size // parts_of_batch(run.subject.layout, run.world),
+            "optimizer": run.plan.step_size,
+        },
         "train": outcome.train.figures(),
         "final": _evaluated(run, outcome.last),
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),

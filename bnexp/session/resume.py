@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bnexp.blueprint import draw
+from bnexp.blueprint import Blueprint, draw
 from bnexp.config.loading import check_stored, check_values, dump_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
@@ -27,18 +27,19 @@ from bnexp.runs.folder import (
     resume_command,
     unreadable_checkpoints,
 )
-from bnexp.runs.identity import first_difference
+from bnexp.runs.identity import first_difference, parts_of
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import Rows, cut_after, refuse_other_rows
 from bnexp.runs.seal import load_stored, write_config
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
-from bnexp.session.life import RunResult, run_session, weigh
+from bnexp.session.life import RunResult, built, run_session
 from bnexp.session.metadata import circumstances, continued, machine_changes
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
-from bnexp.training.build import TrainingRun, build
+from bnexp.training.build import TrainingRun
+from bnexp.training.distributed import divided_norms, parts_of_batch
 
 _ALL_THAT_MAY_CHANGE = "a run has one config, in which only data.eval_batch_size and checkpoints may change"
 
@@ -67,14 +68,14 @@ def resume(
         config = config or own
         _refuse_another_experiment(folder, own, config)
         before = read_json(folder / META) or {}
-        with faults_explained(config, folder):
+        with faults_explained(config, folder, terms.world):
             data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
-            device = terms.device or _former_device(before)
+            device = terms.device or _former_device(before, terms)
+            blueprint = draw(config, data_dir)
+            _refuse_other_parts(folder, before, blueprint, terms)
             if not from_start:
                 _refuse_lost_checkpoints(folder)
-            blueprint = draw(config, data_dir)
-            weigh(blueprint, device, terms)
-            run = build(blueprint, data_dir=data_dir, device=device)
+            run = built(blueprint, data_dir, device, terms)
             meta = circumstances(run, terms.argv, data_dir)
             start = None if from_start else _restored(run, folder)
             if start is not None:
@@ -164,8 +165,23 @@ def _clear(folder: Path, *, whole: bool) -> None:
         path.unlink(missing_ok=True)
 
 
-def _former_device(before: Mapping[str, Any]) -> str:
+def _refuse_other_parts(folder: Path, before: Mapping[str, Any], blueprint: Blueprint, terms: Terms) -> None:
+    """Refuse to go on with batch statistics over other parts of the batch than those that the run began with."""
+    then, now = parts_of(before), parts_of_batch(blueprint.layout, terms.world)
+    if then != now:
+        name = min(divided_norms(blueprint.layout).values())
+        whose = f"{name} took the statistics of {_parts(then)}, and would now take those of {_parts(now)}"
+        raise ConfigError(f"{folder}: {whose}: another experiment. As it began: {resume_command(folder)}")
+
+
+def _parts(count: int) -> str:
+    return "whole batches" if count == 1 else f"each of {count} processes' parts of a batch"
+
+
+def _former_device(before: Mapping[str, Any], terms: Terms) -> str:
     device = before.get("device")
+    if terms.world is not None and isinstance(device, str):
+        device = device.partition(":")[0]  # each process has its own
     return device if isinstance(device, str) and re.fullmatch(r"cpu|mps|cuda(:\d+)?", device) else "auto"
 
 

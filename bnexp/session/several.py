@@ -1,0 +1,125 @@
+"""Several processes of one command: process 0 leads, and goes through the command; the others follow what it begins."""
+
+import contextlib
+import gc
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnexp.blueprint import Blueprint
+from bnexp.errors import BnexpError, Interrupted
+from bnexp.session.signals import StopRequest
+from bnexp.session.terms import is_one_of_several
+
+if TYPE_CHECKING:
+    from bnexp.training.distributed import World
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A run that process 0 begins, and that all train: the state that it is resumed from follows, or None."""
+
+    blueprint: Blueprint
+    data_dir: Path
+    device: str
+
+
+def lead_or_follow(environment: Mapping[str, str], words: Sequence[str]) -> "World | None":
+    """Return the processes that this one leads; None where it is the only one.
+
+    One that does not lead follows until process 0 has ended, and exits as that does.
+
+    Raises:
+        ConfigError: they were started in a way that they could not train together.
+        BnexpError: they do not find each other.
+    """
+    if not is_one_of_several(environment, words):
+        return None
+    from bnexp.training import distributed  # only what trains pays for loading torch
+
+    world = distributed.join(environment)
+    if world.rank:
+        sys.exit(_follow(world))
+    return world
+
+
+@contextlib.contextmanager
+def leading(world: "World | None") -> Iterator[None]:
+    """End the other processes, if any, when the context ends, with the exit code that this one will have."""
+    if world is None:
+        yield
+        return
+    try:
+        yield
+    except BaseException as error:
+        # Whoever started the processes ends all at the first that ends; this one still has something to say.
+        with contextlib.suppress(ValueError):  # only the main thread can
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        by_ctrl_c = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+        world.end(error.exit_code if isinstance(error, BnexpError) else by_ctrl_c)
+        raise
+    with contextlib.suppress(RuntimeError):  # one that is gone by now has done its part
+        world.tell(0)
+
+
+def _follow(world: "World") -> int:
+    """Take part in every run that process 0 begins, until it ends; return the exit code."""
+    stop = StopRequest(speaks=False)
+    try:
+        with stop.listening():
+            while isinstance(told := world.told(), Assignment):
+                _take_part(told, world, stop)
+                gc.collect()  # what reduced the gradients of a network is only let go with its cycles
+        return int(told)
+    except Interrupted as stopped:
+        world.fail(str(stopped))
+        return stopped.exit_code
+    except Exception as error:
+        return _exit_code_after(error, world)
+
+
+def _exit_code_after(error: Exception, world: "World") -> int:
+    """Return the exit code after an error; only one that nobody else tells of is told of here."""
+    from bnexp.training.distributed import lost_connection
+
+    if lost_connection(error):
+        if world.ended is None and world.rank == 1 and world.word("fault") is None:
+            print("error: process 0, which keeps the records, is gone: it was killed, perhaps", file=sys.stderr)
+        return 1 if world.ended is None else world.ended
+    if isinstance(error, BnexpError):
+        world.fail(str(error))
+        return error.exit_code
+    world.fail(f"{type(error).__name__}: {error}")
+    raise error
+
+
+def _take_part(told: Assignment, world: "World", stop: StopRequest) -> None:
+    """Train a run to its end, without records, display or probes."""
+    from bnexp.runs.rows import Writers
+    from bnexp.session.checkpoint import restore_run
+    from bnexp.session.faults import faults_explained
+    from bnexp.training.build import build
+    from bnexp.training.device import reproducible
+    from bnexp.training.loop import train
+    from bnexp.training.progress import Progress
+
+    with faults_explained(told.blueprint.config):
+        device = world.device_word(told.device)
+        run = build(told.blueprint, data_dir=told.data_dir, device=device, world=world)
+        with reproducible():
+            progress, state = Progress.start(run, Writers([])), _state_of_a_follower(world.told())
+            if state is not None:
+                restore_run(run, state)
+                progress.load_state_dict(state["progress"], state["step"])
+            stops = world.stop_together(lambda: stop.number, stop.take)
+            with stop.finishing_the_step():
+                if not progress.ended:
+                    train(run, progress, stop=stops)
+
+
+def _state_of_a_follower(state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the state of a checkpoint without what the probes keep, which are process 0's."""
+    return state and {**state, "probes": {}}

@@ -1,0 +1,342 @@
+"""Train one network in several processes: each passes its part of every batch, and all take the same step.
+
+torch's DistributedDataParallel averages the gradients, over gloo between CPUs and NCCL between GPUs. Process 0 keeps
+the records and looks through the probes; the others follow it. docs/devices.md says what is divided and what is not.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from bnexp.blueprint import Blueprint
+from bnexp.config.layout import Layout
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.measure.passes import loss_of
+from bnexp.measure.restore import streams_of, undisturbed
+from bnexp.measure.subject import placed_in
+from bnexp.norms.sync_batch_norm import SyncBatchNorm
+from bnexp.training.step import Passed, TrainStep
+
+_WAITS = timedelta(days=1)
+"""How long a process waits for process 0 to write, to score or to load; one that is gone is noticed at once."""
+_JOINING = timedelta(minutes=10)
+_FAULT, _END = "fault", "end"
+
+
+@dataclass
+class World:
+    """The processes that train together, as one of them sees it.
+
+    Attributes:
+        rank: its number, from 0.
+        size: how many there are.
+        local_rank: its number among those on its machine, and that of its GPU.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    stopping: bool = False  # whether any process was asked to stop before the last step was judged
+    _store: Any = None  # of plain values, which outlives a process that fails
+    _control: Any = None  # a gloo group, for what is not on the device
+    _asked: Callable[[], int] = lambda: 0  # the number of the signal that this process was asked to stop by, or 0
+
+    def part_of(self, examples: int, rank: int | None = None) -> slice:
+        """Return which of so many examples a process takes; parts differ by at most one example in size."""
+        rank = self.rank if rank is None else rank
+        return slice(examples * rank // self.size, examples * (rank + 1) // self.size)
+
+    def device_word(self, word: str) -> str:
+        """Return which device this process takes for the word of the command line: the GPU of its own number.
+
+        Raises:
+            ConfigError: the word names one device for all.
+        """
+        if word in ("auto", "cuda") and torch.cuda.is_available():
+            return f"cuda:{self.local_rank}"
+        if word not in ("auto", "cuda", "cpu"):
+            raise ConfigError(
+                f"--device {word}: {self.size} processes cannot share it; expected cuda, where each takes the GPU of "
+                "its own number, or cpu"
+            )
+        return "cpu" if word == "auto" else word
+
+    def agreed(self, loss: float, zero: float) -> tuple[float, float]:
+        """Add up what the processes found of a step: their shares of its loss, and what is 0 where all is finite."""
+        found = torch.tensor([loss, zero, float(self._asked() > 0)], dtype=torch.float64)
+        dist.all_reduce(found, group=self._control)
+        loss, zero, asked = found.tolist()
+        self.stopping = asked > 0
+        return loss, zero
+
+    def stop_together(self, asked: Callable[[], int], take: Callable[[int], None]) -> Callable[[], bool]:
+        """Return what tells, after a step, whether all stop there, since any was asked to.
+
+        `asked` returns the number of the signal that this process was asked by, or 0; `take` takes another's.
+        """
+        self._asked, self.stopping = asked, False
+
+        def stops() -> bool:
+            if self.stopping:
+                number = torch.tensor([asked()])
+                dist.all_reduce(number, dist.ReduceOp.MAX, self._control)
+                take(int(number))
+            return self.stopping
+
+        return stops
+
+    def tell(self, value: object) -> None:
+        """Hand a value to the other processes, each of which waits in `told`."""
+        dist.broadcast_object_list([value], src=0, group=self._control)
+
+    def told(self) -> Any:
+        """Wait for the next value that process 0 tells."""
+        values: list[Any] = [None]
+        dist.broadcast_object_list(values, src=0, group=self._control)
+        return values[0]
+
+    def leave_word(self, key: str, word: str) -> None:
+        """Leave a word that the others find when this process is gone; the first under a key stays."""
+        with contextlib.suppress(RuntimeError):  # who keeps the words may be gone as well
+            self._store.compare_set(key, "", word)
+
+    def word(self, key: str) -> str | None:
+        """Return the word that a process left, if any."""
+        with contextlib.suppress(RuntimeError):
+            if self._store.check([key]):
+                return bytes(self._store.get(key)).decode()
+        return None
+
+    def fail(self, message: str) -> None:
+        """Leave word of why this process ends."""
+        self.leave_word(_FAULT, f"process {self.rank} of {self.size}: {message}")
+
+    def fault(self) -> str:
+        """Say why the processes cannot go on, after a `lost_connection`."""
+        gone = f"another of the {self.size} processes is gone: it was killed, perhaps for want of memory"
+        return self.word(_FAULT) or gone
+
+    def end(self, exit_code: int) -> None:
+        """Let the other processes end with an exit code, now that they follow no more."""
+        self.leave_word(_END, str(exit_code))
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code that process 0 ended with; None where it is at work, or was killed."""
+        word = self.word(_END)
+        return None if word is None else int(word)
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Tell whether an error says that another process is gone."""
+    words = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(w in str(error) for w in words)
+    )
+
+
+def join(environment: Mapping[str, str]) -> World:
+    """Join the process group that torchrun, or whoever set its variables, has made; waits for all to come.
+
+    Raises:
+        BnexpError: they do not come.
+    """
+    rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    world = World(rank, size, int(environment.get("LOCAL_RANK", rank)))
+    on_gpus = torch.cuda.is_available()
+    if on_gpus and world.local_rank < torch.cuda.device_count():
+        torch.cuda.set_device(world.local_rank)
+    try:
+        store, _, _ = next(dist.rendezvous("env://", timeout=_JOINING))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpus else "gloo",
+            store=dist.PrefixStore("group", store),
+            rank=rank,
+            world_size=size,
+        )
+        world._store, world._control = dist.PrefixStore("bnexp", store), dist.new_group(timeout=_WAITS, backend="gloo")
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        place = f"MASTER_ADDR={environment.get('MASTER_ADDR')}, MASTER_PORT={environment.get('MASTER_PORT')}"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BnexpError(f"process {rank} of {size} found no process group at {place}: {reason}") from None
+    return world
+
+
+def divided_norms(layout: Layout) -> dict[str, str]:
+    """Return the norms that take the statistics of each process's part of a batch: names of items, by their place."""
+    placed = placed_in(layout)
+    return {place: each.item.name for place, each in placed.items() if each.item.kind.statistics_of_a_part}
+
+
+def parts_of_batch(layout: Layout, world: World | None) -> int:
+    """Return in how many parts the norms take the statistics of a batch: 1 where they take those of the whole."""
+    return world.size if world is not None and divided_norms(layout) else 1
+
+
+def record_of(layout: Layout, world: World | None) -> dict[str, Any]:
+    """Return what meta.json tells of the processes."""
+    if world is None:
+        return {"count": 1, "parts": 1}
+    parts = parts_of_batch(layout, world)
+    kept = "of process 0" if parts > 1 else "of the whole batch"
+    return {"count": world.size, "parts": parts, "running_statistics": kept, "backend": dist.get_backend()}
+
+
+def refuse_indivisible(blueprint: Blueprint, processes: int) -> None:
+    """Refuse a training whose batches so many processes cannot divide.
+
+    Raises:
+        ConfigError: with what would.
+    """
+    config, plan = blueprint.config, blueprint.plan
+    if config.training.compile:
+        raise ConfigError("training.compile: several processes train without it; expected false, or one process")
+    norms = sorted({name for name in divided_norms(blueprint.layout).values()})
+    least = 2 * processes if norms else processes
+    for size, what, mend in (
+        (plan.batch_size, "data.batch_size", "a larger batch"),
+        (plan.last_batch, "the last batch of each epoch:", "data.drop_last=true, another data.batch_size"),
+    ):
+        if size < least:
+            each = f"{processes} processes take a part each"
+            why = f"{each}, of which {norms[0]} needs 2 examples or more" if norms else each
+            raise ConfigError(f"{what} {size}: {why}; expected at least {least}: set {mend}, or start fewer processes")
+
+
+def told_of_division(blueprint: Blueprint, processes: int) -> str:
+    """Say what so many processes divide, and whose statistics the norms take."""
+    norms = sorted({name for name in divided_norms(blueprint.layout).values()})
+    batch = blueprint.plan.batch_size
+    said = f"{processes} processes take {batch / processes:g} of each {batch} examples"
+    if not norms:
+        return said
+    takes = "takes" if len(norms) == 1 else "take"
+    return f"{said}; {' and '.join(norms)} {takes} the statistics of each part, and keeps the running ones of process 0"
+
+
+@dataclass
+class DividedStep(TrainStep):
+    """A step whose batches are divided between processes; its gradients are those of the whole batch.
+
+    DistributedDataParallel averages gradients over N processes. So a part with n of the step's B examples weighs
+    N n / B, and the average is the sum over all examples over B, however uneven the parts are.
+
+    `norms` are those that take the statistics of a part. After each step their running statistics are those of process
+    0, as `broadcast_buffers` has it. Outside a step, where process 0 passes whole batches, each passes them in parts.
+    """
+
+    world: World = field(kw_only=True)
+    norms: Sequence[nn.Module] = field(kw_only=True)
+    _last: bool = False  # whether the present batch is the last of its step
+    _settled: bool = False
+
+    def __post_init__(self) -> None:
+        device = next(self.network.parameters()).device
+        at = [device.index] if device.type == "cuda" else None
+        # Buffers are seen to in `update`: before an evaluation, not before the next forward pass.
+        self.forward = DistributedDataParallel(self.network, device_ids=at, broadcast_buffers=False)
+        self._synchronized = [module for module in self.network.modules() if isinstance(module, SyncBatchNorm)]
+        self._streams = list(streams_of(self.network).values())
+        self._statistics = [buffer for norm in self.norms for buffer in norm.buffers() if buffer.is_floating_point()]
+        for norm in self.norms:
+            pass_in_parts(norm, self.world)
+
+    @property
+    def compiled(self) -> bool:
+        """Never."""
+        return False
+
+    def accumulate(self, x: Tensor, y: Tensor, *, of: float) -> None:
+        """Pass this process's part of a batch forward and backward, and add it to the gradient of a step."""
+        part = self.world.part_of(len(y))
+        with self._divided(part.start, len(y)):
+            if not self._settled:
+                self._settle(x[part], y[part])
+            with contextlib.nullcontext() if self._last else self.forward.no_sync():  # type: ignore[attr-defined]
+                super().accumulate(x[part], y[part], of=of / self.world.size)
+        passed = self._earlier.pop()
+        logits = passed.logits.new_zeros(len(y), passed.logits.shape[1])  # (B, classes)
+        logits[part] = passed.logits
+        dist.all_reduce(logits)
+        self._earlier.append(Passed(logits, y, passed.loss / self.world.size))
+
+    def gradients(self, x: Tensor, y: Tensor) -> Passed:
+        """Pass the last batch of a step; of the loss, this process's share is returned, which `World.agreed` adds."""
+        self._last = True
+        try:
+            return super().gradients(x, y)
+        finally:
+            self._last = False
+
+    def update(self) -> None:
+        """Take the step, and keep the running statistics of process 0."""
+        super().update()
+        if self._statistics:
+            flat = torch.cat([buffer.flatten() for buffer in self._statistics])
+            dist.broadcast(flat, src=0)
+            for buffer, values in zip(self._statistics, flat.split([b.numel() for b in self._statistics]), strict=True):
+                buffer.copy_(values.view_as(buffer))
+
+    @contextlib.contextmanager
+    def _divided(self, first: int, examples: int) -> Iterator[None]:
+        """Let the modules know that they pass a part of so many examples, until the context ends."""
+        self._mark((first, examples))
+        try:
+            yield
+        finally:
+            self._mark(None)
+
+    def _mark(self, part: tuple[int, int] | None) -> None:
+        for norm in self._synchronized:
+            norm.shares = part is not None
+        for norm in self.norms:
+            norm.in_parts = part is None  # type: ignore[assignment]
+        for stream in self._streams:
+            stream.part = part
+
+    def _settle(self, x: Tensor, y: Tensor) -> None:
+        """Let DistributedDataParallel order its buckets, as it does after a first pass, so that every step sums alike.
+
+        In which order three or more processes are added depends on the place in a bucket: without this, the first step
+        of a resumed run would have other last bits than the same step of one that was never stopped.
+        """
+        with undisturbed(self.network):
+            loss_of(self.forward, self.precision, x, y)[1].backward()
+        self.optimizer.zero_grad()
+        self._settled = True
+
+
+def pass_in_parts(norm: nn.Module, world: World) -> None:
+    """Let a norm pass whole batches in the parts that the processes take, while its `in_parts` is true.
+
+    So process 0 sees by itself, in a pass outside the steps, what all of them compute in a step. What the norm keeps of
+    it is what it keeps of the first part.
+    """
+    forward: Callable[[Tensor], Tensor] = norm.forward
+
+    def forward_in_parts(x: Tensor) -> Tensor:
+        if not (norm.training and norm.in_parts) or len(x) < 2 * world.size:
+            return forward(x)
+        stream, own = getattr(norm, "stream", None), dict(norm._buffers)
+        state, outputs = stream and stream.get_state(), list[Tensor]()
+        for rank in reversed(range(world.size)):
+            part = world.part_of(len(x), rank)
+            if stream is not None:
+                stream.set_state(state)
+                stream.part = (part.start, len(x))
+            # A copy where they are not kept: to put values back would change what the backward pass needs.
+            norm._buffers.update({name: b.clone() for name, b in own.items() if b is not None} if rank else own)
+            outputs.append(forward(x[part]))
+        if stream is not None:
+            stream.part = None
+        return torch.cat(outputs[::-1])
+
+    norm.in_parts = True  # type: ignore[assignment]
+    norm.forward = forward_in_parts
