@@ -198,7 +198,7 @@ def refuse_indivisible(blueprint: Blueprint, processes: int) -> None:
     config, plan = blueprint.config, blueprint.plan
     if config.training.compile:
         raise ConfigError("training.compile: several processes train without it; expected false, or one process")
-    norms = sorted({name for name in divided_norms(blueprint.layout).values()})
+    norms = sorted(set(divided_norms(blueprint.layout).values()))
     least = 2 * processes if norms else processes
     for size, what, mend in (
         (plan.batch_size, "data.batch_size", "a larger batch"),
@@ -212,7 +212,7 @@ def refuse_indivisible(blueprint: Blueprint, processes: int) -> None:
 
 def told_of_division(blueprint: Blueprint, processes: int) -> str:
     """Say what so many processes divide, and whose statistics the norms take."""
-    norms = sorted({name for name in divided_norms(blueprint.layout).values()})
+    norms = sorted(set(divided_norms(blueprint.layout).values()))
     batch = blueprint.plan.batch_size
     said = f"{processes} processes take {batch / processes:g} of each {batch} examples"
     if not norms:
@@ -240,8 +240,8 @@ class DividedStep(TrainStep):
     def __post_init__(self) -> None:
         device = next(self.network.parameters()).device
         at = [device.index] if device.type == "cuda" else None
-        # Buffers are seen to in `update`: before an evaluation, not before the next forward pass.
-        self.forward = DistributedDataParallel(self.network, device_ids=at, broadcast_buffers=False)
+        self.forward = DistributedDataParallel(self.network, device_ids=at)
+        self.forward.broadcast_buffers = False  # but in `update`: before an evaluation, not before the next step
         self._synchronized = [module for module in self.network.modules() if isinstance(module, SyncBatchNorm)]
         self._streams = list(streams_of(self.network).values())
         self._statistics = [buffer for norm in self.norms for buffer in norm.buffers() if buffer.is_floating_point()]

@@ -1,0 +1,157 @@
+"""Several processes that divide every batch, held against one process that has the whole batch."""
+
+import contextlib
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bnexp.config.block import parse_item
+from bnexp.norms.registry import build_norm
+from bnexp.training.distributed import DividedStep, World
+from bnexp.training.optimizer import LossScaler
+from pairs import found_by_both
+
+NORMS = ["none", "ln", "sync_bn", "bn"]
+SHAPES = {"features": (6,), "maps": (3, 2, 2)}
+CASES = list(itertools.product(NORMS, SHAPES, ["float64", "float32"]))
+TOLERANCE = {"float64": 1e-6, "float32": 1e-5}
+
+
+def network_of(norm: str, shape: str, dtype: str) -> tuple[nn.Module, nn.Module]:
+    """Return a network with a norm in its middle, and the norm."""
+    torch.manual_seed(3)
+    size = SHAPES[shape]
+    layer: nn.Module = nn.Linear(6, 6) if len(size) == 1 else nn.Conv2d(3, 3, 3, padding=1)
+    middle = nn.Identity() if norm == "none" else build_norm(parse_item(norm), size)
+    network = nn.Sequential(layer, middle, nn.Tanh(), nn.Flatten(), nn.Linear(math.prod(size), 4))
+    return network.to(getattr(torch, dtype)), middle
+
+
+def batches_of(shape: str, dtype: str) -> list[tuple[Tensor, Tensor]]:
+    """Return two batches of sizes that two processes cannot divide evenly, far from mean 0."""
+    generator = torch.Generator().manual_seed(4)
+    return [
+        (
+            1 + torch.randn(examples, *SHAPES[shape], generator=generator, dtype=torch.float64).to(getattr(torch, dtype)),
+            torch.randint(4, (examples,), generator=generator),
+        )
+        for examples in (7, 5)
+    ]
+
+
+def figures_of(network: nn.Module, logits: Tensor, loss: float) -> dict[str, Tensor]:
+    gradients = {f"gradient {name}": parameter.grad for name, parameter in network.named_parameters()}
+    return {
+        **{name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None},
+        **{name: buffer.double() for name, buffer in network.named_buffers()},
+        "logits": logits.detach().double(),
+        "loss": torch.tensor(loss, dtype=torch.float64),
+    }
+
+
+def divided(world: World, norm: str, shape: str, dtype: str) -> dict[str, Tensor]:
+    """Return what a step of two batches finds, each divided between the processes."""
+    network, middle = network_of(norm, shape, dtype)
+    step = DividedStep(
+        network,
+        network,
+        torch.optim.SGD(network.parameters(), lr=0.0),
+        LossScaler("fp32", torch.device("cpu")),
+        contextlib.nullcontext(),
+        world=world,
+        norms=[middle] if norm == "bn" else [],
+    )
+    (x, y), last = batches_of(shape, dtype)
+    step.accumulate(x, y, of=12)
+    logits, _, share = step.gradients(*last)
+    loss, zero = world.agreed(share.item(), 0.0)
+    assert zero == 0
+    found = figures_of(network, logits, loss)
+    step.update()
+    return {**found, **{name: buffer.double() for name, buffer in network.named_buffers()}}
+
+
+def whole(norm: str, shape: str, dtype: str) -> dict[str, Tensor]:
+    """Return the same of one process, by torch's own layers alone."""
+    network, middle = network_of("bn" if norm == "sync_bn" else norm, shape, dtype)
+    batches, losses, outputs = batches_of(shape, dtype), [], []
+    for x, y in batches:
+        logits = network(x).float()
+        losses.append(cross_entropy(logits, y, reduction="sum") / 12)
+        outputs.append(logits)
+    torch.stack(losses).sum().backward()
+    return figures_of(network, torch.cat(outputs), sum(loss.item() for loss in losses))
+
+
+def of_all(world: World) -> dict[str, Any]:
+    """Return what is found in one of two processes."""
+    found: dict[str, Any] = {str(case): divided(world, *case) for case in CASES}
+    found["loss"] = world.agreed(math.inf if world.rank else 1.0, 0.0)
+    found["statistics"] = world.agreed(1.0, math.nan if world.rank else 0.0)
+    taken: list[int] = []
+    stops = world.stop_together(lambda: 15 * world.rank, taken.append)
+    found["stops before the next step is judged"] = stops()
+    world.agreed(0.0, 0.0)
+    found["stops"], found["taken"] = stops(), taken
+    return found
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+    yield found_by_both(tmp_path_factory.mktemp("pair"), of_all)
+
+
+def distances(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
+    assert found.keys() == expected.keys()
+    return {name: float((value - found[name]).abs().max()) for name, value in expected.items()}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] != "bn"], ids=" ".join)
+def test_gradients_and_statistics_are_those_of_the_whole_batch(both: list[dict[str, Any]], case: tuple[str, ...]) -> None:
+    expected = whole(*case)
+    for found in both:
+        assert max(distances(found[str(case)], expected).values()) < TOLERANCE[case[2]]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bn_takes_the_statistics_of_each_part_and_keeps_those_of_process_0(
+    both: list[dict[str, Any]], shape: str
+) -> None:
+    case = ("bn", shape, "float64")
+    first, second = (found[str(case)] for found in both)
+    apart = distances(first, whole(*case))
+    assert min(apart[name] for name in ("gradient 0.weight", "1.running_mean", "1.running_var", "loss")) > 1e-3
+    # By hand: each process's part through the same network.
+    network, _ = network_of(*case)
+    other = copy.deepcopy(network)
+    total = 0.0
+    for x, y in batches_of(shape, "float64"):
+        cut = len(x) // 2
+        for part, own in ((slice(0, cut), network), (slice(cut, None), other)):
+            loss = cross_entropy(own(x[part]).float(), y[part], reduction="sum") / 12
+            loss.backward()
+            total += loss.item()
+    for name, parameter in network.named_parameters():
+        gradient = parameter.grad + other.get_parameter(name).grad
+        torch.testing.assert_close(first[f"gradient {name}"], gradient, atol=1e-6, rtol=1e-6)
+    for name, buffer in network.named_buffers():
+        torch.testing.assert_close(first[name], buffer.double())
+        torch.testing.assert_close(second[name], buffer.double())
+    assert float(first["loss"]) == pytest.approx(total, rel=1e-6)
+
+
+def test_what_one_process_finds_all_decide_by(both: list[dict[str, Any]]) -> None:
+    for found in both:
+        assert found["loss"] == (math.inf, 0.0)
+        assert math.isnan(found["statistics"][1])
+        assert not found["stops before the next step is judged"]
+        assert found["stops"]
+        assert found["taken"] == [15]
