@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import socket
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import trials
+from torch.distributed import TCPStore
 
+import trials
 from bnexp.cli import main
 from bnexp.config.yaml_text import dump_yaml
 from bnexp.training.distributed import World, join
@@ -26,9 +26,9 @@ class Pair:
 
     def __init__(self, place: Path, call: Callable[..., object], *arguments: object) -> None:
         trials.start_server("damage", "endurance", "full_disk", "sabotage")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        # As under torchrun, the store outlives the processes.
+        self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        port = self._store.port
         self.said = [place / f"said.{port}.{rank}" for rank in range(2)]
         self.processes: list[BaseProcess] = [
             trials.CONTEXT.Process(target=_become, args=(rank, port, self.said[rank], call, arguments), daemon=True)
@@ -81,7 +81,7 @@ def _become(rank: int, port: int, said: Path, call: Callable[..., object], argum
     for number in (1, 2):
         os.dup2(descriptor, number)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_PORT=str(port))
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_USE_AGENT_STORE="True")
     torch.set_num_threads(1)
     call(rank, *arguments)
 

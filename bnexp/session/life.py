@@ -28,7 +28,7 @@ from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, reproducible
-from bnexp.training.distributed import refuse_indivisible, told_of_division
+from bnexp.training.distributed import refuse_indivisible, together, told_of_division
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
@@ -80,7 +80,8 @@ def built(blueprint: Blueprint, data_dir: Path, device: str, terms: Terms) -> Tr
         refuse_indivisible(blueprint, terms.world.size)
         terms.note(told_of_division(blueprint, terms.world.size))
         terms.world.tell(Assignment(blueprint, data_dir, device))
-    return build(blueprint, data_dir=data_dir, device=own, world=terms.world)
+    with together(terms.world):
+        return build(blueprint, data_dir=data_dir, device=own, world=terms.world)
 
 
 def run_session(
@@ -158,7 +159,8 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop))
+                with together(run.world):
+                    train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop))
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt

@@ -1,13 +1,13 @@
 """Several processes of one command: process 0 leads, and goes through the command; the others follow what it begins."""
 
 import contextlib
-import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint
 from bnexp.errors import BnexpError, Interrupted
@@ -38,7 +38,8 @@ def lead_or_follow(environment: Mapping[str, str], words: Sequence[str]) -> "Wor
     """
     if not is_one_of_several(environment, words):
         return None
-    from bnexp.training import distributed  # only what trains pays for loading torch
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is loaded: it tells of every lost connection
+    from bnexp.training import distributed
 
     world = distributed.join(environment)
     if world.rank:
@@ -52,6 +53,7 @@ def leading(world: "World | None") -> Iterator[None]:
     if world is None:
         yield
         return
+    code = 0
     try:
         yield
     except BaseException as error:
@@ -59,10 +61,10 @@ def leading(world: "World | None") -> Iterator[None]:
         with contextlib.suppress(ValueError):  # only the main thread can
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         by_ctrl_c = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
-        world.end(error.exit_code if isinstance(error, BnexpError) else by_ctrl_c)
+        code = error.exit_code if isinstance(error, BnexpError) else by_ctrl_c
         raise
-    with contextlib.suppress(RuntimeError):  # one that is gone by now has done its part
-        world.tell(0)
+    finally:
+        world.end(code)
 
 
 def _follow(world: "World") -> int:
@@ -70,9 +72,10 @@ def _follow(world: "World") -> int:
     stop = StopRequest(speaks=False)
     try:
         with stop.listening():
-            while isinstance(told := world.told(), Assignment):
-                _take_part(told, world, stop)
-                gc.collect()  # what reduced the gradients of a network is only let go with its cycles
+            told = world.told()
+            while isinstance(told, Assignment):
+                ended = _take_part(told, world, stop)
+                told = world.told() if ended is None else ended
         return int(told)
     except Interrupted as stopped:
         world.fail(str(stopped))
@@ -96,8 +99,8 @@ def _exit_code_after(error: Exception, world: "World") -> int:
     raise error
 
 
-def _take_part(told: Assignment, world: "World", stop: StopRequest) -> None:
-    """Train a run to its end, without records, display or probes."""
+def _take_part(told: Assignment, world: "World", stop: StopRequest) -> int | None:
+    """Train a run to its end, without records, display or probes; return the exit code where process 0 gave up."""
     from bnexp.runs.rows import Writers
     from bnexp.session.checkpoint import restore_run
     from bnexp.session.faults import faults_explained
@@ -110,16 +113,14 @@ def _take_part(told: Assignment, world: "World", stop: StopRequest) -> None:
         device = world.device_word(told.device)
         run = build(told.blueprint, data_dir=told.data_dir, device=device, world=world)
         with reproducible():
-            progress, state = Progress.start(run, Writers([])), _state_of_a_follower(world.told())
+            progress, state = Progress.start(run, Writers([])), world.told()
+            if isinstance(state, int):
+                return state
             if state is not None:
-                restore_run(run, state)
+                restore_run(run, {**state, "probes": {}})
                 progress.load_state_dict(state["progress"], state["step"])
             stops = world.stop_together(lambda: stop.number, stop.take)
             with stop.finishing_the_step():
                 if not progress.ended:
                     train(run, progress, stop=stops)
-
-
-def _state_of_a_follower(state: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the state of a checkpoint without what the probes keep, which are process 0's."""
-    return state and {**state, "probes": {}}
+    return None

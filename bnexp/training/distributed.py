@@ -44,6 +44,7 @@ class World:
     size: int
     local_rank: int
     stopping: bool = False  # whether any process was asked to stop before the last step was judged
+    in_step: bool = False  # whether all go through the same, and none waits to be told
     _store: Any = None  # of plain values, which outlives a process that fails
     _control: Any = None  # a gloo group, for what is not on the device
     _asked: Callable[[], int] = lambda: 0  # the number of the signal that this process was asked to stop by, or 0
@@ -124,14 +125,28 @@ class World:
         return self.word(_FAULT) or gone
 
     def end(self, exit_code: int) -> None:
-        """Let the other processes end with an exit code, now that they follow no more."""
+        """Let the processes that follow end with an exit code."""
         self.leave_word(_END, str(exit_code))
+        if not self.in_step:
+            with contextlib.suppress(RuntimeError):  # one that is gone has ended by itself
+                self.tell(exit_code)
 
     @property
     def ended(self) -> int | None:
         """The exit code that process 0 ended with; None where it is at work, or was killed."""
         word = self.word(_END)
         return None if word is None else int(word)
+
+
+@contextlib.contextmanager
+def together(world: World | None) -> Iterator[None]:
+    """Mark what all processes go through in step; outside, those that follow wait to be told."""
+    if world is None:
+        yield
+        return
+    world.in_step = True
+    yield
+    world.in_step = False  # not after an error: then they wait for something else, and notice that this one is gone
 
 
 def lost_connection(error: BaseException) -> bool:

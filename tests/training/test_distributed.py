@@ -5,7 +5,6 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +39,8 @@ def batches_of(shape: str, dtype: str) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(4)
     return [
         (
-            1 + torch.randn(examples, *SHAPES[shape], generator=generator, dtype=torch.float64).to(getattr(torch, dtype)),
+            1
+            + torch.randn(examples, *SHAPES[shape], generator=generator, dtype=torch.float64).to(getattr(torch, dtype)),
             torch.randint(4, (examples,), generator=generator),
         )
         for examples in (7, 5)
@@ -115,7 +115,9 @@ def distances(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case[0] != "bn"], ids=" ".join)
-def test_gradients_and_statistics_are_those_of_the_whole_batch(both: list[dict[str, Any]], case: tuple[str, ...]) -> None:
+def test_gradients_and_statistics_are_those_of_the_whole_batch(
+    both: list[dict[str, Any]], case: tuple[str, ...]
+) -> None:
     expected = whole(*case)
     for found in both:
         assert max(distances(found[str(case)], expected).values()) < TOLERANCE[case[2]]
