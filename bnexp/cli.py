@@ -9,6 +9,7 @@ if _AT_CTRL_C is signal.default_int_handler:  # while the rest is loaded, Ctrl-C
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -17,7 +18,7 @@ import typer
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds
+from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds, refuse_to_repeat
 from bnexp.streams import take_every_text
 
 app = HonestTyper(
@@ -362,11 +363,13 @@ def _say_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Hold what every command shares."""
+    refuse_to_repeat(context.invoked_subcommand, os.environ)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -54,7 +53,7 @@ def found_by_both(place: Path, call: Callable[[World], object]) -> list[Any]:
     """Return what a function finds in each process of a world."""
     codes, said = Pair(place, _find, call, str(place)).ended()
     assert codes == [0, 0], said
-    return [pickle.loads((place / f"found.{rank}").read_bytes()) for rank in range(2)]
+    return [torch.load(place / f"found.{rank}") for rank in range(2)]
 
 
 def bnexp_in_both(place: Path, *words: str, fault: Callable[[int], None] | None = None) -> tuple[list[int], list[str]]:
@@ -87,7 +86,7 @@ def _become(rank: int, port: int, said: Path, call: Callable[..., object], argum
 
 
 def _find(rank: int, call: Callable[[World], object], place: str) -> None:
-    Path(place, f"found.{rank}").write_bytes(pickle.dumps(call(join(os.environ))))
+    torch.save(call(join(os.environ)), Path(place, f"found.{rank}"))
 
 
 def _obey(rank: int, words: tuple[str, ...], fault: Callable[[int], None] | None) -> None:

@@ -24,15 +24,6 @@ def layers_of(items: Items) -> dict[str, Layer]:
     return {name: module for name, module in items.items() if isinstance(module, Layer)}
 
 
-def placed_in(layout: Layout) -> dict[str, Placed]:
-    """Return the placed items of the blocks of a layout, by their full names."""
-    branches = {f"{block.place}.{placed.name}": placed for block in layout.blocks for placed in block.items}
-    shortcuts = {
-        f"{block.place}.shortcut.{placed.name}": placed for block in layout.blocks for placed in block.shortcut
-    }
-    return branches | shortcuts
-
-
 @dataclass(frozen=True)
 class Subject:
     """A network and all about it that is the same at every step.
@@ -61,7 +52,7 @@ class Subject:
     @property
     def placed(self) -> dict[str, Placed]:
         """The placed items of the blocks, by their full names."""
-        return placed_in(self.layout)
+        return self.layout.placed
 
 
 @dataclass(frozen=True)

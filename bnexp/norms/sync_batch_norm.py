@@ -48,7 +48,8 @@ class SyncBatchNorm(_BatchNorm):
         unbiased = found.var * (found.values / (found.values - 1))
         self.running_mean.lerp_(found.mean.to(self.running_mean), self.momentum)
         self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
-        standard: Tensor = _Standardize.apply(x, found.mean, (found.var + self.eps).rsqrt(), found.values)
+        standardize: Any = _Standardize.apply
+        standard: Tensor = standardize(x, found.mean, (found.var + self.eps).rsqrt(), found.values)
         if self.affine:
             standard = per_feature(self.weight, x) * standard + per_feature(self.bias, x)
         return standard.to(x.dtype)
@@ -66,8 +67,8 @@ def moments_of_all(x: Tensor) -> Moments:
     sent = torch.cat([own.mean, own.var, own.mean.new_tensor([own.values])])  # (2F + 1,)
     parts = [torch.empty_like(sent) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, sent)
-    counts = torch.stack([part[-1] for part in parts]).tolist()
-    return pooled([Moments(*part[:-1].chunk(2), round(n)) for part, n in zip(parts, counts, strict=True)])
+    means, variances, counts = torch.stack(parts).split([len(own.mean), len(own.var), 1], dim=1)
+    return pooled(list(map(Moments, means, variances, map(round, counts.flatten().tolist()))))
 
 
 class _Standardize(torch.autograd.Function):
@@ -84,7 +85,7 @@ class _Standardize(torch.autograd.Function):
         return standard
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         standard, inverse_std = ctx.saved_tensors
         dims = over_batch(gradient)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import told_of_division
 from bnexp.config.loading import dump_config
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
@@ -28,7 +29,7 @@ from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, reproducible
-from bnexp.training.distributed import refuse_indivisible, together, told_of_division
+from bnexp.training.distributed import refuse_indivisible, together
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
@@ -76,9 +77,11 @@ def built(blueprint: Blueprint, data_dir: Path, device: str, terms: Terms) -> Tr
     refuse_without_room(blueprint, chosen)
     for doubt in doubts_about_memory(blueprint, chosen):
         terms.warn(doubt)
+    processes = 1 if terms.world is None else terms.world.size
+    if note := told_of_division(blueprint.layout, blueprint.plan.batch_size, processes):
+        terms.note(note)
     if terms.world is not None:
-        refuse_indivisible(blueprint, terms.world.size)
-        terms.note(told_of_division(blueprint, terms.world.size))
+        refuse_indivisible(blueprint, processes)
         terms.world.tell(Assignment(blueprint, data_dir, device))
     with together(terms.world):
         return build(blueprint, data_dir=data_dir, device=own, world=terms.world)

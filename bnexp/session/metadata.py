@@ -73,7 +73,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "deterministic": True,
         "parameters": run.parameters,
         "network": network_of(layout, run.config.data.batch_size, parts_of_batch(layout, run.world)),
-        "processes": record_of(layout, run.world),
+        "processes": record_of(layout, run.world, run.device),
         "started": _now(),
         "ended": None,
         "continued": None,

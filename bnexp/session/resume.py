@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import Blueprint, draw
+from bnexp.config.division import divided_norms
 from bnexp.config.loading import check_stored, check_values, dump_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
@@ -39,7 +40,7 @@ from bnexp.session.metadata import circumstances, continued, machine_changes
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
-from bnexp.training.distributed import divided_norms, parts_of_batch
+from bnexp.training.distributed import parts_of_batch
 
 _ALL_THAT_MAY_CHANGE = "a run has one config, in which only data.eval_batch_size and checkpoints may change"
 

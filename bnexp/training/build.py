@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import divided_norms
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
@@ -21,7 +22,7 @@ from bnexp.probes.registry import Probes, build_probes
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
 from bnexp.training.device import autocast, check_precision, choose_device
-from bnexp.training.distributed import DividedStep, World, divided_norms
+from bnexp.training.distributed import DividedStep, World
 from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
 from bnexp.training.step import TrainStep
 

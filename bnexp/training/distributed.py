@@ -16,11 +16,11 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import divided_norms
 from bnexp.config.layout import Layout
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.measure.passes import loss_of
 from bnexp.measure.restore import streams_of, undisturbed
-from bnexp.measure.subject import placed_in
 from bnexp.norms.sync_batch_norm import SyncBatchNorm
 from bnexp.training.step import Passed, TrainStep
 
@@ -169,14 +169,16 @@ def join(environment: Mapping[str, str]) -> World:
     if on_gpus and world.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(world.local_rank)
     try:
-        store, _, _ = next(dist.rendezvous("env://", timeout=_JOINING))
+        stores: Any = dist  # these are not in the type stubs
+        store, _, _ = next(stores.rendezvous("env://", timeout=_JOINING))
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpus else "gloo",
-            store=dist.PrefixStore("group", store),
+            store=stores.PrefixStore("group", store),
             rank=rank,
             world_size=size,
         )
-        world._store, world._control = dist.PrefixStore("bnexp", store), dist.new_group(timeout=_WAITS, backend="gloo")
+        world._store = stores.PrefixStore("bnexp", store)
+        world._control = dist.new_group(timeout=_WAITS, backend="gloo")
     except (dist.DistError, RuntimeError, ValueError) as error:
         place = f"MASTER_ADDR={environment.get('MASTER_ADDR')}, MASTER_PORT={environment.get('MASTER_PORT')}"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -184,24 +186,19 @@ def join(environment: Mapping[str, str]) -> World:
     return world
 
 
-def divided_norms(layout: Layout) -> dict[str, str]:
-    """Return the norms that take the statistics of each process's part of a batch: names of items, by their place."""
-    placed = placed_in(layout)
-    return {place: each.item.name for place, each in placed.items() if each.item.kind.statistics_of_a_part}
-
-
 def parts_of_batch(layout: Layout, world: World | None) -> int:
     """Return in how many parts the norms take the statistics of a batch: 1 where they take those of the whole."""
     return world.size if world is not None and divided_norms(layout) else 1
 
 
-def record_of(layout: Layout, world: World | None) -> dict[str, Any]:
+def record_of(layout: Layout, world: World | None, device: torch.device) -> dict[str, Any]:
     """Return what meta.json tells of the processes."""
     if world is None:
         return {"count": 1, "parts": 1}
     parts = parts_of_batch(layout, world)
+    backend = "nccl" if device.type == "cuda" else "gloo"
     kept = "of process 0" if parts > 1 else "of the whole batch"
-    return {"count": world.size, "parts": parts, "running_statistics": kept, "backend": dist.get_backend()}
+    return {"count": world.size, "parts": parts, "running_statistics": kept, "backend": backend}
 
 
 def refuse_indivisible(blueprint: Blueprint, processes: int) -> None:
@@ -223,17 +220,13 @@ def refuse_indivisible(blueprint: Blueprint, processes: int) -> None:
             each = f"{processes} processes take a part each"
             why = f"{each}, of which {norms[0]} needs 2 examples or more" if norms else each
             raise ConfigError(f"{what} {size}: {why}; expected at least {least}: set {mend}, or start fewer processes")
-
-
-def told_of_division(blueprint: Blueprint, processes: int) -> str:
-    """Say what so many processes divide, and whose statistics the norms take."""
-    norms = sorted(set(divided_norms(blueprint.layout).values()))
-    batch = blueprint.plan.batch_size
-    said = f"{processes} processes take {batch / processes:g} of each {batch} examples"
-    if not norms:
-        return said
-    takes = "takes" if len(norms) == 1 else "take"
-    return f"{said}; {' and '.join(norms)} {takes} the statistics of each part, and keeps the running ones of process 0"
+        for item in config.model.items:
+            ghost = item.options.ghost_size
+            if ghost and 1 in (size // processes % ghost, -(-size // processes) % ghost):
+                raise ConfigError(
+                    f"{what} {size} with {item.name}(size={ghost}): of the part that each of {processes} processes "
+                    "takes, a ghost batch of 1 example is left over; set another size"
+                )
 
 
 @dataclass
@@ -309,8 +302,8 @@ class DividedStep(TrainStep):
             self._mark(None)
 
     def _mark(self, part: tuple[int, int] | None) -> None:
-        for norm in self._synchronized:
-            norm.shares = part is not None
+        for synchronized in self._synchronized:
+            synchronized.shares = part is not None
         for norm in self.norms:
             norm.in_parts = part is None  # type: ignore[assignment]
         for stream in self._streams:

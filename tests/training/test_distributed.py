@@ -4,7 +4,8 @@ import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from bnexp.blueprint import draw
 from bnexp.config.block import parse_item
+from bnexp.config.schema import Config
+from bnexp.errors import ConfigError
+from bnexp.measure.restore import streams_of
+from bnexp.models.dropout import Dropout
 from bnexp.norms.registry import build_norm
-from bnexp.training.distributed import DividedStep, World
+from bnexp.training.distributed import DividedStep, World, pass_in_parts, refuse_indivisible
 from bnexp.training.optimizer import LossScaler
 from pairs import found_by_both
 
@@ -81,7 +87,7 @@ def divided(world: World, norm: str, shape: str, dtype: str) -> dict[str, Tensor
 
 def whole(norm: str, shape: str, dtype: str) -> dict[str, Tensor]:
     """Return the same of one process, by torch's own layers alone."""
-    network, middle = network_of("bn" if norm == "sync_bn" else norm, shape, dtype)
+    network, _ = network_of("bn" if norm == "sync_bn" else norm, shape, dtype)
     batches, losses, outputs = batches_of(shape, dtype), [], []
     for x, y in batches:
         logits = network(x).float()
@@ -105,8 +111,8 @@ def of_all(world: World) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
-    yield found_by_both(tmp_path_factory.mktemp("pair"), of_all)
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return found_by_both(tmp_path_factory.mktemp("pair"), of_all)
 
 
 def distances(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
@@ -157,3 +163,81 @@ def test_what_one_process_finds_all_decide_by(both: list[dict[str, Any]]) -> Non
         assert not found["stops before the next step is judged"]
         assert found["stops"]
         assert found["taken"] == [15]
+
+
+def test_parts_cover_a_batch_and_differ_by_one_example_at_most() -> None:
+    for size, examples in itertools.product((1, 2, 3, 4), range(1, 13)):
+        world = World(0, size, 0)
+        parts = [range(examples)[world.part_of(examples, rank)] for rank in range(size)]
+        assert [number for part in parts for number in part] == list(range(examples))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["bn", "ghost_bn(size=2)", "batch_renorm", "noisy_bn", "vn"])
+def test_a_whole_batch_passes_as_its_parts_do_in_a_step(text: str) -> None:
+    torch.manual_seed(0)
+    world, x = World(0, 2, 0), torch.randn(9, 3, 2, 2)
+    norms = [build_norm(parse_item(text), (3, 2, 2)) for _ in range(3)]
+    pass_in_parts(norms[0], world)
+    outputs = []
+    for norm, rank in zip(norms[1:], (0, 1), strict=True):  # as each process has it
+        part = world.part_of(len(x), rank)
+        for stream in streams_of(norm).values():
+            stream.part = (part.start, len(x))
+        outputs.append(norm(x[part]))
+    assert torch.equal(norms[0](x), torch.cat(outputs))
+    for name, buffer in norms[0].named_buffers():
+        assert torch.equal(buffer, norms[1].get_buffer(name)), name
+    for stream, other in zip(streams_of(norms[0]).values(), streams_of(norms[1]).values(), strict=True):
+        assert torch.equal(stream.get_state(), other.get_state())
+    whole_batch = build_norm(parse_item(text), (3, 2, 2))
+    norms[0].in_parts = False
+    for stream in (*streams_of(norms[0]).values(), *streams_of(whole_batch).values()):
+        stream.set_state(None)
+    for norm in (norms[0], whole_batch):
+        for buffer, fresh in zip(norm.buffers(), build_norm(parse_item(text), (3, 2, 2)).buffers(), strict=True):
+            buffer.copy_(fresh)
+    assert torch.equal(norms[0](x), whole_batch(x))
+
+
+def test_dropout_of_the_parts_is_that_of_the_whole_batch() -> None:
+    x, world, masks = torch.ones(7, 5), World(0, 2, 0), []
+    for rank in range(2):
+        dropout, part = Dropout(0.5, seed=1), world.part_of(7, rank)
+        dropout.stream.part = (part.start, 7)
+        masks.append(dropout(x[part]))
+    assert torch.equal(torch.cat(masks), Dropout(0.5, seed=1)(x))
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        (
+            {"data": {"batch_size": 1}, "model": {"norm": "ln"}},
+            "data.batch_size 1: 2 processes take a part each; expected",
+        ),
+        (
+            {"data": {"batch_size": 29}},
+            "the last batch of each epoch: 3: .* of which bn needs 2 examples or more; expected",
+        ),
+        ({"training": {"compile": True}}, "training.compile: several processes train without it; expected false"),
+        (
+            {"model": {"norm": "ghost_bn(size=7)"}},
+            r"data.batch_size 16 with ghost_bn\(size=7\): of the part .* 1 example",
+        ),
+    ],
+)
+def test_what_two_processes_cannot_divide_is_refused(
+    make_config: Callable[..., Config], sections: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        refuse_indivisible(draw(make_config(**sections), Path("data")), 2)
+
+
+@pytest.mark.parametrize(("word", "device"), [("auto", "cpu"), ("cpu", "cpu"), ("cuda", "cuda")])
+def test_each_process_takes_a_device_of_its_own(word: str, device: str) -> None:
+    if torch.cuda.is_available() and word != "cpu":
+        device = "cuda:1"
+    assert World(1, 2, 1).device_word(word) == device
+    with pytest.raises(ConfigError, match="--device cuda:0: 2 processes cannot share it; expected cuda"):
+        World(1, 2, 1).device_word("cuda:0")
