@@ -1,6 +1,7 @@
 """Several processes of one command: process 0 leads, and goes through the command; the others follow what it begins."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ from bnexp.session.terms import is_one_of_several
 
 if TYPE_CHECKING:
     from bnexp.training.distributed import World
+
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,18 @@ def lead_or_follow(environment: Mapping[str, str], words: Sequence[str]) -> "Wor
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is loaded: it tells of every lost connection
     from bnexp.training import distributed
 
+    if "TORCHELASTIC_RUN_ID" in environment:
+        _end_with_parent()
     world = distributed.join(environment)
     if world.rank:
         sys.exit(_follow(world))
     return world
+
+
+def _end_with_parent() -> None:
+    """Let torchrun take its processes along, even where it is killed: to each that is a SIGTERM (Linux alone)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextlib.contextmanager
