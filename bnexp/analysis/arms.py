@@ -110,14 +110,14 @@ def gather_arms(runs: Iterable[Run]) -> list[Arm]:
 
 
 def shared_by_arm(run: Run) -> dict[str, Any] | str:
-    """Return what counts of a config; a run without a readable one is an arm of its own.
+    """Return what counts of a config, and of the processes; a run without a readable config is an arm of its own.
 
     The data count by what they are, and not by the path to them.
     """
     if run.config is None:
         return str(run.folder.resolve())
     counted = {key: value for key, value in identity_of(run.config, "arm").items() if key != "data.path"}
-    return {**counted, "processes": run.parts} if run.parts > 1 else counted
+    return {**counted, "batch.processes": run.parts}
 
 
 def _training_of(

@@ -9,6 +9,11 @@ def divided_norms(layout: Layout) -> dict[str, str]:
     return {place: each.item.name for place, each in placed.items() if each.item.kind.statistics_of_a_part}
 
 
+def parts_of_batch(layout: Layout, processes: int) -> int:
+    """Return in how many parts of a batch the norms take its statistics: 1 where they take those of the whole."""
+    return processes if divided_norms(layout) else 1
+
+
 def of_several_processes(layout: Layout) -> list[str]:
     """Say which statistics norms take where several processes divide a batch, a sentence for each kind of norm."""
     synchronized = sorted({each.item.name for each in layout.placed.values() if each.item.kind.synchronized})

@@ -16,8 +16,8 @@ Three questions have three answers, and differ for a reason:
 - `name` moves no figure, but two names are two strategies to whoever gave them, and it names the run's folder.
 - `seed` moves figures. An arm is what its runs share, a mean over seeds.
 - The number of processes that divided a batch is no key of a config: it is in meta.json. Where norms take the
-  statistics of each part (bn), it is another training, and counts for an arm as `processes`, and for a run. Elsewhere
-  (sync_bn, ln, no norm) it moves no more than the last bits, as another machine does.
+  statistics of each part (bn), it is another training, and counts for an arm, as `batch.processes`, and for a run.
+  Elsewhere (sync_bn, ln, no norm) it moves no more than the last bits, as another machine does.
 - `model` may be written in several ways: `norm: bn` or bn in the block, `bias: auto` or false before it. What is built
   is the layout, and a run records a digest of it (`network_of`), beside one of the function that it computes.
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import parts_of_batch
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.resuming import complete_meta, newest_run_of, other_config
 from bnexp.runs.run import COMPLETE
@@ -69,7 +70,8 @@ def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: it failed.
     """
-    former = newest_run_of(blueprint.config, terms.runs_dir) if terms.resume else None
+    parts = parts_of_batch(blueprint.layout, terms.processes)
+    former = newest_run_of(blueprint.config, terms.runs_dir, parts) if terms.resume else None
     if former is not None and former.status in COMPLETE:
         with suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
             complete_meta(former.folder)

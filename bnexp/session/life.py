@@ -77,11 +77,10 @@ def built(blueprint: Blueprint, data_dir: Path, device: str, terms: Terms) -> Tr
     refuse_without_room(blueprint, chosen)
     for doubt in doubts_about_memory(blueprint, chosen):
         terms.warn(doubt)
-    processes = 1 if terms.world is None else terms.world.size
-    if note := told_of_division(blueprint.layout, blueprint.plan.batch_size, processes):
+    if note := told_of_division(blueprint.layout, blueprint.plan.batch_size, terms.processes):
         terms.note(note)
     if terms.world is not None:
-        refuse_indivisible(blueprint, processes)
+        refuse_indivisible(blueprint, terms.processes)
         terms.world.tell(Assignment(blueprint, data_dir, device))
     with together(terms.world):
         return build(blueprint, data_dir=data_dir, device=own, world=terms.world)

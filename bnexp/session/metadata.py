@@ -15,6 +15,7 @@ import torch
 
 import bnexp
 from bnexp.config.data_section import OwnData
+from bnexp.config.division import parts_of_batch
 from bnexp.data.sources.place import own_path
 from bnexp.files import read_file
 from bnexp.measure.machine import peak_mib
@@ -24,7 +25,7 @@ from bnexp.runs.process import this_process
 from bnexp.runs.seal import SEAL, seal_of
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
-from bnexp.training.distributed import parts_of_batch, record_of
+from bnexp.training.distributed import record_of
 from bnexp.training.evaluation import EndScores
 from bnexp.training.progress import Evaluated, Progress
 
@@ -72,7 +73,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         "threads": torch.get_num_threads(),
         "deterministic": True,
         "parameters": run.parameters,
-        "network": network_of(layout, run.config.data.batch_size, parts_of_batch(layout, run.world)),
+        "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
         "processes": record_of(layout, run.world, run.device),
         "started": _now(),
         "ended": None,
@@ -84,6 +85,11 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path) -> dict
         SEAL: seal_of(run.config.model_dump(mode="json", exclude_none=True)),
         **_data(run, data_dir),
     }
+
+
+def _parts_of(run: TrainingRun) -> int:
+    """Return in how many parts of a batch the norms of a run take its statistics."""
+    return parts_of_batch(run.subject.layout, 1 if run.world is None else run.world.size)
 
 
 def _data(run: TrainingRun, data_dir: Path) -> dict[str, Any]:
@@ -156,7 +162,7 @@ def summary_of(
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
         "batch_size": {
-            "statistics": run.plan.batch_size // parts_of_batch(run.subject.layout, run.world),
+            "statistics": run.plan.batch_size // _parts_of(run),
             "optimizer": run.plan.step_size,
         },
         "train": outcome.train.figures(),

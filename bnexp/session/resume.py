@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import Blueprint, draw
-from bnexp.config.division import divided_norms
+from bnexp.config.division import divided_norms, parts_of_batch
 from bnexp.config.loading import check_stored, check_values, dump_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
@@ -40,7 +40,6 @@ from bnexp.session.metadata import circumstances, continued, machine_changes
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
-from bnexp.training.distributed import parts_of_batch
 
 _ALL_THAT_MAY_CHANGE = "a run has one config, in which only data.eval_batch_size and checkpoints may change"
 
@@ -168,7 +167,7 @@ def _clear(folder: Path, *, whole: bool) -> None:
 
 def _refuse_other_parts(folder: Path, before: Mapping[str, Any], blueprint: Blueprint, terms: Terms) -> None:
     """Refuse to go on with batch statistics over other parts of the batch than those that the run began with."""
-    then, now = parts_of(before), parts_of_batch(blueprint.layout, terms.world)
+    then, now = parts_of(before), parts_of_batch(blueprint.layout, terms.processes)
     if then != now:
         name = min(divided_norms(blueprint.layout).values())
         whose = f"{name} took the statistics of {_parts(then)}, and would now take those of {_parts(now)}"

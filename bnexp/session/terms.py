@@ -52,6 +52,11 @@ class Terms:
     resume: bool = False  # the newest unfinished run of the same config, if there is one
     world: "World | None" = None  # the processes that train it together, where there are several
 
+    @property
+    def processes(self) -> int:
+        """How many processes train it."""
+        return 1 if self.world is None else self.world.size
+
 
 _OTHER_LAUNCHERS = {
     "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),

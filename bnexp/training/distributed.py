@@ -16,7 +16,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from bnexp.blueprint import Blueprint
-from bnexp.config.division import divided_norms
+from bnexp.config.division import divided_norms, parts_of_batch
 from bnexp.config.layout import Layout
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.measure.passes import loss_of
@@ -186,16 +186,11 @@ def join(environment: Mapping[str, str]) -> World:
     return world
 
 
-def parts_of_batch(layout: Layout, world: World | None) -> int:
-    """Return in how many parts the norms take the statistics of a batch: 1 where they take those of the whole."""
-    return world.size if world is not None and divided_norms(layout) else 1
-
-
 def record_of(layout: Layout, world: World | None, device: torch.device) -> dict[str, Any]:
     """Return what meta.json tells of the processes."""
     if world is None:
         return {"count": 1, "parts": 1}
-    parts = parts_of_batch(layout, world)
+    parts = parts_of_batch(layout, world.size)
     backend = "nccl" if device.type == "cuda" else "gloo"
     kept = "of process 0" if parts > 1 else "of the whole batch"
     return {"count": world.size, "parts": parts, "running_statistics": kept, "backend": backend}

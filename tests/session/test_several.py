@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from bnexp.commands.train import train
+from bnexp.errors import ConfigError
 from bnexp.probes.registry import PROBES as ALL
+from bnexp.runs.resuming import newest_run_of
+from bnexp.runs.seal import load_stored
+from bnexp.session.resume import resume
+from bnexp.session.terms import Terms
 from bnexp.training.distributed import DividedStep
 from pairs import bnexp_in_both, config_at, rows_of
 
@@ -105,9 +110,16 @@ def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_the_undisturb
         f"interrupted; it can be resumed after step 6: torchrun --nproc-per-node 2 -m bnexp resume {folder}" in said[0]
     )
     assert said[1] == ""
+    with pytest.raises(
+        ConfigError, match=r"bn took the statistics of each of 2 .* As it began: torchrun"
+    ):
+        resume(folder, Terms())
     codes, said = bnexp_in_both(tmp_path, "resume", str(folder), "--quiet")
     assert codes == [0, 0], said
     assert rows_of(folder) == rows_of(trained / "two" / norm / "seed0")
+    config_of_it = load_stored(folder)[0]
+    assert newest_run_of(config_of_it, tmp_path) is None
+    assert newest_run_of(config_of_it, tmp_path, parts=2).folder == folder
 
 
 @pytest.mark.parametrize(
