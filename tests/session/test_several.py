@@ -110,9 +110,7 @@ def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_the_undisturb
         f"interrupted; it can be resumed after step 6: torchrun --nproc-per-node 2 -m bnexp resume {folder}" in said[0]
     )
     assert said[1] == ""
-    with pytest.raises(
-        ConfigError, match=r"bn took the statistics of each of 2 .* As it began: torchrun"
-    ):
+    with pytest.raises(ConfigError, match=r"bn took the statistics of each of 2 .* As it began: torchrun"):
         resume(folder, Terms())
     codes, said = bnexp_in_both(tmp_path, "resume", str(folder), "--quiet")
     assert codes == [0, 0], said
