@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +149,36 @@ def test_a_wrong_config_is_refused_once(trained: Path, tmp_path: Path) -> None:
     assert "data.batch_size 3: 2 processes take a part each, of which bn needs 2 examples or more" in said[0]
     assert said[1] == ""
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.long
+def test_torchrun_of_three_ends_at_ctrl_c_and_resumed_is_undisturbed(tmp_path: Path) -> None:
+    """Three, since the order in which more than two are added is what a resumed run must keep."""
+    config = config_at(tmp_path, "three", training={"epochs": 40}, model={"block": "linear -> sync_bn -> relu"})
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "-m", "bnexp"]
+
+    def begin(*words: str) -> "subprocess.Popen[str]":
+        command = [*start, *words, "--quiet", "--device", "cpu"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+
+    def end(process: "subprocess.Popen[str]") -> str:
+        return process.communicate(timeout=120)[1]
+
+    whole = begin("train", config, "--runs-dir", "whole")
+    said = end(whole)
+    assert whole.returncode == 0, said
+    process, rows = begin("train", config, "--runs-dir", "runs"), tmp_path / "runs/three/seed0/metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGINT)
+    said = end(process)
+    assert "interrupted; it can be resumed after step" in said
+    assert "torchrun --nproc-per-node 3 -m bnexp resume runs/three/seed0" in said
+    assert len(children) == 3
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    resumed = begin("resume", "runs/three/seed0")
+    said = end(resumed)
+    assert resumed.returncode == 0, said
+    assert rows_of(rows.parent) == rows_of(tmp_path / "whole/three/seed0")
