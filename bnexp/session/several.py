@@ -98,6 +98,8 @@ def _follow(world: "World") -> int:
 
 def _exit_code_after(error: Exception, world: "World") -> int:
     """Return the exit code after an error; only one that nobody else tells of is told of here."""
+    import torch
+
     from bnexp.training.distributed import lost_connection
 
     if lost_connection(error):
@@ -106,6 +108,8 @@ def _exit_code_after(error: Exception, world: "World") -> int:
         return 1 if world.ended is None else world.ended
     if isinstance(error, BnexpError):
         world.fail(str(error))
+        if torch.cuda.is_available():  # NCCL may hold process 0 where it cannot speak any more
+            print(f"error: process {world.rank} of {world.size}: {error}", file=sys.stderr)
         return error.exit_code
     world.fail(f"{type(error).__name__}: {error}")
     raise error

@@ -98,7 +98,7 @@ def _several(environment: Mapping[str, str], size: str, rank: str) -> int | None
 def _not_as_torchrun_sets_it(environment: Mapping[str, str], count: int) -> list[str]:
     """Say which variables of a process group are missing or make no sense."""
     wrong = [f"{name} is not set" for name in ("MASTER_ADDR", "MASTER_PORT") if not environment.get(name)]
-    ranks = {"RANK": count, "LOCAL_RANK": count, "MASTER_PORT": 65536}
+    ranks = {"RANK": count, "LOCAL_RANK": count, "LOCAL_WORLD_SIZE": count + 1, "MASTER_PORT": 65536}
     for name, end in ranks.items():
         value = environment.get(name) or "0"
         if not (value.isdecimal() and int(value) < end):

@@ -22,7 +22,7 @@ from bnexp.probes.registry import Probes, build_probes
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
 from bnexp.training.device import autocast, check_precision, choose_device
-from bnexp.training.distributed import DividedStep, World
+from bnexp.training.distributed import DividedStep, World, process_0_first
 from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
 from bnexp.training.step import TrainStep
 
@@ -76,7 +76,8 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
     config, info, plan = blueprint.config, blueprint.info, blueprint.plan
     chosen = choose_device(device)
     check_precision(config.training, chosen)
-    dataset = load_dataset(config.data, info, plan, data_dir, chosen)
+    with process_0_first(world):
+        dataset = load_dataset(config.data, info, plan, data_dir, chosen)
     network = build_model(blueprint.layout, config.init, config.seed)
     memory_format = memory_format_of(config.model, config.training, chosen)
     network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]

@@ -38,11 +38,13 @@ class World:
         rank: its number, from 0.
         size: how many there are.
         local_rank: its number among those on its machine, and that of its GPU.
+        local_size: how many are on its machine.
     """
 
     rank: int
     size: int
     local_rank: int
+    local_size: int = 1
     stopping: bool = False  # whether any process was asked to stop before the last step was judged
     in_step: bool = False  # whether all go through the same, and none waits to be told
     _store: Any = None  # of plain values, which outlives a process that fails
@@ -58,9 +60,12 @@ class World:
         """Return which device this process takes for the word of the command line: the GPU of its own number.
 
         Raises:
-            ConfigError: the word names one device for all.
+            ConfigError: the word names one device for all, or there are too few.
         """
         if word in ("auto", "cuda") and torch.cuda.is_available():
+            if self.local_size > (count := torch.cuda.device_count()):
+                here = f"{self.local_size} processes on this machine, which has {count} GPU{'s' if count > 1 else ''}"
+                raise ConfigError(f"--device {word}: {here}; expected at most one for each, or --device cpu")
             return f"cuda:{self.local_rank}"
         if word not in ("auto", "cuda", "cpu"):
             raise ConfigError(
@@ -103,6 +108,10 @@ class World:
         dist.broadcast_object_list(values, src=0, group=self._control)
         return values[0]
 
+    def wait_for_all(self) -> None:
+        """Wait until all processes wait here."""
+        dist.barrier(self._control)
+
     def leave_word(self, key: str, word: str) -> None:
         """Leave a word that the others find when this process is gone; the first under a key stays."""
         with contextlib.suppress(RuntimeError):  # who keeps the words may be gone as well
@@ -139,6 +148,16 @@ class World:
 
 
 @contextlib.contextmanager
+def process_0_first(world: World | None) -> Iterator[None]:
+    """Let process 0 go through the context before the others: what it downloads or decodes, they find."""
+    if world is not None and world.rank:
+        world.wait_for_all()
+    yield
+    if world is not None and not world.rank:
+        world.wait_for_all()
+
+
+@contextlib.contextmanager
 def together(world: World | None) -> Iterator[None]:
     """Mark what all processes go through in step; outside, those that follow wait to be told."""
     if world is None:
@@ -164,7 +183,8 @@ def join(environment: Mapping[str, str]) -> World:
         BnexpError: they do not come.
     """
     rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    world = World(rank, size, int(environment.get("LOCAL_RANK", rank)))
+    here = int(environment.get("LOCAL_RANK", rank)), int(environment.get("LOCAL_WORLD_SIZE", 1))
+    world = World(rank, size, *here)
     on_gpus = torch.cuda.is_available()
     if on_gpus and world.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(world.local_rank)
