@@ -34,6 +34,9 @@ def configs_at(place: Path) -> list[str]:
     return [
         config_at(place, norm, **SECTIONS, model={"block": "linear -> norm -> relu -> dropout(p=0.2)", "norm": norm})
         for norm in (*NORMS, "bn", "noisy_bn")
+    ] + [
+        config_at(place, name, training={"on_divergence": name}, optimizer={"lr": 1e25})
+        for name in ("stop", "skip_step")
     ]
 
 
@@ -56,6 +59,14 @@ def test_the_rows_are_those_of_one_process(trained: Path, norm: str) -> None:
     for mine, expected in zip(two, one, strict=True):
         assert mine == pytest.approx(expected, rel=2e-4, abs=2e-5, nan_ok=True)
     assert [path.name for path in (trained / "two" / norm).iterdir()] == ["seed0"]
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip_step"])
+def test_all_take_one_decision_about_a_step_that_is_not_finite(trained: Path, policy: str) -> None:
+    two, one = (json.loads((trained / which / policy / "seed0/summary.json").read_text()) for which in ("two", "one"))
+    assert two["divergence"] is not None
+    for key in ("status", "steps", "skipped_steps", "divergence"):
+        assert two[key] == one[key]
 
 
 @pytest.mark.parametrize(("norm", "parts"), [("sync_bn", 1), ("bn", 2)])
