@@ -24,6 +24,7 @@ from bnexp.training.distributed import DividedStep, World, pass_in_parts, refuse
 from bnexp.training.optimizer import LossScaler
 from pairs import found_by_both
 
+pytestmark = pytest.mark.xdist_group("pairs")
 NORMS = ["none", "ln", "sync_bn", "bn"]
 SHAPES = {"features": (6,), "maps": (3, 2, 2)}
 CASES = list(itertools.product(NORMS, SHAPES, ["float64", "float32"]))
