@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.items import BatchNormOptions
 from bnexp.norms.shapes import over_batch, per_feature, widened
-from bnexp.norms.statistics import Moments, batch_moments, pooled
+from bnexp.norms.statistics import batch_moments
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -43,13 +43,12 @@ class SyncBatchNorm(_BatchNorm):
         """Normalize a batch, or this process's part of one."""
         if not (self.training and self.shares):
             return super().forward(x)
-        found = moments_of_all(x.detach())
+        mean, var, count = moments_of_all(x.detach())
         self.num_batches_tracked.add_(1)
-        unbiased = found.var * (found.values / (found.values - 1))
-        self.running_mean.lerp_(found.mean.to(self.running_mean), self.momentum)
-        self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_((var * count / (count - 1)).to(self.running_var), self.momentum)
         standardize: Any = _Standardize.apply
-        standard: Tensor = standardize(x, found.mean, (found.var + self.eps).rsqrt(), found.values)
+        standard: Tensor = standardize(x, mean, (var + self.eps).rsqrt(), count)
         if self.affine:
             standard = per_feature(self.weight, x) * standard + per_feature(self.bias, x)
         return standard.to(x.dtype)
@@ -58,39 +57,43 @@ class SyncBatchNorm(_BatchNorm):
         """Take inputs of any number of dimensions."""
 
 
-def moments_of_all(x: Tensor) -> Moments:
-    """Return the moments of the parts x that the processes of the default group hold, the same bits in each of them.
+def moments_of_all(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pool the moments of the parts x that the processes hold, (B, F) or (B, C, H, W), of different sizes perhaps.
 
-    The parts, (B, F) or (B, C, H, W), may be of different sizes.
+    Returns:
+        Mean and biased variance of each feature, (F,) each, and the number of their values, (), as a tensor: a GPU is
+        not waited for. They are the same bits in each process. `statistics.pooled` has the formula.
     """
     own = batch_moments(x)
     sent = torch.cat([own.mean, own.var, own.mean.new_tensor([own.values])])  # (2F + 1,)
     parts = [torch.empty_like(sent) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, sent)
-    means, variances, counts = torch.stack(parts).split([len(own.mean), len(own.var), 1], dim=1)
-    return pooled(list(map(Moments, means, variances, map(round, counts.flatten().tolist()))))
+    means, variances, counts = torch.stack(parts).split([len(own.mean), len(own.var), 1], dim=1)  # (processes, ...)
+    weights = (counts / counts.sum()).flatten()
+    mean = weights @ means
+    return mean, weights @ (variances + (means - mean).square()), counts.sum()
 
 
 class _Standardize(torch.autograd.Function):
     """Standardize x by the moments of all processes' values, on which the gradient depends through each of them.
 
-    z = (x - mean) / std,   dx = (dz - mean of dz - z * mean of (dz * z)) / std       means over all n values
+    z = (x - mean) / std,   dx = (dz - mean of dz - z * mean of (dz * z)) / std       means over all values
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mean: Tensor, inverse_std: Tensor, values: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mean: Tensor, inverse_std: Tensor, count: Tensor) -> Tensor:
         standard = (widened(x) - per_feature(mean, x)) * per_feature(inverse_std, x)
-        ctx.save_for_backward(standard, inverse_std)
-        ctx.values, ctx.dtype = values, x.dtype
+        ctx.save_for_backward(standard, inverse_std, count)
+        ctx.dtype = x.dtype
         return standard
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        standard, inverse_std = ctx.saved_tensors
+        standard, inverse_std, count = ctx.saved_tensors
         dims = over_batch(gradient)
         sums = torch.stack([gradient.sum(dims), (gradient * standard).sum(dims)])  # (2, F)
         dist.all_reduce(sums)
-        mean, along = sums / ctx.values
+        mean, along = sums / count
         centred = gradient - per_feature(mean, gradient) - standard * per_feature(along, gradient)
         return (centred * per_feature(inverse_std, gradient)).to(ctx.dtype), None, None, None
