@@ -9,6 +9,7 @@ if _AT_CTRL_C is signal.default_int_handler:  # while the rest is loaded, Ctrl-C
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -28,6 +29,7 @@ from bnexp.options import (
     read_seeds,
     read_shard,
     read_workers,
+    refuse_to_repeat,
 )
 from bnexp.streams import take_every_text
 
@@ -422,11 +424,13 @@ def _say_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Hold what every command shares."""
+    refuse_to_repeat(context.invoked_subcommand, os.environ)
 
 
 def main() -> None:

@@ -221,6 +221,21 @@ def read_shard(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def refuse_to_repeat(command: str | None, environment: Mapping[str, str]) -> None:
+    """Refuse to be one of several processes that would each do all of a command but `train` and `resume`.
+
+    Raises:
+        ConfigError: with the line to type.
+    """
+    count = environment.get("WORLD_SIZE", "")
+    several = count.isdecimal() and int(count) > 1 and "RANK" in environment
+    if several and command not in (None, "train", "resume"):
+        raise ConfigError(
+            f"bnexp {command}: several processes (WORLD_SIZE={count}) would each do all of it; train and resume alone "
+            f"divide a run. Expected it without torchrun: bnexp {command} ..."
+        )
+
+
 def read_seeds(texts: Sequence[str]) -> list[int] | None:
     """Return all seeds that --seed gives: `--seed 1 --seed 2`, `--seed 1,2`, `--seed "1 2"` and `--seed 0-4`.
 

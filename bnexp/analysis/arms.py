@@ -113,13 +113,14 @@ _PLACES = ("data.path", "data.val_path")
 
 
 def shared_by_arm(run: Run) -> dict[str, Any] | str:
-    """Return what counts of a config; a run without a readable one is an arm of its own.
+    """Return what counts of a config, and of the processes; a run without a readable config is an arm of its own.
 
     The data count by what they are, and not by the paths to them.
     """
     if run.config is None:
         return str(run.folder.resolve())
-    return {key: value for key, value in identity_of(run.config, "arm").items() if key not in _PLACES}
+    counted = {key: value for key, value in identity_of(run.config, "arm").items() if key not in _PLACES}
+    return {**counted, "batch.processes": run.parts}
 
 
 def _training_of(

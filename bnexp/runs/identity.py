@@ -15,6 +15,9 @@ Three questions have three answers, and differ for a reason:
   taken over batches of this size. A run that lacks the memory may go on with another.
 - `name` moves no figure, but two names are two strategies to whoever gave them, and it names the run's folder.
 - `seed` moves figures. An arm is what its runs share, a mean over seeds.
+- The number of processes that divided a batch is no key of a config: it is in meta.json. Where norms take the
+  statistics of each part (bn), it is another training, and counts for an arm, as `batch.processes`, and for a run.
+  Elsewhere (sync_bn, ln, no norm) it moves no more than the last bits, as another machine does.
 - `model` may be written in several ways: `norm: bn` or bn in the block, `bias: auto` or false before it. What is built
   is the layout, and a run records a digest of it (`network_of`), beside one of the function that it computes.
 """
@@ -76,16 +79,24 @@ def besides_the_model(counted: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in counted.items() if key.partition(".")[0] != "model"}
 
 
-def network_of(layout: "Layout", batch_size: int) -> dict[str, str]:
+def parts_of(meta: Mapping[str, Any]) -> int:
+    """Return in how many parts of a batch its statistics were taken, by meta.json: 1 for the whole."""
+    processes = meta.get("processes")
+    parts = processes.get("parts") if isinstance(processes, dict) else None
+    return parts if isinstance(parts, int) and parts > 1 else 1
+
+
+def network_of(layout: "Layout", batch_size: int, parts: int = 1) -> dict[str, str]:
     """Return two digests of a network, for meta.json.
 
     `layout`: equal where the same modules are built at the same places, so that from one seed all bits are the same.
     `function`: equal where training and evaluation compute the same from the same weights, up to rounding, whatever the
     norm is called: `sync_bn` in one process and `ghost_bn` of the whole batch are `bn`; of one group, `gn` is
     `ln(affine=channel)`; of a channel each, `in`. `bn` with another momentum is another function at evaluation.
+    Batches whose statistics are taken in several parts, one of each process, give other digests.
     """
     built, computed = ([_part_form(part, batch_size, exact=exact) for part in layout.parts] for exact in (True, False))
-    head = [layout.head, layout.features, layout.classes]
+    head = [layout.head, layout.features, layout.classes, *([parts] if parts > 1 else [])]
     forms = {"layout": [*built, head], "function": [*computed, head]}
     return {name: hashlib.sha256(json.dumps(form).encode()).hexdigest() for name, form in forms.items()}
 

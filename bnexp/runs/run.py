@@ -27,6 +27,7 @@ from bnexp.runs.folder import (
     newest_checkpoints,
     seed_of,
 )
+from bnexp.runs.identity import parts_of
 from bnexp.runs.process import is_gone
 from bnexp.runs.seal import ROWS_SEAL, changed_summary, read_config
 
@@ -205,6 +206,7 @@ class Run:
         environment: by the names in `ENVIRONMENT`, as far as known.
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
         network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
+        parts: of a batch, one of each process, over which its norms took statistics; 1 for the whole.
         data: what it recorded of its data.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
         rows_seal: size and SHA-256 of metrics.jsonl as the run wrote it; empty where that is not recorded.
@@ -226,6 +228,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     network: Mapping[str, str] = field(default_factory=dict)
+    parts: int = 1
     data: RunData = field(default_factory=RunData)
     total_steps: int | None = None
     steps_per_epoch: int | None = None
@@ -292,6 +295,7 @@ def read_run(folder: Path) -> Run:
         environment=_environment(meta),
         parameters=summary.count("parameters") or meta.count("parameters"),
         network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},
+        parts=parts_of(meta.values),
         data=data_of(config, meta.values),
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),

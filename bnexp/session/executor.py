@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import parts_of_batch
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.data import DIGITS
 from bnexp.runs.resuming import complete_meta, newest_run_of, other_config
@@ -46,7 +47,7 @@ def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[R
             rest = f"\n{count} more not begun: the same command with --resume continues all" if count else ""
             raise Interrupted(f"{stopped}{rest}", stopped.exit_code) from None
         except BnexpError as error:
-            if len(tasks) == 1:
+            if len(tasks) == 1 or terms.world is not None:  # the other processes ended with the first that failed
                 raise
             failures.append(f"{_name(blueprint, tasks)}: {error}")
             failed(failures[-1])
@@ -72,7 +73,8 @@ def run_task(blueprint: Blueprint, terms: Terms, fingerprints: dict[str, str] | 
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: it failed.
     """
-    former = newest_run_of(blueprint.config, terms.runs_dir) if terms.resume else None
+    parts = parts_of_batch(blueprint.layout, terms.processes)
+    former = newest_run_of(blueprint.config, terms.runs_dir, parts) if terms.resume else None
     if former is not None and former.status in COMPLETE:
         with suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
             complete_meta(former.folder)

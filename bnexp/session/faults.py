@@ -1,4 +1,4 @@
-"""Messages for what stops a run from outside: too little memory, a full disk, a GPU that is gone."""
+"""Messages for what stops a run from outside: too little memory, a full disk, a GPU or another process that is gone."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,11 +11,14 @@ from bnexp.errors import BnexpError
 from bnexp.files import with_advice
 from bnexp.runs.folder import resume_command
 from bnexp.runs.run import OUT_OF_MEMORY
+from bnexp.training.distributed import World, lost_connection
 from bnexp.training.evaluation import IN_EVALUATION
 
 
 @contextlib.contextmanager
-def faults_explained(config: Config, folder: Path | None = None, fewer_at_once: int = 1) -> Iterator[None]:
+def faults_explained(
+    config: Config, folder: Path | None = None, fewer_at_once: int = 1, world: World | None = None
+) -> Iterator[None]:
     """Turn errors that come from outside into a `BnexpError` that says what to do; any other is a bug, and passes.
 
     `fewer_at_once` is the data.eval_batch_size to try where the memory does not take the config's.
@@ -24,7 +27,8 @@ def faults_explained(config: Config, folder: Path | None = None, fewer_at_once: 
         yield
     except (OSError, RuntimeError, MemoryError) as error:
         message = (
-            _of_memory(error, config, folder, fewer_at_once)
+            (world.fault() if world and lost_connection(error) else None)
+            or _of_memory(error, config, folder, fewer_at_once)
             or _of_device(error)
             or (_of_records(error, folder) if folder else None)
         )

@@ -1,7 +1,7 @@
 """The life of one run in one process: begin, train, score the test set once, and leave the records of it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import told_of_division
 from bnexp.config.loading import dump_config
 from bnexp.data.load import load_dataset
 from bnexp.data.sources.place import data_folder
@@ -26,11 +27,13 @@ from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.faults import faults_explained
 from bnexp.session.metadata import circumstances, note_status, summary_of
+from bnexp.session.several import Assignment
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, reproducible
+from bnexp.training.distributed import refuse_indivisible, together
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
@@ -59,9 +62,8 @@ def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> Run
     config, data_dir = blueprint.config, terms.data_dir or data_folder(None)
     stop = StopRequest()
     with stop.listening():
-        with faults_explained(config):
-            weigh(blueprint, terms.device or "auto", terms)
-            run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
+        with faults_explained(config, world=terms.world):
+            run = built(blueprint, data_dir, terms.device or "auto", terms)
         meta = circumstances(run, terms.argv, data_dir, terms.role)
         text = dump_config(config)
         claimed = (
@@ -82,6 +84,24 @@ def fingerprint_now(blueprint: Blueprint, terms: Terms) -> str:
     data_dir = terms.data_dir or data_folder(None)
     config, info, plan = blueprint.config, blueprint.info, blueprint.plan
     return load_dataset(config.data, info, plan, data_dir, torch.device("cpu")).fingerprint
+
+
+def built(blueprint: Blueprint, data_dir: Path, device: str, terms: Terms) -> TrainingRun:
+    """Warn of what may not fit into the memory of a device, and build a run, together with the other processes if any.
+
+    Raises:
+        ConfigError: not even the weights fit, the device is not there, or the processes cannot divide the batches.
+        BnexpError: as for `build`.
+    """
+    own = device if terms.world is None else terms.world.device_word(device)
+    weigh(blueprint, own, terms)
+    if note := told_of_division(blueprint.layout, blueprint.plan.batch_size, terms.processes):
+        terms.note(note)
+    if terms.world is not None:
+        refuse_indivisible(blueprint, terms.processes)
+        terms.world.tell(Assignment(blueprint, data_dir, device))
+    with together(terms.world):
+        return build(blueprint, data_dir=data_dir, device=own, world=terms.world)
 
 
 def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:
@@ -116,7 +136,8 @@ def run_session(
         BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can be resumed.
     """
     fewer_at_once = smaller_evaluation(run.config, run.plan, run.subject.layout, run.device)
-    with _status_at_end(folder, meta, stop, lock), faults_explained(run.config, folder, fewer_at_once):
+    explained = faults_explained(run.config, folder, fewer_at_once, run.world)
+    with _status_at_end(folder, meta, stop, lock), explained:
         note_status(folder, meta, "running")
         with reproducible():
             summary, written = _train_and_test(run, folder, show, stop, lock, start)
@@ -145,6 +166,7 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, loc
         note_end("interrupted")
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
+        stop.leave()
         note_end("failed", str(error))
         where = "with more memory, " if str(error).startswith(OUT_OF_MEMORY) else ""
         raise BnexpError(f"{error}\n{where}{how_to_resume(folder)}") from None
@@ -173,6 +195,8 @@ def _train_and_test(
             compile_s = warm_up(run.train_step, run.batches, run.plan)
         progress = Progress.start(run, writer)
         display.watch(progress.log)
+        if run.world is not None:
+            run.world.tell(start.values if start else None)
         checkpointer = Checkpointer(run, CheckpointFolder(folder, start.path if start else None), rows)
         if start is None:
             checkpointer.save(progress)
@@ -181,7 +205,8 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                train(run, progress, display.step, checkpointer.save_if_due, stop.__bool__)
+                with together(run.world):
+                    train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop))
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
@@ -192,3 +217,8 @@ def _train_and_test(
         board.ended(progress.steps, diverged=progress.diverged)
         written = rows.flushed()
     return summary_of(run, progress, scores, compile_s), written
+
+
+def _stops(run: TrainingRun, stop: StopRequest) -> Callable[[], bool]:
+    """Return what tells, after a step, whether a signal stops the run there, of whichever process it came to."""
+    return stop.__bool__ if run.world is None else run.world.stop_together(lambda: stop.number, stop.take)

@@ -27,6 +27,13 @@ def test_an_arm_is_a_config_without_its_seed(arms_of: Callable[..., list[Arm]]) 
     assert [arm.name for arm in arms] == ["mlp", "other", "mlp"]
 
 
+def test_statistics_over_parts_of_a_batch_make_another_arm(arms_of: Callable[..., list[Arm]]) -> None:
+    whole, parts = {"meta": {"processes": {"count": 2, "parts": 1}}}, {"meta": {"processes": {"count": 2, "parts": 2}}}
+    arms = arms_of({}, {**whole, "config": {"seed": 1}}, parts)
+    assert [len(arm.finished) for arm in arms] == [2, 1]
+    assert differing_keys(arms) == ["batch.processes"]
+
+
 def test_of_one_seed_the_newest_complete_run_counts(arms_of: Callable[..., list[Arm]]) -> None:
     (arm,) = arms_of({"meta": LATER, "test": 0.7}, {"test": 0.8}, {"config": {"seed": 1}, "test": 0.9})
     assert [run.figures["test_accuracy"] for run in arm.finished] == [0.7, 0.9]

@@ -18,7 +18,6 @@ from bnexp.config.schema import Config
 from bnexp.errors import Interrupted
 from bnexp.runs.checkpoints import load_checkpoint, newest_checkpoints
 from bnexp.session import life
-from bnexp.session import resume as resume_module
 from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.resume import resume
@@ -216,7 +215,7 @@ def test_a_run_that_is_interrupted_before_it_goes_on_says_how_to(
             draw(make_config(), Path("data")),
             Terms(runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)),
         )
-    monkeypatch.setattr(resume_module, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(life, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match=r"before it went on: bnexp resume .*seed0") as error:
         resume(tmp_path / "small" / "seed0", Terms())
     assert error.value.exit_code == 143
