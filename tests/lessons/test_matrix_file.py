@@ -144,9 +144,12 @@ def test_what_is_left_out_or_assumed_is_said(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text(";name;w\n1;ann;1,5\n2;bob;2,5\n")
     said = (
-        'values between semicolons; decimal commas; column 1 that counts the rows left out; column 2 ("name") of words'
+        "values between semicolons; decimal commas; line 1 names the columns; column 1 that counts the rows left out; "
+        'column 2 ("name") of words left out'
     )
-    assert said in read_matrix(path).source
+    found = read_matrix(path)
+    assert said in found.source
+    assert said == "; ".join(found.read)
 
 
 def test_a_large_file_is_refused_before_it_is_cut(tmp_path: Path) -> None:
