@@ -116,7 +116,7 @@ def _no_features(
             left_out.add(column)
             how = "counts" if counts(cells) else "numbers"
             table.said.append(f"{called} that {how} the rows left out")
-        elif len(rows) > 2 and column == 0 and counts(cells):
+        elif column == 0 and counts(cells) and len(rows) > (1 if cells[0] == "0" else 2):
             table.said.append(f"{called} counts the rows and is taken as a feature")
     if len(left_out) == len(columns):
         table.said.clear()
@@ -159,6 +159,8 @@ def _row(path: Path, line: int, cells: Sequence[str], decimal: str) -> list[floa
 def _hint(cells: Sequence[str]) -> str:
     """Return what may be wrong with cells that are no numbers."""
     text = "".join(cells)
+    if cells and cells[0].lower() in _SUMS:
+        return "; delete a line that is over the others"
     if ";" in text or "\t" in text:
         return "; the same mark, a comma or a semicolon, stands between all values of a file"
     if any(number_in(cell) is None and number_in(cell, ",") is not None for cell in cells):

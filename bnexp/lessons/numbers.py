@@ -36,17 +36,20 @@ MISSING = {
     *("nd", "n.d.", "-", "--", "\u2013", "\u2014", "?", "*", ".", "..", "...", "#value!", "#div/0!", "#ref!", "#num!"),
 }
 """What stands where a value is missing, in small letters."""
+_DIGITS = r"[+-]?[\d.,]*\d"
+_CURRENCY = r"(?:[$\u00a2-\u00a5\u0e3f\u20a0-\u20bf]|(?:US|R|C|A)\$|USD|EUR|GBP|CHF|JPY|CNY|INR|Fr\.?|kr\.?|Rs\.?)"
+_LETTERS = r"[^\W\d_]{1,3}[23\u00b2\u00b3]?"
 _NEAR_NUMBERS = (
-    (r".*\d\s*%", "a number has no unit: write it without %, in all lines alike"),
-    (r"[+-]?\(.*\d.*\)", "a number in brackets: write -5 for (5)"),
-    (r"[+-]?\d*[.,]?\d+[dD][+-]?\d+", "an exponent of Fortran: write 1E3 for 1D3"),
+    (rf"{_DIGITS}\s*%", "a number has no unit: write it without %, in all lines alike"),
+    (rf"[+-]?{_CURRENCY}\s*{_DIGITS}|{_DIGITS}\s*{_CURRENCY}", "a number has no unit: write it without the currency"),
+    (rf"[+-]?\(\s*{_DIGITS}\s*\)", "a number in brackets: write -5 for (5)"),
+    (rf"{_DIGITS}[dD][+-]?\d+", "an exponent of Fortran: write 1E3 for 1D3"),
     (r"\d+:\d+.*", "a time: write it as one number, such as seconds"),
     (r"\d+\s*/\s*\d+", "a fraction, or a date: write it as one number, such as 0.5"),
     (r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*", "a date: write it as one number, such as days, or leave the column out"),
-    (r"(?:[^\w\s(.,]{1,2}|(?:US|R|C|A)\$|USD|EUR|GBP|CHF|JPY|CNY|INR|Fr\.?|kr\.?|Rs\.?)\s*[+-]?\d.*", "a currency"),
-    (r".*\d\s*(?:[^\w\s(.,;:/]|USD|EUR|GBP|CHF|kr)", "a currency"),
-    (r"[+-]?[\d.,]*\d\s*[^\W\d_]{1,3}[\d\u00b2\u00b3]?(?:/[^\W\d_]{1,3}[\d\u00b2\u00b3]?)?", "a number has no unit"),
-    (r"[<>~\u2248\u2264\u2265]\s*\d.*", "a bound or a guess: write the number alone"),
+    (rf"[<>~\u2248\u2264\u2265]\s*{_DIGITS}", "a bound or a guess: write the number alone"),
+    (rf"{_DIGITS}\s*[\u00b0\u00b5\u03bc]?{_LETTERS}(?:/{_LETTERS})?", "a number has no unit: write it alone"),
+    (r"\d+(?:_\d+)+", "write it without _"),
 )
 """What a word that is no number looks like, the first that fits, and what to write in its place."""
 
@@ -69,5 +72,4 @@ def why_no_number(word: str) -> str | None:
     """Return what a word is that stands where a number is expected, and what to write; None for a plain word."""
     if word.lower() in MISSING:
         return "a missing value: write a number, or delete the line"
-    found = next((what for form, what in _NEAR_NUMBERS if re.fullmatch(form, word)), None)
-    return "a number has no unit: write it without the currency" if found == "a currency" else found
+    return next((what for form, what in _NEAR_NUMBERS if re.fullmatch(form, word)), None)

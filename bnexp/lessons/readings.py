@@ -17,7 +17,7 @@ from bnexp.lessons.table_text import Table
 
 def decimal_of(path: Path, table: Table) -> str:
     """Return the decimal mark, with which all that is a number in one way is one; two readings are refused."""
-    cells = [cell for _, row in table.rows for cell in row if cell[:1].isdigit() or (cell[:1] in "+-.,\u2212" and cell)]
+    cells = [cell for _, row in table.rows for cell in row]
     pointed, commaed = ([number_in(cell, decimal) for cell in cells] for decimal in ".,")
     with_point, with_comma = (sum(value is not None for value in values) for values in (pointed, commaed))
     _refuse_two_in_a_row(path, table)
@@ -88,12 +88,16 @@ def names_of(path: Path, table: Table, decimal: str) -> tuple[list[str] | None, 
     elif rest and _over_an_index(first, [cells for _, cells in rest]):
         names = first
     if names is None:
-        _refuse_counted(path, table, decimal)
+        _refuse_counting_line(path, table, table.rows)
+        _refuse_counting_column(path, table)
         return None, table.rows
     table.said.append(f"line {line} names the columns")
     _refuse_two_lines_of_names(path, table, decimal)
-    width = len(rest[0][1]) if rest else len(names)
-    if len(names) == width - 1:  # as R writes it: nothing over the names of the rows
+    if rest:
+        _refuse_counting_line(path, table, rest)
+    width, index = len(rest[0][1]) if rest else len(names), [cells[0] for _, cells in rest]
+    of_rows = table.mark != " " or counts(index) or not any(map(is_digits, index))  # else a title of as many words
+    if len(names) == width - 1 and of_rows:  # as R writes it: nothing over the names of the rows
         names = ["", *names]
     return names, rest
 
@@ -115,8 +119,8 @@ def _refuse_two_lines_of_names(path: Path, table: Table, decimal: str) -> None:
 def _refuse_no_name(path: Path, line: int, cells: Sequence[str]) -> None:
     """Refuse a first line that may be an example with units or without values."""
     for column, cell in enumerate(cells, start=1):
-        # R's own NA and an element's Na differ; a first cell without a name stands over an index.
-        if (cell and (what := why_no_number(cell)) and cell != "Na") or (not cell and not any(cells)):
+        # Na is sodium; nothing may stand over an index.
+        if cell not in ("", "Na") and (what := why_no_number(cell)):
             raise ConfigError(
                 f'{path}: line {line}, column {column}: expected a number or a name, found "{brief(cell)}": {what}; '
                 "if it is a name, begin it with a word, such as x_"
@@ -135,26 +139,32 @@ def _over_an_index(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
     )
 
 
-def _refuse_counted(path: Path, table: Table, decimal: str) -> None:
-    """Refuse a first line that counts over decimals, and a first column that counts beside them: names, or numbers."""
-    (line, first), *rest = table.rows
+def _refuse_counting_line(path: Path, table: Table, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """Refuse a first line of 0, 1, 2, ... or years over numbers of another kind: names, or an example."""
+    (line, first), *rest = lines
     rows = [cells for _, cells in rest]
-    if not rows or any(len(cells) != len(first) for cells in rows):
+    if not rows or not _steps(first) or any(len(cells) != len(first) for cells in rows):
         return
-    said = ",".join(f"x{cell}" for cell in first)
+    goes_on, named = _steps([*first, *rows[0]]), lines is not table.rows
     over_decimals = all(any(not is_digits(cell) for cell in column) for column in zip(*rows, strict=True))
-    years = all(1900 <= int(cell) <= 2100 for cell in first) if all(map(is_digits, first)) else False
-    other = years and not any(is_digits(cell) and 1900 <= int(cell) <= 2100 for cells in rows for cell in cells)
-    steps = _steps(first) and (len(first) > 1 or first == ["0"])
-    if steps and (over_decimals or other):
+    years = all(map(_is_year, first)) and not any(map(_is_year, (cell for cells in rows for cell in cells)))
+    of_pandas = first[0] == "0" and len(first) > 2 and not goes_on
+    if of_pandas or ((len(first) > 1 or first == ["0"]) and (over_decimals or years) and not named):
+        as_names, as_numbers = (",".join(map(form.format, first)) for form in ("x{}", "{}.0"))
         raise ConfigError(
             f"{path}: line {line}: {brief(table.mark.join(first))} could be the names of the columns or an example; "
-            f"for names, write {brief(said)}; for an example, {','.join(f'{cell}.0' for cell in first)[:40]}"
+            f"for names, write {brief(as_names)}; for an example, {brief(as_numbers)}"
         )
+    if first == ["0", "1"] and not goes_on:
+        table.said.append(f"line {line} read as an example")
+
+
+def _refuse_counting_column(path: Path, table: Table) -> None:
+    """Refuse a first column without a name that counts the lines, beside decimals: their numbers, or a feature."""
     cells = [cells[0] for _, cells in table.rows]
     beside = [cell for _, row in table.rows for cell in row[1:]]
-    if len(cells) > 2 and counts(cells) and beside and all(not is_digits(cell) for cell in beside):
-        names = [f"x{number}" for number in range(1, len(first))]
+    if len(cells) > 2 and counts(cells) and beside and not any(map(is_digits, beside)):
+        names = [f"x{number}" for number in range(1, len(table.rows[0][1]))]
         raise ConfigError(
             f"{path}: column 1 counts the lines ({', '.join(cells[:3])}, ...): their numbers, or a feature; begin with "
             f"a line of names, {brief(','.join(['id', *names]))} to leave it out, {brief(','.join(['x0', *names]))} "
@@ -174,3 +184,7 @@ def _steps(cells: Sequence[str]) -> bool:
 def is_digits(cell: str) -> bool:
     """Return whether a cell is a whole number without a sign."""
     return cell.isascii() and cell.isdigit()
+
+
+def _is_year(cell: str) -> bool:
+    return is_digits(cell) and 1900 <= int(cell) <= 2100

@@ -28,10 +28,11 @@ _CODINGS = (  # UTF-32 begins as UTF-16 does
     *((mark, "utf-32") for mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
     *((mark, "utf-16") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
 )
-_AS_CSV = "np.savetxt('{stem}.csv', a, delimiter=',', fmt='%r')\""
+_AS_CSV = "np.savetxt('{stem}-table.csv', a, delimiter=',', fmt='%r')\""
 _SHEET = "a spreadsheet's own file or an archive; save the sheet as CSV (UTF-8)"
 _FROM_JSON = (
-    "JSON: python -c \"import csv, json; csv.writer(open('{stem}.csv', 'w')).writerows(json.load(open('{name}')))\" "
+    'JSON: python -c "import csv, json; '
+    "csv.writer(open('{stem}-table.csv', 'w')).writerows(json.load(open('{name}')))\" "
     "writes lists of lists as CSV"
 )
 _PAGE = "a web page or XML; save the table as CSV"
@@ -72,14 +73,14 @@ def read_table(path: Path) -> Table:
     mark = ""
     if lines and (start := lines[first].strip().strip('"').lower()).startswith("sep=") and len(start) <= len("sep=;"):
         mark, lines[first] = lines[first].strip().strip('"')[4:] or "\t", "\n"
-    skipped = [number for number, line in enumerate(lines) if line.startswith("#")]
+    skipped = [number for number, line in enumerate(lines) if line.startswith("#") and line[1:2] not in tuple(";\t|,")]
     for number in skipped:
         lines[number] = "\n"
     if skipped:
         said.append(f"{len(skipped)} lines after # left out" if len(skipped) > 1 else "a line after # left out")
     if not mark:
         said += _without_title(path, lines)
-        mark = _mark_of(lines)
+        mark = _mark_of(path, lines)
     if mark not in (",", ""):
         said.append(f"values between {_MARKS.get(mark, 'spaces' if mark == ' ' else mark)}")
     rows, empty = _without_empty(list(_cells(path, lines, mark)))
@@ -129,7 +130,7 @@ def _without_title(path: Path, lines: list[str]) -> list[str]:
     if not mark or any(mark in title for mark in ",;\t|") or number_in(title) is not None:
         return []
     words = [line.split() for line in rest]
-    if len(title.split()) == len(words[0]) > 1 and all(number_in(word, ",") is not None for word in words[0]):
+    if len(title.split()) == len(words[0]) > 1 and all(map(_is_one_number, words[0])):
         return []  # names and decimals between spaces
     called = f'line {filled[0] + 1} ("{brief(title, 30)}")'
     named = any(number_in(cell.strip(' "')) is None for cell in rest[0].split(mark))
@@ -148,14 +149,14 @@ def _without_title(path: Path, lines: list[str]) -> list[str]:
     return [f"{called}, a title, left out"]
 
 
-def _mark_of(lines: list[str]) -> str:
+def _mark_of(path: Path, lines: list[str]) -> str:
     """Return what stands between the values: the mark that is in every line, else spaces, else none."""
     filled = [line for line in lines if line.strip()]
     for mark in ";\t|":
         if filled and all(mark in line for line in filled):
             return mark
     if filled and all("," in line for line in filled):
-        return _kind_of_comma(filled)
+        return _kind_of_comma(path, filled)
     if any(mark in line for mark in ";\t|" for line in filled):
         return ","  # whatever is wrong is named by its line
     widths = [len(_between(line, " ")) for line in filled]
@@ -165,20 +166,29 @@ def _mark_of(lines: list[str]) -> str:
     return "," if any("," in line for line in filled[1:]) and "," in "".join(filled[:1]) else ""
 
 
-def _kind_of_comma(filled: list[str]) -> str:
-    """Return a comma, or a comma and a space, or spaces, where bare commas are decimal ones."""
+def _kind_of_comma(path: Path, filled: list[str]) -> str:
+    """Return a comma, or a comma and a space, or spaces, where bare ones are decimal; refuse both."""
     for mark in (COMMA_SPACE, " "):
         cells = [_between(line, mark) for line in filled]
-        of_numbers = cells[1:] if all(number_in(cell, ",") is None for cell in cells[0]) else cells
-        commas = [cell.count(",") for row in of_numbers for cell in row]
-        if (
-            len(set(map(len, cells))) == 1
-            and len(cells[0]) > 1
-            and all(number_in(cell, ",") is not None for row in of_numbers for cell in row)
-            and (min(commas, default=0) or len({line.count(",") for line in filled}) > 1)
-        ):
+        rows = cells[1:] if all(number_in(cell, ",") is None for cell in cells[0]) else cells
+        words = [cell for row in rows for cell in row]
+        if len(set(map(len, cells))) > 1 or len(cells[0]) == 1 or not all(map(_is_one_number, words)):
+            continue
+        commas = [cell.count(",") for cell in words]
+        if any(commas) and (min(commas) or len({line.count(",") for line in filled[-len(rows) :]}) > 1):
             return mark
+        if any(commas) and mark == COMMA_SPACE:
+            first, width = brief(filled[-len(rows)].strip()), len(rows[0])
+            raise ConfigError(
+                f"{path}: {first} has commas with and without a space behind: the latter may be decimal commas; for "
+                f"{width} values, write decimal points; for {width + sum(commas[:width])}, a space after each comma"
+            )
     return ","
+
+
+def _is_one_number(word: str) -> bool:
+    """Return whether a word is a number with or without a decimal comma, which does not end it."""
+    return number_in(word, ",") is not None and not word.endswith(",")
 
 
 def _between(line: str, mark: str) -> list[str]:
