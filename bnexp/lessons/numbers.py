@@ -6,6 +6,8 @@ What is no number for a program, but may be one for a person, is named by `why_n
 import re
 import unicodedata
 
+from bnexp.config.wording import MISSING
+
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 _SPACES = " '’\u00a0\u2009\u202f"
 _GROUPED = {
@@ -15,27 +17,6 @@ _GROUPED = {
 """Thousands in groups of three, by the decimal mark: 1,234,567.8 and 1.234.567,8."""
 _SAME = str.maketrans("\u2212\u2013\u2010\u2011\ufe63\uff0d\uff0b\uff0e\uff0c\u066b\u066c", "-----" + "-+.,.,")
 """Signs and marks of typesetting, of wide letters and of Arabic, as ASCII has them."""
-MISSING = {
-    *(
-        "",
-        "na",
-        "n/a",
-        "n.a.",
-        "#n/a",
-        "#na",
-        "<na>",
-        "nan",
-        "null",
-        "(null)",
-        "nil",
-        "none",
-        "missing",
-        "unknown",
-        "nd",
-    ),
-    *("nd", "n.d.", "-", "--", "\u2013", "\u2014", "?", "*", ".", "..", "...", "#value!", "#div/0!", "#ref!", "#num!"),
-}
-"""What stands where a value is missing, in small letters."""
 _DIGITS = r"[+-]?[\d.,]*\d"
 _CURRENCY = r"(?:[$\u00a2-\u00a5\u0e3f\u20a0-\u20bf]|(?:US|R|C|A)\$|USD|EUR|GBP|CHF|JPY|CNY|INR|Fr\.?|kr\.?|Rs\.?)"
 _LETTERS = r"[^\W\d_]{1,3}[23\u00b2\u00b3]?"

@@ -85,8 +85,11 @@ REFUSED = {
     "images in columns": ({"x_train": pixels(64, 6)}, r"x_train\.T has the images in rows"),
     "empty images": ({"x_train": pixels(6, 0, 4)}, r"x_train has shape \(6, 0, 4\), expected at least 1"),
     "seven channels": ({"x_train": pixels(6, 5, 4, 7)}, r"shape \(6, 5, 4, 7\); expected.*C 1 or 3"),
-    "alpha": ({"x_train": pixels(6, 5, 6, 4)}, r"if the last channel is alpha, x_train\[..., :3\] drops it"),
-    "alpha first": ({"x_train": pixels(6, 2, 5, 6)}, r"if the last channel is alpha, x_train\[:, 0\] drops it"),
+    "alpha": (
+        {"x_train": pixels(6, 5, 6, 4)},
+        r"on (black|white): a = x_train\[..., 3:\] / 255; \(x_train\[..., :3\] \* a",
+    ),
+    "alpha first": ({"x_train": pixels(6, 2, 5, 6)}, r"a = x_train\[:, 1\] / 255; \(x_train\[:, 0\] \* a"),
     "volumes": ({"x_train": pixels(6, 5, 5, 5, 1)}, r"np\.squeeze\(x_train\) drops axes of 1"),
     "two readings": ({"x_train": pixels(6, 3, 5, 3)}, "could be the second or the last"),
     "no test": (
@@ -106,7 +109,32 @@ REFUSED = {
     ),
     "bytes that are no text": ({"y_train": np.array([b"\xe9"] * 6)}, "latin-1"),
     "two kinds": ({"y_test": np.array(["0", "1"])}, "y_train is numbers and y_test is text"),
-    "several classes an image": ({"y_train": np.ones((6, 3), dtype=int)}, r"y_train\[0\] = 1, 1, 1.*y_train.argmax"),
+    "several classes an image": (
+        {"y_train": np.ones((6, 3), dtype=int)},
+        r"y_train\[0\] = 1, 1, 1; .*sum.* of several classes",
+    ),
+    "no class an image": ({"y_train": np.eye(4)[SIX][:, 1:]}, "sum.*== 1 .*without a class"),
+    "one-hot rows across": ({"y_train": np.eye(6)[:3] + np.eye(6)[3:]}, r"y_train\.T has the images in rows"),
+    "one-hot rows of another width": (
+        {"y_train": np.eye(3)[SIX], "y_test": np.eye(4)[SIX[:2]]},
+        "y_train has rows of 3 and y_test has rows of 4; expected",
+    ),
+    "labels of pixels": ({"y_train": np.zeros((6, 5, 4))}, "segmentation"),
+    "one-hot rows in an axis of 1": ({"y_train": np.eye(3)[SIX][:, None]}, r"np\.squeeze\(y_train\)"),
+    "an empty part": ({"x_train": pixels(0, 5, 4, 3), "y_train": SIX[:0]}, r"y_train has shape \(0,\), .*1 label"),
+    "a single number": ({"x_train": np.array(5)}, r"x_train has shape \(\): a single value, no images"),
+    "a single label": ({"y_train": np.array(5)}, r"y_train has shape \(\), .*one label for each image"),
+    "a word for nothing": (
+        {"y_train": np.array(["nan", "bee", "ant"])[SIX], "y_test": np.array(["ant", "bee"])},
+        r"'nan', which .*~np\.isin\(y_train, \['nan'\]",
+    ),
+    "a number for nothing": ({"y_train": np.array([0, 1, -999])[SIX]}, "holds -999 beside 0, 1.*y_train != -999"),
+    "another spelling": (
+        {"y_train": np.array(["ant", "bee", "cat"])[SIX], "y_test": np.array(["Ant ", "bee"])},
+        r"another spelling: np\.char\.lower",
+    ),
+    "no label of a test": ({"y_test": np.array([-1, -1])}, "all of them; if they are no labels, leave y_test and its"),
+    "channels before images": ({"x_train": pixels(3, 6, 5, 4)}, r"x_train\.transpose\(1, 0, 2, 3\)"),
     "a marker": ({"y_train": np.array([-1, 0, 1, 2, 0, 1])}, "holds -1 beside 0 .. 2.*keep = y_train != -1"),
     "a marker at the end": ({"y_train": np.array([255, 0, 1, 2, 0, 1])}, "holds 255 beside 0 .. 2"),
     "one class": ({"y_train": np.zeros(6, dtype=int), "y_test": np.zeros(2, dtype=int)}, "the one class 0"),
@@ -235,6 +263,8 @@ def test_a_range_without_doubt_becomes_bytes_and_is_counted(read, kind):
         (lambda x: x / 255 - 0.5, r"\(255 / 1 \* \(x_train \+ 0\.5\)\)"),
         (lambda x: (x / 255 - 0.1307) / 0.3081, r"\(255 / 3\.24\d+ \* \(x_train \+ 0\.424\d+\)\)"),
         (lambda x: x.astype(np.int32) * 10, r"\(255 / 2550 \* x_train\)"),
+        (lambda x: x / 255 / 255, r"\(255 / 0\.0039\d+ \* x_train\)"),
+        (lambda x: (x.astype(int) - 128).astype(np.int8), r"\(255 / 255 \* \(x_train\.astype\('f8'\) \+ 128\)\)"),
         (lambda x: x / 100.0, r"\(255 / 2\.55 \* x_train\)"),
     ],
 )
@@ -269,6 +299,9 @@ LABELS = {
     "one-hot of truth": (np.eye(3, dtype=bool)[SIX], ()),
     "a row": (SIX[None], ()),
     "text": (np.array(["ant", "bee", "cat"])[SIX], ("ant", "bee", "cat")),
+    "large numbers": (SIX * 10**12, ("0", "1000000000000", "2000000000000")),
+    "of half precision": (SIX.astype(np.float16), ()),
+    "letters": (np.array(["-", "?", "a"])[SIX], ("-", "?", "a")),
     "bytes": (np.array(["ant", "b\xfc", "cat"])[SIX], ("ant", "b\xfc", "cat")),
     "numbers in text": (np.array(["2", "9", "10"])[SIX], ("2", "9", "10")),
 }
@@ -283,6 +316,22 @@ def test_labels_count_from_0_and_keep_their_names(read, tmp_path, kind):
     found = read(y_train=labels, y_test=test)
     assert (found.labels["train"].tolist(), found.labels["test"].tolist()) == (SIX.tolist(), [0, 1])
     assert class_names(NpzData(dataset="npz", path="set.npz"), tmp_path) == names
+
+
+def test_names_in_two_forms_of_unicode_are_one_class(read):
+    composed, apart = (np.array(["K\xe4se", "Brot", "Ei"])[SIX], np.array(["Ka\u0308se", "Brot"]))
+    assert read(y_train=composed, y_test=apart).labels["test"].tolist() == [2, 0]
+
+
+def test_the_line_that_puts_alpha_on_a_background_keeps_what_it_shows(read):
+    shape = pixels(6, 5, 6, 4)[..., :1]
+    white = np.concatenate([np.full((6, 5, 6, 3), 255, np.uint8), shape], axis=-1)
+    with pytest.raises(BnexpError, match="on black") as refused:
+        read(x_train=white)
+    first, second = re.search(r"black: (a = .*?); (.*?'\))", str(refused.value)).groups()
+    names = {"x_train": white}
+    exec(first, names)  # noqa: S102  the line of the message, as typed
+    np.testing.assert_array_equal(eval(second, names), shape.repeat(3, axis=-1))  # noqa: S307
 
 
 def test_two_labels_may_be_true_and_false_or_minus_1_and_1(read):
