@@ -77,7 +77,7 @@ SIX = np.array([0, 1, 2, 0, 1, 2])
 REFUSED = {
     "a missing array": (
         {"y_test": None},
-        r"no array to go with x_test; found x_train, .*y_train=a\['y_train'\], x_test",
+        r"no array to go with x_test; found x_train, .*\('set-named.npz', x=a\['x_train'\], y=a\['y_train'\]\)",
     ),
     "channels laid flat": ({"x_train": pixels(6, 192)}, r"x_train.reshape\(-1, 3, 8, 8\).*reshape\(-1, 8, 8, 3\)"),
     "rows that are no square": ({"x_train": pixels(6, 60)}, r"x_train.reshape\(-1, HEIGHT, WIDTH\)"),
@@ -148,7 +148,7 @@ REFUSED = {
     ),
     "other names": (
         {**dict.fromkeys(arrays()), "arr_0": pixels(6, 4, 4), "arr_1": SIX},
-        r"no arrays of known names; found arr_0, arr_1; expected .*x_train=a\['\.\.\.'\]",
+        r"no arrays of known names; found arr_0, arr_1; expected .*, x=a\['arr_0'\], y=a\['arr_1'\]\)",
     ),
 }
 
@@ -159,6 +159,52 @@ def test_arrays_that_are_no_dataset_are_refused(read, tmp_path, kind):
     with pytest.raises(BnexpError, match=message) as found:
         read(**changes)
     assert str(tmp_path / "set.npz") in str(found.value)
+
+
+RENAMED = {
+    "exchanged": {"x_train": "y_train", "y_train": "x_train", "x_test": "y_test", "y_test": "x_test"},
+    "other words": {"train_in": "x_train", "train_out": "y_train", "holdout_in": "x_test", "holdout_out": "y_test"},
+    "in another order": {"d": "y_test", "c": "x_test", "b": "y_train", "a": "x_train"},
+    "numbers": {"arr_0": "x_train", "arr_1": "y_train", "arr_2": "x_test", "arr_3": "y_test"},
+}
+
+
+@pytest.mark.parametrize("kind", RENAMED)
+def test_the_line_that_renames_arrays_makes_a_file_that_is_read(read, tmp_path, monkeypatch, kind):
+    stored = arrays()
+    with pytest.raises(BnexpError, match=r"-named\.npz") as refused:
+        read(**{**dict.fromkeys(stored), **{new: stored[name] for new, name in RENAMED[kind].items()}})
+    monkeypatch.chdir(tmp_path)
+    line = re.search(r"a = np\.load.*\)", str(refused.value))[0]
+    exec(line, {"np": np})  # noqa: S102  the line of the message, as typed
+    found = read_npz(NpzData(dataset="npz", path="set-named.npz"), tmp_path)
+    np.testing.assert_array_equal(found.images["test"], stored["x_test"].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(found.labels["train"], stored["y_train"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "test"),
+    [
+        ({"split": np.array(["train"] * 4 + ["test"] * 2)}, [1, 2]),
+        ({"train_idx": np.array([0, 1, 2, 4]), "test_idx": np.array([3, 5])}, [0, 2]),
+        ({"is_train": np.array([1, 1, 1, 0, 1, 0])}, [0, 2]),
+    ],
+)
+def test_an_array_that_says_which_images_are_for_testing_is_not_passed_over(read, tmp_path, monkeypatch, changes, test):
+    with pytest.raises(BnexpError, match="may say which images are for testing") as refused:
+        read(**dict.fromkeys(arrays()), images=pixels(6, 5, 4, 3), labels=SIX, **changes)
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"a = np\.load.*\)", str(refused.value))[0], {"np": np})  # noqa: S102  as typed
+    found = read_npz(NpzData(dataset="npz", path="set-named.npz"), tmp_path)
+    assert found.labels["test"].tolist() == test
+
+
+def test_an_array_a_class_is_put_together_by_the_line(read, tmp_path, monkeypatch):
+    with pytest.raises(BnexpError, match="where each array is a class") as refused:
+        read(**dict.fromkeys(arrays()), cat=pixels(6, 5, 4, 3), dog=pixels(4, 5, 4, 3))
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"a = np\.load.*\)", str(refused.value))[0], {"np": np})  # noqa: S102  as typed
+    assert read_npz(NpzData(dataset="npz", path="set-named.npz"), tmp_path).classes == ("cat", "dog")
 
 
 class Hostile:
