@@ -240,7 +240,7 @@ def test_a_damaged_file_is_named(read, tmp_path, damage):
     content = bytearray(path.read_bytes())
     content[content.index(pixels(6, 5, 4, 3).tobytes()[:40])] ^= 1
     path.write_bytes({"truncated": path.read_bytes()[:-40], "flipped": content, "empty": b""}[damage])
-    with pytest.raises(BnexpError, match=r"set\.npz: truncated, corrupt or not an npz file"):
+    with pytest.raises(BnexpError, match=r"set\.npz: (truncated, corrupt or not an npz file|an empty file, 0 bytes)"):
         read_npz(NpzData(dataset="npz", path="set.npz"), tmp_path)
 
 
@@ -270,7 +270,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_folder_in_its_place_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match=r"a folder, expected an npz .*--set data\.dataset=image_folder"):
         read_npz(NpzData(dataset="npz", path="."), tmp_path)
 
 
@@ -459,6 +459,11 @@ def save_pickle_named_npz(path):
     path.write_bytes(pickle.dumps({"x_train": 1}))
 
 
+def save_half(path):
+    np.savez(path, **arrays())
+    path.write_bytes(path.read_bytes()[:500])
+
+
 FOREIGN = {
     "x.npy": (save_npy, r"one NumPy array .*np\.savez\('x\.npz', x=np\.load\('x\.npy'\)"),
     "x.mat": (lambda path: path.write_bytes(b"MATLAB 5.0 MAT-file, " + bytes(99)), r"scipy\.io\.loadmat\('x\.mat'\)"),
@@ -466,6 +471,17 @@ FOREIGN = {
     "x.pt": (lambda path: torch.save(torch.ones(3), path), r"torch\.load\('x\.pt', weights_only=True\)"),
     "x.pkl": (lambda path: path.write_bytes(pickle.dumps([1])), "a pickle, which can run code and is never loaded"),
     "x.csv": (lambda path: path.write_text("1,2\n3,4\n"), r"np\.loadtxt\('x\.csv', delimiter"),
+    "cut.npz": (save_half, r"truncated, corrupt .*\(\d+ bytes\).*fetch it again"),
+    "lfs.npz": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+    "page.npz": (lambda path: path.write_text("<!DOCTYPE html>\n<title>404"), "a web page"),
+    "x.json": (lambda path: path.write_text("[[1, 2]]"), r"json\.load\(open\('x\.json'\)"),
+    "x7.mat": (
+        lambda path: path.write_bytes(b"MATLAB 7.3 MAT-file" + b" " * 493 + b"\x89HDF"),
+        r"h5py\.File\('x7\.mat'",
+    ),
+    "x-idx3-ubyte": (lambda path: path.write_bytes(b"\0\0\x08\x03" + bytes(99)), "data.dataset: mnist"),
+    "dict.npy": (lambda path: np.save(path, {"x": 1}), r"np\.load\('dict\.npy', allow_pickle=True\)\.item\(\)"),
+    "folder": (lambda path: (path.mkdir(), np.save(path / "x.npy", pixels(3)))[1], r"x=np\.load\('folder/x\.npy'\)"),
     "x.npz": (save_pickle_named_npz, "a pickle, which can run code"),
 }
 
