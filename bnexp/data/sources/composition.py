@@ -24,7 +24,13 @@ DARK = 32
 ALIKE = 2.0
 """Levels of 255 (root mean square) between images and their mean, below which they are alike; MNIST, CIFAR-10: 65."""
 LOOKED_AT = 1_000
-"""Images, evenly chosen, whose distance to their mean is measured."""
+"""Images of a part, evenly chosen, whose brightness and distance to their mean are measured."""
+UNLIKE = 2.0
+"""Standard deviations between images that lie between the mean brightness of two parts that were scaled differently."""
+OTHER_DEPTH = 6
+"""Times that the brightest pixel of a class is that of another where their bits differ: 12 beside 16 make it 16."""
+FEW = 5
+"""Images from which the brightest pixel of a class says something."""
 SHOWN = 5
 """Classes that a sentence names."""
 
@@ -143,7 +149,10 @@ def look_at_pictures(
         place: names an image by its part and its number there.
     """
     one_color = {part: _one_color(pixels) for part, pixels in images.items()}
-    found = list(_dark(images)) or [*_plain(one_color, place), *_alike(images)]
+    some = {part: slice(None, None, max(-(-len(pixels) // LOOKED_AT), 1)) for part, pixels in images.items()}
+    few = {part: pixels[some[part]] for part, pixels in images.items()}
+    found = list(_dark(images)) or [*_plain(one_color, place), *_alike(few["train"]), *_unlike(few)]
+    found += _of_other_depth(few["train"], labels["train"][some["train"]], names)
     twins = _Twins.of(images, labels)
     if len(twins.starts) == 1 and len(twins.part_of) == twins.sizes.sum():
         found.append((f"all {twins.sizes.sum():,} images are the same picture.", 1.0))
@@ -189,14 +198,37 @@ def _plain(one_color: Mapping[str, Flags], place: Namer) -> Iterator[Finding]:
         )
 
 
-def _alike(images: Mapping[str, Images]) -> Iterator[Finding]:
-    every = images["train"]
-    some = every[:: -(-len(every) // LOOKED_AT)].astype(np.float32)
+def _alike(images: Images) -> Iterator[Finding]:
+    some = images.astype(np.float32)
     distance = float(np.sqrt(np.square(some - some.mean(axis=0)).mean()))
     if len(some) > 1 and distance < ALIKE:
         yield (
             f"train: the images are nearly identical: they differ from their mean by {distance:.2g} levels of 255 "
             "(root mean square); was the range of the pixels lost?",
+            1.0,
+        )
+
+
+def _unlike(images: Mapping[str, Images]) -> Iterator[Finding]:
+    """Say where a part is brighter or darker than the images to train on than a fair sample of these would be."""
+    brightness = {part: pixels.reshape(len(pixels), -1).mean(axis=1) for part, pixels in images.items() if len(pixels)}
+    middle, spread = float(brightness["train"].mean()), float(brightness["train"].std())
+    for part, values in brightness.items():
+        if len(values) >= FEW and abs(values.mean() - middle) > max(UNLIKE * spread, DARK):
+            both = f"a mean of {values.mean():.0f} of 255, and those of train {middle:.0f}"
+            yield f"{part}: the images have {both}: was one scaled, inverted or of other depth than the other?", 1.0
+
+
+def _of_other_depth(images: Images, labels: Labels, names: Sequence[str]) -> Iterator[Finding]:
+    """Say which class has no bright pixel at all, where another has."""
+    brightest = images.reshape(len(images), -1).max(axis=1)
+    known = np.flatnonzero(np.bincount(labels, minlength=len(names)) >= FEW).tolist()
+    tops = {names[label]: int(brightest[labels == label].max()) for label in known}
+    if tops and max(tops.values()) >= OTHER_DEPTH * max(min(tops.values()), 1):
+        dark, light = min(tops, key=tops.__getitem__), max(tops, key=tops.__getitem__)
+        yield (
+            f"class {brief(dark, 30)} has no pixel above {tops[dark]} of 255, and class {brief(light, 30)} has some of "
+            f"{tops[light]}: were their bits scaled differently? A network can tell them apart by that alone.",
             1.0,
         )
 

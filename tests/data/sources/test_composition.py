@@ -1,5 +1,7 @@
 """What a set is made of: doubts where a score would mean something else, and none about honest sets."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -139,6 +141,25 @@ def test_images_that_hardly_differ_are_doubted():
     train = np.clip(picture.astype(int) + np.random.default_rng(3).integers(-2, 3, (20, 1, 6, 6)), 0, 255)
     found = _one_warning(pictures(train.astype(np.uint8), noise(12, seed=1), splits_train=True))
     assert "nearly identical: they differ from their mean by 1.4 levels" in found
+
+
+def test_a_part_that_was_scaled_differently_is_doubted():
+    rng = np.random.default_rng(3)
+    train, test = ((rng.random((n, 1, 6, 6)) * rng.integers(150, 256, (n, 1, 1, 1))).astype(np.uint8) for n in (60, 12))
+    assert pictures(train, test, splits_train=True) == Findings()
+    found = _one_warning(
+        pictures(train, test // 16 + rng.integers(0, 2, test.shape).astype(np.uint8), splits_train=True)
+    )
+    assert re.match(r"test: the images have a mean of \d of 255, and those of train \d\d+: was one scaled", found)
+    assert "test: the images have a mean" in _one_warning(pictures(train // 2, 255 - test // 2, splits_train=True))
+
+
+def test_a_class_that_was_scaled_differently_is_doubted():
+    train, labels = noise(60), turns(60)
+    train[labels == 1] //= 16
+    found = pictures(train, noise(12, seed=1), splits_train=True).warnings
+    assert len(found) == 1
+    assert "class b has no pixel above 15 of 255, and class a has some of 255" in found[0]
 
 
 def test_floats_that_were_cut_to_bytes_are_doubted():
