@@ -52,6 +52,7 @@ def read_images(arrays: Mapping[str, Array], counts: Mapping[str, int], tally: T
     Raises:
         BadArraysError: they are not images, or could be read in two ways.
     """
+    _check_numbers(arrays)
     ordered = {name: _channels_first(name, array, counts[name], tally) for name, array in arrays.items()}
     scale = _scale_of(arrays)
     images = {name: _as_bytes(array, scale) for name, array in ordered.items()}
@@ -65,8 +66,8 @@ def read_images(arrays: Mapping[str, Array], counts: Mapping[str, int], tally: T
     return images
 
 
-def _scale_of(arrays: Mapping[str, Array]) -> Scale:
-    """Return how the values of all parts become bytes."""
+def _check_numbers(arrays: Mapping[str, Array]) -> None:
+    """Refuse what is no number, or no finite one."""
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf":
             raise BadArraysError(f"{name} is {array.dtype}, expected numbers: images of uint8 0 .. 255")
@@ -75,6 +76,10 @@ def _scale_of(arrays: Mapping[str, Array]) -> Scale:
                 f"{name} holds {counted(bad, 'value')} that are NaN or infinite of {array.size:,}; "
                 f"np.nan_to_num({name}, posinf=0, neginf=0) makes them 0"
             )
+
+
+def _scale_of(arrays: Mapping[str, Array]) -> Scale:
+    """Return how the values of all parts become bytes."""
     ranges = {name: (float(array.min()), float(array.max())) for name, array in arrays.items() if array.size}
     _check_alike(arrays, ranges)
     if all(array.dtype == np.uint8 for array in arrays.values()):
