@@ -32,6 +32,27 @@ _EXPECTED = {
     "tuple_type": "a list",
     "value_error": "{error}",
 }
+MISSING = {
+    *(
+        "",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "#na",
+        "<na>",
+        "nan",
+        "null",
+        "(null)",
+        "nil",
+        "none",
+        "missing",
+        "unknown",
+        "nd",
+    ),
+    *("nd", "n.d.", "-", "--", "\u2013", "\u2014", "?", "*", ".", "..", "...", "#value!", "#div/0!", "#ref!", "#num!"),
+}
+"""What stands where a value is missing, in small letters."""
 
 
 def expectation(detail: ErrorDetails) -> str:

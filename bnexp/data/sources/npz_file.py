@@ -14,10 +14,10 @@ from bnexp.data.sources.account import TRACE, Account, Tally, by_frequency
 from bnexp.data.sources.array_images import LEAST_SIDE, Images, read_images
 from bnexp.data.sources.array_labels import Labels, read_labels
 from bnexp.data.sources.array_names import PARTS, SHOWN, Roles, roles_of
-from bnexp.data.sources.arrays import Array, BadArraysError, array_sizes, read_arrays
+from bnexp.data.sources.arrays import Array, BadArraysError, array_shapes, array_sizes, read_arrays
 from bnexp.data.sources.composition import Findings, look_at_labels, look_at_pictures
 from bnexp.data.sources.decode import MAX_SET_BYTES
-from bnexp.data.sources.foreign_files import what_it_is
+from bnexp.data.sources.foreign_files import what_a_folder_has, what_it_is
 from bnexp.data.sources.place import own_path
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import BnexpError, ConfigError
@@ -106,8 +106,10 @@ def read_npz(data: NpzData, data_dir: Path) -> NpzSet:
 def _read(path: Path, key: str) -> _Stored:
     """Return the arrays of a file that `data.path` or `data.val_path` names."""
     try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: {what_a_folder_has(path)}")
         sizes = array_sizes(path, MAX_SET_BYTES)
-        roles = roles_of(list(sizes), path.name, needs_train=key == "path")
+        roles = roles_of(array_shapes(path, MAX_SET_BYTES), path.name, needs_train=key == "path")
         used = [*roles.images.values(), *roles.labels.values(), *filter(None, [roles.names])]
         return _Stored(roles, sizes, read_arrays(path, used, MAX_SET_BYTES))
     except OSError as error:
