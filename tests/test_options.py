@@ -138,3 +138,13 @@ def test_every_name_that_is_translated_leads_to_a_key() -> None:
 def test_a_flag_may_stand_twice(tmp_path: Path) -> None:
     (tmp_path / "runs" / "arm" / "seed0").mkdir(parents=True)
     assert bnexp("ls", "--csv", "--csv", cwd=tmp_path).returncode == 0
+
+
+def test_a_command_that_is_done_once_is_not_done_by_several_processes() -> None:
+    of_torchrun = {"WORLD_SIZE": "2", "RANK": "0"}
+    with pytest.raises(
+        ConfigError, match=r"^bnexp compare: several processes \(WORLD_SIZE=2\) would each do all of it"
+    ):
+        options.refuse_to_repeat("compare", of_torchrun)
+    options.refuse_to_repeat("train", of_torchrun)
+    options.refuse_to_repeat("compare", {"WORLD_SIZE": "1", "RANK": "0"})
