@@ -14,7 +14,7 @@ from torch.distributed import TCPStore
 import trials
 from bnexp.cli import main
 from bnexp.config.yaml_text import dump_yaml
-from bnexp.training.distributed import World, join
+from bnexp.training.world import World, join
 
 LIMIT_S = 60.0
 """A pair that takes longer hangs."""

@@ -177,3 +177,13 @@ def test_the_home_is_filled_in_where_no_shell_does(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ConfigError, match=str(tmp_path / "runs")):
         cli.app(["compare", "--runs-dir=~/runs"], standalone_mode=False)
+
+
+def test_a_command_that_is_done_once_is_not_done_by_several_processes() -> None:
+    of_torchrun = {"WORLD_SIZE": "2", "RANK": "0"}
+    with pytest.raises(
+        ConfigError, match=r"^bnexp compare: several processes \(WORLD_SIZE=2\) would each do all of it"
+    ):
+        options.refuse_to_repeat("compare", of_torchrun)
+    options.refuse_to_repeat("train", of_torchrun)
+    options.refuse_to_repeat("compare", {"WORLD_SIZE": "1", "RANK": "0"})

@@ -11,8 +11,8 @@ from bnexp.errors import BnexpError
 from bnexp.files import with_advice
 from bnexp.runs.folder import resume_command
 from bnexp.runs.run import OUT_OF_MEMORY
-from bnexp.training.distributed import World, lost_connection
 from bnexp.training.evaluation import IN_EVALUATION
+from bnexp.training.world import World, lost_connection
 
 
 @contextlib.contextmanager

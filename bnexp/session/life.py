@@ -33,11 +33,12 @@ from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, reproducible
-from bnexp.training.distributed import refuse_indivisible, together
+from bnexp.training.distributed import refuse_indivisible
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 from bnexp.training.room import doubts_about_memory, refuse_without_room, smaller_evaluation
+from bnexp.training.world import together
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bnexp.session.signals import StopRequest
 from bnexp.session.terms import is_one_of_several
 
 if TYPE_CHECKING:
-    from bnexp.training.distributed import World
+    from bnexp.training.world import World
 
 
 _PR_SET_PDEATHSIG = 1
@@ -43,11 +43,11 @@ def lead_or_follow(environment: Mapping[str, str], words: Sequence[str]) -> "Wor
     if not is_one_of_several(environment, words):
         return None
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is loaded: it tells of every lost connection
-    from bnexp.training import distributed
+    from bnexp.training.world import join
 
     if "TORCHELASTIC_RUN_ID" in environment:
         _end_with_parent()
-    world = distributed.join(environment)
+    world = join(environment)
     if world.rank:
         sys.exit(_follow(world))
     return world
@@ -100,7 +100,7 @@ def _exit_code_after(error: Exception, world: "World") -> int:
     """Return the exit code after an error; only one that nobody else tells of is told of here."""
     import torch
 
-    from bnexp.training.distributed import lost_connection
+    from bnexp.training.world import lost_connection
 
     if lost_connection(error):
         if world.ended is None and world.rank == 1 and world.word("fault") is None:

@@ -13,7 +13,7 @@ from bnexp.session import display
 from bnexp.session.display import Display
 
 if TYPE_CHECKING:
-    from bnexp.training.distributed import World  # which loads torch
+    from bnexp.training.world import World  # which loads torch
 
 Show = Callable[[str, Plan], Display]
 """Makes the display of a run, from its name and plan."""

@@ -22,9 +22,10 @@ from bnexp.probes.registry import Probes, build_probes
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
 from bnexp.training.device import autocast, check_precision, choose_device
-from bnexp.training.distributed import DividedStep, World, process_0_first
+from bnexp.training.distributed import DividedStep
 from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
 from bnexp.training.step import TrainStep
+from bnexp.training.world import World, process_0_first
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from bnexp.errors import ConfigError
 from bnexp.measure.restore import streams_of
 from bnexp.models.dropout import Dropout
 from bnexp.norms.registry import build_norm
-from bnexp.training.distributed import DividedStep, World, pass_in_parts, refuse_indivisible
+from bnexp.training.distributed import DividedStep, pass_in_parts, refuse_indivisible
 from bnexp.training.optimizer import LossScaler
+from bnexp.training.world import World
 from pairs import found_by_both
 
 pytestmark = pytest.mark.xdist_group("pairs")
