@@ -119,7 +119,8 @@ def shared_by_arm(run: Run) -> dict[str, Any] | str:
     """
     if run.config is None:
         return str(run.folder.resolve())
-    return {key: value for key, value in identity_of(run.config, "arm").items() if key not in _PLACES}
+    counted = identity_of(run.config, "arm", run.steps_per_epoch)
+    return {key: value for key, value in counted.items() if key not in _PLACES}
 
 
 def _training_of(

@@ -18,18 +18,15 @@ _MOST_READ = 20
 _MOST_KEYS = 3
 
 
-def others_of_its_name(config: "Config", runs_dir: Path) -> list[str]:
+def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -> list[str]:
     """Say that the folder of a config's name holds runs of another strategy, by the keys that differ."""
-    own = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "arm")
+    own = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "arm", steps_per_epoch)
     runs = [read_run(folder) for folder in runs_below(runs_dir / config.name)]
     for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
-        if run.config is None or not (keys := _differing([identity_of(run.config, "arm"), own])):
-            continue
-        before = _written(keys, identity_of(run.config, "arm"))
-        here = _written(keys, own)
-        return [
-            f"{run.folder} has {before}, this run has {here}: both are named {config.name}; --name tells them apart"
-        ]
+        theirs = identity_of(run.config or own, "arm", run.steps_per_epoch)
+        if keys := _differing([theirs, own]):
+            has = f"{run.folder} has {_written(keys, theirs)}, this run has {_written(keys, own)}"
+            return [f"{has}: both are named {config.name}; --name tells them apart"]
     return []
 
 
@@ -44,7 +41,7 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
             by_name.setdefault(run.folder.parent, []).append(run)
     told: dict[Path, str] = {}
     for named in by_name.values():
-        counted = {run.folder: identity_of(run.config or {}, "arm") for run in named}
+        counted = {run.folder: identity_of(run.config or {}, "arm", run.steps_per_epoch) for run in named}
         if keys := _differing(list(counted.values())):
             told |= {folder: _written(keys, config) for folder, config in counted.items()}
     return told
