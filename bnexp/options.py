@@ -24,7 +24,7 @@ _FLAGS = {
 """Flags of other tools that are a value of a key."""
 
 _OURS: Mapping[str, Sequence[str]] = {
-    "--seed": ("seeds", "random-seed", "manual-seed", "random-state", "rng-seed"),
+    "--seed": ("seeds", "random-seed", "manual-seed", "random-state", "rng-seed", "seed-everything"),
     "--device cuda": ("cuda", "gpu", "gpus", "use-cuda", "accelerator"),
     "--device cpu": ("cpu", "no-cuda", "no-gpu"),
     "--runs-dir": (
@@ -39,7 +39,7 @@ _OURS: Mapping[str, Sequence[str]] = {
         "work-dir",
     ),
     "--data-dir": ("data-path", "data-root", "dataset-path", "dataset-dir"),
-    "--name": ("run-name", "exp-name", "experiment", "experiment-name", "exp"),
+    "--name": ("run-name", "exp-name", "experiment", "experiment-name", "exp", "tag"),
     "--quiet": ("silent", "no-progress"),
 }
 """Options of bnexp, and what other tools call them."""
@@ -50,18 +50,39 @@ _ABSENT = {
     "config": "the config is an argument: bnexp {command} {value}",
     "verbose": "a run is told as it goes; --quiet tells only what came out",
     "patience": "there is no early stopping: the best and the final weights are both kept and tested",
-    "resume": "a run is continued by: bnexp resume RUN",
+    "checkpoint": "a run is continued by: bnexp resume RUN",
+    "dry-run": "a config is looked at without training by: bnexp check CONFIG",
+    "jobs": "runs are trained one after the other; two at a time are two commands in two terminals",
+    "multirun": "one value a run: for lr in 0.1 0.01; do bnexp train CONFIG --set optimizer.lr=$lr; done",
+    "yes": "no question is asked",
+    "eps": 'of a norm it is --set "model.norm=bn(eps={value})", and of adam --set optimizer.eps={value}',
+    "bn-momentum": 'it is an option of the norm: --set "model.norm=bn(momentum={value})"',
 }
 _SAME = {
     **dict.fromkeys(("drop", "dropout-rate", "drop-rate", "dropout-p"), "dropout"),
-    **dict.fromkeys(("num-workers", "n-jobs", "jobs"), "workers"),
+    **dict.fromkeys(("num-workers", "dataloader-num-workers"), "workers"),
+    **dict.fromkeys(("n-jobs", "parallel", "processes"), "jobs"),
     **dict.fromkeys(("cfg", "config-file", "config-path", "config-name", "file"), "config"),
     **dict.fromkeys(("early-stopping", "early-stop"), "patience"),
     **dict.fromkeys(("debug",), "verbose"),
-    **dict.fromkeys(("resume-from", "checkpoint", "load", "ckpt", "resume-from-checkpoint"), "resume"),
+    **dict.fromkeys(("resume", "resume-from", "load", "ckpt", "resume-from-checkpoint"), "checkpoint"),
+    **dict.fromkeys(("ckpt-path", "checkpoint-path", "load-checkpoint"), "checkpoint"),
+    **dict.fromkeys(("fast-dev-run", "validate-only", "check"), "dry-run"),
+    **dict.fromkeys(("norm-momentum",), "bn-momentum"),
+    **dict.fromkeys(("bn-eps", "norm-eps"), "eps"),
 }
 """What bnexp has in another form, or does not need."""
-_LETTERS = {"e": "epochs", "b": "batch-size", "c": "config", "o": "output", "s": "seed", "j": "workers", "n": "name"}
+_LETTERS = {
+    "e": "epochs",
+    "b": "batch-size",
+    "c": "config",
+    "o": "output",
+    "s": "seed",
+    "j": "jobs",
+    "n": "name",
+    "m": "multirun",
+    "y": "yes",
+}
 
 
 PANELS = RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
@@ -126,11 +147,13 @@ class HonestCommand(TyperCommand):
     def _instead_of(self, option: str, words: list[str], ctx: Any) -> str:
         """Say what to type instead of an option that the command does not have."""
         word, value, values = _as_typed(option, words)
-        name = word.lstrip("-").lower().replace("_", "-")
+        name = word.lstrip("-").lower().replace("_", "-").removeprefix("trainer.")
         if not word.startswith("--") and len(name) == 1:
             name = _LETTERS.get(name, name)
         command = _words_of(ctx)
         begins = f"bnexp {command} has no option {word}"
+        if os.path.isfile(word):
+            return f"{begins}; the file of this name is ./{word}"
         own = [opt for param in self.params for opt in param.opts if opt.startswith("--")]
         if "--" + name in own:
             return f"{begins}; expected --{name}"
@@ -145,6 +168,8 @@ class HonestCommand(TyperCommand):
             count = int(value) if name == "seeds" and (value or "").isdecimal() and len(value or "") < 4 else 0
             several = f", or --seed 0-{count - 1} for {count} seeds" if count > 1 else ""
             return f"{begins}; expected {ours}{takes}{several}"
+        if name == "seed" and value and not value.isdecimal():
+            return f"{begins}; several seeds are trained by: bnexp train CONFIG --seed {value}"
         if line := _set_line(name, value, values):
             if command in ("resume", "probe"):
                 return f"{begins}; a run keeps its config, and a new one has another: bnexp train CONFIG {line}"
@@ -188,6 +213,7 @@ def _no_choice(error: Any, words: list[str]) -> str | None:
         return None
     option, value, _ = _as_typed(error.param.opts[0], words)
     near = {"md": "markdown", "text": "table", "tsv": "csv"}.get(value.lower()) or nearest(value, known)
+    near = None if "," in value else near
     return f'{option}: expected {", ".join(known)}, found "{value}"' + (f"; did you mean {near}?" if near else "")
 
 
@@ -259,9 +285,11 @@ def _values_behind(words: Sequence[str]) -> Iterator[str]:
 
 def _set_line(name: str, value: str, values: list[str]) -> str | None:
     """Return the --set that an option of another tool stands for, such as `--set optimizer.lr=0.1`."""
+    from bnexp.config.keys import key_called
+
     if name in _FLAGS:
         return f"--set {_FLAGS[name]}"
-    key = _key_of(name)
+    key = key_called(name)
     if key is None:
         return None
     if _takes_only(key, tuple) and values and not value.startswith("["):
@@ -269,20 +297,6 @@ def _set_line(name: str, value: str, values: list[str]) -> str | None:
     if not value and _takes_only(key, bool):
         value = "true"
     return f"--set {shlex.quote(f'{key}={value}')}" if value else f"--set {key}=VALUE"
-
-
-def _key_of(name: str) -> str | None:
-    """Return the key of the config that an option means: by its whole path, another tool's name, or its last word."""
-    from bnexp.config.aliases import key_name
-    from bnexp.config.keys import SECTIONS, is_known
-
-    spelled = name.replace("-", "_")
-    if theirs := key_name(spelled):
-        return theirs
-    if is_known(tuple(spelled.split("."))) and spelled != "name":
-        return spelled
-    found = {spot.key(spelled) for spot in SECTIONS.values() if spelled in spot.section.model_fields}
-    return found.pop() if len(found) == 1 else None
 
 
 def _takes_only(key: str, wanted: type) -> bool:

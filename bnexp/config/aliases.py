@@ -30,7 +30,16 @@ KEYS: Mapping[str, Sequence[str]] = {
     "schedule.warmup_epochs": ("warmup",),
     "training.grad_clip": ("clip", "clip_grad", "max_grad_norm", "gradient_clip", "gradient_clip_val", "clip_norm"),
     "training.precision": ("dtype", "mixed_precision"),
-    "training.accumulate": ("grad_accum", "gradient_accumulation_steps", "accumulation_steps", "accum_iter"),
+    "training.accumulate": (
+        "grad_accum",
+        "gradient_accumulation_steps",
+        "accumulation_steps",
+        "accum_iter",
+        "accumulate_grad_batches",
+    ),
+    "training.ema": ("model_ema", "ema_decay", "model_ema_decay", "use_ema"),
+    "training.eval_every_epochs": ("check_val_every_n_epoch", "eval_every", "eval_interval", "val_interval"),
+    "data.eval_batch_size": ("test_batch_size", "val_batch_size", "per_device_eval_batch_size"),
     "training.log_every": ("log_interval", "log_freq", "logging_steps", "print_freq", "log_every_n_steps"),
     "init.scheme": ("init", "initialization", "initializer"),
 }

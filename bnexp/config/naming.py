@@ -25,17 +25,18 @@ def run_name_of(stem: str) -> str:
     """Return a name of a run for the stem of a file's name: itself where that is safe.
 
     Accents are left out, letters of other scripts become their code points, such as `u5b9f`, and everything else an
-    underscore; a name that is too long ends with a digest.
+    underscore; a name that is too long, or of which nothing is left, ends with a digest.
     """
     if re.fullmatch(PATTERN, stem) and len(stem) <= LONGEST and not is_device(stem) and not stem.endswith("."):
         return stem
     letters = unicodedata.normalize("NFKD", stem.translate(_SPELLED))
     spelled = "".join(_spelled(letter) for letter in letters if not unicodedata.combining(letter))
-    name = _OTHER.sub("_", spelled).strip("._-") or "run"
+    name = _OTHER.sub("_", spelled).strip("._-")
     if is_device(name):
         name = "run_" + name
-    if len(name) > LONGEST:
-        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(stem.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    if not name or len(name) > LONGEST:
+        digest = hashlib.sha256(stem.encode(errors="surrogatepass")).hexdigest()[:8]
+        name = f"{name[: LONGEST - 9] or 'run'}-{digest}"
     return name
 
 
