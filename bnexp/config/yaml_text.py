@@ -154,12 +154,16 @@ def read_yaml_file(path: Path, *, links: bool = True) -> tuple[Any, dict[Place, 
 
 def _refuse_wide_letters(content: bytes, source: str) -> None:
     """Refuse UTF-32, and UTF-16 that does not begin with its mark, by the zeros in letters of a plain keyboard."""
-    zeros = [letter == 0 for letter in content[:4]]
-    wide = {(False, True): "UTF-16LE", (True, False): "UTF-16BE"}.get((*zeros[:2],))
-    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        wide = "UTF-32"
-    elif zeros == [False, True, True, True]:
-        wide = "UTF-32LE"
+    wide = None
+    match [letter == 0 for letter in content[:4]]:
+        case _ if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            wide = "UTF-32"
+        case [False, True, True, True]:
+            wide = "UTF-32LE"
+        case [False, True, *_]:
+            wide = "UTF-16LE"
+        case [True, False, *_]:
+            wide = "UTF-16BE"
     if wide:
         into = f"iconv -f {wide} -t UTF-8 {shlex.quote(source)} > utf8.yaml"
         raise ConfigError(f"{source}: {wide}, by its zeros; save it as UTF-8, or type {into}")

@@ -1,4 +1,4 @@
-"""Tell apart the runs of one name that are not of one strategy: `--set` makes seed0-2 beside seed0 of another norm."""
+"""Tell apart runs that share a name and not a config: `--set` makes seed0-2 of one norm beside seed0 of another."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from bnexp.config.schema import Config
 
 _MOST_READ = 20
-"""Newest runs that are looked at before a new one begins."""
+"""Newest runs that a new run is compared with."""
 _MOST_KEYS = 3
 
 
 def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -> list[str]:
-    """Say that the folder of a config's name holds runs of another strategy, by the keys that differ."""
+    """Return a note where the newest run of this name has another strategy: the keys that differ, and both values.
+
+    `steps_per_epoch` is that of the config's plan.
+    """
     own = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "arm", steps_per_epoch)
     runs = [read_run(folder) for folder in runs_below(runs_dir / config.name)]
     for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
@@ -31,9 +34,9 @@ def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -
 
 
 def differences(runs: Sequence[Run]) -> dict[Path, str]:
-    """Return for each run that shares its name with another strategy what it has where they differ.
+    """Return, by folder, the values of each run in the keys in which the runs of its name differ, as `lr=0.1, norm=bn`.
 
-    Of runs of one strategy, and of those whose config cannot be read, there is nothing to tell.
+    Runs that agree with all others of their name are left out, and so are those without a readable config.
     """
     by_name: dict[Path, list[Run]] = {}
     for run in runs:
