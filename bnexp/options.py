@@ -1,4 +1,4 @@
-"""Options honoured wholly or refused: none is taken from the last of several, and one of another tool is answered."""
+"""Read the command line strictly: refuse an option given twice, and answer those of other tools with ours."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _FLAGS = {
     "no-bias": "model.bias=false",
     "no-download": "data.download=false",
 }
-"""Flags of other tools that are a value of a key."""
+"""Flags of other tools, and the key and value that they stand for."""
 
 _OURS: Mapping[str, Sequence[str]] = {
     "--seed": ("seeds", "random-seed", "manual-seed", "random-state", "rng-seed", "seed-everything"),
@@ -71,7 +71,7 @@ _SAME = {
     **dict.fromkeys(("norm-momentum",), "bn-momentum"),
     **dict.fromkeys(("bn-eps", "norm-eps"), "eps"),
 }
-"""What bnexp has in another form, or does not need."""
+"""Other names of the options in `_ABSENT`."""
 _LETTERS = {
     "e": "epochs",
     "b": "batch-size",
@@ -91,7 +91,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class HonestCommand(TyperCommand):
-    """A command that takes no option twice, and answers an option that it does not have with the line to type."""
+    """A command that refuses options given twice, and answers unknown ones with the line to type."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words of the command line.
@@ -113,7 +113,7 @@ class HonestCommand(TyperCommand):
             raise ConfigError(problem) from None
 
     def _problem(self, error: Any, words: list[str], ctx: Any) -> str | None:
-        """Say with the line to type what the parser found wrong; None where it says so well enough."""
+        """Return a sentence with the line to type for an error of the parser; None to keep the parser's own words."""
         message, command = str(getattr(error, "message", "")), _words_of(ctx)
         argument: Any = next((param for param in self.params if param.param_type_name == "argument"), None)
         called = argument and (argument.metavar or argument.name.upper()).strip("[].")
@@ -145,7 +145,7 @@ class HonestCommand(TyperCommand):
                 raise ConfigError(f"{option} is given {times} times, and takes one value; expected {option} once")
 
     def _instead_of(self, option: str, words: list[str], ctx: Any) -> str:
-        """Say what to type instead of an option that the command does not have."""
+        """Return a sentence on an option that the command lacks: what to type instead."""
         word, value, values = _as_typed(option, words)
         name = word.lstrip("-").lower().replace("_", "-").removeprefix("trainer.")
         if not word.startswith("--") and len(name) == 1:
@@ -184,11 +184,11 @@ class HonestCommand(TyperCommand):
 
 
 _NO_NUMBER = re.compile(r"\bvalid (integer|number|float)")
-"""How the parser says that the value of an option is no number, in whatever version."""
+"""The parser's words for a value that is no number, in all its versions."""
 
 
 def _no_number(error: Any, words: list[str]) -> str | None:
-    """Say what an option was given in place of a number, and how that is written; None for another problem."""
+    """Return a sentence on a value that is no number, and how that number is written; None for another problem."""
     match = _NO_NUMBER.search(str(getattr(error, "message", "")))
     if match is None:
         return None
@@ -207,7 +207,7 @@ def _with_home(match: re.Match[str]) -> str:
 
 
 def _no_choice(error: Any, words: list[str]) -> str | None:
-    """Say what may be chosen in an option, and what is nearest to what was given; None for another problem."""
+    """Return a sentence on a value that is no choice, with the choices and the nearest; None for another problem."""
     known = re.findall(r"'([^']*)'", str(getattr(error, "message", "")).partition(" is not one of ")[2])
     if not known:
         return None
@@ -244,12 +244,12 @@ def read_seeds(texts: Sequence[str]) -> list[int] | None:
 
 
 def words_in(text: str) -> list[str]:
-    """Return the words of a list as people type one: `a,b`, `a b`, `[a, b]`."""
+    """Split a list as people type one: `a,b`, `a b`, `[a, b]`."""
     return re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))
 
 
 def read_names(texts: Sequence[str]) -> list[str]:
-    """Return all names that a repeatable option or argument gives, each once: `a b`, `a,b`, `--probe a --probe b`."""
+    """Return the names in a repeatable option or argument, each once: `a b`, `a,b`, `--probe a --probe b`."""
     return list(dict.fromkeys(word for text in texts for word in words_in(text)))
 
 
@@ -330,7 +330,7 @@ def _as_argument(name: str, value: str, params: Sequence[Any], command: str) -> 
 
 
 class PanelGroup(TyperGroup):
-    """Lists the commands of each panel together; Typer does so only in rich's drawing, which takes too long to load."""
+    """List the commands by panel in --help; Typer does so only with rich, which takes too long to load."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section per panel: each command with its short help."""

@@ -1,4 +1,4 @@
-"""Names of runs: which are safe as a folder everywhere, and the one that a config has from its file."""
+"""Name runs: check that a name is a safe folder everywhere, and make one from the name of a config's file."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ import unicodedata
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 LONGEST = 100
 DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
-"""Names that are no files on some systems, whatever ending they have."""
+"""Names that Windows keeps for devices, with any ending."""
 
 _SPELLED = str.maketrans(
     {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
@@ -17,12 +17,12 @@ _OTHER = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def is_device(name: str) -> bool:
-    """Tell whether some systems take a name for a device, such as `con.txt`."""
+    """Tell whether Windows takes a name for a device, such as `con.txt`."""
     return name.split(".")[0].upper() in DEVICE_NAMES
 
 
 def run_name_of(stem: str) -> str:
-    """Return a name of a run for the stem of a file's name: itself where that is safe.
+    """Return the name of the runs of a file, from its stem: the stem itself where that is safe.
 
     Accents are left out, letters of other scripts become their code points, such as `u5b9f`, and everything else an
     underscore; a name that is too long, or of which nothing is left, ends with a digest.

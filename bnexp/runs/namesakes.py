@@ -36,7 +36,7 @@ def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -
 def differences(runs: Sequence[Run]) -> dict[Path, str]:
     """Return, by folder, the values of each run in the keys in which the runs of its name differ, as `lr=0.1, norm=bn`.
 
-    Runs that agree with all others of their name are left out, and so are those without a readable config.
+    Names whose runs all agree are left out, and so are runs without a readable config.
     """
     by_name: dict[Path, list[Run]] = {}
     for run in runs:
