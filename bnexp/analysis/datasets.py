@@ -24,7 +24,7 @@ def _label(data: RunData, *, alone: bool) -> str:
 
 
 def on_data(arms: Sequence[Arm]) -> Iterator[str]:
-    """Yield notes on arms scored on different data, on arms of one config trained on other data, and on unknown data."""
+    """Yield notes on arms scored on different data, on arms of one config trained on other data, and unknown data."""
     scored = _groups(arms, [arm.scored_on for arm in arms])
     if len(scored) > 1:
         named = at_most([f"{_who(group)} on {group[0].runs[0].data}" for group in scored], _SHOWN, "data sets")
