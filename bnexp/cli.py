@@ -311,9 +311,7 @@ def board(
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine, others can read the runs.")
     ] = "127.0.0.1",
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port. [default: the first free one from 6006]")
-    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port. [default: the first free one from 6006]")] = None,
     open: Annotated[bool, typer.Option("--open", help="Open the page in your browser, too.")] = False,
 ) -> None:
     """Open TensorBoard on FOLDER, reachable from this machine only unless --host says otherwise.

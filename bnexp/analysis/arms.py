@@ -119,8 +119,9 @@ def shared_by_arm(run: Run) -> dict[str, Any] | str:
     """
     if run.config is None:
         return str(run.folder.resolve())
-    counted = {key: value for key, value in identity_of(run.config, "arm").items() if key not in _PLACES}
-    return {**counted, "batch.processes": run.parts}
+    counted = identity_of(run.config, "arm", run.steps_per_epoch)
+    kept = {key: value for key, value in counted.items() if key not in _PLACES}
+    return {**kept, "batch.processes": run.parts}
 
 
 def _training_of(

@@ -110,13 +110,18 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
 
 
 def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
-    """Say where the rows of a complete run end before the last evaluation in its summary."""
-    expected = run.figures.get("last_evaluated_step")
-    last = evaluations[-1].step if evaluations else None
-    if run.status not in COMPLETE or expected is None or last == expected:
+    """Return a sentence where the last evaluation in the rows of a complete run is not that of its summary."""
+    expected, accuracy = (run.figures.get(name) for name in ("last_evaluated_step", "val_accuracy"))
+    last = evaluations[-1] if evaluations else None
+    if run.status not in COMPLETE or expected is None:
         return None
-    reached = "holds no evaluation" if last is None else f"last evaluation at step {last}"
-    return f"{run.metrics_path}: {reached}, while summary.json has one at step {expected:.0f}"
+    if last is None or last.step != expected:
+        reached = "holds no evaluation" if last is None else f"last evaluation at step {last.step}"
+        return f"{run.metrics_path}: {reached}, while summary.json has one at step {expected:.0f}"
+    if accuracy is None or last.accuracy in (None, accuracy):
+        return None
+    both = f"accuracy/val {last.accuracy:g} at step {last.step}, while summary.json has {accuracy:g}"
+    return f"{run.metrics_path}: {both}: one of them was changed"
 
 
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:

@@ -85,10 +85,11 @@ def _tell(drawn: Sequence[Drawn], runs_dir: Path, *, quiet: bool, resume: bool) 
     told, warned = [tuple[str, ...]()], 0
     for file in drawn:
         of_which = f"{file_name(file.path)}: " if len(drawn) > 1 else ""
-        others = () if resume else others_of_its_name(file.blueprints[0].config, runs_dir)
+        first = file.blueprints[0]
+        others = () if resume else others_of_its_name(first.config, first.plan.steps_per_epoch, runs_dir)
         for note in (*file.notes, *others):
             _print("note", note)
-        if not quiet and (facts := _of_data(file.blueprints[0])) not in told:
+        if not quiet and (facts := _of_data(first)) not in told:
             for line in facts:
                 _print("data", of_which + line)
             told.append(facts)

@@ -7,6 +7,7 @@ from typing import get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from bnexp.config.aliases import key_name
 from bnexp.config.schema import Config
 from bnexp.config.section import Section
 from bnexp.config.yaml_text import Place
@@ -67,6 +68,17 @@ def keys_of(place: Place) -> Place:
 def spots_at(keys: Place) -> list[SectionSpot]:
     """Return the sections that may stand at these keys: none, one, or the variants of a union."""
     return [spot for spot in SECTIONS.values() if spot.keys == keys]
+
+
+def key_called(name: str) -> str | None:
+    """Return the key of the config that a word means: by its whole path, another tool's name, or its last word."""
+    spelled = name.replace("-", "_").removeprefix("trainer.")
+    if theirs := key_name(spelled):
+        return theirs
+    if is_known(tuple(spelled.split("."))) and spelled != "name":
+        return spelled
+    found = {spot.key(spelled) for spot in SECTIONS.values() if spelled in spot.section.model_fields}
+    return found.pop() if len(found) == 1 else None
 
 
 def is_known(keys: Place) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from bnexp.config.data_section import OWN_PATHS, OwnData, WrittenPath
-from bnexp.config.keys import is_known
+from bnexp.config.keys import is_known, key_called
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
@@ -109,13 +109,23 @@ def complete(draft: Draft, settings: Sequence[Setting], *, name: str | None = No
 
 
 def _refuse_no_file(path: Path) -> None:
-    """Refuse what was meant for an option: `optimizer.lr=0.1` without --set, or the second number of `--seed 1 2`."""
+    """Refuse what was meant for an option: `optimizer.lr=0.1` without --set, or the second number of `--seed 1 2`.
+
+    Hydra writes `+key=value` and `++key=value` to set a key, and `~key` to take it out.
+    """
     word = str(path)
-    key, equals, _ = word.partition("=")
+    key, equals, value = word.lstrip("+").partition("=")
     if os.path.lexists(word[:4000]):
         return
-    if equals and is_known(tuple(key.split("."))):
-        raise ConfigError(f"{brief(word)}: no such file. A key is set with --set {shlex.quote(brief(word))}")
+    if word == "-":
+        raise ConfigError("-: standard input is not read; expected a YAML file")
+    if equals and (known := key_called(key)):
+        line = shlex.quote(brief(f"{known}={value}"))
+        raise ConfigError(f"{brief(word)}: no such file. A key is set with --set {line}")
+    if word.startswith("~") and (known := key_called(word[1:])):
+        raise ConfigError(f"{brief(word)}: no such file. A key is taken back with --set {known}=null")
+    if word in ("last", "latest"):
+        raise ConfigError(f"{word}: no such file. --resume takes no value, and finds the newest run of each config")
     parts = word.split(",")
     if len(parts) > 1 and all(map(os.path.isfile, parts)):
         raise ConfigError(f"{brief(word)}: no such file. Several files stand apart: {brief(shlex.join(parts), 200)}")
@@ -189,6 +199,8 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     parent, files = path.parent / os.path.expanduser(base), (*above, path.resolve())
     if not os.path.exists(parent):  # unlike Path.exists, False also for a name that is too long
         raise ConfigError(f"{at}: base: {no_such_file(parent)}")
+    if os.path.isdir(parent):
+        raise ConfigError(f"{at}: base: {file_name(parent)}: a folder; expected a YAML file")
     if parent.resolve() in files:
         circle = " -> ".join(file.name for file in (*files[files.index(parent.resolve()) :], parent))
         raise ConfigError(f"{at}: base goes round in a circle: {circle}")

@@ -6,6 +6,7 @@ only `true` and `false` are booleans; the others stay the words they look like.
 
 import codecs
 import errno
+import json
 import os
 import re
 import shlex
@@ -33,6 +34,10 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """How a file of UTF-16 begins, as some editors of Windows write it."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PRODUCT = re.compile(r"[\]\d]\s*\*.?$")
+_OTHER_FORMAT = re.compile(
+    r"(?:[ \t]*(?:[#;].*)?\r?\n)*(?:\[+[\w.-]+\]+[ \t]*(?:[#;].*)?$|[\w.-]+[ \t]*=)", re.MULTILINE
+)
+"""A first line such as `[section]` or `key = value`, which no config has."""
 _GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}\.000")
 """A number that may be whole, or thousands as they are grouped in many countries; no config that we write has one."""
 _STRING, _MERGE = "tag:yaml.org,2002:str", "<<"
@@ -130,6 +135,7 @@ def read_yaml_file(path: Path, *, links: bool = True) -> tuple[Any, dict[Place, 
     source = file_name(path)
     try:
         content = read_file(path, MAX_BYTES, links=links)
+        _refuse_wide_letters(content, source)
         text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
     except FileNotFoundError:
         raise ConfigError(no_such_file(path)) from None
@@ -140,7 +146,27 @@ def read_yaml_file(path: Path, *, links: bool = True) -> tuple[Any, dict[Place, 
         raise ConfigError(_not_utf_8(error, source)) from None
     except ValueError:  # a name with a NUL, or one that the system's encoding lacks
         raise ConfigError(f"{source}: no name that a file can have") from None
+    if match := _OTHER_FORMAT.match(text):
+        line, form = text[: match.end()].count("\n") + 1, "seed = 0 is seed: 0, and a section its name with a colon"
+        raise ConfigError(f"{source}:{line}: not YAML, but TOML, INI or Python; in YAML {form} above indented keys")
     return read_yaml(text, source)
+
+
+def _refuse_wide_letters(content: bytes, source: str) -> None:
+    """Refuse UTF-32, and UTF-16 that does not begin with its mark, by the zeros in letters of a plain keyboard."""
+    wide = None
+    match [letter == 0 for letter in content[:4]]:
+        case _ if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            wide = "UTF-32"
+        case [False, True, True, True]:
+            wide = "UTF-32LE"
+        case [False, True, *_]:
+            wide = "UTF-16LE"
+        case [True, False, *_]:
+            wide = "UTF-16BE"
+    if wide:
+        into = f"iconv -f {wide} -t UTF-8 {shlex.quote(source)} > utf8.yaml"
+        raise ConfigError(f"{source}: {wide}, by its zeros; save it as UTF-8, or type {into}")
 
 
 def _not_utf_8(error: UnicodeDecodeError, source: str) -> str:
@@ -164,7 +190,7 @@ def no_such_file(path: Path) -> str:
     # Unlike Path.is_dir, os.path.isdir is False also for a name that is too long.
     files = path.parent.glob("*.y*ml") if os.path.isdir(path.parent) else ()
     beside = {other.name: file_name(other) for other in files if other.name != path.name}
-    near = nearest(path.name, beside)
+    near = next((name for name in beside if Path(name).stem == path.name), None) or nearest(path.name, beside)
     return f"{file_name(path)}: no such file" + (f'. Did you mean "{beside[near]}"?' if near else "")
 
 
@@ -176,6 +202,8 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
 
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{source}: {len(text):,} letters; expected a config, with at most {MAX_BYTES:,}")
+    if "\t" in text and _is_json(text):
+        text = text.replace("\t", " ")  # within its texts JSON has none, and columns stay
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -189,6 +217,13 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
         raise ConfigError(f"{at(error.mark)}: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]) -> str:

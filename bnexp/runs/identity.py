@@ -4,15 +4,19 @@ Three questions have three answers, and differ for a reason:
 
 | question | asked by | keys that do not count |
 | --- | --- | --- |
-| `figures`: what can move a figure? | TensorBoard's hyperparameters | checkpoints, probes, name |
-| `arm`: are these runs seeds of one strategy? | `compare`; sweeps, with the seed | checkpoints, probes, seed |
+| `figures`: what can move a figure? | TensorBoard's hyperparameters | checkpoints, probes, name, data.download |
+| `arm`: are these runs seeds of one strategy? | `compare`, `ls`, `train` | checkpoints, probes, seed, `_UNSEEN` |
 | `run`: can one run have had both configs? | `--resume` | checkpoints, data.eval_batch_size |
 
 - `checkpoints` never count: saving a run changes neither its weights nor what is measured.
 - `probes` observe the network without disturbing it: they add figures and change none. To resume with other probes
   would still leave one metrics.jsonl whose rows do not hold the same figures, so they count for a run.
 - `data.eval_batch_size` moves scores by no more than rounding, but for those with recomputed statistics, which are
-  taken over batches of this size. A run that lacks the memory may go on with another.
+  taken over batches of this size. A run that lacks the memory may be resumed with another, and stays of its arm.
+- `data.download` says whether to fetch what is missing. `--resume` would not heed a new one, so it counts for a run.
+- `training.log_every` says over how many steps the rows of loss/train average, so it moves TensorBoard's curves and no
+  figure of an arm: its training loss is the mean over the whole last epoch.
+- `training.steps` of whole epochs is the same length as `training.epochs`: as an arm, both are the latter.
 - `name` moves no figure, but two names are two strategies to whoever gave them, and it names the run's folder.
 - `seed` moves figures. An arm is what its runs share, a mean over seeds.
 - The number of processes that divided a batch is no key of a config: it is in meta.json. Where norms take the
@@ -37,9 +41,11 @@ if TYPE_CHECKING:
 Question = Literal["figures", "arm", "run"]
 
 EVAL_BATCH_SIZE = "data.eval_batch_size"
+_UNSEEN = (EVAL_BATCH_SIZE, "data.download", "training.log_every")
+"""Keys that move no figure which is compared between arms."""
 _UNCOUNTED: Mapping[Question, frozenset[str]] = {
-    "figures": frozenset({"checkpoints", "probes", "name"}),
-    "arm": frozenset({"checkpoints", "probes", "seed"}),
+    "figures": frozenset({"checkpoints", "probes", "name", "data.download"}),
+    "arm": frozenset({"checkpoints", "probes", "seed", *_UNSEEN}),
     "run": frozenset({"checkpoints", EVAL_BATCH_SIZE}),
 }
 
@@ -51,10 +57,11 @@ OFTEN_VARIED = ["model.block", "model.norm", "model.activation", "optimizer.lr",
 """The keys in which arms differ most often: the five columns that TensorBoard's HParams page shows unasked."""
 
 
-def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]:
+def identity_of(config: Mapping[str, Any], question: Question, steps_per_epoch: int | None = None) -> dict[str, Any]:
     """Return the dotted keys of a config, of any version of bnexp, that count for a question, and their values.
 
     A key without a value is left out, as stored configs leave it out: whoever never heard of `training.ema` has none.
+    With `steps_per_epoch`, a number of steps that ends with an epoch is given as `training.epochs`.
     """
     uncounted, counted = _UNCOUNTED[question], dict[str, Any]()
     for key, value in _LATER.items():
@@ -64,6 +71,9 @@ def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]
     for key, value in config.items():
         if value is not None and key not in uncounted and key.partition(".")[0] not in uncounted:
             counted[key] = value
+    steps = counted.get("training.steps")
+    if steps_per_epoch and isinstance(steps, int) and steps % steps_per_epoch == 0:
+        counted["training.epochs"] = counted.pop("training.steps") // steps_per_epoch
     return counted
 
 

@@ -1,9 +1,9 @@
-"""The file beside flock that says who holds a run: for file systems without flock, and for machines that see none.
+"""Hold a run by a file beside flock, for file systems without flock and for machines that do not see another's.
 
-Every holder makes the file, which only one process can, and touches it every few seconds. Where that stops, nobody can
-be sure that the holder has ended, but on this machine, or where it held flock and that is free again; else a person
-decides, with `bnexp resume RUN --break-lock`. A holder that wakes up after that finds another token in the file, and
-writes nothing more.
+Every holder creates the file, which only one process can, and touches it every few seconds. A holder that no longer
+touches it has surely ended only where its process on this machine is gone, or where it held flock and that is free
+again. Otherwise a person decides, with `bnexp resume RUN --break-lock`. A holder that wakes up after that finds another
+token in the file, and writes nothing more.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class LostLock(BnexpError):
 
 
 class HeldLock:
-    """The file by which this process holds a run, and what it wrote into it."""
+    """The file by which this process holds a run, and its content."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         self.path, self._content = path, content
@@ -124,9 +124,9 @@ def refuse_own_lock(folder: Path, why_no_flock: str | None, *, break_lock: bool)
 
 
 def _let_go(path: Path, holder: Mapping[str, Any], why_no_flock: str | None, age_s: float) -> bool:
-    """Tell whether a holder let flock go, which this process holds now: it has ended.
+    """Tell whether a holder has ended, by the flock that it held and this process holds now.
 
-    There are mounts whose flock other machines do not see: one that gave a sign of life lately may give the next.
+    On some mounts other machines do not see a flock, so a holder with a recent sign of life is watched for the next.
     """
     if why_no_flock is not None or holder.get("flock") is not True:
         return False
@@ -143,7 +143,7 @@ def _let_go(path: Path, holder: Mapping[str, Any], why_no_flock: str | None, age
 
 
 def _take_away(path: Path, holder: object) -> None:
-    """Delete the lock of a holder, and not one that another process made in its place meanwhile."""
+    """Delete the lock of a holder, unless another process has meanwhile replaced it by its own."""
     aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
@@ -167,7 +167,7 @@ def _age_s(path: Path) -> float | None:
 
 
 def _spoken(seconds: float) -> str:
-    """Return a time as a person says it."""
+    """Return a duration in its largest unit, such as `3 hours`."""
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size:
             count = round(seconds / size)

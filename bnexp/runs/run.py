@@ -16,6 +16,7 @@ from typing import Any, get_args
 from bnexp.config.wording import brief
 from bnexp.files import parse_json, read_file
 from bnexp.runs.data import RunData, data_of
+from bnexp.runs.find import runs_inside
 from bnexp.runs.folder import (
     CONFIG,
     MAX_RECORD_BYTES,
@@ -258,8 +259,10 @@ class Run:
 
     @property
     def first_line_of_error(self) -> str:
-        """The first line of its error; empty where it has none."""
-        return next(iter((self.error or "").strip().splitlines()), "")
+        """The first line of its error, without the folder in front; empty where it has none."""
+        line = next(iter((self.error or "").strip().splitlines()), "")
+        where, _, what = line.partition(": ")
+        return what if Path(where).parts[-2:] == self.folder.parts[-2:] else line
 
     @property
     def metrics_path(self) -> Path:
@@ -304,12 +307,9 @@ def read_run(folder: Path) -> Run:
         rows_seal=sealed if isinstance(sealed := meta.values.get(ROWS_SEAL), dict) else {},
     )
     in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
-    in_config += [
-        f"{folder / CONFIG}: {key} is {_quoted(now)}, but {META} says {_quoted(then)}, which counts"
-        for key, (now, then) in noted.items()
-    ]
+    in_folder = [*in_config, *_contradicted(folder / CONFIG, noted), *_hidden(folder)]
     # Reading a value may add a problem to its record, so the problems are complete only now.
-    return replace(run, problems=(*in_config, *_missing(meta, summary, status), *meta.problems, *summary.problems))
+    return replace(run, problems=(*in_folder, *_missing(meta, summary, status), *meta.problems, *summary.problems))
 
 
 def _other_in_meta(meta: Record, seed: object, name: object) -> dict[str, tuple[object, object]]:
@@ -375,6 +375,17 @@ def _missing(meta: Record, summary: Record, status: str) -> list[str]:
         gone = f"process {meta.count('pid')} is gone: it was killed"
         problems.append(f"{meta.path}: says running, but {gone}; {how_to_resume(meta.path.parent)}")
     return problems
+
+
+def _contradicted(path: Path, noted: Mapping[str, tuple[object, object]]) -> list[str]:
+    return [
+        f"{path}: {key} is {_quoted(now)}, but {META} says {_quoted(then)}, which counts"
+        for key, (now, then) in noted.items()
+    ]
+
+
+def _hidden(folder: Path) -> list[str]:
+    return [f"{inside}: a run inside the folder of {folder} is not read; move it out" for inside in runs_inside(folder)]
 
 
 def _refused(path: Path, seed: object, name: object) -> list[str]:

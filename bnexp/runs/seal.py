@@ -1,12 +1,12 @@
-"""Keep the config of a run under seal: written with its checksums, and read so that a later change is told.
+"""Seal the config and the figures of a run by checksums, and say on reading what was changed later.
 
-Three records tell what a run began with: config.yaml, which people read; config.json, the same values, which is read
-20 times as fast; and `config_sha256` in meta.json, the checksum of the values. Whoever reads a run gets the values that
-it began with. Where config.yaml says something else, a sentence names the keys.
+Three records hold what a run began with: config.yaml, which people read; config.json, the same values, which is read
+20 times as fast; and `config_sha256` in meta.json, the checksum of the values. Readers get the values that the run
+began with. Where config.yaml differs, a sentence names the keys.
 
 At its end a run seals its figures, too: meta.json keeps the checksum of summary.json, which every reader checks, and of
-metrics.jsonl, which is checked where its rows are read, up to `_MOST_HASHED` bytes; of a longer file the size is. Not
-covered are runs of earlier versions, runs that were killed between the two records, and whoever forges meta.json, too.
+metrics.jsonl, which is checked where its rows are read, up to `_MOST_HASHED` bytes; of a longer file only the size is.
+Runs of earlier versions, and runs killed between the two records, have no such seal, and meta.json itself has none.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ SEAL = "config_sha256"
 """The key of meta.json."""
 SUMMARY_SEAL, ROWS_SEAL = "summary_sha256", "metrics"
 _MOST_HASHED = 8_000_000
-"""Bytes of metrics.jsonl that take some ten milliseconds to check."""
+"""Size of metrics.jsonl up to which it is hashed, in about ten milliseconds."""
 _CHANGEABLE = ("checkpoints", "data.eval_batch_size")
 """Keys that may change when a run is resumed; never less, or the seals of earlier runs would break."""
 _SHOWN = 3
@@ -159,14 +159,14 @@ def seal_of_figures(folder: Path, rows: "Rows") -> dict[str, Any]:
 
 
 def changed_summary(path: Path, sha256: str, meta: Mapping[str, Any]) -> str | None:
-    """Say that a summary.json of this checksum is not the one that the run wrote; None where it is, or not sealed."""
+    """Return a sentence where summary.json is not the one that the run wrote; None where it is, or was not sealed."""
     if meta.get(SUMMARY_SEAL, sha256) == sha256:
         return None
     return f"{path}: changed after the run wrote it: its figures are not those of the run"
 
 
 def changed_rows(path: Path, sealed: Mapping[str, Any]) -> str | None:
-    """Say that a metrics.jsonl is not what the run wrote, whose size and checksum were `sealed`; else None."""
+    """Return a sentence where metrics.jsonl has not the size and checksum that were sealed, else None."""
     size, sha256 = sealed.get("size"), sealed.get("sha256")
     with suppress(OSError):
         if isinstance(size, int) and (now := path.stat().st_size) != size:

@@ -1,4 +1,4 @@
-"""TensorBoard's HParams page over all runs: TensorBoard itself takes its columns from the first run it finds."""
+"""Show all runs on TensorBoard's HParams page, whose own columns are those of the first run that it finds."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from bnexp.runs.identity import OFTEN_VARIED
 from bnexp.runs.run import DAMAGED, status_at
 
 Contents = dict[str, dict[str, bytes]]
-"""What TensorBoard keeps of each run: the bytes of its hyperparameters, by tag."""
+"""The serialized hyperparameters of each run, by tag."""
 
 _NUMBER, _BOOL, _TEXT = "number_value", "bool_value", "string_value"
 _TYPES = {_NUMBER: "DATA_TYPE_FLOAT64", _BOOL: "DATA_TYPE_BOOL", _TEXT: "DATA_TYPE_STRING"}
@@ -42,7 +42,7 @@ class HParamsOfAllRuns(hparams_plugin.HParamsPlugin):
         self._context = AllRuns(context)  # type: ignore[no-untyped-call]
 
     def get_plugin_apps(self) -> dict[str, Any]:
-        """Return what answers each address; a filter by true finds the rows of a column that writes it as a word."""
+        """Return the WSGI app of each address; requests for rows go through `with_words`."""
         apps: dict[str, Any] = super().get_plugin_apps()  # type: ignore[no-untyped-call]
         answer = apps["/session_groups"]
 
@@ -55,16 +55,16 @@ class HParamsOfAllRuns(hparams_plugin.HParamsPlugin):
 
 
 class AllRuns(backend_context.Context):
-    """What the page asks for its data."""
+    """Give the page its data, of all runs."""
 
     def hparams_metadata(self, ctx: Any, experiment_id: str, run_tag_filter: Any = None) -> Contents:
-        """Return what is known of each run, as `one_table` makes it."""
+        """Return the hyperparameters of each run, as `one_table` makes them."""
         found = super().hparams_metadata(ctx, experiment_id, run_tag_filter)  # type: ignore[no-untyped-call]
         runs = Path(self.tb_context.logdir)
         return one_table(found, {run: status for run in found if (status := status_at(runs / run))})
 
     def experiment_from_metadata(self, *arguments: Any, **options: Any) -> Any:
-        """Return the columns, of those that differ the ones of `OFTEN_VARIED` first."""
+        """Return the columns: first those that differ, and of these the ones of `OFTEN_VARIED`."""
         experiment = super().experiment_from_metadata(*arguments, **options)  # type: ignore[no-untyped-call]
         columns = sorted(experiment.hparam_infos, key=lambda info: (not info.differs, _rank(info.name)))
         experiment.ClearField("hparam_infos")
@@ -73,7 +73,10 @@ class AllRuns(backend_context.Context):
 
 
 def with_words(request: bytes) -> bytes:
-    """Return a request for rows whose filters by switches and numbers take these as words, too."""
+    """Return a request for rows, with each switch and number in its filters also as text.
+
+    A column that holds text in some run holds `true` and `0.1` as text in all; the page filters by the plain values.
+    """
     try:
         asked = json.loads(request)
         for column in asked["colParams"]:
@@ -94,14 +97,13 @@ def _switch(value: bool) -> str:
 
 
 def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, str]) -> Contents:
-    """Return the hyperparameters of runs so that they make one table.
+    """Return the hyperparameters of runs as one table: every run announces the columns of all.
 
-    Every run announces the columns of all. A value that is a number or a switch in one run and a word in another, such
-    as `model.bias`, is a word in each, so that a filter on its column finds all of them.
+    A key such as `model.bias`, a switch in one run and a word in another, is text in each, so that a filter finds all.
 
     Args:
         found: the bytes of each run, by tag; what cannot be parsed is left out.
-        statuses: of the runs that are bnexp's, as `bnexp ls` shows them.
+        statuses: of bnexp's runs, as `bnexp ls` shows them.
     """
     rows = {run: row for run, tags in found.items() if (row := _row_of(tags)) is not None}
     kinds = _kinds(rows.values())

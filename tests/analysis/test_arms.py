@@ -94,8 +94,11 @@ def test_what_has_no_influence_makes_no_other_arm(arms_of: Callable[..., list[Ar
         {"config": {"checkpoints.every_epochs": 1.0, "probes.gradients.every": 10}},
         {"config": {"checkpoints.every_epochs": 5.0, "seed": 1}},
         {"config": {"probes": None, "checkpoints": {}, "seed": 2}},
+        {"config": {"training": {"steps": 40, "log_every": 2}, "data.eval_batch_size": 64, "seed": 3}},
     )
-    assert len(arm.finished) == 3
+    assert len(arm.finished) == 4
+    assert arm.config is not None
+    assert arm.config["training.epochs"] == 4  # 40 steps, by the recorded 10 an epoch
 
 
 def test_what_has_no_influence_does_not_differ(arms_of: Callable[..., list[Arm]]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,12 +37,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     lines: list[list[str]] = []
 
-    def interrupted(self: object) -> None:
+    def interrupted() -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(program.TensorBoard, "configure", lambda self, argv: lines.append(argv))
     monkeypatch.setattr(program.TensorBoard, "launch", lambda self: "http://somewhere:6006/")
-    monkeypatch.setattr(command.threading.Event, "wait", interrupted)
+    # The command's own event only: a run that trains in the same test waits on others.
+    monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=interrupted)))
     monkeypatch.setattr(command.webbrowser, "open", lambda url: opened.append(url) or False)
     return lines
 
