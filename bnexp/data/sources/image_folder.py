@@ -27,6 +27,7 @@ from bnexp.data.sources.image_cache import (
 )
 from bnexp.data.sources.pixels import BACKGROUNDS
 from bnexp.data.sources.place import own_path
+from bnexp.data.sources.traits import telltale_traits
 from bnexp.document.writing import at_most
 from bnexp.errors import BnexpError, Interrupted
 
@@ -217,7 +218,9 @@ def _findings(
 
     splits = opened.splits_test or about.val_examples is None
     found = look_at_pictures(images, labels, about.classes, splits_train=splits, place=path_of)
-    return found.warnings, found.notes
+    traits = {part: decoded.traits[starts[part] :][: len(own)] for part, own in labels.items()}
+    told = telltale_traits(traits, {part: own.tolist() for part, own in labels.items()}, about.classes)
+    return (*found.warnings, *told), found.notes
 
 
 def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:
