@@ -25,9 +25,9 @@ from bnexp.data.sources.image_cache import (
     why_not_trusted,
     write_cache,
 )
-from bnexp.data.sources.pixels import BACKGROUNDS
 from bnexp.data.sources.place import own_path
 from bnexp.data.sources.traits import telltale_traits
+from bnexp.data.sources.transparency import BACKGROUNDS, FADED, FAINT
 from bnexp.document.writing import at_most
 from bnexp.errors import BnexpError, Interrupted
 
@@ -144,6 +144,15 @@ def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) ->
     return opened
 
 
+_DOUBTED = {
+    CROPPED: " at {size}; another shape in data.image_size, or padding them before, keeps more",
+    FADED: ", so that shapes are lost on it; another data.background shows them",
+    FAINT: ", and fade into the background: was their transparency saved in 0 .. 1? Without it: "
+    "magick mogrify -alpha off FILES",
+}
+"""Changes of an image that cost content, and how a doubt on more than a trace of them goes on."""
+
+
 def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
     """Return shape and sizes of the folder that `data.path` names, and what is worth a note or a doubt."""
     opened = open_folder(data, data_dir)
@@ -158,10 +167,9 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
     hidden = [f"{found} show nothing on data.background: {opened.wanted.background}." for found in lost]
     size = " x ".join(map(str, about.shape[1:]))
     hidden += [
-        f"{count:,} of {len(about.labels):,} images, such as {path}, are {what} at {size}; another shape in "
-        "data.image_size, or padding them before, keeps more."
+        f"{count:,} of {len(about.labels):,} images, such as {path}, are {what}{_DOUBTED[what].format(size=size)}."
         for what, count, path in about.changed
-        if what == CROPPED and count > TRACE * len(about.labels)
+        if what in _DOUBTED and count > TRACE * len(about.labels)
     ]
     rule = "data.image_size" if data.image_size else "the median; data.image_size sets it"
     scaled = [f"images of {about.sizes:,} sizes are scaled and cropped to {size} ({rule})."] * (about.sizes > 1)
