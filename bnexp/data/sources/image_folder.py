@@ -99,7 +99,9 @@ class FolderSet:
             broken.add(f"broken: {reason}", path)
         passed_over = (*broken.counts(), *self.listing.passed_over)
         changed = tuple(Counted(*kind) for kind in self.about.changed)
-        return Account(self.listing.seen, len(self.about.labels), "file", self.about.formats, passed_over, changed)
+        found = Account(self.listing.seen, len(self.about.labels), "file", self.about.formats, passed_over, changed)
+        labels = {part: own.tolist() for part, own in self.part_labels().items()}
+        return found.of_classes(labels, self.about.classes, self.listing.folder)
 
     def part_labels(self) -> dict[str, Labels]:
         """Return the labels (N,) of each part that is there."""
@@ -146,7 +148,7 @@ def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) ->
 
 _DOUBTED = {
     CROPPED: " at {size}; another shape in data.image_size, or padding them before, keeps more",
-    FADED: ", so that shapes are lost on it; another data.background shows them",
+    FADED: ", so that shapes are lost on it; --set data.background=gray shows them",
     FAINT: ", and fade into the background: was their transparency saved in 0 .. 1? Without it: "
     "magick mogrify -alpha off FILES",
 }
@@ -237,7 +239,7 @@ def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:
         named = "\n  ".join(at_most(_named(about), SHOWN))
         raise BnexpError(
             f"{folder}: {_counted(opened)} cannot be read:\n  {named}\n"
-            "mend or delete them, or leave them out with data.skip_broken: true"
+            "mend or delete them, or leave them out with --set data.skip_broken=true"
         )
     left = Counter(about.labels[: opened.train_examples])
     for label, name in enumerate(about.classes):
@@ -264,7 +266,7 @@ def _refuse_lost(opened: FolderSet) -> None:
     raise BnexpError(
         f"{opened.listing.folder}: {count:,} of {len(opened.about.labels):,} images, such as {example}, show nothing "
         f"on {background}: what they show is in their transparency alone, and their color is {background}. Put them on "
-        f"another background: data.background: {best}"
+        f"another background: --set data.background={best}"
     )
 
 
