@@ -380,15 +380,16 @@ def fetch(
 
 @data.command()
 def verify(
-    name: Annotated[str, typer.Argument(help="A dataset, as in data.dataset.")],
+    name: Annotated[str, typer.Argument(metavar="NAME|CONFIG", help="A dataset, as in data.dataset, or a YAML file.")],
     path: Annotated[str | None, typer.Option(help="Where an image_folder or npz lies.")] = None,
+    overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
     strict: Strict = False,
 ) -> None:
     """Read a dataset whole, without downloading, and say what it holds."""
     from bnexp.commands import data as command
 
-    command.verify(name, path=path, data_dir=data_dir, strict=strict)
+    command.verify(name, path=path, overrides=overrides, data_dir=data_dir, strict=strict)
 
 
 @data.command()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from bnexp.config.data_section import OWN_PATHS, OwnData, WrittenPath
+from bnexp.config.data_section import OWN_PATHS, DataConfig, OwnData, WrittenPath
 from bnexp.config.keys import is_known, key_called
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
@@ -97,6 +97,7 @@ def complete(draft: Draft, settings: Sequence[Setting], *, name: str | None = No
     path = draft.path
     values, origins, notes = copy.deepcopy(dict(draft.values)), dict(draft.origins), list(draft.notes)
     lay_over(values, origins, settings, {"name": name, "seed": seed}, notes)
+    _place_what_is_typed(values, origins)
     if values.get("name") is None:
         values["name"], origins[("name",)] = run_name_of(path.stem), f"{file_name(path)} (named after its file)"
         if name is None and values["name"] != path.stem:
@@ -106,6 +107,36 @@ def complete(draft: Draft, settings: Sequence[Setting], *, name: str | None = No
             values[key], origins[(key,)] = flag, f"--{key}"
     config = check_values(values, origins, file_name(path))
     return Loaded(_with_place_of_data(config, path.parent), tuple(notes))
+
+
+def load_data(dataset: str, path: str | None, overrides: Sequence[str]) -> DataConfig:
+    """Return the section `data` of a dataset, where `path` and `overrides` are typed and no file is.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    path_of = {} if path is None else {"path": path}
+    values: dict[str, Any] = {**copy.deepcopy(_ANY_NETWORK), "data": {"dataset": dataset, "download": False, **path_of}}
+    origins: dict[Place, str] = {("data", "path"): "--path"}
+    lay_over(values, origins, [read_override(text) for text in overrides], {}, [])
+    _place_what_is_typed(values, origins)
+    return check_values(values, origins, "data").data
+
+
+_ANY_NETWORK = {
+    "name": "data",
+    "model": {"arch": "mlp", "hidden": [1], "block": "linear -> relu"},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "training": {"epochs": 1},
+}
+"""The rest of a config, where only its data are of interest."""
+
+
+def _place_what_is_typed(values: dict[str, Any], origins: Mapping[Place, str]) -> None:
+    """Make the paths of a set of the user's own absolute where they are typed and lead somewhere from here."""
+    if isinstance(data := values.get("data"), dict):
+        typed = [key for key in OWN_PATHS if origins.get(("data", key), "").startswith("--")]
+        data.update({key: beside(data[key], Path()) for key in typed if isinstance(data.get(key), str)})
 
 
 def _refuse_no_file(path: Path) -> None:

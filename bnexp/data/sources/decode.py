@@ -27,6 +27,7 @@ from bnexp.data.progress import progress
 from bnexp.data.sources.account import Counted, Tally, by_frequency
 from bnexp.data.sources.formats import FORMATS, cure_of, sniffed
 from bnexp.data.sources.pixels import Header, Picture, header_of, opened, picture_of, white_point
+from bnexp.data.sources.traits import Traits
 from bnexp.errors import BnexpError
 
 MAX_SET_BYTES = 8 * 2**30
@@ -72,7 +73,8 @@ class Decoded:
     """The images of a set that could be read, uint8 (N, C, H, W), with their numbers in the list of paths.
 
     `broken` are the others, in order; `sizes` is how many different sizes there were; `formats` and `changed` are for
-    the account; `lost` counts, by background, the images that transparency would hide there.
+    the account; `lost` counts, by background, the images that transparency would hide there; `traits` has a tuple for
+    each image.
     """
 
     images: Images
@@ -82,6 +84,7 @@ class Decoded:
     formats: tuple[tuple[str, int], ...] = ()
     changed: tuple[Counted, ...] = ()
     lost: tuple[Counted, ...] = ()
+    traits: tuple[Traits, ...] = ()
 
 
 def decode(folder: Path, paths: Sequence[str], wanted: Wanted) -> Decoded:
@@ -122,7 +125,16 @@ def decode(folder: Path, paths: Sequence[str], wanted: Wanted) -> Decoded:
     sizes = {(header.height, header.width) for header, _ in read.values()}
     formats = by_frequency(read[number][0].format for number in numbers)
     changed, lost = _counts([(paths[n], *read[n]) for n in numbers], shape)
-    return Decoded(images if not broken else images[numbers], numbers, broken, len(sizes), formats, changed, lost)
+    traits = tuple(_traits(*read[number]) for number in numbers)
+    return Decoded(
+        images if not broken else images[numbers], numbers, broken, len(sizes), formats, changed, lost, traits
+    )
+
+
+def _traits(header: Header, picture: Picture) -> Traits:
+    """Return what is known of an image without its pixels, for a sentence."""
+    ways = (change.partition(",")[0] for change in picture.changes)
+    return (header.format, "gray" if header.gray else "in color", f"{header.height} x {header.width} pixels", *ways)
 
 
 def _counts(

@@ -147,9 +147,10 @@ def npz_info(data: NpzData, data_dir: Path) -> DatasetInfo:
     arrays = read_npz(data, data_dir)
     channels, height, width = arrays.images["train"].shape[1:]
     train = len(arrays.labels["train"]) - (0 if "test" in arrays.labels else arrays.test_examples)
-    found = _looked_at(arrays, data.val_fraction)
+    found, place = _looked_at(arrays, data.val_fraction), own_path(data, data_dir)
+    labels = {part: own.tolist() for part, own in arrays.labels.items()}
     return DatasetInfo(
-        f"arrays in {own_path(data, data_dir)}",
+        f"arrays in {place}",
         (channels, height, width),
         len(arrays.classes),
         train,
@@ -158,7 +159,7 @@ def npz_info(data: NpzData, data_dir: Path) -> DatasetInfo:
         class_counts=unequal_counts(arrays.labels["train"].tolist(), len(arrays.classes)),
         val_examples=len(arrays.labels["val"]) if "val" in arrays.labels else None,
         warnings=(*arrays.account.doubts(), *found.warnings),
-        account=arrays.account,
+        account=arrays.account.of_classes(labels, arrays.classes, place),
     )
 
 

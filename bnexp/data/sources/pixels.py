@@ -21,16 +21,13 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from bnexp.data.sources.formats import FORMATS
+from bnexp.data.sources.transparency import composed
 from bnexp.files import open_file
 
 MAX_PIXELS = 2**26
 """Pixels that one image may have: a file of a few bytes can claim any number."""
 MAX_FILE_BYTES = 4 * MAX_PIXELS
 """Bytes that the file of one image may have: so many as pixels of four channels. WebP is read whole before a look."""
-BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
-"""What transparent pixels can be composed on, and its value in each channel."""
-LOST_CONTRAST, SEEN_CONTRAST = 0.1, 4.0
-"""An image is lost on a background where it keeps less than a tenth of the contrast it has on another, there over 4."""
 
 SHADES = (8, 10, 12, 14, 16)
 """Bits per channel that cameras and scanners have."""
@@ -176,8 +173,8 @@ def picture_of(found: Opened, background: str, white: float) -> Picture:
     if alpha is not None and alpha.min() < 255:
         if not alpha.max():
             raise ValueError("transparent everywhere: it shows nothing; save it without its alpha channel")
-        plain, lost_on = _composed(plain, alpha, background)
-        changes.append(f"with transparency, put on {background}")
+        plain, lost_on, faults = composed(plain, alpha, background)
+        changes += [f"with transparency, put on {background}", *faults]
     if image.format != "MPO" and _has_more_frames(image):
         changes.append("of several frames or pages, of which the first is used")
     return Picture(plain if turn is None else plain.transpose(turn), tuple(changes), lost_on)
@@ -362,18 +359,3 @@ def _is_deep_avif(found: Opened) -> bool:
         head = file.read(4096)
     at = head.find(b"av1C") + 4
     return at > 3 and len(head) > at + 2 and bool(head[at + 2] & 0x40)
-
-
-def _composed(image: Image.Image, alpha: Array, background: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """Return an image on a background, color * alpha + background * (1 - alpha), and where it would be lost."""
-    color = np.asarray(image).astype(np.int64)
-    opacity = alpha.astype(np.int64)
-    brightness = color.mean(axis=2) if color.ndim == 3 else color
-    contrasts = {
-        name: (brightness * opacity + level * (255 - opacity)).std() / 255 for name, level in BACKGROUNDS.items()
-    }
-    most = max(contrasts.values())
-    lost_on = tuple(name for name, contrast in contrasts.items() if contrast < LOST_CONTRAST * most)
-    opacity = opacity[:, :, np.newaxis] if color.ndim == 3 else opacity
-    mixed = (2 * (color * opacity + BACKGROUNDS[background] * (255 - opacity)) + 255) // 510
-    return Image.fromarray(mixed.astype(np.uint8)), lost_on if most > SEEN_CONTRAST else ()

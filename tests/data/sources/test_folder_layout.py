@@ -1,7 +1,9 @@
 """Which folders are parts and which are classes, as people name and nest them; and what is told of the rest."""
 
 import os
+import re
 import subprocess
+import sys
 import unicodedata
 from itertools import pairwise
 
@@ -236,7 +238,7 @@ REFUSED = {
         {"train/cat": 2, "train/dog": 2, "test": 3},
         r"set/test: 3 images without a class; .*--set data.path=.*/set/train",
     ),
-    "images in a heap": ({"": 7}, r"set: 7 images directly in it, in no folder of a class; .*mkdir -p sorted/cat"),
+    "images in a heap": ({"": 7}, r"set: 7 images directly in it, in no folder of a class; .*mkdir -p sorted/CLASS"),
     "an empty class": ({"cat": 2, "dog": 2, "emu": 0}, "set/emu: no images in this class; .*delete the folder"),
     "nothing": ({"cat": 0, "dog": 0}, "set: no images in its 2 folders; expected a folder per class"),
     "one class": ({"cat": 3}, r"1 folder \(cat/\); expected a folder per class, at least 2 classes"),
@@ -251,11 +253,49 @@ def test_what_is_no_set_is_refused_with_the_way(make, kind):
         list_images(folder)
 
 
-def test_a_heap_with_a_table_of_labels_gets_the_line_that_sorts_it(make, tmp_path):
-    folder = make({"images": 3})
-    (folder / "labels.csv").write_text("file,label\n0001.png,cat\n")
-    with pytest.raises(ConfigError, match=r"3 images directly in it.*of .*labels\.csv:\n  python -c .*DictReader"):
-        list_images(folder)
+CATS = {"train/cat": 3, "train/dog": 3}
+MENDED = {
+    "a part in itself": ({"train/train/cat": 2, "train/train/dog": 2, "test/test/cat": 1, "test/test/dog": 1}, ""),
+    "train of another language": ({"apprentissage/cat": 2, "apprentissage/dog": 2, "test/cat": 1, "test/dog": 1}, ""),
+    "test of another name": ({**CATS, "holdout/cat": 1, "holdout/dog": 1}, ""),
+    "val in place of train": ({"dev/cat": 2, "dev/dog": 2, "test/cat": 1, "test/dog": 1}, ""),
+    "class and part": ({"cats_train": 2, "dogs_train": 2, "cats_test": 1, "dogs_test": 1}, ""),
+    "part and class": ({"train-cats": 2, "train-dogs": 2, "test-cats": 1, "test-dogs": 1}, ""),
+    "train deeper": ({"train/pets/cat": 2, "train/pets/dog": 2, "train/wild/fox": 2, "test/cat": 1, "test/dog": 1}, ""),
+    "test deeper": ({**CATS, "train/fox": 2, "test/pets/cat": 1, "test/pets/dog": 1, "test/wild/fox": 1}, ""),
+    "names": ({"train": 6}, "mv train/{0} train/cat.{0}"),
+    "a table": ({"train": 6}, "labels.csv file,label {0},cat"),
+    "a table without endings": ({"": 6}, "labels.tsv id\tbreed {1}\tcat"),
+    "a table without names": ({**CATS, "val/images": 4}, "val/val_annotations.txt - {0}\tcat\t0\t0\t62\t62"),
+}
+
+
+@pytest.mark.parametrize("kind", MENDED)
+def test_the_line_that_is_printed_makes_a_set_that_is_read(make, monkeypatch, kind):
+    layout, how = MENDED[kind]
+    folder, lines = make(layout), 0
+    monkeypatch.chdir(folder.parent)
+    images = sorted(path for path in folder.rglob("*.png") if path.parent.name not in ("cat", "dog"))
+    if how.startswith("mv"):
+        for number, path in enumerate(images):
+            path.rename(path.with_name(f"{('cat', 'dog')[number % 2]}.{path.name}"))
+    elif how:
+        name, head, row = how.split(" ")
+        rows = [row.format(path.name, path.stem).replace("cat", ("cat", "dog")[n % 2]) for n, path in enumerate(images)]
+        (folder / name).write_text("\n".join([*([head] if head != "-" else []), *rows]) + "\n")
+    while lines < 3:
+        try:
+            listing = list_images(folder)
+            break
+        except ConfigError as error:
+            line = next(line for line in re.findall(r"^  (\S.*)|\? (mv .*)$", str(error), re.MULTILINE))
+            subprocess.run(["sh", "-c", "".join(line)], check=True, env={**os.environ, "PATH": PATH})
+            folder, lines = folder.parent / "sorted" if "--set data.path=sorted" in str(error) else folder, lines + 1
+    assert sum(map(sum, counts(listing))) == sum(layout.values())
+    assert len(listing.classes) == len({name.split("/")[-1] for name in layout} & {"fox"}) + 2
+
+
+PATH = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
 
 
 def test_a_name_with_an_accent_is_one_class_however_it_is_written(make):
@@ -412,7 +452,7 @@ def test_black_icons_are_seen_on_white(icons, tmp_path):
 def test_white_icons_are_refused_on_white_and_read_on_black(icons, tmp_path):
     icons(255)
     data = ImageFolderData(dataset="image_folder", path="icons")
-    with pytest.raises(BnexpError, match=r"20 of 20 images, such as a/0.png, show nothing on white.*: black"):
+    with pytest.raises(BnexpError, match=r"20 of 20 images, such as a/0.png, show nothing on white.*=black"):
         dataset_info(data, tmp_path)
     images = load_image_folder(data.model_copy(update={"background": "black"}), tmp_path)
     assert (images.train.images == 255).any(dim=(1, 2, 3)).all()

@@ -354,7 +354,7 @@ def test_broken_images_stop_it_named_and_counted(opened, photos):
         assert "2 of 8 images cannot be read" in message
         assert "train/cat/1.png: not an image" in message
         assert "test/dog/1.png: not an image" in message
-        assert "data.skip_broken: true" in message
+        assert "--set data.skip_broken=true" in message
 
 
 def test_many_broken_images_are_counted_and_some_named(opened, photos):
@@ -373,7 +373,10 @@ def test_broken_images_can_be_left_out_and_are_noted(opened, photos, data_dir):
     info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos), skip_broken=True), data_dir)
     assert (info.train_examples, info.test_examples) == (4, 2)
     rest = "broken: not an image of a known format"
-    assert info.account.lines()[:2] == ["6 of 7 files used: 6 PNG", f"passed over: 1 {rest} (train/cat/1.png)"]
+    assert info.account.lines()[:2] == [
+        f"6 of 7 files in {photos} used: 6 PNG",
+        f"passed over: 1 {rest} (train/cat/1.png)",
+    ]
     assert info.warnings[0] == f"1 file left out, 6 used: 1 {rest} (train/cat/1.png)."
 
 

@@ -447,7 +447,7 @@ def test_axes_of_others_are_put_in_order(read):
 def test_arrays_of_other_names_are_counted_and_doubted_where_they_are_large(read, tmp_path):
     read(extra=pixels(600, 5, 4, 3), note=np.array(3))
     info = dataset_info(NpzData(dataset="npz", path="set.npz"), tmp_path)
-    assert info.account.lines()[0].startswith("4 of 6 arrays used")
+    assert info.account.lines()[0].startswith("4 of 6 arrays in ")
     assert any("array of other names (extra)" in warning for warning in info.warnings)
 
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, features
 
 from bnexp.data.sources.decode import Wanted, decode
-from bnexp.data.sources.pixels import BACKGROUNDS, Range, white_point
+from bnexp.data.sources.pixels import Range, white_point
+from bnexp.data.sources.transparency import BACKGROUNDS, FADED, FAINT
 from bnexp.errors import BnexpError
 
 
@@ -430,6 +431,33 @@ def test_a_transparent_photo_is_lost_on_no_background(tmp_path):
     stored = noise((16, 16, 4)).astype(np.uint8)
     Image.fromarray(stored).save(tmp_path / "a.png")
     assert decode(tmp_path, ["a.png"], Wanted()).lost == ()
+
+
+@pytest.mark.parametrize(
+    ("stored", "fault"),
+    [
+        ({"line": 90, "shape": 255}, FADED),
+        ({"line": 90, "shape": 250}, FADED),
+        ({"line": 90, "shape": 200}, None),
+        ({"line": 255, "shape": 90}, FADED),
+        ({"outlined": True}, None),
+        ({"alpha": 12}, FAINT),
+        ({"alpha": 128}, None),
+    ],
+)
+def test_shapes_that_fade_beside_what_is_left_are_counted(tmp_path, stored, fault):
+    pixels = np.zeros((16, 16, 4), dtype=np.uint8)
+    if "line" in stored:
+        pixels[[0, 15]] = (stored["line"], 20, 20, 255) if stored["line"] < 255 else 255
+        pixels[5:11, 5:11] = (*[stored["shape"]] * 3, 255)
+    elif "outlined" in stored:
+        pixels[3:13, 3:13] = (90, 20, 20, 255)
+        pixels[4:12, 4:12] = 255
+    else:
+        pixels[..., :3], pixels[..., 3] = noise((16, 16, 3)), stored["alpha"]
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = {kind.what for kind in decode(tmp_path, ["a.png"], Wanted()).changed}
+    assert found & {FADED, FAINT} == ({fault} if fault else set())
 
 
 def test_an_image_that_is_transparent_everywhere_is_broken(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 
 from bnexp.blueprint import draw
 from bnexp.config.data_section import NpzData
-from bnexp.config.loading import dump_config, load_config
+from bnexp.config.loading import dump_config, load_config, load_data
+from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder, own_path
 from bnexp.errors import ConfigError
 from bnexp.runs.seal import load_stored, write_config
@@ -63,6 +64,24 @@ def test_a_relative_path_is_that_of_the_config_then_of_the_data_folder_then_of_t
         save_set(places[name] / "own" / "d.npz")
     config = draw(load_config(places["config"] / "c.yaml"), places["data"]).config
     assert own_path(config.data, places["data"]) == places[first] / "own" / "d.npz"
+
+
+@pytest.mark.parametrize("path", ["own/d.npz", "./own/d.npz", "../current/own/d.npz"])
+def test_a_path_that_is_typed_is_that_of_the_current_folder_first(places, path):
+    for place in places.values():
+        save_set(place / "own" / "d.npz")
+    for data in (
+        load_config(places["config"] / "c.yaml", [f"data.path={path}"]).data,
+        load_data("npz", path, []),
+        load_data("npz", "other", [f"data.path={path}"]),
+    ):
+        assert own_path(data, places["data"]) == places["current"] / "own" / "d.npz"
+        assert (
+            f" in {places['current'] / 'own' / 'd.npz'} used" in dataset_info(data, places["data"]).account.lines()[0]
+        )
+    (places["current"] / "own" / "d.npz").unlink()
+    beside = load_config(places["config"] / "c.yaml", ["data.path=own/d.npz"])
+    assert own_path(beside.data, places["data"]) == places["config"] / "own" / "d.npz"
 
 
 @pytest.mark.parametrize("name", ["config", "data", "current"])
