@@ -133,9 +133,11 @@ def runs_below(root: Path) -> Iterator[Path]:
 def runs_inside(run: Path) -> list[Path]:
     """Return the folders in that of a run that hold further runs, which `runs_below` does not look for there."""
     try:
-        folders = [Path(entry) for entry in os.scandir(run) if entry.is_dir() and entry.name != CHECKPOINTS]
+        with os.scandir(run) as entries:
+            there = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
+    folders = [folder for folder in there if folder.name != CHECKPOINTS]
     return sorted(folder for folder in folders if any(any(folder.glob(at + META)) for at in ("", "*/")))
 
 
