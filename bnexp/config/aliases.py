@@ -21,6 +21,8 @@ KEYS: Mapping[str, Sequence[str]] = {
     "data.batch_size": ("bs", "batch", "batchsize", "train_batch_size", "per_device_train_batch_size", "mini_batch"),
     "data.val_fraction": ("val_split", "validation_split", "val_ratio", "valid_split"),
     "data.dataset": ("dataset_name",),
+    "data.path": ("root", "train_path", "train_dir", "data_path", "data_root"),
+    "data.val_path": ("valid_path", "validation_path", "val_dir"),
     "model.arch": ("model", "architecture", "network", "net", "model_name"),
     "model.norm": ("normalization", "norm_layer", "norm_type", "normalizer"),
     "model.activation": ("act", "activation_fn", "nonlinearity"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from bnexp.data.sources.folder_sorting import sorting_line, tables_beside
+from bnexp.data.sources.folder_sorting import lifting_line, sorting_line, tables_beside
 from bnexp.data.sources.folder_tree import Folders, Tree
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, did_you_mean
@@ -198,12 +198,6 @@ def _level_of(tree: Tree, base: Folders, everywhere: Sequence[str]) -> int:
         f"{place}: the classes could be {shown}, or the folders in these: {first_few(deep, SHOWN)}; say which: --set "
         "data.class_level=1 or --set data.class_level=2"
     )
-
-
-def lifting_line(place: Path, groups: Sequence[str]) -> str:
-    """Return the line that moves what lies in the folders `groups` of a place up by one floor."""
-    each = " ".join(map(quote, groups))
-    return f'cd {quote(str(place))} && for g in {each}; do mv "$g"/* . && rmdir "$g"; done'
 
 
 def _parts_or_classes(tree: Tree, place: Path, inner: Mapping[Folders, Sequence[Folders]], shown: str) -> str:

@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
 
 from bnexp.data.sources.account import Counted, Tally
-from bnexp.data.sources.folder_layout import Division, class_name, divide, lifting_line, passed_through
-from bnexp.data.sources.folder_sorting import sorting_line
+from bnexp.data.sources.folder_layout import Division, class_name, divide, passed_through
+from bnexp.data.sources.folder_sorting import refuse_unsorted
 from bnexp.data.sources.folder_tree import Found, Tree, is_folder
 from bnexp.data.sources.formats import ENDINGS, sniffed
 from bnexp.data.sources.image_cache import content_key
@@ -233,7 +232,7 @@ def _refuse_unknown(tree: Tree, folders: ClassFolders, known: Sequence[str], whi
     unknown = [name for name in folders if name not in known and tree.images_below(folders[name][0])]
     if unknown:
         at, near = folders[unknown[0]][0], did_you_mean(unknown[0], known)
-        _refuse_unsorted(tree, at, known)
+        refuse_unsorted(tree, at, known)
         more = f" (and {len(unknown) - 1} more such classes)" if len(unknown) > 1 else ""
         raise ConfigError(
             f"{tree.root.joinpath(*at)}: a class that {which}; known: {first_few(known, 8)}{more}"
@@ -241,28 +240,12 @@ def _refuse_unknown(tree: Tree, folders: ClassFolders, known: Sequence[str], whi
         )
 
 
-def _refuse_unsorted(tree: Tree, at: tuple[str, ...], known: Sequence[str]) -> None:
-    """Refuse a folder in place of classes that holds them a floor deeper, or images whose labels are in a table."""
-    place, inside = tree.root.joinpath(*at), [inner[-1] for inner in tree.inside(at)]
-    if len({*inside} & {*known}) > 1 and not tree.images_in(at):
-        groups = [other[-1] for other in tree.inside(at[:-1]) if other[-1] not in known and tree.inside(other)]
-        raise ConfigError(
-            f"{place}: holds classes of train/ ({first_few(inside, 8)}), which lie a floor higher there; expected one "
-            f"level:\n  {lifting_line(place.parent, groups)}"
-        )
-    if tree.images_below(at) == tree.images_in(at) == tree.images_below(at[:-1]):
-        line, table = sorting_line(place, [image.name for image in tree.images[at]], str(place.parent), known)
-        if table not in ("", "their names"):
-            away = tree.root.parent / f"{tree.root.name}-{at[-2] if len(at) > 1 else ''}-{at[-1]}"
-            raise ConfigError(
-                f"{place}: {counted(tree.images_in(at), 'image')} without a class; their labels are in {table}. Copy "
-                f"each into a folder named by its label:\n  {line} && mv {quote(str(place))} {quote(str(away))}"
-            )
-
-
 def _instead(tree: Tree, at: tuple[str, ...]) -> str:
     """Return what a folder without images holds instead, and what is expected there."""
-    reasons = [str(count) for inner, tally in tree.other.items() if inner[: len(at)] == at for count in tally.counts()]
+    every = Tally()
+    for kind in (kind for inner, tally in tree.other.items() if inner[: len(at)] == at for kind in tally.counts()):
+        every.add(kind.what, kind.example, kind.count)
+    reasons = [str(count) for count in every.counts()]
     expected = f"; expected files ending in {', '.join(ENDINGS)}; add some, or delete the folder"
     return f": {'; '.join(reasons)}" if reasons else expected
 

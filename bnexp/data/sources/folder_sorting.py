@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
+from bnexp.data.sources.folder_tree import Folders, Tree
+from bnexp.document.writing import counted, first_few
+from bnexp.errors import ConfigError
+
 _LABELS = ("label", "labels", "class", "classname", "class_name", "category", "species", "breed", "target", "diagnosis")
 """Names, in small letters, of columns of a table that hold labels."""
 _MOST_ROWS = 1_000
@@ -40,6 +44,31 @@ def sorting_line(place: Path, names: Sequence[str], goal: str, classes: Sequence
         into = f'{quote(goal)}/"$c"'
         return f'for f in {files}; do c="{named}"; mkdir -p {into}; cp "$f" {into}; done', "their names"
     return f"mkdir -p {quote(goal)}/CLASS && cp FILES {quote(goal)}/CLASS      (FILES of {files}, for each class)", ""
+
+
+def lifting_line(place: Path, groups: Sequence[str]) -> str:
+    """Return the line that moves what lies in the folders `groups` of a place up by one floor."""
+    each = " ".join(map(quote, groups))
+    return f'cd {quote(str(place))} && for g in {each}; do mv "$g"/* . && rmdir "$g"; done'
+
+
+def refuse_unsorted(tree: Tree, at: Folders, known: Sequence[str]) -> None:
+    """Refuse a folder in place of classes that holds them a floor deeper, or images whose labels are in a table."""
+    place, inside = tree.root.joinpath(*at), [inner[-1] for inner in tree.inside(at)]
+    if len({*inside} & {*known}) > 1 and not tree.images_in(at):
+        groups = [other[-1] for other in tree.inside(at[:-1]) if other[-1] not in known and tree.inside(other)]
+        raise ConfigError(
+            f"{place}: holds classes of train/ ({first_few(inside, 8)}), which lie a floor higher there; expected one "
+            f"level:\n  {lifting_line(place.parent, groups)}"
+        )
+    if tree.images_below(at) == tree.images_in(at) == tree.images_below(at[:-1]):
+        line, table = sorting_line(place, [image.name for image in tree.images[at]], str(place.parent), known)
+        if table not in ("", "their names"):
+            away = tree.root.parent / f"{tree.root.name}-{at[-2] if len(at) > 1 else ''}-{at[-1]}"
+            raise ConfigError(
+                f"{place}: {counted(tree.images_in(at), 'image')} without a class; their labels are in {table}. Copy "
+                f"each into a folder named by its label:\n  {line} && mv {quote(str(place))} {quote(str(away))}"
+            )
 
 
 def tables_beside(place: Path) -> Iterator[Path]:

@@ -117,7 +117,7 @@ class Tree:
             self.images[at].append(Found(at, entry.name))
             self.files += 1
         else:
-            reason, expected = reason_not_read(Path(entry.path))
+            reason, expected = reason_not_read(Path(entry.path), self.root)
             self._pass_over(at, path, reason, expected=expected)
 
     def _pass_over(self, at: Folders, path: str, what: str, count: int = 1, *, expected: bool = False) -> None:

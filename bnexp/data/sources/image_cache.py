@@ -15,11 +15,13 @@ import json
 import os
 import stat
 import tempfile
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import PIL
@@ -53,6 +55,7 @@ class About:
         val_examples: how many, after those to train on, are to validate on; None when the folder does not say.
         formats, changed, lost: for the account, as in `Decoded`.
         findings: doubts and notes on the pictures.
+        checksum: CRC-32 of the pixels: those of the file are the ones that all this was said of.
     """
 
     key: str
@@ -68,6 +71,7 @@ class About:
     changed: tuple[tuple[str, int, str], ...] = ()
     lost: tuple[tuple[str, int, str], ...] = ()
     findings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    checksum: int = 0
 
 
 def content_key(paths: Sequence[str], names: Sequence[str], rules: object) -> str:
@@ -135,7 +139,7 @@ def why_not_trusted(path: Path) -> str | None:
     if any(status.st_uid != os.geteuid() for status in statuses):
         return f"{path} belongs to another user; the variable XDG_CACHE_HOME names another place"
     if statuses[1].st_mode & _OTHERS_CAN_WRITE:
-        return f"others can write to {path}; delete it, and it is made anew for you alone"
+        return f"others can write to {path}; rm -r {quote(str(path))} deletes it, and it is made anew for you alone"
     return None
 
 
@@ -170,13 +174,19 @@ def read_about(path: Path) -> About | None:
     return None
 
 
+def checksum_of(images: Images) -> int:
+    """Return the CRC-32 of the pixels of images."""
+    return zlib.crc32(np.ascontiguousarray(images).data)
+
+
 def read_cache(path: Path, about: About) -> Images | None:
     """Return the images of a cache file, uint8 (N, C, H, W), or None where it turns out to be damaged."""
     try:
         images = read_arrays(path, ["images"], MAX_SET_BYTES)["images"]
     except (OSError, BadArraysError):
         return None
-    return images if images.dtype == np.uint8 and images.shape == (len(about.labels), *about.shape) else None
+    fits = images.dtype == np.uint8 and images.shape == (len(about.labels), *about.shape)
+    return images if fits and checksum_of(images) == about.checksum else None
 
 
 def write_cache(about: About, images: Images, place: Sequence[object]) -> Path | None:
@@ -210,7 +220,7 @@ def _is_sound(about: About) -> bool:
     """Tell whether figures and words are possible ones: a disk may have damaged the file."""
     parts, counted = (about.train_examples or 0, about.val_examples or 0), (*about.changed, *about.lost)
     counts = (*(count for _, count in about.formats), *(count for _, count, _ in counted))
-    numbers = (*about.shape, *about.labels, about.sizes, *parts, *counts)
+    numbers = (*about.shape, *about.labels, about.sizes, about.checksum, *parts, *counts)
     told = (*(word for pair in about.broken for word in pair), *(word for words in about.findings for word in words))
     kinds = (*(name for name, _ in about.formats), *(word for what, _, path in counted for word in (what, path)))
     words = (about.key, about.folder, *about.classes, *told, *kinds)

@@ -20,6 +20,7 @@ from bnexp.data.sources.folder_listing import Listing, list_images
 from bnexp.data.sources.image_cache import (
     About,
     cache_folder,
+    checksum_of,
     find_cache,
     read_cache,
     why_not_trusted,
@@ -209,6 +210,7 @@ def _decode(listing: Listing, key: str, wanted: Wanted) -> tuple[About, Images]:
         formats=decoded.formats,
         changed=tuple((kind.what, kind.count, kind.example) for kind in decoded.changed),
         lost=tuple((kind.what, kind.count, kind.example) for kind in decoded.lost),
+        checksum=checksum_of(decoded.images),
     )
     return replace(about, findings=_findings(listing, about, decoded, wanted)), decoded.images
 

@@ -51,6 +51,10 @@ DEEP_MODES = {"I;16", "I;16B", "I;16L", "I", "F"}
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+class TooLargeError(ValueError):
+    """An image has more pixels than one may have."""
+
+
 @dataclass(frozen=True)
 class Range:
     """The values of an image of more than 8 bits per channel, without its transparency."""
@@ -122,7 +126,7 @@ def opened(path: Path) -> Iterator[Opened]:
     """
     with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
+            raise TooLargeError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
         if image.mode not in GRAY_MODES | COLOR_MODES:
             raise ValueError(f"mode {image.mode}, which is not read; save it as RGB")
         found = Opened(image, path, _raw_mode(image))
@@ -249,9 +253,12 @@ def _range_of(found: Opened) -> Range:
     values, _ = _deep_values(found)
     low, high = float(values.min()), float(values.max())
     if not math.isfinite(low + high):
-        raise ValueError("holds values that are not finite (NaN or infinity)")
+        raise ValueError("holds values that are not finite (NaN or infinity); numpy.nan_to_num(a) puts others there")
     if low < 0:
-        raise ValueError(f"values from {low:g} to {high:g}, expected none below 0")
+        signed = "32767.5 * (a + 1)" if low >= -1 and high <= 1 else "a - LOWEST"
+        line = f"save each as ({signed}).round().astype('uint16')"
+        of_all = ", with the lowest value of the whole set" * (signed == "a - LOWEST")
+        raise ValueError(f"values from {low:g} to {high:g}, expected none below 0; {line}{of_all}")
     floats = values.dtype.kind == "f"
     return Range(low, high, floats, not floats or bool((values == np.floor(values)).all()))
 

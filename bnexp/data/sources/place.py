@@ -1,10 +1,12 @@
 """Find the folder where datasets lie, and a set of your own from what `data.path` says."""
 
+import contextlib
 import os
+import re
 from pathlib import Path
 
 from bnexp.config.data_section import OWN_PATHS, DataConfig, OwnData, WrittenPath
-from bnexp.errors import ConfigError
+from bnexp.errors import ConfigError, nearest
 
 
 def data_folder(chosen: Path | None) -> Path:
@@ -30,6 +32,8 @@ def own_path(data: OwnData, data_dir: Path, key: str = "path") -> Path:
     for place in (data_dir, Path()):
         if os.path.lexists(place / path):
             return place / path
+    if hint := _hint(written, data_dir):
+        raise ConfigError(f"data.{key} {written}: {hint}")
     kind = "file" if data.dataset == "npz" else "folder"
     what = {"file": "expected an npz file", "folder": "expected images in a folder per class"}[kind]
     if path.is_absolute():
@@ -43,6 +47,32 @@ def own_path(data: OwnData, data_dir: Path, key: str = "path") -> Path:
         "--data-dir FOLDER, or the variable BNEXP_DATA, names another data folder; "
         f"--set data.{key}=/... is absolute"
     )
+
+
+_WRITTEN = (
+    (r"(?i)https?://.*", "an address; fetch what lies there, unpack it, and name the folder or file"),
+    (r"(?i)file://(.+)", "a path stands without file://: --set data.path={0}"),
+    (r".*\$\w+.*", "variables are filled in by the shell, and not in a config; write the path whole"),
+    (r"(?:[A-Za-z]:)?[^/]*\\.*", "backslashes divide folders on Windows alone; expected / between them"),
+    (r".*[*?].*", "a pattern; expected one folder or file"),
+    (r"\s+(.*\S)\s*|(\S.*?)\s+", "spaces around a path are part of it; did you mean without them?"),
+)
+"""What people write that is no path here, and what to say of it."""
+
+
+def _hint(written: str, data_dir: Path) -> str:
+    """Return what is wrong with a path that leads nowhere, or what lies nearby under a similar name; or nothing."""
+    for pattern, hint in _WRITTEN:
+        if match := re.fullmatch(pattern, written):
+            return hint.format(match[1] if match.re.groups else "")
+    path = Path(written).expanduser()
+    for place in (data_dir, Path()):
+        above, names = (place / path).parent, list[str]()
+        with contextlib.suppress(OSError):
+            names = os.listdir(above)
+        if near := nearest(path.name, names):
+            return f'not found. Did you mean "{path.parent / near}"? It lies in {os.path.abspath(above)}'
+    return ""
 
 
 def settled(data: OwnData, data_dir: Path) -> OwnData:

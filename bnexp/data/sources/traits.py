@@ -46,10 +46,10 @@ def _divided(groups: Mapping[str, Counter[Traits]], effect: str) -> Iterator[str
             for trait in traits:
                 counts[trait][group] += count
     shared = defaultdict[tuple[str, ...], list[str]](list)
-    for trait, found in counts.items():
-        whole = tuple(group for group in groups if found[group] >= (1 - TRACE) * sizes[group])
+    for trait, of in counts.items():
+        whole = tuple(group for group in groups if of[group] >= (1 - TRACE) * sizes[group])
         inside = sum(sizes[group] for group in whole)
-        none_else = all(found[group] <= TRACE * sizes[group] for group in found if group not in whole)
+        none_else = all(of[group] <= TRACE * sizes[group] for group in of if group not in whole)
         if none_else and min(inside, sum(sizes.values()) - inside) >= FEW:
             shared[whole].append(trait)
     told = set[frozenset[str]]()

@@ -338,13 +338,15 @@ def test_every_file_is_used_or_counted(make, tmp_path):
     os.mkfifo(folder / "train" / "dog" / "pipe.png")
     listing = list_images(folder)
     assert len(listing.files) == 6
-    heic = "HEIC, which is not read: magick mogrify -format png FILES converts it (ImageMagick)"
+    one, every = (f"magick mogrify -format png {files}" for files in ("FILE", "{} +"))
+    every = f"find {folder} -iname '*.heic' -exec {every}"
+    heic = [f"HEIC, which is not read: {line} converts it (ImageMagick)" for line in (one, every)]
     assert passed_over(listing) == {
         "image in no folder of a class": (4, False),
         "no image (.md)": (1, True),
         "no image (.csv)": (1, True),
         "hidden or system files": (3, True),
-        heic: (2, False),
+        **dict.fromkeys(heic, (1, False)),
         "camera RAW, which is not read: darktable-cli FILE FILE.png converts it": (1, False),
         "no image known by its ending or first bytes (no ending)": (1, False),
         "link that leads nowhere": (1, False),
@@ -363,8 +365,11 @@ def test_more_than_a_trace_that_is_not_used_is_a_doubt(make, tmp_path):
 
 def test_a_class_of_what_cannot_be_read_is_refused_with_the_cure(make):
     folder = make({"cat": 6, "dog": 0, "emu": 2})
-    (folder / "dog" / "1.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(ConfigError, match=r"dog: no images in this class: 1 HEIC, which is not read: magick"):
+    for name in ("1.heic", "a/2.heic"):
+        (folder / "dog" / name).parent.mkdir(exist_ok=True)
+        (folder / "dog" / name).write_bytes(b"\0\0\0\x18ftypheic")
+    reason = r"2 HEIC, which is not read: find [^ ]*/set -iname '\*\.heic' -exec [^;]*$"
+    with pytest.raises(ConfigError, match=f"dog: no images in this class: {reason}"):
         list_images(folder)
 
 

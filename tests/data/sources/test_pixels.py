@@ -223,7 +223,8 @@ def test_floats_have_white_at_1(tmp_path):
     ("values", "reason"),
     [
         ([[0.5, np.nan]], "not finite"),
-        ([[-1.0, 1.0]], "values from -1 to 1, expected none below 0"),
+        ([[-990.0, 1.0]], "(a - LOWEST).round().astype('uint16'), with the lowest value of the whole set"),
+        ([[-1.0, 1.0]], "values from -1 to 1, expected none below 0; save each as (32767.5 * (a + 1)).round()"),
     ],
 )
 def test_floats_that_are_no_shades_are_broken(tmp_path, values, reason):
@@ -286,6 +287,15 @@ def test_numbers_that_pillow_takes_for_others_are_broken(tmp_path):
     reasons = [one.reason for one in decode(tmp_path, ["signed.tif", "negative.tif", "z.png"], Wanted()).broken]
     assert "8 bits with a sign" in reasons[0]
     assert "white is stored as 0" in reasons[1]
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+def test_a_tiff_of_floats_that_is_not_read_is_named(tmp_path, bits):
+    Image.fromarray(np.ones((5, 7), dtype=np.float32)).save(tmp_path / "a.tif")
+    tagged(tmp_path / "a.tif", 258, 32, bits)
+    Image.new("L", (7, 5)).save(tmp_path / "z.png")
+    (broken,) = decode(tmp_path, ["a.tif", "z.png"], Wanted()).broken
+    assert broken.reason.startswith(f"a TIFF of 1 x floats of {bits} bits, which is not read; save it as")
 
 
 # Other colors and frames

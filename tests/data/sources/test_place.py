@@ -121,3 +121,23 @@ def test_a_run_folder_is_no_place_for_data(places):
     save_set(places["config"] / "own" / "d.npz")
     write_config(places["config"], (places["config"] / "c.yaml").read_text() + "name: c\n")
     assert load_stored(places["config"])[0].data.path == "own/d.npz"
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("own/dd.npz", r'Did you mean "own/d.npz"\?'),
+        ("own/D.NPZ", r'Did you mean "own/d.npz"\?'),
+        ("https://some.where/d.npz", "an address; fetch"),
+        ("file:///own/d.npz", "without file://: --set data.path=/own/d.npz"),
+        ("$PWD/d.npz", "variables are filled in by the shell"),
+        ("own\\d.npz", "expected / between"),
+        ("own*", "a pattern"),
+        (" own ", "spaces around"),
+        ("far/away", "no such file; expected an npz file, relative to"),
+    ],
+)
+def test_what_is_nearly_a_path_is_answered(places, written, hint):
+    save_set(places["current"] / "own" / "d.npz")
+    with pytest.raises(ConfigError, match=hint):
+        own_path(NpzData(dataset="npz", path=written), places["data"])
