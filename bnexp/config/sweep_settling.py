@@ -20,6 +20,11 @@ from bnexp.config.yaml_text import Place, dotted
 from bnexp.errors import ConfigError, did_you_mean
 
 _LISTS = ("axes", "tune")
+_NOT_TUNED = (
+    *("data.dataset", "data.path", "data.val_path", "data.val_fraction", "data.limit", "data.synthetic"),
+    *("data.class_level", "data.background", "data.skip_broken", "training.epochs", "training.steps"),
+)
+"""Keys, or how they begin, in which candidates that are to be compared are alike."""
 _ABSENT = object()
 
 
@@ -224,6 +229,12 @@ class _Reading:
         elif takes_only(key, tuple) and not all(isinstance(value, list | None) for value in values):
             expected = "expected brackets around each value, such as [[64], [64, 64]]"
             self.problem(place, f"{section}: {key} takes a list; {expected}, found {shown(values)}")
+        elif section == "tune" and key.startswith(_NOT_TUNED):
+            self.problem(
+                place,
+                f"tune: {key} decides what a candidate is scored on, or for how long it learns: its scores would not "
+                f"compare; expected such as optimizer.lr, or axes: {{{key}: ...}}",
+            )
         elif section == "tune" and len(values) == 1:
             kept = f"fixed: {{{key}: {shown(values[0])}}}"
             self.problem(

@@ -82,7 +82,7 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
     for workers in _halved(cores):
         if workers > runs and workers > 1:
             continue
-        threads = max(cores // workers, 1)
+        threads = min(max(cores // workers, 1), most_threads())
         found = measure(executor, [replace(task, key=f"{task.key}/{n}", threads=threads) for n in range(workers)])
         if len(found) < workers:
             continue
@@ -99,8 +99,8 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
 def division_of(folder: Path | None, workers: int | None, executor: Executor, task: Task, runs: int) -> Division:
     """Return how many workers a sweep has on this machine, each with how many threads.
 
-    What was measured once is kept in the folder of the sweep: the bits of a run depend on its threads, and those of a
-    sweep that is continued must not depend on what else the machine did.
+    The threads are those that the sweep began with on this machine, which its folder keeps: the bits of a run depend on
+    them, and not on how many workers there are.
 
     Args:
         folder: of the sweep; None: nothing is kept.
@@ -110,18 +110,25 @@ def division_of(folder: Path | None, workers: int | None, executor: Executor, ta
         runs: how many there are.
     """
     cores = usable_cores()
-    if workers is not None:
-        return Division(workers, max(cores // workers, 1))
     here = {"host": platform.node(), "cores": cores, "device": task.device or "auto"}
     record = (read_json(folder / RECORD) if folder else None) or {}
-    known = [one for one in record.get("divisions") or () if isinstance(one, dict) and here.items() <= one.items()]
-    if known:
-        with contextlib.suppress(KeyError, TypeError):
-            return Division(*(int(known[-1][name]) for name in ("workers", "threads", "gpus")))
-    division = divide(executor, task, runs, cores)
+    divisions = [one for one in record.get("divisions") or () if isinstance(one, dict)]
+    known = next((one for one in reversed(divisions) if here.items() <= one.items()), None)
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if known is not None:
+            threads, gpus = int(known["threads"]), int(known["gpus"])
+            return Division(workers or max(cores // threads, 1), threads, gpus)
+    threads = max(cores // workers, 1) if workers else 1
+    division = Division(workers, min(threads, most_threads())) if workers else divide(executor, task, runs, cores)
     if folder is not None:
-        write_json(folder / RECORD, {"divisions": [*(record.get("divisions") or ()), {**here, **asdict(division)}]})
+        write_json(folder / RECORD, {"divisions": [*divisions, {**here, **asdict(division)}]})
     return division
+
+
+def most_threads() -> int:
+    """Return how many threads a process may have, by the variable OMP_NUM_THREADS."""
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(text) if text.isdecimal() and int(text) > 0 else usable_cores()
 
 
 def usable_cores() -> int:

@@ -24,12 +24,15 @@ from typing import Any
 
 from bnexp.blueprint import Blueprint
 from bnexp.data.sources.place import data_folder
+from bnexp.runs.folder import how_to_resume
 from bnexp.sweep.work import DATASETS, Ended, Event, Task
 
 _HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_SERVER else "spawn")
 _OUTPUT_BYTES = 4_000
 """The end of what a process printed, which is told where it fails."""
+_WITHOUT_SERVER = 255
+"""What multiprocessing takes for the exit code of a process whose server was killed."""
 _MOST_DATASETS = 4
 """Datasets that the server loads for all; a sweep over more of them loads them in its workers."""
 
@@ -121,8 +124,8 @@ class LocalWorkers:
         if worker.ended is not None:
             return worker.ended
         seconds = time.monotonic() - worker.began
-        if self._stopping:
-            return Ended(worker.task.key, "interrupted", "stopped before its first checkpoint", "", seconds)
+        if self._stopping or worker.process.exitcode == _WITHOUT_SERVER:
+            return Ended(worker.task.key, "interrupted", how_to_resume(worker.task.folder), "", seconds)
         return Ended(worker.task.key, "lost", _how_it_died(worker.process.exitcode), output, seconds)
 
     def _ensure_server(self) -> None:
@@ -172,7 +175,7 @@ def _how_it_died(code: int | None) -> str:
             name = signal.Signals(-code).name
             hint = "; the system does so where memory runs out" if name == "SIGKILL" else ""
             return f"its process was killed by {name}{hint}"
-    return "its process lost its server" if code == 255 else f"its process ended with exit code {code}"
+    return f"its process ended with exit code {code}"
 
 
 @contextlib.contextmanager
