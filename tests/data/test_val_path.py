@@ -13,8 +13,8 @@ from bnexp.config.data_section import data_config
 from bnexp.config.loading import load_config
 from bnexp.data.load import load_dataset, load_image_folder, load_npz
 from bnexp.data.sources.facts import dataset_info
+from bnexp.data.sources.place import moved
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.inspection.learned_from import with_data_found
 
 
 def put(folder, name, first, count):
@@ -157,5 +157,5 @@ def test_its_place_is_found_like_that_of_the_set_and_moves_with_it(arrays, monke
     (arrays / "new").mkdir()
     for name in ("own.npz", "val.npz"):
         (arrays / name).rename(arrays / "new" / name)
-    found = with_data_found(blueprint.config, arrays / "new").data
+    found = moved(blueprint.config.data, arrays / "new")
     assert (Path(found.path), Path(found.val_path)) == (arrays / "new" / "own.npz", arrays / "new" / "val.npz")
