@@ -46,7 +46,7 @@ def test_images_of_another_folder_are_the_validation_part(photos):
     assert images.val.labels.tolist() == [1, 1]
     assert sorted(values(images.train) + values(images.test)) == [*range(10, 20), *range(100, 110)]
     assert (info.train_examples, info.val_examples, info.test_examples) == (16, 2, 4)
-    assert info.account.lines()[0] == "22 of 22 files used: 22 PNG"
+    assert info.account.lines()[0] == f"22 of 22 files in {photos / 'own'} used: 22 PNG"
     assert f"{photos / 'held_out'} is the validation part; data.val_fraction is not used." in info.notes
     assert any(line.startswith("val: no image of class cat") for line in info.warnings)
 
