@@ -9,6 +9,7 @@ if _AT_CTRL_C is signal.default_int_handler:  # while the rest is loaded, Ctrl-C
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -17,7 +18,19 @@ import typer
 
 from bnexp import __version__
 from bnexp.errors import BnexpError, ConfigError, Interrupted
-from bnexp.options import DATA, LEARN, LOOK, RUN, HonestTyper, PanelGroup, read_seeds, read_shard, read_workers
+from bnexp.options import (
+    DATA,
+    LEARN,
+    LOOK,
+    RUN,
+    HonestTyper,
+    PanelGroup,
+    read_names,
+    read_seeds,
+    read_shard,
+    read_workers,
+    refuse_to_repeat,
+)
 from bnexp.streams import take_every_text
 
 app = HonestTyper(
@@ -251,7 +264,7 @@ def probe(
 
     command.probe(
         run,
-        probes=probes,
+        probes=read_names(probes),
         weights=weights,
         overrides=overrides,
         runs_dir=runs_dir,
@@ -302,9 +315,7 @@ def board(
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine, others can read the runs.")
     ] = "127.0.0.1",
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port. [default: the first free one from 6006]")
-    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port. [default: the first free one from 6006]")] = None,
     open: Annotated[bool, typer.Option("--open", help="Open the page in your browser, too.")] = False,
 ) -> None:
     """Open TensorBoard on FOLDER, reachable from this machine only unless --host says otherwise.
@@ -368,20 +379,21 @@ def fetch(
     """Download datasets that are missing, and check every byte."""
     from bnexp.commands import data as command
 
-    command.fetch(names, data_dir=data_dir)
+    command.fetch(read_names(names), data_dir=data_dir)
 
 
 @data.command()
 def verify(
-    name: Annotated[str, typer.Argument(help="A dataset, as in data.dataset.")],
+    name: Annotated[str, typer.Argument(metavar="NAME|CONFIG", help="A dataset, as in data.dataset, or a YAML file.")],
     path: Annotated[str | None, typer.Option(help="Where an image_folder or npz lies.")] = None,
+    overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
     strict: Strict = False,
 ) -> None:
     """Read a dataset whole, without downloading, and say what it holds."""
     from bnexp.commands import data as command
 
-    command.verify(name, path=path, data_dir=data_dir, strict=strict)
+    command.verify(name, path=path, overrides=overrides, data_dir=data_dir, strict=strict)
 
 
 @data.command()
@@ -415,11 +427,13 @@ def _say_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Hold what every command shares."""
+    refuse_to_repeat(context.invoked_subcommand, os.environ)
 
 
 def main() -> None:

@@ -53,6 +53,8 @@ def visible(text: str) -> str:
 
     That is every control character, and every mark that turns the direction of writing.
     """
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Options honoured wholly or refused: none is taken from the last of several, and one of another tool is answered."""
+"""Read the command line strictly: refuse an option given twice, and answer those of other tools with ours."""
 
 import os
 import re
@@ -20,10 +20,10 @@ _FLAGS = {
     "no-bias": "model.bias=false",
     "no-download": "data.download=false",
 }
-"""Flags of other tools that are a value of a key."""
+"""Flags of other tools, and the key and value that they stand for."""
 
 _OURS: Mapping[str, Sequence[str]] = {
-    "--seed": ("seeds", "random-seed", "manual-seed", "random-state", "rng-seed"),
+    "--seed": ("seeds", "random-seed", "manual-seed", "random-state", "rng-seed", "seed-everything"),
     "--device cuda": ("cuda", "gpu", "gpus", "use-cuda", "accelerator"),
     "--device cpu": ("cpu", "no-cuda", "no-gpu"),
     "--runs-dir": (
@@ -38,7 +38,7 @@ _OURS: Mapping[str, Sequence[str]] = {
         "work-dir",
     ),
     "--data-dir": ("data-path", "data-root", "dataset-path", "dataset-dir"),
-    "--name": ("run-name", "exp-name", "experiment", "experiment-name", "exp"),
+    "--name": ("run-name", "exp-name", "experiment", "experiment-name", "exp", "tag"),
     "--quiet": ("silent", "no-progress"),
 }
 """Options of bnexp, and what other tools call them."""
@@ -49,18 +49,39 @@ _ABSENT = {
     "config": "the config is an argument: bnexp {command} {value}",
     "verbose": "a run is told as it goes; --quiet tells only what came out",
     "patience": "there is no early stopping: the best and the final weights are both kept and tested",
-    "resume": "a run is continued by: bnexp resume RUN",
+    "checkpoint": "a run is continued by: bnexp resume RUN",
+    "dry-run": "a config is looked at without training by: bnexp check CONFIG",
+    "jobs": "runs are trained one after the other; two at a time are two commands in two terminals",
+    "multirun": "one value a run: for lr in 0.1 0.01; do bnexp train CONFIG --set optimizer.lr=$lr; done",
+    "yes": "no question is asked",
+    "eps": 'of a norm it is --set "model.norm=bn(eps={value})", and of adam --set optimizer.eps={value}',
+    "bn-momentum": 'it is an option of the norm: --set "model.norm=bn(momentum={value})"',
 }
 _SAME = {
     **dict.fromkeys(("drop", "dropout-rate", "drop-rate", "dropout-p"), "dropout"),
-    **dict.fromkeys(("num-workers", "n-jobs", "jobs"), "workers"),
+    **dict.fromkeys(("num-workers", "dataloader-num-workers"), "workers"),
+    **dict.fromkeys(("n-jobs", "parallel", "processes"), "jobs"),
     **dict.fromkeys(("cfg", "config-file", "config-path", "config-name", "file"), "config"),
     **dict.fromkeys(("early-stopping", "early-stop"), "patience"),
     **dict.fromkeys(("debug",), "verbose"),
-    **dict.fromkeys(("resume-from", "checkpoint", "load", "ckpt", "resume-from-checkpoint"), "resume"),
+    **dict.fromkeys(("resume", "resume-from", "load", "ckpt", "resume-from-checkpoint"), "checkpoint"),
+    **dict.fromkeys(("ckpt-path", "checkpoint-path", "load-checkpoint"), "checkpoint"),
+    **dict.fromkeys(("fast-dev-run", "validate-only", "check"), "dry-run"),
+    **dict.fromkeys(("norm-momentum",), "bn-momentum"),
+    **dict.fromkeys(("bn-eps", "norm-eps"), "eps"),
 }
-"""What bnexp has in another form, or does not need."""
-_LETTERS = {"e": "epochs", "b": "batch-size", "c": "config", "o": "output", "s": "seed", "j": "workers", "n": "name"}
+"""Other names of the options in `_ABSENT`."""
+_LETTERS = {
+    "e": "epochs",
+    "b": "batch-size",
+    "c": "config",
+    "o": "output",
+    "s": "seed",
+    "j": "jobs",
+    "n": "name",
+    "m": "multirun",
+    "y": "yes",
+}
 
 
 PANELS = RUN, LOOK, LEARN, DATA = "Run", "Look", "Learn", "Data"
@@ -69,7 +90,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class HonestCommand(TyperCommand):
-    """A command that takes no option twice, and answers an option that it does not have with the line to type."""
+    """A command that refuses options given twice, and answers unknown ones with the line to type."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words of the command line.
@@ -77,16 +98,38 @@ class HonestCommand(TyperCommand):
         Raises:
             ConfigError: an option that takes one value is given twice, or there is no such option.
         """
+        # No shell fills in the home of --runs-dir=~/runs.
+        args = [re.sub(r"^(--[a-z-]+=)(~(?:/.*)?)$", _with_home, arg) for arg in args]
         words = list(args)
         if not ctx.resilient_parsing:
             self._refuse_repeated(ctx, words)
         try:
             return list(super().parse_args(ctx, args))
         except Exception as error:
-            # By its name: Typer carries its own copy of click, whose place depends on the version.
-            if type(error).__name__ != "NoSuchOption" or ctx.resilient_parsing:
+            problem = None if ctx.resilient_parsing else self._problem(error, words, ctx)
+            if problem is None:
                 raise
-            raise ConfigError(self._instead_of(str(getattr(error, "option_name", "")), words, ctx)) from None
+            raise ConfigError(problem) from None
+
+    def _problem(self, error: Any, words: list[str], ctx: Any) -> str | None:
+        """Return a sentence with the line to type for an error of the parser; None to keep the parser's own words."""
+        message, command = str(getattr(error, "message", "")), _words_of(ctx)
+        argument: Any = next((param for param in self.params if param.param_type_name == "argument"), None)
+        called = argument and (argument.metavar or argument.name.upper()).strip("[].")
+        # By its name: Typer carries its own copy of click, whose place depends on the version.
+        match type(error).__name__:
+            case "NoSuchOption":
+                return self._instead_of(str(getattr(error, "option_name", "")), words, ctx)
+            case "BadParameter":
+                return _no_number(error, words) or _no_choice(error, words)
+            case "MissingParameter" if error.param is argument:
+                return f"bnexp {command} needs a {called}: {argument.help}"
+            case "UsageError" if "unexpected extra argument" in message:
+                extra = message.rpartition("(")[2].rstrip(")")
+                if argument is None:
+                    return f"bnexp {command} takes no argument, found {extra}"
+                return f"bnexp {command} takes one {called}, found {extra} behind it; expected a command for each"
+        return None
 
     def _refuse_repeated(self, ctx: Any, words: list[str]) -> None:
         try:
@@ -101,13 +144,15 @@ class HonestCommand(TyperCommand):
                 raise ConfigError(f"{option} is given {times} times, and takes one value; expected {option} once")
 
     def _instead_of(self, option: str, words: list[str], ctx: Any) -> str:
-        """Say what to type instead of an option that the command does not have."""
+        """Return a sentence on an option that the command lacks: what to type instead."""
         word, value, values = _as_typed(option, words)
-        name = word.lstrip("-").lower().replace("_", "-")
+        name = word.lstrip("-").lower().replace("_", "-").removeprefix("trainer.")
         if not word.startswith("--") and len(name) == 1:
             name = _LETTERS.get(name, name)
         command = _words_of(ctx)
         begins = f"bnexp {command} has no option {word}"
+        if os.path.isfile(word):
+            return f"{begins}; the file of this name is ./{word}"
         own = [opt for param in self.params for opt in param.opts if opt.startswith("--")]
         if "--" + name in own:
             return f"{begins}; expected --{name}"
@@ -115,12 +160,18 @@ class HonestCommand(TyperCommand):
             behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
             return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
         ours = next((ours for ours, theirs in _OURS.items() if name in theirs), "")
+        if ours == "--device cuda" and value.lower() in ("cpu", "mps"):
+            ours = f"--device {value.lower()}"
         if ours.split(" ")[0] in own:
             takes = "" if " " in ours or ours == "--quiet" else f" {value or 'VALUE'}"
             count = int(value) if name == "seeds" and (value or "").isdecimal() and len(value or "") < 4 else 0
             several = f", or --seed 0-{count - 1} for {count} seeds" if count > 1 else ""
             return f"{begins}; expected {ours}{takes}{several}"
+        if name == "seed" and value and not value.isdecimal():
+            return f"{begins}; several seeds are trained by: bnexp train CONFIG --seed {value}"
         if line := _set_line(name, value, values):
+            if command in ("resume", "probe"):
+                return f"{begins}; a run keeps its config, and a new one has another: bnexp train CONFIG {line}"
             if "--set" in own:
                 return f"{begins}; it is a key of the config: {line}"
             return f"{begins}; it is a key of the config, which train and check take: {line}"
@@ -129,6 +180,40 @@ class HonestCommand(TyperCommand):
             return f"{begins}, which belongs to {owners}; {instead or 'it takes ' + ', '.join(own)}"
         near = nearest(f"--{name}", own)
         return f"{begins}; " + (f"did you mean {near}?" if near else f"it takes {', '.join(own)}")
+
+
+_NO_NUMBER = re.compile(r"\bvalid (integer|number|float)")
+"""The parser's words for a value that is no number, in all its versions."""
+
+
+def _no_number(error: Any, words: list[str]) -> str | None:
+    """Return a sentence on a value that is no number, and how that number is written; None for another problem."""
+    match = _NO_NUMBER.search(str(getattr(error, "message", "")))
+    if match is None:
+        return None
+    from bnexp.config.wording import brief, number_meant
+
+    is_whole = match[1] == "integer"
+    typed = [_as_typed(option, words) for option in error.param.opts]
+    option, value, _ = next((one for one in typed if one[2]), (error.param.opts[0], "", []))
+    hint = number_meant(value, (), "int" if is_whole else "float")
+    hint = "" if "quotes" in hint else hint  # whole numbers were expected, or the shell took them
+    return f'{option}: expected a {"whole " * is_whole}number, found "{brief(value)}"{hint}'
+
+
+def _with_home(match: re.Match[str]) -> str:
+    return match[1] + os.path.expanduser(match[2])
+
+
+def _no_choice(error: Any, words: list[str]) -> str | None:
+    """Return a sentence on a value that is no choice, with the choices and the nearest; None for another problem."""
+    known = re.findall(r"'([^']*)'", str(getattr(error, "message", "")).partition(" is not one of ")[2])
+    if not known:
+        return None
+    option, value, _ = _as_typed(error.param.opts[0], words)
+    near = {"md": "markdown", "text": "table", "tsv": "csv"}.get(value.lower()) or nearest(value, known)
+    near = None if "," in value else near
+    return f'{option}: expected {", ".join(known)}, found "{value}"' + (f"; did you mean {near}?" if near else "")
 
 
 _MOST_SEEDS = 1000
@@ -162,6 +247,21 @@ def read_shard(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def refuse_to_repeat(command: str | None, environment: Mapping[str, str]) -> None:
+    """Refuse to be one of several processes that would each do all of a command but `train` and `resume`.
+
+    Raises:
+        ConfigError: with the line to type.
+    """
+    count = environment.get("WORLD_SIZE", "")
+    several = count.isdecimal() and int(count) > 1 and "RANK" in environment
+    if several and command not in (None, "train", "resume"):
+        raise ConfigError(
+            f"bnexp {command}: several processes (WORLD_SIZE={count}) would each do all of it; train and resume alone "
+            f"divide a run. Expected it without torchrun: bnexp {command} ..."
+        )
+
+
 def read_seeds(texts: Sequence[str]) -> list[int] | None:
     """Return all seeds that --seed gives: `--seed 1 --seed 2`, `--seed 1,2`, `--seed "1 2"` and `--seed 0-4`.
 
@@ -169,7 +269,7 @@ def read_seeds(texts: Sequence[str]) -> list[int] | None:
         ConfigError: something that is no seed, or a seed that stands twice.
     """
     seeds: list[int] = []
-    for word in (word for text in texts for word in re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))):
+    for word in (word for text in texts for word in words_in(text)):
         match = _SEEDS.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if last < first:
@@ -182,6 +282,16 @@ def read_seeds(texts: Sequence[str]) -> list[int] | None:
     if twice is not None:
         raise ConfigError(f"--seed: {twice} stands twice; expected each seed once")
     return seeds or None
+
+
+def words_in(text: str) -> list[str]:
+    """Split a list as people type one: `a,b`, `a b`, `[a, b]`."""
+    return re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))
+
+
+def read_names(texts: Sequence[str]) -> list[str]:
+    """Return the names in a repeatable option or argument, each once: `a b`, `a,b`, `--probe a --probe b`."""
+    return list(dict.fromkeys(word for text in texts for word in words_in(text)))
 
 
 def _words_of(ctx: Any) -> str:
@@ -216,30 +326,18 @@ def _values_behind(words: Sequence[str]) -> Iterator[str]:
 
 def _set_line(name: str, value: str, values: list[str]) -> str | None:
     """Return the --set that an option of another tool stands for, such as `--set optimizer.lr=0.1`."""
+    from bnexp.config.keys import key_called, takes_only
+
     if name in _FLAGS:
         return f"--set {_FLAGS[name]}"
-    from bnexp.config.keys import takes_list
-
-    key = _key_of(name)
+    key = key_called(name)
     if key is None:
         return None
-    if takes_list(key) and values and not value.startswith("["):
+    if takes_only(key, tuple) and values and not value.startswith("["):
         value = f"[{', '.join(part for word in values for part in word.replace(',', ' ').split())}]"
+    if not value and takes_only(key, bool):
+        value = "true"
     return f"--set {shlex.quote(f'{key}={value}')}" if value else f"--set {key}=VALUE"
-
-
-def _key_of(name: str) -> str | None:
-    """Return the key of the config that an option means: by its whole path, another tool's name, or its last word."""
-    from bnexp.config.aliases import key_name
-    from bnexp.config.keys import SECTIONS, is_known
-
-    spelled = name.replace("-", "_")
-    if theirs := key_name(spelled):
-        return theirs
-    if is_known(tuple(spelled.split("."))) and spelled != "name":
-        return spelled
-    found = {spot.key(spelled) for spot in SECTIONS.values() if spelled in spot.section.model_fields}
-    return found.pop() if len(found) == 1 else None
 
 
 def _commands_with(option: str, ctx: Any) -> str:
@@ -259,7 +357,7 @@ def _as_argument(name: str, value: str, params: Sequence[Any], command: str) -> 
 
 
 class PanelGroup(TyperGroup):
-    """Lists the commands of each panel together; Typer does so only in rich's drawing, which takes too long to load."""
+    """List the commands by panel in --help; Typer does so only with rich, which takes too long to load."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section per panel: each command with its short help."""

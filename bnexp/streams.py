@@ -1,4 +1,4 @@
-"""Standard output and standard error that take every text: what their encoding lacks is spelled, never an error."""
+"""Let standard output and standard error write every text: what their encoding lacks is spelled in ASCII."""
 
 import codecs
 import sys
@@ -14,11 +14,11 @@ _SPELLINGS = {
     **dict(zip("●•·×÷–—−’‘“”", "**.x/---''\"\"", strict=True)),
     **{"±": "+-", "→": "->", "…": "...", "≥": ">=", "≤": "<=", "≈": "~"},
 }
-"""What drawings, and sentences quoted from elsewhere, are made of; figures of one letter stay as wide as they are."""
+"""ASCII for the signs of charts, tables and sentences; those of charts and tables stay one letter wide."""
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Return the letters that cannot be written as ASCII, those of a name as their escapes."""
+    """Return the letters that an encoding lacks in ASCII, by `_SPELLINGS` or as escapes, and where they end."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]
@@ -35,7 +35,7 @@ def encodable(text: str, encoding: str | None) -> str:
 
 
 def take_every_text() -> None:
-    """Let standard output and standard error take every text; an error handler that a person chose stays."""
+    """Set the error handler of standard output and error to `SPELLED`, unless a person chose another."""
     for stream in (sys.stdout, sys.stderr):
         _take_every_text(stream)
 

@@ -1,16 +1,23 @@
 """Run `bnexp` as a shell does, in a fork of a server that has everything loaded: starting one takes milliseconds."""
 
+import fcntl
+import functools
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import trials
+import forked
 
 LIMIT_S = 120.0
 """A command that takes longer hangs."""
+FOLDER = "BNEXP_TESTS_FORKS"
+"""Variable with the folder of the server that all processes of the tests share."""
+_held: list[socket.socket] = []
 
 
 def bnexp(*words: str, cwd: Path, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -21,31 +28,64 @@ def bnexp(*words: str, cwd: Path, environment: Mapping[str, str] | None = None) 
         cwd: the folder that it runs in.
         environment: of the process; by default that of the tests, without BNEXP_DATA.
     """
-    trials.start_server("damage", "endurance", "full_disk", "sabotage")
     given = {key: value for key, value in os.environ.items() if key != "BNEXP_DATA"}
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        arguments = (words, str(cwd), dict(given if environment is None else environment), str(out), str(err))
-        process = trials.CONTEXT.Process(target=_run, args=arguments)
-        process.start()
-        process.join(LIMIT_S)
-        if process.is_alive():
-            process.kill()
-            process.join()
-            raise TimeoutError(f"bnexp {' '.join(words)}: no end after {LIMIT_S:.0f} s\n{err.read_text()}")
-        return subprocess.CompletedProcess(list(words), process.exitcode or 0, out.read_text(), err.read_text())
+    given = given if environment is None else dict(environment)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull) as nothing:
+        streams = [nothing.fileno(), out.fileno(), err.fileno()]
+        with forked.begin(server(), words, str(cwd), given, streams) as connection:
+            connection.settimeout(LIMIT_S)
+            try:
+                status = connection.recv(100)
+            except TimeoutError:
+                status = b""
+        said, told = (_read(file, given.get("PYTHONIOENCODING", "utf-8")) for file in (out, err))
+        if not status:
+            raise TimeoutError(f"bnexp {' '.join(words)}: no end after {LIMIT_S:.0f} s\n{told}")
+        return subprocess.CompletedProcess(list(words), os.waitstatus_to_exitcode(int(status)), said, told)
 
 
-def _run(words: tuple[str, ...], cwd: str, environment: dict[str, str], out: str, err: str) -> None:
-    """Become the command: file descriptors are replaced, so that threads and C++ are heard too."""
-    for number, path in ((0, os.devnull), (1, out), (2, err)):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(environment)
-    from bnexp.cli import main
+def _read(file: "tempfile._TemporaryFileWrapper[bytes]", encoding: str) -> str:
+    file.seek(0)
+    return file.read().decode(encoding)
 
-    sys.argv = ["bnexp", *words]
-    main()
+
+@functools.cache
+def server() -> str:
+    """Return where the server listens; whoever asks first starts it, and it lives as long as whoever asked."""
+    folder = Path(os.environ[FOLDER])
+    path = folder / "server"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _start(folder, path)
+    _held.append(forked.connect(str(path)))
+    _held[0].sendall(forked.HELD)
+    return str(path)
+
+
+def _start(folder: Path, path: Path) -> None:
+    words = ["-I", "-S", forked.__file__, str(path)]
+    program = folder / "bnexp"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {" ".join(words)} "$@"\n')
+    program.chmod(0o700)
+    # The server looks for modules where Python does by itself, which is not where a test finds them.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    streams = [(os.POSIX_SPAWN_OPEN, number, folder / "said", os.O_RDWR | os.O_CREAT, 0o600) for number in (0, 1, 2)]
+    arguments = [sys.executable, forked.__file__, str(path)]
+    process = os.posix_spawn(sys.executable, arguments, environment, file_actions=streams)
+    began = time.monotonic()
+    while not path.exists():
+        time.sleep(0.02)
+        if os.waitpid(process, os.WNOHANG)[0] or time.monotonic() - began > LIMIT_S:
+            raise RuntimeError(f"no server: {(folder / 'said').read_text()}")
+
+
+def let_go() -> None:
+    """Let the server end, where nobody else holds it."""
+    while _held:
+        _held.pop().close()
+
+
+def program() -> str:
+    """Return a program that does what `bnexp` does, for shells and for processes that get signals."""
+    return str(Path(server()).with_name("bnexp"))

@@ -4,7 +4,9 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +17,7 @@ import platformdirs
 import pytest
 from hypothesis import settings
 
+import command_line
 from bnexp.config.loading import check_values
 from bnexp.config.schema import Config
 from effort import at_length
@@ -44,7 +47,7 @@ _LONGEST = ("test_first_study.py", "test_faults.py", "test_board_in_a_browser.py
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--long`, with which `make test-all` asks for what `make test` leaves out."""
-    parser.addoption("--long", action="store_true", help="what is marked long, and hypothesis at length; nothing else")
+    parser.addoption("--long", action="store_true", help="also what is marked long, and hypothesis at length")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,18 +57,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--long"):
         os.environ["BNEXP_TESTS_AT_LENGTH"] = "1"
     settings.load_profile("long" if at_length() else "quick")
+    config.add_cleanup(command_line.let_go)
+    if not hasattr(config, "workerinput"):  # the processes that a process with many starts find it in the environment
+        folder = os.environ[command_line.FOLDER] = tempfile.mkdtemp(prefix="bnexp")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take the long tests or the others, and begin with the longest files: no process is left alone at the end."""
-    long, others = [], []
+    """Leave out the long tests unless they are asked for, and begin with the longest files: they last to the end."""
+    taken, left_out = [], []
     for item in items:
-        (long if item.get_closest_marker("long") else others).append(item)
-    if config.getoption("--long"):
-        searching = [item for item in others if item.get_closest_marker("hypothesis")]
-        long, others = [item for item in others if item not in searching], [*long, *searching]
-    config.hook.pytest_deselected(items=long)
-    items[:] = sorted(others, key=lambda item: item.path.name not in _LONGEST)
+        (taken if config.getoption("--long") or not item.get_closest_marker("long") else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = sorted(taken, key=lambda item: item.path.name not in _LONGEST)
 
 
 @pytest.fixture(scope="session")

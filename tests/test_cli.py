@@ -1,13 +1,16 @@
 """The command line as a person meets it: exit codes, messages, and nothing left behind."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from command_line import bnexp
+from bnexp.cli import main
+from command_line import bnexp, program
 
 GOOD = """\
 data: {dataset: synthetic, batch_size: 16, synthetic: {classes: 4, shape: [1, 4, 4], size: 100}}
@@ -99,7 +102,7 @@ def test_divergence_is_a_result_with_exit_0(tmp_path: Path) -> None:
 
 def test_a_pipe_that_closes_does_not_end_a_training(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(GOOD)
-    command = f"{sys.executable} -m bnexp train good.yaml --device cpu --set training.epochs=8 | head -1"
+    command = f"{program()} train good.yaml --device cpu --set training.epochs=8 | head -1"
     subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=True, timeout=120)
     assert '"status": "finished"' in (tmp_path / "runs" / "good" / "seed0" / "meta.json").read_text()
 
@@ -116,7 +119,8 @@ def test_a_standard_output_that_takes_nothing_does_not_end_a_training_and_is_nam
         ("data list >/dev/full", 1, "error: standard output cannot be written"),
         ("ls >&-", 0, ""),
     ):
-        command = ["bash", "-c", f"{sys.executable} -m bnexp {words}"]
+        begun = f"{sys.executable} -m bnexp" if words.endswith("&-") else program()  # a fork cannot be given nothing
+        command = ["bash", "-c", f"{begun} {words}"]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False, timeout=120)
         assert done.returncode == code, done.stderr
         assert said in done.stderr
@@ -180,20 +184,23 @@ def test_the_version_is_said(tmp_path: Path) -> None:
     assert bnexp("--version", cwd=tmp_path).stdout.strip() == f"bnexp {__version__}"
 
 
-def test_a_download_that_fails_leaves_no_folder_behind(tmp_path: Path) -> None:
+def test_a_download_that_fails_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*words: object, **more: object) -> None:
+        raise OSError("no network here")
+
     (tmp_path / "good.yaml").write_text(GOOD)
-    no_network = (
-        "import socket, time\ndef refuse(*words, **more): raise OSError('no network here')\n"
-        "socket.getaddrinfo = refuse\ntime.sleep = lambda seconds: None\n"
-    )
-    words = ["train", "good.yaml", "--set", "data.synthetic=null", "--set", "data.dataset=mnist"]
-    environment = {key: value for key, value in os.environ.items() if key != "BNEXP_DATA"}
-    program = f"{no_network}import sys\nsys.argv = ['bnexp', *{words!r}]\nfrom bnexp.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert "no network here" in done.stderr
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.delenv("BNEXP_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bnexp", "train", "good.yaml", "--set", "data.synthetic=null"])
+    sys.argv += ["--set", "data.dataset=mnist"]
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "no network here" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["good.yaml"]
 
 

@@ -8,7 +8,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from itertools import combinations
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("first_study")]
+from command_line import program
+
+pytestmark = pytest.mark.long
 GUIDE = Path(__file__).parent.parent / "docs" / "first_study.md"
 
 
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(folder: Path) -> Iterator[str]:
     """Run every command in its order, and return all that they said."""
     environment = {key: value for key, value in os.environ.items() if key != "BNEXP_DATA"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{Path(program()).parent}{os.pathsep}{environment['PATH']}"
     spoken = ""
     for block in blocks("sh"):
         if block == "bnexp board\n":

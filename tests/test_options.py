@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import options
+from bnexp import cli, options
 from bnexp.config.aliases import KEYS
 from bnexp.config.keys import is_known
 from bnexp.errors import ConfigError
@@ -43,6 +43,11 @@ def test_what_is_no_seed_is_refused(texts: list[str]) -> None:
         options.read_seeds(texts)
 
 
+@pytest.mark.parametrize("texts", [["coupling", "cost"], ["coupling,cost"], ["[coupling, cost]", "cost"]])
+def test_names_are_read_from_every_way_to_write_a_list(texts: list[str]) -> None:
+    assert options.read_names(texts) == ["coupling", "cost"]
+
+
 def test_every_seed_is_trained(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     words = ["--seed", "1", "--seed", "2,4-5", "--quiet", "--device", "cpu"]
@@ -77,6 +82,17 @@ ANSWERS = {
     "--output-dir x": "expected --runs-dir x",
     "--num-workers 4": "nothing is to be set",
     "--config b.yaml": "bnexp train b.yaml",
+    "--trainer.max_epochs 3": "--set training.epochs=3",
+    "--accumulate_grad_batches 2": "--set training.accumulate=2",
+    "--seed_everything 1": "expected --seed 1",
+    "--test-batch-size 1000": "--set data.eval_batch_size=1000",
+    "--bn-momentum 0.1": '--set "model.norm=bn(momentum=0.1)"',
+    "--eps 1e-3": '--set "model.norm=bn(eps=1e-3)"',
+    "--dry-run": "bnexp check CONFIG",
+    "--ckpt_path x": "bnexp resume RUN",
+    "--jobs 2": "one after the other",
+    "-m": "for lr in 0.1 0.01; do bnexp train CONFIG",
+    "-lead.yaml": "has no option -lead.yaml",
     "--sed 3": "did you mean --seed?",
     "--xyzzyq": "it takes --set, --seed",
     "--device cpu --device cuda": "--device is given 2 times",
@@ -111,9 +127,22 @@ def test_an_option_of_another_tool_is_answered_with_the_line_to_type(words: str,
         ("check a.yaml --set model.arch=ResNet18", "{arch: resnet, depth: 18}"),
         ("check a.yaml --set optimizer=Adam", "such as {name: adam}"),
         ("check a.yaml --lr 0.1", "--set optimizer.lr=0.1"),
+        ("check a.yaml --seed 1,2", "bnexp train CONFIG --seed 1,2"),
+        ("board --port 0", "--port 0: expected 1 to 65535"),
+        ("compare --target 50", "up to 1, such as 0.5"),
         ("check a.yaml --name b", "which belongs to train"),
         ("compare --lr 0.1", "which train and check take: --set optimizer.lr=0.1"),
         ("compare --sort lr --sort name", "--sort is given 2 times"),
+        (
+            "resume x --epochs 10",
+            "a run keeps its config, and a new one has another: bnexp train CONFIG --set training.",
+        ),
+        ("train a.yaml --accelerator cpu", "expected --device cpu"),
+        ("train a.yaml --compile", "--set training.compile=true"),
+        ("probe x y", "bnexp probe takes one RUN, found y behind it; expected a command for each"),
+        ("data list x", "bnexp data list takes no argument, found x"),
+        ("resume", "bnexp resume needs a RUN: "),
+        ("compare --format md", 'expected table, csv, json, markdown, found "md"; did you mean markdown?'),
         ("ls --runs-dir x", "type: bnexp ls x"),
         ("explain batchnorm --eps 1 --eps 2", "--eps is given 2 times"),
         ("data verify npz --path a --path b", "--path is given 2 times"),
@@ -128,6 +157,24 @@ def test_every_command_answers(words: str, said: str, tmp_path: Path) -> None:
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["explain", "batchnorm", "--eps", "1,5"], 'a number, found "1,5"; a decimal comma is written as a point, 1.5'),
+        (["explain", "batchnorm", "--momentum=0,1"], 'a number, found "0,1"; a decimal comma is written as a point'),
+        (["explain", "batchnorm", "--eps", "1e\u22125"], "in the signs of a plain keyboard it is 1e-5"),
+        (["explain", "groupnorm", "--groups", "2.5"], 'a whole number, found "2.5"'),
+        (["compare", "--target", "90%"], "90% is written 0.9"),
+        (["board", "--port", "x"], 'a whole number, found "x"'),
+    ],
+)
+def test_what_is_no_number_is_answered_with_how_one_is_written(words: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        cli.app(words, standalone_mode=False)
+    assert str(refused.value).startswith(f"{words[-2] if '=' not in words[-1] else '--momentum'}: expected ")
+    assert problem in str(refused.value)
+
+
 def test_every_name_that_is_translated_leads_to_a_key() -> None:
     names = [name for theirs in KEYS.values() for name in theirs]
     assert len(names) == len(set(names))
@@ -138,3 +185,19 @@ def test_every_name_that_is_translated_leads_to_a_key() -> None:
 def test_a_flag_may_stand_twice(tmp_path: Path) -> None:
     (tmp_path / "runs" / "arm" / "seed0").mkdir(parents=True)
     assert bnexp("ls", "--csv", "--csv", cwd=tmp_path).returncode == 0
+
+
+def test_the_home_is_filled_in_where_no_shell_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=str(tmp_path / "runs")):
+        cli.app(["compare", "--runs-dir=~/runs"], standalone_mode=False)
+
+
+def test_a_command_that_is_done_once_is_not_done_by_several_processes() -> None:
+    of_torchrun = {"WORLD_SIZE": "2", "RANK": "0"}
+    with pytest.raises(
+        ConfigError, match=r"^bnexp compare: several processes \(WORLD_SIZE=2\) would each do all of it"
+    ):
+        options.refuse_to_repeat("compare", of_torchrun)
+    options.refuse_to_repeat("train", of_torchrun)
+    options.refuse_to_repeat("compare", {"WORLD_SIZE": "1", "RANK": "0"})

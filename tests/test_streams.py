@@ -10,6 +10,7 @@ import pytest
 
 from bnexp import streams
 from bnexp.streams import SPELLED, encodable
+from command_line import bnexp
 
 CONFIG = """\
 data: {dataset: synthetic, batch_size: 16, synthetic: {classes: 4, shape: [1, 4, 4], size: 100}}
@@ -66,18 +67,11 @@ def test_every_command_runs_where_standard_output_cannot_encode_a_name(tmp_path:
         "check a.yaml --set name=実験",
         "board 実験/none",
     ]
-    program = (
-        "import sys\nfrom bnexp.cli import main\nfor line in sys.argv[1:]:\n"
-        "    sys.argv = ['bnexp', *line.split()]\n"
-        "    try: main()\n    except SystemExit as end: print('code', end.code)\n"
-    )
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
-    done = subprocess.run(
-        [sys.executable, "-c", program, *lines], capture_output=True, cwd=tmp_path, env=environment, check=False
-    )
-    out, err = done.stdout.decode("cp1252"), done.stderr.decode("cp1252")
+    done = [bnexp(*line.split(), cwd=tmp_path, environment=environment) for line in lines]
+    out, err = ("".join(texts) for texts in zip(*((one.stdout, one.stderr) for one in done), strict=True))
     assert "Traceback" not in err, err
-    assert [line for line in out.splitlines() if line.startswith("code")] == ["code 0"] * 4 + ["code 2"] * 2
+    assert [one.returncode for one in done] == [0] * 4 + [2] * 2
     assert "\\u5b9f\\u9a13/b/seed0" in out
     assert "\\u5b9f\\u9a13/none: no such folder" in err
     assert sorted(path.name for path in (tmp_path / "実験").iterdir()) == ["a", "b"]

@@ -109,14 +109,19 @@ def gather_arms(runs: Iterable[Run]) -> list[Arm]:
     ]
 
 
-def shared_by_arm(run: Run) -> dict[str, Any] | str:
-    """Return what counts of a config; a run without a readable one is an arm of its own.
+_PLACES = ("data.path", "data.val_path")
 
-    The data count by what they are, and not by the path to them.
+
+def shared_by_arm(run: Run) -> dict[str, Any] | str:
+    """Return what counts of a config, and of the processes; a run without a readable config is an arm of its own.
+
+    The data count by what they are, and not by the paths to them.
     """
     if run.config is None:
         return str(run.folder.resolve())
-    return {key: value for key, value in identity_of(run.config, "arm").items() if key != "data.path"}
+    counted = identity_of(run.config, "arm", run.steps_per_epoch)
+    kept = {key: value for key, value in counted.items() if key not in _PLACES}
+    return {**kept, "batch.processes": run.parts}
 
 
 def _training_of(
@@ -175,7 +180,7 @@ def differing_keys(arms: Sequence[Arm]) -> list[str]:
     """
     configs = [arm.config for arm in arms if arm.config is not None]
     keys = dict.fromkeys(key for config in configs for key in config if key != "name")
-    return [key for key in keys if len({key in config and json.dumps(config[key]) for config in configs}) > 1]
+    return [key for key in keys if len({key in config and repr(config[key]) for config in configs}) > 1]
 
 
 def told_apart(arms: Sequence[Arm]) -> list[Arm]:
@@ -187,17 +192,23 @@ def told_apart(arms: Sequence[Arm]) -> list[Arm]:
     named = defaultdict[str, list[Arm]](list)
     for arm in arms:
         named[arm.name].append(arm)
-    return [replace(arm, name=_apart(arm, named[arm.name])) if len(named[arm.name]) > 1 else arm for arm in arms]
+    keys = {name: _keys_apart(own) for name, own in named.items() if len(own) > 1}
+    return [replace(arm, name=_apart(arm, keys[arm.name])) if arm.name in keys else arm for arm in arms]
 
 
-def _apart(arm: Arm, others: Sequence[Arm]) -> str:
+def _keys_apart(arms: Sequence[Arm]) -> list[str]:
+    """Return the first keys that tell apart all arms whose config can be read."""
+    configs = [arm.config for arm in arms if arm.config is not None]
+    keys, kinds = list[str](), 1
+    for key in differing_keys(arms):
+        if (more := _kinds(configs, [*keys, key])) > kinds:
+            keys, kinds = [*keys, key], more
+    return keys
+
+
+def _apart(arm: Arm, keys: Sequence[str]) -> str:
     if arm.config is None:
         return f"{arm.name} ({arm.runs[0].folder})"
-    configs = [other.config for other in others if other.config is not None]
-    keys = list[str]()
-    for key in differing_keys(others):
-        if _kinds(configs, [*keys, key]) > _kinds(configs, keys):
-            keys.append(key)
     said = [f"{key.rpartition('.')[2]} {_written(arm.config.get(key))}" for key in keys]
     return f"{arm.name} ({', '.join(said)})" if said else arm.name
 
@@ -208,4 +219,4 @@ def _written(value: object) -> str:
 
 def _kinds(configs: Sequence[dict[str, Any]], keys: Sequence[str]) -> int:
     """Count how many configs some keys tell apart."""
-    return len({json.dumps([config.get(key) for key in keys]) for config in configs})
+    return len({repr([config.get(key) for key in keys]) for config in configs})

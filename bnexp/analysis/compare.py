@@ -13,6 +13,7 @@ from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, samp
 from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import AVERAGED, COMPLETE, ENVIRONMENT, Run
+from bnexp.runs.seal import changed_rows
 
 DEFAULT_SORT = "val_accuracy"
 """Mean accuracy on the validation part with the last weights, over finished runs: those that diverged do not lower it.
@@ -24,21 +25,21 @@ NAME = Column("name", "arm")
 DATA = Column("data_fingerprint", "data")
 SCORED_ON = Column("scored_on", "scored on", audience="machines")
 PARAMETERS = Column("parameters", "parameters", "number")
-CURVE = Column("curve", "curve", "curve", give_up=6, audience="people")
+CURVE = Column("curve", "curve", "curve", give_up=7, audience="people")
 SEEDS = Column("n", "n", "number", descending=True)
 STATUS = Column("status", "status")
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("test_accuracy", "test %", "sample", "fraction", descending=True), percent),
-    (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=3), percent),
-    (Column("val_accuracy", "val % final", "sample", "fraction", descending=True, give_up=2), percent),
-    (Column("val_accuracy_best", "val % best", "sample", "fraction", descending=True, give_up=4), percent),
-    (Column("best_epoch", "best at epoch", "sample", give_up=1), epochs),
-    (Column("train_loss", "train loss", "sample", give_up=0), loss),
-    (Column("step_ms", "step ms", "sample", give_up=5), milliseconds),
+    (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=4), percent),
+    (Column("val_accuracy", "val % final", "sample", "fraction", descending=True, give_up=6), percent),
+    (Column("val_accuracy_best", "val % best", "sample", "fraction", descending=True, give_up=5), percent),
+    (Column("best_epoch", "best at epoch", "sample", give_up=3), epochs),
+    (Column("train_loss", "train loss", "sample", give_up=2), loss),
+    (Column("step_ms", "step ms", "sample", give_up=0), milliseconds),
 )
 BALANCED = (
-    Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=8),
-    Column("val_balanced_accuracy", "balanced val %", "sample", "fraction", descending=True, give_up=2),
+    Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=9),
+    Column("val_balanced_accuracy", "balanced val %", "sample", "fraction", descending=True, give_up=6),
 )
 """The mean recall of the classes, which runs have where these are unequal."""
 RECOMPUTED = tuple(
@@ -102,20 +103,25 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
             return run
         own, problem = read_evaluations(run.metrics_path)
         evaluations[str(run.folder)] = own
-        problem = problem or _gap(run, own)
+        problem = problem or changed_rows(run.metrics_path, run.rows_seal) or _gap(run, own)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
     return [replace(arm, runs=tuple(map(read, arm.runs))) for arm in arms], evaluations
 
 
 def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
-    """Say where the rows of a complete run end before the last evaluation in its summary."""
-    expected = run.figures.get("last_evaluated_step")
-    last = evaluations[-1].step if evaluations else None
-    if run.status not in COMPLETE or expected is None or last == expected:
+    """Return a sentence where the last evaluation in the rows of a complete run is not that of its summary."""
+    expected, accuracy = (run.figures.get(name) for name in ("last_evaluated_step", "val_accuracy"))
+    last = evaluations[-1] if evaluations else None
+    if run.status not in COMPLETE or expected is None:
         return None
-    reached = "holds no evaluation" if last is None else f"last evaluation at step {last}"
-    return f"{run.metrics_path}: {reached}, while summary.json has one at step {expected:.0f}"
+    if last is None or last.step != expected:
+        reached = "holds no evaluation" if last is None else f"last evaluation at step {last.step}"
+        return f"{run.metrics_path}: {reached}, while summary.json has one at step {expected:.0f}"
+    if accuracy is None or last.accuracy in (None, accuracy):
+        return None
+    both = f"accuracy/val {last.accuracy:g} at step {last.step}, while summary.json has {accuracy:g}"
+    return f"{run.metrics_path}: {both}: one of them was changed"
 
 
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:
@@ -126,9 +132,9 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
         figures += AVERAGES
     if comparison.target is not None:
         header = f"epochs to {100 * comparison.target:g} % val"
-        figures.append(Column(TARGET_KEY, header, "sample", give_up=7))
+        figures.append(Column(TARGET_KEY, header, "sample", give_up=8))
     all_finished = all(arm.finished == arm.runs for arm in comparison.arms)
-    status = replace(STATUS, give_up=-1, redundant=True) if all_finished else STATUS
+    status = replace(STATUS, give_up=1) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
     curve = [CURVE] if comparison.scales else []
     sizes = {arm.parameters for arm in comparison.arms} - {None}

@@ -1,4 +1,4 @@
-"""Say where runs, or arms, stand on different data: such accuracies do not compare."""
+"""Write notes on runs and arms that were trained or scored on different data: such accuracies do not compare."""
 
 import json
 from collections import Counter
@@ -13,10 +13,10 @@ _SHOWN = 4
 
 
 def labels_of(arms: Sequence[Arm]) -> dict[str, str]:
-    """Return a name for the data of each arm, by its key; two of one name carry their fingerprints."""
+    """Return a name for the data of each arm, by their key; data of one name get the fingerprint behind it."""
     data = {arm.data: arm.runs[0].data for arm in arms}
-    names = Counter(one.name for one in data.values())
-    return {key: _label(one, alone=names[one.name] == 1) for key, one in data.items()}
+    names = Counter(run_data.name for run_data in data.values())
+    return {key: _label(run_data, alone=names[run_data.name] == 1) for key, run_data in data.items()}
 
 
 def _label(data: RunData, *, alone: bool) -> str:
@@ -24,7 +24,7 @@ def _label(data: RunData, *, alone: bool) -> str:
 
 
 def on_data(arms: Sequence[Arm]) -> Iterator[str]:
-    """Say on which data arms were scored where that differs, and which arms of one config learned from other data."""
+    """Yield notes on arms scored on different data, on arms of one config trained on other data, and unknown data."""
     scored = _groups(arms, [arm.scored_on for arm in arms])
     if len(scored) > 1:
         named = at_most([f"{_who(group)} on {group[0].runs[0].data}" for group in scored], _SHOWN, "data sets")
@@ -43,7 +43,7 @@ def on_data(arms: Sequence[Arm]) -> Iterator[str]:
 
 
 def on_changed_data(runs: Sequence[Run]) -> Iterator[str]:
-    """Name the runs of one config whose data changed between them."""
+    """Yield a note for each config whose runs have different data, with the runs of each."""
     keys, groups = keys_of_data(runs), dict[str, dict[str, list[Run]]]()
     for run in runs:
         if run.config is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bnexp.analysis.datasets import on_changed_data
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, word
-from bnexp.document.writing import at_most, duration, epochs, loss, percent
+from bnexp.document.writing import at_most, clock_duration, epochs, loss, percent
 from bnexp.runs.columns import Tail, read_tail
 from bnexp.runs.folder import resume_command
 from bnexp.runs.namesakes import differences
@@ -18,14 +18,14 @@ _MOST_NOTES = 8
 COLUMNS = (
     Column("run", "run"),
     Column("status", "status"),
-    Column("differs", "differs", give_up=7),
+    Column("differs", "differs", give_up=6),
     Column("epoch", "epoch", "number", give_up=2),
-    Column("step", "step", "number", give_up=5),
+    Column("step", "step", "number", give_up=4),
     Column("val_loss", "val loss", "number", give_up=1),
     Column("val_accuracy", "val %", "number", "fraction"),
-    Column("val_accuracy_best", "val % best", "number", "fraction", give_up=4),
-    Column("test_accuracy", "test %", "number", "fraction", give_up=6),
-    Column("started", "started", give_up=3),
+    Column("val_accuracy_best", "val % best", "number", "fraction", give_up=3),
+    Column("test_accuracy", "test %", "number", "fraction", give_up=5),
+    Column("started", "started"),  # the order of the rows, which never goes
     Column("took", "took", "number", "seconds", give_up=0),
     Column("parameters", "parameters", "number", audience="machines"),
     Column("data_fingerprint", "data", audience="machines"),
@@ -131,4 +131,4 @@ def _took_cell(run: Run, now: datetime) -> Cell:
     if begin is None or end is None or end < begin:
         return Cell(NOTHING)
     seconds = run.earlier_s + (end - begin).total_seconds()
-    return Cell(duration(seconds), seconds)
+    return Cell(clock_duration(seconds), seconds)

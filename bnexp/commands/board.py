@@ -13,7 +13,7 @@ from bnexp.files import open_file
 from bnexp.runs.find import place_of_runs, runs_below
 from bnexp.runs.folder import CONFIG, METRICS
 from bnexp.runs.seal import read_config
-from bnexp.session.board_server import is_loopback, start_tensorboard
+from bnexp.session.board_server import FIRST_PORT, is_loopback, start_tensorboard
 
 HOST = "127.0.0.1"
 _SHOWN = 4
@@ -28,6 +28,8 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None, open: bool
 
     The arguments are those of `bnexp board --help`.
     """
+    if port is not None and not 0 < port < 1 << 16:
+        raise ConfigError(f"--port {port}: expected 1 to 65535; without --port, the first free one from {FIRST_PORT}")
     folder = place_of_runs(folder)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; `bnexp train configs/mnist_mlp_bn.yaml` makes the first run")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, draw, draw_files, refuse_warnings
 from bnexp.config.data_section import DatasetInfo, are_unequal
+from bnexp.config.division import of_several_processes
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.sources.place import data_folder
@@ -57,13 +58,16 @@ def check(
     from bnexp.training.device import choose_device
     from bnexp.training.room import doubts_about_memory, memory_line
 
-    rows = outline(without_numbers(blueprint.layout), blueprint.info.shape, config.model.bias)
+    rows = outline(without_numbers(blueprint.layout), blueprint.layout, config.model.bias)
     device = choose_device("auto")
     doubts, memory = doubts_about_memory(blueprint, device), memory_line(blueprint, device)
+    several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
     document: list[Part] = [
         Heading(f"{config.name}: {config.model.block}"),
         _outline_table(rows),
-        facts([*_arithmetic(config, blueprint.plan, blueprint.info), *([("memory", memory)] if memory else [])]),
+        facts(
+            [*_arithmetic(config, blueprint.plan, blueprint.info), *several, *([("memory", memory)] if memory else [])]
+        ),
         *(Text(note, lead="note") for note in drawn.notes),
         *(Text(warning, lead="warning") for warning in (*blueprint.warnings, *doubts)),
     ]

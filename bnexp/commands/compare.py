@@ -24,7 +24,8 @@ def compare(
     The arguments are those of `bnexp compare --help`. Accuracies are percent for people, fractions in CSV and JSON.
     """
     if target is not None and not 0 < target <= 1:
-        raise ConfigError(f"--target {target:g}: expected a fraction above 0, up to 1, such as 0.95")
+        fraction = target / 100 if 1 < target <= 100 else 0.95
+        raise ConfigError(f"--target {target:g}: expected a fraction above 0, up to 1, such as {fraction:g}")
     arms = gather_arms(read_run(folder) for folder in find_runs(paths, runs_dir))
     table = compare_arms(arms, target=target, with_curves=output in ("table", "markdown"))
     if sort is not None and target is None and sort.replace("-", "_").lower() == TARGET_KEY:

@@ -1,10 +1,9 @@
 """`bnexp data`: which datasets are here, fetching them, and checking every byte."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from bnexp.blueprint import refuse_warnings
 from bnexp.config.aliases import kind_name
@@ -18,7 +17,7 @@ from bnexp.config.data_section import (
     OwnData,
     data_config,
 )
-from bnexp.config.wording import shown
+from bnexp.config.loading import load_config, load_data
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import show
@@ -48,17 +47,19 @@ def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:
         _load(data_config(name), data_folder(data_dir))
 
 
-def verify(name: str, *, path: str | None = None, data_dir: Path | None = None, strict: bool = False) -> None:
-    """Read a dataset whole, without downloading, and say what it holds; with `strict`, warnings are refused."""
-    known = _known(name)
-    if known in OWN_DATASETS and path is None:
-        raise ConfigError(f"{name} is a set of your own; expected --path: where it lies")
-    if known not in OWN_DATASETS and path is not None:
-        raise ConfigError(f"--path goes with {' or '.join(OWN_DATASETS)}, found {name}")
-    try:
-        data = data_config(known, download=False, **({} if path is None else {"path": path}))
-    except ValidationError:
-        raise ConfigError(f"--path: expected the name of a folder or file, found {shown(path)}") from None
+def verify(
+    name: str,
+    *,
+    path: str | None = None,
+    overrides: Sequence[str] = (),
+    data_dir: Path | None = None,
+    strict: bool = False,
+) -> None:
+    """Read a dataset, or that of a config, whole, without downloading, and say what it holds.
+
+    With `strict`, warnings are refused.
+    """
+    data = _chosen(name, path, overrides)
     if isinstance(data, ImageFolderData):
         from bnexp.data.sources.image_folder import open_folder  # loads Pillow
 
@@ -66,6 +67,24 @@ def verify(name: str, *, path: str | None = None, data_dir: Path | None = None, 
     warnings = _load(data, data_folder(data_dir))
     if strict:
         refuse_warnings(warnings)
+
+
+def _chosen(name: str, path: str | None, overrides: Sequence[str]) -> DataConfig:
+    """Return what to verify: a dataset with what is typed of it, or the data of a config."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        if path is not None:
+            raise ConfigError(f"--path goes with {' or '.join(OWN_DATASETS)}; a config has --set data.path={path}")
+        data = load_config(Path(name), overrides).data
+        return data.model_copy(update={"download": False})
+    if name not in DATASET_NAMES and os.path.exists(name):
+        kind = "image_folder" if os.path.isdir(name) else "npz"
+        raise ConfigError(f"{name}: expected a dataset; bnexp data verify {kind} --path {name}")
+    known = _known(name)
+    if known in OWN_DATASETS and path is None:
+        raise ConfigError(f"{name} is a set of your own; expected --path: where it lies")
+    if known not in OWN_DATASETS and path is not None:
+        raise ConfigError(f"--path goes with {' or '.join(OWN_DATASETS)}, found {name}")
+    return load_data(known, path, overrides)
 
 
 def list_cache(*, clear: bool = False) -> None:
@@ -119,10 +138,8 @@ def _load(data: DataConfig, data_dir: Path) -> int:
     size = " x ".join(map(str, images.train.images.shape[1:]))
     parts = " + ".join(f"{len(part):,}" for part in (images.train, images.val, images.test) if part is not None)
     state, where = _state(data.dataset, data_dir)
-    print(
-        f"{data.dataset}: intact, {parts} images of {size} in {info.classes} "
-        f"classes, {visible(data.path if isinstance(data, OwnData) else where or state)}"
-    )
+    place = "" if isinstance(data, OwnData) else f", {visible(where or state)}"
+    print(f"{data.dataset}: intact, {parts} images of {size} in {info.classes} classes{place}")
     for note in (*(info.account.lines() if info.account else ()), *info.notes):
         print(f"{data.dataset}: {visible_lines(note)}")
     for warning in info.warnings:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def explain(topic: str | None, options: LessonOptions, *, json: bool = False, ht
     # Only what computes pays for loading torch.
     from bnexp.lessons.registry import LESSONS
 
-    lesson = LESSONS[topic](request)
+    lesson = replace(LESSONS[topic](request), read=request.batch.read)
     if page is not None:
         _write_page(page, lesson)
     if json:

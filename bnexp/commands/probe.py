@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.config.wording import one_of
+from bnexp.config.wording import brief, one_of
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import Output, show
 from bnexp.document.table import NOTHING, Cell, Column, Table, word
@@ -55,8 +55,9 @@ def probe(
 
     # Only what computes pays for loading torch.
     from bnexp.inspection.classes import measure_classes
-    from bnexp.inspection.stored import CLASSES, probe_run
+    from bnexp.inspection.stored import CLASSES, EXPENSIVE, probe_run
 
+    _refuse_without_effect(overrides, probes or EXPENSIVE)
     place = data_dir or recorded_data_dir(folder) or data_folder(None)
     changed = read_config(folder)[1]
     if list(probes) == [CLASSES]:
@@ -70,6 +71,22 @@ def probe(
     strange = measured.strange or ("" if all(map(math.isfinite, measured.figures.values())) else _NOT_FINITE)
     notes = (_named(run, weights, measured.step), strange, measured.on_data, changed)
     show(_table(measured.figures, *filter(None, notes)), output)
+
+
+_OF_A_STEP = ("optimizer", "schedule", "training.epochs", "training.steps", "training.grad_clip", "training.ema")
+"""What decides how a step is taken; of the probes on stored weights, only `landscape` asks for its length."""
+
+
+def _refuse_without_effect(overrides: Sequence[str], asked: Sequence[str]) -> None:
+    """Refuse a --set that no probe which is asked looks at: the figures would be taken for those of the change."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        section, _, below = key.partition(".")
+        other_probe = section == "probes" and below.split(".")[0] not in ("", *asked)
+        of_a_step = "landscape" not in asked and f"{key}.".startswith(tuple(f"{own}." for own in _OF_A_STEP))
+        if section in ("name", "checkpoints", "init") or other_probe or of_a_step:
+            instead = f"--probe {below.split('.')[0]}" if other_probe else "a new run: bnexp train CONFIG --set ..."
+            raise ConfigError(f"--set {brief(override)} changes no figure of {one_of(list(asked))}; expected {instead}")
 
 
 def _named(run: Run, weights: str, step: int) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from bnexp.errors import BnexpError, visible
 from bnexp.runs.find import find_run
 from bnexp.runs.run import COMPLETE, read_run
-from bnexp.session.terms import Terms, on_the_command_line, refuse_several_processes
+from bnexp.session.several import lead_or_follow, leading
+from bnexp.session.terms import Terms, on_the_command_line
 
 
 def resume(
@@ -27,22 +28,23 @@ def resume(
 
     The arguments are those of `bnexp resume --help`.
     """
-    refuse_several_processes(os.environ, sys.argv[1:])
-    folder = find_run(path, runs_dir)
-    status = read_run(folder).status
-    if status in COMPLETE and not from_start:
-        from bnexp.runs.resuming import complete_meta
+    world = lead_or_follow(os.environ, sys.argv[1:])
+    with leading(world):
+        folder = find_run(path, runs_dir)
+        status = read_run(folder).status
+        if status in COMPLETE and not from_start and not overrides:
+            from bnexp.runs.resuming import complete_meta
 
-        with contextlib.suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
-            complete_meta(folder)
-        print(f"{visible(str(folder))}: {status} already, nothing is left to do; --from-start begins anew")
-        return
+            with contextlib.suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
+                complete_meta(folder)
+            print(f"{visible(str(folder))}: {status} already, nothing is left to do; --from-start begins anew")
+            return
 
-    # Only what trains pays for loading torch.
-    from bnexp.session import resume as session
-    from bnexp.session.display import say
-    from bnexp.session.report import report
+        # Only what trains pays for loading torch.
+        from bnexp.session import resume as session
+        from bnexp.session.display import say
+        from bnexp.session.report import report
 
-    terms = on_the_command_line(Terms(data_dir=data_dir, device=device), quiet=quiet)
-    config = session.own_config(folder, overrides) if overrides else None
-    say(report(session.resume(folder, terms, from_start=from_start, config=config, break_lock=break_lock)))
+        terms = on_the_command_line(Terms(data_dir=data_dir, device=device, world=world), quiet=quiet)
+        config = session.own_config(folder, overrides) if overrides else None
+        say(report(session.resume(folder, terms, from_start=from_start, config=config, break_lock=break_lock)))

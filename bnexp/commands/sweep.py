@@ -3,15 +3,17 @@
 import contextlib
 import itertools
 import json
+import os
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
+from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
 from bnexp.document.table import Table, find_column, sort_rows, together
@@ -21,15 +23,17 @@ from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import read_run
 from bnexp.session.display import say
+from bnexp.sweep import outlook
+from bnexp.sweep.arms import told_together
 from bnexp.sweep.display import display_for
-from bnexp.sweep.estimate import Division, division_of
+from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
-from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Executor, Task
 
+_MOST_REASONS = 6
 COPY = "sweep.yaml"
 """The sweep as it was last asked for, in its folder."""
 
@@ -77,16 +81,20 @@ def sweep(
     """
     if asked.ray is not None and asked.workers is not None:
         raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
+    if save is not None:
+        name = name or run_name_of(save.stem)
     asked_for = read_sweep(path, axes, seeds, overrides, name)
+    if save is not None:  # also where arms are refused: the file is where rules can be added
+        _save(asked_for, save, quiet=asked.quiet)
     planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
     plan = planner.plan()
-    if save is not None:
-        write_text_atomically(save, dump_sweep(asked_for, save))
-    if dry_run:
-        tell_plan(asked_for, plan, as_json=as_json)
-        return
     if not asked.quiet:
-        _tell_warnings(plan)
+        for lead, texts in (("note", outlook.notes_of(plan)), ("warning", outlook.warnings_of(plan))):
+            for text in texts:
+                print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
+    if dry_run:
+        _tell(asked_for, plan, asked, as_json=as_json)
+        return
     outcome = _do(asked_for, planner, plan, asked)
     table = _table(plan.folder)
     if table is not None:
@@ -94,31 +102,99 @@ def sweep(
     _conclude(outcome, plan)
 
 
+def _save(asked_for: Sweep, file: Path, *, quiet: bool) -> None:
+    """Write a sweep as a sweep file; one that says something else is never replaced.
+
+    Raises:
+        ConfigError: there is such a file, or none can be written there.
+    """
+    text = dump_sweep(asked_for, file)
+    try:
+        if os.path.lexists(file) and (not file.is_file() or file.read_bytes() != text.encode()):
+            raise ConfigError(f"--save {file}: something else is there; expected the name of a new file")
+        write_text_atomically(file, text)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"--save {file}: cannot be written: {reason}; expected such as --save study.yaml") from None
+    if not quiet:
+        named = "" if asked_for.name == run_name_of(file.stem) else f" --name {asked_for.name}"
+        print(f"saved: bnexp sweep {shlex.quote(str(file))}{named}", file=sys.stderr)
+
+
+def _tell(asked_for: Sweep, plan: SweepPlan, asked: Asked, *, as_json: bool) -> None:
+    """Print the runs of a sweep with what the disk holds of each, and about how long the rest takes."""
+    if as_json:
+        print(json.dumps(outlook.record_of(asked_for.name, plan, _measured(plan, asked)[1]), indent=2))
+        return
+    show(outlook.table_of(plan), "table")
+    say(outlook.total(plan))
+    for choice in plan.choices.values():
+        say(choice.text)
+    say(outlook.time_left(plan, *_measured(plan, asked)))
+
+
+def _measured(plan: SweepPlan, asked: Asked) -> tuple[Division, float | None]:
+    """Return how the machine would be divided, and about how many seconds what is left takes."""
+    division, runs = Division(asked.workers or 1, 1), plan.to_do
+    if not runs:
+        return division, 0.0
+    offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
+    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in offline], asked.data_dir)) as workers:
+        first = _task_of(asked, division, itertools.count(), offline[0])
+        _refuse_here(workers, first, runs, offline=True)
+        division = division_of(None, asked.workers, workers, first, len(runs))
+        return division, estimate(workers, offline, division, partial(_task_of, asked, division, itertools.count()))
+
+
+def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], *, offline: bool = False) -> None:
+    """Refuse arms that cannot be trained on this machine, all at once, and warn of those that may not.
+
+    `offline` fetches no dataset, and says which will be.
+
+    Raises:
+        ConfigError: the memory is too small, or data are not here.
+    """
+    arms = {run.arm.name: run.blueprint for run in runs}
+    judged = judge(workers, task, [without_download(one) if offline else one for one in arms.values()])
+    for name, doubts in judged.doubted.items():
+        for doubt in doubts:
+            print(f"warning: {name}: {visible_lines(doubt)}", file=sys.stderr)
+    missing = [name for name, reason in judged.refused.items() if ": not found" in reason] if offline else []
+    datas = {name: arms[name].config.data for name in missing}
+    absent = {name: data.dataset for name, data in datas.items() if getattr(data, "download", False)}
+    for dataset in dict.fromkeys(absent.values()):
+        print(f"note: dataset {dataset} is not here; it is fetched when the sweep starts", file=sys.stderr)
+    if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
+        raise ConfigError(told_together(refused, len(arms)))
+
+
+def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
+    """Return the task of a run; several GPUs are taken in turns."""
+    device = None if asked.device == "auto" else asked.device
+    if division.gpus > 1 and device in (None, "cuda"):
+        device = f"cuda:{next(turns) % division.gpus}"
+    return Task(
+        run.key,
+        run.blueprint,
+        run.folder,
+        run.mode or "start",
+        data_dir=asked.data_dir,
+        device=device,
+        threads=division.threads,
+        role=run.role,
+        argv=tuple(sys.argv),
+    )
+
+
 def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
     """Do what is left of a sweep, here or in the part of it that was asked for."""
-    division = Division(1, 1)
-    devices = itertools.count()
-
-    def task_of(run: PlannedRun) -> Task:
-        device = None if asked.device == "auto" else asked.device
-        if division.gpus > 1 and device in (None, "cuda"):
-            device = f"cuda:{next(devices) % division.gpus}"
-        return Task(
-            run.key,
-            run.blueprint,
-            run.folder,
-            run.mode or "start",
-            data_dir=asked.data_dir,
-            device=device,
-            threads=division.threads,
-            role=run.role,
-            argv=tuple(sys.argv),
-        )
-
-    def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
-        display.chosen(choice)
-
-    tasks = SweepTasks(planner, plan, chosen, task_of, asked.shard)
+    tasks = SweepTasks(
+        planner,
+        plan,
+        lambda choice, runs: display.chosen(choice),
+        lambda run: task_of(run),
+        asked.shard,
+    )
     left = len(tasks.known) + tasks.to_come
     if not left:
         return Outcome()
@@ -129,13 +205,27 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
     if cluster is not None:
         executor, division = cluster, Division(cluster.slots, max(int(asked_for.file.resources.cpus), 1))
     else:
-        executor = workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
-        division = division_of(plan.folder, asked.workers, workers, task_of(plan.to_do[0]), left)
-        workers.slots = min(division.workers, left)
+        executor, division = _workers_here(plan, asked, left)
+    task_of = partial(_task_of, asked, division, itertools.count())
     done = [run for run in plan.runs if run.mode is None]
     display = display_for(asked_for.name, Standing(left, min(executor.slots, left), done), quiet=asked.quiet)
     with contextlib.closing(display):
         return carry_out(tasks, executor, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
+
+
+def _workers_here(plan: SweepPlan, asked: Asked, left: int) -> tuple[LocalWorkers, Division]:
+    """Return the workers of this machine, and how they divide it."""
+    workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
+    if not asked.quiet:
+        print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
+    first = _task_of(asked, Division(1, 1), itertools.count(), plan.to_do[0])
+    with contextlib.ExitStack() as unless_it_begins:
+        unless_it_begins.callback(workers.close)
+        _refuse_here(workers, first, plan.to_do)
+        division = division_of(plan.folder, asked.workers, workers, first, left)
+        unless_it_begins.pop_all()
+    workers.slots = min(division.workers, left)
+    return workers, division
 
 
 def _cluster(address: str, asked_for: Sweep, data_dir: Path | None) -> Executor:
@@ -157,28 +247,6 @@ def _table(folder: Path) -> Table | None:
     return together(sort_rows(table, find_column(table.columns, DEFAULT_SORT)), SCORED_ON)
 
 
-def tell_plan(asked_for: Sweep, plan: SweepPlan, *, as_json: bool) -> None:
-    """Print the runs of a sweep with what the disk holds of each."""
-    runs = [*plan.tuning, *plan.runs]
-    if as_json:
-        record = [
-            {"arm": run.arm.name, "seed": run.seed, "folder": str(run.folder), "status": run.status, "role": run.role}
-            for run in runs
-        ]
-        print(json.dumps({"sweep": asked_for.name, "runs": record, "estimate_s": None}, indent=2))
-        return
-    for run in runs:
-        print(f"{run.key}  {run.status}")
-    counts = Counter(run.status for run in runs)
-    print(", ".join(f"{count} {status}" for status, count in counts.items()))
-    _tell_warnings(plan)
-
-
-def _tell_warnings(plan: SweepPlan) -> None:
-    for warning, arms in plan.warnings.items():
-        print(f"warning: {visible_lines(warning)} ({first_few(arms, 3)})", file=sys.stderr)
-
-
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
     """Say what is left, and end with the exit code that it has."""
     failed = outcome.of("failed", "lost")
@@ -186,7 +254,12 @@ def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
     if outcome.stopped and outcome.exit_code > 1:
         raise Interrupted(f"{outcome.stopped}; {again}", outcome.exit_code)
     if failed:
-        named = "\n".join(f"{one.key}: {one.error}" for one in failed[:10])
+        reasons: dict[str, list[str]] = {}
+        for one in failed:
+            reasons.setdefault((one.error or "no reason").replace(str(plan.folder / one.key), "RUN"), []).append(
+                one.key
+            )
+        named = "\n".join(f"{first_few(keys, 4)}: {reason}" for reason, keys in list(reasons.items())[:_MOST_REASONS])
         raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
     if outcome.stopped:
         say(f"{outcome.stopped}; {again}")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
 from bnexp.config.yaml_text import file_name
 from bnexp.errors import ConfigError, visible, visible_lines
+from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.namesakes import others_of_its_name
 from bnexp.session.executor import Complete, run_all
-from bnexp.session.terms import Terms, on_the_command_line, refuse_several_processes
+from bnexp.session.several import lead_or_follow, leading
+from bnexp.session.terms import Terms, on_the_command_line
 
 if TYPE_CHECKING:
     from bnexp.session.life import RunResult
@@ -32,26 +34,33 @@ def train(
 ) -> list["RunResult"]:
     """Train each config in turn, once per seed, and return the runs that came to an end.
 
-    All configs are checked before the first run starts. The arguments are those of `bnexp train --help`.
+    All configs are checked before the first run starts. The arguments are those of `bnexp train --help`. One of several
+    processes that torchrun started trains each run with the others; only the first returns.
 
     Raises:
         ConfigError: a config or an argument is wrong, or with `strict` there is a warning; nothing was written.
         Interrupted: by Ctrl-C or a signal, which ends the others, too.
         BnexpError: a run failed; with several, after the others had their turn.
     """
-    refuse_several_processes(os.environ, sys.argv[1:])
-    if name is not None and len(configs) > 1:
-        found = f"{len(configs)} configs cannot share one name"
-        raise ConfigError(f"--name {name}: {found}; give --name with a single config")
-    seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
-    drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
-    warned = _tell(drawn, runs_dir, quiet=quiet, resume=resume)
-    if strict:
-        refuse_warnings(warned + _tell_of_memory(drawn, device))
-    same_device = None if device == "auto" else device
-    terms = on_the_command_line(Terms(runs_dir, data_dir, same_device, resume=resume), quiet=quiet)
-    tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
-    return list(map(_reported, _trained(run_all(tasks, _print_failure))))
+    world = lead_or_follow(os.environ, sys.argv[1:])
+    with leading(world):
+        if name is not None and len(configs) > 1:
+            found = f"{len(configs)} configs cannot share one name"
+            raise ConfigError(f"--name {name}: {found}; give --name with a single config")
+        seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
+        drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
+        beside = place_of_new_runs(runs_dir)
+        if beside != runs_dir:
+            where = f"there is no folder {runs_dir} here, but runs: new ones go beside them, in {beside.resolve()}"
+            _print("note", where)
+            runs_dir = beside
+        warned = _tell(drawn, runs_dir, quiet=quiet, resume=resume)
+        if strict:
+            refuse_warnings(warned + _tell_of_memory(drawn, device))
+        same_device = None if device == "auto" else device
+        terms = on_the_command_line(Terms(runs_dir, data_dir, same_device, resume=resume, world=world), quiet=quiet)
+        tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
+        return list(map(_reported, _trained(run_all(tasks, _print_failure))))
 
 
 def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]:
@@ -76,10 +85,11 @@ def _tell(drawn: Sequence[Drawn], runs_dir: Path, *, quiet: bool, resume: bool) 
     told, warned = [tuple[str, ...]()], 0
     for file in drawn:
         of_which = f"{file_name(file.path)}: " if len(drawn) > 1 else ""
-        others = () if resume else others_of_its_name(file.blueprints[0].config, runs_dir)
+        first = file.blueprints[0]
+        others = () if resume else others_of_its_name(first.config, first.plan.steps_per_epoch, runs_dir)
         for note in (*file.notes, *others):
             _print("note", note)
-        if not quiet and (facts := _of_data(file.blueprints[0])) not in told:
+        if not quiet and (facts := _of_data(first)) not in told:
             for line in facts:
                 _print("data", of_which + line)
             told.append(facts)
@@ -104,14 +114,18 @@ def _tell_of_memory(drawn: Sequence[Drawn], device: str) -> int:
 
 
 def _shared_names(drawn: Sequence[Drawn]) -> list[str]:
-    """Say which files give their runs one name."""
+    """Say which files give their runs one name, or are given twice."""
     names: dict[str, list[str]] = {}
     for file in drawn:
         names.setdefault(file.blueprints[0].config.name, []).append(file_name(file.path))
+    twice = [file for files in names.values() for file in dict.fromkeys(files) if files.count(file) > 1]
     return [
-        f"{' and '.join(files)} both name their runs {name}; --name with one file at a time keeps them apart"
-        for name, files in names.items()
-        if len(set(files)) > 1
+        *(f"{file} is given more than once: its runs are alike; several seeds are --seed 0,1" for file in twice),
+        *(
+            f"{' and '.join(files)} both name their runs {name}; --name with one file at a time keeps them apart"
+            for name, files in names.items()
+            if len(set(files)) > 1
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Names that other tools give to norms, activations, layers, datasets and the rest, and ours for them.
+"""Translate the names that other tools give to norms, activations, layers, datasets and the rest into ours.
 
 Every name is compared without case, spaces, hyphens and underscores. Only our own name is stored and shown, so that two
 spellings are one arm. A name stands here where it means one thing; options keep our defaults and our conventions.
@@ -21,6 +21,8 @@ KEYS: Mapping[str, Sequence[str]] = {
     "data.batch_size": ("bs", "batch", "batchsize", "train_batch_size", "per_device_train_batch_size", "mini_batch"),
     "data.val_fraction": ("val_split", "validation_split", "val_ratio", "valid_split"),
     "data.dataset": ("dataset_name",),
+    "data.path": ("root", "train_path", "train_dir", "data_path", "data_root"),
+    "data.val_path": ("valid_path", "validation_path", "val_dir"),
     "model.arch": ("model", "architecture", "network", "net", "model_name"),
     "model.norm": ("normalization", "norm_layer", "norm_type", "normalizer"),
     "model.activation": ("act", "activation_fn", "nonlinearity"),
@@ -31,11 +33,20 @@ KEYS: Mapping[str, Sequence[str]] = {
     "schedule.warmup_epochs": ("warmup",),
     "training.grad_clip": ("clip", "clip_grad", "max_grad_norm", "gradient_clip", "gradient_clip_val", "clip_norm"),
     "training.precision": ("dtype", "mixed_precision"),
-    "training.accumulate": ("grad_accum", "gradient_accumulation_steps", "accumulation_steps", "accum_iter"),
+    "training.accumulate": (
+        "grad_accum",
+        "gradient_accumulation_steps",
+        "accumulation_steps",
+        "accum_iter",
+        "accumulate_grad_batches",
+    ),
+    "training.ema": ("model_ema", "ema_decay", "model_ema_decay", "use_ema"),
+    "training.eval_every_epochs": ("check_val_every_n_epoch", "eval_every", "eval_interval", "val_interval"),
+    "data.eval_batch_size": ("test_batch_size", "val_batch_size", "per_device_eval_batch_size"),
     "training.log_every": ("log_interval", "log_freq", "logging_steps", "print_freq", "log_every_n_steps"),
     "init.scheme": ("init", "initialization", "initializer"),
 }
-"""Keys of the config, and what other tools call them; they are answered, and not taken."""
+"""Keys of the config, and what other tools call them; messages suggest ours, and no config is read by theirs."""
 
 _NORMS: Mapping[str, Sequence[str]] = {
     "bn": ("batchnorm", "batchnorm1d", "batchnorm2d", "bn1d", "bn2d"),
@@ -96,7 +107,7 @@ _ABSENT = {
     "softmax": "The loss has it, behind the head.",
     **dict.fromkeys(("maxpool2d", "maxpool", "avgpool2d", "avgpool", "pool"), "Pooling is model.pool of a cnn."),
 }
-"""Names that are well known and have no counterpart here: none that is merely near is offered instead."""
+"""Well-known names without a counterpart here, and a hint; no name that merely looks alike is suggested."""
 
 _OPTIONS = {
     "epsilon": "eps",
@@ -114,7 +125,7 @@ _PIECE = re.compile(r"(\s*)([^(]*?)(\s*(?:\(.*)?)", re.DOTALL)
 
 @lru_cache(maxsize=10_000)  # a sweep reads the same words a thousand times
 def _plain(word: str) -> str:
-    """Return a name without what spellings differ in, `nn.BatchNorm1d` as `batchnorm1d`."""
+    """Return a name without its module, case, spaces, hyphens and underscores: `nn.BatchNorm1d` as `batchnorm1d`."""
     bare = re.sub(r"^(?:torch\.|tf\.|keras\.|nn\.|layers\.|optim\.)+", "", word.strip(), flags=re.IGNORECASE)
     return re.sub(r"normali[sz]ation", "norm", re.sub(r"[\s_-]", "", bare).lower())
 
@@ -128,12 +139,12 @@ _ITEMS = _by_plain_name(list(ITEMS), {**_NORMS, **_OTHERS}) | {"norm": "norm", "
 
 
 def item_name(word: str) -> str:
-    """Return our name of an item, or the word itself where it is no name of one."""
+    """Return our name of an item, or the word itself where none is known."""
     return _ITEMS.get(_plain(word), word)
 
 
 def kind_name(section: str, key: str, word: object, known: Sequence[str]) -> object:
-    """Return our name in a key that chooses a kind, such as `optimizer.name`, or the value itself."""
+    """Return our name for the value of a key that chooses a kind, such as `optimizer.name`, or the value itself."""
     if not isinstance(word, str):
         return word
     return _kinds_by_plain_name(section, key, tuple(known)).get(_plain(word), word)
@@ -160,7 +171,7 @@ def filling(key: str, value: object) -> object:
 
 
 def block_line(value: object) -> object:
-    """Return a block in our names, options and arrows; one that has no others stays as it is written."""
+    """Return a block in our names, options and arrows."""
     if not isinstance(value, str):
         return value
     return "->".join(_piece(piece) for piece in ARROW.split(value))

@@ -224,7 +224,7 @@ def _check_path(path: str) -> str:
 
 
 class WrittenPath(str):
-    """A relative `data.path` as a config file says it; it remembers the folder of that file, where nothing was."""
+    """A relative path as a config file says it; it remembers the folder of that file, where nothing was."""
 
     folder: str
 
@@ -255,6 +255,8 @@ class ImageFolderData(_DataSection):
     dataset: Literal["image_folder"]
     path: OwnPath
     """the folder, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
+    val_path: OwnPath | None = None
+    """another folder of class folders, whose images are the validation part (default: val/, else `val_fraction`)"""
     image_size: tuple[ImageSide, ImageSide] | None = None
     """height and width that images are scaled and cropped to (default: theirs, or the median)"""
     background: Background | None = None
@@ -271,10 +273,14 @@ class NpzData(_DataSection):
     dataset: Literal["npz"]
     path: OwnPath
     """the file, absolute or relative to: the config's folder, the data folder (`--data-dir`), the current one"""
+    val_path: OwnPath | None = None
+    """another npz file, whose images are the validation part (default: x_val and y_val, else `val_fraction`)"""
     skip_broken: NothingSkipped = False
 
 
 OwnData = ImageFolderData | NpzData
+OWN_PATHS = ("path", "val_path")
+"""The keys of a set of the user's own that name places on the disk."""
 DataConfig = NamedData | SyntheticData | ImageFolderData | NpzData
 
 

@@ -255,6 +255,7 @@ class ItemKind:
         learned_per_feature: gamma, beta and whatever else it learns one of for each feature or channel.
         learned_per_layer: what it learns one of for the whole layer.
         learned_per_value: `affine=true` means a gamma and beta for each value of an example, not each channel.
+        synchronized: where several processes divide a batch, its batch statistics are still those of the whole.
     """
 
     role: Role
@@ -274,6 +275,7 @@ class ItemKind:
     learned_per_feature: int = 2
     learned_per_layer: int = 0
     learned_per_value: bool = False
+    synchronized: bool = False
 
     @property
     def with_frozen_statistics(self) -> "ItemKind":
@@ -284,6 +286,11 @@ class ItemKind:
     def batch_statistics(self) -> bool:
         """Whether an example's output depends, in training, on the rest of its batch."""
         return self.over == "batch"
+
+    @property
+    def statistics_of_a_part(self) -> bool:
+        """Whether, where several processes divide a batch, it takes the statistics of each part."""
+        return self.batch_statistics and not self.synchronized
 
     @property
     def cancels_bias(self) -> bool:
@@ -338,7 +345,9 @@ ITEMS: dict[ItemName, ItemKind] = {
         channels_last=False,
     ),
     "sync_bn": _bn(
-        "bn over the batches of all processes; bnexp trains in one, where it is bn (Peng et al. 2018)", BatchNormOptions
+        "bn over the whole batch where several processes divide it; in one it is bn (Peng et al. 2018)",
+        BatchNormOptions,
+        synchronized=True,
     ),
     "noisy_bn": _bn(
         "bn followed by random shift and scale in training, a control (Santurkar et al. 2018)",

@@ -7,6 +7,7 @@ from typing import get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from bnexp.config.aliases import key_name
 from bnexp.config.schema import Config
 from bnexp.config.section import Section
 from bnexp.config.yaml_text import Place
@@ -69,15 +70,26 @@ def spots_at(keys: Place) -> list[SectionSpot]:
     return [spot for spot in SECTIONS.values() if spot.keys == keys]
 
 
+def key_called(name: str) -> str | None:
+    """Return the key of the config that a word means: by its whole path, another tool's name, or its last word."""
+    spelled = name.replace("-", "_").removeprefix("trainer.")
+    if theirs := key_name(spelled):
+        return theirs
+    if is_known(tuple(spelled.split("."))) and spelled != "name":
+        return spelled
+    found = {spot.key(spelled) for spot in SECTIONS.values() if spelled in spot.section.model_fields}
+    return found.pop() if len(found) == 1 else None
+
+
 def is_known(keys: Place) -> bool:
     """Tell whether some variant of the config has a key at this place."""
     return any(keys[-1] in spot.section.model_fields for spot in spots_at(keys[:-1]))
 
 
-def takes_list(key: str) -> bool:
-    """Tell whether a key, such as `model.hidden`, takes a list in every variant that has it."""
+def takes_only(key: str, wanted: type) -> bool:
+    """Tell whether a key takes values of one kind, such as lists (tuple), in every variant that has it."""
     *above, last = key.split(".")
     fields = [field for spot in spots_at(tuple(above)) if (field := spot.section.model_fields.get(last))]
     annotations = [field.annotation for field in fields]
     kinds = [get_args(kind) if get_origin(kind) is types.UnionType else (kind,) for kind in annotations]
-    return bool(kinds) and all(any(get_origin(part) is tuple for part in parts) for parts in kinds)
+    return bool(kinds) and all(any(wanted in (part, get_origin(part)) for part in parts) for parts in kinds)

@@ -1,4 +1,4 @@
-"""A change of kind over a base: what was set for sgd is not taken over by adam without a word."""
+"""Drop the settings of the old kind where a config changes the kind of its base, such as sgd to adam, and say so."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,13 +13,13 @@ _CHOICES = {spot.keys[0]: str(spot.discriminator) for spot in SECTIONS.values() 
 
 
 def leave_behind(values: dict[str, Any], change: dict[str, Any], origins: dict[Place, str]) -> list[str]:
-    """Take out of `values` what belongs to the kind of a section that `change` replaces by another.
+    """Delete from `values` the keys that were chosen for the kind of a section that `change` replaces.
 
-    That is each key which the new kind does not have, or has with another default, such as `optimizer.lr`: it was
-    chosen for the old kind. Keys that `change` gives itself, and those that mean the same to both kinds, stay.
+    These are keys that the new kind lacks, or has with another default, such as `optimizer.lr`. Keys that `change`
+    sets, and those with the same default in both kinds, stay.
 
     Returns:
-        A note for each section whose kind changes: what is left out, and what stays.
+        A note for each section whose kind changes: the keys left out, and those that stay.
     """
     return [note for section, key in _CHOICES.items() for note in _of_section(values, change, section, key, origins)]
 
@@ -56,6 +56,6 @@ def _is_of_old(name: str, old: SectionSpot, new: SectionSpot) -> bool:
 
 
 def _instead(name: str, new: SectionSpot) -> str:
-    """Return what the new kind has in the place of a key."""
+    """Return the default of the new kind for a key, in brackets; empty where it has none."""
     field = new.section.model_fields.get(name)
     return "" if field is None or field.is_required() else f" ({new.variant} takes {shown(field.default)})"

@@ -113,6 +113,14 @@ class Layout:
         """The blocks, without the poolings."""
         return [part for part in self.parts if isinstance(part, BlockLayout)]
 
+    @property
+    def placed(self) -> dict[str, Placed]:
+        """The placed items of the blocks, by their full names, those of shortcuts last."""
+        blocks = self.blocks
+        branches = {f"{block.place}.{placed.name}": placed for block in blocks for placed in block.items}
+        shortcuts = {f"{block.place}.shortcut.{placed.name}": placed for block in blocks for placed in block.shortcut}
+        return branches | shortcuts
+
 
 def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> Layout:
     """Lay out the network of a config for images of `shape` (C, H, W).

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from bnexp.config.data_section import OwnData, WrittenPath
-from bnexp.config.keys import is_known
+from bnexp.config.data_section import OWN_PATHS, DataConfig, OwnData, WrittenPath
+from bnexp.config.keys import is_known, key_called
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
@@ -97,6 +97,7 @@ def complete(draft: Draft, settings: Sequence[Setting], *, name: str | None = No
     path = draft.path
     values, origins, notes = copy.deepcopy(dict(draft.values)), dict(draft.origins), list(draft.notes)
     lay_over(values, origins, settings, {"name": name, "seed": seed}, notes)
+    _place_what_is_typed(values, origins)
     if values.get("name") is None:
         values["name"], origins[("name",)] = run_name_of(path.stem), f"{file_name(path)} (named after its file)"
         if name is None and values["name"] != path.stem:
@@ -108,14 +109,54 @@ def complete(draft: Draft, settings: Sequence[Setting], *, name: str | None = No
     return Loaded(_with_place_of_data(config, path.parent), tuple(notes))
 
 
+def load_data(dataset: str, path: str | None, overrides: Sequence[str]) -> DataConfig:
+    """Return the section `data` of a dataset, where `path` and `overrides` are typed and no file is.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    path_of = {} if path is None else {"path": path}
+    values: dict[str, Any] = {**copy.deepcopy(_ANY_NETWORK), "data": {"dataset": dataset, "download": False, **path_of}}
+    origins: dict[Place, str] = {("data", "path"): "--path"}
+    lay_over(values, origins, [read_override(text) for text in overrides], {}, [])
+    _place_what_is_typed(values, origins)
+    return check_values(values, origins, "data").data
+
+
+_ANY_NETWORK = {
+    "name": "data",
+    "model": {"arch": "mlp", "hidden": [1], "block": "linear -> relu"},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "training": {"epochs": 1},
+}
+"""The rest of a config, where only its data are of interest."""
+
+
+def _place_what_is_typed(values: dict[str, Any], origins: Mapping[Place, str]) -> None:
+    """Make the paths of a set of the user's own absolute where they are typed and lead somewhere from here."""
+    if isinstance(data := values.get("data"), dict):
+        typed = [key for key in OWN_PATHS if origins.get(("data", key), "").startswith("--")]
+        data.update({key: beside(data[key], Path()) for key in typed if isinstance(data.get(key), str)})
+
+
 def _refuse_no_file(path: Path) -> None:
-    """Refuse what was meant for an option: `optimizer.lr=0.1` without --set, or the second number of `--seed 1 2`."""
+    """Refuse what was meant for an option: `optimizer.lr=0.1` without --set, or the second number of `--seed 1 2`.
+
+    Hydra writes `+key=value` and `++key=value` to set a key, and `~key` to take it out.
+    """
     word = str(path)
-    key, equals, _ = word.partition("=")
+    key, equals, value = word.lstrip("+").partition("=")
     if os.path.lexists(word[:4000]):
         return
-    if equals and is_known(tuple(key.split("."))):
-        raise ConfigError(f"{brief(word)}: no such file. A key is set with --set {shlex.quote(brief(word))}")
+    if word == "-":
+        raise ConfigError("-: standard input is not read; expected a YAML file")
+    if equals and (known := key_called(key)):
+        line = shlex.quote(brief(f"{known}={value}"))
+        raise ConfigError(f"{brief(word)}: no such file. A key is set with --set {line}")
+    if word.startswith("~") and (known := key_called(word[1:])):
+        raise ConfigError(f"{brief(word)}: no such file. A key is taken back with --set {known}=null")
+    if word in ("last", "latest"):
+        raise ConfigError(f"{word}: no such file. --resume takes no value, and finds the newest run of each config")
     parts = word.split(",")
     if len(parts) > 1 and all(map(os.path.isfile, parts)):
         raise ConfigError(f"{brief(word)}: no such file. Several files stand apart: {brief(shlex.join(parts), 200)}")
@@ -146,13 +187,15 @@ def check_values(values: dict[str, Any], origins: dict[Place, str], source: str)
 
 
 def _with_place_of_data(config: Config, folder: Path) -> Config:
-    """Return a config whose `data.path` is absolute where it lies in this folder, and remembers it where not."""
-    data = config.data
-    if not isinstance(data, OwnData) or os.path.isabs(data.path):
+    """Return a config whose own data have absolute paths where they lie in this folder, and remember it where not."""
+    data, paths = config.data, dict[str, WrittenPath]()
+    if not isinstance(data, OwnData):
         return config
-    path = WrittenPath(beside(data.path, folder))
-    path.folder = os.path.abspath(folder)
-    return config.model_copy(update={"data": data.model_copy(update={"path": path})})
+    for key in OWN_PATHS:
+        if (written := getattr(data, key)) and not os.path.isabs(written):
+            paths[key] = WrittenPath(beside(written, folder))
+            paths[key].folder = os.path.abspath(folder)
+    return config.model_copy(update={"data": data.model_copy(update=paths)})
 
 
 def beside(path: str, folder: Path) -> str:
@@ -170,7 +213,7 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     """Return the values of a file over its bases, and the origin of each (`file:line`); `above` led to the file."""
     values, origins = read_yaml_file(path)
     if above and isinstance(values, dict) and isinstance(data := values.get("data"), dict):
-        data.update({"path": beside(data["path"], path.parent)} if isinstance(data.get("path"), str) else {})
+        data.update({key: beside(data[key], path.parent) for key in OWN_PATHS if isinstance(data.get(key), str)})
     if values is None:
         raise ConfigError(f"{file_name(path)}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
     if not isinstance(values, dict):
@@ -184,9 +227,11 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     at = origins[("base",)]
     if not isinstance(base, str) or not base.isprintable():
         raise ConfigError(f"{at}: base must name one YAML file, found {shown(base)}")
-    parent, files = path.parent / base, (*above, path.resolve())
+    parent, files = path.parent / os.path.expanduser(base), (*above, path.resolve())
     if not os.path.exists(parent):  # unlike Path.exists, False also for a name that is too long
         raise ConfigError(f"{at}: base: {no_such_file(parent)}")
+    if os.path.isdir(parent):
+        raise ConfigError(f"{at}: base: {file_name(parent)}: a folder; expected a YAML file")
     if parent.resolve() in files:
         circle = " -> ".join(file.name for file in (*files[files.index(parent.resolve()) :], parent))
         raise ConfigError(f"{at}: base goes round in a circle: {circle}")

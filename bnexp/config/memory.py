@@ -1,4 +1,4 @@
-"""Estimate the memory of a training from its layout, without torch: what fits is worth knowing before it begins."""
+"""Estimate the memory of a training from its layout, before it begins and without torch."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _AT_ONCE = 3
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training takes, about; the program itself and the dataset come on top.
+    """Estimated bytes of a training, beside the program and the dataset.
 
     Measured on the CPU with twelve small networks, a training took 0.8 to 1.0 times the estimate (1.6 with evonorm and
     in bf16), an evaluation 100 MiB more, at most twice as much.
@@ -42,7 +42,7 @@ class Memory:
 
 
 def memory_of(config: Config, plan: Plan, layout: Layout) -> Memory:
-    """Estimate what the training of a config takes."""
+    """Estimate the memory that the training of a config takes."""
     weights = FLOAT * count_weights(layout)
     evaluated = min(config.data.eval_batch_size, max(plan.val_examples, plan.test_examples))
     sizes = list(_sizes(layout))
@@ -57,14 +57,14 @@ def memory_of(config: Config, plan: Plan, layout: Layout) -> Memory:
 
 
 def _copies(config: Config) -> int:
-    """Count the weights, their gradients, the copy of the best ones, the averaged ones and the optimizer's numbers."""
+    """Count the tensors a weight: itself, its gradient, its best value, its average, and the state of the optimizer."""
     optimizer = config.optimizer
     kept = (1 if optimizer.momentum else 0) if isinstance(optimizer, SgdConfig) else 2
     return 3 + kept + (1 if config.training.ema else 0)
 
 
 def _sizes(layout: Layout) -> Iterator[tuple[int, int]]:
-    """Yield the numbers in the images and in each item's output, of one example, and how often they are kept."""
+    """Yield the numbers in the input and in each item's output, of one example, and how many copies are kept."""
     yield math.prod(layout.parts[0].shape_in), 1
     for part in layout.parts:
         if isinstance(part, PoolLayout):

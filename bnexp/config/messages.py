@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from bnexp.config.aliases import key_name, kind_name
 from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
+from bnexp.config.naming import run_name_of
 from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
 from bnexp.config.yaml_text import Place
 from bnexp.errors import did_you_mean, nearest
@@ -36,10 +37,16 @@ def explain(error: ValidationError, origins: dict[Place, str], source: str) -> s
     return "\n".join([*lines[:MAX_SHOWN], *([f"(and {more} more)"] if more else [])])
 
 
-def unknown_key(keys: Place, origins: dict[Place, str], source: str) -> str:
-    """Return the message for a key that no variant of the config knows."""
+def unknown_key(keys: Place, origins: dict[Place, str], source: str, *, with_dots: bool = False) -> str:
+    """Return the message for a key that no variant of the config knows; `with_dots`, its hint is a whole key, too."""
     spots = spots_at(keys[:-1])
-    return f"{_origin(keys, origins, source)}: unknown key {_dotted(keys)}.{_where_instead(keys[-1], spots)}"
+    hint = _where_instead(keys[-1], spots)
+    if with_dots:
+        every = [spot.key(name) for spot in SECTIONS.values() for name in spot.section.model_fields]
+        above = "".join(f"{key}." for key in keys[:-1])
+        hint = re.sub(r'Did you mean "([^".]+)"', rf'Did you mean "{above}\1"', hint)
+        hint = hint or did_you_mean(_dotted(keys), every)
+    return f"{_origin(keys, origins, source)}: unknown key {_dotted(keys)}.{hint}"
 
 
 def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -> str:
@@ -59,7 +66,7 @@ def _explain_one(detail: ErrorDetails, origins: dict[Place, str], source: str) -
                 at = _origin((*spot.keys, str(spot.discriminator)), origins, source)
             return f"{at}: {_dotted(keys)} is missing: {_field(detail['loc']).description}"
         case "union_tag_not_found":
-            return f"{at}: {_dotted(keys)} is missing; expected {one_of(_names(keys[:-1]))}"
+            return f"{at}: {_dotted(keys)} is missing; expected {one_of(_names(keys[:-1]))}{_class_meant(detail, keys)}"
         case "value_error":
             return _own_words(detail["ctx"]["error"], keys, origins, source)
     return f"{_breadcrumb(keys, origins, source)}: {_problem(detail, keys)}"
@@ -83,7 +90,10 @@ def _problem(detail: ErrorDetails, keys: Place) -> str:
             return f"expected a list, such as {_as_list(found, detail)}, found {shown(found)}"
         case "string_type" if isinstance(found, int | float):
             return f'expected text, found {shown(found)}; in quotes, "{shown(found)}", it is text'
-    return f"expected {expectation(detail)}, found {shown(found)}{number_meant(found, keys)}"
+    if keys == ("name",) and isinstance(found, str) and found.strip():
+        return f"expected {expectation(detail)}, found {shown(found)}; such a name is {run_name_of(found)}"
+    hint = number_meant(found, keys, detail["type"].partition("_")[0])
+    return f"expected {expectation(detail)}, found {shown(found)}{hint}"
 
 
 def _as_list(found: object, detail: ErrorDetails) -> str:
@@ -159,6 +169,17 @@ def _network_meant(found: object, keys: Place) -> str:
     match = re.fullmatch(r"resnet[-_]?(\d+)", str(found).lower())
     if keys == ("model", "arch") and match:
         return f"; its depth is a key of its own: {{arch: resnet, depth: {match[1]}}}"
+    return ""
+
+
+def _class_meant(detail: ErrorDetails, keys: Place) -> str:
+    """Return what is written for the class that Hydra (`_target_`) or Lightning (`class_path`) would build."""
+    found = detail["input"] if isinstance(detail["input"], dict) else {}
+    for theirs in ("_target_", "class_path"):
+        if isinstance(path := found.get(theirs), str):
+            ours = kind_name(".".join(map(str, keys[:-1])), str(keys[-1]), path.rpartition(".")[2], _names(keys[:-1]))
+            example = f": {ours}" if ours in _names(keys[:-1]) else ""
+            return f"; in place of {theirs} it is {keys[-1]}{example}, with its options beside it"
     return ""
 
 

@@ -67,7 +67,7 @@ class _Model(Section):
         for placeholder, key, value in (("norm", "norm", self.norm), ("act", "activation", self.activation)):
             if value is not None and placeholder not in written:
                 problem = f"but model.block has no item `{placeholder}` that it could fill: {self._written}"
-                raise ValueError(f"model.{key} is {brief(value)}, {problem}")
+                raise ValueError(f"model.{key} is {brief(value)}, {problem}; model.{key}: null takes it back")
         layer, other = ("linear", "conv") if self.arch == "mlp" else ("conv", "linear")
         adds, residual = names.count("add"), self.arch == "resnet"
         for wrong, problem in (

@@ -1,4 +1,4 @@
-"""Names of runs: which are safe as a folder everywhere, and the one that a config has from its file."""
+"""Name runs: check that a name is a safe folder everywhere, and make one from the name of a config's file."""
 
 import hashlib
 import re
@@ -8,7 +8,7 @@ PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=,-]*$"
 """`=` and `,` stand in the names of a sweep's arms, such as `norm=bn,lr=0.1`."""
 LONGEST = 100
 DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
-"""Names that are no files on some systems, whatever ending they have."""
+"""Names that Windows keeps for devices, with any ending."""
 
 _SPELLED = str.maketrans(
     {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
@@ -18,25 +18,26 @@ _OTHER = re.compile(r"[^A-Za-z0-9._=,-]+")
 
 
 def is_device(name: str) -> bool:
-    """Tell whether some systems take a name for a device, such as `con.txt`."""
+    """Tell whether Windows takes a name for a device, such as `con.txt`."""
     return name.split(".")[0].upper() in DEVICE_NAMES
 
 
 def run_name_of(stem: str) -> str:
-    """Return a name of a run for the stem of a file's name: itself where that is safe.
+    """Return the name of the runs of a file, from its stem: the stem itself where that is safe.
 
     Accents are left out, letters of other scripts become their code points, such as `u5b9f`, and everything else an
-    underscore; a name that is too long ends with a digest.
+    underscore; a name that is too long, or of which nothing is left, ends with a digest.
     """
     if re.fullmatch(PATTERN, stem) and len(stem) <= LONGEST and not is_device(stem) and not stem.endswith("."):
         return stem
     letters = unicodedata.normalize("NFKD", stem.translate(_SPELLED))
     spelled = "".join(_spelled(letter) for letter in letters if not unicodedata.combining(letter))
-    name = _OTHER.sub("_", spelled).strip("._=,-") or "run"
+    name = _OTHER.sub("_", spelled).strip("._=,-")
     if is_device(name):
         name = "run_" + name
-    if len(name) > LONGEST:
-        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(stem.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    if not name or len(name) > LONGEST:
+        digest = hashlib.sha256(stem.encode(errors="surrogatepass")).hexdigest()[:8]
+        name = f"{name[: LONGEST - 9] or 'run'}-{digest}"
     return name
 
 

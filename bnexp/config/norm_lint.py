@@ -20,7 +20,6 @@ def warnings_of_norms(layout: Layout, plan: Plan) -> Iterator[str]:
     placed = {f"{block.place}.{item.name}": item for block in layout.blocks for item in (*block.items, *block.shortcut)}
     yield from _of_signs(placed, plan)
     yield from _of_eps(placed)
-    yield from _of_lone_process(placed)
     yield from _of_sizes(placed)
     yield from _of_neighbours(layout)
     yield from _of_pooled_norm(layout)
@@ -76,11 +75,6 @@ def _of_eps(placed: Mapping[str, Placed]) -> Iterator[str]:
                 f"{item}: eps is added to the variance, so that one of 1 comes out as {1 / (1 + eps):.2g}, and a "
                 "smaller one as less; the default leaves it at 1."
             )
-
-
-def _of_lone_process(placed: Mapping[str, Placed]) -> Iterator[str]:
-    if any(norm.item.name == "sync_bn" for norm in placed.values()):
-        yield "sync_bn: a training is one process, in which it is bn; expected bn, which says so."
 
 
 def _of_sizes(placed: Mapping[str, Placed]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from bnexp.config.section import Float, Int, Section
+from bnexp.errors import nearest
 
 MOST_RUNS = 10_000
 """Runs of a sweep that does not say how many it means, in `budget.runs`."""
@@ -47,7 +48,8 @@ class SweepFile(Section):
     fixed: dict[str, Any] = Field({})
     """keys of the config, and the value that each has in every arm"""
     axes: dict[str, tuple[Any, ...]] = Field({})
-    """keys of the config, and the values of each: every combination of them is an arm"""
+    """keys of the config, and the values of each: every combination of them is an arm. A section is a key, too:
+    `schedule: [{name: constant}, {name: step, milestones: [5]}]`"""
     arms: dict[str, dict[str, Any]] = Field({})
     """named bundles of keys that move together, combined with the axes; the name stands first in the arm's"""
     seeds: Int | tuple[Int, ...] | str = 5
@@ -67,11 +69,16 @@ class SweepFile(Section):
 _MAX_SEED = 2**31
 _RANGE = re.compile(r"(\d{1,10})(?:-|\.\.|:)(\d{1,10})")
 _VARYING = ("axes", "arms", "fixed", "exclude", "tune")
+_SECTIONS = {"data", "model", "init", "optimizer", "schedule", "training", "probes", "checkpoints"}
 
 
 def is_sweep(values: Mapping[Any, Any]) -> bool:
-    """Tell whether the keys of a file are those of a sweep; one that says only `base` and `seeds` is one, too."""
-    return any(key in values for key in _VARYING) or ("seeds" in values and "base" in values)
+    """Tell whether the keys of a file are those of a sweep, also where one of them is mistyped over a base alone."""
+    if any(key in values for key in _VARYING) or ("seeds" in values and "base" in values):
+        return True
+    alone = "base" in values and _SECTIONS.isdisjoint(values)
+    others = [str(key) for key in values if key not in ("base", "name", "seed")]
+    return alone and any(nearest(key, (*_VARYING, "question")) for key in others)
 
 
 def seeds_of(seeds: int | Sequence[int] | str) -> Sequence[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bnexp.config.keys import takes_list
+from bnexp.config.keys import takes_only
 from bnexp.config.loading import Draft, read_draft
 from bnexp.config.naming import run_name_of
 from bnexp.config.overrides import Setting
@@ -166,7 +166,8 @@ def _read_axis(text: str) -> tuple[str, list[tuple[str, Any]]]:
         found = "no values after the =" if not rest.strip() else "an empty value beside a comma"
         raise ConfigError(f"{at}: {found}; expected such as --axis {brief(key)}=A,B (null is the key's default)")
     values = [read_yaml(word, at, numbered=False)[0] for word in words]
-    if len(values) == 1 and isinstance(values[0], list) and not takes_list(key):
+    listed = values[0] if len(values) == 1 and isinstance(values[0], list) else []
+    if listed and (not takes_only(key, tuple) or all(isinstance(value, list) for value in listed)):
         return key, [(shown(value), value) for value in values[0]]
     return key, list(zip(words, values, strict=True))
 

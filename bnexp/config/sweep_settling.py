@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config.keys import is_known, takes_list
+from bnexp.config.keys import is_known, takes_only
 from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
@@ -20,6 +20,11 @@ from bnexp.config.yaml_text import Place, dotted
 from bnexp.errors import ConfigError, did_you_mean
 
 _LISTS = ("axes", "tune")
+_NOT_TUNED = (
+    *("data.dataset", "data.path", "data.val_path", "data.val_fraction", "data.limit", "data.synthetic"),
+    *("data.class_level", "data.background", "data.skip_broken", "training.epochs", "training.steps"),
+)
+"""Keys, or how they begin, in which candidates that are to be compared are alike."""
 _ABSENT = object()
 
 
@@ -92,7 +97,7 @@ class _Reading:
             elif key == "seed":
                 self.problem((key,), "seed: expected seeds, how many or a list, such as seeds: 5")
             elif key in Config.model_fields or is_known(tuple(key.split("."))):
-                inner = key if "." in key or not isinstance(value, dict) else next(dotted({key: value}))[0]
+                inner = key if "." in key or not isinstance(value, dict) else next(iter(dotted({key: value})))[0]
                 both = f"fixed: {{{inner}: A}} for every arm alike, or axes: {{{inner}: [A, B]}}"
                 self.problem((key,), f"{key} is a key of a config, and this is a sweep file; expected {both}")
             else:
@@ -130,7 +135,7 @@ class _Reading:
         elif key == "base":
             self.problems.append(f"{at}: base: a sweep has one, at the top of its file; expected the keys that differ")
         elif not is_known(parts):
-            self.problems.append(unknown_key(parts, {parts[:1]: at}, at))
+            self.problems.append(unknown_key(parts, {parts[:1]: at}, at, with_dots=True))
         else:
             return True
         return False
@@ -221,9 +226,15 @@ class _Reading:
         twice = next((values[index] for index, value in enumerate(keys) if value in keys[:index]), _ABSENT)
         if not values:
             self.problem(place, f"{section}: {key} has no values; expected a list, such as {key}: [A, B]")
-        elif takes_list(key) and not all(isinstance(value, list | None) for value in values):
+        elif takes_only(key, tuple) and not all(isinstance(value, list | None) for value in values):
             expected = "expected brackets around each value, such as [[64], [64, 64]]"
             self.problem(place, f"{section}: {key} takes a list; {expected}, found {shown(values)}")
+        elif section == "tune" and key.startswith(_NOT_TUNED):
+            self.problem(
+                place,
+                f"tune: {key} decides what a candidate is scored on, or for how long it learns: its scores would not "
+                f"compare; expected such as optimizer.lr, or axes: {{{key}: ...}}",
+            )
         elif section == "tune" and len(values) == 1:
             kept = f"fixed: {{{key}: {shown(values[0])}}}"
             self.problem(

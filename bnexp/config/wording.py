@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from pydantic_core import ErrorDetails
@@ -31,6 +32,27 @@ _EXPECTED = {
     "tuple_type": "a list",
     "value_error": "{error}",
 }
+MISSING = {
+    *(
+        "",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "#na",
+        "<na>",
+        "nan",
+        "null",
+        "(null)",
+        "nil",
+        "none",
+        "missing",
+        "unknown",
+        "nd",
+    ),
+    *("nd", "n.d.", "-", "--", "\u2013", "\u2014", "?", "*", ".", "..", "...", "#value!", "#div/0!", "#ref!", "#num!"),
+}
+"""What stands where a value is missing, in small letters."""
 
 
 def expectation(detail: ErrorDetails) -> str:
@@ -57,26 +79,64 @@ def blanked(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-_NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
+_THOUSANDS = r"[-+]?[1-9][0-9]{0,2}(?P<mark>[.,' \u2019\u00a0\u2009\u202f])[0-9]{3}(?:(?P=mark)[0-9]{3})*"
+_SWITCHES = {"true": "true", "yes": "true", "on": "true", "1": "true", "false": "false", "no": "false", "off": "false"}
+"""What people write for a switch, and how it is written."""
 
 
-def number_meant(found: object, keys: Sequence[object]) -> str:
-    """Return a hint for a value that is nearly a number, or nearly the key's; empty where it is neither."""
+def number_meant(found: object, keys: Sequence[object], kind: str = "float") -> str:
+    """Return a hint for a value that is nearly a number, or nearly the key's; empty where it is neither.
+
+    `kind` is what the key takes: bool, int or float.
+    """
     if tuple(keys) == ("seed",) and isinstance(found, str | list):
         return "; several seeds belong to the command: bnexp train FILE --seed 1,2"
     if tuple(keys) == ("training", "epochs") and isinstance(found, float):
         return "; training.steps can end within an epoch"
-    if not isinstance(found, str):
+    if kind == "bool" and (switch := _SWITCHES.get(str(found).lower())):
+        return f"; a switch is written {switch}, without quotes"
+    if not isinstance(found, str) or kind not in ("int", "float"):
         return ""
-    text = found.strip()
+    text = "".join(str(unicodedata.decimal(letter, letter)) for letter in found.strip())
+    text = text.replace("\u2212", "-").replace("\u066b", ".").replace("\uff0e", ".")
     if "${" in text:
         return "; nothing is filled in here, --set takes it from the shell"
+    if text != found.strip() and re.fullmatch(_NUMBER, text):
+        return f"; in the signs of a plain keyboard it is {text}"
+    return _number_in(text, is_whole=kind == "int")
+
+
+def _number_in(text: str, *, is_whole: bool) -> str:
+    """Return how a text that is nearly a number is written, and why; empty where it is none."""
+    if re.fullmatch(r"[-+]?0[0-9]+(\.[0-9]*)?", text):
+        return f"; without the zero in front it is a number, {text[0].strip('0') + (text.lstrip('-+0') or '0')}"
     if re.fullmatch(_NUMBER, text):
         return f"; without the quotes it is a number, {text}"
+    if re.fullmatch(r"[-+]?[0-9]+(_[0-9]+)+", text):
+        return f"; without the _ it is a number, {text.replace('_', '')}"
     if match := re.fullmatch(rf"({_NUMBER})\s*%", text):
         return f"; {text} is written {float(match[1]) / 100:g}"
-    if re.fullmatch(r"[-+]?\d+,\d+", text):
+    if match := re.fullmatch(_THOUSANDS, text):
+        one, thousands = text.replace(match["mark"], ".", 1), text.replace(match["mark"], "")
+        if match["mark"] == "," and text.count(",") == 1 and not is_whole:
+            return f"; it may be {float(one):g} or {thousands}: write one of these"
+        return f"; without marks between thousands it is {thousands}"
+    if match := re.fullmatch(rf"(?P<whole>{_THOUSANDS}),(?P<fraction>[0-9]+)", text):
+        whole = match["whole"].replace(match["mark"], "")
+        return f"; with a decimal point, and no marks between thousands, it is {whole}.{match['fraction']}"
+    if not is_whole and re.fullmatch(r"[-+]?[0-9]+,[0-9]+", text):
         return f"; a decimal comma is written as a point, {text.replace(',', '.')}"
+    if all(re.fullmatch(_NUMBER, part) for part in re.split(r"\s*[,;]\s*|\s+", text)):
+        return "; one value at a time"
+    if match := re.fullmatch(r"([0-9]+)\s*[kK]", text):
+        return f"; written out it is {match[1]}000"
+    if re.fullmatch(r"0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+", text):
+        return f"; in decimal digits it is {int(text, 0)}"
+    if match := re.fullmatch(r"([0-9]+\.?[0-9]*)\s*/\s*([0-9]*[1-9])", text):
+        return f"; nothing is computed here, it is written {float(match[1]) / float(match[2]):g}"
+    if re.fullmatch(r"[-0-9.\s]+(?:[*^+\u00d7]|\*\*)[-0-9.^*\s]+", text):
+        return "; nothing is computed here: write the number itself"
     if match := re.match(rf"({_NUMBER})\s*[A-Za-z]", text):
         return f"; a number has no unit here, {match[1]}"
     return ""

@@ -1,4 +1,4 @@
-"""Read and write YAML by the rules of 1.2: safe, without duplicate keys, every key with its line.
+"""Read and write YAML by the rules of 1.2, and `<<` of 1.1: safe, without duplicate keys, every key with its line.
 
 PyYAML reads YAML 1.1, where `1e-4` is a string, `no` is false, `1:30` is 90 and `010` is 8. Here `1e-4` is a number and
 only `true` and `false` are booleans; the others stay the words they look like.
@@ -6,6 +6,7 @@ only `true` and `false` are booleans; the others stay the words they look like.
 
 import codecs
 import errno
+import json
 import os
 import re
 import shlex
@@ -33,9 +34,13 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """How a file of UTF-16 begins, as some editors of Windows write it."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PRODUCT = re.compile(r"[\]\d]\s*\*.?$")
+_OTHER_FORMAT = re.compile(
+    r"(?:[ \t]*(?:[#;].*)?\r?\n)*(?:\[+[\w.-]+\]+[ \t]*(?:[#;].*)?$|[\w.-]+[ \t]*=)", re.MULTILINE
+)
+"""A first line such as `[section]` or `key = value`, which no config has."""
 _GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}\.000")
 """A number that may be whole, or thousands as they are grouped in many countries; no config that we write has one."""
-_STRING = "tag:yaml.org,2002:str"
+_STRING, _MERGE = "tag:yaml.org,2002:str", "<<"
 
 Place = tuple[str | int, ...]
 """Place of a value in a document, such as ("data", "batch_size")."""
@@ -105,7 +110,8 @@ def _represent_list(dumper: _Dumper, values: list[Any] | tuple[Any, ...]) -> yam
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
     # Only in double quotes are all line breaks escaped; elsewhere YAML 1.1 folds U+0085 and its like to a space.
-    return dumper.represent_scalar(_STRING, text, style=None if text.isprintable() else '"')
+    plain = text.isprintable() and text != _MERGE
+    return dumper.represent_scalar(_STRING, text, style=None if plain else '"')
 
 
 _Dumper.add_representer(str, _represent_text)
@@ -129,6 +135,7 @@ def read_yaml_file(path: Path, *, links: bool = True) -> tuple[Any, dict[Place, 
     source = file_name(path)
     try:
         content = read_file(path, MAX_BYTES, links=links)
+        _refuse_wide_letters(content, source)
         text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
     except FileNotFoundError:
         raise ConfigError(no_such_file(path)) from None
@@ -139,7 +146,27 @@ def read_yaml_file(path: Path, *, links: bool = True) -> tuple[Any, dict[Place, 
         raise ConfigError(_not_utf_8(error, source)) from None
     except ValueError:  # a name with a NUL, or one that the system's encoding lacks
         raise ConfigError(f"{source}: no name that a file can have") from None
+    if match := _OTHER_FORMAT.match(text):
+        line, form = text[: match.end()].count("\n") + 1, "seed = 0 is seed: 0, and a section its name with a colon"
+        raise ConfigError(f"{source}:{line}: not YAML, but TOML, INI or Python; in YAML {form} above indented keys")
     return read_yaml(text, source)
+
+
+def _refuse_wide_letters(content: bytes, source: str) -> None:
+    """Refuse UTF-32, and UTF-16 that does not begin with its mark, by the zeros in letters of a plain keyboard."""
+    wide = None
+    match [letter == 0 for letter in content[:4]]:
+        case _ if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            wide = "UTF-32"
+        case [False, True, True, True]:
+            wide = "UTF-32LE"
+        case [False, True, *_]:
+            wide = "UTF-16LE"
+        case [True, False, *_]:
+            wide = "UTF-16BE"
+    if wide:
+        into = f"iconv -f {wide} -t UTF-8 {shlex.quote(source)} > utf8.yaml"
+        raise ConfigError(f"{source}: {wide}, by its zeros; save it as UTF-8, or type {into}")
 
 
 def _not_utf_8(error: UnicodeDecodeError, source: str) -> str:
@@ -163,7 +190,7 @@ def no_such_file(path: Path) -> str:
     # Unlike Path.is_dir, os.path.isdir is False also for a name that is too long.
     files = path.parent.glob("*.y*ml") if os.path.isdir(path.parent) else ()
     beside = {other.name: file_name(other) for other in files if other.name != path.name}
-    near = nearest(path.name, beside)
+    near = next((name for name in beside if Path(name).stem == path.name), None) or nearest(path.name, beside)
     return f"{file_name(path)}: no such file" + (f'. Did you mean "{beside[near]}"?' if near else "")
 
 
@@ -175,6 +202,8 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
 
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{source}: {len(text):,} letters; expected a config, with at most {MAX_BYTES:,}")
+    if "\t" in text and _is_json(text):
+        text = text.replace("\t", " ")  # within its texts JSON has none, and columns stay
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -188,6 +217,13 @@ def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, di
         raise ConfigError(f"{at(error.mark)}: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]) -> str:
@@ -236,17 +272,42 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for key_node, value_node in node.value:
+        for key_node, value_node, is_merged in self._pairs(node, len(place)):
             key, at = key_node.value, self.at(key_node.start_mark)
             if not isinstance(key, str):
                 raise ConfigError(f"{at}: a key must be a word, found a list or mapping")
             _check_text(key, at)
             if key in values:
+                if is_merged:
+                    continue
                 first = f", first at {origin}" if (origin := self.origins[(*place, key)]) != at else ""
                 raise ConfigError(f"{at}: the key {brief(key)} stands twice{first}")
             self.origins[(*place, key)] = at
             values[key] = self.value(value_node, (*place, key))
         return values
+
+    def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[yaml.Node, yaml.Node, bool]]:
+        """Yield the keys and values of a mapping, then, marked, those of the mappings that `<<` merges into it."""
+        merged: yaml.Node | None = None
+        for key, value in node.value:
+            if key.value != _MERGE or key.style is not None:
+                yield key, value, False
+            elif merged is not None:
+                raise ConfigError(f"{self.at(key.start_mark)}: the key << stands twice; several are <<: [*a, *b]")
+            else:
+                merged = value
+        if merged is None:
+            return
+        for source in merged.value if isinstance(merged, yaml.SequenceNode) else [merged]:
+            self.nodes += 1
+            if self.nodes > MAX_NODES or depth > MAX_DEPTH:
+                raise _TooLargeError(source.start_mark)
+            if not isinstance(source, yaml.MappingNode):
+                found = "expected keys and values such as *name, where &name marks them"
+                raise ConfigError(f"{self.at(source.start_mark)}: << merges no such value; {found}")
+            for key, value, _ in self._pairs(source, depth + 1):
+                self.nodes += 1
+                yield key, value, True
 
 
 def _check_text(text: str, at: str) -> None:
@@ -257,10 +318,12 @@ def _check_text(text: str, at: str) -> None:
         raise ConfigError(f"{at}: {brief(text)} holds half a letter (a surrogate), which no file can hold")
 
 
-def dotted(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
+def dotted(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """Return the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
+    leaves = list[tuple[str, Any]]()
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from dotted(value, f"{above}{key}.")
+        if value and isinstance(value, dict):
+            leaves += dotted(value, f"{above}{key}.")
         else:
-            yield above + key, value
+            leaves.append((above + key, value))
+    return leaves

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import http.client
 import io
+import os
 import socket
 import tempfile
 import urllib.error
@@ -55,11 +56,22 @@ class Wanted:
     files: list[str]
     form: str
 
+    def _found(self) -> str:
+        """Return what stands in the way or lies there in another form, for brackets."""
+        if not self.folder.is_dir():
+            blocked = next((place for place in (self.folder, *self.folder.parents) if place.exists()), Path())
+            return "no such folder; " if blocked.is_dir() else f"{blocked} is a file; "
+        alike = list[str]()
+        with suppress(OSError):
+            alike += sorted(name for name in os.listdir(self.folder) if name.lower().startswith(self.dataset[:5]))
+        return f"there lies {', '.join(alike[:3])}, which is not read; " if alike else ""
+
     def refused(self, reason: str) -> ConfigError:
         """Return the error that says why they are not there and what helps."""
         message = (
             f"dataset {self.dataset}: not found, and {reason}.\n"
-            f"  looked in  {self.folder} (--data-dir, or the variable BNEXP_DATA, names the data folder)\n"
+            f"  looked in  {self.folder} ({self._found()}"
+            "--data-dir, or the variable BNEXP_DATA, names the data folder)\n"
             f"  put there  {', '.join(self.files)}, {self.form}"
         )
         if DATASETS[self.dataset].shape == DATASETS["mnist5k"].shape:  # else digits may not fit the network

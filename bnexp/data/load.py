@@ -103,19 +103,21 @@ class Dataset:
 
     @property
     def part_fingerprints(self) -> dict[str, str]:
-        """SHA-256 of images and labels of each part: runs that were scored on other examples are not compared."""
+        """SHA-256 of images and labels of `val` and `test`: runs scored on other examples are not compared."""
         return self._fingerprints[1]
 
     @cached_property
     def _fingerprints(self) -> tuple[str, dict[str, str]]:
-        whole, own = hashlib.sha256(), {name: hashlib.sha256() for name in self.parts}
+        whole, scored = hashlib.sha256(), {name: hashlib.sha256() for name in ("val", "test")}
         for name, part in self.parts.items():
-            own[name].update(str(tuple(part.images.shape)).encode())
-            for tensor in (part.images, part.labels):
-                content = tensor.cpu().numpy().data
-                whole.update(content)
-                own[name].update(content)
-        return whole.hexdigest(), {name: digest.hexdigest() for name, digest in own.items()}
+            shape, digests = str(tuple(part.images.shape)).encode(), [whole]
+            if name in scored:
+                scored[name].update(shape)
+                digests.append(scored[name])
+            for content in (tensor.cpu().numpy().data for tensor in (part.images, part.labels)):
+                for digest in digests:
+                    digest.update(content)
+        return whole.hexdigest(), {name: digest.hexdigest() for name, digest in scored.items()}
 
     def to(self, device: torch.device) -> "Dataset":
         """Return the dataset on a device; itself where it is there."""

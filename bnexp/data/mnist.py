@@ -63,9 +63,9 @@ class IdxFile:
         return f"{self.name}.gz"
 
     def path_in(self, folder: Path) -> Path:
-        """Return the file in a folder, or its archive where only that is there."""
-        path, packed = folder / self.name, folder / self.archive
-        return packed if not path.is_file() and packed.is_file() else path
+        """Return the file in a folder, or its archive where only that is there; Kaggle has a dot before `idx`."""
+        names = (self.name, self.archive, *(name.replace("-idx", ".idx") for name in (self.name, self.archive)))
+        return next((folder / name for name in names if (folder / name).is_file()), folder / self.name)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _read(folder: Path, file: IdxFile) -> Tensor:
     """Return the bytes of a file, packed or not, in its shape, after their size and checksum were found right."""
     path = file.path_in(folder)
     try:
-        if path.name == file.archive:
+        if path.suffix == ".gz":
             content = np.frombuffer(bytearray(gunzip(read_file(path, packed_limit(file.size)), file.size)), np.uint8)
             size = content.size
         else:
@@ -179,11 +179,26 @@ def _read(folder: Path, file: IdxFile) -> Tensor:
         raise BnexpError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if content.size != file.size:
         found = f"{size:,} bytes, expected {file.size:,}"
+        if own := _count_of_another(path, file):
+            raise BnexpError(
+                f"{path}: {found}: a set of {own:,} examples, which is not the published one; for one of your own, "
+                "data.dataset: npz and np.savez (docs/config.md)"
+            )
         raise BnexpError(f"{path}: {found}: truncated or not this file; {FETCHED_AGAIN}")
     if not _is_intact(content, file, path.with_name(file.archive)):
         _refuse_other_set(path, md5(content.data))
         raise BnexpError(f"{path}: corrupt: its checksum is not that of the published file; {FETCHED_AGAIN}")
     return torch.from_numpy(content[len(file.header) :]).view(file.shape)
+
+
+def _count_of_another(path: Path, file: IdxFile) -> int:
+    """Return how many examples a whole file of the same format holds that is another set; 0 for a damaged one."""
+    with path.open("rb") as stored:
+        start = stored.read(len(file.header))
+    axes = len(file.shape)
+    extents = [int.from_bytes(start[place : place + 4], "big") for place in range(4, 4 + 4 * axes, 4)]
+    whole = start[:4] == file.header[:4] and path.stat().st_size == len(file.header) + math.prod(extents)
+    return extents[0] if whole else 0
 
 
 def _refuse_other_set(path: Path, digest: str) -> None:

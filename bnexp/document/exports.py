@@ -107,7 +107,7 @@ def to_json(document: Table | Lesson) -> str:
     """Write strict JSON in full precision.
 
     A table gives its `rows`, a sample among them as mean, std and n, and its `notes`; a lesson its `topic`, `title`,
-    `numbers` by key, and the `commands` that test it.
+    `numbers` by key, and the `commands` that test it; where it has read a file, how, in `read`.
     """
     if isinstance(document, Table):
         columns = document.columns_for("machines")
@@ -118,7 +118,7 @@ def to_json(document: Table | Lesson) -> str:
         return to_strict_json({"rows": rows, "notes": document.notes})
     commands = document.experiment.commands
     about = {"topic": document.topic, "title": document.title, "numbers": document.numbers, "commands": commands}
-    return to_strict_json(about)
+    return to_strict_json({**about, "read": list(document.read)} if document.read else about)
 
 
 def to_strict_json(value: object) -> str:

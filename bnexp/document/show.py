@@ -29,7 +29,7 @@ def show(table: Table, output: Output, *others: Table) -> None:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if output == "table":
-        show_document([table, *others])
+        show_document([table, *others], exported=True)
     elif output == "markdown":
         write_out(to_markdown([table, *others]))
     else:
@@ -38,16 +38,18 @@ def show(table: Table, output: Output, *others: Table) -> None:
         sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in table.notes)
 
 
-def show_document(document: Document) -> None:
+def show_document(document: Document, *, exported: bool = False) -> None:
     """Print a document: drawn for a terminal, a line per row into a pipe; there, a lesson is a page of 100 columns.
+
+    A narrow terminal leaves columns out; what is said of them names CSV where the command is able to write it.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if console := terminal():
-        from bnexp.document.terminal import print_document
+        from bnexp.document.terminal import WHOLE, print_document
 
-        print_document(console, document)
+        print_document(console, document, whole=f"{WHOLE}, --format csv every figure" if exported else WHOLE)
     else:
         write_out(to_plain(document))
 

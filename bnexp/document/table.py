@@ -55,8 +55,7 @@ class Column:
         kind: what its cells hold; a sample becomes three columns in CSV. A bar, as long as the logarithm of its value,
             is drawn only in a terminal with room for it.
         descending: the larger value is sorted first.
-        give_up: order in which a narrow terminal leaves columns out; None for never.
-        redundant: nothing is lost, and nothing said, when it is left out.
+        give_up: order in which a narrow terminal leaves columns out, and says so; None for never.
         grouped: a terminal shows equal values of neighboring rows once, and an empty line before the next value.
         least: letters that it is wide at least.
     """
@@ -68,7 +67,6 @@ class Column:
     short: str = ""
     descending: bool = False
     give_up: int | None = None
-    redundant: bool = False
     audience: Audience = "all"
     grouped: bool = False
     least: int = 0
@@ -249,11 +247,15 @@ def find_column(columns: Sequence[Column], name: str) -> Column:
 
 
 def sort_rows(table: Table, column: Column) -> Table:
-    """Return the table sorted by a column, rows without a value last; equal rows keep their order."""
+    """Return the table sorted by a column, rows without a value last; equal rows keep their order.
+
+    No terminal is too narrow for that column: without it nobody could tell the order.
+    """
     known = [row for row in table.rows if _order(table.cell(row, column)) is not None]
     unknown = [row for row in table.rows if _order(table.cell(row, column)) is None]
     known.sort(key=lambda row: _order(table.cell(row, column)) or (), reverse=column.descending)
-    return replace(table, rows=(*known, *unknown))
+    columns = tuple(replace(own, give_up=None) if own == column else own for own in table.columns)
+    return replace(table, columns=columns, rows=(*known, *unknown))
 
 
 def together(table: Table, column: Column) -> Table:

@@ -9,17 +9,19 @@ from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segments
 from rich.text import Text as Line
 
 from bnexp.document.figure import figure_styles
 from bnexp.document.table import Table
 from bnexp.document.terminal_figure import figure_lines
-from bnexp.document.terminal_table import table_lines
+from bnexp.document.terminal_table import table_lines, wrapped
 from bnexp.document.values import CODE, Document, Heading, Part, Text, TryIt
 from bnexp.document.writing import GAP, readable
 from bnexp.errors import visible, visible_lines
 
 WIDEST = 100
+WHOLE = "a wider terminal or | less -S shows all"
 NARROWEST = 30
 """Figures need so many columns; the lines of a terminal that has fewer break."""
 _FORMULA_ROOM = 56
@@ -33,22 +35,25 @@ def to_text(document: Document) -> str:
     return text.getvalue()
 
 
-def print_document(console: Console, document: Document) -> None:
-    """Print a document, an empty line between its parts; paragraphs with a lead follow each other without one."""
+def print_document(console: Console, document: Document, *, whole: str = WHOLE) -> None:
+    """Print a document, an empty line between its parts; paragraphs with a lead follow each other without one.
+
+    `whole` says how columns are seen that a narrow terminal leaves out.
+    """
     parts = list(document)
-    page = _Page(console, parts)
+    page = _Page(console, parts, whole)
     for above, part in zip([None, *parts], parts, strict=False):
         if above is not None and not (isinstance(above, Text) and isinstance(part, Text) and above.lead and part.lead):
             console.print()
-        for line in page.lines(part):
-            console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        # The lines are ready: to lay out each once more would take half a second for a thousand.
+        console.print(Segments(Line("\n").join(page.lines(part)).render(console, "\n")), crop=False)
 
 
 class _Page:
     """Makes the lines of the parts of a document, for a terminal of some width."""
 
-    def __init__(self, console: Console, parts: Sequence[Part]) -> None:
-        self._console = console
+    def __init__(self, console: Console, parts: Sequence[Part], whole: str) -> None:
+        self._console, self._whole = console, whole
         self._width = max(min(console.width, WIDEST), NARROWEST)
         self._styles = figure_styles(parts)
         self._formulas = _formula_width(parts)
@@ -88,11 +93,11 @@ class _Page:
         for number, lines in enumerate(pieces):
             yield from [Line()] * (number > 0)
             yield from lines
-        hint = [f"left out at this width: {', '.join(names)}; add | less -S to see all"] if names else []
+        hint = [f"left out at this width: {', '.join(names)}; {self._whole}"] if names else []
         if notes := [*table.notes, *hint]:
             yield Line()
             for note in notes:
-                yield from self._wrapped(Line(readable(note), "dim"), self._console.width)
+                yield from (Line(line, "dim") for line in wrapped(readable(note), self._console.width))
 
     def _numbers(self, table: Table) -> Iterator[Line]:
         """Yield the formula with the table beside it where both fit, else one above the other."""

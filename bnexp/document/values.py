@@ -81,13 +81,15 @@ Document = Iterable[Part]
 class Lesson:
     """The lesson of `bnexp explain TOPIC`; as a document, it begins with its title and ends with its commands.
 
-    The title is the answer in a line; `experiment` tests it on a real network.
+    The title is the answer in a line; `experiment` tests it on a real network. `read` says how the file that
+    it is computed on was read.
     """
 
     topic: str
     title: str
     parts: Sequence[Part]
     experiment: TryIt
+    read: Sequence[str] = ()
 
     def __iter__(self) -> Iterator[Part]:
         """Yield every part of the document."""

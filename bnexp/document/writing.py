@@ -70,18 +70,6 @@ def epochs(value: float, beside: float | None = None) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 1e6 else f"{value:.3g}"
 
 
-def duration(seconds: float) -> str:
-    """Write a duration with its two largest units, such as `8.4s`, `2m05s`, `3h10m` or `2d04h`."""
-    whole = round(seconds)
-    if seconds < 59.95:
-        return f"{seconds:.1f}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
-
-
 def clock_duration(seconds: float) -> str:
     """Write a duration as a clock counts it, `m:ss` or `h:mm:ss`: its width stays while it counts down."""
     minutes, left = divmod(round(seconds), 60)

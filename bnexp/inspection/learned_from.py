@@ -1,33 +1,15 @@
-"""Find the data that a run learned from, and hold what is found against their fingerprint."""
+"""Hold the data that a probe finds against the fingerprint of those that the run learned from."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.config.data_section import OwnData
-from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
 from bnexp.runs.data import DIGITS, data_of
 from bnexp.runs.folder import META, read_json
 from bnexp.runs.seal import read_config
 from bnexp.training.build import TrainingRun
-
-
-def with_data_found(config: Config, data_dir: Path) -> Config:
-    """Return a config whose own data, where they lie no more at their absolute path, are those of this name here."""
-    if not isinstance(config.data, OwnData) or os.path.lexists(config.data.path):
-        return config
-    here = data_dir / os.path.basename(config.data.path)
-    if not os.path.isabs(config.data.path) or not here.exists():
-        return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"path": os.path.abspath(here)})})
-
-
-def where_they_were(folder: Path) -> str:
-    """Say where the data of a run lay, and how to name another place; nothing for data that bnexp finds itself."""
-    path = data_of(None, read_json(folder / META) or {}).path
-    return "" if path is None else f"\nThe run read {path}; --data-dir FOLDER names where that lies now"
 
 
 def refuse_other_data(folder: Path, run: TrainingRun, expected: object, overrides: Sequence[str]) -> None:

@@ -1,14 +1,13 @@
 """The network as built: each item with its output shape and parameters."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import nn
 
-from bnexp.measure.evaluation import inference_mode_of
-from bnexp.measure.recorder import outputs_of
+from bnexp.config.layout import BlockLayout, Layout, PoolLayout, Shape
 from bnexp.models.build import leaves
 
 
@@ -22,21 +21,39 @@ class OutlineRow:
     note: str  # why its bias was left out, where it was
 
 
-def outline(network: nn.Module, shape: tuple[int, int, int], bias: bool | Literal["auto"] = "auto") -> list[OutlineRow]:
-    """Return a row per item, in the order of computation, for images of `shape` (C, H, W) and `model.bias`.
+def outline(network: nn.Module, layout: Layout, bias: bool | Literal["auto"] = "auto") -> list[OutlineRow]:
+    """Return a row per item of the network of a layout, in the order of computation; `bias` is `model.bias`.
 
-    The network may be without numbers.
+    Nothing is computed: the network may be without numbers.
     """
-    items = leaves(network)
-    with inference_mode_of(network), torch.no_grad(), next(network.parameters()).device:
-        outputs = outputs_of(items, lambda: network(torch.zeros(1, *shape)))
-    following = dict(pairwise(outputs))
+    items, shapes = leaves(network), dict(shapes_of(layout))
+    following = dict(pairwise(items))
     rows = []
-    for name, output in outputs.items():
-        parameters = sum(parameter.numel() for parameter in items[name].parameters() if parameter.requires_grad)
-        note = why_no_bias(items[name], following.get(name, ""), bias)
-        rows.append(OutlineRow(name, tuple(output.shape[1:]), parameters, note))
+    for name, module in items.items():
+        parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+        rows.append(OutlineRow(name, shapes[name], parameters, why_no_bias(module, following.get(name, ""), bias)))
     return rows
+
+
+def shapes_of(layout: Layout) -> Iterator[tuple[str, Shape]]:
+    """Yield each item's full name, such as `stage1.block2.conv1`, and the shape of its output, in order."""
+    for part in layout.parts:
+        if isinstance(part, PoolLayout):
+            yield part.place, part.shape_out
+        else:
+            yield from ((f"{part.place}.{name}", shape) for name, shape in _shapes_in(part))
+    yield "head", (layout.classes,)
+
+
+def _shapes_in(block: BlockLayout) -> Iterator[tuple[str, Shape]]:
+    yield from ((placed.name, placed.shape_out) for placed in block.branch)
+    if block.residual:
+        if block.skip_gain:
+            yield "skip_gain", block.shape_at_add
+        yield from ((f"shortcut.{placed.name}", placed.shape_out) for placed in block.shortcut)
+        if not block.shortcut:  # the same values, or padded ones
+            yield "shortcut", block.shape_at_add
+        yield from ((placed.name, placed.shape_out) for placed in block.items[len(block.branch) :])
 
 
 def why_no_bias(module: nn.Module, following: str, bias: bool | Literal["auto"]) -> str:

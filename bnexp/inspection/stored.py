@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import draw
+from bnexp.config.loading import check_stored
 from bnexp.config.wording import one_of
+from bnexp.config.yaml_text import read_yaml
+from bnexp.data.sources.place import moved
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
-from bnexp.inspection.learned_from import on_other_data, refuse_other_data, where_they_were, with_data_found
+from bnexp.inspection.learned_from import on_other_data, refuse_other_data
 from bnexp.measure.evaluation import inference_mode_of
 from bnexp.measure.machine import numbers_of
 from bnexp.measure.restore import put_weights, restored, undisturbed, weights_of
@@ -18,7 +21,9 @@ from bnexp.measure.subject import Look
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, load_checkpoint
+from bnexp.runs.data import where_data_lay
 from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints, unreadable_checkpoints
+from bnexp.runs.identity import first_difference
 from bnexp.runs.seal import load_stored
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.device import reproducible
@@ -131,11 +136,13 @@ def open_stored(
 ) -> tuple[TrainingRun, int]:
     """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
     config, _ = load_stored(folder, [*overrides, "training.compile=false"])
+    config = config.model_copy(update={"data": moved(config.data, data_dir)})
     stored = _stored(folder, weights)
+    _refuse_another_run(folder, stored.get("config"))
     try:
-        blueprint = draw(with_data_found(config, data_dir), data_dir)
+        blueprint = draw(config, data_dir)
     except ConfigError as error:
-        raise ConfigError(f"{error}{where_they_were(folder)}") from None
+        raise ConfigError(f"{error}{where_data_lay(folder)}") from None
     run = build(blueprint, data_dir=data_dir, device=device)
     refuse_other_data(folder, run, stored.get("dataset"), overrides)
     try:
@@ -144,6 +151,20 @@ def open_stored(
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a file may hold anything
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
     return run, step
+
+
+def _refuse_another_run(folder: Path, config: object) -> None:
+    """Refuse weights that were stored under another config, a text; best weights of earlier versions have none."""
+    if not isinstance(config, str):
+        return
+    own, (values, _) = load_stored(folder)[0], read_yaml(config, "the config in the checkpoint")
+    try:
+        theirs = check_stored(values, (), "the config in the checkpoint")
+    except ConfigError:
+        return  # of another version of bnexp
+    if other := first_difference(own, theirs.model_copy(update={"probes": own.probes})):
+        key, here, there = other
+        raise BnexpError(f"{folder}: the stored weights are of another run: {key} is {here}, and was {there} in theirs")
 
 
 def _stored(folder: Path, which: str) -> dict[str, Any]:

@@ -106,10 +106,12 @@ def _recomputed(subject: Subject, examples: int) -> dict[nn.Module, dict[str, Te
         return {}
     largest = max(subject.plan.batch_size, subject.config.data.eval_batch_size, 3)  # cut evenly, none is of one
     # As bn: with corrections, layers further up would see what the outdated running statistics make.
-    off, whole = _switched_off(norms, "corrects"), _switched_off(norms, "splits")
-    with contextlib.ExitStack() as hooks, off, whole, using_batch_statistics(subject) as forward:
+    with contextlib.ExitStack() as stack:
+        for name in ("corrects", "splits", "in_parts"):
+            stack.enter_context(_switched_off(norms, name))
+        forward = stack.enter_context(using_batch_statistics(subject))
         for norm in norms:
-            hooks.callback(norm.register_forward_pre_hook(note).remove)
+            stack.callback(norm.register_forward_pre_hook(note).remove)
         for batch in images.tensor_split(-(-len(images) // largest)):
             forward(subject.dataset.inputs(batch))
     return {norm: statistics_from(norm, pooled(batches)) for norm, batches in seen.items()}

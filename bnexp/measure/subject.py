@@ -52,10 +52,7 @@ class Subject:
     @property
     def placed(self) -> dict[str, Placed]:
         """The placed items of the blocks, by their full names."""
-        blocks = self.layout.blocks
-        branches = {f"{block.place}.{placed.name}": placed for block in blocks for placed in block.items}
-        shortcuts = {f"{block.place}.shortcut.{placed.name}": placed for block in blocks for placed in block.shortcut}
-        return branches | shortcuts
+        return self.layout.placed
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         # Filled in the order of indices, not of memory: the same mask whatever the memory format of x.
-        mask = x.new_empty(x.shape).bernoulli_(1 - self.p, generator=self.stream.on(x.device))
+        mask = self.stream.fill(x, lambda empty, generator: empty.bernoulli_(1 - self.p, generator=generator))
         return x * mask / (1 - self.p)  # bf16 would round a mask of 1 / (1 - p), and every unit with it
 
     def get_extra_state(self) -> Tensor | None:

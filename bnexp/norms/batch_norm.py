@@ -1,14 +1,14 @@
-"""`bn` and `sync_bn`: batch normalization in one process and over all of them, torch's own modules.
+"""`bn`: batch normalization, torch's own modules.
 
-Both standardize each feature by the mean and variance of the batch, and use running ones at inference. They differ only
-where several processes train together, which they never do in bnexp.
+Where several processes train together (docs/devices.md), each takes the statistics of its own part of the batch, and
+the running ones are those of process 0.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnexp.config.items import BatchNormOptions, FreezableBatchNormOptions
+from bnexp.config.items import FreezableBatchNormOptions
 from bnexp.norms.shapes import Shape
 
 
@@ -47,18 +47,3 @@ class FrozenBatchNorm(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch."""
         return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
-def sync_batch_norm(shape: Shape, options: BatchNormOptions) -> nn.SyncBatchNorm:
-    """Normalize each feature as `bn` does, in training over the batches of all processes together.
-
-        y = gamma * (x - mean) / sqrt(var + eps) + beta
-
-    bnexp trains in one process, where it is `bn`. It is torch's own layer, for networks that are taken elsewhere: in a
-    process group on GPUs, mean and variance in training are those of the batches of all processes.
-
-    Shape: (F,) for inputs (B, F); (C, H, W) for inputs (B, C, H, W). gamma and beta are (F,) or (C,).
-    Options: momentum (the weight of the new batch), eps, affine.
-    Source: Peng et al. 2018 (MegDet), https://arxiv.org/abs/1711.07240
-    """
-    return nn.SyncBatchNorm(shape[0], eps=options.eps, momentum=options.momentum, affine=options.affine)

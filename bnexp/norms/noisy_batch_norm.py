@@ -46,10 +46,10 @@ class NoisyBatchNorm(_BatchNorm):
             return z
         generator = self.stream.on(z.device)
         sigma = z.new_empty(self.num_features).uniform_(1, SCALE, generator=generator)
-        scale = z.new_empty(z.shape).normal_(0, SPREAD, generator=generator) + per_feature(sigma, z)
+        scale = self.stream.fill(z, lambda empty, stream: empty.normal_(0, SPREAD, generator=stream))
         mu = z.new_empty(self.num_features).uniform_(-SHIFT, SHIFT, generator=generator)
-        shift = z.new_empty(z.shape).uniform_(-SPREAD, SPREAD, generator=generator) + per_feature(mu, z)
-        return scale * z + shift
+        shift = self.stream.fill(z, lambda empty, stream: empty.uniform_(-SPREAD, SPREAD, generator=stream))
+        return (scale + per_feature(sigma, z)) * z + (shift + per_feature(mu, z))
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Take inputs of any number of dimensions."""

@@ -1,5 +1,7 @@
 """A stream of random numbers that belongs to one module."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,10 +11,14 @@ class RandomStream:
 
     torch's modules draw from the one global stream, so that anything else that draws changes their numbers. With a
     stream for each place in the network, two arms that differ elsewhere draw the same.
+
+    Where several processes divide a batch, `part` is where this one's begins and how many examples the whole has: each
+    draws for all of them and keeps its own, so that the streams stay alike and the numbers are those of one process.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self.part: tuple[int, int] | None = None
         self._generator: torch.Generator | None = None
         self._state: Tensor | None = None  # of a loaded stream, until its device is known
 
@@ -24,6 +30,13 @@ class RandomStream:
                 self._generator.set_state(self._state)
                 self._state = None
         return self._generator
+
+    def fill(self, x: Tensor, draw: Callable[[Tensor, torch.Generator], Tensor]) -> Tensor:
+        """Return a tensor like x, (B, ...), that `draw` has filled from the generator, in the order of its indices."""
+        if self.part is None:
+            return draw(x.new_empty(x.shape), self.on(x.device))
+        first, examples = self.part
+        return draw(x.new_empty(examples, *x.shape[1:]), self.on(x.device))[first : first + len(x)]
 
     def get_state(self) -> Tensor | None:
         """Return where the stream stands; None before the first draw."""

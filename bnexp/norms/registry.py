@@ -6,7 +6,7 @@ from torch import nn
 
 from bnexp.config.block import Item
 from bnexp.config.items import ItemName
-from bnexp.norms.batch_norm import batch_norm, sync_batch_norm
+from bnexp.norms.batch_norm import batch_norm
 from bnexp.norms.batch_renorm import BatchRenorm
 from bnexp.norms.evonorm import EvoNormB0, EvoNormS0
 from bnexp.norms.filter_response_norm import FilterResponseNorm
@@ -16,13 +16,14 @@ from bnexp.norms.layer_norm import ChannelLayerNorm, RootMeanSquareNorm, layer_n
 from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
 from bnexp.norms.pointwise import DynamicErf, DynamicTanh
 from bnexp.norms.shapes import Shape
+from bnexp.norms.sync_batch_norm import SyncBatchNorm
 from bnexp.norms.variance_norm import VarianceNorm
 
 NORMS: dict[ItemName, Callable[..., nn.Module]] = {
     "bn": batch_norm,
     "ghost_bn": lambda shape, options: GhostBatchNorm(shape[0], options),
     "batch_renorm": lambda shape, options: BatchRenorm(shape[0], options),
-    "sync_bn": sync_batch_norm,
+    "sync_bn": lambda shape, options: SyncBatchNorm(shape[0], options),
     "noisy_bn": lambda shape, options, seed: NoisyBatchNorm(shape[0], options, seed),
     "ln": layer_norm,
     "ln_c": lambda shape, options: ChannelLayerNorm(shape[0], options.eps, options.affine),

@@ -6,7 +6,8 @@ A norm that keeps running statistics other than those of torch's batch norm has 
     running_moments()           its running `mean` and `std` of each feature, those that it has
 
 Attributes that measuring sets to false for a time: `corrects`, where a norm corrects toward its running statistics in
-training, `splits`, where it splits the batch, and `noisy`, where it draws noise.
+training, `splits`, where it splits the batch, `noisy`, where it draws noise, and `in_parts`, where it passes a whole
+batch in the parts that several processes take.
 """
 
 from collections.abc import Callable, Sequence

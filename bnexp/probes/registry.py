@@ -49,7 +49,7 @@ class Due:
     probes: Sequence[Probe]
     timing: Timing = nullcontext
     rehearses: bool = False
-    """Whether the step itself calls no hooks, so that probes that watch it see a rehearsal instead."""
+    """Whether probes that watch the step see a rehearsal instead: it calls no hooks, or passes a part of the batch."""
 
     def before(self, look: Look) -> None:
         """Let each get ready, right before the forward pass."""
@@ -71,15 +71,18 @@ class Due:
 
 
 class Probes:
-    """The probes of a run by their names; a compiled network calls no hooks."""
+    """The probes of a run by their names.
 
-    def __init__(self, probes: Mapping[str, Probe], steps_per_epoch: int, *, compiled: bool = False) -> None:
-        self._probes, self._steps_per_epoch, self._compiled = probes, steps_per_epoch, compiled
+    The step is `rehearsed` for those that watch it where it calls no hooks, compiled, or passes a part of the batch.
+    """
+
+    def __init__(self, probes: Mapping[str, Probe], steps_per_epoch: int, *, rehearsed: bool = False) -> None:
+        self._probes, self._steps_per_epoch, self._rehearsed = probes, steps_per_epoch, rehearsed
 
     def at(self, step: int, timing: Timing = nullcontext) -> Due:
         """Return the probes that are due at a step, counted from 1; `timing` counts the time they take, if any is."""
         due = [probe for probe in self._probes.values() if probe.schedule.looks_at(step, self._steps_per_epoch)]
-        return Due(due, timing if due else nullcontext, self._compiled)
+        return Due(due, timing if due else nullcontext, self._rehearsed)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return what each probe keeps from one look to the next, by its name."""
@@ -91,7 +94,8 @@ class Probes:
             probe.kept = {key: tensor.to(device) for key, tensor in state[name].items()}
 
 
-def build_probes(probes: ProbesConfig, plan: Plan, *, compiled: bool = False) -> Probes:
-    """Return the probes whose schedule is not off."""
-    built = {name: PROBES[name](schedule) for name, schedule in probes.schedules().items()}
-    return Probes(built, plan.steps_per_epoch, compiled=compiled)
+def build_probes(probes: ProbesConfig, plan: Plan, *, rehearsed: bool = False, elsewhere: bool = False) -> Probes:
+    """Return the probes whose schedule is not off; none where another process looks through them."""
+    schedules = {} if elsewhere else probes.schedules()
+    built = {name: PROBES[name](schedule) for name, schedule in schedules.items()}
+    return Probes(built, plan.steps_per_epoch, rehearsed=rehearsed)

@@ -195,6 +195,6 @@ class CheckpointFolder:
             if other not in self._whole:
                 other.unlink(missing_ok=True)
 
-    def save_best(self, step: int, weights: dict[str, Any]) -> None:
+    def save_best(self, step: int, weights: dict[str, Any], config: str) -> None:
         """Write the weights after `step` steps, which scored best on the validation part; an OSError keeps the old."""
-        save_checkpoint(self._folder / BEST, {"step": step, "weights": weights})
+        save_checkpoint(self._folder / BEST, {"step": step, "weights": weights, "config": config})

@@ -12,6 +12,7 @@ from pathlib import Path
 from bnexp.errors import BnexpError
 from bnexp.files import with_advice
 from bnexp.runs.lock import LOCK, run_lock
+from bnexp.runs.own_lock import OWN_LOCK
 from bnexp.runs.seal import write_config
 
 _NEW, _ABANDONED_S = ".new", 600
@@ -78,7 +79,8 @@ def _moved(new: Path, folder: Path) -> bool:
     """
     if os.path.lexists(folder):
         with suppress(OSError, BnexpError):
-            if [path.name for path in folder.iterdir()] == [LOCK]:
+            names = {path.name for path in folder.iterdir()}
+            if names and names <= {LOCK, OWN_LOCK}:
                 with run_lock(folder):
                     (folder / LOCK).unlink()
     try:

@@ -21,7 +21,8 @@ DIGITS = 8
 """First digits of a fingerprint that people see."""
 _OWN = ("image_folder", "npz")
 _NOT_OF_THE_EXAMPLES = {
-    *("path", "batch_size", "eval_batch_size", "drop_last", "preprocess", "whiten_eps", "augment", "download"),
+    *("path", "val_path", "batch_size", "eval_batch_size", "drop_last"),
+    *("preprocess", "whiten_eps", "augment", "download"),
 }
 """Keys of `data` that do not decide which examples there are; a path may be written in several ways."""
 
@@ -65,6 +66,14 @@ def recorded_data_dir(folder: Path) -> Path | None:
     """Return the data folder that a run recorded, where it is still there."""
     recorded = (read_json(folder / META) or {}).get("data_dir")
     return Path(recorded) if isinstance(recorded, str) and os.path.isdir(recorded) else None
+
+
+def where_data_lay(folder: Path) -> str:
+    """Say where data of a run lay that are there no more, and how to name another place; else nothing."""
+    path = data_of(None, read_json(folder / META) or {}).path
+    if path is None or os.path.lexists(path):
+        return ""
+    return f"\nThe run read {path}; --data-dir FOLDER names where {os.path.basename(path)} lies now"
 
 
 def data_of(config: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> RunData:

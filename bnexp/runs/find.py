@@ -3,9 +3,11 @@
 import glob
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bnexp.config.naming import run_name_of
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.folder import CHECKPOINTS, CLAIMED, CONFIG, CONFIG_COPY, META, METRICS, SUMMARY
 
@@ -25,6 +27,17 @@ def place_of_runs(folder: Path) -> Path:
     below = (path for pattern in ("*", "*/*", "*/*/*") for path in here.glob(pattern))
     inside = CLAIMED.fullmatch(here.resolve().name) or any(CLAIMED.fullmatch(path.name) for path in below)
     return here if inside and next(runs_below(here), None) is not None else folder
+
+
+def place_of_new_runs(folder: Path) -> Path:
+    """Return the folder for new runs: `folder`, or where that is the default and one stands among runs, theirs."""
+    if folder != DEFAULT or os.path.lexists(folder):
+        return folder
+    here = Path()
+    for place, near in ((here, here.glob("*/seed*")), (Path(".."), here.glob("seed*")), (Path("../.."), [here])):
+        if any(CLAIMED.fullmatch(run.resolve().name) and (run / CONFIG).is_file() for run in near):
+            return place
+    return folder
 
 
 def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
@@ -75,19 +88,26 @@ def _roots_of(path: str, runs_dir: Path) -> list[Path]:
         if glob.has_magic(path) and (matches := sorted(glob.glob(str(place), recursive=True))):
             return [Path(match) for match in matches if os.path.isdir(match)]
     if os.path.isfile(path):
-        raise ConfigError(f"{path}: a file; expected a run folder, a folder above runs, or a glob pattern")
-    raise ConfigError(f"{path}: {_not_found(path, runs_dir)} {_FIRST_RUN}")
+        own = runs_dir / run_name_of(Path(path).stem)
+        mean = f'; did you mean "{own}"?' if path.endswith((".yaml", ".yml")) and own.is_dir() else ""
+        raise ConfigError(f"{path}: a file; expected a run folder, a folder above runs, or a glob pattern{mean}")
+    raise ConfigError(f"{path}: {_not_found(path, runs_dir)}")
 
 
 def _not_found(path: str, runs_dir: Path) -> str:
     """Say that nothing is at `path`, and name the run or folder with nearly this name."""
     if glob.has_magic(path):
-        return f"no folder matches this pattern, here or in {runs_dir}."
+        return f"no folder matches this pattern, here or in {runs_dir}. {_FIRST_RUN}"
+    if "{" in path:
+        return "no such folder. Braces are filled in by the shell, without quotes."
+    parts = [part for part in re.split(r"[,;]\s*", path) if part]
+    if len(parts) > 1 and all(os.path.isdir(part) or os.path.isdir(runs_dir / part) for part in parts):
+        return f"no such folder. Several stand apart, where a command takes several: {shlex.join(parts)}"
     folders = list(runs_below(runs_dir))
     names = [folder.relative_to(runs_dir) for folder in folders]
     known = dict.fromkeys(str(above) for name in names for above in (name, *name.parents[:-1]))
     hint = did_you_mean(path, [*known, *(str(runs_dir / name) for name in known)])
-    return f"no such folder, here or in {runs_dir}.{hint}"
+    return f"no such folder, here or in {runs_dir}.{hint} {_FIRST_RUN}"
 
 
 def runs_below(root: Path) -> Iterator[Path]:
@@ -108,6 +128,17 @@ def runs_below(root: Path) -> Iterator[Path]:
             places += [folder / below for below in folders if os.path.islink(folder / below)]
             if place is not root and len(folder.relative_to(place).parts) == _BELOW_A_LINK:
                 folders.clear()
+
+
+def runs_inside(run: Path) -> list[Path]:
+    """Return the folders in that of a run that hold further runs, which `runs_below` does not look for there."""
+    try:
+        with os.scandir(run) as entries:
+            there = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    folders = [folder for folder in there if folder.name != CHECKPOINTS]
+    return sorted(folder for folder in folders if any(any(folder.glob(at + META)) for at in ("", "*/")))
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

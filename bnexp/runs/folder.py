@@ -6,7 +6,7 @@ runs/<name>/seed<k>/
   meta.json        status and circumstances, rewritten in one move whenever the status changes
   metrics.jsonl    one row per logged step
   checkpoints/     the last two and the best
-  .lock            held by the process that trains the run
+  .lock            held by the process that trains the run; .lock.json says which one that is
   summary.json     the figures of the finished run, written last, in one move
 """
 
@@ -70,8 +70,11 @@ def unreadable_checkpoints(folder: Path, error: OSError) -> str:
 
 
 def resume_command(folder: Path) -> str:
-    """Return the shell command that resumes a run."""
-    return f"bnexp resume {shlex.quote(str(folder))}"
+    """Return the shell command that resumes a run, in as many processes as it began with."""
+    processes = (read_json(folder / META) or {}).get("processes")
+    count = processes.get("count") if isinstance(processes, dict) else None
+    together = f"torchrun --nproc-per-node {count} -m " if isinstance(count, int) and count > 1 else ""
+    return f"{together}bnexp resume {shlex.quote(str(folder))}"
 
 
 def checkpoints_by_step(folder: Path) -> dict[int, Path]:

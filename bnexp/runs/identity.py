@@ -4,17 +4,24 @@ Three questions have three answers, and differ for a reason:
 
 | question | asked by | keys that do not count |
 | --- | --- | --- |
-| `figures`: what can move a figure? | TensorBoard's hyperparameters | checkpoints, probes, name |
-| `arm`: are these runs seeds of one strategy? | `compare`; sweeps, with the seed | checkpoints, probes, seed |
+| `figures`: what can move a figure? | TensorBoard's hyperparameters | checkpoints, probes, name, data.download |
+| `arm`: are these runs seeds of one strategy? | `compare`, `ls`, `train` | checkpoints, probes, seed, `_UNSEEN` |
 | `run`: can one run have had both configs? | `--resume` | checkpoints, data.eval_batch_size |
 
 - `checkpoints` never count: saving a run changes neither its weights nor what is measured.
 - `probes` observe the network without disturbing it: they add figures and change none. To resume with other probes
   would still leave one metrics.jsonl whose rows do not hold the same figures, so they count for a run.
 - `data.eval_batch_size` moves scores by no more than rounding, but for those with recomputed statistics, which are
-  taken over batches of this size. A run that lacks the memory may go on with another.
+  taken over batches of this size. A run that lacks the memory may be resumed with another, and stays of its arm.
+- `data.download` says whether to fetch what is missing. `--resume` would not heed a new one, so it counts for a run.
+- `training.log_every` says over how many steps the rows of loss/train average, so it moves TensorBoard's curves and no
+  figure of an arm: its training loss is the mean over the whole last epoch.
+- `training.steps` of whole epochs is the same length as `training.epochs`: as an arm, both are the latter.
 - `name` moves no figure, but two names are two strategies to whoever gave them, and it names the run's folder.
 - `seed` moves figures. An arm is what its runs share, a mean over seeds.
+- The number of processes that divided a batch is no key of a config: it is in meta.json. Where norms take the
+  statistics of each part (bn), it is another training, and counts for an arm, as `batch.processes`, and for a run.
+  Elsewhere (sync_bn, ln, no norm) it moves no more than the last bits, as another machine does.
 - `model` may be written in several ways: `norm: bn` or bn in the block, `bias: auto` or false before it. What is built
   is the layout, and a run records a digest of it (`network_of`), beside one of the function that it computes.
 """
@@ -34,9 +41,11 @@ if TYPE_CHECKING:
 Question = Literal["figures", "arm", "run"]
 
 EVAL_BATCH_SIZE = "data.eval_batch_size"
+_UNSEEN = (EVAL_BATCH_SIZE, "data.download", "training.log_every")
+"""Keys that move no figure which is compared between arms."""
 _UNCOUNTED: Mapping[Question, frozenset[str]] = {
-    "figures": frozenset({"checkpoints", "probes", "name"}),
-    "arm": frozenset({"checkpoints", "probes", "seed"}),
+    "figures": frozenset({"checkpoints", "probes", "name", "data.download"}),
+    "arm": frozenset({"checkpoints", "probes", "seed", *_UNSEEN}),
     "run": frozenset({"checkpoints", EVAL_BATCH_SIZE}),
 }
 
@@ -48,16 +57,24 @@ OFTEN_VARIED = ["model.block", "model.norm", "model.activation", "optimizer.lr",
 """The keys in which arms differ most often: the five columns that TensorBoard's HParams page shows unasked."""
 
 
-def identity_of(config: Mapping[str, Any], question: Question) -> dict[str, Any]:
+def identity_of(config: Mapping[str, Any], question: Question, steps_per_epoch: int | None = None) -> dict[str, Any]:
     """Return the dotted keys of a config, of any version of bnexp, that count for a question, and their values.
 
     A key without a value is left out, as stored configs leave it out: whoever never heard of `training.ema` has none.
+    With `steps_per_epoch`, a number of steps that ends with an epoch is given as `training.epochs`.
     """
-    uncounted = _UNCOUNTED[question]
-    sections = {key.partition(".")[0] for key in config}
-    whole = {**{key: value for key, value in _LATER.items() if key.partition(".")[0] in sections}, **config}
-    counted = {key: value for key, value in whole.items() if uncounted.isdisjoint((key, key.partition(".")[0]))}
-    return {key: value for key, value in counted.items() if value is not None}
+    uncounted, counted = _UNCOUNTED[question], dict[str, Any]()
+    for key, value in _LATER.items():
+        section = key.partition(".")[0]
+        if key not in config and any(other.partition(".")[0] == section for other in config):
+            counted[key] = value
+    for key, value in config.items():
+        if value is not None and key not in uncounted and key.partition(".")[0] not in uncounted:
+            counted[key] = value
+    steps = counted.get("training.steps")
+    if steps_per_epoch and isinstance(steps, int) and steps % steps_per_epoch == 0:
+        counted["training.epochs"] = counted.pop("training.steps") // steps_per_epoch
+    return counted
 
 
 def first_difference(then: "Config", now: "Config") -> tuple[str, Any, Any] | None:
@@ -72,16 +89,24 @@ def besides_the_model(counted: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in counted.items() if key.partition(".")[0] != "model"}
 
 
-def network_of(layout: "Layout", batch_size: int) -> dict[str, str]:
+def parts_of(meta: Mapping[str, Any]) -> int:
+    """Return in how many parts of a batch its statistics were taken, by meta.json: 1 for the whole."""
+    processes = meta.get("processes")
+    parts = processes.get("parts") if isinstance(processes, dict) else None
+    return parts if isinstance(parts, int) and parts > 1 else 1
+
+
+def network_of(layout: "Layout", batch_size: int, parts: int = 1) -> dict[str, str]:
     """Return two digests of a network, for meta.json.
 
     `layout`: equal where the same modules are built at the same places, so that from one seed all bits are the same.
     `function`: equal where training and evaluation compute the same from the same weights, up to rounding, whatever the
     norm is called: `sync_bn` in one process and `ghost_bn` of the whole batch are `bn`; of one group, `gn` is
     `ln(affine=channel)`; of a channel each, `in`. `bn` with another momentum is another function at evaluation.
+    Batches whose statistics are taken in several parts, one of each process, give other digests.
     """
     built, computed = ([_part_form(part, batch_size, exact=exact) for part in layout.parts] for exact in (True, False))
-    head = [layout.head, layout.features, layout.classes]
+    head = [layout.head, layout.features, layout.classes, *([parts] if parts > 1 else [])]
     forms = {"layout": [*built, head], "function": [*computed, head]}
     return {name: hashlib.sha256(json.dumps(form).encode()).hexdigest() for name, form in forms.items()}
 

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from bnexp.errors import BnexpError
 from bnexp.files import refuse_link, with_advice
 from bnexp.runs.folder import META, read_json
-from bnexp.runs.own_lock import own_lock, refuse_own_lock
+from bnexp.runs.own_lock import HeldLock, own_lock
 from bnexp.runs.process import is_gone, is_suspended
 
 try:
@@ -31,11 +31,11 @@ _WAIT_S = 0.5
 
 
 @contextlib.contextmanager
-def run_lock(folder: Path, *, break_lock: bool = False) -> Iterator[None]:
+def run_lock(folder: Path, *, break_lock: bool = False) -> Iterator[HeldLock]:
     """Hold the lock of a run against all other processes and threads; the file that stays behind means nothing.
 
-    Where the file system takes no locks, a file of our own is the lock (`own_lock`); `break_lock` takes that of a
-    process away which gives no sign of life.
+    It is flock, where the file system takes it, and a file that says who holds it (`own_lock`), which other machines
+    see in any case; `break_lock` takes that of a process away which gives no sign of life.
 
     Raises:
         Held: another process holds the lock.
@@ -46,17 +46,15 @@ def run_lock(folder: Path, *, break_lock: bool = False) -> Iterator[None]:
     lock = FileLock(folder / LOCK)
     with contextlib.ExitStack() as held:
         try:
-            if (why := _why_no_flock(folder / LOCK)) is not None:
-                held.enter_context(own_lock(folder, why, break_lock=break_lock))
-            else:
+            if (why := _why_no_flock(folder / LOCK)) is None:
                 lock.acquire(timeout=_WAIT_S)
                 held.callback(_release, lock)
-                refuse_own_lock(folder, "", break_lock=break_lock)
+            own = held.enter_context(own_lock(folder, why, break_lock=break_lock))
         except Timeout:
             raise Held(f"{folder}: {_who_trains(folder)}") from None
         except OSError as error:
             raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
-        yield
+        yield own
 
 
 def _release(lock: FileLock) -> None:

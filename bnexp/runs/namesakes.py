@@ -1,4 +1,4 @@
-"""Tell apart the runs of one name that are not of one strategy: `--set` makes seed0-2 beside seed0 of another norm."""
+"""Tell apart runs that share a name and not a config: `--set` makes seed0-2 of one norm beside seed0 of another."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from bnexp.config.schema import Config
 
 _MOST_READ = 20
-"""Newest runs that are looked at before a new one begins."""
+"""Newest runs that a new run is compared with."""
 _MOST_KEYS = 3
 
 
-def others_of_its_name(config: "Config", runs_dir: Path) -> list[str]:
-    """Say that the folder of a config's name holds runs of another strategy, by the keys that differ."""
-    own = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "arm")
+def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -> list[str]:
+    """Return a note where the newest run of this name has another strategy: the keys that differ, and both values.
+
+    `steps_per_epoch` is that of the config's plan.
+    """
+    own = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "arm", steps_per_epoch)
     runs = [read_run(folder) for folder in runs_below(runs_dir / config.name)]
     for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
-        if run.config is None or not (keys := _differing([identity_of(run.config, "arm"), own])):
-            continue
-        before = _written(keys, identity_of(run.config, "arm"))
-        here = _written(keys, own)
-        return [
-            f"{run.folder} has {before}, this run has {here}: both are named {config.name}; --name tells them apart"
-        ]
+        theirs = identity_of(run.config or own, "arm", run.steps_per_epoch)
+        if keys := _differing([theirs, own]):
+            has = f"{run.folder} has {_written(keys, theirs)}, this run has {_written(keys, own)}"
+            return [f"{has}: both are named {config.name}; --name tells them apart"]
     return []
 
 
 def differences(runs: Sequence[Run]) -> dict[Path, str]:
-    """Return for each run that shares its name with another strategy what it has where they differ.
+    """Return, by folder, the values of each run in the keys in which the runs of its name differ, as `lr=0.1, norm=bn`.
 
-    Of runs of one strategy, and of those whose config cannot be read, there is nothing to tell.
+    Names whose runs all agree are left out, and so are runs without a readable config.
     """
     by_name: dict[Path, list[Run]] = {}
     for run in runs:
@@ -44,7 +44,7 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
             by_name.setdefault(run.folder.parent, []).append(run)
     told: dict[Path, str] = {}
     for named in by_name.values():
-        counted = {run.folder: identity_of(run.config or {}, "arm") for run in named}
+        counted = {run.folder: identity_of(run.config or {}, "arm", run.steps_per_epoch) for run in named}
         if keys := _differing(list(counted.values())):
             told |= {folder: _written(keys, config) for folder, config in counted.items()}
     return told
@@ -52,7 +52,8 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if len({shown(config.get(key)) for config in configs}) > 1]
+    written = [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]  # 1.0 is not 1
+    return [key for key in written if len({shown(config.get(key)) for config in configs}) > 1]
 
 
 def _written(keys: Sequence[str], config: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
-"""A lock of our own, for file systems without flock: a file that only one process can make, and that says who did.
+"""Hold a run by a file beside flock, for file systems without flock and for machines that do not see another's.
 
-The holder touches it every few seconds. Where that stops, nobody can be sure that the holder has ended, but on this
-machine; on others a person decides, with `bnexp resume RUN --break-lock`.
+Every holder creates the file, which only one process can, and touches it every few seconds. A holder that no longer
+touches it has surely ended only where its process on this machine is gone, or where it held flock and that is free
+again. Otherwise a person decides, with `bnexp resume RUN --break-lock`. A holder that wakes up after that finds another
+token in the file, and writes nothing more.
 """
 
 import contextlib
@@ -9,58 +11,96 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from bnexp.errors import BnexpError
-from bnexp.files import write_atomically
+from bnexp.files import read_file, write_atomically
 from bnexp.runs.folder import read_json, resume_command
 from bnexp.runs.process import is_gone, this_process
 
 OWN_LOCK = ".lock.json"
+_MOST_BYTES = 10_000
 _TOUCHED_EVERY_S = 15.0
+_LOOKED_EVERY_S = 0.5
 ALIVE_S = 60.0
 """A holder that touched its lock within this time is alive."""
 
 
+class LostLock(BnexpError):
+    """Another process took the lock of a run: this one may not write to the run any more."""
+
+
+class HeldLock:
+    """The file by which this process holds a run, and its content."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self.path, self._content = path, content
+
+    def refuse_lost(self) -> None:
+        """Raise a LostLock where the file is no longer this process's; asked before each record is written.
+
+        Where the file cannot be read, or the whole folder is gone, the record itself cannot be written either.
+        """
+        with contextlib.suppress(OSError):
+            if self.is_own() or not self.path.parent.is_dir():
+                return
+            folder = self.path.parent
+            raise LostLock(
+                f"{folder}: another process took the lock of this run while this one gave no sign of life; it writes "
+                "nothing more, and what came after its last checkpoint is trained anew by the other"
+            )
+
+    def is_own(self) -> bool:
+        """Tell whether the file is there and says what this process wrote; OSError where it cannot be read."""
+        try:
+            return read_file(self.path, _MOST_BYTES, links=False) == self._content
+        except FileNotFoundError:
+            return False
+
+
 @contextlib.contextmanager
-def own_lock(folder: Path, why: str, *, break_lock: bool) -> Iterator[None]:
-    """Hold the lock of a run by a file; `why` says why flock does not.
+def own_lock(folder: Path, why_no_flock: str | None, *, break_lock: bool) -> Iterator[HeldLock]:
+    """Hold a run by a file; `why_no_flock` is None where this process holds flock, too.
 
     Raises:
         BnexpError: another process holds it, and is alive or may be.
         OSError: the file cannot be written.
     """
-    path = folder / OWN_LOCK
-    refuse_own_lock(folder, why, break_lock=break_lock)
-    own = json.dumps({**this_process(), "token": secrets.token_hex(8)}).encode()
+    refuse_own_lock(folder, why_no_flock, break_lock=break_lock)
+    content = json.dumps({**this_process(), "flock": why_no_flock is None, "token": secrets.token_hex(8)}).encode()
+    held = HeldLock(folder / OWN_LOCK, content)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(held.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         raise BnexpError(f"{folder}: another process has just taken the run; wait for it to end, or stop it") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(own)
     ended = threading.Event()
-    heart = threading.Thread(target=_beat, args=(path, ended), daemon=True)
-    heart.start()
+    heart = threading.Thread(target=_beat, args=(held, ended), daemon=True)
     try:
-        yield
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        heart.start()
+        yield held
     finally:
         ended.set()
-        heart.join()
+        if heart.ident is not None:
+            heart.join()
         with contextlib.suppress(OSError):  # the folder may be gone by now
-            if path.read_bytes() == own:
-                path.unlink()
+            if held.is_own() or not held.path.stat().st_size:
+                held.path.unlink()
 
 
-def _beat(path: Path, ended: threading.Event) -> None:
-    """Touch a file until the run ends."""
+def _beat(held: HeldLock, ended: threading.Event) -> None:
+    """Touch the file of a lock until the run ends, or another process has taken it."""
     while not ended.wait(_TOUCHED_EVERY_S):
         with contextlib.suppress(OSError):
-            os.utime(path)
+            if held.is_own():
+                os.utime(held.path)
 
 
-def refuse_own_lock(folder: Path, why: str, *, break_lock: bool) -> None:
+def refuse_own_lock(folder: Path, why_no_flock: str | None, *, break_lock: bool) -> None:
     """Raise a BnexpError where a process holds a run by a file; take the file away where that process has ended."""
     path = folder / OWN_LOCK
     age_s = _age_s(path)
@@ -70,7 +110,7 @@ def refuse_own_lock(folder: Path, why: str, *, break_lock: bool) -> None:
     host, pid = holder.get("host"), holder.get("pid")
     known = isinstance(host, str) and isinstance(pid, int)
     who = f"process {pid} on host {host}" if known else "another process"
-    if known and is_gone(host, pid, holder.get("process_started")):
+    if known and (is_gone(host, pid, holder.get("process_started")) or _let_go(path, holder, why_no_flock, age_s)):
         _take_away(path, holder)
     elif age_s < ALIVE_S:
         sign = f"its last sign of life was {age_s:.0f} s ago"
@@ -78,13 +118,32 @@ def refuse_own_lock(folder: Path, why: str, *, break_lock: bool) -> None:
     elif break_lock:
         _take_away(path, holder)
     else:
-        what = f"holds the lock, a file of its own{f' ({why})' if why else ''}"
+        what = f"holds the lock, a file of its own{f' ({why_no_flock})' if why_no_flock else ''}"
         advice = f"If it has ended: {resume_command(folder)} --break-lock"
         raise BnexpError(f"{folder}: {who} {what}, but gave no sign of life for {_spoken(age_s)}. {advice}")
 
 
+def _let_go(path: Path, holder: Mapping[str, Any], why_no_flock: str | None, age_s: float) -> bool:
+    """Tell whether a holder has ended, by the flock that it held and this process holds now.
+
+    On some mounts other machines do not see a flock, so a holder with a recent sign of life is watched for the next.
+    """
+    if why_no_flock is not None or holder.get("flock") is not True:
+        return False
+    if age_s >= ALIVE_S:
+        return True
+    touched, until = path.stat().st_mtime_ns, time.monotonic() + 1.5 * _TOUCHED_EVERY_S
+    while time.monotonic() < until:
+        time.sleep(_LOOKED_EVERY_S)
+        if not path.exists():
+            return True
+        if path.stat().st_mtime_ns != touched:
+            return False
+    return True
+
+
 def _take_away(path: Path, holder: object) -> None:
-    """Delete the lock of a holder, and not one that another process made in its place meanwhile."""
+    """Delete the lock of a holder, unless another process has meanwhile replaced it by its own."""
     aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
@@ -108,7 +167,7 @@ def _age_s(path: Path) -> float | None:
 
 
 def _spoken(seconds: float) -> str:
-    """Return a time as a person says it."""
+    """Return a duration in its largest unit, such as `3 hours`."""
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size:
             count = round(seconds / size)

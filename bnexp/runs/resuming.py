@@ -17,9 +17,13 @@ from bnexp.runs.run import COMPLETE, Run, read_run
 from bnexp.runs.seal import load_stored
 
 
-def newest_run_of(config: Config, runs_dir: Path) -> Run | None:
-    """Return the newest unfinished run of a config and its seed; where all are finished, the newest; else None."""
-    runs = [run for run, own in _runs_of_seed(config, runs_dir) if first_difference(own, config) is None]
+def newest_run_of(config: Config, runs_dir: Path, parts: int = 1) -> Run | None:
+    """Return the newest unfinished run of a config and its seed; where all are finished, the newest; else None.
+
+    A run that took statistics over another number of `parts` of a batch is none of them.
+    """
+    found = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if run.parts == parts]
+    runs = [run for run, own in found if first_difference(own, config) is None]
     unfinished = [run for run in runs if run.status not in COMPLETE]
     return max(unfinished or runs, key=lambda run: run.recency, default=None)
 

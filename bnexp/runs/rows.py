@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +65,13 @@ class Rows:
 
 
 class MetricsWriter:
-    """Appends rows to metrics.jsonl, each in one system call, so that readers never see half a row."""
+    """Appends rows to metrics.jsonl, each in one system call, so that readers never see half a row.
 
-    def __init__(self, path: Path) -> None:
+    `refuse_lost` is called before each, and raises where this process may not write any more.
+    """
+
+    def __init__(self, path: Path, refuse_lost: Callable[[], None] = lambda: None) -> None:
+        self._refuse_lost = refuse_lost
         self._count, self._size, self._hash = 0, 0, hashlib.sha256()
         for block in _blocks(path, path.stat().st_size) if path.exists() else ():
             self._add(block)
@@ -77,8 +81,10 @@ class MetricsWriter:
         """Append the row of `step`. A value that is not finite is written as null.
 
         Raises:
+            LostLock: another process writes the rows now.
             OSError: the disk is full, the file may not grow, ...; no part of the row is left in the file.
         """
+        self._refuse_lost()
         row = json.dumps({"step": step, **finite_or_null(values)}, allow_nan=False, separators=(",", ":"))
         line = f"{row}\n".encode()
         written = self._file.write(line)
@@ -97,8 +103,10 @@ class MetricsWriter:
         """Flush all rows to the disk, and describe them.
 
         Raises:
+            LostLock: another process writes the rows now.
             OSError: the disk is full, ...; or the file was deleted or moved while it was written.
         """
+        self._refuse_lost()
         os.fsync(self._file.fileno())
         if not os.path.samestat(self._path.lstat(), os.fstat(self._file.fileno())):
             raise OSError(errno.ESTALE, "it was put in the place of the one that the run writes", str(self._path))

@@ -5,6 +5,7 @@ starts with the file's path.
 """
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import Any, get_args
 from bnexp.config.wording import brief
 from bnexp.files import parse_json, read_file
 from bnexp.runs.data import RunData, data_of
+from bnexp.runs.find import runs_inside
 from bnexp.runs.folder import (
     CONFIG,
     MAX_RECORD_BYTES,
@@ -26,8 +28,9 @@ from bnexp.runs.folder import (
     newest_checkpoints,
     seed_of,
 )
+from bnexp.runs.identity import parts_of
 from bnexp.runs.process import is_gone
-from bnexp.runs.seal import read_config
+from bnexp.runs.seal import ROWS_SEAL, changed_summary, read_config
 
 _LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
@@ -96,8 +99,11 @@ class Record:
         self.path, self.exists = path, True
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
+        self.sha256 = ""
         try:
-            self.values = parse_json(read_file(path, MAX_RECORD_BYTES, links=False))
+            content = read_file(path, MAX_RECORD_BYTES, links=False)
+            self.sha256 = hashlib.sha256(content).hexdigest()
+            self.values = parse_json(content)
         except FileNotFoundError:
             self.exists = False
         except OSError as error:
@@ -201,8 +207,10 @@ class Run:
         environment: by the names in `ENVIRONMENT`, as far as known.
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
         network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
+        parts: of a batch, one of each process, over which its norms took statistics; 1 for the whole.
         data: what it recorded of its data.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
+        rows_seal: size and SHA-256 of metrics.jsonl as the run wrote it; empty where that is not recorded.
         problems: one sentence per file that is missing or damaged.
     """
 
@@ -221,11 +229,13 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     network: Mapping[str, str] = field(default_factory=dict)
+    parts: int = 1
     data: RunData = field(default_factory=RunData)
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     divergence: RecordedDivergence | None = None
+    rows_seal: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @property
@@ -249,8 +259,10 @@ class Run:
 
     @property
     def first_line_of_error(self) -> str:
-        """The first line of its error; empty where it has none."""
-        return next(iter((self.error or "").strip().splitlines()), "")
+        """The first line of its error, without the folder in front; empty where it has none."""
+        line = next(iter((self.error or "").strip().splitlines()), "")
+        where, _, what = line.partition(": ")
+        return what if Path(where).parts[-2:] == self.folder.parts[-2:] else line
 
     @property
     def metrics_path(self) -> Path:
@@ -286,19 +298,18 @@ def read_run(folder: Path) -> Run:
         environment=_environment(meta),
         parameters=summary.count("parameters") or meta.count("parameters"),
         network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},
+        parts=parts_of(meta.values),
         data=data_of(config, meta.values),
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),
         figures=figures,
         divergence=divergence,
+        rows_seal=sealed if isinstance(sealed := meta.values.get(ROWS_SEAL), dict) else {},
     )
     in_config = [config_problem] if config_problem else _refused(folder / CONFIG, seed, name)
-    in_config += [
-        f"{folder / CONFIG}: {key} is {_quoted(now)}, but {META} says {_quoted(then)}, which counts"
-        for key, (now, then) in noted.items()
-    ]
+    in_folder = [*in_config, *_contradicted(folder / CONFIG, noted), *_hidden(folder)]
     # Reading a value may add a problem to its record, so the problems are complete only now.
-    return replace(run, problems=(*in_config, *_missing(meta, summary, status), *meta.problems, *summary.problems))
+    return replace(run, problems=(*in_folder, *_missing(meta, summary, status), *meta.problems, *summary.problems))
 
 
 def _other_in_meta(meta: Record, seed: object, name: object) -> dict[str, tuple[object, object]]:
@@ -332,8 +343,9 @@ def _known_status(record: Record) -> str | None:
 
 
 def _figures(summary: Record) -> dict[str, float]:
-    fractions = {name: summary.fraction(*place) for name, place in FRACTIONS.items()}
-    numbers = {name: summary.number(*place) for name, place in NUMBERS.items()}
+    there = summary.values.keys()  # most runs have no scores with averaged weights or recomputed statistics
+    fractions = {name: summary.fraction(*place) for name, place in FRACTIONS.items() if place[0] in there}
+    numbers = {name: summary.number(*place) for name, place in NUMBERS.items() if place[0] in there}
     return {name: value for name, value in (fractions | numbers).items() if value is not None}
 
 
@@ -353,6 +365,8 @@ def _earlier_s(meta: Record) -> float:
 
 def _missing(meta: Record, summary: Record, status: str) -> list[str]:
     problems = [] if meta.exists else [f"{meta.path}: missing"]
+    if summary.sha256 and (changed := changed_summary(summary.path, summary.sha256, meta.values)):
+        problems.append(changed)
     if not summary.exists and status in (*COMPLETE, DAMAGED):
         problems.append(f"{summary.path}: missing, although {meta.path.name} says {meta.text('status')}")
     elif summary.exists and not summary.problems and status == DAMAGED:
@@ -361,6 +375,17 @@ def _missing(meta: Record, summary: Record, status: str) -> list[str]:
         gone = f"process {meta.count('pid')} is gone: it was killed"
         problems.append(f"{meta.path}: says running, but {gone}; {how_to_resume(meta.path.parent)}")
     return problems
+
+
+def _contradicted(path: Path, noted: Mapping[str, tuple[object, object]]) -> list[str]:
+    return [
+        f"{path}: {key} is {_quoted(now)}, but {META} says {_quoted(then)}, which counts"
+        for key, (now, then) in noted.items()
+    ]
+
+
+def _hidden(folder: Path) -> list[str]:
+    return [f"{inside}: a run inside the folder of {folder} is not read; move it out" for inside in runs_inside(folder)]
 
 
 def _refused(path: Path, seed: object, name: object) -> list[str]:

@@ -1,9 +1,12 @@
-"""Keep the config of a run under seal: written with its checksums, and read so that a later change is told.
+"""Seal the config and the figures of a run by checksums, and say on reading what was changed later.
 
-Three records tell what a run began with: config.yaml, which people read; config.json, the same values, which is read
-20 times as fast; and `config_sha256` in meta.json, the checksum of the values. Whoever reads a run gets the values that
-it began with. Where config.yaml says something else, a sentence names the keys. Nothing here keeps out somebody who
-forges all three.
+Three records hold what a run began with: config.yaml, which people read; config.json, the same values, which is read
+20 times as fast; and `config_sha256` in meta.json, the checksum of the values. Readers get the values that the run
+began with. Where config.yaml differs, a sentence names the keys.
+
+At its end a run seals its figures, too: meta.json keeps the checksum of summary.json, which every reader checks, and of
+metrics.jsonl, which is checked where its rows are read, up to `_MOST_HASHED` bytes; of a longer file only the size is.
+Runs of earlier versions, and runs killed between the two records, have no such seal, and meta.json itself has none.
 """
 
 import hashlib
@@ -17,14 +20,18 @@ from bnexp.config.wording import brief
 from bnexp.config.yaml_text import MAX_BYTES, dotted, dump_yaml, file_name, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.files import read_file, write_text_atomically
-from bnexp.runs.folder import CONFIG, CONFIG_COPY, META, read_json, write_json
+from bnexp.runs.folder import CONFIG, CONFIG_COPY, MAX_RECORD_BYTES, META, SUMMARY, read_json, write_json
 from bnexp.runs.identity import identity_of
 
 if TYPE_CHECKING:
     from bnexp.config.schema import Config
+    from bnexp.runs.rows import Rows
 
 SEAL = "config_sha256"
 """The key of meta.json."""
+SUMMARY_SEAL, ROWS_SEAL = "summary_sha256", "metrics"
+_MOST_HASHED = 8_000_000
+"""Size of metrics.jsonl up to which it is hashed, in about ten milliseconds."""
 _CHANGEABLE = ("checkpoints", "data.eval_batch_size")
 """Keys that may change when a run is resumed; never less, or the seals of earlier runs would break."""
 _SHOWN = 3
@@ -121,7 +128,7 @@ def _read(path: Path) -> tuple[Values | None, str | None]:
     try:
         values, _ = read_yaml_file(path, links=False)
     except ConfigError as error:
-        return None, str(error)
+        return None, str(error).partition("\n")[0]  # the line of YAML below is for who edits it
     return (values, None) if isinstance(values, dict) and values else (None, f"{path}: expected keys and values")
 
 
@@ -143,3 +150,29 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 def _checksum(content: bytes, values: object) -> str:
     """Return the SHA-256 of config.yaml together with the values read from it: it breaks when either is edited."""
     return hashlib.sha256(content + b"\n" + json.dumps(values).encode()).hexdigest()
+
+
+def seal_of_figures(folder: Path, rows: "Rows") -> dict[str, Any]:
+    """Return what meta.json keeps of summary.json and metrics.jsonl as a run wrote them, `rows` being all of these."""
+    summary = hashlib.sha256(read_file(folder / SUMMARY, MAX_RECORD_BYTES, links=False)).hexdigest()
+    return {SUMMARY_SEAL: summary, ROWS_SEAL: {"size": rows.size, "sha256": rows.sha256}}
+
+
+def changed_summary(path: Path, sha256: str, meta: Mapping[str, Any]) -> str | None:
+    """Return a sentence where summary.json is not the one that the run wrote; None where it is, or was not sealed."""
+    if meta.get(SUMMARY_SEAL, sha256) == sha256:
+        return None
+    return f"{path}: changed after the run wrote it: its figures are not those of the run"
+
+
+def changed_rows(path: Path, sealed: Mapping[str, Any]) -> str | None:
+    """Return a sentence where metrics.jsonl has not the size and checksum that were sealed, else None."""
+    size, sha256 = sealed.get("size"), sealed.get("sha256")
+    with suppress(OSError):
+        if isinstance(size, int) and (now := path.stat().st_size) != size:
+            return f"{path}: {now:,} bytes, but the run wrote {size:,}: rows were changed, added or lost since"
+        if isinstance(sha256, str) and path.stat().st_size <= _MOST_HASHED:
+            content = read_file(path, _MOST_HASHED, links=False)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                return f"{path}: changed after the run wrote it: its rows are not those of the run"
+    return None

@@ -1,4 +1,4 @@
-"""Serves TensorBoard from this process: every point of a curve, one table of all runs, and only to who may read it."""
+"""Serve TensorBoard from this process, with every point of a curve and one table of all runs."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ Measured on 50 runs of 3,000 rows and 13 curves with TensorBoard 2.21: 341 MiB a
 
 
 class Served(NamedTuple):
-    """What came of starting TensorBoard: its address, and what a person should know, a sentence each."""
+    """The address of a started TensorBoard, and notes for people, a sentence each."""
 
     url: str
     notes: list[str]
@@ -94,7 +94,7 @@ def _sizes(files: Iterable[Path]) -> Iterable[int]:
 
 
 def _is_taken(host: str, port: int) -> bool:
-    """Tell whether something listens at a port; what else may keep one from listening there, TensorBoard says."""
+    """Tell whether something listens at a port; any other obstacle is left to TensorBoard's own message."""
     try:
         socket.create_server((host, port), family=_family(host)).close()
     except OSError as error:
@@ -116,7 +116,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address; of names, only localhost is known to be such."""
+    """Tell whether only this machine can reach an address; of host names, that is `localhost` alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -124,10 +124,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _answering_only(host: str) -> Callable[[Any, Any], Any]:
-    """Return TensorBoard's server; at an address of this machine alone it answers to names of this machine alone.
+    """Return the constructor of TensorBoard's server, `guarded` where only this machine can reach it.
 
-    A web page whose name was made to point at 127.0.0.1 could otherwise read the runs with the browser of whoever opens
-    it. What the browser sends as Host still is that name.
+    Without the guard, a web page whose host name resolves to 127.0.0.1 (DNS rebinding) could read the runs through the
+    browser of whoever opens it; the Host header still is that name.
     """
     from tensorboard import program
 

@@ -193,6 +193,6 @@ class Checkpointer:
             self._folder.save(progress.steps, state_of(self._run, progress, self._rows.flushed()))
             best = progress.best
             if best is not None and best.evaluated.step != self._stored_best:
-                self._folder.save_best(best.evaluated.step, best.weights)
+                self._folder.save_best(best.evaluated.step, best.weights, dump_config(self._run.config))
                 self._stored_best = best.evaluated.step
         self._saved_at = time.monotonic()

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import parts_of_batch
 from bnexp.errors import BnexpError, Interrupted
+from bnexp.runs.data import DIGITS
 from bnexp.runs.resuming import complete_meta, newest_run_of, other_config
-from bnexp.runs.run import COMPLETE
+from bnexp.runs.run import COMPLETE, Run
 from bnexp.session.terms import Terms
 
 if TYPE_CHECKING:
@@ -36,16 +38,16 @@ def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[R
         Interrupted: by Ctrl-C or a signal, which ends all; says how many have not begun.
         BnexpError: a single task failed; or, after all had their turn, those that did.
     """
-    failures = []
+    failures, fingerprints = [], dict[str, str]()
     for position, (blueprint, terms) in enumerate(tasks, start=1):
         try:
-            result = run_task(blueprint, terms)
+            result = run_task(blueprint, terms, fingerprints)
         except Interrupted as stopped:
             count = len(tasks) - position
             rest = f"\n{count} more not begun: the same command with --resume continues all" if count else ""
             raise Interrupted(f"{stopped}{rest}", stopped.exit_code) from None
         except BnexpError as error:
-            if len(tasks) == 1:
+            if len(tasks) == 1 or terms.world is not None:  # the other processes ended with the first that failed
                 raise
             failures.append(f"{_name(blueprint, tasks)}: {error}")
             failed(failures[-1])
@@ -62,17 +64,22 @@ def _name(blueprint: Blueprint, tasks: Sequence[Task]) -> str:
     return config.name if same == 1 else f"{config.name} seed {config.seed}"
 
 
-def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
+def run_task(blueprint: Blueprint, terms: Terms, fingerprints: dict[str, str] | None = None) -> "RunResult | Complete":
     """Start a run, or resume the newest one of its config where the terms say so.
+
+    `fingerprints` keeps those of data that were read already, by their section of the config.
 
     Raises:
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: it failed.
     """
-    former = newest_run_of(blueprint.config, terms.runs_dir) if terms.resume else None
+    parts = parts_of_batch(blueprint.layout, terms.processes)
+    former = newest_run_of(blueprint.config, terms.runs_dir, parts) if terms.resume else None
     if former is not None and former.status in COMPLETE:
         with suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
             complete_meta(former.folder)
+        if other := _other_data(former, blueprint, terms, {} if fingerprints is None else fingerprints):
+            terms.warn(other)
         return Complete(former.folder, former.status)
     if terms.resume and former is None and (other := other_config(blueprint.config, terms.runs_dir)):
         terms.warn(f"{other}; a new run begins")
@@ -81,4 +88,22 @@ def run_task(blueprint: Blueprint, terms: Terms) -> "RunResult | Complete":
 
     return (
         life.start(blueprint, terms) if former is None else resume.resume(former.folder, terms, config=blueprint.config)
+    )
+
+
+def _other_data(run: Run, blueprint: Blueprint, terms: Terms, fingerprints: dict[str, str]) -> str | None:
+    """Say that a set of one's own is not what a complete run learned from, any more; None where it is."""
+    if not run.data.is_own or run.data.fingerprint is None:
+        return None
+    from bnexp.session.life import fingerprint_now
+
+    section = blueprint.config.data.model_dump_json()
+    if section not in fingerprints:
+        fingerprints[section] = fingerprint_now(blueprint, terms)
+    now = fingerprints[section]
+    if now == run.data.fingerprint:
+        return None
+    return (
+        f"{run.folder} learned from other data than lie there now: {run.data}; now fingerprint {now[:DIGITS]}. A new "
+        "run on them: the same command without --resume"
     )

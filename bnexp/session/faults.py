@@ -1,4 +1,4 @@
-"""Messages for what stops a run from outside: too little memory, a full disk, a GPU that is gone."""
+"""Messages for what stops a run from outside: too little memory, a full disk, a GPU or another process that is gone."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,16 +12,25 @@ from bnexp.files import with_advice
 from bnexp.runs.folder import resume_command
 from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.training.evaluation import IN_EVALUATION
+from bnexp.training.world import World, lost_connection
 
 
 @contextlib.contextmanager
-def faults_explained(config: Config, folder: Path | None = None) -> Iterator[None]:
-    """Turn errors that come from outside into a `BnexpError` that says what to do; any other is a bug, and passes."""
+def faults_explained(
+    config: Config, folder: Path | None = None, fewer_at_once: int = 1, world: World | None = None
+) -> Iterator[None]:
+    """Turn errors that come from outside into a `BnexpError` that says what to do; any other is a bug, and passes.
+
+    `fewer_at_once` is the data.eval_batch_size to try where the memory does not take the config's.
+    """
     try:
         yield
     except (OSError, RuntimeError, MemoryError) as error:
         message = (
-            _of_memory(error, config, folder) or _of_device(error) or (_of_records(error, folder) if folder else None)
+            (world.fault() if world and lost_connection(error) else None)
+            or _of_memory(error, config, folder, fewer_at_once)
+            or _of_device(error)
+            or (_of_records(error, folder) if folder else None)
         )
         if message is None:
             raise
@@ -31,16 +40,15 @@ def faults_explained(config: Config, folder: Path | None = None) -> Iterator[Non
 _WORDS_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
-def _of_memory(error: Exception, config: Config, folder: Path | None) -> str | None:
+def _of_memory(error: Exception, config: Config, folder: Path | None, fewer_at_once: int) -> str | None:
     lacking = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error) for w in _WORDS_OF_MEMORY)
     if not lacking:
         return None
     size, at_once = config.data.batch_size, config.data.eval_batch_size
     if folder is not None and IN_EVALUATION in getattr(error, "__notes__", ()):
-        fewer = size if size < at_once else max(at_once // 2, 1)
         return (
             f"{OUT_OF_MEMORY} in the evaluation, which scores data.eval_batch_size {at_once:,} examples at once; fewer "
-            f"need less: {resume_command(folder)} --set data.eval_batch_size={fewer}"
+            f"need less: {resume_command(folder)} --set data.eval_batch_size={fewer_at_once}"
         )
     return (
         f"{OUT_OF_MEMORY} with data.batch_size {size}, data.eval_batch_size {at_once}; a smaller batch needs less, "

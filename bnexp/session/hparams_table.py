@@ -1,7 +1,9 @@
-"""TensorBoard's HParams page over all runs: TensorBoard itself takes its columns from the first run it finds."""
+"""Show all runs on TensorBoard's HParams page, whose own columns are those of the first run that it finds."""
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from bnexp.runs.identity import OFTEN_VARIED
 from bnexp.runs.run import DAMAGED, status_at
 
 Contents = dict[str, dict[str, bytes]]
-"""What TensorBoard keeps of each run: the bytes of its hyperparameters, by tag."""
+"""The serialized hyperparameters of each run, by tag."""
 
 _NUMBER, _BOOL, _TEXT = "number_value", "bool_value", "string_value"
 _TYPES = {_NUMBER: "DATA_TYPE_FLOAT64", _BOOL: "DATA_TYPE_BOOL", _TEXT: "DATA_TYPE_STRING"}
@@ -39,18 +41,30 @@ class HParamsOfAllRuns(hparams_plugin.HParamsPlugin):
         super().__init__(context)  # type: ignore[no-untyped-call]
         self._context = AllRuns(context)  # type: ignore[no-untyped-call]
 
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """Return the WSGI app of each address; requests for rows go through `with_words`."""
+        apps: dict[str, Any] = super().get_plugin_apps()  # type: ignore[no-untyped-call]
+        answer = apps["/session_groups"]
+
+        def answer_with_words(environ: dict[str, Any], start_response: Any) -> Any:
+            asked = with_words(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+            body = {"wsgi.input": BytesIO(asked), "CONTENT_LENGTH": str(len(asked))}
+            return answer({**environ, **body}, start_response)
+
+        return {**apps, "/session_groups": answer_with_words}
+
 
 class AllRuns(backend_context.Context):
-    """What the page asks for its data."""
+    """Give the page its data, of all runs."""
 
     def hparams_metadata(self, ctx: Any, experiment_id: str, run_tag_filter: Any = None) -> Contents:
-        """Return what is known of each run, as `one_table` makes it."""
+        """Return the hyperparameters of each run, as `one_table` makes them."""
         found = super().hparams_metadata(ctx, experiment_id, run_tag_filter)  # type: ignore[no-untyped-call]
         runs = Path(self.tb_context.logdir)
         return one_table(found, {run: status for run in found if (status := status_at(runs / run))})
 
     def experiment_from_metadata(self, *arguments: Any, **options: Any) -> Any:
-        """Return the columns, of those that differ the ones of `OFTEN_VARIED` first."""
+        """Return the columns: first those that differ, and of these the ones of `OFTEN_VARIED`."""
         experiment = super().experiment_from_metadata(*arguments, **options)  # type: ignore[no-untyped-call]
         columns = sorted(experiment.hparam_infos, key=lambda info: (not info.differs, _rank(info.name)))
         experiment.ClearField("hparam_infos")
@@ -58,15 +72,38 @@ class AllRuns(backend_context.Context):
         return experiment
 
 
-def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, str]) -> Contents:
-    """Return the hyperparameters of runs so that they make one table.
+def with_words(request: bytes) -> bytes:
+    """Return a request for rows, with each switch and number in its filters also as text.
 
-    Every run announces the columns of all. A value that is a number or a switch in one run and a word in another, such
-    as `model.bias`, is a word in each, so that a filter on its column finds all of them.
+    A column that holds text in some run holds `true` and `0.1` as text in all; the page filters by the plain values.
+    """
+    try:
+        asked = json.loads(request)
+        for column in asked["colParams"]:
+            if values := column.get("filterDiscrete"):
+                words = [_switch(one) if isinstance(one, bool) else f"{one:.15g}" for one in values if _is_number(one)]
+                column["filterDiscrete"] = [*values, *words]
+        return json.dumps(asked).encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return request  # TensorBoard says what is wrong with it
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _switch(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, str]) -> Contents:
+    """Return the hyperparameters of runs as one table: every run announces the columns of all.
+
+    A key such as `model.bias`, a switch in one run and a word in another, is text in each, so that a filter finds all.
 
     Args:
         found: the bytes of each run, by tag; what cannot be parsed is left out.
-        statuses: of the runs that are bnexp's, as `bnexp ls` shows them.
+        statuses: of bnexp's runs, as `bnexp ls` shows them.
     """
     rows = {run: row for run, tags in found.items() if (row := _row_of(tags)) is not None}
     kinds = _kinds(rows.values())
@@ -117,7 +154,7 @@ def _as_text(value: Any) -> str:
     """Write a value as YAML does."""
     kind = value.WhichOneof("kind")
     if kind == _BOOL:
-        return "true" if value.bool_value else "false"
+        return _switch(value.bool_value)
     return f"{value.number_value:.15g}" if kind == _NUMBER else str(value.string_value)
 
 

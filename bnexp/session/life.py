@@ -1,36 +1,44 @@
 """The life of one run in one process: begin, train, score the test set once, and leave the records of it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import told_of_division
 from bnexp.config.loading import dump_config
+from bnexp.data.load import load_dataset
 from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
 from bnexp.runs.claim import claim_exactly, claim_run_folder
 from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
 from bnexp.runs.lock import run_lock
-from bnexp.runs.rows import MetricsWriter, Writers, names_in
+from bnexp.runs.own_lock import HeldLock, LostLock
+from bnexp.runs.rows import MetricsWriter, Rows, Writers, names_in
 from bnexp.runs.run import OUT_OF_MEMORY
+from bnexp.runs.seal import seal_of_figures
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.faults import faults_explained
 from bnexp.session.metadata import circumstances, note_status, summary_of
+from bnexp.session.several import Assignment
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, reproducible
+from bnexp.training.distributed import refuse_indivisible
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
-from bnexp.training.room import doubts_about_memory, refuse_without_room
+from bnexp.training.room import doubts_about_memory, refuse_without_room, smaller_evaluation
+from bnexp.training.world import together
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,8 @@ def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> Run
     config, data_dir = blueprint.config, terms.data_dir or data_folder(None)
     stop = StopRequest()
     with stop.listening():
-        with faults_explained(config):
-            weigh(blueprint, terms.device or "auto", terms)
-            run = build(blueprint, data_dir=data_dir, device=terms.device or "auto")
+        with faults_explained(config, world=terms.world):
+            run = built(blueprint, data_dir, terms.device or "auto", terms)
         meta = circumstances(run, terms.argv, data_dir, terms.role)
         text = dump_config(config)
         claimed = (
@@ -65,8 +72,37 @@ def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> Run
             if folder is None
             else claim_exactly(folder, text)
         )
-        with run_lock(claimed):
-            return run_session(run, claimed, meta, terms.show, stop)
+        with run_lock(claimed) as lock:
+            return run_session(run, claimed, meta, terms.show, stop, lock)
+
+
+def fingerprint_now(blueprint: Blueprint, terms: Terms) -> str:
+    """Return the fingerprint of the data of a blueprint as they lie there now.
+
+    Raises:
+        BnexpError: they cannot be read.
+    """
+    data_dir = terms.data_dir or data_folder(None)
+    config, info, plan = blueprint.config, blueprint.info, blueprint.plan
+    return load_dataset(config.data, info, plan, data_dir, torch.device("cpu")).fingerprint
+
+
+def built(blueprint: Blueprint, data_dir: Path, device: str, terms: Terms) -> TrainingRun:
+    """Warn of what may not fit into the memory of a device, and build a run, together with the other processes if any.
+
+    Raises:
+        ConfigError: not even the weights fit, the device is not there, or the processes cannot divide the batches.
+        BnexpError: as for `build`.
+    """
+    own = device if terms.world is None else terms.world.device_word(device)
+    weigh(blueprint, own, terms)
+    if note := told_of_division(blueprint.layout, blueprint.plan.batch_size, terms.processes):
+        terms.note(note)
+    if terms.world is not None:
+        refuse_indivisible(blueprint, terms.processes)
+        terms.world.tell(Assignment(blueprint, data_dir, device))
+    with together(terms.world):
+        return build(blueprint, data_dir=data_dir, device=own, world=terms.world)
 
 
 def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:
@@ -82,41 +118,56 @@ def weigh(blueprint: Blueprint, device: str, terms: Terms) -> None:
 
 
 def run_session(
-    run: TrainingRun, folder: Path, meta: Mapping[str, Any], show: Show, stop: StopRequest, start: Loaded | None = None
+    run: TrainingRun,
+    folder: Path,
+    meta: Mapping[str, Any],
+    show: Show,
+    stop: StopRequest,
+    lock: HeldLock,
+    start: Loaded | None = None,
 ) -> RunResult:
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
-    process's alone. `meta` is what meta.json says beside the status.
+    process's alone by its `lock`. `meta` is what meta.json says beside the status.
 
     Raises:
+        LostLock: another process took the lock; nothing was written after that.
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can be resumed.
     """
-    with _status_at_end(folder, meta, stop), faults_explained(run.config, folder):
+    fewer_at_once = smaller_evaluation(run.config, run.plan, run.subject.layout, run.device)
+    explained = faults_explained(run.config, folder, fewer_at_once, run.world)
+    with _status_at_end(folder, meta, stop, lock), explained:
         note_status(folder, meta, "running")
         with reproducible():
-            summary = _train_and_test(run, folder, show, stop, start)
+            summary, written = _train_and_test(run, folder, show, stop, lock, start)
+        lock.refuse_lost()
         write_json(folder / SUMMARY, summary)
-        note_status(folder, meta, summary["status"])
+        note_status(folder, {**meta, **seal_of_figures(folder, written)}, summary["status"])
     return RunResult(folder, summary, run.network.eval())
 
 
 @contextlib.contextmanager
-def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> Iterator[None]:
+def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, lock: HeldLock) -> Iterator[None]:
     """Note the status of a run that does not come to its end, and say how to resume it."""
 
     def note_end(status: Status, error: str | None = None) -> None:
-        with contextlib.suppress(OSError):  # a full disk takes this note as little as what came before it
+        # A full disk takes this note as little as what came before it, and a lost run is another's.
+        with contextlib.suppress(OSError, LostLock):
+            lock.refuse_lost()
             note_status(folder, meta, status, error)
 
     try:
         yield
+    except LostLock:
+        raise  # the records are another process's
     except KeyboardInterrupt:
         stop.leave()
         note_end("interrupted")
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
+        stop.leave()
         note_end("failed", str(error))
         where = "with more memory, " if str(error).startswith(OUT_OF_MEMORY) else ""
         raise BnexpError(f"{error}\n{where}{how_to_resume(folder)}") from None
@@ -126,11 +177,11 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest) -> 
 
 
 def _train_and_test(
-    run: TrainingRun, folder: Path, show: Show, stop: StopRequest, start: Loaded | None
-) -> dict[str, Any]:
-    """Train with all writers open, score the test set once, and return the summary."""
+    run: TrainingRun, folder: Path, show: Show, stop: StopRequest, lock: HeldLock, start: Loaded | None
+) -> tuple[dict[str, Any], Rows]:
+    """Train with all writers open, score the test set once, and return the summary and what metrics.jsonl holds."""
     with (
-        contextlib.closing(MetricsWriter(folder / METRICS)) as rows,
+        contextlib.closing(MetricsWriter(folder / METRICS, lock.refuse_lost)) as rows,
         contextlib.closing(TensorBoardWriter(folder)) as board,
         contextlib.closing(show(f"{run.config.name} {folder.name}", run.plan)) as display,
     ):
@@ -145,6 +196,8 @@ def _train_and_test(
             compile_s = warm_up(run.train_step, run.batches, run.plan)
         progress = Progress.start(run, writer)
         display.watch(progress.log)
+        if run.world is not None:
+            run.world.tell(start.values if start else None)
         checkpointer = Checkpointer(run, CheckpointFolder(folder, start.path if start else None), rows)
         if start is None:
             checkpointer.save(progress)
@@ -153,7 +206,8 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                train(run, progress, display.step, checkpointer.save_if_due, stop.__bool__)
+                with together(run.world):
+                    train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop))
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
@@ -162,4 +216,10 @@ def _train_and_test(
         if scores:
             writer.scalars(progress.steps, as_row(run.plan.epoch_at(progress.steps), scores))
         board.ended(progress.steps, diverged=progress.diverged)
-    return summary_of(run, progress, scores, compile_s)
+        written = rows.flushed()
+    return summary_of(run, progress, scores, compile_s), written
+
+
+def _stops(run: TrainingRun, stop: StopRequest) -> Callable[[], bool]:
+    """Return what tells, after a step, whether a signal stops the run there, of whichever process it came to."""
+    return stop.__bool__ if run.world is None else run.world.stop_together(lambda: stop.number, stop.take)

@@ -15,6 +15,7 @@ import torch
 
 import bnexp
 from bnexp.config.data_section import OwnData
+from bnexp.config.division import parts_of_batch
 from bnexp.data.sources.place import own_path
 from bnexp.files import read_file
 from bnexp.measure.machine import peak_mib
@@ -24,6 +25,7 @@ from bnexp.runs.process import this_process
 from bnexp.runs.seal import SEAL, seal_of
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
+from bnexp.training.distributed import record_of
 from bnexp.training.evaluation import EndScores
 from bnexp.training.progress import Evaluated, Progress
 
@@ -50,7 +52,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
 
 def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: str | None = None) -> dict[str, Any]:
     """Return where, when and with what a run is made: all of meta.json but its status."""
-    plan = asdict(run.plan)
+    plan, layout = asdict(run.plan), run.subject.layout
     del plan["eval_every_epochs"]
     return {
         "format": FORMAT,
@@ -72,7 +74,8 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: s
         "threads": torch.get_num_threads(),
         "deterministic": True,
         "parameters": run.parameters,
-        "network": network_of(run.subject.layout, run.config.data.batch_size),
+        "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
+        "processes": record_of(layout, run.world, run.device),
         "started": _now(),
         "ended": None,
         "continued": None,
@@ -83,6 +86,11 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: s
         SEAL: seal_of(run.config.model_dump(mode="json", exclude_none=True)),
         **_data(run, data_dir),
     }
+
+
+def _parts_of(run: TrainingRun) -> int:
+    """Return in how many parts of a batch the norms of a run take its statistics."""
+    return parts_of_batch(run.subject.layout, 1 if run.world is None else run.world.size)
 
 
 def _data(run: TrainingRun, data_dir: Path) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def _data(run: TrainingRun, data_dir: Path) -> dict[str, Any]:
 
 def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the circumstances of a run resumed from `state`: those of now, and those that meta.json told before."""
-    keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "continued")
+    keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "processes", "continued")
     sessions = before.get("sessions")
     earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in keys}]
     return {
@@ -128,6 +136,8 @@ def _environment_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the circumstances that the last bits of figures depend on, those that are known."""
     versions = meta.get("versions")
     named = {"device": meta.get("device_name"), "threads": meta.get("threads"), "bnexp": meta.get("bnexp")}
+    processes = meta.get("processes")
+    named["processes"] = processes.get("count") if isinstance(processes, dict) else None
     named["torch"] = versions.get("torch") if isinstance(versions, dict) else None
     return {what: value for what, value in named.items() if value is not None}
 
@@ -152,7 +162,10 @@ def summary_of(
         "skipped_steps": run.train_step.scaler.skipped + outcome.skipped,
         "epochs": run.plan.epoch_at(outcome.steps),
         "parameters": run.parameters,
-        "batch_size": {"statistics": run.plan.batch_size, "optimizer": run.plan.step_size},
+        "batch_size": {
+            "statistics": run.plan.batch_size // _parts_of(run),
+            "optimizer": run.plan.step_size,
+        },
         "train": outcome.train.figures(),
         "final": _evaluated(run, outcome.last),
         "best": _evaluated(run, outcome.best.evaluated if outcome.best else None),

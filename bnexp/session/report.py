@@ -45,7 +45,8 @@ def report(result: RunResult) -> str:
     if lag := lag_in(summary):
         lines.append(("statistics", lag.figures))
     lines.append(("folder", str(result.folder)))
-    title = f"{summary['status']} after {counted(summary['steps'], 'step')} ({summary['epochs']:.4g} epochs) in {took}"
+    epochs = f"{summary['epochs']:.4g} epoch{'s' * (summary['epochs'] != 1)}"
+    title = f"{summary['status']} after {counted(summary['steps'], 'step')} ({epochs}) in {took}"
     return to_plain([facts(lines, title=title, least=_LABELS)]).rstrip("\n")
 
 

@@ -3,19 +3,21 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bnexp.blueprint import draw
+from bnexp.blueprint import Blueprint, draw
+from bnexp.config.division import divided_norms, parts_of_batch
 from bnexp.config.loading import check_stored, check_values, dump_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
-from bnexp.data.sources.place import data_folder
+from bnexp.data.sources.place import data_folder, moved
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import refuse_link, unfinished_files
 from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, Loaded, load_newest
-from bnexp.runs.data import recorded_data_dir
+from bnexp.runs.data import recorded_data_dir, where_data_lay
 from bnexp.runs.folder import (
     CHECKPOINTS,
     CONFIG,
@@ -27,18 +29,18 @@ from bnexp.runs.folder import (
     resume_command,
     unreadable_checkpoints,
 )
-from bnexp.runs.identity import first_difference
+from bnexp.runs.identity import first_difference, parts_of
 from bnexp.runs.lock import run_lock
 from bnexp.runs.rows import Rows, cut_after, refuse_other_rows
-from bnexp.runs.seal import load_stored, write_config
+from bnexp.runs.seal import SEAL, load_stored, seal_of, write_config
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
-from bnexp.session.life import RunResult, run_session, weigh
+from bnexp.session.life import RunResult, built, run_session
 from bnexp.session.metadata import circumstances, continued, machine_changes
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
-from bnexp.training.build import TrainingRun, build
+from bnexp.training.build import TrainingRun
 
 _ALL_THAT_MAY_CHANGE = "a run has one config, in which only data.eval_batch_size and checkpoints may change"
 
@@ -60,22 +62,27 @@ def resume(
     """
     stop = StopRequest()
     nothing_done = f"interrupted before it went on: {resume_command(folder)}"
-    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock):
-        if not from_start and _has_ended(folder):
-            raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
+    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock) as lock:
         own = own_config(folder)
         config = config or own
         _refuse_another_experiment(folder, own, config)
+        if not from_start and _has_ended(folder):
+            raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
         before = read_json(folder / META) or {}
-        with faults_explained(config, folder):
+        with faults_explained(config, folder, world=terms.world):
             data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
-            device = terms.device or _former_device(before)
+            device = terms.device or _former_device(before, terms)
+            blueprint = _drawn(config, data_dir, folder)
+            _refuse_other_parts(folder, before, blueprint, terms)
             if not from_start:
                 _refuse_lost_checkpoints(folder)
-            blueprint = draw(config, data_dir)
-            weigh(blueprint, device, terms)
-            run = build(blueprint, data_dir=data_dir, device=device)
-            meta = circumstances(run, terms.argv, data_dir, terms.role or before.get("role"))
+            run = built(blueprint, data_dir, device, terms)
+            # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
+            meta = {
+                **circumstances(run, terms.argv, data_dir, terms.role or before.get("role")),
+                SEAL: seal_of(config.model_dump(mode="json", exclude_none=True)),
+            }
+            run = replace(run, config=config)
             start = None if from_start else _restored(run, folder)
             if start is not None:
                 for warning in (*start.damaged, *machine_changes(before, meta)):
@@ -86,7 +93,16 @@ def resume(
             if config != own:
                 write_config(folder, dump_config(config))
                 _say_what_changes(own, config, terms)
-        return run_session(run, folder, meta, terms.show, stop, start)
+        return run_session(run, folder, meta, terms.show, stop, lock, start)
+
+
+def _drawn(config: Config, data_dir: Path, folder: Path) -> Blueprint:
+    """Return the blueprint of a run, whose own data may lie in another folder by now."""
+    try:
+        return draw(config.model_copy(update={"data": moved(config.data, data_dir)}), data_dir)
+    except ConfigError as error:
+        lay = where_data_lay(folder)
+        raise ConfigError(f"{error}{lay}: {resume_command(folder)} --data-dir FOLDER" if lay else str(error)) from None
 
 
 def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
@@ -164,8 +180,23 @@ def _clear(folder: Path, *, whole: bool) -> None:
         path.unlink(missing_ok=True)
 
 
-def _former_device(before: Mapping[str, Any]) -> str:
+def _refuse_other_parts(folder: Path, before: Mapping[str, Any], blueprint: Blueprint, terms: Terms) -> None:
+    """Refuse to go on with batch statistics over other parts of the batch than those that the run began with."""
+    then, now = parts_of(before), parts_of_batch(blueprint.layout, terms.processes)
+    if then != now:
+        name = min(divided_norms(blueprint.layout).values())
+        whose = f"{name} took the statistics of {_parts(then)}, and would now take those of {_parts(now)}"
+        raise ConfigError(f"{folder}: {whose}: another experiment. As it began: {resume_command(folder)}")
+
+
+def _parts(count: int) -> str:
+    return "whole batches" if count == 1 else f"each of {count} processes' parts of a batch"
+
+
+def _former_device(before: Mapping[str, Any], terms: Terms) -> str:
     device = before.get("device")
+    if terms.world is not None and isinstance(device, str):
+        device = device.partition(":")[0]  # each process has its own
     return device if isinstance(device, str) and re.fullmatch(r"cpu|mps|cuda(:\d+)?", device) else "auto"
 
 

@@ -28,12 +28,22 @@ _SIGNALS = [*_numbers("SIGINT", "SIGTERM", "SIGHUP"), *ANNOUNCEMENTS]
 class StopRequest:
     """The request to stop, which a signal makes: false until one has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, speaks: bool = True) -> None:
+        self._speaks = speaks
         self._signal: int | None = None
         self._waits = self._leaves = False
 
     def __bool__(self) -> bool:
         return self._signal is not None
+
+    @property
+    def number(self) -> int:
+        """The number of the signal; 0 before any has come."""
+        return self._signal or 0
+
+    def take(self, number: int) -> None:
+        """Take the signal that another process of the same run was asked to stop by, where none has come here."""
+        self._signal = self._signal or number
 
     @property
     def exit_code(self) -> int:
@@ -83,6 +93,8 @@ class StopRequest:
         first, self._signal = self._signal is None, number
         if not (first and self._waits):
             raise KeyboardInterrupt
+        if not self._speaks:
+            return
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # nobody reads, or the signal came amid a print
             again = "" if number in ANNOUNCEMENTS else "; once more leaves at once"
             print(f"finishing the step and writing a checkpoint{again}", file=sys.stderr, flush=True)

@@ -27,6 +27,11 @@ from bnexp.runs.identity import network_of
 from bnexp.sweep.naming import label_of, schema_order, unique_names
 
 _MAX_SHOWN = 6
+_BUNDLE = (
+    "Keys that only go together stand in bundles, such as arms: {plain: {init.scheme: torch}, normal: {init.scheme: "
+    "normal, init.std: 0.01}}, or are one axis over a section, such as axes: {init: [{scheme: torch}, {scheme: normal, "
+    "std: 0.01}]}"
+)
 _MOST_COMBINED = 100_000
 """Combinations that are looked at where rules may leave out most of them."""
 
@@ -102,7 +107,10 @@ def told_together(mistakes: Mapping[str, str], arms: int) -> str:
         which = f"arm {names[0]}" if len(names) == 1 else some
         lines += [sentence] if arms == 1 else [sentence, f"    ({which})"]
     more = len(about) - _MAX_SHOWN
-    return "\n".join([*lines, *([f"(and {counted(more, 'more mistake')})"] if more > 0 else [])])
+    lines += [f"(and {counted(more, 'more mistake')})"] if more > 0 else []
+    if arms > 1 and any(re.search(r" is missing\b| It belongs to ", sentence) for sentence in about):
+        lines.append(_BUNDLE)
+    return "\n".join(lines)
 
 
 def _config_name(sweep: Sweep) -> str:

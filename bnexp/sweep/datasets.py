@@ -12,7 +12,7 @@ from typing import Any
 
 import platformdirs
 
-from bnexp.config.data_section import DataConfig, DatasetName, OwnData
+from bnexp.config.data_section import OWN_PATHS, DataConfig, DatasetName, OwnData
 from bnexp.data.sources.place import own_path
 from bnexp.document.writing import counted
 from bnexp.errors import ConfigError
@@ -40,7 +40,7 @@ class DataFiles:
     Attributes:
         root: the folder above them, absolute.
         sizes: in bytes, by their names below it.
-        path: what `data.path` says, where that leads to them from anywhere; None where they lie in the data folder.
+        path: what the config says, where that leads to them from anywhere; None where they lie in the data folder.
     """
 
     root: str
@@ -60,7 +60,7 @@ class DataFiles:
             return False
 
     def leading_to(self, place: Path) -> dict[str, Path]:
-        """Return where `data.path` leads on another machine whose files lie in `place`; nothing where that is known."""
+        """Return where the config's path leads where the files lie in `place`; nothing where that is known."""
         if self.path is None or str(place) == self.root:
             return {}
         is_folder = os.path.abspath(Path(self.path).expanduser()) == self.root
@@ -91,27 +91,26 @@ class DatasetsHere:
 
     def __init__(self, data_dir: Path, put: Callable[[dict[str, bytes]], Any]) -> None:
         self._data_dir, self._put = data_dir, put
-        self._files: dict[str, DataFiles | None] = {}
+        self._files: dict[str, list[DataFiles]] = {}
         self._places: dict[str, dict[str, str | None]] = {}
         self._contents: dict[str, Any] = {}
 
-    def files_of(self, data: DataConfig) -> DataFiles | None:
+    def files_of(self, data: DataConfig) -> list[DataFiles]:
         """Return the files of a dataset, as the function does."""
         key = data.model_dump_json()
         if key not in self._files:
             self._files[key] = files_of(data, self._data_dir)
         return self._files[key]
 
-    def contents_of(self, data: DataConfig) -> Any:
-        """Return what stands for their contents.
+    def contents_of(self, files: DataFiles) -> Any:
+        """Return what stands for the contents of files.
 
         Raises:
             ConfigError: they are too large.
         """
-        files = self.files_of(data)
-        if files is not None and files.digest not in self._contents:
+        if files.digest not in self._contents:
             self._contents[files.digest] = self._put(files.read())
-        return files and self._contents[files.digest]
+        return self._contents[files.digest]
 
     def places_of(self, data: DataConfig) -> dict[str, str | None]:
         """Return where a dataset lies, for the records of a run: `data_dir` and `data_path`."""
@@ -122,22 +121,36 @@ class DatasetsHere:
         return self._places[key]
 
 
-def files_of(data: DataConfig, data_dir: Path) -> DataFiles | None:
-    """Return the files of a dataset on this machine; None where it has none here, or needs none."""
+def files_of(data: DataConfig, data_dir: Path) -> list[DataFiles]:
+    """Return the files of a dataset on this machine, those of each folder together; none where it has or needs none."""
     if isinstance(data, OwnData):
-        place = own_path(data, data_dir)
-        inside = not Path(data.path).expanduser().is_absolute() and ".." not in Path(data.path).parts
-        root = data_dir if inside else place if place.is_dir() else place.parent
-        names = sorted(_below(place, root)) if place.is_dir() else [os.path.relpath(place, root)]
-        return _measured(root, names, None if inside else data.path)
-    if data.dataset in _IDX_FOLDERS:
-        for folder in _IDX_FOLDERS[data.dataset]:
-            both = [[os.path.join(folder, name + end) for end in ("", ".gz")] for name in _IDX_FILES]
-            here = [[name for name in pair if (data_dir / name).is_file()] for pair in both]
-            if all(here):
-                return _measured(data_dir, [name for pair in here for name in pair])
+        return _own_files(data, data_dir)
+    for folder in _IDX_FOLDERS.get(data.dataset, ()):
+        both = [[os.path.join(folder, name + end) for end in ("", ".gz")] for name in _IDX_FILES]
+        here = [[name for name in pair if (data_dir / name).is_file()] for pair in both]
+        if all(here):
+            return [_measured(data_dir, [name for pair in here for name in pair])]
     archive = _ARCHIVES.get(data.dataset)
-    return _measured(data_dir, [archive]) if archive and (data_dir / archive).is_file() else None
+    return [_measured(data_dir, [archive])] if archive and (data_dir / archive).is_file() else []
+
+
+def _own_files(data: OwnData, data_dir: Path) -> list[DataFiles]:
+    """Return the files of a set of the user's own, and of its validation part where that lies at a place of its own."""
+    elsewhere, inside = list[DataFiles](), list[str]()
+    for key in OWN_PATHS:
+        if not (written := getattr(data, key)):
+            continue
+        place, path = own_path(data, data_dir, key), Path(written).expanduser()
+        if path.is_absolute() or ".." in path.parts:
+            root = place if place.is_dir() else place.parent
+            elsewhere.append(_measured(root, _names(place, root), written))
+        else:
+            inside += _names(place, data_dir)
+    return [*([_measured(data_dir, inside)] if inside else []), *elsewhere]
+
+
+def _names(place: Path, root: Path) -> list[str]:
+    return sorted(_below(place, root)) if place.is_dir() else [os.path.relpath(place, root)]
 
 
 def find(files: DataFiles, own_data_dir: Path) -> Path | None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from bnexp.blueprint import Blueprint
 from bnexp.runs.folder import read_json, write_json
 from bnexp.sweep.plan import PlannedRun
-from bnexp.sweep.work import Ended, Executor, Measured, Task
+from bnexp.sweep.work import Ended, Executor, Judged, Measured, Task
 
 RECORD = "sweep.json"
 _MOST_MEASURED = 8
@@ -45,6 +46,28 @@ def measure(executor: Executor, tasks: Sequence[Task]) -> dict[str, Measured]:
     return measured
 
 
+def without_download(blueprint: Blueprint) -> Blueprint:
+    """Return a blueprint that fetches nothing: to look at what is here."""
+    data = blueprint.config.data
+    if not getattr(data, "download", False):
+        return blueprint
+    data = data.model_copy(update={"download": False})
+    return replace(blueprint, config=blueprint.config.model_copy(update={"data": data}))
+
+
+def judge(executor: Executor, task: Task, blueprints: Sequence[Blueprint]) -> Judged:
+    """Return what this machine refuses and doubts of some blueprints: memory, and data that are not here."""
+    first, *others = blueprints
+    executor.start(replace(task, key="judge", mode="judge", blueprint=first, others=tuple(others)))
+    judged = Judged("judge", {}, {})
+    while True:
+        for event in executor.wait(1.0):
+            if isinstance(event, Judged):
+                judged = event
+            if isinstance(event, Ended):
+                return judged
+
+
 def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) -> Division:
     """Return the division that trains fastest, found by measuring one run side by side with itself.
 
@@ -59,7 +82,7 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
     for workers in _halved(cores):
         if workers > runs and workers > 1:
             continue
-        threads = max(cores // workers, 1)
+        threads = min(max(cores // workers, 1), most_threads())
         found = measure(executor, [replace(task, key=f"{task.key}/{n}", threads=threads) for n in range(workers)])
         if len(found) < workers:
             continue
@@ -73,31 +96,39 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
     return best
 
 
-def division_of(folder: Path, workers: int | None, executor: Executor, task: Task, runs: int) -> Division:
+def division_of(folder: Path | None, workers: int | None, executor: Executor, task: Task, runs: int) -> Division:
     """Return how many workers a sweep has on this machine, each with how many threads.
 
-    What was measured once is kept in the folder of the sweep: the bits of a run depend on its threads, and those of a
-    sweep that is continued must not depend on what else the machine did.
+    The threads are those that the sweep began with on this machine, which its folder keeps: the bits of a run depend on
+    them, and not on how many workers there are.
 
     Args:
-        folder: of the sweep.
+        folder: of the sweep; None: nothing is kept.
         workers: as many as the person asked for; None: as many as are fastest.
         executor: takes the measurements.
         task: a run like the others.
         runs: how many there are.
     """
     cores = usable_cores()
-    if workers is not None:
-        return Division(workers, max(cores // workers, 1))
     here = {"host": platform.node(), "cores": cores, "device": task.device or "auto"}
-    record = read_json(folder / RECORD) or {}
-    known = [one for one in record.get("divisions") or () if isinstance(one, dict) and here.items() <= one.items()]
-    if known:
-        with contextlib.suppress(KeyError, TypeError):
-            return Division(*(int(known[-1][name]) for name in ("workers", "threads", "gpus")))
-    division = divide(executor, task, runs, cores)
-    write_json(folder / RECORD, {"divisions": [*(record.get("divisions") or ()), {**here, **asdict(division)}]})
+    record = (read_json(folder / RECORD) if folder else None) or {}
+    divisions = [one for one in record.get("divisions") or () if isinstance(one, dict)]
+    known = next((one for one in reversed(divisions) if here.items() <= one.items()), None)
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if known is not None:
+            threads, gpus = int(known["threads"]), int(known["gpus"])
+            return Division(workers or max(cores // threads, 1), threads, gpus)
+    threads = max(cores // workers, 1) if workers else 1
+    division = Division(workers, min(threads, most_threads())) if workers else divide(executor, task, runs, cores)
+    if folder is not None:
+        write_json(folder / RECORD, {"divisions": [*divisions, {**here, **asdict(division)}]})
     return division
+
+
+def most_threads() -> int:
+    """Return how many threads a process may have, by the variable OMP_NUM_THREADS."""
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(text) if text.isdecimal() and int(text) > 0 else usable_cores()
 
 
 def usable_cores() -> int:

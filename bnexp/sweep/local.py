@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,15 @@ from typing import Any
 
 from bnexp.blueprint import Blueprint
 from bnexp.data.sources.place import data_folder
+from bnexp.runs.folder import how_to_resume
 from bnexp.sweep.work import DATASETS, Ended, Event, Task
 
 _HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_SERVER else "spawn")
 _OUTPUT_BYTES = 4_000
 """The end of what a process printed, which is told where it fails."""
+_WITHOUT_SERVER = 255
+"""What multiprocessing takes for the exit code of a process whose server was killed."""
 _MOST_DATASETS = 4
 """Datasets that the server loads for all; a sweep over more of them loads them in its workers."""
 
@@ -120,8 +124,8 @@ class LocalWorkers:
         if worker.ended is not None:
             return worker.ended
         seconds = time.monotonic() - worker.began
-        if self._stopping:
-            return Ended(worker.task.key, "interrupted", "stopped before its first checkpoint", "", seconds)
+        if self._stopping or worker.process.exitcode == _WITHOUT_SERVER:
+            return Ended(worker.task.key, "interrupted", how_to_resume(worker.task.folder), "", seconds)
         return Ended(worker.task.key, "lost", _how_it_died(worker.process.exitcode), output, seconds)
 
     def _ensure_server(self) -> None:
@@ -130,7 +134,8 @@ class LocalWorkers:
             _CONTEXT.set_forkserver_preload(["__main__", "bnexp.sweep.worker"])
             # It looks for modules where Python does by itself, which is not where everybody finds them.
             paths = os.pathsep.join(filter(None, sys.path))
-            with _environment({DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}):
+            values = {DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+            with _environment(values), _deaf_to_ctrl_c():
                 forkserver.ensure_running()
 
 
@@ -170,7 +175,20 @@ def _how_it_died(code: int | None) -> str:
             name = signal.Signals(-code).name
             hint = "; the system does so where memory runs out" if name == "SIGKILL" else ""
             return f"its process was killed by {name}{hint}"
-    return "its process lost its server" if code == 255 else f"its process ended with exit code {code}"
+    return f"its process ended with exit code {code}"
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C from their first moment on; the sweep asks their workers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

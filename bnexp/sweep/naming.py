@@ -58,7 +58,8 @@ def _slug(key: str, value: Any) -> str:
     if isinstance(value, bool | int):
         return str(value).lower()
     if isinstance(value, float):
-        return (str(int(value)) if value.is_integer() and abs(value) < 1e6 else repr(value)).replace("+", "")
+        short = f"{value:g}"
+        return (short if float(short) == value else repr(value)).replace("+", "")
     spelled = re.sub(r"[^\w.+-]+", "-", ARROW.sub("-", str(value)).replace("=", ""))
     return run_name_of(re.sub("-{2,}", "-", spelled).strip("-._")) if spelled.strip("-._") else "none"
 

@@ -68,10 +68,13 @@ class Stored:
     """
 
     def __init__(self, folder: Path, role: str | None = None) -> None:
+        self.folder, self.role = folder, role
         self._runs = defaultdict[tuple[str, int | None], list[Run]](list)
         self._arms: dict[str, str] = {}
         self.taken = set[Path]()
         for place in runs_below(folder):
+            if place.parent.parent != folder:  # of something else of this name, or of the tuning
+                continue
             run = read_run(place)
             self.taken.add(place)
             if run.config is not None and run.role == role:
@@ -98,7 +101,7 @@ def identities(config: Mapping[str, Any], layout: str | None) -> list[str]:
 
 
 def plan_runs(
-    arms: Sequence[Arm], blueprints: Sequence[Blueprint], seeds: Sequence[int], folder: Path, role: str | None = None
+    arms: Sequence[Arm], blueprints: Sequence[Blueprint], seeds: Sequence[int], stored: Stored
 ) -> list[PlannedRun]:
     """Return the runs of some arms with what the disk holds of them, seed by seed: all arms come early to a first run.
 
@@ -106,13 +109,11 @@ def plan_runs(
         arms: the arms, and `blueprints` theirs.
         blueprints: one an arm.
         seeds: of every arm.
-        folder: of the sweep, or of its tuning runs; an arm is a folder below it.
-        role: of the runs.
+        stored: what the disk holds.
     """
-    stored = Stored(folder, role)
     drafted = [_named_as_stored(arm, blueprint, stored) for arm, blueprint in zip(arms, blueprints, strict=True)]
     return [
-        _planned(arm, asked.name, blueprint.with_seed(seed), identity, folder, stored, role)
+        _planned(arm, asked.name, blueprint.with_seed(seed), identity, stored)
         for seed in seeds
         for asked, (arm, blueprint, identity) in zip(arms, drafted, strict=True)
     ]
@@ -130,10 +131,8 @@ def _named_as_stored(arm: Arm, blueprint: Blueprint, stored: Stored) -> tuple[Ar
     return arm, blueprint, own
 
 
-def _planned(
-    arm: Arm, asked: str, blueprint: Blueprint, identity: Iterable[str], folder: Path, stored: Stored, role: str | None
-) -> PlannedRun:
-    seed = blueprint.config.seed
+def _planned(arm: Arm, asked: str, blueprint: Blueprint, identity: Iterable[str], stored: Stored) -> PlannedRun:
+    seed, folder, role = blueprint.config.seed, stored.folder, stored.role
     run = next(filter(None, (stored.find(one, seed) for one in identity)), None)
     place = run.folder if run else _free(folder / arm.name, seed, stored)
     parts = [*([role] if role else []), *place.relative_to(folder).parts]
@@ -191,6 +190,7 @@ class Planner:
     def __init__(self, sweep: Sweep, runs_dir: Path, data_dir: Path | None) -> None:
         self._sweep, self._folder = sweep, runs_dir / sweep.name
         self._data_dir = data_folder(data_dir)
+        self._stored: Stored
         self._facts: dict[str, DatasetInfo] = {}
 
     def plan(self) -> SweepPlan:
@@ -200,14 +200,14 @@ class Planner:
             ConfigError: the sweep, or an arm of it, is refused; with all mistakes of all arms.
         """
         arms = expand(self._sweep)
+        self._stored = Stored(self._folder)
         drawn = self._draw_all([one for arm in arms for one in (arm.candidates or (arm,))])
         candidates = [one for arm in arms for one in arm.candidates]
         tuning = plan_runs(
             candidates,
             [drawn[one.name] for one in candidates],
             self._sweep.tuning_seeds,
-            self._folder / TUNING,
-            TUNING,
+            Stored(self._folder / TUNING, TUNING),
         )
         choices = {arm.name: choice for arm in arms if arm.candidates and (choice := self.choose(arm, tuning))}
         finals = [choices[arm.name].arm if arm.name in choices else arm for arm in arms]
@@ -215,7 +215,7 @@ class Planner:
             finals,
             [drawn[arm.name] if arm.name in drawn else self._draw(arm) for arm in finals],
             self._sweep.seeds,
-            self._folder,
+            self._stored,
         )
         minutes = self._sweep.file.budget.minutes
         return SweepPlan(self._folder, tuple(runs), tuple(tuning), choices, _gathered(drawn), minutes and 60 * minutes)
@@ -230,8 +230,8 @@ class Planner:
         return choose(arm, list(self._sweep.file.tune), runs)
 
     def final_runs(self, choice: Choice) -> list[PlannedRun]:
-        """Return the runs of an arm that has just got its values."""
-        return plan_runs([choice.arm], [self._draw(choice.arm)], self._sweep.seeds, self._folder)
+        """Return the runs of an arm that has just got its values; the disk is as it was when the sweep was planned."""
+        return plan_runs([choice.arm], [self._draw(choice.arm)], self._sweep.seeds, self._stored)
 
     def _draw(self, arm: Arm) -> Blueprint:
         """Return the blueprint of an arm; the facts of a dataset are worked out once for all arms that have it."""
@@ -285,6 +285,8 @@ class SweepTasks:
         self._places = {run.key: place for place, run in enumerate(plan.runs)}
         self._arms = {asked: place for place, asked in enumerate(dict.fromkeys(run.asked for run in plan.runs))}
         self._waiting = {run.asked: run.arm for run in plan.runs if plan.waits(run)}
+        of_candidate = {candidate.name: name for name, arm in self._waiting.items() for candidate in arm.candidates}
+        self._tuned_for = {run.key: of_candidate[run.asked] for run in plan.tuning if run.asked in of_candidate}
         self._ready = [run for run in plan.to_do if not plan.waits(run) and self._is_here(run)]
 
     @property
@@ -304,15 +306,13 @@ class SweepTasks:
 
     def ended(self, event: Ended) -> None:
         """Take note of a task's end; with the last of an arm's tuning, its final runs are ready."""
-        for name, arm in list(self._waiting.items()):
-            own = {candidate.name for candidate in arm.candidates}
-            if not any(run.key == event.key and run.asked in own for run in self._plan.tuning):
-                continue
-            if choice := self._planner.choose(arm, self._plan.tuning):
-                del self._waiting[name]
-                runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
-                self._chosen(choice, runs)
-                self._ready += runs
+        asked = self._tuned_for.get(event.key, "")
+        arm = self._waiting.get(asked)
+        if arm is not None and (choice := self._planner.choose(arm, self._plan.tuning)):
+            del self._waiting[asked]
+            runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
+            self._chosen(choice, runs)
+            self._ready += runs
 
     def _is_here(self, run: PlannedRun) -> bool:
         """Tell whether a run belongs to this part: runs take turns, or whole arms where those are tuned."""
@@ -321,5 +321,4 @@ class SweepTasks:
         number, count = self._shard
         if not self._plan.tuning:
             return self._places[run.key] % count == number - 1
-        owner = {candidate.name: name for name, arm in self._waiting.items() for candidate in arm.candidates}
-        return self._arms[owner.get(run.asked, run.asked)] % count == number - 1
+        return self._arms[self._tuned_for.get(run.key, run.asked)] % count == number - 1

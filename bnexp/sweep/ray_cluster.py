@@ -247,19 +247,16 @@ class RayCluster:
         task, actor = run.task, seat.actor
         self._compare_versions(seat, run)
         data = task.blueprint.config.data
-        files = self._datasets.files_of(data)
-        place: Path | None = None
-        if files is not None:
+        data_dir, brought = self._data_dir, dict[str, Path]()
+        for files in self._datasets.files_of(data):
             place = yield actor.find.remote(files)
             if place is None:
-                place = yield actor.bring.remote(files, self._datasets.contents_of(data))
+                place = yield actor.bring.remote(files, self._datasets.contents_of(files))
+            brought |= files.leading_to(place)
+            data_dir = place if files.path is None else data_dir
         if self._stopping:
             self._end(run, "interrupted", "stopped before it began")
             return
-        data_dir, brought = self._data_dir, {}
-        if files is not None and place is not None:
-            brought = files.leading_to(place)
-            data_dir = place if files.path is None else data_dir
         yield actor.start.remote(replace(task, data_dir=data_dir, brought=brought), _outgoing(task.folder))
         run.trains = True
         if self._stopping:

@@ -9,6 +9,8 @@ from typing import Protocol
 from bnexp.session.signals import StopRequest
 from bnexp.sweep.work import Ended, Event, Executor, Task
 
+_MOST_STOPS = 3
+"""How often a run is taken up again that somebody else stopped, such as with its server."""
 _WAIT_S = 0.2
 """How long at most until a signal or the end of the time is seen."""
 
@@ -108,7 +110,8 @@ def carry_out(
                             continue
                         task = running.pop(event.key)
                         failed = event.end in ("failed", "lost")
-                        again = failed and attempts[task.key] <= rules.retries and outcome.stopped is None
+                        left = rules.retries if failed else _MOST_STOPS if event.end == "interrupted" else -1
+                        again = attempts[task.key] <= left and outcome.stopped is None
                         observer.ended(event, again=again)
                         if again:
                             waiting.append(_once_more(task))

@@ -6,6 +6,7 @@ its own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import fmean
 
 from bnexp.config.wording import shown
@@ -16,17 +17,18 @@ from bnexp.sweep.arms import Arm
 
 @dataclass(frozen=True)
 class Score:
-    """What a candidate reached: its mean final validation accuracy over the seeds that finished; how many diverged."""
+    """What a candidate reached: its mean final validation accuracy and loss, and how many of its seeds diverged."""
 
     candidate: Arm
     accuracy: float
+    loss: float
     diverged: int
     seeds: int
 
     @property
-    def rank(self) -> tuple[int, float]:
-        """Sorts the best first: a seed that diverged is worse than any accuracy."""
-        return self.diverged, -self.accuracy
+    def rank(self) -> tuple[int, float, float]:
+        """Sorts the best first: a seed that diverged is worse than any accuracy, and of equal ones the loss decides."""
+        return self.diverged, -self.accuracy, self.loss
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Choice:
         if self.chosen.diverged == self.chosen.seeds:
             return f"{self.arm.name}: each of {tried} diverged; {values} is the first of them"
         some = f", {self.chosen.diverged} diverged" if self.chosen.diverged else ""
+        equal = [score for score in self.scores if score.rank[:2] == self.chosen.rank[:2] and score is not self.chosen]
+        some += f", as {counted(len(equal), 'other')}, by the loss" if equal else ""
         best = f"{self.arm.name}: {values} is the best of {tried}, validation {self.chosen.accuracy:.2%}{some}"
         ends = [(key, self._end(key)) for key in self.keys]
         return "; ".join(
@@ -87,7 +91,9 @@ def choose(arm: Arm, keys: Sequence[str], runs: Mapping[str, Sequence[Run]]) -> 
 
 
 def _score(candidate: Arm, runs: Sequence[Run]) -> Score:
-    reached = [
-        run.figures["val_accuracy"] for run in runs if run.status == "finished" and "val_accuracy" in run.figures
-    ]
-    return Score(candidate, fmean(reached) if reached else 0.0, len(runs) - len(reached), len(runs))
+    def mean(figure: str, otherwise: float) -> float:
+        return fmean([run.figures[figure] for run in reached if figure in run.figures] or [otherwise])
+
+    reached = [run for run in runs if run.status == "finished" and "val_accuracy" in run.figures]
+    loss = mean("val_loss", inf)
+    return Score(candidate, mean("val_accuracy", 0.0), loss, len(runs) - len(reached), len(runs))

@@ -1,14 +1,15 @@
 """The runs of a sweep as tasks, what becomes of them as events, and who carries them out as an executor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from bnexp.blueprint import Blueprint
 
-Mode = Literal["start", "resume", "measure"]
-"""Begin in a new folder; continue from the newest checkpoint; take a few steps, and write nothing."""
+Mode = Literal["start", "resume", "measure", "judge"]
+"""Begin in a new folder; continue from the newest checkpoint; take a few steps, or only look whether the data are here
+and the memory is enough, and write nothing."""
 End = Literal["finished", "diverged", "interrupted", "failed", "lost", "elsewhere"]
 """How the attempt of a task ends. `lost`: its process or node died; `elsewhere`: another process has this run."""
 
@@ -27,6 +28,7 @@ class Task:
         threads: of torch on the CPU; None leaves what the process has.
         role: of the run in its sweep, for meta.json: `tuning`, or None.
         brought: where sets of the user's own lie on the machine of the run, if not at their `data.path`.
+        others: for `judge`, the blueprints that are looked at beside the first.
     """
 
     key: str
@@ -39,6 +41,7 @@ class Task:
     role: str | None = None
     argv: tuple[str, ...] = ()
     brought: Mapping[str, Path] = field(default_factory=dict)
+    others: tuple[Blueprint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,16 @@ class Measured:
         return self.start_s + steps * self.step_s + evaluations * self.evaluation_s
 
 
-Event = Progressed | Ended | Warned | Measured
+@dataclass(frozen=True)
+class Judged:
+    """What this machine refuses and doubts of blueprints, by the names of their arms."""
+
+    key: str
+    refused: Mapping[str, str]
+    doubted: Mapping[str, Sequence[str]]
+
+
+Event = Progressed | Ended | Warned | Measured | Judged
 
 
 class Executor(Protocol):

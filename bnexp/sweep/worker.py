@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from bnexp.config.plan import Plan
-from bnexp.data.load import keep_dataset
+from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.claim import Taken
@@ -29,7 +29,7 @@ from bnexp.session import life, resume
 from bnexp.session.display import Display, left
 from bnexp.session.signals import ANNOUNCEMENTS
 from bnexp.session.terms import Terms
-from bnexp.sweep.work import DATASETS, Ended, Event, Measured, Progressed, Task, Warned
+from bnexp.sweep.work import DATASETS, Ended, Event, Judged, Measured, Progressed, Task, Warned
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.evaluation import score_of
@@ -85,6 +85,9 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         if task.mode == "measure":
             tell(measure(task))
             return Ended(task.key, "finished")
+        if task.mode == "judge":
+            tell(judge(task))
+            return Ended(task.key, "finished")
         if task.mode == "start":
             result = life.start(task.blueprint, terms, task.folder)
         else:
@@ -97,6 +100,21 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         return Ended(task.key, "failed", str(error))
     final = result.summary["final"] if result.summary["status"] == "finished" else None
     return Ended(task.key, result.summary["status"], accuracy=final and final["accuracy"])
+
+
+def judge(task: Task) -> Judged:
+    """Look whether the data of all blueprints are here, and whether their networks fit into memory."""
+    refused, doubted = dict[str, str](), dict[str, list[str]]()
+    data_dir = task.data_dir or data_folder(None)
+    for blueprint in (task.blueprint, *task.others):
+        config, doubts = blueprint.config, list[str]()
+        try:
+            life.weigh(blueprint, task.device or "auto", Terms(warn=doubts.append))
+            load_dataset(config.data, blueprint.info, blueprint.plan, data_dir, torch.device("cpu"))
+        except BnexpError as error:
+            refused[config.name] = str(error)
+        doubted[config.name] = doubts
+    return Judged(task.key, refused, {name: doubts for name, doubts in doubted.items() if doubts})
 
 
 def measure(task: Task) -> Measured:

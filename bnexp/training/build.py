@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.division import divided_norms
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
@@ -20,8 +22,10 @@ from bnexp.probes.registry import Probes, build_probes
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
 from bnexp.training.device import autocast, check_precision, choose_device
+from bnexp.training.distributed import DividedStep
 from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
 from bnexp.training.step import TrainStep
+from bnexp.training.world import World, process_0_first
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class TrainingRun:
     precision: AbstractContextManager[Any]  # around the forward pass
     probes: Probes
     subject: Subject  # what the probes measure
+    world: World | None = None  # the processes that divide its batches, where there are several
 
     @property
     def parameters(self) -> int:
@@ -58,25 +63,30 @@ class TrainingRun:
         return learning_rate(self.config.schedule, self.config.optimizer.lr, step - 1, self.plan)
 
 
-def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto") -> TrainingRun:
+def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: World | None = None) -> TrainingRun:
     """Load the dataset of a blueprint and build its network. Nothing is written.
 
-    The device is auto, cpu, cuda, cuda:N or mps.
+    The device is auto, cpu, cuda, cuda:N or mps. With a world, each of its processes builds the same; the first has the
+    probes.
 
     Raises:
-        ConfigError: the device is not there, or cannot compute in the config's precision.
+        ConfigError: the device is not there, or cannot compute in the config's precision; or the batches cannot be
+            divided.
         BnexpError: the dataset is missing or corrupt.
     """
     config, info, plan = blueprint.config, blueprint.info, blueprint.plan
     chosen = choose_device(device)
     check_precision(config.training, chosen)
-    dataset = load_dataset(config.data, info, plan, data_dir, chosen)
+    with process_0_first(world):
+        dataset = load_dataset(config.data, info, plan, data_dir, chosen)
     network = build_model(blueprint.layout, config.init, config.seed)
     memory_format = memory_format_of(config.model, config.training, chosen)
     network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]
     forget_peak(chosen)
     items, precision = leaves(network), autocast(config.training, chosen)
-    train_step = TrainStep(
+    norms = [items[name] for name in divided_norms(blueprint.layout)]
+    step = partial(DividedStep, world=world, norms=norms) if world else TrainStep
+    train_step = step(
         network=network,
         forward=compiled(network) if config.training.compile else network,
         optimizer=build_optimizer(config.optimizer, network),
@@ -96,6 +106,12 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto") -> Trai
         items=items,
         train_step=train_step,
         precision=precision,
-        probes=build_probes(config.probes, plan, compiled=config.training.compile),
+        probes=build_probes(
+            config.probes,
+            plan,
+            rehearsed=config.training.compile or world is not None,
+            elsewhere=world is not None and world.rank > 0,
+        ),
         subject=Subject(config, plan, network, items, blueprint.layout, dataset, precision),
+        world=world,
     )

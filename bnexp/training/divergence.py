@@ -48,12 +48,18 @@ class Guard:
             self._before = copies_of(self._buffers)
 
     def transfer(self, loss: Tensor) -> tuple[float, bool]:
-        """Bring the loss () to Python, and with it, in one transfer, whether the running statistics are finite."""
-        if not self._statistics:
-            return loss.item(), True
-        # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
-        zero = torch.dot(torch.cat(self._statistics), self._zeros)
-        value, sum_of_zeros = numbers_of([loss, zero])
+        """Bring the loss () to Python, and with it, in one transfer, whether the running statistics are finite.
+
+        Of several processes, all find what any of them finds.
+        """
+        if self._statistics:
+            # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
+            zero = torch.dot(torch.cat(self._statistics), self._zeros)
+            value, sum_of_zeros = numbers_of([loss, zero])
+        else:
+            value, sum_of_zeros = loss.item(), 0.0
+        if self._run.world is not None:
+            value, sum_of_zeros = self._run.world.agreed(value, sum_of_zeros)
         return value, sum_of_zeros == 0
 
     def decide(self, loss: float, statistics_finite: bool, x: Tensor, step: int) -> Decision:

@@ -92,7 +92,7 @@ class StepLog:
 
     def last_epoch(self) -> Score:
         """Return loss and accuracy over the training batches of the last epoch (of all steps, where they are fewer)."""
-        return _mean(self._recent)
+        return self.recent(self._plan.steps_per_epoch) or _mean([])
 
     def state_dict(self) -> dict[str, list[tuple[float, ...]]]:
         """Return the steps since the last row, and those of the last epoch, which averages are taken over."""

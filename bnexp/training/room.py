@@ -8,7 +8,10 @@ from pathlib import Path
 import torch
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.layout import Layout
 from bnexp.config.memory import FLOAT, Memory, memory_of
+from bnexp.config.plan import Plan
+from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 
 _PROGRAM = 300 << 20
@@ -125,10 +128,17 @@ def refuse_beyond(free: int | None, needed: int, what: str, expected: str) -> No
         raise ConfigError(f"{what} takes about {size(needed)} of memory, and {size(free)} are free; {expected}")
 
 
+def smaller_evaluation(config: Config, plan: Plan, layout: Layout, device: torch.device) -> int:
+    """Return the data.eval_batch_size to try where scoring takes too much: what fits by estimate, at most the half."""
+    needed, free = memory_of(config, plan, layout), free_bytes(device)
+    left = needed.evaluation if free is None else free - needed.training
+    return _fitting(needed.evaluation, needed.evaluated, left)
+
+
 def _fitting(needed: int, examples: int, free: int) -> int:
-    """Return the largest power of two of examples that fit, less than so many; 1 where not even one does."""
+    """Return the largest power of two of examples that fit, at most half of so many; 1 where not even one does."""
     fits = 1
-    while fits * 2 < examples and needed // examples * fits * 2 <= free:
+    while fits * 4 <= examples and needed // examples * fits * 2 <= free:
         fits *= 2
     return fits
 

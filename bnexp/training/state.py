@@ -1,11 +1,11 @@
 """Check the state of an object in a checkpoint, plain values and tensors, before it is loaded.
 
 Such an object has torch's own pair of methods, `state_dict` and `load_state_dict`. Its fresh state is the example that
-a stored one is held against. What depends on how far the training has come is left open by `Maybe`, `Each`, `Tensors`.
+a stored one is compared with. `Maybe`, `Each` and `Tensors` leave open what depends on how far the training has come.
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -16,83 +16,87 @@ _MOST = 2**63
 
 @dataclass(frozen=True)
 class Maybe:
-    """The form of None, or of what has this form."""
+    """Allow None in place of a value of this form."""
 
     form: Any
 
 
 @dataclass(frozen=True)
 class OrEmpty:
-    """The form of an empty mapping, or of what has this form."""
+    """Allow an empty mapping in place of a value of this form."""
 
     form: Any
 
 
 @dataclass(frozen=True)
 class OrAbsent:
-    """The form of what has this form, or of a key that is not there: earlier versions did not have it yet."""
+    """Allow a key of this form to be missing, as in checkpoints of earlier versions."""
 
     form: Any
 
 
 @dataclass(frozen=True)
 class Each:
-    """The form of a sequence of any length, whose every value has this form."""
+    """Allow a sequence of any length, each value of this form."""
 
     form: Any
 
 
 class Tensors:
-    """The form of a mapping of any keys to tensors of any kind."""
+    """Allow a mapping of any keys to tensors of any dtype and shape."""
 
 
 class Anything:
-    """The form of a part that is not loaded."""
+    """Allow any value: this part is not loaded."""
 
 
 def refuse_other_form(found: Any, form: Any, place: str = "") -> None:
-    """Refuse a state that does not have the form of an example.
+    """Raise a ValueError where a state does not have the form of an example.
 
     Mappings must have its keys, sequences its length, tensors its dtype and shape, and all else its type; a whole
-    number is 0 or more. The classes above leave it open.
+    number is 0 or more. The classes above make exceptions.
 
     Raises:
         ValueError: the first place that differs, what is there and what was expected.
     """
-    if isinstance(form, Anything):
-        return
-    if isinstance(form, Maybe):
-        if found is not None:
-            refuse_other_form(found, form.form, place)
-    elif isinstance(form, OrAbsent):
-        refuse_other_form(found, form.form, place)
-    elif isinstance(form, OrEmpty):
-        if found != {}:
-            refuse_other_form(found, form.form, place)
-    elif isinstance(form, Each):
-        _expect(isinstance(found, list | tuple), found, "several values", place)
-        for number, value in enumerate(found):
-            refuse_other_form(value, form.form, _below(place, number))
-    elif isinstance(form, Tensors):
-        tensors = isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values())
-        _expect(tensors, found, "tensors", place)
-    elif isinstance(form, dict):
-        _expect(isinstance(found, dict), found, "keys and values", place)
-        absent = {key for key, own in form.items() if isinstance(own, OrAbsent) and key not in found}
-        for key in dict.fromkeys([*form, *found]):
-            if key in absent:
-                continue
-            _expect(key in found, "nothing", "a value", _below(place, key))
-            _expect(key in form, found[key], "nothing", _below(place, key))
-            refuse_other_form(found[key], form[key], _below(place, key))
-    elif isinstance(form, list | tuple):
-        alike = isinstance(found, list | tuple) and len(found) == len(form)
-        _expect(alike, found, f"{len(form)} values", place)
-        for number, value in enumerate(found):
-            refuse_other_form(value, form[number], _below(place, number))
-    else:
-        _expect(_kind(found) == _kind(form), found, _kind(form), place)
-        _expect(not isinstance(found, int) or 0 <= found < _MOST, found, "a whole number from 0", place)
+    match form:
+        case Anything():
+            pass
+        case Maybe() | OrAbsent() | OrEmpty():
+            left_open = (isinstance(form, Maybe) and found is None) or (isinstance(form, OrEmpty) and found == {})
+            if not left_open:
+                refuse_other_form(found, form.form, place)
+        case Each():
+            _expect(isinstance(found, list | tuple), found, "several values", place)
+            _refuse_other_values(found, [form.form] * len(found), place)
+        case Tensors():
+            tensors = isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values())
+            _expect(tensors, found, "tensors", place)
+        case dict():
+            _refuse_other_keys(found, form, place)
+        case list() | tuple():
+            alike = isinstance(found, list | tuple) and len(found) == len(form)
+            _expect(alike, found, f"{len(form)} values", place)
+            _refuse_other_values(found, form, place)
+        case _:
+            _expect(_kind(found) == _kind(form), found, _kind(form), place)
+            _expect(not isinstance(found, int) or 0 <= found < _MOST, found, "a whole number from 0", place)
+
+
+def _refuse_other_values(found: Sequence[Any], forms: Sequence[Any], place: str) -> None:
+    for number, (value, form) in enumerate(zip(found, forms, strict=True)):
+        refuse_other_form(value, form, _below(place, number))
+
+
+def _refuse_other_keys(found: Any, form: Mapping[Any, Any], place: str) -> None:
+    _expect(isinstance(found, dict), found, "keys and values", place)
+    absent = {key for key, own in form.items() if isinstance(own, OrAbsent) and key not in found}
+    for key in dict.fromkeys([*form, *found]):
+        if key in absent:
+            continue
+        _expect(key in found, "nothing", "a value", _below(place, key))
+        _expect(key in form, found[key], "nothing", _below(place, key))
+        refuse_other_form(found[key], form[key], _below(place, key))
 
 
 def _below(place: str, key: object) -> str:
@@ -120,7 +124,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: Any, plain: Any) -> Any:
-    """Return what `to_plain` was given, a value of this type: a dataclass, one or None, or a plain type."""
+    """Return the value of type `kind` that `to_plain` was given."""
     if plain is None:
         return None
     kind = _without_none(kind)
@@ -131,7 +135,7 @@ def from_plain(kind: Any, plain: Any) -> Any:
 
 
 def form_of_type(kind: Any) -> Any:
-    """Return the form of what `to_plain` gives for values of a type."""
+    """Return the form of values of a type after `to_plain`."""
     if type(None) in get_args(kind):
         return Maybe(form_of_type(_without_none(kind)))
     if is_dataclass(kind):

@@ -46,7 +46,7 @@ class TrainStep:
         """Whether the forward pass goes through torch.compile."""
         return self.forward is not self.network
 
-    def accumulate(self, x: Tensor, y: Tensor, *, of: int) -> None:
+    def accumulate(self, x: Tensor, y: Tensor, *, of: float) -> None:
         """Pass a batch forward and backward, and add its part of the gradient of a step `of` so many examples.
 
         Inputs x (B, C, H, W) and labels y (B,) weigh B / of: the sum over all batches is the gradient of the mean loss

@@ -27,6 +27,13 @@ def test_an_arm_is_a_config_without_its_seed(arms_of: Callable[..., list[Arm]]) 
     assert [arm.name for arm in arms] == ["mlp", "other", "mlp"]
 
 
+def test_statistics_over_parts_of_a_batch_make_another_arm(arms_of: Callable[..., list[Arm]]) -> None:
+    whole, parts = {"meta": {"processes": {"count": 2, "parts": 1}}}, {"meta": {"processes": {"count": 2, "parts": 2}}}
+    arms = arms_of({}, {**whole, "config": {"seed": 1}}, parts)
+    assert [len(arm.finished) for arm in arms] == [2, 1]
+    assert differing_keys(arms) == ["batch.processes"]
+
+
 def test_of_one_seed_the_newest_complete_run_counts(arms_of: Callable[..., list[Arm]]) -> None:
     (arm,) = arms_of({"meta": LATER, "test": 0.7}, {"test": 0.8}, {"config": {"seed": 1}, "test": 0.9})
     assert [run.figures["test_accuracy"] for run in arm.finished] == [0.7, 0.9]
@@ -87,8 +94,11 @@ def test_what_has_no_influence_makes_no_other_arm(arms_of: Callable[..., list[Ar
         {"config": {"checkpoints.every_epochs": 1.0, "probes.gradients.every": 10}},
         {"config": {"checkpoints.every_epochs": 5.0, "seed": 1}},
         {"config": {"probes": None, "checkpoints": {}, "seed": 2}},
+        {"config": {"training": {"steps": 40, "log_every": 2}, "data.eval_batch_size": 64, "seed": 3}},
     )
-    assert len(arm.finished) == 3
+    assert len(arm.finished) == 4
+    assert arm.config is not None
+    assert arm.config["training.epochs"] == 4  # 40 steps, by the recorded 10 an epoch
 
 
 def test_what_has_no_influence_does_not_differ(arms_of: Callable[..., list[Arm]]) -> None:

@@ -192,6 +192,12 @@ def test_without_curves_finished_runs_are_not_read(table_of: Make, monkeypatch: 
     assert cell(table, "test_accuracy").text == "90.00"
 
 
+def test_a_summary_that_its_rows_contradict_is_named(table_of: Make) -> None:
+    table = table_of({}, {"config": {"seed": 1}, "summary": {"final.accuracy": 0.99}})
+    assert notes(table).count("one of them was changed") == 1
+    assert "while summary.json has 0.99: one of them was changed" in notes(table)
+
+
 def test_metrics_that_end_before_the_summary_are_named(tmp_path: Path, write_run: Callable[..., Path]) -> None:
     folder = write_run(tmp_path / "seed0")
     path = folder / "metrics.jsonl"

@@ -40,7 +40,7 @@ def test_a_finished_run(list_of: Callable[..., Table]) -> None:
         "val_accuracy_best": "90.00",
         "test_accuracy": "87.00",
         "started": "14:00",
-        "took": "2m05s",
+        "took": "2:05",
         "parameters": "335,114",
         "data_fingerprint": "-",
     }
@@ -53,7 +53,7 @@ def test_a_run_in_progress_tells_how_far_it_is(tmp_path: Path, list_of: Callable
         file.write('{"step":25,"epoch":2.5,"loss/train":0.1}\n{"step":26,"epo')
     shown = texts(list_runs([read_run(folder)], tmp_path, NOW))
     keys = ("status", "epoch", "step", "val_loss", "val_accuracy", "val_accuracy_best", "test_accuracy", "took")
-    assert [shown[key] for key in keys] == ["running", "2.5/4", "25/40", "0.3000", "80.00", "-", "-", "10m00s"]
+    assert [shown[key] for key in keys] == ["running", "2.5/4", "25/40", "0.3000", "80.00", "-", "-", "10:00"]
 
 
 def test_a_run_that_has_logged_nothing_yet(list_of: Callable[..., Table]) -> None:
@@ -81,7 +81,7 @@ def test_the_pause_between_two_sessions_is_not_counted(list_of: Callable[..., Ta
     """Started at 12:00 for 90 s; continued at 12:05:00, and ended at 12:06:40 or running still, at 12:10."""
     again = {"ended": "2026-03-01T12:06:40+00:00", "continued": "2026-03-01T12:05:00+00:00", "earlier_s": 90}
     table = list_of({"meta": again}, {"meta": {**again, **RUNNING}})
-    assert sorted(texts(table, row)["took"] for row in range(2)) == ["3m10s", "6m30s"]
+    assert sorted(texts(table, row)["took"] for row in range(2)) == ["3:10", "6:30"]
 
 
 @pytest.mark.parametrize("number", [1, 3])

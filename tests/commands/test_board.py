@@ -5,10 +5,10 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +18,7 @@ from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.board_server import guarded
+from command_line import bnexp, program
 
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib:DeprecationWarning")  # of TensorBoard's own
 
@@ -36,12 +37,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     lines: list[list[str]] = []
 
-    def interrupted(self: object) -> None:
+    def interrupted() -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(program.TensorBoard, "configure", lambda self, argv: lines.append(argv))
     monkeypatch.setattr(program.TensorBoard, "launch", lambda self: "http://somewhere:6006/")
-    monkeypatch.setattr(command.threading.Event, "wait", interrupted)
+    # The command's own event only: a run that trains in the same test waits on others.
+    monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=interrupted)))
     monkeypatch.setattr(command.webbrowser, "open", lambda url: opened.append(url) or False)
     return lines
 
@@ -151,8 +153,7 @@ def test_a_folder_with_the_name_of_an_option_stays_a_folder(
 # The first is kept for documentation and the second for names that nobody has.
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
 def test_an_address_that_this_machine_does_not_have_is_answered(host: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bnexp", "board", str(tmp_path), "--host", host, "--port", str(free_port())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = bnexp("board", str(tmp_path), "--host", host, "--port", str(free_port()), cwd=tmp_path)
     assert done.returncode == 1
     warning, error = done.stderr.splitlines()
     assert warning.startswith(f"warning: --host {host}: everyone")
@@ -201,7 +202,7 @@ def test_it_serves_the_runs_with_every_point_and_the_status_of_each(config_file:
     for step in range(1, 1501):  # TensorBoard alone would keep 1,000
         writer.scalars(step, {"many": float(step)})
     writer.close()
-    command = [sys.executable, "-m", "bnexp", "board", str(runs), "--port", str(free_port())]
+    command = [program(), "board", str(runs), "--port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -149,8 +149,8 @@ def test_a_hundred_runs_of_two_thousand_rows_are_compared_quickly(tmp_path: Path
         folder = write_run(tmp_path / "runs" / f"arm{number // 5}" / f"seed{number % 5}", config=config)
         (folder / "metrics.jsonl").unlink()
         os.link(shared, folder / "metrics.jsonl")
-    # Time on the processor, the better of two: a machine busy with other things is not a slow comparison.
-    assert min(cpu_seconds(run_compare, tmp_path / "runs") for _ in range(2)) < CPU_SECONDS
+    # Time on the processor, a second time if need be: a machine busy with other things is not a slow comparison.
+    assert any(cpu_seconds(run_compare, tmp_path / "runs") < CPU_SECONDS for _ in range(2))
 
 
 def cpu_seconds(function: Callable[[Path], subprocess.CompletedProcess[str]], runs: Path) -> float:

@@ -93,8 +93,8 @@ def test_a_set_of_your_own_is_verified_where_it_lies(tmp_path: Path, capsys: pyt
     np.savez(tmp_path / "set.npz", x_train=pixels, y_train=[0, 1, 0, 1], x_test=pixels, y_test=[0, 1, 0, 1])
     command.verify("npz", path="set.npz", data_dir=tmp_path)
     said, account, *_ = capsys.readouterr().out.splitlines()
-    assert said == "npz: intact, 4 + 4 images of 1 x 5 x 6 in 2 classes, set.npz"
-    assert account == "npz: 4 of 4 arrays used: 2 uint8, 2 int64"
+    assert said == "npz: intact, 4 + 4 images of 1 x 5 x 6 in 2 classes"
+    assert account == f"npz: 4 of 4 arrays in {tmp_path / 'set.npz'} used: 2 uint8, 2 int64"
 
 
 def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
@@ -106,3 +106,60 @@ def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
         command.verify("image_folder", data_dir=tmp_path)
     with pytest.raises(ConfigError, match="--path goes with"):
         command.verify("mnist", path="x", data_dir=tmp_path)
+
+
+def test_a_path_that_is_typed_is_meant_from_here(capsys, tmp_path, monkeypatch):
+    for folder, count in (("data", 6), ("here", 4)):
+        (tmp_path / folder).mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 5, 6)).astype(np.uint8)
+        np.savez(
+            tmp_path / folder / "set.npz",
+            x_train=pixels,
+            y_train=np.arange(count) % 2,
+            x_test=pixels[:2],
+            y_test=[0, 1],
+        )
+    monkeypatch.chdir(tmp_path / "here")
+    command.verify("npz", path="./set.npz", data_dir=tmp_path / "data")
+    assert f"4 of 4 arrays in {tmp_path / 'here' / 'set.npz'} used" in capsys.readouterr().out
+    (tmp_path / "here" / "set.npz").unlink()
+    command.verify("npz", path="set.npz", data_dir=tmp_path / "data")
+    assert f"4 of 4 arrays in {tmp_path / 'data' / 'set.npz'} used" in capsys.readouterr().out
+
+
+CONFIG = """
+data: {dataset: npz, path: set.npz, batch_size: 4}
+model: {arch: mlp, hidden: [4], block: linear -> norm -> relu, norm: bn}
+optimizer: {name: sgd, lr: 0.1}
+training: {epochs: 1}
+"""
+
+
+def test_the_data_of_a_config_are_verified_with_what_is_set(capsys, tmp_path):
+    for name, count in (("set", 4), ("val", 2)):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 5, 6)).astype(np.uint8)
+        arrays = {"x": pixels, "y": np.arange(count) % 2}
+        parts = [*(["test"] if name == "set" else []), "train"]
+        np.savez(tmp_path / f"{name}.npz", **{f"{key}_{part}": arrays[key] for part in parts for key in arrays})
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    command.verify(str(tmp_path / "c.yaml"), overrides=[f"data.val_path={tmp_path / 'val.npz'}"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "npz: intact, 4 + 2 + 4 images of 1 x 5 x 6 in 2 classes"
+    assert "npz: train + val + test of each class: 0: 2 + 1 + 2, 1: 2 + 1 + 2" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"name": "image_folder", "overrides": ["data.backgroud=black"]}, r'Did you mean "background"'),
+        ({"name": "c.yaml"}, r"a config has --set data.path=x"),
+    ],
+)
+def test_what_verify_does_not_take_is_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        command.verify(path="x", **words)
+
+
+def test_a_path_in_place_of_a_dataset_gets_the_line(tmp_path):
+    with pytest.raises(ConfigError, match=rf"data verify image_folder --path {tmp_path}"):
+        command.verify(str(tmp_path))

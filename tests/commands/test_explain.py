@@ -31,7 +31,8 @@ def in_a_terminal(*words: str, **environment: str) -> str:
     """Return what a terminal of 100 columns receives."""
     controller, terminal = pty.openpty()
     settings = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
-    process = subprocess.Popen([*COMMAND, *words], stdout=terminal, stderr=terminal, env=settings)
+    command = [command_line.program(), "explain", *words]
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=settings)
     os.close(terminal)
     received = b""
     with contextlib.suppress(OSError):  # how a terminal says that its other end is gone
@@ -168,7 +169,7 @@ def test_mistakes_end_with_exit_2_and_no_traceback(words: list[str], expected: s
 
 def test_a_pipe_that_closes_and_a_full_disk(tmp_path: Path) -> None:
     def run(words: str) -> subprocess.CompletedProcess[str]:
-        command = f"{sys.executable} -m bnexp explain {words}"
+        command = f"{command_line.program()} explain {words}"
         return subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)
 
     assert run("| head -1").stderr == ""

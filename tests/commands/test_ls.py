@@ -33,7 +33,7 @@ def test_one_line_a_run_the_newest_first(tmp_path: Path) -> None:
         ["bn/seed0", "running", "2/4", "20/40"],
         ["plain/seed0", "finished", "4/4", "40/40"],
     ]
-    assert lines[0].split()[-2:] == ["12:05", "5m00s"]
+    assert lines[0].split()[-2:] == ["12:05", "5:00"]
 
 
 def test_a_run_whose_rows_end_in_damage_is_listed_and_the_file_named(tmp_path: Path) -> None:

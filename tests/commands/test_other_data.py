@@ -109,11 +109,49 @@ def test_a_probe_finds_the_data_of_its_run_and_takes_no_others(
     probe(str(run), probes=["classes"], overrides=[f"data.path={place / 'd.npz'}"])
     assert "measured on other data than the run learned from" in capsys.readouterr().out
     (place / "d.npz").unlink()
-    with pytest.raises(ConfigError, match=r"The run read .*d\.npz; --data-dir FOLDER names where that lies now"):
+    with pytest.raises(ConfigError, match=r"The run read .*d\.npz; --data-dir FOLDER names where d\.npz lies now"):
         probe(str(run), probes=["classes"])
     make_npz(place / "moved" / "d.npz", 0)
     probe(str(run), probes=["classes"], data_dir=place / "moved")
     assert "measured on other data" not in capsys.readouterr().out
+
+
+def test_a_run_is_resumed_on_its_data_wherever_they_lie_now(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_npz(place / "d.npz", 0)
+    trained()
+    run = place / "runs" / "d" / "seed0"
+    before = {name: (run / name).read_text() for name in ("config.yaml", "meta.json", "summary.json")}
+    (run / "summary.json").unlink()
+    (run / "meta.json").write_text(before["meta.json"].replace('"finished"', '"interrupted"'))
+    (place / "d.npz").unlink()
+    with pytest.raises(ConfigError, match=rf"lies now: bnexp resume {run} --data-dir FOLDER$"):
+        resume(str(run))
+    make_npz(place / "moved" / "d.npz", 1)
+    with pytest.raises(BnexpError, match="is not the one that the run began with"):
+        resume(str(run), data_dir=place / "moved")
+    make_npz(place / "moved" / "d.npz", 0)
+    resume(str(run), data_dir=place / "moved", quiet=True)
+    metas = [json.loads(text) for text in (before["meta.json"], (run / "meta.json").read_text())]
+    assert metas[1]["data_path"] == str(place / "moved" / "d.npz")
+    assert metas[0]["config_sha256"] == metas[1]["config_sha256"]
+    assert (run / "config.yaml").read_text() == before["config.yaml"]
+    scores = [json.loads(text)["test"] for text in (before["summary.json"], (run / "summary.json").read_text())]
+    assert scores[0] == scores[1]
+
+
+def test_a_complete_run_says_when_its_data_became_others(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_npz(place / "d.npz", 0)
+    trained()
+    capsys.readouterr()
+    for seed, said in ((0, False), (1, True)):
+        make_npz(place / "d.npz", seed)
+        trained(resume=True)
+        shown = capsys.readouterr()
+        assert "finished already, nothing is left to do" in shown.out
+        assert ("seed0 learned from other data than lie there now: " in shown.err) == said
+        assert ("the same command without --resume" in shown.err) == said
 
 
 def test_an_edited_config_changes_no_table_and_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

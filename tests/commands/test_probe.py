@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.commands import probe as command
 from bnexp.commands.probe import probe
 from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError
@@ -114,3 +115,28 @@ def test_a_hundred_classes_fit_80_columns(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.startswith("99 class_of_number_99 ") for line in lines) >= 1
+
+
+@pytest.mark.parametrize(
+    ("override", "asked"),
+    [
+        ("name=x", ["landscape"]),
+        ("optimizer.lr=1", ["classes"]),
+        ("probes.landscape.every=5", ["coupling"]),
+        ("training.epochs=5", ["invariance", "cost"]),
+    ],
+)
+def test_a_set_that_no_asked_probe_looks_at_is_refused(override: str, asked: list[str]) -> None:
+    with pytest.raises(ConfigError, match=f"--set {override} changes no figure of {asked[0]}"):
+        command._refuse_without_effect([override], asked)
+
+
+def test_a_set_that_a_probe_looks_at_is_taken() -> None:
+    for override in (
+        "optimizer.lr=1",
+        "data.path=x",
+        "probes.landscape.steps=[1]",
+        "training.precision=bf16",
+        "seed=1",
+    ):
+        command._refuse_without_effect([override], ["landscape"])

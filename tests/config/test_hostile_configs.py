@@ -3,8 +3,6 @@
 import copy
 import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from bnexp.config.items import ITEMS
 from bnexp.config.loading import MAX_BASES, check_values, dump_config, load_config
 from bnexp.config.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_LETTERS, MAX_NODES, dump_yaml, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
+from command_line import bnexp
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 RESOLVED = [dump_config(load_config(path)) for path in CONFIGS]
@@ -516,8 +515,7 @@ def test_the_program_ends_with_2_and_leaves_nothing_behind(tmp_path, clean_file,
     path = tmp_path / "bad.yaml"
     path.write_bytes(f"base: clean.yaml\n{change}\n".encode("latin-1"))
     before = sorted(tmp_path.rglob("*"))
-    command = [sys.executable, "-m", "bnexp", "train", str(path), "--runs-dir", str(tmp_path / "runs")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = bnexp("train", str(path), "--runs-dir", str(tmp_path / "runs"), cwd=Path(__file__).parents[2])
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     expect_readable(done.stderr.rstrip("\n"))

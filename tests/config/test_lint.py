@@ -108,11 +108,6 @@ CASES = [
         ["model.block=linear(weight_norm=true) -> vn -> relu"],
     ),
     (
-        "sync_bn: a training is one process, in which it is bn",
-        ["model.block=linear -> sync_bn -> relu"],
-        ["model.block=linear -> bn -> relu"],
-    ),
-    (
         "bn(eps=10): eps is added to the variance, so that one of 1 comes out as 0.091",
         ["model.block=linear -> bn(eps=10) -> relu"],
         ["model.block=linear -> bn(eps=0.01) -> relu"],

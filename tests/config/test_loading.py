@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -106,6 +107,13 @@ def test_any_name_of_a_file_makes_a_safe_name_of_runs_and_says_so(write, clean_f
     assert load_with_notes(write("plain.yaml", dump_config(config))).notes == ()
 
 
+def test_files_without_a_letter_of_a_name_have_names_of_their_own(clean_file):
+    names = [run_name_of(stem) for stem in ("\U0001f680", "\U0001f389", ".")]
+    assert len(set(names)) == 3
+    assert all(name.startswith("run-") for name in names)
+    assert "such a name is a_b" in refusal(clean_file, "name=a b")
+
+
 @given(st.text(max_size=120))
 def test_every_name_that_is_made_is_one_that_a_run_can_have(stem):
     name = run_name_of(stem)
@@ -203,13 +211,13 @@ def test_a_circle_of_bases_is_named(write, files):
         ('"a\\0b"', "base must name one YAML file"),
         ("a" * 5000, "no such file"),
         (".", "a folder; expected a YAML file"),
+        ("clean", 'no such file. Did you mean "{folder}/clean.yaml"?'),
     ],
 )
 def test_a_base_that_is_no_file_is_refused_where_it_is_named(write, clean_file, tmp_path, base, said):
     child = write("child.yaml", f"seed: 1\nbase: {base}\n")
     assert said.format(folder=tmp_path) in refusal(child)
-    if base != ".":
-        assert f"{child}:2: base" in refusal(child)
+    assert f"{child}:2: base" in refusal(child)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +239,13 @@ def test_a_file_that_is_no_config_is_refused(write, text, said):
         ("optimizer.lr=0.1", "A key is set with --set optimizer.lr=0.1"),
         ("3", "Several seeds are one word, such as --seed 1,2"),
         ("x=3", "x=3: no such file"),
+        ("-", "standard input is not read"),
+        ("+training.epochs=1", "A key is set with --set training.epochs=1"),
+        ("++training.epochs=1", "A key is set with --set training.epochs=1"),
+        ("epochs=3", "A key is set with --set training.epochs=3"),
+        ("optimizer=adam", "A key is set with --set optimizer.name=adam"),
+        ("~model.norm", "A key is taken back with --set model.norm=null"),
+        ("last", "--resume takes no value"),
     ],
 )
 def test_what_was_meant_for_an_option_is_told_as_that(word, said):
@@ -252,6 +267,35 @@ def test_a_file_of_an_older_encoding_is_told_how_to_become_utf_8(write, clean_fi
     said = refusal(path)
     assert 'byte 11 is not UTF-8); "ü" in line 2' in said
     assert said.endswith(f"type iconv -f CP1252 -t UTF-8 '{path}' > utf8.yaml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_wide_letters_that_are_not_read_are_told_how_to_become_utf_8(clean_file, encoding):
+    path = clean_file.with_name("wide.yaml")
+    path.write_bytes(f"# für\n{clean_file.read_text()}".encode(encoding))
+    name = {"utf-16-le": "UTF-16LE", "utf-16-be": "UTF-16BE", "utf-32-le": "UTF-32LE"}[encoding]
+    assert f"type iconv -f {name} -t UTF-8" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [('# mine\n\nname = "x"\n[data]\n', 3), ("; mine\n[data]\nbatch_size=8\n", 2), ("config.lr = 1\n", 1)],
+)
+def test_another_format_is_named(write, text, line):
+    path = write("x.yaml", text)
+    assert refusal(path).startswith(f"{path}:{line}: not YAML, but TOML, INI or Python")
+
+
+def test_json_with_tabs_is_read_and_its_texts_stay(write, clean_file):
+    values = load(clean_file).model_dump(mode="json")
+    assert load(write("x.yaml", json.dumps(values, indent="\t"))).model_dump() == load(clean_file).model_dump()
+    assert ":2:" in refusal(write("y.yaml", '{\n\t"sed": 3,\n\t"base": "clean.yaml"}'))
+
+
+@pytest.mark.parametrize("key", ["_target_", "class_path"])
+def test_a_class_of_another_tool_is_answered_with_its_name(write, clean_file, key):
+    said = refusal(write("x.yaml", clean_file.read_text().replace("name: sgd", f"{key}: torch.optim.SGD")))
+    assert f"optimizer.name is missing; expected sgd, adam or adamw; in place of {key} it is name: sgd" in said
 
 
 def test_a_missing_file_is_refused(tmp_path):

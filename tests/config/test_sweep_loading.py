@@ -77,7 +77,7 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("axes: {model.nrom: [bn]}", 'study.yaml:2: unknown key model.nrom. Did you mean "norm"?'),
+        ("axes: {model.nrom: [bn]}", 'study.yaml:2: unknown key model.nrom. Did you mean "model.norm"?'),
         ("axes: {lr: [1]}", 'study.yaml:2: unknown key lr. Did you mean "optimizer.lr"?'),
         ("axes:\n  optimizer.lr: []", "study.yaml:3: axes: optimizer.lr has no values; expected a list"),
         ("axes: {model.norm: 'bn, ln'}", "expected a list of values, such as model.norm: [bn, ln]"),
@@ -224,7 +224,7 @@ def test_what_both_set_and_axis_say_is_refused(clean_file):
     twice = ["training.epochs=3", "training.epochs=4"]
     assert "has another value in --set training.epochs=3" in refusal(of_options, clean_file, overrides=twice)
     assert "--set seed=3: seed: expected seeds" in refusal(of_options, clean_file, overrides=["seed=3"])
-    assert 'Did you mean "lr"?' in refusal(of_options, clean_file, overrides=["optimizer.rl=3"])
+    assert 'Did you mean "optimizer.lr"?' in refusal(of_options, clean_file, overrides=["optimizer.rl=3"])
 
 
 @pytest.mark.parametrize(
@@ -290,3 +290,12 @@ def test_whatever_a_file_holds_it_becomes_arms_or_a_sentence(shared_clean_file, 
     assert bool(said) != bool(names)
     assert len(said.split("\n")) <= 24
     assert len(set(names)) == len(names)
+
+
+def test_a_mistyped_axes_over_a_base_alone_is_told_as_one_of_a_sweep(write):
+    assert 'Did you mean "axes"?' in refusal(load_sweep, write("axis: {model.norm: [bn, ln]}"))
+
+
+def test_an_axis_in_brackets_is_its_values_also_where_each_is_a_list(clean_file):
+    sweep = sweep_of_options(clean_file, ["model.hidden=[[64],[64, 64]]"])
+    assert sweep.file.axes["model.hidden"] == ([64], [64, 64])

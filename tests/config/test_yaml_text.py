@@ -78,8 +78,32 @@ def test_dates_and_versions_stay_words(word):
     assert read(f"x: {word}") == {"x": word}
 
 
-def test_a_merge_key_is_a_key_like_any_other():
-    assert read("a: &a {x: 1}\nb:\n  <<: *a\n") == {"a": {"x": 1}, "b": {"<<": {"x": 1}}}
+def test_a_merge_key_takes_what_a_mapping_has_not_itself() -> None:
+    text = (
+        "a: &a {x: 1, y: {z: 2}}\nb: &b\n  y: 3\n  w: 4\nc:\n  <<: *a\n  x: 5\nd: {<<: [*b, *a], v: 6}\ne: {'<<': 7}\n"
+    )
+    values, origins = read_yaml(text, "a.yaml")
+    assert values["c"] == {"x": 5, "y": {"z": 2}}
+    assert values["d"] == {"v": 6, "y": 3, "w": 4, "x": 1}
+    assert values["e"] == {"<<": 7}
+    lines = {place: origins[place] for place in (("c", "x"), ("c", "y", "z"), ("d", "w"), ("d", "x"))}
+    assert list(lines.values()) == ["a.yaml:7", "a.yaml:1", "a.yaml:4", "a.yaml:1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: &a [1]\nb: {<<: *a}\n", "a.yaml:1: << merges no such value; expected keys and values such as"),
+        ("b:\n  <<: 3\n", "a.yaml:2: << merges no such value"),
+        ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a\n", "a.yaml:4: the key << stands twice"),
+        ("a: &a {x: 1}\nb:\n  <<: *a\n  y: 1\n  y: 2\n", "a.yaml:5: the key y stands twice, first at a.yaml:4"),
+        ("a: &a {<<: *a}\n", "a.yaml:1: more than 10,000 values or 20 levels"),
+        (f"a: &a {{<<: [{'{x: 1}, ' * 9_999}]}}\nb: {{<<: [*a, *a]}}\n", "a.yaml:1: more than 10,000 values"),
+    ],
+)
+def test_what_cannot_be_merged_is_refused_with_its_line(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        read_yaml(text, "a.yaml")
 
 
 @pytest.mark.parametrize(("word", "value"), [("true", True), ("False", False), ("null", None), ("~", None), ("", None)])

@@ -1,5 +1,6 @@
 """From the config to the parts: what is fitted on what, and what the run may not change."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,3 +164,14 @@ def test_a_validation_part_of_the_dataset_is_used_as_it_is(make_config, tmp_path
         BnexpError, match=r"found \(train, test, C, H, W, val\) = \(200, 40, 3, 4, 5, 17\), expected .*18"
     ):
         load_dataset(config.data, replace(info, val_examples=18), make_plan(config, info), tmp_path, CPU)
+
+
+def test_fingerprints_are_those_that_runs_have_recorded_before(load_with):
+    dataset = load_with()
+    stored = {name: [part.images.numpy(), part.labels.numpy()] for name, part in dataset.parts.items()}
+    every = b"".join(array.tobytes() for name in ("train", "val", "test") for array in stored[name])
+    assert dataset.fingerprint == hashlib.sha256(every).hexdigest()
+    for name in ("val", "test"):
+        images, labels = stored[name]
+        own = str(images.shape).encode() + images.tobytes() + labels.tobytes()
+        assert dataset.part_fingerprints[name] == hashlib.sha256(own).hexdigest()

@@ -122,6 +122,21 @@ def test_files_in_place_are_read_without_a_download(put, tmp_path, monkeypatch, 
     assert_is_the_small_set(load(dataset, tmp_path))
 
 
+def test_the_names_that_kaggle_gives_the_files_are_known(put, tmp_path):
+    raw = put("mnist")
+    for name in CONTENTS:
+        (raw / name).rename(raw / name.replace("-idx", ".idx"))
+        (raw / name).mkdir()
+    assert_is_the_small_set(load("mnist", tmp_path, download=False))
+
+
+def test_a_set_of_ones_own_in_the_same_format_is_not_to_be_deleted(put, tmp_path):
+    path = put("mnist") / "train-labels-idx1-ubyte"
+    path.write_bytes(bytes((0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3)))
+    with pytest.raises(BnexpError, match=r"a set of 3 examples, .* data\.dataset: npz"):
+        load("mnist", tmp_path)
+
+
 def test_torchvision_reads_the_same(put, tmp_path):
     put("mnist")
     ours = load("mnist", tmp_path)

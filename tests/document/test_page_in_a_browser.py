@@ -17,7 +17,6 @@ BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed"),
     pytest.mark.long,
-    pytest.mark.xdist_group("pages"),
 ]
 
 A4 = (794, 1123)

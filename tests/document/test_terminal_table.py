@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.document.table import Cell, Column, Sample, Table, TableLayout
+from bnexp.document.table import Cell, Column, Sample, Table, TableLayout, sort_rows
 from bnexp.document.terminal import print_document
 from bnexp.document.terminal_table import wrapped
 
@@ -55,16 +55,44 @@ def printed(table: Table, width: int, *, layout: TableLayout = "arms", color: bo
     return file.getvalue()
 
 
-@settings(deadline=None)
-@given(arms=st.integers(1, 8), keys=st.integers(0, 5), width=st.integers(60, 260))
-def test_nothing_is_wider_than_the_terminal_and_no_number_is_cut(arms: int, keys: int, width: int) -> None:
-    text = printed(table_of(arms, keys), width)
+_WORDS = st.sampled_from(
+    ["bn", "normalization", "mnist_mlp_bn/seed0", "linear -> bn(momentum=0.01) -> relu", "96.13 ± 0.02 %", "x" * 40, ""]
+)
+_FIGURES = st.sampled_from(["97.07 ± 0.12", "335,882", "-1.25e-05", "318/3180", "-", "0.1234 (2 of 3)"])
+
+
+@st.composite
+def _tables(draw: st.DrawFn) -> Table:
+    """Draw a table: the first column is of words, the second of numbers and never left out, the others of either."""
+    numeric = [False, True, *draw(st.lists(st.booleans(), max_size=6))]
+    ranks = [None, None, *draw(st.lists(st.none() | st.integers(0, 9), min_size=6, max_size=6))]
+    columns = tuple(
+        Column(f"key{place}", f"column {place}", "number" if number else "text", give_up=rank)
+        for place, (number, rank) in enumerate(zip(numeric, ranks, strict=False))
+    )
+    rows = draw(st.lists(st.tuples(*(_FIGURES if number else _WORDS for number in numeric)), min_size=1, max_size=4))
+    cells = tuple({f"key{place}": Cell(text) for place, text in enumerate(row)} for row in rows)
+    return Table(columns, cells, ("a note on 1,234,567 examples in a_folder_of_a_long_name/seed0/metrics.jsonl",))
+
+
+@settings(deadline=None, max_examples=40)
+@given(_tables(), st.integers(30, 120), st.sampled_from(["records", "arms"]))
+def test_no_line_is_too_wide_no_number_is_cut_and_what_is_left_out_is_named(
+    table: Table, width: int, layout: TableLayout
+) -> None:
+    text = printed(table, width, layout=layout)
     assert max(map(cell_len, text.splitlines())) <= width
-    assert "…" not in text
-    figures = re.findall(r"97\.07 ± 0\.12", text)
-    assert len(figures) >= arms
-    assert len(figures) == text.count("97.") == text.count("±") == text.count("0.12\n") + text.count("0.12 ")
-    assert text.count("0.12345678") == arms * keys
+    assert "1,234,567" in text
+    named = " ".join(text.split()).rpartition("left out at this width: ")[2] if "left out at" in text else ""
+    for column in table.columns:
+        texts = [cell.text for row in table.rows if (cell := row[column.key]).text != "-"]
+        if column.header in named:
+            assert column.give_up is not None
+        elif column.kind == "number":
+            assert all(text.count(shown) >= texts.count(shown) for shown in texts)
+        else:
+            words = [word for shown in texts for word in re.split(r"[ _/=,]", shown)]
+            assert all(word in text for word in words if len(word) < width // 3)
 
 
 def test_a_wide_terminal_has_one_line_an_arm() -> None:
@@ -84,7 +112,7 @@ def test_two_arms_stand_beside_each_other_with_every_figure() -> None:
 def test_many_arms_leave_out_the_lesser_columns_and_name_them() -> None:
     text = " ".join(printed(table_of(8), 80).split())
     assert text.count("97.07 ± 0.12") == 8
-    assert "left out at this width: figure 0, figure 1, figure 2, figure 3, figure 4;" in text
+    assert "left out at this width: figure 0, figure 1, figure 2, figure 3, figure 4; a wider terminal" in text
     assert "curve test % n status" in text
 
 
@@ -98,15 +126,22 @@ def test_a_list_is_never_transposed() -> None:
     assert re.findall("^arm.*test %", printed(table_of(2), 80, layout="records"), re.MULTILINE)
 
 
-def test_a_redundant_column_goes_without_a_word() -> None:
-    columns = (Column("name", "arm"), Column("status", "status", give_up=-1, redundant=True))
-    rows = (
-        {"name": Cell("a" * 20), "status": Cell("3 finished")},
-        {"name": Cell("b" * 20), "status": Cell("3 finished")},
-    )
-    text = printed(Table(columns, rows), 16, layout="records")
-    assert "status" not in text
-    assert "left out" not in text
+def test_a_long_text_hangs_below_its_row_where_that_is_shorter() -> None:
+    columns = (Column("name", "dataset"), Column("n", "n", "number"), Column("summary", "what it holds"))
+    summary = Cell("handwritten Japanese, 60,000 + 10,000 (downloaded)")
+    rows = tuple({"name": Cell(name), "n": Cell("10"), "summary": summary} for name in ("mnist", "kmnist", "qmnist"))
+    narrow, wide = (printed(Table(columns, rows), width, layout="records").splitlines() for width in (26, 60))
+    assert narrow[:2] == ["dataset   n", "    what it holds"]
+    assert narrow[3:7] == ["mnist    10", "    handwritten Japanese,", "    60,000 + 10,000", "    (downloaded)"]
+    assert wide[2] == "mnist    10  handwritten Japanese, 60,000 + 10,000"
+
+
+def test_no_terminal_is_too_narrow_for_the_column_that_rows_are_sorted_by() -> None:
+    table = table_of(8)
+    sorted_by = next(column for column in table.columns if column.key == "figure0")
+    text = " ".join(printed(sort_rows(table, sorted_by), 80).split())
+    assert "left out at this width: curve, figure 1, figure 2, figure 3, figure 4;" in text
+    assert text.count("97.07 ± 0.12") == 16
 
 
 def test_markup_in_a_name_is_only_a_name() -> None:
@@ -128,6 +163,10 @@ def test_markup_in_a_name_is_only_a_name() -> None:
         ("val % best", 5, ["val %", "best"]),
         ("abcdef", 4, ["abcd", "ef"]),
         ("0.12", 4, ["0.12"]),
+        ("a word of 60,000 examples", 9, ["a word of", "60,000", "examples"]),
+        ("sync_bn(momentum, eps, affine)", 14, ["sync_", "bn(momentum,", "eps, affine)"]),
+        ("lr=0.001,momentum=0.9", 9, ["lr=0.001,", "momentum=", "0.9"]),
+        ("normalization1234.5", 8, ["normaliz", "ation", "1234.5"]),
         ("", 4, [""]),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.document.writing import at_most, clock_duration, duration, epochs, first_few, loss, milliseconds, percent
+from bnexp.document.writing import at_most, clock_duration, epochs, first_few, loss, milliseconds, percent
 
 
 def test_percent_has_two_decimals() -> None:
@@ -38,22 +38,6 @@ def test_whole_epochs_are_shown_whole() -> None:
 def test_every_number_stays_short_enough_to_read(shown: Callable[[float], str], value: float) -> None:
     assert shown is percent or len(shown(value)) <= 11
     assert float(shown(value)) == pytest.approx(100 * value if shown is percent else value, abs=0.5, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0.0s"),
-        (8.44, "8.4s"),
-        (59.96, "1m00s"),
-        (125, "2m05s"),
-        (3599.7, "1h00m"),
-        (11_400, "3h10m"),
-        (187_200, "2d04h"),
-    ],
-)
-def test_a_duration_has_its_two_largest_units(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,10 +23,12 @@ from endurance import held_steady
 from full_disk import folders_that_go, full_disk_from_the_start, full_disks, limited_files, read_only_disk, small_disk
 from sabotage import Call, Calls, calls_in, sleep_each_step, wait_for
 from sabotage import both as one_after_the_other
+from sweeps import SweepTrial, killed_around_a_checkpoint
+from sweeps import killed_at_random as sweeps_killed_at_random
 from trials import CONTEXT, Ended, Trial, Violation, expect, is_one_message, start_server
 
 T = TypeVar("T")
-MODULES = ("damage", "endurance", "full_disk", "sabotage")
+MODULES = ("damage", "endurance", "full_disk", "sabotage", "sweeps", "bnexp.sweep.worker")
 """Where the faults are, which the server of the processes loads."""
 TAIL_BYTES = 64
 PARTS = 40
@@ -169,6 +171,9 @@ def checks_of(trial: Trial, disk: Path | None, amount: argparse.Namespace) -> di
         ),
         "steps of a long run": lambda: held_steady(trial, amount.steps, limit_s=86_400),
     }
+    sweep = cache(lambda: SweepTrial(trial.place.parent / "sweep"))
+    checks["sweeps killed at random"] = lambda: sweeps_killed_at_random(sweep(), amount.sweeps, amount.seed)
+    checks["sweeps killed at checkpoints"] = lambda: killed_around_a_checkpoint(sweep(), 8)
     if disk is not None:
         checks["disks that fill up"] = lambda: full_disks(trial, disk, range(1, 12))
         checks["full disks"] = lambda: full_disk_from_the_start(trial, disk)
@@ -180,6 +185,7 @@ def main() -> None:
     """Do all checks and print what was done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=2000, help="at random moments")
+    parser.add_argument("--sweeps", type=int, default=20, help="kills in sweeps, at random moments")
     parser.add_argument("--tears", type=int, help="places where a write is torn [default: all]")
     parser.add_argument("--calls", type=int, help="calls before which a run is killed [default: all]")
     parser.add_argument("--flips", type=int, default=100, help="random damages of each file")

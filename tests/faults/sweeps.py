@@ -91,8 +91,8 @@ def _kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def killed_at_random(trial: SweepTrial, count: int, seed: int = 0) -> None:
-    """Kill a worker, the sweep, or everything at moments spread over the sweep's life; return after so many."""
+def killed_at_random(trial: SweepTrial, count: int, seed: int = 0) -> int:
+    """Kill a worker, the sweep, or everything at moments spread over the sweep's life; return how often."""
     generator = random.Random(seed)
     for number in range(count):
         what = ("a worker", "the sweep", "everything")[number % 3]
@@ -108,15 +108,17 @@ def killed_at_random(trial: SweepTrial, count: int, seed: int = 0) -> None:
             sweep.kill()
             _kill(workers)
         trial.comes_through(runs, f"{what} is killed after {delay:.3f} s")
+    return count
 
 
-def killed_around_a_checkpoint(trial: SweepTrial, count: int) -> None:
-    """Kill the worker of a run before each of some calls that write its checkpoints, with retries and without."""
+def killed_around_a_checkpoint(trial: SweepTrial, count: int) -> int:
+    """Kill the worker of a run before each of some calls that write its checkpoints; return how many."""
     log = trial.place / "calls"
     log.unlink(missing_ok=True)
     expect(trial.sweep(trial.runs(), fault=partial(_watch, Calls(log))).ended().code == 0, "the recorded sweep fails")
     numbers = [number for number, call in enumerate(calls_in(log), start=1) if "step" in str(call)]
-    for position, number in enumerate(numbers[:: max(len(numbers) // count, 1)][:count]):
+    chosen = numbers[:: max(len(numbers) // count, 1)][:count]
+    for position, number in enumerate(chosen):
         runs, retries = trial.runs(), position % 2
         fault = partial(_watch, Calls(kill_before=number))
         ended = trial.sweep(runs, "--retries", str(retries), fault=fault).ended()
@@ -125,11 +127,12 @@ def killed_around_a_checkpoint(trial: SweepTrial, count: int) -> None:
         expect(ended.code == 1, f"{what}: {ended}")
         expect("SIGKILL" in ended.error, f"{what}: {ended}")
         trial.comes_through(runs, what)
+    return len(chosen)
 
 
 def _watch(calls: Calls) -> None:
     """Let the worker of one run of the sweep see its calls."""
-    local._work = partial(_work_watched, calls)  # type: ignore[assignment]
+    local._work = partial(_work_watched, calls)
 
 
 def _work_watched(calls: Calls, task: Task, pipe: Connection, output: Path) -> None:

@@ -10,6 +10,7 @@ if sys.platform != "linux":
 import faults
 import trials
 from damage import damaged_runs
+from effort import at_length
 from endurance import held_steady
 from full_disk import (
     folders_that_go,
@@ -19,8 +20,6 @@ from full_disk import (
     read_only_disk,
     small_disk,
 )
-
-LONG = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +36,17 @@ def disk(tmp_path):
         yield place
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=LONG)])
-def test_a_run_survives_kill_9_at_any_moment(trial, kills):
+def test_a_run_survives_kill_9_at_any_moment(trial):
+    kills = 20 if at_length() else 8
     assert faults.killed_at_random(trial, kills) >= kills
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(12, marks=LONG)])
-def test_a_run_survives_kill_9_before_any_call_that_changes_a_file(trial, kills):
-    faults.killed_between_calls(trial, kills)
+def test_a_run_survives_kill_9_before_any_call_that_changes_a_file(trial):
+    faults.killed_between_calls(trial, 12 if at_length() else 5)
 
 
-@pytest.mark.parametrize("writes", [6, pytest.param(16, marks=LONG)])
-def test_a_run_survives_writes_of_which_only_a_part_comes_to_the_disk(trial, writes):
-    faults.torn_writes(trial, writes)
+def test_a_run_survives_writes_of_which_only_a_part_comes_to_the_disk(trial):
+    faults.torn_writes(trial, 16 if at_length() else 6)
 
 
 def test_rows_are_on_the_disk_before_a_checkpoint_counts_on_them(trial):
@@ -82,11 +79,10 @@ def test_a_read_only_disk_ends_a_run_with_one_message(trial, disk):
     read_only_disk(trial, disk)
 
 
-@pytest.mark.parametrize(("files", "states"), [(10, 8), pytest.param(30, 20, marks=LONG)])
-def test_a_damaged_run_ends_as_it_should_or_says_what_is_wrong(trial, files, states):
-    damaged_runs(trial, files=files, states=states)
+def test_a_damaged_run_ends_as_it_should_or_says_what_is_wrong(trial):
+    damaged_runs(trial, files=30 if at_length() else 10, states=20 if at_length() else 8)
 
 
-@LONG
+@pytest.mark.long
 def test_a_long_run_holds_memory_and_files_steady(trial):
     held_steady(trial, 4_000)

@@ -145,9 +145,7 @@ def test_missing_damaged_and_foreign_weights_are_answered(
     )
     whole = path.read_bytes()
     path.write_bytes(newest_checkpoints(other.folder)[0].read_bytes())
-    with pytest.raises(
-        BnexpError, match=r"not of this network: block1.linear.weight: found \(5, 16\), expected \(12, 16\)"
-    ):
+    with pytest.raises(BnexpError, match="of another run: name is small, and was other in theirs"):
         probe_run(finished.folder, probes=["gradients"], data_dir=tmp_path, device="cpu")
     path.write_bytes(whole[:-1])
     with pytest.raises(BnexpError, match="damaged"):
@@ -180,3 +178,13 @@ def test_weights_that_do_not_fit_in_shape_or_name_are_refused(
 ) -> None:
     with pytest.raises(BnexpError, match=f"not of this network: {said}"):
         probe_run(finished.folder, probes=["gradients"], overrides=[override], data_dir=tmp_path, device="cpu")
+
+
+def test_the_weights_of_another_run_are_refused(finished, tmp_path):
+    for path in (*newest_checkpoints(finished.folder), finished.folder / "checkpoints" / "best.pt"):
+        values = load_checkpoint(path)
+        save_checkpoint(path, {**values, "config": values["config"].replace("seed: 0", "seed: 7")})
+        which = path.stem
+        with pytest.raises(BnexpError, match="the stored weights are of another run: seed is 0, and was 7 in theirs"):
+            probe_run(finished.folder, probes=["gradients"], weights=which, data_dir=tmp_path, device="cpu")
+        save_checkpoint(path, values)

@@ -5,10 +5,9 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -29,12 +28,7 @@ LONG = pytest.mark.long
 _TAUGHT: dict[str, Lesson] = {}
 
 
-def of_each(topics: Iterable[str]) -> list[Any]:
-    """Return a parameter per topic; the tests of one topic run in one process, which computes the lesson once."""
-    return [pytest.param(topic, marks=pytest.mark.xdist_group(topic)) for topic in topics]
-
-
-@pytest.fixture(params=of_each(TOPICS))
+@pytest.fixture(params=TOPICS)
 def lesson(request: pytest.FixtureRequest) -> Lesson:
     """Each lesson as it is taught without options, computed once."""
     return taught(request.param)
@@ -182,13 +176,13 @@ def test_a_lesson_taught_twice_is_the_same(lesson: Lesson) -> None:
     assert torch.equal(torch.get_rng_state(), state)  # a lesson draws from a generator of its own
 
 
-@pytest.mark.parametrize("topic", of_each(["placement", "whitening", "instancenorm"]))
+@pytest.mark.parametrize("topic", ["placement", "whitening", "instancenorm"])
 def test_a_page_made_twice_is_the_same(topic: str) -> None:
     assert to_html(taught(topic)) == to_html(taught(topic))
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=LONG)])
-@pytest.mark.parametrize("topic", of_each(name for name, one in TOPICS.items() if "seed" in one.options))
+@pytest.mark.parametrize("topic", [name for name, one in TOPICS.items() if "seed" in one.options])
 def test_other_seeds_give_other_numbers_which_fit_the_page_and_are_in_the_json(topic: str, seed: int) -> None:
     other = LESSONS[topic](request_of(topic, LessonOptions(seed=seed)))
     assert max(map(len, to_text(other).split("\n"))) <= 100

@@ -1,6 +1,8 @@
 """A matrix from a file: as spreadsheets write it, and what a person is told whose file holds none."""
 
 import os
+import random
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -140,13 +142,123 @@ def test_marks_between_thousands_and_before_decimals(text: str, rows: list[list[
     assert read_matrix(path).rows == rows
 
 
+READ = [
+    (
+        ",0,1,2\n0,1.5,2.5,3.5\n1,4.5,5.5,6.5\n",
+        [[1.5, 2.5, 3.5], [4.5, 5.5, 6.5]],
+        "line 1 names the columns; column 1",
+    ),
+    ("No.,a,b\n1,5,6\n2,7,9\n", [[5, 6], [7, 9]], 'column 1 ("No.") that counts the rows left out'),
+    ("#,a,b\n1,5,6\n2,7,9\n", [[5, 6], [7, 9]], 'column 1 ("#") that counts the rows left out'),
+    ("id,a,b\n1007,5,6\n1001,7,9\n", [[5, 6], [7, 9]], 'column 1 ("id") that numbers the rows left out'),
+    ("step,a\n1,6\n2,9\n3,5\n", [[1, 6], [2, 9], [3, 5]], 'column 1 ("step") counts the rows and is taken'),
+    ("1,3,2\n2,4,3\n3,5,4\n", [[1, 3, 2], [2, 4, 3], [3, 5, 4]], "column 1 counts the rows and is taken"),
+    ("1,5, 2,5\n3,5, 4,5\n", [[1.5, 2.5], [3.5, 4.5]], "a comma and a space; decimal commas"),
+    ("1,5 2,5\n3,5 4,5\n", [[1.5, 2.5], [3.5, 4.5]], "spaces; decimal commas"),
+    ("1.234,2.345\n3.456,4.567\n", [[1.234, 2.345], [3.456, 4.567]], ""),
+    ("My data\n1,2,3\n4,5,6\n", [[1, 2, 3], [4, 5, 6]], 'line 1 ("My data"), a title, left out'),
+    ("Measured\n\na,b\n1,2\n3,5\n", [[1, 2], [3, 5]], "line 3 names the columns"),
+    ('"a" "b"\n"1" 1.5 2\n"2" 3 4\n', [[1.5, 2], [3, 4]], "column 1 that counts the rows left out"),
+    ("a;b;;\n1,5;2;;\n3;4;;\n", [[1.5, 2], [3, 4]], "decimal commas"),
+    (";a;b\n;1;2\n;3;4\n", [[1, 2], [3, 4]], "column 1, empty, left out"),
+    ("\u200ba,b\n\u20131,\uff12\n\u0663,4\n", [[-1, 2], [3, 4]], ""),
+    ("1,2,3,4\n5,6,7,8\n9,10,11,12\n", [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]], ""),
+    ("Na,K\n1,2\n3,4\n", [[1, 2], [3, 4]], "line 1 names"),
+]
+
+
+@pytest.mark.parametrize(("text", "rows", "said"), READ)
+def test_a_table_that_can_be_read_in_one_way_is_read(
+    text: str, rows: list[list[float]], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text, "utf-8")
+    found = read_matrix(path)
+    assert list(found.rows) == rows
+    assert said in "; ".join(found.read)
+
+
+REFUSED = [
+    *(
+        (f"{cell},{cell}\n1,2\n3,4\n", "line 1, column 1")
+        for cell in ("\u20ac2", "1%", "NA", "-", "?", "1kg", "1:30", "(1)")
+    ),
+    *(
+        (f"a,b\n{cell},2\n3,4\n", what)
+        for cell, what in (
+            ("n/a", "a missing value"),
+            ("2024-01-02", "a date"),
+            ("1/2", "a fraction"),
+            ("1D3", "1E3"),
+            ("5 m/s", "no unit"),
+            ("$5", "the currency"),
+            ("(5)", "in brackets"),
+            ("<5", "a bound"),
+            ("1_000", "without _"),
+        )
+    ),
+    ("0,1,2\n1.5,2.5,3.5\n4.5,5.5,6.5\n", "write x0,x1,x2; for an example, 0.0,1.0,2.0"),
+    ("2019,2020,2021\n1,2,3\n3,4,5\n", "write x2019,x2020,x2021"),
+    ("0,1,2\n7,-8,9\n3,4,5\n", "write x0,x1,x2"),
+    ("0,1.5,2.5\n1,3.5,4.5\n2,5.5,6.5\n", "id,x1,x2 to leave it out, x0,x1,x2 to take it"),
+    ("1,61,2,72\n1,75,2,80\n", "write 1.61,2.72 for 2 features; for 4,"),
+    ("-1,5\n2,5\n-3,5\n", "write -1.5 for one feature"),
+    ("1, 2,3\n4, 5,6\n", "for 2 values, write decimal points; for 3"),
+    ("1 234\n2 345\n", "write 1234 for one; for 2"),
+    (
+        '"measured 2024"\n1,2\n3,4\n',
+        "for two, write names such as a,b in its place; for one, decimal points, such as 1.2",
+    ),
+    ("a,b\nkg,cm\n1,2\n3,4\n", "if these are units, delete the line"),
+    ("n,a,b\nx,1,2\ny,3,4\nTotal,4,6\n", 'line 4: "Total"'),
+    ("[[1, 2],\n [3, 4]]", "json.load(open('own.csv'))"),
+    ("<table><tr><td>1", "a web page"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED)
+def test_a_table_of_two_readings_is_refused_with_the_line_for_each(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        read_matrix(path)
+
+
+def test_whatever_writes_a_table_its_numbers_come_back_or_it_is_refused(tmp_path: Path) -> None:
+    generator, path, read = random.Random(0), tmp_path / "own.csv", 0
+    for _ in range(400):
+        pick = generator.choice
+        features, decimals = pick((2, 3, 4)), pick((0, 1, 2, 3))
+        truth = [[round(generator.uniform(-9, 99), decimals) for _ in range(features)] for _ in range(pick((2, 3, 5)))]
+        mark, point = pick(
+            ((",", "."), (", ", "."), (";", ","), ("\t", "."), (" ", "."), (" ", ","), (", ", ","), (",", ","))
+        )
+        lines = [[f"{value:.{decimals}f}".replace(".", point) for value in row] for row in truth]
+        names = pick((None, [*"abcd"[:features]], [str(number) for number in range(features)]))
+        if index := names and pick((False, True)):
+            lines = [[str(number), *line] for number, line in enumerate(lines)]
+        of_names = [[*([""] if index and mark != " " else []), *names]] if names else []
+        title = pick(("", "", "My own data\n"))
+        path.write_text(title + "".join(mark.join(line) + "\n" for line in of_names + lines))
+        try:
+            found = read_matrix(path)
+            assert found.rows == truth or re.search("whole numbers|an example", "; ".join(found.read)), path.read_text()
+            read += 1
+        except ConfigError:
+            assert point == "," or decimals in (0, 3) or title or names is None or not index, path.read_text()
+    assert read > 200
+
+
 def test_what_is_left_out_or_assumed_is_said(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text(";name;w\n1;ann;1,5\n2;bob;2,5\n")
     said = (
-        'values between semicolons; decimal commas; column 1 that counts the rows left out; column 2 ("name") of words'
+        "values between semicolons; decimal commas; line 1 names the columns; column 1 that counts the rows left out; "
+        'column 2 ("name") of words left out'
     )
-    assert said in read_matrix(path).source
+    found = read_matrix(path)
+    assert said in found.source
+    assert said == "; ".join(found.read)
 
 
 def test_a_large_file_is_refused_before_it_is_cut(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_gamma_and_beta_of_ones_own_file_begin_at_1_and_0(tmp_path: Path) -> Non
     path.write_text("a,b\n1,2\n3,4\n")
     batch = request_of("batchnorm", LessonOptions(input=path)).batch
     assert (list(batch.gamma), list(batch.beta)) == ([1, 1], [0, 0])
-    assert batch.source == str(path)
+    assert batch.source == f"{path} (line 1 names the columns)"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,7 +65,7 @@ def test_norms_are_found_in_branches_shortcuts_and_the_stem(trained: MakeRun) ->
 def test_ghost_batches_of_shortcuts_count(trained: MakeRun) -> None:
     subject = trained(data=IMAGES, model={**RESNET, "norm": "ghost_bn(size=4)"}).subject
     shortcuts_alone = [replace(block, items=()) for block in subject.layout.blocks]
-    assert ghost_sizes(replace(subject, layout=SimpleNamespace(blocks=shortcuts_alone))) == {4}
+    assert ghost_sizes(replace(subject, layout=replace(subject.layout, parts=tuple(shortcuts_alone)))) == {4}
 
 
 @pytest.mark.parametrize("norm", NORMS)

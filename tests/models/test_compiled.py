@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._dynamo.config
 import torch._dynamo.utils
 from torch import Tensor, nn
 
@@ -32,9 +33,10 @@ def test_parameters_and_buffers_are_shared() -> None:
 
 
 @pytest.mark.long
+@torch._dynamo.config.patch(recompile_limit=2)
 def test_it_is_compiled_also_after_many_others() -> None:
-    """torch gives up on a code that it has compiled eight times over, unless it is told to begin anew."""
-    for _ in range(10):
+    """torch gives up on a code that it has compiled eight times over, here twice, unless it is told to begin anew."""
+    for _ in range(4):
         forward = compiled(network())
         torch._dynamo.utils.counters.clear()
         forward(inputs())

@@ -41,12 +41,14 @@ torch.set_num_threads(1)
 block = "conv -> bn -> relu -> conv -> bn -> add -> relu"
 model = ResnetConfig(arch="resnet", stages=(1, 1, 1), width=3, shortcut="projection", block=block)
 network = build_model(layout_of(model, (3, 16, 16), 4), PlainInit(), seed=0).to(memory_format=torch.channels_last)
-optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
 for step in range(5):
+    print("resnet, step", step, flush=True)
     x = torch.randn(16, 3, 16, 16).contiguous(memory_format=torch.channels_last)
-    optimizer.zero_grad()
+    network.zero_grad()
     torch.nn.functional.cross_entropy(network(x), torch.arange(16) % 4).backward()
-    optimizer.step()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter -= 0.1 * parameter.grad
 """
 
 
@@ -75,9 +77,8 @@ def malloc_check() -> None:
 
 
 @pytest.mark.usefixtures("malloc_check")
-@pytest.mark.parametrize("code", [SHAPES.format(options=OPTIONS), NETWORK], ids=["layers", "resnet"])
-def test_memory_stays_whole(code: str) -> None:
-    done = run_checked(code)
+def test_memory_stays_whole() -> None:
+    done = run_checked(SHAPES.format(options=OPTIONS) + NETWORK)
     assert done.returncode == 0, f"{done.returncode} {done.stderr}, at {done.stdout.splitlines()[-1:]}"
 
 

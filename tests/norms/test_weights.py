@@ -146,7 +146,8 @@ def test_with_weight_std_the_variance_stays_one_from_layer_to_layer(activation):
 def test_the_layer_is_one_item_with_its_shape_parameters_and_bias_note(option):
     network = network_of(f"linear({option}=true) -> bn -> relu")
     assert list(leaves(network))[:3] == ["block1.linear", "block1.bn", "block1.relu"]
-    row = outline(network, (1, 3, 3))[0]
+    model = MlpConfig(arch="mlp", hidden=(7, 5), block=f"linear({option}=true) -> bn -> relu")
+    row = outline(network, layout_of(model, (1, 3, 3), 4))[0]
     assert (row.name, row.shape, row.parameters) == ("block1.linear", (7,), 9 * 7 + 7)
     assert row.note == "no bias: bn subtracts the mean of each feature, a bias cancels"
 

@@ -75,7 +75,7 @@ def test_before_a_compiled_step_probes_that_watch_see_a_rehearsal(look_at: Calla
     network.register_forward_hook(lambda *arguments: passes.append(1))
     look = look_at(network, torch.ones(4, 2))
     for compiled in (False, True):
-        probes = Probes({"noting": Noting([])}, 6, compiled=compiled)
+        probes = Probes({"noting": Noting([])}, 6, rehearsed=compiled)
         for step in (1, 2):
             probes.at(step).before(look)
     assert len(passes) == 1

@@ -241,7 +241,7 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     kept = CheckpointFolder(tmp_path)
     for step in (0, 6, 12, 100):
         kept.save(step, {"step": step})
-    kept.save_best(6, {})
+    kept.save_best(6, {}, "")
     assert names(tmp_path) == [BEST, "step100.pt", "step12.pt"]
     assert [path.name for path in newest_checkpoints(tmp_path)] == ["step100.pt", "step12.pt"]
     loaded = load_newest(tmp_path)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from bnexp.errors import ConfigError
-from bnexp.runs.find import find_runs
+from bnexp.runs.find import find_runs, place_of_new_runs
+from bnexp.runs.run import read_run
 
 
 @pytest.fixture
@@ -114,3 +115,43 @@ def test_a_mistyped_path_with_the_runs_folder(runs: Path) -> None:
 def test_a_file_is_refused(runs: Path) -> None:
     with pytest.raises(ConfigError, match="a file; expected a run folder"):
         find_runs([str(runs / "mlp" / "seed0" / "meta.json")], runs)
+
+
+def test_new_runs_go_beside_those_that_one_stands_among(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runs / "mlp" / "seed0" / "config.yaml").touch()
+    for here, place in ((runs.parent, "runs"), (runs, "."), (runs / "mlp", ".."), (runs / "mlp" / "seed0", "../..")):
+        monkeypatch.chdir(here)
+        assert place_of_new_runs(Path("runs")) == Path(place)
+        assert place_of_new_runs(Path("elsewhere")) == Path("elsewhere")
+    (runs.parent / "other" / "seed0").mkdir(parents=True)
+    monkeypatch.chdir(runs.parent / "other")
+    assert place_of_new_runs(Path("runs")) == Path("runs"), "a folder of that name is not yet a run"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("mlp,mlp_bn", "Several stand apart, where a command takes several: mlp mlp_bn"),
+        ("mlp/seed{0,2}", "Braces are filled in by the shell, without quotes"),
+    ],
+)
+def test_several_runs_in_one_word_are_told_how_they_stand(runs: Path, path: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        find_runs([path], runs)
+
+
+def test_a_config_in_the_place_of_its_runs_is_told_where_they_are(runs: Path) -> None:
+    config = runs.parent / "mlp.yaml"
+    config.touch()
+    with pytest.raises(ConfigError, match=f'a file; .*did you mean "{runs / "mlp"}"'):
+        find_runs([str(config)], runs)
+
+
+def test_a_run_inside_the_folder_of_another_is_named(runs: Path, write_run: Callable[..., Path]) -> None:
+    outer = runs / "mlp" / "seed0"
+    assert read_run(outer).problems == ()
+    inner = [write_run(outer / "inner"), write_run(outer / "ln" / "seed0")]
+    (outer / "notes").mkdir()
+    problems = read_run(outer).problems
+    assert [problem.partition(":")[0] for problem in problems] == [str(inner[0]), str(inner[1].parent)]
+    assert all("is not read; move it out" in problem for problem in problems)

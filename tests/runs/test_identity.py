@@ -171,3 +171,18 @@ def test_a_key_that_came_later_is_its_default_where_it_is_absent(question: Quest
     assert identity_of(old, question) == identity_of(now, question)
     for change in ({"training.ema": 0.9}, {"training.accumulate": 2}, {"training.grad_clip": 1.0}):
         assert identity_of(old, question) != identity_of({**now, **change}, question)
+
+
+def test_what_moves_no_compared_figure_makes_no_other_arm() -> None:
+    plain = {"training.epochs": 2, "training.accumulate": 1}
+    unseen = {"data.eval_batch_size": 64, "data.download": False, "training.log_every": 2}
+    assert identity_of({**plain, **unseen}, "arm") == plain
+    figures = identity_of({**plain, **unseen}, "figures")
+    assert set(figures) == {*plain, "data.eval_batch_size", "training.log_every"}
+
+
+@pytest.mark.parametrize(("steps", "steps_per_epoch", "epochs"), [(12, 6, 2), (13, 6, None), (12, None, None)])
+def test_steps_of_whole_epochs_are_epochs(steps: int, steps_per_epoch: int | None, epochs: int | None) -> None:
+    counted = identity_of({"training.steps": steps}, "arm", steps_per_epoch)
+    assert counted.get("training.epochs") == epochs
+    assert counted.get("training.steps") == (None if epochs else steps)

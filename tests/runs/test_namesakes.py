@@ -40,9 +40,9 @@ def test_a_new_run_is_told_which_other_arm_has_its_name(tmp_path: Path, make_con
     folder.mkdir(parents=True)
     (folder / "meta.json").write_text("{}")
     (folder / "config.yaml").write_text(dump_config(config))
-    assert others_of_its_name(config, tmp_path) == []
+    assert others_of_its_name(config, 10, tmp_path) == []
     other = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": 0.7}), "seed": 5})
-    [note] = others_of_its_name(other, tmp_path)
+    [note] = others_of_its_name(other, 10, tmp_path)
     assert note.startswith(f"{folder} has lr=")
     assert "this run has lr=0.7" in note
     assert "--name" in note

@@ -14,8 +14,9 @@ import pytest
 from bnexp.errors import BnexpError
 from bnexp.runs import own_lock
 from bnexp.runs.lock import LOCK, run_lock
-from bnexp.runs.own_lock import OWN_LOCK
+from bnexp.runs.own_lock import OWN_LOCK, LostLock
 from bnexp.runs.process import this_process
+from bnexp.runs.rows import MetricsWriter
 
 ELSEWHERE = {"host": "othernode", "pid": 1, "process_started": None}
 
@@ -97,6 +98,49 @@ def test_a_machine_that_knows_flock_heeds_one_that_does_not(folder):
         pass
     with run_lock(folder, break_lock=True), pytest.raises(BnexpError, match="right now"), run_lock(folder):
         pass
+
+
+def test_a_machine_without_flock_heeds_one_that_has_it(folder, monkeypatch):
+    with run_lock(folder) as held:
+        assert json.loads((folder / OWN_LOCK).read_text())["flock"] is True
+        with pytest.raises(BnexpError, match=rf"process {os.getpid()} on host .* right now"):
+            own_lock.refuse_own_lock(folder, "no flock there", break_lock=True)
+        held.refuse_lost()
+    assert [path.name for path in folder.iterdir()] == [LOCK]
+
+
+@pytest.mark.parametrize(("age_s", "beats", "free"), [(100, False, True), (5, False, True), (5, True, False)])
+def test_who_held_flock_elsewhere_has_ended_where_it_is_free_and_no_sign_comes(folder, monkeypatch, age_s, beats, free):
+    path = left_by(folder, {**ELSEWHERE, "flock": True}, age_s)
+    monkeypatch.setattr(own_lock, "_TOUCHED_EVERY_S", 0.02)
+    monkeypatch.setattr(own_lock.time, "sleep", lambda seconds: os.utime(path) if beats else None)
+    if free:
+        with run_lock(folder):
+            assert json.loads(path.read_text())["pid"] == os.getpid()
+    else:
+        with pytest.raises(BnexpError, match="othernode is training this run right now"), run_lock(folder):
+            pass
+
+
+def test_a_holder_that_lost_its_lock_writes_nothing_more(folder, error):
+    with run_lock(folder) as held:
+        rows = MetricsWriter(folder / "metrics.jsonl", held.refuse_lost)
+        rows.scalars(1, {"loss/train": 2.0})
+        left_by(folder, ELSEWHERE, 3600)
+        with run_lock(folder, break_lock=True):
+            for write in (lambda: rows.scalars(2, {"loss/train": 1.0}), rows.flushed):
+                with pytest.raises(LostLock, match="seed0: another process took the lock of this run while this one"):
+                    write()
+        with pytest.raises(LostLock):
+            held.refuse_lost()
+        rows.close()
+        assert (folder / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_folder_that_is_gone_is_not_a_lost_lock(folder):
+    with run_lock(folder) as held:
+        folder.rename(folder.with_name("moved"))
+        held.refuse_lost()
 
 
 def test_the_holder_gives_signs_of_life(folder, error, monkeypatch):

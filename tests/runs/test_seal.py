@@ -1,5 +1,6 @@
 """The config of a run under seal: read as the run began with it, and a later change told by its keys."""
 
+import hashlib
 import json
 import math
 import tempfile
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from bnexp.config.yaml_text import dump_yaml, read_yaml
 from bnexp.runs import seal
 from bnexp.runs.folder import read_json
-from bnexp.runs.seal import SEAL, read_config, seal_of, write_config
+from bnexp.runs.rows import Rows
+from bnexp.runs.run import read_run
+from bnexp.runs.seal import SEAL, changed_rows, read_config, seal_of, seal_of_figures, write_config
 
 plain_values = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | st.text(max_size=20)
 keys = st.text("abcdefgh_", min_size=1, max_size=8)
@@ -162,3 +165,30 @@ def test_a_changed_byte_of_the_copy_changes_no_value(where, byte):
 def test_a_value_that_json_lacks_is_read_from_the_yaml(tmp_path):
     write_config(tmp_path, "seed: .inf\n")
     assert read_config(tmp_path) == ({"seed": math.inf}, None)
+
+
+def test_figures_that_were_changed_after_the_end_of_a_run_are_named(write_run, tmp_path):
+    folder = write_run(tmp_path / "arm" / "seed0")
+    summary, metrics, meta = (folder / name for name in ("summary.json", "metrics.jsonl", "meta.json"))
+    assert read_run(folder).rows_seal == {}, "a run of an earlier version"
+    content = metrics.read_bytes()
+    written = Rows(content.count(b"\n"), len(content), hashlib.sha256(content).hexdigest())
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), **seal_of_figures(folder, written)}))
+
+    def problems():
+        found = read_run(folder)
+        rows = changed_rows(found.metrics_path, found.rows_seal)
+        return [*found.problems, *([rows] if rows else [])]
+
+    assert problems() == []
+    whole = {path: path.read_text() for path in (summary, metrics)}
+    summary.write_text(whole[summary].replace("0.", "0.9", 1))
+    assert problems() == [f"{summary}: changed after the run wrote it: its figures are not those of the run"]
+    summary.write_text(whole[summary])
+    metrics.write_text(whole[metrics].replace("0", "1", 1))
+    assert problems() == [f"{metrics}: changed after the run wrote it: its rows are not those of the run"]
+    metrics.write_text(whole[metrics] + '{"step":14}\n')
+    size = len(whole[metrics])
+    assert problems() == [
+        f"{metrics}: {size + 12:,} bytes, but the run wrote {size:,}: rows were changed, added or lost since"
+    ]

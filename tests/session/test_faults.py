@@ -13,7 +13,8 @@ import torch
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
-from bnexp.runs.folder import how_to_resume
+from bnexp.runs.folder import META, METRICS, SUMMARY, how_to_resume
+from bnexp.runs.own_lock import OWN_LOCK, LostLock
 from bnexp.runs.run import read_run
 from bnexp.session import life
 from bnexp.session.display import Display
@@ -62,21 +63,21 @@ def test_memory_that_an_evaluation_lacks_is_got_by_fewer_examples_at_once(
     allocated = evaluation.evaluate
 
     def too_large(network: Any, dataset: Any, part: Any, batch_size: int, precision: Any) -> Any:
-        if batch_size > 16:
+        if batch_size > 8:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
         return allocated(network, dataset, part, batch_size, precision)
 
     monkeypatch.setattr(evaluation, "evaluate", too_large)
     terms = Terms(runs_dir=tmp_path, data_dir=tmp_path, device="cpu")
     folder = tmp_path / "small" / "seed0"
-    line = f"bnexp resume {folder} --set data.eval_batch_size=16"
+    line = f"bnexp resume {folder} --set data.eval_batch_size=8"
     with pytest.raises(BnexpError, match=r"out of memory in the evaluation, .* data.eval_batch_size 1,024") as said:
         start(draw(make_config(model={"norm": "ln"}), tmp_path), terms)
     assert f"need less: {line}\nwith more memory, it can be resumed after step 0" in str(said.value)
     run = read_run(folder)
     assert line in run.first_line_of_error
     assert not run.can_resume, "as it is, it comes no further"
-    smaller = make_config(model={"norm": "ln"}, data={"eval_batch_size": 16})
+    smaller = make_config(model={"norm": "ln"}, data={"eval_batch_size": 8})
     assert resume(folder, Terms(data_dir=tmp_path), config=smaller).summary["status"] == "finished"
 
 
@@ -125,3 +126,26 @@ def test_the_command_that_goes_on_can_be_pasted(tmp_path: Path) -> None:
     assert how_to_resume(folder) == f"no checkpoint is there yet, it can begin anew: bnexp resume '{folder}'"
     (folder / "checkpoints" / "step1200.pt").touch()
     assert how_to_resume(folder) == f"it can be resumed after step 1,200: bnexp resume '{folder}'"
+
+
+class LosesItsLock(Display):
+    """Stands for a process that sleeps until another one broke its lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def step(self, step: int, clock: Clock) -> None:
+        if step == 8:
+            (self.folder / OWN_LOCK).write_text('{"token": "of the other"}')
+            (self.folder / META).write_text("the other's")
+
+
+def test_a_run_whose_lock_another_process_took_ends_and_writes_nothing(make_config: MakeConfig, tmp_path: Path) -> None:
+    config, folder = make_config(), tmp_path / "small" / "seed0"
+    terms = Terms(tmp_path, tmp_path, "cpu", show=lambda name, plan: LosesItsLock(folder))
+    with pytest.raises(LostLock, match="another process took the lock"):
+        start(draw(config, tmp_path), terms)
+    assert (folder / META).read_text() == "the other's"
+    assert not (folder / SUMMARY).exists()
+    assert json.loads((folder / METRICS).read_text().splitlines()[-1])["step"] <= 8
+    assert (folder / OWN_LOCK).read_text() == '{"token": "of the other"}'

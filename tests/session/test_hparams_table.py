@@ -1,17 +1,20 @@
 """One table of the hyperparameters of all runs, read by TensorBoard's own plugin."""
 
+import json
 import warnings
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from tensorboard.plugins.hparams import api_pb2, list_session_groups, metadata
+from werkzeug.test import Client
 
 from bnexp.runs.folder import META, write_json
 from bnexp.session.board import hyperparameter_summary
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "html5lib", DeprecationWarning)  # of TensorBoard's own
-    from bnexp.session.hparams_table import AllRuns, one_table
+    from bnexp.session.hparams_table import AllRuns, HParamsOfAllRuns, one_table, with_words
 
 RUNS: dict[str, dict[str, Any]] = {
     "mlp": {"model.bias": True, "optimizer.lr": 0.05, "model.norm": "bn", "data.drop_last": True},
@@ -111,6 +114,20 @@ def test_a_filter_finds_and_an_order_sorts_every_run(tmp_path):
     }
     assert found_by == {"auto": {"later"}, "true": {"mlp"}, "false": {"resnet"}}
     assert list(rows_found(context, hparam="model.bias", order="ORDER_ASC")) == ["later", "resnet", "mlp"]
+
+
+@pytest.mark.parametrize(("values", "found"), [([True, False], 2), ([True], 1), (["auto", False], 2)])
+def test_a_filter_by_switches_finds_them_where_another_run_has_a_word(values, found, tmp_path):
+    plugin = HParamsOfAllRuns(context_over(tmp_path).tb_context)
+    filtered = {"hparam": "model.bias", "filterDiscrete": values}
+    asked = {"allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [filtered], "startIndex": 0, "sliceSize": 500}
+    answer = Client(plugin.get_plugin_apps()["/session_groups"]).post("/", data=json.dumps(asked))
+    assert len(answer.get_json().get("sessionGroups", [])) == found
+
+
+def test_a_request_that_is_no_filter_stays():
+    for body in (b"", b"[]", b"{}", b'{"colParams": 1}', b'{"colParams": [1]}'):
+        assert with_words(body) == body
 
 
 def test_the_status_is_that_of_the_records_and_follows_them(tmp_path):

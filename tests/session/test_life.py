@@ -1,5 +1,6 @@
 """A run from start to end: its records, and what is left when it ends badly."""
 
+import hashlib
 import json
 import os
 import signal
@@ -72,6 +73,8 @@ def test_the_folder_holds_what_the_design_says(make_config: MakeConfig, tmp_path
     assert set(meta["network"]) == {"layout", "function"}
     assert meta["started"] <= meta["ended"]
     assert record(result.folder, "summary.json") == json.loads(json.dumps(result.summary))
+    for name, sealed in (("summary.json", meta["summary_sha256"]), ("metrics.jsonl", meta["metrics"]["sha256"])):
+        assert hashlib.sha256((result.folder / name).read_bytes()).hexdigest() == sealed
 
 
 def test_the_summary_agrees_with_rows_and_network(make_config: MakeConfig, tmp_path: Path) -> None:

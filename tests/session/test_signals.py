@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,12 +18,12 @@ from bnexp.config.schema import Config
 from bnexp.errors import Interrupted
 from bnexp.runs.checkpoints import load_checkpoint, newest_checkpoints
 from bnexp.session import life
-from bnexp.session import resume as resume_module
 from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
+from command_line import program
 
 MakeConfig = Callable[..., Config]
 
@@ -162,7 +161,7 @@ def test_ctrl_c_held_down_shows_no_traceback(process: subprocess.Popen[str], tmp
 @pytest.mark.long
 def test_closing_the_window_interrupts_a_run_like_any_signal(config_file: Path, tmp_path: Path) -> None:
     window, terminal = os.openpty()
-    command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--runs-dir", str(tmp_path), "--device", "cpu"]
+    command = [program(), "train", str(config_file), "--runs-dir", str(tmp_path), "--device", "cpu"]
     command += ["--set", "training.epochs=100000"]
     environment = {**os.environ, "TERM": "xterm"}
     with subprocess.Popen(command, stdout=terminal, stderr=subprocess.PIPE, text=True, env=environment) as running:
@@ -216,7 +215,7 @@ def test_a_run_that_is_interrupted_before_it_goes_on_says_how_to(
             draw(make_config(), Path("data")),
             Terms(runs_dir=tmp_path, device="cpu", show=lambda name, plan: Signals(4, signal.SIGINT)),
         )
-    monkeypatch.setattr(resume_module, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(life, "build", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match=r"before it went on: bnexp resume .*seed0") as error:
         resume(tmp_path / "small" / "seed0", Terms())
     assert error.value.exit_code == 143
@@ -238,7 +237,7 @@ def test_a_run_that_is_interrupted_before_its_first_checkpoint_says_how_it_begin
 @pytest.fixture
 def process(config_file: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Return a long training in a process of its own, in which the first epoch is over."""
-    command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--runs-dir", str(tmp_path / "runs")]
+    command = [program(), "train", str(config_file), "--runs-dir", str(tmp_path / "runs")]
     command += ["--set", "training.epochs=100000", "--device", "cpu"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -266,6 +265,11 @@ def test_a_killed_process_leaves_a_run_that_goes_on(
     process.kill()
     process.wait(timeout=60)
     folder = tmp_path / "runs" / "small" / "seed0"
+    trained_in = json.loads((folder / "meta.json").read_text())["pid"]
+    with contextlib.suppress(ProcessLookupError):  # the fork ends right after what stands in for it
+        while True:
+            os.kill(trained_in, 0)
+            time.sleep(0.01)
     assert status_of(folder) == "running"
     ls(tmp_path / "runs")
     shown = capsys.readouterr().out

@@ -93,7 +93,7 @@ def test_rules_leave_out_the_arms_that_have_all_they_say(folder):
             "[{training.epochs: 2}]",
             "training.epochs is the same in every arm; expected a key that varies: opt",
         ),
-        ("[{optimizer.rl: 2}]", 'study.yaml:3: unknown key optimizer.rl. Did you mean "lr"?'),
+        ("[{optimizer.rl: 2}]", 'study.yaml:3: unknown key optimizer.rl. Did you mean "optimizer.lr"?'),
     ],
 )
 def test_a_rule_that_does_nothing_or_all_is_refused(folder, rules, said):

@@ -15,12 +15,11 @@ from bnexp.sweep.datasets import DatasetsHere, bring, files_of, find
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files_are_those_that_are_read(name: str, tmp_path: Path) -> None:
     data = data_config(name)
-    assert files_of(data, tmp_path) is None
+    assert files_of(data, tmp_path) == []
     for path in PUBLISHED[name](tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    found = files_of(data, tmp_path)
-    assert found is not None
+    (found,) = files_of(data, tmp_path)
     assert {tmp_path / place for place in found.sizes} == set(PUBLISHED[name](tmp_path))
     assert find(found, tmp_path / "nowhere") == tmp_path
     moved = tmp_path.with_name(f"{tmp_path.name}-moved")
@@ -30,8 +29,7 @@ def test_published_files_are_those_that_are_read(name: str, tmp_path: Path) -> N
 
 
 def test_carried_and_made_sets_have_no_files(tmp_path: Path) -> None:
-    assert files_of(data_config("mnist5k"), tmp_path) is None
-    assert files_of(data_config("synthetic"), tmp_path) is None
+    assert files_of(data_config("mnist5k"), tmp_path) == files_of(data_config("synthetic"), tmp_path) == []
 
 
 @pytest.fixture
@@ -46,11 +44,10 @@ def own(tmp_path: Path) -> Path:
 def test_a_set_of_your_own_is_read_and_brought_once(own: Path, tmp_path: Path) -> None:
     data, puts = data_config("npz", path=str(own)), list[dict[str, bytes]]()
     here = DatasetsHere(tmp_path, lambda contents: puts.append(contents) or contents)
-    files = here.files_of(data)
-    assert files is not None
+    (files,) = here.files_of(data)
     assert find(files, tmp_path) == own.parent
     assert files.leading_to(own.parent) == {}
-    contents = [here.contents_of(data) for _ in range(2)]
+    contents = [here.contents_of(files) for _ in range(2)]
     assert len(puts) == 1
     own.write_bytes(b"another")
     assert find(files, tmp_path) is None
@@ -63,10 +60,13 @@ def test_a_set_of_your_own_is_read_and_brought_once(own: Path, tmp_path: Path) -
 
 
 def test_a_relative_path_lies_in_the_data_folder_there_too(own: Path, tmp_path: Path) -> None:
-    files = files_of(data_config("npz", path="mine/set.npz"), tmp_path)
-    assert files is not None
-    assert (files.root, list(files.sizes), files.path) == (str(tmp_path), ["mine/set.npz"], None)
+    (tmp_path / "val.npz").write_bytes(b"more")
+    data = data_config("npz", path="mine/set.npz", val_path="val.npz")
+    (files,) = files_of(data, tmp_path)
+    assert (files.root, list(files.sizes), files.path) == (str(tmp_path), ["mine/set.npz", "val.npz"], None)
     assert files.leading_to(tmp_path / "there") == {}
+    elsewhere = files_of(data_config("npz", path="mine/set.npz", val_path=str(own)), tmp_path)
+    assert [one.path for one in elsewhere] == [None, str(own)]
 
 
 def test_a_folder_of_images_is_its_files_and_too_much_is_refused(
@@ -75,8 +75,7 @@ def test_a_folder_of_images_is_its_files_and_too_much_is_refused(
     for name in ("cat/1.png", "dog/2.png"):
         (tmp_path / "pets" / name).parent.mkdir(parents=True)
         (tmp_path / "pets" / name).write_bytes(b"image")
-    files = files_of(data_config("image_folder", path=str(tmp_path / "pets")), tmp_path / "data")
-    assert files is not None
+    (files,) = files_of(data_config("image_folder", path=str(tmp_path / "pets")), tmp_path / "data")
     assert sorted(files.sizes) == ["cat/1.png", "dog/2.png"]
     assert files.leading_to(Path("/there")) == {str(tmp_path / "pets"): Path("/there")}
     monkeypatch.setattr(datasets, "MOST_BYTES", 9)

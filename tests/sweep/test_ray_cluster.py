@@ -242,7 +242,8 @@ def test_a_dataset_that_no_node_has_is_brought(
     task = Task("a/seed0", draw(config, tmp_path), tmp_path / "runs" / "a" / "seed0", device="cpu", threads=1)
     executor = RayCluster(cluster.address, ResourcesSection(), tmp_path)
     try:
-        executor._datasets.contents_of(config.data)
+        for files in executor._datasets.files_of(config.data):
+            executor._datasets.contents_of(files)
         executor._datasets.places_of(config.data)
         own.rename(tmp_path / "moved.npz")  # as if the nodes were other machines
         executor.start(task)

@@ -33,8 +33,7 @@ def test_a_run_trains_on_what_was_brought_and_comes_back_whole(
     config = make_config(data={"dataset": "npz", "path": str(own), "synthetic": None}, training={"epochs": 10})
     task = Task("a/seed0", draw(config, tmp_path), tmp_path / "runs" / "a" / "seed0", device="cpu", threads=1)
     here = life.start(task.blueprint, Terms(tmp_path / "here", data_dir=tmp_path, device="cpu"))
-    files = files_of(task.blueprint.config.data, tmp_path)
-    assert files is not None
+    (files,) = files_of(task.blueprint.config.data, tmp_path)
     contents = files.read()
     own.unlink()
     seat = Seat()

@@ -62,11 +62,13 @@ def test_each_part_that_does_not_fit_is_named_with_its_key(blueprint, free):
     (of_evaluation,) = room.doubts_about_memory(wide, CPU)
     assert "scoring 1,024 examples at once" in of_evaluation
     assert of_evaluation.endswith("for the same figures, with --set data.eval_batch_size=256")
+    assert room.smaller_evaluation(wide.config, wide.plan, wide.layout, CPU) == 256
     free(needed.training - 1)
     (of_weights,) = room.doubts_about_memory(blueprint, CPU)
     assert of_weights.startswith("training 320 weights")
     free(None)
     assert room.doubts_about_memory(blueprint, CPU) == []
+    assert room.smaller_evaluation(wide.config, wide.plan, wide.layout, CPU) == 512
 
 
 def test_a_limit_on_addresses_and_the_machine_are_what_is_free(monkeypatch):

@@ -20,6 +20,8 @@ LEAST_SIDE = 8
 """Side of the smallest square that flat rows are read as: 4, 9 and 16 values are more often a table than an image."""
 SLACK = 1e-3
 """How far floats may lie beyond 0 .. 1: resizing overshoots by rounding."""
+DARKEST = 0.05
+"""Least maximum of floats in 0 .. 1: bytes that were divided by 255 twice end at 0.004."""
 UNLIKE = 100
 """Times that the largest value of one part may be that of another: between 0 .. 255 and 0 .. 1 it is 255."""
 BITS = (10, 12, 14, 16)
@@ -50,13 +52,13 @@ def read_images(arrays: Mapping[str, Array], counts: Mapping[str, int], tally: T
     Raises:
         BadArraysError: they are not images, or could be read in two ways.
     """
+    _check_numbers(arrays)
+    ordered = {name: _channels_first(name, array, counts[name], tally) for name, array in arrays.items()}
     scale = _scale_of(arrays)
-    images = {}
-    for name, array in arrays.items():
-        ordered = _channels_first(name, array, counts[name], tally)
-        images[name] = _as_bytes(ordered, scale)
-        if scale.what:
-            tally.add(f"images of {array.dtype} {scale.what}", name, len(ordered))
+    images = {name: _as_bytes(array, scale) for name, array in ordered.items()}
+    if scale.what:
+        for name, array in ordered.items():
+            tally.add(f"images of {array.dtype} {scale.what}", name, len(array))
     shapes = {name: pixels.shape[1:] for name, pixels in images.items()}
     if len(set(shapes.values())) > 1:
         found = " and ".join(f"{name} (C, H, W) = {shape}" for name, shape in shapes.items())
@@ -64,8 +66,8 @@ def read_images(arrays: Mapping[str, Array], counts: Mapping[str, int], tally: T
     return images
 
 
-def _scale_of(arrays: Mapping[str, Array]) -> Scale:
-    """Return how the values of all parts become bytes."""
+def _check_numbers(arrays: Mapping[str, Array]) -> None:
+    """Refuse what is no number, or no finite one."""
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf":
             raise BadArraysError(f"{name} is {array.dtype}, expected numbers: images of uint8 0 .. 255")
@@ -74,6 +76,10 @@ def _scale_of(arrays: Mapping[str, Array]) -> Scale:
                 f"{name} holds {counted(bad, 'value')} that are NaN or infinite of {array.size:,}; "
                 f"np.nan_to_num({name}, posinf=0, neginf=0) makes them 0"
             )
+
+
+def _scale_of(arrays: Mapping[str, Array]) -> Scale:
+    """Return how the values of all parts become bytes."""
     ranges = {name: (float(array.min()), float(array.max())) for name, array in arrays.items() if array.size}
     _check_alike(arrays, ranges)
     if all(array.dtype == np.uint8 for array in arrays.values()):
@@ -85,7 +91,9 @@ def _scale_of(arrays: Mapping[str, Array]) -> Scale:
     if scale is None:
         first = next(iter(arrays))
         found = f"{first} is {arrays[first].dtype} in {low:.6g} .. {high:.6g}"
-        raise BadArraysError(f"{found}, which could be several ranges of images; {_cure(first, low, high)}")
+        raise BadArraysError(
+            f"{found}, which could be several ranges of images; {_cure(first, arrays[first], low, high)}"
+        )
     return scale
 
 
@@ -108,7 +116,7 @@ def _known_range(low: float, high: float, arrays: Sequence[Array]) -> Scale | No
     """Return the scale of a range that leaves no doubt."""
     whole = all(array.dtype.kind != "f" or bool((array == np.round(array)).all()) for array in arrays)
     floats = arrays[0].dtype.kind == "f"
-    if floats and low >= -SLACK and high <= 1 + SLACK:
+    if floats and low >= -SLACK and (DARKEST <= high <= 1 + SLACK or high <= 0):
         return Scale("in 0 .. 1 read as 255 * x, rounded", 255)
     if floats and -1 - SLACK <= low <= -0.9 and 0.9 <= high <= 1 + SLACK:
         return Scale("in -1 .. 1 read as 127.5 * (x + 1), rounded", 127.5, 1)
@@ -122,9 +130,10 @@ def _known_range(low: float, high: float, arrays: Sequence[Array]) -> Scale | No
     return None
 
 
-def _cure(name: str, low: float, high: float) -> str:
+def _cure(name: str, array: Array, low: float, high: float) -> str:
     """Return the line that makes bytes of a range, whatever it is."""
-    shifted = name if low >= 0 else f"({name} + {-low:.6g})"
+    wide = f"{name}.astype('f8')" if array.dtype.kind in "iu" else name  # NumPy keeps small whole numbers small
+    shifted = name if low >= 0 else f"({wide} + {-low:.6g})"
     black = 0 if low >= 0 else low
     return (
         f"(255 / {high - black:.6g} * {shifted}).round().astype('uint8') makes {black:.6g} black and {high:.6g} white; "
@@ -148,6 +157,9 @@ def _channels_first(name: str, array: Array, count: int, tally: Tally) -> Array:
     """Return images as (N, C, H, W); `count` labels say which axis the images are on."""
     if not array.size:
         raise BadArraysError(f"{name} has shape {array.shape}, expected at least 1 image and 1 pixel")
+    if array.ndim < 2:
+        what = "a single value" if array.ndim == 0 else "a value each"
+        raise BadArraysError(f"{name} has shape {array.shape}: {what}, no images; expected (N, H, W) or (N, H, W, 3)")
     array = _images_first(name, array, count, tally)
     at = f"{name} has shape {array.shape}"
     if array.ndim == 2:
@@ -156,8 +168,10 @@ def _channels_first(name: str, array: Array, count: int, tally: Tally) -> Array:
         return array[:, np.newaxis]
     expected = "expected (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
     if array.ndim != 4:
-        single = f"; np.squeeze({name}) drops axes of 1" if 1 in array.shape[1:] else ""
+        single = f"; np.squeeze({name}) drops axes of 1" if 1 in array.shape else ""
         raise BadArraysError(f"{at}; {expected}{single}")
+    if len(array) in CHANNELS and array.shape[1] == count != len(array):
+        raise BadArraysError(f"{at}: channels before images; {name}.transpose(1, 0, 2, 3) puts the images first")
     first, last = array.shape[1] in CHANNELS, array.shape[3] in CHANNELS
     if first and last:
         raise BadArraysError(
@@ -193,7 +207,10 @@ def _from_rows(name: str, array: Array, count: int, tally: Tally) -> Array:
             "colors of a pixel stand together"
         )
     if side**2 != pixels or side < LEAST_SIDE:
-        raise BadArraysError(f"{at}: flat images; expected their axes: {name}.reshape(-1, HEIGHT, WIDTH)")
+        raise BadArraysError(
+            f"{at}: a table of features, or flat images; bnexp takes images, no tables; expected their axes: "
+            f"{name}.reshape(-1, HEIGHT, WIDTH)"
+        )
     tally.add(f"flat rows of {pixels:,} read as {side} x {side}", name, len(array))
     return array.reshape(-1, 1, side, side)
 
@@ -207,6 +224,21 @@ def _without_alpha(name: str, array: Array, message: str, tally: Tally) -> Array
     if (images[:, -1] == images[:, -1].flat[0]).all():
         tally.add("images without their constant last channel (alpha)", name, len(images))
         return images[:, :-1]
-    kept = "0" if images.shape[1] == 2 else ":3"
-    color = f"{name}[..., {kept}]" if axes[0] == 3 else f"{name}[:, {kept}]"
-    raise BadArraysError(f"{message}; if the last channel is alpha, {color} drops it")
+    at = "..., " if axes[0] == 3 else ":, "
+    constant = [bool((images[:, channel] == images[:, channel].flat[0]).all()) for channel in range(images.shape[1])]
+    if constant == [True, False, False, False]:
+        raise BadArraysError(f"{message}; the first channel is constant, as alpha may be: {name}[{at}1:] leaves it out")
+    colors, alpha = ("0", "1") if images.shape[1] == 2 else (":3", "3:")
+    raise BadArraysError(
+        f"{message}; if the last channel is alpha, {_on_background(name, images, at + colors, at + alpha)}"
+    )
+
+
+def _on_background(name: str, images: Array, colors: str, alpha: str) -> str:
+    """Return the line that puts images (N, C, H, W) with alpha on black, or on white where the colors are dark."""
+    most = float(images.max()) or 1
+    light = float(images[:, :-1].mean()) > most / 2
+    white = "" if light else f" + {most:g} * (1 - a)"
+    whole = f".round().astype('{images.dtype}')" if images.dtype.kind in "iu" else ""
+    line = f"a = {name}[{alpha}] / {most:g}; ({name}[{colors}] * a{white}){whole}"
+    return f"this puts them on {'black' if light else 'white'}: {line}; {name}[{colors}] would lose what alpha shows"

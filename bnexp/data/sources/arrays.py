@@ -5,6 +5,7 @@ so a limit on what the table says is one on the memory, however densely bytes ar
 stay packed, and nothing is ever unpickled: NumPy's own reader would take a file that is no zip for a pickle.
 """
 
+import contextlib
 import math
 import zipfile
 from collections.abc import Sequence
@@ -37,6 +38,18 @@ def array_sizes(path: Path, limit: int) -> dict[str, int]:
     """
     with open_file(path, 2 * limit + 2**20) as file:
         return {member.filename.removesuffix(".npy"): member.file_size for member in _unpacked(file).infolist()}
+
+
+def array_shapes(path: Path, limit: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array of an npz file by its name, () where it cannot be read; as `array_sizes`."""
+    with open_file(path, 2 * limit + 2**20) as file:
+        packed = _unpacked(file)
+        shapes: dict[str, tuple[int, ...]] = {member.filename.removesuffix(".npy"): () for member in packed.infolist()}
+        for member in packed.infolist():
+            with contextlib.suppress(Exception), packed.open(member) as stored:  # a header may be anything
+                if member.compress_type in PACKINGS:
+                    shapes[member.filename.removesuffix(".npy")] = _header(stored)[0]
+    return shapes
 
 
 def read_arrays(path: Path, names: Sequence[str], limit: int) -> dict[str, Array]:
@@ -89,13 +102,18 @@ def _array(packed: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> Array
 
 def _check_header(file: IO[bytes], size: int) -> None:
     """Compare what a header claims with the size of its member: NumPy would ask for the memory first."""
+    shape, dtype = _header(file)
+    if not dtype.hasobject and (claimed := file.tell() + math.prod(shape) * dtype.itemsize) != size:
+        raise ValueError(f"{size:,} bytes, expected {claimed:,} for its shape {shape}")
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }[np.lib.format.read_magic(file)]
     shape, _, dtype = read_header(file)
-    if not dtype.hasobject and (claimed := file.tell() + math.prod(shape) * dtype.itemsize) != size:
-        raise ValueError(f"{size:,} bytes, expected {claimed:,} for its shape {shape}")
+    return shape, dtype
 
 
 def _reason(name: str, error: Exception) -> str:

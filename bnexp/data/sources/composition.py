@@ -2,10 +2,11 @@
 
 Two looks: at the labels (a part lacks a class, a class is too small to split, one class dominates) and at the pixels
 (constant, nearly identical or dark images, the same picture in two parts or under two labels). A finding is a doubt,
-which `--strict` counts, or, where it concerns less than a trace of the images, a note. The time is linear in the
-pixels: one minimum, one maximum and one hash of each image.
+which `--strict` counts, or, where it concerns less than a trace of the images, a note. It has to cost little beside
+reading the images: each look at all pixels is one pass, and what takes longer is done for the few that it leaves.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,13 +24,20 @@ DARK = 32
 ALIKE = 2.0
 """Levels of 255 (root mean square) between images and their mean, below which they are alike; MNIST, CIFAR-10: 65."""
 LOOKED_AT = 1_000
-"""Images, evenly chosen, whose distance to their mean is measured."""
+"""Images of a part, evenly chosen, whose brightness and distance to their mean are measured."""
+UNLIKE = 2.0
+"""Standard deviations between images that lie between the mean brightness of two parts that were scaled differently."""
+OTHER_DEPTH = 6
+"""Times that the brightest pixel of a class is that of another where their bits differ: 12 beside 16 make it 16."""
+FEW = 5
+"""Images from which the brightest pixel of a class says something."""
 SHOWN = 5
 """Classes that a sentence names."""
 
 Images = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Labels = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 Namer = Callable[[str, int], str]
 """From a part and the number of an image in it to its name."""
@@ -141,12 +149,15 @@ def look_at_pictures(
         place: names an image by its part and its number there.
     """
     one_color = {part: _one_color(pixels) for part, pixels in images.items()}
-    found = list(_dark(images)) or [*_plain(one_color, place), *_alike(images)]
-    pictures = _Pictures.of(images, labels)
-    if len(pictures.starts) == 1:
-        found.append((f"all {len(pictures.part_of):,} images are the same picture.", 1.0))
+    some = {part: slice(None, None, max(-(-len(pixels) // LOOKED_AT), 1)) for part, pixels in images.items()}
+    few = {part: pixels[some[part]] for part, pixels in images.items()}
+    found = list(_dark(images)) or [*_plain(one_color, place), *_alike(few["train"]), *_unlike(few)]
+    found += _of_other_depth(few["train"], labels["train"][some["train"]], names)
+    twins = _Twins.of(images, labels)
+    if len(twins.starts) == 1 and len(twins.part_of) == twins.sizes.sum():
+        found.append((f"all {twins.sizes.sum():,} images are the same picture.", 1.0))
     else:
-        found += [*_copies(pictures, place, splits_train=splits_train), *_two_labels(pictures, names, place)]
+        found += [*_copies(twins, place, splits_train=splits_train), *_two_labels(twins, names, place)]
     return Findings(
         tuple(sentence for sentence, concerned in found if concerned > TRACE),
         tuple(sentence for sentence, concerned in found if concerned <= TRACE),
@@ -158,13 +169,18 @@ Finding = tuple[str, float]
 
 
 def _one_color(images: Images) -> Flags:
-    flat = images.reshape(len(images), images.shape[1], -1)
-    spread = flat.max(axis=-1) - flat.min(axis=-1)  # (N, C)
-    return np.asarray((spread <= ONE_COLOR).all(axis=-1))
+    """Return which images have one color; only those of which a few pixels have one are looked at whole."""
+    few = np.ascontiguousarray(images[:, 0, images.shape[2] // 2, ::4].T)  # (W / 4, N)
+    plain = np.asarray(few.max(axis=0) - few.min(axis=0) <= ONE_COLOR)
+    whole = images[plain].reshape(-1, images.shape[1], math.prod(images.shape[2:]))
+    plain[plain] = (whole.max(axis=-1) - whole.min(axis=-1) <= ONE_COLOR).all(axis=-1)
+    return plain
 
 
 def _dark(images: Mapping[str, Images]) -> Iterator[Finding]:
-    brightest = max((int(pixels.max()) for pixels in images.values() if pixels.size), default=0)
+    if any(pixels[:, :, pixels.shape[2] // 2].max(initial=0) >= DARK for pixels in images.values()):
+        return  # the middle rows are enough to know
+    brightest = max(int(pixels.max(initial=0)) for pixels in images.values())
     if 0 < brightest < DARK:
         cut = "if floats in 0 .. 1 were cut to whole numbers, all between is lost: (255 * x).round().astype('uint8')"
         scaled = f"if {brightest} is meant as white: (255 / {brightest} * x).round().astype('uint8')"
@@ -182,9 +198,8 @@ def _plain(one_color: Mapping[str, Flags], place: Namer) -> Iterator[Finding]:
         )
 
 
-def _alike(images: Mapping[str, Images]) -> Iterator[Finding]:
-    every = images["train"]
-    some = every[:: -(-len(every) // LOOKED_AT)].astype(np.float32)
+def _alike(images: Images) -> Iterator[Finding]:
+    some = images.astype(np.float32)
     distance = float(np.sqrt(np.square(some - some.mean(axis=0)).mean()))
     if len(some) > 1 and distance < ALIKE:
         yield (
@@ -194,32 +209,63 @@ def _alike(images: Mapping[str, Images]) -> Iterator[Finding]:
         )
 
 
+def _unlike(images: Mapping[str, Images]) -> Iterator[Finding]:
+    """Say where a part is brighter or darker than the images to train on than a fair sample of these would be."""
+    brightness = {part: pixels.reshape(len(pixels), -1).mean(axis=1) for part, pixels in images.items() if len(pixels)}
+    middle, spread = float(brightness["train"].mean()), float(brightness["train"].std())
+    for part, values in brightness.items():
+        if len(values) >= FEW and abs(values.mean() - middle) > max(UNLIKE * spread, DARK):
+            both = f"a mean of {values.mean():.0f} of 255, and those of train {middle:.0f}"
+            yield f"{part}: the images have {both}: was one scaled, inverted or of other depth than the other?", 1.0
+
+
+def _of_other_depth(images: Images, labels: Labels, names: Sequence[str]) -> Iterator[Finding]:
+    """Say which class has no bright pixel at all, where another has."""
+    brightest = images.reshape(len(images), -1).max(axis=1)
+    known = np.flatnonzero(np.bincount(labels, minlength=len(names)) >= FEW).tolist()
+    tops = {names[label]: int(brightest[labels == label].max()) for label in known}
+    if tops and max(tops.values()) >= OTHER_DEPTH * max(min(tops.values()), 1):
+        dark, light = min(tops, key=tops.__getitem__), max(tops, key=tops.__getitem__)
+        yield (
+            f"class {brief(dark, 30)} has no pixel above {tops[dark]} of 255, and class {brief(light, 30)} has some of "
+            f"{tops[light]}: were their bits scaled differently? A network can tell them apart by that alone.",
+            1.0,
+        )
+
+
 @dataclass(frozen=True)
-class _Pictures:
-    """All images, those with the same pixels next to each other, and in the order of parts.
+class _Twins:
+    """The images whose pixels another one may have: equal ones next to each other, and in the order of parts.
 
     Attributes:
-        parts, part_of, number_of, label_of: where each stands, (N,).
-        starts: where each group of the same pixels begins, (groups,).
+        parts, sizes: the parts of the whole set, and how many images each has.
+        part_of, number_of, label_of: where each stands, (twins,).
+        starts: where each group of the same pixels begins, (groups,); a group may have one image.
     """
 
     parts: tuple[str, ...]
+    sizes: Counts
     part_of: Labels
     number_of: Labels
     label_of: Labels
     starts: Labels
 
     @classmethod
-    def of(cls, images: Mapping[str, Images], labels: Mapping[str, Labels]) -> "_Pictures":
-        # 64 bits of hash, a gigabyte a second
-        hashes = np.fromiter((hash(image.tobytes()) for part in images.values() for image in part), np.int64)
+    def of(cls, images: Mapping[str, Images], labels: Mapping[str, Labels]) -> "_Twins":
+        keys = np.concatenate([_rough_keys(pixels) for pixels in images.values()])
+        ordered = np.sort(keys)
+        at = np.flatnonzero(np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]]))
+        parts, sizes = list(images.values()), np.array([len(pixels) for pixels in images.values()])
+        ends = np.cumsum(sizes)
+        part_of = np.searchsorted(ends, at, side="right")
+        number_of = at - (ends - sizes)[part_of]
+        both = zip(part_of.tolist(), number_of.tolist(), strict=True)
+        hashes = np.fromiter((hash(parts[part][number].tobytes()) for part, number in both), np.int64, len(at))
         order = np.argsort(hashes, kind="stable")
-        sizes = [len(part) for part in images.values()]
-        part_of = np.repeat(np.arange(len(sizes)), sizes)[order]
-        number_of = np.concatenate([np.arange(size) for size in sizes])[order]
-        label_of = np.concatenate([labels[part] for part in images])[order]
-        starts = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[0]]))
-        return cls(tuple(images), part_of, number_of, label_of, starts)
+        ordered = hashes[order]
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(at)])
+        label_of = np.concatenate([labels[part] for part in images])[at]
+        return cls(tuple(images), sizes, part_of[order], number_of[order], label_of[order], starts)
 
     def over_groups(self, values: Labels) -> Labels:
         """Return the value of its group for each image."""
@@ -233,14 +279,22 @@ class _Pictures:
         return place(self.parts[self.part_of[at]], int(self.number_of[at]))
 
 
-def _copies(pictures: _Pictures, place: Namer, *, splits_train: bool) -> Iterator[Finding]:
+def _rough_keys(images: Images) -> Keys:
+    """Return 64 bits of each image, the same for the same pixels: ten times as fast as a hash, and not as sure."""
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    words = flat[:, : flat.shape[1] // 8 * 8].view(np.uint64)  # (N, pixels / 8)
+    odd = np.random.default_rng(0).integers(2**64, size=words.shape[1], dtype=np.uint64) | np.uint64(1)
+    return np.asarray(np.einsum("ij,j->i", words, odd))  # modulo 2^64
+
+
+def _copies(twins: _Twins, place: Namer, *, splits_train: bool) -> Iterator[Finding]:
     """Say how many images of a part stand in an earlier part too, and how many of `train` stand there before."""
-    first = pictures.over_groups(pictures.starts)
-    for number, part in enumerate(pictures.parts):
-        here = pictures.part_of == number
+    first = twins.over_groups(twins.starts)
+    for number, part in enumerate(twins.parts):
+        size, here = int(twins.sizes[number]), twins.part_of == number
         if number > 0:
-            at = np.flatnonzero(here & (pictures.part_of[first] < number))
-            where = f"stand in {' or '.join(pictures.parts[:number])} too"
+            at = np.flatnonzero(here & (twins.part_of[first] < number))
+            where = f"stand in {' or '.join(twins.parts[:number])} too"
             effect = f"the score of {part} measures what is remembered, not what is learned"
         elif splits_train:
             at = np.flatnonzero(here & (first != np.arange(len(first))))
@@ -248,21 +302,23 @@ def _copies(pictures: _Pictures, place: Namer, *, splits_train: bool) -> Iterato
         else:
             continue
         if len(at):
-            one = pictures.earliest(at)
-            both = f"{pictures.named(one, place)}, the same pixels as {pictures.named(int(first[one]), place)}"
-            what = f"{len(at):,} of {here.sum():,} images {where}, such as {both}"
-            yield f"{part}: {what}: {effect}.", len(at) / here.sum()
+            one = twins.earliest(at)
+            both = f"{twins.named(one, place)}, the same pixels as {twins.named(int(first[one]), place)}"
+            what = f"{len(at):,} of {size:,} images {where}, such as {both}"
+            yield f"{part}: {what}: {effect}.", len(at) / size
 
 
-def _two_labels(pictures: _Pictures, names: Sequence[str], place: Namer) -> Iterator[Finding]:
-    least, most = (pick.reduceat(pictures.label_of, pictures.starts) for pick in (np.minimum, np.maximum))
-    at = np.flatnonzero(pictures.over_groups(least != most))
+def _two_labels(twins: _Twins, names: Sequence[str], place: Namer) -> Iterator[Finding]:
+    if not len(twins.starts):
+        return
+    least, most = (pick.reduceat(twins.label_of, twins.starts) for pick in (np.minimum, np.maximum))
+    at = np.flatnonzero(twins.over_groups(least != most))
     if len(at):
-        one = pictures.earliest(at)
-        other = next(n for n in range(one, len(pictures.label_of)) if pictures.label_of[n] != pictures.label_of[one])
-        both = [f"{pictures.named(n, place)} ({brief(names[pictures.label_of[n]], 30)})" for n in (one, other)]
+        one = twins.earliest(at)
+        other = next(n for n in range(one, len(twins.label_of)) if twins.label_of[n] != twins.label_of[one])
+        both = [f"{twins.named(n, place)} ({brief(names[twins.label_of[n]], 30)})" for n in (one, other)]
         yield (
-            f"{len(at):,} of {len(pictures.part_of):,} images have the pixels of an image of another class, such as "
+            f"{len(at):,} of {twins.sizes.sum():,} images have the pixels of an image of another class, such as "
             f"{' and '.join(both)}: no network can tell them apart.",
-            len(at) / len(pictures.part_of),
+            len(at) / int(twins.sizes.sum()),
         )

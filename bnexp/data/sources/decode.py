@@ -10,6 +10,7 @@ the program. The rules, for all images of a set together; those of a single imag
 - More than 8 bits per channel are scaled to 8 by one white point for all, which follows from what the set uses.
 """
 
+import contextlib
 import math
 import os
 import warnings
@@ -21,12 +22,22 @@ from statistics import median_low
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from bnexp.data.progress import progress
 from bnexp.data.sources.account import Counted, Tally, by_frequency
 from bnexp.data.sources.formats import FORMATS, cure_of, sniffed
-from bnexp.data.sources.pixels import Header, Picture, header_of, opened, picture_of, white_point
+from bnexp.data.sources.pixels import (
+    MAX_PIXELS,
+    Header,
+    Picture,
+    TooLargeError,
+    header_of,
+    opened,
+    picture_of,
+    white_point,
+)
+from bnexp.data.sources.traits import Traits
 from bnexp.errors import BnexpError
 
 MAX_SET_BYTES = 8 * 2**30
@@ -72,7 +83,8 @@ class Decoded:
     """The images of a set that could be read, uint8 (N, C, H, W), with their numbers in the list of paths.
 
     `broken` are the others, in order; `sizes` is how many different sizes there were; `formats` and `changed` are for
-    the account; `lost` counts, by background, the images that transparency would hide there.
+    the account; `lost` counts, by background, the images that transparency would hide there; `traits` has a tuple for
+    each image.
     """
 
     images: Images
@@ -82,6 +94,7 @@ class Decoded:
     formats: tuple[tuple[str, int], ...] = ()
     changed: tuple[Counted, ...] = ()
     lost: tuple[Counted, ...] = ()
+    traits: tuple[Traits, ...] = ()
 
 
 def decode(folder: Path, paths: Sequence[str], wanted: Wanted) -> Decoded:
@@ -122,7 +135,16 @@ def decode(folder: Path, paths: Sequence[str], wanted: Wanted) -> Decoded:
     sizes = {(header.height, header.width) for header, _ in read.values()}
     formats = by_frequency(read[number][0].format for number in numbers)
     changed, lost = _counts([(paths[n], *read[n]) for n in numbers], shape)
-    return Decoded(images if not broken else images[numbers], numbers, broken, len(sizes), formats, changed, lost)
+    traits = tuple(_traits(*read[number]) for number in numbers)
+    return Decoded(
+        images if not broken else images[numbers], numbers, broken, len(sizes), formats, changed, lost, traits
+    )
+
+
+def _traits(header: Header, picture: Picture) -> Traits:
+    """Return what is known of an image without its pixels, for a sentence."""
+    ways = (change.partition(",")[0] for change in picture.changes)
+    return (header.format, "gray" if header.gray else "in color", f"{header.height} x {header.width} pixels", *ways)
 
 
 def _counts(
@@ -231,14 +253,37 @@ def _pixels(image: Image.Image, shape: tuple[int, ...]) -> Images:
 
 
 def _reason(error: Exception, file: Path) -> str:
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError | TooLargeError):
+        most = f"over the {MAX_PIXELS:,} pixels that one image may have"
+        return f"{most}; magick mogrify -resize '4096x4096>' FILE makes it smaller"
     if isinstance(error, UnidentifiedImageError):
         found = sniffed(file)
-        return (
-            "not an image of a known format" if found in (None, *FORMATS) else f"{found} inside: {cure_of(str(found))}"
-        )
+        if found not in (None, *FORMATS):
+            return f"{found} inside: {cure_of(str(found))}"
+        packed = _packing(file) if found == "TIFF" else None
+        empty = "empty: it has 0 bytes; fetch it again" if not file.stat().st_size else None
+        return packed or empty or "not an image of a known format"
+    if isinstance(error, PermissionError):
+        return f"{error.strerror}; chmod a+r FILE"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _packing(file: Path) -> str | None:
+    """Return how a TIFF that Pillow does not know packs its pixels, and the way; None where it is damaged."""
+    with contextlib.suppress(Exception), file.open("rb") as content:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(content.read(8))
+        content.seek(tags.next)
+        tags.load(content)
+        bits, kind = np.atleast_1d(tags.get(258, 1)), int(np.max(tags.get(339, 1)))
+        bands = int(tags.get(277, len(bits)))
+        what = {1: "whole numbers", 2: "whole numbers with a sign", 3: "floats"}.get(kind, "numbers")
+        return (
+            f"a TIFF of {bands} x {what} of {int(bits[0])} bits, which is not read; save it as 8 or 16 bits in gray or "
+            "color, or as an array: data.dataset: npz"
+        )
+    return None
 
 
 def _in_threads(what: str, count: int, look: Callable[[int], Result]) -> list[Result]:

@@ -19,12 +19,10 @@ Folders = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Found:
-    """An image: the folder that it lies in, its name, and size and time, by which a change shows."""
+    """An image: the folder that it lies in, and its name."""
 
     at: Folders
     name: str
-    size: int
-    mtime_ns: int
 
     @property
     def path(self) -> str:
@@ -103,7 +101,9 @@ class Tree:
 
     def _take(self, at: Folders, entry: "os.DirEntry[str]") -> None:
         path = "/".join((*at, entry.name))
-        if is_system(entry.name):
+        if is_system(entry.name) and entry.is_file() and is_image(Path(entry.path), hidden=True):
+            self._pass_over(at, path, "hidden images; a name without a dot before it is read")
+        elif is_system(entry.name):
             count = _files_below(Path(entry.path)) if entry.is_dir() else 1
             self._pass_over(at, path, "hidden or system files", count, expected=True)
         elif entry.is_dir():
@@ -114,11 +114,10 @@ class Tree:
             if dangles and ending_of(entry.name) not in ENDINGS:
                 self.dangling.setdefault(at, []).append(entry.name)
         elif is_image(Path(entry.path)):
-            status = entry.stat()
-            self.images[at].append(Found(at, entry.name, status.st_size, status.st_mtime_ns))
+            self.images[at].append(Found(at, entry.name))
             self.files += 1
         else:
-            reason, expected = reason_not_read(Path(entry.path))
+            reason, expected = reason_not_read(Path(entry.path), self.root)
             self._pass_over(at, path, reason, expected=expected)
 
     def _pass_over(self, at: Folders, path: str, what: str, count: int = 1, *, expected: bool = False) -> None:

@@ -7,6 +7,7 @@ an image is one, broken or not; one without a known ending is one if its first b
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from PIL import features
 
@@ -109,21 +110,26 @@ def sniffed(path: Path) -> str | None:
     return next((name for name, signature in _SIGNATURES if signature.match(head)), None)
 
 
-def is_image(path: Path) -> bool:
-    """Tell whether a file is to be decoded: by its ending, or by its content where the ending says nothing."""
+def is_image(path: Path, *, hidden: bool = False) -> bool:
+    """Tell whether a file is to be decoded, by its ending, or by content where a `hidden` name or none says nothing.
+
+    macOS leaves a hidden file with the ending of an image beside each image.
+    """
+    if hidden:
+        return sniffed(path) in FORMATS
     ending = ending_of(path.name)
     if ending in ENDINGS:
         return True
     return ending not in _UNREAD and ending not in _OTHERS and sniffed(path) in FORMATS
 
 
-def reason_not_read(path: Path) -> tuple[str, bool]:
-    """Return what a file is that `is_image` does not take, with its cure, and whether nobody would miss it."""
+def reason_not_read(path: Path, root: Path) -> tuple[str, bool]:
+    """Return what a file below `root` is that `is_image` does not take, its cure, and whether nobody would miss it."""
     ending = ending_of(path.name)
     if ending in _OTHERS:
         return f"no image ({ending})", True
     if name := _UNREAD.get(ending) or sniffed(path):
-        return f"{name}, which is not read: {cure_of(name)}", False
+        return f"{name}, which is not read: {cure_of(name, path, root)}", False
     return f"no image known by its ending or first bytes ({ending or 'no ending'})", False
 
 
@@ -138,6 +144,11 @@ _CURES = {
 }
 
 
-def cure_of(name: str) -> str:
-    """Return how a person makes something readable of what is not read."""
-    return _CURES.get(name, "magick mogrify -format png FILES converts it (ImageMagick)")
+def cure_of(name: str, path: Path | None = None, root: Path | None = None) -> str:
+    """Return how a person makes something readable of what is not read: of each file like `path` below `root`."""
+    if name in _CURES:
+        return _CURES[name]
+    if path is None or root is None or not path.suffix:
+        return "magick mogrify -format png FILE converts it (ImageMagick)"
+    every = f"-iname {quote(f'*{path.suffix.lower()}')}"
+    return f"find {quote(str(root))} {every} -exec magick mogrify -format png {{}} + converts it (ImageMagick)"

@@ -15,11 +15,13 @@ import json
 import os
 import stat
 import tempfile
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import PIL
@@ -53,6 +55,7 @@ class About:
         val_examples: how many, after those to train on, are to validate on; None when the folder does not say.
         formats, changed, lost: for the account, as in `Decoded`.
         findings: doubts and notes on the pictures.
+        checksum: CRC-32 of the pixels: those of the file are the ones that all this was said of.
     """
 
     key: str
@@ -68,19 +71,19 @@ class About:
     changed: tuple[tuple[str, int, str], ...] = ()
     lost: tuple[tuple[str, int, str], ...] = ()
     findings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    checksum: int = 0
 
 
-def content_key(folder: Path, paths: Sequence[str], rules: object) -> str:
-    """Return the digest of every byte of the files at `paths` below a folder, of these paths, and of how they are read.
+def content_key(paths: Sequence[str], names: Sequence[str], rules: object) -> str:
+    """Return the digest of every byte of the files at `paths`, of their `names`, and of how they are read.
 
     `rules`, plain values, are what else decides. A file that cannot be read counts with the reason.
     """
     chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
     with ThreadPoolExecutor(_threads()) as executor:
-        digests = list(executor.map(lambda chunk: [_content(os.path.join(folder, path)) for path in chunk], chunks))
+        digests = list(executor.map(lambda chunk: [_content(path) for path in chunk], chunks))
     whole = hashlib.blake2b(json.dumps([FORMAT, _reading(), rules]).encode(), digest_size=16)
-    for path, digest in zip(paths, (digest for chunk in digests for digest in chunk), strict=True):
-        name = os.fsencode(path)
+    for name, digest in zip(map(os.fsencode, names), (digest for chunk in digests for digest in chunk), strict=True):
         whole.update(len(name).to_bytes(8, "big") + name + digest)
     return whole.hexdigest()
 
@@ -136,7 +139,7 @@ def why_not_trusted(path: Path) -> str | None:
     if any(status.st_uid != os.geteuid() for status in statuses):
         return f"{path} belongs to another user; the variable XDG_CACHE_HOME names another place"
     if statuses[1].st_mode & _OTHERS_CAN_WRITE:
-        return f"others can write to {path}; delete it, and it is made anew for you alone"
+        return f"others can write to {path}; rm -r {quote(str(path))} deletes it, and it is made anew for you alone"
     return None
 
 
@@ -171,24 +174,29 @@ def read_about(path: Path) -> About | None:
     return None
 
 
+def checksum_of(images: Images) -> int:
+    """Return the CRC-32 of the pixels of images."""
+    return zlib.crc32(np.ascontiguousarray(images).data)
+
+
 def read_cache(path: Path, about: About) -> Images | None:
     """Return the images of a cache file, uint8 (N, C, H, W), or None where it turns out to be damaged."""
     try:
         images = read_arrays(path, ["images"], MAX_SET_BYTES)["images"]
     except (OSError, BadArraysError):
         return None
-    return images if images.dtype == np.uint8 and images.shape == (len(about.labels), *about.shape) else None
+    fits = images.dtype == np.uint8 and images.shape == (len(about.labels), *about.shape)
+    return images if fits and checksum_of(images) == about.checksum else None
 
 
-def write_cache(about: About, images: Images, options: object) -> Path | None:
+def write_cache(about: About, images: Images, place: Sequence[object]) -> Path | None:
     """Write a cache file in one move, and return where; None where none can be written.
 
-    It replaces what an earlier state of the same folder left, read with the same `options`, plain values.
+    It replaces what an earlier state of the same `place` left: its folders, and the options of reading, plain values.
     """
     folder = cache_folder()
     text = np.frombuffer(json.dumps(asdict(about)).encode(), dtype=np.uint8)
-    place = json.dumps([os.path.realpath(about.folder), options]).encode()
-    place_id = hashlib.blake2b(place, digest_size=6).hexdigest()
+    place_id = hashlib.blake2b(json.dumps(place).encode(), digest_size=6).hexdigest()
     name = f"{place_id}-{about.key}.npz"
     with contextlib.suppress(OSError):
         if folder is None:
@@ -212,7 +220,7 @@ def _is_sound(about: About) -> bool:
     """Tell whether figures and words are possible ones: a disk may have damaged the file."""
     parts, counted = (about.train_examples or 0, about.val_examples or 0), (*about.changed, *about.lost)
     counts = (*(count for _, count in about.formats), *(count for _, count, _ in counted))
-    numbers = (*about.shape, *about.labels, about.sizes, *parts, *counts)
+    numbers = (*about.shape, *about.labels, about.sizes, about.checksum, *parts, *counts)
     told = (*(word for pair in about.broken for word in pair), *(word for words in about.findings for word in words))
     kinds = (*(name for name, _ in about.formats), *(word for what, _, path in counted for word in (what, path)))
     words = (about.key, about.folder, *about.classes, *told, *kinds)

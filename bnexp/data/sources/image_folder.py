@@ -20,13 +20,15 @@ from bnexp.data.sources.folder_listing import Listing, list_images
 from bnexp.data.sources.image_cache import (
     About,
     cache_folder,
+    checksum_of,
     find_cache,
     read_cache,
     why_not_trusted,
     write_cache,
 )
-from bnexp.data.sources.pixels import BACKGROUNDS
 from bnexp.data.sources.place import own_path
+from bnexp.data.sources.traits import telltale_traits
+from bnexp.data.sources.transparency import BACKGROUNDS, FADED, FAINT
 from bnexp.document.writing import at_most
 from bnexp.errors import BnexpError, Interrupted
 
@@ -98,7 +100,9 @@ class FolderSet:
             broken.add(f"broken: {reason}", path)
         passed_over = (*broken.counts(), *self.listing.passed_over)
         changed = tuple(Counted(*kind) for kind in self.about.changed)
-        return Account(self.listing.seen, len(self.about.labels), "file", self.about.formats, passed_over, changed)
+        found = Account(self.listing.seen, len(self.about.labels), "file", self.about.formats, passed_over, changed)
+        labels = {part: own.tolist() for part, own in self.part_labels().items()}
+        return found.of_classes(labels, self.about.classes, self.listing.folder)
 
     def part_labels(self) -> dict[str, Labels]:
         """Return the labels (N,) of each part that is there."""
@@ -122,7 +126,8 @@ def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) ->
             `data.background` hides what transparency shows.
         Interrupted: by Ctrl-C; no cache is left half written.
     """
-    listing = list_images(own_path(data, data_dir), data.class_level)
+    val_folder = own_path(data, data_dir, "val_path") if data.val_path else None
+    listing = list_images(own_path(data, data_dir), data.class_level, val_folder)
     wanted = Wanted(data.image_size, data.background or "white")
     options = data.model_dump(mode="json", include=_READING)
     key = listing.key(options)
@@ -132,13 +137,23 @@ def open_folder(data: ImageFolderData, data_dir: Path, *, anew: bool = False) ->
         try:
             about, images = _decode(listing, key, wanted)
             changed = listing.key(options) != key  # while it was read: images of both states are of neither
-            cache = None if changed else write_cache(about, images, options)
+            place = [*(os.path.realpath(at) for at in (listing.folder, val_folder) if at), options]
+            cache = None if changed else write_cache(about, images, place)
             opened = FolderSet(listing, about, cache, images, wanted)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted while {listing.folder} was decoded; nothing was kept of it") from None
     _refuse_broken(opened, data.skip_broken)
     _refuse_lost(opened)
     return opened
+
+
+_DOUBTED = {
+    CROPPED: " at {size}; another shape in data.image_size, or padding them before, keeps more",
+    FADED: ", so that shapes are lost on it; --set data.background=gray shows them",
+    FAINT: ", and fade into the background: was their transparency saved in 0 .. 1? Without it: "
+    "magick mogrify -alpha off FILES",
+}
+"""Changes of an image that cost content, and how a doubt on more than a trace of them goes on."""
 
 
 def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
@@ -155,10 +170,9 @@ def folder_info(data: ImageFolderData, data_dir: Path) -> DatasetInfo:
     hidden = [f"{found} show nothing on data.background: {opened.wanted.background}." for found in lost]
     size = " x ".join(map(str, about.shape[1:]))
     hidden += [
-        f"{count:,} of {len(about.labels):,} images, such as {path}, are {what} at {size}; another shape in "
-        "data.image_size, or padding them before, keeps more."
+        f"{count:,} of {len(about.labels):,} images, such as {path}, are {what}{_DOUBTED[what].format(size=size)}."
         for what, count, path in about.changed
-        if what == CROPPED and count > TRACE * len(about.labels)
+        if what in _DOUBTED and count > TRACE * len(about.labels)
     ]
     rule = "data.image_size" if data.image_size else "the median; data.image_size sets it"
     scaled = [f"images of {about.sizes:,} sizes are scaled and cropped to {size} ({rule})."] * (about.sizes > 1)
@@ -196,6 +210,7 @@ def _decode(listing: Listing, key: str, wanted: Wanted) -> tuple[About, Images]:
         formats=decoded.formats,
         changed=tuple((kind.what, kind.count, kind.example) for kind in decoded.changed),
         lost=tuple((kind.what, kind.count, kind.example) for kind in decoded.lost),
+        checksum=checksum_of(decoded.images),
     )
     return replace(about, findings=_findings(listing, about, decoded, wanted)), decoded.images
 
@@ -215,7 +230,9 @@ def _findings(
 
     splits = opened.splits_test or about.val_examples is None
     found = look_at_pictures(images, labels, about.classes, splits_train=splits, place=path_of)
-    return found.warnings, found.notes
+    traits = {part: decoded.traits[starts[part] :][: len(own)] for part, own in labels.items()}
+    told = telltale_traits(traits, {part: own.tolist() for part, own in labels.items()}, about.classes)
+    return (*found.warnings, *told), found.notes
 
 
 def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:
@@ -224,7 +241,7 @@ def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:
         named = "\n  ".join(at_most(_named(about), SHOWN))
         raise BnexpError(
             f"{folder}: {_counted(opened)} cannot be read:\n  {named}\n"
-            "mend or delete them, or leave them out with data.skip_broken: true"
+            "mend or delete them, or leave them out with --set data.skip_broken=true"
         )
     left = Counter(about.labels[: opened.train_examples])
     for label, name in enumerate(about.classes):
@@ -251,7 +268,7 @@ def _refuse_lost(opened: FolderSet) -> None:
     raise BnexpError(
         f"{opened.listing.folder}: {count:,} of {len(opened.about.labels):,} images, such as {example}, show nothing "
         f"on {background}: what they show is in their transparency alone, and their color is {background}. Put them on "
-        f"another background: data.background: {best}"
+        f"another background: --set data.background={best}"
     )
 
 

@@ -3,14 +3,17 @@
 - The orientation that a camera noted (EXIF or XMP) is applied.
 - Transparency, whether a channel, a palette's or one marked color, is composed on `data.background`.
 - More than 8 bits: `Range` tells what an image uses, and the white point of the whole set scales it (`white_point`).
-- CMYK is converted by Pillow, without its profile, LAB by Little CMS; an animation or many pages give the first image.
+- Colors of another profile, such as Adobe RGB or Display P3, and LAB become sRGB by Little CMS; CMYK is converted by
+  Pillow, without its profile. An animation or many pages give the first image.
 """
 
+import io
 import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +21,20 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from bnexp.data.sources.formats import FORMATS
+from bnexp.data.sources.transparency import composed
 from bnexp.files import open_file
 
 MAX_PIXELS = 2**26
 """Pixels that one image may have: a file of a few bytes can claim any number."""
 MAX_FILE_BYTES = 4 * MAX_PIXELS
 """Bytes that the file of one image may have: so many as pixels of four channels. WebP is read whole before a look."""
-BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
-"""What transparent pixels can be composed on, and its value in each channel."""
-LOST_CONTRAST, SEEN_CONTRAST = 0.1, 4.0
-"""An image is lost on a background where it keeps less than a tenth of the contrast it has on another, there over 4."""
 
-ORIENTATION, BITS_PER_SAMPLE = 0x0112, 0x0102
+SHADES = (8, 10, 12, 14, 16)
+"""Bits per channel that cameras and scanners have."""
+SAME_COLOR = 3
+"""Levels of 255 by which colors of a profile may differ from those of sRGB and be taken as they are."""
+
+ORIENTATION, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 0x0112, 0x0102, 0x0106, 0x0153
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -44,6 +49,10 @@ COLOR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB",
 DEEP_MODES = {"I;16", "I;16B", "I;16L", "I", "F"}
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class TooLargeError(ValueError):
+    """An image has more pixels than one may have."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,16 @@ class Opened:
         return self.image.mode in DEEP_MODES or ";16" in self.raw
 
     @property
+    def is_negative(self) -> bool:
+        """Whether a TIFF of over 8 bits has white at 0, as X-rays have; Pillow turns round 8 bits only."""
+        return self.is_deep and getattr(self.image, "tag_v2", {}).get(PHOTOMETRIC) == 0
+
+    @property
+    def has_more_bands(self) -> bool:
+        """Whether a TIFF has bands besides gray, color and alpha."""
+        return self.image.format == "TIFF" and "X" in self.raw
+
+    @property
     def is_gray(self) -> bool:
         """Whether it has no color, by its mode or by its palette."""
         if self.image.mode == "P" and (palette := self.image.getpalette("RGB")):
@@ -107,14 +126,24 @@ def opened(path: Path) -> Iterator[Opened]:
     """
     with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
+            raise TooLargeError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
         if image.mode not in GRAY_MODES | COLOR_MODES:
             raise ValueError(f"mode {image.mode}, which is not read; save it as RGB")
         found = Opened(image, path, _raw_mode(image))
-        bits = int(np.max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, 8)))
-        if bits > 8 and not found.is_deep:
-            raise ValueError(f"{image.mode} with {bits} bits in separate planes, which is not read; save it as PNG")
+        _check_tags(found)
         yield found
+
+
+def _check_tags(found: Opened) -> None:
+    """Refuse a TIFF whose numbers Pillow would take for others."""
+    tags = getattr(found.image, "tag_v2", {})
+    bits, signed = int(np.max(tags.get(BITS_PER_SAMPLE, 8))), 2 in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))
+    if bits > 8 and not found.is_deep:
+        raise ValueError(f"{found.image.mode} with {bits} bits in separate planes, which is not read; save it as PNG")
+    if signed and bits <= 8:
+        raise ValueError(f"whole numbers of {bits} bits with a sign, which are not read; save them as 0 .. 255")
+    if found.is_negative and not found.image.mode.startswith("I;16"):
+        raise ValueError("white is stored as 0, which is not read in this depth; save it with black as 0")
 
 
 def header_of(found: Opened) -> Header:
@@ -139,12 +168,17 @@ def picture_of(found: Opened, background: str, white: float) -> Picture:
     else:
         plain, alpha, converted = _plain(found)
         changes += converted
+    if (profile := image.info.get("icc_profile")) and not found.is_gray:
+        plain, converted = _as_srgb(plain, profile)
+        changes += converted
+    changes += ["with further bands, such as infrared, which are left out"] * found.has_more_bands
+    changes += ["AVIF of more than 8 bits, of which Pillow gives the upper 8"] * _is_deep_avif(found)
     lost_on: tuple[str, ...] = ()
     if alpha is not None and alpha.min() < 255:
         if not alpha.max():
             raise ValueError("transparent everywhere: it shows nothing; save it without its alpha channel")
-        plain, lost_on = _composed(plain, alpha, background)
-        changes.append(f"with transparency, put on {background}")
+        plain, lost_on, faults = composed(plain, alpha, background)
+        changes += [f"with transparency, put on {background}", *faults]
     if image.format != "MPO" and _has_more_frames(image):
         changes.append("of several frames or pages, of which the first is used")
     return Picture(plain if turn is None else plain.transpose(turn), tuple(changes), lost_on)
@@ -153,15 +187,16 @@ def picture_of(found: Opened, background: str, white: float) -> Picture:
 def white_point(ranges: Sequence[Range]) -> float:
     """Return the value that is white for all images of over 8 bits in a set, whole numbers or floats.
 
-    Whole numbers have white at 2^b - 1, where b >= 8 are the bits that the set uses: a camera's 12 bits in 16 keep all
-    their shades. Floats have it at 1.
+    Whole numbers have white at 2^b - 1, where b of 8, 10, 12, 14 or 16 (or as many as there are, beyond) holds all that
+    the set uses: a camera's 12 bits in 16 keep all their shades. Floats have it at 1.
 
     Raises:
         ValueError: floats beyond 1 that are no whole numbers.
     """
     high = max(found.high for found in ranges)
     if not ranges[0].floats or (high > 1 and all(found.whole for found in ranges)):
-        return float(2 ** max(math.ceil(math.log2(high + 1)), 8) - 1)
+        used = math.ceil(math.log2(high + 1))
+        return float(2 ** next((bits for bits in SHADES if bits >= used), used) - 1)
     if high > 1:
         raise ValueError(f"floats from {min(found.low for found in ranges):g} to {high:g}, expected 0 .. 1")
     return 1.0
@@ -218,9 +253,12 @@ def _range_of(found: Opened) -> Range:
     values, _ = _deep_values(found)
     low, high = float(values.min()), float(values.max())
     if not math.isfinite(low + high):
-        raise ValueError("holds values that are not finite (NaN or infinity)")
+        raise ValueError("holds values that are not finite (NaN or infinity); numpy.nan_to_num(a) puts others there")
     if low < 0:
-        raise ValueError(f"values from {low:g} to {high:g}, expected none below 0")
+        signed = "32767.5 * (a + 1)" if low >= -1 and high <= 1 else "a - LOWEST"
+        line = f"save each as ({signed}).round().astype('uint16')"
+        of_all = ", with the lowest value of the whole set" * (signed == "a - LOWEST")
+        raise ValueError(f"values from {low:g} to {high:g}, expected none below 0; {line}{of_all}")
     floats = values.dtype.kind == "f"
     return Range(low, high, floats, not floats or bool((values == np.floor(values)).all()))
 
@@ -233,6 +271,10 @@ def _deep_values(found: Opened) -> tuple[Array, Array | None]:
     image, raw, marked = found.image, found.raw, found.image.info.get("transparency")
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
+        if found.is_negative:
+            values = (
+                2 ** int(np.max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, 16))) - 1 - values.astype(np.int64)
+            )
         return values, None if marked is None else np.where(values == marked, 0, 255)
     if raw == "LA;16B":
         both = _unpacked_as(found.path, "RGBA").view(">u2").astype(np.int64)
@@ -292,16 +334,35 @@ def _plain(found: Opened) -> tuple[Image.Image, Array | None, list[str]]:
     return image.convert(target), None, []
 
 
-def _composed(image: Image.Image, alpha: Array, background: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """Return an image on a background, color * alpha + background * (1 - alpha), and where it would be lost."""
-    color = np.asarray(image).astype(np.int64)
-    opacity = alpha.astype(np.int64)
-    brightness = color.mean(axis=2) if color.ndim == 3 else color
-    contrasts = {
-        name: (brightness * opacity + level * (255 - opacity)).std() / 255 for name, level in BACKGROUNDS.items()
-    }
-    most = max(contrasts.values())
-    lost_on = tuple(name for name, contrast in contrasts.items() if contrast < LOST_CONTRAST * most)
-    opacity = opacity[:, :, np.newaxis] if color.ndim == 3 else opacity
-    mixed = (2 * (color * opacity + BACKGROUNDS[background] * (255 - opacity)) + 255) // 510
-    return Image.fromarray(mixed.astype(np.uint8)), lost_on if most > SEEN_CONTRAST else ()
+def _as_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]]:
+    """Return an image of mode RGB with the colors of sRGB, and what was converted."""
+    found = _transform_of(profile)
+    if found is None or image.mode != "RGB":
+        return image, []
+    converted = ImageCms.applyTransform(image, found[1])
+    return converted or image, [f"of the color profile {found[0]}, converted to sRGB"]
+
+
+@lru_cache(maxsize=64)
+def _transform_of(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform] | None:
+    """Return the name of an ICC profile and how its colors become sRGB; None where they are, or none of RGB."""
+    try:
+        known = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+        transform = ImageCms.buildTransform(known, ImageCms.createProfile("sRGB"), "RGB", "RGB", intent)
+        name = ImageCms.getProfileDescription(known).strip()
+    except (ImageCms.PyCMSError, OSError, TypeError):  # damaged, or of gray or CMYK
+        return None
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 255, 6).astype(np.uint8)] * 3), axis=-1).reshape(6, 36, 3)
+    seen = np.asarray(ImageCms.applyTransform(Image.fromarray(grid), transform))
+    return None if np.abs(seen.astype(int) - grid).max() <= SAME_COLOR else (name, transform)
+
+
+def _is_deep_avif(found: Opened) -> bool:
+    """Tell whether an AVIF has 10 or 12 bits, by the settings of its codec (av1C): Pillow says nothing of it."""
+    if found.image.format != "AVIF":
+        return False
+    with open_file(found.path, MAX_FILE_BYTES) as file:
+        head = file.read(4096)
+    at = head.find(b"av1C") + 4
+    return at > 3 and len(head) > at + 2 and bool(head[at + 2] & 0x40)

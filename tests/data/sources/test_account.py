@@ -40,3 +40,16 @@ def test_an_account_reads_as_lines_and_goes_into_json():
 @pytest.mark.parametrize(("left_out", "expected", "doubts"), [(1, False, 0), (2, False, 1), (50, True, 0)])
 def test_more_than_a_trace_that_somebody_may_miss_is_doubtful(left_out, expected, doubts):
     assert len(account(left_out, expected).doubts()) == doubts
+
+
+@pytest.mark.parametrize(
+    ("what", "one", "more"),
+    [
+        ("hidden or system files", "1 hidden or system file (a)", "3 hidden or system files (a)"),
+        ("link that leads nowhere", "1 link that leads nowhere (a)", "3 links that lead nowhere (a)"),
+        ("video, which is not read: x", "1 video, which is not read: x (a)", "3 videos, which are not read: x (a)"),
+        ("HEIC, which is not read: x", "1 HEIC, which is not read: x (a)", "3 HEIC, which is not read: x (a)"),
+    ],
+)
+def test_what_is_counted_is_said_of_one_or_of_more(what, one, more):
+    assert (str(Counted(what, 1, "a")), str(Counted(what, 3, "a"))) == (one, more)

@@ -1,5 +1,7 @@
 """What a set is made of: doubts where a score would mean something else, and none about honest sets."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -141,10 +143,47 @@ def test_images_that_hardly_differ_are_doubted():
     assert "nearly identical: they differ from their mean by 1.4 levels" in found
 
 
+def test_a_part_that_was_scaled_differently_is_doubted():
+    rng = np.random.default_rng(3)
+    train, test = ((rng.random((n, 1, 6, 6)) * rng.integers(150, 256, (n, 1, 1, 1))).astype(np.uint8) for n in (60, 12))
+    assert pictures(train, test, splits_train=True) == Findings()
+    found = _one_warning(
+        pictures(train, test // 16 + rng.integers(0, 2, test.shape).astype(np.uint8), splits_train=True)
+    )
+    assert re.match(r"test: the images have a mean of \d of 255, and those of train \d\d+: was one scaled", found)
+    assert "test: the images have a mean" in _one_warning(pictures(train // 2, 255 - test // 2, splits_train=True))
+
+
+def test_a_class_that_was_scaled_differently_is_doubted():
+    train, labels = noise(60), turns(60)
+    train[labels == 1] //= 16
+    found = pictures(train, noise(12, seed=1), splits_train=True).warnings
+    assert len(found) == 1
+    assert "class b has no pixel above 15 of 255, and class a has some of 255" in found[0]
+
+
 def test_floats_that_were_cut_to_bytes_are_doubted():
     big = (1, 60, 60)
     found = _one_warning(pictures(noise(60, shape=big) // 255, noise(12, seed=1, shape=big) // 255, splits_train=True))
     assert "no pixel is above 1 of 255" in found
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 6), (3, 5, 7), (1, 1, 2)])
+def test_what_a_quick_look_finds_is_what_comparing_every_two_images_finds(shape):
+    """Images that differ in one byte, in any place of the words that are hashed, are other images; few bytes, too."""
+    rng = np.random.default_rng(5)
+    train = np.repeat(noise(4, shape=shape), 4, axis=0)
+    flat = train.reshape(len(train), -1)
+    for number in range(0, len(train), 2):
+        flat[number, rng.integers(flat.shape[1])] ^= 1 << rng.integers(8)
+    same = (flat[:, None] == flat[None]).all(axis=-1)
+    copies = sum(same[number, :number].any() for number in range(len(train)))
+    found = pictures(train, noise(5, seed=9, shape=shape), labels={"train": 0 * turns(16), "test": 0 * turns(5)})
+    split = pictures(
+        train, noise(5, seed=9, shape=shape), labels={"train": 0 * turns(16), "test": 0 * turns(5)}, splits_train=True
+    )
+    assert any(f"{copies} of 16 images are copies of others" in line for line in split.warnings)
+    assert not any("copies" in line for line in found.warnings)
 
 
 def _one_warning(findings):

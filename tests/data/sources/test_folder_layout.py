@@ -1,6 +1,9 @@
 """Which folders are parts and which are classes, as people name and nest them; and what is told of the rest."""
 
 import os
+import re
+import subprocess
+import sys
 import unicodedata
 from itertools import pairwise
 
@@ -119,6 +122,75 @@ def test_classes_are_found_where_they_are_unambiguous(make, kind):
     assert listing.passed_over == ()
 
 
+NOT_CLASSES = {
+    "parts of unknown names": (
+        {"fold1/cat": 3, "fold1/dog": 3, "fold2/cat": 2, "fold2/dog": 1},
+        r"fold1, fold2 hold folders of the same names \(cat, dog\).*mv .*/fold1 .*/train && mv .*/fold2 .*/test",
+    ),
+    "conditions": (
+        {f"subject{n}/{mood}": 2 for n in range(3) for mood in ("happy", "sad")},
+        r"are they parts, or are they the classes\?.*data\.class_level=1",
+    ),
+    "sets of their own": (
+        {f"fold{n}/{part}/{name}": 1 for n in (0, 1) for part in ("train", "test") for name in ("cat", "dog")},
+        r"sets of their own, each with test, train; name one: --set data\.path=.*/fold0$",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CLASSES)
+def test_folders_that_are_no_classes_are_refused(make, kind):
+    layout, message = NOT_CLASSES[kind]
+    folder = make(layout)
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        list_images(folder)
+
+
+def test_years_are_no_part_of_the_name_of_a_part(make):
+    layout = {f"{part}2017/{name}": count for part, count in (("train", 3), ("val", 2)) for name in ("cat", "dog")}
+    listing = list_images(make(layout))
+    assert (listing.classes, listing.train_files, listing.val_files) == (("cat", "dog"), 6, 4)
+
+
+def test_the_line_for_parts_in_classes_makes_a_set_that_is_read(make):
+    folder = make(
+        {f"{name}/{part}": count for name in ("cat", "big dog") for part, count in (("train", 3), ("test", 2))}
+    )
+    with pytest.raises(ConfigError, match=r"the parts .* are in the classes") as caught:
+        list_images(folder)
+    subprocess.run(["sh", "-c", str(caught.value).splitlines()[1]], check=True)
+    listing = list_images(folder)
+    assert (listing.classes, listing.train_files, len(listing.files)) == (("big dog", "cat"), 6, 10)
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"), [(("images", "masks"), [""]), (("JPEGImages", "Labels"), ["train", "test"])]
+)
+def test_masks_of_a_segmentation_are_no_class(make, names, parts):
+    folder = make({f"{part}/{name}".strip("/"): 4 for part in parts for name in names})
+    for part in parts:
+        for name in names:
+            for number, path in enumerate(sorted((folder / part / name).iterdir())):
+                path.rename(path.with_name(f"scene{number}.png"))
+    with pytest.raises(ConfigError, match=f"{names[1]}: 4 of 4 images have the names of those in {names[0]}/: "):
+        list_images(folder)
+
+
+def test_wearing_a_mask_is_a_class(make):
+    assert list_images(make({"mask": 3, "no_mask": 3})).classes == ("mask", "no_mask")
+
+
+def test_a_folder_of_another_class_in_a_class_is_doubted(make):
+    listing = list_images(make({"train/cat": 3, "train/dog": 3, "test/cat": 2, "test/cat/Dog": 2, "test/dog": 2}))
+    (warning,) = listing.warnings
+    assert warning.startswith("2 images of class cat, such as test/cat/Dog/")
+    assert "with the name of class dog" in warning
+
+
+def test_a_class_in_a_folder_of_its_name_is_not_doubted(make):
+    assert list_images(make({"cat": 1, "cat/cat": 2, "dog": 2})).warnings == ()
+
+
 def test_what_lies_deeper_than_its_class_is_told(make):
     (note,) = list_images(make({"cat": 2, "cat/2024": 6, "dog": 2})).notes
     assert note.startswith("6 of 10 images lie deeper than in the folder of their class, such as cat/2024/")
@@ -166,7 +238,7 @@ REFUSED = {
         {"train/cat": 2, "train/dog": 2, "test": 3},
         r"set/test: 3 images without a class; .*--set data.path=.*/set/train",
     ),
-    "images in a heap": ({"": 7}, r"set: 7 images directly in it, in no folder of a class; .*mkdir -p sorted/cat"),
+    "images in a heap": ({"": 7}, r"set: 7 images directly in it, in no folder of a class; .*mkdir -p sorted/CLASS"),
     "an empty class": ({"cat": 2, "dog": 2, "emu": 0}, "set/emu: no images in this class; .*delete the folder"),
     "nothing": ({"cat": 0, "dog": 0}, "set: no images in its 2 folders; expected a folder per class"),
     "one class": ({"cat": 3}, r"1 folder \(cat/\); expected a folder per class, at least 2 classes"),
@@ -181,11 +253,49 @@ def test_what_is_no_set_is_refused_with_the_way(make, kind):
         list_images(folder)
 
 
-def test_a_heap_with_a_table_of_labels_gets_the_line_that_sorts_it(make, tmp_path):
-    folder = make({"images": 3})
-    (folder / "labels.csv").write_text("file,label\n0001.png,cat\n")
-    with pytest.raises(ConfigError, match=r"3 images directly in it.*of .*labels\.csv:\n  python -c .*DictReader"):
-        list_images(folder)
+CATS = {"train/cat": 3, "train/dog": 3}
+MENDED = {
+    "a part in itself": ({"train/train/cat": 2, "train/train/dog": 2, "test/test/cat": 1, "test/test/dog": 1}, ""),
+    "train of another language": ({"apprentissage/cat": 2, "apprentissage/dog": 2, "test/cat": 1, "test/dog": 1}, ""),
+    "test of another name": ({**CATS, "holdout/cat": 1, "holdout/dog": 1}, ""),
+    "val in place of train": ({"dev/cat": 2, "dev/dog": 2, "test/cat": 1, "test/dog": 1}, ""),
+    "class and part": ({"cats_train": 2, "dogs_train": 2, "cats_test": 1, "dogs_test": 1}, ""),
+    "part and class": ({"train-cats": 2, "train-dogs": 2, "test-cats": 1, "test-dogs": 1}, ""),
+    "train deeper": ({"train/pets/cat": 2, "train/pets/dog": 2, "train/wild/fox": 2, "test/cat": 1, "test/dog": 1}, ""),
+    "test deeper": ({**CATS, "train/fox": 2, "test/pets/cat": 1, "test/pets/dog": 1, "test/wild/fox": 1}, ""),
+    "names": ({"train": 6}, "mv train/{0} train/cat.{0}"),
+    "a table": ({"train": 6}, "labels.csv file,label {0},cat"),
+    "a table without endings": ({"": 6}, "labels.tsv id\tbreed {1}\tcat"),
+    "a table without names": ({**CATS, "val/images": 4}, "val/val_annotations.txt - {0}\tcat\t0\t0\t62\t62"),
+}
+
+
+@pytest.mark.parametrize("kind", MENDED)
+def test_the_line_that_is_printed_makes_a_set_that_is_read(make, monkeypatch, kind):
+    layout, how = MENDED[kind]
+    folder, lines = make(layout), 0
+    monkeypatch.chdir(folder.parent)
+    images = sorted(path for path in folder.rglob("*.png") if path.parent.name not in ("cat", "dog"))
+    if how.startswith("mv"):
+        for number, path in enumerate(images):
+            path.rename(path.with_name(f"{('cat', 'dog')[number % 2]}.{path.name}"))
+    elif how:
+        name, head, row = how.split(" ")
+        rows = [row.format(path.name, path.stem).replace("cat", ("cat", "dog")[n % 2]) for n, path in enumerate(images)]
+        (folder / name).write_text("\n".join([*([head] if head != "-" else []), *rows]) + "\n")
+    while lines < 3:
+        try:
+            listing = list_images(folder)
+            break
+        except ConfigError as error:
+            line = next(line for line in re.findall(r"^  (\S.*)|\? (mv .*)$", str(error), re.MULTILINE))
+            subprocess.run(["sh", "-c", "".join(line)], check=True, env={**os.environ, "PATH": PATH})
+            folder, lines = folder.parent / "sorted" if "--set data.path=sorted" in str(error) else folder, lines + 1
+    assert sum(map(sum, counts(listing))) == sum(layout.values())
+    assert len(listing.classes) == len({name.split("/")[-1] for name in layout} & {"fox"}) + 2
+
+
+PATH = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
 
 
 def test_a_name_with_an_accent_is_one_class_however_it_is_written(make):
@@ -228,13 +338,15 @@ def test_every_file_is_used_or_counted(make, tmp_path):
     os.mkfifo(folder / "train" / "dog" / "pipe.png")
     listing = list_images(folder)
     assert len(listing.files) == 6
-    heic = "HEIC, which is not read: magick mogrify -format png FILES converts it (ImageMagick)"
+    one, every = (f"magick mogrify -format png {files}" for files in ("FILE", "{} +"))
+    every = f"find {folder} -iname '*.heic' -exec {every}"
+    heic = [f"HEIC, which is not read: {line} converts it (ImageMagick)" for line in (one, every)]
     assert passed_over(listing) == {
         "image in no folder of a class": (4, False),
         "no image (.md)": (1, True),
         "no image (.csv)": (1, True),
         "hidden or system files": (3, True),
-        heic: (2, False),
+        **dict.fromkeys(heic, (1, False)),
         "camera RAW, which is not read: darktable-cli FILE FILE.png converts it": (1, False),
         "no image known by its ending or first bytes (no ending)": (1, False),
         "link that leads nowhere": (1, False),
@@ -253,8 +365,11 @@ def test_more_than_a_trace_that_is_not_used_is_a_doubt(make, tmp_path):
 
 def test_a_class_of_what_cannot_be_read_is_refused_with_the_cure(make):
     folder = make({"cat": 6, "dog": 0, "emu": 2})
-    (folder / "dog" / "1.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(ConfigError, match=r"dog: no images in this class: 1 HEIC, which is not read: magick"):
+    for name in ("1.heic", "a/2.heic"):
+        (folder / "dog" / name).parent.mkdir(exist_ok=True)
+        (folder / "dog" / name).write_bytes(b"\0\0\0\x18ftypheic")
+    reason = r"2 HEIC, which is not read: find [^ ]*/set -iname '\*\.heic' -exec [^;]*$"
+    with pytest.raises(ConfigError, match=f"dog: no images in this class: {reason}"):
         list_images(folder)
 
 
@@ -286,7 +401,7 @@ def test_links_that_an_archive_left_as_text_are_named(tmp_path):
     (tmp_path / "set").mkdir()
     for name in ("a", "b"):
         (tmp_path / "set" / name).write_text(f"../elsewhere/{name}")
-    with pytest.raises(ConfigError, match="2 link stored as text, which is not read: make it a link again"):
+    with pytest.raises(ConfigError, match="2 links stored as text, which are not read: make it a link again"):
         list_images(tmp_path / "set")
 
 
@@ -342,7 +457,17 @@ def test_black_icons_are_seen_on_white(icons, tmp_path):
 def test_white_icons_are_refused_on_white_and_read_on_black(icons, tmp_path):
     icons(255)
     data = ImageFolderData(dataset="image_folder", path="icons")
-    with pytest.raises(BnexpError, match=r"20 of 20 images, such as a/0.png, show nothing on white.*: black"):
+    with pytest.raises(BnexpError, match=r"20 of 20 images, such as a/0.png, show nothing on white.*=black"):
         dataset_info(data, tmp_path)
     images = load_image_folder(data.model_copy(update={"background": "black"}), tmp_path)
     assert (images.train.images == 255).any(dim=(1, 2, 3)).all()
+
+
+def test_hidden_images_are_missed_and_what_macos_leaves_is_not(make, tmp_path):
+    folder = make({"cat": 9, "dog": 9})
+    (folder / "cat" / "0001.png").rename(folder / "cat" / ".0001.png")
+    (folder / "cat" / "._0002.png").write_bytes(b"\0\5\x16\7" + bytes(60))
+    account = dataset_info(ImageFolderData(dataset="image_folder", path="set"), tmp_path).account
+    (doubt,) = account.doubts()
+    assert doubt.startswith("1 file left out, 17 used: 1 hidden images; a name without a dot")
+    assert [(kind.count, kind.expected) for kind in account.passed_over] == [(1, False), (1, True)]

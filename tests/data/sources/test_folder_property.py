@@ -200,7 +200,7 @@ def test_what_cannot_be_read_is_named_and_counted_when_left_out(tmp_path, damage
     path = folder / "a" / "3.png"
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     data = ImageFolderData(dataset="image_folder", path=str(folder))
-    with pytest.raises(BnexpError, match=r"1 of 12 images cannot be read:\n  a/3\.png: .+\n.*data.skip_broken: true"):
+    with pytest.raises(BnexpError, match=r"1 of 12 images cannot be read:\n  a/3\.png: .+\n.*data.skip_broken=true"):
         open_folder(data, tmp_path)
     account = folder_info(data.model_copy(update={"skip_broken": True}), tmp_path).account
     assert (account.seen, account.used) == (12, 11)

@@ -133,6 +133,7 @@ def resave(path, **changes):
 CRAFTED = {
     "floats": {"images": np.zeros((7, 3, 4, 3))},
     "too few images": {"images": np.zeros((6, 3, 4, 3), dtype=np.uint8)},
+    "other pixels": {"images": np.full((7, 3, 4, 3), 7, dtype=np.uint8)},
     "another shape": {"images": np.zeros((7, 3, 4, 4), dtype=np.uint8)},
     "flat": {"images": np.zeros(7 * 36, dtype=np.uint8)},
     "labels beyond the classes": {"labels": [0, 0, 0, 1, 1, 0, 2]},
@@ -205,8 +206,8 @@ def test_what_others_could_have_written_is_not_used_and_said(opened, decodings, 
     info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos)), data_dir)
     assert decodings == [7, 7, 7]
     assert info.notes == (
-        f"The decoded images are not kept: others can write to {path.parent}; delete it, and it is made anew for you "
-        "alone.",
+        f"The decoded images are not kept: others can write to {path.parent}; rm -r {path.parent} "
+        "deletes it, and it is made anew for you alone.",
     )
 
 
@@ -353,8 +354,8 @@ def test_broken_images_stop_it_named_and_counted(opened, photos):
         message = str(found.value)
         assert "2 of 8 images cannot be read" in message
         assert "train/cat/1.png: not an image" in message
-        assert "test/dog/1.png: not an image" in message
-        assert "data.skip_broken: true" in message
+        assert "test/dog/1.png: empty: it has 0 bytes" in message
+        assert "--set data.skip_broken=true" in message
 
 
 def test_many_broken_images_are_counted_and_some_named(opened, photos):
@@ -373,7 +374,10 @@ def test_broken_images_can_be_left_out_and_are_noted(opened, photos, data_dir):
     info = dataset_info(ImageFolderData(dataset="image_folder", path=str(photos), skip_broken=True), data_dir)
     assert (info.train_examples, info.test_examples) == (4, 2)
     rest = "broken: not an image of a known format"
-    assert info.account.lines()[:2] == ["6 of 7 files used: 6 PNG", f"passed over: 1 {rest} (train/cat/1.png)"]
+    assert info.account.lines()[:2] == [
+        f"6 of 7 files in {photos} used: 6 PNG",
+        f"passed over: 1 {rest} (train/cat/1.png)",
+    ]
     assert info.warnings[0] == f"1 file left out, 6 used: 1 {rest} (train/cat/1.png)."
 
 

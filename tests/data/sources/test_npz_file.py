@@ -77,7 +77,7 @@ SIX = np.array([0, 1, 2, 0, 1, 2])
 REFUSED = {
     "a missing array": (
         {"y_test": None},
-        r"no array to go with x_test; found x_train, .*y_train=a\['y_train'\], x_test",
+        r"no array to go with x_test; found x_train, .*\('set-named.npz', x=a\['x_train'\], y=a\['y_train'\]\)",
     ),
     "channels laid flat": ({"x_train": pixels(6, 192)}, r"x_train.reshape\(-1, 3, 8, 8\).*reshape\(-1, 8, 8, 3\)"),
     "rows that are no square": ({"x_train": pixels(6, 60)}, r"x_train.reshape\(-1, HEIGHT, WIDTH\)"),
@@ -85,8 +85,11 @@ REFUSED = {
     "images in columns": ({"x_train": pixels(64, 6)}, r"x_train\.T has the images in rows"),
     "empty images": ({"x_train": pixels(6, 0, 4)}, r"x_train has shape \(6, 0, 4\), expected at least 1"),
     "seven channels": ({"x_train": pixels(6, 5, 4, 7)}, r"shape \(6, 5, 4, 7\); expected.*C 1 or 3"),
-    "alpha": ({"x_train": pixels(6, 5, 6, 4)}, r"if the last channel is alpha, x_train\[..., :3\] drops it"),
-    "alpha first": ({"x_train": pixels(6, 2, 5, 6)}, r"if the last channel is alpha, x_train\[:, 0\] drops it"),
+    "alpha": (
+        {"x_train": pixels(6, 5, 6, 4)},
+        r"on (black|white): a = x_train\[..., 3:\] / 255; \(x_train\[..., :3\] \* a",
+    ),
+    "alpha first": ({"x_train": pixels(6, 2, 5, 6)}, r"a = x_train\[:, 1\] / 255; \(x_train\[:, 0\] \* a"),
     "volumes": ({"x_train": pixels(6, 5, 5, 5, 1)}, r"np\.squeeze\(x_train\) drops axes of 1"),
     "two readings": ({"x_train": pixels(6, 3, 5, 3)}, "could be the second or the last"),
     "no test": (
@@ -106,7 +109,32 @@ REFUSED = {
     ),
     "bytes that are no text": ({"y_train": np.array([b"\xe9"] * 6)}, "latin-1"),
     "two kinds": ({"y_test": np.array(["0", "1"])}, "y_train is numbers and y_test is text"),
-    "several classes an image": ({"y_train": np.ones((6, 3), dtype=int)}, r"y_train\[0\] = 1, 1, 1.*y_train.argmax"),
+    "several classes an image": (
+        {"y_train": np.ones((6, 3), dtype=int)},
+        r"y_train\[0\] = 1, 1, 1; .*sum.* of several classes",
+    ),
+    "no class an image": ({"y_train": np.eye(4)[SIX][:, 1:]}, "sum.*== 1 .*without a class"),
+    "one-hot rows across": ({"y_train": np.eye(6)[:3] + np.eye(6)[3:]}, r"y_train\.T has the images in rows"),
+    "one-hot rows of another width": (
+        {"y_train": np.eye(3)[SIX], "y_test": np.eye(4)[SIX[:2]]},
+        "y_train has rows of 3 and y_test has rows of 4; expected",
+    ),
+    "labels of pixels": ({"y_train": np.zeros((6, 5, 4))}, "segmentation"),
+    "one-hot rows in an axis of 1": ({"y_train": np.eye(3)[SIX][:, None]}, r"np\.squeeze\(y_train\)"),
+    "an empty part": ({"x_train": pixels(0, 5, 4, 3), "y_train": SIX[:0]}, r"y_train has shape \(0,\), .*1 label"),
+    "a single number": ({"x_train": np.array(5)}, r"x_train has shape \(\): a single value, no images"),
+    "a single label": ({"y_train": np.array(5)}, r"y_train has shape \(\), .*one label for each image"),
+    "a word for nothing": (
+        {"y_train": np.array(["nan", "bee", "ant"])[SIX], "y_test": np.array(["ant", "bee"])},
+        r"'nan', which .*~np\.isin\(y_train, \['nan'\]",
+    ),
+    "a number for nothing": ({"y_train": np.array([0, 1, -999])[SIX]}, "holds -999 beside 0, 1.*y_train != -999"),
+    "another spelling": (
+        {"y_train": np.array(["ant", "bee", "cat"])[SIX], "y_test": np.array(["Ant ", "bee"])},
+        r"another spelling: np\.char\.lower",
+    ),
+    "no label of a test": ({"y_test": np.array([-1, -1])}, "all of them; if they are no labels, leave y_test and its"),
+    "channels before images": ({"x_train": pixels(3, 6, 5, 4)}, r"x_train\.transpose\(1, 0, 2, 3\)"),
     "a marker": ({"y_train": np.array([-1, 0, 1, 2, 0, 1])}, "holds -1 beside 0 .. 2.*keep = y_train != -1"),
     "a marker at the end": ({"y_train": np.array([255, 0, 1, 2, 0, 1])}, "holds 255 beside 0 .. 2"),
     "one class": ({"y_train": np.zeros(6, dtype=int), "y_test": np.zeros(2, dtype=int)}, "the one class 0"),
@@ -120,7 +148,7 @@ REFUSED = {
     ),
     "other names": (
         {**dict.fromkeys(arrays()), "arr_0": pixels(6, 4, 4), "arr_1": SIX},
-        r"no arrays of known names; found arr_0, arr_1; expected .*x_train=a\['\.\.\.'\]",
+        r"no arrays of known names; found arr_0, arr_1; expected .*, x=a\['arr_0'\], y=a\['arr_1'\]\)",
     ),
 }
 
@@ -131,6 +159,52 @@ def test_arrays_that_are_no_dataset_are_refused(read, tmp_path, kind):
     with pytest.raises(BnexpError, match=message) as found:
         read(**changes)
     assert str(tmp_path / "set.npz") in str(found.value)
+
+
+RENAMED = {
+    "exchanged": {"x_train": "y_train", "y_train": "x_train", "x_test": "y_test", "y_test": "x_test"},
+    "other words": {"train_in": "x_train", "train_out": "y_train", "holdout_in": "x_test", "holdout_out": "y_test"},
+    "in another order": {"d": "y_test", "c": "x_test", "b": "y_train", "a": "x_train"},
+    "numbers": {"arr_0": "x_train", "arr_1": "y_train", "arr_2": "x_test", "arr_3": "y_test"},
+}
+
+
+@pytest.mark.parametrize("kind", RENAMED)
+def test_the_line_that_renames_arrays_makes_a_file_that_is_read(read, tmp_path, monkeypatch, kind):
+    stored = arrays()
+    with pytest.raises(BnexpError, match=r"-named\.npz") as refused:
+        read(**{**dict.fromkeys(stored), **{new: stored[name] for new, name in RENAMED[kind].items()}})
+    monkeypatch.chdir(tmp_path)
+    line = re.search(r"a = np\.load.*\)", str(refused.value))[0]
+    exec(line, {"np": np})  # noqa: S102  the line of the message, as typed
+    found = read_npz(NpzData(dataset="npz", path="set-named.npz"), tmp_path)
+    np.testing.assert_array_equal(found.images["test"], stored["x_test"].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(found.labels["train"], stored["y_train"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "test"),
+    [
+        ({"split": np.array(["train"] * 4 + ["test"] * 2)}, [1, 2]),
+        ({"train_idx": np.array([0, 1, 2, 4]), "test_idx": np.array([3, 5])}, [0, 2]),
+        ({"is_train": np.array([1, 1, 1, 0, 1, 0])}, [0, 2]),
+    ],
+)
+def test_an_array_that_says_which_images_are_for_testing_is_not_passed_over(read, tmp_path, monkeypatch, changes, test):
+    with pytest.raises(BnexpError, match="may say which images are for testing") as refused:
+        read(**dict.fromkeys(arrays()), images=pixels(6, 5, 4, 3), labels=SIX, **changes)
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"a = np\.load.*\)", str(refused.value))[0], {"np": np})  # noqa: S102  as typed
+    found = read_npz(NpzData(dataset="npz", path="set-named.npz"), tmp_path)
+    assert found.labels["test"].tolist() == test
+
+
+def test_an_array_a_class_is_put_together_by_the_line(read, tmp_path, monkeypatch):
+    with pytest.raises(BnexpError, match="where each array is a class") as refused:
+        read(**dict.fromkeys(arrays()), cat=pixels(6, 5, 4, 3), dog=pixels(4, 5, 4, 3))
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"a = np\.load.*\)", str(refused.value))[0], {"np": np})  # noqa: S102  as typed
+    assert read_npz(NpzData(dataset="npz", path="set-named.npz"), tmp_path).classes == ("cat", "dog")
 
 
 class Hostile:
@@ -166,7 +240,7 @@ def test_a_damaged_file_is_named(read, tmp_path, damage):
     content = bytearray(path.read_bytes())
     content[content.index(pixels(6, 5, 4, 3).tobytes()[:40])] ^= 1
     path.write_bytes({"truncated": path.read_bytes()[:-40], "flipped": content, "empty": b""}[damage])
-    with pytest.raises(BnexpError, match=r"set\.npz: truncated, corrupt or not an npz file"):
+    with pytest.raises(BnexpError, match=r"set\.npz: (truncated, corrupt or not an npz file|an empty file, 0 bytes)"):
         read_npz(NpzData(dataset="npz", path="set.npz"), tmp_path)
 
 
@@ -196,7 +270,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_folder_in_its_place_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match=r"a folder, expected an npz .*--set data\.dataset=image_folder"):
         read_npz(NpzData(dataset="npz", path="."), tmp_path)
 
 
@@ -235,6 +309,8 @@ def test_a_range_without_doubt_becomes_bytes_and_is_counted(read, kind):
         (lambda x: x / 255 - 0.5, r"\(255 / 1 \* \(x_train \+ 0\.5\)\)"),
         (lambda x: (x / 255 - 0.1307) / 0.3081, r"\(255 / 3\.24\d+ \* \(x_train \+ 0\.424\d+\)\)"),
         (lambda x: x.astype(np.int32) * 10, r"\(255 / 2550 \* x_train\)"),
+        (lambda x: x / 255 / 255, r"\(255 / 0\.0039\d+ \* x_train\)"),
+        (lambda x: (x.astype(int) - 128).astype(np.int8), r"\(255 / 255 \* \(x_train\.astype\('f8'\) \+ 128\)\)"),
         (lambda x: x / 100.0, r"\(255 / 2\.55 \* x_train\)"),
     ],
 )
@@ -269,6 +345,9 @@ LABELS = {
     "one-hot of truth": (np.eye(3, dtype=bool)[SIX], ()),
     "a row": (SIX[None], ()),
     "text": (np.array(["ant", "bee", "cat"])[SIX], ("ant", "bee", "cat")),
+    "large numbers": (SIX * 10**12, ("0", "1000000000000", "2000000000000")),
+    "of half precision": (SIX.astype(np.float16), ()),
+    "letters": (np.array(["-", "?", "a"])[SIX], ("-", "?", "a")),
     "bytes": (np.array(["ant", "b\xfc", "cat"])[SIX], ("ant", "b\xfc", "cat")),
     "numbers in text": (np.array(["2", "9", "10"])[SIX], ("2", "9", "10")),
 }
@@ -283,6 +362,22 @@ def test_labels_count_from_0_and_keep_their_names(read, tmp_path, kind):
     found = read(y_train=labels, y_test=test)
     assert (found.labels["train"].tolist(), found.labels["test"].tolist()) == (SIX.tolist(), [0, 1])
     assert class_names(NpzData(dataset="npz", path="set.npz"), tmp_path) == names
+
+
+def test_names_in_two_forms_of_unicode_are_one_class(read):
+    composed, apart = (np.array(["K\xe4se", "Brot", "Ei"])[SIX], np.array(["Ka\u0308se", "Brot"]))
+    assert read(y_train=composed, y_test=apart).labels["test"].tolist() == [2, 0]
+
+
+def test_the_line_that_puts_alpha_on_a_background_keeps_what_it_shows(read):
+    shape = pixels(6, 5, 6, 4)[..., :1]
+    white = np.concatenate([np.full((6, 5, 6, 3), 255, np.uint8), shape], axis=-1)
+    with pytest.raises(BnexpError, match="on black") as refused:
+        read(x_train=white)
+    first, second = re.search(r"black: (a = .*?); (.*?'\))", str(refused.value)).groups()
+    names = {"x_train": white}
+    exec(first, names)  # noqa: S102  the line of the message, as typed
+    np.testing.assert_array_equal(eval(second, names), shape.repeat(3, axis=-1))  # noqa: S307
 
 
 def test_two_labels_may_be_true_and_false_or_minus_1_and_1(read):
@@ -352,8 +447,8 @@ def test_axes_of_others_are_put_in_order(read):
 def test_arrays_of_other_names_are_counted_and_doubted_where_they_are_large(read, tmp_path):
     read(extra=pixels(600, 5, 4, 3), note=np.array(3))
     info = dataset_info(NpzData(dataset="npz", path="set.npz"), tmp_path)
-    assert info.account.lines()[0].startswith("4 of 6 arrays used")
-    assert any("arrays of other names (extra)" in warning for warning in info.warnings)
+    assert info.account.lines()[0].startswith("4 of 6 arrays in ")
+    assert any("array of other names (extra)" in warning for warning in info.warnings)
 
 
 def save_npy(path):
@@ -364,6 +459,11 @@ def save_pickle_named_npz(path):
     path.write_bytes(pickle.dumps({"x_train": 1}))
 
 
+def save_half(path):
+    np.savez(path, **arrays())
+    path.write_bytes(path.read_bytes()[:500])
+
+
 FOREIGN = {
     "x.npy": (save_npy, r"one NumPy array .*np\.savez\('x\.npz', x=np\.load\('x\.npy'\)"),
     "x.mat": (lambda path: path.write_bytes(b"MATLAB 5.0 MAT-file, " + bytes(99)), r"scipy\.io\.loadmat\('x\.mat'\)"),
@@ -371,6 +471,17 @@ FOREIGN = {
     "x.pt": (lambda path: torch.save(torch.ones(3), path), r"torch\.load\('x\.pt', weights_only=True\)"),
     "x.pkl": (lambda path: path.write_bytes(pickle.dumps([1])), "a pickle, which can run code and is never loaded"),
     "x.csv": (lambda path: path.write_text("1,2\n3,4\n"), r"np\.loadtxt\('x\.csv', delimiter"),
+    "cut.npz": (save_half, r"truncated, corrupt .*\(\d+ bytes\).*fetch it again"),
+    "lfs.npz": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+    "page.npz": (lambda path: path.write_text("<!DOCTYPE html>\n<title>404"), "a web page"),
+    "x.json": (lambda path: path.write_text("[[1, 2]]"), r"json\.load\(open\('x\.json'\)"),
+    "x7.mat": (
+        lambda path: path.write_bytes(b"MATLAB 7.3 MAT-file" + b" " * 493 + b"\x89HDF"),
+        r"h5py\.File\('x7\.mat'",
+    ),
+    "x-idx3-ubyte": (lambda path: path.write_bytes(b"\0\0\x08\x03" + bytes(99)), "data.dataset: mnist"),
+    "dict.npy": (lambda path: np.save(path, {"x": 1}), r"np\.load\('dict\.npy', allow_pickle=True\)\.item\(\)"),
+    "folder": (lambda path: (path.mkdir(), np.save(path / "x.npy", pixels(3)))[1], r"x=np\.load\('folder/x\.npy'\)"),
     "x.npz": (save_pickle_named_npz, "a pickle, which can run code"),
 }
 

@@ -5,10 +5,11 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps, features
 
 from bnexp.data.sources.decode import Wanted, decode
-from bnexp.data.sources.pixels import BACKGROUNDS, Range, white_point
+from bnexp.data.sources.pixels import Range, white_point
+from bnexp.data.sources.transparency import BACKGROUNDS, FADED, FAINT
 from bnexp.errors import BnexpError
 
 
@@ -222,7 +223,8 @@ def test_floats_have_white_at_1(tmp_path):
     ("values", "reason"),
     [
         ([[0.5, np.nan]], "not finite"),
-        ([[-1.0, 1.0]], "values from -1 to 1, expected none below 0"),
+        ([[-990.0, 1.0]], "(a - LOWEST).round().astype('uint16'), with the lowest value of the whole set"),
+        ([[-1.0, 1.0]], "values from -1 to 1, expected none below 0; save each as (32767.5 * (a + 1)).round()"),
     ],
 )
 def test_floats_that_are_no_shades_are_broken(tmp_path, values, reason):
@@ -241,13 +243,126 @@ def test_floats_of_an_unknown_range_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize(
     ("high", "floats", "whole", "white"),
-    [(0, False, True, 255), (256, False, True, 511), (2**31 - 1, False, True, 2**31 - 1), (200, True, True, 255)],
+    [
+        *[(0, False, True, 255), (256, False, True, 1023), (2**31 - 1, False, True, 2**31 - 1), (200, True, True, 255)],
+        *[(2**12, False, True, 2**14 - 1), (31_900, False, True, 2**16 - 1), (2**17, False, True, 2**18 - 1)],
+    ],
 )
 def test_white_is_all_ones_of_the_bits_in_use(high, floats, whole, white):
     assert white_point([Range(0, 0, floats, whole), Range(0, high, floats, whole)]) == white
 
 
+def tagged(path, tag, old, new):
+    """Change the value of a short tag in a TIFF that Pillow wrote."""
+    content = path.read_bytes()
+    entry = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for value in (old, new)]
+    assert content.count(entry[0]) == 1
+    path.write_bytes(content.replace(*entry))
+
+
+def test_16_bits_with_white_at_0_are_turned_round(tmp_path):
+    stored = noise((5, 7), most=65536).astype(np.uint16)
+    stored[0, 0] = 0
+    Image.fromarray(stored).save(tmp_path / "a.tif")
+    tagged(tmp_path / "a.tif", 262, 1, 0)
+    images, _ = read(tmp_path, "a.tif")
+    np.testing.assert_array_equal(images[0, 0], np.floor((65535.0 - stored) * 255 / 65535 + 0.5))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_bands_that_are_no_color_are_left_out_and_counted(tmp_path, mode):
+    stored = noise((5, 7, len(mode))).astype(np.uint8)
+    Image.fromarray(stored, mode=mode).save(tmp_path / "a.tif")
+    tagged(tmp_path / "a.tif", 338, 2, 0)  # no longer alpha
+    images, changed = read(tmp_path, "a.tif")
+    np.testing.assert_array_equal(images[0], stored[..., :-1].transpose(2, 0, 1))
+    assert changed == {"with further bands, such as infrared, which are left out": 1}
+
+
+def test_numbers_that_pillow_takes_for_others_are_broken(tmp_path):
+    Image.fromarray(noise((5, 7)).astype(np.uint8)).save(tmp_path / "signed.tif", tiffinfo={339: 2})
+    Image.fromarray(np.ones((5, 7), dtype=np.float32)).save(tmp_path / "negative.tif")
+    tagged(tmp_path / "negative.tif", 262, 1, 0)
+    Image.new("L", (7, 5)).save(tmp_path / "z.png")
+    reasons = [one.reason for one in decode(tmp_path, ["signed.tif", "negative.tif", "z.png"], Wanted()).broken]
+    assert "8 bits with a sign" in reasons[0]
+    assert "white is stored as 0" in reasons[1]
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+def test_a_tiff_of_floats_that_is_not_read_is_named(tmp_path, bits):
+    Image.fromarray(np.ones((5, 7), dtype=np.float32)).save(tmp_path / "a.tif")
+    tagged(tmp_path / "a.tif", 258, 32, bits)
+    Image.new("L", (7, 5)).save(tmp_path / "z.png")
+    (broken,) = decode(tmp_path, ["a.tif", "z.png"], Wanted()).broken
+    assert broken.reason.startswith(f"a TIFF of 1 x floats of {bits} bits, which is not read; save it as")
+
+
 # Other colors and frames
+
+
+def profile(red=(0.64, 0.33), green=(0.21, 0.71), blue=(0.15, 0.06), gamma=563 / 256):
+    """Return an ICC profile (version 2) of a matrix and a gamma; by default the one of Adobe RGB (1998)."""
+    primaries = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (red, green, blue)]).T
+    white = np.array([0.3127 / 0.3290, 1, 0.3583 / 0.3290])
+    d50 = np.array([0.9642, 1, 0.8249])
+    bradford = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+    adapted = np.linalg.inv(bradford) @ np.diag(bradford @ d50 / (bradford @ white)) @ bradford
+    matrix = adapted @ (primaries * np.linalg.solve(primaries, white))
+
+    def xyz(values):
+        return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(float(value) * 65536) for value in values))
+
+    name = b"Test RGB\0"
+    text = b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78)
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    content = {b"desc": text + bytes(-len(text) % 4), b"wtpt": xyz(d50), b"cprt": b"text" + bytes(8)}
+    content |= {tag: xyz(matrix[:, number]) for number, tag in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
+    content |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    table, body, start = b"", b"", 132 + 12 * len(content)
+    for tag, value in content.items():
+        table += tag + struct.pack(">II", start + len(body), len(value))
+        body += value
+    head = bytes(8) + struct.pack(">I", 0x02200000) + b"mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28)
+    head += struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    whole = head + struct.pack(">I", len(content)) + table + body
+    return struct.pack(">I", len(whole)) + whole[4:], matrix
+
+
+def test_colors_of_a_wide_profile_become_srgb_by_the_formula(tmp_path):
+    """sRGB: IEC 61966-2-1; Adobe RGB (1998): a matrix and a gamma of 563 / 256; both at D65."""
+    stored = np.array([[[200, 100, 50], [90, 120, 80], [128, 128, 128], [60, 70, 160]]], dtype=np.uint8)
+    icc, to_xyz = profile()
+    _, from_xyz = profile(red=(0.64, 0.33), green=(0.30, 0.60))
+    Image.fromarray(stored).save(tmp_path / "a.png", icc_profile=icc)
+    images, changed = read(tmp_path, "a.png")
+    linear = np.linalg.solve(from_xyz, to_xyz @ ((stored[0] / 255) ** (563 / 256)).T).clip(0, 1)
+    seen = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(images[0, :, 0] - 255 * seen).max() < 2
+    assert np.abs(images[0, :, 0].T - stored[0].astype(int)).max() > 10
+    assert changed == {"of the color profile Test RGB, converted to sRGB": 1}
+
+
+@pytest.mark.parametrize("icc", [ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), b"damaged"])
+def test_colors_of_srgb_stay_as_they_are(tmp_path, icc):
+    stored = noise((5, 7, 3)).astype(np.uint8)
+    Image.fromarray(stored).save(tmp_path / "a.png", icc_profile=icc)
+    images, changed = read(tmp_path, "a.png")
+    np.testing.assert_array_equal(images[0], stored.transpose(2, 0, 1))
+    assert changed == {}
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_avif_of_more_than_8_bits_is_counted(tmp_path, deep):
+    Image.fromarray(noise((16, 16, 3)).astype(np.uint8)).save(tmp_path / "a.avif")
+    content = bytearray((tmp_path / "a.avif").read_bytes())
+    content[content.index(b"av1C") + 6] |= 0x40 * deep  # what the header says; Pillow goes by the pixels
+    at = content.index(b"pixi") + 9
+    content[at : at + 3] = bytes([10 if deep else 8] * 3)
+    (tmp_path / "a.avif").write_bytes(content)
+    _, changed = read(tmp_path, "a.avif")
+    assert any(what.startswith("AVIF of more than 8 bits") for what in changed) == deep
 
 
 def test_cmyk_becomes_rgb_as_printed(tmp_path):
@@ -326,6 +441,33 @@ def test_a_transparent_photo_is_lost_on_no_background(tmp_path):
     stored = noise((16, 16, 4)).astype(np.uint8)
     Image.fromarray(stored).save(tmp_path / "a.png")
     assert decode(tmp_path, ["a.png"], Wanted()).lost == ()
+
+
+@pytest.mark.parametrize(
+    ("stored", "fault"),
+    [
+        ({"line": 90, "shape": 255}, FADED),
+        ({"line": 90, "shape": 250}, FADED),
+        ({"line": 90, "shape": 200}, None),
+        ({"line": 255, "shape": 90}, FADED),
+        ({"outlined": True}, None),
+        ({"alpha": 12}, FAINT),
+        ({"alpha": 128}, None),
+    ],
+)
+def test_shapes_that_fade_beside_what_is_left_are_counted(tmp_path, stored, fault):
+    pixels = np.zeros((16, 16, 4), dtype=np.uint8)
+    if "line" in stored:
+        pixels[[0, 15]] = (stored["line"], 20, 20, 255) if stored["line"] < 255 else 255
+        pixels[5:11, 5:11] = (*[stored["shape"]] * 3, 255)
+    elif "outlined" in stored:
+        pixels[3:13, 3:13] = (90, 20, 20, 255)
+        pixels[4:12, 4:12] = 255
+    else:
+        pixels[..., :3], pixels[..., 3] = noise((16, 16, 3)), stored["alpha"]
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = {kind.what for kind in decode(tmp_path, ["a.png"], Wanted()).changed}
+    assert found & {FADED, FAINT} == ({fault} if fault else set())
 
 
 def test_an_image_that_is_transparent_everywhere_is_broken(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 
 from bnexp.blueprint import draw
 from bnexp.config.data_section import NpzData
-from bnexp.config.loading import dump_config, load_config
+from bnexp.config.loading import dump_config, load_config, load_data
+from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder, own_path
 from bnexp.errors import ConfigError
 from bnexp.runs.seal import load_stored, write_config
@@ -65,6 +66,24 @@ def test_a_relative_path_is_that_of_the_config_then_of_the_data_folder_then_of_t
     assert own_path(config.data, places["data"]) == places[first] / "own" / "d.npz"
 
 
+@pytest.mark.parametrize("path", ["own/d.npz", "./own/d.npz", "../current/own/d.npz"])
+def test_a_path_that_is_typed_is_that_of_the_current_folder_first(places, path):
+    for place in places.values():
+        save_set(place / "own" / "d.npz")
+    for data in (
+        load_config(places["config"] / "c.yaml", [f"data.path={path}"]).data,
+        load_data("npz", path, []),
+        load_data("npz", "other", [f"data.path={path}"]),
+    ):
+        assert own_path(data, places["data"]) == places["current"] / "own" / "d.npz"
+        assert (
+            f" in {places['current'] / 'own' / 'd.npz'} used" in dataset_info(data, places["data"]).account.lines()[0]
+        )
+    (places["current"] / "own" / "d.npz").unlink()
+    beside = load_config(places["config"] / "c.yaml", ["data.path=own/d.npz"])
+    assert own_path(beside.data, places["data"]) == places["config"] / "own" / "d.npz"
+
+
 @pytest.mark.parametrize("name", ["config", "data", "current"])
 def test_what_a_run_records_leads_to_its_data_from_anywhere(places, name, monkeypatch):
     path = save_set(places[name] / "own" / "d.npz")
@@ -102,3 +121,23 @@ def test_a_run_folder_is_no_place_for_data(places):
     save_set(places["config"] / "own" / "d.npz")
     write_config(places["config"], (places["config"] / "c.yaml").read_text() + "name: c\n")
     assert load_stored(places["config"])[0].data.path == "own/d.npz"
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("own/dd.npz", r'Did you mean "own/d.npz"\?'),
+        ("own/D.NPZ", r'Did you mean "own/d.npz"\?'),
+        ("https://some.where/d.npz", "an address; fetch"),
+        ("file:///own/d.npz", "without file://: --set data.path=/own/d.npz"),
+        ("$PWD/d.npz", "variables are filled in by the shell"),
+        ("own\\d.npz", "expected / between"),
+        ("own*", "a pattern"),
+        (" own ", "spaces around"),
+        ("far/away", "no such file; expected an npz file, relative to"),
+    ],
+)
+def test_what_is_nearly_a_path_is_answered(places, written, hint):
+    save_set(places["current"] / "own" / "d.npz")
+    with pytest.raises(ConfigError, match=hint):
+        own_path(NpzData(dataset="npz", path=written), places["data"])
