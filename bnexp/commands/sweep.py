@@ -21,7 +21,7 @@ from bnexp.document.writing import counted, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
-from bnexp.runs.run import read_run
+from bnexp.runs.run import COMPLETE, read_run
 from bnexp.session.display import say
 from bnexp.sweep import outlook
 from bnexp.sweep.arms import told_together
@@ -85,7 +85,11 @@ def sweep(
         _save(asked_for, save, quiet=asked.quiet)
     planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
     plan = planner.plan()
+    if asked.shard is not None:
+        plan = plan.part(*asked.shard)
     if not asked.quiet:
+        if asked_for.file.question:
+            print(visible_lines(asked_for.file.question), file=sys.stderr)
         for lead, texts in (("note", outlook.notes_of(plan)), ("warning", outlook.warnings_of(plan))):
             for text in texts:
                 print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
@@ -190,13 +194,19 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
         plan,
         lambda choice, runs: display.chosen(choice),
         lambda run: task_of(run),
-        asked.shard,
     )
     left = len(tasks.known) + tasks.to_come
     if not left:
+        if not asked.quiet:
+            print(f"nothing is left to do: {outlook.total(plan)}", file=sys.stderr)
         return Outcome()
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
+    except OSError as error:
+        raise ConfigError(
+            f"{plan.folder}: cannot be written: {error.strerror}; --runs-dir names another place"
+        ) from None
     workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
     if not asked.quiet:
         print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
@@ -238,3 +248,13 @@ def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
         raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
     if outcome.stopped:
         say(f"{outcome.stopped}; {again}")
+        return
+    before = [run.key for run in (*plan.tuning, *plan.runs) if run.status == "running" and not _is_complete(run.folder)]
+    others = [*before, *(one.key for one in outcome.of("elsewhere") if not _is_complete(plan.folder / one.key))]
+    if others:
+        named = f"{first_few(others, 4)}: trained by another process, and not at the end yet"
+        raise BnexpError(f"{named}; when that one has ended, {again}")
+
+
+def _is_complete(folder: Path) -> bool:
+    return read_run(folder).status in COMPLETE

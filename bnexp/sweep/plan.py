@@ -159,6 +159,7 @@ class SweepPlan:
         choices: the values that arms got, by the arm's name.
         warnings: what gives reason to doubt, each with the names of the arms that it is about.
         seconds: that the sweep may take.
+        tuned_for: the arm in whose place each candidate stands, by their names.
     """
 
     folder: Path
@@ -167,6 +168,17 @@ class SweepPlan:
     choices: Mapping[str, Choice] = field(default_factory=dict)
     warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seconds: float | None = None
+    tuned_for: Mapping[str, str] = field(default_factory=dict)
+
+    def part(self, number: int, count: int) -> "SweepPlan":
+        """Return one of `count` parts, from 1 on: runs take turns, or whole arms where those are tuned."""
+        arms = list(dict.fromkeys(run.asked for run in self.runs))
+        own = set(arms[number - 1 :: count])
+        runs = self.runs[number - 1 :: count]
+        if self.tuned_for:
+            runs = tuple(run for run in self.runs if run.asked in own)
+        tuning = tuple(run for run in self.tuning if self.tuned_for[run.asked] in own)
+        return replace(self, runs=runs, tuning=tuning)
 
     def waits(self, run: PlannedRun) -> bool:
         """Tell whether a run cannot begin before its arm is tuned."""
@@ -218,7 +230,15 @@ class Planner:
             self._stored,
         )
         minutes = self._sweep.file.budget.minutes
-        return SweepPlan(self._folder, tuple(runs), tuple(tuning), choices, _gathered(drawn), minutes and 60 * minutes)
+        return SweepPlan(
+            self._folder,
+            tuple(runs),
+            tuple(tuning),
+            choices,
+            _gathered(drawn),
+            minutes and 60 * minutes,
+            {candidate.name: arm.name for arm in arms for candidate in arm.candidates},
+        )
 
     def choose(self, arm: Arm, tuning: Iterable[PlannedRun]) -> Choice | None:
         """Choose the values of an arm by what the disk now holds of its tuning runs; None where some are not done."""
@@ -270,7 +290,6 @@ class SweepTasks:
         plan: the runs to do.
         chosen: is called with each choice and the runs that follow from it.
         task: makes the task of a run that is to do.
-        shard: the number of a part, from 1 on, and how many there are; None: all is done here.
     """
 
     def __init__(
@@ -279,25 +298,21 @@ class SweepTasks:
         plan: SweepPlan,
         chosen: Callable[[Choice, Sequence[PlannedRun]], None],
         task: Callable[[PlannedRun], Task],
-        shard: tuple[int, int] | None = None,
     ) -> None:
-        self._planner, self._plan, self._chosen, self._task, self._shard = planner, plan, chosen, task, shard
-        self._places = {run.key: place for place, run in enumerate(plan.runs)}
-        self._arms = {asked: place for place, asked in enumerate(dict.fromkeys(run.asked for run in plan.runs))}
+        self._planner, self._plan, self._chosen, self._task = planner, plan, chosen, task
         self._waiting = {run.asked: run.arm for run in plan.runs if plan.waits(run)}
-        of_candidate = {candidate.name: name for name, arm in self._waiting.items() for candidate in arm.candidates}
-        self._tuned_for = {run.key: of_candidate[run.asked] for run in plan.tuning if run.asked in of_candidate}
-        self._ready = [run for run in plan.to_do if not plan.waits(run) and self._is_here(run)]
+        self._tuned_for = {run.key: plan.tuned_for[run.asked] for run in plan.tuning}
+        self._ready = [run for run in plan.to_do if not plan.waits(run)]
 
     @property
     def known(self) -> list[PlannedRun]:
-        """The runs that are to do here and can begin."""
+        """The runs that are to do and can begin."""
         return list(self._ready)
 
     @property
     def to_come(self) -> int:
-        """How many runs here wait for the values of their arm."""
-        return sum(self._plan.waits(run) and run.mode is not None and self._is_here(run) for run in self._plan.runs)
+        """How many runs wait for the values of their arm."""
+        return sum(self._plan.waits(run) and run.mode is not None for run in self._plan.runs)
 
     def ready(self) -> list[Task]:
         """Return the tasks that can begin now, each once."""
@@ -313,12 +328,3 @@ class SweepTasks:
             runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
             self._chosen(choice, runs)
             self._ready += runs
-
-    def _is_here(self, run: PlannedRun) -> bool:
-        """Tell whether a run belongs to this part: runs take turns, or whole arms where those are tuned."""
-        if self._shard is None:
-            return True
-        number, count = self._shard
-        if not self._plan.tuning:
-            return self._places[run.key] % count == number - 1
-        return self._arms[self._tuned_for.get(run.key, run.asked)] % count == number - 1

@@ -134,7 +134,7 @@ def test_shards_share_all_runs_between_them(planner_of: Callable[..., Planner], 
     planner = planner_of(axes=NORMS, seeds=3, **({"tune": tune} if tune else {}))
     plan = planner.plan()
     parts = [
-        [run.key for run in SweepTasks(planner, plan, lambda choice, runs: None, task_of, (part, 2)).known]
+        [run.key for run in SweepTasks(planner, plan.part(part, 2), lambda choice, runs: None, task_of).known]
         for part in (1, 2)
     ]
     assert all(parts)
