@@ -80,10 +80,13 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         if task.mode == "measure":
             tell(measure(task))
             return Ended(task.key, "finished")
+        config = task.blueprint.config
         if task.mode == "start":
             result = life.start(task.blueprint, terms, task.folder)
+        elif task.mode == "lengthen":
+            result = resume.lengthen(task.folder, terms, config)
         else:
-            result = resume.resume(task.folder, terms, config=task.blueprint.config)
+            result = resume.resume(task.folder, terms, config=config)
     except Interrupted as stopped:
         return Ended(task.key, "interrupted", str(stopped))
     except (Held, Taken) as error:
