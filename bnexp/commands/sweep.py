@@ -156,8 +156,9 @@ def tell_plan(asked_for: Sweep, plan: SweepPlan, *, as_json: bool) -> None:
 
 
 def _tell_warnings(plan: SweepPlan) -> None:
-    for warning, arms in plan.warnings.items():
-        print(f"warning: {visible_lines(warning)} ({first_few(arms, 3)})", file=sys.stderr)
+    for lead, sentences in (("note", plan.notes), ("warning", plan.warnings)):
+        for sentence, arms in sentences.items():
+            print(f"{lead}: {visible_lines(sentence)} ({first_few(arms, 3)})", file=sys.stderr)
 
 
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
