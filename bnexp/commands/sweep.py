@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnexp.analysis.arms import gather_arms
-from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
+from bnexp.analysis.compare import compare_runs
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
-from bnexp.document.table import Table, find_column, sort_rows, together
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import at_most, counted, first_few
 from bnexp.errors import BnexpError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
@@ -32,6 +30,8 @@ from bnexp.sweep.work import Task
 
 COPY = "sweep.yaml"
 """The sweep as it was last asked for, in its folder."""
+_MOST_CHOICES = 20
+"""Arms whose choice of values is told below the table."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,18 @@ def sweep(
         return
     if not asked.quiet:
         _tell_warnings(plan)
-    outcome = _do(asked_for, planner, plan, asked)
-    table = _table(plan.folder)
-    if table is not None:
+    choices = dict(plan.choices)
+    outcome = _do(asked_for, planner, plan, asked, choices)
+    runs = [read_run(path) for path in runs_below(plan.folder)]
+    if any(run.role is None for run in runs):
+        chosen = at_most([choice.text for choice in choices.values()], _MOST_CHOICES, "such choices")
+        table = compare_runs(runs, keys=list(asked_for.file.tune), notes=chosen)
         show(table, "json" if as_json else "table")
     _conclude(outcome, plan)
 
 
-def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
-    """Do what is left of a sweep, here or in the part of it that was asked for."""
+def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked, choices: dict[str, Choice]) -> Outcome:
+    """Do what is left of a sweep, here or in the part of it that was asked for, and add the choices that are made."""
     division = Division(1, 1)
     devices = itertools.count()
 
@@ -113,6 +116,7 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
         )
 
     def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
+        choices[choice.arm.name] = choice
         display.chosen(choice)
 
     tasks = SweepTasks(planner, plan, chosen, task_of, asked.shard)
@@ -128,14 +132,6 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
     display = display_for(asked_for.name, Standing(left, workers.slots, done), quiet=asked.quiet)
     with contextlib.closing(display):
         return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
-
-
-def _table(folder: Path) -> Table | None:
-    arms = gather_arms(run for path in runs_below(folder) if (run := read_run(path)).role is None)
-    if not arms:
-        return None
-    table = compare_arms(arms)
-    return together(sort_rows(table, find_column(table.columns, DEFAULT_SORT)), SCORED_ON)
 
 
 def tell_plan(asked_for: Sweep, plan: SweepPlan, *, as_json: bool) -> None:
