@@ -14,8 +14,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-d
     SessionStartInfo,
 )
 
+from bnexp.runs.folder import META, read_json
 from bnexp.runs.identity import OFTEN_VARIED
+from bnexp.runs.lengthening import LENGTH, LENGTHENED
 from bnexp.runs.run import DAMAGED, status_at
+from bnexp.runs.seal import read_config
 
 Contents = dict[str, dict[str, bytes]]
 """What TensorBoard keeps of each run: the bytes of its hyperparameters, by tag."""
@@ -47,7 +50,8 @@ class AllRuns(backend_context.Context):
         """Return what is known of each run, as `one_table` makes it."""
         found = super().hparams_metadata(ctx, experiment_id, run_tag_filter)  # type: ignore[no-untyped-call]
         runs = Path(self.tb_context.logdir)
-        return one_table(found, {run: status for run in found if (status := status_at(runs / run))})
+        lengths = {run: length for run in found if (length := _new_length(runs / run))}
+        return one_table(found, {run: status for run in found if (status := status_at(runs / run))}, lengths)
 
     def experiment_from_metadata(self, *arguments: Any, **options: Any) -> Any:
         """Return the columns, of those that differ the ones of `OFTEN_VARIED` first."""
@@ -58,7 +62,20 @@ class AllRuns(backend_context.Context):
         return experiment
 
 
-def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, str]) -> Contents:
+def _new_length(folder: Path) -> dict[str, float]:
+    """Return the keys that say how long a run is which was made longer since it announced them; else nothing."""
+    meta = read_json(folder / META) or {}
+    if LENGTHENED not in meta:
+        return {}
+    config, _ = read_config(folder, meta)
+    return {key: value for key in LENGTH if isinstance(value := (config or {}).get(key), int)}
+
+
+def one_table(
+    found: Mapping[str, Mapping[str, bytes]],
+    statuses: Mapping[str, str],
+    lengths: Mapping[str, Mapping[str, float]] = {},
+) -> Contents:
     """Return the hyperparameters of runs so that they make one table.
 
     Every run announces the columns of all. A value that is a number or a switch in one run and a word in another, such
@@ -67,8 +84,14 @@ def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, s
     Args:
         found: the bytes of each run, by tag; what cannot be parsed is left out.
         statuses: of the runs that are bnexp's, as `bnexp ls` shows them.
+        lengths: of the runs that were made longer, in place of those that they announced.
     """
     rows = {run: row for run, tags in found.items() if (row := _row_of(tags)) is not None}
+    for run in rows.keys() & lengths.keys():
+        for key in LENGTH:
+            rows[run].hparams.pop(key, None)
+        for key, value in lengths[run].items():
+            rows[run].hparams[key].number_value = value
     kinds = _kinds(rows.values())
     for row in rows.values():
         for name, value in row.hparams.items():
