@@ -86,7 +86,7 @@ def lengthen(folder: Path, terms: Terms, config: Config) -> RunResult:
         Interrupted, BnexpError: as for `resume`.
     """
     if not _has_ended(folder):  # it is the longer one already
-        return resume(folder, terms, config=config)
+        return resume(folder, terms, config=as_long_as(own_config(folder), config))
     stop = StopRequest()
     with stop.listening(f"interrupted before it went on: {folder}"), run_lock(folder) as lock:
         if not _has_ended(folder):
