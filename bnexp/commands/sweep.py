@@ -11,13 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bnexp.analysis.arms import gather_arms
-from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
+from bnexp.analysis.compare import compare_runs
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
-from bnexp.document.table import Table, find_column, sort_rows, together
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import at_most, counted, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
@@ -31,11 +29,14 @@ from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
+from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Task
 
 _MOST_REASONS = 6
 COPY = "sweep.yaml"
 """The sweep as it was last asked for, in its folder."""
+_MOST_CHOICES = 20
+"""Arms whose choice of values is told below the table."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,12 @@ def sweep(
     if dry_run:
         _tell(asked_for, plan, asked, as_json=as_json)
         return
-    outcome = _do(asked_for, planner, plan, asked)
-    table = _table(plan.folder)
-    if table is not None:
+    choices = dict(plan.choices)
+    outcome = _do(asked_for, planner, plan, asked, choices)
+    runs = [read_run(path) for path in runs_below(plan.folder)]
+    if any(run.role is None for run in runs):
+        chosen = at_most([choice.text for choice in choices.values()], _MOST_CHOICES, "such choices")
+        table = compare_runs(runs, keys=list(asked_for.file.tune), notes=chosen)
         show(table, "json" if as_json else "table")
     _conclude(outcome, plan)
 
@@ -187,14 +191,14 @@ def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: Planne
     )
 
 
-def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
-    """Do what is left of a sweep, here or in the part of it that was asked for."""
-    tasks = SweepTasks(
-        planner,
-        plan,
-        lambda choice, runs: display.chosen(choice),
-        lambda run: task_of(run),
-    )
+def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked, choices: dict[str, Choice]) -> Outcome:
+    """Do what is left of a sweep, or of a part of it, and add the choices that are made."""
+
+    def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
+        choices[choice.arm.name] = choice
+        display.chosen(choice)
+
+    tasks = SweepTasks(planner, plan, chosen, lambda run: task_of(run))
     left = len(tasks.known) + tasks.to_come
     if not left:
         if not asked.quiet:
@@ -222,14 +226,6 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Ou
     display = display_for(asked_for.name, Standing(left, workers.slots, done), quiet=asked.quiet)
     with contextlib.closing(display):
         return carry_out(tasks, workers, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
-
-
-def _table(folder: Path) -> Table | None:
-    arms = gather_arms(run for path in runs_below(folder) if (run := read_run(path)).role is None)
-    if not arms:
-        return None
-    table = compare_arms(arms)
-    return together(sort_rows(table, find_column(table.columns, DEFAULT_SORT)), SCORED_ON)
 
 
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
