@@ -93,12 +93,12 @@ def _step_of_divergence(run: Run) -> float:
 
 
 def gather_arms(runs: Iterable[Run]) -> list[Arm]:
-    """Group runs into arms, in the order of their first runs; runs on other data are another arm."""
+    """Group runs into arms, in the order of their first runs; runs on other data, or of a role, are another arm."""
     runs = list(runs)
     data, scored_on = keys_of_data(runs), keys_of_data(runs, "scored")
     groups = defaultdict[str, list[Run]](list)
     for run in runs:
-        groups[json.dumps([shared_by_arm(run), data[str(run.folder)]], sort_keys=True)].append(run)
+        groups[json.dumps([shared_by_arm(run), data[str(run.folder)], run.role], sort_keys=True)].append(run)
     networks = defaultdict[object, list[Run]](list)
     for key, group in groups.items():
         networks[_training_of(group, data[str(group[0].folder)], "layout") or key].extend(group)
@@ -135,7 +135,7 @@ def _training_of(
     if len(digests) != 1 or isinstance(shared, str):
         return None
     rest = {key: value for key, value in besides_the_model(shared).items() if named or key != "name"}
-    return json.dumps([*digests, data, rest], sort_keys=True)
+    return json.dumps([*digests, data, rest, runs[0].role], sort_keys=True)
 
 
 def same_functions(arms: Sequence[Arm]) -> list[tuple[list[str], bool]]:

@@ -1,16 +1,29 @@
 """Compare arms: which config keys differ, what each arm reached over its seeds, and what limits the comparison."""
 
 import json
+import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bnexp.analysis.arms import Arm, differing_keys, same_functions, told_apart
+from bnexp.analysis.arms import Arm, differing_keys, gather_arms, same_functions, told_apart
 from bnexp.analysis.curve import LEAST_ERROR, Scale, common_scale, mean_curve
 from bnexp.analysis.datasets import labels_of, on_data
 from bnexp.analysis.lagging import WITH_BOTH_STATISTICS, on_averages, on_lagging
-from bnexp.document.table import NOTHING, Cell, Column, Row, Sample, Table, sample_of, word
-from bnexp.document.writing import at_most, epochs, first_few, loss, milliseconds, percent
+from bnexp.document.table import (
+    NOTHING,
+    Cell,
+    Column,
+    Row,
+    Sample,
+    Table,
+    find_column,
+    sample_of,
+    sort_rows,
+    together,
+    word,
+)
+from bnexp.document.writing import at_most, counted, epochs, first_few, loss, milliseconds, percent
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import AVERAGED, COMPLETE, ENVIRONMENT, Run
 from bnexp.runs.seal import changed_rows
@@ -70,8 +83,51 @@ class _Comparison:
     """names of the data, by their key"""
 
 
-def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curves: bool = True) -> Table:
-    """Return one row per arm, in the order given.
+def compare_runs(
+    runs: Iterable[Run],
+    *,
+    target: float | None = None,
+    with_curves: bool = True,
+    sort: str | None = None,
+    keys: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Table:
+    """Return one row per arm of some runs, sorted; runs that only tuned a sweep are left out where there are others.
+
+    Args:
+        runs: one at least.
+        target: as for `compare_arms`, with `with_curves` and `keys`.
+        with_curves: draws the validation accuracy.
+        sort: the name of a column; by default the validation accuracy.
+        keys: of the config, which have a column even where no arm differs in them.
+        notes: sentences about the runs, ahead of those about the table.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    kept, left_out = without_tuning(runs)
+    table = compare_arms(gather_arms(kept), target=target, with_curves=with_curves, keys=keys)
+    table = replace(table, notes=(*notes, *left_out, *table.notes))
+    sortable = [column for column in table.columns if column.kind != "curve"]
+    return together(sort_rows(table, find_column(sortable, sort or DEFAULT_SORT)), SCORED_ON)
+
+
+def without_tuning(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    """Return runs without those that only served to choose values, and a note of how many; all where all did."""
+    runs = list(runs)
+    tuning = [run for run in runs if run.role is not None]
+    if not tuning or len(tuning) == len(runs):
+        return runs, []
+    places = dict.fromkeys(str(run.folder.parent.parent) for run in tuning)
+    shown = first_few([f"bnexp compare {shlex.quote(place)}" for place in places], 3)
+    note = f"{counted(len(tuning), 'run')} left out that only served to tune, on seeds of their own: {shown}"
+    return [run for run in runs if run.role is None], [note]
+
+
+def compare_arms(
+    arms: Sequence[Arm], *, target: float | None = None, with_curves: bool = True, keys: Sequence[str] = ()
+) -> Table:
+    """Return one row per arm, in the order given, with a column for each key in which they differ, and for `keys`.
 
     A target, a fraction, adds the epochs that it took to reach that validation accuracy; with a target or curves of the
     validation accuracy, every run's metrics.jsonl is read.
@@ -83,14 +139,15 @@ def compare_arms(arms: Sequence[Arm], *, target: float | None = None, with_curve
         for data in dict.fromkeys(arm.scored_on for arm in arms)
         if (scale := common_scale([curve for arm, curve in zip(arms, curves, strict=False) if arm.scored_on == data]))
     }
-    comparison = _Comparison(arms, differing_keys(arms), target, evaluations, scales, labels_of(arms))
+    keys = list(dict.fromkeys([*differing_keys(arms), *keys]))
+    comparison = _Comparison(arms, keys, target, evaluations, scales, labels_of(arms))
     rows = tuple(_row(comparison, arm) for arm in arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     on_records = at_most(problems, _MOST_NOTES, "problems with records")
     arms = told_apart(arms)
     on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
     on_figures = (*on_lagging(arms), *on_averages(arms), *_on_curves(comparison))
-    notes = (*on_data(arms), *_on_seeds(arms), *on_figures, *on_arms, *on_records)
+    notes = (*on_data(arms), *_on_seeds(arms), *_on_lengthened(arms), *on_figures, *on_arms, *on_records)
     return Table(_columns(comparison), rows, notes, layout="arms")
 
 
@@ -248,6 +305,14 @@ def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
     if repeats := sum(arm.repeats for arm in arms):
         runs = "1 repeated run" if repeats == 1 else f"{repeats} repeated runs"
         yield f"{runs} left out: of runs with the same config and seed, the newest counts"
+
+
+def _on_lengthened(arms: Sequence[Arm]) -> Iterator[str]:
+    """Say whose test set was looked at before the end that counts."""
+    runs = [(arm.name, run) for arm in arms for run in arm.finished if run.former_ends]
+    if runs:
+        which = f"{counted(len(runs), 'run')} ({_few([name for name, _ in runs])})"
+        yield f"{which} had ended, and been scored on the test set, before being made longer: not its first look"
 
 
 def _on_curves(comparison: _Comparison) -> Iterator[str]:

@@ -18,6 +18,7 @@ _MOST_NOTES = 8
 COLUMNS = (
     Column("run", "run"),
     Column("status", "status"),
+    Column("role", "role", give_up=7),
     Column("differs", "differs", give_up=6),
     Column("epoch", "epoch", "number", give_up=2),
     Column("step", "step", "number", give_up=4),
@@ -38,7 +39,10 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
     The folder `root` is left out of their names; `now`, with its zone, says how long runs in progress have taken.
     """
     differs = differences(runs)
-    columns = COLUMNS if differs else tuple(_for_machines(column, "differs") for column in COLUMNS)
+    there = {"differs": bool(differs), "role": any(run.role for run in runs)}
+    columns = tuple(
+        column if there.get(column.key, True) else replace(column, audience="machines") for column in COLUMNS
+    )
     newest_first = sorted(runs, key=lambda run: run.started.timestamp() if run.started else 0.0, reverse=True)
     rows, problems = [], []
     for run in newest_first:
@@ -50,11 +54,6 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
     on_data = at_most(list(on_changed_data(runs)), _MOST_NOTES, "such notes")
     notes = (*at_most(problems, _MOST_NOTES, "such notes"), *on_data, *_on_resuming(newest_first))
     return Table(columns, tuple(rows), notes)
-
-
-def _for_machines(column: Column, key: str) -> Column:
-    """Return a column, the one of this key only for machines."""
-    return replace(column, audience="machines") if column.key == key else column
 
 
 def _on_resuming(runs: Sequence[Run]) -> list[str]:
@@ -76,6 +75,7 @@ def _row(run: Run, tail: Tail, root: Path, now: datetime) -> Row:
     return {
         "run": word(_name_below(run.folder, root)),
         "status": word(run.status),
+        "role": Cell() if run.role is None else word(run.role),
         "epoch": _epoch_cell(run, epoch),
         "step": _step_cell(run, None if step is None else int(step)),
         "val_loss": Cell() if val_loss is None else Cell(loss(val_loss), val_loss),

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from bnexp.analysis.arms import gather_arms
-from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, TARGET_KEY, compare_arms
+from bnexp.analysis.compare import TARGET_KEY, compare_runs
 from bnexp.document.show import Output, show
-from bnexp.document.table import find_column, sort_rows, together
 from bnexp.errors import ConfigError
 from bnexp.runs.find import find_runs
 from bnexp.runs.run import read_run
@@ -26,9 +24,7 @@ def compare(
     if target is not None and not 0 < target <= 1:
         fraction = target / 100 if 1 < target <= 100 else 0.95
         raise ConfigError(f"--target {target:g}: expected a fraction above 0, up to 1, such as {fraction:g}")
-    arms = gather_arms(read_run(folder) for folder in find_runs(paths, runs_dir))
-    table = compare_arms(arms, target=target, with_curves=output in ("table", "markdown"))
+    runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
     if sort is not None and target is None and sort.replace("-", "_").lower() == TARGET_KEY:
         raise ConfigError(f"--sort {sort}: this column needs --target, such as --target 0.95")
-    sortable = [column for column in table.columns if column.kind != "curve"]
-    show(together(sort_rows(table, find_column(sortable, sort or DEFAULT_SORT)), SCORED_ON), output)
+    show(compare_runs(runs, target=target, with_curves=output in ("table", "markdown"), sort=sort), output)

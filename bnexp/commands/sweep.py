@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bnexp.analysis.arms import gather_arms
-from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
+from bnexp.analysis.compare import compare_runs
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
-from bnexp.document.table import Table, find_column, sort_rows, together
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import at_most, counted, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
-from bnexp.runs.run import read_run
+from bnexp.runs.run import COMPLETE, read_run
 from bnexp.session.display import say
 from bnexp.sweep import outlook
 from bnexp.sweep.arms import told_together
@@ -31,11 +29,14 @@ from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
+from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Executor, Task
 
 _MOST_REASONS = 6
 COPY = "sweep.yaml"
 """The sweep as it was last asked for, in its folder."""
+_MOST_CHOICES = 20
+"""Arms whose choice of values is told below the table."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,23 @@ def sweep(
         _save(asked_for, save, quiet=asked.quiet)
     planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
     plan = planner.plan()
+    if asked.shard is not None:
+        plan = plan.part(*asked.shard)
     if not asked.quiet:
+        if asked_for.file.question:
+            print(visible_lines(asked_for.file.question), file=sys.stderr)
         for lead, texts in (("note", outlook.notes_of(plan)), ("warning", outlook.warnings_of(plan))):
             for text in texts:
                 print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
     if dry_run:
         _tell(asked_for, plan, asked, as_json=as_json)
         return
-    outcome = _do(asked_for, planner, plan, asked)
-    table = _table(plan.folder)
-    if table is not None:
+    choices = dict(plan.choices)
+    outcome = _do(asked_for, planner, plan, asked, choices)
+    runs = [read_run(path) for path in runs_below(plan.folder)]
+    if any(run.role is None for run in runs):
+        chosen = at_most([choice.text for choice in choices.values()], _MOST_CHOICES, "such choices")
+        table = compare_runs(runs, keys=list(asked_for.file.tune), notes=chosen)
         show(table, "json" if as_json else "table")
     _conclude(outcome, plan)
 
@@ -186,21 +194,27 @@ def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: Planne
     )
 
 
-def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked) -> Outcome:
-    """Do what is left of a sweep, here or in the part of it that was asked for."""
-    tasks = SweepTasks(
-        planner,
-        plan,
-        lambda choice, runs: display.chosen(choice),
-        lambda run: task_of(run),
-        asked.shard,
-    )
+def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked, choices: dict[str, Choice]) -> Outcome:
+    """Do what is left of a sweep, or of a part of it, and add the choices that are made."""
+
+    def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
+        choices[choice.arm.name] = choice
+        display.chosen(choice)
+
+    tasks = SweepTasks(planner, plan, chosen, lambda run: task_of(run))
     left = len(tasks.known) + tasks.to_come
     if not left:
+        if not asked.quiet:
+            print(f"nothing is left to do: {outlook.total(plan)}", file=sys.stderr)
         return Outcome()
     cluster = _cluster(asked.ray, asked_for, asked.data_dir) if asked.ray is not None else None
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
+    except OSError as error:
+        raise ConfigError(
+            f"{plan.folder}: cannot be written: {error.strerror}; --runs-dir names another place"
+        ) from None
     executor: Executor
     if cluster is not None:
         executor, division = cluster, Division(cluster.slots, max(int(asked_for.file.resources.cpus), 1))
@@ -239,14 +253,6 @@ def _cluster(address: str, asked_for: Sweep, data_dir: Path | None) -> Executor:
     return RayCluster(address, asked_for.file.resources, data_dir)
 
 
-def _table(folder: Path) -> Table | None:
-    arms = gather_arms(run for path in runs_below(folder) if (run := read_run(path)).role is None)
-    if not arms:
-        return None
-    table = compare_arms(arms)
-    return together(sort_rows(table, find_column(table.columns, DEFAULT_SORT)), SCORED_ON)
-
-
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
     """Say what is left, and end with the exit code that it has."""
     failed = outcome.of("failed", "lost")
@@ -263,3 +269,13 @@ def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
         raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
     if outcome.stopped:
         say(f"{outcome.stopped}; {again}")
+        return
+    before = [run.key for run in (*plan.tuning, *plan.runs) if run.status == "running" and not _is_complete(run.folder)]
+    others = [*before, *(one.key for one in outcome.of("elsewhere") if not _is_complete(plan.folder / one.key))]
+    if others:
+        named = f"{first_few(others, 4)}: trained by another process, and not at the end yet"
+        raise BnexpError(f"{named}; when that one has ended, {again}")
+
+
+def _is_complete(folder: Path) -> bool:
+    return read_run(folder).status in COMPLETE

@@ -2,6 +2,7 @@
 
 import copy
 import glob
+import itertools
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +12,11 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from bnexp.config.data_section import OWN_PATHS, DataConfig, OwnData, WrittenPath
-from bnexp.config.keys import is_known, key_called
+from bnexp.config.keys import is_known, key_called, takes_only
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
-from bnexp.config.overrides import Setting, lay_over, merge, read_override
+from bnexp.config.overrides import Setting, lay_over, merge, pieces, read_override
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.wording import brief, shown
@@ -29,6 +30,8 @@ from bnexp.config.yaml_text import (
 from bnexp.errors import ConfigError
 
 MAX_BASES = 20
+_LONG = 200
+"""Letters of a setting that may be a list of values, typed by a person."""
 
 
 class Loaded(NamedTuple):
@@ -68,7 +71,10 @@ def load(
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
     draft = read_draft(path)
-    return complete(draft, [read_override(text) for text in overrides], name=name, seed=seed)
+    try:
+        return complete(draft, [read_override(text) for text in overrides], name=name, seed=seed)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_sweep_meant(draft, overrides)}") from None
 
 
 class Draft(NamedTuple):
@@ -137,6 +143,30 @@ def _place_what_is_typed(values: dict[str, Any], origins: Mapping[Place, str]) -
     if isinstance(data := values.get("data"), dict):
         typed = [key for key in OWN_PATHS if origins.get(("data", key), "").startswith("--")]
         data.update({key: beside(data[key], Path()) for key in typed if isinstance(data.get(key), str)})
+
+
+def _sweep_meant(draft: Draft, overrides: Sequence[str]) -> str:
+    """Return the sweep that settings mean which hold several values of a key, each of which that key would take."""
+    several = {text: list(values) for text in overrides if len(values := _values_in(text)) > 1}
+    if not several or any(text.startswith(("seed=", "name=")) or len(text) > _LONG for text in several):
+        return ""
+    for tried in itertools.zip_longest(*several.values()):
+        one_each = {text: value or values[0] for (text, values), value in zip(several.items(), tried, strict=True)}
+        try:
+            complete(draft, [read_override(one_each.get(text, text)) for text in overrides])
+        except ConfigError:
+            return ""
+    words = [word for text in overrides for word in ("--axis" if text in several else "--set", text)]
+    return f". Several values are a sweep: {shlex.join(['bnexp', 'sweep', file_name(draft.path), *words])}"
+
+
+def _values_in(override: str) -> list[str]:
+    """Return a setting for each value in one such as `model.norm=bn,ln`."""
+    key, _, text = override.partition("=")
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]") and not takes_only(key.strip(), tuple):
+        text = text[1:-1]
+    return [f"{key}={piece.strip()}" for piece in pieces(text)]
 
 
 def _refuse_no_file(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bnexp.config.keys import is_known
@@ -64,6 +64,24 @@ def read_override(override: str) -> Setting:
         raise ConfigError(f"{at}: two keys in one; each has a --set of its own: {brief(both, 200)}")
     value, places = read_yaml(text, at, numbered=False)
     return Setting(at, parts, value, places)
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yield what stands between commas that are outside of brackets and quotes."""
+    piece, depth, quote = "", 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not quote and depth <= 0:
+            yield piece
+            piece = ""
+        else:
+            piece += letter
+    yield piece
 
 
 def refuse_contradictions(settings: Sequence[Setting], flags: Mapping[str, object]) -> None:

@@ -90,7 +90,7 @@ def make_plan(config: Config, info: DatasetInfo) -> Plan:
         batch_size=data.batch_size,
         last_batch=last_batch,
         steps_per_epoch=steps_per_epoch,
-        total_steps=training.steps or steps_per_epoch * (training.epochs or 0),
+        total_steps=training.total_steps(steps_per_epoch),
         eval_every_epochs=training.eval_every_epochs,
         accumulate=training.accumulate,
     )

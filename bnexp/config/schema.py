@@ -187,6 +187,10 @@ class TrainingConfig(Section):
             raise ValueError(f"training needs epochs or steps, found {'neither' if self.epochs is None else both}")
         return self
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the steps of the whole training."""
+        return self.steps or steps_per_epoch * (self.epochs or 0)
+
 
 def _our_kind(section: str, key: str, kinds: Any) -> BeforeValidator:
     """Return what reads the names of others in the key that chooses a kind, such as `Adam` in `optimizer.name`."""

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from bnexp.config.keys import takes_only
 from bnexp.config.loading import Draft, read_draft
 from bnexp.config.naming import run_name_of
-from bnexp.config.overrides import Setting
+from bnexp.config.overrides import Setting, pieces
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, SweepFile, is_sweep, seeds_of
 from bnexp.config.sweep_settling import origin, settle
@@ -161,7 +161,7 @@ def _read_axis(text: str) -> tuple[str, list[tuple[str, Any]]]:
     if not equals or not key:
         raise ConfigError(f"{at}: expected key=value,value, such as --axis model.norm=none,bn,ln")
     _refuse_decimal_commas(at, rest)
-    words = [word.strip() for word in _pieces(rest)]
+    words = [word.strip() for word in pieces(rest)]
     if not all(words):
         found = "no values after the =" if not rest.strip() else "an empty value beside a comma"
         raise ConfigError(f"{at}: {found}; expected such as --axis {brief(key)}=A,B (null is the key's default)")
@@ -181,21 +181,3 @@ def _refuse_decimal_commas(at: str, rest: str) -> None:
     else:
         return
     raise ConfigError(f"{at}: commas divide the values, and a decimal has a point; expected such as {brief(meant)}")
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Yield what stands between commas that are outside of brackets and quotes."""
-    piece, depth, quote = "", 0, ""
-    for letter in text:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        else:
-            depth += (letter in "([{") - (letter in ")]}")
-        if letter == "," and not quote and depth <= 0:
-            yield piece
-            piece = ""
-        else:
-            piece += letter
-    yield piece

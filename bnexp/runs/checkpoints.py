@@ -34,6 +34,10 @@ class DamagedCheckpoint(BnexpError):
     """A file is no whole checkpoint of this version of bnexp."""
 
 
+class Unshared(DamagedCheckpoint):
+    """A whole checkpoint that the run does not come through any more: it is passed over without a word."""
+
+
 def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
     """Write tensors and plain values in one move: a crash, or an OSError, leaves the old file or the new, whole."""
     import torch  # listing runs does not wait for it
@@ -168,6 +172,8 @@ def load_newest(
             values = load_checkpoint(path)
             use(path, values)
             return Loaded(path, values, tuple(damaged))
+        except Unshared:
+            continue
         except DamagedCheckpoint as error:
             damaged.append(str(error))
     if damaged:

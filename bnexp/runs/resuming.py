@@ -10,10 +10,10 @@ from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 from bnexp.files import unfinished_files
 from bnexp.runs.find import runs_below
-from bnexp.runs.folder import META, SUMMARY, read_json, write_json
+from bnexp.runs.folder import META, SUMMARY, write_json
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import run_lock
-from bnexp.runs.run import COMPLETE, Run, read_run
+from bnexp.runs.run import COMPLETE, Run, read_run, records_of
 from bnexp.runs.seal import load_stored
 
 
@@ -70,8 +70,8 @@ def complete_meta(folder: Path) -> None:
 
 def _completed_meta(folder: Path) -> dict[str, Any] | None:
     """Return meta.json with the status of summary.json; None where they agree, or where one is missing."""
-    meta, summary = read_json(folder / META), read_json(folder / SUMMARY)
-    if meta is None or summary is None or meta.get("status") == summary.get("status"):
+    meta, summary = (record.values for record in records_of(folder))
+    if not meta or not summary or meta.get("status") == summary.get("status"):
         return None
     ended = datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, UTC).isoformat(timespec="seconds")
     return {**meta, "status": summary.get("status"), "ended": ended, "error": None}

@@ -29,6 +29,7 @@ from bnexp.runs.folder import (
     seed_of,
 )
 from bnexp.runs.identity import parts_of
+from bnexp.runs.lengthening import former_ends, is_superseded
 from bnexp.runs.process import is_gone
 from bnexp.runs.seal import ROWS_SEAL, changed_summary, read_config
 
@@ -100,6 +101,14 @@ class Record:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
         self.sha256 = ""
+        self._read()
+
+    def forget(self) -> None:
+        """Become the record of a file that is not there."""
+        self.exists, self.problems, self.values, self.sha256 = False, [], {}, ""
+
+    def _read(self) -> None:
+        path = self.path
         try:
             content = read_file(path, MAX_RECORD_BYTES, links=False)
             self.sha256 = hashlib.sha256(content).hexdigest()
@@ -204,6 +213,7 @@ class Run:
         started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
         role: in its sweep: `tuning`, or None.
+        former_ends: steps after which it had ended, and was scored on the test set, before it was made longer.
         environment: by the names in `ENVIRONMENT`, as far as known.
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
         network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
@@ -226,6 +236,7 @@ class Run:
     earlier_s: float = 0.0
     error: str | None = None
     role: str | None = None
+    former_ends: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     network: Mapping[str, str] = field(default_factory=dict)
@@ -270,9 +281,17 @@ class Run:
         return self.folder / METRICS
 
 
+def records_of(folder: Path) -> tuple[Record, Record]:
+    """Return meta.json and summary.json; the summary of an end after which the run was made longer is none."""
+    meta, summary = Record(folder / META), Record(folder / SUMMARY)
+    if is_superseded(summary.sha256, meta.values):
+        summary.forget()
+    return meta, summary
+
+
 def read_run(folder: Path) -> Run:
     """Read config.yaml, meta.json and summary.json of a run; what is wrong with them is in `problems`."""
-    meta, summary = Record(folder / META), Record(folder / SUMMARY)
+    meta, summary = records_of(folder)
     config, config_problem = read_config(folder, meta.values)
     seed_in_name, repeat = seed_of(folder)
     figures = _figures(summary)
@@ -295,6 +314,7 @@ def read_run(folder: Path) -> Run:
         earlier_s=_earlier_s(meta),
         error=meta.text("error"),
         role=meta.text("role"),
+        former_ends=former_ends(meta.values),
         environment=_environment(meta),
         parameters=summary.count("parameters") or meta.count("parameters"),
         network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},
@@ -320,7 +340,7 @@ def _other_in_meta(meta: Record, seed: object, name: object) -> dict[str, tuple[
 
 def status_at(folder: Path) -> str | None:
     """Return the status of the run in a folder, as `read_run` does; None where no records of a run are."""
-    meta, summary = Record(folder / META), Record(folder / SUMMARY)
+    meta, summary = records_of(folder)
     return _status(meta, summary, _figures(summary)) if meta.exists or summary.exists else None
 
 

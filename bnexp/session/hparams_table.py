@@ -16,8 +16,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-d
     SessionStartInfo,
 )
 
+from bnexp.runs.folder import META, read_json
 from bnexp.runs.identity import OFTEN_VARIED
+from bnexp.runs.lengthening import LENGTH, LENGTHENED
 from bnexp.runs.run import DAMAGED, status_at
+from bnexp.runs.seal import read_config
 
 Contents = dict[str, dict[str, bytes]]
 """The serialized hyperparameters of each run, by tag."""
@@ -61,7 +64,8 @@ class AllRuns(backend_context.Context):
         """Return the hyperparameters of each run, as `one_table` makes them."""
         found = super().hparams_metadata(ctx, experiment_id, run_tag_filter)  # type: ignore[no-untyped-call]
         runs = Path(self.tb_context.logdir)
-        return one_table(found, {run: status for run in found if (status := status_at(runs / run))})
+        lengths = {run: length for run in found if (length := _new_length(runs / run))}
+        return one_table(found, {run: status for run in found if (status := status_at(runs / run))}, lengths)
 
     def experiment_from_metadata(self, *arguments: Any, **options: Any) -> Any:
         """Return the columns: first those that differ, and of these the ones of `OFTEN_VARIED`."""
@@ -70,6 +74,15 @@ class AllRuns(backend_context.Context):
         experiment.ClearField("hparam_infos")
         experiment.hparam_infos.extend(columns)
         return experiment
+
+
+def _new_length(folder: Path) -> dict[str, float]:
+    """Return the keys that say how long a run is which was made longer since it announced them; else nothing."""
+    meta = read_json(folder / META) or {}
+    if LENGTHENED not in meta:
+        return {}
+    config, _ = read_config(folder, meta)
+    return {key: value for key in LENGTH if isinstance(value := (config or {}).get(key), int)}
 
 
 def with_words(request: bytes) -> bytes:
@@ -96,7 +109,11 @@ def _switch(value: bool) -> str:
     return "true" if value else "false"
 
 
-def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, str]) -> Contents:
+def one_table(
+    found: Mapping[str, Mapping[str, bytes]],
+    statuses: Mapping[str, str],
+    lengths: Mapping[str, Mapping[str, float]] = {},
+) -> Contents:
     """Return the hyperparameters of runs as one table: every run announces the columns of all.
 
     A key such as `model.bias`, a switch in one run and a word in another, is text in each, so that a filter finds all.
@@ -104,8 +121,14 @@ def one_table(found: Mapping[str, Mapping[str, bytes]], statuses: Mapping[str, s
     Args:
         found: the bytes of each run, by tag; what cannot be parsed is left out.
         statuses: of bnexp's runs, as `bnexp ls` shows them.
+        lengths: of the runs that were made longer, in place of those that they announced.
     """
     rows = {run: row for run, tags in found.items() if (row := _row_of(tags)) is not None}
+    for run in rows.keys() & lengths.keys():
+        for key in LENGTH:
+            rows[run].hparams.pop(key, None)
+        for key, value in lengths[run].items():
+            rows[run].hparams[key].number_value = value
     kinds = _kinds(rows.values())
     for row in rows.values():
         for name, value in row.hparams.items():

@@ -29,6 +29,8 @@ from bnexp.training.distributed import record_of
 from bnexp.training.evaluation import EndScores
 from bnexp.training.progress import Evaluated, Progress
 
+ROLE = "role"
+"""The key of meta.json that says what a run of a sweep is for, where it only serves to choose."""
 _MAX_REFS_BYTES = 50_000_000
 _HIDDEN = "***"
 _NAMED = r"(?:token|secret|passw(?:or)?d|api[_-]?key|credentials?)"
@@ -59,7 +61,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: s
         "status": "running",
         "name": run.config.name,
         "seed": run.config.seed,
-        **({"role": role} if role else {}),
+        **({ROLE: role} if role else {}),
         "argv": without_secrets(argv),
         "bnexp": bnexp.__version__,
         "bnexp_commit": checked_out_commit(Path(bnexp.__file__).parent.parent),

@@ -37,6 +37,9 @@ def report(result: RunResult) -> str:
     if test := summary["test"]:
         scores = f"final {test['final']['accuracy']:.2%}   of the best {test['best']['accuracy']:.2%}"
         lines.append(("test", scores))
+    if former := summary.get("lengthened_from"):
+        when = " and ".join(f"{steps:,}" for steps in former)
+        lines.append(("lengthened", f"the test set was scored before, after {when} steps"))
     balanced = {part: place.get("balanced_accuracy") for part, place in _scored(summary).items()}
     if shown := [f"{part} {value:.2%}" for part, value in balanced.items() if value is not None]:
         lines.append(("balanced", f"{'   '.join(shown)}   mean recall of the classes, which are unequal"))

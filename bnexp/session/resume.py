@@ -10,13 +10,14 @@ from typing import Any
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.division import divided_norms, parts_of_batch
+from bnexp.config.layout import layout_of
 from bnexp.config.loading import check_stored, check_values, dump_config
 from bnexp.config.schema import Config
 from bnexp.config.yaml_text import read_yaml, read_yaml_file
 from bnexp.data.sources.place import data_folder, moved
 from bnexp.errors import BnexpError, ConfigError
-from bnexp.files import refuse_link, unfinished_files
-from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, Loaded, load_newest
+from bnexp.files import refuse_link, unfinished_files, write_text_atomically
+from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, Loaded, Unshared, load_newest
 from bnexp.runs.data import recorded_data_dir, where_data_lay
 from bnexp.runs.folder import (
     CHECKPOINTS,
@@ -29,15 +30,18 @@ from bnexp.runs.folder import (
     resume_command,
     unreadable_checkpoints,
 )
-from bnexp.runs.identity import first_difference, parts_of
+from bnexp.runs.identity import first_difference, network_of, parts_of
+from bnexp.runs.lengthening import LENGTHENED, as_long_as, length_of, lengthened_from, passes, with_length
 from bnexp.runs.lock import run_lock
+from bnexp.runs.own_lock import HeldLock
 from bnexp.runs.rows import Rows, cut_after, refuse_other_rows
+from bnexp.runs.run import records_of
 from bnexp.runs.seal import SEAL, load_stored, seal_of, write_config
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
 from bnexp.session.life import RunResult, built, run_session
-from bnexp.session.metadata import circumstances, continued, machine_changes
+from bnexp.session.metadata import ROLE, circumstances, continued, machine_changes, note_status
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
@@ -68,32 +72,90 @@ def resume(
         _refuse_another_experiment(folder, own, config)
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
-        before = read_json(folder / META) or {}
-        with faults_explained(config, folder, world=terms.world):
-            data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
-            device = terms.device or _former_device(before, terms)
-            blueprint = _drawn(config, data_dir, folder)
-            _refuse_other_parts(folder, before, blueprint, terms)
-            if not from_start:
-                _refuse_lost_checkpoints(folder)
-            run = built(blueprint, data_dir, device, terms)
-            # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
-            meta = {
-                **circumstances(run, terms.argv, data_dir, terms.role or before.get("role")),
-                SEAL: seal_of(config.model_dump(mode="json", exclude_none=True)),
-            }
-            run = replace(run, config=config)
-            start = None if from_start else _restored(run, folder)
-            if start is not None:
-                for warning in (*start.damaged, *machine_changes(before, meta)):
-                    terms.warn(warning)
-                cut_after(folder / METRICS, Rows(**start.values["rows"]))
-                meta = continued(meta, before, start.values)
-            _clear(folder, whole=start is None)
-            if config != own:
-                write_config(folder, dump_config(config))
-                _say_what_changes(own, config, terms)
-        return run_session(run, folder, meta, terms.show, stop, lock, start)
+        return _go_on(folder, terms, own, config, stop, lock, from_start=from_start)
+
+
+def lengthen(folder: Path, terms: Terms, config: Config) -> RunResult:
+    """Train a run that has come to its end on to the length of a config; on the CPU it is then that run, bit for bit.
+
+    It goes on from its newest checkpoint that the longer training comes through, too; rows after that are cut. Its test
+    set is then scored once more, and meta.json and summary.json say where the run had ended before. Killed on the way,
+    it is either the run that had ended or the longer one, which is resumed as any other.
+
+    Raises:
+        ConfigError: it cannot be made so long, or the config is that of another run.
+        Interrupted, BnexpError: as for `resume`.
+    """
+    if not _has_ended(folder):  # it is the longer one already
+        return resume(folder, terms, config=as_long_as(own_config(folder), config))
+    stop = StopRequest()
+    with stop.listening(f"interrupted before it went on: {folder}"), run_lock(folder) as lock:
+        if not _has_ended(folder):
+            raise BnexpError(f"{folder}: another process has just gone on with this run")
+        own, _ = load_stored(folder)  # in config.yaml, which is written first, the length may be the new one already
+        _refuse_another_network(folder, own, config)
+        return _go_on(folder, terms, own, with_length(own, config), stop, lock)
+
+
+def _go_on(
+    folder: Path,
+    terms: Terms,
+    own: Config,
+    config: Config,
+    stop: StopRequest,
+    lock: HeldLock,
+    *,
+    from_start: bool = False,
+) -> RunResult:
+    """Train a run on from a checkpoint, with a config that takes the place of its own."""
+    before = read_json(folder / META) or {}
+    with faults_explained(config, folder, world=terms.world):
+        data_dir = terms.data_dir or recorded_data_dir(folder) or data_folder(None)
+        device = terms.device or _former_device(before, terms)
+        blueprint = _drawn(config, data_dir, folder)
+        _refuse_other_parts(folder, before, blueprint, terms)
+        if not from_start:
+            _refuse_lost_checkpoints(folder)
+        run = built(blueprint, data_dir, device, terms)
+        # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
+        meta = {
+            **circumstances(run, terms.argv, data_dir),
+            SEAL: seal_of(config.model_dump(mode="json", exclude_none=True)),
+            **{key: before[key] for key in (ROLE, LENGTHENED) if key in before},
+        }
+        run = replace(run, config=config)
+        changes = own.training != config.training
+        lengthened = changes or bool(lengthened_from(before))
+        start = None if from_start else _restored(run, folder, lengthened=lengthened)
+        if start is not None:
+            for warning in (*start.damaged, *machine_changes(before, meta)):
+                terms.warn(warning)
+            meta = continued(meta, before, start.values)
+        if changes:
+            _become_longer(run, own, folder, meta)
+        if start is not None:
+            cut_after(folder / METRICS, Rows(**start.values["rows"]))
+        _clear(folder, whole=start is None)
+        if config != own:
+            write_config(folder, dump_config(config))
+            _say_what_changes(own, config, terms)
+    return run_session(run, folder, meta, terms.show, stop, lock, start)
+
+
+def _become_longer(run: TrainingRun, own: Config, folder: Path, meta: dict[str, Any]) -> None:
+    """Put down that a run that had ended is now a longer one.
+
+    The records change one after the other: a run begins with what config.yaml or its copy says under the seal of
+    meta.json. With that, the run is the longer one, and the summary of its former end is superseded.
+    """
+    ended, planned = own.training.total_steps(run.plan.steps_per_epoch), run.plan.total_steps
+    if planned <= ended:
+        raise ConfigError(f"{folder}: {length_of(run.config)} is no longer than {length_of(own)}, which it has")
+    summary = records_of(folder)[1]
+    former = {"steps": summary.count("steps"), "length": length_of(own), "summary_sha256": summary.sha256}
+    meta[LENGTHENED] = [*lengthened_from(meta), {**former, "when": meta["continued"]}]
+    write_text_atomically(folder / CONFIG, dump_config(run.config))
+    note_status(folder, meta, "running")
 
 
 def _drawn(config: Config, data_dir: Path, folder: Path) -> Blueprint:
@@ -128,6 +190,17 @@ def _refuse_another_experiment(folder: Path, own: Config, config: Config) -> Non
         raise ConfigError(f"{folder}: {what}. A new run with it: {anew}")
 
 
+def _refuse_another_network(folder: Path, own: Config, config: Config) -> None:
+    """Refuse a config whose network is not the one of a run; it may be written in another way."""
+    if own.model == config.model:
+        return
+    info = draw(own, recorded_data_dir(folder) or data_folder(None)).info
+    layouts = [layout_of(one.model, info.shape, info.classes) for one in (own, config)]
+    built, asked = (network_of(layout, own.data.batch_size)["layout"] for layout in layouts)
+    if built != asked:
+        raise ConfigError(f"{folder}: the config asks for another network than the one that the run has")
+
+
 def _say_what_changes(own: Config, config: Config, terms: Terms) -> None:
     """Warn of scores that another size of the batches in evaluation moves."""
     before, now = own.data.eval_batch_size, config.data.eval_batch_size
@@ -138,7 +211,7 @@ def _say_what_changes(own: Config, config: Config, terms: Terms) -> None:
 
 def _has_ended(folder: Path) -> bool:
     """Tell whether summary.json holds the end; another process may have written it before the lock was free."""
-    match read_json(folder / SUMMARY):
+    match records_of(folder)[1].values:
         case {"status": "diverged"}:
             return True
         case {"status": "finished", "final": {"accuracy": float(accuracy)}}:
@@ -158,12 +231,27 @@ def _refuse_lost_checkpoints(folder: Path) -> None:
         raise BnexpError(f"{folder}: no checkpoint is there any more, although rows were written.\n{advice}")
 
 
-def _restored(run: TrainingRun, folder: Path) -> Loaded | None:
+def _restored(run: TrainingRun, folder: Path, *, lengthened: bool) -> Loaded | None:
     """Put a run in the state of its newest checkpoint that is whole and its own; None where it has none yet."""
     try:
-        return load_newest(folder, partial(_restore, run, folder))
+        loaded = load_newest(folder, partial(_restore, run, folder, lengthened))
     except DamagedCheckpoint as error:
         raise BnexpError(f"{folder}: {error}\n{_advice_to_begin_anew(folder)}") from None
+    if loaded is None and lengthened:
+        gone = "no checkpoint is left from which the longer training goes on"
+        raise BnexpError(f"{folder}: {gone}.\n{_advice_to_begin_anew(folder)}")
+    return loaded
+
+
+def _refuse_shorter(run: TrainingRun, began_with: Config, step: int) -> None:
+    """Pass over the last checkpoint of a shorter training that a longer one does not come through.
+
+    Raises:
+        Unshared: it is one.
+    """
+    ended = began_with.training.total_steps(run.plan.steps_per_epoch)
+    if not passes(step, ended, run.plan, run.config.training.log_every):
+        raise Unshared(f"step {step}: the end of a shorter training")
 
 
 def _advice_to_begin_anew(folder: Path) -> str:
@@ -200,20 +288,22 @@ def _former_device(before: Mapping[str, Any], terms: Terms) -> str:
     return device if isinstance(device, str) and re.fullmatch(r"cpu|mps|cuda(:\d+)?", device) else "auto"
 
 
-def _restore(run: TrainingRun, folder: Path, path: Path, state: dict[str, Any]) -> None:
+def _restore(run: TrainingRun, folder: Path, lengthened: bool, path: Path, state: dict[str, Any]) -> None:
     """Put a run in the state of a checkpoint.
 
     Raises:
+        Unshared: it is the end of a shorter training.
         DamagedCheckpoint: it is of no run, or of another, or the rows that it follows on are no longer there.
         BnexpError: config or data are not those that the run began with.
     """
     try:
-        _refuse_another_config(run.config, state["config"], folder)
+        began_with = _began_with(run.config, state["config"], folder, lengthened=lengthened)
         if state["dataset"] != run.dataset.fingerprint:
             what = f"the dataset {run.config.data.dataset} is not the one that the run began with"
             raise BnexpError(f"{folder}: {what}; put that back, or start a new run")
         if path.stem != f"step{state['step']}":
             raise ValueError(f"step: found {state['step']}, expected that in the name of the file")
+        _refuse_shorter(run, began_with, state["step"])
         restore_run(run, state)
         rows = Rows(**state["rows"])
     except BnexpError:
@@ -227,15 +317,17 @@ def _restore(run: TrainingRun, folder: Path, path: Path, state: dict[str, Any]) 
         raise DamagedCheckpoint(f"{path.name}: {error}") from None
 
 
-def _refuse_another_config(config: Config, stored: str, folder: Path) -> None:
-    """Refuse a config.yaml that was changed since."""
+def _began_with(config: Config, stored: str, folder: Path, *, lengthened: bool) -> Config:
+    """Return the config in a checkpoint; refuse one that is not the run's, which may be `lengthened` since."""
     values, _ = read_yaml(stored, "the config in the checkpoint")
     try:
         began_with = check_values(values, {}, "the config in the checkpoint")
     except ConfigError as error:
         raise BnexpError(f"{folder}: the run was made by another version of bnexp: {error}") from None
-    if difference := first_difference(began_with, config):
+    compared = as_long_as(began_with, config) if lengthened else began_with
+    if difference := first_difference(compared, config):
         raise _another_config(folder, difference)
+    return began_with
 
 
 def _another_config(folder: Path, difference: tuple[str, Any, Any]) -> BnexpError:

@@ -82,7 +82,7 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
     for workers in _halved(cores):
         if workers > runs and workers > 1:
             continue
-        threads = min(max(cores // workers, 1), most_threads())
+        threads = within_limit(max(cores // workers, 1))
         found = measure(executor, [replace(task, key=f"{task.key}/{n}", threads=threads) for n in range(workers)])
         if len(found) < workers:
             continue
@@ -119,16 +119,16 @@ def division_of(folder: Path | None, workers: int | None, executor: Executor, ta
             threads, gpus = int(known["threads"]), int(known["gpus"])
             return Division(workers or max(cores // threads, 1), threads, gpus)
     threads = max(cores // workers, 1) if workers else 1
-    division = Division(workers, min(threads, most_threads())) if workers else divide(executor, task, runs, cores)
+    division = Division(workers, within_limit(threads)) if workers else divide(executor, task, runs, cores)
     if folder is not None:
         write_json(folder / RECORD, {"divisions": [*divisions, {**here, **asdict(division)}]})
     return division
 
 
-def most_threads() -> int:
-    """Return how many threads a process may have, by the variable OMP_NUM_THREADS."""
+def within_limit(threads: int) -> int:
+    """Return how many of so many threads a process may have, by the variable OMP_NUM_THREADS."""
     text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(text) if text.isdecimal() and int(text) > 0 else usable_cores()
+    return min(threads, int(text)) if text.isdecimal() and int(text) > 0 else threads
 
 
 def usable_cores() -> int:

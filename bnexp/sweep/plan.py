@@ -4,12 +4,13 @@ A run is found again by its identity, whatever its folder is called: a sweep to 
 were put in another order, knows the runs that it has.
 """
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.data_section import DatasetInfo
@@ -19,13 +20,16 @@ from bnexp.data.sources.place import data_folder
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.claim import run_folder
 from bnexp.runs.find import runs_below
+from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
+from bnexp.runs.lengthening import LENGTH, can_go_on, why_fixed
 from bnexp.runs.run import COMPLETE, Run, read_run
 from bnexp.sweep.arms import Arm, expand, told_together
 from bnexp.sweep.tuning import Choice, choose
 from bnexp.sweep.work import Ended, Mode, Task
 
-MISSING = "missing"
+MISSING, SHORTER = "missing", "shorter"
+"""Beyond the statuses of a run on the disk: there is none; it came to its end after less than is asked for."""
 TUNING = "tuning"
 """The role of a run that only serves to choose values, and the folder of these runs."""
 
@@ -37,8 +41,9 @@ class PlannedRun:
     Attributes:
         key: names it: its folder below that of the sweep.
         asked: the arm's name in the sweep; that of `arm` is the one of the folder where it has runs already.
-        status: `missing`, or that of the run on the disk, as `runs.run.Run` has it.
+        status: `missing`, `shorter`, or that of the run on the disk, as `runs.run.Run` has it.
         stored: the run on the disk.
+        note: why a run on the disk that came to its end earlier is not made longer.
     """
 
     arm: Arm
@@ -50,12 +55,15 @@ class PlannedRun:
     blueprint: Blueprint
     stored: Run | None = None
     role: str | None = None
+    note: str | None = None
 
     @property
     def mode(self) -> Mode | None:
         """What is to do: nothing where it came to its end, or where a process trains it now."""
         if self.status == MISSING:
             return "start"
+        if self.status == SHORTER:
+            return "lengthen"
         return None if self.status in (*COMPLETE, "running") else "resume"
 
 
@@ -70,6 +78,7 @@ class Stored:
     def __init__(self, folder: Path, role: str | None = None) -> None:
         self.folder, self.role = folder, role
         self._runs = defaultdict[tuple[str, int | None], list[Run]](list)
+        self._ended = defaultdict[tuple[str, int | None], list[Run]](list)
         self._arms: dict[str, str] = {}
         self.taken = set[Path]()
         for place in runs_below(folder):
@@ -81,6 +90,10 @@ class Stored:
                 for identity in identities(run.config, run.network.get("layout")):
                     self._runs[identity, run.seed].append(run)
                     self._arms.setdefault(identity, place.parent.name)
+                if run.status in COMPLETE:
+                    for identity in identities(run.config, run.network.get("layout"), length=False):
+                        self._ended[identity, run.seed].append(run)
+                        self._arms.setdefault(identity, place.parent.name)
 
     def find(self, identity: str, seed: int) -> Run | None:
         """Return the run of an identity and seed: a complete one, else the newest."""
@@ -88,14 +101,25 @@ class Stored:
         complete = [run for run in runs if run.status in COMPLETE]
         return max(complete or runs, key=lambda run: run.recency, default=None)
 
+    def find_shorter(self, identity: str, blueprint: Blueprint) -> Run | None:
+        """Return the run of an identity without length that came closest to the steps of a blueprint, and ended."""
+        asked = blueprint.plan.total_steps
+        runs = self._ended.get((identity, blueprint.config.seed), [])
+        shorter = [run for run in runs if run.total_steps is not None and run.total_steps < asked]
+        return max(shorter, key=lambda run: (run.total_steps or 0, run.recency), default=None)
+
     def name_of(self, identity: str) -> str | None:
         """Return the name of the folder in which runs of an arm lie, if there are any."""
         return self._arms.get(identity)
 
 
-def identities(config: Mapping[str, Any], layout: str | None) -> list[str]:
-    """Return what identifies the arm of a config, whatever it is called: its values; and its network as it is built."""
-    counted = identity_of({key: value for key, value in config.items() if key != "name"}, "arm")
+def identities(config: Mapping[str, Any], layout: str | None, *, length: bool = True) -> list[str]:
+    """Return what identifies the arm of a config, whatever it is called: its values; and its network as it is built.
+
+    Without `length`, arms that differ in how long they are trained are one.
+    """
+    left_out = ("name",) if length else ("name", *LENGTH)
+    counted = identity_of({key: value for key, value in config.items() if key not in left_out}, "arm")
     built = [[besides_the_model(counted), layout]] if layout else []
     return [json.dumps(one, sort_keys=True, default=str) for one in (*built, counted)]
 
@@ -111,33 +135,63 @@ def plan_runs(
         seeds: of every arm.
         stored: what the disk holds.
     """
-    drafted = [_named_as_stored(arm, blueprint, stored) for arm, blueprint in zip(arms, blueprints, strict=True)]
-    return [
-        _planned(arm, asked.name, blueprint.with_seed(seed), identity, stored)
-        for seed in seeds
-        for asked, (arm, blueprint, identity) in zip(arms, drafted, strict=True)
-    ]
+    drafted = [_drafted(arm, blueprint, stored) for arm, blueprint in zip(arms, blueprints, strict=True)]
+    return [_planned(draft, seed, stored) for seed in seeds for draft in drafted]
 
 
-def _named_as_stored(arm: Arm, blueprint: Blueprint, stored: Stored) -> tuple[Arm, Blueprint, list[str]]:
-    """Return an arm with its identities, under the name of the folder where it has runs already."""
+class _Draft(NamedTuple):
+    """An arm under the name of the folder where it has runs already, and what these are known by."""
+
+    arm: Arm
+    asked: str
+    blueprint: Blueprint
+    own: Sequence[str]
+    whatever_length: Sequence[str]
+
+
+def _drafted(arm: Arm, blueprint: Blueprint, stored: Stored) -> _Draft:
     config = dict(dotted(blueprint.config.model_dump(mode="json", exclude_none=True)))
     layout = network_of(blueprint.layout, blueprint.config.data.batch_size)["layout"]
     own = identities(config, layout)
-    name = next(filter(None, map(stored.name_of, own)), arm.name)
+    # Arms of several lengths are arms, and no former state of each other.
+    is_arm = any(key in arm.values for key in ("training", *LENGTH))
+    others = [] if is_arm else identities(config, layout, length=False)
+    known_by = own if why_fixed(blueprint.config) else (*own, *others)
+    name = next(filter(None, map(stored.name_of, known_by)), arm.name)
+    asked = arm.name
     if name != arm.name:
         arm = replace(arm, name=name, config=arm.config.model_copy(update={"name": name}))
         blueprint = replace(blueprint, config=blueprint.config.model_copy(update={"name": name}))
-    return arm, blueprint, own
+    return _Draft(arm, asked, blueprint, own, others)
 
 
-def _planned(arm: Arm, asked: str, blueprint: Blueprint, identity: Iterable[str], stored: Stored) -> PlannedRun:
-    seed, folder, role = blueprint.config.seed, stored.folder, stored.role
-    run = next(filter(None, (stored.find(one, seed) for one in identity)), None)
-    place = run.folder if run else _free(folder / arm.name, seed, stored)
-    parts = [*([role] if role else []), *place.relative_to(folder).parts]
-    status = run.status if run else MISSING
-    return PlannedRun(arm, asked, seed, place, "/".join(parts), status, blueprint, run, role)
+def _planned(draft: _Draft, seed: int, stored: Stored) -> PlannedRun:
+    folder, role = stored.folder, stored.role
+    blueprint = draft.blueprint.with_seed(seed)
+    run = next(filter(None, (stored.find(one, seed) for one in draft.own)), None)
+    status, note = run.status if run else MISSING, None
+    if run is None:
+        ended = next(filter(None, (stored.find_shorter(one, blueprint) for one in draft.whatever_length)), None)
+        if ended is not None and (note := _why_not_longer(ended, blueprint)) is None:
+            run, status = ended, SHORTER
+    place = run.folder if run else _free(folder / draft.arm.name, seed, stored)
+    key = "/".join([*([role] if role else []), *place.relative_to(folder).parts])
+    return PlannedRun(draft.arm, draft.asked, seed, place, key, status, blueprint, run, role, note)
+
+
+def _why_not_longer(run: Run, blueprint: Blueprint) -> str | None:
+    """Say why a run that came to its end is not made as long as a blueprint, and what to type; None where it can be."""
+    config, plan = blueprint.config, blueprint.plan
+    before = f"{run.total_steps:,}" if run.total_steps else "fewer"
+    is_not = f"runs that ended after {before} steps are not made longer, to {plan.total_steps:,}"
+    beside = "new ones begin beside them, which --name NAME keeps apart"
+    if why := why_fixed(config):
+        return f"{is_not}: {why}; {beside}. Schedules constant and step can be lengthened"
+    with contextlib.suppress(OSError):
+        steps = checkpoints_by_step(run.folder)
+        if can_go_on(steps, run.total_steps or 0, plan, config.training.log_every):
+            return None
+    return f"{is_not}: no checkpoint is left that a longer training comes through; {beside}"
 
 
 def _free(parent: Path, seed: int, stored: Stored) -> Path:
@@ -157,8 +211,9 @@ class SweepPlan:
         runs: the final runs. Where the values of an arm are not chosen yet, those of the base stand in for them.
         tuning: the runs that only serve to choose.
         choices: the values that arms got, by the arm's name.
-        warnings: what gives reason to doubt, each with the names of the arms that it is about.
+        warnings: what gives reason to doubt, each with the names of the arms that it is about; `notes` alike.
         seconds: that the sweep may take.
+        tuned_for: the arm in whose place each candidate stands, by their names.
     """
 
     folder: Path
@@ -167,10 +222,30 @@ class SweepPlan:
     choices: Mapping[str, Choice] = field(default_factory=dict)
     warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seconds: float | None = None
+    tuned_for: Mapping[str, str] = field(default_factory=dict)
+
+    def part(self, number: int, count: int) -> "SweepPlan":
+        """Return one of `count` parts, from 1 on: runs take turns, or whole arms where those are tuned."""
+        arms = list(dict.fromkeys(run.asked for run in self.runs))
+        own = set(arms[number - 1 :: count])
+        runs = self.runs[number - 1 :: count]
+        if self.tuned_for:
+            runs = tuple(run for run in self.runs if run.asked in own)
+        tuning = tuple(run for run in self.tuning if self.tuned_for[run.asked] in own)
+        return replace(self, runs=runs, tuning=tuning)
 
     def waits(self, run: PlannedRun) -> bool:
         """Tell whether a run cannot begin before its arm is tuned."""
         return run.role is None and bool(run.arm.candidates)
+
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """Why runs are not made longer, each with the names of their arms."""
+        about = defaultdict[str, dict[str, None]](dict)
+        for run in (*self.tuning, *self.runs):
+            if run.note is not None:
+                about[run.note][run.arm.name] = None
+        return {note: list(arms) for note, arms in about.items()}
 
     @property
     def to_do(self) -> list[PlannedRun]:
@@ -218,7 +293,15 @@ class Planner:
             self._stored,
         )
         minutes = self._sweep.file.budget.minutes
-        return SweepPlan(self._folder, tuple(runs), tuple(tuning), choices, _gathered(drawn), minutes and 60 * minutes)
+        return SweepPlan(
+            self._folder,
+            tuple(runs),
+            tuple(tuning),
+            choices,
+            _gathered(drawn),
+            minutes and 60 * minutes,
+            {candidate.name: arm.name for arm in arms for candidate in arm.candidates},
+        )
 
     def choose(self, arm: Arm, tuning: Iterable[PlannedRun]) -> Choice | None:
         """Choose the values of an arm by what the disk now holds of its tuning runs; None where some are not done."""
@@ -226,7 +309,10 @@ class Planner:
         runs = defaultdict[str, list[Run]](list)
         for run in tuning:
             if run.asked in own:
-                runs[run.asked].append(read_run(run.folder))
+                stored = read_run(run.folder)
+                if run.status == SHORTER and stored.total_steps != run.blueprint.plan.total_steps:
+                    return None  # it ended, but is not as long yet as it is asked for
+                runs[run.asked].append(stored)
         return choose(arm, list(self._sweep.file.tune), runs)
 
     def final_runs(self, choice: Choice) -> list[PlannedRun]:
@@ -270,7 +356,6 @@ class SweepTasks:
         plan: the runs to do.
         chosen: is called with each choice and the runs that follow from it.
         task: makes the task of a run that is to do.
-        shard: the number of a part, from 1 on, and how many there are; None: all is done here.
     """
 
     def __init__(
@@ -279,25 +364,21 @@ class SweepTasks:
         plan: SweepPlan,
         chosen: Callable[[Choice, Sequence[PlannedRun]], None],
         task: Callable[[PlannedRun], Task],
-        shard: tuple[int, int] | None = None,
     ) -> None:
-        self._planner, self._plan, self._chosen, self._task, self._shard = planner, plan, chosen, task, shard
-        self._places = {run.key: place for place, run in enumerate(plan.runs)}
-        self._arms = {asked: place for place, asked in enumerate(dict.fromkeys(run.asked for run in plan.runs))}
+        self._planner, self._plan, self._chosen, self._task = planner, plan, chosen, task
         self._waiting = {run.asked: run.arm for run in plan.runs if plan.waits(run)}
-        of_candidate = {candidate.name: name for name, arm in self._waiting.items() for candidate in arm.candidates}
-        self._tuned_for = {run.key: of_candidate[run.asked] for run in plan.tuning if run.asked in of_candidate}
-        self._ready = [run for run in plan.to_do if not plan.waits(run) and self._is_here(run)]
+        self._tuned_for = {run.key: plan.tuned_for[run.asked] for run in plan.tuning}
+        self._ready = [run for run in plan.to_do if not plan.waits(run)]
 
     @property
     def known(self) -> list[PlannedRun]:
-        """The runs that are to do here and can begin."""
+        """The runs that are to do and can begin."""
         return list(self._ready)
 
     @property
     def to_come(self) -> int:
-        """How many runs here wait for the values of their arm."""
-        return sum(self._plan.waits(run) and run.mode is not None and self._is_here(run) for run in self._plan.runs)
+        """How many runs wait for the values of their arm."""
+        return sum(self._plan.waits(run) and run.mode is not None for run in self._plan.runs)
 
     def ready(self) -> list[Task]:
         """Return the tasks that can begin now, each once."""
@@ -313,12 +394,3 @@ class SweepTasks:
             runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
             self._chosen(choice, runs)
             self._ready += runs
-
-    def _is_here(self, run: PlannedRun) -> bool:
-        """Tell whether a run belongs to this part: runs take turns, or whole arms where those are tuned."""
-        if self._shard is None:
-            return True
-        number, count = self._shard
-        if not self._plan.tuning:
-            return self._places[run.key] % count == number - 1
-        return self._arms[self._tuned_for.get(run.key, run.asked)] % count == number - 1

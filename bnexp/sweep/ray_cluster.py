@@ -334,6 +334,9 @@ def _outgoing(folder: Path) -> Mapping[str, bytes]:
     """Return the files of a run for the node that continues it; nothing where it has not begun."""
     shipment = pack(folder, {})
     files = dict(shipment.files) if shipment is not None else {}
+    came = META not in files or files[META] != as_on_the_node(files[META])
+    if came and not any(name.endswith(".pt") for name in files):
+        return {}  # the first shipment was cut short: rows came, and not yet the checkpoint that follows on them
     if META in files:
         files[META] = as_on_the_node(files[META])
     return files if has_begun(files) else {}

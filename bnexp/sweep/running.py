@@ -81,52 +81,68 @@ def carry_out(
     Raises:
         Interrupted: by a second signal; no process is left.
     """
-    stop, outcome, began = StopRequest(), Outcome(), now()
-    waiting: deque[Task] = deque()
-    running: dict[str, Task] = {}
-    attempts: Counter[str] = Counter()
-
-    def stop_all(reason: str, exit_code: int) -> None:
-        if outcome.stopped is None:
-            outcome.stopped, outcome.exit_code = reason, exit_code
-            executor.stop()
-
+    stop, began = StopRequest(), now()
+    progress = _Progress(source, executor, observer, rules)
     with stop.listening("stopped at once: the same command continues from the last checkpoints"):
         try:
             with stop.finishing_the_step():
-                while True:
-                    waiting.extend(source.ready())
-                    while waiting and len(running) < executor.slots and outcome.stopped is None:
-                        task = waiting.popleft()
-                        attempts[task.key] += 1
-                        observer.started(task)
-                        executor.start(task)
-                        running[task.key] = task
-                    if not running:
-                        return outcome
+                while progress.begin():
                     for event in executor.wait(_WAIT_S):
-                        observer.take(event)
-                        if not isinstance(event, Ended):
-                            continue
-                        task = running.pop(event.key)
-                        failed = event.end in ("failed", "lost")
-                        left = rules.retries if failed else _MOST_STOPS if event.end == "interrupted" else -1
-                        again = attempts[task.key] <= left and outcome.stopped is None
-                        observer.ended(event, again=again)
-                        if again:
-                            waiting.append(_once_more(task))
-                            continue
-                        outcome.ends[task.key] = event
-                        source.ended(event)
-                        if failed and rules.fail_fast:
-                            stop_all(f"{task.key} failed, and --fail-fast was asked for", 1)
+                        progress.take(event)
                     observer.tick()
                     if stop:
-                        stop_all("interrupted", stop.exit_code)
+                        progress.stop("interrupted", stop.exit_code)
                     if rules.seconds is not None and now() - began >= rules.seconds:
-                        stop_all(f"the {rules.seconds / 60:g} minutes of the budget are over", 0)
+                        progress.stop(f"the {rules.seconds / 60:g} minutes of the budget are over", 0)
         finally:
             executor.close()
+    return progress.outcome
+
+
+class _Progress:
+    """The tasks that wait and those that run, and what became of the others."""
+
+    def __init__(self, source: Source, executor: Executor, observer: Observer, rules: Rules) -> None:
+        self._source, self._executor, self._observer, self._rules = source, executor, observer, rules
+        self._waiting: deque[Task] = deque()
+        self._running: dict[str, Task] = {}
+        self._attempts: Counter[str] = Counter()
+        self.outcome = Outcome()
+
+    def begin(self) -> bool:
+        """Begin tasks as long as there is a place for one; tell whether any runs."""
+        self._waiting.extend(self._source.ready())
+        while self._waiting and len(self._running) < self._executor.slots and self.outcome.stopped is None:
+            task = self._waiting.popleft()
+            self._attempts[task.key] += 1
+            self._observer.started(task)
+            self._executor.start(task)
+            self._running[task.key] = task
+        return bool(self._running)
+
+    def take(self, event: Event) -> None:
+        """Take an event; an attempt that failed may be followed by another."""
+        self._observer.take(event)
+        if not isinstance(event, Ended):
+            return
+        task = self._running.pop(event.key)
+        failed = event.end in ("failed", "lost")
+        most = self._rules.retries if failed else _MOST_STOPS if event.end == "interrupted" else -1
+        again = self._attempts[task.key] <= most and self.outcome.stopped is None
+        self._observer.ended(event, again=again)
+        if again:
+            self._waiting.append(_once_more(task))
+            return
+        self.outcome.ends[task.key] = event
+        self._source.ended(event)
+        if failed and self._rules.fail_fast:
+            self.stop(f"{task.key} failed, and --fail-fast was asked for", 1)
+
+    def stop(self, reason: str, exit_code: int) -> None:
+        """Ask all that runs to write a checkpoint and end, once; nothing more begins."""
+        if self.outcome.stopped is None:
+            self.outcome.stopped, self.outcome.exit_code = reason, exit_code
+            self._executor.stop()
 
 
 def _once_more(task: Task) -> Task:

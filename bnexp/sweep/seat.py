@@ -23,7 +23,7 @@ from bnexp.sweep import datasets
 from bnexp.sweep.datasets import DataFiles
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.shipping import Shipment, Stamps, newest_step, pack, unpack
-from bnexp.sweep.work import Ended, Event, Progressed, Task, Warned
+from bnexp.sweep.work import Ended, Event, Mode, Progressed, Task, Warned
 
 _PREFIX, _LOCK = "bnexp-seat-", ".lock"
 _REPORTED_EVERY_S, _ABANDONED_S = 0.5, 60.0
@@ -92,7 +92,8 @@ class Seat:
         data_dir = task.data_dir if task.data_dir and task.data_dir.is_dir() else data_folder(None)
         if self._workers is None:
             self._workers = LocalWorkers(1, [task.blueprint], data_dir)
-        self._workers.start(replace(task, folder=self._folder, data_dir=data_dir, mode="resume" if files else "start"))
+        mode: Mode = "start" if not files else "resume" if task.mode == "start" else task.mode
+        self._workers.start(replace(task, folder=self._folder, data_dir=data_dir, mode=mode))
 
     def stop(self) -> None:
         """Ask the run to finish its step and write a checkpoint; reports go on."""

@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 
 from bnexp.blueprint import Blueprint
 
-Mode = Literal["start", "resume", "measure", "judge"]
-"""Begin in a new folder; continue from the newest checkpoint; take a few steps, or only look whether the data are here
-and the memory is enough, and write nothing."""
+Mode = Literal["start", "resume", "lengthen", "measure", "judge"]
+"""Begin in a new folder; continue from the newest checkpoint; make a run that had ended longer; take a few steps, or
+only look whether the data are here and the memory is enough, and write nothing."""
 End = Literal["finished", "diverged", "interrupted", "failed", "lost", "elsewhere"]
 """How the attempt of a task ends. `lost`: its process or node died; `elsewhere`: another process has this run."""
 

@@ -23,8 +23,10 @@ from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.claim import Taken
+from bnexp.runs.identity import first_difference
 from bnexp.runs.lock import Held
 from bnexp.runs.rows import Writers
+from bnexp.runs.seal import load_stored
 from bnexp.session import life, resume
 from bnexp.session.display import Display, left
 from bnexp.session.signals import ANNOUNCEMENTS
@@ -88,10 +90,15 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         if task.mode == "judge":
             tell(judge(task))
             return Ended(task.key, "finished")
+        config = task.blueprint.config
         if task.mode == "start":
             result = life.start(task.blueprint, terms, task.folder)
+        elif task.mode == "lengthen":
+            result = resume.lengthen(task.folder, terms, config)
         else:
-            result = resume.resume(task.folder, terms, config=task.blueprint.config)
+            same = first_difference(load_stored(task.folder)[0], config) is None
+            # The same arm may have been written in another way, or with other probes: the run keeps its own config.
+            result = resume.resume(task.folder, terms, config=config if same else None)
     except Interrupted as stopped:
         return Ended(task.key, "interrupted", str(stopped))
     except (Held, Taken) as error:

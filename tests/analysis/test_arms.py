@@ -34,6 +34,15 @@ def test_statistics_over_parts_of_a_batch_make_another_arm(arms_of: Callable[...
     assert differing_keys(arms) == ["batch.processes"]
 
 
+@pytest.mark.parametrize("network", [{}, {"network": {"layout": "a", "function": "a"}}])
+def test_runs_that_served_to_tune_are_never_pooled_with_final_ones(
+    arms_of: Callable[..., list[Arm]], network: dict[str, object]
+) -> None:
+    tuning = {"config": {"seed": 10_000}, "meta": {"role": "tuning", **network}}
+    arms = arms_of({"meta": network}, tuning, {"config": {"seed": 1}, "meta": network})
+    assert [[run.seed for run in arm.runs] for arm in arms] == [[0, 1], [10_000]]
+
+
 def test_of_one_seed_the_newest_complete_run_counts(arms_of: Callable[..., list[Arm]]) -> None:
     (arm,) = arms_of({"meta": LATER, "test": 0.7}, {"test": 0.8}, {"config": {"seed": 1}, "test": 0.9})
     assert [run.figures["test_accuracy"] for run in arm.finished] == [0.7, 0.9]

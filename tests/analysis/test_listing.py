@@ -32,6 +32,7 @@ def test_a_finished_run(list_of: Callable[..., Table]) -> None:
     assert texts(list_of({"accuracies": (0.5, 0.8, 0.9, 0.88), "test": 0.87})) == {
         "run": "mlp0/seed0",
         "status": "finished",
+        "role": "-",
         "differs": "",
         "epoch": "4/4",
         "step": "40/40",
@@ -71,6 +72,13 @@ def test_the_newest_comes_first_and_the_unknown_last(list_of: Callable[..., Tabl
 def test_a_run_listed_by_itself_has_a_name(tmp_path: Path, write_run: Callable[..., Path]) -> None:
     folder = write_run(tmp_path / "mlp" / "seed0")
     assert texts(list_runs([read_run(folder)], folder, NOW))["run"] == "mlp/seed0"
+
+
+def test_what_a_run_is_for_has_a_column_where_some_are_no_final_ones(list_of: Callable[..., Table]) -> None:
+    table = list_of({}, {"meta": {"role": "tuning", "started": "2026-02-28T12:00:00+00:00"}})
+    assert [texts(table, row)["role"] for row in range(2)] == ["-", "tuning"]
+    assert "role" in [column.key for column in table.columns_for("people")]
+    assert "role" not in [column.key for column in list_runs([], Path(), NOW).columns_for("people")]
 
 
 def test_an_end_before_the_start_is_no_duration(list_of: Callable[..., Table]) -> None:

@@ -45,6 +45,28 @@ def printed(function: Callable[..., None], *arguments: Any, **options: Any) -> t
     return out.getvalue(), err.getvalue()
 
 
+def test_runs_that_served_to_tune_are_left_out_beside_others_and_shown_by_themselves(runs: Path) -> None:
+    for rate in (0.1, 0.2):
+        config = {"name": f"bn,lr={rate}", "seed": 10_000, "optimizer.lr": rate}
+        write_run(runs / "tuning" / f"bn,lr={rate}" / "seed10000", config=config, meta={"role": "tuning"}, test=1.0)
+    out, _ = printed(compare, [], runs_dir=runs)
+    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["bn", "plain"]
+    note = f"2 runs left out that only served to tune, on seeds of their own: bnexp compare {runs / 'tuning'}"
+    assert f"note: {note}\n" in out
+    by_themselves, _ = printed(compare, [str(runs / "tuning")], runs_dir=runs)
+    assert [line.split()[0] for line in by_themselves.splitlines()[1:3]] == ["bn,lr=0.1", "bn,lr=0.2"]
+    assert "left out" not in by_themselves
+
+
+def test_runs_that_were_made_longer_are_named(runs: Path) -> None:
+    former = {"lengthened_from": [{"steps": 20, "summary_sha256": "of then"}]}
+    write_run(
+        runs / "bn" / "seed2", config={"name": "bn", "seed": 2, "model.block": "linear -> bn -> relu"}, meta=former
+    )
+    out, _ = printed(compare, [], runs_dir=runs)
+    assert "note: 1 run (bn) had ended, and been scored on the test set, before being made longer" in out
+
+
 def test_into_a_pipe_one_plain_line_an_arm_with_all_columns(runs: Path) -> None:
     out, _ = printed(compare, [], runs_dir=runs, target=0.8)
     header, first, second, *notes = out.splitlines()

@@ -88,6 +88,21 @@ def test_what_cannot_be_parsed_is_left_out():
     assert set(one_table(runs, {})) == {"later", "resnet"}
 
 
+def test_a_run_that_was_made_longer_shows_its_length_of_now(tmp_path):
+    announced = {"one": {"training.epochs": 2}, "other": {"training.epochs": 2}}
+    for run in announced:
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "config.yaml").write_text("training: {steps: 30}")
+    write_json(tmp_path / "one" / META, {"status": "finished", "lengthened_from": [{"steps": 12}]})
+    table = context_over(tmp_path, announced).hparams_metadata(None, "")
+    rows = {
+        run: metadata.parse_session_start_info_plugin_data(tags[metadata.SESSION_START_INFO_TAG]).hparams
+        for run, tags in table.items()
+    }
+    lengths = {run: {key: value.number_value for key, value in row.items()} for run, row in rows.items()}
+    assert lengths == {"one": {"training.steps": 30}, "other": {"training.epochs": 2}}
+
+
 def context_over(tmp_path, runs=RUNS):
     """Return what the page asks, over runs whose events were read."""
     series = {

@@ -146,7 +146,10 @@ def test_probes_go_on_too(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config(probes={name: quick.get(name, {"every": 5}) for name in PROBES})
     whole = trained(config, tmp_path / "whole")
     folder = stopped(config, tmp_path / "stopped", 8)
+    meta = record(folder, "meta.json")
+    (folder / "meta.json").write_text(json.dumps({**meta, "role": "tuning"}))
     assert_same(resume(folder, Terms(data_dir=tmp_path)), whole)
+    assert record(folder, "meta.json")["role"] == "tuning"  # it stays what it is for
     assert any(name.startswith("input_shift/") for name in rows_of(folder)[-3])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.schema import Config
-from bnexp.sweep.estimate import Division, divide, estimate, measure, seconds_of
+from bnexp.sweep.estimate import Division, divide, division_of, estimate, measure, seconds_of, usable_cores
 from bnexp.sweep.plan import PlannedRun
 from bnexp.sweep.work import Ended, Event, Measured, Task
 
@@ -39,6 +39,11 @@ class Timed:
 
     def stop(self, *, at_once: bool = False) -> None: ...
     def close(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 @pytest.fixture
@@ -93,3 +98,18 @@ def test_an_estimate_is_the_work_of_all_runs_over_the_workers(blueprint: Bluepri
     assert executor.tried == [(1, 1)]
     assert estimate(executor, runs[:1], Division(2, 1), lambda run: task) == pytest.approx(alone)
     assert estimate(Timed(lambda *_: 0.1, fails=True), runs, Division(2, 1), lambda run: task) is None
+
+
+def test_a_variable_limits_the_threads(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")
+    executor = Timed(lambda workers, threads: 0.1 * workers / threads)
+    divide(executor, task, runs=60, cores=8)
+    assert executor.tried == [(8, 1), (4, 2), (2, 2), (1, 2)]
+
+
+def test_a_sweep_keeps_the_threads_that_it_began_with(task: Task, tmp_path: Path) -> None:
+    executor = Timed(lambda workers, threads: 0.1 * workers / threads)
+    began = division_of(tmp_path, None, executor, task, 60)
+    assert began == Division(1, usable_cores())
+    assert division_of(tmp_path, 4, executor, task, 60) == Division(4, began.threads)
+    assert division_of(None, 2 * usable_cores(), executor, task, 60) == Division(2 * usable_cores(), 1)

@@ -80,6 +80,79 @@ def test_another_way_to_write_a_network_is_no_other_run(plan_of: PlanOf) -> None
     assert written.to_do == []
 
 
+def ended(run: PlannedRun, status: str = "finished", checkpoints: tuple[int, ...] = (6, 12)) -> None:
+    """Leave the records of a run that came to its end, of two epochs of 6 steps, with its last checkpoints."""
+    store(run, status, plan={"total_steps": run.blueprint.plan.total_steps})
+    (run.folder / "checkpoints").mkdir()
+    for step in checkpoints:
+        (run.folder / "checkpoints" / f"step{step}.pt").touch()
+
+
+def test_a_run_that_ended_earlier_is_made_longer(plan_of: PlanOf) -> None:
+    first, other, *_ = plan_of(axes=NORMS).runs
+    ended(first)
+    ended(other, "diverged")
+    longer = plan_of("training.epochs=4", axes={**NORMS, "optimizer.lr": [0.1, 0.2]})  # the folder keeps its name
+    assert {run.key: (run.status, run.mode) for run in longer.runs if run.seed == 0} == {
+        "norm=none/seed0": ("shorter", "lengthen"),
+        "norm=bn/seed0": ("shorter", "lengthen"),
+        "norm=none,lr=0.2/seed0": ("missing", "start"),
+        "norm=bn,lr=0.2/seed0": ("missing", "start"),
+    }
+    assert (longer.runs[0].folder, longer.notes) == (first.folder, {})
+    assert [run.status for run in plan_of("training.epochs=1", axes=NORMS).runs[:2]] == ["missing", "missing"]
+    steps = plan_of("training.epochs=null", "training.steps=13", axes=NORMS)
+    assert steps.runs[0].mode == "lengthen"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "why"),
+    [
+        ({"schedule.name": "cosine"}, "schedule cosine spreads over the whole training"),
+        ({"schedule.name": "onecycle"}, "schedule onecycle spreads over the whole training"),
+        ({"schedule.name": "step", "schedule.milestones": [1], "schedule.warmup_epochs": 1}, None),
+    ],
+)
+def test_why_a_run_is_not_made_longer_is_said(plan_of: PlanOf, schedule: dict[str, object], why: str | None) -> None:
+    for run in plan_of(axes=NORMS, fixed=schedule).runs:
+        ended(run)
+    plan = plan_of("training.epochs=4", axes=NORMS, fixed=schedule)
+    if why is None:
+        assert ({run.mode for run in plan.runs}, plan.notes) == ({"lengthen"}, {})
+        return
+    assert keys(plan.to_do)[:2] == ["norm=none/seed0-2", "norm=bn/seed0-2"]
+    ((note, arms),) = plan.notes.items()
+    assert f"runs that ended after 12 steps are not made longer, to 24: {why}" in note
+    assert "--name NAME" in note
+    assert arms == ["norm=none", "norm=bn"]
+
+
+def test_a_run_without_a_checkpoint_of_the_longer_training_is_not_made_longer(plan_of: PlanOf) -> None:
+    first, other, *_ = plan_of("training.log_every=5", axes=NORMS).runs
+    ended(first, checkpoints=(12,))  # whose row after step 12 the longer one does not write
+    ended(other, checkpoints=(6, 12))
+    plan = plan_of("training.log_every=5", "training.epochs=4", axes=NORMS)
+    assert [run.mode for run in plan.runs[:2]] == ["start", "lengthen"]
+    assert "no checkpoint is left" in next(iter(plan.notes))
+
+
+def test_arms_of_several_lengths_are_arms(plan_of: PlanOf) -> None:
+    lengths = {"training.epochs": [2, 4]}
+    for run in plan_of(axes=lengths).runs:
+        if "epochs=2" in run.key:
+            ended(run)
+    assert [run.mode for run in plan_of(axes=lengths).runs] == [None, "start"] * 2
+
+
+def test_tuning_is_done_when_its_runs_are_as_long_as_asked_for(planner_of: Callable[..., Planner]) -> None:
+    asked: dict[str, object] = {"tune": RATES, "tune_seeds": 1}
+    for run in planner_of(**asked).plan().tuning:
+        ended(run)
+    planner = planner_of("training.epochs=4", **asked)
+    plan = planner.plan()
+    assert ([run.mode for run in plan.tuning], plan.choices) == (["lengthen"] * 2, {})
+
+
 def test_a_changed_base_makes_other_runs_beside_the_former(plan_of: PlanOf) -> None:
     for run in plan_of(axes=NORMS).runs:
         store(run)
@@ -134,7 +207,7 @@ def test_shards_share_all_runs_between_them(planner_of: Callable[..., Planner], 
     planner = planner_of(axes=NORMS, seeds=3, **({"tune": tune} if tune else {}))
     plan = planner.plan()
     parts = [
-        [run.key for run in SweepTasks(planner, plan, lambda choice, runs: None, task_of, (part, 2)).known]
+        [run.key for run in SweepTasks(planner, plan.part(part, 2), lambda choice, runs: None, task_of).known]
         for part in (1, 2)
     ]
     assert all(parts)

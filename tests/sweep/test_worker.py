@@ -1,0 +1,54 @@
+"""What a worker does with a task, in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.blueprint import draw
+from bnexp.config.schema import Config
+from bnexp.errors import BnexpError
+from bnexp.runs.run import read_run
+from bnexp.session import life
+from bnexp.session.display import Display
+from bnexp.session.terms import Terms
+from bnexp.sweep.work import Event, Task
+from bnexp.training.clock import Clock
+
+MakeConfig = Callable[..., Config]
+
+
+class Fails(Display):
+    """Fails after the first epoch."""
+
+    def step(self, step: int, clock: Clock) -> None:
+        if step == 7:
+            raise BnexpError("a failure")
+
+
+def test_a_run_of_the_same_arm_goes_on_and_is_lengthened_with_its_own_config(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    from bnexp.sweep.worker import attempt  # loads torch and its compiler
+
+    folder = tmp_path / "small" / "seed0"
+    with pytest.raises(BnexpError, match="a failure"):
+        life.start(
+            draw(make_config(), tmp_path),
+            Terms(data_dir=tmp_path, device="cpu", role="tuning", show=lambda name, plan: Fails()),
+            folder,
+        )
+    told: list[Event] = []
+
+    def done(mode: Any, **sections: Any) -> str:
+        written = {"block": "linear -> bn -> act", "norm": None}
+        config = make_config(model=written, probes={"gradients": {"every": 3}}, **sections)
+        return attempt(Task("small", draw(config, tmp_path), folder, mode, tmp_path, "cpu"), told.append).end
+
+    assert done("resume") == "finished"
+    run = read_run(folder)
+    assert (run.role, run.config and run.config["model.norm"]) == ("tuning", "bn")
+    assert done("lengthen", training={"epochs": 4}) == "finished"
+    run = read_run(folder)
+    assert (run.role, run.total_steps, run.former_ends, run.problems) == ("tuning", 24, (12,), ())
