@@ -38,7 +38,7 @@ with contextlib.suppress(ImportError):
     import ray
     from ray.cluster_utils import Cluster
 
-    from bnexp.sweep.ray_cluster import RayCluster
+    from bnexp.sweep.ray_cluster import RayCluster, _outgoing
 
 pytestmark = [
     pytest.mark.xdist_group("sweep"),
@@ -256,6 +256,16 @@ def test_a_dataset_that_no_node_has_is_brought(
     (tmp_path / "moved.npz").rename(own)
     alone = life.start(task.blueprint, Terms(tmp_path / "alone", data_dir=tmp_path, device="cpu"))
     assert result_of(task.folder)[1] == result_of(alone.folder)[1]
+
+
+def test_a_first_shipment_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: a\n")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    assert _outgoing(tmp_path) == {}
+    (tmp_path / "meta.json").write_text('{"status": "running"}\n')
+    assert set(_outgoing(tmp_path)) == {"config.yaml", "metrics.jsonl", "meta.json"}  # one of here, which lost them
+    (tmp_path / "meta.json").write_text('{"status": "running", "node": {"host": "there"}}\n')
+    assert _outgoing(tmp_path) == {}
 
 
 def test_what_cannot_be_is_refused(cluster: "Cluster", tmp_path: Path, study: Path) -> None:
