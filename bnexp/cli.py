@@ -121,7 +121,7 @@ def sweep(
 
     command.sweep(
         file,
-        command.Asked(
+        command.SweepOptions(
             runs_dir,
             data_dir,
             device,

@@ -130,7 +130,7 @@ def test_a_standard_output_that_takes_nothing_does_not_end_a_training_and_is_nam
 
 def test_every_command_has_help(tmp_path: Path) -> None:
     data = ("data list", "data fetch", "data verify")
-    for command in ("train", "check", "compare", "ls", "board", "catalog", "schema", "explain", "data", *data):
+    for command in ("train", "sweep", "check", "compare", "ls", "board", "catalog", "schema", "explain", "data", *data):
         done = bnexp(*command.split(), "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert "Usage" in done.stdout
@@ -142,7 +142,21 @@ def test_help_lists_every_command_once_in_a_panel(tmp_path: Path) -> None:
     assert panels == ["Options", "Run", "Look", "Learn", "Data"]
     listed = [line.split()[0] for line in shown.partition("\nRun:")[2].splitlines() if line.startswith("  ")]
     assert sorted(listed) == sorted(
-        ["train", "resume", "check", "compare", "probe", "fold", "ls", "board", "catalog", "explain", "schema", "data"]
+        [
+            "train",
+            "sweep",
+            "resume",
+            "check",
+            "compare",
+            "probe",
+            "fold",
+            "ls",
+            "board",
+            "catalog",
+            "explain",
+            "schema",
+            "data",
+        ]
     )
 
 
@@ -156,7 +170,7 @@ def test_help_lists_every_command_once_in_a_panel(tmp_path: Path) -> None:
         (["--format", "markdown"], 0, "| run |"),
         (["--csv", "--json"], 2, "--csv and --json: choose one of them"),
         (["--csv", "--format", "table"], 2, "--csv and --format table: choose one of them"),
-        (["--format", "jsn"], 2, "'table', 'csv', 'json', 'markdown'"),
+        (["--format", "jsn"], 2, "expected table, csv, json, markdown"),
     ],
 )
 def test_the_form_of_a_table_is_chosen_once(words: list[str], code: int, said: str, tmp_path: Path) -> None:

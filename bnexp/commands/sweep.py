@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ _MOST_CHOICES = 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class SweepOptions:
     """What the command line asks for, beside the sweep: see `bnexp sweep --help`."""
 
     runs_dir: Path = Path("runs")
@@ -63,7 +63,7 @@ def read_sweep(path: Path, axes: Sequence[str], seeds: str | None, overrides: Se
 
 def sweep(
     path: Path,
-    asked: Asked,
+    options: SweepOptions,
     *,
     axes: Sequence[str] = (),
     seeds: str | None = None,
@@ -80,43 +80,53 @@ def sweep(
         Interrupted: by Ctrl-C or a signal; the same command continues.
         BnexpError: runs failed, after all others had their turn.
     """
-    if asked.ray is not None and asked.workers is not None:
+    if options.ray is not None and options.workers is not None:
         raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
     if save is not None:
         name = name or run_name_of(save.stem)
-    asked_for = read_sweep(path, axes, seeds, overrides, name)
+    study = read_sweep(path, axes, seeds, overrides, name)
     if save is not None:  # also where arms are refused: the file is where rules can be added
-        _save(asked_for, save, quiet=asked.quiet)
-    planner = Planner(asked_for, asked.runs_dir, asked.data_dir)
+        _save(study, save, quiet=options.quiet)
+    planner = Planner(study, options.runs_dir, options.data_dir)
     plan = planner.plan()
-    if asked.shard is not None:
-        plan = plan.part(*asked.shard)
-    if not asked.quiet:
-        if asked_for.file.question:
-            print(visible_lines(asked_for.file.question), file=sys.stderr)
+    if options.shard is not None:
+        plan = plan.part(*options.shard)
+    if not options.quiet:
+        if study.file.question:
+            print(visible_lines(study.file.question), file=sys.stderr)
         for lead, texts in (("note", outlook.notes_of(plan)), ("warning", outlook.warnings_of(plan))):
             for text in texts:
                 print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
     if dry_run:
-        _tell(asked_for, plan, asked, as_json=as_json)
+        _tell(study, plan, options, as_json=as_json)
         return
     choices = dict(plan.choices)
-    outcome = _do(asked_for, planner, plan, asked, choices)
-    runs = [read_run(path) for path in runs_below(plan.folder)]
-    if any(run.role is None for run in runs):
-        chosen = at_most([choice.text for choice in choices.values()], _MOST_CHOICES, "such choices")
-        table = compare_runs(runs, keys=list(asked_for.file.tune), notes=chosen)
-        show(table, "json" if as_json else "table")
+    outcome = _do(study, planner, plan, replace(options, quiet=options.quiet or as_json), choices)
+    _show_runs(planner.plan(), list(study.file.tune), choices, as_json=as_json)
     _conclude(outcome, plan)
 
 
-def _save(asked_for: Sweep, file: Path, *, quiet: bool) -> None:
+def _show_runs(plan: SweepPlan, tuned: Sequence[str], choices: Mapping[str, Choice], *, as_json: bool) -> None:
+    """Print the table of the runs that a sweep has now; runs of other values in its folder are none of them."""
+    own = [run.stored for run in plan.runs if run.stored is not None and not plan.waits(run)]
+    if not own:
+        return
+    others = {run.folder for path in runs_below(plan.folder) if (run := read_run(path)).role is None}
+    others -= {run.folder for run in own}
+    notes = at_most([choice.text for choice in choices.values()], _MOST_CHOICES, "such choices")
+    if others:
+        folder = shlex.quote(str(plan.folder))
+        notes.append(f"{counted(len(others), 'run')} of other values left out: bnexp compare {folder} shows all")
+    show(compare_runs(own, keys=tuned, notes=notes), "json" if as_json else "table")
+
+
+def _save(study: Sweep, file: Path, *, quiet: bool) -> None:
     """Write a sweep as a sweep file; one that says something else is never replaced.
 
     Raises:
         ConfigError: there is such a file, or none can be written there.
     """
-    text = dump_sweep(asked_for, file)
+    text = dump_sweep(study, file)
     try:
         if os.path.lexists(file) and (not file.is_file() or file.read_bytes() != text.encode()):
             raise ConfigError(f"--save {file}: something else is there; expected the name of a new file")
@@ -125,33 +135,33 @@ def _save(asked_for: Sweep, file: Path, *, quiet: bool) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"--save {file}: cannot be written: {reason}; expected such as --save study.yaml") from None
     if not quiet:
-        named = "" if asked_for.name == run_name_of(file.stem) else f" --name {asked_for.name}"
+        named = "" if study.name == run_name_of(file.stem) else f" --name {study.name}"
         print(f"saved: bnexp sweep {shlex.quote(str(file))}{named}", file=sys.stderr)
 
 
-def _tell(asked_for: Sweep, plan: SweepPlan, asked: Asked, *, as_json: bool) -> None:
+def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool) -> None:
     """Print the runs of a sweep with what the disk holds of each, and about how long the rest takes."""
     if as_json:
-        print(json.dumps(outlook.record_of(asked_for.name, plan, _measured(plan, asked)[1]), indent=2))
+        print(json.dumps(outlook.record_of(study.name, plan, _measured(plan, options)[1]), indent=2))
         return
     show(outlook.table_of(plan), "table")
     say(outlook.total(plan))
     for choice in plan.choices.values():
         say(choice.text)
-    say(outlook.time_left(plan, *_measured(plan, asked)))
+    say(outlook.time_left(plan, *_measured(plan, options)))
 
 
-def _measured(plan: SweepPlan, asked: Asked) -> tuple[Division, float | None]:
+def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float | None]:
     """Return how the machine would be divided, and about how many seconds what is left takes."""
-    division, runs = Division(asked.workers or 1, 1), plan.to_do
+    division, runs = Division(options.workers or 1, 1), plan.to_do
     if not runs:
         return division, 0.0
     offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
-    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in offline], asked.data_dir)) as workers:
-        first = _task_of(asked, division, itertools.count(), offline[0])
+    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in offline], options.data_dir)) as workers:
+        first = _task_of(options, division, itertools.count(), offline[0])
         _refuse_here(workers, first, runs, offline=True)
-        division = division_of(None, asked.workers, workers, first, len(runs))
-        return division, estimate(workers, offline, division, partial(_task_of, asked, division, itertools.count()))
+        division = division_of(None, options.workers, workers, first, len(runs))
+        return division, estimate(workers, offline, division, partial(_task_of, options, division, itertools.count()))
 
 
 def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], *, offline: bool = False) -> None:
@@ -176,9 +186,9 @@ def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], 
         raise ConfigError(told_together(refused, len(arms)))
 
 
-def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
+def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
     """Return the task of a run; several GPUs are taken in turns."""
-    device = None if asked.device == "auto" else asked.device
+    device = None if options.device == "auto" else options.device
     if division.gpus > 1 and device in (None, "cuda"):
         device = f"cuda:{next(turns) % division.gpus}"
     return Task(
@@ -186,7 +196,7 @@ def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: Planne
         run.blueprint,
         run.folder,
         run.mode or "start",
-        data_dir=asked.data_dir,
+        data_dir=options.data_dir,
         device=device,
         threads=division.threads,
         role=run.role,
@@ -194,7 +204,7 @@ def _task_of(asked: Asked, division: Division, turns: Iterator[int], run: Planne
     )
 
 
-def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked, choices: dict[str, Choice]) -> Outcome:
+def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, choices: dict[str, Choice]) -> Outcome:
     """Do what is left of a sweep, or of a part of it, and add the choices that are made."""
 
     def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
@@ -204,45 +214,45 @@ def _do(asked_for: Sweep, planner: Planner, plan: SweepPlan, asked: Asked, choic
     tasks = SweepTasks(planner, plan, chosen, lambda run: task_of(run))
     left = len(tasks.known) + tasks.to_come
     if not left:
-        if not asked.quiet:
+        if not options.quiet:
             print(f"nothing is left to do: {outlook.total(plan)}", file=sys.stderr)
         return Outcome()
-    cluster = _cluster(asked.ray, asked_for, asked.data_dir) if asked.ray is not None else None
+    cluster = _cluster(options.ray, study, options.data_dir) if options.ray is not None else None
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(plan.folder / COPY, dump_sweep(asked_for, plan.folder / COPY))
+        write_text_atomically(plan.folder / COPY, dump_sweep(study, plan.folder / COPY))
     except OSError as error:
         raise ConfigError(
             f"{plan.folder}: cannot be written: {error.strerror}; --runs-dir names another place"
         ) from None
     executor: Executor
     if cluster is not None:
-        executor, division = cluster, Division(cluster.slots, max(int(asked_for.file.resources.cpus), 1))
+        executor, division = cluster, Division(cluster.slots, max(int(study.file.resources.cpus), 1))
     else:
-        executor, division = _workers_here(plan, asked, left)
-    task_of = partial(_task_of, asked, division, itertools.count())
+        executor, division = _workers_here(plan, options, left)
+    task_of = partial(_task_of, options, division, itertools.count())
     done = [run for run in plan.runs if run.mode is None]
-    display = display_for(asked_for.name, Standing(left, min(executor.slots, left), done), quiet=asked.quiet)
+    display = display_for(study.name, Standing(left, min(executor.slots, left), done), quiet=options.quiet)
     with contextlib.closing(display):
-        return carry_out(tasks, executor, display, Rules(asked.retries, asked.fail_fast, plan.seconds))
+        return carry_out(tasks, executor, display, Rules(options.retries, options.fail_fast, plan.seconds))
 
 
-def _workers_here(plan: SweepPlan, asked: Asked, left: int) -> tuple[LocalWorkers, Division]:
+def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[LocalWorkers, Division]:
     """Return the workers of this machine, and how they divide it."""
-    workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], asked.data_dir)
-    if not asked.quiet:
+    workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], options.data_dir)
+    if not options.quiet:
         print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
-    first = _task_of(asked, Division(1, 1), itertools.count(), plan.to_do[0])
+    first = _task_of(options, Division(1, 1), itertools.count(), plan.to_do[0])
     with contextlib.ExitStack() as unless_it_begins:
         unless_it_begins.callback(workers.close)
         _refuse_here(workers, first, plan.to_do)
-        division = division_of(plan.folder, asked.workers, workers, first, left)
+        division = division_of(plan.folder, options.workers, workers, first, left)
         unless_it_begins.pop_all()
     workers.slots = min(division.workers, left)
     return workers, division
 
 
-def _cluster(address: str, asked_for: Sweep, data_dir: Path | None) -> Executor:
+def _cluster(address: str, study: Sweep, data_dir: Path | None) -> Executor:
     """Return the executor on a Ray cluster; Ray is imported here and nowhere else."""
     try:
         from bnexp.sweep.ray_cluster import RayCluster
@@ -250,7 +260,7 @@ def _cluster(address: str, asked_for: Sweep, data_dir: Path | None) -> Executor:
         if error.name != "ray":
             raise
         raise ConfigError("--ray: Ray is not installed; pip install 'bnexp[ray]'") from None
-    return RayCluster(address, asked_for.file.resources, data_dir)
+    return RayCluster(address, study.file.resources, data_dir)
 
 
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:

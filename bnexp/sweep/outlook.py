@@ -69,7 +69,7 @@ def total(plan: SweepPlan) -> str:
     counts = Counter(run.status for run in runs)
     states = ", ".join(f"{counts[status]:,} {status}" for status in _ORDER if counts[status])
     tuned = f", {len(plan.tuning):,} of them for tuning" if plan.tuning else ""
-    arms = len({run.asked for run in plan.runs})
+    arms = len({run.arm_name for run in plan.runs})
     return f"{counted(arms, 'arm')}, {counted(len(runs), 'run')}{tuned}: {states}"
 
 
@@ -86,7 +86,7 @@ def time_left(plan: SweepPlan, division: Division, seconds: float | None) -> str
 
 def warnings_of(plan: SweepPlan) -> list[str]:
     """Return each warning once, with the arms that it is about."""
-    every = {run.asked for run in plan.runs} if not plan.tuning else {run.asked for run in plan.tuning}
+    every = {run.arm_name for run in plan.runs} if not plan.tuning else {run.arm_name for run in plan.tuning}
     return [f"{warning}{_about(names, len(every))}" for warning, names in plan.warnings.items()]
 
 
@@ -102,8 +102,8 @@ def notes_of(plan: SweepPlan) -> list[str]:
     renamed, beside = {}, {}
     for run in plan.runs:
         read |= dict.fromkeys(run.arm.notes)
-        if run.arm.name != run.asked:
-            renamed[run.asked] = run.arm.name
+        if run.arm.name != run.arm_name:
+            renamed[run.arm_name] = run.arm.name
         if run.status == MISSING and "-" in run.folder.name:
             beside[run.arm.name] = run.folder.name
     notes = list(read)

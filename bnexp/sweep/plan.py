@@ -40,14 +40,14 @@ class PlannedRun:
 
     Attributes:
         key: names it: its folder below that of the sweep.
-        asked: the arm's name in the sweep; that of `arm` is the one of the folder where it has runs already.
+        arm_name: the arm's name in the sweep; that of `arm` is the one of the folder where it has runs already.
         status: `missing`, `shorter`, or that of the run on the disk, as `runs.run.Run` has it.
         stored: the run on the disk.
         note: why a run on the disk that came to its end earlier is not made longer.
     """
 
     arm: Arm
-    asked: str
+    arm_name: str
     seed: int
     folder: Path
     key: str
@@ -143,7 +143,7 @@ class _Draft(NamedTuple):
     """An arm under the name of the folder where it has runs already, and what these are known by."""
 
     arm: Arm
-    asked: str
+    arm_name: str
     blueprint: Blueprint
     own: Sequence[str]
     whatever_length: Sequence[str]
@@ -158,11 +158,11 @@ def _drafted(arm: Arm, blueprint: Blueprint, stored: Stored) -> _Draft:
     others = [] if is_arm else identities(config, layout, length=False)
     known_by = own if why_fixed(blueprint.config) else (*own, *others)
     name = next(filter(None, map(stored.name_of, known_by)), arm.name)
-    asked = arm.name
+    arm_name = arm.name
     if name != arm.name:
         arm = replace(arm, name=name, config=arm.config.model_copy(update={"name": name}))
         blueprint = replace(blueprint, config=blueprint.config.model_copy(update={"name": name}))
-    return _Draft(arm, asked, blueprint, own, others)
+    return _Draft(arm, arm_name, blueprint, own, others)
 
 
 def _planned(draft: _Draft, seed: int, stored: Stored) -> PlannedRun:
@@ -176,7 +176,7 @@ def _planned(draft: _Draft, seed: int, stored: Stored) -> PlannedRun:
             run, status = ended, SHORTER
     place = run.folder if run else _free(folder / draft.arm.name, seed, stored)
     key = "/".join([*([role] if role else []), *place.relative_to(folder).parts])
-    return PlannedRun(draft.arm, draft.asked, seed, place, key, status, blueprint, run, role, note)
+    return PlannedRun(draft.arm, draft.arm_name, seed, place, key, status, blueprint, run, role, note)
 
 
 def _why_not_longer(run: Run, blueprint: Blueprint) -> str | None:
@@ -226,12 +226,12 @@ class SweepPlan:
 
     def part(self, number: int, count: int) -> "SweepPlan":
         """Return one of `count` parts, from 1 on: runs take turns, or whole arms where those are tuned."""
-        arms = list(dict.fromkeys(run.asked for run in self.runs))
+        arms = list(dict.fromkeys(run.arm_name for run in self.runs))
         own = set(arms[number - 1 :: count])
         runs = self.runs[number - 1 :: count]
         if self.tuned_for:
-            runs = tuple(run for run in self.runs if run.asked in own)
-        tuning = tuple(run for run in self.tuning if self.tuned_for[run.asked] in own)
+            runs = tuple(run for run in self.runs if run.arm_name in own)
+        tuning = tuple(run for run in self.tuning if self.tuned_for[run.arm_name] in own)
         return replace(self, runs=runs, tuning=tuning)
 
     def waits(self, run: PlannedRun) -> bool:
@@ -308,11 +308,11 @@ class Planner:
         own = {candidate.name for candidate in arm.candidates}
         runs = defaultdict[str, list[Run]](list)
         for run in tuning:
-            if run.asked in own:
+            if run.arm_name in own:
                 stored = read_run(run.folder)
                 if run.status == SHORTER and stored.total_steps != run.blueprint.plan.total_steps:
                     return None  # it ended, but is not as long yet as it is asked for
-                runs[run.asked].append(stored)
+                runs[run.arm_name].append(stored)
         return choose(arm, list(self._sweep.file.tune), runs)
 
     def final_runs(self, choice: Choice) -> list[PlannedRun]:
@@ -366,8 +366,8 @@ class SweepTasks:
         task: Callable[[PlannedRun], Task],
     ) -> None:
         self._planner, self._plan, self._chosen, self._task = planner, plan, chosen, task
-        self._waiting = {run.asked: run.arm for run in plan.runs if plan.waits(run)}
-        self._tuned_for = {run.key: plan.tuned_for[run.asked] for run in plan.tuning}
+        self._waiting = {run.arm_name: run.arm for run in plan.runs if plan.waits(run)}
+        self._tuned_for = {run.key: plan.tuned_for[run.arm_name] for run in plan.tuning}
         self._ready = [run for run in plan.to_do if not plan.waits(run)]
 
     @property
@@ -387,10 +387,10 @@ class SweepTasks:
 
     def ended(self, event: Ended) -> None:
         """Take note of a task's end; with the last of an arm's tuning, its final runs are ready."""
-        asked = self._tuned_for.get(event.key, "")
-        arm = self._waiting.get(asked)
+        name = self._tuned_for.get(event.key, "")
+        arm = self._waiting.get(name)
         if arm is not None and (choice := self._planner.choose(arm, self._plan.tuning)):
-            del self._waiting[asked]
+            del self._waiting[name]
             runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
             self._chosen(choice, runs)
             self._ready += runs

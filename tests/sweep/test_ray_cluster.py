@@ -17,7 +17,7 @@ import torch
 
 from bnexp.blueprint import draw
 from bnexp.commands import sweep as command
-from bnexp.commands.sweep import Asked
+from bnexp.commands.sweep import SweepOptions
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import ResourcesSection
 from bnexp.config.sweep_loading import load_sweep
@@ -160,7 +160,7 @@ def test_a_sweep_whose_node_dies_completes_with_the_bits_of_local_runs(
         return displays[0]
 
     monkeypatch.setattr(command, "display_for", display_for)
-    command.sweep(study, Asked(tmp_path / "runs", tmp_path, "cpu", ray=cluster.address), as_json=True)
+    command.sweep(study, SweepOptions(tmp_path / "runs", tmp_path, "cpu", ray=cluster.address), as_json=True)
     (display,) = displays
     assert display.killed is not None
     assert [warning for warning in display.warnings if "is gone; the run continues after step" in warning]
@@ -227,7 +227,7 @@ def test_a_killed_and_a_stopped_caller_leave_runs_that_continue(
     assert ended.end == "interrupted"
     assert str(folder) in (ended.error or "")
     assert read_run(folder).status == "interrupted"
-    command.sweep(study, Asked(tmp_path / "runs", tmp_path, "cpu", quiet=True, ray=cluster.address))
+    command.sweep(study, SweepOptions(tmp_path / "runs", tmp_path, "cpu", quiet=True, ray=cluster.address))
     refuse_other_bits(study, tmp_path / "runs", tmp_path)
 
 
@@ -277,11 +277,11 @@ def test_what_cannot_be_is_refused(cluster: "Cluster", tmp_path: Path, study: Pa
         with pytest.raises(ConfigError, match="expected auto, or HOST:PORT"):
             RayCluster(address, ResourcesSection())
     with pytest.raises(ConfigError, match="--workers"):
-        command.sweep(study, Asked(tmp_path / "runs", workers=2, ray=cluster.address))
+        command.sweep(study, SweepOptions(tmp_path / "runs", workers=2, ray=cluster.address))
 
 
 def test_without_ray_it_says_what_to_install(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "bnexp.sweep.ray_cluster", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'bnexp\[ray\]'"):
-        command.sweep(study, Asked(tmp_path / "runs", quiet=True, ray="auto"))
+        command.sweep(study, SweepOptions(tmp_path / "runs", quiet=True, ray="auto"))

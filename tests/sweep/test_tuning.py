@@ -23,7 +23,7 @@ def choice_of(planner_of: Callable[..., Planner]) -> Callable[..., Choice | None
         planner = planner_of(axes={"model.norm": ["bn"]}, tune=TUNE, tune_seeds=2, **keys)
         plan = planner.plan()
         for run in plan.tuning:
-            reached = accuracies[["lr=0.01", "lr=0.1", "lr=1"].index(run.asked.split(",")[1])][run.seed - 10000]
+            reached = accuracies[["lr=0.01", "lr=0.1", "lr=1"].index(run.arm_name.split(",")[1])][run.seed - 10000]
             store(
                 run,
                 "finished" if reached is not None else "diverged",
