@@ -91,5 +91,8 @@ def test_an_example_without_variance_is_named(write_matrix: Callable) -> None:
 def test_a_single_column_is_refused_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("height\n1\n2\n")
-    with pytest.raises(ConfigError, match=r"own.csv: one column, height: .* beta, whatever .* at least 2 columns"):
+    with pytest.raises(
+        ConfigError,
+        match=r"own.csv \(line 1 names the columns\): one column, height: .* beta, whatever .* at least 2 columns",
+    ):
         taught(input=path)

@@ -66,7 +66,7 @@ def test_the_times_of_the_items_are_added_up_by_kind(make_config: Callable[..., 
 @pytest.fixture
 def head_alone(look_at: Callable[..., Look]) -> Look:
     network = nn.Sequential(OrderedDict(relu=nn.ReLU(), head=nn.Linear(3, 2)))
-    return look_at(network, torch.ones(4, 3), layout=SimpleNamespace(blocks=[]))
+    return look_at(network, torch.ones(4, 3), layout=SimpleNamespace(blocks=[], placed={}))
 
 
 def test_the_median_counts_and_the_first_time_does_not(head_alone: Look) -> None:

@@ -35,7 +35,7 @@ def looked_at(look_at: Callable[..., Look]) -> Callable[..., list[dict[str, Tens
     def measure(network: nn.Module, *steps: Step) -> list[dict[str, Tensor]]:
         part = Part(IMAGES, torch.zeros(len(IMAGES), dtype=torch.int64))
         dataset = SimpleNamespace(train=part, inputs=lambda images: images)
-        look = look_at(network, X, Y, dataset=dataset, layout=SimpleNamespace(blocks=[]))
+        look = look_at(network, X, Y, dataset=dataset, layout=SimpleNamespace(blocks=[], placed={}))
         probe = CovariateShift(CovariateShiftSchedule(every=1, examples=EXAMPLES))
         readings = []
         for step in steps:
