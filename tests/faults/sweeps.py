@@ -123,7 +123,7 @@ def killed_around_a_checkpoint(trial: SweepTrial, count: int) -> int:
         fault = partial(_watch, Calls(kill_before=number))
         ended = trial.sweep(runs, "--retries", str(retries), fault=fault).ended()
         what = f"a worker is killed before call {number}, {retries} retries"
-        # A retry counts its own calls, from the start: it may be killed at that number again, or come to its end before.
+        # A retry counts its own calls: it may be killed at that number again, or come to its end before.
         expect(ended.code == 1 or (retries == 1 and ended.code == 0), f"{what}: {ended}")
         expect(ended.code == 0 or "SIGKILL" in ended.error, f"{what}: {ended}")
         trial.comes_through(runs, what)
