@@ -57,7 +57,11 @@ def ends(workers: LocalWorkers, count: int) -> dict[str, Ended]:
 
 def until_it_steps(workers: LocalWorkers, key: str) -> None:
     began = time.monotonic()
-    while not any(isinstance(event, Progressed) and event.key == key for event in workers.wait(1)):
+    while True:
+        for event in workers.wait(1):
+            assert not isinstance(event, Ended), event
+            if isinstance(event, Progressed) and event.key == key:
+                return
         assert time.monotonic() - began < LIMIT_S
 
 
@@ -94,10 +98,6 @@ def test_a_killed_worker_is_lost_alone_and_continues(workers: LocalWorkers, make
     assert ended[task.key].end == "lost"
     assert "SIGKILL" in (ended[task.key].error or "")
     workers.start(replace(task, mode="resume"))
-    until_it_steps(workers, task.key)
-    worker = (read_json(task.folder / "meta.json") or {})["pid"]
-    for pid in (worker, int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])):
-        os.kill(pid, signal.SIGUSR1)  # as Slurm tells every process of a job; only the sweep asks its workers
     until_it_steps(workers, task.key)
     workers.stop()
     assert ends(workers, 1)[task.key].end == "interrupted"
@@ -154,6 +154,14 @@ def test_no_process_outlives_a_killed_sweep(config_file: Path, tmp_path: Path) -
         assert sweep.stdout.readline() == b"steps\n"
         folder = tmp_path / "a" / "seed0"
         worker = (read_json(folder / "meta.json") or {})["pid"]
+        server = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+        for pid in (worker, server):
+            os.kill(pid, signal.SIGUSR1)  # as Slurm tells every process of a job; only the sweep asks its workers
+        rows = (folder / "metrics.jsonl").stat().st_size
+        while (folder / "metrics.jsonl").stat().st_size == rows:
+            assert sweep.poll() is None
+            time.sleep(0.05)
+        assert "State:\tZ" not in Path(f"/proc/{server}/status").read_text()
         sweep.kill()
     began = time.monotonic()
     while read_run(folder).status != "interrupted":
