@@ -29,6 +29,7 @@ from bnexp.sweep.work import DATASETS, Ended, Event, Task
 
 _HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_SERVER else "spawn")
+_MAIN = "bnexp.cli"
 _OUTPUT_BYTES = 4_000
 """The end of what a process printed, which is told where it fails."""
 _WITHOUT_SERVER = 255
@@ -131,7 +132,8 @@ class LocalWorkers:
     def _ensure_server(self) -> None:
         """Start the server, or start it again; it loads the datasets."""
         if _HAS_SERVER:
-            _CONTEXT.set_forkserver_preload(["__main__", "bnexp.sweep.worker"])
+            # Each process imports the main program anew: what that imports is loaded here, too.
+            _CONTEXT.set_forkserver_preload([_MAIN, "bnexp.sweep.worker"])
             # It looks for modules where Python does by itself, which is not where everybody finds them.
             paths = os.pathsep.join(filter(None, sys.path))
             values = {DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
