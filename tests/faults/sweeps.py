@@ -1,6 +1,7 @@
 """What can happen to a sweep: each trial does it some harm, gives the same command again, and compares what is left."""
 
 import contextlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -49,11 +50,11 @@ class SweepTrial:
         shutil.rmtree(runs, ignore_errors=True)
         return runs
 
-    def sweep(self, runs: Path, *more: str, fault: object = None) -> Command:
-        """Begin the sweep below `runs`, or continue it."""
+    def sweep(self, runs: Path, *more: str, calls: Calls | None = None) -> Command:
+        """Begin the sweep below `runs`, or continue it; `calls` sees those of one of its workers."""
         flags = ["--runs-dir", str(runs), "--data-dir", str(self.place), "--device", "cpu", "--quiet"]
         words = ["sweep", str(self.place / "study.yaml"), *flags, "--workers", str(self._workers), *more]
-        return Command(self.place, words, fault, daemon=False)  # type: ignore[arg-type]
+        return Command(self.place, words, partial(_prepare, calls), daemon=False)
 
     def comes_through(self, runs: Path, what: str) -> None:
         """Give the command again, and hold what is there then against the undisturbed sweep."""
@@ -115,13 +116,12 @@ def killed_around_a_checkpoint(trial: SweepTrial, count: int) -> int:
     """Kill the worker of a run before each of some calls that write its checkpoints; return how many."""
     log = trial.place / "calls"
     log.unlink(missing_ok=True)
-    expect(trial.sweep(trial.runs(), fault=partial(_watch, Calls(log))).ended().code == 0, "the recorded sweep fails")
+    expect(trial.sweep(trial.runs(), calls=Calls(log)).ended().code == 0, "the recorded sweep fails")
     numbers = [number for number, call in enumerate(calls_in(log), start=1) if "step" in str(call)]
     chosen = numbers[:: max(len(numbers) // count, 1)][:count]
     for position, number in enumerate(chosen):
         runs, retries = trial.runs(), position % 2
-        fault = partial(_watch, Calls(kill_before=number))
-        ended = trial.sweep(runs, "--retries", str(retries), fault=fault).ended()
+        ended = trial.sweep(runs, "--retries", str(retries), calls=Calls(kill_before=number)).ended()
         what = f"a worker is killed before call {number}, {retries} retries"
         # A retry counts its own calls: it may be killed at that number again, or come to its end before.
         expect(ended.code == 1 or (retries == 1 and ended.code == 0), f"{what}: {ended}")
@@ -130,9 +130,11 @@ def killed_around_a_checkpoint(trial: SweepTrial, count: int) -> int:
     return len(chosen)
 
 
-def _watch(calls: Calls) -> None:
-    """Let the worker of one run of the sweep see its calls."""
-    local._work = partial(_work_watched, calls)
+def _prepare(calls: Calls | None) -> None:
+    """Let the sweep fork its workers from itself, which has torch loaded: a server of its own would load it again."""
+    local._HAS_SERVER, local._CONTEXT = False, multiprocessing.get_context("fork")
+    if calls is not None:
+        local._work = partial(_work_watched, calls)
 
 
 def _work_watched(calls: Calls, task: Task, pipe: Connection, output: Path) -> None:
