@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from bnexp.errors import BnexpError
 from bnexp.files import refuse_link, with_advice
 from bnexp.runs.folder import META, read_json
-from bnexp.runs.own_lock import HeldLock, own_lock
+from bnexp.runs.own_lock import Held, HeldLock, own_lock
 from bnexp.runs.process import is_gone, is_suspended
 
 try:
@@ -20,12 +20,6 @@ except ImportError:  # Windows has other locks, which every file system there kn
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-
-
-class Held(BnexpError):
-    """Another process trains the run."""
-
-
 _WAIT_S = 0.5
 """A process that is just ending gets this long to release the lock."""
 

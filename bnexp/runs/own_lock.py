@@ -29,6 +29,10 @@ ALIVE_S = 60.0
 """A holder that touched its lock within this time is alive."""
 
 
+class Held(BnexpError):
+    """Another process trains the run."""
+
+
 class LostLock(BnexpError):
     """Another process took the lock of a run: this one may not write to the run any more."""
 
@@ -75,7 +79,7 @@ def own_lock(folder: Path, why_no_flock: str | None, *, break_lock: bool) -> Ite
     try:
         descriptor = os.open(held.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        raise BnexpError(f"{folder}: another process has just taken the run; wait for it to end, or stop it") from None
+        raise Held(f"{folder}: another process has just taken the run; wait for it to end, or stop it") from None
     ended = threading.Event()
     heart = threading.Thread(target=_beat, args=(held, ended), daemon=True)
     try:
@@ -114,13 +118,13 @@ def refuse_own_lock(folder: Path, why_no_flock: str | None, *, break_lock: bool)
         _take_away(path, holder)
     elif age_s < ALIVE_S:
         sign = f"its last sign of life was {age_s:.0f} s ago"
-        raise BnexpError(f"{folder}: {who} is training this run right now ({sign}); wait for it to end, or stop it")
+        raise Held(f"{folder}: {who} is training this run right now ({sign}); wait for it to end, or stop it")
     elif break_lock:
         _take_away(path, holder)
     else:
         what = f"holds the lock, a file of its own{f' ({why_no_flock})' if why_no_flock else ''}"
         advice = f"If it has ended: {resume_command(folder)} --break-lock"
-        raise BnexpError(f"{folder}: {who} {what}, but gave no sign of life for {_spoken(age_s)}. {advice}")
+        raise Held(f"{folder}: {who} {what}, but gave no sign of life for {_spoken(age_s)}. {advice}")
 
 
 def _let_go(path: Path, holder: Mapping[str, Any], why_no_flock: str | None, age_s: float) -> bool:

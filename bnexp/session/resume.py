@@ -119,7 +119,7 @@ def _go_on(
         run = built(blueprint, data_dir, device, terms)
         # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
         meta = {
-            **circumstances(run, terms.argv, data_dir),
+            **circumstances(run, terms.argv, data_dir, terms.role),
             SEAL: seal_of(config.model_dump(mode="json", exclude_none=True)),
             **{key: before[key] for key in (ROLE, LENGTHENED) if key in before},
         }

@@ -24,6 +24,7 @@ from typing import Any
 
 from bnexp.blueprint import Blueprint
 from bnexp.data.sources.place import data_folder
+from bnexp.errors import BnexpError
 from bnexp.runs.folder import how_to_resume
 from bnexp.sweep.work import DATASETS, Ended, Event, Task
 
@@ -68,16 +69,29 @@ class LocalWorkers:
         self._datasets.write_bytes(pickle.dumps(datasets if len(datasets) <= _MOST_DATASETS else []))
 
     def start(self, task: Task) -> None:
-        """Begin a task in a process of its own."""
-        self._ensure_server()
+        """Begin a task in a process of its own.
+
+        Raises:
+            BnexpError: the server of the processes dies, also when it is started again.
+        """
         self._started += 1
-        output = self._place / f"output{self._started}"
-        ours, theirs = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(target=_work, args=(task, theirs, output), name=f"bnexp {task.key}")
-        began = time.monotonic()
-        process.start()
-        theirs.close()
-        self._workers.append(_Worker(task, process, ours, output, began))
+        output, began = self._place / f"output{self._started}", time.monotonic()
+        for attempt in (1, 2):
+            ours, theirs = _CONTEXT.Pipe(duplex=False)
+            process = _CONTEXT.Process(target=_work, args=(task, theirs, output), name=f"bnexp {task.key}")
+            try:
+                self._ensure_server()
+                process.start()
+            except (EOFError, OSError) as error:  # it died between the two, or while it loaded
+                ours.close()
+                if attempt == 2:
+                    reason = str(error) or "it ended while it loaded torch, perhaps for want of memory"
+                    raise BnexpError(f"no process can be started for {task.key}: {reason}") from None
+            else:
+                self._workers.append(_Worker(task, process, ours, output, began))
+                return
+            finally:
+                theirs.close()
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return what happened, as soon as something has, or nothing after so many seconds."""

@@ -72,7 +72,7 @@ class Stored:
 
     Args:
         folder: of the sweep, or of its tuning runs.
-        role: of the runs to look at; those of another are passed over.
+        role: of the runs to look at; those of another, which somebody moved here, are passed over.
     """
 
     def __init__(self, folder: Path, role: str | None = None) -> None:
@@ -86,7 +86,7 @@ class Stored:
                 continue
             run = read_run(place)
             self.taken.add(place)
-            if run.config is not None and run.role == role:
+            if run.config is not None and run.role in (role, None):  # None: it was killed before it could say so
                 for identity in identities(run.config, run.network.get("layout")):
                     self._runs[identity, run.seed].append(run)
                     self._arms.setdefault(identity, place.parent.name)

@@ -23,7 +23,8 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import with_advice
 from bnexp.runs.claim import Taken, claim_exactly
 from bnexp.runs.folder import META
-from bnexp.runs.lock import LOCK, Held, run_lock
+from bnexp.runs.lock import LOCK, run_lock
+from bnexp.runs.own_lock import Held
 from bnexp.sweep.datasets import DatasetsHere
 from bnexp.sweep.ray_nodes import alive_nodes, connect, first_line, refuse_without_room, reserved, room_for
 from bnexp.sweep.seat import Greeting, Report, Seat, has_begun, versions

@@ -24,7 +24,7 @@ from bnexp.data.sources.place import BROUGHT, data_folder
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.claim import Taken
 from bnexp.runs.identity import first_difference
-from bnexp.runs.lock import Held
+from bnexp.runs.own_lock import Held
 from bnexp.runs.rows import Writers
 from bnexp.runs.seal import load_stored
 from bnexp.session import life, resume

@@ -191,6 +191,15 @@ def test_tuning_comes_first_and_the_best_on_validation_is_the_arms_own(
     assert not any(again.waits(run) for run in again.runs)
 
 
+def test_a_tuning_run_that_was_killed_before_its_meta_json_is_known_by_its_place(plan_of: PlanOf) -> None:
+    asked = {"axes": NORMS, "tune": RATES, "tune_seeds": 1}
+    first = plan_of(**asked).tuning[0]
+    store(first, "running")
+    (first.folder / "meta.json").unlink()
+    again = plan_of(**asked).tuning[0]
+    assert (again.folder, again.mode) == (first.folder, "resume")
+
+
 def test_a_tuning_run_that_failed_leaves_its_arm_without_a_choice(planner_of: Callable[..., Planner]) -> None:
     planner = planner_of(axes=NORMS, tune=RATES, tune_seeds=1)
     plan = planner.plan()

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from bnexp.blueprint import draw
+from bnexp.config.loading import dump_config
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
+from bnexp.runs.claim import claim_exactly
 from bnexp.runs.run import read_run
 from bnexp.session import life
 from bnexp.session.display import Display
@@ -52,3 +54,15 @@ def test_a_run_of_the_same_arm_goes_on_and_is_lengthened_with_its_own_config(
     assert done("lengthen", training={"epochs": 4}) == "finished"
     run = read_run(folder)
     assert (run.role, run.total_steps, run.former_ends, run.problems) == ("tuning", 24, (12,), ())
+
+
+def test_a_run_that_was_killed_before_its_meta_json_gets_the_role_of_its_task(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    from bnexp.sweep.worker import attempt
+
+    config, told = make_config(), list[Event]()
+    folder = claim_exactly(tmp_path / "small" / "seed0", dump_config(config))
+    task = Task("small", draw(config, tmp_path), folder, "resume", tmp_path, "cpu", role="tuning")
+    assert attempt(task, told.append).end == "finished"
+    assert read_run(folder).role == "tuning"
