@@ -92,11 +92,7 @@ def sweep(
     if options.shard is not None:
         plan = plan.part(*options.shard)
     if not options.quiet:
-        if study.file.question:
-            print(visible_lines(study.file.question), file=sys.stderr)
-        for lead, texts in (("note", outlook.notes_of(plan)), ("warning", outlook.warnings_of(plan))):
-            for text in texts:
-                print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
+        _announce(study, plan)
     if dry_run:
         _tell(study, plan, options, as_json=as_json)
         return
@@ -104,6 +100,15 @@ def sweep(
     outcome = _do(study, planner, plan, replace(options, quiet=options.quiet or as_json), choices)
     _show_runs(planner.plan(), list(study.file.tune), choices, as_json=as_json)
     _conclude(outcome, plan)
+
+
+def _announce(study: Sweep, plan: SweepPlan) -> None:
+    """Print the question, and what is to be known of the plan."""
+    lines = [study.file.question] if study.file.question else []
+    lines += [f"note: {note}" for note in outlook.notes_of(plan)]
+    lines += [f"warning: {warning}" for warning in outlook.warnings_of(plan)]
+    for line in lines:
+        print(visible_lines(line), file=sys.stderr)
 
 
 def _show_runs(plan: SweepPlan, tuned: Sequence[str], choices: Mapping[str, Choice], *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """Build everything that the training of a blueprint needs."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -85,16 +86,6 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
     forget_peak(chosen)
     items, precision = leaves(network), autocast(config.training, chosen)
     norms = [items[name] for name in divided_norms(blueprint.layout)]
-    step = partial(DividedStep, world=world, norms=norms) if world else TrainStep
-    train_step = step(
-        network=network,
-        forward=compiled(network) if config.training.compile else network,
-        optimizer=build_optimizer(config.optimizer, network),
-        scaler=LossScaler(config.training.precision, chosen),
-        precision=precision,
-        grad_clip=config.training.grad_clip,
-        average=WeightAverage(network, config.training.ema) if config.training.ema else None,
-    )
     return TrainingRun(
         config=config,
         plan=plan,
@@ -104,7 +95,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
         network=network,
         memory_format=memory_format,
         items=items,
-        train_step=train_step,
+        train_step=_step_of(network, config, chosen, precision, world, norms),
         precision=precision,
         probes=build_probes(
             config.probes,
@@ -114,4 +105,26 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
         ),
         subject=Subject(config, plan, network, items, blueprint.layout, dataset, precision),
         world=world,
+    )
+
+
+def _step_of(
+    network: nn.Module,
+    config: Config,
+    device: torch.device,
+    precision: AbstractContextManager[Any],
+    world: World | None,
+    norms: Sequence[nn.Module],
+) -> TrainStep:
+    """Return the step that a network takes; in a world, its part of it."""
+    step = partial(DividedStep, world=world, norms=norms) if world else TrainStep
+    training = config.training
+    return step(
+        network=network,
+        forward=compiled(network) if training.compile else network,
+        optimizer=build_optimizer(config.optimizer, network),
+        scaler=LossScaler(training.precision, device),
+        precision=precision,
+        grad_clip=training.grad_clip,
+        average=WeightAverage(network, training.ema) if training.ema else None,
     )
