@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 FLOORS = [
     {"errors", "files", "streams"},
     {"config"},
-    {"document"},
+    {"document", "plugins"},
     {"runs"},
     {"norms"},
     {"data", "models"},

@@ -21,6 +21,7 @@ from bnexp.files import read_file
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
 from bnexp.runs.identity import network_of
+from bnexp.runs.plugins import PLUGINS, sources_of
 from bnexp.runs.process import this_process
 from bnexp.runs.seal import SEAL, seal_of
 from bnexp.training.build import TrainingRun
@@ -55,6 +56,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
 def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: str | None = None) -> dict[str, Any]:
     """Return where, when and with what a run is made: all of meta.json but its status."""
     plan, layout = asdict(run.plan), run.subject.layout
+    sources = sources_of(run.config)
     del plan["eval_every_epochs"]
     return {
         "format": FORMAT,
@@ -77,6 +79,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: s
         "deterministic": True,
         "parameters": run.parameters,
         "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
+        **({PLUGINS: {name: source.record for name, source in sources.items()}} if sources else {}),
         "processes": record_of(layout, run.world, run.device),
         "started": _now(),
         "ended": None,
