@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from bnexp.config.items import Affine, GroupedOptions, ItemKind, Options, Over, Positive
+from bnexp.config.items import Affine, GroupedOptions, ItemKind, Momentum, Options, Over, Positive
 from bnexp.config.plugin_code import calling_source
 from bnexp.config.plugins import load, register
 from bnexp.config.section import Switch
@@ -16,6 +16,7 @@ from bnexp.config.section import Switch
 __all__ = [
     "Affine",
     "GroupedOptions",
+    "Momentum",
     "Options",
     "Positive",
     "Switch",

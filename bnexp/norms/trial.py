@@ -129,8 +129,16 @@ def _single_pass(module: nn.Module, x: Tensor, run: Run) -> Iterator[str]:
             yield f"{when} it draws from torch's stream of random numbers, on which nothing here may depend"
         if not torch.equal(y, run(copy.deepcopy(module).train(training), x)):
             yield f"{when} it makes other values of the same input a second time"
-        if not y.requires_grad:
-            yield f"{when} no gradient passes through it"
+        yield from _gradient(y, given, when)
+
+
+def _gradient(y: Tensor, x: Tensor, when: str) -> Iterator[str]:
+    weights = torch.linspace(1, 2, y.numel()).view(y.shape).square()
+    gradient = torch.autograd.grad((y * weights).sum(), x, allow_unused=True)[0] if y.requires_grad else None
+    if gradient is None:
+        yield f"{when} no gradient passes through it"
+    elif not gradient.isfinite().all():
+        yield f"{when} its gradient is not finite at normal values"
 
 
 def _state(item: Item, shape: Shape, source: Source, x: Tensor, run: Run) -> Iterator[str]:
@@ -147,13 +155,13 @@ def _state(item: Item, shape: Shape, source: Source, x: Tensor, run: Run) -> Ite
         for name, value in (*resumed.named_parameters(), *resumed.named_buffers()):
             value.copy_(values[name])
     for training in (True, False):
-        if not torch.equal(*(run(copy.deepcopy(one).train(training), x) for one in (trained, resumed))):
+        if not torch.equal(*(run(one.train(training), x) for one in (trained, resumed))):
             yield "what it keeps from one pass to the next is not all in buffers: a resumed run would be another"
             return
 
 
 def _activation(module: nn.Module, x: Tensor, run: Run) -> Iterator[str]:
-    if not torch.equal(run(copy.deepcopy(module).train(), x)[:1], run(copy.deepcopy(module).train(), x[:1])):
+    if not _same(run(copy.deepcopy(module).train(), x)[:1], run(copy.deepcopy(module).train(), x[:1])):
         yield "it makes other values of an example beside others; expected a function of each value"
     if changed := _changed_by_a_pass(module, x, run):
         yield f"it changes {one_of(changed)} in training; expected a function without a state"

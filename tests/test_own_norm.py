@@ -1,0 +1,149 @@
+"""docs/own_norm.md: its files and commands work as they stand there, and nothing in a run folder is run."""
+
+import hashlib
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+from typer.testing import CliRunner
+
+from bnexp.analysis.arms import differing_keys, gather_arms
+from bnexp.cli import app
+from bnexp.errors import BnexpError
+from bnexp.runs.folder import resume_command
+from bnexp.runs.run import read_run
+from command_line import bnexp
+from own_norms import MAD, blocks, forgotten
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the files of the guide, and nothing else."""
+    place = tmp_path_factory.mktemp("own")
+    (place / "mad.py").write_text(MAD)
+    (place / "study.yaml").write_text(blocks("yaml")[0])
+    return place
+
+
+@pytest.fixture(scope="module")
+def said(folder: Path) -> dict[str, CompletedProcess[str]]:
+    """Run every command of the guide in its order."""
+    commands = blocks("sh")[0].splitlines()
+    return {command: bnexp(*shlex.split(command)[1:], cwd=folder) for command in commands}
+
+
+def test_every_command_of_the_guide_works(said: dict[str, CompletedProcess[str]]) -> None:
+    for command, done in said.items():
+        assert done.returncode == 0, (command, done.stderr)
+    out = {command.split()[1]: done.stdout for command, done in said.items()}
+    assert "block1.mad" in out["check"]
+    assert "no bias: mad subtracts the mean of each feature" in out["check"]
+    assert [line.split()[1] for line in out["compare"].splitlines()[1:3]] == ["mad", "bn"] or "mad" in out["compare"]
+    assert "accuracy_by_mode                recomputed" in out["probe"]
+    assert "block2.mad  mad   block2.linear" in out["fold"]
+    assert "finished already, nothing is left to do" in out["resume"]
+    assert "mad(momentum, eps, affine)" in out["catalog"]
+
+
+def test_a_run_keeps_the_file_and_its_checksum(said: dict[str, CompletedProcess[str]], folder: Path) -> None:
+    run = folder / "runs" / "mad" / "seed0"
+    kept = json.loads((run / "meta.json").read_text())["plugins"]["mad"]
+    checksum = hashlib.sha256(MAD.encode()).hexdigest()
+    assert kept == {"path": str(folder / "mad.py"), "sha256": checksum, "distribution": None}
+    assert (run / "plugin_mad.py").read_text() == MAD
+    assert "plugins" not in json.loads((folder / "runs" / "bn" / "seed0" / "meta.json").read_text())
+
+
+def test_nothing_in_a_run_folder_is_run(said: dict[str, CompletedProcess[str]], folder: Path) -> None:
+    run = "runs/mad/seed0"
+    for words in (["probe", run], ["fold", run], ["resume", run, "--from-start"]):
+        done = bnexp(*words, cwd=folder)
+        assert done.returncode == 2
+        assert f"to be given again: --plugin {folder / 'mad.py'}; a copy is {run}/plugin_mad.py" in done.stderr
+    (folder / "other").mkdir()
+    (folder / "other" / "mad.py").write_text(MAD + "# changed\n")
+    done = bnexp("probe", run, "--plugin", "other/mad.py", cwd=folder)
+    assert done.returncode == 2
+    assert "it began with another mad: sha256 " in done.stderr
+    for words in (["compare"], ["ls"]):
+        assert "mad" in bnexp(*words, cwd=folder).stdout
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(said: dict[str, CompletedProcess[str]], folder: Path) -> None:
+    run = shutil.copytree(folder / "runs" / "mad" / "seed0", folder / "runs" / "stopped" / "seed0")
+    records = [json.loads((run / name).read_text()) for name in ("summary.json", "meta.json")]
+    rows = (run / "metrics.jsonl").read_text()
+    max((run / "checkpoints").glob("step*.pt"), key=lambda path: int(path.stem[4:])).unlink()
+    (run / "summary.json").unlink()
+    (run / "meta.json").write_text(json.dumps({**records[1], "status": "interrupted"}))
+    assert resume_command(run) == f"bnexp resume {run} --plugin {folder / 'mad.py'}"
+    done = bnexp(*shlex.split(resume_command(run))[1:], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    again = json.loads((run / "summary.json").read_text())
+    assert [again[key] for key in ("train", "final", "test")] == [records[0][key] for key in ("train", "final", "test")]
+    before, now = (
+        [json.loads(row).get("loss/train") for row in text.splitlines()]
+        for text in (rows, (run / "metrics.jsonl").read_text())
+    )
+    assert before == now
+
+
+def test_two_versions_of_a_file_are_two_arms(said: dict[str, CompletedProcess[str]], folder: Path) -> None:
+    (folder / "mad2.py").write_text(MAD.replace("1e-5", "1e-4"))
+    done = bnexp("train", "study.yaml", "--plugin", "mad2.py", "--name", "mad", "--seed", "1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    runs = [read_run(folder / "runs" / name) for name in ("mad/seed0", "mad/seed1", "bn/seed0")]
+    assert len(gather_arms(runs[:2])) == 2
+    assert differing_keys(gather_arms(runs[:2])) == ["plugins.mad"]
+    assert "plugins.mad" not in differing_keys(gather_arms(runs[1:]))
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install the norm of the guide as a package, as pip leaves one."""
+    site = tmp_path / "site"
+    (site / "my_norms").mkdir(parents=True)
+    (site / "my_norms" / "__init__.py").write_text("")
+    (site / "my_norms" / "mad.py").write_text(MAD)
+    info = site / "my_norms-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-norms\nVersion: 1.2\n")
+    section = blocks("toml")[0].replace('[project.entry-points."bnexp.norms"]', "[bnexp.norms]").replace('"', "")
+    (info / "entry_points.txt").write_text(section)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text(blocks("yaml")[0])
+    with forgotten():
+        yield site
+
+
+def test_an_installed_norm_needs_no_option(installed: Path) -> None:
+    short = ["--set", "training.epochs=1"]
+    for words in (["train", "study.yaml", "-q", *short], ["probe", "runs/study/seed0", "--probe", "cost"], ["catalog"]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+    assert "mad(momentum, eps, affine)" in done.output
+    meta = json.loads(Path("runs/study/seed0/meta.json").read_text())
+    assert meta["plugins"]["mad"]["distribution"] == "my-norms 1.2"
+    (installed / "my_norms-1.2.dist-info").rename(installed / "gone")
+    with forgotten():
+        failed = CliRunner().invoke(app, ["probe", "runs/study/seed0"])
+        assert isinstance(failed.exception, BnexpError)
+        assert "mad is of the package my-norms 1.2, which is not installed here" in str(failed.exception)
+
+
+def test_a_mistake_in_an_installed_norm_is_told_with_its_line(installed: Path) -> None:
+    (installed / "my_norms" / "mad.py").write_text("import math\nmath.nothing\n")
+    failed = CliRunner().invoke(app, ["check", "study.yaml"])
+    assert isinstance(failed.exception, BnexpError)
+    assert f"{installed}/my_norms/mad.py:2: my-norms 1.2 offers mad, but: AttributeError" in str(failed.exception)
+
+
+def test_an_entry_point_that_registers_nothing_is_told(installed: Path) -> None:
+    (installed / "my_norms" / "mad.py").write_text("x = 1\n")
+    failed = CliRunner().invoke(app, ["check", "study.yaml"])
+    assert "mad: my_norms.mad is to register it, and does not" in str(failed.exception)
