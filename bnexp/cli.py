@@ -75,6 +75,23 @@ Plugins = Annotated[
 ]
 
 
+def _accept_changed(context: typer.Context, wanted: bool) -> bool:
+    """Let the commands of this process take another version of a run's own norms."""
+    if wanted and not context.resilient_parsing:
+        from bnexp.runs.plugins import accepting_other_code
+
+        context.with_resource(accepting_other_code(accept=True))
+    return wanted
+
+
+ChangedPlugin = Annotated[
+    bool,
+    typer.Option(
+        "--changed-plugin", callback=_accept_changed, help="Take a --plugin that is not the version RUN began with."
+    ),
+]
+
+
 @app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
@@ -183,6 +200,7 @@ def resume(
     ] = False,
     quiet: Quiet = False,
     plugins: Plugins = [],  # noqa: B006
+    changed_plugin: ChangedPlugin = False,
 ) -> None:
     """Continue RUN from its last whole checkpoint: on the CPU, bit for bit as if it had never stopped."""
     from bnexp.commands import resume as command
@@ -284,6 +302,7 @@ def probe(
     json: Json = False,
     markdown: Markdown = False,
     plugins: Plugins = [],  # noqa: B006
+    changed_plugin: ChangedPlugin = False,
 ) -> None:
     """Look inside a finished RUN: the probes that cost too much while it trains, on its stored weights."""
     from bnexp.commands import probe as command
@@ -314,6 +333,7 @@ def fold(
     json: Json = False,
     markdown: Markdown = False,
     plugins: Plugins = [],  # noqa: B006
+    changed_plugin: ChangedPlugin = False,
 ) -> None:
     """Fold the bn of RUN into the layers before it: the same function at inference, without a norm."""
     from bnexp.commands import fold as command

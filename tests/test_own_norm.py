@@ -69,6 +69,8 @@ def test_nothing_in_a_run_folder_is_run(said: dict[str, CompletedProcess[str]], 
     done = bnexp("probe", run, "--plugin", "other/mad.py", cwd=folder)
     assert done.returncode == 2
     assert "it began with another mad: sha256 " in done.stderr
+    done = bnexp("probe", run, "--probe", "cost", "--plugin", "other/mad.py", "--changed-plugin", cwd=folder)
+    assert done.returncode == 0, done.stderr
     for words in (["compare"], ["ls"]):
         assert "mad" in bnexp(*words, cwd=folder).stdout
 
@@ -90,6 +92,49 @@ def test_a_resumed_run_is_the_uninterrupted_one(said: dict[str, CompletedProcess
         for text in (rows, (run / "metrics.jsonl").read_text())
     )
     assert before == now
+
+
+def test_a_run_of_another_version_is_not_continued_unasked(
+    said: dict[str, CompletedProcess[str]], folder: Path
+) -> None:
+    for name, status in (("mad", "interrupted"), ("mad", "running")):
+        run = shutil.copytree(folder / "runs" / name / "seed0", folder / status / name / "seed0")
+        (run / "summary.json").unlink()
+        meta = json.loads((run / "meta.json").read_text())
+        (run / "meta.json").write_text(json.dumps({**meta, "status": "interrupted"}))
+    (folder / "new.py").write_text(MAD + "# changed\n")
+    words = ["train", "study.yaml", "--plugin", "new.py", "--name", "mad", "--resume", "--runs-dir", "interrupted"]
+    done = bnexp(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "interrupted/mad/seed0: it began with another mad: sha256" in done.stderr
+    assert "; a new run begins" in done.stderr
+    done = bnexp("resume", "running/mad/seed0", "--plugin", "new.py", "--changed-plugin", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    meta = json.loads((folder / "running" / "mad" / "seed0" / "meta.json").read_text())
+    first, now = (one["plugins"]["mad"]["sha256"] for one in (meta["sessions"][0], meta))
+    assert first == hashlib.sha256(MAD.encode()).hexdigest() != now
+    assert (folder / "running" / "mad" / "seed0" / "plugin_mad.py").read_text() == MAD + "# changed\n"
+
+
+def test_what_fails_only_in_training_is_told_with_its_line(folder: Path) -> None:
+    late = "        if len(x) == 32 and x.shape[1] == 16: x.nothing\n"
+    text = MAD.replace("        x = x.to(", f"{late}        x = x.to(")
+    (folder / "late.py").write_text(text)
+    done = bnexp("train", "study.yaml", "--plugin", "late.py", "--name", "late", cwd=folder)
+    line = text[: text.index(late)].count("\n") + 1
+    assert done.returncode == 1
+    assert f"{folder / 'late.py'}:{line}: mad: AttributeError: 'Tensor' object has no" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_does_not_hold_leaves_no_run(folder: Path) -> None:
+    (folder / "wrong.py").write_text(MAD.replace("subtracts_mean=True", "subtracts_mean=False"))
+    for command in ("check", "train"):
+        done = bnexp(command, "study.yaml", "--plugin", "wrong.py", "--set", "name=wrong", cwd=folder)
+        assert done.returncode == 2
+        assert f"{folder / 'wrong.py'}:" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (folder / "runs" / "wrong").exists()
 
 
 def test_two_versions_of_a_file_are_two_arms(said: dict[str, CompletedProcess[str]], folder: Path) -> None:

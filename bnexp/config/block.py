@@ -32,6 +32,7 @@ _EXAMPLE = {"norm": "bn(eps=1e-3)", "act": "leaky_relu(slope=0.1)"}
 SHOWN = 120
 """Letters of a line that a message shows."""
 _MAX_PROBLEMS = 2
+_OWN = " One of your own is registered by --plugin FILE.py."
 _ITEM = re.compile(r"(?P<name>[^\s()=,]+)(?:\s*\((?P<options>[^()]*)\))?")
 _OPTION = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>[^\s=,]+)")
 
@@ -54,6 +55,9 @@ class Item:
         source = ITEMS[self.name].source
         if source is None:
             return Item, (self.name, self.options)
+        if source.module == "__main__":
+            problem = "another process would run the whole program to know it; expected it in a file of its own"
+            raise ConfigError(f"{source.where}: {self.name}: {problem}")
         return registered_item, (self.name, self.options.model_dump(), source)
 
     def __str__(self) -> str:
@@ -179,7 +183,7 @@ def _read_item(text: str) -> Item:
     name = item_name(match["name"])
     if not is_item(name):
         known = list(dict.fromkeys(["norm", "act", *ITEMS, *offered()]))
-        raise ValueError(f'unknown item "{brief(name)}".{instead_of(name, known)} Known: {", ".join(known)}')
+        raise ValueError(f'unknown item "{brief(name)}".{instead_of(name, known) or _OWN} Known: {", ".join(known)}')
     options = dict(_split_options(match["options"] or "", name))
     try:
         return Item(name, ITEMS[name].options.model_validate(options))
@@ -244,7 +248,7 @@ def check_filling(key: str, text: str) -> None:
     if not known:
         allowed = (*allowed, *offered(GROUPS["norm" if key == "norm" else "activation"]))
     if not known or name not in allowed:
-        problem = f'unknown {key} "{brief(name)}".{instead_of(name, allowed)} Known: {", ".join(allowed)}'
+        problem = f'unknown {key} "{brief(name)}".{instead_of(name, allowed) or _OWN} Known: {", ".join(allowed)}'
         raise BlockError(problem)
     if (key, text.strip()) != ("norm", NO_NORM):
         parse_item(text)

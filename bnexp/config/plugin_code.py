@@ -131,16 +131,23 @@ def explained(path: str = "", doing: str = "") -> Iterator[None]:
         raise ConfigError(f"{_place(error, path)}: {doing}{what}") from None
 
 
+def place_in(error: BaseException, path: str) -> str | None:
+    """Return the line of a file in which an error arose, as `file:line`; None where it was not in it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f"{path}:{lines[-1]}" if lines else None
+
+
 def _place(error: BaseException, path: str) -> str:
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f"{error.filename}:{error.lineno}"
+    if place := place_in(error, path):
+        return place
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((_HERE, "<frozen"))
     ]
-    own = [frame for frame in frames if frame.filename == path] or frames
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else path
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else path
 
 
 def calling_source(depth: int) -> Source:

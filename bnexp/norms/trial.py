@@ -129,6 +129,9 @@ def _single_pass(module: nn.Module, x: Tensor, run: Run) -> Iterator[str]:
             yield f"{when} it draws from torch's stream of random numbers, on which nothing here may depend"
         if not torch.equal(y, run(copy.deepcopy(module).train(training), x)):
             yield f"{when} it makes other values of the same input a second time"
+        exact = run(copy.deepcopy(module).double().train(training), x.double())
+        if exact.dtype != torch.float64 or not _same(exact, y.double()):
+            yield f"{when} it makes other values, or another type, of the same numbers in float64"
         yield from _gradient(y, given, when)
 
 

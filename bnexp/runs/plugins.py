@@ -4,7 +4,9 @@ Nothing in a run folder is ever run. Whoever goes on with such a run gives the f
 """
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bnexp.config.plugin_code import Source, mark_of
 from bnexp.errors import ConfigError
 from bnexp.files import write_atomically
+from bnexp.runs.folder import META, read_json
 
 if TYPE_CHECKING:
     from bnexp.config.schema import Config
@@ -76,24 +79,47 @@ def keep_copies(folder: Path, sources: Mapping[str, Source]) -> None:
         write_atomically(folder / copy_name(name), [source.content])
 
 
-def refuse_other_code(folder: Path, meta: Mapping[str, Any]) -> None:
+_accepting = ContextVar("_accepting", default=False)
+
+
+@contextmanager
+def accepting_other_code(accept: bool) -> Iterator[None]:
+    """Let a run be read on with another version of its norms until the context ends, because a person says so."""
+    token = _accepting.set(accept)
+    try:
+        yield
+    finally:
+        _accepting.reset(token)
+
+
+def refuse_other_code(folder: Path) -> None:
     """Refuse to read on in a run whose norms or activations are not registered here as it began with them.
 
     Raises:
         ConfigError: one is missing, or has another checksum or version; with what to type.
     """
+    if problem := other_code(folder):
+        raise ConfigError(problem)
+
+
+def other_code(folder: Path) -> str | None:
+    """Say which norm or activation of a run is not registered here as it began with it; None where all are."""
     from bnexp.config.block import is_item  # what only lists runs does not wait for pydantic
     from bnexp.config.items import ITEMS
 
-    for name, then in recorded_in(meta).items():
+    for name, then in recorded_in(read_json(folder / META) or {}).items():
         here = ITEMS[name].source if is_item(name) else None
-        if here is not None and here.sha256 == then.sha256 and here.distribution == then.distribution:
-            continue
-        if here is not None:
-            raise ConfigError(f"{folder}: it began with another {name}: {then.mark}; found {here.mark} in {here.path}")
-        if then.distribution is not None:
-            raise ConfigError(f"{folder}: {name} is of the package {then.distribution}, which is not installed here")
-        again = f"--plugin {shlex.quote(then.path)}"
-        kept = folder / copy_name(name)
-        copy = f"; a copy is {kept}, which is as safe to run as its folder is to trust" if kept.is_file() else ""
-        raise ConfigError(f"{folder}: {name} is registered by a file ({then.mark}), to be given again: {again}{copy}")
+        if here is None:
+            return f"{folder}: {_missing(folder, name, then)}"
+        if (here.sha256, here.distribution) != (then.sha256, then.distribution) and not _accepting.get():
+            found = f"{here.path} has {here.mark}"
+            return f"{folder}: it began with another {name}: {then.mark}; {found}. --changed-plugin takes this one"
+    return None
+
+
+def _missing(folder: Path, name: str, then: Recorded) -> str:
+    if then.distribution is not None:
+        return f"{name} is of the package {then.distribution}, which is not installed here"
+    kept = folder / copy_name(name)
+    copy = f"; a copy is {kept}, which is as safe to run as its folder is to trust" if kept.is_file() else ""
+    return f"{name} is registered by a file ({then.mark}), to be given again: --plugin {shlex.quote(then.path)}{copy}"

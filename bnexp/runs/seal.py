@@ -95,7 +95,7 @@ def load_stored(folder: Path, overrides: Sequence[str] = ()) -> "tuple[Config, s
     """
     from bnexp.config.loading import check_stored  # loads pydantic: what only lists runs does not wait for it
 
-    refuse_other_code(folder, read_json(folder / META) or {})
+    refuse_other_code(folder)
     values, problem = read_values(folder)
     if values is None:
         raise ConfigError(problem or f"{folder}: no config")

@@ -117,7 +117,8 @@ def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping
     """Return the circumstances of a run resumed from `state`: those of now, and those that meta.json told before."""
     keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "processes", "continued")
     sessions = before.get("sessions")
-    earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in keys}]
+    session = {key: before.get(key) for key in keys} | {key: before[key] for key in (PLUGINS,) if key in before}
+    earlier = [*(sessions if isinstance(sessions, list) else []), session]
     return {
         **meta,
         "started": before.get("started"),
