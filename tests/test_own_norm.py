@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -12,10 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from bnexp.analysis.arms import differing_keys, gather_arms
+from bnexp.blueprint import draw
 from bnexp.cli import app
+from bnexp.config.loading import load_config
+from bnexp.config.plugins import load
 from bnexp.errors import BnexpError
 from bnexp.runs.folder import resume_command
 from bnexp.runs.run import read_run
+from bnexp.sweep.work import Task
 from command_line import bnexp
 from own_norms import MAD, blocks, forgotten
 
@@ -135,6 +140,23 @@ def test_what_does_not_hold_leaves_no_run(folder: Path) -> None:
         assert f"{folder / 'wrong.py'}:" in done.stderr
         assert "Traceback" not in done.stderr
     assert not (folder / "runs" / "wrong").exists()
+
+
+def test_a_worker_of_a_sweep_gets_the_file_with_its_task(folder: Path) -> None:
+    from bnexp.sweep.worker import attempt, judge
+
+    (folder / "unlike.py").write_text(MAD.replace("scale_invariant=True", "scale_invariant=False"))
+    for name, refused in (("mad.py", False), ("unlike.py", True)):
+        with forgotten():
+            load(folder / name)
+            blueprint = draw(load_config(folder / "study.yaml", ["training.steps=2", "training.epochs=null"]), folder)
+            sent = pickle.dumps(Task("arm/seed0", blueprint, folder / "swept" / name / "seed0", device="cpu"))
+        with forgotten():
+            task = pickle.loads(sent)  # noqa: S301  our own
+            told = judge(task).refused
+            assert ("scale_invariant=False, but" in "".join(told.values())) == refused
+            ended = attempt(task, lambda event: None)  # type: ignore[arg-type]
+            assert ended.end == ("failed" if refused else "finished")
 
 
 def test_two_versions_of_a_file_are_two_arms(said: dict[str, CompletedProcess[str]], folder: Path) -> None:
