@@ -13,6 +13,7 @@ from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
 from bnexp.document.show import show
 from bnexp.document.table import Column, Table, word
+from bnexp.errors import ConfigError
 
 
 class Entry(NamedTuple):
@@ -35,8 +36,12 @@ def catalog() -> None:
 
 def catalog_entries() -> Iterator[Entry]:
     """Yield every name, those of one kind together."""
+    broken = list[Entry]()
     for name in offered():
-        is_item(name)
+        try:
+            is_item(name)
+        except ConfigError as error:
+            broken.append(Entry("norm", name, f"cannot be used: {error}"))
     roles: tuple[Role, ...] = ("norm", "activation", "layer", "dropout", "shortcut")
     yield Entry("norm", NO_NORM, "no normalization: takes the item `norm` out of the block")
     for role in roles:
@@ -44,6 +49,7 @@ def catalog_entries() -> Iterator[Entry]:
             options = ", ".join(kind.options.model_fields)
             origin = f" ({kind.source.distribution or kind.source.path})" if kind.source else ""
             yield Entry(role, f"{name}({options})" if options else name, kind.summary + origin)
+    yield from broken
     yield from (Entry("model.arch", name, summary) for name, summary in ARCHITECTURES.items())
     yield from (Entry("data.dataset", name, summary) for name, summary in DATASET_SUMMARIES.items())
     yield from (Entry("data.preprocess", name, summary) for name, summary in PREPROCESSINGS.items())

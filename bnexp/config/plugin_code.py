@@ -6,7 +6,6 @@ else is: no config and no run folder names code.
 
 import contextlib
 import hashlib
-import importlib.metadata
 import linecache
 import re
 import sys
@@ -16,9 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnexp.config.wording import brief
 from bnexp.errors import BnexpError, ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUPS = {"norm": "bnexp.norms", "activation": "bnexp.activations"}
 """The groups of entry points in which a package offers norms and activations, by their names."""
@@ -32,6 +35,13 @@ _EXECUTED: dict[str, bytes] = {}
 def mark_of(sha256: str, distribution: str | None) -> str:
     """Return what tells a version of code from others, for people: the installed package, and a part of a checksum."""
     return ", ".join(filter(None, (distribution, f"sha256 {sha256[:12]}")))
+
+
+def _from_here(path: str) -> str:
+    """Return a path as a person here would type it."""
+    with contextlib.suppress(ValueError, OSError):
+        return str(Path(path).relative_to(Path.cwd()))
+    return path
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Source:
     @property
     def where(self) -> str:
         """The file and the line, for messages."""
-        return f"{self.path}:{self.line}"
+        return f"{_from_here(self.path)}:{self.line}"
 
     @property
     def mark(self) -> str:
@@ -134,12 +144,12 @@ def explained(path: str = "", doing: str = "") -> Iterator[None]:
 def place_in(error: BaseException, path: str) -> str | None:
     """Return the line of a file in which an error arose, as `file:line`; None where it was not in it."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    return f"{path}:{lines[-1]}" if lines else None
+    return f"{_from_here(path)}:{lines[-1]}" if lines else None
 
 
 def _place(error: BaseException, path: str) -> str:
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        return f"{error.filename}:{error.lineno}"
+        return f"{_from_here(error.filename)}:{error.lineno}"
     if place := place_in(error, path):
         return place
     frames = [
@@ -147,7 +157,7 @@ def _place(error: BaseException, path: str) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((_HERE, "<frozen"))
     ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else path
+    return f"{_from_here(frames[-1].filename)}:{frames[-1].lineno}" if frames else path
 
 
 def calling_source(depth: int) -> Source:
@@ -173,18 +183,21 @@ def calling_source(depth: int) -> Source:
 def _distribution_of(module: str) -> str | None:
     """Return the installed package that offers a module, or its package, in one of our groups."""
     top = module.partition(".")[0]
-    for group in GROUPS.values():
-        for entry in importlib.metadata.entry_points(group=group):
-            if entry.module.partition(".")[0] == top and entry.dist is not None:
-                return f"{entry.dist.name} {entry.dist.version}"
-    return None
+    owners = (_owner(entry) for entries in offered().values() for entry in entries if entry.module.split(".")[0] == top)
+    return next(filter(None, owners), None)
 
 
-def offered(*groups: str) -> Mapping[str, tuple[importlib.metadata.EntryPoint, ...]]:
+def _owner(entry: "EntryPoint") -> str | None:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else None
+
+
+def offered(*groups: str) -> "Mapping[str, tuple[EntryPoint, ...]]":
     """Return what installed packages offer in some groups, or all, by its names; nothing of it is run."""
-    found: dict[str, tuple[importlib.metadata.EntryPoint, ...]] = {}
+    from importlib.metadata import entry_points  # slow to load, and seldom needed
+
+    found: dict[str, tuple[EntryPoint, ...]] = {}
     for group in groups or GROUPS.values():
-        for entry in importlib.metadata.entry_points(group=group):
+        for entry in entry_points(group=group):
             found[entry.name] = (*found.get(entry.name, ()), entry)
     return found
 
@@ -200,8 +213,7 @@ def run_offered(name: str) -> bool:
         named = " and ".join(sorted(str(owner) for _, owner in entries))
         raise ConfigError(f"{name}: {named} both offer it; expected one of them: pip uninstall the other")
     for entry in entries.values():
-        owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-        with explained(entry.value, f"{owner} offers {name}, but: "):
+        with explained(entry.value, f"{_owner(entry) or entry.value} offers {name}, but: "):
             entry.load()
         return True
     return False

@@ -33,7 +33,7 @@ def other_config(config: Config, runs_dir: Path) -> str | None:
     """Say why the newest run of this name and seed, one that did not finish before the others, is not continued."""
     for folder in reversed(list(runs_below(runs_dir / config.name))):
         run = read_run(folder)
-        if run.seed == config.seed and run.status not in COMPLETE and (other := other_code(folder)):
+        if run.seed == config.seed and (other := other_code(folder)):
             return other
     runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if first_difference(own, config) is not None]
     for run, own in sorted(runs, key=lambda pair: (pair[0].status not in COMPLETE, pair[0].recency), reverse=True):

@@ -1,5 +1,6 @@
 """What registers a norm is refused with its file and line where it cannot be one."""
 
+import linecache
 import pickle
 import textwrap
 from collections.abc import Iterator
@@ -133,6 +134,18 @@ def test_a_name_belongs_to_the_file_that_registered_it_first(tmp_path: Path) -> 
     assert (first.options.eps, parse_item("mad").options.eps) == (1e-5, 1e-3)  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match=r"other\.py:\d+: mad: it is registered by .*mad\.py:\d+ already"):
         load(written(tmp_path, MAD, "other.py"))
+
+
+def test_a_cell_of_a_notebook_can_register_and_change_its_norm() -> None:
+    for cell, eps in (("cell1", 1e-5), ("cell2", 1e-3)):
+        text = MAD.replace("1e-5", str(eps))
+        linecache.cache[cell] = (len(text), None, text.splitlines(keepends=True), cell)
+        exec(compile(text, cell, "exec"), {"__name__": "__main__"})  # noqa: S102  as a notebook does
+        assert parse_item("mad").options.eps == eps  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"cell2:\d+: mad: another process would run the whole program"):
+        pickle.dumps(parse_item("mad"))
+    with pytest.raises(ConfigError, match="runs record the file that registers a norm"):
+        exec(compile(MAD, "<nowhere>", "exec"), {"__name__": "__main__"})  # noqa: S102
 
 
 def test_an_item_brings_its_code_to_another_process(tmp_path: Path) -> None:
