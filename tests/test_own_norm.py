@@ -75,8 +75,9 @@ def test_nothing_in_a_run_folder_is_run(said: dict[str, CompletedProcess[str]], 
     done = bnexp("probe", run, "--plugin", "other/mad.py", cwd=folder)
     assert done.returncode == 2
     assert "it began with another mad: sha256 " in done.stderr
-    done = bnexp("probe", run, "--probe", "cost", "--plugin", "other/mad.py", "--changed-plugin", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    for asked in (["other/mad.py", "--changed-plugin"], [f"{run}/plugin_mad.py"]):
+        done = bnexp("probe", run, "--probe", "cost", "--plugin", *asked, cwd=folder)
+        assert done.returncode == 0, done.stderr
     for words in (["compare"], ["ls"]):
         assert "mad" in bnexp(*words, cwd=folder).stdout
 
