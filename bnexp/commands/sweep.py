@@ -214,6 +214,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
 
     def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
         choices[choice.arm.name] = choice
+        display.standing.total += len(runs) - len(study.seeds)  # the disk may hold some of them already
         display.chosen(choice)
 
     tasks = SweepTasks(planner, plan, chosen, lambda run: task_of(run))

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bnexp.document.writing import clock_duration
+from bnexp.document.writing import clock_duration, counted
 from bnexp.errors import visible
 from bnexp.session.display import REFRESH_SECS, figures, say
 from bnexp.sweep.standing import Running, Standing
@@ -133,7 +133,7 @@ class SweepLive(SweepLines):
         leader = self.standing.leader
         if leader is None:
             return []
-        seeds = f"{leader.seeds} seed{'s' * (leader.seeds != 1)}"
+        seeds = counted(leader.seeds, "seed")
         lost = f", {leader.diverged} diverged" if leader.diverged else ""
         words = f"ahead so far: {leader.arm}  {leader.accuracy:.2%} on validation ({seeds}{lost})"
         return [Text(words, style="cyan", overflow="ellipsis", no_wrap=True)]

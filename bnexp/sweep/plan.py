@@ -150,6 +150,8 @@ class _Draft(NamedTuple):
 
 
 def _drafted(arm: Arm, blueprint: Blueprint, stored: Stored) -> _Draft:
+    if arm.candidates:  # while its values are not chosen, no run on the disk is known to be its own
+        return _Draft(arm, arm.name, blueprint, [], [])
     config = dict(dotted(blueprint.config.model_dump(mode="json", exclude_none=True)))
     layout = network_of(blueprint.layout, blueprint.config.data.batch_size)["layout"]
     own = identities(config, layout)
@@ -208,7 +210,8 @@ class SweepPlan:
 
     Attributes:
         folder: of the sweep; each arm is a folder below it.
-        runs: the final runs. Where the values of an arm are not chosen yet, those of the base stand in for them.
+        runs: the final runs. Where the values of an arm are not chosen yet, those of the base stand in for them,
+            and its runs count as missing.
         tuning: the runs that only serve to choose.
         choices: the values that arms got, by the arm's name.
         warnings: what gives reason to doubt, each with the names of the arms that it is about; `notes` alike.
@@ -242,15 +245,20 @@ class SweepPlan:
     def notes(self) -> dict[str, list[str]]:
         """Why runs are not made longer, each with the names of their arms."""
         about = defaultdict[str, dict[str, None]](dict)
-        for run in (*self.tuning, *self.runs):
+        for run in self.all_runs:
             if run.note is not None:
                 about[run.note][run.arm.name] = None
         return {note: list(arms) for note, arms in about.items()}
 
     @property
+    def all_runs(self) -> list[PlannedRun]:
+        """All runs, the tuning first."""
+        return [*self.tuning, *self.runs]
+
+    @property
     def to_do(self) -> list[PlannedRun]:
         """The runs that are left to do, the tuning first."""
-        return [run for run in (*self.tuning, *self.runs) if run.mode is not None]
+        return [run for run in self.all_runs if run.mode is not None]
 
 
 class Planner:
@@ -378,7 +386,7 @@ class SweepTasks:
     @property
     def to_come(self) -> int:
         """How many runs wait for the values of their arm."""
-        return sum(self._plan.waits(run) and run.mode is not None for run in self._plan.runs)
+        return sum(map(self._plan.waits, self._plan.runs))
 
     def ready(self) -> list[Task]:
         """Return the tasks that can begin now, each once."""

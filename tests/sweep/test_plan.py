@@ -191,6 +191,21 @@ def test_tuning_comes_first_and_the_best_on_validation_is_the_arms_own(
     assert not any(again.waits(run) for run in again.runs)
 
 
+def test_runs_on_the_disk_are_no_arms_own_before_its_values_are_chosen(planner_of: Callable[..., Planner]) -> None:
+    for run in planner_of(axes=NORMS).plan().runs:
+        store(run)
+    planner = planner_of(axes=NORMS, tune=RATES, tune_seeds=1)
+    plan = planner.plan()
+    assert len(plan.to_do) == 4 + 4
+    followed: dict[str, int] = {}
+    tasks = SweepTasks(planner, plan, lambda choice, runs: followed.update({choice.arm.name: len(runs)}), task_of)
+    assert tasks.to_come == 4
+    for run in plan.tuning:  # the base has the rate 0.1
+        store(run, accuracy=0.9 if ("lr=0.1" in run.key) == ("norm=bn" in run.key) else 0.8)
+        tasks.ended(Ended(run.key, "finished"))
+    assert followed == {"norm=none": 2, "norm=bn": 0}
+
+
 def test_a_tuning_run_that_was_killed_before_its_meta_json_is_known_by_its_place(plan_of: PlanOf) -> None:
     asked = {"axes": NORMS, "tune": RATES, "tune_seeds": 1}
     first = plan_of(**asked).tuning[0]
