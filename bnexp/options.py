@@ -40,6 +40,7 @@ _OURS: Mapping[str, Sequence[str]] = {
     "--data-dir": ("data-path", "data-root", "dataset-path", "dataset-dir"),
     "--name": ("run-name", "exp-name", "experiment", "experiment-name", "exp", "tag"),
     "--quiet": ("silent", "no-progress"),
+    "--workers": ("jobs", "n-jobs", "parallel", "processes"),
 }
 """Options of bnexp, and what other tools call them."""
 
@@ -156,9 +157,6 @@ class HonestCommand(TyperCommand):
         own = [opt for param in self.params for opt in param.opts if opt.startswith("--")]
         if "--" + name in own:
             return f"{begins}; expected --{name}"
-        if (absent := _ABSENT.get(_SAME.get(name, name))) and "--" + _SAME.get(name, name) not in own:
-            behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
-            return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
         ours = next((ours for ours, theirs in _OURS.items() if name in theirs), "")
         if ours == "--device cuda" and value.lower() in ("cpu", "mps"):
             ours = f"--device {value.lower()}"
@@ -167,6 +165,9 @@ class HonestCommand(TyperCommand):
             count = int(value) if name == "seeds" and (value or "").isdecimal() and len(value or "") < 4 else 0
             several = f", or --seed 0-{count - 1} for {count} seeds" if count > 1 else ""
             return f"{begins}; expected {ours}{takes}{several}"
+        if (absent := _ABSENT.get(_SAME.get(name, name))) and "--" + _SAME.get(name, name) not in own:
+            behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
+            return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
         if name == "seed" and value and not value.isdecimal():
             return f"{begins}; several seeds are trained by: bnexp train CONFIG --seed {value}"
         if line := _set_line(name, value, values):
