@@ -284,7 +284,7 @@ def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
         named = "\n".join(f"{first_few(keys, 4)}: {reason}" for reason, keys in list(reasons.items())[:_MOST_REASONS])
         raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
     if outcome.stopped:
-        say(f"{outcome.stopped}; {again}")
+        print(f"{outcome.stopped}; {again}", file=sys.stderr)
         return
     before = [run.key for run in (*plan.tuning, *plan.runs) if run.status == "running" and not _is_complete(run.folder)]
     others = [*before, *(one.key for one in outcome.of("elsewhere") if not _is_complete(plan.folder / one.key))]

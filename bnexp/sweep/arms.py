@@ -16,7 +16,7 @@ from bnexp.config.model import ModelConfig
 from bnexp.config.naming import run_name_of
 from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
-from bnexp.config.sweep_file import MOST_RUNS, RESERVED
+from bnexp.config.sweep_file import MOST_RUNS, TUNING
 from bnexp.config.sweep_loading import Sweep
 from bnexp.config.sweep_values import value_key
 from bnexp.config.wording import one_of, shown
@@ -117,7 +117,7 @@ def _config_name(sweep: Sweep) -> str:
     """Return the name of the one arm of a sweep without axes: that of the config."""
     name = sweep.draft.values.get("name")
     name = name if isinstance(name, str) and run_name_of(name) == name else run_name_of(sweep.base_path.stem)
-    return f"{name}-arm" if name.lower() == RESERVED else name
+    return f"{name}-arm" if name.lower() == TUNING else name
 
 
 def _arm(sweep: Sweep, name: str, choice: _Choice, fixed: Sequence[Setting]) -> Arm:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.data_section import DatasetInfo
+from bnexp.config.sweep_file import TUNING
 from bnexp.config.sweep_loading import Sweep
 from bnexp.config.yaml_text import dotted
 from bnexp.data.sources.place import data_folder
@@ -30,8 +31,6 @@ from bnexp.sweep.work import Ended, Mode, Task
 
 MISSING, SHORTER = "missing", "shorter"
 """Beyond the statuses of a run on the disk: there is none; it came to its end after less than is asked for."""
-TUNING = "tuning"
-"""The role of a run that only serves to choose values, and the folder of these runs."""
 
 
 @dataclass(frozen=True)

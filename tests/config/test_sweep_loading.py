@@ -104,7 +104,7 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
         ("seeds: [1.5]", "seeds: expected whole numbers"),
         ("seeds: 4-0", "seeds: expected a range whose first seed is below its last"),
         ("seeds: [2147483648]", "seeds: expected seeds below 2,147,483,648"),
-        ("seeds: [10000]\ntune: {optimizer.lr: [1, 2]}", "expected seeds below 10,000, where those of tune begin"),
+        ("seeds: [10000, 0]\ntune: {optimizer.lr: [1, 2]}", "expected seeds below 10,000, where those of tune begin"),
         ("seeds: 2\ntune_seeds: 3", "study.yaml:3: tune_seeds without tune; expected cand"),
         ("tune: {optimizer.lr: [1]}", "tune: optimizer.lr has one value, and nothing is to be chosen"),
         ("axes: {optimizer.lr: [1]}\ntune: {optimizer.lr: [1, 2]}", "optimizer.lr stands in axes and in tune"),
