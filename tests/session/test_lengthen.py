@@ -23,9 +23,9 @@ from bnexp.session.report import report
 from bnexp.session.resume import lengthen, resume
 from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
+from written_rows import rows_of
 
 MakeConfig = Callable[..., Config]
-CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
 SHORT, LONG = {"epochs": 2, "steps": None}, {"epochs": 4, "steps": None}
 """Two of these epochs are 12 steps."""
 
@@ -40,11 +40,6 @@ def longer(folder: Path, config: Config, **terms: Any) -> RunResult:
 
 def record(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((folder / name).read_text())
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{name: value for name, value in row.items() if name not in CLOCKED} for row in rows]
 
 
 def bits(state: Any, place: str = "") -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_what_depends_on_a_run_begins_when_it_has_ended() -> None:
     assert [key for key, _ in executor.began] == ["tune1", "tune2", "final"]
 
 
-def test_what_failed_or_was_lost_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
+def test_what_failed_or_was_lost_is_tried_again_as_often_as_asked() -> None:
     executor = Scripted(1, a=["lost", "failed", "failed"], b=["lost"])
     outcome = run(Tasks("a", "b"), executor, rules=Rules(retries=1))
     assert [key for key, _ in executor.began] == ["a", "b", "a", "b"]
