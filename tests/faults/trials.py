@@ -25,12 +25,13 @@ from bnexp.config.yaml_text import dump_yaml
 from bnexp.runs.checkpoints import load_newest
 from bnexp.runs.folder import read_json
 from bnexp.runs.run import read_run
-from written_rows import rows_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every row that a continued run replaces
 LIMIT_S = 120.0
 """A process that takes longer hangs."""
+CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
+"""Figures of a row that no two runs share."""
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -231,6 +232,7 @@ class Trial:
 
 def left_by(folder: Path) -> Left:
     """Read what a finished run has left, without the figures of the clock."""
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     summary = json.loads((folder / "summary.json").read_text())
     newest = load_newest(folder)
     expect(newest is not None, f"{folder}: no checkpoint")
@@ -239,7 +241,7 @@ def left_by(folder: Path) -> Left:
     del state["random"]  # of the process, which starts where the system likes; no figure draws from them
     state["progress"] = {key: value for key, value in state["progress"].items() if key != "clock"}
     return Left(
-        rows_of(folder),
+        [{name: value for name, value in row.items() if name not in CLOCKED} for row in rows],
         json.dumps({key: value for key, value in summary.items() if key not in ("time", "peak_mib")}),
         dict(_flat(state, "")),
     )
