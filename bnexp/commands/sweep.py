@@ -200,7 +200,7 @@ def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], ru
         run.key,
         run.blueprint,
         run.folder,
-        run.mode or "start",
+        run.mode or "resume",  # of another process, to be taken over
         data_dir=options.data_dir,
         device=device,
         threads=division.threads,
@@ -236,7 +236,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
     else:
         executor, division = _workers_here(plan, options, left)
     task_of = partial(_task_of, options, division, itertools.count())
-    done = [run for run in plan.runs if run.mode is None]
+    done = [run for run in plan.runs if run.status in COMPLETE]
     display = display_for(study.name, Standing(left, min(executor.slots, left), done), quiet=options.quiet)
     with contextlib.closing(display):
         return carry_out(tasks, executor, display, Rules(options.retries, options.fail_fast, plan.seconds))
@@ -247,10 +247,11 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Lo
     workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], options.data_dir)
     if not options.quiet:
         print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
-    first = _task_of(options, Division(1, 1), itertools.count(), plan.to_do[0])
+    runs = plan.to_do or plan.held or plan.runs
+    first = _task_of(options, Division(1, 1), itertools.count(), runs[0])
     with contextlib.ExitStack() as unless_it_begins:
         unless_it_begins.callback(workers.close)
-        _refuse_here(workers, first, plan.to_do)
+        _refuse_here(workers, first, runs)
         division = division_of(plan.folder, options.workers, workers, first, left)
         unless_it_begins.pop_all()
     workers.slots = min(division.workers, left)

@@ -96,6 +96,8 @@ class LocalWorkers:
     def wait(self, timeout_s: float) -> list[Event]:
         """Return what happened, as soon as something has, or nothing after so many seconds."""
         handles = [handle for worker in self._workers for handle in (worker.pipe, worker.process.sentinel)]
+        if not handles:
+            time.sleep(timeout_s)
         ready = set(connection.wait(handles, timeout_s))
         events: list[Event] = []
         for worker in list(self._workers):

@@ -64,6 +64,7 @@ class Ended:
         output: the last lines that its process printed.
         seconds: from the start of the attempt to its end.
         accuracy: the final one on the validation part, where the run finished.
+        by_another: a process of another sweep or of a person brought it to its end.
     """
 
     key: str
@@ -72,6 +73,7 @@ class Ended:
     output: str = ""
     seconds: float = 0.0
     accuracy: float | None = None
+    by_another: bool = False
 
 
 @dataclass(frozen=True)
