@@ -84,7 +84,7 @@ class SweepLines(SweepDisplay):
     def held(self, task: Task, holder: int) -> None:
         """Print which process trains a run."""
         super().held(task, holder)
-        self._write(f"{task.key}  is trained by another process ({holder}): waits until that one has ended")
+        self._write(f"{task.key}  is trained by another process ({holder}); this sweep waits for it")
 
     def chosen(self, choice: Choice) -> None:
         """Print which values an arm got."""
