@@ -295,7 +295,7 @@ def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
     if most > 1:
         yield "± is the sample standard deviation of a run over n seeds, not of the mean; only finished runs enter"
     if most == 1:
-        yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
+        yield "n = 1: one seed is no finding. More of them: --seed 1-4 of bnexp train, or --seeds 5 of bnexp sweep"
     if most > 1 and (single := [arm.name for arm in arms if len(arm.finished) == 1]):
         yield f"n = 1: one seed is no finding ({_few(single)})"
     seeds = {tuple(sorted(run.seed for run in arm.finished if run.seed is not None)) for arm in arms if arm.finished}

@@ -162,7 +162,7 @@ def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float |
     if not runs:
         return division, 0.0
     offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
-    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in offline], options.data_dir)) as workers:
+    with LocalWorkers(1, [run.blueprint for run in offline], options.data_dir) as workers:
         first = _task_of(options, division, itertools.count(), offline[0])
         _refuse_here(workers, first, runs, offline=True)
         division = division_of(None, options.workers, workers, first, len(runs))
@@ -250,7 +250,7 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Lo
     runs = plan.to_do or plan.held or plan.runs
     first = _task_of(options, Division(1, 1), itertools.count(), runs[0])
     with contextlib.ExitStack() as unless_it_begins:
-        unless_it_begins.callback(workers.close)
+        unless_it_begins.push(workers)
         _refuse_here(workers, first, runs)
         division = division_of(plan.folder, options.workers, workers, first, left)
         unless_it_begins.pop_all()

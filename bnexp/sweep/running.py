@@ -107,7 +107,7 @@ def carry_out(
                     if rules.seconds is not None and now() - began >= rules.seconds:
                         progress.stop(f"the {rules.seconds / 60:g} minutes of the budget are over", 0)
         except KeyboardInterrupt:
-            executor.stop(at_once=True)
+            executor.close(for_good=True)
             raise
         finally:
             executor.close()

@@ -134,5 +134,5 @@ class Executor(Protocol):
     def stop(self, *, at_once: bool = False) -> None:
         """Ask all tasks to finish their step and write a checkpoint; `at_once` ends their processes."""
 
-    def close(self) -> None:
-        """Leave no process behind."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Leave no process of a task behind; `for_good`, where this process leaves, none at all."""

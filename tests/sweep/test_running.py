@@ -44,7 +44,7 @@ class Scripted:
         self.began: list[tuple[str, str]] = []
         self.most = 0
         self.asked: list[bool] = []
-        self.closed = False
+        self.closed = self.for_good = False
         self.on_wait: Callable[[], object] = lambda: None
 
     def start(self, task: Task) -> None:
@@ -65,8 +65,8 @@ class Scripted:
     def stop(self, *, at_once: bool = False) -> None:
         self.asked.append(at_once)
 
-    def close(self) -> None:
-        self.closed = True
+    def close(self, *, for_good: bool = False) -> None:
+        self.closed, self.for_good = True, self.for_good or for_good
 
 
 class Nobody:
@@ -139,6 +139,7 @@ def test_a_second_signal_leaves_at_once_and_closes_the_executor() -> None:
     with pytest.raises(Interrupted):
         run(Tasks(*"abcdef"), executor)
     assert executor.closed
+    assert executor.for_good
 
 
 class Others:
