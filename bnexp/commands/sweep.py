@@ -188,7 +188,8 @@ def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], 
     for dataset in dict.fromkeys(absent.values()):
         print(f"note: dataset {dataset} is not here; it is fetched when the sweep starts", file=sys.stderr)
     if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
-        raise ConfigError(told_together(refused, len(arms)))
+        told = {run.arm.name: run.arm.told for run in runs}
+        raise ConfigError(told_together({name: told[name](reason) for name, reason in refused.items()}, len(arms)))
 
 
 def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:

@@ -340,7 +340,7 @@ class Planner:
             try:
                 drawn[arm.name] = self._draw(arm)
             except BnexpError as error:
-                mistakes[arm.name] = str(error)
+                mistakes[arm.name] = arm.told(str(error))
         if mistakes:
             raise ConfigError(told_together(mistakes, len(arms)))
         return drawn
