@@ -206,6 +206,7 @@ def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], ru
         device=device,
         threads=division.threads,
         role=run.role,
+        chosen=run.arm.chosen,
         argv=tuple(sys.argv),
     )
 

@@ -46,6 +46,7 @@ class Arm:
         config: checked, with the seed of the base; each run has a seed of the sweep's.
         notes: how the config was read, a sentence each.
         candidates: with `tune`, an arm for each combination of candidates, one of which this arm becomes.
+        chosen: of an arm that was tuned, the values that it got, and of how many candidates on how many seeds.
         origins: where the sweep says a key that is not the base's, such as `study.yaml:5`.
     """
 
@@ -54,7 +55,8 @@ class Arm:
     config: Config
     notes: tuple[str, ...] = ()
     candidates: tuple["Arm", ...] = ()
-    origins: Mapping[str, str] = field(default_factory=dict)
+    chosen: Mapping[str, Any] | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def told(self, message: str) -> str:
         """Return a message about the config with the place where the sweep says what it is about, and how to mend it.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from bnexp.blueprint import Blueprint
 
@@ -27,6 +27,7 @@ class Task:
         device: as `bnexp train --device`; None: automatic, and for a resumed run the one that it began on.
         threads: of torch on the CPU; None leaves what the process has.
         role: of the run in its sweep, for meta.json: `tuning`, or None.
+        chosen: what tuning chose for the run, for meta.json: see `arms.Arm`.
         brought: where sets of the user's own lie on the machine of the run, if not at their `data.path`.
         others: for `judge`, the blueprints that are looked at beside the first.
     """
@@ -39,6 +40,7 @@ class Task:
     device: str | None = None
     threads: int | None = None
     role: str | None = None
+    chosen: Mapping[str, Any] | None = None
     argv: tuple[str, ...] = ()
     brought: Mapping[str, Path] = field(default_factory=dict)
     others: tuple[Blueprint, ...] = ()

@@ -12,7 +12,7 @@ from bnexp.runs.process import this_process
 from bnexp.sweep.held import look
 from bnexp.sweep.plan import PlannedRun, SweepPlan
 from bnexp.sweep.work import Ended, Mode, Task
-from tests.planned_runs import store
+from planned_runs import store
 
 PlanOf = Callable[..., SweepPlan]
 

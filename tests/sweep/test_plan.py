@@ -175,7 +175,7 @@ def test_data_of_an_arm_that_are_not_there_are_told_with_the_line_of_the_sweep_w
     with pytest.raises(ConfigError) as refused:
         plan_of(arms={"plain": {"model.norm": "bn"}, "own": {"data": own, "training.epochs": 1}})
     said = str(refused.value)
-    assert re.match(r"study\.yaml:\d+: data\.path nowhere\.npz: no such file", said)
+    assert re.search(r"study\.yaml:\d+: data\.path nowhere\.npz: no such file", said)
     assert "data.path: /... is absolute" in said
     assert "--set" not in said  # which would say it of all arms, and is refused beside what an arm says
     with pytest.raises(ConfigError, match=r"(?s)^--set data=\{.*--set data\.path=/"):
