@@ -58,6 +58,8 @@ _ABSENT = {
     "eps": 'of a norm it is --set "model.norm=bn(eps={value})", and of adam --set optimizer.eps={value}',
     "bn-momentum": 'it is an option of the norm: --set "model.norm=bn(momentum={value})"',
 }
+_MOST_IN_LINE = 4
+"""Arguments that a line to type repeats."""
 _SAME = {
     **dict.fromkeys(("drop", "dropout-rate", "drop-rate", "dropout-p"), "dropout"),
     **dict.fromkeys(("num-workers", "dataloader-num-workers"), "workers"),
@@ -129,8 +131,16 @@ class HonestCommand(TyperCommand):
                 extra = message.rpartition("(")[2].rstrip(")")
                 if argument is None:
                     return f"bnexp {command} takes no argument, found {extra}"
-                return f"bnexp {command} takes one {called}, found {extra} behind it; expected a command for each"
+                return f"bnexp {command} takes one {called}, found {extra} behind it; {self._one_by_one(ctx, words)}"
         return None
+
+    def _one_by_one(self, ctx: Any, words: list[str]) -> str:
+        """Return the line that gives a command its arguments one after the other."""
+        values, others, _ = self.make_parser(ctx).parse_args(args=list(words))
+        argument = next(param for param in self.params if param.param_type_name == "argument")
+        all_words = [shlex.quote(str(word)) for word in (values[argument.name], *others)]
+        each = " ".join(all_words) if len(all_words) <= _MOST_IN_LINE else f"{' '.join(all_words[:2])} ..."
+        return f'expected a command for each: for one in {each}; do bnexp {_words_of(ctx)} "$one"; done'
 
     def _refuse_repeated(self, ctx: Any, words: list[str]) -> None:
         try:

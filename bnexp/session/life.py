@@ -66,7 +66,7 @@ def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> Run
     with stop.listening():
         with faults_explained(config, world=terms.world):
             run = built(blueprint, data_dir, terms.device or "auto", terms)
-        meta = circumstances(run, terms.argv, data_dir, terms.role)
+        meta = circumstances(run, terms, data_dir)
         text = dump_config(config)
         claimed = (
             claim_run_folder(terms.runs_dir, config.name, config.seed, text)

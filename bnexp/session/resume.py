@@ -41,7 +41,7 @@ from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
 from bnexp.session.life import RunResult, built, run_session
-from bnexp.session.metadata import ROLE, circumstances, continued, machine_changes, note_status
+from bnexp.session.metadata import circumstances, continued, machine_changes, note_status
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
@@ -119,9 +119,9 @@ def _go_on(
         run = built(blueprint, data_dir, device, terms)
         # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
         meta = {
-            **circumstances(run, terms.argv, data_dir, terms.role),
+            **circumstances(run, terms, data_dir, before),
             SEAL: seal_of(config.model_dump(mode="json", exclude_none=True)),
-            **{key: before[key] for key in (ROLE, LENGTHENED) if key in before},
+            **({LENGTHENED: before[LENGTHENED]} if LENGTHENED in before else {}),
         }
         run = replace(run, config=config)
         changes = own.training != config.training

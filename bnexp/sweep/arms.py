@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain, product
 from math import prod
@@ -46,6 +46,8 @@ class Arm:
         config: checked, with the seed of the base; each run has a seed of the sweep's.
         notes: how the config was read, a sentence each.
         candidates: with `tune`, an arm for each combination of candidates, one of which this arm becomes.
+        chosen: of an arm that was tuned, the values that it got, and of how many candidates on how many seeds.
+        origins: where the sweep says a key that is not the base's, such as `study.yaml:5`.
     """
 
     name: str
@@ -53,6 +55,20 @@ class Arm:
     config: Config
     notes: tuple[str, ...] = ()
     candidates: tuple["Arm", ...] = ()
+    chosen: Mapping[str, Any] | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def told(self, message: str) -> str:
+        """Return a message about the config with the place where the sweep says what it is about, and how to mend it.
+
+        What the file says of an arm is mended there: `--set` would say it of all arms, and is refused.
+        """
+        about = re.findall(r"\b[a-z_]+(?:\.[a-z_]+)+", message)
+        for key, at in self.origins.items():
+            if any(f"{one}.".startswith(f"{key}.") or key.startswith(f"{one}.") for one in about):
+                in_file = re.sub(rf"--set ({re.escape(key)}(?:\.\w+)*)=", r"\1: ", message)
+                return f"{at}: {message if at.startswith('--set') else in_file}"
+        return message
 
 
 class _Choice(NamedTuple):
@@ -123,7 +139,7 @@ def _config_name(sweep: Sweep) -> str:
 def _arm(sweep: Sweep, name: str, choice: _Choice, fixed: Sequence[Setting]) -> Arm:
     settings = sorted((*fixed, *choice.settings), key=lambda setting: len(setting.parts))  # a section, then its keys
     config, notes = complete(sweep.draft, settings, name=name)
-    return Arm(name, choice.values, config, notes)
+    return Arm(name, choice.values, config, notes, origins={".".join(one.parts): one.at for one in settings})
 
 
 def _axes(sweep: Sweep) -> list[list[_Choice]]:

@@ -24,6 +24,7 @@ from bnexp.runs.find import runs_below
 from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
 from bnexp.runs.lengthening import LENGTH, can_go_on, why_fixed
+from bnexp.runs.own_lock import holder_here
 from bnexp.runs.run import COMPLETE, Run, read_run
 from bnexp.sweep.arms import Arm, expand, told_together
 from bnexp.sweep.tuning import Choice, choose
@@ -255,6 +256,11 @@ class SweepPlan:
         return [*self.tuning, *self.runs]
 
     @property
+    def held(self) -> list[PlannedRun]:
+        """The runs that other processes of this machine train now; they are taken over where those end before."""
+        return [run for run in self.all_runs if run.status == "running" and holder_here(run.folder) is not None]
+
+    @property
     def to_do(self) -> list[PlannedRun]:
         """The runs that are left to do, the tuning first."""
         return [run for run in self.all_runs if run.mode is not None]
@@ -340,7 +346,7 @@ class Planner:
             try:
                 drawn[arm.name] = self._draw(arm)
             except BnexpError as error:
-                mistakes[arm.name] = str(error)
+                mistakes[arm.name] = arm.told(str(error))
         if mistakes:
             raise ConfigError(told_together(mistakes, len(arms)))
         return drawn
@@ -375,11 +381,11 @@ class SweepTasks:
         self._planner, self._plan, self._chosen, self._task = planner, plan, chosen, task
         self._waiting = {run.arm_name: run.arm for run in plan.runs if plan.waits(run)}
         self._tuned_for = {run.key: plan.tuned_for[run.arm_name] for run in plan.tuning}
-        self._ready = [run for run in plan.to_do if not plan.waits(run)]
+        self._ready = [*(run for run in plan.to_do if not plan.waits(run)), *plan.held]
 
     @property
     def known(self) -> list[PlannedRun]:
-        """The runs that are to do and can begin."""
+        """The runs that are to do and can begin, and at last those that other processes have."""
         return list(self._ready)
 
     @property
@@ -398,6 +404,6 @@ class SweepTasks:
         arm = self._waiting.get(name)
         if arm is not None and (choice := self._planner.choose(arm, self._plan.tuning)):
             del self._waiting[name]
-            runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
+            runs = [run for run in self._planner.final_runs(choice) if run.status not in COMPLETE]
             self._chosen(choice, runs)
             self._ready += runs

@@ -158,7 +158,7 @@ class RayCluster:
             elif seat.run is not None and seat.run.trains:
                 seat.actor.stop.remote()
 
-    def close(self) -> None:
+    def close(self, *, for_good: bool = False) -> None:
         """Leave no seat on the cluster, and let go of what this process holds."""
         with contextlib.suppress(RayError):
             closing = [seat.actor.close.remote() for seat in self._seats if seat.greeting is not None]

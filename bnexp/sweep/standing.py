@@ -49,6 +49,7 @@ class Standing:
         self.total, self._slots, self._now = total, slots, now
         self.began = now()
         self.running: dict[str, Running] = {}
+        self.held: dict[str, int] = {}  # by other processes, with their numbers
         self.counts: Counter[str] = Counter()
         self._seconds: list[float] = []
         self._accuracies = defaultdict[str, list[float]](list)
@@ -72,7 +73,8 @@ class Standing:
             self.running[event.key].progress = event
         if isinstance(event, Ended) and (run := self.running.pop(event.key, None)) is not None:
             arm = run.task.blueprint.config.name
-            self._seconds.append(event.seconds)
+            if event.end != "elsewhere":
+                self._seconds.append(event.seconds)
             if run.task.role is None:
                 self._score(arm, event.end, event.accuracy)
 
@@ -107,5 +109,5 @@ class Standing:
             return None
         mean, in_progress = fmean(whole), [left for _, left in known]
         begun = sum(in_progress) + mean * (len(self.running) - len(in_progress)) * 0.5
-        waiting = max(self.total - self.ended - len(self.running), 0)
+        waiting = max(self.total - self.ended - len(self.running) - len(self.held), 0)
         return max((begun + waiting * mean) / self._slots, max(in_progress, default=0.0))

@@ -79,6 +79,7 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         warn=lambda warning: tell(Warned(task.key, warning)),
         argv=task.argv,
         role=task.role,
+        chosen=task.chosen,
     )
     try:
         if task.mode in ("measure", "judge"):

@@ -161,6 +161,12 @@ def test_a_base_that_is_no_config_is_refused(write, tmp_path, base, said):
     assert said in refusal(load_sweep, write("axes: {optimizer.lr: [1]}", base=base))
 
 
+def test_a_folder_is_answered_with_the_line_that_takes_its_files(tmp_path):
+    for read in (load_sweep, sweep_of_options):
+        with pytest.raises(ConfigError, match=r"a folder; expected .*/\*\.yaml; do bnexp sweep"):
+            read(tmp_path)
+
+
 def test_a_sweep_file_and_a_config_do_not_stand_for_each_other(write, clean_file, tmp_path):
     path = write("axes: {optimizer.lr: [1]}")
     assert refusal(load_config, path).endswith(f"expected a config here, or: bnexp sweep {path}")

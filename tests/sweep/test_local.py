@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -115,6 +117,18 @@ def test_what_a_person_can_mend_is_told(workers: LocalWorkers, make_task: Callab
     ended = ends(workers, 1)[task.key]
     assert ended.end == "failed"
     assert "mnist" in (ended.error or "")
+
+
+def test_who_leaves_at_once_kills_the_server_too_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = forkserver._forkserver  # type: ignore[attr-defined]
+    assert hasattr(ours, "_forkserver_pid")
+    with subprocess.Popen(["sleep", "100"]) as server:
+        monkeypatch.setattr(forkserver, "_forkserver", SimpleNamespace(_forkserver_pid=server.pid))
+        LocalWorkers(1).close()
+        assert server.poll() is None  # the next sweep of this process has it
+        with pytest.raises(KeyboardInterrupt), LocalWorkers(1):
+            raise KeyboardInterrupt
+        assert server.wait(LIMIT_S) == -signal.SIGKILL
 
 
 ORPHANS = """

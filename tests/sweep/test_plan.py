@@ -1,5 +1,6 @@
 """What is left of a sweep follows from the disk: runs are known by what they are, whatever they are called."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,20 @@ def test_all_mistakes_of_all_arms_come_at_once(plan_of: PlanOf) -> None:
         plan_of(axes={"model.block": ["linear -> gn(groups=5) -> relu", "linear -> gn(groups=7) -> relu", "linear"]})
     assert "groups=5" in str(refused.value)
     assert "groups=7" in str(refused.value)
+
+
+def test_data_of_an_arm_that_are_not_there_are_told_with_the_line_of_the_sweep_which_is_to_be_mended(
+    plan_of: PlanOf,
+) -> None:
+    own = {"dataset": "npz", "path": "nowhere.npz"}
+    with pytest.raises(ConfigError) as refused:
+        plan_of(arms={"plain": {"model.norm": "bn"}, "own": {"data": own, "training.epochs": 1}})
+    said = str(refused.value)
+    assert re.search(r"study\.yaml:\d+: data\.path nowhere\.npz: no such file", said)
+    assert "data.path: /... is absolute" in said
+    assert "--set" not in said  # which would say it of all arms, and is refused beside what an arm says
+    with pytest.raises(ConfigError, match=r"(?s)^--set data=\{.*--set data\.path=/"):
+        plan_of("data={dataset: npz, path: nowhere.npz}")
 
 
 def test_tuning_comes_first_and_the_best_on_validation_is_the_arms_own(
