@@ -40,20 +40,17 @@ class DataFiles:
     Attributes:
         root: the folder above them, absolute.
         sizes: in bytes, by their names below it.
-        changed_ns: when one of them was last changed: what was brought before is another set.
         path: what the config says, where that leads to them from anywhere; None where they lie in the data folder.
     """
 
     root: str
     sizes: Mapping[str, int]
-    changed_ns: int
     path: str | None = None
 
     @property
     def digest(self) -> str:
         """A short name for them."""
-        identity = json.dumps([self.root, dict(self.sizes), self.changed_ns], sort_keys=True)
-        return hashlib.sha256(identity.encode()).hexdigest()[:24]
+        return hashlib.sha256(json.dumps([self.root, dict(self.sizes)], sort_keys=True).encode()).hexdigest()[:24]
 
     def lie_in(self, place: Path) -> bool:
         """Tell whether files of these names and sizes lie in a folder."""
@@ -193,6 +190,4 @@ def _below(folder: Path, root: Path) -> Iterator[str]:
 
 
 def _measured(root: Path, names: list[str], path: str | None = None) -> DataFiles:
-    found = {name: (root / name).stat() for name in names}
-    changed_ns = max((one.st_mtime_ns for one in found.values()), default=0)
-    return DataFiles(os.path.abspath(root), {name: one.st_size for name, one in found.items()}, changed_ns, path)
+    return DataFiles(os.path.abspath(root), {name: (root / name).stat().st_size for name in names}, path)

@@ -10,13 +10,13 @@ import torch
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.files import write_atomically
+from bnexp.runs.checkpoints import load_newest
 from bnexp.runs.process import this_process
 from bnexp.runs.run import read_run
 from bnexp.session import life, resume
 from bnexp.session.terms import Terms
 from bnexp.sweep import shipping
 from bnexp.sweep.shipping import Stamps, answered_here, as_on_the_node, newest_step, pack, put_in_place, unpack
-from written_rows import final_weights
 
 GONE = {"host": "elsewhere", "pid": 7, "process_started": "then"}
 
@@ -81,7 +81,7 @@ def test_cut_short_anywhere_the_folder_can_be_resumed(
     before = {name: content for name, content in early.files.items() if "step12" not in name and "summary" not in name}
     running = json.loads(before["meta.json"]) | {"status": "running", "ended": None}
     before["meta.json"] = json.dumps(running).encode()
-    expected, warned = final_weights(folder), list[str]()
+    expected, warned = weights(folder), list[str]()
     for count in range(2, len(end.files)):  # config.yaml and config.json are the same before and after
         there = tmp_path / f"cut{count}" / "seed0"
         unpack(before, there)
@@ -98,8 +98,14 @@ def test_cut_short_anywhere_the_folder_can_be_resumed(
         if read_run(there).status != "finished":
             resume.resume(there, Terms(data_dir=tmp_path, device="cpu", warn=warned.append))
         assert read_run(there).status == "finished"
-        assert all(torch.equal(final_weights(there)[name], tensor) for name, tensor in expected.items())
+        assert all(torch.equal(weights(there)[name], tensor) for name, tensor in expected.items())
     assert not warned
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    load_newest(folder, lambda path, state: found.update(state["weights"]))
+    return found
 
 
 def test_while_it_runs_this_process_answers_for_it_and_the_node_is_named() -> None:
