@@ -223,9 +223,7 @@ def test_what_a_run_cannot_become_is_refused_and_changes_nothing(make_config: Ma
         with pytest.raises(ConfigError, match=message):
             longer(folder, make_config(**sections))
     spread = trained(make_config(schedule={"name": "cosine"}), tmp_path / "cosine").folder
-    with pytest.raises(
-        ConfigError, match=r"schedule cosine spreads.* A new run: bnexp train .* --set"
-    ):
+    with pytest.raises(ConfigError, match=r"schedule cosine spreads.* A new run: bnexp train .* --set"):
         longer(spread, make_config(schedule={"name": "cosine"}, training=LONG))
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
