@@ -152,7 +152,7 @@ def resume(
     ] = None,
     overrides: Annotated[
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="data.eval_batch_size or checkpoints.*: all that may change."),
+        typer.Option("--set", metavar="KEY=VALUE", help="data.eval_batch_size, checkpoints.*, more epochs or steps."),
     ] = [],  # noqa: B006  Typer copies it
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin anew in the same folder.")] = False,
     break_lock: Annotated[

@@ -25,13 +25,13 @@ from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
 from bnexp.runs.lengthening import LENGTH, can_go_on, why_fixed
 from bnexp.runs.own_lock import holder_here
-from bnexp.runs.run import COMPLETE, Run, read_run
+from bnexp.runs.run import COMPLETE, DAMAGED, UNKNOWN, Run, read_run
 from bnexp.sweep.arms import Arm, expand, told_together
 from bnexp.sweep.tuning import Choice, choose
 from bnexp.sweep.work import Ended, Mode, Task
 
 MISSING, SHORTER = "missing", "shorter"
-"""Beyond the statuses of a run on the disk: there is none; it came to its end after less than is asked for."""
+"""Beyond the statuses of a run on the disk: there is none; it is of fewer steps than are asked for."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Stored:
     def __init__(self, folder: Path, role: str | None = None) -> None:
         self.folder, self.role = folder, role
         self._runs = defaultdict[tuple[str, int | None], list[Run]](list)
-        self._ended = defaultdict[tuple[str, int | None], list[Run]](list)
+        self._of_a_length = defaultdict[tuple[str, int | None], list[Run]](list)
         self._arms: dict[str, str] = {}
         self.taken = set[Path]()
         for place in runs_below(folder):
@@ -90,9 +90,9 @@ class Stored:
                 for identity in identities(run.config, run.network.get("layout")):
                     self._runs[identity, run.seed].append(run)
                     self._arms.setdefault(identity, place.parent.name)
-                if run.status in COMPLETE:
+                if run.status not in ("running", UNKNOWN, DAMAGED):
                     for identity in identities(run.config, run.network.get("layout"), length=False):
-                        self._ended[identity, run.seed].append(run)
+                        self._of_a_length[identity, run.seed].append(run)
                         self._arms.setdefault(identity, place.parent.name)
 
     def find(self, identity: str, seed: int) -> Run | None:
@@ -102,11 +102,11 @@ class Stored:
         return max(complete or runs, key=lambda run: run.recency, default=None)
 
     def find_shorter(self, identity: str, blueprint: Blueprint) -> Run | None:
-        """Return the run of an identity without length that came closest to the steps of a blueprint, and ended."""
+        """Return the longest run of an identity without length of fewer steps than a blueprint, best one that ended."""
         asked = blueprint.plan.total_steps
-        runs = self._ended.get((identity, blueprint.config.seed), [])
+        runs = self._of_a_length.get((identity, blueprint.config.seed), [])
         shorter = [run for run in runs if run.total_steps is not None and run.total_steps < asked]
-        return max(shorter, key=lambda run: (run.total_steps or 0, run.recency), default=None)
+        return max(shorter, key=lambda run: (run.status in COMPLETE, run.total_steps or 0, run.recency), default=None)
 
     def name_of(self, identity: str) -> str | None:
         """Return the name of the folder in which runs of an arm lie, if there are any."""
@@ -182,10 +182,10 @@ def _planned(draft: _Draft, seed: int, stored: Stored) -> PlannedRun:
 
 
 def _why_not_longer(run: Run, blueprint: Blueprint) -> str | None:
-    """Say why a run that came to its end is not made as long as a blueprint, and what to type; None where it can be."""
+    """Say why a shorter run is not made as long as a blueprint, and what to type; None where it can be."""
     config, plan = blueprint.config, blueprint.plan
     before = f"{run.total_steps:,}" if run.total_steps else "fewer"
-    is_not = f"runs that ended after {before} steps are not made longer, to {plan.total_steps:,}"
+    is_not = f"runs of {before} steps are not made longer, to {plan.total_steps:,}"
     beside = "new ones begin beside them, which --name NAME keeps apart"
     if why := why_fixed(config):
         return f"{is_not}: {why}; {beside}. Schedules constant and step can be lengthened"

@@ -106,6 +106,18 @@ def test_a_run_that_ended_earlier_is_made_longer(plan_of: PlanOf) -> None:
     assert steps.runs[0].mode == "lengthen"
 
 
+@pytest.mark.parametrize("status", ["interrupted", "failed"])
+def test_a_run_that_stopped_before_its_shorter_end_is_made_longer(plan_of: PlanOf, status: str) -> None:
+    first, other, *_ = plan_of(axes=NORMS).runs
+    ended(first, status, checkpoints=(5,))
+    ended(other, status, checkpoints=())
+    assert plan_of(axes=NORMS).runs[0].mode == "resume"
+    longer = plan_of("training.epochs=4", axes=NORMS).runs
+    assert [(run.status, run.mode) for run in longer[:2]] == [("shorter", "lengthen"), ("missing", "start")]
+    assert [run.note is None for run in longer[:2]] == [True, False]
+    assert plan_of("training.epochs=4", "schedule.name=cosine", axes=NORMS).runs[0].mode == "start"
+
+
 @pytest.mark.parametrize(
     ("schedule", "why"),
     [
@@ -123,7 +135,7 @@ def test_why_a_run_is_not_made_longer_is_said(plan_of: PlanOf, schedule: dict[st
         return
     assert keys(plan.to_do)[:2] == ["norm=none/seed0-2", "norm=bn/seed0-2"]
     ((note, arms),) = plan.notes.items()
-    assert f"runs that ended after 12 steps are not made longer, to 24: {why}" in note
+    assert f"runs of 12 steps are not made longer, to 24: {why}" in note
     assert "--name NAME" in note
     assert arms == ["norm=none", "norm=bn"]
 
