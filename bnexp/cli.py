@@ -236,6 +236,23 @@ def compare(
     )
 
 
+@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
+def report(
+    path: Annotated[
+        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
+    ] = None,
+    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
+    from bnexp.commands import report as command
+
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
+
+
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
 def probe(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],

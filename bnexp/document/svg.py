@@ -1,15 +1,14 @@
 """Draws curves, clouds and histograms as SVG, for a page; `terminal_figure` draws the same with letters."""
 
-import io
 import math
-import re
 from collections.abc import Mapping
+from itertools import pairwise
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnexp.document.figure import Histogram, Lines, Scatter, SeriesStyle, styles_of
+from bnexp.document.interactive import name_points, page_svg
 
 _INCH = 2.6
 """Side of a panel."""
@@ -17,14 +16,13 @@ _LEFT, _BELOW, _ABOVE, _MARGIN = 0.6, 0.45, 0.3, 0.1
 """Inches for the labels of a panel, and for its title."""
 _MARKERS = 8
 """Markers on a line."""
-_PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
 
 
 def to_svg(figure: Histogram | Scatter | Lines, styles: Mapping[str, SeriesStyle] | None = None) -> str:
     """Return a figure as `<svg>` elements, one a panel; the same figure gives the same text. Styles go by its names."""
     styles = styles or styles_of(figure.series)
     if isinstance(figure, Lines):
-        return _written(_lines(figure, styles), figure.key)
+        return page_svg(_lines(figure, styles), figure.key, figure.title)
     panels = []
     for number, name in enumerate(figure.series):
         drawing = _sized(_INCH, _INCH)
@@ -35,16 +33,8 @@ def to_svg(figure: Histogram | Scatter | Lines, styles: Mapping[str, SeriesStyle
         else:
             _scatter(axes, figure, name, styles[name])
         axes.spines[["top", "right"]].set_visible(False)
-        panels.append(_written(drawing, f"{figure.key}.{number}"))
+        panels.append(page_svg(drawing, f"{figure.key}.{number}", f"{figure.title}: {name}"))
     return "\n".join(panels)
-
-
-def _written(drawing: Figure, salt: str) -> str:
-    text = io.StringIO()
-    # Identifiers come from the salt, and are unique in a page as keys are in a lesson.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "hatch.linewidth": 0.6}):
-        drawing.savefig(text, format="svg", metadata={"Date": None})
-    return _PROLOGUE.sub("", text.getvalue()).strip()
 
 
 def _sized(width: float, height: float) -> Figure:
@@ -61,7 +51,17 @@ def _histogram(axes: Axes, figure: Histogram, name: str, style: SeriesStyle) -> 
     bins = len(figure.edges) - 1
     shares = [100 * share for share in figure.series[name]]
     # Light lines over the surface tell the series apart in grey.
-    axes.stairs(shares, list(range(bins + 1)), fill=True, color=style.color, hatch=style.hatch, edgecolor="#ffffffaa")
+    bars = axes.stairs(
+        shares,
+        list(range(bins + 1)),
+        fill=True,
+        color=style.color,
+        hatch=style.hatch,
+        edgecolor="#ffffffaa",
+        label=name,
+    )
+    spans = (f"{low:g} to {high:g}" for low, high in pairwise(figure.edges))
+    name_points(bars, [f"{share:.4g} % from {span}" for share, span in zip(shares, spans, strict=True)])
     axes.set_ylim(0, 105 * max(max(shares) for shares in figure.series.values()) or 1)  # one scale for all panels
     marked = range(0, bins + 1, max(bins // 5, 1))
     axes.set_xticks(list(marked), [f"{figure.edges[at]:g}" for at in marked], fontsize=7)
@@ -74,7 +74,7 @@ def _scatter(axes: Axes, figure: Scatter, name: str, style: SeriesStyle) -> None
     axes.axhline(0, color="#999999", linewidth=0.6)
     axes.axvline(0, color="#999999", linewidth=0.6)
     x, y = [x for x, _ in points], [y for _, y in points]
-    axes.scatter(x, y, s=5, color=style.color, marker=style.marker, alpha=0.7, linewidths=0)
+    axes.scatter(x, y, s=5, color=style.color, marker=style.marker, alpha=0.7, linewidths=0, label=name)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 
 
