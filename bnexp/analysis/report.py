@@ -164,9 +164,9 @@ def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
         rows.append({"arm": word(arm.name), "difference": word(text)})
     yield Table(columns, tuple(rows), layout="arms")
     run = baseline.runs[0]
-    if (text := _config_text(run)) is not None:
+    if (whole := _config_text(run)) is not None:
         seed = "" if run.seed is None else f", seed {run.seed}"
-        yield Listing(f"The whole config of the baseline, {baseline.name}{seed}", _cut(text))
+        yield Listing(f"The whole config of the baseline, {baseline.name}{seed}", _cut(whole))
 
 
 def _setting(config: dict[str, Any], key: str) -> str:

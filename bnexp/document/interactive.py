@@ -6,15 +6,14 @@ answers with them to the pointer and the keyboard, and zooms.
 
 import io
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from html import escape
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
@@ -107,62 +106,55 @@ def _axis(axes: Axes, which: str) -> dict[str, Any]:
 def _series(axes: Axes) -> Iterator[dict[str, Any]]:
     for artist in axes.get_children():
         name, names = str(artist.get_label()), _NAMES.get(artist)
-        if (name.startswith("_") or not name) and names is None:
-            continue
-        if isinstance(artist, Line2D):
-            points = zip(*map(_floats, artist.get_data(orig=False)), strict=True)
-            color, cloud = artist.get_color(), artist.get_linestyle() in ("None", "none", "", " ")
-        elif isinstance(artist, PathCollection):
-            points = ((x, y) for x, y in _rows(artist.get_offsets()))
-            color, cloud = (artist.get_facecolor() if len(artist.get_facecolor()) else artist.get_edgecolor())[0], True
-        elif isinstance(artist, StepPatch):
-            data = artist.get_data()
-            edges = _floats(data.edges)
-            middles = [(low + high) / 2 for low, high in pairwise(edges)]
-            points, color, cloud = zip(middles, _floats(data.values), strict=True), artist.get_facecolor(), False
-        elif isinstance(artist, QuadMesh | AxesImage) and names is not None:
-            points, color, cloud = iter(_centers(artist)), "#999999", True
-        else:
-            continue
-        yield _chosen(name, to_hex(color), list(points), names, cloud=cloud)
+        named = bool(name) and not name.startswith("_")
+        if (named or names is not None) and (drawn := _drawn(artist)) is not None:
+            yield _chosen(visible(name) if named else "", drawn, names)
 
 
-def _chosen(
-    name: str, color: str, points: Sequence[tuple[float, float]], names: Sequence[str] | None, *, cloud: bool
-) -> dict[str, Any]:
-    finite = [at for at, point in enumerate(points) if all(map(math.isfinite, point))]
-    kept = finite[:: -(-len(finite) // _MOST_POINTS) or 1]
+class _Drawn(NamedTuple):
+    """The points (n, 2) of an artist, its color, and whether each point stands for itself rather than for an x."""
+
+    points: "np.ndarray[Any, Any]"
+    color: Any
+    cloud: bool
+
+
+def _drawn(artist: Artist) -> _Drawn | None:
+    """Return what can be read of an artist; None of one that only frames the others, or is no data."""
+    if isinstance(artist, Line2D):
+        points = np.column_stack([np.asarray(values, np.float64) for values in artist.get_data(orig=False)])
+        return _Drawn(points, artist.get_color(), artist.get_linestyle() in ("None", "none", "", " "))
+    if isinstance(artist, PathCollection):
+        colors = [*np.asarray(artist.get_facecolor()), *np.asarray(artist.get_edgecolor())]
+        return _Drawn(np.asarray(artist.get_offsets(), np.float64).reshape(-1, 2), colors[0], True)
+    if isinstance(artist, StepPatch):
+        shares, borders, _ = artist.get_data()
+        edges, values = np.asarray(borders, np.float64), np.asarray(shares, np.float64)
+        return _Drawn(np.column_stack([(edges[:-1] + edges[1:]) / 2, values]), artist.get_facecolor(), False)
+    if isinstance(artist, QuadMesh):
+        corners = np.asarray(artist.get_coordinates(), np.float64)
+        return _Drawn(((corners[:-1, :-1] + corners[1:, 1:]) / 2).reshape(-1, 2), "#999999", True)
+    if isinstance(artist, AxesImage):
+        rows, columns = artist.get_size()
+        left, right, bottom, top = artist.get_extent()
+        x = left + (right - left) * (np.arange(columns) + 0.5) / columns
+        y = top + (bottom - top) * (np.arange(rows) + 0.5) / rows
+        return _Drawn(np.column_stack([np.tile(x, rows), np.repeat(y, columns)]), "#999999", True)
+    return None
+
+
+def _chosen(name: str, drawn: _Drawn, names: Sequence[str] | None) -> dict[str, Any]:
+    """Return a series as the page has it: of many points not all."""
+    finite = np.flatnonzero(np.isfinite(drawn.points).all(axis=1))
+    kept = finite[:: max(-(-len(finite) // _MOST_POINTS), 1)]
     series = {
-        "name": "" if name.startswith("_") else visible(name),
-        "color": color,
-        "cloud": cloud,
-        "x": [_rounded(points[at][0]) for at in kept],
-        "y": [_rounded(points[at][1]) for at in kept],
+        "name": name,
+        "color": to_hex(drawn.color),
+        "cloud": drawn.cloud,
+        "x": [_rounded(x) for x in drawn.points[kept, 0]],
+        "y": [_rounded(y) for y in drawn.points[kept, 1]],
     }
     return series if names is None else {**series, "text": [visible(names[at]) for at in kept]}
-
-
-def _centers(cells: QuadMesh | AxesImage) -> list[tuple[float, float]]:
-    """Return the middles of the cells of a heat map, row by row."""
-    if isinstance(cells, QuadMesh):
-        corners = cells.get_coordinates()
-        middles = (corners[:-1, :-1] + corners[1:, 1:]) / 2
-        return [(float(x), float(y)) for row in middles for x, y in row]
-    rows, columns = cells.get_size()
-    left, right, bottom, top = cells.get_extent()
-    return [
-        (left + (right - left) * (column + 0.5) / columns, top + (bottom - top) * (row + 0.5) / rows)
-        for row in range(rows)
-        for column in range(columns)
-    ]
-
-
-def _floats(values: Any) -> list[float]:
-    return [float(value) for value in values]
-
-
-def _rows(offsets: Any) -> Iterator[list[float]]:
-    yield from map(_floats, offsets)
 
 
 def _rounded(value: float) -> float:

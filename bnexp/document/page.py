@@ -93,8 +93,8 @@ def _blocks(part: Part, styles: dict[str, dict[str, SeriesStyle]]) -> Iterator[s
         yield f"<pre>{escape(visible_lines(chr(10).join(lines)))}</pre>"
         yield f"<p>{_inline(part.look_for)}</p>"
     elif isinstance(part, Listing):
-        lines = escape(visible_lines(part.lines))
-        yield f"<details><summary>{_inline(part.title)}</summary>\n<pre>{lines}</pre></details>"
+        text = escape(visible_lines(part.lines))
+        yield f"<details><summary>{_inline(part.title)}</summary>\n<pre>{text}</pre></details>"
     elif isinstance(part, Table):
         yield _table(part)
     elif isinstance(part, Regions):
@@ -124,7 +124,8 @@ def _table(table: Table) -> str:
     frame = f'<div class="table{sortable}" style="min-width: min(100%, {width}rem)">'
     return (
         f"<figure{kind}><figcaption>{_inline(table.title)}{formula}</figcaption>\n"
-        f'{frame}<table class="w{_fold(table)}{sortable}">\n{head}<tbody>\n{body}</tbody>\n</table>{below}</div></figure>'
+        f'{frame}<table class="w{_fold(table)}{sortable}">\n{head}<tbody>\n{body}</tbody>\n</table>{below}'
+        "</div></figure>"
     )
 
 
