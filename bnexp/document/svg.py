@@ -1,4 +1,4 @@
-"""Draws curves, clouds and histograms as SVG, for a page; `terminal_figure` draws the same with letters."""
+"""Draws figures as SVG, for a page: those of lessons here, plots of runs with `drawing`."""
 
 import io
 import math
@@ -9,7 +9,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bnexp.document.drawing import to_bytes
 from bnexp.document.figure import Histogram, Lines, Scatter, SeriesStyle, styles_of
+from bnexp.document.plots import Plot
 
 _INCH = 2.6
 """Side of a panel."""
@@ -20,8 +22,13 @@ _MARKERS = 8
 _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
 
 
-def to_svg(figure: Histogram | Scatter | Lines, styles: Mapping[str, SeriesStyle] | None = None) -> str:
-    """Return a figure as `<svg>` elements, one a panel; the same figure gives the same text. Styles go by its names."""
+def to_svg(figure: Histogram | Scatter | Lines | Plot, styles: Mapping[str, SeriesStyle] | None = None) -> str:
+    """Return a figure as `<svg>` elements, one a panel, a plot as one; the same figure gives the same text.
+
+    Styles go by its names.
+    """
+    if isinstance(figure, Plot):
+        return _PROLOGUE.sub("", to_bytes(figure, "svg", "page", styles).decode()).strip()
     styles = styles or styles_of(figure.series)
     if isinstance(figure, Lines):
         return _written(_lines(figure, styles), figure.key)
