@@ -92,7 +92,7 @@ class Axis {
     return values;
   }
   text(value, digits = 6) {
-    return this.percent ? `${Number((100 * value).toPrecision(digits))} %` : `${Number(value.toPrecision(digits))}`;
+    return `${Number((this.percent ? 100 * value : value).toPrecision(digits))}`;
   }
 }
 
@@ -101,16 +101,16 @@ class Frame {
     Object.assign(this, {left, top, width, height, series});
     this.x = new Axis(x, left, width);
     this.y = new Axis(y, top + height, -height);
-    this.points = series.flatMap((own, number) => own.x.map((_, index) => ({number, index})));
-    this.own = [...group.querySelectorAll("g[class^=xtick_], g[class^=ytick_]")];
+    this.points = series.flatMap((own, number) => own.at.map((_, index) => ({number, index})));
+    this.own = {x: [...group.querySelectorAll("g[class^=xtick_]")], y: [...group.querySelectorAll("g[class^=ytick_]")]};
     this.ticks = made("g", {class: "ticks"});
     this.contents = made("g", {class: "contents"});
     const clip = made("clipPath", {id: `${key}.clip`}, made("rect", {x: left, y: top, width, height}));
-    const drawn = [...group.children].filter(child => child.querySelector("[clip-path]"));
+    const drawn = [...group.children].filter(child => child.matches("[clip-path]") || child.querySelector("[clip-path]"));
     const place = made("g", {"clip-path": `url(#${key}.clip)`}, this.contents);
     if (drawn.length) drawn[0].before(place);
     for (const child of drawn) {
-      for (const clipped of child.querySelectorAll("[clip-path]")) clipped.removeAttribute("clip-path");
+      for (const clipped of [child, ...child.querySelectorAll("[clip-path]")]) clipped.removeAttribute("clip-path");
       this.contents.append(child);
     }
     this.markers = [...this.contents.querySelectorAll("use")];
@@ -120,8 +120,8 @@ class Frame {
     return x >= this.left && x <= this.left + this.width && y >= this.top && y <= this.top + this.height;
   }
   at({number, index}) {
-    const {x, y} = this.series[number];
-    return [this.x.at(x[index]), this.y.at(y[index])];
+    const [kx, tx] = this.x.placed, [ky, ty] = this.y.placed, [x, y] = this.series[number].at[index];
+    return [kx * x + tx, ky * y + ty];
   }
   nearest(x, y) {
     let best = null, least = Infinity;
@@ -131,20 +131,20 @@ class Frame {
     }
     return best;
   }
+  line({name, y, texts}, index) {
+    return [name, texts ? texts[index] : this.y.text(y[index])].filter(Boolean).join(": ");
+  }
+  /* The point's own line first, then those of the other series at the same place. */
   lines({number, index}) {
-    const {name, x, y, text} = this.series[number];
-    const line = (own, at) => own.text ? own.text[at] : this.y.text(own.y[at]);
-    if (text === undefined && this.series[number].cloud)
-      return [[number, [name, `${this.x.text(x[index])}, ${this.y.text(y[index])}`].filter(Boolean).join(": ")]];
-    const there = this.series.flatMap((own, other) => {
-      const at = other === number ? index : own.cloud ? -1 : own.x.indexOf(x[index]);
-      return at < 0 ? [] : [[other, [own.name, line(own, at)].filter(Boolean).join(": ")]];
+    const own = this.series[number], rest = own.alone ? [] : this.series.flatMap((other, at) => {
+      const there = at === number || other.alone ? -1 : other.x.indexOf(own.x[index]);
+      return there < 0 ? [] : [[at, this.line(other, there)]];
     });
-    return there.sort(([one], [other]) => (other === number) - (one === number));
+    return [[number, this.line(own, index)], ...rest];
   }
   head({number, index}) {
-    const {x, cloud, whole} = this.series[number];
-    return cloud || whole ? "" : `${this.x.name} ${this.x.text(x[index])}`.trim();
+    const {heads, x} = this.series[number];
+    return heads ? heads[index] : `${this.x.name} ${this.x.text(x[index])}`.trim();
   }
   draw() {
     const [kx, tx] = this.x.placed, [ky, ty] = this.y.placed, moved = this.x.moved || this.y.moved;
@@ -153,18 +153,19 @@ class Frame {
       const [x, y] = [marker.getAttribute("x") || 0, marker.getAttribute("y") || 0];
       marker.setAttribute("transform", `translate(${x} ${y}) scale(${1 / kx} ${1 / ky}) translate(${-x} ${-y})`);
     }
-    this.own.forEach(tick => { tick.style.display = moved ? "none" : ""; });
+    for (const axis of ["x", "y"])
+      for (const tick of this.own[axis]) tick.style.display = moved && !this[axis].fixed ? "none" : "";
     this.ticks.replaceChildren(...(moved ? this.drawnTicks() : []));
   }
   drawnTicks() {
-    const bottom = this.top + this.height;
+    const bottom = this.top + this.height, of = axis => axis.fixed ? [] : axis.ticks();
     return [
-      ...this.x.ticks().flatMap(value => {
+      ...of(this.x).flatMap(value => {
         const at = this.x.at(value);
         return [made("path", {d: `M${at} ${bottom}v3.5`}),
           made("text", {x: at, y: bottom + 12, "text-anchor": "middle"}, this.x.text(value))];
       }),
-      ...this.y.ticks().flatMap(value => {
+      ...of(this.y).flatMap(value => {
         const at = this.y.at(value);
         return [made("path", {d: `M${this.left} ${at}h-3.5`}),
           made("text", {x: this.left - 6, y: at + 3, "text-anchor": "end"}, this.y.text(value))];
@@ -325,12 +326,12 @@ class Plot {
 
   step(key) {
     const all = this.frames.flatMap(frame => frame.series.map((series, number) => ({frame, series, number})))
-      .filter(({series}) => series.x.length);
+      .filter(({series}) => series.at.length);
     if (!all.length) return;
     if (!this.current) return this.say(all[0].frame, {number: all[0].number, index: 0});
     const {frame, point} = this.current;
     const here = all.findIndex(own => own.frame === frame && own.number === point.number);
-    const last = frame.series[point.number].x.length - 1;
+    const last = frame.series[point.number].at.length - 1;
     const index = {ArrowLeft: point.index - 1, ArrowRight: point.index + 1, Home: 0, End: last}[key];
     if (index !== undefined) return this.say(frame, {number: point.number, index: Math.min(Math.max(index, 0), last)});
     const next = all[(here + (key === "ArrowDown" ? 1 : all.length - 1)) % all.length];

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bnexp import __version__
 from bnexp.document.figure import STYLES, Regions, SeriesStyle, figure_styles
+from bnexp.document.plots import Plot
 from bnexp.document.svg import to_svg
 from bnexp.document.table import Cell, Column, Row, Table, sort_key, truncated
 from bnexp.document.terminal import command_lines
@@ -101,7 +102,8 @@ def _blocks(part: Part, styles: dict[str, dict[str, SeriesStyle]]) -> Iterator[s
         yield _regions(part)
     else:
         panels = f'<div class="panels">{to_svg(part, styles[part.key])}</div>'
-        yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{panels}</figure>"
+        below = f"<p>{_inline(part.caption)}</p>{_notes(part.notes)}" if isinstance(part, Plot) else ""
+        yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{panels}{below}</figure>"
 
 
 def _table(table: Table) -> str:
@@ -117,8 +119,7 @@ def _table(table: Table) -> str:
     names = "".join(_head(column) for column in columns)
     head = f"<thead><tr>{names}</tr></thead>\n" if any(column.header for column in columns) else ""
     notes = [*table.notes, *([f"... {columns_left_out:,} more columns"] if columns_left_out else [])]
-    items = "".join(f"<li>{_inline(note)}</li>" for note in notes)
-    below = f'<ul class="notes">{items}</ul>' if notes else ""
+    below = _notes(notes)
     formula = "".join(f'<code class="formula">{escape(line)}</code>' for line in table.formula)
     kind, sortable = ' class="calculated"' if table.formula else "", " sortable" if sorts else ""
     frame = f'<div class="table{sortable}" style="min-width: min(100%, {width}rem)">'
@@ -127,6 +128,11 @@ def _table(table: Table) -> str:
         f'{frame}<table class="w{_fold(table)}{sortable}">\n{head}<tbody>\n{body}</tbody>\n</table>{below}'
         "</div></figure>"
     )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{_inline(note)}</li>" for note in notes)
+    return f'<ul class="notes">{items}</ul>' if notes else ""
 
 
 def _shown(table: Table) -> tuple[Sequence[Row | None], list[Column], int, int]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, ClassVar
 
-from bnexp.document.figure import Figure, Numbers
+from bnexp.document.figure import Figure
+from bnexp.document.plots import Numbers
 from bnexp.document.table import Table
 from bnexp.document.writing import decimal
 
