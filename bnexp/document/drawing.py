@@ -68,7 +68,7 @@ def to_page(plot: Plot, styles: Styles | None = None) -> str:
     """Return a plot as SVG for a page: in the size of a page and in that of a column, of which a page shows one."""
     drawings = []
     for name in ("page", "column"):
-        size, key = SIZES[name], f"{plot.key}.{name}"  # type: ignore[index]
+        size, key = SIZES[name], f"{plot.key}.{name}"
         with _looks(size, key):
             drawings.append(f'<div class="at-{name}">{page_svg(drawn(plot, size, styles), key, plot.title)}</div>')
     return "\n".join(drawings)

@@ -328,8 +328,7 @@ class Plot {
     const all = this.frames.flatMap(frame => frame.series.map((series, number) => ({frame, series, number})))
       .filter(({series}) => series.at.length);
     if (!all.length) return;
-    if (!this.current) return this.say(all[0].frame, {number: all[0].number, index: 0});
-    const {frame, point} = this.current;
+    const {frame, point} = this.current ?? {frame: all[0].frame, point: {number: all[0].number, index: -1}};
     const here = all.findIndex(own => own.frame === frame && own.number === point.number);
     const last = frame.series[point.number].at.length - 1;
     const index = {ArrowLeft: point.index - 1, ArrowRight: point.index + 1, Home: 0, End: last}[key];

@@ -82,8 +82,8 @@ def _scatter(axes: Axes, figure: Scatter, name: str, style: SeriesStyle) -> None
     axes.axhline(0, color="#999999", linewidth=0.6)
     axes.axvline(0, color="#999999", linewidth=0.6)
     x, y = [x for x, _ in points], [y for _, y in points]
-    points = axes.scatter(x, y, s=5, color=style.color, marker=style.marker, alpha=0.7, linewidths=0)
-    tell(points, "", [f"({x:.4g}, {y:.4g})" for x, y in zip(x, y, strict=True)], heads=[""] * len(x), alone=True)
+    cloud = axes.scatter(x, y, s=5, color=style.color, marker=style.marker, alpha=0.7, linewidths=0)
+    tell(cloud, "", [f"({x:.4g}, {y:.4g})" for x, y in zip(x, y, strict=True)], heads=[""] * len(x), alone=True)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 
 
