@@ -54,7 +54,7 @@ def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, numb
         return
     axes.fill_between(curve.x, curve.low, curve.high, color=style.color, alpha=0.2, linewidth=0)
     if panel.form == "edges":
-        _draw_line(axes, curve, curve.y, style, number, of)
+        axes.plot(curve.x, curve.y, color=style.color)
         for edge in (curve.low, curve.high):
             axes.plot(curve.x, edge, color=style.color, linewidth=0.8, dashes=(3, 1.5))
     elif panel.form == "range":
