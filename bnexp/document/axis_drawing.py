@@ -15,8 +15,11 @@ MARGIN = 0.05
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def limits(values: Iterable[float], log: bool) -> tuple[float, float]:
-    """Return the least and the largest finite value, further apart where they are one, and above 0 where log."""
+def limits(axis: Axis, values: Iterable[float]) -> tuple[float, float]:
+    """Return the ends of an axis: those it has, else the least and the greatest finite value; never one value alone."""
+    if axis.ends is not None:
+        return axis.ends
+    log = axis.log
     finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
     low, high = min(finite, default=1.0 if log else 0.0), max(finite, default=1.0)
     if log:
@@ -64,7 +67,7 @@ def tick_text(axis: Axis, value: float) -> str:
 
 def prepare_x(axes: Axes, axis: Axis, values: Iterable[float], letters: int) -> None:
     """Set scale, limits and marks of the x axis, where so many letters fit beside the whole of it, on one line."""
-    low, high = limits(values, axis.log)
+    low, high = limits(axis, values)
     axes.set_xscale("log" if axis.log else "linear")
     if axis.labels:
         low, high = -0.5, len(axis.labels) - 0.5
@@ -97,7 +100,7 @@ def _thinned(axis: Axis, letters: int, ends: tuple[float, float]) -> list[float]
 
 def prepare_y(axes: Axes, axis: Axis, values: Iterable[float], letters: int, strip: float) -> None:
     """Set scale, limits and marks of the y axis; `strip` is the share of its height that stays free below."""
-    low, high = limits(values, axis.log)
+    low, high = limits(axis, values)
     if axis.percent:
         low, high = max(low, 0.0), min(high, 1.0)
     axes.set_yscale("log" if axis.log else "linear")

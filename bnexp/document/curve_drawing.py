@@ -77,8 +77,10 @@ def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, numb
         _draw_line(axes, curve, curve.low, style, 2 * number, 2 * of, width=0.9)
         return _draw_line(axes, curve, curve.high, style, 2 * number + 1, 2 * of, width=0.9)
     if panel.form == "edges":
+        (middle,) = axes.plot(curve.x, curve.y, color=style.color)
         for edge in (curve.low, curve.high):
             axes.plot(curve.x, edge, color=style.color, linewidth=0.8, dashes=(3, 1.5))
+        return middle
     return _draw_line(axes, curve, curve.y, style, number, of)
 
 

@@ -23,6 +23,7 @@ class Axis:
         percent: the values are fractions, and are shown in percent.
         ticks: the values to mark; where there are none, the drawing chooses.
         labels: words that stand at the values 0, 1, 2, ..., where the axis counts no numbers.
+        ends: the least and the greatest value that is shown, where some lie far beyond; else all are.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Axis:
     percent: bool = False
     ticks: Sequence[float] = ()
     labels: Sequence[str] = ()
+    ends: tuple[float, float] | None = None
 
     def text(self, value: float) -> str:
         """Write a value of this axis for people."""

@@ -24,14 +24,14 @@ ROW_LETTERS = 24
 def color_scale(plot: HeatMap) -> Normalize:
     """Return the scale of colors that all grids of a heat map share."""
     values = [value for grid in plot.grids for row in grid.values for value in row]
-    return (LogNorm if plot.value.log else Normalize)(*limits(values, plot.value.log))
+    return (LogNorm if plot.value.log else Normalize)(*limits(plot.value, values))
 
 
 def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letters: int, named: bool) -> QuadMesh:
     """Draw one grid, the first row on top; its rows have names where `named`. Columns are as wide as each other."""
     rows, columns = len(grid.rows), len(grid.columns)
     axes.set_facecolor(NOT_MEASURED)
-    cells = [[value if math.isfinite(value) else math.nan for value in row] for row in grid.values]
+    cells = [[_clipped(value, scale) if math.isfinite(value) else math.nan for value in row] for row in grid.values]
     mesh = axes.pcolormesh(cells, cmap=COLORS, norm=scale, edgecolors="face", linewidth=0.2)
     tell_axes(axes, Axis("", labels=("",)), Axis("", labels=("",)))
     tell(
@@ -54,6 +54,11 @@ def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letter
     if len(plot.grids) > 1:
         axes.set_title(visible(grid.title), fontsize=axes.xaxis.label.get_fontsize())
     return mesh
+
+
+def _clipped(value: float, scale: Normalize) -> float:
+    """Return a value no lower than the lowest color means: a logarithm has no place for 0."""
+    return max(value, scale.vmin or value)
 
 
 def prepare_scale(axes: Axes, axis: Axis, scale: Normalize, letters: int) -> None:

@@ -188,8 +188,8 @@ TABLE = Table(
 APART = """
 const middle = node => (box => [box.x + box.width / 2, box.y + box.height / 2])(node.getBoundingClientRect());
 const [x, y] = middle(arguments[0].querySelector(".mark"));
-const apart = [...arguments[0].querySelectorAll(".contents use")].map(middle).map(([px, py]) => Math.hypot(px - x, py - y));
-return Math.min(...apart);
+const apart = [...arguments[0].querySelectorAll(".contents use")].map(middle);
+return Math.min(...apart.map(([px, py]) => Math.hypot(px - x, py - y)));
 """
 """Returns how many pixels the mark lies from the nearest point that was drawn."""
 
