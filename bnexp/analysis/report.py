@@ -2,100 +2,148 @@
 
 import json
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from bnexp.analysis import figures, probe_figures
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
+from bnexp.analysis.claims import Claim
 from bnexp.analysis.compare import compare_runs, without_tuning
-from bnexp.config.wording import brief, one_of, shown
-from bnexp.document.figure import Lines
+from bnexp.analysis.studied import capital
+from bnexp.analysis.verdict import ClaimVerdict, verdict_table
+from bnexp.config.wording import brief, one_of
+from bnexp.document.plots import Plot
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, facts, word
 from bnexp.document.values import Heading, Listing, Part, Text, TryIt
 from bnexp.document.writing import clock_duration, counted, first_few, percent
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.files import read_file
-from bnexp.runs.columns import read_evaluations
 from bnexp.runs.folder import CONFIG, MAX_RECORD_BYTES
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
-_MOST_COMMANDS, _MOST_NAMED = 40, 4
+_MOST_COMMANDS, _MOST_NAMED, _MOST_PAIRED = 40, 8, 3
 _LONGEST_VALUE, _LONGEST_FILE = 200, 100_000
 """Letters of a value and of a file that are shown."""
+_SWEPT = ("optimizer.lr", "data.batch_size")
+"""Keys that are drawn as an axis where arms differ in them."""
+_SAID = {
+    "supported": "the runs support it",
+    "refuted": "the runs speak against it",
+    "undecided": "the runs do not decide it",
+}
+_UNITS = {"fraction": " percentage points", "epochs": " epochs", "ms": " ms"}
 
 
 @dataclass(frozen=True)
 class Study:
-    """What runs were made for.
+    """What runs were made for, and what they say about that.
 
     Attributes:
         name: the title of the report.
         question: in words; empty where none was written.
         file: the sweep file, as a command takes it; None where there is none.
-        text: what stands in it.
+        text: what stands in it; `base` is the config that it changes, whole.
+        verdicts: on its claims.
+        unjudged: why there is no verdict.
+        tuned: keys that have a column where no arm differs in them, too.
+        notes: sentences about the runs as a whole.
     """
 
     name: str
     question: str = ""
     file: str | None = None
     text: str = ""
+    base: str = ""
+    verdicts: Sequence[ClaimVerdict] = ()
+    unjudged: str = "no claims were written down for these runs: this page shows what came out, and judges nothing"
+    tuned: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Report:
-    """The report as a document."""
-
-    parts: Sequence[Part] = field(repr=False)
-
-    def __iter__(self) -> Iterator[Part]:
-        """Yield every part of the document."""
-        return iter(self.parts)
-
-
-def report_on(runs: Sequence[Run], study: Study, *, baseline: str | None = None) -> Report:
+def report_on(runs: Sequence[Run], study: Study, *, baseline: str | None = None) -> list[Part]:
     """Return the report of runs, one at least, those left out that only tuned a sweep.
 
     Args:
         runs: as `read_run` reads them, in any state.
         study: what they were made for.
-        baseline: the arm that the others are described against; by default the first.
+        baseline: the arm that the others are held against; by default that of the claims, else the first.
 
     Raises:
         ConfigError: there is no arm called `baseline`.
     """
     kept, _ = without_tuning(runs)
     arms = told_apart(gather_arms(kept))
-    first = _arm_named(arms, baseline) if baseline is not None else arms[0]
-    return Report(
-        (
-            Heading(study.name, level=1),
-            Text(study.question or "no question was written", lead="Question"),
-            Text(_count(arms)),
-            *_on_state(arms),
-            Heading("What each arm reached"),
-            compare_runs(runs, with_curves=False),
-            Heading("Figures"),
-            *_figures(arms),
-            Heading("What differs between the arms"),
-            *_differences(arms, first),
-            Heading("Runs"),
-            _table_of_runs(arms),
-            Heading("Environment"),
-            _environment(arms),
-            _how_to_reproduce(arms, study),
-            *([Listing(f"The sweep file, {study.file}", _cut(study.text))] if study.file is not None else []),
-        )
-    )
+    base = _baseline(arms, study, baseline)
+    return [
+        Heading(study.name, level=1),
+        Text(study.question or "none was written down", lead="Question"),
+        Text(_count(arms)),
+        *_on_state(arms),
+        Heading("Verdicts"),
+        *_verdicts(study),
+        Heading("What each arm reached"),
+        compare_runs(runs, with_curves=False, keys=study.tuned, notes=study.notes),
+        Heading("Figures"),
+        *_figures(kept, arms, base, study),
+        Heading("What differs between the arms"),
+        *_differences(arms, base),
+        Heading("Runs"),
+        _table_of_runs(arms),
+        Heading("Environment"),
+        _environment(arms),
+        _how_to_reproduce(arms, study),
+        *_listings(study),
+    ]
 
 
-def _arm_named(arms: Sequence[Arm], name: str) -> Arm:
-    names = [arm.name for arm in arms]
-    if name not in names:
-        raise ConfigError(
-            f"--baseline {name}: no such arm.{did_you_mean(name, names)} Expected {one_of(list(map(shown, names)), 12)}"
+def _baseline(arms: Sequence[Arm], study: Study, name: str | None) -> Arm:
+    names = {arm.name: arm for arm in arms}
+    if name is not None and name not in names:
+        known = one_of(list(names), 12)
+        raise ConfigError(f"--baseline {name}: no such arm.{did_you_mean(name, names)} Arms: {known}")
+    claimed = (verdict.claim.arms[-1] for verdict in study.verdicts if verdict.claim.kind == "pair")
+    return names.get(name or next(claimed, ""), arms[0])
+
+
+def _verdicts(study: Study) -> Iterator[Part]:
+    """Yield each claim with what the runs say about it in words, then the numbers of all."""
+    if not study.verdicts:
+        yield Text(study.unjudged, lead="No verdict")
+        return
+    yield from map(_verdict, study.verdicts)
+    table = verdict_table(study.verdicts)
+    note = "an effect is in the unit of its metric, such as 0.02 for two percentage points of accuracy"
+    method = "the difference paired by seed with its 95% interval; p of the exact sign-flip test, Holm over all claims"
+    yield replace(table, notes=(note, method), layout="arms")
+
+
+def _verdict(verdict: ClaimVerdict) -> Text:
+    claim, judged = verdict.claim, verdict.judgement
+    unit = _UNITS.get(claim.point.unit, "")
+    said = f"“{claim.sentence}”: {_SAID[judged.verdict]}."
+    if judged.effect is not None:
+        low, high = judged.low, judged.high
+        interval = (
+            "" if low is None or high is None else f" (95% interval {_effect(claim, low)} to {_effect(claim, high)})"
         )
-    return arms[names.index(name)]
+        seeds = counted(judged.n, "seed")
+        said += f" {_what(claim)}: {_effect(claim, judged.effect)}{unit}{interval} over {seeds}"
+        said += f"; at least {claim.point.text(claim.at_least)} was claimed."
+    return Text(f"{said} {capital(verdict.reason)}.", lead=capital(judged.verdict))
+
+
+def _what(claim: Claim) -> str:
+    if claim.kind == "trend":
+        return f"Change of `{claim.point}` from {claim.arms[0]} to {claim.arms[-1]}, as claimed"
+    arms = f"{claim.arms[0]} over {claim.arms[1]}" if claim.kind == "pair" else "each arm over the next, at the weakest"
+    return f"In favour of {arms}, by `{claim.point}`"
+
+
+def _effect(claim: Claim, value: float) -> str:
+    return f"{'+' if value > 0 else '-' if value < 0 else ''}{claim.point.text(abs(value))}"
 
 
 def _count(arms: Sequence[Arm]) -> str:
@@ -126,24 +174,29 @@ def _on_state(arms: Sequence[Arm]) -> Iterator[Text]:
         yield Text(f"{named}. Means are over the runs that finished.", lead="Diverged")
 
 
-def _figures(arms: Sequence[Arm]) -> Iterator[Part]:
-    """Yield the curve of the validation accuracy of each arm, as the mean over its seeds."""
-    curves: dict[str, dict[float, float]] = {}
-    for arm in arms:
-        at: dict[float, list[float]] = defaultdict(list)
-        for run in arm.shown:
-            for one in read_evaluations(run.metrics_path)[0]:
-                if one.epoch is not None and one.accuracy is not None:
-                    at[one.epoch].append(one.accuracy)
-        if at:
-            curves[arm.name] = {epoch: sum(values) / len(values) for epoch, values in sorted(at.items())}
-    epochs = sorted({epoch for curve in curves.values() for epoch in curve})
-    if not epochs:
-        yield Text("No run has been evaluated yet.")
-        return
-    nowhere = float("nan")
-    series = {name: [100 * curve.get(epoch, nowhere) for epoch in epochs] for name, curve in curves.items()}
-    yield Lines("validation", "Validation accuracy in percent, mean over the seeds of an arm", "epoch", epochs, series)
+def _figures(runs: Sequence[Run], arms: Sequence[Arm], baseline: Arm, study: Study) -> Iterator[Part]:
+    """Yield every figure that the runs logged something for."""
+    points = dict.fromkeys(str(one.claim.point) for one in study.verdicts) or {"accuracy/val": None}
+    keys = [key for key in _SWEPT if key in differing_keys(arms)]
+    makers: list[Callable[[], Plot]] = [
+        partial(figures.curves, runs, "accuracy/val", "epoch"),
+        partial(figures.curves, runs, "loss/train", "epoch"),
+        *(partial(figures.axis, runs, "accuracy/val", key) for key in keys),
+        *(partial(figures.paired, runs, point, baseline.name) for point in list(points)[:_MOST_PAIRED]),
+        partial(probe_figures.heat_map, runs, "gradient_norm"),
+        partial(probe_figures.percentiles, runs, None),
+        partial(probe_figures.landscape, runs),
+    ]
+    drawn = 0
+    for make in makers:
+        try:
+            figure = make()
+        except ConfigError:  # nothing was logged for it, or nothing is there to be paired
+            continue
+        drawn += 1
+        yield replace(figure, title=capital(figure.title))
+    if not drawn:
+        yield Text("the runs have logged nothing yet that is drawn")
 
 
 def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
@@ -252,16 +305,24 @@ def _how_to_reproduce(arms: Sequence[Arm], study: Study) -> TryIt:
     again = "again"
     if study.file is not None:
         commands = [f"bnexp sweep {shlex.quote(study.file)} --runs-dir {again}"]
-        how = "The sweep file stands below; the configs that it is based on come with it."
+        commands.append(f"bnexp report {shlex.quote(study.file)} --runs-dir {again} -o report.html")
+        how = "The sweep file and the config that it changes stand below."
     else:
         commands = [_training(arm, again) for arm in arms[:_MOST_COMMANDS] if arm.runs[0].config is not None]
         more = len(arms) - len(commands)
+        commands.append(f"bnexp report --runs-dir {again} -o report.html")
         how = "Each run's folder holds its config." + (f" {counted(more, 'more arm')} in the same way." if more else "")
     versions = [f"{key} {value}" for key in ("bnexp", "torch") for value in _versions(arms, key)]
-    commands.append(f"bnexp report {again} -o report.html")
     same = "On a processor of the same kind and with the same versions, a seed gives the same numbers"
     of_which = f": {', '.join(versions)}" if versions else ""
     return TryIt(commands, f"{how} {same}{of_which}.", "How to reproduce it")
+
+
+def _listings(study: Study) -> Iterator[Listing]:
+    if study.file is not None:
+        yield Listing(f"The sweep file, {study.file}", _cut(study.text))
+    if study.base:
+        yield Listing("The config that it changes, with all that it is based on", _cut(study.base))
 
 
 def _versions(arms: Sequence[Arm], key: str) -> list[str]:

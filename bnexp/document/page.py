@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 from bnexp import __version__
@@ -52,7 +53,10 @@ def to_html(document: Document, command: str = "") -> str:
     policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
     wide = any(isinstance(part, Table) and part.layout != "numbers" for part in parts)
     styles = figure_styles(parts)
-    body = "\n".join(block for part in parts for block in _blocks(part, styles))
+    groups = groupby(parts, lambda part: isinstance(part, Plot))
+    body = "\n".join(
+        _group((block for part in group for block in _blocks(part, styles)), side) for side, group in groups
+    )
     widths = sorted({_fold(part) for part in parts if isinstance(part, Table)})
     made_by = f": <code>{escape(command)}</code>" if command else ""
     return f"""\
@@ -76,6 +80,12 @@ def to_html(document: Document, command: str = "") -> str:
 </body>
 </html>
 """
+
+
+def _group(blocks: Iterator[str], side_by_side: bool) -> str:
+    """Return parts below each other, or figures side by side where the page has room."""
+    text = "\n".join(blocks)
+    return f'<div class="figures">\n{text}\n</div>' if side_by_side else text
 
 
 @cache
