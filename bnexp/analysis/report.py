@@ -85,7 +85,7 @@ def report_on(runs: Sequence[Run], study: Study, *, baseline: str | None = None)
         Heading("Verdicts"),
         *_verdicts(study),
         Heading("What each arm reached"),
-        compare_runs(runs, with_curves=False, keys=study.tuned, notes=study.notes),
+        compare_runs(runs, keys=study.tuned, notes=study.notes),
         Heading("Figures"),
         *_figures(kept, arms, base, study),
         Heading("What differs between the arms"),
@@ -132,7 +132,8 @@ def _verdict(verdict: ClaimVerdict) -> Text:
         seeds = counted(judged.n, "seed")
         said += f" {_what(claim)}: {_effect(claim, judged.effect)}{unit}{interval} over {seeds}"
         said += f"; at least {claim.point.text(claim.at_least)} was claimed."
-    return Text(f"{said} {capital(verdict.reason)}.", lead=capital(judged.verdict))
+    more = f" About {counted(judged.more_seeds, 'more seed')} an arm would decide." if judged.more_seeds else ""
+    return Text(f"{said} {capital(verdict.reason)}.{more}", lead=capital(judged.verdict))
 
 
 def _what(claim: Claim) -> str:
@@ -159,14 +160,10 @@ def _count(arms: Sequence[Arm]) -> str:
 def _on_state(arms: Sequence[Arm]) -> Iterator[Text]:
     """Say which runs have not come to an end, which may change the page, and which diverged, which is a result."""
     runs = [(arm, run) for arm in arms for run in arm.runs]
-    if unfinished := [(arm, run) for arm, run in runs if run.status not in COMPLETE]:
-        states = Counter(run.status for _, run in unfinished)
+    if states := Counter(run.status for _, run in runs if run.status not in COMPLETE):
         named = ", ".join(f"{number:,} {status}" for status, number in states.items())
-        yield Text(
-            f"{len(unfinished):,} of {counted(len(runs), 'run')} have not come to their end ({named}) and enter no "
-            "mean; a page made later may say something else.",
-            lead="Not complete",
-        )
+        text = f"{named}, of {counted(len(runs), 'run')}: no mean has them, and a later page may say something else."
+        yield Text(text, lead="Not complete")
     if diverged := [(arm, run) for arm, run in runs if run.status == "diverged"]:
         by_arm = Counter(arm.name for arm, _ in diverged)
         sizes = {arm.name: len(arm.runs) for arm in arms}

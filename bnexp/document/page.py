@@ -21,7 +21,7 @@ from bnexp.document.table import Cell, Column, Row, Table, sort_key, truncated
 from bnexp.document.terminal import command_lines
 from bnexp.document.values import CODE, Document, Heading, Listing, Part, Text, TryIt
 from bnexp.document.writing import readable
-from bnexp.errors import visible_lines
+from bnexp.errors import visible, visible_lines
 
 _COMMAND = 76
 """Letters in a line of a command."""
@@ -36,7 +36,7 @@ _WORDS = 24
 _FOLDED = """\
 @container (width < {width}rem) {{
 .w{width} thead {{ display: none; }} .w{width} tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid #8884; }}
-.w{width} tbody th {{ flex: 1 0 100%; }} .w{width}.sortable {{ overflow-wrap: anywhere; }}
+.w{width} tbody th {{ flex: 1 0 100%; text-align: left; }} .w{width}.sortable {{ overflow-wrap: anywhere; }}
 .w{width} [data-name]::before {{ content: attr(data-name) " "; font-weight: 400; color: var(--faint); }}
 .w{width}.sortable thead {{ display: block; }} .w{width} thead th {{ border: 0; min-width: 0; font-weight: 400; }}
 }}
@@ -58,7 +58,7 @@ def to_html(document: Document, command: str = "") -> str:
         _group((block for part in group for block in _blocks(part, styles)), side) for side, group in groups
     )
     widths = sorted({_fold(part) for part in parts if isinstance(part, Table)})
-    made_by = f": <code>{escape(command)}</code>" if command else ""
+    made_by = f": <code>{escape(visible(command))}</code>" if command else ""
     return f"""\
 <!doctype html>
 <html lang="en">
@@ -191,6 +191,8 @@ def _marked(column: Column, cell: Cell, *, named: bool, sortable: bool) -> str:
     """Return the attributes of a cell: how it is aligned, the name of its column, and by what it is sorted."""
     short = sortable and len(cell.text) <= _WORDS
     marks = ' class="number"' if column.numeric else ' class="short"' if short else ""
+    if column.kind == "curve":
+        marks = ' class="short" aria-hidden="true"'  # letters that are seen, and of which nothing can be heard
     if named and column.header:
         marks += f' data-name="{escape(readable(column.header))}"'
     key = sort_key(cell)
@@ -217,4 +219,4 @@ def _regions(figure: Regions) -> str:
 
 def _inline(text: str) -> str:
     """Return text for HTML, what stands between backticks as code."""
-    return CODE.sub(r"<code>\1</code>", escape(readable(text)))
+    return CODE.sub(r"<code>\1</code>", escape(visible(text)))
