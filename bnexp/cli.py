@@ -236,6 +236,74 @@ def compare(
     )
 
 
+@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
+def report(
+    path: Annotated[
+        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
+    ] = None,
+    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
+    from bnexp.commands import report as command
+
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
+
+
+@app.command(short_help="Draw a figure of runs for a paper.", rich_help_panel=LOOK)
+def plot(
+    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    kind: Annotated[
+        Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"],
+        typer.Option("--kind", help="What is drawn (docs/plots.md)."),
+    ] = "curves",
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE.png|svg|pdf", help="Where to; a file is replaced."),
+    ] = Path("plot.png"),
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Any logged metric; of axis and paired with its point. [default: accuracy/val]"),
+    ] = None,
+    x: Annotated[
+        str | None,
+        typer.Option("--x", metavar="KEY", help="Of axis: a key that differs; of curves: step or epoch."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Of paired: whose runs are subtracted. [default: the first]")
+    ] = None,
+    size: Annotated[Literal["column", "page", "slide"], typer.Option(help="3.3, 6.9 or 10 inches wide.")] = "page",
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Draw runs: a line an arm, its seeds as a band, diverged runs marked; the caption goes to stdout.
+
+    curves: a metric over the training. axis: what arms came to over a swept key. paired: differences to a baseline,
+    seed by seed. heatmap: gradient norms by layer and step. percentiles: those of an activation. landscape: loss and
+    gradient along the gradient. The last three need probes, and say which.
+    """
+    from bnexp.commands import plot as command
+
+    command.plot(paths, kind=kind, output=output, metric=metric, x=x, baseline=baseline, size=size, runs_dir=runs_dir)
+
+
+@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
+def verdict(
+    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
+    from bnexp.commands import verdict as command
+
+    output = _format(None, csv=False, json=json, markdown=markdown)
+    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
+
+
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
 def probe(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],

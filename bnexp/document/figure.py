@@ -1,7 +1,7 @@
 """Figures as values: histograms, clouds of points, curves and regions, and the style of each series by its name.
 
 Each has a `key`, the name of its numbers, and a `title`, which says what it shows. `terminal_figure` draws them with
-letters, `svg` for a page.
+letters, `drawing` for a page or a file. The plots of runs are in `plots`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
+from bnexp.document.plots import Numbers, Plot
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-Numbers = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Regions:
         return list(dict.fromkeys(letter for _, rows in self.blocks for _, row in rows for letter in row))
 
 
-Figure = Histogram | Scatter | Lines | Regions
+Figure = Histogram | Scatter | Lines | Regions | Plot
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,9 @@ def figure_styles(parts: Iterable[object]) -> dict[str, dict[str, SeriesStyle]]:
     known: dict[str, SeriesStyle] = {}
     styles = {}
     for figure in parts:
-        if isinstance(figure, Histogram | Scatter | Lines):
-            styles[figure.key] = styles_of(figure.series, known)
+        if isinstance(figure, Histogram | Scatter | Lines | Plot):
+            names = figure.names if isinstance(figure, Plot) else figure.series
+            styles[figure.key] = styles_of(names, known)
             known |= styles[figure.key]
     return styles
 
