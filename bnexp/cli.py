@@ -245,6 +245,22 @@ def compare(
     )
 
 
+@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
+def verdict(
+    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
+    from bnexp.commands import verdict as command
+
+    command.verdict(
+        study, runs_dir=runs_dir, data_dir=data_dir, output=_format(None, csv=False, json=json, markdown=markdown)
+    )
+
+
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
 def probe(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],

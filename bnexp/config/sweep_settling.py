@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from bnexp.config.claims import problems_of
 from bnexp.config.keys import is_known, takes_only
 from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
@@ -70,6 +71,7 @@ class _Reading:
                 self._check_list(section, key)
         self._check_clashes()
         self._check_seeds()
+        self._check_claims()
         if self.problems:
             self._refuse()
         try:
@@ -286,6 +288,13 @@ class _Reading:
         except ValueError as error:
             self.values.pop("seeds")
             self.problem(("seeds",), f"seeds: expected {error}, found {shown(seeds)}")
+
+    def _check_claims(self) -> None:
+        for place, sentence in problems_of(self.values["claims"]) if "claims" in self.values else ():
+            self.problem(("claims", *place), sentence)
+        for claim in self.values["claims"] if isinstance(self.values.get("claims"), list) else ():
+            if where := _dict(_dict(claim).get("where")):
+                claim["where"] = {key: settled_value(key, value) for key, value, _ in leaves_of(where, ())}
 
     def _explained(self, detail: ErrorDetails) -> str:
         place, found = detail["loc"], detail["input"]
