@@ -219,6 +219,16 @@ def compare(
     sort: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: validation accuracy]")
     ] = None,
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            metavar="METRIC:POINT,...",
+            help="Any logged metrics instead, such as accuracy/val:best,loss/train:last: mean and interval.",
+        ),
+    ] = [],  # noqa: B006
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Differences to this arm, paired by seed, with interval and p.")
+    ] = None,
     where: Annotated[
         list[str],
         typer.Option(metavar="KEY=VALUE", help="Only runs of this config, such as model.norm=bn,ln. Repeatable."),
@@ -241,6 +251,8 @@ def compare(
         sort=sort,
         conditions=where,
         group_by=read_names(group_by),
+        columns=", ".join(columns),
+        baseline=baseline,
         output=_format(format, csv=csv, json=json, markdown=markdown),
     )
 

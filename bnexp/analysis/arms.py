@@ -31,7 +31,7 @@ class Arm:
         runs: one per seed of those that are complete, and all others.
         repeats: complete runs left out, because a newer one has the same seed.
         data: a key of the examples that its runs have, and `scored_on` one of those they were scored on.
-        pooled: how many arms were pooled into this one; 1 for one strategy.
+        pooled: the arms that were pooled into this one; none for one strategy.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Arm:
     repeats: int
     data: str = ""
     scored_on: str = ""
-    pooled: int = 1
+    pooled: tuple["Arm", ...] = ()
 
     @property
     def samples(self) -> list[tuple[Run, ...]]:
@@ -48,12 +48,12 @@ class Arm:
 
         Of a pooled arm, only seeds that finished in all its arms are samples.
         """
-        if self.pooled == 1:
+        if not self.pooled:
             return [(run,) for run in self.finished]
         seeds = defaultdict[object, list[Run]](list)
         for run in self.finished:
             seeds[_sample_key(run)].append(run)
-        return [tuple(runs) for runs in seeds.values() if len(runs) == self.pooled]
+        return [tuple(runs) for runs in seeds.values() if len(runs) == len(self.pooled)]
 
     def sampled(self, figure: Callable[[Run], float | None]) -> list[float]:
         """Return a figure of each sample that has it in all its runs, their mean."""

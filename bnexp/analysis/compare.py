@@ -7,17 +7,27 @@ from dataclasses import dataclass, replace
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
 from bnexp.analysis.curve import Scale, common_scale, mean_curve, on_curves
 from bnexp.analysis.datasets import labels_of, on_data
+from bnexp.analysis.differences import (
+    DEFAULT_POINTS,
+    difference_cells,
+    difference_column,
+    difference_table,
+    differences_of,
+    with_baseline,
+)
 from bnexp.analysis.lagging import WITH_BOTH_STATISTICS, on_averages, on_lagging
 from bnexp.analysis.notes import (
     MOST_NOTES,
     on_diverged,
     on_environments,
     on_lengthened,
+    on_lengths,
     on_same_functions,
     on_seeds,
     on_unfinished,
 )
-from bnexp.analysis.rates import rate_table
+from bnexp.analysis.point_columns import Measured, measure, point_cell, point_column
+from bnexp.analysis.rates import RateAxis, rate_axes, rate_table
 from bnexp.analysis.selection import config_key, pool, where, without_tuning
 from bnexp.document.table import (
     NOTHING,
@@ -81,6 +91,9 @@ AVERAGES = tuple(
 TARGET_KEY, SECONDS_KEY = "epochs_to_target", "seconds_to_target"
 
 
+_NOTHING_MEASURED = Measured()
+
+
 @dataclass(frozen=True)
 class _Comparison:
     """The values that all cells are made from."""
@@ -94,6 +107,7 @@ class _Comparison:
     """by what arms were scored on"""
     labels: Mapping[str, str]
     """names of the data, by their key"""
+    measured: Measured
 
 
 def compare_runs(
@@ -106,6 +120,8 @@ def compare_runs(
     notes: Sequence[str] = (),
     conditions: Sequence[str] = (),
     group_by: Sequence[str] = (),
+    columns: str = "",
+    baseline: str | None = None,
 ) -> list[Table]:
     """Return one row per arm of some runs, sorted; and where arms differ in their learning rate, a row per its best.
 
@@ -120,9 +136,11 @@ def compare_runs(
         notes: sentences about the runs, ahead of those about the table.
         conditions: on the config, such as `model.norm=bn`, that the runs must fulfil.
         group_by: keys of the config; arms of equal values are pooled.
+        columns: points of metrics, such as `accuracy/val:best, loss/train:last`, in the place of the usual figures.
+        baseline: the name of the arm with which the others are compared, at those points or in test accuracy.
 
     Raises:
-        ConfigError: there is no such column, or no such key, or no run fulfils the conditions.
+        ConfigError: there is no such column, key, metric or arm, or no run fulfils the conditions.
     """
     chosen, on_choice = where(list(runs), conditions)
     kept, left_out = without_tuning(chosen)
@@ -131,20 +149,45 @@ def compare_runs(
     if group_by:
         keys = [config_key(name, kept, f"--group-by {name}") for name in group_by]
         arms, on_pool = pool(arms, keys)
-    table = compare_arms(arms, target=target, with_curves=with_curves, keys=keys)
-    table = replace(table, notes=(*notes, *on_choice, *left_out, *on_pool, *table.notes))
-    sortable = [column for column in table.columns if column.kind != "curve"]
-    table = together(sort_rows(table, find_column(sortable, sort or DEFAULT_SORT)), SCORED_ON)
-    return [table, *([rates] if rates else [])]
+    points, values, on_points = measure(arms, columns or (DEFAULT_POINTS if baseline else ""))
+    measured = Measured(points, values) if columns else Measured()
+    table = compare_arms(arms, target=target, with_curves=with_curves and not columns, keys=keys, measured=measured)
+    differences = None
+    if baseline:
+        axes = [] if group_by else rate_axes(arms)
+        table, differences = _with_differences(table, told_apart(arms), axes, baseline, Measured(points, values))
+    table = replace(table, notes=(*notes, *on_choice, *left_out, *on_pool, *on_points, *table.notes))
+    sortable = [column for column in table.columns if column.kind != "curve" and column.header]
+    order = find_column(sortable, sort or (str(points[0]) if columns else DEFAULT_SORT))
+    table = together(sort_rows(table, order), SCORED_ON)
+    return [table, *filter(None, [differences, rates])]
+
+
+def _with_differences(
+    table: Table, arms: Sequence[Arm], axes: Sequence[RateAxis], baseline: str, measured: Measured
+) -> tuple[Table, Table]:
+    """Return the table with the differences to the baseline in columns for programs, and a table of them for people."""
+    beside, others = with_baseline(arms, axes, baseline)
+    found, notes = differences_of(others, beside, measured.points, measured.values)
+    rows = [{**row, **difference_cells(found, arm)} for row, arm in zip(table.rows, arms, strict=True)]
+    more = replace(table, rows=tuple(rows), columns=(*table.columns, *map(difference_column, measured.points)))
+    how = "" if any(beside is arm for arm in arms) else "each arm at its own best learning rate"
+    return more, difference_table(found, beside, notes, how)
 
 
 def compare_arms(
-    arms: Sequence[Arm], *, target: float | None = None, with_curves: bool = True, keys: Sequence[str] = ()
+    arms: Sequence[Arm],
+    *,
+    target: float | None = None,
+    with_curves: bool = True,
+    keys: Sequence[str] = (),
+    measured: Measured = _NOTHING_MEASURED,
 ) -> Table:
     """Return one row per arm, in the order given, with a column for each key in which they differ, and for `keys`.
 
-    A target, a fraction, adds the epochs and seconds that it took to reach that validation accuracy; with a target or
-    curves of the validation accuracy, every run's metrics.jsonl is read.
+    Where points were measured, they stand in the place of the usual figures. A target, a fraction, adds the epochs and
+    seconds that it took to reach that validation accuracy; with a target or curves of the validation accuracy, every
+    run's metrics.jsonl is read.
     """
     arms, evaluations = _with_evaluations(arms, everything=with_curves or target is not None)
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
@@ -154,17 +197,19 @@ def compare_arms(
         if (scale := common_scale([curve for arm, curve in zip(arms, curves, strict=False) if arm.scored_on == data]))
     }
     keys = list(dict.fromkeys([*differing_keys(arms), *keys]))
-    comparison = _Comparison(arms, keys, target, evaluations, scales, labels_of(arms))
+    comparison = _Comparison(arms, keys, target, evaluations, scales, labels_of(arms), measured)
     rows = tuple(_row(comparison, arm) for arm in arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     on_records = at_most(problems, MOST_NOTES, "problems with records")
     arms = told_apart(arms)
     on_arms = (*on_same_functions(arms), *on_unfinished(arms), *on_environments(arms))
-    on_figures = (*on_lagging(arms), *on_averages(arms), *on_curves(arms, scales, comparison.labels))
+    on_usual = () if measured.points else (*on_lagging(arms), *on_averages(arms))
+    on_figures = (*on_usual, *on_curves(arms, scales, comparison.labels))
     notes = (
         *on_data(arms),
-        *on_seeds(arms),
+        *on_seeds(arms, intervals=bool(measured.points)),
         *on_diverged(arms),
+        *on_lengths(arms),
         *on_lengthened(arms),
         *on_figures,
         *on_arms,
@@ -206,9 +251,9 @@ def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     known = {name for arm in comparison.arms for run in arm.finished for name in run.figures}
     balanced = [column for column in BALANCED if column.key in known]
-    figures = [*_always(known), *balanced, *RECOMPUTED]
-    if known & set(AVERAGED):
-        figures += AVERAGES
+    averages = AVERAGES if known & set(AVERAGED) else ()
+    usual = [*_always(known), *balanced, *RECOMPUTED, *averages]
+    figures = list(map(point_column, comparison.measured.points)) or usual
     if comparison.target is not None:
         target = f"to {100 * comparison.target:g} % val"
         figures.append(Column(TARGET_KEY, f"epochs {target}", "sample", give_up=8))
@@ -260,6 +305,8 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
     for name in ENVIRONMENT:
         values = sorted({run.environment[name] for run in arm.runs if name in run.environment})
         cells[name] = Cell(" | ".join(values) or NOTHING, " | ".join(values) or None)
+    for point in comparison.measured.points:
+        cells[str(point)] = point_cell(arm, point, comparison.measured.values[point])
     percents = (*BALANCED, *RECOMPUTED, *AVERAGES)
     for column, shown in (*FIGURES, *((column, percent) for column in percents)):
         cells[column.key] = _figure_cell(comparison, arm, column.key, shown)

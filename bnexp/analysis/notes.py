@@ -13,10 +13,12 @@ _COMMIT = 10
 """Letters of a commit that are shown."""
 
 
-def on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
+def on_seeds(arms: Sequence[Arm], *, intervals: bool = False) -> Iterator[str]:
     """Say over how many seeds figures are, and where arms have other seeds than others."""
     most = max(len(arm.samples) for arm in arms)
-    if most > 1:
+    if most > 1 and intervals:
+        yield "[low, high] is the 95 % t interval of the mean over n seeds; only finished runs enter"
+    elif most > 1:
         yield "± is the sample standard deviation of a run over n seeds, not of the mean; only finished runs enter"
     if most == 1:
         yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
@@ -40,6 +42,17 @@ def on_diverged(arms: Sequence[Arm]) -> Iterator[str]:
         yield f"diverged: {each}{means}"
 
 
+def on_lengths(arms: Sequence[Arm]) -> Iterator[str]:
+    """Say which arms were trained for longer than others."""
+    lengths = defaultdict[str, list[str]](list)
+    for arm in arms:
+        for length in sorted({round(run.figures["epochs"], 6) for run in arm.finished if "epochs" in run.figures}):
+            lengths[f"{length:g}"].append(arm.name)
+    if len(lengths) > 1:
+        each = first_few([f"{length} ({_few(names)})" for length, names in lengths.items()], MOST_NOTES)
+        yield f"trained for different numbers of epochs: {each}"
+
+
 def on_lengthened(arms: Sequence[Arm]) -> Iterator[str]:
     """Say whose test set was looked at before the end that counts."""
     runs = [(arm.name, run) for arm in arms for run in arm.finished if run.former_ends]
@@ -59,7 +72,7 @@ def on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
 
 def on_same_functions(arms: Sequence[Arm]) -> Iterator[str]:
     """Name the arms between which there is nothing to compare."""
-    for names, exactly in same_functions([arm for arm in arms if arm.pooled == 1]):
+    for names, exactly in same_functions([arm for arm in arms if not arm.pooled]):
         who = _few(names)
         if exactly:
             yield f"{who} are one network in one training: on one machine, the same seed gives the same figures"

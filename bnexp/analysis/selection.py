@@ -106,12 +106,12 @@ def _pooled(arms: Sequence[Arm], keys: Sequence[str]) -> Arm:
         repeats=sum(arm.repeats for arm in arms),
         data=arms[0].data,
         scored_on=arms[0].scored_on,
-        pooled=len(arms),
+        pooled=tuple(arms),
     )
 
 
 def _on_pool(pooled: Sequence[Arm], arms: Sequence[Arm], keys: Sequence[str]) -> str:
-    counts = sorted({arm.pooled for arm in pooled})
+    counts = sorted({len(arm.pooled) or 1 for arm in pooled})
     each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     how = f"grouped by {', '.join(keys)}: a row pools {each} of {counted(len(arms), 'arm')}"
     if counts[-1] == 1:

@@ -18,6 +18,8 @@ def compare(
     sort: str | None = None,
     conditions: Sequence[str] = (),
     group_by: Sequence[str] = (),
+    columns: str = "",
+    baseline: str | None = None,
     output: Output = "table",
 ) -> None:
     """Print a table of arms: the config keys that differ, then what each arm reached over its seeds.
@@ -37,5 +39,7 @@ def compare(
         sort=sort,
         conditions=conditions,
         group_by=group_by,
+        columns=columns,
+        baseline=baseline,
     )
     show(table, output, *others)

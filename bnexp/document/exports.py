@@ -18,7 +18,6 @@ from bnexp.files import finite_or_null
 _MARKDOWN = re.compile(r"([\\|`*\[\]])")
 _FORMULA = ("=", "+", "-", "@")
 """First letters of a cell that a spreadsheet takes for a formula."""
-_NO_SAMPLE: dict[str, object] = {"mean": None, "std": None, "n": 0}
 
 
 def to_plain(document: Document) -> str:
@@ -75,20 +74,21 @@ def to_csv(table: Table) -> str:
 
 def _csv_names(column: Column) -> list[str]:
     key = column.machine_key
-    return [f"{key}_{statistic}" for statistic in _NO_SAMPLE] if column.kind == "sample" else [key]
+    return [f"{key}_{statistic}" for statistic in column.statistics] if column.kind == "sample" else [key]
 
 
 def _csv_values(column: Column, cell: Cell) -> Iterator[str]:
     if column.kind == "sample":
-        yield from ("" if value is None else repr(value) for value in _statistics(cell).values())
+        yield from ("" if value is None else repr(value) for value in _statistics(column, cell).values())
     elif isinstance(cell.value, str):
         yield _csv_text(cell.value)
     else:
         yield "" if cell.value is None else json.dumps(cell.value)
 
 
-def _statistics(cell: Cell) -> dict[str, object]:
-    return asdict(cell.sample) if cell.sample else _NO_SAMPLE
+def _statistics(column: Column, cell: Cell) -> dict[str, object]:
+    known = {"n": 0, **(asdict(cell.sample) if cell.sample else {}), **cell.more}
+    return {name: known.get(name) for name in column.statistics}
 
 
 def _csv_text(text: str) -> str:
@@ -124,7 +124,7 @@ def _json_rows(table: Table) -> list[dict[str, object]]:
     rows = []
     for row in table.rows:
         cells = [(column, table.cell(row, column)) for column in table.columns_for("machines")]
-        rows.append({c.machine_key: _statistics(cell) if c.kind == "sample" else cell.value for c, cell in cells})
+        rows.append({c.machine_key: _statistics(c, cell) if c.kind == "sample" else cell.value for c, cell in cells})
     return rows
 
 

@@ -5,19 +5,23 @@ a killed one, leaves behind: it is skipped silently. Other rows that cannot be r
 sentence that starts with the file's path.
 
 Only rows that hold a wanted name are parsed: the bytes are searched for the name first, which takes a few milliseconds
-for 30 MB, while parsing every row would take half a second.
+for 30 MB, while parsing every row would take half a second. Of a file that its run sealed, and that nobody has changed,
+only the numbers behind the names are.
 """
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bnexp.files import open_file, parse_json
 from bnexp.runs.folder import METRICS
+from bnexp.runs.seal import intact_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +36,10 @@ _ROW_LIMIT = 1 << 22
 _TAIL_LIMIT = 1 << 22
 """How far before the end of metrics.jsonl the last evaluation is searched: about 2,000 rows of 2 KB."""
 _LARGEST_STEP = 2**63 - 1
+_BEGIN = re.compile(rb'{"step":([0-9]+),"epoch":([^,}\n]*)')
 _ACCURACY = "accuracy/val"
 _T = TypeVar("_T")
+Seals = Mapping[Path, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,60 @@ class Columns:
     problem: str | None
 
 
-def read_columns(folders: Sequence[Path], names: Sequence[str]) -> list[Columns]:
+def read_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | None = None) -> list[Columns]:
     """Read metrics, such as `loss/train`, of each run folder, in the rows that hold at least one of them.
 
-    A missing metrics.jsonl gives empty columns and a problem.
+    A missing metrics.jsonl gives empty columns and a problem, and so does one that does not fit the seal of its run;
+    `seals` are `Run.rows_seal` by folder.
     """
-    return [_columns_of(folder / METRICS, names) for folder in folders]
+    columns = []
+    for folder in folders:
+        content, changed = intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
+        own = _intact_columns(content, names) if content else None
+        own = own or _columns_of(folder / METRICS, names)
+        columns.append(replace(own, problem=own.problem or changed))
+    return columns
+
+
+def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
+    """Read columns of rows as `Rows` writes them; None where some row is of another form, or few rows are wanted.
+
+    Nothing is copied but the numbers: rows of hundreds of metrics are mostly others than those that are wanted.
+    """
+    import numpy as np
+
+    head = content[:_TAIL_BYTES]
+    if all(2 * head.count(json.dumps(name).encode()) < head.count(b"\n") for name in names):
+        return None
+    rows = content.count(b"\n")
+    table, held = np.full((len(names), rows), np.nan), np.zeros(rows, dtype=bool)
+    try:
+        for own, name in zip(table, names, strict=True):
+            behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
+            if len(texts := behind.findall(content)) == rows:  # a row has a name once
+                own[:], held[:] = _numbers(texts), True
+            elif texts:
+                starts = [match.start() for match in behind.finditer(content)]
+                at = np.cumsum([content.count(b"\n", *pair) for pair in pairwise([0, *starts])])
+                own[at], held[at] = _numbers(texts), True
+        begins = _BEGIN.findall(content)
+        if len(begins) != rows:
+            return None
+        steps, epochs = zip(*begins, strict=True)
+        read = np.array(list(map(int, steps)), dtype=np.int64), _numbers(epochs)
+    except (ValueError, OverflowError, IndexError):
+        return None
+    return Columns(read[0][held], read[1][held], dict(zip(names, table[:, held], strict=True)), None)
+
+
+def _numbers(texts: Sequence[bytes]) -> "Floats":
+    import numpy as np
+
+    try:
+        values = np.array(list(map(float, texts)))
+    except ValueError:
+        values = np.array([math.nan if text == b"null" else float(text) for text in texts])
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _columns_of(path: Path, names: Sequence[str]) -> Columns:
