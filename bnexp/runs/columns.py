@@ -15,7 +15,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +35,7 @@ _ROW_LIMIT = 1 << 22
 _TAIL_LIMIT = 1 << 22
 """How far before the end of metrics.jsonl the last evaluation is searched: about 2,000 rows of 2 KB."""
 _LARGEST_STEP = 2**63 - 1
-_BEGIN = re.compile(rb'{"step":([0-9]+),"epoch":([^,}\n]*)')
+_BEGIN = re.compile(rb'{"step":([0-9]+)(?:,"epoch":([^,}\n]*))?')
 _ACCURACY = "accuracy/val"
 _T = TypeVar("_T")
 Seals = Mapping[Path, Mapping[str, Any]]
@@ -82,27 +81,31 @@ def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
     import numpy as np
 
     head = content[:_TAIL_BYTES]
-    if all(2 * head.count(json.dumps(name).encode()) < head.count(b"\n") for name in names):
+    many = [2 * head.count(json.dumps(name).encode()) > head.count(b"\n") for name in names]
+    if not any(many):
         return None
-    rows = content.count(b"\n")
-    table, held = np.full((len(names), rows), np.nan), np.zeros(rows, dtype=bool)
     try:
-        for own, name in zip(table, names, strict=True):
-            behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
-            if len(texts := behind.findall(content)) == rows:  # a row has a name once
-                own[:], held[:] = _numbers(texts), True
-            elif texts:
-                starts = [match.start() for match in behind.finditer(content)]
-                at = np.cumsum([content.count(b"\n", *pair) for pair in pairwise([0, *starts])])
-                own[at], held[at] = _numbers(texts), True
         begins = _BEGIN.findall(content)
-        if len(begins) != rows:
-            return None
-        steps, epochs = zip(*begins, strict=True)
-        read = np.array(list(map(int, steps)), dtype=np.int64), _numbers(epochs)
-    except (ValueError, OverflowError, IndexError):
+        steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
+        epochs = _numbers([epoch for _, epoch in begins])
+        table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
+        for own, name, is_dense in zip(table, names, many, strict=True):
+            behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
+            if is_dense and len(texts := behind.findall(content)) == len(steps):  # a row has a name once
+                own[:], held[:] = _numbers(texts), True
+            elif matches := list(behind.finditer(content)):
+                if (np.diff(steps) <= 0).any():
+                    return None
+                at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
+                own[at], held[at] = _numbers([match[1] for match in matches]), True
+    except (ValueError, OverflowError, IndexError, TypeError):
         return None
-    return Columns(read[0][held], read[1][held], dict(zip(names, table[:, held], strict=True)), None)
+    return Columns(steps[held], epochs[held], dict(zip(names, table[:, held], strict=True)), None)
+
+
+def _step_before(content: bytes, place: int) -> int:
+    """Return the step of the row around a place."""
+    return int(_BEGIN.match(content, content.rfind(b"\n", 0, place) + 1)[1])  # type: ignore[index]
 
 
 def _numbers(texts: Sequence[bytes]) -> "Floats":
@@ -111,7 +114,7 @@ def _numbers(texts: Sequence[bytes]) -> "Floats":
     try:
         values = np.array(list(map(float, texts)))
     except ValueError:
-        values = np.array([math.nan if text == b"null" else float(text) for text in texts])
+        values = np.array([math.nan if text in (b"", b"null") else float(text) for text in texts])
     return np.where(np.isfinite(values), values, np.nan)
 
 
