@@ -114,7 +114,7 @@ def measure(shape: str, shared: float, n: int, studies: int) -> Cell:
     for study in differences(shape, shared, n, 0.0, studies, generator).tolist():
         judged = judge(study, 0.0)
         supported += judged.verdict == "supported"
-        held += judged.low <= 0 <= judged.high
+        held += judged.low is not None and judged.high is not None and judged.low <= 0 <= judged.high
     for study in differences(shape, shared, n, unit, studies, generator).tolist():
         refuted += judge(study, true_effect(shape, unit)).verdict == "refuted"
     for study in differences(shape, shared, n, two, studies, generator).tolist():

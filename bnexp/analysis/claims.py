@@ -7,7 +7,7 @@ from typing import Any, Literal
 from bnexp.analysis.points import Direction, MetricPoint, parse_point
 from bnexp.config.claims import ClaimSection, arms_named
 from bnexp.config.metrics import refuse_unlogged
-from bnexp.config.schema import ProbesConfig
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.sweep_values import value_key
 from bnexp.config.wording import brief, one_of, shown
 from bnexp.errors import ConfigError, did_you_mean

@@ -3,7 +3,7 @@
 Names are declared here, so that a claim is checked before anything is trained, without torch.
 """
 
-from bnexp.config.schema import ProbesConfig
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.errors import ConfigError, did_you_mean
 
 _SCORES = ("loss", "accuracy", "balanced_accuracy")

@@ -81,7 +81,8 @@ def _columns_of(path: Path, names: Sequence[str]) -> Columns:
     table[nulls] = np.nan
     epochs, *values = np.ascontiguousarray(table.T)
     _, *without = np.ascontiguousarray(nulls.T)
-    return Columns(steps, epochs, *(dict(zip(names, parts, strict=True)) for parts in (values, without)), problem)
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (values, without))
+    return Columns(steps, epochs, by_name, nulls_by_name, problem)
 
 
 @dataclass(frozen=True)

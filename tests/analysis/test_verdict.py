@@ -11,7 +11,7 @@ from bnexp.analysis.points import MetricPoint, parse_point
 from bnexp.analysis.statistics import judge, mean_interval, sign_flip_p
 from bnexp.analysis.verdict import KEYS, judge_claims, verdict_table
 from bnexp.config.claims import ClaimSection
-from bnexp.config.schema import ProbesConfig
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.errors import ConfigError
 from bnexp.runs.run import Run
 
