@@ -268,9 +268,8 @@ def verdict(
     """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
     from bnexp.commands import verdict as command
 
-    command.verdict(
-        study, runs_dir=runs_dir, data_dir=data_dir, output=_format(None, csv=False, json=json, markdown=markdown)
-    )
+    output = _format(None, csv=False, json=json, markdown=markdown)
+    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
 
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)

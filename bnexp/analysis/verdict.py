@@ -99,7 +99,7 @@ def judge_claims(
     verdicts = []
     for claim, (step, p, reasons), corrected in zip(claims, judged, holm(ps), strict=True):
         own = [run for name in claim.arms for run in arms[name]]
-        said = [*reasons, *_on_records(own, broken, problems)]
+        said = [*reasons, *_on_p(step.judgement, len(claims)), *_on_records(own, broken, problems)]
         verdicts.append(ClaimVerdict(claim, step.differences, step.judgement, p, corrected, "; ".join(said)))
     return verdicts
 
@@ -126,9 +126,16 @@ def _judge(
     else:
         step, p, reasons = _order(claim, came_to)
     reasons += [*notes, *_on_runs(claim.point, runs, values)]
-    if p is not None and p == least_p(step.judgement.n) and p > _ALPHA:
-        reasons.append(f"{step.judgement.n} seeds give no p below {p:.3g}")
     return step, p, reasons
+
+
+def _on_p(judged: Judgement, claims: int) -> list[str]:
+    """Say where so few seeds can give no small p, whatever they show: the interval decides alone."""
+    least = least_p(judged.n)
+    if judged.verdict == "undecided" or claims * least <= _ALPHA:
+        return []
+    corrected = f", or {min(1, claims * least):.3g} after Holm" if claims > 1 else ""
+    return [f"{judged.n} seeds give no p below {least:.3g}{corrected}: the verdict rests on the interval"]
 
 
 def _seeds_of(runs: Sequence[Run]) -> set[int | None]:

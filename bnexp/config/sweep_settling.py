@@ -292,9 +292,8 @@ class _Reading:
     def _check_claims(self) -> None:
         for place, sentence in problems_of(self.values["claims"]) if "claims" in self.values else ():
             self.problem(("claims", *place), sentence)
-        for claim in self.values["claims"] if isinstance(self.values.get("claims"), list) else ():
-            if where := _dict(_dict(claim).get("where")):
-                claim["where"] = {key: settled_value(key, value) for key, value, _ in leaves_of(where, ())}
+        if isinstance(claims := self.values.get("claims"), list):
+            self.values["claims"] = [_with_our_names(claim) for claim in claims]
 
     def _explained(self, detail: ErrorDetails) -> str:
         place, found = detail["loc"], detail["input"]
@@ -307,6 +306,13 @@ class _Reading:
             hint = did_you_mean(str(place[-1]), known) or f" Known: {', '.join(known)}"
             return f"{at}: unknown key {keys}.{hint}"
         return f"{at}: {keys}: expected {expectation(detail)}, found {shown(found)}{number_meant(found, place)}"
+
+
+def _with_our_names(claim: Any) -> Any:
+    """Return a claim with dotted keys and our names in its `where`."""
+    where = _dict(_dict(claim).get("where"))
+    named = {key: settled_value(key, value) for key, value, _ in leaves_of(where, ())}
+    return {**claim, "where": named} if where else claim
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnexp.analysis.claims import Claim
+from bnexp.analysis.statistics import LEAST_PAIRS
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.data_section import DatasetInfo
 from bnexp.config.sweep_loading import Sweep
 from bnexp.config.yaml_text import dotted
 from bnexp.data.sources.place import data_folder
+from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.claim import run_folder
 from bnexp.runs.find import runs_below
@@ -309,11 +311,19 @@ class Planner:
             tuple(runs),
             tuple(tuning),
             choices,
-            _gathered(drawn),
+            {**_gathered(drawn), **self._on_claims(arms)},
             minutes and 60 * minutes,
             {candidate.name: arm.name for arm in arms for candidate in arm.candidates},
             claims_of(self._sweep, arms),
         )
+
+    def _on_claims(self, arms: Sequence[Arm]) -> dict[str, list[str]]:
+        """Warn where claims are to be judged by too few seeds, as `SweepPlan.warnings` has it."""
+        count = len(self._sweep.seeds)
+        if not self._sweep.file.claims or count >= LEAST_PAIRS:
+            return {}
+        said = f"{counted(count, 'seed')}, and fewer than {LEAST_PAIRS} decide no claim; expected such as seeds: 5"
+        return {said: [arm.name for arm in arms]}
 
     def choose(self, arm: Arm, tuning: Iterable[PlannedRun]) -> Choice | None:
         """Choose the values of an arm by what the disk now holds of its tuning runs; None where some are not done."""
