@@ -11,7 +11,8 @@ from typing import Any
 from bnexp.analysis import figures, probe_figures
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
 from bnexp.analysis.claims import Claim
-from bnexp.analysis.compare import compare_runs, without_tuning
+from bnexp.analysis.compare import compare_runs
+from bnexp.analysis.selection import without_tuning
 from bnexp.analysis.studied import capital
 from bnexp.analysis.verdict import ClaimVerdict, verdict_table
 from bnexp.config.wording import brief, one_of
@@ -85,7 +86,7 @@ def report_on(runs: Sequence[Run], study: Study, *, baseline: str | None = None)
         Heading("Verdicts"),
         *_verdicts(study),
         Heading("What each arm reached"),
-        compare_runs(runs, keys=study.tuned, notes=study.notes),
+        *compare_runs(runs, keys=study.tuned, notes=study.notes),
         Heading("Figures"),
         *_figures(kept, arms, base, study),
         Heading("What differs between the arms"),
