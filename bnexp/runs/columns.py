@@ -92,6 +92,7 @@ def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
         begins = _BEGIN.findall(content)
         steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
         epochs = _numbers([epoch for _, epoch in begins])
+        epochs[np.isinf(epochs)] = np.nan
         table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
         for own, name, is_dense in zip(table, names, many, strict=True):
             behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
@@ -104,7 +105,10 @@ def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
                 own[at], held[at] = _numbers([match[1] for match in matches]), True
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
-    return Columns(steps[held], epochs[held], dict(zip(names, table[:, held], strict=True)), None)
+    table, nulls = table[:, held], np.isinf(table[:, held])
+    table[nulls] = np.nan
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (table, nulls))
+    return Columns(steps[held], epochs[held], by_name, nulls_by_name, None)
 
 
 def _step_before(content: bytes, place: int) -> int:
@@ -113,13 +117,14 @@ def _step_before(content: bytes, place: int) -> int:
 
 
 def _numbers(texts: Sequence[bytes]) -> "Floats":
+    """Return numbers as floats, and null as infinity."""
     import numpy as np
 
     try:
         values = np.array(list(map(float, texts)))
     except ValueError:
-        values = np.array([math.nan if text in (b"", b"null") else float(text) for text in texts])
-    return np.where(np.isfinite(values), values, np.nan)
+        values = np.array([math.inf if text == b"null" else float(text or b"nan") for text in texts])
+    return values
 
 
 def _columns_of(path: Path, names: Sequence[str]) -> Columns:
