@@ -1,7 +1,7 @@
 """Compare arms: which config keys differ, what each arm reached over its seeds, and what limits the comparison."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
@@ -63,8 +63,8 @@ SEEDS = Column("n", "n", "number", descending=True)
 DIVERGED = Column("diverged", "diverged", "number", audience="machines")
 STATUS = Column("status", "status")
 DEVICE_MIB = Column("peak_device_mib", "GPU MiB", "sample", give_up=-1)
-PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", give_up=-2)
-"""The largest memory on the GPU, and of the process since it began, which may have trained other runs before."""
+PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", audience="machines")
+"""The largest memory on the GPU, and of the process since it began: of runs one after the other, it only grows."""
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("test_accuracy", "test %", "sample", "fraction", descending=True), percent),
     (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=4), percent),
@@ -254,7 +254,9 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     known = {name for arm in comparison.arms for run in arm.finished for name in run.figures}
     balanced = [column for column in BALANCED if column.key in known]
     averages = AVERAGES if known & set(AVERAGED) else ()
-    usual = [*_always(known), *balanced, *RECOMPUTED, *averages]
+    device = replace(DEVICE_MIB, audience="all" if DEVICE_MIB.key in known else "machines")
+    always = (device if column == DEVICE_MIB else column for column, _ in FIGURES)
+    usual = [*always, *balanced, *RECOMPUTED, *averages]
     figures = list(map(point_column, comparison.measured.points)) or usual
     if comparison.target is not None:
         target = f"to {100 * comparison.target:g} % val"
@@ -270,13 +272,6 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     first = (NAME, *([DATA] if several else []), *_key_columns(comparison.keys), parameters)
     last = (*environment, SCORED_ON, *([] if several else [replace(DATA, audience="machines")]))
     return (*first, *curve, *figures, SEEDS, DIVERGED, status, *last)
-
-
-def _always(known: Collection[str]) -> Iterator[Column]:
-    """Yield the columns of figures that every table has; people see the memory of the device, or else the process."""
-    for column, _ in FIGURES:
-        unseen = column == (PROCESS_MIB if DEVICE_MIB.key in known else DEVICE_MIB)
-        yield replace(column, audience="machines") if unseen else column
 
 
 def _key_columns(keys: Sequence[str]) -> Iterator[Column]:

@@ -9,7 +9,6 @@ for 30 MB, while parsing every row would take half a second. Of a file that its 
 only the numbers behind the names are.
 """
 
-import contextlib
 import json
 import math
 import re
@@ -93,23 +92,23 @@ def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
         begins = _BEGIN.findall(content)
         steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
         epochs = _numbers([epoch for _, epoch in begins])
-        table = np.full((len(names), len(steps)), np.nan)
-        named = np.zeros(table.shape, dtype=bool)
-        for own, there, name, is_dense in zip(table, named, names, many, strict=True):
+        epochs[np.isinf(epochs)] = np.nan
+        table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
+        for own, name, is_dense in zip(table, names, many, strict=True):
             behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
             if is_dense and len(texts := behind.findall(content)) == len(steps):  # a row has a name once
-                own[:], there[:] = _numbers(texts), True
+                own[:], held[:] = _numbers(texts), True
             elif matches := list(behind.finditer(content)):
                 if (np.diff(steps) <= 0).any():
                     return None
                 at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
-                own[at], there[at] = _numbers([match[1] for match in matches]), True
+                own[at], held[at] = _numbers([match[1] for match in matches]), True
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
-    held = named.any(axis=0)
-    table, nulls = table[:, held], (named & np.isnan(table))[:, held]
-    values, none = dict(zip(names, table, strict=True)), dict(zip(names, nulls, strict=True))
-    return Columns(steps[held], epochs[held], values, none, None)
+    table, nulls = table[:, held], np.isinf(table[:, held])
+    table[nulls] = np.nan
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (table, nulls))
+    return Columns(steps[held], epochs[held], by_name, nulls_by_name, None)
 
 
 def _step_before(content: bytes, place: int) -> int:
@@ -118,13 +117,14 @@ def _step_before(content: bytes, place: int) -> int:
 
 
 def _numbers(texts: Sequence[bytes]) -> "Floats":
+    """Return numbers as floats, and null as infinity."""
     import numpy as np
 
     try:
         values = np.array(list(map(float, texts)))
     except ValueError:
-        values = np.array([math.nan if text in (b"", b"null") else float(text) for text in texts])
-    return np.where(np.isfinite(values), values, np.nan)
+        values = np.array([math.inf if text == b"null" else float(text or b"nan") for text in texts])
+    return values
 
 
 def _columns_of(path: Path, names: Sequence[str]) -> Columns:
@@ -145,19 +145,6 @@ def _columns_of(path: Path, names: Sequence[str]) -> Columns:
     _, *without = np.ascontiguousarray(nulls.T)
     by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (values, without))
     return Columns(steps, epochs, by_name, nulls_by_name, problem)
-
-
-def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
-    """Return the names in a metrics.jsonl of some quantities, such as `gradient_norm/block1.linear`, as they come.
-
-    A file that is missing or cannot be read has none.
-    """
-    names: dict[str, None] = {}
-    starts = tuple(f"{quantity}/" for quantity in quantities)
-    with contextlib.suppress(OSError):
-        for line in _lines_holding(path, [f'"{start}'.encode() for start in starts]):
-            names |= dict.fromkeys(name for name in _json_of(line) or {} if name.startswith(starts))
-    return list(names)
 
 
 @dataclass(frozen=True)
@@ -201,16 +188,12 @@ def _read_rows(
 
 
 def _lines_with(path: Path, names: Sequence[str]) -> Iterator[bytes]:
-    """Yield each line that holds one of the names, in quotes."""
-    return _lines_holding(path, [json.dumps(name).encode() for name in names])
-
-
-def _lines_holding(path: Path, quoted: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield each line that holds one of some bytes; only a torn last line comes without its newline.
+    """Yield each line that holds one of the quoted names; only a torn last line comes without its newline.
 
     One small buffer for the whole file is twice as fast as fresh blocks, whose pages the system clears each time; a
     memory map is as fast, but a file that is cut short meanwhile would kill the process.
     """
+    quoted = [json.dumps(name).encode() for name in names]
     buffer, rest = bytearray(_SCAN_BYTES), 0
     with open_file(path, links=False) as file:
         while size := file.readinto(memoryview(buffer)[rest:]):
