@@ -106,15 +106,16 @@ def stated_value(
     worst = min if better == "up" else max
     finished = [values.get(run.folder) for run in runs if run.status == "finished"]
     known = [value for value in finished if value is not None and math.isfinite(value)]
-    candidates = [Stated(worst(known), "the worst of the finished runs")] if known else []
+    candidates = list[Stated]()
     if point.goal is not None:
         lengths = [run.figures["epochs"] for run in runs if "epochs" in run.figures]
         candidates += [Stated(max(lengths), "the longest training")] if lengths else []
     elif (chance := _chance(point.metric, runs)) is not None:
         candidates.append(Stated(chance, "chance"))
-    return (
-        worst(candidates, key=lambda one: one.value) if candidates else Stated(0.0, "alike in all, where none finished")
-    )
+    candidates += [Stated(worst(known), "the worst of the finished runs")] if known else []
+    if not candidates:
+        return Stated(0.0, "alike in all, where none finished")
+    return worst(candidates, key=lambda one: one.value)
 
 
 def _chance(metric: str, runs: Sequence[Run]) -> float | None:
