@@ -22,6 +22,8 @@ from bnexp.analysis.points import Direction, MetricPoint
 from bnexp.document.writing import first_few
 from bnexp.runs.run import COMPLETE, Run
 
+_LARGEST = 1e300
+"""Beyond it no difference can be computed; such a value is as good as not finite."""
 _SHOWN = 6
 """Seeds that a note names."""
 
@@ -105,7 +107,7 @@ def stated_value(
     """
     worst = min if better == "up" else max
     finished = [values.get(run.folder) for run in runs if run.status == "finished"]
-    known = [value for value in finished if value is not None and math.isfinite(value)]
+    known = [value for value in finished if value is not None and abs(value) < _LARGEST]
     candidates = list[Stated]()
     if point.goal is not None:
         lengths = [run.figures["epochs"] for run in runs if "epochs" in run.figures]
@@ -158,9 +160,9 @@ def outcomes(
             diverged.add(run.seed)
             found[run.seed] = stated.value
         elif value is not None and run.status == "finished":
-            found[run.seed] = value if math.isfinite(value) else stated.value
-            if not math.isfinite(value):
-                (diverged if math.isnan(value) else never).add(run.seed)
+            found[run.seed] = value if abs(value) < _LARGEST else stated.value
+            if not abs(value) < _LARGEST:
+                (never if point.goal is not None else diverged).add(run.seed)
         else:
             found.pop(run.seed, None)
             absent[run.seed] = f"without {point}" if run.status == "finished" else run.status

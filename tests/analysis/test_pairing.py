@@ -43,7 +43,7 @@ def test_a_diverged_seed_counts_as_stated_also_where_it_had_a_better_value_befor
 
 
 def test_a_value_that_is_not_finite_counts_as_diverged() -> None:
-    assert of([made(0), made(1)], [0.9, math.nan]).diverged == (1,)
+    assert of([made(0), made(1), made(2)], [0.9, math.nan, 1e308]).diverged == (1, 2)
 
 
 def test_what_is_not_complete_is_left_out_and_said() -> None:
