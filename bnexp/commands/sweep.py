@@ -27,15 +27,13 @@ from bnexp.sweep.arms import told_together
 from bnexp.sweep.display import display_for
 from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
 from bnexp.sweep.local import LocalWorkers
-from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
+from bnexp.sweep.plan import COPY, PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Executor, Task
 
 _MOST_REASONS = 6
-COPY = "sweep.yaml"
-"""The sweep as it was last asked for, in its folder."""
 _MOST_CHOICES = 20
 """Arms whose choice of values is told below the table."""
 
