@@ -236,6 +236,21 @@ def compare(
     )
 
 
+@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
+def verdict(
+    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
+    from bnexp.commands import verdict as command
+
+    output = _format(None, csv=False, json=json, markdown=markdown)
+    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
+
+
 @app.command(short_help="Draw a figure of runs for a paper.", rich_help_panel=LOOK)
 def plot(
     paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bnexp.analysis.compare import compare_runs
+from bnexp.analysis.verdict import judge_claims, verdict_table
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show
@@ -98,7 +99,10 @@ def sweep(
         return
     choices = dict(plan.choices)
     outcome = _do(study, planner, plan, replace(options, quiet=options.quiet or as_json), choices)
-    _show_runs(planner.plan(), list(study.file.tune), choices, as_json=as_json)
+    now = planner.plan()
+    _show_runs(now, list(study.file.tune), choices, as_json=as_json)
+    if now.claims and not as_json:
+        show(verdict_table(judge_claims(now.claims, now.runs_by_arm(), study.seeds)), "table")
     _conclude(outcome, plan)
 
 

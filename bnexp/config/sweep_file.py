@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from bnexp.config.claims import ClaimSection
 from bnexp.config.section import Float, Int, Section
 from bnexp.errors import nearest
 
@@ -60,6 +61,8 @@ class SweepFile(Section):
     """keys and candidates: for every arm the best on the validation part is chosen, then trained with fresh seeds"""
     tune_seeds: Int = Field(2, ge=1, le=1000)
     """seeds of every candidate, from 10_000 on"""
+    claims: tuple[ClaimSection, ...] = ()
+    """what the runs are to show; `bnexp verdict` judges each: supported, refuted, or undecided"""
     budget: BudgetSection = BudgetSection()
     """what the whole sweep may cost"""
     resources: ResourcesSection = ResourcesSection()

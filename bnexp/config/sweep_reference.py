@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bnexp.config.claims import ClaimSection
 from bnexp.config.keys import SECTIONS, SectionSpot
 from bnexp.config.reference import plain_json_schema, section_reference
 from bnexp.config.sweep_file import BudgetSection, ResourcesSection, SweepFile
@@ -70,6 +71,7 @@ def sweep_reference() -> str:
     """Return `docs/sweep.md`: how a sweep is written, and every key with its type, bounds, default and meaning."""
     spots = [
         SectionSpot((), None, None, SweepFile),
+        SectionSpot(("claims",), None, None, ClaimSection),
         SectionSpot(("budget",), None, None, BudgetSection, BudgetSection()),
         SectionSpot(("resources",), None, None, ResourcesSection, ResourcesSection()),
     ]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from bnexp.config.claims import problems_of
 from bnexp.config.keys import is_known, takes_only
 from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
@@ -70,6 +71,7 @@ class _Reading:
                 self._check_list(section, key)
         self._check_clashes()
         self._check_seeds()
+        self._check_claims()
         if self.problems:
             self._refuse()
         try:
@@ -287,6 +289,12 @@ class _Reading:
             self.values.pop("seeds")
             self.problem(("seeds",), f"seeds: expected {error}, found {shown(seeds)}")
 
+    def _check_claims(self) -> None:
+        for place, sentence in problems_of(self.values["claims"]) if "claims" in self.values else ():
+            self.problem(("claims", *place), sentence)
+        if isinstance(claims := self.values.get("claims"), list):
+            self.values["claims"] = [_with_our_names(claim) for claim in claims]
+
     def _explained(self, detail: ErrorDetails) -> str:
         place, found = detail["loc"], detail["input"]
         keys = ".".join(map(str, place))
@@ -298,6 +306,13 @@ class _Reading:
             hint = did_you_mean(str(place[-1]), known) or f" Known: {', '.join(known)}"
             return f"{at}: unknown key {keys}.{hint}"
         return f"{at}: {keys}: expected {expectation(detail)}, found {shown(found)}{number_meant(found, place)}"
+
+
+def _with_our_names(claim: Any) -> Any:
+    """Return a claim with dotted keys and our names in its `where`."""
+    where = _dict(_dict(claim).get("where"))
+    named = {key: settled_value(key, value) for key, value, _ in leaves_of(where, ())}
+    return {**claim, "where": named} if where else claim
 
 
 def _dict(value: object) -> dict[str, Any]:

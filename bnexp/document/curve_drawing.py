@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 
@@ -56,12 +57,17 @@ def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, numb
     if panel.form == "edges":
         axes.plot(curve.x, curve.y, color=style.color)
         for edge in (curve.low, curve.high):
-            axes.plot(curve.x, edge, color=style.color, linewidth=0.8, dashes=(3, 1.5))
+            axes.plot(curve.x, edge, color=style.color, linewidth=_thin(), dashes=(3, 1.5))
     elif panel.form == "range":
         for shift, edge in enumerate((curve.low, curve.high)):
-            _draw_line(axes, curve, edge, style, 2 * number + shift, 2 * of, width=0.9)
+            _draw_line(axes, curve, edge, style, 2 * number + shift, 2 * of, width=_thin())
     else:
         _draw_line(axes, curve, curve.y, style, number, of)
+
+
+def _thin() -> float:
+    """Return the width of a line that is not the middle of an arm."""
+    return 0.75 * float(mpl.rcParams["lines.linewidth"])
 
 
 def _draw_line(
@@ -81,9 +87,9 @@ def _draw_points(axes: Axes, curve: Curve, style: SeriesStyle, shift: float) -> 
     """Draw points with bars, a little beside those of the other arms at the same x."""
     figure = axes.figure
     beside = axes.transData + ScaledTranslation(_APART * shift / 72, 0, figure.dpi_scale_trans)
-    axes.vlines(curve.x, curve.low, curve.high, color=style.color, linewidth=1, transform=beside)
+    axes.vlines(curve.x, curve.low, curve.high, color=style.color, linewidth=_thin(), transform=beside)
     for edge in (curve.low, curve.high):
-        axes.plot(curve.x, edge, linestyle="none", marker="_", markersize=4, color=style.color, transform=beside)
+        axes.plot(curve.x, edge, linestyle="none", marker="_", color=style.color, transform=beside)
     (line,) = axes.plot(curve.x, curve.y, color=style.color, marker=style.marker, transform=beside)
     if style.dashes:
         line.set_dashes(style.dashes)
@@ -100,7 +106,7 @@ def _draw_diverged(axes: Axes, fallen: Mapping[str, tuple[Curve, SeriesStyle]], 
                 place = {"xytext": (0.6 * size, 0), "textcoords": "offset points", "va": "center_baseline"}
                 axes.annotate(f"{count}/{of}", (x, height), xycoords=frame, color=style.color, **place)  # type: ignore[arg-type]
     top = row * len(fallen)
-    axes.plot([0, 1], [top, top], color="#999999", linewidth=0.6, dashes=(2, 2), transform=axes.transAxes)
+    axes.plot([0, 1], [top, top], color="#999999", linewidth=_thin() / 2, dashes=(2, 2), transform=axes.transAxes)
     middle = between(*axes.get_ylim(), top / 2, axes.get_yscale() == "log")
     axes.set_yticks([middle], ["diverged"], minor=True)
     axes.tick_params(axis="y", which="minor", length=0)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
@@ -54,7 +55,7 @@ def _clipped(value: float, scale: Normalize) -> float:
 
 def prepare_scale(axes: Axes, axis: Axis, scale: Normalize, letters: int) -> None:
     """Mark values on the axes of a scale of colors, below which so many letters fit."""
-    marked = ticks(float(scale.vmin or 0), float(scale.vmax or 1), axis.log, max(letters // 8, 2))
+    marked = ticks(float(scale.vmin or 0), float(scale.vmax or 1), axis.log, max(letters // 7, 2))
     axes.xaxis.set_major_locator(FixedLocator(marked))
     axes.set_xticklabels([tick_text(axis, value) for value in marked])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -65,15 +66,16 @@ def draw_differences(axes: Axes, plot: Differences, styles: Mapping[str, SeriesS
     """Draw of each arm a dot a seed, and below them the mean with its interval."""
     ends = [value for row in plot.rows.values() for value in (*row.differences, row.low, row.high, row.mean, 0.0)]
     prepare_x(axes, plot.x, ends, letters)
-    axes.axvline(0, color="#666666", linewidth=0.8)
+    wide = 2 * float(mpl.rcParams["lines.linewidth"])
+    axes.axvline(0, color="#666666", linewidth=wide / 4)
     for height, (name, row) in enumerate(plot.rows.items()):
         style = styles[name]
         for hollow in (False, True):
             x = [value for value, fell in zip(row.differences, row.diverged, strict=True) if fell is hollow]
             face = "white" if hollow else style.color
             axes.plot(x, [height - 0.16] * len(x), ls="none", marker=style.marker, mfc=face, mec=style.color, alpha=0.8)
-        axes.plot([row.low, row.high], [height + 0.18] * 2, color=style.color, linewidth=2)
-        axes.plot([row.mean], [height + 0.18], marker="|", markersize=9, markeredgewidth=2, color=style.color)
+        axes.plot([row.low, row.high], [height + 0.18] * 2, color=style.color, linewidth=wide)
+        axes.plot([row.mean], [height + 0.18], marker="|", markersize=5 * wide, markeredgewidth=wide, color=style.color)
     axes.set_ylim(len(plot.rows) - 0.5, -0.5)
     axes.yaxis.set_major_locator(FixedLocator(range(len(plot.rows))))
     axes.set_yticklabels([wrapped(name, ROW_LETTERS) for name in plot.rows])

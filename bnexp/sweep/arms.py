@@ -9,6 +9,7 @@ from itertools import chain, product
 from math import prod
 from typing import Any, NamedTuple
 
+from bnexp.analysis.claims import Claim, find_claims
 from bnexp.config.data_section import DATASETS, DataConfig, SyntheticData
 from bnexp.config.layout import layout_of
 from bnexp.config.loading import complete
@@ -69,7 +70,7 @@ def expand(sweep: Sweep) -> list[Arm]:
 
     Raises:
         ConfigError: more runs than allowed; a rule that leaves out nothing, or everything; arms whose config is
-            refused, all of them at once; two arms that are one.
+            refused, all of them at once; two arms that are one; claims about arms or metrics that are not there.
     """
     _refuse_too_many(sweep)
     choices = _kept(sweep, [_together(choices) for choices in product(*_axes(sweep))])
@@ -92,7 +93,18 @@ def expand(sweep: Sweep) -> list[Arm]:
     if mistakes:
         raise ConfigError(told_together(mistakes, len(choices) * (1 + len(candidates))))
     _refuse_equal(sweep, arms)
+    claims_of(sweep, arms)
     return arms
+
+
+def claims_of(sweep: Sweep, arms: Sequence[Arm]) -> list[Claim]:
+    """Return the claims of a sweep, with the arms that each is about.
+
+    Raises:
+        ConfigError: an arm that the sweep does not have, or a metric that cannot be.
+    """
+    values = {arm.name: arm.values for arm in arms}
+    return find_claims(sweep.file.claims, values, lambda index: sweep.at(("claims", index)))
 
 
 def told_together(mistakes: Mapping[str, str], arms: int) -> str:

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bnexp.analysis.claims import Claim
+from bnexp.analysis.statistics import LEAST_PAIRS
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.data_section import DatasetInfo
 from bnexp.config.sweep_loading import Sweep
 from bnexp.config.yaml_text import dotted
 from bnexp.data.sources.place import data_folder
+from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.claim import run_folder
 from bnexp.runs.find import runs_below
@@ -24,7 +27,7 @@ from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
 from bnexp.runs.lengthening import LENGTH, can_go_on, why_fixed
 from bnexp.runs.run import COMPLETE, Run, read_run
-from bnexp.sweep.arms import Arm, expand, told_together
+from bnexp.sweep.arms import Arm, claims_of, expand, told_together
 from bnexp.sweep.tuning import Choice, choose
 from bnexp.sweep.work import Ended, Mode, Task
 
@@ -214,6 +217,7 @@ class SweepPlan:
         warnings: what gives reason to doubt, each with the names of the arms that it is about; `notes` alike.
         seconds: that the sweep may take.
         tuned_for: the arm in whose place each candidate stands, by their names.
+        claims: what the runs are to show.
     """
 
     folder: Path
@@ -223,6 +227,7 @@ class SweepPlan:
     warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seconds: float | None = None
     tuned_for: Mapping[str, str] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
 
     def part(self, number: int, count: int) -> "SweepPlan":
         """Return one of `count` parts, from 1 on: runs take turns, or whole arms where those are tuned."""
@@ -237,6 +242,14 @@ class SweepPlan:
     def waits(self, run: PlannedRun) -> bool:
         """Tell whether a run cannot begin before its arm is tuned."""
         return run.role is None and bool(run.arm.candidates)
+
+    def runs_by_arm(self) -> dict[str, list[Run]]:
+        """Return what the disk holds of each arm's final runs, by its name in the sweep; none that are too short."""
+        arms: dict[str, list[Run]] = {run.arm_name: [] for run in self.runs}
+        for run in self.runs:
+            if run.stored is not None and run.status != SHORTER and not self.waits(run):
+                arms[run.arm_name].append(run.stored)
+        return arms
 
     @property
     def notes(self) -> dict[str, list[str]]:
@@ -298,10 +311,19 @@ class Planner:
             tuple(runs),
             tuple(tuning),
             choices,
-            _gathered(drawn),
+            {**_gathered(drawn), **self._on_claims(arms)},
             minutes and 60 * minutes,
             {candidate.name: arm.name for arm in arms for candidate in arm.candidates},
+            claims_of(self._sweep, arms),
         )
+
+    def _on_claims(self, arms: Sequence[Arm]) -> dict[str, list[str]]:
+        """Warn where claims are to be judged by too few seeds, as `SweepPlan.warnings` has it."""
+        count = len(self._sweep.seeds)
+        if not self._sweep.file.claims or count >= LEAST_PAIRS:
+            return {}
+        said = f"{counted(count, 'seed')}, and fewer than {LEAST_PAIRS} decide no claim; expected such as seeds: 5"
+        return {said: [arm.name for arm in arms]}
 
     def choose(self, arm: Arm, tuning: Iterable[PlannedRun]) -> Choice | None:
         """Choose the values of an arm by what the disk now holds of its tuning runs; None where some are not done."""
