@@ -6,10 +6,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 
-from bnexp.document.axis_drawing import between, prepare_x, prepare_y
+from bnexp.document.axis_drawing import between, prepare_x, prepare_y, wrapped
 from bnexp.document.figure import SeriesStyle
 from bnexp.document.plots import Curve, Panel
-from bnexp.errors import visible
 
 _MARKERS = 8
 """Markers on a line."""
@@ -46,7 +45,7 @@ def draw_panel(
         counted = panel.form == "points" and len(set(across)) * (_NARROW + 2) <= letters
         _draw_diverged(axes, {name: (panel.series[name], styles[name]) for name in fallen}, row, counted)
     if panel.title:
-        axes.set_title(visible(panel.title), fontsize=size)
+        axes.set_title(wrapped(panel.title, letters), fontsize=size)
 
 
 def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, number: int, of: int) -> None:

@@ -55,7 +55,7 @@ _ROW = 1.5
 def to_bytes(plot: Plot, form: Form, size: SizeName = "page", styles: Styles | None = None) -> bytes:
     """Return a plot as a file of a form, without a date; styles go by its names."""
     content = io.BytesIO()
-    with _looks(SIZES[size], plot.key):
+    with in_our_style(SIZES[size], plot.key):
         metadata = {
             "png": {"Title": plot.title, "Description": plot.caption, "Software": "bnexp"},
             "svg": {"Title": plot.title, "Description": plot.caption, "Date": None},
@@ -66,7 +66,7 @@ def to_bytes(plot: Plot, form: Form, size: SizeName = "page", styles: Styles | N
 
 
 @contextlib.contextmanager
-def _looks(size: Size, salt: str) -> Iterator[None]:
+def in_our_style(size: Size, salt: str) -> Iterator[None]:
     """Set matplotlib's defaults and ours, whatever a file of the person's sets, and put back what was set."""
     with mpl.rc_context():
         mpl.rcdefaults()

@@ -12,7 +12,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from bnexp.document.axis_drawing import limits, prepare_x, tick_text, ticks, wrapped
 from bnexp.document.figure import SeriesStyle
 from bnexp.document.plots import Axis, Differences, Grid, HeatMap
-from bnexp.errors import visible
 
 COLORS = "viridis"
 """Its lightness rises with the value, so that it reads in grey."""
@@ -44,7 +43,7 @@ def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letter
         axes.set_yticklabels([wrapped(name, ROW_LETTERS) for name in grid.rows])
     axes.tick_params(axis="y", length=0)
     if len(plot.grids) > 1:
-        axes.set_title(visible(grid.title), fontsize=axes.xaxis.label.get_fontsize())
+        axes.set_title(wrapped(grid.title, letters), fontsize=axes.xaxis.label.get_fontsize())
     return mesh
 
 
