@@ -183,7 +183,8 @@ def _frames(size: Size, count: int, abreast: int, high: Callable[[int], float]) 
 
 def _fitted(figure: Figure, frames: Sequence[Axes], abreast: int, high: Callable[[int], float]) -> Figure:
     """Return a figure made higher or lower by what its axes lack, now that all labels have taken their room."""
-    figure.draw_without_rendering()
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
     firsts = range(0, len(frames), abreast)
     lacks = [high(place) - frames[place].get_position().height * figure.get_figheight() for place in firsts]
     figure.set_figheight(figure.get_figheight() + sum(lacks))

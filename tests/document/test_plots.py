@@ -101,8 +101,7 @@ def texts_of(figure: Figure) -> Iterator[Text]:
             yield text
 
 
-@pytest.mark.parametrize("size", ["column", "slide"])
-@pytest.mark.parametrize("key", PLOTS)
+@pytest.mark.parametrize(("key", "size"), [*((key, "column") for key in PLOTS), ("axis", "slide"), ("paired", "slide")])
 def test_no_text_covers_another_is_cut_or_too_small(key: str, size: SizeName) -> None:
     figure = figure_of(PLOTS[key], size)
     texts = [(text.get_text(), text.get_window_extent()) for text in texts_of(figure)]
