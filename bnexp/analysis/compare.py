@@ -147,7 +147,8 @@ def compare_arms(
     arms = told_apart(arms)
     on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
     on_figures = (*on_lagging(arms), *on_averages(arms), *_on_curves(comparison))
-    notes = (*on_data(arms), *_on_seeds(arms), *_on_lengthened(arms), *on_figures, *on_arms, *on_records)
+    on_runs = (*_on_seeds(arms), *_on_tuning(arms), *_on_lengthened(arms))
+    notes = (*on_data(arms), *on_runs, *on_figures, *on_arms, *on_records)
     return Table(_columns(comparison), rows, notes, layout="arms")
 
 
@@ -295,7 +296,7 @@ def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
     if most > 1:
         yield "± is the sample standard deviation of a run over n seeds, not of the mean; only finished runs enter"
     if most == 1:
-        yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
+        yield "n = 1: one seed is no finding. More of them: --seed 1-4 of bnexp train, or --seeds 5 of bnexp sweep"
     if most > 1 and (single := [arm.name for arm in arms if len(arm.finished) == 1]):
         yield f"n = 1: one seed is no finding ({_few(single)})"
     seeds = {tuple(sorted(run.seed for run in arm.finished if run.seed is not None)) for arm in arms if arm.finished}
@@ -313,6 +314,19 @@ def _on_lengthened(arms: Sequence[Arm]) -> Iterator[str]:
     if runs:
         which = f"{counted(len(runs), 'run')} ({_few([name for name, _ in runs])})"
         yield f"{which} had ended, and been scored on the test set, before being made longer: not its first look"
+
+
+def _on_tuning(arms: Sequence[Arm]) -> Iterator[str]:
+    """Say which values tuning chose, of how many, and where arms had not the same chance."""
+    finished = [arm for arm in arms if arm.finished]
+    keys = dict.fromkeys(key for arm in finished for run in arm.finished for key in run.chosen)
+    tried = {arm.name: max(run.candidates for run in arm.finished) for arm in finished}
+    if keys and len(set(tried.values())) == 1:
+        of = counted(max(tried.values()), "candidate")
+        yield f"{', '.join(keys)}: each arm has its own, the best of {of} on validation"
+    elif keys:
+        each = _few([f"{name} {count:,}" for name, count in tried.items()])
+        yield f"{', '.join(keys)}: not tuned alike, and part of a difference may be that: candidates of {each}"
 
 
 def _on_curves(comparison: _Comparison) -> Iterator[str]:

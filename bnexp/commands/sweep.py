@@ -166,7 +166,7 @@ def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float |
     if not runs:
         return division, 0.0
     offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
-    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in offline], options.data_dir)) as workers:
+    with LocalWorkers(1, [run.blueprint for run in offline], options.data_dir) as workers:
         first = _task_of(options, division, itertools.count(), offline[0])
         _refuse_here(workers, first, runs, offline=True)
         division = division_of(None, options.workers, workers, first, len(runs))
@@ -192,7 +192,8 @@ def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], 
     for dataset in dict.fromkeys(absent.values()):
         print(f"note: dataset {dataset} is not here; it is fetched when the sweep starts", file=sys.stderr)
     if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
-        raise ConfigError(told_together(refused, len(arms)))
+        told = {run.arm.name: run.arm.told for run in runs}
+        raise ConfigError(told_together({name: told[name](reason) for name, reason in refused.items()}, len(arms)))
 
 
 def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
@@ -204,11 +205,12 @@ def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], ru
         run.key,
         run.blueprint,
         run.folder,
-        run.mode or "start",
+        run.mode or "resume",  # of another process, to be taken over
         data_dir=options.data_dir,
         device=device,
         threads=division.threads,
         role=run.role,
+        chosen=run.arm.chosen,
         argv=tuple(sys.argv),
     )
 
@@ -218,6 +220,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
 
     def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
         choices[choice.arm.name] = choice
+        display.standing.total += len(runs) - len(study.seeds)  # the disk may hold some of them already
         display.chosen(choice)
 
     tasks = SweepTasks(planner, plan, chosen, lambda run: task_of(run))
@@ -240,7 +243,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
     else:
         executor, division = _workers_here(plan, options, left)
     task_of = partial(_task_of, options, division, itertools.count())
-    done = [run for run in plan.runs if run.mode is None]
+    done = [run for run in plan.runs if run.status in COMPLETE]
     display = display_for(study.name, Standing(left, min(executor.slots, left), done), quiet=options.quiet)
     with contextlib.closing(display):
         return carry_out(tasks, executor, display, Rules(options.retries, options.fail_fast, plan.seconds))
@@ -251,10 +254,11 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Lo
     workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], options.data_dir)
     if not options.quiet:
         print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
-    first = _task_of(options, Division(1, 1), itertools.count(), plan.to_do[0])
+    runs = plan.to_do or plan.held or plan.runs
+    first = _task_of(options, Division(1, 1), itertools.count(), runs[0])
     with contextlib.ExitStack() as unless_it_begins:
-        unless_it_begins.callback(workers.close)
-        _refuse_here(workers, first, plan.to_do)
+        unless_it_begins.push(workers)
+        _refuse_here(workers, first, runs)
         division = division_of(plan.folder, options.workers, workers, first, left)
         unless_it_begins.pop_all()
     workers.slots = min(division.workers, left)
@@ -287,7 +291,7 @@ def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
         named = "\n".join(f"{first_few(keys, 4)}: {reason}" for reason, keys in list(reasons.items())[:_MOST_REASONS])
         raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
     if outcome.stopped:
-        say(f"{outcome.stopped}; {again}")
+        print(f"{outcome.stopped}; {again}", file=sys.stderr)
         return
     before = [run.key for run in (*plan.tuning, *plan.runs) if run.status == "running" and not _is_complete(run.folder)]
     others = [*before, *(one.key for one in outcome.of("elsewhere") if not _is_complete(plan.folder / one.key))]

@@ -22,6 +22,7 @@ from matplotlib.patches import Patch
 from bnexp.document.axis_drawing import wrapped
 from bnexp.document.curve_drawing import draw_panel
 from bnexp.document.figure import SeriesStyle, styles_of
+from bnexp.document.interactive import page_svg
 from bnexp.document.plots import Curves, Differences, HeatMap, Plot
 from bnexp.document.row_drawing import color_scale, draw_differences, draw_grid, prepare_scale
 from bnexp.errors import visible
@@ -63,6 +64,16 @@ def to_bytes(plot: Plot, form: Form, size: SizeName = "page", styles: Styles | N
         }
         drawn(plot, SIZES[size], styles).savefig(content, format=form, metadata=metadata[form], dpi=SIZES[size].dpi)
     return content.getvalue()
+
+
+def to_page(plot: Plot, styles: Styles | None = None) -> str:
+    """Return a plot as SVG for a page: in the size of a page and in that of a column, of which a page shows one."""
+    drawings = []
+    for name in ("page", "column"):
+        size, key = SIZES[name], f"{plot.key}.{name}"
+        with in_our_style(size, key):
+            drawings.append(f'<div class="at-{name}">{page_svg(drawn(plot, size, styles), key, plot.title)}</div>')
+    return "\n".join(drawings)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from bnexp.document.axis_drawing import limits, prepare_x, tick_text, ticks, wrapped
 from bnexp.document.figure import SeriesStyle
+from bnexp.document.interactive import tell, tell_axes
 from bnexp.document.plots import Axis, Differences, Grid, HeatMap
 
 COLORS = "viridis"
@@ -32,6 +33,14 @@ def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letter
     axes.set_facecolor(NOT_MEASURED)
     cells = [[_clipped(value, scale) if math.isfinite(value) else math.nan for value in row] for row in grid.values]
     mesh = axes.pcolormesh(cells, cmap=COLORS, norm=scale, edgecolors="face", linewidth=0.2)
+    tell_axes(axes, Axis("", labels=("",)), Axis("", labels=("",)))
+    tell(
+        mesh,
+        grid.title,
+        [plot.value.text(value) if math.isfinite(value) else "" for row in cells for value in row],
+        heads=[f"{name}, {plot.x.name} {plot.x.text(column)}" for name in grid.rows for column in grid.columns],
+        alone=True,
+    )
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     texts = [tick_text(plot.x, column) for column in grid.columns]
     apart = max(math.ceil(columns * (max(map(len, texts)) + 2) / letters), 1)
@@ -67,14 +76,27 @@ def draw_differences(axes: Axes, plot: Differences, styles: Mapping[str, SeriesS
     prepare_x(axes, plot.x, ends, letters)
     wide = 2 * float(mpl.rcParams["lines.linewidth"])
     axes.axvline(0, color="#666666", linewidth=wide / 4)
+    tell_axes(axes, plot.x, Axis("", labels=list(plot.rows)))
     for height, (name, row) in enumerate(plot.rows.items()):
         style = styles[name]
         for hollow in (False, True):
-            x = [value for value, fell in zip(row.differences, row.diverged, strict=True) if fell is hollow]
+            pairs = zip(row.seeds, row.differences, row.diverged, strict=True)
+            chosen = [(seed, value) for seed, value, fell in pairs if fell is hollow]
+            x, y = [value for _, value in chosen], [height - 0.16] * len(chosen)
             face = "white" if hollow else style.color
-            axes.plot(x, [height - 0.16] * len(x), ls="none", marker=style.marker, mfc=face, mec=style.color, alpha=0.8)
+            (dots,) = axes.plot(x, y, ls="none", marker=style.marker, mfc=face, mec=style.color, alpha=0.8)
+            fell = ", one of the pair diverged" if hollow else ""
+            tell(
+                dots,
+                name,
+                [plot.x.text(value) + fell for value in x],
+                heads=[f"seed {seed}" for seed, _ in chosen],
+                alone=True,
+            )
         axes.plot([row.low, row.high], [height + 0.18] * 2, color=style.color, linewidth=wide)
-        axes.plot([row.mean], [height + 0.18], marker="|", markersize=5 * wide, markeredgewidth=wide, color=style.color)
+        (mean,) = axes.plot([row.mean], [height + 0.18], marker="|", ms=5 * wide, mew=wide, color=style.color)
+        interval = f" ({plot.x.text(row.low)} to {plot.x.text(row.high)})" if math.isfinite(row.low) else ""
+        tell(mean, name, [plot.x.text(row.mean) + interval], heads=["mean"], alone=True)
     axes.set_ylim(len(plot.rows) - 0.5, -0.5)
     axes.yaxis.set_major_locator(FixedLocator(range(len(plot.rows))))
     axes.set_yticklabels([wrapped(name, ROW_LETTERS) for name in plot.rows])

@@ -246,14 +246,24 @@ def find_column(columns: Sequence[Column], name: str) -> Column:
     raise ConfigError(f"--sort {name}: no such column.{hint} Columns here: {known}")
 
 
+def sort_key(cell: Cell) -> tuple[bool, float, str] | None:
+    """Return by what a cell is sorted: numbers before words, each among their own; None where it has no value."""
+    value = cell.order
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, int | float) and abs(value) < 1e300:
+        return (False, float(value), "")
+    return (True, 0.0, str(value))
+
+
 def sort_rows(table: Table, column: Column) -> Table:
     """Return the table sorted by a column, rows without a value last; equal rows keep their order.
 
     No terminal is too narrow for that column: without it nobody could tell the order.
     """
-    known = [row for row in table.rows if _order(table.cell(row, column)) is not None]
-    unknown = [row for row in table.rows if _order(table.cell(row, column)) is None]
-    known.sort(key=lambda row: _order(table.cell(row, column)) or (), reverse=column.descending)
+    known = [row for row in table.rows if sort_key(table.cell(row, column)) is not None]
+    unknown = [row for row in table.rows if sort_key(table.cell(row, column)) is None]
+    known.sort(key=lambda row: sort_key(table.cell(row, column)) or (), reverse=column.descending)
     columns = tuple(replace(own, give_up=None) if own == column else own for own in table.columns)
     return replace(table, columns=columns, rows=(*known, *unknown))
 
@@ -264,16 +274,6 @@ def together(table: Table, column: Column) -> Table:
     for row in table.rows:
         groups.setdefault(table.cell(row, column).value, []).append(row)
     return replace(table, rows=tuple(row for group in groups.values() for row in group))
-
-
-def _order(cell: Cell) -> tuple[bool, float, str] | None:
-    """Order numbers before words, each among their own."""
-    value = cell.order
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, int | float) and abs(value) < 1e300:
-        return (False, float(value), "")
-    return (True, 0.0, str(value))
 
 
 def _plain(name: str) -> str:

@@ -72,9 +72,20 @@ class TryIt:
 
     commands: Sequence[str]
     look_for: str
+    heading: str = "Test it"
 
 
-Part = Heading | Text | Table | Figure | TryIt
+@dataclass(frozen=True)
+class Listing:
+    """The lines of a file, which a page shows when it is asked to; the title says what file it is."""
+
+    numbers: ClassVar[Numbers] = {}
+
+    title: str
+    lines: str
+
+
+Part = Heading | Text | Table | Figure | TryIt | Listing
 Document = Iterable[Part]
 
 

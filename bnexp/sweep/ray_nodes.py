@@ -31,7 +31,7 @@ def connect(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
-        found = "no Ray cluster runs on this machine" if address == "auto" else f"--ray {address}: {first_line(error)}"
+        found = "no Ray cluster runs on this machine" if address == "auto" else f"--ray {address}: {lines_of(error)[0]}"
         raise ConfigError(f"{found}; {_START}") from None
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
@@ -95,6 +95,6 @@ def _named(resources: ResourcesSection) -> dict[str, tuple[float, str]]:
     return {name: pair for name, pair in amounts.items() if pair[0]}
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def lines_of(error: BaseException) -> list[str]:
+    """Return the lines of what an error says, or else its name."""
+    return str(error).strip().splitlines() or [type(error).__name__]

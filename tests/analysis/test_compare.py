@@ -52,6 +52,26 @@ def test_one_seed_shows_no_spread_and_is_no_finding(table_of: Make) -> None:
     assert "±" not in notes(table)
 
 
+CHOSEN = {"values": {"optimizer.lr": 0.1}, "candidates": 3, "seeds": 2}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (CHOSEN, "optimizer.lr: each arm has its own, the best of 3 candidates on validation"),
+        (None, "optimizer.lr: not tuned alike, and part of a difference may be that: candidates of a 3, b 0"),
+        ("0.1", "chosen is '0.1', expected keys and values"),  # a record may hold anything
+    ],
+)
+def test_what_tuning_chose_is_said_and_where_arms_were_not_tuned_alike(
+    table_of: Make, other: object, said: str
+) -> None:
+    table = table_of(
+        {"config": {"name": "a"}, "meta": {"chosen": CHOSEN}}, {"config": {"name": "b"}, "meta": {"chosen": other}}
+    )
+    assert said in notes(table)
+
+
 def test_only_differing_keys_get_columns_named_briefly_where_that_is_clear(table_of: Make) -> None:
     change = {"model.block": "linear -> bn -> relu", "schedule.name": "step", "optimizer.lr": 1, "status": "mine"}
     table = table_of({}, {"config": change})

@@ -23,7 +23,6 @@ from bnexp.config.sweep_file import ResourcesSection
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import dump_yaml
 from bnexp.errors import ConfigError
-from bnexp.runs.checkpoints import load_newest
 from bnexp.runs.folder import read_json
 from bnexp.runs.lock import Held, run_lock
 from bnexp.runs.run import read_run
@@ -33,6 +32,7 @@ from bnexp.sweep.display import SweepDisplay
 from bnexp.sweep.plan import Planner
 from bnexp.sweep.shipping import newest_step
 from bnexp.sweep.work import Ended, Event, Task, Warned
+from written_rows import final_weights, rows_of
 
 with contextlib.suppress(ImportError):
     import ray
@@ -45,7 +45,6 @@ pytestmark = [
     pytest.mark.skipif("ray" not in sys.modules, reason="Ray is not installed: pip install 'bnexp[ray]'"),
 ]
 LIMIT_S = 120
-CLOCKED = ("step_ms", "examples_per_s", "measuring_share")
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 ARMS = {
@@ -84,10 +83,7 @@ def study(tmp_path: Path, config_file: Path) -> Path:
 
 def result_of(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
     """Return the final weights of a run, and its rows as text, without what the clock tells."""
-    weights: dict[str, torch.Tensor] = {}
-    load_newest(folder, lambda path, state: weights.update(state["weights"]))
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return weights, str([{name: row[name] for name in row if not name.startswith(CLOCKED)} for row in rows])
+    return final_weights(folder), str(rows_of(folder))
 
 
 def refuse_other_bits(study: Path, runs_dir: Path, place: Path) -> None:
