@@ -154,6 +154,7 @@ def test_help_lists_every_command_once_in_a_panel(tmp_path: Path) -> None:
             "fold",
             "ls",
             "plot",
+            "report",
             "board",
             "catalog",
             "explain",
