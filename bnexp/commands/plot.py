@@ -19,7 +19,7 @@ Kind = Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"
 SizeName = Literal["column", "page", "slide"]
 FORMS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 """Forms of a file, by its suffix, and how a file of each begins."""
-_USES = {
+KINDS: dict[Kind, tuple[str, ...]] = {
     "curves": ("metric", "x"),
     "axis": ("metric", "x"),
     "heatmap": ("metric",),
@@ -52,8 +52,8 @@ def plot(
     """
     form = _form_of(output)
     for name, value in (("metric", metric), ("x", x), ("baseline", baseline)):
-        if value is not None and name not in _USES[kind]:
-            takers = ", ".join(f"--kind {other}" for other, options in _USES.items() if name in options)
+        if value is not None and name not in KINDS[kind]:
+            takers = ", ".join(f"--kind {other}" for other, options in KINDS.items() if name in options)
             raise ConfigError(f"--{name} {value}: --kind {kind} takes none; it goes with {takers}")
     runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)

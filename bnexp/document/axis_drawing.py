@@ -78,7 +78,7 @@ def prepare_x(axes: Axes, axis: Axis, values: Iterable[float], letters: int) -> 
         axes.set_xlim(low, high)
     else:
         axes.set_xlim(between(low, high, -MARGIN, axis.log), between(low, high, 1 + MARGIN, axis.log))
-        marked = _thinned(axis, letters, (low, high)) or ticks(low, high, axis.log, max(letters // 8, 2))
+        marked = _thinned(axis, letters, (low, high)) or ticks(low, high, axis.log, max(letters // 6, 2))
         axes.xaxis.set_major_locator(FixedLocator(marked))
         axes.set_xticklabels([tick_text(axis, value) for value in marked])
     axes.xaxis.set_minor_locator(NullLocator())

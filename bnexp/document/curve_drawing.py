@@ -3,16 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from bnexp.document.axis_drawing import between, prepare_x, prepare_y
+from bnexp.document.axis_drawing import between, prepare_x, prepare_y, wrapped
 from bnexp.document.figure import SeriesStyle
 from bnexp.document.interactive import tell, tell_axes
 from bnexp.document.plots import Curve, Panel
 from bnexp.document.writing import counted
-from bnexp.errors import visible
 
 _MARKERS = 8
 """Markers on a line."""
@@ -51,7 +51,7 @@ def draw_panel(
         counts = panel.form == "points" and len(set(across)) * (_NARROW + 2) <= letters
         _draw_diverged(axes, panel, {name: styles[name] for name in fallen}, row, counts)
     if panel.title:
-        axes.set_title(visible(panel.title), fontsize=size)
+        axes.set_title(wrapped(panel.title, letters), fontsize=size)
 
 
 def _heads(panel: Panel, x: Iterable[float]) -> list[str]:
@@ -74,14 +74,19 @@ def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, numb
         return _draw_points(axes, curve, style, number - (of - 1) / 2)
     axes.fill_between(curve.x, curve.low, curve.high, color=style.color, alpha=0.2, linewidth=0)
     if panel.form == "range":
-        _draw_line(axes, curve, curve.low, style, 2 * number, 2 * of, width=0.9)
-        return _draw_line(axes, curve, curve.high, style, 2 * number + 1, 2 * of, width=0.9)
+        _draw_line(axes, curve, curve.low, style, 2 * number, 2 * of, width=_thin())
+        return _draw_line(axes, curve, curve.high, style, 2 * number + 1, 2 * of, width=_thin())
     if panel.form == "edges":
         (middle,) = axes.plot(curve.x, curve.y, color=style.color)
         for edge in (curve.low, curve.high):
-            axes.plot(curve.x, edge, color=style.color, linewidth=0.8, dashes=(3, 1.5))
+            axes.plot(curve.x, edge, color=style.color, linewidth=_thin(), dashes=(3, 1.5))
         return middle
     return _draw_line(axes, curve, curve.y, style, number, of)
+
+
+def _thin() -> float:
+    """Return the width of a line that is not the middle of an arm."""
+    return 0.75 * float(mpl.rcParams["lines.linewidth"])
 
 
 def _draw_line(
@@ -102,9 +107,9 @@ def _draw_points(axes: Axes, curve: Curve, style: SeriesStyle, shift: float) -> 
     """Draw points with bars, a little beside those of the other arms at the same x."""
     figure = axes.figure
     beside = axes.transData + ScaledTranslation(_APART * shift / 72, 0, figure.dpi_scale_trans)
-    axes.vlines(curve.x, curve.low, curve.high, color=style.color, linewidth=1, transform=beside)
+    axes.vlines(curve.x, curve.low, curve.high, color=style.color, linewidth=_thin(), transform=beside)
     for edge in (curve.low, curve.high):
-        axes.plot(curve.x, edge, linestyle="none", marker="_", markersize=4, color=style.color, transform=beside)
+        axes.plot(curve.x, edge, linestyle="none", marker="_", color=style.color, transform=beside)
     (line,) = axes.plot(curve.x, curve.y, color=style.color, marker=style.marker, transform=beside)
     if style.dashes:
         line.set_dashes(style.dashes)
@@ -124,7 +129,7 @@ def _draw_diverged(axes: Axes, panel: Panel, fallen: Mapping[str, SeriesStyle], 
                 place = {"xytext": (0.6 * size, 0), "textcoords": "offset points", "va": "center_baseline"}
                 axes.annotate(f"{count}/{of}", (x, height), xycoords=frame, color=style.color, **place)  # type: ignore[arg-type]
     top = row * len(fallen)
-    axes.plot([0, 1], [top, top], color="#999999", linewidth=0.6, dashes=(2, 2), transform=axes.transAxes)
+    axes.plot([0, 1], [top, top], color="#999999", linewidth=_thin() / 2, dashes=(2, 2), transform=axes.transAxes)
     middle = between(*axes.get_ylim(), top / 2, axes.get_yscale() == "log")
     axes.set_yticks([middle], ["diverged"], minor=True)
     axes.tick_params(axis="y", which="minor", length=0)

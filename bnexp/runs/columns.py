@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
     Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+    Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 _SCAN_BYTES = 1 << 17
 _TAIL_BYTES = 1 << 16
@@ -34,6 +35,7 @@ _TAIL_LIMIT = 1 << 22
 """How far before the end of metrics.jsonl the last evaluation is searched: about 2,000 rows of 2 KB."""
 _LARGEST_STEP = 2**63 - 1
 _ACCURACY = "accuracy/val"
+_ABSENT = object()
 _T = TypeVar("_T")
 
 
@@ -45,12 +47,14 @@ class Columns:
         steps: (rows,) steps taken when the row was written.
         epochs: (rows,) the same in epochs, nan where a row does not say.
         values: for each name (rows,) numbers; nan where a row lacks the name or holds null or no number.
+        nulls: for each name (rows,) whether the row has the name, and null or no number there.
         problem: what is wrong with the file, in a sentence that starts with its path; None for a good one.
     """
 
     steps: "Integers"
     epochs: "Floats"
     values: Mapping[str, "Floats"]
+    nulls: Mapping[str, "Flags"]
     problem: str | None
 
 
@@ -65,17 +69,21 @@ def read_columns(folders: Sequence[Path], names: Sequence[str]) -> list[Columns]
 def _columns_of(path: Path, names: Sequence[str]) -> Columns:
     import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
 
-    def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float | None, ...]]:
-        return row["step"], tuple([_number(row.get(name)) for name in ("epoch", *names)])
+    def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float, ...]]:
+        return row["step"], tuple([_cell(row.get(name, _ABSENT)) for name in ("epoch", *names)])
 
     try:
         rows, problem = _read_rows(path, names, numbers_of, "row")
     except FileNotFoundError:
         rows, problem = [], f"{path}: missing"
     steps = np.array([step for step, _ in rows], dtype=np.int64)
-    table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names))  # None: nan
+    table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names))
+    nulls = np.isinf(table)
+    table[nulls] = np.nan
     epochs, *values = np.ascontiguousarray(table.T)
-    return Columns(steps, epochs, dict(zip(names, values, strict=True)), problem)
+    _, *without = np.ascontiguousarray(nulls.T)
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (values, without))
+    return Columns(steps, epochs, by_name, nulls_by_name, problem)
 
 
 def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
@@ -230,6 +238,12 @@ def _evaluation_of(row: Mapping[str, Any]) -> Evaluation:
     accuracy = _number(row[_ACCURACY])
     accuracy = accuracy if accuracy is not None and 0 <= accuracy <= 1 else None
     return Evaluation(row["step"], _number(row.get("epoch")), _number(row.get("loss/val")), accuracy)
+
+
+def _cell(value: object) -> float:
+    """Return a number; nan where a row lacks it, and inf, which no row holds, where it is null or no number."""
+    number = _number(value)
+    return number if number is not None else math.nan if value is _ABSENT else math.inf
 
 
 def _number(value: object) -> float | None:

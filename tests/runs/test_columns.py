@@ -212,6 +212,11 @@ def test_what_a_row_lacks_is_nan_and_a_step_written_twice_is_there_twice(write_m
     np.testing.assert_array_equal(read.values["loss/train"], [0.2, math.nan, math.nan])
     np.testing.assert_array_equal(read.values["loss/val"], [math.nan, 0.3, 0.5])
     np.testing.assert_array_equal(read.values["absent"], [math.nan] * 3)
+    assert {name: flags.tolist() for name, flags in read.nulls.items()} == {
+        "loss/train": [False, False, True],
+        "loss/val": [False] * 3,
+        "absent": [False] * 3,
+    }
 
 
 def test_many_runs_are_read_in_order_and_a_missing_file_is_a_problem(
