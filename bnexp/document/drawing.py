@@ -71,7 +71,7 @@ def to_page(plot: Plot, styles: Styles | None = None) -> str:
     drawings = []
     for name in ("page", "column"):
         size, key = SIZES[name], f"{plot.key}.{name}"
-        with _looks(size, key):
+        with in_our_style(size, key):
             drawings.append(f'<div class="at-{name}">{page_svg(drawn(plot, size, styles), key, plot.title)}</div>')
     return "\n".join(drawings)
 

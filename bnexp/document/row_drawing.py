@@ -94,8 +94,8 @@ def draw_differences(axes: Axes, plot: Differences, styles: Mapping[str, SeriesS
                 alone=True,
             )
         axes.plot([row.low, row.high], [height + 0.18] * 2, color=style.color, linewidth=wide)
-        look = {"marker": "|", "markersize": 5 * wide, "markeredgewidth": wide}
-        (mean,) = axes.plot([row.mean], [height + 0.18], color=style.color, **look)
+        (mean,) = axes.plot([row.mean], [height + 0.18], color=style.color, marker="|")
+        mean.set(markersize=5 * wide, markeredgewidth=wide)
         interval = f" ({plot.x.text(row.low)} to {plot.x.text(row.high)})" if math.isfinite(row.low) else ""
         tell(mean, name, [plot.x.text(row.mean) + interval], heads=["mean"], alone=True)
     axes.set_ylim(len(plot.rows) - 0.5, -0.5)
