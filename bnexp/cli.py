@@ -257,21 +257,19 @@ def compare(
     )
 
 
-@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
-def report(
-    path: Annotated[
-        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
-    ] = None,
-    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
-    baseline: Annotated[
-        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
-    ] = None,
+@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
+def verdict(
+    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
     runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    json: Json = False,
+    markdown: Markdown = False,
 ) -> None:
-    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
-    from bnexp.commands import report as command
+    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
+    from bnexp.commands import verdict as command
 
-    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
+    output = _format(None, csv=False, json=json, markdown=markdown)
+    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
 
 
 @app.command(short_help="Draw a figure of runs for a paper.", rich_help_panel=LOOK)
@@ -310,19 +308,21 @@ def plot(
     command.plot(paths, kind=kind, output=output, metric=metric, x=x, baseline=baseline, size=size, runs_dir=runs_dir)
 
 
-@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
-def verdict(
-    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
+@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
+def report(
+    path: Annotated[
+        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
+    ] = None,
+    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
+    ] = None,
     runs_dir: RunsDir = Path("runs"),
-    data_dir: DataDir = None,
-    json: Json = False,
-    markdown: Markdown = False,
 ) -> None:
-    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
-    from bnexp.commands import verdict as command
+    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
+    from bnexp.commands import report as command
 
-    output = _format(None, csv=False, json=json, markdown=markdown)
-    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
 
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
