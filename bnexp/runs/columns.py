@@ -9,6 +9,7 @@ for 30 MB, while parsing every row would take half a second. Of a file that its 
 only the numbers behind the names are.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -147,6 +148,19 @@ def _columns_of(path: Path, names: Sequence[str]) -> Columns:
     return Columns(steps, epochs, by_name, nulls_by_name, problem)
 
 
+def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
+    """Return the names in a metrics.jsonl of some quantities, such as `gradient_norm/block1.linear`, as they come.
+
+    A file that is missing or cannot be read has none.
+    """
+    names: dict[str, None] = {}
+    starts = tuple(f"{quantity}/" for quantity in quantities)
+    with contextlib.suppress(OSError):
+        for line in _lines_holding(path, [f'"{start}'.encode() for start in starts]):
+            names |= dict.fromkeys(name for name in _json_of(line) or {} if name.startswith(starts))
+    return list(names)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One evaluation on the validation part; accuracy is a fraction, None where it was not finite."""
@@ -188,12 +202,16 @@ def _read_rows(
 
 
 def _lines_with(path: Path, names: Sequence[str]) -> Iterator[bytes]:
-    """Yield each line that holds one of the quoted names; only a torn last line comes without its newline.
+    """Yield each line that holds one of the names, in quotes."""
+    return _lines_holding(path, [json.dumps(name).encode() for name in names])
+
+
+def _lines_holding(path: Path, quoted: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield each line that holds one of some bytes; only a torn last line comes without its newline.
 
     One small buffer for the whole file is twice as fast as fresh blocks, whose pages the system clears each time; a
     memory map is as fast, but a file that is cut short meanwhile would kill the process.
     """
-    quoted = [json.dumps(name).encode() for name in names]
     buffer, rest = bytearray(_SCAN_BYTES), 0
     with open_file(path, links=False) as file:
         while size := file.readinto(memoryview(buffer)[rest:]):
