@@ -222,7 +222,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
         if not options.quiet:
             print(f"nothing is left to do: {outlook.total(plan)}", file=sys.stderr)
         return Outcome()
-    cluster = _cluster(options.ray, study, options.data_dir) if options.ray is not None else None
+    cluster = _cluster(options.ray, study, options) if options.ray is not None else None
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_text_atomically(plan.folder / COPY, dump_sweep(study, plan.folder / COPY))
@@ -257,15 +257,20 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Lo
     return workers, division
 
 
-def _cluster(address: str, study: Sweep, data_dir: Path | None) -> Executor:
+def _cluster(address: str, study: Sweep, options: SweepOptions) -> Executor:
     """Return the executor on a Ray cluster; Ray is imported here and nowhere else."""
+    if options.device.startswith("cuda") and not study.file.resources.gpus:
+        raise ConfigError(
+            f"--device {options.device}: a run sees the GPUs alone that it asks for, and resources.gpus is 0; "
+            "expected such as resources: {gpus: 1} in the sweep file"
+        )
     try:
         from bnexp.sweep.ray_cluster import RayCluster
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
         raise ConfigError("--ray: Ray is not installed; pip install 'bnexp[ray]'") from None
-    return RayCluster(address, study.file.resources, data_dir)
+    return RayCluster(address, study.file.resources, options.data_dir)
 
 
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:

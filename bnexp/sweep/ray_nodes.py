@@ -1,6 +1,7 @@
 """The nodes of a Ray cluster: connect this process to it, and count the runs that find room there."""
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,12 @@ def _refuse_unreachable(address: str) -> None:
 def alive_nodes() -> Sequence[Mapping[str, Any]]:
     """Return what Ray tells of the nodes that are alive."""
     return [node for node in ray.nodes() if node["Alive"]]
+
+
+def hide_other_gpus() -> None:
+    """Let a process to which Ray gave no GPU see none: Ray hides the others only from one to which it gave some."""
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def reserved(resources: ResourcesSection) -> dict[str, float]:

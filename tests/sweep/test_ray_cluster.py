@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ with contextlib.suppress(ImportError):
     from ray.cluster_utils import Cluster
 
     from bnexp.sweep.ray_cluster import RayCluster, _outgoing
+    from bnexp.sweep.ray_nodes import hide_other_gpus
 
 pytestmark = [
     pytest.mark.xdist_group("sweep"),
@@ -276,8 +278,20 @@ def test_what_cannot_be_is_refused(cluster: "Cluster", tmp_path: Path, study: Pa
     for address in ("nonsense", "ray://host:10001", "host:0"):
         with pytest.raises(ConfigError, match="expected auto, or HOST:PORT"):
             RayCluster(address, ResourcesSection())
+    with pytest.raises(ConfigError, match=r"--device cuda: .* resources: {gpus: 1} in the sweep file"):
+        command.sweep(study, SweepOptions(tmp_path / "runs", device="cuda", quiet=True, ray=cluster.address))
     with pytest.raises(ConfigError, match="--workers"):
         command.sweep(study, SweepOptions(tmp_path / "runs", workers=2, ray=cluster.address))
+
+
+@pytest.mark.parametrize(("given", "visible"), [([], ""), (["1"], "1")])
+def test_a_run_without_a_gpu_sees_none(given: list[str], visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray sets CUDA_VISIBLE_DEVICES where it gives a GPU, and leaves it as it was where it gives none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(given) or "0,1")
+    context = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": given})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    hide_other_gpus()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
 def test_without_ray_it_says_what_to_install(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
