@@ -243,7 +243,7 @@ class SweepPlan:
         """Why runs are not made longer, each with the names of their arms."""
         about = defaultdict[str, dict[str, None]](dict)
         for run in (*self.tuning, *self.runs):
-            if run.note is not None:
+            if run.note is not None and not self.waits(run):
                 about[run.note][run.arm.name] = None
         return {note: list(arms) for note, arms in about.items()}
 
