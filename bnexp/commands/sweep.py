@@ -146,6 +146,10 @@ def _save(study: Sweep, file: Path, *, quiet: bool) -> None:
 
 def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool) -> None:
     """Print the runs of a sweep with what the disk holds of each, and about how long the rest takes."""
+    slots = 0
+    if options.ray is not None:  # refused now, where it would be refused then
+        with contextlib.closing(_cluster(options.ray, study, options)) as cluster:
+            slots = cluster.slots
     if as_json:
         print(json.dumps(outlook.record_of(study.name, plan, _measured(plan, options)[1]), indent=2))
         return
@@ -154,6 +158,8 @@ def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool
     for choice in plan.choices.values():
         say(choice.text)
     say(outlook.time_left(plan, *_measured(plan, options)))
+    if slots:
+        say(f"the cluster has room for {counted(slots, 'run')} at a time; that time is measured for this machine alone")
 
 
 def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float | None]:
