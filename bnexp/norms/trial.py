@@ -66,8 +66,11 @@ def _name_of(build: Callable[..., Any]) -> str:
 def _problems(item: Item, shape: Shape, source: Source) -> Iterator[str]:
     """Yield what is wrong, a sentence each."""
     module = _made(item, shape, source)
-    with explained(source.path, f"{item}: it cannot be copied: "):
+    try:
         copy.deepcopy(module)
+    except Exception as error:
+        yield f"it cannot be copied, as probes and folding do: {brief(f'{type(error).__name__}: {error}', 200)}"
+        return
     x = torch.randn((_EXAMPLES, *shape), generator=torch.Generator().manual_seed(0)) * 2 + 1
     run = _runner(item, source)
     yield from _start(item, shape, module, _made(item, shape, source))

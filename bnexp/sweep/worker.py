@@ -68,10 +68,7 @@ def work(task: Task, pipe: Connection, output: Path) -> None:
     tell = _Teller(pipe)
     if task.threads is not None:
         torch.set_num_threads(task.threads)
-    try:
-        tell(replace(attempt(task, tell), seconds=time.monotonic() - began))
-    finally:
-        tell.close()
+    tell(replace(attempt(task, tell), seconds=time.monotonic() - began))
 
 
 def attempt(task: Task, tell: "_Teller") -> Ended:
@@ -84,13 +81,11 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         warn=lambda warning: tell(Warned(task.key, warning)),
         argv=task.argv,
         role=task.role,
+        chosen=task.chosen,
     )
     try:
-        if task.mode == "measure":
-            tell(measure(task))
-            return Ended(task.key, "finished")
-        if task.mode == "judge":
-            tell(judge(task))
+        if task.mode in ("measure", "judge"):
+            tell(measure(task) if task.mode == "measure" else judge(task))
             return Ended(task.key, "finished")
         config = task.blueprint.config
         if task.mode == "start":
@@ -161,14 +156,11 @@ class _Teller:
         with contextlib.suppress(OSError):
             self._pipe.send(event)
 
-    def close(self) -> None:
-        self._pipe.close()
-
 
 class _ToldDisplay(Display):
     """Tells where a run is, a few times a second at most."""
 
-    def __init__(self, key: str, plan: Plan, tell: "_Teller") -> None:
+    def __init__(self, key: str, plan: Plan, tell: _Teller) -> None:
         self._key, self._plan, self._tell = key, plan, tell
         self._told_at = float("-inf")
         self._figures: dict[str, float] = {}
@@ -193,6 +185,8 @@ def _stand_alone(output: Path) -> None:
     nothing, printed = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number, descriptor in ((0, nothing), (1, printed), (2, printed)):
         os.dup2(descriptor, number)
+    for descriptor in {nothing, printed} - {0, 1, 2}:
+        os.close(descriptor)
     threading.Thread(target=_end_with_the_sweep, args=(os.getppid(),), daemon=True).start()
 
 
