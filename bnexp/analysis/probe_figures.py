@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bnexp.analysis.over_seeds import (
@@ -146,8 +146,10 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
     known = list(dict.fromkeys(name for own in items.values() for name in own))
     if item is not None and item not in known:
         raise ConfigError(f"{item}: no such item.{did_you_mean(item, known)} Items: {first_few(known, 12)}")
+    others = {name for run in study.runs for name, one in run.code.items() if one.role == "activation"}
     chosen = {
-        name: item if item in own else None if item else input_of_last_activation(own) for name, own in items.items()
+        name: item if item in own else None if item else input_of_last_activation(own, others)
+        for name, own in items.items()
     }
     names = {name: [f"{level}/{of}" for level in _PERCENTILES] if of else [] for name, of in chosen.items()}
     measured = _measured(study, names)
@@ -170,10 +172,13 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
     return Curves("percentiles", title, caption, panels, "15th to 85th percentile", same_y=True, notes=notes)
 
 
-def input_of_last_activation(items: Sequence[str]) -> str | None:
-    """Return the item whose output the last activation takes in; without activations the last item but the head."""
+def input_of_last_activation(items: Sequence[str], others: Collection[str] = ()) -> str | None:
+    """Return the item whose output the last activation takes in; without activations the last item but the head.
+
+    `others` are the activations that bnexp does not have.
+    """
     kinds = [re.sub(r"_?\d+$", "", item.rpartition(".")[2]) for item in items]
-    last = max((place for place, kind in enumerate(kinds) if kind in ACTIVATION_NAMES), default=0)
+    last = max((place for place, kind in enumerate(kinds) if kind in (*ACTIVATION_NAMES, *others)), default=0)
     hidden = [item for item in items if item != "head"] or list(items)
     return items[last - 1] if last else next(reversed(hidden), None)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bnexp.analysis import figures, probe_figures
@@ -311,8 +312,9 @@ def _how_to_reproduce(arms: Sequence[Arm], study: Study) -> TryIt:
     """Return the commands that train the runs once more, and the one that makes this page of them."""
     again = "again"
     if study.file is not None:
-        commands = [f"bnexp sweep {shlex.quote(study.file)} --runs-dir {again}"]
-        commands.append(f"bnexp report {shlex.quote(study.file)} --runs-dir {again} -o report.html")
+        code = _plugins(arms)
+        commands = [f"bnexp sweep {shlex.quote(study.file)} --runs-dir {again}{code}"]
+        commands.append(f"bnexp report {shlex.quote(study.file)} --runs-dir {again} -o report.html{code}")
         how = "The sweep file and the config that it changes stand below."
     else:
         commands = [_training(arm, again) for arm in arms[:_MOST_COMMANDS] if arm.runs[0].config is not None]
@@ -339,4 +341,11 @@ def _versions(arms: Sequence[Arm], key: str) -> list[str]:
 def _training(arm: Arm, runs_dir: str) -> str:
     seeds = sorted({run.seed for run in arm.runs if run.seed is not None})
     which = f" --seed {','.join(map(str, seeds))}" if seeds else ""
-    return f"bnexp train {shlex.quote(str(arm.runs[0].folder / CONFIG))}{which} --runs-dir {runs_dir}"
+    return f"bnexp train {shlex.quote(str(arm.runs[0].folder / CONFIG))}{which} --runs-dir {runs_dir}{_plugins([arm])}"
+
+
+def _plugins(arms: Sequence[Arm]) -> str:
+    """Return the options that name the files of the norms of some arms that bnexp does not have."""
+    code = [one for arm in arms for run in arm.runs for one in run.code.values()]
+    names = sorted({Path(one.path).name for one in code if one.distribution is None})
+    return "".join(f" --plugin {shlex.quote(name)}" for name in names)

@@ -98,6 +98,12 @@ def test_the_input_of_the_last_activation(items: list[str], expected: str | None
     assert input_of_last_activation(items) == expected
 
 
+def test_an_activation_that_bnexp_does_not_have_is_one_where_it_was_recorded() -> None:
+    items = ["block1.linear", "block1.mish", "head"]
+    assert input_of_last_activation(items) == "block1.mish"
+    assert input_of_last_activation(items, {"mish"}) == "block1.linear"
+
+
 def test_landscapes_are_ranges_along_the_gradient(runs: list[Run]) -> None:
     plot = landscape(runs)
     loss, distance, smoothness = plot.panels
