@@ -8,7 +8,7 @@ from bnexp.analysis.verdict import judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.config.yaml_text import no_such_file, read_yaml_file
-from bnexp.document.show import Output, show, write_out
+from bnexp.document.show import Output, show, show_document, write_out
 from bnexp.errors import ConfigError
 from bnexp.runs.find import place_of_runs
 from bnexp.sweep.plan import COPY, Planner
@@ -31,7 +31,11 @@ def verdict(
         write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
         return
     table = verdict_table(verdicts)
-    show(replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY))), output)
+    table = replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY)))
+    if output == "markdown":
+        show(table, output)
+    else:
+        show_document([table])
 
 
 def _on_changes(sweep: Sweep, copy: Path) -> list[str]:
