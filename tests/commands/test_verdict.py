@@ -90,6 +90,16 @@ def test_claims_that_were_written_after_the_runs_are_said_to_be(
         assert ("they were written afterwards" in capsys.readouterr().out) == said
 
 
+def test_without_runs_the_command_that_makes_them_is_told(
+    study: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = study()
+    verdict(str(path), runs_dir=tmp_path / "runs", data_dir=tmp_path, output="json")
+    out, err = capsys.readouterr()
+    assert (json.loads(out)[0]["verdict"], json.loads(out)[0]["effect"]) == ("undecided", None)
+    assert f"bnexp sweep {path} makes them" in err
+
+
 def test_what_is_no_study_is_refused_with_what_was_expected(study: Callable[..., Path], tmp_path: Path) -> None:
     path = study(claims=[])
     path.write_text(path.read_text().replace("claims: []\n", ""))
