@@ -15,6 +15,7 @@ from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.columns import Columns, read_columns
 from bnexp.runs.run import COMPLETE, Run
+from bnexp.runs.seal import changed_rows
 
 _PARTS = {"val": "validation", "train": "training", "test": "test"}
 _SHOWN = 6
@@ -61,6 +62,8 @@ def not_logged(metric: str, runs: Sequence[Run]) -> ConfigError:
     kind = metric.partition("/")[0]
     probe = next((probe for probe, kinds in OF_PROBES.items() if kind in kinds), None)
     found = f"{metric}: none of {counted(len(runs), 'run')} logged it."
+    ends = [run.divergence for run in runs if run.divergence]
+    found += f" All diverged, one at {ends[0]}." if len(ends) == len(runs) else ""
     if probe and not any(name.partition("/")[0] == kind for name in known):
         return ConfigError(f"{found} The probe {probe} measures it: train with --set probes.{probe}.per_decade=10")
     hint = did_you_mean(metric, known) or f" Logged are such as {first_few(list(known), 4)}" if known else ""
@@ -80,7 +83,8 @@ def described(metric: str) -> Axis:
 def columns_of(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
     """Read metrics of runs, by their folders, and say what is wrong with the files."""
     columns = dict(zip([run.folder for run in runs], read_columns([run.folder for run in runs], names), strict=True))
-    return columns, [column.problem for column in columns.values() if column.problem]
+    problems = (columns[run.folder].problem or changed_rows(run.metrics_path, run.rows_seal) for run in runs)
+    return columns, [problem for problem in problems if problem]
 
 
 def capital(text: str) -> str:

@@ -179,7 +179,9 @@ def _drawn_heat_map(plot: HeatMap, size: Size) -> Figure:
         mesh = draw_grid(axes, plot, grid, scale, letters=letters, every=named * math.ceil(line / row))
         if place + abreast >= len(plot.grids):
             axes.set_xlabel(visible(plot.x.name))
-    bar = figure.colorbar(mesh, ax=frames, label=visible(plot.value.name), location="bottom", aspect=40)
+    pad = size.letter / 72 / figure.get_figheight()
+    name = visible(plot.value.name)
+    bar = figure.colorbar(mesh, ax=frames, label=name, location="bottom", aspect=40, pad=pad)
     prepare_scale(bar.ax, plot.value, scale, letters * abreast)
     return _fitted(figure, frames, abreast, high)
 
@@ -226,7 +228,7 @@ def _add_legend(figure: Figure, size: Size, entries: Mapping[str, Artist]) -> No
     """Explain the entries above the panels, in as many columns as fit."""
     if not entries:
         return
-    letters = int(size.inches * 72 / (0.6 * size.letter)) - 6
+    letters = int(size.inches * 72 / (0.6 * size.letter)) - 9
     names = [wrapped(name, letters) for name in entries]
     for columns in range(min(len(names), 6), 0, -1):
         legend = figure.legend(
