@@ -280,9 +280,9 @@ def plot(
         typer.Option("--kind", help="What is drawn (docs/plots.md)."),
     ] = "curves",
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE.png|svg|pdf", help="Where to; a file is replaced."),
-    ] = Path("plot.png"),
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.png|svg|pdf", help="Where to. [default: KIND.png]"),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(help="Any logged metric; of axis and paired with its point. [default: accuracy/val]"),
