@@ -199,7 +199,7 @@ def _figures(runs: Sequence[Run], arms: Sequence[Arm], baseline: Arm, study: Stu
 def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
     """Yield the keys in which each arm differs from the baseline, and the config of that."""
     keys = differing_keys(arms)
-    columns = (Column("arm", "arm"), Column("difference", f"differs from {baseline.name} in"))
+    columns = (Column("arm", "arm"), Column("config", f"differs from {baseline.name} in"))
     own = baseline.config or {}
     rows: list[Row] = []
     for arm in (baseline, *(arm for arm in arms if arm is not baseline)):
@@ -211,7 +211,7 @@ def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
         else:
             differing = [key for key in keys if repr(arm.config.get(key)) != repr(own.get(key))]
             text = ", ".join(_setting(arm.config, key) for key in differing) or "nothing in its config"
-        rows.append({"arm": word(arm.name), "difference": word(text)})
+        rows.append({"arm": word(arm.name), "config": word(text)})
     yield Table(columns, tuple(rows), layout="arms")
     run = baseline.runs[0]
     if (whole := _config_text(run)) is not None:
