@@ -302,11 +302,11 @@ def compare(
 
 @app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
 def verdict(
-    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A sweep file with claims, or the folder of its runs.")],
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,
-    json: Json = False,
-    markdown: Markdown = False,
+    json: Annotated[bool, typer.Option("--json", help="The verdicts as JSON, in full precision.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
@@ -324,9 +324,9 @@ def plot(
         typer.Option("--kind", help="What is drawn (docs/plots.md)."),
     ] = "curves",
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE.png|svg|pdf", help="Where to; a file is replaced."),
-    ] = Path("plot.png"),
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.png|svg|pdf", help="Where to. [default: KIND.png]"),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(help="Any logged metric; of axis and paired with its point. [default: accuracy/val]"),
