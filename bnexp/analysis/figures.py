@@ -7,7 +7,6 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from bnexp.analysis.arms import Arm, differing_keys
 from bnexp.analysis.over_seeds import (
@@ -24,7 +23,16 @@ from bnexp.analysis.over_seeds import (
 from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
 from bnexp.analysis.points import MetricPoint, parse_point, values_at
 from bnexp.analysis.statistics import LEAST_PAIRS, mean_interval
-from bnexp.analysis.studied import Studied, capital, columns_of, described, not_logged, studied, unfinished_notes
+from bnexp.analysis.studied import (
+    Studied,
+    capital,
+    columns_of,
+    described,
+    described_at,
+    not_logged,
+    studied,
+    unfinished_notes,
+)
 from bnexp.config.wording import brief
 from bnexp.document.plots import Axis, Curve, Curves, Differences, Paired, Panel
 from bnexp.document.writing import counted, first_few
@@ -126,11 +134,9 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     groups = _by_the_rest(read, [other for other in keys if other != key])
     spread = spread_of([_finished(came_to[arm.name]) for arm in read])
     series = {name: _over(key, places, group, came_to, spread) for name, group in groups.items()}
-    y_axis = described(point.metric)
     values = [y for curve in series.values() for y in curve.y]
-    name = y_axis.name if point.point == "last" else point.header.replace(" %", " (%)")
-    y_axis, beyond = value_axis(replace(y_axis, name=name), values)
-    title = f"{name.removesuffix(' (%)')} over the {x_axis.name}"
+    y_axis, beyond = value_axis(described_at(point), values)
+    title = f"{y_axis.name.removesuffix(' (%)')} over the {x_axis.name}"
     counts = [count for curve in series.values() for count in curve.runs if count]
     what = f"{_means(spread, counts)}, of the runs that finished" if counts else "no run finished"
     caption = f"{capital(title)}: {what}."
@@ -140,6 +146,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
         *study.notes,
         *unfinished_notes(study, "left out"),
         *(f"{arm.name}: its config cannot be read; left out" for arm, _ in study.arms if arm.config is None),
+        *(note for one in came_to.values() if one.never for note in one.notes),
         *(f"{name}: all runs diverged" for name, curve in series.items() if not any(curve.runs)),
         *_on_seeds({arm.name: _finished(came_to[arm.name]) for arm in read}, spread),
         *beyond,
@@ -250,28 +257,15 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     """
     point, study = parse_point(metric), studied(runs)
     came_to, problems = _outcomes(study, point)
-    names = list(came_to)
     if baseline is not None and baseline not in came_to:
-        hint = did_you_mean(baseline, names) or f" Arms: {first_few(names, _SHOWN)}"
+        hint = did_you_mean(baseline, came_to) or f" Arms: {first_few(list(came_to), _SHOWN)}"
         raise ConfigError(f"--baseline {baseline}: no such arm.{hint}")
-    base = baseline or names[0]
-    rows, notes = {}, list[str]()
-    for name in names:
-        if name != base:
-            pairing = pair(came_to[name], came_to[base])
-            notes += [note for note in pairing.notes if note not in notes]
-            if pairing.seeds:
-                rows[name] = _paired(pairing.seeds, pairing.differences("up"), came_to[name], came_to[base])
-            else:
-                notes.append(f"{name}: no seed in common with {base}, and not drawn")
-    if not rows:
-        alone = f"one arm alone, {base}" if len(names) == 1 else "no arm shares a seed with the others"
-        raise ConfigError(f"{alone}; paired differences need two arms with the same seeds")
-    what = described(point.metric)
-    quantity = what.name if point.point == "last" else point.header.replace(" %", " (%)")
-    name = f"difference in {quantity.replace('(%)', '(points)')} to {base}"
+    base = baseline or next(iter(came_to))
+    rows, notes = _pairs(came_to, base)
+    what = described_at(point)
+    name = f"difference in {what.name.replace('(%)', '(points)')} to {base}"
     better = {"up": "right", "down": "left"}.get(point.direction or "")
-    title = f"difference in {quantity.removesuffix(' (%)')} to {base}, paired by seed"
+    title = f"difference in {what.name.removesuffix(' (%)')} to {base}, paired by seed"
     bars = any(math.isfinite(row.low) for row in rows.values())
     caption = f"{capital(title)}: a dot is a seed, the bar the mean" + (" with its 95% interval." if bars else ".")
     if any(any(row.diverged) for row in rows.values()):
@@ -285,6 +279,27 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     ]
     x = Axis(name, percent=what.percent)
     return Differences(f"paired_{point}", title, caption, x, base, rows, better, notes)  # type: ignore[arg-type]
+
+
+def _pairs(came_to: Mapping[str, Outcomes], base: str) -> tuple[dict[str, Paired], list[str]]:
+    """Return the differences of each arm to the baseline, and notes on the seeds that are no plain values.
+
+    Raises:
+        ConfigError: no arm shares a seed with it.
+    """
+    rows, notes = dict[str, Paired](), list[str]()
+    for name in came_to:
+        if name != base:
+            pairing = pair(came_to[name], came_to[base])
+            notes += [note for note in pairing.notes if note not in notes]
+            if pairing.seeds:
+                rows[name] = _paired(pairing.seeds, pairing.differences("up"), came_to[name], came_to[base])
+            else:
+                notes.append(f"{name}: no seed in common with {base}, and not drawn")
+    if not rows:
+        alone = f"one arm alone, {base}" if len(came_to) == 1 else f"no arm shares a seed with {base}"
+        raise ConfigError(f"{alone}; paired differences need two arms with the same seeds")
+    return rows, notes
 
 
 def _paired(seeds: Sequence[int], differences: Sequence[float], one: Outcomes, base: Outcomes) -> Paired:

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.analysis.arms import Arm, gather_arms, told_apart
-from bnexp.analysis.compare import without_tuning
 from bnexp.analysis.over_seeds import one_a_seed
 from bnexp.analysis.points import MetricPoint, logged_metrics
+from bnexp.analysis.selection import without_tuning
 from bnexp.config.metrics import OF_PROBES
 from bnexp.document.plots import Axis
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.columns import Columns, read_columns
 from bnexp.runs.run import COMPLETE, Run
-from bnexp.runs.seal import changed_rows
 
 _PARTS = {"val": "validation", "train": "training", "test": "test"}
 _SHOWN = 6
@@ -72,19 +71,26 @@ def not_logged(metric: str, runs: Sequence[Run]) -> ConfigError:
 
 def described(metric: str) -> Axis:
     """Return the axis of a metric: `validation accuracy (%)` for accuracy/val."""
-    point = MetricPoint(metric)
+    return described_at(MetricPoint(metric))
+
+
+def described_at(point: MetricPoint) -> Axis:
+    """Return the axis of a metric at a point: `validation accuracy, best (%)` for accuracy/val:best."""
+    if point.goal is not None:
+        return Axis(point.header)
+    metric = point.metric
     quantity, _, where = metric.partition("/")
     name = f"{_PARTS[where]} {quantity.replace('_', ' ')}" if where in _PARTS else metric.replace("_", " ")
-    if quantity in ("loss", "loss_by_mode"):
-        name += " (nats)"
-    return Axis(name + (" (%)" if point.unit == "fraction" else ""), percent=point.unit == "fraction")
+    name += "" if point.point == "last" else f", {point.point}"
+    unit = "nats" if quantity in ("loss", "loss_by_mode") else {"fraction": "%", "ms": "ms"}.get(point.unit, "")
+    return Axis(f"{name} ({unit})" if unit else name, percent=point.unit == "fraction")
 
 
 def columns_of(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
     """Read metrics of runs, by their folders, and say what is wrong with the files."""
-    columns = dict(zip([run.folder for run in runs], read_columns([run.folder for run in runs], names), strict=True))
-    problems = (columns[run.folder].problem or changed_rows(run.metrics_path, run.rows_seal) for run in runs)
-    return columns, [problem for problem in problems if problem]
+    folders = [run.folder for run in runs]
+    read = read_columns(folders, names, {run.folder: run.rows_seal for run in runs})
+    return dict(zip(folders, read, strict=True)), [columns.problem for columns in read if columns.problem]
 
 
 def capital(text: str) -> str:

@@ -146,7 +146,12 @@ def test_an_axis_of_words_and_of_depths(runs_of: Callable[..., list[Run]]) -> No
     assert plot.panels[0].x.labels == ["2 x 100", "4 x 100", "16 x 100"]
     assert line.y == pytest.approx([0.52, 0.54, 0.66])
     named = runs_of(("gn-b", 0, (0.5,), {}), ("ln-b", 0, (0.6,), {}))
-    assert axis(named, "accuracy/val:best", "norm").panels[0].x.labels == ["gn", "ln"]
+    panel = axis(named, "accuracy/val:best", "norm").panels[0]
+    assert panel.x.labels == ["gn", "ln"]
+    assert panel.y.name == "validation accuracy, best (%)"
+    reached = axis(named, "accuracy/val:to(0.55)", "norm")
+    assert reached.panels[0].y == Axis("accuracy/val:to(0.55) (epochs)")
+    assert any("1 of 1 never came there" in note for note in reached.notes)
 
 
 def test_paired_differences_are_those_of_the_seeds_in_common(runs_of: Callable[..., list[Run]]) -> None:
@@ -175,7 +180,7 @@ def test_what_cannot_be_drawn_is_refused_by_name(runs_of: Callable[..., list[Run
         (lambda: axis(runs, key="momentum"), "the arms differ in model.norm"),
         (lambda: axis(runs[:1]), "expected runs of a sweep over some key"),
         (lambda: paired(runs, baseline="nome"), 'Did you mean "none"?'),
-        (lambda: paired(runs), "no arm shares a seed"),
+        (lambda: paired(runs), "no arm shares a seed with bn"),
         (lambda: paired(runs[:1]), "one arm alone, bn"),
     )
     for call, words in refused:
