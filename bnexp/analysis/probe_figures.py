@@ -68,9 +68,9 @@ def _measured(study: Studied, names: Mapping[str, Sequence[str]]) -> _Measured:
     return _Measured(arms, diverged, notes)
 
 
-def _names(runs: Sequence[Run], quantities: Sequence[str]) -> list[str]:
-    """Return the names of some quantities that the first run with any logged, in the order of the network."""
-    return next(filter(None, (names_below(run.metrics_path, quantities) for run in runs)), [])
+def _names(runs: Sequence[Run], quantity: str) -> list[str]:
+    """Return the names of a quantity that the first run with any logged, in the order of the network."""
+    return next(filter(None, (names_below(run.metrics_path, quantity) for run in runs)), [])
 
 
 def _first(study: Studied) -> tuple[Studied, list[str]]:
@@ -111,9 +111,9 @@ def heat_map(runs: Iterable[Run], metric: str = "gradient_norm") -> HeatMap:
 
 def _items_of(runs: Sequence[Run], quantity: str) -> list[str]:
     """Return the names of a quantity; of gradient norms those of layers, which have a weight to compare it with."""
-    names = _names(runs, [quantity])
+    names = _names(runs, quantity)
     if quantity == "gradient_norm":
-        layers = [name.partition("/")[2] for name in _names(runs, ["gradient_to_weight"])]
+        layers = [name.partition("/")[2] for name in _names(runs, "gradient_to_weight")]
         names = [f"{quantity}/{layer}" for layer in layers if f"{quantity}/{layer}" in names] or names
     return names
 
@@ -139,7 +139,7 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
         ConfigError: no run logged percentiles, or no arm has such an item.
     """
     study, left_out = _first(studied(runs))
-    items = {arm.name: [name.partition("/")[2] for name in _names(own, ["activation_p50"])] for arm, own in study.arms}
+    items = {arm.name: [name.partition("/")[2] for name in _names(own, "activation_p50")] for arm, own in study.arms}
     if not any(items.values()):
         raise not_logged("activation_p50/<item>", study.runs)
     item = item and item.rpartition("/")[2]
