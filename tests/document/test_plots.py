@@ -62,7 +62,7 @@ PLOTS: dict[str, Plot] = {
     ),
     "landscape": curves(
         "landscape",
-        Panel("", STEP, Axis("loss along the gradient (nats)", log=True, ends=(0.0009, 1)), RANGES, "range"),
+        Panel("", STEP, Axis("loss along the gradient (nats)", log=True, ends=(0.0013, 1)), RANGES, "range"),
         Panel("", STEP, Axis("change of the gradient, relative"), RANGES, "range"),
         band="smallest to largest on the way",
     ),
