@@ -51,8 +51,9 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
         place: what x counts.
 
     Raises:
-        ConfigError: no run logged the metric.
+        ConfigError: no run logged the metric, or a run has it only once.
     """
+    _refuse_points(metric)
     study = studied(runs)
     columns, problems = columns_of(study.runs, [metric])
     logged = {run.folder: series_of(columns[run.folder], metric, place) for run in study.runs}
@@ -82,6 +83,14 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
     if any(curve.diverged for curve in series.values()):
         caption += " Marks below: where a run diverged; from there on the mean is of the others."
     return Curves(f"curves_{metric}", title, caption, [Panel("", x, y, series)], str(spread), notes=notes)
+
+
+def _refuse_points(metric: str) -> None:
+    name, colon, point = metric.partition(":")
+    if colon:
+        raise ConfigError(f"--metric {metric}: curves show every value, not that at {point}; expected {name}")
+    if name.partition("/")[2].startswith("test"):
+        raise ConfigError(f"--metric {metric}: a run has it once, at its end; --kind axis and --kind paired show it")
 
 
 def _place_of_divergence(run: Run, place: Place) -> float | None:
@@ -175,7 +184,8 @@ def _axis_key(wanted: str | None, keys: Sequence[str]) -> str:
     if wanted is not None:
         found = [key for key in keys if key == wanted] or [key for key in keys if f".{key}".endswith(f".{wanted}")]
         if len(found) != 1:
-            raise ConfigError(f"--x {wanted}: {differ}.{did_you_mean(wanted, keys)}")
+            hint = did_you_mean(wanted, keys) or did_you_mean(wanted, [key.rpartition(".")[2] for key in keys])
+        raise ConfigError(f"--x {wanted}: {differ}.{hint}")
         return found[0]
     usual = [key for key in ("optimizer.lr", "data.batch_size") if key in keys] or list(keys)
     if not usual or (len(usual) > 1 and usual[0] != "optimizer.lr"):
@@ -185,7 +195,7 @@ def _axis_key(wanted: str | None, keys: Sequence[str]) -> str:
 
 def _places(values: Sequence[object], key: str) -> tuple[dict[str, float], Axis]:
     """Return where each value of a key stands on its axis, by `repr`, and the axis; words and lists stand in order."""
-    name = key.replace("optimizer.lr", "learning rate").replace("data.batch_size", "batch size")
+    name = "learning rate" if key == "optimizer.lr" else key.rpartition(".")[2].replace("_", " ")
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(values):
         places = {repr(value): float(value) for value in numbers}

@@ -88,9 +88,11 @@ def heat_map(runs: Iterable[Run], metric: str = "gradient_norm") -> HeatMap:
         metric: a quantity, such as `activation_std`. Of `gradient_norm` the items with weights are shown.
 
     Raises:
-        ConfigError: no run logged it.
+        ConfigError: no run logged it, or it names an item.
     """
-    quantity = metric.partition("/")[0]
+    quantity, _, item = metric.partition("/")
+    if item:
+        raise ConfigError(f"--metric {metric}: a heat map shows every item, not {item} alone; expected {quantity}")
     study, left_out = _first(studied(runs))
     names = {arm.name: _items_of(own, quantity) for arm, own in study.arms}
     measured = _measured(study, names)

@@ -177,7 +177,10 @@ def test_what_cannot_be_drawn_is_refused_by_name(runs_of: Callable[..., list[Run
     refused = (
         (lambda: curves(runs, "accuracy/vall"), 'Did you mean "accuracy/val"?'),
         (lambda: curves(runs, "gradient_norm/total"), "--set probes.gradients.per_decade=10"),
+        (lambda: curves(runs, "accuracy/val:best"), "curves show every value, not that at best; expected accuracy/val"),
+        (lambda: curves(runs, "accuracy/test"), "a run has it once, at its end; --kind axis and --kind paired"),
         (lambda: axis(runs, key="momentum"), "the arms differ in model.norm"),
+        (lambda: axis(runs, key="nrom"), 'Did you mean "norm"?'),
         (lambda: axis(runs[:1]), "expected runs of a sweep over some key"),
         (lambda: paired(runs, baseline="nome"), 'Did you mean "none"?'),
         (lambda: paired(runs), "no arm shares a seed with bn"),

@@ -118,6 +118,8 @@ def test_a_probe_that_did_not_look_is_named_with_its_line(make: Callable[..., ob
 def test_an_unknown_item_is_refused(runs: list[Run]) -> None:
     with pytest.raises(ConfigError, match=r'block1.b: no such item. Did you mean "block1.bn"\?'):
         percentiles(runs, "block1.b")
+    with pytest.raises(ConfigError, match="a heat map shows every item, not head alone; expected gradient_norm"):
+        heat_map(runs, "gradient_norm/head")
 
 
 def test_an_axis_ends_before_values_that_would_press_the_others_flat() -> None:
