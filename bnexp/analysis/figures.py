@@ -185,7 +185,7 @@ def _axis_key(wanted: str | None, keys: Sequence[str]) -> str:
         found = [key for key in keys if key == wanted] or [key for key in keys if f".{key}".endswith(f".{wanted}")]
         if len(found) != 1:
             hint = did_you_mean(wanted, keys) or did_you_mean(wanted, [key.rpartition(".")[2] for key in keys])
-        raise ConfigError(f"--x {wanted}: {differ}.{hint}")
+            raise ConfigError(f"--x {wanted}: {differ}.{hint}")
         return found[0]
     usual = [key for key in ("optimizer.lr", "data.batch_size") if key in keys] or list(keys)
     if not usual or (len(usual) > 1 and usual[0] != "optimizer.lr"):
