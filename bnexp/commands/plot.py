@@ -83,14 +83,14 @@ def make_plot(
     Raises:
         ConfigError: nothing to draw.
     """
-    from bnexp.analysis import figures, probe_figures
+    from bnexp.analysis import axis_figure, figures, probe_figures
 
     if kind == "curves":
         if x not in (None, "step", "epoch"):
             raise ConfigError(f"--x {x}: curves are over step or epoch; --kind axis is over a key of the config")
         return figures.curves(runs, metric or "accuracy/val", "epoch" if x == "epoch" else "step")
     made: dict[str, Callable[[], Plot]] = {
-        "axis": lambda: figures.axis(runs, metric or "accuracy/val", x),
+        "axis": lambda: axis_figure.axis(runs, metric or "accuracy/val", x),
         "paired": lambda: figures.paired(runs, metric or "accuracy/val", baseline),
         "heatmap": lambda: probe_figures.heat_map(runs, metric or "gradient_norm"),
         "percentiles": lambda: probe_figures.percentiles(runs, metric),

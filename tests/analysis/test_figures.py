@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bnexp.analysis.figures import axis, curves, paired
+from bnexp.analysis.axis_figure import axis
+from bnexp.analysis.figures import curves, paired
 from bnexp.document.plots import Axis, Curves
 from bnexp.errors import ConfigError
 from bnexp.runs.run import Run, read_run
