@@ -27,6 +27,7 @@ from bnexp.analysis.studied import (
     described,
     described_at,
     not_logged,
+    on_silent,
     studied,
     unfinished_notes,
 )
@@ -58,17 +59,18 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
     with_rows = {arm.name: [run for run in own if logged[run.folder]] for arm, own in study.arms}
     spread = spread_of([len(own) for own in with_rows.values()])
     series = {}
-    for name, own in with_rows.items():
-        if own:
-            curve = curve_of([logged[run.folder] for run in own], spread)
-            series[name] = with_diverged(curve, [_place_of_divergence(run, place) for run in own], len(own))
+    for arm, own in study.arms:
+        curve = curve_of([logged[run.folder] for run in with_rows[arm.name]], spread)
+        curve = with_diverged(curve, [_place_of_divergence(run, place) for run in own], len(own))
+        if curve.x or curve.diverged:
+            series[arm.name] = curve
     values = [y for curve in series.values() for y in curve.y]
     y, beyond = value_axis(described(metric), values)
     x = Axis(place, log=any(are_log_spaced(curve.x) for curve in series.values()))
     notes = [
         *study.notes,
         *unfinished_notes(study, "drawn as far as it came"),
-        *(f"{name}: logged no {metric}, and is not drawn" for name, own in with_rows.items() if not own),
+        *on_silent(study, logged, metric),
         *_on_lengths(series, place),
         *on_few_seeds({name: len(own) for name, own in with_rows.items()}, spread),
         *beyond,

@@ -1,7 +1,7 @@
 """Gather runs for a plot: arms with one run a seed, their metrics, and what cannot be drawn in words."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,15 @@ def unfinished_notes(study: Studied, how: str) -> list[str]:
                 by_status[run.status].append("?" if run.seed is None else str(run.seed))
         notes += [f"{arm.name}: seed {first_few(seeds, _SHOWN)} {status}: {how}" for status, seeds in by_status.items()]
     return notes
+
+
+def on_silent(study: Studied, logged: Mapping[Path, object], what: str) -> list[str]:
+    """Say which runs logged nothing of what is drawn; `logged` has what each did, by folder."""
+    silent = {arm.name: [run for run in runs if not logged.get(run.folder)] for arm, runs in study.arms}
+    counts = {arm.name: len(runs) for arm, runs in study.arms}
+    return [
+        f"{name}: {len(own)} of {counted(counts[name], 'run')} logged no {what}" for name, own in silent.items() if own
+    ]
 
 
 def not_logged(metric: str, runs: Sequence[Run]) -> ConfigError:

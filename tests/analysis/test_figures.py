@@ -11,6 +11,7 @@ import pytest
 
 from bnexp.analysis.axis_figure import axis
 from bnexp.analysis.figures import curves, paired
+from bnexp.document.drawing import to_bytes
 from bnexp.document.plots import Axis, Curves
 from bnexp.errors import ConfigError
 from bnexp.runs.run import Run, read_run
@@ -97,7 +98,10 @@ def test_diverged_runs_are_marked_where_they_did(runs_of: Callable[..., list[Run
     assert lines_of(plot)["bn"].diverged == [(12, 1, 2)]
     assert curves(runs, place="epoch").panels[0].series["bn"].diverged == [(1.2, 1, 2)]
     assert "Marks below: where a run diverged" in plot.caption
-    assert "none: logged no accuracy/val, and is not drawn" in plot.notes
+    none = lines_of(plot)["none"]
+    assert (none.x, none.diverged) == ([], [(12, 1, 1)])
+    assert "none: 1 of 1 run logged no accuracy/val" in plot.notes
+    assert to_bytes(plot, "svg")
 
 
 def test_a_step_written_twice_counts_once_as_it_was_written_last(runs_of: Callable[..., list[Run]]) -> None:

@@ -79,7 +79,7 @@ def test_percentiles_are_of_what_the_last_activation_takes_in(runs: list[Run]) -
     assert "(block1.bn, block1.linear)" in plot.caption
     chosen = percentiles(runs, "activation_p50/block1.bn")
     assert [panel.title for panel in chosen.panels] == ["bn"]
-    assert "none: logged none of it, and is not drawn" in chosen.notes
+    assert "none: 2 of 2 runs logged no percentiles of block1.bn" in chosen.notes
 
 
 @pytest.mark.parametrize(
