@@ -9,7 +9,7 @@ from bnexp.analysis.arms import Arm, differing_keys
 from bnexp.analysis.figures import finished_in, means_in_words, on_few_seeds, outcomes_at
 from bnexp.analysis.over_seeds import Spread, mean_of, spread_of, value_axis
 from bnexp.analysis.pairing import Outcomes
-from bnexp.analysis.points import parse_point
+from bnexp.analysis.points import MetricPoint, parse_point
 from bnexp.analysis.studied import capital, described_at, studied, unfinished_notes
 from bnexp.config.wording import brief
 from bnexp.document.plots import Axis, Curve, Curves, Panel
@@ -53,6 +53,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
         *unfinished_notes(study, "left out"),
         *(f"{arm.name}: its config cannot be read; left out" for arm, _ in study.arms if arm.config is None),
         *(note for one in came_to.values() if one.never for note in one.notes),
+        *(f"{arm.name}: seed {seed} {why}" for arm in read for seed, why in _without(came_to[arm.name], point)),
         *(f"{name}: all runs diverged" for name, curve in series.items() if not any(curve.runs)),
         *on_few_seeds({arm.name: finished_in(came_to[arm.name]) for arm in read}, spread),
         *beyond,
@@ -60,6 +61,11 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     ]
     panel = Panel("", x_axis, y_axis, series, "points")
     return Curves(f"axis_{key}_{point}", title, caption, [panel], str(spread), notes=notes)
+
+
+def _without(one: Outcomes, point: MetricPoint) -> list[tuple[int, str]]:
+    """Return the seeds that finished without the metric."""
+    return [(seed, why) for seed, why in one.absent.items() if why == f"without {point}"]
 
 
 def _axis_key(wanted: str | None, keys: Sequence[str]) -> str:

@@ -71,6 +71,7 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
         *study.notes,
         *unfinished_notes(study, "drawn as far as it came"),
         *on_silent(study, logged, metric),
+        *_on_unmarked(study, place),
         *_on_lengths(series, place),
         *on_few_seeds({name: len(own) for name, own in with_rows.items()}, spread),
         *beyond,
@@ -96,6 +97,16 @@ def _place_of_divergence(run: Run, place: Place) -> float | None:
     if step is None or place == "step":
         return step
     return step / run.steps_per_epoch if run.steps_per_epoch else None
+
+
+def _on_unmarked(study: Studied, place: Place) -> list[str]:
+    fell = {arm.name: [run for run in own if run.status == "diverged"] for arm, own in study.arms}
+    unknown = {name: sum(_place_of_divergence(run, place) is None for run in own) for name, own in fell.items()}
+    return [
+        f"{name}: {counted(count, 'run')} diverged at an unknown {place}, and not marked"
+        for name, count in unknown.items()
+        if count
+    ]
 
 
 def means_in_words(spread: Spread, counts: Sequence[int]) -> str:

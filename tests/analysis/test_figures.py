@@ -104,6 +104,14 @@ def test_diverged_runs_are_marked_where_they_did(runs_of: Callable[..., list[Run
     assert to_bytes(plot, "svg")
 
 
+def test_what_is_not_known_of_a_run_is_said(runs_of: Callable[..., list[Run]]) -> None:
+    unknown = {"meta": {"status": "diverged"}, "summary": {"divergence": None, "test": None}}
+    without = {"config": {"optimizer.lr": 0.2}, "summary": {"test": None}}
+    runs = runs_of(("bn-a", 0, (0.5,), unknown), ("bn-a", 1, (0.5,), {}), ("bn-b", 3, (0.5,), without))
+    assert "bn-a: 1 run diverged at an unknown step, and not marked" in curves(runs).notes
+    assert "bn-b: seed 3 without accuracy/test:last" in axis(runs, "accuracy/test").notes
+
+
 def test_a_step_written_twice_counts_once_as_it_was_written_last(runs_of: Callable[..., list[Run]]) -> None:
     runs = runs_of(("bn", 0, (0.5, 0.8), {}))
     with runs[0].metrics_path.open("a") as file:
