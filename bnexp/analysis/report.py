@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bnexp.analysis import figures, probe_figures
+from bnexp.analysis import axis_figure, figures, probe_figures
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
 from bnexp.analysis.claims import Claim
 from bnexp.analysis.compare import compare_runs
@@ -189,7 +189,7 @@ def _figures(runs: Sequence[Run], arms: Sequence[Arm], baseline: Arm, study: Stu
     makers: list[Callable[[], Plot]] = [
         partial(figures.curves, runs, "accuracy/val", "epoch"),
         partial(figures.curves, runs, "loss/train", "epoch"),
-        *(partial(figures.axis, runs, "accuracy/val", key) for key in keys),
+        *(partial(axis_figure.axis, runs, "accuracy/val", key) for key in keys),
         *(partial(figures.paired, runs, point, baseline.name) for point in list(points)[:_MOST_PAIRED]),
         partial(probe_figures.heat_map, runs, "gradient_norm"),
         partial(probe_figures.percentiles, runs, None),

@@ -1,10 +1,11 @@
 """`bnexp plot`: a figure of runs, for a paper, a page or a slide."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bnexp.analysis.selection import where
 from bnexp.document.writing import at_most, readable
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import with_advice, write_atomically
@@ -39,6 +40,7 @@ def plot(
     metric: str | None = None,
     x: str | None = None,
     baseline: str | None = None,
+    conditions: Sequence[str] = (),
     size: SizeName = "page",
     runs_dir: Path = Path("runs"),
 ) -> None:
@@ -56,7 +58,7 @@ def plot(
         if value is not None and name not in KINDS[kind]:
             takers = ", ".join(f"--kind {other}" for other, options in KINDS.items() if name in options)
             raise ConfigError(f"--{name} {value}: --kind {kind} takes none; it goes with {takers}")
-    runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
+    runs, left_out = where([read_run(folder) for folder in find_runs(paths, runs_dir)], conditions)
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)
 
     from bnexp.document.drawing import letters_without_a_glyph, to_bytes  # matplotlib takes half a second to load
@@ -68,7 +70,7 @@ def plot(
     except OSError as error:
         raise BnexpError(f"{output}: cannot be written: {with_advice(error)}") from None
     problems = [problem for run in runs for problem in run.problems]
-    for note in at_most([*figure.notes, *on_letters, *dict.fromkeys(problems)], _MOST_NOTES, "notes"):
+    for note in at_most([*left_out, *figure.notes, *on_letters, *dict.fromkeys(problems)], _MOST_NOTES, "notes"):
         sys.stderr.write(encodable(f"note: {readable(note)}\n", sys.stderr.encoding))
     sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
 
@@ -81,14 +83,14 @@ def make_plot(
     Raises:
         ConfigError: nothing to draw.
     """
-    from bnexp.analysis import figures, probe_figures
+    from bnexp.analysis import axis_figure, figures, probe_figures
 
     if kind == "curves":
         if x not in (None, "step", "epoch"):
             raise ConfigError(f"--x {x}: curves are over step or epoch; --kind axis is over a key of the config")
         return figures.curves(runs, metric or "accuracy/val", "epoch" if x == "epoch" else "step")
     made: dict[str, Callable[[], Plot]] = {
-        "axis": lambda: figures.axis(runs, metric or "accuracy/val", x),
+        "axis": lambda: axis_figure.axis(runs, metric or "accuracy/val", x),
         "paired": lambda: figures.paired(runs, metric or "accuracy/val", baseline),
         "heatmap": lambda: probe_figures.heat_map(runs, metric or "gradient_norm"),
         "percentiles": lambda: probe_figures.percentiles(runs, metric),

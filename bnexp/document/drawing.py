@@ -244,6 +244,6 @@ def _add_legend(figure: Figure, size: Size, entries: Mapping[str, Artist]) -> No
         for label, name in zip(legend.get_texts(), names, strict=True):
             label.set_text(name)  # only now: matplotlib would leave out a name that begins with _
         box = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
-        if box.width <= 0.98 * size.inches * figure.dpi or columns == 1:
+        if box.width <= 0.95 * size.inches * figure.dpi or columns == 1:
             return
         legend.remove()

@@ -148,17 +148,17 @@ def _columns_of(path: Path, names: Sequence[str], content: bytes | None) -> Colu
     return Columns(steps, epochs, by_name, nulls_by_name, problem)
 
 
-def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
-    """Return the names in a metrics.jsonl of some quantities, such as `gradient_norm/block1.linear`, as they come.
+def names_below(path: Path, quantity: str) -> list[str]:
+    """Return the names of a quantity, such as `gradient_norm/block1.linear`, in the first row that has any.
 
-    A file that is missing or cannot be read has none.
+    A probe writes all of them into one row. A file that is missing or cannot be read has none.
     """
-    names: dict[str, None] = {}
-    starts = tuple(f"{quantity}/" for quantity in quantities)
+    start = f"{quantity}/"
     with contextlib.suppress(OSError):
-        for line in _lines_holding(path, [f'"{start}'.encode() for start in starts]):
-            names |= dict.fromkeys(name for name in _json_of(line) or {} if name.startswith(starts))
-    return list(names)
+        for line in _lines_holding(path, [f'"{start}'.encode()]):
+            if names := [name for name in _json_of(line) or {} if name.startswith(start)]:
+                return names
+    return []
 
 
 @dataclass(frozen=True)
