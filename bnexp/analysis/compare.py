@@ -156,7 +156,7 @@ def compare_runs(
         axes = [] if group_by else rate_axes(arms)
         table, differences = _with_differences(table, told_apart(arms), axes, baseline, Measured(points, values))
     table = replace(table, notes=(*notes, *on_choice, *left_out, *on_pool, *on_points, *table.notes))
-    sortable = [column for column in table.columns if column.kind != "curve" and column.header]
+    sortable = [column for column in table.columns if column.kind != "curve"]
     order = find_column(sortable, sort or (str(points[0]) if columns else DEFAULT_SORT))
     table = together(sort_rows(table, order), SCORED_ON)
     return [table, *filter(None, [differences, rates])]

@@ -120,7 +120,8 @@ def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None],
 
 def difference_column(point: MetricPoint) -> Column:
     """Return the column of the differences at a point, for programs; people get a table of their own."""
-    return Column(_key(point), "", "sample", audience="machines", statistics=_STATISTICS)
+    key, descending = _key(point), point.direction == "up"
+    return Column(key, "", "sample", descending=descending, audience="machines", statistics=_STATISTICS)
 
 
 def difference_cells(found: Sequence[Difference], arm: Arm) -> Row:

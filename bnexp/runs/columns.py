@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,13 +69,25 @@ def read_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | N
     A missing metrics.jsonl gives empty columns and a problem, and so does one that does not fit the seal of its run;
     `seals` are `Run.rows_seal` by folder.
     """
-    columns = []
-    for folder in folders:
-        content, changed = intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
-        own = _intact_columns(content, names) if content else None
-        own = own or _columns_of(folder / METRICS, names, content)
-        columns.append(replace(own, problem=own.problem or changed))
-    return columns
+    return list(each_columns(folders, names, seals))
+
+
+def each_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | None = None) -> Iterator[Columns]:
+    """Yield what `read_columns` returns, one at a time; meanwhile a thread reads and hashes the next file."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def content_of(folder: Path) -> tuple[bytes | None, str | None]:
+        return intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = [pool.submit(content_of, folder) for folder in folders[:1]]
+        for folder, following in zip_longest(folders, folders[1:]):
+            content, changed = coming.pop().result()
+            if following is not None:
+                coming.append(pool.submit(content_of, following))
+            own = _intact_columns(content, names) if content else None
+            own = own or _columns_of(folder / METRICS, names, content)
+            yield replace(own, problem=own.problem or changed)
 
 
 def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
