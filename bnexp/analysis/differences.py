@@ -11,7 +11,7 @@ from statistics import fmean
 
 from bnexp.analysis.arms import Arm
 from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value
-from bnexp.analysis.point_columns import Values, ends
+from bnexp.analysis.point_columns import Measured, Values, ends
 from bnexp.analysis.points import MetricPoint
 from bnexp.analysis.rates import RateAxis
 from bnexp.analysis.statistics import LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
@@ -53,7 +53,19 @@ class Difference:
         return mean_interval(self.differences)
 
 
-def with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> tuple[Arm, list[Arm]]:
+def with_differences(
+    table: Table, arms: Sequence[Arm], axes: Sequence[RateAxis], baseline: str, measured: Measured
+) -> tuple[Table, Table]:
+    """Return the table with the differences to the baseline in columns for programs, and a table of them for people."""
+    beside, others = _with_baseline(arms, axes, baseline)
+    found, notes = differences_of(others, beside, measured.points, measured.values)
+    rows = [{**row, **_cells(found, arm)} for row, arm in zip(table.rows, arms, strict=True)]
+    more = replace(table, rows=tuple(rows), columns=(*table.columns, *map(_column, measured.points)))
+    how = "" if any(beside is arm for arm in arms) else "each arm at its own best learning rate"
+    return more, _table(found, beside, notes, how)
+
+
+def _with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> tuple[Arm, list[Arm]]:
     """Return the arm of a name, and those to compare with it; of learning rates, the arms at their own best rates.
 
     Raises:
@@ -118,13 +130,13 @@ def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None],
     return Outcomes(arm.name, means, diverged, never, absent, stated)
 
 
-def difference_column(point: MetricPoint) -> Column:
+def _column(point: MetricPoint) -> Column:
     """Return the column of the differences at a point, for programs; people get a table of their own."""
     key, descending = _key(point), point.direction == "up"
     return Column(key, "", "sample", descending=descending, audience="machines", statistics=_STATISTICS)
 
 
-def difference_cells(found: Sequence[Difference], arm: Arm) -> Row:
+def _cells(found: Sequence[Difference], arm: Arm) -> Row:
     """Return the cells of the differences of an arm."""
     cells = {}
     for one in found:
@@ -140,7 +152,7 @@ def _key(point: MetricPoint) -> str:
     return f"{point}_difference"
 
 
-def difference_table(found: Sequence[Difference], baseline: Arm, notes: Sequence[str], how: str) -> Table:
+def _table(found: Sequence[Difference], baseline: Arm, notes: Sequence[str], how: str) -> Table:
     """Return a row for each point and arm; of each point, the arm with the best mean difference comes first."""
     several = len({one.point for one in found}) > 1
     metric = "" if several or not found else f" in {found[0].point.header}"

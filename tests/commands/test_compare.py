@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bnexp.analysis.compare import DEVICE_MIB, FIGURES, PROCESS_MIB
+from bnexp.analysis.arm_rows import DEVICE_MIB, FIGURES, PROCESS_MIB
 from bnexp.commands.compare import compare
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import ConfigError
