@@ -58,7 +58,10 @@ def with_differences(
 ) -> tuple[Table, Table]:
     """Return the table with the differences to the baseline in columns for programs, and a table of them for people."""
     beside, others = _with_baseline(arms, axes, baseline)
-    found, notes = differences_of(others, beside, measured.points, measured.values)
+    alike = [arm for arm in others if arm.scored_on == beside.scored_on]
+    found, notes = differences_of(alike, beside, measured.points, measured.values)
+    if elsewhere := [arm.name for arm in others if arm.scored_on != beside.scored_on]:
+        notes = [f"not compared, since scored on other examples: {first_few(elsewhere, _NAMES_SHOWN)}", *notes]
     rows = [{**row, **_cells(found, arm)} for row, arm in zip(table.rows, arms, strict=True)]
     more = replace(table, rows=tuple(rows), columns=(*table.columns, *map(_column, measured.points)))
     how = "" if any(beside is arm for arm in arms) else "each arm at its own best learning rate"
