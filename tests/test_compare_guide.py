@@ -37,6 +37,6 @@ def test_the_commands_compare_runs() -> None:
         assert done.stdout.count("norm=bn,lr=0.3") >= 1
         assert ("paired by seed" in done.stdout) == ("--baseline" in command)
     usual = CliRunner().invoke(app, ["compare", "--target", "0.8"]).stdout.splitlines()[0]
-    explained = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\\| (`.*?) \\|", GUIDE, re.MULTILINE)))
+    explained = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", GUIDE, re.MULTILINE)))
     assert len(explained) > 8
     assert [name for name in explained if name != "GPU MiB" and name not in usual] == []

@@ -199,12 +199,15 @@ def _p(p: float | None) -> Cell:
 
 def _limits(found: Sequence[Difference]) -> Iterator[str]:
     """Say what the tests are, and what so few seeds cannot show."""
+    if not found:
+        yield "there is no other arm to compare with it"
+        return
     yield (
         "difference: the arm minus the baseline, with the 95 % t interval of their mean; p: two-sided sign-flip test; "
         f"Holm: corrected for the {len(found)} differences of this table"
     )
     pairs = [len(one.differences) for one in found]
-    if pairs and min(pairs) < LEAST_PAIRS:
+    if min(pairs) < LEAST_PAIRS:
         yield f"fewer than {LEAST_PAIRS} pairs decide nothing"
-    elif pairs and least_p(max(pairs)) > _ALPHA:
+    elif least_p(max(pairs)) > _ALPHA:
         yield f"{max(pairs)} pairs give no p below {least_p(max(pairs)):g}, whatever they are: look at the intervals"
