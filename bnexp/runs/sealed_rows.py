@@ -8,7 +8,7 @@ each key once. A file that a seal does not vouch for is never read so: damage wo
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,17 +42,26 @@ def numbers_in(content: bytes, names: Sequence[str]) -> "tuple[Integers, Table] 
         table, held = np.full((1 + len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
         table[0] = _numbers([epoch for _, epoch in begins])
         for own, name, is_dense in zip(table[1:], names, many, strict=True):
-            behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
+            quoted = b",%s:" % json.dumps(name).encode()
+            behind = re.compile(re.escape(quoted) + b"([^,}\n]*)")
             if is_dense and len(texts := behind.findall(content)) == len(steps):
                 own[:], held[:] = _numbers(texts), True
-            elif matches := list(behind.finditer(content)):
+            elif places := list(_places(content, quoted)):
                 if (np.diff(steps) <= 0).any():
                     return None
-                at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
-                own[at], held[at] = _numbers([match[1] for match in matches]), True
+                at = np.searchsorted(steps, [_step_before(content, place) for place in places])
+                own[at], held[at] = _numbers([behind.match(content, place)[1] for place in places]), True  # type: ignore[index]
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
     return steps[held], table[:, held]
+
+
+def _places(content: bytes, text: bytes) -> Iterator[int]:
+    """Yield where a text stands; of a rare one, this is faster than a pattern."""
+    at = content.find(text)
+    while at >= 0:
+        yield at
+        at = content.find(text, at + 1)
 
 
 def _step_before(content: bytes, place: int) -> int:
