@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.analysis.compare import TARGET_KEY, compare_runs
+from bnexp.analysis.arm_rows import TARGET_KEY
+from bnexp.analysis.compare import compare_runs
 from bnexp.document.show import Output, show
 from bnexp.errors import ConfigError
 from bnexp.runs.find import find_runs

@@ -179,6 +179,7 @@ def to_latex(document: Document) -> str:
 def _latex_table(table: Table) -> str:
     columns = [column for column in table.columns_for("people") if column.kind != "curve"]
     rows = [[_latex(table.cell(row, column).text) for column in columns] for row in table.rows]
+    rows = [["{}" * row[0].startswith(("[", "*")) + row[0], *row[1:]] for row in rows]  # no option of the line before
     header = " & ".join(_latex(column.header) for column in columns)
     body = "".join(f"{' & '.join(row)} \\\\\n" for row in rows)
     sides = "".join("r" if column.numeric else "l" for column in columns)
