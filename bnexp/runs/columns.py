@@ -11,6 +11,7 @@ for 30 MB, while parsing every row would take half a second.
 import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,9 +94,13 @@ def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
     """
     names: dict[str, None] = {}
     starts = tuple(f"{quantity}/" for quantity in quantities)
+    quoted = re.compile(b'"(?:%s)[^"]*"' % b"|".join(re.escape(start.encode()) for start in starts))
+    known: set[bytes] = set()
     with contextlib.suppress(OSError):
         for line in _lines_holding(path, [f'"{start}'.encode() for start in starts]):
-            names |= dict.fromkeys(name for name in _json_of(line) or {} if name.startswith(starts))
+            if not known.issuperset(found := quoted.findall(line)):  # only then is it worth parsing
+                names |= dict.fromkeys(name for name in _json_of(line) or {} if name.startswith(starts))
+                known.update(found)
     return list(names)
 
 

@@ -206,17 +206,20 @@ def tip(plot: Any) -> str:
     return str(plot.find_element("tag name", "output").text)
 
 
-def place_of(browser: Any, plot: Any, frame: int, series: int, index: int) -> tuple[int, int]:
-    """Return where on the screen a point of a figure lies, from the middle of the figure, as the pointer moves."""
-    return tuple(
-        browser.execute_script(
-            "const svg = arguments[0].querySelector('svg'), box = svg.getBoundingClientRect();"
-            "const own = JSON.parse(svg.dataset.plot).frames[arguments[1]].series[arguments[2]].at[arguments[3]];"
-            "const at = new DOMPoint(...own).matrixTransform(svg.getScreenCTM());"
-            "return [at.x - box.x - box.width / 2, at.y - box.y - box.height / 2].map(Math.round)",
-            plot, frame, series, index,
-        )
-    )  # fmt: skip
+PLACE = """
+const [plot, frame, series, index] = arguments, svg = plot.querySelector("svg"), box = svg.getBoundingClientRect();
+const {box: [left, top, width, height], series: all} = JSON.parse(svg.dataset.plot).frames[frame], own = all[series];
+const cell = (columns, rows) => [left + (index % columns + 0.5) / columns * width,
+  top + (Math.floor(index / columns) + 0.5) / rows * height];
+const at = new DOMPoint(...(own.at ? own.at[index] : cell(own.columns.length, own.rows.length)));
+const {x, y} = at.matrixTransform(svg.getScreenCTM());
+return [x - box.x - box.width / 2, y - box.y - box.height / 2].map(Math.round);
+"""
+"""Returns where on the screen a point or a cell of a figure lies, from its middle, as the pointer moves."""
+
+
+def place_of(browser: Any, plot: Any, frame: int, series: int, index: int) -> list[int]:
+    return list(browser.execute_script(PLACE, plot, frame, series, index))
 
 
 def plots(browser: Any) -> list[Any]:
