@@ -191,7 +191,7 @@ def check(
     command.check(config, overrides=overrides, data_dir=data_dir, signal=signal, strict=strict)
 
 
-Format: TypeAlias = Literal["table", "csv", "json", "markdown"]
+Format: TypeAlias = Literal["table", "csv", "json", "markdown", "latex"]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to write the table. [default: table]")]
 Csv = Annotated[bool, typer.Option("--csv", help="Short for --format csv: to stdout, in full precision.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json: to stdout, in full precision.")]
@@ -219,6 +219,23 @@ def compare(
     sort: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: validation accuracy]")
     ] = None,
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            metavar="METRIC:POINT,...",
+            help="Any logged metrics instead, such as accuracy/val:best,loss/train:last: mean and interval.",
+        ),
+    ] = [],  # noqa: B006
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Differences to this arm, paired by seed, with interval and p.")
+    ] = None,
+    where: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=VALUE", help="Only runs of this config, such as model.norm=bn,ln. Repeatable."),
+    ] = [],  # noqa: B006
+    group_by: Annotated[
+        list[str], typer.Option(metavar="KEY", help="Pool the arms that have equal values of this key. Repeatable.")
+    ] = [],  # noqa: B006
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -232,25 +249,27 @@ def compare(
         runs_dir=runs_dir,
         target=target,
         sort=sort,
+        conditions=where,
+        group_by=read_names(group_by),
+        columns=", ".join(columns),
+        baseline=baseline,
         output=_format(format, csv=csv, json=json, markdown=markdown),
     )
 
 
-@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
-def report(
-    path: Annotated[
-        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
-    ] = None,
-    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
-    baseline: Annotated[
-        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
-    ] = None,
+@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
+def verdict(
+    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
     runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    json: Json = False,
+    markdown: Markdown = False,
 ) -> None:
-    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
-    from bnexp.commands import report as command
+    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
+    from bnexp.commands import verdict as command
 
-    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
+    output = _format(None, csv=False, json=json, markdown=markdown)
+    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
 
 
 @app.command(short_help="Draw a figure of runs for a paper.", rich_help_panel=LOOK)
@@ -289,19 +308,21 @@ def plot(
     command.plot(paths, kind=kind, output=output, metric=metric, x=x, baseline=baseline, size=size, runs_dir=runs_dir)
 
 
-@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
-def verdict(
-    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
+@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
+def report(
+    path: Annotated[
+        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
+    ] = None,
+    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
+    ] = None,
     runs_dir: RunsDir = Path("runs"),
-    data_dir: DataDir = None,
-    json: Json = False,
-    markdown: Markdown = False,
 ) -> None:
-    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
-    from bnexp.commands import verdict as command
+    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
+    from bnexp.commands import report as command
 
-    output = _format(None, csv=False, json=json, markdown=markdown)
-    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
 
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)

@@ -32,7 +32,6 @@ from bnexp.errors import ConfigError, did_you_mean
 from bnexp.files import parse_json
 from bnexp.runs.columns import Columns, read_columns
 from bnexp.runs.run import COMPLETE, Run
-from bnexp.runs.seal import changed_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -218,9 +217,9 @@ def values_at(
             rest += [point] if logged and values[point][run.folder] is None else []
         if not rest:
             continue
-        columns = read_columns([run.folder], list(dict.fromkeys(map(_column, rest))))[0]
-        if problem := columns.problem or changed_rows(run.metrics_path, run.rows_seal):
-            problems.append(problem)
+        columns = read_columns([run.folder], list(dict.fromkeys(map(_column, rest))), {run.folder: run.rows_seal})[0]
+        if columns.problem:
+            problems.append(columns.problem)
         for point in rest:
             values[point][run.folder] = _value(run, columns, point)
     return values, problems

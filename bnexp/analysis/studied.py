@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.analysis.arms import Arm, gather_arms, told_apart
-from bnexp.analysis.compare import without_tuning
 from bnexp.analysis.over_seeds import one_a_seed
 from bnexp.analysis.points import MetricPoint, logged_metrics
+from bnexp.analysis.selection import without_tuning
 from bnexp.document.plots import Axis
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, did_you_mean

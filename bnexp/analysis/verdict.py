@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.analysis.claims import Claim
+from bnexp.analysis.lagging import lag_of
 from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
 from bnexp.analysis.points import MetricPoint, logged_metrics, values_at
 from bnexp.analysis.statistics import CONFIDENCE, Judgement, holm, judge, least_p, sign_flip_p
@@ -125,7 +126,7 @@ def _judge(
         p, reasons = step.p, [step.judgement.why]
     else:
         step, p, reasons = _order(claim, came_to)
-    reasons += [*notes, *_on_runs(claim.point, runs, values)]
+    reasons += [*notes, *_on_runs(claim.point, runs, values), *_on_statistics(claim, arms)]
     return step, p, reasons
 
 
@@ -199,6 +200,14 @@ def _on_runs(point: MetricPoint, runs: Sequence[Run], values: Mapping[Path, floa
     if len({*keys_of_data(runs, "scored").values()}) > 1:
         said.append("the arms were not scored on the same data")
     return said
+
+
+def _on_statistics(claim: Claim, arms: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Say of which arms a score is one of the running statistics rather than of the weights."""
+    if claim.point.metric not in ("accuracy/val", "accuracy/test", "loss/val", "loss/test"):
+        return []
+    lags = {name: lag_of([run.figures for run in arms[name] if run.status == "finished"]) for name in claim.arms}
+    return [f"{name}: {lag}" for name, lag in lags.items() if lag]
 
 
 def _on_records(runs: Sequence[Run], broken: Mapping[Path, Sequence[str]], problems: Sequence[str]) -> list[str]:

@@ -27,15 +27,13 @@ from bnexp.sweep.arms import told_together
 from bnexp.sweep.display import display_for
 from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
 from bnexp.sweep.local import LocalWorkers
-from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
+from bnexp.sweep.plan import COPY, PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Executor, Task
 
 _MOST_REASONS = 6
-COPY = "sweep.yaml"
-"""The sweep as it was last asked for, in its folder."""
 _MOST_CHOICES = 20
 """Arms whose choice of values is told below the table."""
 
@@ -126,7 +124,8 @@ def _show_runs(plan: SweepPlan, tuned: Sequence[str], choices: Mapping[str, Choi
     if others:
         folder = shlex.quote(str(plan.folder))
         notes.append(f"{counted(len(others), 'run')} of other values left out: bnexp compare {folder} shows all")
-    show(compare_runs(own, keys=tuned, notes=notes), "json" if as_json else "table")
+    first, *rest = compare_runs(own, keys=tuned, notes=notes)
+    show(first, "json" if as_json else "table", *rest)
 
 
 def _save(study: Sweep, file: Path, *, quiet: bool) -> None:
@@ -150,6 +149,10 @@ def _save(study: Sweep, file: Path, *, quiet: bool) -> None:
 
 def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool) -> None:
     """Print the runs of a sweep with what the disk holds of each, and about how long the rest takes."""
+    slots = 0
+    if options.ray is not None:  # refused now, where it would be refused then
+        with contextlib.closing(_cluster(options.ray, study, options)) as cluster:
+            slots = cluster.slots
     if as_json:
         print(json.dumps(outlook.record_of(study.name, plan, _measured(plan, options)[1]), indent=2))
         return
@@ -158,6 +161,8 @@ def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool
     for choice in plan.choices.values():
         say(choice.text)
     say(outlook.time_left(plan, *_measured(plan, options)))
+    if slots:
+        say(f"the cluster has room for {counted(slots, 'run')} at a time; that time is measured for this machine alone")
 
 
 def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float | None]:
@@ -229,7 +234,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
         if not options.quiet:
             print(f"nothing is left to do: {outlook.total(plan)}", file=sys.stderr)
         return Outcome()
-    cluster = _cluster(options.ray, study, options.data_dir) if options.ray is not None else None
+    cluster = _cluster(options.ray, study, options) if options.ray is not None else None
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_text_atomically(plan.folder / COPY, dump_sweep(study, plan.folder / COPY))
@@ -265,15 +270,20 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Lo
     return workers, division
 
 
-def _cluster(address: str, study: Sweep, data_dir: Path | None) -> Executor:
+def _cluster(address: str, study: Sweep, options: SweepOptions) -> Executor:
     """Return the executor on a Ray cluster; Ray is imported here and nowhere else."""
+    if options.device.startswith("cuda") and not study.file.resources.gpus:
+        raise ConfigError(
+            f"--device {options.device}: a run sees the GPUs alone that it asks for, and resources.gpus is 0; "
+            "expected such as resources: {gpus: 1} in the sweep file"
+        )
     try:
         from bnexp.sweep.ray_cluster import RayCluster
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
         raise ConfigError("--ray: Ray is not installed; pip install 'bnexp[ray]'") from None
-    return RayCluster(address, study.file.resources, data_dir)
+    return RayCluster(address, study.file.resources, options.data_dir)
 
 
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:

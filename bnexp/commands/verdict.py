@@ -11,10 +11,7 @@ from bnexp.config.yaml_text import no_such_file, read_yaml_file
 from bnexp.document.show import Output, show, write_out
 from bnexp.errors import ConfigError
 from bnexp.runs.find import place_of_runs
-from bnexp.sweep.plan import Planner
-
-COPY = "sweep.yaml"
-"""The sweep in the folder of its runs."""
+from bnexp.sweep.plan import COPY, Planner
 
 
 def verdict(

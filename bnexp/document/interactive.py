@@ -63,7 +63,7 @@ class _Told:
 
 @dataclass(frozen=True)
 class _Cells:
-    """The cells of a heat map: a text of each, row by row, empty where there is nothing, and the names of both sides."""
+    """The cells of a heat map: a text of each, row by row, empty where there is none, and the names of both sides."""
 
     name: str
     columns: Sequence[str]

@@ -104,6 +104,8 @@ def notes_of(plan: SweepPlan) -> list[str]:
     renamed, beside = {}, {}
     for run in plan.runs:
         read |= dict.fromkeys(run.arm.notes)
+        if plan.waits(run):
+            continue  # the values of the base stand in for its own, and lie elsewhere
         if run.arm.name != run.arm_name:
             renamed[run.arm_name] = run.arm.name
         if run.status == MISSING and "-" in run.folder.name and not plan.waits(run):

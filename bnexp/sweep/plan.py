@@ -33,6 +33,8 @@ from bnexp.sweep.arms import Arm, claims_of, expand, told_together
 from bnexp.sweep.tuning import Choice, choose
 from bnexp.sweep.work import Ended, Mode, Task
 
+COPY = "sweep.yaml"
+"""The sweep as it was last asked for, in its folder."""
 MISSING, SHORTER = "missing", "shorter"
 """Beyond the statuses of a run on the disk: there is none; it is of fewer steps than are asked for."""
 

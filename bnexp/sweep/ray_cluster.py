@@ -26,7 +26,15 @@ from bnexp.runs.folder import META
 from bnexp.runs.lock import LOCK, run_lock
 from bnexp.runs.own_lock import Held
 from bnexp.sweep.datasets import DatasetsHere
-from bnexp.sweep.ray_nodes import alive_nodes, connect, lines_of, refuse_without_room, reserved, room_for
+from bnexp.sweep.ray_nodes import (
+    alive_nodes,
+    connect,
+    hide_other_gpus,
+    lines_of,
+    refuse_without_room,
+    reserved,
+    room_for,
+)
 from bnexp.sweep.seat import Greeting, Report, Seat, has_begun, versions
 from bnexp.sweep.shipping import Shipment, answered_here, as_on_the_node, newest_step, pack, put_in_place
 from bnexp.sweep.work import End, Ended, Event, Task, Warned
@@ -40,6 +48,10 @@ _MOST_LOSSES = 3
 
 class _RaySeat(Seat):
     """A seat that knows its node."""
+
+    def __init__(self) -> None:
+        hide_other_gpus()
+        super().__init__()
 
     def greet(self) -> Greeting:
         """Return which machine this is, and which node of the cluster."""

@@ -9,6 +9,7 @@ import pytest
 
 from bnexp.errors import ConfigError
 from bnexp.runs.process import this_process
+from bnexp.sweep import outlook
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Ended, Task
@@ -161,9 +162,12 @@ def test_tuning_is_done_when_its_runs_are_as_long_as_asked_for(planner_of: Calla
     asked: dict[str, object] = {"tune": RATES, "tune_seeds": 1}
     for run in planner_of(**asked).plan().tuning:
         ended(run)
-    planner = planner_of("training.epochs=4", **asked)
-    plan = planner.plan()
+    for run in planner_of(**asked).plan().runs:
+        assert run.blueprint.config.optimizer.lr == 0.01
+        ended(run)
+    plan = planner_of("training.epochs=4", **asked).plan()
     assert ([run.mode for run in plan.tuning], plan.choices) == (["lengthen"] * 2, {})
+    assert outlook.notes_of(plan) == []  # those that wait have the values of the base, and no runs beside
 
 
 def test_a_changed_base_makes_other_runs_beside_the_former(plan_of: PlanOf) -> None:

@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from bnexp.config.schema import Config
 from bnexp.config.sweep_file import ResourcesSection
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import dump_yaml
-from bnexp.errors import ConfigError
+from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.folder import read_json
 from bnexp.runs.lock import Held, run_lock
 from bnexp.runs.run import read_run
@@ -38,7 +40,9 @@ with contextlib.suppress(ImportError):
     import ray
     from ray.cluster_utils import Cluster
 
+    from bnexp.sweep import ray_nodes
     from bnexp.sweep.ray_cluster import RayCluster, _outgoing
+    from bnexp.sweep.ray_nodes import alive_nodes, connect, hide_other_gpus
 
 pytestmark = [
     pytest.mark.xdist_group("sweep"),
@@ -272,8 +276,44 @@ def test_what_cannot_be_is_refused(cluster: "Cluster", tmp_path: Path, study: Pa
     for address in ("nonsense", "ray://host:10001", "host:0"):
         with pytest.raises(ConfigError, match="expected auto, or HOST:PORT"):
             RayCluster(address, ResourcesSection())
+    with pytest.raises(ConfigError, match=r"--device cuda: .* resources: {gpus: 1} in the sweep file"):
+        command.sweep(study, SweepOptions(tmp_path / "runs", device="cuda", quiet=True, ray=cluster.address))
     with pytest.raises(ConfigError, match="--workers"):
         command.sweep(study, SweepOptions(tmp_path / "runs", workers=2, ray=cluster.address))
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_where_something_else_listens_no_cluster_is(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as Ray's own web page, or what answers nothing: Ray would wait for minutes."""
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(0.05)
+        there.sendall(answer)
+        monkeypatch.setattr(socket, "create_connection", lambda *address, **options: here)
+        with pytest.raises(ConfigError, match="something else listens there"):
+            connect("10.0.0.1:8265")
+
+
+def test_a_head_node_that_is_gone_ends_the_sweep_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for its nodes, Ray would wait a minute, and then end the process."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        context = SimpleNamespace(gcs_address=f"127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])
+        assert len(alive_nodes()) == 1
+    monkeypatch.setattr(ray_nodes, "_HEAD_S", 0)
+    with pytest.raises(BnexpError, match=r"the head node .* Start it again \(ray start --head\)"):
+        alive_nodes()
+
+
+@pytest.mark.parametrize(("given", "visible"), [([], ""), (["1"], "1")])
+def test_a_run_without_a_gpu_sees_none(given: list[str], visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray sets CUDA_VISIBLE_DEVICES where it gives a GPU, and leaves it as it was where it gives none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(given) or "0,1")
+    context = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": given})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    hide_other_gpus()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
 def test_without_ray_it_says_what_to_install(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
