@@ -207,7 +207,9 @@ def tip(plot: Any) -> str:
 
 
 PLACE = """
-const [plot, frame, series, index] = arguments, svg = plot.querySelector("svg"), box = svg.getBoundingClientRect();
+const [plot, frame, series, index] = arguments, svg = plot.querySelector("svg");
+plot.scrollIntoView({block: "center"});
+const box = svg.getBoundingClientRect();
 const {box: [left, top, width, height], series: all} = JSON.parse(svg.dataset.plot).frames[frame], own = all[series];
 const cell = (columns, rows) => [left + (index % columns + 0.5) / columns * width,
   top + (Math.floor(index / columns) + 0.5) / rows * height];
@@ -273,8 +275,8 @@ def test_figures_zoom_by_dragging_and_by_keys_and_go_back(answering: str, browse
     plot = plots(browser)[0]
     svg, (x, y) = plot.find_element("tag name", "svg"), place_of(browser, plots(browser)[0], 0, 0, 2)
     contents = plot.find_element("css selector", ".contents")
-    ActionChains(browser).move_to_element_with_offset(svg, x - 60, y - 15).click_and_hold().move_by_offset(
-        70, 40
+    ActionChains(browser).move_to_element_with_offset(svg, x - 60, y - 4).click_and_hold().move_by_offset(
+        70, 30
     ).release().perform()
     drag = contents.get_attribute("transform")
     ticks = [float(tick.text) for tick in plot.find_elements("css selector", ".ticks text")]
