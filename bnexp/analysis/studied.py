@@ -92,7 +92,8 @@ def described(metric: str) -> Axis:
 
 def columns_of(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
     """Read metrics of runs, by their folders, and say what is wrong with the files."""
-    columns = dict(zip([run.folder for run in runs], read_columns([run.folder for run in runs], names), strict=True))
+    folders, seals = [run.folder for run in runs], {run.folder: run.rows_seal for run in runs}
+    columns = dict(zip(folders, read_columns(folders, names, seals), strict=True))
     return columns, [column.problem for column in columns.values() if column.problem]
 
 
