@@ -114,7 +114,10 @@ class Frame {
       for (const clipped of [child, ...child.querySelectorAll("[clip-path]")]) clipped.removeAttribute("clip-path");
       this.contents.append(child);
     }
-    this.markers = [...this.contents.querySelectorAll("use")];
+    this.markers = [...this.contents.querySelectorAll("use")].filter(use => !use.closest("g[class*=PolyCollection],"
+      + "g[class*=LineCollection]"));  // bands and bars are as large as what they stand for
+    const label = group.querySelector("g[class^=xtick_] text, g[class^=ytick_] text");
+    if (label) this.ticks.style.fontSize = getComputedStyle(label).fontSize;
     group.append(clip, this.ticks);
   }
   /* The cells of a heat map as points in their middles, but for those without a value. */

@@ -194,6 +194,15 @@ return Math.min(...apart.map(([px, py]) => Math.hypot(px - x, py - y)));
 """Returns how many pixels the mark lies from the nearest point that was drawn."""
 
 
+IN_ITS_BAND = """
+const [mark, band] = [".mark", "[class*=PolyCollection] use"].map(one =>
+    arguments[0].querySelector(one).getBoundingClientRect());
+return band.left < mark.left && band.top < mark.top + mark.height / 2 && band.bottom > mark.top + mark.height / 2
+    && band.width > 2 * arguments[0].getBoundingClientRect().width;
+"""
+"""Tells whether the band of the first series lies around the mark, and is as much larger as was zoomed."""
+
+
 def errors(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser")]
 
@@ -285,6 +294,7 @@ def test_figures_zoom_by_dragging_and_by_keys_and_go_back(answering: str, browse
     plot.send_keys(Keys.END)
     assert "75.00" in tip(plot)
     assert browser.execute_script(APART, plot) < 1.5
+    assert browser.execute_script(IN_ITS_BAND, plot)
     plot.send_keys("0")
     assert contents.get_attribute("transform") == "matrix(1 0 0 1 0 0)" != drag
     plot.send_keys("+", Keys.ARROW_LEFT, Keys.ARROW_DOWN)
