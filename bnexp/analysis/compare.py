@@ -46,7 +46,6 @@ from bnexp.document.table import (
 from bnexp.document.writing import at_most, epochs, loss, mebibytes, milliseconds, percent, seconds
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import AVERAGED, COMPLETE, ENVIRONMENT, Run
-from bnexp.runs.seal import changed_rows
 
 DEFAULT_SORT = "val_accuracy"
 """Mean accuracy on the validation part with the last weights, over finished runs: those that diverged do not lower it.
@@ -227,9 +226,9 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
     def read(run: Run) -> Run:
         if not everything and run.status in COMPLETE:
             return run
-        own, problem = read_evaluations(run.metrics_path)
+        own, problem = read_evaluations(run.metrics_path, run.rows_seal)
         evaluations[str(run.folder)] = own
-        problem = problem or changed_rows(run.metrics_path, run.rows_seal) or _gap(run, own)
+        problem = problem or _gap(run, own)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
     return [replace(arm, runs=tuple(map(read, arm.runs))) for arm in arms], evaluations

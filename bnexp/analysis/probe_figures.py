@@ -69,8 +69,8 @@ def _measured(study: Studied, names: Mapping[str, Sequence[str]]) -> _Measured:
 
 
 def _names(runs: Sequence[Run], quantities: Sequence[str]) -> list[str]:
-    """Return the logged names of some quantities, in the order of the network."""
-    return list(dict.fromkeys(name for run in runs for name in names_below(run.metrics_path, quantities)))
+    """Return the names of some quantities that the first run with any logged, in the order of the network."""
+    return next(filter(None, (names_below(run.metrics_path, quantities) for run in runs)), [])
 
 
 def _first(study: Studied) -> tuple[Studied, list[str]]:

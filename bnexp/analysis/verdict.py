@@ -31,9 +31,9 @@ COLUMNS = (
     Column("claim", "claim"),
     Column("effect", "effect", "number"),
     Column("interval", "interval", audience="people"),
-    Column("at_least", "at least", "number", give_up=3),
+    Column("at_least", "at least", "number", give_up=1),
     Column("n", "n", "number"),
-    Column("p", "p", "number", give_up=1),
+    Column("p", "p", "number", give_up=3),
     Column("p_corrected", "Holm p", "number", give_up=2),
     Column("more_seeds", "more seeds", "number", give_up=4),
 )
@@ -227,12 +227,12 @@ def verdict_table(verdicts: Sequence[ClaimVerdict]) -> Table:
 
 def _row(number: int, verdict: ClaimVerdict) -> Row:
     judged = verdict.judgement
-    interval = Cell() if judged.low is None or judged.high is None else word(f"{judged.low:+.4g} .. {judged.high:+.4g}")
+    interval = Cell() if judged.low is None or judged.high is None else word(f"{judged.low:+.3g} .. {judged.high:+.3g}")
     return {
         "number": Cell(str(number), number),
         "claim": word(verdict.claim.sentence),
         "verdict": word(judged.verdict),
-        "effect": _number(judged.effect, "+.4g"),
+        "effect": _number(judged.effect, "+.3g"),
         "interval": interval,
         "at_least": _number(verdict.claim.at_least, "g"),
         "n": Cell(str(judged.n), judged.n),

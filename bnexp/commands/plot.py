@@ -35,7 +35,7 @@ def plot(
     paths: list[str],
     *,
     kind: Kind,
-    output: Path,
+    output: Path | None = None,
     metric: str | None = None,
     x: str | None = None,
     baseline: str | None = None,
@@ -50,6 +50,7 @@ def plot(
         ConfigError: an option that this kind does not take, no form of this name, or nothing to draw.
         BnexpError: the file cannot be written.
     """
+    output = output or Path(f"{kind}.png")
     form = _form_of(output)
     for name, value in (("metric", metric), ("x", x), ("baseline", baseline)):
         if value is not None and name not in KINDS[kind]:
@@ -58,14 +59,16 @@ def plot(
     runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)
 
-    from bnexp.document.drawing import to_bytes  # matplotlib takes half a second to load
+    from bnexp.document.drawing import letters_without_a_glyph, to_bytes  # matplotlib takes half a second to load
 
+    boxes = letters_without_a_glyph(figure)
+    on_letters = [f"no glyph for {boxes}: png and pdf show boxes, svg the font of the reader"] if boxes else []
     try:
         write_atomically(output, [to_bytes(figure, form, size)])
     except OSError as error:
         raise BnexpError(f"{output}: cannot be written: {with_advice(error)}") from None
     problems = [problem for run in runs for problem in run.problems]
-    for note in at_most([*figure.notes, *dict.fromkeys(problems)], _MOST_NOTES, "notes"):
+    for note in at_most([*figure.notes, *on_letters, *dict.fromkeys(problems)], _MOST_NOTES, "notes"):
         sys.stderr.write(encodable(f"note: {readable(note)}\n", sys.stderr.encoding))
     sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
 

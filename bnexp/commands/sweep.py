@@ -15,7 +15,7 @@ from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.verdict import judge_claims, verdict_table
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
-from bnexp.document.show import show
+from bnexp.document.show import show, show_document
 from bnexp.document.writing import at_most, counted, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
@@ -100,7 +100,7 @@ def sweep(
     now = planner.plan()
     _show_runs(now, list(study.file.tune), choices, as_json=as_json)
     if now.claims and not as_json:
-        show(verdict_table(judge_claims(now.claims, now.runs_by_arm(), study.seeds)), "table")
+        show_document([verdict_table(judge_claims(now.claims, now.runs_by_arm(), study.seeds))])
     _conclude(outcome, plan)
 
 

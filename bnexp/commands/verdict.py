@@ -1,6 +1,8 @@
 """`bnexp verdict`: what the runs of a study say about its claims."""
 
 import json
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,8 @@ from bnexp.analysis.verdict import judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.config.yaml_text import no_such_file, read_yaml_file
-from bnexp.document.show import Output, show, write_out
-from bnexp.errors import ConfigError
+from bnexp.document.show import Output, show, show_document, write_out
+from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_runs
 from bnexp.sweep.plan import COPY, Planner
 
@@ -26,12 +28,19 @@ def verdict(
     if not sweep.file.claims:
         raise ConfigError(f"{sweep.source}: no claims; expected such as claims: [{EXAMPLE}]")
     plan = Planner(sweep, runs_dir, data_dir).plan()
-    verdicts = judge_claims(plan.claims, plan.runs_by_arm(), sweep.seeds)
+    arms = plan.runs_by_arm()
+    if not any(arms.values()):
+        print(visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them"), file=sys.stderr)
+    verdicts = judge_claims(plan.claims, arms, sweep.seeds)
     if output == "json":
         write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
         return
     table = verdict_table(verdicts)
-    show(replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY))), output)
+    table = replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY)))
+    if output == "markdown":
+        show(table, output)
+    else:
+        show_document([table])
 
 
 def _on_changes(sweep: Sweep, copy: Path) -> list[str]:

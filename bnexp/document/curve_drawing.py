@@ -19,7 +19,7 @@ _MARKERS = 8
 _APART = 2.5
 """Points of a page between the bars of two arms at one x."""
 _STRIP_ROW = 1.5
-"""Height of a row of diverged runs, in heights of a letter."""
+"""Height of a row of diverged runs with their counts, in heights of a letter; marks alone need less."""
 _NARROW = 3
 """Letters that a count beside a mark needs."""
 
@@ -32,15 +32,15 @@ def draw_panel(
     inches: tuple[float, float],
     others: Iterable[Panel] = (),
 ) -> None:
-    """Draw one panel into axes that are about so many inches wide and high; the `others` are on the same scale of y."""
+    """Draw one panel into axes that are about so many inches wide and high; the `others` are on the same scales."""
     size = float(axes.xaxis.label.get_fontsize())
     fallen = [name for name, curve in panel.series.items() if curve.diverged]
-    row = min(_STRIP_ROW * size / 72 / inches[1], 0.5 / max(len(fallen), 1))
-    curves = panel.series.values()
-    across = [x for curve in curves for x in (*curve.x, *(mark[0] for mark in curve.diverged))]
-    beside = [curve for one in (panel, *others) for curve in one.series.values()]
-    values = [value for curve in beside for edge in (curve.y, curve.low, curve.high) for value in edge]
     letters, high = (int(side * 72 / (0.6 * size)) for side in inches)
+    beside = [curve for one in (panel, *others) for curve in one.series.values()]
+    across = [x for curve in beside for x in (*curve.x, *(mark[0] for mark in curve.diverged))]
+    counts = panel.form == "points" and len(set(across)) * (_NARROW + 2) <= letters
+    row = min((_STRIP_ROW if counts else 0.8) * size / 72 / inches[1], 0.4 / max(len(fallen), 1))
+    values = [value for curve in beside for edge in (curve.y, curve.low, curve.high) for value in edge]
     prepare_x(axes, panel.x, across, letters)
     prepare_y(axes, panel.y, values, high, row * len(fallen))
     tell_axes(axes, panel.x, panel.y)
@@ -48,7 +48,6 @@ def draw_panel(
         line = _draw_curve(axes, panel, curve, styles[name], number, len(panel.series))
         tell(line, name, _texts(panel, curve), heads=_heads(panel, curve.x))
     if fallen:
-        counts = panel.form == "points" and len(set(across)) * (_NARROW + 2) <= letters
         _draw_diverged(axes, panel, {name: styles[name] for name in fallen}, row, counts)
     if panel.title:
         axes.set_title(wrapped(panel.title, letters), fontsize=size)

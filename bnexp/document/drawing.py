@@ -7,6 +7,7 @@ plot gives the same bytes. Letters stay letters: TrueType in PDF, text in SVG.
 import contextlib
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -50,7 +52,11 @@ SIZES: dict[SizeName, Size] = {
     "slide": Size(10, 16, 2.2, 2, 0.45, 200),
 }
 _ROW = 1.5
-"""Of a heat map, its height in heights of a letter."""
+"""Of a heat map, its height in heights of a letter, where there are not too many."""
+_HIGHEST = 7.5
+"""Inches of all rows of a heat map together, as a page has them."""
+_LOWEST = 12
+"""Height of a panel, in heights of a letter, at least."""
 
 
 def to_bytes(plot: Plot, form: Form, size: SizeName = "page", styles: Styles | None = None) -> bytes:
@@ -66,6 +72,14 @@ def to_bytes(plot: Plot, form: Form, size: SizeName = "page", styles: Styles | N
     return content.getvalue()
 
 
+def letters_without_a_glyph(plot: Plot) -> str:
+    """Return the letters in the names of a plot that our font does not have; PNG and PDF show a box for each."""
+    grids = plot.grids if isinstance(plot, HeatMap) else []
+    texts = [*plot.names, plot.title, *(text for grid in grids for text in (grid.title, *grid.rows))]
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(dict.fromkeys(letter for letter in visible("".join(texts)) if ord(letter) not in known))
+
+
 def to_page(plot: Plot, styles: Styles | None = None) -> str:
     """Return a plot as SVG for a page: in the size of a page and in that of a column, of which a page shows one."""
     drawings = []
@@ -79,7 +93,8 @@ def to_page(plot: Plot, styles: Styles | None = None) -> str:
 @contextlib.contextmanager
 def in_our_style(size: Size, salt: str) -> Iterator[None]:
     """Set matplotlib's defaults and ours, whatever a file of the person's sets, and put back what was set."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # `letters_without_a_glyph` says which
         mpl.rcdefaults()
         mpl.rcParams.update(
             {
@@ -114,7 +129,8 @@ def drawn(plot: Plot, size: Size, styles: Styles | None = None) -> Figure:
 
 def _drawn_curves(plot: Curves, size: Size, styles: Styles) -> Figure:
     abreast = 1 if size.inches < 5 and not plot.same_y else min(size.panels, len(plot.panels))
-    inches = size.inches / abreast - 5 * size.letter / 72, size.inches / abreast * size.high
+    letter = size.letter / 72
+    inches = size.inches / abreast - 5 * letter, max(size.inches / abreast * size.high, _LOWEST * letter)
     figure, frames = _frames(size, len(plot.panels), abreast, lambda place: inches[1])
     for place, axes in enumerate(frames):
         draw_panel(axes, plot.panels[place], styles, inches=inches, others=plot.panels if plot.same_y else ())
@@ -147,19 +163,25 @@ def _entries(plot: Curves, styles: Styles) -> dict[str, Artist]:
 def _drawn_heat_map(plot: HeatMap, size: Size) -> Figure:
     abreast = 1 if size.inches < 5 else min(2, len(plot.grids))
 
+    firsts = range(0, len(plot.grids), abreast)
+    rows = {first: max(len(grid.rows) for grid in plot.grids[first : first + abreast]) for first in firsts}
+    line = _ROW * size.letter / 72
+    row = min(line, _HIGHEST / sum(rows.values()))
+
     def high(place: int) -> float:
-        row = plot.grids[place // abreast * abreast :][:abreast]
-        return _ROW * size.letter / 72 * max(len(grid.rows) for grid in row)
+        return row * rows[place]
 
     figure, frames = _frames(size, len(plot.grids), abreast, high)
     scale = color_scale(plot)
     letters = int((size.inches / abreast * 72 / size.letter - 12) / 0.6)
     for place, (axes, grid) in enumerate(zip(frames, plot.grids, strict=True)):
         named = place % abreast == 0 or grid.rows != plot.grids[place - 1].rows
-        mesh = draw_grid(axes, plot, grid, scale, letters=letters, named=named)
+        mesh = draw_grid(axes, plot, grid, scale, letters=letters, every=named * math.ceil(line / row))
         if place + abreast >= len(plot.grids):
             axes.set_xlabel(visible(plot.x.name))
-    bar = figure.colorbar(mesh, ax=frames, label=visible(plot.value.name), location="bottom", aspect=40)
+    pad = size.letter / 72 / figure.get_figheight()
+    name = visible(plot.value.name)
+    bar = figure.colorbar(mesh, ax=frames, label=name, location="bottom", aspect=40, pad=pad)
     prepare_scale(bar.ax, plot.value, scale, letters * abreast)
     return _fitted(figure, frames, abreast, high)
 
@@ -206,7 +228,7 @@ def _add_legend(figure: Figure, size: Size, entries: Mapping[str, Artist]) -> No
     """Explain the entries above the panels, in as many columns as fit."""
     if not entries:
         return
-    letters = int(size.inches * 72 / (0.6 * size.letter)) - 6
+    letters = int(size.inches * 72 / (0.6 * size.letter)) - 9
     names = [wrapped(name, letters) for name in entries]
     for columns in range(min(len(names), 6), 0, -1):
         legend = figure.legend(

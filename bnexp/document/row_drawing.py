@@ -27,14 +27,17 @@ def color_scale(plot: HeatMap) -> Normalize:
     return (LogNorm if plot.value.log else Normalize)(*limits(plot.value, values))
 
 
-def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letters: int, named: bool) -> QuadMesh:
-    """Draw one grid, the first row on top; its rows have names where `named`. Columns are as wide as each other."""
+def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letters: int, every: int) -> QuadMesh:
+    """Draw one grid, the first row on top, of whose names each so many has room; none with 0.
+
+    Columns are as wide as each other.
+    """
     rows, columns = len(grid.rows), len(grid.columns)
     axes.set_facecolor(NOT_MEASURED)
     cells = [[_clipped(value, scale) if math.isfinite(value) else math.nan for value in row] for row in grid.values]
     mesh = axes.pcolormesh(cells, cmap=COLORS, norm=scale, edgecolors="face", linewidth=0.2)
     tell_axes(axes, Axis("", labels=("",)), Axis("", labels=("",)))
-    values = [plot.value.text(value) if math.isfinite(value) else "" for row in cells for value in row]
+    values = [plot.value.text(value) if math.isfinite(value) else "" for row in grid.values for value in row]
     heads = [f"{plot.x.name} {plot.x.text(column)}" for column in grid.columns]
     tell_cells(mesh, grid.title, heads, grid.rows, values)
     axes.set(xlim=(0, columns), ylim=(rows, 0))
@@ -43,9 +46,9 @@ def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letter
     marked = range(0, columns, apart)
     axes.xaxis.set_major_locator(FixedLocator([place + 0.5 for place in marked]))
     axes.set_xticklabels([texts[place] for place in marked])
-    axes.yaxis.set_major_locator(FixedLocator([place + 0.5 for place in range(rows)]) if named else NullLocator())
-    if named:
-        axes.set_yticklabels([wrapped(name, ROW_LETTERS) for name in grid.rows])
+    named = range(0, rows, every) if every else []
+    axes.yaxis.set_major_locator(FixedLocator([place + 0.5 for place in named]))
+    axes.set_yticklabels([wrapped(grid.rows[place], ROW_LETTERS) for place in named])
     axes.tick_params(axis="y", length=0)
     if len(plot.grids) > 1:
         axes.set_title(wrapped(grid.title, letters), fontsize=axes.xaxis.label.get_fontsize())

@@ -73,7 +73,7 @@ def read_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | N
     for folder in folders:
         content, changed = intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
         own = _intact_columns(content, names) if content else None
-        own = own or _columns_of(folder / METRICS, names)
+        own = own or _columns_of(folder / METRICS, names, content)
         columns.append(replace(own, problem=own.problem or changed))
     return columns
 
@@ -128,14 +128,14 @@ def _numbers(texts: Sequence[bytes]) -> "Floats":
     return values
 
 
-def _columns_of(path: Path, names: Sequence[str]) -> Columns:
+def _columns_of(path: Path, names: Sequence[str], content: bytes | None) -> Columns:
     import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
 
     def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float, ...]]:
         return row["step"], tuple([_cell(row.get(name, _ABSENT)) for name in ("epoch", *names)])
 
     try:
-        rows, problem = _read_rows(path, names, numbers_of, "row")
+        rows, problem = _read_rows(path, names, numbers_of, "row", content)
     except FileNotFoundError:
         rows, problem = [], f"{path}: missing"
     steps = np.array([step for step, _ in rows], dtype=np.int64)
@@ -175,24 +175,33 @@ class Evaluation:
     accuracy: float | None
 
 
-def read_evaluations(path: Path) -> tuple[list[Evaluation], str | None]:
+def read_evaluations(path: Path, seal: Mapping[str, Any] | None = None) -> tuple[list[Evaluation], str | None]:
     """Return the evaluations in a metrics.jsonl, in order, and what is wrong with it or None.
 
-    A missing file holds none: a run begins without it.
+    A missing file holds none: a run begins without it. One that does not fit the seal of its run is wrong, too.
     """
+    content, changed = intact_rows(path, seal or {})
     try:
-        return _read_rows(path, [_ACCURACY], _evaluation_of, "evaluation row")
+        own, problem = _read_rows(path, [_ACCURACY], _evaluation_of, "evaluation row", content)
     except FileNotFoundError:
         return [], None
+    return own, problem or changed
 
 
 def _read_rows(
-    path: Path, names: Sequence[str], take: Callable[[Mapping[str, Any]], _T], kind: str
+    path: Path,
+    names: Sequence[str],
+    take: Callable[[Mapping[str, Any]], _T],
+    kind: str,
+    content: bytes | None = None,
 ) -> tuple[list[_T], str | None]:
-    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None."""
+    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None.
+
+    A file whose content has been read already is not read again.
+    """
     taken, damaged = list[_T](), 0
     try:
-        for line in _lines_with(path, names):
+        for line in _lines_with(path, names) if content is None else _lines_of(content, names):
             row = _json_of(line)
             if row is None or _step(row.get("step")) is None:
                 damaged += line.endswith(b"\n")
@@ -233,7 +242,16 @@ def _lines_holding(path: Path, quoted: Sequence[bytes]) -> Iterator[bytes]:
         yield bytes(buffer[:rest])
 
 
-def _places(buffer: bytearray, quoted: Sequence[bytes], last: int) -> list[tuple[int, int]]:
+def _lines_of(content: bytes, names: Sequence[str]) -> Iterator[bytes]:
+    """Yield the same lines of a content as `_lines_with` of a file."""
+    quoted, last = [json.dumps(name).encode() for name in names], content.rfind(b"\n") + 1
+    for start, end in _places(content, quoted, last):
+        yield content[start:end]
+    if any(content.find(name, last) >= 0 for name in quoted):
+        yield content[last:]
+
+
+def _places(buffer: bytes | bytearray, quoted: Sequence[bytes], last: int) -> list[tuple[int, int]]:
     """Return where the lines before `last` that hold one of the quoted names begin and end, in order."""
     ends = dict[int, int]()
     for name in quoted:

@@ -14,6 +14,7 @@ from bnexp.runs.folder import META, SUMMARY, resume_command, write_json
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lengthening import as_long_as, why_fixed
 from bnexp.runs.lock import run_lock
+from bnexp.runs.plugins import other_code
 from bnexp.runs.run import COMPLETE, Run, read_run, records_of
 from bnexp.runs.seal import load_stored
 
@@ -31,6 +32,10 @@ def newest_run_of(config: Config, runs_dir: Path, parts: int = 1) -> Run | None:
 
 def other_config(config: Config, runs_dir: Path) -> str | None:
     """Say why the newest run of this name and seed, one that did not finish before the others, is not continued."""
+    for folder in reversed(list(runs_below(runs_dir / config.name))):
+        run = read_run(folder)
+        if run.seed == config.seed and (other := other_code(folder)):
+            return other
     runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if first_difference(own, config) is not None]
     for run, own in sorted(runs, key=lambda pair: (pair[0].status not in COMPLETE, pair[0].recency), reverse=True):
         if (difference := first_difference(own, config)) is not None:

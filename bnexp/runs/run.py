@@ -30,6 +30,7 @@ from bnexp.runs.folder import (
 )
 from bnexp.runs.identity import parts_of
 from bnexp.runs.lengthening import former_ends, is_superseded
+from bnexp.runs.plugins import keys_of, recorded_in
 from bnexp.runs.process import is_gone
 from bnexp.runs.seal import ROWS_SEAL, changed_summary, read_config
 
@@ -213,7 +214,8 @@ class Run:
         name: in meta.json, else in the config, else the name of the folder above.
         seed: in meta.json, else in the config, else in the folder's name, else None.
         repeat: 1 for seed0, 2 for seed0-2.
-        config: the resolved config that it began with, with dotted keys; None where that cannot be told.
+        config: the resolved config that it began with, with dotted keys, and as `plugins.NAME` the code of the norms
+            and activations that bnexp does not have; None where that cannot be told.
         status: a `Status`, or unknown, damaged or dead.
         started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
@@ -305,7 +307,7 @@ def read_run(folder: Path) -> Run:
     figures = _figures(summary)
     status = _status(meta, summary, figures)
     seed, name = ((config or {}).get(key) for key in ("seed", "name"))
-    noted = _other_in_meta(meta, seed, name)
+    noted, code = _other_in_meta(meta, seed, name), keys_of(recorded_in(meta.values))
     divergence = None
     if status == "diverged":
         divergence = RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
@@ -314,7 +316,7 @@ def read_run(folder: Path) -> Run:
         name=meta.text("name") or (name if isinstance(name, str) else folder.parent.name),
         seed=next(filter(_is_whole, (meta.count("seed"), seed, seed_in_name)), None),
         repeat=repeat,
-        config=config and {**config, **{key: then for key, (_, then) in noted.items()}},
+        config=config and {**config, **{key: then for key, (_, then) in noted.items()}, **code},
         status=status,
         started=meta.moment("started"),
         ended=meta.moment("ended"),

@@ -21,6 +21,7 @@ from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_jso
 from bnexp.runs.lengthening import former_ends
 from bnexp.runs.lock import run_lock
 from bnexp.runs.own_lock import HeldLock, LostLock
+from bnexp.runs.plugins import keep_copies, sources_of
 from bnexp.runs.rows import MetricsWriter, Rows, Writers, names_in
 from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.runs.seal import seal_of_figures
@@ -140,6 +141,7 @@ def run_session(
     fewer_at_once = smaller_evaluation(run.config, run.plan, run.subject.layout, run.device)
     explained = faults_explained(run.config, folder, fewer_at_once, run.world)
     with _status_at_end(folder, meta, stop, lock), explained:
+        keep_copies(folder, sources_of(run.config))
         note_status(folder, meta, "running")
         with reproducible():
             summary, written = _train_and_test(run, folder, show, stop, lock, start)

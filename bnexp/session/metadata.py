@@ -21,6 +21,7 @@ from bnexp.files import read_file
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
 from bnexp.runs.identity import network_of
+from bnexp.runs.plugins import PLUGINS, sources_of
 from bnexp.runs.process import this_process
 from bnexp.runs.run import CHOSEN
 from bnexp.runs.seal import SEAL, seal_of
@@ -64,6 +65,7 @@ def circumstances(
     told = {ROLE: terms.role, CHOSEN: terms.chosen}
     in_sweep = {key: value or (before or {}).get(key) for key, value in told.items()}
     plan, layout = asdict(run.plan), run.subject.layout
+    sources = sources_of(run.config)
     del plan["eval_every_epochs"]
     return {
         "format": FORMAT,
@@ -86,6 +88,7 @@ def circumstances(
         "deterministic": True,
         "parameters": run.parameters,
         "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
+        **({PLUGINS: {name: source.record for name, source in sources.items()}} if sources else {}),
         "processes": record_of(layout, run.world, run.device),
         "started": _now(),
         "ended": None,
@@ -123,7 +126,8 @@ def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping
     """Return the circumstances of a run resumed from `state`: those of now, and those that meta.json told before."""
     keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "processes", "continued")
     sessions = before.get("sessions")
-    earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in keys}]
+    session = {key: before.get(key) for key in keys} | {key: before[key] for key in (PLUGINS,) if key in before}
+    earlier = [*(sessions if isinstance(sessions, list) else []), session]
     return {
         **meta,
         "started": before.get("started"),

@@ -201,8 +201,8 @@ def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: it cannot be read or is wrong.
         BnexpError: it is not what the run began with.
     """
-    values, _ = read_yaml_file(folder / CONFIG, links=False)
     problem = load_stored(folder)[1]
+    values, _ = read_yaml_file(folder / CONFIG, links=False)
     if problem:
         raise BnexpError(f"{problem}: put them back, or start a new run with these")
     return check_stored(values if isinstance(values, dict) else {}, overrides, str(folder / CONFIG))

@@ -28,6 +28,7 @@ from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
 from bnexp.runs.lengthening import LENGTH, can_go_on, why_fixed
 from bnexp.runs.own_lock import holder_here
+from bnexp.runs.plugins import keys_of, sources_of
 from bnexp.runs.run import COMPLETE, DAMAGED, UNKNOWN, Run, read_run
 from bnexp.sweep.arms import Arm, claims_of, expand, told_together
 from bnexp.sweep.tuning import Choice, choose
@@ -157,7 +158,8 @@ class _Draft(NamedTuple):
 def _drafted(arm: Arm, blueprint: Blueprint, stored: Stored) -> _Draft:
     if arm.candidates:  # while its values are not chosen, no run on the disk is known to be its own
         return _Draft(arm, arm.name, blueprint, [], [])
-    config = dict(dotted(blueprint.config.model_dump(mode="json", exclude_none=True)))
+    code = keys_of(sources_of(blueprint.config))
+    config = {**dict(dotted(blueprint.config.model_dump(mode="json", exclude_none=True))), **code}
     layout = network_of(blueprint.layout, blueprint.config.data.batch_size)["layout"]
     own = identities(config, layout)
     # Arms of several lengths are arms, and no former state of each other.

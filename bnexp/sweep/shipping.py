@@ -18,7 +18,8 @@ from bnexp.runs.process import this_process
 from bnexp.runs.seal import SEAL
 
 _RECORD = re.compile(
-    rf"{CONFIG}|{CONFIG_COPY}|{META}|{METRICS}|{SUMMARY}|events\.out\.tfevents\.[^/]+|{CHECKPOINTS}/[^/.][^/]*\.pt"
+    rf"{CONFIG}|{CONFIG_COPY}|{META}|{METRICS}|{SUMMARY}|events\.out\.tfevents\.[^/]+|plugin_[a-z0-9_]+\.py|"
+    rf"{CHECKPOINTS}/[^/.][^/]*\.pt"
 )
 """The files of a run, by their names in its folder."""
 _FIRST, _LAST = (CONFIG, CONFIG_COPY, METRICS), (SUMMARY, META)

@@ -22,9 +22,11 @@ from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
 from bnexp.errors import BnexpError, Interrupted
+from bnexp.models.build import without_numbers
 from bnexp.runs.claim import Taken
 from bnexp.runs.identity import first_difference
 from bnexp.runs.own_lock import Held
+from bnexp.runs.plugins import sources_of
 from bnexp.runs.rows import Writers
 from bnexp.runs.seal import load_stored
 from bnexp.session import life, resume
@@ -105,13 +107,15 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
 
 
 def judge(task: Task) -> Judged:
-    """Look whether the data of all blueprints are here, and whether their networks fit into memory."""
+    """Look whether the data of all blueprints are here, whether their networks fit into memory and can be built."""
     refused, doubted = dict[str, str](), dict[str, list[str]]()
     data_dir = task.data_dir or data_folder(None)
     for blueprint in (task.blueprint, *task.others):
         config, doubts = blueprint.config, list[str]()
         try:
             life.weigh(blueprint, task.device or "auto", Terms(warn=doubts.append))
+            if sources_of(config):  # a norm of others is tried where it is built
+                without_numbers(blueprint.layout)
             load_dataset(config.data, blueprint.info, blueprint.plan, data_dir, torch.device("cpu"))
         except BnexpError as error:
             refused[config.name] = str(error)

@@ -128,6 +128,17 @@ def test_an_axis_shows_finished_runs_and_counts_those_that_diverged(runs_of: Cal
     assert "of the runs that finished" in plot.caption
 
 
+def test_where_no_run_finished_an_axis_shows_what_diverged(runs_of: Callable[..., list[Run]]) -> None:
+    fell = [(f"bn-{lr}", 0, (None,), diverged(**{"optimizer.lr": lr})) for lr in (1, 2)]
+    runs = runs_of(*fell)
+    plot = axis(runs)
+    assert lines_of(plot)["bn"].diverged == [(1, 1, 1), (2, 1, 1)]
+    assert "no run finished" in plot.caption
+    assert "bn: all runs diverged" in plot.notes
+    with pytest.raises(ConfigError, match="All diverged, one at step 12 in head"):
+        curves(runs)
+
+
 def test_an_axis_of_words_and_of_depths(runs_of: Callable[..., list[Run]]) -> None:
     hidden = [(f"bn-{n}", 0, (0.5, 0.5 + n / 100), {"config": {"model.hidden": [100] * n}}) for n in (2, 16, 4)]
     plot = axis(runs_of(*hidden), key="hidden")

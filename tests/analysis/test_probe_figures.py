@@ -10,10 +10,8 @@ import pytest
 
 from bnexp.analysis.over_seeds import value_axis
 from bnexp.analysis.probe_figures import heat_map, input_of_last_activation, landscape, percentiles
-from bnexp.analysis.studied import PROBES
 from bnexp.document.plots import Axis
 from bnexp.errors import ConfigError
-from bnexp.probes import registry
 from bnexp.runs.run import Run, read_run
 
 STEPS = (1, 10, 100)
@@ -120,12 +118,6 @@ def test_a_probe_that_did_not_look_is_named_with_its_line(make: Callable[..., ob
 def test_an_unknown_item_is_refused(runs: list[Run]) -> None:
     with pytest.raises(ConfigError, match=r'block1.b: no such item. Did you mean "block1.bn"\?'):
         percentiles(runs, "block1.b")
-
-
-def test_every_figure_of_a_named_probe_is_that_probes() -> None:
-    figures = {figure.name: name for name, probe in registry.PROBES.items() for figure in probe.figures}
-    for start, probe in PROBES.items():
-        assert {owner for figure, owner in figures.items() if figure.startswith(start)} == {probe}, start
 
 
 def test_an_axis_ends_before_values_that_would_press_the_others_flat() -> None:

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnexp.document.drawing import SIZES, Form, SizeName, drawn, in_our_style, to_bytes
+from bnexp.document.drawing import SIZES, Form, SizeName, drawn, in_our_style, letters_without_a_glyph, to_bytes
 from bnexp.document.figure import styles_of
 from bnexp.document.plots import Axis, Curve, Curves, Differences, Grid, HeatMap, Paired, Panel, Plot
 
@@ -109,7 +109,7 @@ def test_no_text_covers_another_is_cut_or_too_small(key: str, size: SizeName) ->
     for (one, box), (other, its) in combinations(texts, 2):
         apart = min(box.x1, its.x1) - max(box.x0, its.x0) < 1 or min(box.y1, its.y1) - max(box.y0, its.y0) < 1
         assert apart, (one, other)
-    for text, box in texts:
+    for text, box in [*texts, *(("legend", legend.get_window_extent()) for legend in figure.legends)]:
         inside = box.x0 > -1 and box.y0 > -1 and box.x1 < figure.bbox.x1 + 1 and box.y1 < figure.bbox.y1 + 1
         assert inside, text
     assert min(text.get_fontsize() for text in texts_of(figure)) >= 7
@@ -157,6 +157,20 @@ def test_an_arm_has_one_color_in_every_plot_and_another_dash_in_grey() -> None:
         assert {style.color for style in styles.values()} <= colors
     assert styles[NAMES[1]] == styles_of(["none"])["none"]
     assert len({style.dashes for style in styles.values()}) == len({style.marker for style in styles.values()}) == 3
+
+
+def test_names_that_our_font_does_not_have_are_said() -> None:
+    assert letters_without_a_glyph(PLOTS["curves"]) == ""
+    assert (
+        letters_without_a_glyph(curves("c", Panel("", STEP, PERCENT, {"\u6b63\u898f bn": ARMS[LONG]})))
+        == "\u6b63\u898f"
+    )
+
+
+def test_steps_are_whole_numbers() -> None:
+    few = Curve([10, 11], [0.1, 0.2], [NAN] * 2, [NAN] * 2, [1, 1])
+    (axes,) = figure_of(curves("few", Panel("", STEP, PERCENT, {"bn": few})), "page").axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "11"]
 
 
 def test_values_beyond_the_ends_of_an_axis_leave_the_others_their_room() -> None:
