@@ -152,10 +152,12 @@ def _effect(claim: Claim, value: float) -> str:
 
 def _tables(runs: Sequence[Run], arms: Sequence[Arm], base: Arm, study: Study) -> list[Table]:
     """Return the tables of `compare`, with the differences to the baseline where there is one to differ from."""
+    tables = None
     if len(arms) > 1:
         with contextlib.suppress(ConfigError):  # no arm shares a seed with it, or none was scored on the test set
-            return compare_runs(runs, keys=study.tuned, notes=study.notes, baseline=base.name)
-    return compare_runs(runs, keys=study.tuned, notes=study.notes)
+            tables = compare_runs(runs, keys=study.tuned, notes=study.notes, baseline=base.name)
+    tables = tables or compare_runs(runs, keys=study.tuned, notes=study.notes)
+    return [replace(table, title=capital(table.title)) for table in tables]
 
 
 def _count(arms: Sequence[Arm]) -> str:

@@ -39,6 +39,7 @@ _FOLDED = """\
 .w{width} tbody th {{ flex: 1 0 100%; text-align: left; }} .w{width}.sortable {{ overflow-wrap: anywhere; }}
 .w{width} [data-name]::before {{ content: attr(data-name) " "; font-weight: 400; color: var(--faint); }}
 .w{width}.sortable thead {{ display: block; }} .w{width} thead th {{ border: 0; min-width: 0; font-weight: 400; }}
+@media print {{ .w{width}.sortable thead {{ display: none; }} }}
 }}
 """
 """Where a table has no room for its width, each row is a paragraph, with the name of the column before each value."""
