@@ -191,7 +191,7 @@ def check(
     command.check(config, overrides=overrides, data_dir=data_dir, signal=signal, strict=strict)
 
 
-Format: TypeAlias = Literal["table", "csv", "json", "markdown"]
+Format: TypeAlias = Literal["table", "csv", "json", "markdown", "latex"]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to write the table. [default: table]")]
 Csv = Annotated[bool, typer.Option("--csv", help="Short for --format csv: to stdout, in full precision.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json: to stdout, in full precision.")]
@@ -219,6 +219,23 @@ def compare(
     sort: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: validation accuracy]")
     ] = None,
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            metavar="METRIC:POINT,...",
+            help="Any logged metrics instead, such as accuracy/val:best,loss/train:last: mean and interval.",
+        ),
+    ] = [],  # noqa: B006
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Differences to this arm, paired by seed, with interval and p.")
+    ] = None,
+    where: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=VALUE", help="Only runs of this config, such as model.norm=bn,ln. Repeatable."),
+    ] = [],  # noqa: B006
+    group_by: Annotated[
+        list[str], typer.Option(metavar="KEY", help="Pool the arms that have equal values of this key. Repeatable.")
+    ] = [],  # noqa: B006
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -232,6 +249,10 @@ def compare(
         runs_dir=runs_dir,
         target=target,
         sort=sort,
+        conditions=where,
+        group_by=read_names(group_by),
+        columns=", ".join(columns),
+        baseline=baseline,
         output=_format(format, csv=csv, json=json, markdown=markdown),
     )
 

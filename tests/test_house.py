@@ -11,6 +11,7 @@ import pytest
 
 from bnexp.config.data_section import AUGMENTATIONS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
 from bnexp.config.items import ACTIVATION_NAMES, NORM_NAMES
+from bnexp.config.metrics import OF_PROBES
 from bnexp.config.model import ARCHITECTURES, ModelConfig
 from bnexp.config.schema import ProbesConfig
 from bnexp.data.augment import AUGMENTS
@@ -124,3 +125,5 @@ def test_registries_have_exactly_the_declared_names() -> None:
     assert set(PREPROCESSES) == set(PREPROCESSINGS) == set(get_args(PreprocessName))
     assert set(AUGMENTS) == set(AUGMENTATIONS) == set(get_args(AugmentName))
     assert set(PROBES) == set(ProbesConfig.model_fields)
+    measured = {name: {figure.name.partition("/")[0] for figure in probe.figures} for name, probe in PROBES.items()}
+    assert {name: set(kinds) for name, kinds in OF_PROBES.items()} == {**measured, "histograms": set()}

@@ -1,8 +1,9 @@
 """Pair arms by seed: two runs of one seed began with the same weights and saw the same batches.
 
-A run that diverged is a result. It has the worst rank, and counts with a stated value: the worst that any finished run
-of the comparison has at this point, or chance where that is worse. So does a run that never reached a goal `to(X)`,
-with the epochs of the longest training. Runs that are not complete are left out, and said.
+A run that diverged, or is not finite where it is looked at, is a result. It has the worst rank, and counts with a
+stated value: the worst that any finished run of the comparison has at this point, or chance where that is worse. So
+does a run that never reached a goal `to(X)`, with the epochs of the longest training. Runs that are not complete are
+left out, and said.
 
 Used as
 
@@ -40,7 +41,8 @@ class Outcomes:
     Attributes:
         name: the arm's.
         values: by seed, of its complete runs; the stated value for those that diverged.
-        diverged, never: the seeds that have the stated value, since they diverged, or never reached the goal.
+        diverged, never: the seeds that have the stated value, since they diverged or are not finite there, or never
+            reached the goal.
         absent: why a seed has no value, by seed.
     """
 
@@ -156,7 +158,8 @@ def outcomes(
             found[run.seed] = stated.value
         elif value is not None and run.status == "finished":
             found[run.seed] = value if math.isfinite(value) else stated.value
-            never |= set() if math.isfinite(value) else {run.seed}
+            if not math.isfinite(value):
+                (diverged if math.isnan(value) else never).add(run.seed)
         else:
             found.pop(run.seed, None)
             absent[run.seed] = f"without {point}" if run.status == "finished" else run.status

@@ -126,7 +126,8 @@ def _show_runs(plan: SweepPlan, tuned: Sequence[str], choices: Mapping[str, Choi
     if others:
         folder = shlex.quote(str(plan.folder))
         notes.append(f"{counted(len(others), 'run')} of other values left out: bnexp compare {folder} shows all")
-    show(compare_runs(own, keys=tuned, notes=notes), "json" if as_json else "table")
+    first, *rest = compare_runs(own, keys=tuned, notes=notes)
+    show(first, "json" if as_json else "table", *rest)
 
 
 def _save(study: Sweep, file: Path, *, quiet: bool) -> None:

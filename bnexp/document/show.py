@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bnexp.document.exports import to_csv, to_json, to_markdown, to_plain
+from bnexp.document.exports import to_csv, to_json, to_latex, to_markdown, to_plain
 from bnexp.document.table import Table
 from bnexp.document.values import Document
 from bnexp.document.writing import readable
@@ -20,25 +20,26 @@ from bnexp.streams import encodable
 if TYPE_CHECKING:
     from rich.console import Console
 
-Output = Literal["table", "csv", "json", "markdown"]
+Output = Literal["table", "csv", "json", "markdown", "latex"]
 
 
 def show(table: Table, output: Output, *others: Table) -> None:
     """Print a table; `table` draws in a terminal, and writes plain text into a pipe. Notes of CSV go to standard error.
 
-    `others` are further tables for people; CSV and JSON are of the first.
+    `others` are further tables; CSV is of the first, and JSON has those with a key.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if output == "table":
         show_document([table, *others], exported=True)
-    elif output == "markdown":
-        write_out(to_markdown([table, *others]))
+    elif output in ("markdown", "latex"):
+        write_out((to_markdown if output == "markdown" else to_latex)([table, *others]))
     else:
-        write_out(to_csv(table) if output == "csv" else to_json(table))
+        write_out(to_csv(table) if output == "csv" else to_json(table, *others))
     if output == "csv":
-        sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in table.notes)
+        notes = [*table.notes, *(f"CSV has one table; --format json also has {one.key}" for one in others if one.key)]
+        sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in notes)
 
 
 def show_document(document: Document, *, exported: bool = False) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bnexp.document.writing import Value, column_text
@@ -52,8 +52,8 @@ class Column:
     Attributes:
         key: its name in CSV, JSON and `--sort`; in CSV and JSON the `unit` is added, where it has one.
         header: its name for people, with the unit; `short` is its name in a terminal, where that is clear enough.
-        kind: what its cells hold; a sample becomes three columns in CSV. A bar, as long as the logarithm of its value,
-            is drawn only in a terminal with room for it.
+        kind: what its cells hold; a sample becomes a column in CSV for each of its `statistics`. A bar, as long as the
+            logarithm of its value, is drawn only in a terminal with room for it.
         descending: the larger value is sorted first.
         give_up: order in which a narrow terminal leaves columns out, and says so; None for never.
         grouped: a terminal shows equal values of neighboring rows once, and an empty line before the next value.
@@ -70,6 +70,7 @@ class Column:
     audience: Audience = "all"
     grouped: bool = False
     least: int = 0
+    statistics: tuple[str, ...] = ("mean", "std", "n")
 
     @property
     def machine_key(self) -> str:
@@ -89,11 +90,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text for people; its value for machines and sorting, or the sample it shows."""
+    """One cell: its text for people; its value for machines and sorting, or the sample it shows.
+
+    `more` are statistics of a sample beyond mean, deviation and n, such as the ends of an interval.
+    """
 
     text: str = NOTHING
     value: Any = None
     sample: Sample | None = None
+    more: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def order(self) -> object:

@@ -5,26 +5,30 @@ a killed one, leaves behind: it is skipped silently. Other rows that cannot be r
 sentence that starts with the file's path.
 
 Only rows that hold a wanted name are parsed: the bytes are searched for the name first, which takes a few milliseconds
-for 30 MB, while parsing every row would take half a second.
+for 30 MB, while parsing every row would take half a second. Of a file that its run sealed, and that nobody has changed,
+only the numbers behind the names are.
 """
 
 import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bnexp.files import open_file, parse_json
 from bnexp.runs.folder import METRICS
+from bnexp.runs.seal import intact_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
     Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
     Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+    Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 _SCAN_BYTES = 1 << 17
 _TAIL_BYTES = 1 << 16
@@ -33,8 +37,11 @@ _ROW_LIMIT = 1 << 22
 _TAIL_LIMIT = 1 << 22
 """How far before the end of metrics.jsonl the last evaluation is searched: about 2,000 rows of 2 KB."""
 _LARGEST_STEP = 2**63 - 1
+_BEGIN = re.compile(rb'{"step":([0-9]+)(?:,"epoch":([^,}\n]*))?')
 _ACCURACY = "accuracy/val"
+_ABSENT = object()
 _T = TypeVar("_T")
+Seals = Mapping[Path, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -45,37 +52,95 @@ class Columns:
         steps: (rows,) steps taken when the row was written.
         epochs: (rows,) the same in epochs, nan where a row does not say.
         values: for each name (rows,) numbers; nan where a row lacks the name or holds null or no number.
+        nulls: for each name (rows,) whether the row has the name, and null or no number there.
         problem: what is wrong with the file, in a sentence that starts with its path; None for a good one.
     """
 
     steps: "Integers"
     epochs: "Floats"
     values: Mapping[str, "Floats"]
+    nulls: Mapping[str, "Flags"]
     problem: str | None
 
 
-def read_columns(folders: Sequence[Path], names: Sequence[str]) -> list[Columns]:
+def read_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | None = None) -> list[Columns]:
     """Read metrics, such as `loss/train`, of each run folder, in the rows that hold at least one of them.
 
-    A missing metrics.jsonl gives empty columns and a problem.
+    A missing metrics.jsonl gives empty columns and a problem, and so does one that does not fit the seal of its run;
+    `seals` are `Run.rows_seal` by folder.
     """
-    return [_columns_of(folder / METRICS, names) for folder in folders]
+    columns = []
+    for folder in folders:
+        content, changed = intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
+        own = _intact_columns(content, names) if content else None
+        own = own or _columns_of(folder / METRICS, names)
+        columns.append(replace(own, problem=own.problem or changed))
+    return columns
+
+
+def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
+    """Read columns of rows as `Rows` writes them; None where some row is of another form, or few rows are wanted.
+
+    Nothing is copied but the numbers: rows of hundreds of metrics are mostly others than those that are wanted.
+    """
+    import numpy as np
+
+    head = content[:_TAIL_BYTES]
+    many = [2 * head.count(json.dumps(name).encode()) > head.count(b"\n") for name in names]
+    if not any(many):
+        return None
+    try:
+        begins = _BEGIN.findall(content)
+        steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
+        epochs = _numbers([epoch for _, epoch in begins])
+        table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
+        for own, name, is_dense in zip(table, names, many, strict=True):
+            behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
+            if is_dense and len(texts := behind.findall(content)) == len(steps):  # a row has a name once
+                own[:], held[:] = _numbers(texts), True
+            elif matches := list(behind.finditer(content)):
+                if (np.diff(steps) <= 0).any():
+                    return None
+                at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
+                own[at], held[at] = _numbers([match[1] for match in matches]), True
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+    return Columns(steps[held], epochs[held], dict(zip(names, table[:, held], strict=True)), None)
+
+
+def _step_before(content: bytes, place: int) -> int:
+    """Return the step of the row around a place."""
+    return int(_BEGIN.match(content, content.rfind(b"\n", 0, place) + 1)[1])  # type: ignore[index]
+
+
+def _numbers(texts: Sequence[bytes]) -> "Floats":
+    import numpy as np
+
+    try:
+        values = np.array(list(map(float, texts)))
+    except ValueError:
+        values = np.array([math.nan if text in (b"", b"null") else float(text) for text in texts])
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _columns_of(path: Path, names: Sequence[str]) -> Columns:
     import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
 
-    def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float | None, ...]]:
-        return row["step"], tuple([_number(row.get(name)) for name in ("epoch", *names)])
+    def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float, ...]]:
+        return row["step"], tuple([_cell(row.get(name, _ABSENT)) for name in ("epoch", *names)])
 
     try:
         rows, problem = _read_rows(path, names, numbers_of, "row")
     except FileNotFoundError:
         rows, problem = [], f"{path}: missing"
     steps = np.array([step for step, _ in rows], dtype=np.int64)
-    table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names))  # None: nan
+    table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names))
+    nulls = np.isinf(table)
+    table[nulls] = np.nan
     epochs, *values = np.ascontiguousarray(table.T)
-    return Columns(steps, epochs, dict(zip(names, values, strict=True)), problem)
+    _, *without = np.ascontiguousarray(nulls.T)
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (values, without))
+    return Columns(steps, epochs, by_name, nulls_by_name, problem)
 
 
 def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
@@ -230,6 +295,12 @@ def _evaluation_of(row: Mapping[str, Any]) -> Evaluation:
     accuracy = _number(row[_ACCURACY])
     accuracy = accuracy if accuracy is not None and 0 <= accuracy <= 1 else None
     return Evaluation(row["step"], _number(row.get("epoch")), _number(row.get("loss/val")), accuracy)
+
+
+def _cell(value: object) -> float:
+    """Return a number; nan where a row lacks it, and inf, which no row holds, where it is null or no number."""
+    number = _number(value)
+    return number if number is not None else math.nan if value is _ABSENT else math.inf
 
 
 def _number(value: object) -> float | None:

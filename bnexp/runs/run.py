@@ -60,6 +60,8 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "epochs": ("epochs",),
     "steps": ("steps",),
     "last_evaluated_step": ("final", "step"),
+    "peak_process_mib": ("peak_mib", "process"),
+    "peak_device_mib": ("peak_mib", "device"),
 }
 """Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""
 RECOMPUTED_AT = {
@@ -86,6 +88,7 @@ ENVIRONMENT = {
     "threads": ("threads",),
     "torch": ("versions", "torch"),
     "bnexp": ("bnexp",),
+    "commit": ("bnexp_commit",),
 }
 """Places in meta.json of what can make two runs of one config differ."""
 

@@ -167,12 +167,18 @@ def changed_summary(path: Path, sha256: str, meta: Mapping[str, Any]) -> str | N
 
 def changed_rows(path: Path, sealed: Mapping[str, Any]) -> str | None:
     """Return a sentence where metrics.jsonl has not the size and checksum that were sealed, else None."""
+    return intact_rows(path, sealed)[1]
+
+
+def intact_rows(path: Path, sealed: Mapping[str, Any]) -> tuple[bytes | None, str | None]:
+    """Return metrics.jsonl where it is what its run wrote, and a sentence where it is not; neither if that is open."""
     size, sha256 = sealed.get("size"), sealed.get("sha256")
     with suppress(OSError):
         if isinstance(size, int) and (now := path.stat().st_size) != size:
-            return f"{path}: {now:,} bytes, but the run wrote {size:,}: rows were changed, added or lost since"
+            return None, f"{path}: {now:,} bytes, but the run wrote {size:,}: rows were changed, added or lost since"
         if isinstance(sha256, str) and path.stat().st_size <= _MOST_HASHED:
             content = read_file(path, _MOST_HASHED, links=False)
-            if hashlib.sha256(content).hexdigest() != sha256:
-                return f"{path}: changed after the run wrote it: its rows are not those of the run"
-    return None
+            if hashlib.sha256(content).hexdigest() == sha256:
+                return content, None
+            return None, f"{path}: changed after the run wrote it: its rows are not those of the run"
+    return None, None

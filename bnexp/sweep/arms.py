@@ -103,8 +103,8 @@ def claims_of(sweep: Sweep, arms: Sequence[Arm]) -> list[Claim]:
     Raises:
         ConfigError: an arm that the sweep does not have, or a metric that cannot be.
     """
-    values = {arm.name: arm.values for arm in arms}
-    return find_claims(sweep.file.claims, values, lambda index: sweep.at(("claims", index)))
+    values, probes = {arm.name: arm.values for arm in arms}, {arm.name: arm.config.probes for arm in arms}
+    return find_claims(sweep.file.claims, values, probes, lambda index: sweep.at(("claims", index)))
 
 
 def told_together(mistakes: Mapping[str, str], arms: int) -> str:

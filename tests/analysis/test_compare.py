@@ -98,6 +98,9 @@ def test_a_diverged_run_is_shown_and_enters_no_mean(table_of: Make) -> None:
     assert cell(table, "val_accuracy").sample == Sample(0.88, None, 1)
     assert cell(table, "status").text == "1 finished, 1 diverged at step 12 in block1.linear"
     assert cell(table, "val_accuracy", 1) == Cell()
+    assert [cell(table, "diverged", row).value for row in (0, 1)] == [1, 1]
+    assert "diverged: mlp 1 of 2, hot 1 of 1: the means beside them are of the seeds that did not" in notes(table)
+    assert "not all run with the same seeds" in notes(table)  # hot has only one of them
     assert (cell(table, "n", 1).value, cell(table, "status", 1).text) == (0, "diverged at step 12 in block1.linear")
 
 
@@ -138,6 +141,7 @@ def test_a_figure_that_some_seeds_lack_says_so(table_of: Make) -> None:
         ({"precision": "bf16"}, "precision bf16 (b), fp32 (mlp)"),
         ({"threads": 8}, "threads 2 (mlp), 8 (b)"),
         ({"versions.torch": "2.10.0"}, "torch 2.9.0 (mlp), 2.10.0 (b)"),
+        ({"bnexp_commit": "b" * 40}, f"commit {'a' * 10} (mlp), {'b' * 10} (b)"),
     ],
 )
 def test_differing_environments_are_told(table_of: Make, change: dict[str, Any], said: str) -> None:

@@ -42,6 +42,10 @@ def test_a_diverged_seed_counts_as_stated_also_where_it_had_a_better_value_befor
     assert found.notes == ["bn: 2 of 3 diverged (seeds 1, 2; worst rank, counted as 0.1, chance)"]
 
 
+def test_a_value_that_is_not_finite_counts_as_diverged() -> None:
+    assert of([made(0), made(1)], [0.9, math.nan]).diverged == (1,)
+
+
 def test_what_is_not_complete_is_left_out_and_said() -> None:
     runs = [made(0), made(1, "running"), made(2, "failed"), made(3), made(None)]
     found = of(runs, [0.9, 0.8, 0.8, None, 0.7], missing=(4, 5))

@@ -11,6 +11,7 @@ from bnexp.analysis.points import MetricPoint, parse_point
 from bnexp.analysis.statistics import judge, mean_interval, sign_flip_p
 from bnexp.analysis.verdict import KEYS, judge_claims, verdict_table
 from bnexp.config.claims import ClaimSection
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.errors import ConfigError
 from bnexp.runs.run import Run
 
@@ -183,7 +184,7 @@ def test_the_table_has_a_row_and_a_reason_a_claim() -> None:
 
 def found(**claim: Any) -> Claim:
     section = ClaimSection.model_validate({"claim": "c", "metric": "accuracy/val", "at_least": 0.02, **claim})
-    (one,) = find_claims([section], ARMS, lambda index: "study.yaml:9")
+    (one,) = find_claims([section], ARMS, dict.fromkeys(ARMS, ProbesConfig()), lambda index: "study.yaml:9")
     return one
 
 
@@ -194,13 +195,23 @@ def test_claims_are_about_the_arms_of_the_sweep() -> None:
     assert (trend.kind, trend.arms) == ("trend", ("norm=none,lr=0.1", "norm=none,lr=0.3", "norm=none,lr=1"))
 
 
+BOTH = {"better": "norm=bn,lr=1", "than": "norm=none,lr=1"}
+
+
 @pytest.mark.parametrize(
     ("claim", "said"),
     [
         ({"better": "norm=bm,lr=1", "than": "norm=none,lr=1"}, 'Did you mean "norm=bn,lr=1"?'),
-        ({"better": "norm=bn,lr=1", "than": "norm=none,lr=1", "metric": "accuracy"}, "accuracy/val:best"),
-        ({"better": "norm=bn,lr=1", "than": "norm=none,lr=1", "metric": "gamma_mean/head"}, "direction: up"),
-        ({"better": "norm=bn,lr=1", "than": "norm=none,lr=1", "direction": "down"}, "leave direction out"),
+        ({**BOTH, "metric": "accuracy"}, "accuracy/val:best"),
+        ({**BOTH, "metric": "gradient_norm/total"}, "direction: up"),
+        ({**BOTH, "metric": "acuracy/val"}, 'Did you mean "accuracy/val"?'),
+        ({**BOTH, "metric": "loss/valid"}, 'Did you mean "loss/val"?'),
+        ({**BOTH, "metric": "wibble/val:max"}, "docs/probes.md"),
+        (
+            {**BOTH, "metric": "landscape_loss_max/path:max"},
+            "the probe landscape, which is off; expected such",
+        ),
+        ({**BOTH, "direction": "down"}, "leave direction out"),
         ({"over": "optimizer.lr", "direction": "up"}, "where: {model.norm: VALUE}"),
         ({"over": "optimizer.rl", "direction": "up"}, 'Did you mean "optimizer.lr"?'),
         ({"over": "optimizer.lr", "where": {"model.norm": "ln"}, "direction": "up"}, "0 arms; expected three"),

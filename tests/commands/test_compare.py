@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bnexp.analysis.compare import FIGURES
+from bnexp.analysis.compare import DEVICE_MIB, FIGURES
 from bnexp.commands.compare import compare
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import ConfigError
@@ -74,7 +74,7 @@ def test_into_a_pipe_one_plain_line_an_arm_with_all_columns(runs: Path) -> None:
     assert re.split(r" {2,}", second)[:2] == ["plain", "linear -> relu"]
     assert "97.00 ± 1.41" in first
     assert "91.00 ± 1.41" in second
-    assert all(column.header in header for column, _ in FIGURES)
+    assert all(column.header in header for column, _ in FIGURES if column != DEVICE_MIB)
     assert len({len(re.split(r" {2,}", line)) for line in (header, first, second)}) == 1
     assert all(note.startswith("note: ") for note in notes)
     assert not re.search("[\x1b\u2500-\u257f]", out)
@@ -95,9 +95,36 @@ def test_json_and_markdown(runs: Path) -> None:
     table = json.loads(printed(compare, [], runs_dir=runs, output="json", target=0.8)[0])
     assert [row["test_accuracy_fraction"]["n"] for row in table["rows"]] == [2, 2]
     assert [row["epochs_to_target"]["mean"] for row in table["rows"]] == [2.0, 2.0]
+    # step 20, at 1.5 ms a step
+    assert [row["seconds_to_target"]["mean"] for row in table["rows"]] == [0.03, 0.03]
+    assert [row["peak_process_mib"]["mean"] for row in table["rows"]] == [300.0, 300.0]
     lines = printed(compare, [], runs_dir=runs, output="markdown")[0].splitlines()
     assert {line.count(" | ") for line in lines[:4]} == {lines[0].count(" | ")}
     assert lines[2].startswith("| bn | linear -> bn -> relu | ")
+
+
+def test_latex_is_a_tabular_of_booktabs(runs: Path) -> None:
+    out, _ = printed(compare, [], runs_dir=runs, output="latex")
+    lines = out.splitlines()
+    assert lines[:3] == [r"% needs \usepackage{booktabs}", lines[1], r"\toprule"]
+    assert lines[1].startswith(r"\begin{tabular}{llr")
+    assert lines[3].startswith(r"arm & model.block & test \% & ")
+    assert lines[5].startswith(r"bn & linear $\to$ bn $\to$ relu & 97.00 $\pm$ 1.41 & ")
+    assert {line.count(" & ") for line in (lines[3], *lines[5:7])} == {lines[3].count(" & ")}
+    assert lines[7:9] == [r"\bottomrule", r"\end{tabular}"]
+    assert all(line.startswith("% ") for line in lines[9:])
+
+
+def test_a_sweep_of_rates_has_a_second_table(runs: Path) -> None:
+    for rate in (1, 10):
+        write_run(runs / f"hot{rate}" / "seed0", config={"name": f"bn,lr={rate}", "optimizer.lr": rate}, test=0.5)
+    out, _ = printed(compare, [], runs_dir=runs, conditions=["lr=1,10"])
+    assert "\neach arm at its own best learning rate, chosen on the validation part\n  arm  best lr  " in out
+    shown = json.loads(printed(compare, [], runs_dir=runs, conditions=["lr=1,10"], output="json")[0])
+    assert [(row["name"], row["best_lr"], row["open_end"]) for row in shown["rates"]] == [("bn", 1, "both")]
+    assert any("may lie beyond: bn" in note for note in shown["notes"])
+    err = printed(compare, [], runs_dir=runs, conditions=["lr=1,10"], output="csv")[1]
+    assert "note: CSV has one table; --format json also has rates\n" in err
 
 
 @pytest.mark.parametrize(("sort", "first"), [("name", "bn"), ("block", "bn"), ("model.block", "bn"), ("test %", "bn")])

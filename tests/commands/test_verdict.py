@@ -77,6 +77,18 @@ def test_the_table_is_for_people(
     assert "Holm p" in header
 
 
+def test_claims_that_were_written_after_the_runs_are_said_to_be(
+    study: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = study()
+    copy = tmp_path / "runs" / "study" / "sweep.yaml"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(dump_sweep(load_sweep(path), copy))
+    for claim, said in ((CLAIM, False), ({**CLAIM, "at_least": 0.01}, True)):
+        verdict(str(study(claims=[claim])), runs_dir=tmp_path / "runs", data_dir=tmp_path)
+        assert ("they were written afterwards" in capsys.readouterr().out) == said
+
+
 def test_what_is_no_study_is_refused_with_what_was_expected(study: Callable[..., Path], tmp_path: Path) -> None:
     path = study(claims=[])
     path.write_text(path.read_text().replace("claims: []\n", ""))
