@@ -93,19 +93,22 @@ def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
         begins = _BEGIN.findall(content)
         steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
         epochs = _numbers([epoch for _, epoch in begins])
-        table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
-        for own, name, is_dense in zip(table, names, many, strict=True):
+        table, there = np.full((len(names), len(steps)), np.nan), np.zeros((len(names), len(steps)), dtype=bool)
+        for own, has, name, is_dense in zip(table, there, names, many, strict=True):
             behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
             if is_dense and len(texts := behind.findall(content)) == len(steps):  # a row has a name once
-                own[:], held[:] = _numbers(texts), True
+                own[:], has[:] = _numbers(texts), True
             elif matches := list(behind.finditer(content)):
                 if (np.diff(steps) <= 0).any():
                     return None
                 at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
-                own[at], held[at] = _numbers([match[1] for match in matches]), True
+                own[at], has[at] = _numbers([match[1] for match in matches]), True
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
-    return Columns(steps[held], epochs[held], dict(zip(names, table[:, held], strict=True)), None)
+    held = there.any(axis=0)
+    table, nulls = table[:, held], (there & np.isnan(table))[:, held]
+    values, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (table, nulls))
+    return Columns(steps[held], epochs[held], values, nulls_by_name, None)
 
 
 def _step_before(content: bytes, place: int) -> int:

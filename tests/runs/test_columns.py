@@ -226,6 +226,7 @@ def test_a_sealed_file_is_read_to_the_same_columns_as_any(written: list[Any], ep
         np.testing.assert_array_equal(sealed.epochs, plain.epochs)
         for name in names:
             np.testing.assert_array_equal(sealed.values[name], plain.values[name])
+            np.testing.assert_array_equal(sealed.nulls[name], plain.nulls[name])
 
 
 def test_a_file_changed_after_its_seal_is_read_row_by_row_and_named(
