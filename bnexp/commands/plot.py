@@ -1,7 +1,7 @@
 """`bnexp plot`: a figure of runs, for a paper, a page or a slide."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ from bnexp.streams import encodable
 if TYPE_CHECKING:
     from bnexp.document.plots import Plot
 
+Form = Literal["png", "svg", "pdf"]
 Kind = Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"]
 SizeName = Literal["column", "page", "slide"]
 FORMS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -50,24 +51,40 @@ def plot(
         ConfigError: an option that this kind does not take, no form of this name, or nothing to draw.
         BnexpError: the file cannot be written.
     """
-    form = _form_of(output)
-    for name, value in (("metric", metric), ("x", x), ("baseline", baseline)):
-        if value is not None and name not in _USES[kind]:
-            takers = ", ".join(f"--kind {other}" for other, options in _USES.items() if name in options)
-            raise ConfigError(f"--{name} {value}: --kind {kind} takes none; it goes with {takers}")
+    form = form_of(output)
     runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)
+    write_plot(figure, form, output, size)
+    for note in figure_notes(figure, runs):
+        sys.stderr.write(encodable(f"note: {readable(note)}\n", sys.stderr.encoding))
+    sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
 
+
+def write_plot(figure: "Plot", form: Form, output: Path, size: SizeName) -> None:
+    """Write a plot into a file.
+
+    Raises:
+        BnexpError: it cannot be written.
+    """
     from bnexp.document.drawing import to_bytes  # matplotlib takes half a second to load
 
     try:
         write_atomically(output, [to_bytes(figure, form, size)])
     except OSError as error:
         raise BnexpError(f"{output}: cannot be written: {with_advice(error)}") from None
+
+
+def figure_notes(figure: "Plot", runs: Sequence[Run]) -> list[str]:
+    """Return what a plot leaves out, and what is wrong with the records of its runs."""
     problems = [problem for run in runs for problem in run.problems]
-    for note in at_most([*figure.notes, *dict.fromkeys(problems)], _MOST_NOTES, "notes"):
-        sys.stderr.write(encodable(f"note: {readable(note)}\n", sys.stderr.encoding))
-    sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
+    return at_most([*figure.notes, *dict.fromkeys(problems)], _MOST_NOTES, "notes")
+
+
+def _refuse_unused(kind: Kind, **options: str | None) -> None:
+    for name, value in options.items():
+        if value is not None and name not in _USES[kind]:
+            takers = ", ".join(f"--kind {other}" for other, options in _USES.items() if name in options)
+            raise ConfigError(f"--{name} {value}: --kind {kind} takes none; it goes with {takers}")
 
 
 def make_plot(
@@ -76,8 +93,9 @@ def make_plot(
     """Return the plot of one kind of some runs.
 
     Raises:
-        ConfigError: nothing to draw.
+        ConfigError: an option that this kind does not take, or nothing to draw.
     """
+    _refuse_unused(kind, metric=metric, x=x, baseline=baseline)
     from bnexp.analysis import figures, probe_figures
 
     if kind == "curves":
@@ -94,7 +112,7 @@ def make_plot(
     return made[kind]()
 
 
-def _form_of(output: Path) -> Literal["png", "svg", "pdf"]:
+def form_of(output: Path) -> Form:
     """Return the form of a file by its suffix.
 
     Raises:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from bnexp.analysis.verdict import judge_claims, verdict_table
+from bnexp.analysis.verdict import ClaimVerdict, judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.config.yaml_text import no_such_file, read_yaml_file
@@ -25,16 +25,28 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
+    verdicts, notes = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
+    if output == "json":
+        write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
+        return
+    table = verdict_table(verdicts)
+    show(replace(table, notes=(*table.notes, *notes)), output)
+
+
+def judge_study(
+    study: str, *, runs_dir: Path = Path("runs"), data_dir: Path | None = None
+) -> tuple[list[ClaimVerdict], list[str]]:
+    """Return the verdict on each claim of a study, and notes on the claims.
+
+    Raises:
+        ConfigError: there is no such study, or it makes no claim.
+    """
     sweep, runs_dir = _find(study, place_of_runs(runs_dir))
     if not sweep.file.claims:
         raise ConfigError(f"{sweep.source}: no claims; expected such as claims: [{EXAMPLE}]")
     plan = Planner(sweep, runs_dir, data_dir).plan()
     verdicts = judge_claims(plan.claims, plan.runs_by_arm(), sweep.seeds)
-    if output == "json":
-        write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
-        return
-    table = verdict_table(verdicts)
-    show(replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY))), output)
+    return verdicts, _on_changes(sweep, plan.folder / COPY)
 
 
 def _on_changes(sweep: Sweep, copy: Path) -> list[str]:
