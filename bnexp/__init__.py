@@ -7,20 +7,8 @@ What a notebook or a script needs is here, and explained in docs/api.md: `load_c
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bnexp.api import (
-        BnexpWarning,
-        Comparison,
-        Figure,
-        Run,
-        Runs,
-        Verdicts,
-        compare,
-        load_config,
-        load_runs,
-        plot,
-        train,
-        verdict,
-    )
+    from bnexp.api.functions import compare, load_config, load_runs, plot, train, verdict
+    from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts
     from bnexp.config.schema import Config
     from bnexp.errors import BnexpError, ConfigError, Interrupted
 
@@ -48,9 +36,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bnexp import api
+    from bnexp.api import functions
 
-    return getattr(api, name)
+    return getattr(functions, name)
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import random
 import signal
 import threading
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import bnexp
 from bnexp.commands.train import train as train_command
@@ -74,13 +76,19 @@ def test_values_need_a_name_and_a_training_a_seed(make_config: Callable[..., Con
     assert bnexp.load_config(values, overrides={"name": "own"}).name == "own"
     with pytest.raises(bnexp.ConfigError, match="seed: none given"):
         bnexp.train(make_config(), seed=[])
+    with pytest.raises(bnexp.ConfigError, match="seed: one stands twice"):
+        bnexp.train(make_config(), seed=np.array([1, 1]))
 
 
 def test_a_training_is_that_of_the_command_and_says_nothing(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     run = bnexp.train(config_file, overrides={"model.norm": "ln"}, seed=1, runs_dir=tmp_path / "runs", device="cpu")
     assert capsys.readouterr() == ("", "")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+    assert not torch.are_deterministic_algorithms_enabled()
     (other,) = train_command([config_file], overrides=["model.norm=ln"], seed=1, runs_dir=tmp_path, device="cpu")
     assert figures_of(run.folder) == figures_of(other.folder)
     assert run.folder == tmp_path / "runs" / "small" / "seed1"

@@ -67,7 +67,8 @@ def frame_of_metrics(runs: Sequence[Run], patterns: Sequence[str] = ()) -> tuple
     Raises:
         ConfigError: a pattern that fits no metric of any run.
     """
-    names = {run.folder: logged_names(run.metrics_path) for run in runs}
+    exact = list(dict.fromkeys(patterns)) if len(patterns) <= _FEW and not any(map(_is_magic, patterns)) else []
+    names = {run.folder: exact or logged_names(run.metrics_path) for run in runs}
     wanted = _chosen(sorted({name for own in names.values() for name in own}), patterns)
     parts, problems = _Parts(), []
     for number, run in enumerate(runs):
@@ -76,7 +77,13 @@ def frame_of_metrics(runs: Sequence[Run], patterns: Sequence[str] = ()) -> tuple
         problems += [problem] if problem else []
         for name in own:
             parts.add(number, wanted[name], columns, name)
+    if missing := [name for name in exact if not parts.has(wanted[name])]:
+        _chosen(sorted({name for run in runs for name in logged_names(run.metrics_path)}), missing)
     return parts.frame(list(map(label, runs)), list(wanted)), problems
+
+
+def _is_magic(pattern: str) -> bool:
+    return not {"*", "?", "["}.isdisjoint(pattern)
 
 
 def _chosen(known: Sequence[str], patterns: Sequence[str]) -> dict[str, int]:
@@ -117,6 +124,10 @@ class _Parts:
         count = len(self._values[-1])
         self._runs.append(np.full(count, run, dtype=np.int32))
         self._metrics.append(np.full(count, metric, dtype=np.int16))
+
+    def has(self, metric: int) -> bool:
+        """Tell whether any row of a metric was added."""
+        return any(len(codes) and codes[0] == metric for codes in self._metrics)
 
     def frame(self, runs: list[str], metrics: list[str]) -> "pd.DataFrame":
         """Return the table."""
