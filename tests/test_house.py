@@ -26,7 +26,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 FLOORS = [
     {"errors", "files", "streams"},
     {"config"},
-    {"document"},
+    {"document", "plugins"},
     {"runs"},
     {"norms"},
     {"data", "models"},
@@ -95,7 +95,17 @@ def loaded_modules(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-LIGHT = ("config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py", "sweep")
+LIGHT = (
+    "config",
+    "document",
+    "plugins.py",
+    "runs",
+    "data/sources",
+    "blueprint.py",
+    "analysis",
+    "session/executor.py",
+    "sweep",
+)
 
 
 def test_light_rooms_never_load_torch() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from bnexp.config.wording import brief
 from bnexp.runs.data import keys_of_data
 from bnexp.runs.identity import besides_the_model, identity_of
+from bnexp.runs.plugins import differing
 from bnexp.runs.run import COMPLETE, Run
 
 _LONG = 200
@@ -197,11 +198,12 @@ def _sample_key(run: Run) -> object:
 def differing_keys(arms: Sequence[Arm]) -> list[str]:
     """Return the config keys in which arms differ, except `name`, in the order of the configs.
 
-    A key that only some arms have differs too. Arms without a readable config do not count.
+    A key that only some arms have differs too, but for the code of a norm that the others do not have. Arms without a
+    readable config do not count.
     """
     configs = [arm.config for arm in arms if arm.config is not None]
     keys = dict.fromkeys(key for config in configs for key in config if key != "name")
-    return [key for key in keys if len({key in config and repr(config[key]) for config in configs}) > 1]
+    return [key for key in keys if len({key in config and repr(config[key]) for config in differing(key, configs)}) > 1]
 
 
 def told_apart(arms: Sequence[Arm]) -> list[Arm]:

@@ -1,7 +1,7 @@
 """Compare arms: which config keys differ, what each arm reached over its seeds, and what limits the comparison."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
@@ -24,6 +24,7 @@ from bnexp.analysis.notes import (
     on_lengths,
     on_same_functions,
     on_seeds,
+    on_tuning,
     on_unfinished,
 )
 from bnexp.analysis.point_columns import Measured, measure, point_cell, point_column
@@ -45,7 +46,6 @@ from bnexp.document.table import (
 from bnexp.document.writing import at_most, epochs, loss, mebibytes, milliseconds, percent, seconds
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import AVERAGED, COMPLETE, ENVIRONMENT, Run
-from bnexp.runs.seal import changed_rows
 
 DEFAULT_SORT = "val_accuracy"
 """Mean accuracy on the validation part with the last weights, over finished runs: those that diverged do not lower it.
@@ -62,8 +62,8 @@ SEEDS = Column("n", "n", "number", descending=True)
 DIVERGED = Column("diverged", "diverged", "number", audience="machines")
 STATUS = Column("status", "status")
 DEVICE_MIB = Column("peak_device_mib", "GPU MiB", "sample", give_up=-1)
-PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", give_up=-2)
-"""The largest memory on the GPU, and of the process since it began, which may have trained other runs before."""
+PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", audience="machines")
+"""The largest memory on the GPU, and of the process since it began: of runs one after the other, it only grows."""
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("test_accuracy", "test %", "sample", "fraction", descending=True), percent),
     (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=4), percent),
@@ -210,6 +210,7 @@ def compare_arms(
         *on_seeds(arms, intervals=bool(measured.points)),
         *on_diverged(arms),
         *on_lengths(arms),
+        *on_tuning(arms),
         *on_lengthened(arms),
         *on_figures,
         *on_arms,
@@ -225,9 +226,9 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
     def read(run: Run) -> Run:
         if not everything and run.status in COMPLETE:
             return run
-        own, problem = read_evaluations(run.metrics_path)
+        own, problem = read_evaluations(run.metrics_path, run.rows_seal)
         evaluations[str(run.folder)] = own
-        problem = problem or changed_rows(run.metrics_path, run.rows_seal) or _gap(run, own)
+        problem = problem or _gap(run, own)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
     return [replace(arm, runs=tuple(map(read, arm.runs))) for arm in arms], evaluations
@@ -252,7 +253,9 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     known = {name for arm in comparison.arms for run in arm.finished for name in run.figures}
     balanced = [column for column in BALANCED if column.key in known]
     averages = AVERAGES if known & set(AVERAGED) else ()
-    usual = [*_always(known), *balanced, *RECOMPUTED, *averages]
+    device = replace(DEVICE_MIB, audience="all" if DEVICE_MIB.key in known else "machines")
+    always = (device if column == DEVICE_MIB else column for column, _ in FIGURES)
+    usual = [*always, *balanced, *RECOMPUTED, *averages]
     figures = list(map(point_column, comparison.measured.points)) or usual
     if comparison.target is not None:
         target = f"to {100 * comparison.target:g} % val"
@@ -268,13 +271,6 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     first = (NAME, *([DATA] if several else []), *_key_columns(comparison.keys), parameters)
     last = (*environment, SCORED_ON, *([] if several else [replace(DATA, audience="machines")]))
     return (*first, *curve, *figures, SEEDS, DIVERGED, status, *last)
-
-
-def _always(known: Collection[str]) -> Iterator[Column]:
-    """Yield the columns of figures that every table has; people see the memory of the device, or else the process."""
-    for column, _ in FIGURES:
-        unseen = column == (PROCESS_MIB if DEVICE_MIB.key in known else DEVICE_MIB)
-        yield replace(column, audience="machines") if unseen else column
 
 
 def _key_columns(keys: Sequence[str]) -> Iterator[Column]:

@@ -23,6 +23,8 @@ DEFAULT_POINTS = "accuracy/test"
 """What a difference to a baseline is taken of, where no columns are asked for."""
 _STATISTICS = ("mean", "low", "high", "n", "won", "p", "p_corrected")
 _ALPHA = 0.05
+_ROUNDING = 1e-12
+"""Differences below this, relative to the largest value, come from rounding: the values are equal."""
 _SIGNS = {"up": 1, "down": -1, None: 0}
 _MOST_NOTES = 8
 _NAMES_SHOWN = 8
@@ -84,15 +86,7 @@ def differences_of(
             if arm is baseline:
                 continue
             pairing = pair(of_arm[id(arm)], of_arm[id(baseline)])
-            worst = {*pairing.first.diverged, *pairing.second.diverged} if point.direction is None else set()
-            pairs = [
-                pair for pair in zip(pairing.seeds, pairing.differences("up"), strict=True) if pair[0] not in worst
-            ]
-            differences = tuple(difference for _, difference in pairs)
-            sign = {"up": 1, "down": -1, None: 0}[point.direction]
-            won = sum(sign * difference > 0 for difference in differences) if sign else None
-            p = sign_flip_p(differences) if len(differences) > 1 else None
-            found.append(Difference(arm, point, differences, won, p))
+            found.append(_difference(arm, point, pairing))
             notes += pairing.notes
     corrected = holm([one.p for one in found])
     found = [replace(one, p_corrected=p) for one, p in zip(found, corrected, strict=True)]
@@ -103,7 +97,9 @@ def _difference(arm: Arm, point: MetricPoint, pairing: Pairing) -> Difference:
     """Judge the pairs of an arm and the baseline; where no side of a metric is worse, without diverged seeds."""
     left_out = {*pairing.first.diverged, *pairing.second.diverged} if point.direction is None else set()
     by_seed = zip(pairing.seeds, pairing.differences("up"), strict=True)
-    differences = tuple(difference for seed, difference in by_seed if seed not in left_out)
+    size = max(map(abs, (*pairing.first.values.values(), *pairing.second.values.values())), default=0.0)
+    exact = (0.0 if abs(one) <= _ROUNDING * size else one for seed, one in by_seed if seed not in left_out)
+    differences = tuple(exact)
     sign = _SIGNS[point.direction]
     won = sum(sign * difference > 0 for difference in differences) if sign else None
     return Difference(arm, point, differences, won, sign_flip_p(differences) if len(differences) > 1 else None)
@@ -119,9 +115,7 @@ def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None],
     never = tuple(seed for seed in seeds if any(seed in part.never for part in parts))
     absent = {seed: why for part in parts for seed, why in part.absent.items()}
     means = {seed: fmean(part.values[seed] for part in parts) for seed in seeds}
-    return Outcomes(
-        arm.name, means, tuple(sorted(diverged & means.keys())), tuple(never & means.keys()), absent, stated
-    )
+    return Outcomes(arm.name, means, diverged, never, absent, stated)
 
 
 def difference_column(point: MetricPoint) -> Column:

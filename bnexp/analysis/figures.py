@@ -130,9 +130,10 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     values = [y for curve in series.values() for y in curve.y]
     name = y_axis.name if point.point == "last" else point.header.replace(" %", " (%)")
     y_axis, beyond = value_axis(replace(y_axis, name=name), values)
-    title = f"{name.removesuffix(' (%)')} over {x_axis.name}"
+    title = f"{name.removesuffix(' (%)')} over the {x_axis.name}"
     counts = [count for curve in series.values() for count in curve.runs if count]
-    caption = f"{capital(title)}: {_means(spread, counts)}, of the runs that finished."
+    what = f"{_means(spread, counts)}, of the runs that finished" if counts else "no run finished"
+    caption = f"{capital(title)}: {what}."
     if any(curve.diverged for curve in series.values()):
         caption += " Marks below: how many of how many runs diverged; they are in no mean."
     notes = [

@@ -21,7 +21,7 @@ def on_seeds(arms: Sequence[Arm], *, intervals: bool = False) -> Iterator[str]:
     elif most > 1:
         yield "± is the sample standard deviation of a run over n seeds, not of the mean; only finished runs enter"
     if most == 1:
-        yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
+        yield "n = 1: one seed is no finding. More of them: --seed 1-4 of bnexp train, or --seeds 5 of bnexp sweep"
     if most > 1 and (single := [arm.name for arm in arms if len(arm.samples) == 1]):
         yield f"n = 1: one seed is no finding ({_few(single)})"
     complete = [{run.seed for run in (*arm.finished, *arm.diverged) if run.seed is not None} for arm in arms]
@@ -59,6 +59,19 @@ def on_lengthened(arms: Sequence[Arm]) -> Iterator[str]:
     if runs:
         which = f"{counted(len(runs), 'run')} ({_few([name for name, _ in runs])})"
         yield f"{which} had ended, and been scored on the test set, before being made longer: not its first look"
+
+
+def on_tuning(arms: Sequence[Arm]) -> Iterator[str]:
+    """Say which values tuning chose, of how many, and where arms had not the same chance."""
+    finished = [arm for arm in arms if arm.finished]
+    keys = dict.fromkeys(key for arm in finished for run in arm.finished for key in run.chosen)
+    tried = {arm.name: max(run.candidates for run in arm.finished) for arm in finished}
+    if keys and len(set(tried.values())) == 1:
+        of = counted(max(tried.values()), "candidate")
+        yield f"{', '.join(keys)}: each arm has its own, the best of {of} on validation"
+    elif keys:
+        each = _few([f"{name} {count:,}" for name, count in tried.items()])
+        yield f"{', '.join(keys)}: not tuned alike, and part of a difference may be that: candidates of {each}"
 
 
 def on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:

@@ -115,23 +115,23 @@ def are_log_spaced(x: Sequence[float]) -> bool:
 def value_axis(axis: Axis, values: Iterable[float], decades: float = 1.5) -> tuple[Axis, list[str]]:
     """Return the axis that values are read on, and a note where some lie beyond its ends.
 
-    Values above 0 that span so many powers of ten get a logarithmic axis; a few zeros among them do not count. Values
-    that lie ten times the span of the middle four fifths beyond it, as before a divergence, are left outside.
+    Values above 0 of which nine tenths span so many powers of ten get a logarithmic axis; a few zeros do not count.
+    What lies further from the middle four fifths than ten times their span, as before a divergence, is left outside.
     """
     finite = sorted(value for value in values if math.isfinite(value))
     above = [value for value in finite if value > 0]
     log = not axis.percent and bool(above) and finite[0] >= 0 and len(above) >= 0.9 * len(finite)
-    log = log and above[-1] >= above[0] * 10**decades
-    known = [math.log10(value) for value in above] if log else finite
+    few = len(above) // 20
+    log = log and above[-1 - few] >= above[few] * 10**decades
+    axis, known = replace(axis, log=log), above if log else finite
     if axis.percent or len(known) < _FEW:
-        return replace(axis, log=log), []
-    low, high = known[len(known) // 10], known[-1 - len(known) // 10]
+        return axis, []
+    heights = [math.log10(value) if log else value for value in known]
+    low, high = heights[len(known) // 10], heights[-1 - len(known) // 10]
     reach = (3 if log else 10) * (high - low)
-    inside = [value for value in known if low - reach <= value <= high + reach]
-    beyond = len(known) - len(inside)
-    if not beyond or not reach:
-        return replace(axis, log=log), []
-    ends = (10 ** inside[0], 10 ** inside[-1]) if log else (inside[0], inside[-1])
-    note = f"{axis.name}: {counted(beyond, 'value')} far from the rest, up to {finite[-1]:.3g}"
-    note += f" and down to {finite[0]:.3g}" if finite[0] < ends[0] else ""
-    return replace(axis, log=log, ends=ends), [f"{note}: beyond the end of the axis"]
+    inside = [value for value, at in zip(known, heights, strict=True) if low - reach <= at <= high + reach]
+    if len(inside) == len(known) or not reach:
+        return axis, []
+    note = f"{axis.name}: {counted(len(known) - len(inside), 'value')} far from the rest, up to {finite[-1]:.3g}"
+    note += f" and down to {finite[0]:.3g}" if finite[0] < inside[0] else ""
+    return replace(axis, ends=(inside[0], inside[-1])), [f"{note}: beyond the end of the axis"]

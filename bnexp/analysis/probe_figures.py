@@ -69,8 +69,8 @@ def _measured(study: Studied, names: Mapping[str, Sequence[str]]) -> _Measured:
 
 
 def _names(runs: Sequence[Run], quantities: Sequence[str]) -> list[str]:
-    """Return the logged names of some quantities, in the order of the network."""
-    return list(dict.fromkeys(name for run in runs for name in names_below(run.metrics_path, quantities)))
+    """Return the names of some quantities that the first run with any logged, in the order of the network."""
+    return next(filter(None, (names_below(run.metrics_path, quantities) for run in runs)), [])
 
 
 def _first(study: Studied) -> tuple[Studied, list[str]]:
@@ -158,12 +158,14 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
         made[name] = with_diverged(curve, measured.diverged[name], len(series))
     drawn = list(dict.fromkeys(str(chosen[name]) for name in made))
     edges = [value for curve in made.values() for some in (curve.low, curve.high) for value in some]
-    y, beyond = value_axis(Axis(f"output of {drawn[0]}" if len(drawn) == 1 else "percentiles"), edges, math.inf)
+    what = f"output of {item}" if item else "input of the last activation"
+    y, beyond = value_axis(Axis(what), edges, math.inf)
     x = _steps(list(made.values()))
     panels = [Panel(name, x, y, {name: curve}, "edges") for name, curve in made.items()]
-    title = f"15th, 50th and 85th percentile of the values of {first_few(drawn, 3)}"
+    title = f"15th, 50th and 85th percentile of the {what}"
     seeds = [len(series) for series in measured.arms.values()]
-    caption = f"{capital(title)}, in training mode, over all units; each line is {_mean(seeds)}."
+    of = "" if item else f" ({first_few(drawn, 3)})"
+    caption = f"{capital(title)}{of}, in training mode, over all units; each line is {_mean(seeds)}."
     notes = [*measured.notes, *left_out, *beyond]
     return Curves("percentiles", title, caption, panels, "15th to 85th percentile", same_y=True, notes=notes)
 

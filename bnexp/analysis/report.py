@@ -1,5 +1,6 @@
 """Makes the report of some runs: question, verdicts, table, figures, configs, environment and how to reproduce it."""
 
+import contextlib
 import json
 import shlex
 from collections import Counter
@@ -11,7 +12,8 @@ from typing import Any
 from bnexp.analysis import figures, probe_figures
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
 from bnexp.analysis.claims import Claim
-from bnexp.analysis.compare import compare_runs, without_tuning
+from bnexp.analysis.compare import compare_runs
+from bnexp.analysis.selection import without_tuning
 from bnexp.analysis.studied import capital
 from bnexp.analysis.verdict import ClaimVerdict, verdict_table
 from bnexp.config.wording import brief, one_of
@@ -85,7 +87,7 @@ def report_on(runs: Sequence[Run], study: Study, *, baseline: str | None = None)
         Heading("Verdicts"),
         *_verdicts(study),
         Heading("What each arm reached"),
-        compare_runs(runs, keys=study.tuned, notes=study.notes),
+        *_tables(runs, arms, base, study),
         Heading("Figures"),
         *_figures(kept, arms, base, study),
         Heading("What differs between the arms"),
@@ -147,6 +149,14 @@ def _effect(claim: Claim, value: float) -> str:
     return f"{'+' if value > 0 else '-' if value < 0 else ''}{claim.point.text(abs(value))}"
 
 
+def _tables(runs: Sequence[Run], arms: Sequence[Arm], base: Arm, study: Study) -> list[Table]:
+    """Return the tables of `compare`, with the differences to the baseline where there is one to differ from."""
+    if len(arms) > 1:
+        with contextlib.suppress(ConfigError):  # no arm shares a seed with it, or none was scored on the test set
+            return compare_runs(runs, keys=study.tuned, notes=study.notes, baseline=base.name)
+    return compare_runs(runs, keys=study.tuned, notes=study.notes)
+
+
 def _count(arms: Sequence[Arm]) -> str:
     runs = [run for arm in arms for run in arm.runs]
     seeds = sorted({len(arm.runs) for arm in arms})
@@ -199,7 +209,7 @@ def _figures(runs: Sequence[Run], arms: Sequence[Arm], baseline: Arm, study: Stu
 def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
     """Yield the keys in which each arm differs from the baseline, and the config of that."""
     keys = differing_keys(arms)
-    columns = (Column("arm", "arm"), Column("difference", f"differs from {baseline.name} in"))
+    columns = (Column("arm", "arm"), Column("config", f"differs from {baseline.name} in"))
     own = baseline.config or {}
     rows: list[Row] = []
     for arm in (baseline, *(arm for arm in arms if arm is not baseline)):
@@ -211,7 +221,7 @@ def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
         else:
             differing = [key for key in keys if repr(arm.config.get(key)) != repr(own.get(key))]
             text = ", ".join(_setting(arm.config, key) for key in differing) or "nothing in its config"
-        rows.append({"arm": word(arm.name), "difference": word(text)})
+        rows.append({"arm": word(arm.name), "config": word(text)})
     yield Table(columns, tuple(rows), layout="arms")
     run = baseline.runs[0]
     if (whole := _config_text(run)) is not None:

@@ -204,7 +204,7 @@ def judge(differences: Sequence[float], at_least: float, confidence: float = CON
 
 
 def _too_few(n: int) -> str:
-    return f"{n or 'no'} seed{'s' * (n != 1)} that both arms have, and fewer than {LEAST_PAIRS} decide nothing"
+    return f"{n or 'no'} seed{'s' * (n != 1)} that all its arms have, and fewer than {LEAST_PAIRS} decide nothing"
 
 
 def _why_undecided(interval: Interval, at_least: float) -> str:

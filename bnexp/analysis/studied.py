@@ -6,30 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.analysis.arms import Arm, gather_arms, told_apart
-from bnexp.analysis.compare import without_tuning
 from bnexp.analysis.over_seeds import one_a_seed
 from bnexp.analysis.points import MetricPoint, logged_metrics
+from bnexp.analysis.selection import without_tuning
+from bnexp.config.metrics import OF_PROBES
 from bnexp.document.plots import Axis
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.columns import Columns, read_columns
 from bnexp.runs.run import COMPLETE, Run
+from bnexp.runs.seal import changed_rows
 
-PROBES = {
-    "gradient_norm": "gradients",
-    "gradient_to_weight": "gradients",
-    "gradient_ratio": "gradients",
-    "activation_": "activations",
-    "effective_rank": "activations",
-    "dead_fraction": "activations",
-    "saturated_fraction": "activations",
-    "update_ratio": "updates",
-    "weight_norm": "updates",
-    "landscape_": "landscape",
-    "gradient_distance": "landscape",
-    "effective_smoothness": "landscape",
-}
-"""The probe that measures a figure, by how its name begins."""
 _PARTS = {"val": "validation", "train": "training", "test": "test"}
 _SHOWN = 6
 
@@ -72,9 +59,12 @@ def unfinished_notes(study: Studied, how: str) -> list[str]:
 def not_logged(metric: str, runs: Sequence[Run]) -> ConfigError:
     """Return the error that none of some runs has a metric; it names the probe that measures it."""
     known = dict.fromkeys(name for run in runs[:3] for name in logged_metrics(run))
-    probe = next((probe for start, probe in PROBES.items() if metric.startswith(start)), None)
+    kind = metric.partition("/")[0]
+    probe = next((probe for probe, kinds in OF_PROBES.items() if kind in kinds), None)
     found = f"{metric}: none of {counted(len(runs), 'run')} logged it."
-    if probe and not any(name.partition("/")[0] == metric.partition("/")[0] for name in known):
+    ends = [run.divergence for run in runs if run.divergence]
+    found += f" All diverged, one at {ends[0]}." if len(ends) == len(runs) else ""
+    if probe and not any(name.partition("/")[0] == kind for name in known):
         return ConfigError(f"{found} The probe {probe} measures it: train with --set probes.{probe}.per_decade=10")
     hint = did_you_mean(metric, known) or f" Logged are such as {first_few(list(known), 4)}" if known else ""
     return ConfigError(found + hint)
@@ -93,7 +83,8 @@ def described(metric: str) -> Axis:
 def columns_of(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
     """Read metrics of runs, by their folders, and say what is wrong with the files."""
     columns = dict(zip([run.folder for run in runs], read_columns([run.folder for run in runs], names), strict=True))
-    return columns, [column.problem for column in columns.values() if column.problem]
+    problems = (columns[run.folder].problem or changed_rows(run.metrics_path, run.rows_seal) for run in runs)
+    return columns, [problem for problem in problems if problem]
 
 
 def capital(text: str) -> str:

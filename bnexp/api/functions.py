@@ -147,7 +147,7 @@ def train(
     """
     if is_one_of_several(os.environ, ["train", "CONFIG"]):
         raise ConfigError("bnexp.train trains in one process; several train together by: torchrun ... -m bnexp train")
-    seeds = [_seed(seed)] if seed is None or isinstance(seed, SupportsIndex) else list(map(operator.index, seed))
+    seeds = list(map(operator.index, seed)) if isinstance(seed, Iterable) else [_seed(seed)]
     if not seeds or len({*seeds}) < len(seeds):
         found = "one stands twice" if seeds else "none given"
         raise ConfigError(f"seed: {found}; expected a whole number, or several such as range(3), each once")
@@ -177,7 +177,7 @@ def train(
             raise KeyboardInterrupt(str(stopped)) from None
         raise
     runs = Runs(map(records.read_run, folders))
-    return runs[0] if seed is None or isinstance(seed, SupportsIndex) else runs
+    return runs if isinstance(seed, Iterable) else runs[0]
 
 
 def load_runs(paths: Paths = (), *, metrics: Iterable[str] = (), runs_dir: str | os.PathLike[str] = "runs") -> Runs:
@@ -253,8 +253,10 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
-    verdicts, notes = judge_study(os.fspath(study), runs_dir=Path(runs_dir), data_dir=_path(data_dir))
-    return Verdicts(verdicts, notes)
+    judged = judge_study(os.fspath(study), runs_dir=Path(runs_dir), data_dir=_path(data_dir))
+    if judged.no_runs:
+        warn(judged.no_runs)
+    return Verdicts(judged.verdicts, judged.notes)
 
 
 def plot(

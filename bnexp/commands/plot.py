@@ -20,7 +20,7 @@ Kind = Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"
 SizeName = Literal["column", "page", "slide"]
 FORMS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 """Forms of a file, by its suffix, and how a file of each begins."""
-_USES = {
+KINDS: dict[Kind, tuple[str, ...]] = {
     "curves": ("metric", "x"),
     "axis": ("metric", "x"),
     "heatmap": ("metric",),
@@ -36,7 +36,7 @@ def plot(
     paths: list[str],
     *,
     kind: Kind,
-    output: Path,
+    output: Path | None = None,
     metric: str | None = None,
     x: str | None = None,
     baseline: str | None = None,
@@ -51,6 +51,7 @@ def plot(
         ConfigError: an option that this kind does not take, no form of this name, or nothing to draw.
         BnexpError: the file cannot be written.
     """
+    output = output or Path(f"{kind}.png")
     form = form_of(output)
     runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)
@@ -75,15 +76,19 @@ def write_plot(figure: "Plot", form: Form, output: Path, size: SizeName) -> None
 
 
 def figure_notes(figure: "Plot", runs: Sequence[Run]) -> list[str]:
-    """Return what a plot leaves out, and what is wrong with the records of its runs."""
+    """Return what a plot leaves out, what it cannot write, and what is wrong with the records of its runs."""
+    from bnexp.document.drawing import letters_without_a_glyph
+
+    boxes = letters_without_a_glyph(figure)
+    on_letters = [f"no glyph for {boxes}: png and pdf show boxes, svg the font of the reader"] if boxes else []
     problems = [problem for run in runs for problem in run.problems]
-    return at_most([*figure.notes, *dict.fromkeys(problems)], _MOST_NOTES, "notes")
+    return at_most([*figure.notes, *on_letters, *dict.fromkeys(problems)], _MOST_NOTES, "notes")
 
 
 def _refuse_unused(kind: Kind, **options: str | None) -> None:
     for name, value in options.items():
-        if value is not None and name not in _USES[kind]:
-            takers = ", ".join(f"--kind {other}" for other, options in _USES.items() if name in options)
+        if value is not None and name not in KINDS[kind]:
+            takers = ", ".join(f"--kind {other}" for other, options in KINDS.items() if name in options)
             raise ConfigError(f"--{name} {value}: --kind {kind} takes none; it goes with {takers}")
 
 

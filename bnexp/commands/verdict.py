@@ -1,20 +1,20 @@
 """`bnexp verdict`: what the runs of a study say about its claims."""
 
 import json
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from bnexp.analysis.verdict import ClaimVerdict, judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.config.yaml_text import no_such_file, read_yaml_file
-from bnexp.document.show import Output, show, write_out
-from bnexp.errors import ConfigError
+from bnexp.document.show import Output, show, show_document, write_out
+from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_runs
-from bnexp.sweep.plan import Planner
-
-COPY = "sweep.yaml"
-"""The sweep in the folder of its runs."""
+from bnexp.sweep.plan import COPY, Planner
 
 
 def verdict(
@@ -25,18 +25,31 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
-    verdicts, notes = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
+    judged = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
+    if judged.no_runs:
+        print(judged.no_runs, file=sys.stderr)
+    verdicts = judged.verdicts
     if output == "json":
         write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
         return
     table = verdict_table(verdicts)
-    show(replace(table, notes=(*table.notes, *notes)), output)
+    table = replace(table, notes=(*table.notes, *judged.notes))
+    if output == "markdown":
+        show(table, output)
+    else:
+        show_document([table])
 
 
-def judge_study(
-    study: str, *, runs_dir: Path = Path("runs"), data_dir: Path | None = None
-) -> tuple[list[ClaimVerdict], list[str]]:
-    """Return the verdict on each claim of a study, and notes on the claims.
+class JudgedStudy(NamedTuple):
+    """The verdicts on the claims of a study, notes on the claims, and a sentence where it has no runs yet."""
+
+    verdicts: list[ClaimVerdict]
+    notes: list[str]
+    no_runs: str | None
+
+
+def judge_study(study: str, *, runs_dir: Path = Path("runs"), data_dir: Path | None = None) -> JudgedStudy:
+    """Judge each claim of a study; see `verdict`.
 
     Raises:
         ConfigError: there is no such study, or it makes no claim.
@@ -45,8 +58,10 @@ def judge_study(
     if not sweep.file.claims:
         raise ConfigError(f"{sweep.source}: no claims; expected such as claims: [{EXAMPLE}]")
     plan = Planner(sweep, runs_dir, data_dir).plan()
-    verdicts = judge_claims(plan.claims, plan.runs_by_arm(), sweep.seeds)
-    return verdicts, _on_changes(sweep, plan.folder / COPY)
+    arms = plan.runs_by_arm()
+    none = visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them")
+    verdicts = judge_claims(plan.claims, arms, sweep.seeds)
+    return JudgedStudy(verdicts, _on_changes(sweep, plan.folder / COPY), None if any(arms.values()) else none)
 
 
 def _on_changes(sweep: Sweep, copy: Path) -> list[str]:

@@ -35,15 +35,15 @@ def between(low: float, high: float, share: float, log: bool) -> float:
     return low + share * (high - low)
 
 
-def ticks(low: float, high: float, log: bool, most: int) -> list[float]:
-    """Return round values between two, both ends among them where they are round; at most about `most`."""
+def ticks(low: float, high: float, log: bool, most: int, *, whole: bool = False) -> list[float]:
+    """Return about `most` round values between two, only integers where `whole`."""
     if log and high / low >= 10:
         first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
         steps = (1,) if last - first >= 2 else (1, 2, 5) if last > first else (1, 2, 3, 5)
         apart = max(math.ceil((last - first + 1) / most), 1)
         marked = [step * 10.0**decade for decade in range(first - 1, last + 1, apart) for step in steps]
     else:
-        marked = list(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+        marked = list(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high))
     slack = 1e-9 * (high - low)
     return [value for value in marked if low - slack <= value <= high + slack]
 
@@ -67,6 +67,7 @@ def tick_text(axis: Axis, value: float) -> str:
 
 def prepare_x(axes: Axes, axis: Axis, values: Iterable[float], letters: int) -> None:
     """Set scale, limits and marks of the x axis, where so many letters fit beside the whole of it, on one line."""
+    values = list(values)
     low, high = limits(axis, values)
     axes.set_xscale("log" if axis.log else "linear")
     if axis.labels:
@@ -78,7 +79,8 @@ def prepare_x(axes: Axes, axis: Axis, values: Iterable[float], letters: int) -> 
         axes.set_xlim(low, high)
     else:
         axes.set_xlim(between(low, high, -MARGIN, axis.log), between(low, high, 1 + MARGIN, axis.log))
-        marked = _thinned(axis, letters, (low, high)) or ticks(low, high, axis.log, max(letters // 8, 2))
+        whole = not axis.percent and all(float(value).is_integer() for value in values)
+        marked = _thinned(axis, letters, (low, high)) or ticks(low, high, axis.log, max(letters // 6, 2), whole=whole)
         axes.xaxis.set_major_locator(FixedLocator(marked))
         axes.set_xticklabels([tick_text(axis, value) for value in marked])
     axes.xaxis.set_minor_locator(NullLocator())

@@ -3,23 +3,23 @@
 import math
 from collections.abc import Iterable, Mapping
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from bnexp.document.axis_drawing import between, prepare_x, prepare_y
+from bnexp.document.axis_drawing import between, prepare_x, prepare_y, wrapped
 from bnexp.document.figure import SeriesStyle
 from bnexp.document.interactive import tell, tell_axes
 from bnexp.document.plots import Curve, Panel
 from bnexp.document.writing import counted
-from bnexp.errors import visible
 
 _MARKERS = 8
 """Markers on a line."""
 _APART = 2.5
 """Points of a page between the bars of two arms at one x."""
 _STRIP_ROW = 1.5
-"""Height of a row of diverged runs, in heights of a letter."""
+"""Height of a row of diverged runs with their counts, in heights of a letter; marks alone need less."""
 _NARROW = 3
 """Letters that a count beside a mark needs."""
 
@@ -32,15 +32,15 @@ def draw_panel(
     inches: tuple[float, float],
     others: Iterable[Panel] = (),
 ) -> None:
-    """Draw one panel into axes that are about so many inches wide and high; the `others` are on the same scale of y."""
+    """Draw one panel into axes that are about so many inches wide and high; the `others` are on the same scales."""
     size = float(axes.xaxis.label.get_fontsize())
     fallen = [name for name, curve in panel.series.items() if curve.diverged]
-    row = min(_STRIP_ROW * size / 72 / inches[1], 0.5 / max(len(fallen), 1))
-    curves = panel.series.values()
-    across = [x for curve in curves for x in (*curve.x, *(mark[0] for mark in curve.diverged))]
-    beside = [curve for one in (panel, *others) for curve in one.series.values()]
-    values = [value for curve in beside for edge in (curve.y, curve.low, curve.high) for value in edge]
     letters, high = (int(side * 72 / (0.6 * size)) for side in inches)
+    beside = [curve for one in (panel, *others) for curve in one.series.values()]
+    across = [x for curve in beside for x in (*curve.x, *(mark[0] for mark in curve.diverged))]
+    counts = panel.form == "points" and len(set(across)) * (_NARROW + 2) <= letters
+    row = min((_STRIP_ROW if counts else 0.8) * size / 72 / inches[1], 0.4 / max(len(fallen), 1))
+    values = [value for curve in beside for edge in (curve.y, curve.low, curve.high) for value in edge]
     prepare_x(axes, panel.x, across, letters)
     prepare_y(axes, panel.y, values, high, row * len(fallen))
     tell_axes(axes, panel.x, panel.y)
@@ -48,10 +48,9 @@ def draw_panel(
         line = _draw_curve(axes, panel, curve, styles[name], number, len(panel.series))
         tell(line, name, _texts(panel, curve), heads=_heads(panel, curve.x))
     if fallen:
-        counts = panel.form == "points" and len(set(across)) * (_NARROW + 2) <= letters
         _draw_diverged(axes, panel, {name: styles[name] for name in fallen}, row, counts)
     if panel.title:
-        axes.set_title(visible(panel.title), fontsize=size)
+        axes.set_title(wrapped(panel.title, letters), fontsize=size)
 
 
 def _heads(panel: Panel, x: Iterable[float]) -> list[str]:
@@ -74,14 +73,19 @@ def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, numb
         return _draw_points(axes, curve, style, number - (of - 1) / 2)
     axes.fill_between(curve.x, curve.low, curve.high, color=style.color, alpha=0.2, linewidth=0)
     if panel.form == "range":
-        _draw_line(axes, curve, curve.low, style, 2 * number, 2 * of, width=0.9)
-        return _draw_line(axes, curve, curve.high, style, 2 * number + 1, 2 * of, width=0.9)
+        _draw_line(axes, curve, curve.low, style, 2 * number, 2 * of, width=_thin())
+        return _draw_line(axes, curve, curve.high, style, 2 * number + 1, 2 * of, width=_thin())
     if panel.form == "edges":
         (middle,) = axes.plot(curve.x, curve.y, color=style.color)
         for edge in (curve.low, curve.high):
-            axes.plot(curve.x, edge, color=style.color, linewidth=0.8, dashes=(3, 1.5))
+            axes.plot(curve.x, edge, color=style.color, linewidth=_thin(), dashes=(3, 1.5))
         return middle
     return _draw_line(axes, curve, curve.y, style, number, of)
+
+
+def _thin() -> float:
+    """Return the width of a line that is not the middle of an arm."""
+    return 0.75 * float(mpl.rcParams["lines.linewidth"])
 
 
 def _draw_line(
@@ -102,9 +106,9 @@ def _draw_points(axes: Axes, curve: Curve, style: SeriesStyle, shift: float) -> 
     """Draw points with bars, a little beside those of the other arms at the same x."""
     figure = axes.figure
     beside = axes.transData + ScaledTranslation(_APART * shift / 72, 0, figure.dpi_scale_trans)
-    axes.vlines(curve.x, curve.low, curve.high, color=style.color, linewidth=1, transform=beside)
+    axes.vlines(curve.x, curve.low, curve.high, color=style.color, linewidth=_thin(), transform=beside)
     for edge in (curve.low, curve.high):
-        axes.plot(curve.x, edge, linestyle="none", marker="_", markersize=4, color=style.color, transform=beside)
+        axes.plot(curve.x, edge, linestyle="none", marker="_", color=style.color, transform=beside)
     (line,) = axes.plot(curve.x, curve.y, color=style.color, marker=style.marker, transform=beside)
     if style.dashes:
         line.set_dashes(style.dashes)
@@ -124,7 +128,7 @@ def _draw_diverged(axes: Axes, panel: Panel, fallen: Mapping[str, SeriesStyle], 
                 place = {"xytext": (0.6 * size, 0), "textcoords": "offset points", "va": "center_baseline"}
                 axes.annotate(f"{count}/{of}", (x, height), xycoords=frame, color=style.color, **place)  # type: ignore[arg-type]
     top = row * len(fallen)
-    axes.plot([0, 1], [top, top], color="#999999", linewidth=0.6, dashes=(2, 2), transform=axes.transAxes)
+    axes.plot([0, 1], [top, top], color="#999999", linewidth=_thin() / 2, dashes=(2, 2), transform=axes.transAxes)
     middle = between(*axes.get_ylim(), top / 2, axes.get_yscale() == "log")
     axes.set_yticks([middle], ["diverged"], minor=True)
     axes.tick_params(axis="y", which="minor", length=0)

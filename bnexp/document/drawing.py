@@ -7,14 +7,17 @@ plot gives the same bytes. Letters stay letters: TrueType in PDF, text in SVG.
 import contextlib
 import io
 import math
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -33,28 +36,33 @@ Form = Literal["png", "svg", "pdf"]
 
 @dataclass(frozen=True)
 class Size:
-    """Inches of width, points of letters and of lines, and how many panels stand side by side."""
+    """Inches of width, points of letters and of lines, panels side by side, and their height against their width."""
 
     inches: float
     letter: float
     line: float
     panels: int
+    high: float
     dpi: int
 
 
 SIZES: dict[SizeName, Size] = {
-    "column": Size(3.3, 7.5, 1.1, 2, 400),
-    "page": Size(6.9, 8, 1.3, 3, 300),
-    "slide": Size(10, 16, 2.2, 2, 200),
+    "column": Size(3.3, 7.5, 1.1, 2, 0.55, 400),
+    "page": Size(6.9, 8, 1.3, 3, 0.45, 300),
+    "slide": Size(10, 16, 2.2, 2, 0.45, 200),
 }
-_HEIGHT = 0.62
-"""Of a panel, against its width."""
+_ROW = 1.5
+"""Of a heat map, its height in heights of a letter, where there are not too many."""
+_HIGHEST = 7.5
+"""Inches of all rows of a heat map together, as a page has them."""
+_LOWEST = 12
+"""Height of a panel, in heights of a letter, at least."""
 
 
 def to_bytes(plot: Plot, form: Form, size: SizeName = "page", styles: Styles | None = None) -> bytes:
     """Return a plot as a file of a form, without a date; styles go by its names."""
     content = io.BytesIO()
-    with _looks(SIZES[size], plot.key):
+    with in_our_style(SIZES[size], plot.key):
         metadata = {
             "png": {"Title": plot.title, "Description": plot.caption, "Software": "bnexp"},
             "svg": {"Title": plot.title, "Description": plot.caption, "Date": None},
@@ -64,20 +72,29 @@ def to_bytes(plot: Plot, form: Form, size: SizeName = "page", styles: Styles | N
     return content.getvalue()
 
 
+def letters_without_a_glyph(plot: Plot) -> str:
+    """Return the letters in the names of a plot that our font does not have; PNG and PDF show a box for each."""
+    grids = plot.grids if isinstance(plot, HeatMap) else []
+    texts = [*plot.names, plot.title, *(text for grid in grids for text in (grid.title, *grid.rows))]
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(dict.fromkeys(letter for letter in visible("".join(texts)) if ord(letter) not in known))
+
+
 def to_page(plot: Plot, styles: Styles | None = None) -> str:
     """Return a plot as SVG for a page: in the size of a page and in that of a column, of which a page shows one."""
     drawings = []
     for name in ("page", "column"):
         size, key = SIZES[name], f"{plot.key}.{name}"
-        with _looks(size, key):
+        with in_our_style(size, key):
             drawings.append(f'<div class="at-{name}">{page_svg(drawn(plot, size, styles), key, plot.title)}</div>')
     return "\n".join(drawings)
 
 
 @contextlib.contextmanager
-def _looks(size: Size, salt: str) -> Iterator[None]:
+def in_our_style(size: Size, salt: str) -> Iterator[None]:
     """Set matplotlib's defaults and ours, whatever a file of the person's sets, and put back what was set."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # `letters_without_a_glyph` says which
         mpl.rcdefaults()
         mpl.rcParams.update(
             {
@@ -112,21 +129,17 @@ def drawn(plot: Plot, size: Size, styles: Styles | None = None) -> Figure:
 
 def _drawn_curves(plot: Curves, size: Size, styles: Styles) -> Figure:
     abreast = 1 if size.inches < 5 and not plot.same_y else min(size.panels, len(plot.panels))
-    rows = math.ceil(len(plot.panels) / abreast)
-    inches = (size.inches / abreast - 5 * size.letter / 72, size.inches / abreast * _HEIGHT * (0.8 if rows > 2 else 1))
-    figure = _sized(size, rows * (inches[1] + 2 * size.letter / 72))
-    frames = figure.subplots(rows, abreast, squeeze=False)
-    for place, axes in enumerate(frames.flat):
-        if place >= len(plot.panels):
-            axes.remove()
-            continue
+    letter = size.letter / 72
+    inches = size.inches / abreast - 5 * letter, max(size.inches / abreast * size.high, _LOWEST * letter)
+    figure, frames = _frames(size, len(plot.panels), abreast, lambda place: inches[1])
+    for place, axes in enumerate(frames):
         draw_panel(axes, plot.panels[place], styles, inches=inches, others=plot.panels if plot.same_y else ())
         if plot.same_y and place % abreast:
             axes.set_ylabel("")
         if plot.same_y and place + abreast < len(plot.panels):
             axes.set_xlabel("")
     _add_legend(figure, size, _entries(plot, styles))
-    return figure
+    return _fitted(figure, frames, abreast, lambda place: inches[1])
 
 
 def _entries(plot: Curves, styles: Styles) -> dict[str, Artist]:
@@ -149,54 +162,73 @@ def _entries(plot: Curves, styles: Styles) -> dict[str, Artist]:
 
 def _drawn_heat_map(plot: HeatMap, size: Size) -> Figure:
     abreast = 1 if size.inches < 5 else min(2, len(plot.grids))
-    rows = math.ceil(len(plot.grids) / abreast)
-    high = [max(len(grid.rows) for grid in plot.grids[row * abreast : (row + 1) * abreast]) for row in range(rows)]
-    line = 1.45 * size.letter / 72
-    figure = _sized(size, sum(count * line + 4 * line for count in high))
-    frames = figure.subplots(rows, abreast, squeeze=False, gridspec_kw={"height_ratios": high})
+
+    firsts = range(0, len(plot.grids), abreast)
+    rows = {first: max(len(grid.rows) for grid in plot.grids[first : first + abreast]) for first in firsts}
+    line = _ROW * size.letter / 72
+    row = min(line, _HIGHEST / sum(rows.values()))
+
+    def high(place: int) -> float:
+        return row * rows[place]
+
+    figure, frames = _frames(size, len(plot.grids), abreast, high)
     scale = color_scale(plot)
     letters = int((size.inches / abreast * 72 / size.letter - 12) / 0.6)
-    for place, axes in enumerate(frames.flat):
-        if place >= len(plot.grids):
-            axes.remove()
-            continue
-        grid = plot.grids[place]
+    for place, (axes, grid) in enumerate(zip(frames, plot.grids, strict=True)):
         named = place % abreast == 0 or grid.rows != plot.grids[place - 1].rows
-        mesh = draw_grid(axes, plot, grid, scale, letters=letters, named=named)
+        mesh = draw_grid(axes, plot, grid, scale, letters=letters, every=named * math.ceil(line / row))
         if place + abreast >= len(plot.grids):
             axes.set_xlabel(visible(plot.x.name))
-    bar = figure.colorbar(mesh, ax=list(figure.axes), label=visible(plot.value.name), location="bottom", aspect=40)
+    pad = size.letter / 72 / figure.get_figheight()
+    name = visible(plot.value.name)
+    bar = figure.colorbar(mesh, ax=frames, label=name, location="bottom", aspect=40, pad=pad)
     prepare_scale(bar.ax, plot.value, scale, letters * abreast)
-    return figure
+    return _fitted(figure, frames, abreast, high)
 
 
 def _drawn_differences(plot: Differences, size: Size, styles: Styles) -> Figure:
-    row = 3 * size.letter / 72
-    figure = _sized(size, row * len(plot.rows) + 5 * size.letter / 72)
-    letters = int((size.inches * 72 / size.letter - 12) / 0.6)
-    draw_differences(figure.subplots(), plot, styles, letters=letters)
+    high = 2 * _ROW * size.letter / 72 * len(plot.rows)
+    figure, (axes,) = _frames(size, 1, 1, lambda place: high)
+    draw_differences(axes, plot, styles, letters=int((size.inches * 72 / size.letter - 12) / 0.6))
     grey = "#666666"
     entries: dict[str, Artist] = {"one seed": Line2D([], [], color=grey, marker="o", linestyle="none")}
     if any(math.isfinite(paired.low) for paired in plot.rows.values()):
-        entries["mean, 95% interval"] = Line2D([], [], color=grey, linewidth=2, marker="|", markeredgewidth=2)
+        entries["mean, 95% interval"] = Line2D(
+            [], [], color=grey, linewidth=2 * size.line, marker="|", markeredgewidth=2
+        )
     if any(any(paired.diverged) for paired in plot.rows.values()):
         hollow = Line2D([], [], color=grey, marker="o", markerfacecolor="white", linestyle="none")
         entries["one of the pair diverged"] = hollow
     _add_legend(figure, size, entries)
-    return figure
+    return _fitted(figure, [axes], 1, lambda place: high)
 
 
-def _sized(size: Size, height: float) -> Figure:
-    figure = Figure(figsize=(size.inches, height), layout="constrained")
+def _frames(size: Size, count: int, abreast: int, high: Callable[[int], float]) -> tuple[Figure, list[Axes]]:
+    """Return a figure with so many axes, some abreast, as high in inches as `high` says of the place of each."""
+    rows = [high(place) for place in range(0, count, abreast)]
+    figure = Figure(figsize=(size.inches, sum(rows) + (12 + 4 * len(rows)) * size.letter / 72), layout="constrained")
     FigureCanvasAgg(figure)
+    frames = list(figure.subplots(len(rows), abreast, squeeze=False, gridspec_kw={"height_ratios": rows}).flat)
+    for axes in frames[count:]:
+        axes.remove()
+    return figure, frames[:count]
+
+
+def _fitted(figure: Figure, frames: Sequence[Axes], abreast: int, high: Callable[[int], float]) -> Figure:
+    """Return a figure made higher or lower by what its axes lack, now that all labels have taken their room."""
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+    firsts = range(0, len(frames), abreast)
+    lacks = [high(place) - frames[place].get_position().height * figure.get_figheight() for place in firsts]
+    figure.set_figheight(figure.get_figheight() + sum(lacks))
     return figure
 
 
 def _add_legend(figure: Figure, size: Size, entries: Mapping[str, Artist]) -> None:
-    """Explain the entries above the panels, in as many columns as fit, and make the figure higher by as much."""
+    """Explain the entries above the panels, in as many columns as fit."""
     if not entries:
         return
-    letters = int(size.inches * 72 / (0.6 * size.letter)) - 6
+    letters = int(size.inches * 72 / (0.6 * size.letter)) - 9
     names = [wrapped(name, letters) for name in entries]
     for columns in range(min(len(names), 6), 0, -1):
         legend = figure.legend(
@@ -212,7 +244,6 @@ def _add_legend(figure: Figure, size: Size, entries: Mapping[str, Artist]) -> No
         for label, name in zip(legend.get_texts(), names, strict=True):
             label.set_text(name)  # only now: matplotlib would leave out a name that begins with _
         box = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
-        if box.width <= size.inches * figure.dpi or columns == 1:
-            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
+        if box.width <= 0.98 * size.inches * figure.dpi or columns == 1:
             return
         legend.remove()

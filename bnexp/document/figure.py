@@ -159,14 +159,14 @@ def styles_of(names: Iterable[str], known: Mapping[str, SeriesStyle] | None = No
     """Return a style per series: those that are known keep theirs, the others take what is free, in order.
 
     Args:
-        names: the series of one figure. Norms that are compared often, such as `bn` or `bn, seed 1`, have a style of
-            their own; of several with the same norm, the first has it.
+        names: the series of one figure. Norms that are compared often, such as `bn`, `bn, seed 1` or `norm=bn,lr=0.1`,
+            have a style of their own; of several with the same norm, the first has it.
         known: the styles of earlier figures of the same document, where a name may have one already.
     """
     styles: dict[str, SeriesStyle] = {}
     names = list(dict.fromkeys(names))
     for name in names:
-        fixed = _FIXED.get(name.partition(",")[0])
+        fixed = _FIXED.get(name.partition(",")[0].removeprefix("norm="))
         style = (known or {}).get(name) or (None if fixed is None else STYLES[fixed])
         if style is not None and style not in styles.values():
             styles[name] = style

@@ -87,7 +87,7 @@ class Curves:
 
     Attributes:
         band: what the band is, such as `95% interval of the mean`; empty where there is none.
-        same_y: the panels show one quantity, on one scale.
+        same_y: the panels show one quantity, on the same scales.
     """
 
     key: str

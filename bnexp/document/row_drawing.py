@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
@@ -12,7 +13,6 @@ from bnexp.document.axis_drawing import limits, prepare_x, tick_text, ticks, wra
 from bnexp.document.figure import SeriesStyle
 from bnexp.document.interactive import tell, tell_axes
 from bnexp.document.plots import Axis, Differences, Grid, HeatMap
-from bnexp.errors import visible
 
 COLORS = "viridis"
 """Its lightness rises with the value, so that it reads in grey."""
@@ -27,8 +27,11 @@ def color_scale(plot: HeatMap) -> Normalize:
     return (LogNorm if plot.value.log else Normalize)(*limits(plot.value, values))
 
 
-def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letters: int, named: bool) -> QuadMesh:
-    """Draw one grid, the first row on top; its rows have names where `named`. Columns are as wide as each other."""
+def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letters: int, every: int) -> QuadMesh:
+    """Draw one grid, the first row on top, of whose names each so many has room; none with 0.
+
+    Columns are as wide as each other.
+    """
     rows, columns = len(grid.rows), len(grid.columns)
     axes.set_facecolor(NOT_MEASURED)
     cells = [[_clipped(value, scale) if math.isfinite(value) else math.nan for value in row] for row in grid.values]
@@ -37,7 +40,7 @@ def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letter
     tell(
         mesh,
         grid.title,
-        [plot.value.text(value) if math.isfinite(value) else "" for row in cells for value in row],
+        [plot.value.text(value) if math.isfinite(value) else "" for row in grid.values for value in row],
         heads=[f"{name}, {plot.x.name} {plot.x.text(column)}" for name in grid.rows for column in grid.columns],
         alone=True,
     )
@@ -47,12 +50,12 @@ def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letter
     marked = range(0, columns, apart)
     axes.xaxis.set_major_locator(FixedLocator([place + 0.5 for place in marked]))
     axes.set_xticklabels([texts[place] for place in marked])
-    axes.yaxis.set_major_locator(FixedLocator([place + 0.5 for place in range(rows)]) if named else NullLocator())
-    if named:
-        axes.set_yticklabels([wrapped(name, ROW_LETTERS) for name in grid.rows])
+    named = range(0, rows, every) if every else []
+    axes.yaxis.set_major_locator(FixedLocator([place + 0.5 for place in named]))
+    axes.set_yticklabels([wrapped(grid.rows[place], ROW_LETTERS) for place in named])
     axes.tick_params(axis="y", length=0)
     if len(plot.grids) > 1:
-        axes.set_title(visible(grid.title), fontsize=axes.xaxis.label.get_fontsize())
+        axes.set_title(wrapped(grid.title, letters), fontsize=axes.xaxis.label.get_fontsize())
     return mesh
 
 
@@ -63,7 +66,7 @@ def _clipped(value: float, scale: Normalize) -> float:
 
 def prepare_scale(axes: Axes, axis: Axis, scale: Normalize, letters: int) -> None:
     """Mark values on the axes of a scale of colors, below which so many letters fit."""
-    marked = ticks(float(scale.vmin or 0), float(scale.vmax or 1), axis.log, max(letters // 8, 2))
+    marked = ticks(float(scale.vmin or 0), float(scale.vmax or 1), axis.log, max(letters // 7, 2))
     axes.xaxis.set_major_locator(FixedLocator(marked))
     axes.set_xticklabels([tick_text(axis, value) for value in marked])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -74,7 +77,8 @@ def draw_differences(axes: Axes, plot: Differences, styles: Mapping[str, SeriesS
     """Draw of each arm a dot a seed, and below them the mean with its interval."""
     ends = [value for row in plot.rows.values() for value in (*row.differences, row.low, row.high, row.mean, 0.0)]
     prepare_x(axes, plot.x, ends, letters)
-    axes.axvline(0, color="#666666", linewidth=0.8)
+    wide = 2 * float(mpl.rcParams["lines.linewidth"])
+    axes.axvline(0, color="#666666", linewidth=wide / 4)
     tell_axes(axes, plot.x, Axis("", labels=list(plot.rows)))
     for height, (name, row) in enumerate(plot.rows.items()):
         style = styles[name]
@@ -92,8 +96,8 @@ def draw_differences(axes: Axes, plot: Differences, styles: Mapping[str, SeriesS
                 heads=[f"seed {seed}" for seed, _ in chosen],
                 alone=True,
             )
-        axes.plot([row.low, row.high], [height + 0.18] * 2, color=style.color, linewidth=2)
-        (mean,) = axes.plot([row.mean], [height + 0.18], marker="|", markersize=9, markeredgewidth=2, color=style.color)
+        axes.plot([row.low, row.high], [height + 0.18] * 2, color=style.color, linewidth=wide)
+        (mean,) = axes.plot([row.mean], [height + 0.18], marker="|", ms=5 * wide, mew=wide, color=style.color)
         interval = f" ({plot.x.text(row.low)} to {plot.x.text(row.high)})" if math.isfinite(row.low) else ""
         tell(mean, name, [plot.x.text(row.mean) + interval], heads=["mean"], alone=True)
     axes.set_ylim(len(plot.rows) - 0.5, -0.5)

@@ -73,7 +73,7 @@ def read_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | N
     for folder in folders:
         content, changed = intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
         own = _intact_columns(content, names) if content else None
-        own = own or _columns_of(folder / METRICS, names)
+        own = own or _columns_of(folder / METRICS, names, content)
         columns.append(replace(own, problem=own.problem or changed))
     return columns
 
@@ -93,22 +93,23 @@ def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
         begins = _BEGIN.findall(content)
         steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
         epochs = _numbers([epoch for _, epoch in begins])
-        table, there = np.full((len(names), len(steps)), np.nan), np.zeros((len(names), len(steps)), dtype=bool)
-        for own, has, name, is_dense in zip(table, there, names, many, strict=True):
+        epochs[np.isinf(epochs)] = np.nan
+        table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
+        for own, name, is_dense in zip(table, names, many, strict=True):
             behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
             if is_dense and len(texts := behind.findall(content)) == len(steps):  # a row has a name once
-                own[:], has[:] = _numbers(texts), True
+                own[:], held[:] = _numbers(texts), True
             elif matches := list(behind.finditer(content)):
                 if (np.diff(steps) <= 0).any():
                     return None
                 at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
-                own[at], has[at] = _numbers([match[1] for match in matches]), True
+                own[at], held[at] = _numbers([match[1] for match in matches]), True
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
-    held = there.any(axis=0)
-    table, nulls = table[:, held], (there & np.isnan(table))[:, held]
-    values, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (table, nulls))
-    return Columns(steps[held], epochs[held], values, nulls_by_name, None)
+    table, nulls = table[:, held], np.isinf(table[:, held])
+    table[nulls] = np.nan
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (table, nulls))
+    return Columns(steps[held], epochs[held], by_name, nulls_by_name, None)
 
 
 def _step_before(content: bytes, place: int) -> int:
@@ -117,23 +118,24 @@ def _step_before(content: bytes, place: int) -> int:
 
 
 def _numbers(texts: Sequence[bytes]) -> "Floats":
+    """Return numbers as floats, and null as infinity."""
     import numpy as np
 
     try:
         values = np.array(list(map(float, texts)))
     except ValueError:
-        values = np.array([math.nan if text in (b"", b"null") else float(text) for text in texts])
-    return np.where(np.isfinite(values), values, np.nan)
+        values = np.array([math.inf if text == b"null" else float(text or b"nan") for text in texts])
+    return values
 
 
-def _columns_of(path: Path, names: Sequence[str]) -> Columns:
+def _columns_of(path: Path, names: Sequence[str], content: bytes | None) -> Columns:
     import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
 
     def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float, ...]]:
         return row["step"], tuple([_cell(row.get(name, _ABSENT)) for name in ("epoch", *names)])
 
     try:
-        rows, problem = _read_rows(path, names, numbers_of, "row")
+        rows, problem = _read_rows(path, names, numbers_of, "row", content)
     except FileNotFoundError:
         rows, problem = [], f"{path}: missing"
     steps = np.array([step for step, _ in rows], dtype=np.int64)
@@ -182,24 +184,33 @@ class Evaluation:
     accuracy: float | None
 
 
-def read_evaluations(path: Path) -> tuple[list[Evaluation], str | None]:
+def read_evaluations(path: Path, seal: Mapping[str, Any] | None = None) -> tuple[list[Evaluation], str | None]:
     """Return the evaluations in a metrics.jsonl, in order, and what is wrong with it or None.
 
-    A missing file holds none: a run begins without it.
+    A missing file holds none: a run begins without it. One that does not fit the seal of its run is wrong, too.
     """
+    content, changed = intact_rows(path, seal or {})
     try:
-        return _read_rows(path, [_ACCURACY], _evaluation_of, "evaluation row")
+        own, problem = _read_rows(path, [_ACCURACY], _evaluation_of, "evaluation row", content)
     except FileNotFoundError:
         return [], None
+    return own, problem or changed
 
 
 def _read_rows(
-    path: Path, names: Sequence[str], take: Callable[[Mapping[str, Any]], _T], kind: str
+    path: Path,
+    names: Sequence[str],
+    take: Callable[[Mapping[str, Any]], _T],
+    kind: str,
+    content: bytes | None = None,
 ) -> tuple[list[_T], str | None]:
-    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None."""
+    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None.
+
+    A file whose content has been read already is not read again.
+    """
     taken, damaged = list[_T](), 0
     try:
-        for line in _lines_with(path, names):
+        for line in _lines_with(path, names) if content is None else _lines_of(content, names):
             row = _json_of(line)
             if row is None or _step(row.get("step")) is None:
                 damaged += line.endswith(b"\n")
@@ -240,7 +251,16 @@ def _lines_holding(path: Path, quoted: Sequence[bytes]) -> Iterator[bytes]:
         yield bytes(buffer[:rest])
 
 
-def _places(buffer: bytearray, quoted: Sequence[bytes], last: int) -> list[tuple[int, int]]:
+def _lines_of(content: bytes, names: Sequence[str]) -> Iterator[bytes]:
+    """Yield the same lines of a content as `_lines_with` of a file."""
+    quoted, last = [json.dumps(name).encode() for name in names], content.rfind(b"\n") + 1
+    for start, end in _places(content, quoted, last):
+        yield content[start:end]
+    if any(content.find(name, last) >= 0 for name in quoted):
+        yield content[last:]
+
+
+def _places(buffer: bytes | bytearray, quoted: Sequence[bytes], last: int) -> list[tuple[int, int]]:
     """Return where the lines before `last` that hold one of the quoted names begin and end, in order."""
     ends = dict[int, int]()
     for name in quoted:

@@ -22,6 +22,7 @@ from bnexp.errors import ConfigError
 from bnexp.files import read_file, write_text_atomically
 from bnexp.runs.folder import CONFIG, CONFIG_COPY, MAX_RECORD_BYTES, META, SUMMARY, read_json, write_json
 from bnexp.runs.identity import identity_of
+from bnexp.runs.plugins import refuse_other_code
 
 if TYPE_CHECKING:
     from bnexp.config.schema import Config
@@ -94,6 +95,7 @@ def load_stored(folder: Path, overrides: Sequence[str] = ()) -> "tuple[Config, s
     """
     from bnexp.config.loading import check_stored  # loads pydantic: what only lists runs does not wait for it
 
+    refuse_other_code(folder)
     values, problem = read_values(folder)
     if values is None:
         raise ConfigError(problem or f"{folder}: no config")

@@ -128,6 +128,17 @@ def test_only_seeds_of_both_are_paired_and_others_are_named(folders: list[Path])
     assert "none: seed 1 not paired, bn has none" in differences.notes
 
 
+def test_what_differs_by_rounding_alone_is_equal_and_won_by_nobody(tmp_path: Path, write_run: Write) -> None:
+    folders = [
+        write_run(tmp_path / name / f"seed{seed}", config={"name": name, "seed": seed}, accuracies=(value,))
+        for name, value in (("a", 0.1 + 0.2), ("b", 0.3))
+        for seed in range(3)
+    ]
+    _, differences = tables(folders, columns="accuracy/val", baseline="a")
+    row = differences.rows[0]
+    assert [row[key].text for key in ("difference", "won", "p")] == ["0.00 [0.00, 0.00]", "0 of 3", "1.000"]
+
+
 def test_one_seed_has_no_interval_and_no_p(folders: list[Path]) -> None:
     table, differences = tables([folders[0], folders[4]], columns="accuracy/val", baseline="none")
     assert cells(table, "bn")["accuracy/val:last"].text == "79.00"

@@ -43,7 +43,7 @@ def test_a_diverged_seed_counts_as_stated_also_where_it_had_a_better_value_befor
 
 
 def test_a_value_that_is_not_finite_counts_as_diverged() -> None:
-    assert of([made(0), made(1)], [0.9, math.nan]).diverged == (1,)
+    assert of([made(0), made(1), made(2)], [0.9, math.nan, 1e308]).diverged == (1, 2)
 
 
 def test_what_is_not_complete_is_left_out_and_said() -> None:
@@ -82,9 +82,9 @@ def test_a_diverged_run_counts_as_chance_or_as_the_worst_of_the_finished() -> No
 
 def test_a_goal_that_was_never_reached_counts_as_the_longest_training() -> None:
     point = parse_point("accuracy/val:to(0.9)")
-    runs = [made(0, figures={"epochs": 3.0}), made(1, figures={"epochs": 5.0}), made(2, "diverged")]
+    runs = [made(0, figures={"epochs": 3.0}), made(1, figures={"epochs": 3.0}), made(2, "diverged")]
     values = {run.folder: value for run, value in zip(runs, [3.0, math.inf, 1.0], strict=True)}
     stated = stated_value(point, "down", runs, values)
-    assert (stated.value, stated.why) == (5.0, "the longest training")
+    assert (stated.value, stated.why) == (3.0, "the longest training")
     found = outcomes("bn", runs, point, values, stated)
-    assert (found.values, found.never, found.diverged) == ({0: 3.0, 1: 5.0, 2: 5.0}, (1,), (2,))
+    assert (found.values, found.never, found.diverged) == ({0: 3.0, 1: 3.0, 2: 3.0}, (1,), (2,))

@@ -40,8 +40,9 @@ def report(folders: list[Path], study: Study | None = None, **options: Any) -> l
     return report_on([read_run(folder) for folder in folders], study or Study("study"), **options)
 
 
-def tables(parts: list[Part]) -> list[Table]:
-    return [part for part in parts if isinstance(part, Table)]
+def table(parts: list[Part], key: str) -> Table:
+    """Return the first table with a column of this key."""
+    return next(part for part in parts if isinstance(part, Table) and key in [column.key for column in part.columns])
 
 
 def leads(parts: list[Part]) -> dict[str, str]:
@@ -74,7 +75,7 @@ def accuracies_in(folder: Path) -> dict[float, float]:
 
 def test_numbers_are_found_again_in_the_rows_of_the_runs(study: list[Path]) -> None:
     parts = report(study)
-    reached, _, of_runs, _ = tables(parts)
+    reached, of_runs = table(parts, "val_accuracy"), table(parts, "folder")
     for name in ("none", "bn"):
         own = [accuracies_in(folder)[4.0] for folder in study if folder.parent.name == name]
         cell = next(row["val_accuracy"] for row in reached.rows if row["name"].value == name)
@@ -93,9 +94,9 @@ def test_numbers_are_found_again_in_the_rows_of_the_runs(study: list[Path]) -> N
 
 def test_arms_are_told_by_what_differs_from_the_baseline(study: list[Path]) -> None:
     for options, base, other in (({}, "none", "bn"), ({"baseline": "bn"}, "bn", "none")):
-        table = tables(report(study, **options))[1]
-        assert table.columns[1].header == f"differs from {base} in"
-        assert [(row["arm"].text, row["difference"].text) for row in table.rows] == [
+        differences = table(report(study, **options), "config")
+        assert differences.columns[1].header == f"differs from {base} in"
+        assert [(row["arm"].text, row["config"].text) for row in differences.rows] == [
             (base, f"the baseline: model.norm = {base}"),
             (other, f"model.norm = {other}"),
         ]
@@ -130,9 +131,9 @@ def test_runs_of_every_state_are_in_the_report_and_said(study: list[Path], write
     assert leads(parts)["Not complete"].startswith("1 interrupted, of 7 runs")
     assert leads(parts)["Diverged"].startswith("1 of 3 in bn")
     assert "judges nothing" in leads(parts)["No verdict"]
-    reached, differences, of_runs, _ = tables(parts)
+    reached, differences, of_runs = (table(parts, key) for key in ("val_accuracy", "config", "folder"))
     assert {row["status"].text for row in of_runs.rows} >= {"diverged at step 12 in block1.linear", "interrupted"}
-    assert "its config cannot be read" in [row["difference"].text for row in differences.rows]
+    assert "its config cannot be read" in [row["config"].text for row in differences.rows]
     assert any("metrics.jsonl" in note for note in reached.notes)
     assert any("n = 1" in note for note in reached.notes)
     page = to_html(parts)

@@ -13,6 +13,7 @@ from bnexp.commands.verdict import verdict
 from bnexp.config.sweep_loading import dump_sweep, load_sweep
 from bnexp.config.yaml_text import dump_yaml
 from bnexp.errors import ConfigError
+from bnexp.sweep.arms import expand
 from bnexp.sweep.outlook import warnings_of
 from bnexp.sweep.plan import Planner, SweepPlan
 from planned_runs import store
@@ -89,6 +90,16 @@ def test_claims_that_were_written_after_the_runs_are_said_to_be(
         assert ("they were written afterwards" in capsys.readouterr().out) == said
 
 
+def test_without_runs_the_command_that_makes_them_is_told(
+    study: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = study()
+    verdict(str(path), runs_dir=tmp_path / "runs", data_dir=tmp_path, output="json")
+    out, err = capsys.readouterr()
+    assert (json.loads(out)[0]["verdict"], json.loads(out)[0]["effect"]) == ("undecided", None)
+    assert f"bnexp sweep {path} makes them" in err
+
+
 def test_what_is_no_study_is_refused_with_what_was_expected(study: Callable[..., Path], tmp_path: Path) -> None:
     path = study(claims=[])
     path.write_text(path.read_text().replace("claims: []\n", ""))
@@ -101,6 +112,14 @@ def test_what_is_no_study_is_refused_with_what_was_expected(study: Callable[...,
         with pytest.raises(ConfigError, match=r".") as caught:
             judged(asked, tmp_path)
         assert said in str(caught.value)
+
+
+def test_the_study_of_the_guide_is_one(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    written = (root / "docs" / "verdicts.md").read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "study.yaml").write_text(written.replace("demo.yaml", str(root / "configs" / "demo.yaml")))
+    arms = expand(load_sweep(tmp_path / "study.yaml"))
+    assert [arm.name for arm in arms] == ["norm=none", "norm=bn", "norm=ln"]
 
 
 def test_a_sweep_refuses_claims_about_other_arms_and_warns_of_too_few_seeds(study: Callable[..., Path]) -> None:

@@ -109,7 +109,7 @@ def claims(rest):
         ("seeds: [1.5]", "seeds: expected whole numbers"),
         ("seeds: 4-0", "seeds: expected a range whose first seed is below its last"),
         ("seeds: [2147483648]", "seeds: expected seeds below 2,147,483,648"),
-        ("seeds: [10000]\ntune: {optimizer.lr: [1, 2]}", "expected seeds below 10,000, where those of tune begin"),
+        ("seeds: [10000, 0]\ntune: {optimizer.lr: [1, 2]}", "expected seeds below 10,000, where those of tune begin"),
         ("seeds: 2\ntune_seeds: 3", "study.yaml:3: tune_seeds without tune; expected cand"),
         ("tune: {optimizer.lr: [1]}", "tune: optimizer.lr has one value, and nothing is to be chosen"),
         ("axes: {optimizer.lr: [1]}\ntune: {optimizer.lr: [1, 2]}", "optimizer.lr stands in axes and in tune"),
@@ -177,6 +177,12 @@ def test_a_base_that_is_no_config_is_refused(write, tmp_path, base, said):
     (tmp_path / "two.yaml").write_text("base: one.yaml")
     write("axes: {optimizer.lr: [1]}", file="other.yaml")
     assert said in refusal(load_sweep, write("axes: {optimizer.lr: [1]}", base=base))
+
+
+def test_a_folder_is_answered_with_the_line_that_takes_its_files(tmp_path):
+    for read in (load_sweep, sweep_of_options):
+        with pytest.raises(ConfigError, match=r"a folder; expected .*/\*\.yaml; do bnexp sweep"):
+            read(tmp_path)
 
 
 def test_a_sweep_file_and_a_config_do_not_stand_for_each_other(write, clean_file, tmp_path):
