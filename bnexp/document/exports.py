@@ -72,6 +72,23 @@ def to_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
+def to_records(table: Table) -> list[dict[str, object]]:
+    """Return a table as one mapping per row, with the names of the columns in CSV and values in full precision."""
+    columns = table.columns_for("machines")
+    return [
+        {
+            name: value
+            for column in columns
+            for name, value in zip(_csv_names(column), _values(column, table.cell(row, column)), strict=True)
+        }
+        for row in table.rows
+    ]
+
+
+def _values(column: Column, cell: Cell) -> list[object]:
+    return list(_statistics(column, cell).values()) if column.kind == "sample" else [cell.value]
+
+
 def _csv_names(column: Column) -> list[str]:
     key = column.machine_key
     return [f"{key}_{statistic}" for statistic in column.statistics] if column.kind == "sample" else [key]

@@ -125,6 +125,19 @@ def names_below(path: Path, quantity: str) -> list[str]:
     return []
 
 
+def logged_names(path: Path) -> list[str]:
+    """Return the names of all metrics in a metrics.jsonl, sorted; a file that cannot be read has none."""
+    plain, escaped = set[bytes](), set[str]()
+    with contextlib.suppress(OSError):
+        for line in _lines_holding(path, [b'":']):
+            if b"\\" in line:
+                escaped |= (_json_of(line) or {}).keys()
+            else:
+                plain.update(line.split(b'"')[1::2])
+    names = {name.decode("utf-8", "replace") for name in plain} | escaped
+    return sorted(names - {"step", "epoch"})
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One evaluation on the validation part; accuracy is a fraction, None where it was not finite."""
