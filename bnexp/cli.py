@@ -54,6 +54,44 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop with exit code 2 wh
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
+def _load_plugins(context: typer.Context, files: list[Path]) -> list[Path]:
+    """Run the files that are given, before a config is read that says their names."""
+    if files and not context.resilient_parsing:
+        from bnexp.config.plugins import load
+
+        for file in files:
+            load(file)
+    return files
+
+
+Plugins = Annotated[
+    list[Path],
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        callback=_load_plugins,
+        help="Run a Python file that registers a norm or an activation of your own. Repeatable.",
+    ),
+]
+
+
+def _accept_changed(context: typer.Context, wanted: bool) -> bool:
+    """Let the commands of this process take another version of a run's own norms."""
+    if wanted and not context.resilient_parsing:
+        from bnexp.runs.plugins import accepting_other_code
+
+        context.with_resource(accepting_other_code(accept=True))
+    return wanted
+
+
+ChangedPlugin = Annotated[
+    bool,
+    typer.Option(
+        "--changed-plugin", callback=_accept_changed, help="Take a --plugin that is not the version RUN began with."
+    ),
+]
+
+
 @app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
@@ -72,6 +110,7 @@ def train(
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
     strict: Strict = False,
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Train the network of each CONFIG, once per seed, and keep each run in a folder of its own."""
     from bnexp.commands import train as command
@@ -115,6 +154,7 @@ def sweep(
     runs_dir: RunsDir = Path("runs"),
     json: Annotated[bool, typer.Option("--json", help="The table, or with --dry-run the plan, as JSON.")] = False,
     quiet: Quiet = False,
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Train every arm of a sweep with every seed, as far as that is not done; the same command continues."""
     from bnexp.commands import sweep as command
@@ -152,13 +192,15 @@ def resume(
     ] = None,
     overrides: Annotated[
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="data.eval_batch_size or checkpoints.*: all that may change."),
+        typer.Option("--set", metavar="KEY=VALUE", help="data.eval_batch_size, checkpoints.*, more epochs or steps."),
     ] = [],  # noqa: B006  Typer copies it
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin anew in the same folder.")] = False,
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Take the lock of a process that gives no sign of life.")
     ] = False,
     quiet: Quiet = False,
+    plugins: Plugins = [],  # noqa: B006
+    changed_plugin: ChangedPlugin = False,
 ) -> None:
     """Continue RUN from its last whole checkpoint: on the CPU, bit for bit as if it had never stopped."""
     from bnexp.commands import resume as command
@@ -184,6 +226,7 @@ def check(
         bool, typer.Option("--signal", help="Push a real batch through the fresh network, and show each layer.")
     ] = False,
     strict: Strict = False,
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Validate CONFIG and show the network, the batches and the warnings, without training."""
     from bnexp.commands import check as command
@@ -191,7 +234,7 @@ def check(
     command.check(config, overrides=overrides, data_dir=data_dir, signal=signal, strict=strict)
 
 
-Format: TypeAlias = Literal["table", "csv", "json", "markdown"]
+Format: TypeAlias = Literal["table", "csv", "json", "markdown", "latex"]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to write the table. [default: table]")]
 Csv = Annotated[bool, typer.Option("--csv", help="Short for --format csv: to stdout, in full precision.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json: to stdout, in full precision.")]
@@ -219,6 +262,23 @@ def compare(
     sort: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: validation accuracy]")
     ] = None,
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            metavar="METRIC:POINT,...",
+            help="Any logged metrics instead, such as accuracy/val:best,loss/train:last: mean and interval.",
+        ),
+    ] = [],  # noqa: B006
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Differences to this arm, paired by seed, with interval and p.")
+    ] = None,
+    where: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=VALUE", help="Only runs of this config, such as model.norm=bn,ln. Repeatable."),
+    ] = [],  # noqa: B006
+    group_by: Annotated[
+        list[str], typer.Option(metavar="KEY", help="Pool the arms that have equal values of this key. Repeatable.")
+    ] = [],  # noqa: B006
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -232,24 +292,80 @@ def compare(
         runs_dir=runs_dir,
         target=target,
         sort=sort,
+        conditions=where,
+        group_by=read_names(group_by),
+        columns=", ".join(columns),
+        baseline=baseline,
         output=_format(format, csv=csv, json=json, markdown=markdown),
     )
 
 
 @app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
 def verdict(
-    study: Annotated[str, typer.Argument(help="A sweep file with claims, or the folder of its runs.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A sweep file with claims, or the folder of its runs.")],
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,
-    json: Json = False,
-    markdown: Markdown = False,
+    json: Annotated[bool, typer.Option("--json", help="The verdicts as JSON, in full precision.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
 ) -> None:
     """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
     from bnexp.commands import verdict as command
 
-    command.verdict(
-        study, runs_dir=runs_dir, data_dir=data_dir, output=_format(None, csv=False, json=json, markdown=markdown)
-    )
+    output = _format(None, csv=False, json=json, markdown=markdown)
+    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
+
+
+@app.command(short_help="Draw a figure of runs for a paper.", rich_help_panel=LOOK)
+def plot(
+    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    kind: Annotated[
+        Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"],
+        typer.Option("--kind", help="What is drawn (docs/plots.md)."),
+    ] = "curves",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.png|svg|pdf", help="Where to. [default: KIND.png]"),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Any logged metric; of axis and paired with its point. [default: accuracy/val]"),
+    ] = None,
+    x: Annotated[
+        str | None,
+        typer.Option("--x", metavar="KEY", help="Of axis: a key that differs; of curves: step or epoch."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Of paired: whose runs are subtracted. [default: the first]")
+    ] = None,
+    size: Annotated[Literal["column", "page", "slide"], typer.Option(help="3.3, 6.9 or 10 inches wide.")] = "page",
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Draw runs: a line an arm, its seeds as a band, diverged runs marked; the caption goes to stdout.
+
+    curves: a metric over the training. axis: what arms came to over a swept key. paired: differences to a baseline,
+    seed by seed. heatmap: gradient norms by layer and step. percentiles: those of an activation. landscape: loss and
+    gradient along the gradient. The last three need probes, and say which.
+    """
+    from bnexp.commands import plot as command
+
+    command.plot(paths, kind=kind, output=output, metric=metric, x=x, baseline=baseline, size=size, runs_dir=runs_dir)
+
+
+@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
+def report(
+    path: Annotated[
+        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
+    ] = None,
+    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
+    from bnexp.commands import report as command
+
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
 
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
@@ -274,6 +390,8 @@ def probe(
     csv: Csv = False,
     json: Json = False,
     markdown: Markdown = False,
+    plugins: Plugins = [],  # noqa: B006
+    changed_plugin: ChangedPlugin = False,
 ) -> None:
     """Look inside a finished RUN: the probes that cost too much while it trains, on its stored weights."""
     from bnexp.commands import probe as command
@@ -303,6 +421,8 @@ def fold(
     csv: Csv = False,
     json: Json = False,
     markdown: Markdown = False,
+    plugins: Plugins = [],  # noqa: B006
+    changed_plugin: ChangedPlugin = False,
 ) -> None:
     """Fold the bn of RUN into the layers before it: the same function at inference, without a norm."""
     from bnexp.commands import fold as command
@@ -344,7 +464,9 @@ def board(
 
 
 @app.command(short_help="List norms, models, datasets and the rest.", rich_help_panel=LEARN)
-def catalog() -> None:
+def catalog(
+    plugins: Plugins = [],  # noqa: B006
+) -> None:
     """List norms, activations, models, datasets and optimizers, one line each."""
     from bnexp.commands import catalog as command
 
@@ -405,6 +527,7 @@ def verify(
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
     strict: Strict = False,
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Read a dataset whole, without downloading, and say what it holds."""
     from bnexp.commands import data as command
@@ -428,6 +551,7 @@ def schema(
         bool, typer.Option("--markdown", help="The reference of all keys, as in docs/config.md.")
     ] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Of a sweep file, as in docs/sweep.md.")] = False,
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Print the JSON Schema of a config, or of a sweep file, for editors."""
     from bnexp.commands import schema as command

@@ -40,6 +40,7 @@ _OURS: Mapping[str, Sequence[str]] = {
     "--data-dir": ("data-path", "data-root", "dataset-path", "dataset-dir"),
     "--name": ("run-name", "exp-name", "experiment", "experiment-name", "exp", "tag"),
     "--quiet": ("silent", "no-progress"),
+    "--workers": ("jobs", "n-jobs", "parallel", "processes"),
 }
 """Options of bnexp, and what other tools call them."""
 
@@ -51,12 +52,14 @@ _ABSENT = {
     "patience": "there is no early stopping: the best and the final weights are both kept and tested",
     "checkpoint": "a run is continued by: bnexp resume RUN",
     "dry-run": "a config is looked at without training by: bnexp check CONFIG",
-    "jobs": "runs are trained one after the other; two at a time are two commands in two terminals",
-    "multirun": "one value a run: for lr in 0.1 0.01; do bnexp train CONFIG --set optimizer.lr=$lr; done",
+    "jobs": "runs side by side are a sweep: bnexp sweep CONFIG --seeds 5 --workers {value}",
+    "multirun": "several values are a sweep: bnexp sweep CONFIG --axis optimizer.lr=0.1,0.01",
     "yes": "no question is asked",
     "eps": 'of a norm it is --set "model.norm=bn(eps={value})", and of adam --set optimizer.eps={value}',
     "bn-momentum": 'it is an option of the norm: --set "model.norm=bn(momentum={value})"',
 }
+_MOST_IN_LINE = 4
+"""Arguments that a line to type repeats."""
 _SAME = {
     **dict.fromkeys(("drop", "dropout-rate", "drop-rate", "dropout-p"), "dropout"),
     **dict.fromkeys(("num-workers", "dataloader-num-workers"), "workers"),
@@ -128,8 +131,16 @@ class HonestCommand(TyperCommand):
                 extra = message.rpartition("(")[2].rstrip(")")
                 if argument is None:
                     return f"bnexp {command} takes no argument, found {extra}"
-                return f"bnexp {command} takes one {called}, found {extra} behind it; expected a command for each"
+                return f"bnexp {command} takes one {called}, found {extra} behind it; {self._one_by_one(ctx, words)}"
         return None
+
+    def _one_by_one(self, ctx: Any, words: list[str]) -> str:
+        """Return the line that gives a command its arguments one after the other."""
+        values, others, _ = self.make_parser(ctx).parse_args(args=list(words))
+        argument = next(param for param in self.params if param.param_type_name == "argument")
+        all_words = [shlex.quote(str(word)) for word in (values[argument.name], *others)]
+        each = " ".join(all_words) if len(all_words) <= _MOST_IN_LINE else f"{' '.join(all_words[:2])} ..."
+        return f'expected a command for each: for one in {each}; do bnexp {_words_of(ctx)} "$one"; done'
 
     def _refuse_repeated(self, ctx: Any, words: list[str]) -> None:
         try:
@@ -156,9 +167,6 @@ class HonestCommand(TyperCommand):
         own = [opt for param in self.params for opt in param.opts if opt.startswith("--")]
         if "--" + name in own:
             return f"{begins}; expected --{name}"
-        if (absent := _ABSENT.get(_SAME.get(name, name))) and "--" + _SAME.get(name, name) not in own:
-            behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
-            return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
         ours = next((ours for ours, theirs in _OURS.items() if name in theirs), "")
         if ours == "--device cuda" and value.lower() in ("cpu", "mps"):
             ours = f"--device {value.lower()}"
@@ -167,6 +175,9 @@ class HonestCommand(TyperCommand):
             count = int(value) if name == "seeds" and (value or "").isdecimal() and len(value or "") < 4 else 0
             several = f", or --seed 0-{count - 1} for {count} seeds" if count > 1 else ""
             return f"{begins}; expected {ours}{takes}{several}"
+        if (absent := _ABSENT.get(_SAME.get(name, name))) and "--" + _SAME.get(name, name) not in own:
+            behind = words[words.index(word) + 1] if word in words[:-1] else "VALUE"
+            return f"{begins}; " + absent.format(command=command, value=value or shlex.quote(behind))
         if name == "seed" and value and not value.isdecimal():
             return f"{begins}; several seeds are trained by: bnexp train CONFIG --seed {value}"
         if line := _set_line(name, value, values):

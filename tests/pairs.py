@@ -1,6 +1,5 @@
 """Two processes that train together over gloo, in forks of a server that has everything loaded."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -67,12 +66,6 @@ def config_at(place: Path, name: str, **changes: dict[str, Any]) -> str:
     path = place / f"{name}.yaml"
     path.write_text(dump_yaml({**values, "name": name}))
     return str(path)
-
-
-def rows_of(folder: Path) -> list[dict[str, float]]:
-    """Return the rows of a run without what the clock says."""
-    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{key: value for key, value in row.items() if key not in trials.CLOCKED} for row in rows]
 
 
 def _become(rank: int, port: int, said: Path, call: Callable[..., object], arguments: tuple[object, ...]) -> None:

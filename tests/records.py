@@ -20,6 +20,7 @@ META: dict[str, Any] = {
     "status": "finished",
     "argv": ["train"],
     "bnexp": "0.1.0",
+    "bnexp_commit": "a" * 40,
     "git_commit": None,
     "versions": {"python": "3.11.7", "torch": "2.9.0", "numpy": "2.4.6"},
     "device": "cpu",
@@ -66,7 +67,7 @@ def summary_of(accuracies: list[float | None], test: float, steps_per_epoch: int
         "test": {"final": {"loss": 0.1, "accuracy": test}, "best": {"loss": 0.1, "accuracy": test}},
         "divergence": None,
         "time": {"total_s": 125.0, "training_s": 100.0, "evaluation_s": 5.0, "measuring_share": 0.02, "step_ms": 1.5},
-        "peak_mib": 300.0,
+        "peak_mib": {"process": 300.0, "device": None},
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bnexp.config.data_section import AUGMENTATIONS, PREPROCESSINGS, AugmentName, DatasetName, PreprocessName
 from bnexp.config.items import ACTIVATION_NAMES, NORM_NAMES
+from bnexp.config.metrics import OF_PROBES
 from bnexp.config.model import ARCHITECTURES, ModelConfig
 from bnexp.config.schema import ProbesConfig
 from bnexp.data.augment import AUGMENTS
@@ -25,7 +26,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 FLOORS = [
     {"errors", "files", "streams"},
     {"config"},
-    {"document"},
+    {"document", "plugins"},
     {"runs"},
     {"norms"},
     {"data", "models"},
@@ -92,7 +93,17 @@ def loaded_modules(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-LIGHT = ("config", "document", "runs", "data/sources", "blueprint.py", "analysis", "session/executor.py", "sweep")
+LIGHT = (
+    "config",
+    "document",
+    "plugins.py",
+    "runs",
+    "data/sources",
+    "blueprint.py",
+    "analysis",
+    "session/executor.py",
+    "sweep",
+)
 
 
 def test_light_rooms_never_load_torch() -> None:
@@ -124,3 +135,5 @@ def test_registries_have_exactly_the_declared_names() -> None:
     assert set(PREPROCESSES) == set(PREPROCESSINGS) == set(get_args(PreprocessName))
     assert set(AUGMENTS) == set(AUGMENTATIONS) == set(get_args(AugmentName))
     assert set(PROBES) == set(ProbesConfig.model_fields)
+    measured = {name: {figure.name.partition("/")[0] for figure in probe.figures} for name, probe in PROBES.items()}
+    assert {name: set(kinds) for name, kinds in OF_PROBES.items()} == {**measured, "histograms": set()}

@@ -1,6 +1,32 @@
-"""A writer of rows that keeps them, for tests of what a training logs."""
+"""What a training writes: a writer of rows that keeps them, and rows and weights from the folder of a run."""
 
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bnexp.runs.checkpoints import load_newest
 from bnexp.runs.rows import Values
+
+CLOCKED = (
+    *("step_ms/train", "examples_per_s/train", "measuring_share/train"),
+    *("cost_ms/", "cost_share/", "peak_memory_mib/"),
+)
+"""How the names begin of figures that differ from run to run: of time and of memory."""
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run without what the clock says."""
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in row.items() if not name.startswith(CLOCKED)} for row in rows]
+
+
+def final_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights in the last checkpoint of a run."""
+    loaded = load_newest(folder)
+    assert loaded is not None
+    return dict(loaded.values["weights"])
 
 
 class Rows:

@@ -6,13 +6,15 @@ other checkpoints, is still a run of the same arm, and so is one whose config wr
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 from bnexp.config.wording import brief
 from bnexp.runs.data import keys_of_data
 from bnexp.runs.identity import besides_the_model, identity_of
+from bnexp.runs.plugins import differing
 from bnexp.runs.run import COMPLETE, Run
 
 _LONG = 200
@@ -30,6 +32,7 @@ class Arm:
         runs: one per seed of those that are complete, and all others.
         repeats: complete runs left out, because a newer one has the same seed.
         data: a key of the examples that its runs have, and `scored_on` one of those they were scored on.
+        pooled: the arms that were pooled into this one; none for one strategy.
     """
 
     name: str
@@ -38,6 +41,25 @@ class Arm:
     repeats: int
     data: str = ""
     scored_on: str = ""
+    pooled: tuple["Arm", ...] = ()
+
+    @property
+    def samples(self) -> list[tuple[Run, ...]]:
+        """The finished runs that make one sample each: one run, or of a pooled arm the runs of a seed.
+
+        Of a pooled arm, only seeds that finished in all its arms are samples.
+        """
+        if not self.pooled:
+            return [(run,) for run in self.finished]
+        seeds = defaultdict[object, list[Run]](list)
+        for run in self.finished:
+            seeds[_sample_key(run)].append(run)
+        return [tuple(runs) for runs in seeds.values() if len(runs) == len(self.pooled)]
+
+    def sampled(self, figure: Callable[[Run], float | None]) -> list[float]:
+        """Return a figure of each sample that has it in all its runs, their mean."""
+        values = [[figure(run) for run in runs] for runs in self.samples]
+        return [fmean(known) for own in values if len(known := [one for one in own if one is not None]) == len(own)]
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -176,11 +198,12 @@ def _sample_key(run: Run) -> object:
 def differing_keys(arms: Sequence[Arm]) -> list[str]:
     """Return the config keys in which arms differ, except `name`, in the order of the configs.
 
-    A key that only some arms have differs too. Arms without a readable config do not count.
+    A key that only some arms have differs too, but for the code of a norm that the others do not have. Arms without a
+    readable config do not count.
     """
     configs = [arm.config for arm in arms if arm.config is not None]
     keys = dict.fromkeys(key for config in configs for key in config if key != "name")
-    return [key for key in keys if len({key in config and repr(config[key]) for config in configs}) > 1]
+    return [key for key in keys if len({key in config and repr(config[key]) for config in differing(key, configs)}) > 1]
 
 
 def told_apart(arms: Sequence[Arm]) -> list[Arm]:
@@ -209,11 +232,12 @@ def _keys_apart(arms: Sequence[Arm]) -> list[str]:
 def _apart(arm: Arm, keys: Sequence[str]) -> str:
     if arm.config is None:
         return f"{arm.name} ({arm.runs[0].folder})"
-    said = [f"{key.rpartition('.')[2]} {_written(arm.config.get(key))}" for key in keys]
+    said = [f"{key.rpartition('.')[2]} {written(arm.config.get(key))}" for key in keys]
     return f"{arm.name} ({', '.join(said)})" if said else arm.name
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
+    """Write a value of a config on one line, and not too long."""
     return brief("none" if value is None else value if isinstance(value, str) else json.dumps(value), _LONG)
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from bnexp.analysis.points import Direction, MetricPoint, parse_point
 from bnexp.config.claims import ClaimSection, arms_named
+from bnexp.config.metrics import refuse_unlogged
+from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.sweep_values import value_key
 from bnexp.config.wording import brief, one_of, shown
 from bnexp.errors import ConfigError, did_you_mean
@@ -33,13 +35,17 @@ class Claim:
 
 
 def find_claims(
-    claims: Sequence[ClaimSection], arms: Mapping[str, Mapping[str, Any]], at: Callable[[int], str]
+    claims: Sequence[ClaimSection],
+    arms: Mapping[str, Mapping[str, Any]],
+    probes: Mapping[str, ProbesConfig],
+    at: Callable[[int], str],
 ) -> list[Claim]:
     """Return the claims with their arms.
 
     Args:
         claims: of the sweep file.
         arms: the values that vary, by the name of each arm, in the order of the sweep.
+        probes: the probes of each arm.
         at: says where a claim stands, by its number from 0.
 
     Raises:
@@ -50,6 +56,8 @@ def find_claims(
         try:
             point = parse_point(claim.metric)
             names = _along(claim, arms) if claim.over else _named(claim, arms)
+            for name in names:
+                refuse_unlogged(point.metric, probes[name])
             kind: Kind = "trend" if claim.over else "order" if claim.order else "pair"
             found.append(Claim(claim.claim, kind, point, _direction(claim, point), names, claim.at_least))
         except ConfigError as error:

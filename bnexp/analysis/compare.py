@@ -1,15 +1,35 @@
 """Compare arms: which config keys differ, what each arm reached over its seeds, and what limits the comparison."""
 
 import json
-import shlex
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bnexp.analysis.arms import Arm, differing_keys, gather_arms, same_functions, told_apart
-from bnexp.analysis.curve import LEAST_ERROR, Scale, common_scale, mean_curve
+from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
+from bnexp.analysis.curve import Scale, common_scale, mean_curve, on_curves
 from bnexp.analysis.datasets import labels_of, on_data
+from bnexp.analysis.differences import (
+    DEFAULT_POINTS,
+    difference_cells,
+    difference_column,
+    difference_table,
+    differences_of,
+    with_baseline,
+)
 from bnexp.analysis.lagging import WITH_BOTH_STATISTICS, on_averages, on_lagging
+from bnexp.analysis.notes import (
+    MOST_NOTES,
+    on_diverged,
+    on_environments,
+    on_lengthened,
+    on_lengths,
+    on_same_functions,
+    on_seeds,
+    on_tuning,
+    on_unfinished,
+)
+from bnexp.analysis.point_columns import Measured, measure, point_cell, point_column
+from bnexp.analysis.rates import RateAxis, rate_axes, rate_table
+from bnexp.analysis.selection import config_key, pool, where, without_tuning
 from bnexp.document.table import (
     NOTHING,
     Cell,
@@ -23,10 +43,9 @@ from bnexp.document.table import (
     together,
     word,
 )
-from bnexp.document.writing import at_most, counted, epochs, first_few, loss, milliseconds, percent
+from bnexp.document.writing import at_most, epochs, loss, mebibytes, milliseconds, percent, seconds
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import AVERAGED, COMPLETE, ENVIRONMENT, Run
-from bnexp.runs.seal import changed_rows
 
 DEFAULT_SORT = "val_accuracy"
 """Mean accuracy on the validation part with the last weights, over finished runs: those that diverged do not lower it.
@@ -40,7 +59,11 @@ SCORED_ON = Column("scored_on", "scored on", audience="machines")
 PARAMETERS = Column("parameters", "parameters", "number")
 CURVE = Column("curve", "curve", "curve", give_up=7, audience="people")
 SEEDS = Column("n", "n", "number", descending=True)
+DIVERGED = Column("diverged", "diverged", "number", audience="machines")
 STATUS = Column("status", "status")
+DEVICE_MIB = Column("peak_device_mib", "GPU MiB", "sample", give_up=-1)
+PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", audience="machines")
+"""The largest memory on the GPU, and of the process since it began: of runs one after the other, it only grows."""
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("test_accuracy", "test %", "sample", "fraction", descending=True), percent),
     (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=4), percent),
@@ -49,6 +72,8 @@ FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("best_epoch", "best at epoch", "sample", give_up=3), epochs),
     (Column("train_loss", "train loss", "sample", give_up=2), loss),
     (Column("step_ms", "step ms", "sample", give_up=0), milliseconds),
+    (DEVICE_MIB, mebibytes),
+    (PROCESS_MIB, mebibytes),
 )
 BALANCED = (
     Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=9),
@@ -63,9 +88,10 @@ AVERAGES = tuple(
     Column(key, header, "sample", "fraction", descending=True, audience="machines")
     for key, header in ((key, key.replace("_accuracy", " %").replace("_", " ")) for key in AVERAGED)
 )
-TARGET_KEY = "epochs_to_target"
-_MOST_NOTES = 8
-"""Notes of one sort that are shown; the rest is counted."""
+TARGET_KEY, SECONDS_KEY = "epochs_to_target", "seconds_to_target"
+
+
+_NOTHING_MEASURED = Measured()
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,7 @@ class _Comparison:
     """by what arms were scored on"""
     labels: Mapping[str, str]
     """names of the data, by their key"""
+    measured: Measured
 
 
 def compare_runs(
@@ -91,8 +118,14 @@ def compare_runs(
     sort: str | None = None,
     keys: Sequence[str] = (),
     notes: Sequence[str] = (),
-) -> Table:
-    """Return one row per arm of some runs, sorted; runs that only tuned a sweep are left out where there are others.
+    conditions: Sequence[str] = (),
+    group_by: Sequence[str] = (),
+    columns: str = "",
+    baseline: str | None = None,
+) -> list[Table]:
+    """Return one row per arm of some runs, sorted; and where arms differ in their learning rate, a row per its best.
+
+    Runs that only tuned a sweep are left out where there are others.
 
     Args:
         runs: one at least.
@@ -101,36 +134,60 @@ def compare_runs(
         sort: the name of a column; by default the validation accuracy.
         keys: of the config, which have a column even where no arm differs in them.
         notes: sentences about the runs, ahead of those about the table.
+        conditions: on the config, such as `model.norm=bn`, that the runs must fulfil.
+        group_by: keys of the config; arms of equal values are pooled.
+        columns: points of metrics, such as `accuracy/val:best, loss/train:last`, in the place of the usual figures.
+        baseline: the name of the arm with which the others are compared, at those points or in test accuracy.
 
     Raises:
-        ConfigError: there is no such column.
+        ConfigError: there is no such column, key, metric or arm, or no run fulfils the conditions.
     """
-    kept, left_out = without_tuning(runs)
-    table = compare_arms(gather_arms(kept), target=target, with_curves=with_curves, keys=keys)
-    table = replace(table, notes=(*notes, *left_out, *table.notes))
-    sortable = [column for column in table.columns if column.kind != "curve"]
-    return together(sort_rows(table, find_column(sortable, sort or DEFAULT_SORT)), SCORED_ON)
+    chosen, on_choice = where(list(runs), conditions)
+    kept, left_out = without_tuning(chosen)
+    arms, on_pool = gather_arms(kept), list[str]()
+    rates = None if group_by else rate_table(arms)
+    if group_by:
+        keys = [config_key(name, kept, f"--group-by {name}") for name in group_by]
+        arms, on_pool = pool(arms, keys)
+    points, values, on_points = measure(arms, columns or (DEFAULT_POINTS if baseline else ""))
+    measured = Measured(points, values) if columns else Measured()
+    table = compare_arms(arms, target=target, with_curves=with_curves and not columns, keys=keys, measured=measured)
+    differences = None
+    if baseline:
+        axes = [] if group_by else rate_axes(arms)
+        table, differences = _with_differences(table, told_apart(arms), axes, baseline, Measured(points, values))
+    table = replace(table, notes=(*notes, *on_choice, *left_out, *on_pool, *on_points, *table.notes))
+    sortable = [column for column in table.columns if column.kind != "curve" and column.header]
+    order = find_column(sortable, sort or (str(points[0]) if columns else DEFAULT_SORT))
+    table = together(sort_rows(table, order), SCORED_ON)
+    return [table, *filter(None, [differences, rates])]
 
 
-def without_tuning(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
-    """Return runs without those that only served to choose values, and a note of how many; all where all did."""
-    runs = list(runs)
-    tuning = [run for run in runs if run.role is not None]
-    if not tuning or len(tuning) == len(runs):
-        return runs, []
-    places = dict.fromkeys(str(run.folder.parent.parent) for run in tuning)
-    shown = first_few([f"bnexp compare {shlex.quote(place)}" for place in places], 3)
-    note = f"{counted(len(tuning), 'run')} left out that only served to tune, on seeds of their own: {shown}"
-    return [run for run in runs if run.role is None], [note]
+def _with_differences(
+    table: Table, arms: Sequence[Arm], axes: Sequence[RateAxis], baseline: str, measured: Measured
+) -> tuple[Table, Table]:
+    """Return the table with the differences to the baseline in columns for programs, and a table of them for people."""
+    beside, others = with_baseline(arms, axes, baseline)
+    found, notes = differences_of(others, beside, measured.points, measured.values)
+    rows = [{**row, **difference_cells(found, arm)} for row, arm in zip(table.rows, arms, strict=True)]
+    more = replace(table, rows=tuple(rows), columns=(*table.columns, *map(difference_column, measured.points)))
+    how = "" if any(beside is arm for arm in arms) else "each arm at its own best learning rate"
+    return more, difference_table(found, beside, notes, how)
 
 
 def compare_arms(
-    arms: Sequence[Arm], *, target: float | None = None, with_curves: bool = True, keys: Sequence[str] = ()
+    arms: Sequence[Arm],
+    *,
+    target: float | None = None,
+    with_curves: bool = True,
+    keys: Sequence[str] = (),
+    measured: Measured = _NOTHING_MEASURED,
 ) -> Table:
     """Return one row per arm, in the order given, with a column for each key in which they differ, and for `keys`.
 
-    A target, a fraction, adds the epochs that it took to reach that validation accuracy; with a target or curves of the
-    validation accuracy, every run's metrics.jsonl is read.
+    Where points were measured, they stand in the place of the usual figures. A target, a fraction, adds the epochs and
+    seconds that it took to reach that validation accuracy; with a target or curves of the validation accuracy, every
+    run's metrics.jsonl is read.
     """
     arms, evaluations = _with_evaluations(arms, everything=with_curves or target is not None)
     curves = [_curve(arm, evaluations) for arm in arms] if with_curves else []
@@ -140,14 +197,25 @@ def compare_arms(
         if (scale := common_scale([curve for arm, curve in zip(arms, curves, strict=False) if arm.scored_on == data]))
     }
     keys = list(dict.fromkeys([*differing_keys(arms), *keys]))
-    comparison = _Comparison(arms, keys, target, evaluations, scales, labels_of(arms))
+    comparison = _Comparison(arms, keys, target, evaluations, scales, labels_of(arms), measured)
     rows = tuple(_row(comparison, arm) for arm in arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
-    on_records = at_most(problems, _MOST_NOTES, "problems with records")
+    on_records = at_most(problems, MOST_NOTES, "problems with records")
     arms = told_apart(arms)
-    on_arms = (*_on_same_functions(arms), *_on_unfinished(arms), *_on_environments(arms))
-    on_figures = (*on_lagging(arms), *on_averages(arms), *_on_curves(comparison))
-    notes = (*on_data(arms), *_on_seeds(arms), *_on_lengthened(arms), *on_figures, *on_arms, *on_records)
+    on_arms = (*on_same_functions(arms), *on_unfinished(arms), *on_environments(arms))
+    on_usual = () if measured.points else (*on_lagging(arms), *on_averages(arms))
+    on_figures = (*on_usual, *on_curves(arms, scales, comparison.labels))
+    notes = (
+        *on_data(arms),
+        *on_seeds(arms, intervals=bool(measured.points)),
+        *on_diverged(arms),
+        *on_lengths(arms),
+        *on_tuning(arms),
+        *on_lengthened(arms),
+        *on_figures,
+        *on_arms,
+        *on_records,
+    )
     return Table(_columns(comparison), rows, notes, layout="arms")
 
 
@@ -158,9 +226,9 @@ def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Ar
     def read(run: Run) -> Run:
         if not everything and run.status in COMPLETE:
             return run
-        own, problem = read_evaluations(run.metrics_path)
+        own, problem = read_evaluations(run.metrics_path, run.rows_seal)
         evaluations[str(run.folder)] = own
-        problem = problem or changed_rows(run.metrics_path, run.rows_seal) or _gap(run, own)
+        problem = problem or _gap(run, own)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
     return [replace(arm, runs=tuple(map(read, arm.runs))) for arm in arms], evaluations
@@ -184,12 +252,15 @@ def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:
 def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     known = {name for arm in comparison.arms for run in arm.finished for name in run.figures}
     balanced = [column for column in BALANCED if column.key in known]
-    figures = [*(column for column, _ in FIGURES), *balanced, *RECOMPUTED]
-    if known & set(AVERAGED):
-        figures += AVERAGES
+    averages = AVERAGES if known & set(AVERAGED) else ()
+    device = replace(DEVICE_MIB, audience="all" if DEVICE_MIB.key in known else "machines")
+    always = (device if column == DEVICE_MIB else column for column, _ in FIGURES)
+    usual = [*always, *balanced, *RECOMPUTED, *averages]
+    figures = list(map(point_column, comparison.measured.points)) or usual
     if comparison.target is not None:
-        header = f"epochs to {100 * comparison.target:g} % val"
-        figures.append(Column(TARGET_KEY, header, "sample", give_up=8))
+        target = f"to {100 * comparison.target:g} % val"
+        figures.append(Column(TARGET_KEY, f"epochs {target}", "sample", give_up=8))
+        figures.append(Column(SECONDS_KEY, f"seconds {target}", "sample", give_up=1))
     all_finished = all(arm.finished == arm.runs for arm in comparison.arms)
     status = replace(STATUS, give_up=1) if all_finished else STATUS
     environment = [Column(name, name, audience="machines") for name in ENVIRONMENT]
@@ -199,7 +270,7 @@ def _columns(comparison: _Comparison) -> tuple[Column, ...]:
     several = len(comparison.labels) > 1
     first = (NAME, *([DATA] if several else []), *_key_columns(comparison.keys), parameters)
     last = (*environment, SCORED_ON, *([] if several else [replace(DATA, audience="machines")]))
-    return (*first, *curve, *figures, SEEDS, status, *last)
+    return (*first, *curve, *figures, SEEDS, DIVERGED, status, *last)
 
 
 def _key_columns(keys: Sequence[str]) -> Iterator[Column]:
@@ -221,7 +292,8 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
         NAME.key: word(arm.name),
         DATA.key: Cell(comparison.labels[arm.data], arm.runs[0].data.fingerprint),
         SCORED_ON.key: word(arm.scored_on),
-        SEEDS.key: Cell(str(len(arm.finished)), len(arm.finished)),
+        SEEDS.key: Cell(str(len(arm.samples)), len(arm.samples)),
+        DIVERGED.key: Cell(str(len(arm.diverged)), len(arm.diverged)),
         STATUS.key: word(arm.status),
         PARAMETERS.key: Cell() if arm.parameters is None else Cell(f"{arm.parameters:,}", arm.parameters),
     }
@@ -229,11 +301,14 @@ def _row(comparison: _Comparison, arm: Arm) -> Row:
     for name in ENVIRONMENT:
         values = sorted({run.environment[name] for run in arm.runs if name in run.environment})
         cells[name] = Cell(" | ".join(values) or NOTHING, " | ".join(values) or None)
+    for point in comparison.measured.points:
+        cells[str(point)] = point_cell(arm, point, comparison.measured.values[point])
     percents = (*BALANCED, *RECOMPUTED, *AVERAGES)
     for column, shown in (*FIGURES, *((column, percent) for column in percents)):
         cells[column.key] = _figure_cell(comparison, arm, column.key, shown)
     if comparison.target is not None:
-        cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target)
+        cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target, _epochs, epochs)
+        cells[SECONDS_KEY] = _target_cell(comparison, arm, comparison.target, _seconds, seconds)
     if scale := comparison.scales.get(arm.scored_on):
         cells[CURVE.key] = Cell(scale.draw(_curve(arm, comparison.evaluations)) or NOTHING)
     return cells
@@ -245,7 +320,7 @@ def _value_cell(value: object) -> Cell:
 
 def _figure_cell(comparison: _Comparison, arm: Arm, key: str, shown: Callable[..., str]) -> Cell:
     """Show mean and spread over finished runs; in parentheses, the figure of the newest run of an arm that has none."""
-    sample = sample_of([run.figures[key] for run in arm.finished if key in run.figures])
+    sample = sample_of(arm.sampled(lambda run: run.figures.get(key)))
     if sample is not None:
         return _sample_cell(sample, arm, shown)
     if arm.finished or arm.diverged or not arm.unfinished:
@@ -257,7 +332,7 @@ def _figure_cell(comparison: _Comparison, arm: Arm, key: str, shown: Callable[..
 def _sample_cell(sample: Sample, arm: Arm, shown: Callable[..., str]) -> Cell:
     """Show a mean with its spread; where not all seeds have the figure, how many do."""
     spread = "" if sample.std is None else f" ± {shown(sample.std, beside=sample.mean)}"
-    part = "" if sample.n == len(arm.finished) else f" ({sample.n} of {len(arm.finished)})"
+    part = "" if sample.n == len(arm.samples) else f" ({sample.n} of {len(arm.samples)})"
     return Cell(shown(sample.mean) + spread + part, sample=sample)
 
 
@@ -271,113 +346,36 @@ def _so_far(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     return figures | ({"best_epoch": best.epoch} if best.epoch is not None else {})
 
 
-def _target_cell(comparison: _Comparison, arm: Arm, target: float) -> Cell:
-    """Show the epochs to the target, as the mean over the seeds that got there."""
-    known = [comparison.evaluations.get(str(run.folder), ()) for run in arm.finished]
-    sample = sample_of([epoch for own in known if (epoch := _epochs_to(own, target)) is not None])
+def _target_cell(
+    comparison: _Comparison,
+    arm: Arm,
+    target: float,
+    cost: Callable[[Run, Evaluation], float | None],
+    shown: Callable[..., str],
+) -> Cell:
+    """Show the cost of the target, as the mean over the seeds that got there."""
+
+    def reached(run: Run) -> float | None:
+        own = comparison.evaluations.get(str(run.folder), ())
+        first = next((one for one in own if one.accuracy is not None and one.accuracy >= target), None)
+        return None if first is None else cost(run, first)
+
+    sample = sample_of(arm.sampled(reached))
     if sample is None:
         status = arm.shown[0].status
         return Cell("never" if status == "finished" else f"{NOTHING} ({status})")
-    return _sample_cell(sample, arm, epochs)
+    return _sample_cell(sample, arm, shown)
 
 
-def _epochs_to(evaluations: Sequence[Evaluation], target: float) -> float | None:
-    """Return the epoch of the first evaluation whose accuracy reaches the target."""
-    return next((one.epoch for one in evaluations if one.accuracy is not None and one.accuracy >= target), None)
+def _epochs(run: Run, evaluation: Evaluation) -> float | None:
+    return evaluation.epoch
+
+
+def _seconds(run: Run, evaluation: Evaluation) -> float | None:
+    """Return the seconds that the steps up to an evaluation took, without measuring and evaluating."""
+    step_ms = run.figures.get("step_ms")
+    return None if step_ms is None else evaluation.step * step_ms / 1000
 
 
 def _curve(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[float | None]:
     return mean_curve([evaluations.get(str(run.folder), ()) for run in arm.shown])
-
-
-def _on_seeds(arms: Sequence[Arm]) -> Iterator[str]:
-    most = max(len(arm.finished) for arm in arms)
-    if most > 1:
-        yield "± is the sample standard deviation of a run over n seeds, not of the mean; only finished runs enter"
-    if most == 1:
-        yield "n = 1: one seed is no finding. Run each arm with more seeds, such as --seed 1 and --seed 2"
-    if most > 1 and (single := [arm.name for arm in arms if len(arm.finished) == 1]):
-        yield f"n = 1: one seed is no finding ({_few(single)})"
-    seeds = {tuple(sorted(run.seed for run in arm.finished if run.seed is not None)) for arm in arms if arm.finished}
-    if len(seeds) > 1:
-        paired = "only those in common are paired, and part of a difference is the seeds'"
-        yield f"the arms were not all run with the same seeds: {paired}"
-    if repeats := sum(arm.repeats for arm in arms):
-        runs = "1 repeated run" if repeats == 1 else f"{repeats} repeated runs"
-        yield f"{runs} left out: of runs with the same config and seed, the newest counts"
-
-
-def _on_lengthened(arms: Sequence[Arm]) -> Iterator[str]:
-    """Say whose test set was looked at before the end that counts."""
-    runs = [(arm.name, run) for arm in arms for run in arm.finished if run.former_ends]
-    if runs:
-        which = f"{counted(len(runs), 'run')} ({_few([name for name, _ in runs])})"
-        yield f"{which} had ended, and been scored on the test set, before being made longer: not its first look"
-
-
-def _on_curves(comparison: _Comparison) -> Iterator[str]:
-    for data, scale in comparison.scales.items():
-        rows = "all rows"
-        if len(comparison.scales) > 1:
-            rows = (
-                f"the rows of {next(comparison.labels[arm.data] for arm in comparison.arms if arm.scored_on == data)}"
-            )
-        yield _on_scale(scale, rows)
-
-
-def _on_scale(scale: Scale, rows: str) -> str:
-    each = "evaluation" if scale.per_mark == 1 else f"{scale.per_mark} evaluations"
-    low, high = percent(scale.low), percent(scale.high)
-    if scale.low == scale.high:
-        return f"curve: validation accuracy, in {rows} {low} % at every evaluation"
-    if scale.factor == 1:
-        return f"curve: validation accuracy, in {rows} {low} to {high} % at every evaluation: {_DRAWN_ALIKE}"
-    floor = f"; {_DRAWN_ALIKE}" if 1 - scale.high < LEAST_ERROR else ""
-    return (
-        f"curve: validation accuracy (mean over seeds), a mark per {each}; in {rows} ▁ is {low} %, █ is {high} %, "
-        f"and a step up is {_fewer(scale.factor)} errors{floor}"
-    )
-
-
-_DRAWN_ALIKE = f"errors of less than {percent(LEAST_ERROR)} % are drawn as so many"
-
-
-def _fewer(factor: float) -> str:
-    """Say how many fewer errors are left after a step: in percent where `times` would round to 1."""
-    return f"{factor:.3g} times fewer" if factor >= 2 else f"{100 * (1 - 1 / factor):.2g} % fewer"
-
-
-def _on_unfinished(arms: Sequence[Arm]) -> Iterator[str]:
-    if any(arm.unfinished and not arm.finished and not arm.diverged for arm in arms):
-        yield "(in parentheses): reached so far by a run that has not finished; enters no mean"
-    failed = [run for arm in arms for run in arm.unfinished if run.status == "failed"]
-    reasons = [f"{run.folder} failed: {run.first_line_of_error or 'no reason is recorded'}" for run in failed]
-    yield from at_most(reasons, _MOST_NOTES, "failed runs")
-
-
-def _on_same_functions(arms: Sequence[Arm]) -> Iterator[str]:
-    """Name the arms between which there is nothing to compare."""
-    for names, exactly in same_functions(arms):
-        who = _few(names)
-        if exactly:
-            yield f"{who} are one network in one training: on one machine, the same seed gives the same figures"
-        else:
-            yield f"{who} compute the same function, up to rounding: what lies between them is no effect of a norm"
-
-
-def _on_environments(arms: Sequence[Arm]) -> Iterator[str]:
-    """Warn where runs differ in their environment: it changes times, and accuracy a little."""
-    differing = []
-    for key in ENVIRONMENT:
-        names = defaultdict[str, list[str]](list)
-        for arm in arms:
-            for value in sorted({run.environment[key] for run in arm.runs if key in run.environment}):
-                names[value].append(arm.name)
-        if len(names) > 1:
-            differing.append(f"{key} " + ", ".join(f"{value} ({_few(who)})" for value, who in names.items()))
-    if differing:
-        yield f"differing environments, which alone change times and a little of the rest: {'; '.join(differing)}"
-
-
-def _few(names: Sequence[str]) -> str:
-    return first_few(list(dict.fromkeys(names)), 3)

@@ -5,9 +5,11 @@ The scale is even in the logarithm of the error (1 - accuracy): going from 90 to
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bnexp.analysis.arms import Arm
+from bnexp.document.writing import percent
 from bnexp.runs.columns import Evaluation
 
 _MARKS = "▁▂▃▄▅▆▇█"
@@ -69,3 +71,40 @@ def common_scale(curves: Sequence[Sequence[float | None]]) -> Scale | None:
     if not values:
         return None
     return Scale(min(values), max(values), per_mark=-(-max(map(len, curves)) // _WIDEST))
+
+
+def on_curves(arms: Sequence[Arm], scales: Mapping[str, Scale], labels: Mapping[str, str]) -> Iterator[str]:
+    """Say what the marks of the curves mean, on each scale.
+
+    Args:
+        arms: those compared.
+        scales: by what arms were scored on.
+        labels: names of the data, by their key.
+    """
+    for data, scale in scales.items():
+        rows = "all rows"
+        if len(scales) > 1:
+            rows = f"the rows of {next(labels[arm.data] for arm in arms if arm.scored_on == data)}"
+        yield _on_scale(scale, rows)
+
+
+def _on_scale(scale: Scale, rows: str) -> str:
+    each = "evaluation" if scale.per_mark == 1 else f"{scale.per_mark} evaluations"
+    low, high = percent(scale.low), percent(scale.high)
+    if scale.low == scale.high:
+        return f"curve: validation accuracy, in {rows} {low} % at every evaluation"
+    if scale.factor == 1:
+        return f"curve: validation accuracy, in {rows} {low} to {high} % at every evaluation: {_DRAWN_ALIKE}"
+    floor = f"; {_DRAWN_ALIKE}" if 1 - scale.high < LEAST_ERROR else ""
+    return (
+        f"curve: validation accuracy (mean over seeds), a mark per {each}; in {rows} ▁ is {low} %, █ is {high} %, "
+        f"and a step up is {_fewer(scale.factor)} errors{floor}"
+    )
+
+
+_DRAWN_ALIKE = f"errors of less than {percent(LEAST_ERROR)} % are drawn as so many"
+
+
+def _fewer(factor: float) -> str:
+    """Say how many fewer errors are left after a step: in percent where `times` would round to 1."""
+    return f"{factor:.3g} times fewer" if factor >= 2 else f"{100 * (1 - 1 / factor):.2g} % fewer"

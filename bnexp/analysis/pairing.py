@@ -1,8 +1,9 @@
 """Pair arms by seed: two runs of one seed began with the same weights and saw the same batches.
 
-A run that diverged is a result. It has the worst rank, and counts with a stated value: the worst that any finished run
-of the comparison has at this point, or chance where that is worse. So does a run that never reached a goal `to(X)`,
-with the epochs of the longest training. Runs that are not complete are left out, and said.
+A run that diverged, or is not finite where it is looked at, is a result. It has the worst rank, and counts with a
+stated value: the worst that any finished run of the comparison has at this point, or chance where that is worse. So
+does a run that never reached a goal `to(X)`, with the epochs of the longest training. Runs that are not complete are
+left out, and said.
 
 Used as
 
@@ -21,6 +22,8 @@ from bnexp.analysis.points import Direction, MetricPoint
 from bnexp.document.writing import first_few
 from bnexp.runs.run import COMPLETE, Run
 
+_LARGEST = 1e300
+"""Beyond it no difference can be computed; such a value is as good as not finite."""
 _SHOWN = 6
 """Seeds that a note names."""
 
@@ -40,7 +43,8 @@ class Outcomes:
     Attributes:
         name: the arm's.
         values: by seed, of its complete runs; the stated value for those that diverged.
-        diverged, never: the seeds that have the stated value, since they diverged, or never reached the goal.
+        diverged, never: the seeds that have the stated value, since they diverged or are not finite there, or never
+            reached the goal.
         absent: why a seed has no value, by seed.
     """
 
@@ -103,16 +107,17 @@ def stated_value(
     """
     worst = min if better == "up" else max
     finished = [values.get(run.folder) for run in runs if run.status == "finished"]
-    known = [value for value in finished if value is not None and math.isfinite(value)]
-    candidates = [Stated(worst(known), "the worst of the finished runs")] if known else []
+    known = [value for value in finished if value is not None and abs(value) < _LARGEST]
+    candidates = list[Stated]()
     if point.goal is not None:
         lengths = [run.figures["epochs"] for run in runs if "epochs" in run.figures]
         candidates += [Stated(max(lengths), "the longest training")] if lengths else []
     elif (chance := _chance(point.metric, runs)) is not None:
         candidates.append(Stated(chance, "chance"))
-    return (
-        worst(candidates, key=lambda one: one.value) if candidates else Stated(0.0, "alike in all, where none finished")
-    )
+    candidates += [Stated(worst(known), "the worst of the finished runs")] if known else []
+    if not candidates:
+        return Stated(0.0, "alike in all, where none finished")
+    return worst(candidates, key=lambda one: one.value)
 
 
 def _chance(metric: str, runs: Sequence[Run]) -> float | None:
@@ -155,8 +160,9 @@ def outcomes(
             diverged.add(run.seed)
             found[run.seed] = stated.value
         elif value is not None and run.status == "finished":
-            found[run.seed] = value if math.isfinite(value) else stated.value
-            never |= set() if math.isfinite(value) else {run.seed}
+            found[run.seed] = value if abs(value) < _LARGEST else stated.value
+            if not abs(value) < _LARGEST:
+                (never if point.goal is not None else diverged).add(run.seed)
         else:
             found.pop(run.seed, None)
             absent[run.seed] = f"without {point}" if run.status == "finished" else run.status

@@ -15,8 +15,9 @@ Used as
     values[points[0]][run.folder]                                   # a float; None where the run has none (yet)
     points[0].direction, points[0].header, points[0].text(0.9512)   # "up", "accuracy/val:best %", "95.12"
 
-A value is what the records hold, also of a run that diverged: what it had before. What a diverged run counts as, next
-to others, is settled in `analysis/pairing.py`. Accuracies are fractions.
+A value is what the records hold, also of a run that diverged: what it had before; nan where it was not finite at its
+last row, or at the step that was asked for. The other points are over the finite values. What a diverged run counts as,
+next to others, is settled in `analysis/pairing.py`. Accuracies are fractions.
 """
 
 import math
@@ -31,7 +32,6 @@ from bnexp.errors import ConfigError, did_you_mean
 from bnexp.files import parse_json
 from bnexp.runs.columns import Columns, read_columns
 from bnexp.runs.run import COMPLETE, Run
-from bnexp.runs.seal import changed_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -217,9 +217,9 @@ def values_at(
             rest += [point] if logged and values[point][run.folder] is None else []
         if not rest:
             continue
-        columns = read_columns([run.folder], list(dict.fromkeys(map(_column, rest))))[0]
-        if problem := columns.problem or changed_rows(run.metrics_path, run.rows_seal):
-            problems.append(problem)
+        columns = read_columns([run.folder], list(dict.fromkeys(map(_column, rest))), {run.folder: run.rows_seal})[0]
+        if columns.problem:
+            problems.append(columns.problem)
         for point in rest:
             values[point][run.folder] = _value(run, columns, point)
     return values, problems
@@ -234,8 +234,10 @@ def _value(run: Run, columns: Columns, point: MetricPoint) -> float | None:
     """Return the value of a run at a point, from the rows that hold the metric."""
     import numpy as np
 
-    column = columns.values[_column(point)]
+    column, nulls = columns.values[_column(point)], columns.nulls[_column(point)]
     known = np.isfinite(column)
+    if point.point == "last" or point.point.startswith("@"):
+        known |= nulls  # what was not finite at this place is no earlier value
     steps, epochs_of, values = columns.steps[known], columns.epochs[known], column[known]
     if (np.diff(steps) <= 0).any():  # written twice: the later row counts
         _, last = np.unique(steps[::-1], return_index=True)

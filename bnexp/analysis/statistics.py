@@ -71,6 +71,15 @@ def t_quantile(probability: float, degrees: int) -> float:
     return float(stdtrit(degrees, probability))
 
 
+@cache
+def _t_quantiles(probability: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """Return the quantiles of n - 1 degrees, by n up to `_MOST_SEEDS`; nan below 2."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    return np.concatenate([[np.nan] * 2, stdtrit(np.arange(1, _MOST_SEEDS), probability)])
+
+
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Return mean and t interval, mean ± t(1 - (1 - confidence) / 2, n - 1) std / sqrt(n); None for fewer than 2.
 
@@ -145,13 +154,14 @@ def seeds_to_decide(effect: float, std: float, at_least: float, n: int, confiden
     its half interval t std / sqrt(m), or falls short of `at_least` by that. None where 1,000 pairs are too few.
     """
     import numpy as np
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr
 
-    if std == 0:
+    first = max(n + 1, LEAST_PAIRS)
+    if std == 0 or first > _MOST_SEEDS:
         return None
-    pairs = np.arange(max(n + 1, LEAST_PAIRS), _MOST_SEEDS + 1)
+    pairs = np.arange(first, _MOST_SEEDS + 1)
     error = std / np.sqrt(pairs)
-    half = stdtrit(pairs - 1, 0.5 + confidence / 2) * error
+    half = _t_quantiles(0.5 + confidence / 2)[pairs] * error
     supported = ndtr((effect - np.maximum(at_least, half)) / error)
     refuted = ndtr((at_least - half - effect) / error)
     enough = np.flatnonzero(supported + refuted >= POWER)
@@ -194,7 +204,7 @@ def judge(differences: Sequence[float], at_least: float, confidence: float = CON
 
 
 def _too_few(n: int) -> str:
-    return f"{n or 'no'} seed{'s' * (n != 1)} that both arms have, and fewer than {LEAST_PAIRS} decide nothing"
+    return f"{n or 'no'} seed{'s' * (n != 1)} that all its arms have, and fewer than {LEAST_PAIRS} decide nothing"
 
 
 def _why_undecided(interval: Interval, at_least: float) -> str:

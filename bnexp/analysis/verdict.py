@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.analysis.claims import Claim
+from bnexp.analysis.lagging import lag_of
 from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
 from bnexp.analysis.points import MetricPoint, logged_metrics, values_at
 from bnexp.analysis.statistics import CONFIDENCE, Judgement, holm, judge, least_p, sign_flip_p
@@ -30,9 +31,9 @@ COLUMNS = (
     Column("claim", "claim"),
     Column("effect", "effect", "number"),
     Column("interval", "interval", audience="people"),
-    Column("at_least", "at least", "number", give_up=3),
+    Column("at_least", "at least", "number", give_up=1),
     Column("n", "n", "number"),
-    Column("p", "p", "number", give_up=1),
+    Column("p", "p", "number", give_up=3),
     Column("p_corrected", "Holm p", "number", give_up=2),
     Column("more_seeds", "more seeds", "number", give_up=4),
 )
@@ -99,7 +100,7 @@ def judge_claims(
     verdicts = []
     for claim, (step, p, reasons), corrected in zip(claims, judged, holm(ps), strict=True):
         own = [run for name in claim.arms for run in arms[name]]
-        said = [*reasons, *_on_records(own, broken, problems)]
+        said = [*reasons, *_on_p(step.judgement, len(claims)), *_on_records(own, broken, problems)]
         verdicts.append(ClaimVerdict(claim, step.differences, step.judgement, p, corrected, "; ".join(said)))
     return verdicts
 
@@ -125,10 +126,17 @@ def _judge(
         p, reasons = step.p, [step.judgement.why]
     else:
         step, p, reasons = _order(claim, came_to)
-    reasons += [*notes, *_on_runs(claim.point, runs, values)]
-    if p is not None and p == least_p(step.judgement.n) and p > _ALPHA:
-        reasons.append(f"{step.judgement.n} seeds give no p below {p:.3g}")
+    reasons += [*notes, *_on_runs(claim.point, runs, values), *_on_statistics(claim, arms)]
     return step, p, reasons
+
+
+def _on_p(judged: Judgement, claims: int) -> list[str]:
+    """Say where so few seeds can give no small p, whatever they show: the interval decides alone."""
+    least = least_p(judged.n)
+    if judged.verdict == "undecided" or claims * least <= _ALPHA:
+        return []
+    corrected = f", or {min(1, claims * least):.3g} after Holm" if claims > 1 else ""
+    return [f"{judged.n} seeds give no p below {least:.3g}{corrected}: the verdict rests on the interval"]
 
 
 def _seeds_of(runs: Sequence[Run]) -> set[int | None]:
@@ -194,6 +202,14 @@ def _on_runs(point: MetricPoint, runs: Sequence[Run], values: Mapping[Path, floa
     return said
 
 
+def _on_statistics(claim: Claim, arms: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Say of which arms a score is one of the running statistics rather than of the weights."""
+    if claim.point.metric not in ("accuracy/val", "accuracy/test", "loss/val", "loss/test"):
+        return []
+    lags = {name: lag_of([run.figures for run in arms[name] if run.status == "finished"]) for name in claim.arms}
+    return [f"{name}: {lag}" for name, lag in lags.items() if lag]
+
+
 def _on_records(runs: Sequence[Run], broken: Mapping[Path, Sequence[str]], problems: Sequence[str]) -> list[str]:
     """Say what is wrong with the files of some runs."""
     folders = {str(run.folder) for run in runs}
@@ -211,12 +227,12 @@ def verdict_table(verdicts: Sequence[ClaimVerdict]) -> Table:
 
 def _row(number: int, verdict: ClaimVerdict) -> Row:
     judged = verdict.judgement
-    interval = Cell() if judged.low is None or judged.high is None else word(f"{judged.low:+.4g} .. {judged.high:+.4g}")
+    interval = Cell() if judged.low is None or judged.high is None else word(f"{judged.low:+.3g} .. {judged.high:+.3g}")
     return {
         "number": Cell(str(number), number),
         "claim": word(verdict.claim.sentence),
         "verdict": word(judged.verdict),
-        "effect": _number(judged.effect, "+.4g"),
+        "effect": _number(judged.effect, "+.3g"),
         "interval": interval,
         "at_least": _number(verdict.claim.at_least, "g"),
         "n": Cell(str(judged.n), judged.n),

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bnexp.config.block import NO_NORM
+from bnexp.config.block import NO_NORM, is_item
 from bnexp.config.data_section import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
 from bnexp.config.items import ITEMS, Role, names_of
 from bnexp.config.keys import SECTIONS
 from bnexp.config.model import ARCHITECTURES
+from bnexp.config.plugin_code import offered
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
 from bnexp.document.show import show
 from bnexp.document.table import Column, Table, word
+from bnexp.errors import ConfigError
 
 
 class Entry(NamedTuple):
@@ -34,12 +36,20 @@ def catalog() -> None:
 
 def catalog_entries() -> Iterator[Entry]:
     """Yield every name, those of one kind together."""
+    broken = list[Entry]()
+    for name in offered():
+        try:
+            is_item(name)
+        except ConfigError as error:
+            broken.append(Entry("norm", name, f"cannot be used: {error}"))
     roles: tuple[Role, ...] = ("norm", "activation", "layer", "dropout", "shortcut")
     yield Entry("norm", NO_NORM, "no normalization: takes the item `norm` out of the block")
     for role in roles:
         for name, kind in ((name, ITEMS[name]) for name in names_of(role)):
             options = ", ".join(kind.options.model_fields)
-            yield Entry(role, f"{name}({options})" if options else name, kind.summary)
+            origin = f" ({kind.source.distribution or kind.source.path})" if kind.source else ""
+            yield Entry(role, f"{name}({options})" if options else name, kind.summary + origin)
+    yield from broken
     yield from (Entry("model.arch", name, summary) for name, summary in ARCHITECTURES.items())
     yield from (Entry("data.dataset", name, summary) for name, summary in DATASET_SUMMARIES.items())
     yield from (Entry("data.preprocess", name, summary) for name, summary in PREPROCESSINGS.items())

@@ -1,5 +1,6 @@
 """`bnexp compare`: what differs between arms, and what each reached."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.compare import TARGET_KEY, compare_runs
@@ -15,6 +16,10 @@ def compare(
     runs_dir: Path = Path("runs"),
     target: float | None = None,
     sort: str | None = None,
+    conditions: Sequence[str] = (),
+    group_by: Sequence[str] = (),
+    columns: str = "",
+    baseline: str | None = None,
     output: Output = "table",
 ) -> None:
     """Print a table of arms: the config keys that differ, then what each arm reached over its seeds.
@@ -27,4 +32,14 @@ def compare(
     runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
     if sort is not None and target is None and sort.replace("-", "_").lower() == TARGET_KEY:
         raise ConfigError(f"--sort {sort}: this column needs --target, such as --target 0.95")
-    show(compare_runs(runs, target=target, with_curves=output in ("table", "markdown"), sort=sort), output)
+    table, *others = compare_runs(
+        runs,
+        target=target,
+        with_curves=output in ("table", "markdown"),
+        sort=sort,
+        conditions=conditions,
+        group_by=group_by,
+        columns=columns,
+        baseline=baseline,
+    )
+    show(table, output, *others)

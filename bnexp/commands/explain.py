@@ -1,20 +1,13 @@
 """`bnexp explain`: a lesson with numbers computed on the spot."""
 
-import logging
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bnexp.document.exports import to_json, to_strict_json
-from bnexp.document.show import show_document, write_out
-from bnexp.errors import BnexpError, ConfigError, visible
-from bnexp.files import write_text_atomically
+from bnexp.document.show import page_file, show_document, write_out, write_page
+from bnexp.errors import ConfigError, visible
 from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import TOPICS, topic_named
-
-if TYPE_CHECKING:
-    from bnexp.document.values import Lesson
 
 
 def explain(topic: str | None, options: LessonOptions, *, json: bool = False, html: Path | None = None) -> None:
@@ -34,7 +27,7 @@ def explain(topic: str | None, options: LessonOptions, *, json: bool = False, ht
 
     lesson = replace(LESSONS[topic](request), read=request.batch.read)
     if page is not None:
-        _write_page(page, lesson)
+        write_page(page, lesson, f"bnexp explain {lesson.topic}")
     if json:
         write_out(to_json(lesson))
     elif page is not None:
@@ -43,25 +36,10 @@ def explain(topic: str | None, options: LessonOptions, *, json: bool = False, ht
         show_document(lesson)
 
 
-def _write_page(page: Path, lesson: "Lesson") -> None:
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would tell of a home where it cannot keep its fonts
-    from bnexp.document.page import to_html
-
-    try:
-        write_text_atomically(page, to_html(lesson, f"bnexp explain {lesson.topic}"))
-    except OSError as error:
-        raise BnexpError(f"{page}: {error.strerror}") from None
-
-
 def _place_of_page(html: Path, options: LessonOptions) -> Path:
-    """Return the file that the page is moved to, behind every link; what is there must be one that it may replace."""
+    """Return the file that the page is moved to, which must not be the one that the lesson is computed on."""
+    page = page_file(html, "--html")
     try:
-        page = html.resolve()
-        page.with_name(f".{page.name}.{os.getpid()}.tmp").is_file()  # as long a name as is written aside
-        if page.exists() and not page.is_file():
-            raise ConfigError(f"--html {html}: not a regular file, which a page could replace")
-        if not page.parent.is_dir():
-            raise ConfigError(f"--html {html}: there is no folder {page.parent}")
         if options.input is not None and options.input.exists() and page.exists() and page.samefile(options.input):
             raise ConfigError(f"--html {html}: that is the file of --input, which the page would replace")
     except OSError as error:

@@ -24,7 +24,7 @@ def resume(
     break_lock: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Continue one run, and print what came out; a run that has come to its end stays as it is.
+    """Continue one run, or make it longer, and print what came out; one that has come to its end else stays as it is.
 
     The arguments are those of `bnexp resume --help`.
     """
@@ -47,4 +47,7 @@ def resume(
 
         terms = on_the_command_line(Terms(data_dir=data_dir, device=device, world=world), quiet=quiet)
         config = session.own_config(folder, overrides) if overrides else None
+        if config is not None and not from_start and session.is_of_another_length(folder, config):
+            say(report(session.lengthen(folder, terms, config, break_lock=break_lock)))
+            return
         say(report(session.resume(folder, terms, from_start=from_start, config=config, break_lock=break_lock)))

@@ -15,7 +15,7 @@ from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.verdict import judge_claims, verdict_table
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
-from bnexp.document.show import show
+from bnexp.document.show import show, show_document
 from bnexp.document.writing import at_most, counted, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
@@ -27,15 +27,13 @@ from bnexp.sweep.arms import told_together
 from bnexp.sweep.display import display_for
 from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
 from bnexp.sweep.local import LocalWorkers
-from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
+from bnexp.sweep.plan import COPY, PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Executor, Task
 
 _MOST_REASONS = 6
-COPY = "sweep.yaml"
-"""The sweep as it was last asked for, in its folder."""
 _MOST_CHOICES = 20
 """Arms whose choice of values is told below the table."""
 
@@ -102,7 +100,7 @@ def sweep(
     now = planner.plan()
     _show_runs(now, list(study.file.tune), choices, as_json=as_json)
     if now.claims and not as_json:
-        show(verdict_table(judge_claims(now.claims, now.runs_by_arm(), study.seeds)), "table")
+        show_document([verdict_table(judge_claims(now.claims, now.runs_by_arm(), study.seeds))])
     _conclude(outcome, plan)
 
 
@@ -126,7 +124,8 @@ def _show_runs(plan: SweepPlan, tuned: Sequence[str], choices: Mapping[str, Choi
     if others:
         folder = shlex.quote(str(plan.folder))
         notes.append(f"{counted(len(others), 'run')} of other values left out: bnexp compare {folder} shows all")
-    show(compare_runs(own, keys=tuned, notes=notes), "json" if as_json else "table")
+    first, *rest = compare_runs(own, keys=tuned, notes=notes)
+    show(first, "json" if as_json else "table", *rest)
 
 
 def _save(study: Sweep, file: Path, *, quiet: bool) -> None:
@@ -150,6 +149,10 @@ def _save(study: Sweep, file: Path, *, quiet: bool) -> None:
 
 def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool) -> None:
     """Print the runs of a sweep with what the disk holds of each, and about how long the rest takes."""
+    slots = 0
+    if options.ray is not None:  # refused now, where it would be refused then
+        with contextlib.closing(_cluster(options.ray, study, options)) as cluster:
+            slots = cluster.slots
     if as_json:
         print(json.dumps(outlook.record_of(study.name, plan, _measured(plan, options)[1]), indent=2))
         return
@@ -158,6 +161,8 @@ def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool
     for choice in plan.choices.values():
         say(choice.text)
     say(outlook.time_left(plan, *_measured(plan, options)))
+    if slots:
+        say(f"the cluster has room for {counted(slots, 'run')} at a time; that time is measured for this machine alone")
 
 
 def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float | None]:
@@ -166,7 +171,7 @@ def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float |
     if not runs:
         return division, 0.0
     offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
-    with contextlib.closing(LocalWorkers(1, [run.blueprint for run in offline], options.data_dir)) as workers:
+    with LocalWorkers(1, [run.blueprint for run in offline], options.data_dir) as workers:
         first = _task_of(options, division, itertools.count(), offline[0])
         _refuse_here(workers, first, runs, offline=True)
         division = division_of(None, options.workers, workers, first, len(runs))
@@ -192,7 +197,8 @@ def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], 
     for dataset in dict.fromkeys(absent.values()):
         print(f"note: dataset {dataset} is not here; it is fetched when the sweep starts", file=sys.stderr)
     if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
-        raise ConfigError(told_together(refused, len(arms)))
+        told = {run.arm.name: run.arm.told for run in runs}
+        raise ConfigError(told_together({name: told[name](reason) for name, reason in refused.items()}, len(arms)))
 
 
 def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
@@ -204,11 +210,12 @@ def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], ru
         run.key,
         run.blueprint,
         run.folder,
-        run.mode or "start",
+        run.mode or "resume",  # of another process, to be taken over
         data_dir=options.data_dir,
         device=device,
         threads=division.threads,
         role=run.role,
+        chosen=run.arm.chosen,
         argv=tuple(sys.argv),
     )
 
@@ -218,6 +225,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
 
     def chosen(choice: Choice, runs: Sequence[PlannedRun]) -> None:
         choices[choice.arm.name] = choice
+        display.standing.total += len(runs) - len(study.seeds)  # the disk may hold some of them already
         display.chosen(choice)
 
     tasks = SweepTasks(planner, plan, chosen, lambda run: task_of(run))
@@ -226,7 +234,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
         if not options.quiet:
             print(f"nothing is left to do: {outlook.total(plan)}", file=sys.stderr)
         return Outcome()
-    cluster = _cluster(options.ray, study, options.data_dir) if options.ray is not None else None
+    cluster = _cluster(options.ray, study, options) if options.ray is not None else None
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_text_atomically(plan.folder / COPY, dump_sweep(study, plan.folder / COPY))
@@ -240,7 +248,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
     else:
         executor, division = _workers_here(plan, options, left)
     task_of = partial(_task_of, options, division, itertools.count())
-    done = [run for run in plan.runs if run.mode is None]
+    done = [run for run in plan.runs if run.status in COMPLETE]
     display = display_for(study.name, Standing(left, min(executor.slots, left), done), quiet=options.quiet)
     with contextlib.closing(display):
         return carry_out(tasks, executor, display, Rules(options.retries, options.fail_fast, plan.seconds))
@@ -251,25 +259,31 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Lo
     workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], options.data_dir)
     if not options.quiet:
         print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
-    first = _task_of(options, Division(1, 1), itertools.count(), plan.to_do[0])
+    runs = plan.to_do or plan.held or plan.runs
+    first = _task_of(options, Division(1, 1), itertools.count(), runs[0])
     with contextlib.ExitStack() as unless_it_begins:
-        unless_it_begins.callback(workers.close)
-        _refuse_here(workers, first, plan.to_do)
+        unless_it_begins.push(workers)
+        _refuse_here(workers, first, runs)
         division = division_of(plan.folder, options.workers, workers, first, left)
         unless_it_begins.pop_all()
     workers.slots = min(division.workers, left)
     return workers, division
 
 
-def _cluster(address: str, study: Sweep, data_dir: Path | None) -> Executor:
+def _cluster(address: str, study: Sweep, options: SweepOptions) -> Executor:
     """Return the executor on a Ray cluster; Ray is imported here and nowhere else."""
+    if options.device.startswith("cuda") and not study.file.resources.gpus:
+        raise ConfigError(
+            f"--device {options.device}: a run sees the GPUs alone that it asks for, and resources.gpus is 0; "
+            "expected such as resources: {gpus: 1} in the sweep file"
+        )
     try:
         from bnexp.sweep.ray_cluster import RayCluster
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
         raise ConfigError("--ray: Ray is not installed; pip install 'bnexp[ray]'") from None
-    return RayCluster(address, study.file.resources, data_dir)
+    return RayCluster(address, study.file.resources, options.data_dir)
 
 
 def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
@@ -287,7 +301,7 @@ def _conclude(outcome: Outcome, plan: SweepPlan) -> None:
         named = "\n".join(f"{first_few(keys, 4)}: {reason}" for reason, keys in list(reasons.items())[:_MOST_REASONS])
         raise BnexpError(f"{counted(len(failed), 'run')} failed:\n{named}\n{again}")
     if outcome.stopped:
-        say(f"{outcome.stopped}; {again}")
+        print(f"{outcome.stopped}; {again}", file=sys.stderr)
         return
     before = [run.key for run in (*plan.tuning, *plan.runs) if run.status == "running" and not _is_complete(run.folder)]
     others = [*before, *(one.key for one in outcome.of("elsewhere") if not _is_complete(plan.folder / one.key))]

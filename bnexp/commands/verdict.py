@@ -1,19 +1,19 @@
 """`bnexp verdict`: what the runs of a study say about its claims."""
 
 import json
+import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from bnexp.analysis.verdict import judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
-from bnexp.config.yaml_text import no_such_file
-from bnexp.document.show import Output, show, write_out
-from bnexp.errors import ConfigError
+from bnexp.config.yaml_text import no_such_file, read_yaml_file
+from bnexp.document.show import Output, show, show_document, write_out
+from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_runs
-from bnexp.sweep.plan import Planner
-
-COPY = "sweep.yaml"
-"""The sweep in the folder of its runs."""
+from bnexp.sweep.plan import COPY, Planner
 
 
 def verdict(
@@ -28,11 +28,32 @@ def verdict(
     if not sweep.file.claims:
         raise ConfigError(f"{sweep.source}: no claims; expected such as claims: [{EXAMPLE}]")
     plan = Planner(sweep, runs_dir, data_dir).plan()
-    verdicts = judge_claims(plan.claims, plan.runs_by_arm(), sweep.seeds)
+    arms = plan.runs_by_arm()
+    if not any(arms.values()):
+        print(visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them"), file=sys.stderr)
+    verdicts = judge_claims(plan.claims, arms, sweep.seeds)
     if output == "json":
         write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
+        return
+    table = verdict_table(verdicts)
+    table = replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY)))
+    if output == "markdown":
+        show(table, output)
     else:
-        show(verdict_table(verdicts), output)
+        show_document([table])
+
+
+def _on_changes(sweep: Sweep, copy: Path) -> list[str]:
+    """Say where the claims are not those with which the runs were started."""
+    try:
+        values, _ = read_yaml_file(copy) if copy.is_file() else (None, None)
+    except ConfigError:
+        return []
+    then = values.get("claims", []) if isinstance(values, dict) else None
+    now = sweep.file.model_dump(mode="json", exclude_defaults=True).get("claims", [])
+    if then in (None, now):
+        return []
+    return [f"the claims are not those of {copy}, with which the last runs were started: they were written afterwards"]
 
 
 def _find(study: str, runs_dir: Path) -> tuple[Sweep, Path]:

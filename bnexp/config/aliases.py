@@ -138,6 +138,16 @@ def _by_plain_name(known: Sequence[str], others: Mapping[str, Sequence[str]]) ->
 _ITEMS = _by_plain_name(list(ITEMS), {**_NORMS, **_OTHERS}) | {"norm": "norm", "act": "act"}
 
 
+def is_taken(name: str) -> str | None:
+    """Return what a name of an item is read as already, or None where it is free."""
+    return "none" if _plain(name) in _NOTHING else _ITEMS.get(_plain(name))
+
+
+def know(name: str) -> None:
+    """Read the name of a registered item in every spelling."""
+    _ITEMS[_plain(name)] = name
+
+
 def item_name(word: str) -> str:
     """Return our name of an item, or the word itself where none is known."""
     return _ITEMS.get(_plain(word), word)

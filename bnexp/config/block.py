@@ -16,20 +16,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.config.aliases import ARROW, instead_of, item_name
 from bnexp.config.items import ITEMS, ItemKind, ItemName, Options, names_of
+from bnexp.config.plugin_code import GROUPS, Source, offered, run_content, run_offered
 from bnexp.config.wording import blanked, brief, expectation
-from bnexp.errors import did_you_mean
+from bnexp.errors import ConfigError, did_you_mean
 
 NO_NORM = "none"
 _EXAMPLE = {"norm": "bn(eps=1e-3)", "act": "leaky_relu(slope=0.1)"}
 SHOWN = 120
 """Letters of a line that a message shows."""
 _MAX_PROBLEMS = 2
+_OWN = " One of your own is registered by --plugin FILE.py."
 _ITEM = re.compile(r"(?P<name>[^\s()=,]+)(?:\s*\((?P<options>[^()]*)\))?")
 _OPTION = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>[^\s=,]+)")
 
@@ -47,10 +50,35 @@ class Item:
         kind = ITEMS[self.name]
         return kind.with_frozen_statistics if self.options.freezes_statistics else kind
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process register the item before it reads it."""
+        source = ITEMS[self.name].source
+        if source is None:
+            return Item, (self.name, self.options)
+        if source.module == "__main__":
+            problem = "another process would run the whole program to know it; expected it in a file of its own"
+            raise ConfigError(f"{source.where}: {self.name}: {problem}")
+        return registered_item, (self.name, self.options.model_dump(), source)
+
     def __str__(self) -> str:
         """Return the item as a block writes it, with the options that are not the default."""
         given = [f"{key}={_shown(value)}" for key, value in self.options.model_dump(exclude_defaults=True).items()]
         return self.name + (f"({', '.join(given)})" if given else "")
+
+
+def registered_item(name: ItemName, options: Mapping[str, object], source: Source) -> Item:
+    """Return an item of another process, whose code is run here if it is not yet.
+
+    Raises:
+        ConfigError: this machine has another version of the installed package, or none.
+    """
+    if name not in ITEMS and source.distribution is None:
+        run_content(source.path, source.content)
+    here = ITEMS[name].source if is_item(name) else None
+    if here is None or here.mark != source.mark:
+        found = here.mark if here else "nothing of that name"
+        raise ConfigError(f"{name}: expected {source.mark}, and this machine has {found}")
+    return Item(name, ITEMS[name].options.model_validate(options))
 
 
 def norm_parameters(item: Item, shape: tuple[int, ...]) -> int:
@@ -137,6 +165,13 @@ def _filled(text: str, fillings: Mapping[str, tuple[str, str | None]]) -> str | 
     return None if (name, filling) == ("norm", NO_NORM) else filling.strip()
 
 
+def is_item(name: ItemName) -> bool:
+    """Tell whether there is an item of a name; one that an installed package offers is registered here."""
+    if name not in ITEMS and run_offered(name) and name not in ITEMS:
+        raise ConfigError(f"{name}: {offered()[name][0].value} is to register it, and does not")
+    return name in ITEMS
+
+
 def _read_item(text: str) -> Item:
     if not text:
         raise ValueError("nothing here, at an end or between two arrows; expected an item, such as linear, bn or relu")
@@ -146,9 +181,9 @@ def _read_item(text: str) -> Item:
             raise ValueError("cannot read this: a parenthesis has no partner; expected them in pairs")
         raise ValueError(f"cannot read this; expected items joined by ->, such as {_joined(text)}")
     name = item_name(match["name"])
-    if name not in ITEMS:
-        known = ["norm", "act", *ITEMS]
-        raise ValueError(f'unknown item "{brief(name)}".{instead_of(name, known)} Known: {", ".join(known)}')
+    if not is_item(name):
+        known = list(dict.fromkeys(["norm", "act", *ITEMS, *offered()]))
+        raise ValueError(f'unknown item "{brief(name)}".{instead_of(name, known) or _OWN} Known: {", ".join(known)}')
     options = dict(_split_options(match["options"] or "", name))
     try:
         return Item(name, ITEMS[name].options.model_validate(options))
@@ -207,10 +242,13 @@ def check_filling(key: str, text: str) -> None:
     Raises:
         BlockError: when the item has another role, or cannot be read.
     """
-    allowed = (NO_NORM, *names_of("norm")) if key == "norm" else names_of("activation")
     name = text.split("(")[0].strip()
-    if name not in allowed:
-        problem = f'unknown {key} "{brief(name)}".{instead_of(name, allowed)} Known: {", ".join(allowed)}'
+    known = name == NO_NORM or is_item(name)
+    allowed = (NO_NORM, *names_of("norm")) if key == "norm" else names_of("activation")
+    if not known:
+        allowed = (*allowed, *offered(GROUPS["norm" if key == "norm" else "activation"]))
+    if not known or name not in allowed:
+        problem = f'unknown {key} "{brief(name)}".{instead_of(name, allowed) or _OWN} Known: {", ".join(allowed)}'
         raise BlockError(problem)
     if (key, text.strip()) != ("norm", NO_NORM):
         parse_item(text)

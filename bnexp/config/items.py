@@ -4,12 +4,14 @@ A new norm is one entry in ITEMS here, and one file with one registry line in `b
 from the facts of its `ItemKind`: the bias rule, refusals and warnings, ghost batches, the format of memory, probes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from bnexp.config.plugin_code import Source
 from bnexp.config.section import Section, Switch, read_switch
 
 Role = Literal["layer", "norm", "activation", "dropout", "shortcut"]
@@ -256,6 +258,8 @@ class ItemKind:
         learned_per_layer: what it learns one of for the whole layer.
         learned_per_value: `affine=true` means a gamma and beta for each value of an example, not each channel.
         synchronized: where several processes divide a batch, its batch statistics are still those of the whole.
+        source: where the code of a registered one lies; None for those of bnexp.
+        build: from shape and options to the module of a registered one.
     """
 
     role: Role
@@ -276,6 +280,8 @@ class ItemKind:
     learned_per_layer: int = 0
     learned_per_value: bool = False
     synchronized: bool = False
+    source: Source | None = None
+    build: Callable[[tuple[int, ...], Any], Any] | None = None
 
     @property
     def with_frozen_statistics(self) -> "ItemKind":

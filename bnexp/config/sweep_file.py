@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from bnexp.config.claims import ClaimSection
+from bnexp.config.schema import Config
 from bnexp.config.section import Float, Int, Section
 from bnexp.errors import nearest
 
@@ -15,8 +16,12 @@ MOST_RUNS = 10_000
 """Runs of a sweep that does not say how many it means, in `budget.runs`."""
 FIRST_TUNING_SEED = 10_000
 """Seeds of tuning runs begin here, so that no seed of a final run is among them."""
-RESERVED = "tuning"
-"""The folder of the tuning runs, beside those of the arms."""
+TUNING = "tuning"
+"""The role of a run that only serves to choose values, and the folder of these runs, beside those of the arms."""
+_MAX_SEED = 2**31
+_RANGE = re.compile(r"(\d{1,10})(?:-|\.\.|:)(\d{1,10})")
+_VARYING = ("axes", "arms", "fixed", "exclude", "tune")
+_SECTIONS = Config.model_fields.keys() - {"name", "seed"}
 
 
 class BudgetSection(Section):
@@ -69,12 +74,6 @@ class SweepFile(Section):
     """what one run takes on a cluster"""
 
 
-_MAX_SEED = 2**31
-_RANGE = re.compile(r"(\d{1,10})(?:-|\.\.|:)(\d{1,10})")
-_VARYING = ("axes", "arms", "fixed", "exclude", "tune")
-_SECTIONS = {"data", "model", "init", "optimizer", "schedule", "training", "probes", "checkpoints"}
-
-
 def is_sweep(values: Mapping[Any, Any]) -> bool:
     """Tell whether the keys of a file are those of a sweep, also where one of them is mistyped over a base alone."""
     if any(key in values for key in _VARYING) or ("seeds" in values and "base" in values):
@@ -108,12 +107,17 @@ def seeds_of(seeds: int | Sequence[int] | str) -> Sequence[int]:
     return _checked_seeds(seeds)
 
 
+def largest(seeds: Sequence[int]) -> int:
+    """Return the largest of some seeds, without a walk through a range."""
+    return seeds[-1] if isinstance(seeds, range) else max(seeds)
+
+
 def _checked_seeds(seeds: Sequence[int]) -> Sequence[int]:
     if not seeds:
         raise ValueError("at least one seed, such as 0-4")
-    if min(seeds[0], seeds[-1]) < 0 or (not isinstance(seeds, range) and min(seeds) < 0):
+    if (seeds[0] if isinstance(seeds, range) else min(seeds)) < 0:
         raise ValueError("seeds of at least 0")
-    if (seeds[-1] if isinstance(seeds, range) else max(seeds)) >= _MAX_SEED:
+    if largest(seeds) >= _MAX_SEED:
         raise ValueError(f"seeds below {_MAX_SEED:,}")
     if not isinstance(seeds, range) and (twice := [seed for seed, times in Counter(seeds).items() if times > 1]):
         raise ValueError(f"each seed once; {twice[0]} stands twice")

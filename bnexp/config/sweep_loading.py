@@ -80,6 +80,7 @@ def load_sweep(
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
+    _refuse_folder(path)
     values, origins = read_yaml_file(path)
     source = file_name(path)
     if not isinstance(values, dict):
@@ -113,6 +114,7 @@ def sweep_of_options(
     Raises:
         ConfigError: as for `load_sweep`.
     """
+    _refuse_folder(config)
     draft = read_draft(config)
     values: dict[str, Any] = {"base": str(config), "axes": {}} | ({} if seeds is None else {"seeds": seeds})
     origins: dict[Place, str] = {(): file_name(config), ("base",): file_name(config), ("seeds",): "--seeds"}
@@ -134,6 +136,13 @@ def dump_sweep(sweep: Sweep, file: Path) -> str:
     base = os.path.relpath(sweep.base_path, file.parent)
     values = sweep.file.model_dump(mode="json", exclude_defaults=True)
     return dump_yaml({**values, "base": base, "seeds": sweep.file.model_dump(mode="json")["seeds"]})
+
+
+def _refuse_folder(path: Path) -> None:
+    """Refuse a folder of sweeps, which are begun one by one."""
+    if os.path.isdir(path):
+        each = f'for file in {shlex.quote(str(path))}/*.yaml; do bnexp sweep "$file"; done'
+        raise ConfigError(f"{file_name(path)}: a folder; expected one file a command: {each}")
 
 
 def _safe_name(name: str | None) -> str | None:

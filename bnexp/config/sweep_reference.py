@@ -64,6 +64,15 @@ gives `small,norm=bn`, `small,norm=ln`, `large,norm=bn` and `large,norm=ln`.
 Every arm gets the same budget: each of its candidates is trained on seeds of its own, the best on the validation part
 is chosen, and the arm is then trained with it on fresh seeds. The choice never sees the test set.
 
+## Claims
+
+    claims:
+      - {claim: bn is ahead, metric: "accuracy/val:last", better: norm=bn, than: norm=none, at_least: 0.02}
+      - {claim: bn over ln over none, metric: accuracy/test, order: [norm=bn, norm=ln, norm=none], at_least: 0.02}
+
+make a sweep a study: `bnexp verdict FILE` judges each of them by its runs. [verdicts.md](verdicts.md) explains what a
+claim may say, and how it is judged.
+
 """
 
 

@@ -14,7 +14,7 @@ from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
 from bnexp.config.overrides import read_override, refuse_contradictions
 from bnexp.config.schema import Config
-from bnexp.config.sweep_file import FIRST_TUNING_SEED, RESERVED, SweepFile, seeds_of
+from bnexp.config.sweep_file import FIRST_TUNING_SEED, TUNING, SweepFile, largest, seeds_of
 from bnexp.config.sweep_values import leaves_of, places_in, settled_value, value_key
 from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
 from bnexp.config.yaml_text import Place, dotted
@@ -164,9 +164,9 @@ class _Reading:
             self.values.pop("arms")
             return
         for name in list(arms):
-            if name.lower() == RESERVED:
+            if name.lower() == TUNING:
                 self.problem(
-                    ("arms", name), f"arms: {name}: expected another name; {RESERVED} holds the runs that choose"
+                    ("arms", name), f"arms: {name}: expected another name; {TUNING} holds the runs that choose"
                 )
             elif run_name_of(name) != name:
                 expected = f"expected a name of a folder everywhere, such as {run_name_of(name)}"
@@ -224,8 +224,8 @@ class _Reading:
             )
             self.values[section].pop(key)
             return
-        keys = [value_key(value) for value in values]
-        twice = next((values[index] for index, value in enumerate(keys) if value in keys[:index]), _ABSENT)
+        first: dict[str, int] = {}
+        twice = next((v for place, v in enumerate(values) if first.setdefault(value_key(v), place) < place), _ABSENT)
         if not values:
             self.problem(place, f"{section}: {key} has no values; expected a list, such as {key}: [A, B]")
         elif takes_only(key, tuple) and not all(isinstance(value, list | None) for value in values):
@@ -283,7 +283,7 @@ class _Reading:
             if type(seeds) not in (int, str, list):
                 raise ValueError("how many, such as 5, or a list, such as [0, 1, 2]")
             asked = seeds_of(seeds)
-            if "tune" in self.values and asked[-1] >= FIRST_TUNING_SEED:
+            if "tune" in self.values and largest(asked) >= FIRST_TUNING_SEED:
                 raise ValueError(f"seeds below {FIRST_TUNING_SEED:,}, where those of tune begin")
         except ValueError as error:
             self.values.pop("seeds")
@@ -292,9 +292,8 @@ class _Reading:
     def _check_claims(self) -> None:
         for place, sentence in problems_of(self.values["claims"]) if "claims" in self.values else ():
             self.problem(("claims", *place), sentence)
-        for claim in self.values["claims"] if isinstance(self.values.get("claims"), list) else ():
-            if where := _dict(_dict(claim).get("where")):
-                claim["where"] = {key: settled_value(key, value) for key, value, _ in leaves_of(where, ())}
+        if isinstance(claims := self.values.get("claims"), list):
+            self.values["claims"] = [_with_our_names(claim) for claim in claims]
 
     def _explained(self, detail: ErrorDetails) -> str:
         place, found = detail["loc"], detail["input"]
@@ -307,6 +306,13 @@ class _Reading:
             hint = did_you_mean(str(place[-1]), known) or f" Known: {', '.join(known)}"
             return f"{at}: unknown key {keys}.{hint}"
         return f"{at}: {keys}: expected {expectation(detail)}, found {shown(found)}{number_meant(found, place)}"
+
+
+def _with_our_names(claim: Any) -> Any:
+    """Return a claim with dotted keys and our names in its `where`."""
+    where = _dict(_dict(claim).get("where"))
+    named = {key: settled_value(key, value) for key, value, _ in leaves_of(where, ())}
+    return {**claim, "where": named} if where else claim
 
 
 def _dict(value: object) -> dict[str, Any]:

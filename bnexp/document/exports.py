@@ -1,4 +1,4 @@
-"""Writes documents for pipes, pages and programs: plain text, Markdown, CSV and JSON."""
+"""Writes documents for pipes, pages, papers and programs: plain text, Markdown, LaTeX, CSV and JSON."""
 
 import csv
 import io
@@ -18,7 +18,6 @@ from bnexp.files import finite_or_null
 _MARKDOWN = re.compile(r"([\\|`*\[\]])")
 _FORMULA = ("=", "+", "-", "@")
 """First letters of a cell that a spreadsheet takes for a formula."""
-_NO_SAMPLE: dict[str, object] = {"mean": None, "std": None, "n": 0}
 
 
 def to_plain(document: Document) -> str:
@@ -75,20 +74,21 @@ def to_csv(table: Table) -> str:
 
 def _csv_names(column: Column) -> list[str]:
     key = column.machine_key
-    return [f"{key}_{statistic}" for statistic in _NO_SAMPLE] if column.kind == "sample" else [key]
+    return [f"{key}_{statistic}" for statistic in column.statistics] if column.kind == "sample" else [key]
 
 
 def _csv_values(column: Column, cell: Cell) -> Iterator[str]:
     if column.kind == "sample":
-        yield from ("" if value is None else repr(value) for value in _statistics(cell).values())
+        yield from ("" if value is None else repr(value) for value in _statistics(column, cell).values())
     elif isinstance(cell.value, str):
         yield _csv_text(cell.value)
     else:
         yield "" if cell.value is None else json.dumps(cell.value)
 
 
-def _statistics(cell: Cell) -> dict[str, object]:
-    return asdict(cell.sample) if cell.sample else _NO_SAMPLE
+def _statistics(column: Column, cell: Cell) -> dict[str, object]:
+    known = {"n": 0, **(asdict(cell.sample) if cell.sample else {}), **cell.more}
+    return {name: known.get(name) for name in column.statistics}
 
 
 def _csv_text(text: str) -> str:
@@ -103,22 +103,29 @@ def _csv_text(text: str) -> str:
     return visible(text)
 
 
-def to_json(document: Table | Lesson) -> str:
+def to_json(document: Table | Lesson, *others: Table) -> str:
     """Write strict JSON in full precision.
 
-    A table gives its `rows`, a sample among them as mean, std and n, and its `notes`; a lesson its `topic`, `title`,
-    `numbers` by key, and the `commands` that test it; where it has read a file, how, in `read`.
+    A table gives its `rows`, a sample among them as mean, std and n, and its `notes`; further tables their rows by
+    their keys, and their notes among the others. A lesson gives its `topic`, `title`, `numbers` by key, and the
+    `commands` that test it; where it has read a file, how, in `read`.
     """
     if isinstance(document, Table):
-        columns = document.columns_for("machines")
-        rows: list[dict[str, object]] = []
-        for row in document.rows:
-            cells = [(column, document.cell(row, column)) for column in columns]
-            rows.append({c.machine_key: _statistics(cell) if c.kind == "sample" else cell.value for c, cell in cells})
-        return to_strict_json({"rows": rows, "notes": document.notes})
+        keyed = [other for other in others if other.key]
+        notes = [note for table in (document, *keyed) for note in table.notes]
+        rows = {"rows": _json_rows(document), **{other.key: _json_rows(other) for other in keyed}}
+        return to_strict_json({**rows, "notes": notes})
     commands = document.experiment.commands
     about = {"topic": document.topic, "title": document.title, "numbers": document.numbers, "commands": commands}
     return to_strict_json({**about, "read": list(document.read)} if document.read else about)
+
+
+def _json_rows(table: Table) -> list[dict[str, object]]:
+    rows = []
+    for row in table.rows:
+        cells = [(column, table.cell(row, column)) for column in table.columns_for("machines")]
+        rows.append({c.machine_key: _statistics(c, cell) if c.kind == "sample" else cell.value for c, cell in cells})
+    return rows
 
 
 def to_strict_json(value: object) -> str:
@@ -162,3 +169,39 @@ def _inline(text: str) -> str:
 def _markdown(text: str) -> str:
     # As entities, since not every reader of Markdown knows a backslash before `<`, and HTML would come through.
     return _MARKDOWN.sub(r"\\\1", readable(text).replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def to_latex(document: Document) -> str:
+    """Write each table of a document as a tabular of the package booktabs; its notes are comments behind it."""
+    return "\n".join(_latex_table(part) for part in document if isinstance(part, Table))
+
+
+def _latex_table(table: Table) -> str:
+    columns = [column for column in table.columns_for("people") if column.kind != "curve"]
+    rows = [[_latex(table.cell(row, column).text) for column in columns] for row in table.rows]
+    header = " & ".join(_latex(column.header) for column in columns)
+    body = "".join(f"{' & '.join(row)} \\\\\n" for row in rows)
+    sides = "".join("r" if column.numeric else "l" for column in columns)
+    comments = [f"{table.title}; needs \\usepackage{{booktabs}}".lstrip("; "), *table.notes]
+    above, *below = [f"% {readable(comment)}\n" for comment in comments]
+    rules = f"\\toprule\n{header} \\\\\n\\midrule\n{body}\\bottomrule\n"
+    return f"{above}\\begin{{tabular}}{{{sides}}}\n{rules}\\end{{tabular}}\n{''.join(below)}"
+
+
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "->": r"$\to$",
+    "±": r"$\pm$",
+    "≥": r"$\geq$",
+    "×": r"$\times$",
+}
+_LATEX_LETTERS = re.compile("|".join(re.escape(letters) for letters in sorted(_LATEX, key=len, reverse=True)))
+
+
+def _latex(text: str) -> str:
+    return _LATEX_LETTERS.sub(lambda letters: _LATEX[letters[0]], readable(text))

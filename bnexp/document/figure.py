@@ -1,7 +1,7 @@
 """Figures as values: histograms, clouds of points, curves and regions, and the style of each series by its name.
 
 Each has a `key`, the name of its numbers, and a `title`, which says what it shows. `terminal_figure` draws them with
-letters, `svg` for a page.
+letters, `drawing` for a page or a file. The plots of runs are in `plots`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
+from bnexp.document.plots import Numbers, Plot
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-Numbers = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Regions:
         return list(dict.fromkeys(letter for _, rows in self.blocks for _, row in rows for letter in row))
 
 
-Figure = Histogram | Scatter | Lines | Regions
+Figure = Histogram | Scatter | Lines | Regions | Plot
 
 
 @dataclass(frozen=True)
@@ -159,14 +159,14 @@ def styles_of(names: Iterable[str], known: Mapping[str, SeriesStyle] | None = No
     """Return a style per series: those that are known keep theirs, the others take what is free, in order.
 
     Args:
-        names: the series of one figure. Norms that are compared often, such as `bn` or `bn, seed 1`, have a style of
-            their own; of several with the same norm, the first has it.
+        names: the series of one figure. Norms that are compared often, such as `bn`, `bn, seed 1` or `norm=bn,lr=0.1`,
+            have a style of their own; of several with the same norm, the first has it.
         known: the styles of earlier figures of the same document, where a name may have one already.
     """
     styles: dict[str, SeriesStyle] = {}
     names = list(dict.fromkeys(names))
     for name in names:
-        fixed = _FIXED.get(name.partition(",")[0])
+        fixed = _FIXED.get(name.partition(",")[0].removeprefix("norm="))
         style = (known or {}).get(name) or (None if fixed is None else STYLES[fixed])
         if style is not None and style not in styles.values():
             styles[name] = style
@@ -179,8 +179,9 @@ def figure_styles(parts: Iterable[object]) -> dict[str, dict[str, SeriesStyle]]:
     known: dict[str, SeriesStyle] = {}
     styles = {}
     for figure in parts:
-        if isinstance(figure, Histogram | Scatter | Lines):
-            styles[figure.key] = styles_of(figure.series, known)
+        if isinstance(figure, Histogram | Scatter | Lines | Plot):
+            names = figure.names if isinstance(figure, Plot) else figure.series
+            styles[figure.key] = styles_of(names, known)
             known |= styles[figure.key]
     return styles
 

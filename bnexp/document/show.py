@@ -1,41 +1,45 @@
-"""Puts a document on standard output, in the form that was asked for.
+"""Puts a document on standard output, in the form that was asked for, or as a page into a file.
 
 Standard output may be a terminal of an old locale, a pipe whose reader left, or a file on a full disk.
 """
 
+import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bnexp.document.exports import to_csv, to_json, to_markdown, to_plain
+from bnexp.document.exports import to_csv, to_json, to_latex, to_markdown, to_plain
 from bnexp.document.table import Table
 from bnexp.document.values import Document
 from bnexp.document.writing import readable
-from bnexp.errors import BnexpError
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.files import write_text_atomically
 from bnexp.streams import encodable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Output = Literal["table", "csv", "json", "markdown"]
+Output = Literal["table", "csv", "json", "markdown", "latex"]
 
 
 def show(table: Table, output: Output, *others: Table) -> None:
     """Print a table; `table` draws in a terminal, and writes plain text into a pipe. Notes of CSV go to standard error.
 
-    `others` are further tables for people; CSV and JSON are of the first.
+    `others` are further tables; CSV is of the first, and JSON has those with a key.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if output == "table":
         show_document([table, *others], exported=True)
-    elif output == "markdown":
-        write_out(to_markdown([table, *others]))
+    elif output in ("markdown", "latex"):
+        write_out((to_markdown if output == "markdown" else to_latex)([table, *others]))
     else:
-        write_out(to_csv(table) if output == "csv" else to_json(table))
+        write_out(to_csv(table) if output == "csv" else to_json(table, *others))
     if output == "csv":
-        sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in table.notes)
+        notes = [*table.notes, *(f"CSV has one table; --format json also has {one.key}" for one in others if one.key)]
+        sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in notes)
 
 
 def show_document(document: Document, *, exported: bool = False) -> None:
@@ -83,3 +87,36 @@ def write_out(text: str) -> None:
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
             raise BnexpError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def page_file(path: Path, option: str) -> Path:
+    """Return the file that a page is moved to, behind every link; what is there must be one that it may replace.
+
+    Raises:
+        ConfigError: it is no regular file, or there is no folder for it; `option` is how it was asked for.
+    """
+    try:
+        page = path.resolve()
+        page.with_name(f".{page.name}.{os.getpid()}.tmp").is_file()  # as long a name as is written aside
+        if page.exists() and not page.is_file():
+            raise ConfigError(f"{option} {path}: not a regular file, which a page could replace")
+        if not page.parent.is_dir():
+            raise ConfigError(f"{option} {path}: there is no folder {page.parent}")
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: {error.strerror}") from None
+    return page
+
+
+def write_page(page: Path, document: Document, command: str) -> None:
+    """Write the page of a document that `command` made, in one move.
+
+    Raises:
+        BnexpError: the file cannot be written.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would tell of a home where it cannot keep its fonts
+    from bnexp.document.page import to_html
+
+    try:
+        write_text_atomically(page, to_html(document, command))
+    except OSError as error:
+        raise BnexpError(f"{page}: {error.strerror}") from None

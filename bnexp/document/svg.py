@@ -1,15 +1,17 @@
-"""Draws curves, clouds and histograms as SVG, for a page; `terminal_figure` draws the same with letters."""
+"""Draws figures as SVG, for a page: those of lessons here, plots of runs with `drawing`."""
 
-import io
 import math
-import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bnexp.document.drawing import to_page
 from bnexp.document.figure import Histogram, Lines, Scatter, SeriesStyle, styles_of
+from bnexp.document.interactive import page_svg, tell, tell_axes
+from bnexp.document.plots import Axis, Plot
 
 _INCH = 2.6
 """Side of a panel."""
@@ -17,34 +19,36 @@ _LEFT, _BELOW, _ABOVE, _MARGIN = 0.6, 0.45, 0.3, 0.1
 """Inches for the labels of a panel, and for its title."""
 _MARKERS = 8
 """Markers on a line."""
-_PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
 
 
-def to_svg(figure: Histogram | Scatter | Lines, styles: Mapping[str, SeriesStyle] | None = None) -> str:
-    """Return a figure as `<svg>` elements, one a panel; the same figure gives the same text. Styles go by its names."""
+def to_svg(figure: Histogram | Scatter | Lines | Plot, styles: Mapping[str, SeriesStyle] | None = None) -> str:
+    """Return a figure as `<svg>` elements, one a panel, a plot as one; the same figure gives the same text.
+
+    Styles go by its names.
+    """
+    if isinstance(figure, Plot):
+        return to_page(figure, styles)
     styles = styles or styles_of(figure.series)
-    if isinstance(figure, Lines):
-        return _written(_lines(figure, styles), figure.key)
-    panels = []
-    for number, name in enumerate(figure.series):
-        drawing = _sized(_INCH, _INCH)
-        axes = drawing.subplots()
-        axes.set_title(name, fontsize=9)
-        if isinstance(figure, Histogram):
-            _histogram(axes, figure, name, styles[name])
-        else:
-            _scatter(axes, figure, name, styles[name])
-        axes.spines[["top", "right"]].set_visible(False)
-        panels.append(_written(drawing, f"{figure.key}.{number}"))
-    return "\n".join(panels)
+    with mpl.rc_context({"font.size": 9, "hatch.linewidth": 0.6, "text.parse_math": False}):
+        if isinstance(figure, Lines):
+            return page_svg(_lines(figure, styles), figure.key, figure.title)
+        panels = (_panel(figure, name, styles[name]) for name in figure.series)
+        return "\n".join(
+            page_svg(panel, f"{figure.key}.{number}", f"{figure.title}: {name}")
+            for number, (name, panel) in enumerate(zip(figure.series, panels, strict=True))
+        )
 
 
-def _written(drawing: Figure, salt: str) -> str:
-    text = io.StringIO()
-    # Identifiers come from the salt, and are unique in a page as keys are in a lesson.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "hatch.linewidth": 0.6}):
-        drawing.savefig(text, format="svg", metadata={"Date": None})
-    return _PROLOGUE.sub("", text.getvalue()).strip()
+def _panel(figure: Histogram | Scatter, name: str, style: SeriesStyle) -> Figure:
+    drawing = _sized(_INCH, _INCH)
+    axes = drawing.subplots()
+    axes.set_title(name, fontsize=9)
+    if isinstance(figure, Histogram):
+        _histogram(axes, figure, name, style)
+    else:
+        _scatter(axes, figure, name, style)
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawing
 
 
 def _sized(width: float, height: float) -> Figure:
@@ -61,7 +65,11 @@ def _histogram(axes: Axes, figure: Histogram, name: str, style: SeriesStyle) -> 
     bins = len(figure.edges) - 1
     shares = [100 * share for share in figure.series[name]]
     # Light lines over the surface tell the series apart in grey.
-    axes.stairs(shares, list(range(bins + 1)), fill=True, color=style.color, hatch=style.hatch, edgecolor="#ffffffaa")
+    places = list(range(bins + 1))
+    bars = axes.stairs(shares, places, fill=True, color=style.color, hatch=style.hatch, edgecolor="#ffffffaa")
+    spans = [f"{low:g} to {high:g}" for low, high in pairwise(figure.edges)]
+    tell(bars, "", [f"{share:.4g} %" for share in shares], heads=spans)
+    tell_axes(axes, Axis("", labels=spans), Axis("share (%)"))
     axes.set_ylim(0, 105 * max(max(shares) for shares in figure.series.values()) or 1)  # one scale for all panels
     marked = range(0, bins + 1, max(bins // 5, 1))
     axes.set_xticks(list(marked), [f"{figure.edges[at]:g}" for at in marked], fontsize=7)
@@ -74,7 +82,8 @@ def _scatter(axes: Axes, figure: Scatter, name: str, style: SeriesStyle) -> None
     axes.axhline(0, color="#999999", linewidth=0.6)
     axes.axvline(0, color="#999999", linewidth=0.6)
     x, y = [x for x, _ in points], [y for _, y in points]
-    axes.scatter(x, y, s=5, color=style.color, marker=style.marker, alpha=0.7, linewidths=0)
+    cloud = axes.scatter(x, y, s=5, color=style.color, marker=style.marker, alpha=0.7, linewidths=0)
+    tell(cloud, "", [f"({x:.4g}, {y:.4g})" for x, y in zip(x, y, strict=True)], heads=[""] * len(x), alone=True)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 
 
@@ -85,6 +94,7 @@ def _lines(figure: Lines, styles: Mapping[str, SeriesStyle]) -> Figure:
     for number, (name, values) in enumerate(figure.series.items()):
         style = styles[name]
         (line,) = axes.plot(list(figure.x), list(values), label=name, color=style.color)
+        tell(line, name)
         if style.dashes:
             line.set_dashes(style.dashes)
         # Markers of two series do not lie at the same points, so that both are seen where one covers the other.

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bnexp.document.writing import Value, column_text
@@ -52,8 +52,8 @@ class Column:
     Attributes:
         key: its name in CSV, JSON and `--sort`; in CSV and JSON the `unit` is added, where it has one.
         header: its name for people, with the unit; `short` is its name in a terminal, where that is clear enough.
-        kind: what its cells hold; a sample becomes three columns in CSV. A bar, as long as the logarithm of its value,
-            is drawn only in a terminal with room for it.
+        kind: what its cells hold; a sample becomes a column in CSV for each of its `statistics`. A bar, as long as the
+            logarithm of its value, is drawn only in a terminal with room for it.
         descending: the larger value is sorted first.
         give_up: order in which a narrow terminal leaves columns out, and says so; None for never.
         grouped: a terminal shows equal values of neighboring rows once, and an empty line before the next value.
@@ -70,6 +70,7 @@ class Column:
     audience: Audience = "all"
     grouped: bool = False
     least: int = 0
+    statistics: tuple[str, ...] = ("mean", "std", "n")
 
     @property
     def machine_key(self) -> str:
@@ -89,11 +90,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text for people; its value for machines and sorting, or the sample it shows."""
+    """One cell: its text for people; its value for machines and sorting, or the sample it shows.
+
+    `more` are statistics of a sample beyond mean, deviation and n, such as the ends of an interval.
+    """
 
     text: str = NOTHING
     value: Any = None
     sample: Sample | None = None
+    more: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def order(self) -> object:
@@ -246,14 +251,24 @@ def find_column(columns: Sequence[Column], name: str) -> Column:
     raise ConfigError(f"--sort {name}: no such column.{hint} Columns here: {known}")
 
 
+def sort_key(cell: Cell) -> tuple[bool, float, str] | None:
+    """Return by what a cell is sorted: numbers before words, each among their own; None where it has no value."""
+    value = cell.order
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, int | float) and abs(value) < 1e300:
+        return (False, float(value), "")
+    return (True, 0.0, str(value))
+
+
 def sort_rows(table: Table, column: Column) -> Table:
     """Return the table sorted by a column, rows without a value last; equal rows keep their order.
 
     No terminal is too narrow for that column: without it nobody could tell the order.
     """
-    known = [row for row in table.rows if _order(table.cell(row, column)) is not None]
-    unknown = [row for row in table.rows if _order(table.cell(row, column)) is None]
-    known.sort(key=lambda row: _order(table.cell(row, column)) or (), reverse=column.descending)
+    known = [row for row in table.rows if sort_key(table.cell(row, column)) is not None]
+    unknown = [row for row in table.rows if sort_key(table.cell(row, column)) is None]
+    known.sort(key=lambda row: sort_key(table.cell(row, column)) or (), reverse=column.descending)
     columns = tuple(replace(own, give_up=None) if own == column else own for own in table.columns)
     return replace(table, columns=columns, rows=(*known, *unknown))
 
@@ -264,16 +279,6 @@ def together(table: Table, column: Column) -> Table:
     for row in table.rows:
         groups.setdefault(table.cell(row, column).value, []).append(row)
     return replace(table, rows=tuple(row for group in groups.values() for row in group))
-
-
-def _order(cell: Cell) -> tuple[bool, float, str] | None:
-    """Order numbers before words, each among their own."""
-    value = cell.order
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, int | float) and abs(value) < 1e300:
-        return (False, float(value), "")
-    return (True, 0.0, str(value))
 
 
 def _plain(name: str) -> str:

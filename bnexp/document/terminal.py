@@ -16,7 +16,7 @@ from bnexp.document.figure import figure_styles
 from bnexp.document.table import Table
 from bnexp.document.terminal_figure import figure_lines
 from bnexp.document.terminal_table import table_lines, wrapped
-from bnexp.document.values import CODE, Document, Heading, Part, Text, TryIt
+from bnexp.document.values import CODE, Document, Heading, Listing, Part, Text, TryIt
 from bnexp.document.writing import GAP, readable
 from bnexp.errors import visible, visible_lines
 
@@ -79,7 +79,9 @@ class _Page:
             return _prose(part)
         if isinstance(part, TryIt):
             commands = [Line(line) for command in part.commands for line in command_lines(command, self._width - GAP)]
-            return [Line("Test it", "bold cyan"), *commands, *_prose(Text(part.look_for))]
+            return [Line(visible(part.heading), "bold cyan"), *commands, *_prose(Text(part.look_for))]
+        if isinstance(part, Listing):
+            return [Line(visible(part.title), "bold"), *map(Line, visible_lines(part.lines).split("\n"))]
         if isinstance(part, Table):
             return list(self._numbers(part))
         lines = figure_lines(part, self._width, self._styles.get(part.key))

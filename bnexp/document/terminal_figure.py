@@ -8,6 +8,7 @@ from itertools import cycle, pairwise
 from rich.text import Text as Line
 
 from bnexp.document.figure import STYLES, Figure, Histogram, Lines, Regions, Scatter, SeriesStyle, styles_of
+from bnexp.document.plots import Curves, Differences, HeatMap, Plot
 from bnexp.document.writing import GAP, decimal
 
 Styles = Mapping[str, SeriesStyle]
@@ -21,6 +22,8 @@ def figure_lines(figure: Figure, width: int, styles: Styles | None = None) -> It
     """Yield the lines of a figure, `width` letters wide at most; without `styles`, it has those of its names alone."""
     if isinstance(figure, Regions):
         lines = _regions(figure, width)
+    elif isinstance(figure, Plot):
+        lines = map(Line, [*_in_words(figure), figure.caption, *figure.notes])
     else:
         styles = styles or styles_of(figure.series)
         if isinstance(figure, Histogram):
@@ -56,6 +59,25 @@ def _histogram(figure: Histogram, width: int, styles: Styles) -> Iterator[Line]:
                 line.append(" " * GAP).append(drawn, styles[name].terminal)
                 line.append(f" {share:.1%}".ljust(room - len(drawn)))
             yield line
+
+
+def _in_words(plot: Plot) -> Iterator[str]:
+    """Yield what a plot comes to, a line an arm: its bands and colors are for a page or a file."""
+    if isinstance(plot, Differences):
+        for name, row in plot.rows.items():
+            interval = f" ({plot.x.text(row.low)} to {plot.x.text(row.high)})" if math.isfinite(row.low) else ""
+            yield f"{name}: {plot.x.text(row.mean)}{interval}"
+    elif isinstance(plot, HeatMap):
+        for grid in plot.grids:
+            finite = [value for row in grid.values for value in row if math.isfinite(value)]
+            if finite:
+                yield f"{grid.title}: {plot.value.text(min(finite))} to {plot.value.text(max(finite))}"
+    elif isinstance(plot, Curves):
+        for panel in plot.panels:
+            for name, curve in panel.series.items():
+                ends = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)][-1:]
+                for x, y in ends:
+                    yield f"{panel.y.name}, {name}: {panel.y.text(y)} at {panel.x.name} {panel.x.text(x)}"
 
 
 def _scatter(figure: Scatter, width: int, styles: Styles) -> Iterator[Line]:

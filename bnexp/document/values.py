@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, ClassVar
 
-from bnexp.document.figure import Figure, Numbers
+from bnexp.document.figure import Figure
+from bnexp.document.plots import Numbers
 from bnexp.document.table import Table
 from bnexp.document.writing import decimal
 
@@ -71,9 +72,20 @@ class TryIt:
 
     commands: Sequence[str]
     look_for: str
+    heading: str = "Test it"
 
 
-Part = Heading | Text | Table | Figure | TryIt
+@dataclass(frozen=True)
+class Listing:
+    """The lines of a file, which a page shows when it is asked to; the title says what file it is."""
+
+    numbers: ClassVar[Numbers] = {}
+
+    title: str
+    lines: str
+
+
+Part = Heading | Text | Table | Figure | TryIt | Listing
 Document = Iterable[Part]
 
 

@@ -65,6 +65,18 @@ def milliseconds(value: float, beside: float | None = None) -> str:
     return f"{value:.{decimals}f}" if size < 1e7 else f"{value:.3g}"
 
 
+def mebibytes(value: float, beside: float | None = None) -> str:
+    """Write a memory in MiB, whole."""
+    return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
+
+
+def seconds(value: float, beside: float | None = None) -> str:
+    """Write seconds, with two decimals below 10 s and none from 100 s on."""
+    size = abs(value if beside is None else beside)
+    decimals = 2 if size < 10 else 1 if size < 100 else 0
+    return f"{value:,.{decimals}f}" if size < 1e7 else f"{value:.3g}"
+
+
 def epochs(value: float, beside: float | None = None) -> str:
     """Write epochs with at most two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 1e6 else f"{value:.3g}"

@@ -29,6 +29,7 @@ from bnexp.inspection.stored import EXAMPLES, open_stored, strange_values
 from bnexp.measure.machine import synchronize
 from bnexp.measure.restore import copy_of_weights
 from bnexp.models.network import build_item
+from bnexp.norms.trial import affine_of_features
 from bnexp.norms.weights import NormalizedConv2d, NormalizedLinear, per_unit
 from bnexp.runs.checkpoints import save_checkpoint
 from bnexp.training.build import TrainingRun
@@ -113,8 +114,12 @@ def fold_norms(network: nn.Module, layout: Layout) -> nn.Module:
     for fold in folds_of(layout):
         if fold.layer is None:
             continue
-        scale, shift = affine_at_inference(result.get_submodule(fold.norm))
         layer = cast("nn.Linear | nn.Conv2d", result.get_submodule(fold.layer))
+        norm = result.get_submodule(fold.norm)
+        if fold.item.kind.source is None:
+            scale, shift = affine_at_inference(norm)
+        else:  # its buffers have names of their own
+            scale, shift = (one.to(layer.weight.device) for one in affine_of_features(norm, placed[fold.norm].shape_in))
         result.set_submodule(fold.layer, _plain(placed[fold.layer], fold.layer, layer, scale, shift))
         result.set_submodule(fold.norm, nn.Identity())
     return result.eval()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bnexp.measure.evaluation import inference_mode_of
 from bnexp.measure.restore import copies_of, put, undisturbed
 from bnexp.measure.subject import Subject
-from bnexp.norms.statistics import Moments, batch_moments, pooled, statistics_from
+from bnexp.norms.statistics import Seen, seen_by, statistics_of
 
 Forward = Callable[[Tensor], Tensor]
 """From inputs (B, C, H, W) to logits (B, classes)."""
@@ -96,10 +96,10 @@ def using_recomputed_statistics(subject: Subject, examples: int = RECOMPUTED_OVE
 @torch.no_grad()
 def _recomputed(subject: Subject, examples: int) -> dict[nn.Module, dict[str, Tensor]]:
     """Return the running statistics that training examples give, for each norm by the names of its buffers."""
-    seen = defaultdict[nn.Module, list[Moments]](list)
+    seen = defaultdict[nn.Module, list[Seen]](list)
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen[norm].append(batch_moments(inputs[0]))
+        seen[norm].append(seen_by(norm, inputs[0]))
 
     norms, images = batch_statistics_norms(subject), subject.dataset.train.images[:examples]
     if not norms:
@@ -114,7 +114,7 @@ def _recomputed(subject: Subject, examples: int) -> dict[nn.Module, dict[str, Te
             stack.callback(norm.register_forward_pre_hook(note).remove)
         for batch in images.tensor_split(-(-len(images) // largest)):
             forward(subject.dataset.inputs(batch))
-    return {norm: statistics_from(norm, pooled(batches)) for norm, batches in seen.items()}
+    return {norm: statistics_of(norm, batches) for norm, batches in seen.items()}
 
 
 @contextlib.contextmanager

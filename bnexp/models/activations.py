@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bnexp.config.block import Item
 from bnexp.config.items import ItemName
 from bnexp.norms.shapes import Shape, per_feature
+from bnexp.norms.trial import build_registered
 
 
 class ThresholdedLinearUnit(nn.Module):
@@ -52,6 +53,8 @@ ACTIVATIONS: dict[ItemName, Callable[[Shape, Any], nn.Module]] = {
 
 def build_activation(item: Item, shape: Shape) -> nn.Module:
     """Return the module of an activation item for inputs (B, *shape): (F,) or (C, H, W)."""
+    if item.kind.source is not None:
+        return build_registered(item, shape)
     return ACTIVATIONS[item.name](shape, item.options)
 
 

@@ -92,5 +92,13 @@ def _draw_weight(weight: Tensor, init: InitConfig, generator: torch.Generator) -
 
 
 def leaves(network: nn.Module) -> dict[str, nn.Module]:
-    """Return the modules that hold no others, by name and in order: the items of the blocks, and the head."""
-    return {name: module for name, module in network.named_modules() if not any(module.children())}
+    """Return the modules that hold no others, by name and in order: the items of the blocks, and the head.
+
+    The module of a registered norm or activation is one item, whatever it holds.
+    """
+    found, inside = dict[str, nn.Module](), set[nn.Module]()
+    for name, module in network.named_modules():
+        if module not in inside and (hasattr(module, "is_item") or not any(module.children())):
+            found[name] = module
+            inside.update(module.modules())
+    return found

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from bnexp.config.layout import BlockLayout, Layout, Placed, PoolLayout
 from bnexp.config.randomness import derive_seed
+from bnexp.errors import ConfigError
 from bnexp.models.activations import build_activation, gain_after
 from bnexp.models.dropout import Dropout
 from bnexp.norms.registry import build_norm
@@ -77,8 +78,12 @@ class Residual(nn.Module):
         self.add = Add()
         _with_items(self, after, layout.place, seed)
         if layout.zero_gamma:
-            last_norm = [placed.name for placed in layout.branch if placed.item.kind.role == "norm"][-1]
-            nn.init.zeros_(self.get_parameter(f"{last_norm}.weight"))
+            last_norm = [placed for placed in layout.branch if placed.item.kind.role == "norm"][-1]
+            gamma = getattr(self.get_submodule(last_norm.name), "weight", None)
+            if gamma is None:
+                found = f"{last_norm.item}, which has no parameter `weight` for gamma"
+                raise ConfigError(f"model.zero_gamma starts the gamma of the norm before `add` at 0: found {found}")
+            nn.init.zeros_(gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""

@@ -17,6 +17,7 @@ from bnexp.norms.noisy_batch_norm import NoisyBatchNorm
 from bnexp.norms.pointwise import DynamicErf, DynamicTanh
 from bnexp.norms.shapes import Shape
 from bnexp.norms.sync_batch_norm import SyncBatchNorm
+from bnexp.norms.trial import build_registered
 from bnexp.norms.variance_norm import VarianceNorm
 
 NORMS: dict[ItemName, Callable[..., nn.Module]] = {
@@ -42,5 +43,7 @@ NORMS: dict[ItemName, Callable[..., nn.Module]] = {
 
 def build_norm(item: Item, shape: Shape, seed: int = 0) -> nn.Module:
     """Return the module of a norm for a shape without the batch, (F,) or (C, H, W); the seed is that of its stream."""
+    if item.kind.source is not None:
+        return build_registered(item, shape)
     build = NORMS[item.name]
     return build(shape, item.options, seed) if item.kind.draws else build(shape, item.options)

@@ -3,6 +3,7 @@
 A norm that keeps running statistics other than those of torch's batch norm has methods of its own:
 
     statistics_from(moments)    what it keeps of values with these moments, by the names of its buffers
+    batch_statistics(x)         in place of that, what it keeps of a batch, where no moments tell
     running_moments()           its running `mean` and `std` of each feature, those that it has
 
 Attributes that measuring sets to false for a time: `corrects`, where a norm corrects toward its running statistics in
@@ -47,6 +48,31 @@ def pooled(batches: Sequence[Moments]) -> Moments:
     weights = stacked.new_tensor(counts) / count
     mean = weights @ stacked
     return Moments(mean, weights @ (torch.stack(variances) + (stacked - mean).square()), count)
+
+
+Seen = Moments | tuple[dict[str, Tensor], int]
+"""What a norm's statistics of some values are made of: their moments, or those that it names itself, and the count."""
+
+
+def seen_by(norm: nn.Module, x: Tensor) -> Seen:
+    """Return what the statistics of a norm are made of, in a batch (B, F) or (B, C, H, W) that it takes in."""
+    own: Callable[[Tensor], dict[str, Tensor]] | None = getattr(norm, "batch_statistics", None)
+    return batch_moments(x) if own is None else (own(widened(x)), len(x))
+
+
+def statistics_of(norm: nn.Module, seen: Sequence[Seen]) -> dict[str, Tensor]:
+    """Return what a norm keeps of all that it has seen, by the names of its buffers.
+
+    Moments are those of all values together; of other statistics it is the mean, each batch weighted by its count.
+    """
+    moments_seen = [one for one in seen if isinstance(one, Moments)]
+    if moments_seen:
+        return statistics_from(norm, pooled(moments_seen))
+    named = [one for one in seen if not isinstance(one, Moments)]
+    count = sum(weight for _, weight in named)
+    return {
+        name: torch.stack([values[name] * (weight / count) for values, weight in named]).sum(0) for name in named[0][0]
+    }
 
 
 def statistics_from(norm: nn.Module, found: Moments) -> dict[str, Tensor]:

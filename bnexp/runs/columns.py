@@ -5,25 +5,30 @@ a killed one, leaves behind: it is skipped silently. Other rows that cannot be r
 sentence that starts with the file's path.
 
 Only rows that hold a wanted name are parsed: the bytes are searched for the name first, which takes a few milliseconds
-for 30 MB, while parsing every row would take half a second.
+for 30 MB, while parsing every row would take half a second. Of a file that its run sealed, and that nobody has changed,
+only the numbers behind the names are.
 """
 
+import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bnexp.files import open_file, parse_json
 from bnexp.runs.folder import METRICS
+from bnexp.runs.seal import intact_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
     Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
     Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+    Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 _SCAN_BYTES = 1 << 17
 _TAIL_BYTES = 1 << 16
@@ -32,8 +37,11 @@ _ROW_LIMIT = 1 << 22
 _TAIL_LIMIT = 1 << 22
 """How far before the end of metrics.jsonl the last evaluation is searched: about 2,000 rows of 2 KB."""
 _LARGEST_STEP = 2**63 - 1
+_BEGIN = re.compile(rb'{"step":([0-9]+)(?:,"epoch":([^,}\n]*))?')
 _ACCURACY = "accuracy/val"
+_ABSENT = object()
 _T = TypeVar("_T")
+Seals = Mapping[Path, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,37 +52,113 @@ class Columns:
         steps: (rows,) steps taken when the row was written.
         epochs: (rows,) the same in epochs, nan where a row does not say.
         values: for each name (rows,) numbers; nan where a row lacks the name or holds null or no number.
+        nulls: for each name (rows,) whether the row has the name, and null or no number there.
         problem: what is wrong with the file, in a sentence that starts with its path; None for a good one.
     """
 
     steps: "Integers"
     epochs: "Floats"
     values: Mapping[str, "Floats"]
+    nulls: Mapping[str, "Flags"]
     problem: str | None
 
 
-def read_columns(folders: Sequence[Path], names: Sequence[str]) -> list[Columns]:
+def read_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | None = None) -> list[Columns]:
     """Read metrics, such as `loss/train`, of each run folder, in the rows that hold at least one of them.
 
-    A missing metrics.jsonl gives empty columns and a problem.
+    A missing metrics.jsonl gives empty columns and a problem, and so does one that does not fit the seal of its run;
+    `seals` are `Run.rows_seal` by folder.
     """
-    return [_columns_of(folder / METRICS, names) for folder in folders]
+    columns = []
+    for folder in folders:
+        content, changed = intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
+        own = _intact_columns(content, names) if content else None
+        own = own or _columns_of(folder / METRICS, names, content)
+        columns.append(replace(own, problem=own.problem or changed))
+    return columns
 
 
-def _columns_of(path: Path, names: Sequence[str]) -> Columns:
-    import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
+def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
+    """Read columns of rows as `Rows` writes them; None where some row is of another form, or few rows are wanted.
 
-    def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float | None, ...]]:
-        return row["step"], tuple([_number(row.get(name)) for name in ("epoch", *names)])
+    Nothing is copied but the numbers: rows of hundreds of metrics are mostly others than those that are wanted.
+    """
+    import numpy as np
+
+    head = content[:_TAIL_BYTES]
+    many = [2 * head.count(json.dumps(name).encode()) > head.count(b"\n") for name in names]
+    if not any(many):
+        return None
+    try:
+        begins = _BEGIN.findall(content)
+        steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
+        epochs = _numbers([epoch for _, epoch in begins])
+        epochs[np.isinf(epochs)] = np.nan
+        table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
+        for own, name, is_dense in zip(table, names, many, strict=True):
+            behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
+            if is_dense and len(texts := behind.findall(content)) == len(steps):  # a row has a name once
+                own[:], held[:] = _numbers(texts), True
+            elif matches := list(behind.finditer(content)):
+                if (np.diff(steps) <= 0).any():
+                    return None
+                at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
+                own[at], held[at] = _numbers([match[1] for match in matches]), True
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+    table, nulls = table[:, held], np.isinf(table[:, held])
+    table[nulls] = np.nan
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (table, nulls))
+    return Columns(steps[held], epochs[held], by_name, nulls_by_name, None)
+
+
+def _step_before(content: bytes, place: int) -> int:
+    """Return the step of the row around a place."""
+    return int(_BEGIN.match(content, content.rfind(b"\n", 0, place) + 1)[1])  # type: ignore[index]
+
+
+def _numbers(texts: Sequence[bytes]) -> "Floats":
+    """Return numbers as floats, and null as infinity."""
+    import numpy as np
 
     try:
-        rows, problem = _read_rows(path, names, numbers_of, "row")
+        values = np.array(list(map(float, texts)))
+    except ValueError:
+        values = np.array([math.inf if text == b"null" else float(text or b"nan") for text in texts])
+    return values
+
+
+def _columns_of(path: Path, names: Sequence[str], content: bytes | None) -> Columns:
+    import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
+
+    def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float, ...]]:
+        return row["step"], tuple([_cell(row.get(name, _ABSENT)) for name in ("epoch", *names)])
+
+    try:
+        rows, problem = _read_rows(path, names, numbers_of, "row", content)
     except FileNotFoundError:
         rows, problem = [], f"{path}: missing"
     steps = np.array([step for step, _ in rows], dtype=np.int64)
-    table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names))  # None: nan
+    table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names))
+    nulls = np.isinf(table)
+    table[nulls] = np.nan
     epochs, *values = np.ascontiguousarray(table.T)
-    return Columns(steps, epochs, dict(zip(names, values, strict=True)), problem)
+    _, *without = np.ascontiguousarray(nulls.T)
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (values, without))
+    return Columns(steps, epochs, by_name, nulls_by_name, problem)
+
+
+def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
+    """Return the names in a metrics.jsonl of some quantities, such as `gradient_norm/block1.linear`, as they come.
+
+    A file that is missing or cannot be read has none.
+    """
+    names: dict[str, None] = {}
+    starts = tuple(f"{quantity}/" for quantity in quantities)
+    with contextlib.suppress(OSError):
+        for line in _lines_holding(path, [f'"{start}'.encode() for start in starts]):
+            names |= dict.fromkeys(name for name in _json_of(line) or {} if name.startswith(starts))
+    return list(names)
 
 
 @dataclass(frozen=True)
@@ -87,24 +171,33 @@ class Evaluation:
     accuracy: float | None
 
 
-def read_evaluations(path: Path) -> tuple[list[Evaluation], str | None]:
+def read_evaluations(path: Path, seal: Mapping[str, Any] | None = None) -> tuple[list[Evaluation], str | None]:
     """Return the evaluations in a metrics.jsonl, in order, and what is wrong with it or None.
 
-    A missing file holds none: a run begins without it.
+    A missing file holds none: a run begins without it. One that does not fit the seal of its run is wrong, too.
     """
+    content, changed = intact_rows(path, seal or {})
     try:
-        return _read_rows(path, [_ACCURACY], _evaluation_of, "evaluation row")
+        own, problem = _read_rows(path, [_ACCURACY], _evaluation_of, "evaluation row", content)
     except FileNotFoundError:
         return [], None
+    return own, problem or changed
 
 
 def _read_rows(
-    path: Path, names: Sequence[str], take: Callable[[Mapping[str, Any]], _T], kind: str
+    path: Path,
+    names: Sequence[str],
+    take: Callable[[Mapping[str, Any]], _T],
+    kind: str,
+    content: bytes | None = None,
 ) -> tuple[list[_T], str | None]:
-    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None."""
+    """Return what `take` makes of each row that holds one of the names, and what is wrong with the file or None.
+
+    A file whose content has been read already is not read again.
+    """
     taken, damaged = list[_T](), 0
     try:
-        for line in _lines_with(path, names):
+        for line in _lines_with(path, names) if content is None else _lines_of(content, names):
             row = _json_of(line)
             if row is None or _step(row.get("step")) is None:
                 damaged += line.endswith(b"\n")
@@ -118,12 +211,16 @@ def _read_rows(
 
 
 def _lines_with(path: Path, names: Sequence[str]) -> Iterator[bytes]:
-    """Yield each line that holds one of the quoted names; only a torn last line comes without its newline.
+    """Yield each line that holds one of the names, in quotes."""
+    return _lines_holding(path, [json.dumps(name).encode() for name in names])
+
+
+def _lines_holding(path: Path, quoted: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield each line that holds one of some bytes; only a torn last line comes without its newline.
 
     One small buffer for the whole file is twice as fast as fresh blocks, whose pages the system clears each time; a
     memory map is as fast, but a file that is cut short meanwhile would kill the process.
     """
-    quoted = [json.dumps(name).encode() for name in names]
     buffer, rest = bytearray(_SCAN_BYTES), 0
     with open_file(path, links=False) as file:
         while size := file.readinto(memoryview(buffer)[rest:]):
@@ -141,7 +238,16 @@ def _lines_with(path: Path, names: Sequence[str]) -> Iterator[bytes]:
         yield bytes(buffer[:rest])
 
 
-def _places(buffer: bytearray, quoted: Sequence[bytes], last: int) -> list[tuple[int, int]]:
+def _lines_of(content: bytes, names: Sequence[str]) -> Iterator[bytes]:
+    """Yield the same lines of a content as `_lines_with` of a file."""
+    quoted, last = [json.dumps(name).encode() for name in names], content.rfind(b"\n") + 1
+    for start, end in _places(content, quoted, last):
+        yield content[start:end]
+    if any(content.find(name, last) >= 0 for name in quoted):
+        yield content[last:]
+
+
+def _places(buffer: bytes | bytearray, quoted: Sequence[bytes], last: int) -> list[tuple[int, int]]:
     """Return where the lines before `last` that hold one of the quoted names begin and end, in order."""
     ends = dict[int, int]()
     for name in quoted:
@@ -212,6 +318,12 @@ def _evaluation_of(row: Mapping[str, Any]) -> Evaluation:
     accuracy = _number(row[_ACCURACY])
     accuracy = accuracy if accuracy is not None and 0 <= accuracy <= 1 else None
     return Evaluation(row["step"], _number(row.get("epoch")), _number(row.get("loss/val")), accuracy)
+
+
+def _cell(value: object) -> float:
+    """Return a number; nan where a row lacks it, and inf, which no row holds, where it is null or no number."""
+    number = _number(value)
+    return number if number is not None else math.nan if value is _ABSENT else math.inf
 
 
 def _number(value: object) -> float | None:

@@ -71,10 +71,19 @@ def unreadable_checkpoints(folder: Path, error: OSError) -> str:
 
 def resume_command(folder: Path) -> str:
     """Return the shell command that resumes a run, in as many processes as it began with."""
-    processes = (read_json(folder / META) or {}).get("processes")
+    meta = read_json(folder / META) or {}
+    processes = meta.get("processes")
     count = processes.get("count") if isinstance(processes, dict) else None
     together = f"torchrun --nproc-per-node {count} -m " if isinstance(count, int) and count > 1 else ""
-    return f"{together}bnexp resume {shlex.quote(str(folder))}"
+    return " ".join([f"{together}bnexp resume {shlex.quote(str(folder))}", *_plugin_files(meta)])
+
+
+def _plugin_files(meta: Mapping[str, Any]) -> list[str]:
+    """Return the options that name the files of a run's own norms and activations once more."""
+    named = meta.get("plugins")
+    records = [one for one in named.values() if isinstance(one, dict)] if isinstance(named, dict) else []
+    given = {str(one.get("path")) for one in records if one.get("distribution") is None}
+    return [f"--plugin {shlex.quote(path)}" for path in sorted(given)]
 
 
 def checkpoints_by_step(folder: Path) -> dict[int, Path]:

@@ -22,6 +22,8 @@ Three questions have three answers, and differ for a reason:
 - The number of processes that divided a batch is no key of a config: it is in meta.json. Where norms take the
   statistics of each part (bn), it is another training, and counts for an arm, as `batch.processes`, and for a run.
   Elsewhere (sync_bn, ln, no norm) it moves no more than the last bits, as another machine does.
+- The code of a norm or an activation that bnexp does not have is no key of a config either: its checksum, and the
+  version of its package, are in meta.json, and count for every question, as `plugins.NAME` (runs/plugins.py).
 - `model` may be written in several ways: `norm: bn` or bn in the block, `bias: auto` or false before it. What is built
   is the layout, and a run records a digest of it (`network_of`), beside one of the function that it computes.
 """
@@ -121,8 +123,9 @@ def _part_form(part: Any, batch_size: int, *, exact: bool) -> list[Any]:
 
 
 def _built(placed: "Placed") -> list[Any]:
-    options = placed.item.options.model_dump()
-    return [placed.name, placed.item.name, options, placed.shape_in, placed.shape_out, placed.stride, placed.kernel]
+    options, source = placed.item.options.model_dump(), placed.item.kind.source
+    form = [placed.name, placed.item.name, options, placed.shape_in, placed.shape_out, placed.stride, placed.kernel]
+    return form if source is None else [*form, source.sha256, source.distribution]
 
 
 def _computed(path: "Sequence[Placed]", batch_size: int) -> list[Any]:

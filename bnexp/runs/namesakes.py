@@ -8,6 +8,7 @@ from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import dotted
 from bnexp.runs.find import runs_below
 from bnexp.runs.identity import identity_of
+from bnexp.runs.plugins import differing, keys_of, sources_of
 from bnexp.runs.run import Run, read_run
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -
 
     `steps_per_epoch` is that of the config's plan.
     """
-    own = identity_of(dict(dotted(config.model_dump(mode="json", exclude_none=True))), "arm", steps_per_epoch)
+    values = {**dict(dotted(config.model_dump(mode="json", exclude_none=True))), **keys_of(sources_of(config))}
+    own = identity_of(values, "arm", steps_per_epoch)
     runs = [read_run(folder) for folder in runs_below(runs_dir / config.name)]
     for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
         theirs = identity_of(run.config or own, "arm", run.steps_per_epoch)
@@ -52,7 +54,8 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = dict.fromkeys(key for config in configs for key in config)
-    written = [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]  # 1.0 is not 1
+    having = {key: differing(key, configs) for key in keys}
+    written = [key for key in keys if len({repr(config.get(key)) for config in having[key]}) > 1]  # 1.0 is not 1
     return [key for key in written if len({shown(config.get(key)) for config in configs}) > 1]
 
 

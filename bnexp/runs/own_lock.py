@@ -9,6 +9,7 @@ token in the file, and writes nothing more.
 import contextlib
 import json
 import os
+import platform
 import secrets
 import threading
 import time
@@ -94,6 +95,21 @@ def own_lock(folder: Path, why_no_flock: str | None, *, break_lock: bool) -> Ite
         with contextlib.suppress(OSError):  # the folder may be gone by now
             if held.is_own() or not held.path.stat().st_size:
                 held.path.unlink()
+
+
+def holder_here(folder: Path) -> int | None:
+    """Return the number of the process of this machine that trains a run; None where none does, or gives a sign of it.
+
+    A holder that is suspended, on another machine, or of an earlier version is none: only an attempt tells of those.
+    """
+    path = folder / OWN_LOCK
+    holder = read_json(path) or {}
+    host, pid = holder.get("host"), holder.get("pid")
+    if host != platform.node() or not isinstance(pid, int) or is_gone(host, pid, holder.get("process_started")):
+        return None
+    with contextlib.suppress(OSError):
+        return pid if time.time() - path.lstat().st_mtime < ALIVE_S else None
+    return None
 
 
 def _beat(held: HeldLock, ended: threading.Event) -> None:

@@ -10,9 +10,11 @@ from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 from bnexp.files import unfinished_files
 from bnexp.runs.find import runs_below
-from bnexp.runs.folder import META, SUMMARY, write_json
+from bnexp.runs.folder import META, SUMMARY, resume_command, write_json
 from bnexp.runs.identity import first_difference
+from bnexp.runs.lengthening import as_long_as, why_fixed
 from bnexp.runs.lock import run_lock
+from bnexp.runs.plugins import other_code
 from bnexp.runs.run import COMPLETE, Run, read_run, records_of
 from bnexp.runs.seal import load_stored
 
@@ -30,6 +32,10 @@ def newest_run_of(config: Config, runs_dir: Path, parts: int = 1) -> Run | None:
 
 def other_config(config: Config, runs_dir: Path) -> str | None:
     """Say why the newest run of this name and seed, one that did not finish before the others, is not continued."""
+    for folder in reversed(list(runs_below(runs_dir / config.name))):
+        run = read_run(folder)
+        if run.seed == config.seed and (other := other_code(folder)):
+            return other
     runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if first_difference(own, config) is not None]
     for run, own in sorted(runs, key=lambda pair: (pair[0].status not in COMPLETE, pair[0].recency), reverse=True):
         if (difference := first_difference(own, config)) is not None:
@@ -37,9 +43,19 @@ def other_config(config: Config, runs_dir: Path) -> str | None:
             other = f"has another config: {key} is {before}, here {now}"
             if run.status not in COMPLETE:
                 return f"{run.folder} did not finish, but {other}"
-            length = " (a run that has come to its end is not made longer)" if key.startswith("training.") else ""
-            return f"{run.folder} is {run.status}, and {other}{length}"
+            return f"{run.folder} is {run.status}, and {other}{_how_longer(run, own, config)}"
     return None
+
+
+def _how_longer(run: Run, own: Config, config: Config) -> str:
+    """Say how a run that ended gets the length of a config, or why it does not; nothing where it differs in more."""
+    if first_difference(as_long_as(own, config), config) is not None:
+        return ""
+    if why := why_fixed(own):
+        return f"; it is not made longer: {why}"
+    training = config.training
+    length = f"epochs={training.epochs}" if training.steps is None else f"steps={training.steps}"
+    return f"; {resume_command(run.folder)} --set training.{length} makes it longer"
 
 
 def _runs_of_seed(config: Config, runs_dir: Path) -> Iterator[tuple[Run, Config]]:

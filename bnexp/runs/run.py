@@ -30,6 +30,7 @@ from bnexp.runs.folder import (
 )
 from bnexp.runs.identity import parts_of
 from bnexp.runs.lengthening import former_ends, is_superseded
+from bnexp.runs.plugins import keys_of, recorded_in
 from bnexp.runs.process import is_gone
 from bnexp.runs.seal import ROWS_SEAL, changed_summary, read_config
 
@@ -37,6 +38,8 @@ _LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
 _LONGEST_S = 1e10
 """No session lasted longer: 300 years."""
+CHOSEN = "chosen"
+"""The key of meta.json that says which values the tuning of a sweep chose, and of how many candidates."""
 COMPLETE = ("finished", "diverged")
 """The statuses of runs that came to their end; only these have a summary.json."""
 OUT_OF_MEMORY = "out of memory"
@@ -60,6 +63,8 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "epochs": ("epochs",),
     "steps": ("steps",),
     "last_evaluated_step": ("final", "step"),
+    "peak_process_mib": ("peak_mib", "process"),
+    "peak_device_mib": ("peak_mib", "device"),
 }
 """Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""
 RECOMPUTED_AT = {
@@ -86,6 +91,7 @@ ENVIRONMENT = {
     "threads": ("threads",),
     "torch": ("versions", "torch"),
     "bnexp": ("bnexp",),
+    "commit": ("bnexp_commit",),
 }
 """Places in meta.json of what can make two runs of one config differ."""
 
@@ -208,11 +214,13 @@ class Run:
         name: in meta.json, else in the config, else the name of the folder above.
         seed: in meta.json, else in the config, else in the folder's name, else None.
         repeat: 1 for seed0, 2 for seed0-2.
-        config: the resolved config that it began with, with dotted keys; None where that cannot be told.
+        config: the resolved config that it began with, with dotted keys, and as `plugins.NAME` the code of the norms
+            and activations that bnexp does not have; None where that cannot be told.
         status: a `Status`, or unknown, damaged or dead.
         started, ended, continued: times with zone, the last of its present session; None where not known or not yet.
         earlier_s: seconds that its earlier sessions took.
         role: in its sweep: `tuning`, or None.
+        chosen: keys whose values the tuning of its sweep chose, with these; `candidates` is of how many, 0 of none.
         former_ends: steps after which it had ended, and was scored on the test set, before it was made longer.
         environment: by the names in `ENVIRONMENT`, as far as known.
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
@@ -236,6 +244,8 @@ class Run:
     earlier_s: float = 0.0
     error: str | None = None
     role: str | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    candidates: int = 0
     former_ends: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
@@ -297,7 +307,7 @@ def read_run(folder: Path) -> Run:
     figures = _figures(summary)
     status = _status(meta, summary, figures)
     seed, name = ((config or {}).get(key) for key in ("seed", "name"))
-    noted = _other_in_meta(meta, seed, name)
+    noted, code = _other_in_meta(meta, seed, name), keys_of(recorded_in(meta.values))
     divergence = None
     if status == "diverged":
         divergence = RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
@@ -306,7 +316,7 @@ def read_run(folder: Path) -> Run:
         name=meta.text("name") or (name if isinstance(name, str) else folder.parent.name),
         seed=next(filter(_is_whole, (meta.count("seed"), seed, seed_in_name)), None),
         repeat=repeat,
-        config=config and {**config, **{key: then for key, (_, then) in noted.items()}},
+        config=config and {**config, **{key: then for key, (_, then) in noted.items()}, **code},
         status=status,
         started=meta.moment("started"),
         ended=meta.moment("ended"),
@@ -314,6 +324,8 @@ def read_run(folder: Path) -> Run:
         earlier_s=_earlier_s(meta),
         error=meta.text("error"),
         role=meta.text("role"),
+        chosen=_chosen(meta),
+        candidates=meta.count(CHOSEN, "candidates") or 0,
         former_ends=former_ends(meta.values),
         environment=_environment(meta),
         parameters=summary.count("parameters") or meta.count("parameters"),
@@ -374,6 +386,12 @@ def _environment(meta: Record) -> dict[str, str]:
         name: meta.count(*place) if name == "threads" else meta.text(*place) for name, place in ENVIRONMENT.items()
     }
     return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _chosen(meta: Record) -> Mapping[str, Any]:
+    chosen = meta.values.get(CHOSEN)
+    values = chosen.get("values") if isinstance(chosen, dict) else None
+    return values if isinstance(values, dict) else {}
 
 
 def _earlier_s(meta: Record) -> float:

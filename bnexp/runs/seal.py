@@ -22,6 +22,7 @@ from bnexp.errors import ConfigError
 from bnexp.files import read_file, write_text_atomically
 from bnexp.runs.folder import CONFIG, CONFIG_COPY, MAX_RECORD_BYTES, META, SUMMARY, read_json, write_json
 from bnexp.runs.identity import identity_of
+from bnexp.runs.plugins import refuse_other_code
 
 if TYPE_CHECKING:
     from bnexp.config.schema import Config
@@ -94,6 +95,7 @@ def load_stored(folder: Path, overrides: Sequence[str] = ()) -> "tuple[Config, s
     """
     from bnexp.config.loading import check_stored  # loads pydantic: what only lists runs does not wait for it
 
+    refuse_other_code(folder)
     values, problem = read_values(folder)
     if values is None:
         raise ConfigError(problem or f"{folder}: no config")
@@ -167,12 +169,18 @@ def changed_summary(path: Path, sha256: str, meta: Mapping[str, Any]) -> str | N
 
 def changed_rows(path: Path, sealed: Mapping[str, Any]) -> str | None:
     """Return a sentence where metrics.jsonl has not the size and checksum that were sealed, else None."""
+    return intact_rows(path, sealed)[1]
+
+
+def intact_rows(path: Path, sealed: Mapping[str, Any]) -> tuple[bytes | None, str | None]:
+    """Return metrics.jsonl where it is what its run wrote, and a sentence where it is not; neither if that is open."""
     size, sha256 = sealed.get("size"), sealed.get("sha256")
     with suppress(OSError):
         if isinstance(size, int) and (now := path.stat().st_size) != size:
-            return f"{path}: {now:,} bytes, but the run wrote {size:,}: rows were changed, added or lost since"
+            return None, f"{path}: {now:,} bytes, but the run wrote {size:,}: rows were changed, added or lost since"
         if isinstance(sha256, str) and path.stat().st_size <= _MOST_HASHED:
             content = read_file(path, _MOST_HASHED, links=False)
-            if hashlib.sha256(content).hexdigest() != sha256:
-                return f"{path}: changed after the run wrote it: its rows are not those of the run"
-    return None
+            if hashlib.sha256(content).hexdigest() == sha256:
+                return content, None
+            return None, f"{path}: changed after the run wrote it: its rows are not those of the run"
+    return None, None

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import torch
 
+from bnexp.config.plugin_code import place_in
 from bnexp.config.schema import Config
+from bnexp.config.wording import brief
 from bnexp.errors import BnexpError
 from bnexp.files import with_advice
 from bnexp.runs.folder import resume_command
+from bnexp.runs.plugins import sources_of
 from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.training.evaluation import IN_EVALUATION
 from bnexp.training.world import World, lost_connection
@@ -30,11 +33,16 @@ def faults_explained(
             (world.fault() if world and lost_connection(error) else None)
             or _of_memory(error, config, folder, fewer_at_once)
             or _of_device(error)
+            or _of_own_code(error, config)
             or (_of_records(error, folder) if folder else None)
         )
         if message is None:
             raise
         raise BnexpError(message) from None
+    except Exception as error:
+        if message := _of_own_code(error, config):
+            raise BnexpError(message) from None
+        raise
 
 
 _WORDS_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
@@ -60,6 +68,16 @@ def _of_device(error: Exception) -> str | None:
     if not isinstance(error, torch.AcceleratorError) and "CUDA error" not in str(error):
         return None
     return f"the GPU stopped answering: {str(error).splitlines()[0]}"
+
+
+def _of_own_code(error: Exception, config: Config) -> str | None:
+    """Name the line of a registered norm or activation in which it failed, where that is so."""
+    if isinstance(error, BnexpError):
+        return None
+    for name, source in sources_of(config).items():
+        if place := place_in(error, source.path):
+            return f"{place}: {name}: {brief(f'{type(error).__name__}: {error}', 300)}"
+    return None
 
 
 def _of_records(error: Exception, folder: Path) -> str | None:

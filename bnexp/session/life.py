@@ -18,9 +18,10 @@ from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.checkpoints import CheckpointFolder, Loaded
 from bnexp.runs.claim import claim_exactly, claim_run_folder
 from bnexp.runs.folder import METRICS, SUMMARY, Status, how_to_resume, write_json
-from bnexp.runs.lengthening import LENGTHENED, former_ends
+from bnexp.runs.lengthening import former_ends
 from bnexp.runs.lock import run_lock
 from bnexp.runs.own_lock import HeldLock, LostLock
+from bnexp.runs.plugins import keep_copies, sources_of
 from bnexp.runs.rows import MetricsWriter, Rows, Writers, names_in
 from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.runs.seal import seal_of_figures
@@ -66,7 +67,7 @@ def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> Run
     with stop.listening():
         with faults_explained(config, world=terms.world):
             run = built(blueprint, data_dir, terms.device or "auto", terms)
-        meta = circumstances(run, terms.argv, data_dir, terms.role)
+        meta = circumstances(run, terms, data_dir)
         text = dump_config(config)
         claimed = (
             claim_run_folder(terms.runs_dir, config.name, config.seed, text)
@@ -140,12 +141,13 @@ def run_session(
     fewer_at_once = smaller_evaluation(run.config, run.plan, run.subject.layout, run.device)
     explained = faults_explained(run.config, folder, fewer_at_once, run.world)
     with _status_at_end(folder, meta, stop, lock), explained:
+        keep_copies(folder, sources_of(run.config))
         note_status(folder, meta, "running")
         with reproducible():
             summary, written = _train_and_test(run, folder, show, stop, lock, start)
         lock.refuse_lost()
-        if LENGTHENED in meta:
-            summary["lengthened_from"] = former_ends(meta)
+        if ends := former_ends(meta):
+            summary["lengthened_from"] = ends
         write_json(folder / SUMMARY, summary)
         note_status(folder, {**meta, **seal_of_figures(folder, written)}, summary["status"])
     return RunResult(folder, summary, run.network.eval())

@@ -21,8 +21,11 @@ from bnexp.files import read_file
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
 from bnexp.runs.identity import network_of
+from bnexp.runs.plugins import PLUGINS, sources_of
 from bnexp.runs.process import this_process
+from bnexp.runs.run import CHOSEN
 from bnexp.runs.seal import SEAL, seal_of
+from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import device_name
 from bnexp.training.distributed import record_of
@@ -52,17 +55,25 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: str | None = None) -> dict[str, Any]:
-    """Return where, when and with what a run is made: all of meta.json but its status."""
+def circumstances(
+    run: TrainingRun, terms: Terms, data_dir: Path, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return where, when and with what a run is made: all of meta.json but its status.
+
+    What it is in its sweep the `terms` say, or, as it is resumed by hand, the meta.json of `before`.
+    """
+    told = {ROLE: terms.role, CHOSEN: terms.chosen}
+    in_sweep = {key: value or (before or {}).get(key) for key, value in told.items()}
     plan, layout = asdict(run.plan), run.subject.layout
+    sources = sources_of(run.config)
     del plan["eval_every_epochs"]
     return {
         "format": FORMAT,
         "status": "running",
         "name": run.config.name,
         "seed": run.config.seed,
-        **({ROLE: role} if role else {}),
-        "argv": without_secrets(argv),
+        **{key: value for key, value in in_sweep.items() if value},
+        "argv": without_secrets(terms.argv),
         "bnexp": bnexp.__version__,
         "bnexp_commit": checked_out_commit(Path(bnexp.__file__).parent.parent),
         "versions": _versions(),
@@ -77,6 +88,7 @@ def circumstances(run: TrainingRun, argv: Sequence[str], data_dir: Path, role: s
         "deterministic": True,
         "parameters": run.parameters,
         "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
+        **({PLUGINS: {name: source.record for name, source in sources.items()}} if sources else {}),
         "processes": record_of(layout, run.world, run.device),
         "started": _now(),
         "ended": None,
@@ -114,7 +126,8 @@ def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping
     """Return the circumstances of a run resumed from `state`: those of now, and those that meta.json told before."""
     keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "processes", "continued")
     sessions = before.get("sessions")
-    earlier = [*(sessions if isinstance(sessions, list) else []), {key: before.get(key) for key in keys}]
+    session = {key: before.get(key) for key in keys} | {key: before[key] for key in (PLUGINS,) if key in before}
+    earlier = [*(sessions if isinstance(sessions, list) else []), session]
     return {
         **meta,
         "started": before.get("started"),

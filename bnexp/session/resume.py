@@ -41,7 +41,7 @@ from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
 from bnexp.session.life import RunResult, built, run_session
-from bnexp.session.metadata import ROLE, circumstances, continued, machine_changes, note_status
+from bnexp.session.metadata import circumstances, continued, machine_changes, note_status
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
@@ -75,26 +75,49 @@ def resume(
         return _go_on(folder, terms, own, config, stop, lock, from_start=from_start)
 
 
-def lengthen(folder: Path, terms: Terms, config: Config) -> RunResult:
-    """Train a run that has come to its end on to the length of a config; on the CPU it is then that run, bit for bit.
+def lengthen(folder: Path, terms: Terms, config: Config, *, break_lock: bool = False) -> RunResult:
+    """Train a run on to the greater length of a config; on the CPU it is then the run of that config, bit for bit.
 
-    It goes on from its newest checkpoint that the longer training comes through, too; rows after that are cut. Its test
-    set is then scored once more, and meta.json and summary.json say where the run had ended before. Killed on the way,
-    it is either the run that had ended or the longer one, which is resumed as any other.
+    It goes on from its newest checkpoint that the longer training comes through, too; rows after that are cut. Where it
+    had come to its end, its test set is then scored once more, and meta.json and summary.json say where that was.
+    Killed on the way, it is either the run of before or the longer one, which is resumed as any other.
 
     Raises:
         ConfigError: it cannot be made so long, or the config is that of another run.
         Interrupted, BnexpError: as for `resume`.
     """
-    if not _has_ended(folder):  # it is the longer one already
-        return resume(folder, terms, config=as_long_as(own_config(folder), config))
     stop = StopRequest()
-    with stop.listening(f"interrupted before it went on: {folder}"), run_lock(folder) as lock:
-        if not _has_ended(folder):
-            raise BnexpError(f"{folder}: another process has just gone on with this run")
+    with stop.listening(f"interrupted before it went on: {folder}"), run_lock(folder, break_lock=break_lock) as lock:
         own, _ = load_stored(folder)  # in config.yaml, which is written first, the length may be the new one already
         _refuse_another_network(folder, own, config)
-        return _go_on(folder, terms, own, with_length(own, config), stop, lock)
+        try:
+            longer = with_length(own, config)
+        except ConfigError as error:
+            raise ConfigError(f"{folder}: {error}. A new run: {train_anew(folder, config)}") from None
+        if longer.training == own.training and _has_ended(folder):
+            raise _no_longer(folder, own, longer)
+        return _go_on(folder, terms, own, longer, stop, lock)
+
+
+def is_of_another_length(folder: Path, config: Config) -> bool:
+    """Tell whether a config differs from a run's own in its length.
+
+    Raises:
+        ConfigError: it does, and in more.
+    """
+    own, _ = load_stored(folder)
+    if config.training == as_long_as(config, own).training:
+        return False
+    if as_long_as(own, config) != config:
+        raise ConfigError(f"{folder}: {length_of(config)}: the length of a run is set alone, without other keys")
+    return True
+
+
+def train_anew(folder: Path, config: Config) -> str:
+    """Return the command that trains a run anew with the length of a config."""
+    training = config.training
+    length = f"epochs={training.epochs}" if training.steps is None else f"steps={training.steps}"
+    return f"bnexp train {shlex.quote(str(folder / CONFIG))} --set training.{length}"
 
 
 def _go_on(
@@ -119,12 +142,14 @@ def _go_on(
         run = built(blueprint, data_dir, device, terms)
         # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
         meta = {
-            **circumstances(run, terms.argv, data_dir, terms.role),
+            **circumstances(run, terms, data_dir, before),
             SEAL: seal_of(config.model_dump(mode="json", exclude_none=True)),
-            **{key: before[key] for key in (ROLE, LENGTHENED) if key in before},
+            **({LENGTHENED: before[LENGTHENED]} if LENGTHENED in before else {}),
         }
         run = replace(run, config=config)
         changes = own.training != config.training
+        if changes and run.plan.total_steps <= own.training.total_steps(run.plan.steps_per_epoch):
+            raise _no_longer(folder, own, config)
         lengthened = changes or bool(lengthened_from(before))
         start = None if from_start else _restored(run, folder, lengthened=lengthened)
         if start is not None:
@@ -142,17 +167,19 @@ def _go_on(
     return run_session(run, folder, meta, terms.show, stop, lock, start)
 
 
+def _no_longer(folder: Path, own: Config, config: Config) -> ConfigError:
+    anew = f"A new run: {train_anew(folder, config)}"
+    return ConfigError(f"{folder}: {length_of(config)} is no longer than {length_of(own)}, which it has. {anew}")
+
+
 def _become_longer(run: TrainingRun, own: Config, folder: Path, meta: dict[str, Any]) -> None:
-    """Put down that a run that had ended is now a longer one.
+    """Put down that a run is now a longer one, and where it had ended, if it had.
 
     The records change one after the other: a run begins with what config.yaml or its copy says under the seal of
     meta.json. With that, the run is the longer one, and the summary of its former end is superseded.
     """
-    ended, planned = own.training.total_steps(run.plan.steps_per_epoch), run.plan.total_steps
-    if planned <= ended:
-        raise ConfigError(f"{folder}: {length_of(run.config)} is no longer than {length_of(own)}, which it has")
     summary = records_of(folder)[1]
-    former = {"steps": summary.count("steps"), "length": length_of(own), "summary_sha256": summary.sha256}
+    former = {"steps": summary.count("steps"), "length": length_of(own), "summary_sha256": summary.sha256 or None}
     meta[LENGTHENED] = [*lengthened_from(meta), {**former, "when": meta["continued"]}]
     write_text_atomically(folder / CONFIG, dump_config(run.config))
     note_status(folder, meta, "running")
@@ -174,8 +201,8 @@ def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: it cannot be read or is wrong.
         BnexpError: it is not what the run began with.
     """
-    values, _ = read_yaml_file(folder / CONFIG, links=False)
     problem = load_stored(folder)[1]
+    values, _ = read_yaml_file(folder / CONFIG, links=False)
     if problem:
         raise BnexpError(f"{problem}: put them back, or start a new run with these")
     return check_stored(values if isinstance(values, dict) else {}, overrides, str(folder / CONFIG))

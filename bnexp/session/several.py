@@ -18,7 +18,6 @@ from bnexp.session.terms import is_one_of_several
 if TYPE_CHECKING:
     from bnexp.training.world import World
 
-
 _PR_SET_PDEATHSIG = 1
 
 

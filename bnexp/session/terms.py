@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bnexp.config.plan import Plan
 from bnexp.errors import ConfigError, visible
@@ -50,6 +50,7 @@ class Terms:
     note: Callable[[str], None] = warn_nobody
     argv: tuple[str, ...] = ()  # the command line, for the records
     role: str | None = None  # of the run in its sweep, for the records
+    chosen: Mapping[str, Any] | None = None  # by the tuning of its sweep, for the records
     resume: bool = False  # the newest unfinished run of the same config, if there is one
     world: "World | None" = None  # the processes that train it together, where there are several
 

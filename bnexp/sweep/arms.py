@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain, product
 from math import prod
@@ -17,7 +17,7 @@ from bnexp.config.model import ModelConfig
 from bnexp.config.naming import run_name_of
 from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
-from bnexp.config.sweep_file import MOST_RUNS, RESERVED
+from bnexp.config.sweep_file import MOST_RUNS, TUNING
 from bnexp.config.sweep_loading import Sweep
 from bnexp.config.sweep_values import value_key
 from bnexp.config.wording import one_of, shown
@@ -47,6 +47,8 @@ class Arm:
         config: checked, with the seed of the base; each run has a seed of the sweep's.
         notes: how the config was read, a sentence each.
         candidates: with `tune`, an arm for each combination of candidates, one of which this arm becomes.
+        chosen: of an arm that was tuned, the values that it got, and of how many candidates on how many seeds.
+        origins: where the sweep says a key that is not the base's, such as `study.yaml:5`.
     """
 
     name: str
@@ -54,6 +56,20 @@ class Arm:
     config: Config
     notes: tuple[str, ...] = ()
     candidates: tuple["Arm", ...] = ()
+    chosen: Mapping[str, Any] | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def told(self, message: str) -> str:
+        """Return a message about the config with the place where the sweep says what it is about, and how to mend it.
+
+        What the file says of an arm is mended there: `--set` would say it of all arms, and is refused.
+        """
+        about = re.findall(r"\b[a-z_]+(?:\.[a-z_]+)+", message)
+        for key, at in self.origins.items():
+            if any(f"{one}.".startswith(f"{key}.") or key.startswith(f"{one}.") for one in about):
+                in_file = re.sub(rf"--set ({re.escape(key)}(?:\.\w+)*)=", r"\1: ", message)
+                return f"{at}: {message if at.startswith('--set') else in_file}"
+        return message
 
 
 class _Choice(NamedTuple):
@@ -103,8 +119,8 @@ def claims_of(sweep: Sweep, arms: Sequence[Arm]) -> list[Claim]:
     Raises:
         ConfigError: an arm that the sweep does not have, or a metric that cannot be.
     """
-    values = {arm.name: arm.values for arm in arms}
-    return find_claims(sweep.file.claims, values, lambda index: sweep.at(("claims", index)))
+    values, probes = {arm.name: arm.values for arm in arms}, {arm.name: arm.config.probes for arm in arms}
+    return find_claims(sweep.file.claims, values, probes, lambda index: sweep.at(("claims", index)))
 
 
 def told_together(mistakes: Mapping[str, str], arms: int) -> str:
@@ -129,13 +145,13 @@ def _config_name(sweep: Sweep) -> str:
     """Return the name of the one arm of a sweep without axes: that of the config."""
     name = sweep.draft.values.get("name")
     name = name if isinstance(name, str) and run_name_of(name) == name else run_name_of(sweep.base_path.stem)
-    return f"{name}-arm" if name.lower() == RESERVED else name
+    return f"{name}-arm" if name.lower() == TUNING else name
 
 
 def _arm(sweep: Sweep, name: str, choice: _Choice, fixed: Sequence[Setting]) -> Arm:
     settings = sorted((*fixed, *choice.settings), key=lambda setting: len(setting.parts))  # a section, then its keys
     config, notes = complete(sweep.draft, settings, name=name)
-    return Arm(name, choice.values, config, notes)
+    return Arm(name, choice.values, config, notes, origins={".".join(one.parts): one.at for one in settings})
 
 
 def _axes(sweep: Sweep) -> list[list[_Choice]]:

@@ -1,4 +1,7 @@
-"""Find the files of a dataset on another machine, or bring them there once; without torch."""
+"""Find the files of a dataset on another machine, or bring them there once; without torch.
+
+What a node has counts as the same where names, sizes and times are: to read all of it takes minutes where it is large.
+"""
 
 import hashlib
 import json
@@ -6,7 +9,8 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from bnexp.errors import ConfigError
 MOST_BYTES = 4 * 2**30
 """Files of a dataset that are brought; what is larger belongs on a file system that all machines share."""
 
+_S = 10**9
 _IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _IDX_FOLDERS: dict[DatasetName, tuple[str, ...]] = {
     "mnist": ("MNIST/raw", "MNIST", "mnist", ""),
@@ -40,17 +45,20 @@ class DataFiles:
     Attributes:
         root: the folder above them, absolute.
         sizes: in bytes, by their names below it.
+        times: when they were last changed, in nanoseconds, by their names; none for published ones, which never change.
         path: what the config says, where that leads to them from anywhere; None where they lie in the data folder.
     """
 
     root: str
     sizes: Mapping[str, int]
+    times: Mapping[str, int]
     path: str | None = None
 
     @property
     def digest(self) -> str:
-        """A short name for them."""
-        return hashlib.sha256(json.dumps([self.root, dict(self.sizes)], sort_keys=True).encode()).hexdigest()[:24]
+        """A short name for them; others of the same names and sizes have another one."""
+        known_by = [self.root, dict(self.sizes), dict(self.times)]
+        return hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest()[:24]
 
     def lie_in(self, place: Path) -> bool:
         """Tell whether files of these names and sizes lie in a folder."""
@@ -58,6 +66,13 @@ class DataFiles:
             return all((place / name).stat().st_size == size for name, size in self.sizes.items())
         except OSError:
             return False
+
+    def are_those_in(self, place: Path) -> bool:
+        """Tell whether they lie in a folder, changed in the same second, too: as large may be what has other pixels."""
+        with suppress(OSError):
+            there = {name: (place / name).stat().st_mtime_ns for name in self.times}
+            return self.lie_in(place) and all(there[name] // _S == time // _S for name, time in self.times.items())
+        return False
 
     def leading_to(self, place: Path) -> dict[str, Path]:
         """Return where the config's path leads where the files lie in `place`; nothing where that is known."""
@@ -75,8 +90,8 @@ class DataFiles:
         if (size := sum(self.sizes.values())) > MOST_BYTES:
             raise ConfigError(
                 f"{self.root}: {counted(len(self.sizes), 'file')} of {size / 1e9:.1f} GB in all, which a node does not "
-                f"have, and more than the {MOST_BYTES / 1e9:.1f} GB that are brought to it; put them on a file system "
-                "that all nodes share"
+                f"have with the same sizes and times, and more than the {MOST_BYTES / 1e9:.1f} GB that are brought to "
+                "it; put them on a file system that all nodes share, or copy them there with rsync -a"
             )
         return {name: (Path(self.root) / name).read_bytes() for name in self.sizes}
 
@@ -129,9 +144,9 @@ def files_of(data: DataConfig, data_dir: Path) -> list[DataFiles]:
         both = [[os.path.join(folder, name + end) for end in ("", ".gz")] for name in _IDX_FILES]
         here = [[name for name in pair if (data_dir / name).is_file()] for pair in both]
         if all(here):
-            return [_measured(data_dir, [name for pair in here for name in pair])]
+            return [replace(_measured(data_dir, [name for pair in here for name in pair]), times={})]
     archive = _ARCHIVES.get(data.dataset)
-    return [_measured(data_dir, [archive])] if archive and (data_dir / archive).is_file() else []
+    return [replace(_measured(data_dir, [archive]), times={})] if archive and (data_dir / archive).is_file() else []
 
 
 def _own_files(data: OwnData, data_dir: Path) -> list[DataFiles]:
@@ -155,8 +170,9 @@ def _names(place: Path, root: Path) -> list[str]:
 
 def find(files: DataFiles, own_data_dir: Path) -> Path | None:
     """Return the folder on this machine that holds a caller's files: that of the same name, or the data folder here."""
-    places = [Path(files.root), *([own_data_dir] if files.path is None else []), _brought(files)]
-    return next((place for place in places if files.lie_in(place)), None)
+    places = [Path(files.root), *([own_data_dir] if files.path is None else [])]
+    brought = _brought(files)
+    return next(filter(files.are_those_in, places), brought if files.lie_in(brought) else None)
 
 
 def bring(files: DataFiles, contents: Mapping[str, bytes]) -> Path:
@@ -190,4 +206,6 @@ def _below(folder: Path, root: Path) -> Iterator[str]:
 
 
 def _measured(root: Path, names: list[str], path: str | None = None) -> DataFiles:
-    return DataFiles(os.path.abspath(root), {name: (root / name).stat().st_size for name in names}, path)
+    found = {name: (root / name).stat() for name in names}
+    sizes, times = ({name: getattr(one, what) for name, one in found.items()} for what in ("st_size", "st_mtime_ns"))
+    return DataFiles(os.path.abspath(root), sizes, times, path)

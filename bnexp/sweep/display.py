@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bnexp.document.writing import clock_duration
+from bnexp.document.writing import clock_duration, counted, first_few
 from bnexp.errors import visible
 from bnexp.session.display import REFRESH_SECS, figures, say
 from bnexp.sweep.standing import Running, Standing
@@ -40,6 +40,14 @@ class SweepDisplay:
         """Take note of an end, after which there may be another attempt."""
         if not again:
             self.standing.close(event)
+
+    def held(self, task: Task, holder: int) -> None:
+        """Take note that another process trains a run, which is waited for."""
+        self.standing.held[task.key] = holder
+
+    def let_go(self, key: str) -> None:
+        """Take note that this process has ended."""
+        del self.standing.held[key]
 
     def chosen(self, choice: Choice) -> None:
         """Take note of the values that an arm got."""
@@ -73,6 +81,11 @@ class SweepLines(SweepDisplay):
         for line in (f"[{standing.ended}/{standing.total}]  {end_line(event, again=again)}{rest}", *why(event)):
             self._write(line)
 
+    def held(self, task: Task, holder: int) -> None:
+        """Print which process trains a run."""
+        super().held(task, holder)
+        self._write(f"{task.key}  is trained by another process ({holder}); this sweep waits for it")
+
     def chosen(self, choice: Choice) -> None:
         """Print which values an arm got."""
         self._write(choice.text)
@@ -94,6 +107,10 @@ class SweepLive(SweepLines):
         if again or event.end != "finished":
             for line in (end_line(event, again=again), *why(event)):
                 self._print(line)
+
+    def held(self, task: Task, holder: int) -> None:
+        """Take note of it; it shows below those that run."""
+        SweepDisplay.held(self, task, holder)
 
     def tick(self) -> None:
         """Redraw, a few times a second at most."""
@@ -124,16 +141,26 @@ class SweepLive(SweepLines):
         lines = [_line_of(run) for run in list(standing.running.values())[:_MOST_SHOWN]]
         if (hidden := len(standing.running) - _MOST_SHOWN) > 0:
             lines.append(Text(f"and {hidden} more"))
-        return [head, bar, *lines, *self._leader()]
+        return [head, bar, *lines, *self._others(), *self._leader()]
 
     def _ends(self) -> str:
         return ", ".join(f"{count} {end}" for end, count in self.standing.counts.items())
+
+    def _others(self) -> list[Text]:
+        """Return the line of the runs that other processes train."""
+        held = self.standing.held
+        if not held:
+            return []
+        whose = "run is trained by another process" if len(held) == 1 else "runs are trained by other processes"
+        pids = ", ".join(str(pid) for pid in dict.fromkeys(held.values()))
+        words = f"  {len(held)} {whose} ({pids}): {first_few(list(held), 3)}"
+        return [Text(words, overflow="ellipsis", no_wrap=True)]
 
     def _leader(self) -> list[Text]:
         leader = self.standing.leader
         if leader is None:
             return []
-        seeds = f"{leader.seeds} seed{'s' * (leader.seeds != 1)}"
+        seeds = counted(leader.seeds, "seed")
         lost = f", {leader.diverged} diverged" if leader.diverged else ""
         words = f"ahead so far: {leader.arm}  {leader.accuracy:.2%} on validation ({seeds}{lost})"
         return [Text(words, style="cyan", overflow="ellipsis", no_wrap=True)]
@@ -156,7 +183,8 @@ def end_line(event: Ended, *, again: bool = False) -> str:
     reached = f"  val accuracy {event.accuracy:.2%}" if event.accuracy is not None else ""
     words = {"lost": "died", "elsewhere": "is trained by another process"}.get(event.end, event.end)
     more = "; it is tried again" if again else ""
-    return f"{event.key}  {words} after {clock_duration(event.seconds)}{reached}{more}"
+    when = "in another process" if event.by_another else f"after {clock_duration(event.seconds)}"
+    return f"{event.key}  {words} {when}{reached}{more}"
 
 
 def why(event: Ended) -> list[str]:

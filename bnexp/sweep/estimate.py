@@ -1,11 +1,11 @@
 """Measure for a moment: how long the runs of a sweep take, and how to divide the cores of the machine between them."""
 
-import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bnexp.blueprint import Blueprint
 from bnexp.runs.folder import read_json, write_json
@@ -14,7 +14,7 @@ from bnexp.sweep.work import Ended, Executor, Judged, Measured, Task
 
 RECORD = "sweep.json"
 _MOST_MEASURED = 8
-"""Arms that are measured for an estimate; the others take what the nearest by the number of weights takes."""
+"""Arms that are measured for an estimate; the others take what the nearest in size takes."""
 _SHORT_S = 30.0
 """A sweep that is over sooner is not worth more measuring."""
 _SCORES_AT_END = 2
@@ -35,14 +35,14 @@ class Division:
 
 def measure(executor: Executor, tasks: Sequence[Task]) -> dict[str, Measured]:
     """Measure tasks all at once, and return what they took by their keys; one that fails is left out."""
-    for number, task in enumerate(tasks):
-        executor.start(replace(task, key=f"{task.key} {number}", mode="measure"))
+    for task in tasks:
+        executor.start(replace(task, mode="measure"))
     measured, ended = dict[str, Measured](), 0
     while ended < len(tasks):
         for event in executor.wait(1.0):
             ended += isinstance(event, Ended)
             if isinstance(event, Measured):
-                measured[event.key.rpartition(" ")[0]] = event
+                measured[event.key] = event
     return measured
 
 
@@ -78,7 +78,7 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
         cores: of the machine; None: those that this process may use.
     """
     cores = cores or usable_cores()
-    best, rate = Division(min(cores, runs), 1), 0.0
+    best, fastest = Division(min(cores, runs), 1), 0.0
     for workers in _halved(cores):
         if workers > runs and workers > 1:
             continue
@@ -86,10 +86,10 @@ def divide(executor: Executor, task: Task, runs: int, cores: int | None = None) 
         found = measure(executor, [replace(task, key=f"{task.key}/{n}", threads=threads) for n in range(workers)])
         if len(found) < workers:
             continue
-        now = sum(1 / one.step_s for one in found.values())
+        steps_per_s = sum(1 / one.step_s for one in found.values())
         gpus = max(one.gpus for one in found.values())
-        if now > rate:
-            best, rate = Division(workers, threads, gpus), now
+        if steps_per_s > fastest:
+            best, fastest = Division(workers, threads, gpus), steps_per_s
         run_s = max(seconds_of(task, one) for one in found.values())
         if run_s * -(-runs // workers) < _SHORT_S:
             break
@@ -111,18 +111,24 @@ def division_of(folder: Path | None, workers: int | None, executor: Executor, ta
     """
     cores = usable_cores()
     here = {"host": platform.node(), "cores": cores, "device": task.device or "auto"}
-    record = (read_json(folder / RECORD) if folder else None) or {}
-    divisions = [one for one in record.get("divisions") or () if isinstance(one, dict)]
-    known = next((one for one in reversed(divisions) if here.items() <= one.items()), None)
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        if known is not None:
-            threads, gpus = int(known["threads"]), int(known["gpus"])
+    for known in reversed(_recorded(folder)):
+        threads, gpus = known.get("threads"), known.get("gpus")
+        if here.items() <= known.items() and isinstance(threads, int) and threads > 0 and isinstance(gpus, int):
             return Division(workers or max(cores // threads, 1), threads, gpus)
-    threads = max(cores // workers, 1) if workers else 1
-    division = Division(workers, within_limit(threads)) if workers else divide(executor, task, runs, cores)
-    if folder is not None:
-        write_json(folder / RECORD, {"divisions": [*divisions, {**here, **asdict(division)}]})
+    if workers:
+        division = Division(workers, within_limit(max(cores // workers, 1)))
+    else:
+        division = divide(executor, task, runs, cores)
+    if folder is not None:  # read once more: other parts of the sweep may have begun meanwhile
+        write_json(folder / RECORD, {"divisions": [*_recorded(folder), {**here, **asdict(division)}]})
     return division
+
+
+def _recorded(folder: Path | None) -> list[dict[str, Any]]:
+    """Return the divisions that a sweep began with, on whatever machines."""
+    record = (read_json(folder / RECORD) if folder else None) or {}
+    divisions = record.get("divisions")
+    return [one for one in divisions if isinstance(one, dict)] if isinstance(divisions, list) else []
 
 
 def within_limit(threads: int) -> int:

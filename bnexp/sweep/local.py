@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bnexp.blueprint import Blueprint
 from bnexp.data.sources.place import data_folder
@@ -68,6 +68,12 @@ class LocalWorkers:
         self._datasets = self._place / "datasets"
         self._datasets.write_bytes(pickle.dumps(datasets if len(datasets) <= _MOST_DATASETS else []))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *of_error: object) -> None:
+        self.close(for_good=kind is not None and issubclass(kind, KeyboardInterrupt))
+
     def start(self, task: Task) -> None:
         """Begin a task in a process of its own.
 
@@ -75,7 +81,7 @@ class LocalWorkers:
             BnexpError: the server of the processes dies, also when it is started again.
         """
         self._started += 1
-        output, began = self._place / f"output{self._started}", time.monotonic()
+        output = self._place / f"output{self._started}"
         for attempt in (1, 2):
             ours, theirs = _CONTEXT.Pipe(duplex=False)
             process = _CONTEXT.Process(target=_work, args=(task, theirs, output), name=f"bnexp {task.key}")
@@ -88,7 +94,7 @@ class LocalWorkers:
                     reason = str(error) or "it ended while it loaded torch, perhaps for want of memory"
                     raise BnexpError(f"no process can be started for {task.key}: {reason}") from None
             else:
-                self._workers.append(_Worker(task, process, ours, output, began))
+                self._workers.append(_Worker(task, process, ours, output, time.monotonic()))
                 return
             finally:
                 theirs.close()
@@ -96,6 +102,8 @@ class LocalWorkers:
     def wait(self, timeout_s: float) -> list[Event]:
         """Return what happened, as soon as something has, or nothing after so many seconds."""
         handles = [handle for worker in self._workers for handle in (worker.pipe, worker.process.sentinel)]
+        if not handles:
+            time.sleep(timeout_s)
         ready = set(connection.wait(handles, timeout_s))
         events: list[Event] = []
         for worker in list(self._workers):
@@ -120,8 +128,10 @@ class LocalWorkers:
                 else:
                     os.kill(worker.process.pid, signal.SIGTERM)
 
-    def close(self) -> None:
-        """Kill what still runs, and delete what was only for the workers."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Kill what still runs, `for_good` the server too, and delete what was only for the workers."""
+        if for_good:
+            _kill_server()
         self.stop(at_once=True)
         for worker in self._workers:
             worker.process.join()
@@ -153,6 +163,14 @@ class LocalWorkers:
             values = {DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
             with _environment(values), _deaf_to_ctrl_c():
                 forkserver.ensure_running()
+
+
+def _kill_server() -> None:
+    """Kill the server, which may be loading torch and hear nothing else; the next task starts it anew."""
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _work(task: Task, pipe: Connection, output: Path) -> None:

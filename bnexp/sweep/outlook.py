@@ -7,10 +7,11 @@ from typing import Any
 from bnexp.config.wording import brief
 from bnexp.document.table import Cell, Column, Row, Table, word
 from bnexp.document.writing import clock_duration, counted, first_few
+from bnexp.runs.run import DAMAGED, DEAD, UNKNOWN
 from bnexp.sweep.estimate import Division
-from bnexp.sweep.plan import MISSING, PlannedRun, SweepPlan
+from bnexp.sweep.plan import MISSING, SHORTER, PlannedRun, SweepPlan
 
-_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "dead", "damaged", "unknown", MISSING)
+_ORDER = ("finished", "diverged", SHORTER, "running", "interrupted", "failed", DEAD, DAMAGED, UNKNOWN, MISSING)
 _MOST_ARMS = 3
 
 
@@ -24,15 +25,16 @@ def record_of(name: str, plan: SweepPlan, estimate_s: float | None) -> dict[str,
             "status": run.status,
             "role": run.role or "final",
         }
-        for run in (*plan.tuning, *plan.runs)
+        for run in plan.all_runs
     ]
     return {"sweep": name, "runs": runs, "estimate_s": estimate_s}
 
 
 def table_of(plan: SweepPlan) -> Table:
     """Return a row per arm: which of its seeds came to their end, and which are left."""
-    runs = [*plan.tuning, *plan.runs]
-    present = [status for status in _ORDER if any(run.status == status for run in runs)]
+    runs = plan.all_runs
+    counts = Counter(run.status for run in runs)
+    present = [status for status in _ORDER if counts[status]]
     columns = (
         Column("arm", "arm"),
         *(Column(status, status, "number") for status in present),
@@ -65,7 +67,7 @@ def spans(numbers: Sequence[int]) -> str:
 
 def total(plan: SweepPlan) -> str:
     """Say in a line how many runs there are, and what has become of them."""
-    runs = [*plan.tuning, *plan.runs]
+    runs = plan.all_runs
     counts = Counter(run.status for run in runs)
     states = ", ".join(f"{counts[status]:,} {status}" for status in _ORDER if counts[status])
     tuned = f", {len(plan.tuning):,} of them for tuning" if plan.tuning else ""
@@ -75,7 +77,7 @@ def total(plan: SweepPlan) -> str:
 
 def time_left(plan: SweepPlan, division: Division, seconds: float | None) -> str:
     """Say about how long what is left takes, and on what."""
-    left = sum(run.mode is not None for run in (*plan.tuning, *plan.runs))
+    left = len(plan.to_do)
     if not left:
         return "nothing is left to do"
     how = f"{counted(division.workers, 'run')} at a time, {counted(division.threads, 'thread')} each"
@@ -86,7 +88,7 @@ def time_left(plan: SweepPlan, division: Division, seconds: float | None) -> str
 
 def warnings_of(plan: SweepPlan) -> list[str]:
     """Return each warning once, with the arms that it is about."""
-    every = {run.arm_name for run in plan.runs} if not plan.tuning else {run.arm_name for run in plan.tuning}
+    every = {run.arm_name for run in plan.tuning or plan.runs}
     return [f"{warning}{_about(names, len(every))}" for warning, names in plan.warnings.items()]
 
 
@@ -102,9 +104,11 @@ def notes_of(plan: SweepPlan) -> list[str]:
     renamed, beside = {}, {}
     for run in plan.runs:
         read |= dict.fromkeys(run.arm.notes)
+        if plan.waits(run):
+            continue  # the values of the base stand in for its own, and lie elsewhere
         if run.arm.name != run.arm_name:
             renamed[run.arm_name] = run.arm.name
-        if run.status == MISSING and "-" in run.folder.name:
+        if run.status == MISSING and "-" in run.folder.name and not plan.waits(run):
             beside[run.arm.name] = run.folder.name
     notes = list(read)
     if renamed:

@@ -13,26 +13,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnexp.analysis.claims import Claim
+from bnexp.analysis.statistics import LEAST_PAIRS
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.data_section import DatasetInfo
+from bnexp.config.sweep_file import TUNING
 from bnexp.config.sweep_loading import Sweep
 from bnexp.config.yaml_text import dotted
 from bnexp.data.sources.place import data_folder
+from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.claim import run_folder
 from bnexp.runs.find import runs_below
 from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
 from bnexp.runs.lengthening import LENGTH, can_go_on, why_fixed
-from bnexp.runs.run import COMPLETE, Run, read_run
+from bnexp.runs.own_lock import holder_here
+from bnexp.runs.plugins import keys_of, sources_of
+from bnexp.runs.run import COMPLETE, DAMAGED, UNKNOWN, Run, read_run
 from bnexp.sweep.arms import Arm, claims_of, expand, told_together
 from bnexp.sweep.tuning import Choice, choose
 from bnexp.sweep.work import Ended, Mode, Task
 
+COPY = "sweep.yaml"
+"""The sweep as it was last asked for, in its folder."""
 MISSING, SHORTER = "missing", "shorter"
-"""Beyond the statuses of a run on the disk: there is none; it came to its end after less than is asked for."""
-TUNING = "tuning"
-"""The role of a run that only serves to choose values, and the folder of these runs."""
+"""Beyond the statuses of a run on the disk: there is none; it is of fewer steps than are asked for."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Stored:
     def __init__(self, folder: Path, role: str | None = None) -> None:
         self.folder, self.role = folder, role
         self._runs = defaultdict[tuple[str, int | None], list[Run]](list)
-        self._ended = defaultdict[tuple[str, int | None], list[Run]](list)
+        self._of_a_length = defaultdict[tuple[str, int | None], list[Run]](list)
         self._arms: dict[str, str] = {}
         self.taken = set[Path]()
         for place in runs_below(folder):
@@ -91,9 +96,9 @@ class Stored:
                 for identity in identities(run.config, run.network.get("layout")):
                     self._runs[identity, run.seed].append(run)
                     self._arms.setdefault(identity, place.parent.name)
-                if run.status in COMPLETE:
+                if run.status not in ("running", UNKNOWN, DAMAGED):
                     for identity in identities(run.config, run.network.get("layout"), length=False):
-                        self._ended[identity, run.seed].append(run)
+                        self._of_a_length[identity, run.seed].append(run)
                         self._arms.setdefault(identity, place.parent.name)
 
     def find(self, identity: str, seed: int) -> Run | None:
@@ -103,11 +108,11 @@ class Stored:
         return max(complete or runs, key=lambda run: run.recency, default=None)
 
     def find_shorter(self, identity: str, blueprint: Blueprint) -> Run | None:
-        """Return the run of an identity without length that came closest to the steps of a blueprint, and ended."""
+        """Return the longest run of an identity without length of fewer steps than a blueprint, best one that ended."""
         asked = blueprint.plan.total_steps
-        runs = self._ended.get((identity, blueprint.config.seed), [])
+        runs = self._of_a_length.get((identity, blueprint.config.seed), [])
         shorter = [run for run in runs if run.total_steps is not None and run.total_steps < asked]
-        return max(shorter, key=lambda run: (run.total_steps or 0, run.recency), default=None)
+        return max(shorter, key=lambda run: (run.status in COMPLETE, run.total_steps or 0, run.recency), default=None)
 
     def name_of(self, identity: str) -> str | None:
         """Return the name of the folder in which runs of an arm lie, if there are any."""
@@ -151,7 +156,10 @@ class _Draft(NamedTuple):
 
 
 def _drafted(arm: Arm, blueprint: Blueprint, stored: Stored) -> _Draft:
-    config = dict(dotted(blueprint.config.model_dump(mode="json", exclude_none=True)))
+    if arm.candidates:  # while its values are not chosen, no run on the disk is known to be its own
+        return _Draft(arm, arm.name, blueprint, [], [])
+    code = keys_of(sources_of(blueprint.config))
+    config = {**dict(dotted(blueprint.config.model_dump(mode="json", exclude_none=True))), **code}
     layout = network_of(blueprint.layout, blueprint.config.data.batch_size)["layout"]
     own = identities(config, layout)
     # Arms of several lengths are arms, and no former state of each other.
@@ -181,10 +189,10 @@ def _planned(draft: _Draft, seed: int, stored: Stored) -> PlannedRun:
 
 
 def _why_not_longer(run: Run, blueprint: Blueprint) -> str | None:
-    """Say why a run that came to its end is not made as long as a blueprint, and what to type; None where it can be."""
+    """Say why a shorter run is not made as long as a blueprint, and what to type; None where it can be."""
     config, plan = blueprint.config, blueprint.plan
     before = f"{run.total_steps:,}" if run.total_steps else "fewer"
-    is_not = f"runs that ended after {before} steps are not made longer, to {plan.total_steps:,}"
+    is_not = f"runs of {before} steps are not made longer, to {plan.total_steps:,}"
     beside = "new ones begin beside them, which --name NAME keeps apart"
     if why := why_fixed(config):
         return f"{is_not}: {why}; {beside}. Schedules constant and step can be lengthened"
@@ -209,7 +217,8 @@ class SweepPlan:
 
     Attributes:
         folder: of the sweep; each arm is a folder below it.
-        runs: the final runs. Where the values of an arm are not chosen yet, those of the base stand in for them.
+        runs: the final runs. Where the values of an arm are not chosen yet, those of the base stand in for them,
+            and its runs count as missing.
         tuning: the runs that only serve to choose.
         choices: the values that arms got, by the arm's name.
         warnings: what gives reason to doubt, each with the names of the arms that it is about; `notes` alike.
@@ -253,15 +262,25 @@ class SweepPlan:
     def notes(self) -> dict[str, list[str]]:
         """Why runs are not made longer, each with the names of their arms."""
         about = defaultdict[str, dict[str, None]](dict)
-        for run in (*self.tuning, *self.runs):
+        for run in self.all_runs:
             if run.note is not None:
                 about[run.note][run.arm.name] = None
         return {note: list(arms) for note, arms in about.items()}
 
     @property
+    def all_runs(self) -> list[PlannedRun]:
+        """All runs, the tuning first."""
+        return [*self.tuning, *self.runs]
+
+    @property
+    def held(self) -> list[PlannedRun]:
+        """The runs that other processes of this machine train now; they are taken over where those end before."""
+        return [run for run in self.all_runs if run.status == "running" and holder_here(run.folder) is not None]
+
+    @property
     def to_do(self) -> list[PlannedRun]:
         """The runs that are left to do, the tuning first."""
-        return [run for run in (*self.tuning, *self.runs) if run.mode is not None]
+        return [run for run in self.all_runs if run.mode is not None]
 
 
 class Planner:
@@ -309,11 +328,19 @@ class Planner:
             tuple(runs),
             tuple(tuning),
             choices,
-            _gathered(drawn),
+            {**_gathered(drawn), **self._on_claims(arms)},
             minutes and 60 * minutes,
             {candidate.name: arm.name for arm in arms for candidate in arm.candidates},
             claims_of(self._sweep, arms),
         )
+
+    def _on_claims(self, arms: Sequence[Arm]) -> dict[str, list[str]]:
+        """Warn where claims are to be judged by too few seeds, as `SweepPlan.warnings` has it."""
+        count = len(self._sweep.seeds)
+        if not self._sweep.file.claims or count >= LEAST_PAIRS:
+            return {}
+        said = f"{counted(count, 'seed')}, and fewer than {LEAST_PAIRS} decide no claim; expected such as seeds: 5"
+        return {said: [arm.name for arm in arms]}
 
     def choose(self, arm: Arm, tuning: Iterable[PlannedRun]) -> Choice | None:
         """Choose the values of an arm by what the disk now holds of its tuning runs; None where some are not done."""
@@ -345,7 +372,7 @@ class Planner:
             try:
                 drawn[arm.name] = self._draw(arm)
             except BnexpError as error:
-                mistakes[arm.name] = str(error)
+                mistakes[arm.name] = arm.told(str(error))
         if mistakes:
             raise ConfigError(told_together(mistakes, len(arms)))
         return drawn
@@ -380,17 +407,17 @@ class SweepTasks:
         self._planner, self._plan, self._chosen, self._task = planner, plan, chosen, task
         self._waiting = {run.arm_name: run.arm for run in plan.runs if plan.waits(run)}
         self._tuned_for = {run.key: plan.tuned_for[run.arm_name] for run in plan.tuning}
-        self._ready = [run for run in plan.to_do if not plan.waits(run)]
+        self._ready = [*(run for run in plan.to_do if not plan.waits(run)), *plan.held]
 
     @property
     def known(self) -> list[PlannedRun]:
-        """The runs that are to do and can begin."""
+        """The runs that are to do and can begin, and at last those that other processes have."""
         return list(self._ready)
 
     @property
     def to_come(self) -> int:
         """How many runs wait for the values of their arm."""
-        return sum(self._plan.waits(run) and run.mode is not None for run in self._plan.runs)
+        return sum(map(self._plan.waits, self._plan.runs))
 
     def ready(self) -> list[Task]:
         """Return the tasks that can begin now, each once."""
@@ -403,6 +430,6 @@ class SweepTasks:
         arm = self._waiting.get(name)
         if arm is not None and (choice := self._planner.choose(arm, self._plan.tuning)):
             del self._waiting[name]
-            runs = [run for run in self._planner.final_runs(choice) if run.mode is not None]
+            runs = [run for run in self._planner.final_runs(choice) if run.status not in COMPLETE]
             self._chosen(choice, runs)
             self._ready += runs

@@ -8,7 +8,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,15 @@ from bnexp.runs.folder import META
 from bnexp.runs.lock import LOCK, run_lock
 from bnexp.runs.own_lock import Held
 from bnexp.sweep.datasets import DatasetsHere
-from bnexp.sweep.ray_nodes import alive_nodes, connect, first_line, refuse_without_room, reserved, room_for
+from bnexp.sweep.ray_nodes import (
+    alive_nodes,
+    connect,
+    hide_other_gpus,
+    lines_of,
+    refuse_without_room,
+    reserved,
+    room_for,
+)
 from bnexp.sweep.seat import Greeting, Report, Seat, has_begun, versions
 from bnexp.sweep.shipping import Shipment, answered_here, as_on_the_node, newest_step, pack, put_in_place
 from bnexp.sweep.work import End, Ended, Event, Task, Warned
@@ -40,6 +48,10 @@ _MOST_LOSSES = 3
 
 class _RaySeat(Seat):
     """A seat that knows its node."""
+
+    def __init__(self) -> None:
+        hide_other_gpus()
+        super().__init__()
 
     def greet(self) -> Greeting:
         """Return which machine this is, and which node of the cluster."""
@@ -123,12 +135,14 @@ class RayCluster:
             if run.is_new:
                 claim_exactly(task.folder, dump_config(task.blueprint.config))
             run.held.enter_context(run_lock(task.folder))
-        except BnexpError as error:
+            run.step = newest_step(task.folder)
+        except (BnexpError, OSError) as error:
+            run.held.close()
             elsewhere = isinstance(error, Held | Taken)
-            self._events.append(Ended(task.key, "elsewhere" if elsewhere else "failed", str(error)))
-            return
-        run.step = newest_step(task.folder)
-        self._waiting.append(run)
+            reason = _reason(error, task.folder)
+            self._events.append(Ended(task.key, "elsewhere" if elsewhere else "failed", reason))
+        else:
+            self._waiting.append(run)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return what happened, as soon as something has, or nothing after so many seconds."""
@@ -156,7 +170,7 @@ class RayCluster:
             elif seat.run is not None and seat.run.trains:
                 seat.actor.stop.remote()
 
-    def close(self) -> None:
+    def close(self, *, for_good: bool = False) -> None:
         """Leave no seat on the cluster, and let go of what this process holds."""
         with contextlib.suppress(RayError):
             closing = [seat.actor.close.remote() for seat in self._seats if seat.greeting is not None]
@@ -199,10 +213,10 @@ class RayCluster:
             time.sleep(_DOUBT_S)
             seat.awaited, seat.is_doubted = seat.actor.greet.remote(), True
         except RayTaskError as error:
-            self._lose(seat, f"a bug, or a file system that fails, on {_host(seat)}: {_last_line(error)}", gone=False)
+            self._lose(seat, f"a bug, or a file system that fails, on {_host(seat)}: {lines_of(error)[-1]}", gone=False)
         except RayError as error:
             alive = seat.greeting is None or seat.greeting.node in {node["NodeID"] for node in alive_nodes()}
-            self._lose(seat, f"its process on {_host(seat)} ended: {first_line(error)}", gone=not alive)
+            self._lose(seat, f"its process on {_host(seat)} ended: {lines_of(error)[0]}", gone=not alive)
         else:
             if seat.is_doubted:
                 self._lose(seat, f"the connection to {_host(seat)} broke", gone=True)
@@ -215,17 +229,12 @@ class RayCluster:
             seat.awaited = seat.course.send(answer)
         except StopIteration:
             seat.awaited, seat.run, seat.idle_since = None, None, time.monotonic()
-        except OSError as error:
-            run = seat.run
-            self._dismiss(seat)
-            if run is not None:
-                self._end(run, "failed", f"{error.filename or run.task.folder}: {with_advice(error)}")
-        except ConfigError as error:
+        except (OSError, ConfigError) as error:
             run = seat.run
             self._dismiss(seat)
             if run is None:
                 raise
-            self._end(run, "failed", str(error))
+            self._end(run, "failed", _reason(error, run.task.folder))
 
     def _greet(self, seat: _Seat) -> Course:
         """Wait until Ray has placed a seat, and look at its versions.
@@ -325,7 +334,11 @@ class RayCluster:
         if greeting is None or greeting.host in self._told:
             return
         self._told.add(greeting.host)
-        unlike = [f"{name} {there} ({here} here)" for name, here, there in _paired(versions(), greeting.versions)]
+        unlike = [
+            f"{name} {there} ({here} here)"
+            for name, here in versions().items()
+            if (there := greeting.versions.get(name, "unknown")) != here
+        ]
         if unlike:
             warning = f"node {greeting.host} has {', '.join(unlike)}: the last bits of its runs may differ"
             self._events.append(Warned(run.task.key, warning))
@@ -353,13 +366,10 @@ def _take_back(folder: Path) -> None:
         folder.rmdir()
 
 
+def _reason(error: BnexpError | OSError, folder: Path) -> str:
+    """Say why a run cannot begin or go on here."""
+    return f"{error.filename or folder}: {with_advice(error)}" if isinstance(error, OSError) else str(error)
+
+
 def _host(seat: _Seat) -> str:
     return seat.greeting.host if seat.greeting is not None else "a node"
-
-
-def _paired(here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    return ((name, here[name], there.get(name, "unknown")) for name in here if here[name] != there.get(name))
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

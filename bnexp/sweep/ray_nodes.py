@@ -1,8 +1,10 @@
 """The nodes of a Ray cluster: connect this process to it, and count the runs that find room there."""
 
 import logging
+import os
 import signal
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +12,9 @@ import ray
 from ray._private import worker as ray_worker
 
 from bnexp.config.sweep_file import ResourcesSection
-from bnexp.errors import ConfigError
+from bnexp.errors import BnexpError, ConfigError
 
-_CONNECT_S = 5.0
+_CONNECT_S, _HEAD_S, _DOUBT_S = 5.0, 10.0, 0.5
 _GB = 1e9
 _START = "start one with: ray start --head; and on each further machine: ray start --address=HOST:6379"
 
@@ -31,27 +33,75 @@ def connect(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
-        found = "no Ray cluster runs on this machine" if address == "auto" else f"--ray {address}: {first_line(error)}"
+        found = "no Ray cluster runs on this machine" if address == "auto" else f"--ray {address}: {lines_of(error)[0]}"
         raise ConfigError(f"{found}; {_START}") from None
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Refuse an address where nobody answers: Ray itself would end the process."""
+    """Refuse an address where nobody answers, or no Ray: Ray itself would end the process, or wait for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or "/" in host:
         raise ConfigError(f"--ray {address}: expected auto, or HOST:PORT such as 10.0.0.1:6379")
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+        with socket.create_connection((host, int(port)), timeout=_CONNECT_S) as connection:
+            speaks = "RAY_USE_TLS" in os.environ or _speaks_http2(connection)
+        if not speaks:
+            other = "something else listens there; port 6379 is that of ray start --head, 8265 its web page"
+            raise ConfigError(f"--ray {address}: no Ray cluster is there ({other}); {_START}")
     except OSError as error:
         why = error.strerror or str(error)
         raise ConfigError(f"--ray {address}: no Ray cluster is there ({why}); {_START}") from None
 
 
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Tell whether an HTTP/2 server, as Ray's are, answers a greeting with its settings, a frame of type 4."""
+    try:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        return connection.recv(9)[3:4] == b"\4"
+    except TimeoutError:
+        return False
+
+
+def refuse_lost_head() -> None:
+    """Refuse to go on where the head node is gone, before Ray waits a minute for it, and then ends the process.
+
+    Raises:
+        BnexpError: it has not answered for ten seconds.
+    """
+    address = ray.get_runtime_context().gcs_address
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + _HEAD_S
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise BnexpError(
+                    f"the head node of the cluster, {address}, does not answer any more, and Ray ends with it. "
+                    "Start it again (ray start --head), and let the others join; then the same command continues after "
+                    "the last checkpoints that came back"
+                ) from None
+            time.sleep(_DOUBT_S)
+        else:
+            return
+
+
 def alive_nodes() -> Sequence[Mapping[str, Any]]:
-    """Return what Ray tells of the nodes that are alive."""
+    """Return what Ray tells of the nodes that are alive.
+
+    Raises:
+        BnexpError: the head node, which knows them, is gone.
+    """
+    refuse_lost_head()
     return [node for node in ray.nodes() if node["Alive"]]
+
+
+def hide_other_gpus() -> None:
+    """Let a process to which Ray gave no GPU see none: Ray hides the others only from one to which it gave some."""
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def reserved(resources: ResourcesSection) -> dict[str, float]:
@@ -95,6 +145,6 @@ def _named(resources: ResourcesSection) -> dict[str, tuple[float, str]]:
     return {name: pair for name, pair in amounts.items() if pair[0]}
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def lines_of(error: BaseException) -> list[str]:
+    """Return the lines of what an error says, or else its name."""
+    return str(error).strip().splitlines() or [type(error).__name__]

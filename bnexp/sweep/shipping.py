@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.files import parse_json, unfinished_files, write_atomically
-from bnexp.runs.folder import CHECKPOINTS, CONFIG, CONFIG_COPY, META, METRICS, SUMMARY, checkpoints_by_step
+from bnexp.runs.folder import CHECKPOINTS, CONFIG, CONFIG_COPY, META, METRICS, SUMMARY, checkpoints_by_step, read_json
 from bnexp.runs.process import this_process
+from bnexp.runs.seal import SEAL
 
 _RECORD = re.compile(
-    rf"{CONFIG}|{CONFIG_COPY}|{META}|{METRICS}|{SUMMARY}|events\.out\.tfevents\.[^/]+|{CHECKPOINTS}/[^/.][^/]*\.pt"
+    rf"{CONFIG}|{CONFIG_COPY}|{META}|{METRICS}|{SUMMARY}|events\.out\.tfevents\.[^/]+|plugin_[a-z0-9_]+\.py|"
+    rf"{CHECKPOINTS}/[^/.][^/]*\.pt"
 )
 """The files of a run, by their names in its folder."""
 _FIRST, _LAST = (CONFIG, CONFIG_COPY, METRICS), (SUMMARY, META)
@@ -89,12 +91,28 @@ def put_in_place(shipment: Shipment, folder: Path) -> None:
     Raises:
         OSError: the disk is full, ...; the run can be resumed from what was there before.
     """
+    _announce_another_config(shipment.files, folder)
     for name in sorted(map(_checked, shipment.files), key=_order):
         (folder / name).parent.mkdir(exist_ok=True)
         write_atomically(folder / name, [shipment.files[name]])
     gone = [folder / name for name in _records(folder) if name not in shipment.names and name != CONFIG]
     for path in (*gone, *unfinished_files(folder), *unfinished_files(folder / CHECKPOINTS)):
         path.unlink(missing_ok=True)
+
+
+def _announce_another_config(files: Mapping[str, bytes], folder: Path) -> None:
+    """Let config.yaml and meta.json be the first to say that a run has become longer, as they do on the node.
+
+    Were meta.json the last, then in between both configs would be others than the one under its seal.
+    """
+    before = read_json(folder / META)
+    if not before or CONFIG not in files or META not in files:
+        return
+    meta = parse_json(files[META])
+    if meta.get(SEAL) != before.get(SEAL):
+        write_atomically(folder / CONFIG, [files[CONFIG]])
+        began = {**meta, **this_process(), "status": "running", "ended": None}
+        write_atomically(folder / META, [_written(began)])
 
 
 def answered_here(meta: bytes, places: Mapping[str, str | None]) -> bytes:

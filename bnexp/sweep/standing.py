@@ -49,8 +49,9 @@ class Standing:
         self.total, self._slots, self._now = total, slots, now
         self.began = now()
         self.running: dict[str, Running] = {}
+        self.held: dict[str, int] = {}  # by other processes, with their numbers
         self.counts: Counter[str] = Counter()
-        self._seconds = defaultdict[str, list[float]](list)
+        self._seconds: list[float] = []
         self._accuracies = defaultdict[str, list[float]](list)
         self._diverged: Counter[str] = Counter()
         for run in stored:
@@ -63,16 +64,17 @@ class Standing:
         return self.counts.total()
 
     def started(self, task: Task) -> None:
-        """Take note of an attempt; one after a failed one takes back that end."""
+        """Take note of an attempt that begins."""
         self.running[task.key] = Running(task, self._now())
 
     def take(self, event: Event) -> None:
-        """Take an event; of a failure that is tried again, `started` follows."""
+        """Take an event; after the end of an attempt comes another one, or `close`."""
         if isinstance(event, Progressed) and event.key in self.running:
             self.running[event.key].progress = event
         if isinstance(event, Ended) and (run := self.running.pop(event.key, None)) is not None:
             arm = run.task.blueprint.config.name
-            self._seconds[arm].append(event.seconds)
+            if event.end != "elsewhere":
+                self._seconds.append(event.seconds)
             if run.task.role is None:
                 self._score(arm, event.end, event.accuracy)
 
@@ -96,18 +98,16 @@ class Standing:
 
     def eta_s(self) -> float | None:
         """Estimate the seconds to the end by the runs that ended and those that run; None before there is any sign."""
-        in_progress = [
-            run.progress.eta_s for run in self.running.values() if run.progress and run.progress.eta_s is not None
-        ]
-        ended = [seconds for arm in self._seconds.values() for seconds in arm]
-        whole = ended or [
-            self._now() - run.since + run.progress.eta_s
+        now = self._now()
+        known = [
+            (now - run.since, run.progress.eta_s)
             for run in self.running.values()
             if run.progress and run.progress.eta_s is not None
         ]
+        whole = self._seconds or [past + left for past, left in known]
         if not whole:
             return None
-        mean = fmean(whole)
+        mean, in_progress = fmean(whole), [left for _, left in known]
         begun = sum(in_progress) + mean * (len(self.running) - len(in_progress)) * 0.5
-        waiting = max(self.total - self.ended - len(self.running), 0)
+        waiting = max(self.total - self.ended - len(self.running) - len(self.held), 0)
         return max((begun + waiting * mean) / self._slots, max(in_progress, default=0.0))

@@ -87,7 +87,10 @@ def choose(arm: Arm, keys: Sequence[str], runs: Mapping[str, Sequence[Run]]) -> 
     chosen = min(scores, key=lambda score: score.rank)
     config = chosen.candidate.config.model_copy(update={"name": arm.name})
     values = {**arm.values, **chosen.candidate.values}
-    return Choice(replace(arm, values=values, config=config, candidates=()), tuple(keys), scores, chosen)
+    own = {key: chosen.candidate.values[key] for key in keys}
+    record = {"values": own, "candidates": len(scores), "seeds": chosen.seeds}
+    tuned = replace(arm, values=values, config=config, candidates=(), chosen=record)
+    return Choice(tuned, tuple(keys), scores, chosen)
 
 
 def _score(candidate: Arm, runs: Sequence[Run]) -> Score:

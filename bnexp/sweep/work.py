@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from bnexp.blueprint import Blueprint
 
@@ -27,6 +27,7 @@ class Task:
         device: as `bnexp train --device`; None: automatic, and for a resumed run the one that it began on.
         threads: of torch on the CPU; None leaves what the process has.
         role: of the run in its sweep, for meta.json: `tuning`, or None.
+        chosen: what tuning chose for the run, for meta.json: see `arms.Arm`.
         brought: where sets of the user's own lie on the machine of the run, if not at their `data.path`.
         others: for `judge`, the blueprints that are looked at beside the first.
     """
@@ -39,6 +40,7 @@ class Task:
     device: str | None = None
     threads: int | None = None
     role: str | None = None
+    chosen: Mapping[str, Any] | None = None
     argv: tuple[str, ...] = ()
     brought: Mapping[str, Path] = field(default_factory=dict)
     others: tuple[Blueprint, ...] = ()
@@ -64,6 +66,7 @@ class Ended:
         output: the last lines that its process printed.
         seconds: from the start of the attempt to its end.
         accuracy: the final one on the validation part, where the run finished.
+        by_another: a process of another sweep or of a person brought it to its end.
     """
 
     key: str
@@ -72,6 +75,7 @@ class Ended:
     output: str = ""
     seconds: float = 0.0
     accuracy: float | None = None
+    by_another: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,5 +136,5 @@ class Executor(Protocol):
     def stop(self, *, at_once: bool = False) -> None:
         """Ask all tasks to finish their step and write a checkpoint; `at_once` ends their processes."""
 
-    def close(self) -> None:
-        """Leave no process behind."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Leave no process of a task behind; `for_good`, where this process leaves, none at all."""

@@ -22,9 +22,11 @@ from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
 from bnexp.errors import BnexpError, Interrupted
+from bnexp.models.build import without_numbers
 from bnexp.runs.claim import Taken
 from bnexp.runs.identity import first_difference
 from bnexp.runs.own_lock import Held
+from bnexp.runs.plugins import sources_of
 from bnexp.runs.rows import Writers
 from bnexp.runs.seal import load_stored
 from bnexp.session import life, resume
@@ -66,10 +68,7 @@ def work(task: Task, pipe: Connection, output: Path) -> None:
     tell = _Teller(pipe)
     if task.threads is not None:
         torch.set_num_threads(task.threads)
-    try:
-        tell(replace(attempt(task, tell), seconds=time.monotonic() - began))
-    finally:
-        tell.close()
+    tell(replace(attempt(task, tell), seconds=time.monotonic() - began))
 
 
 def attempt(task: Task, tell: "_Teller") -> Ended:
@@ -82,13 +81,11 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         warn=lambda warning: tell(Warned(task.key, warning)),
         argv=task.argv,
         role=task.role,
+        chosen=task.chosen,
     )
     try:
-        if task.mode == "measure":
-            tell(measure(task))
-            return Ended(task.key, "finished")
-        if task.mode == "judge":
-            tell(judge(task))
+        if task.mode in ("measure", "judge"):
+            tell(measure(task) if task.mode == "measure" else judge(task))
             return Ended(task.key, "finished")
         config = task.blueprint.config
         if task.mode == "start":
@@ -110,13 +107,15 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
 
 
 def judge(task: Task) -> Judged:
-    """Look whether the data of all blueprints are here, and whether their networks fit into memory."""
+    """Look whether the data of all blueprints are here, whether their networks fit into memory and can be built."""
     refused, doubted = dict[str, str](), dict[str, list[str]]()
     data_dir = task.data_dir or data_folder(None)
     for blueprint in (task.blueprint, *task.others):
         config, doubts = blueprint.config, list[str]()
         try:
             life.weigh(blueprint, task.device or "auto", Terms(warn=doubts.append))
+            if sources_of(config):  # a norm of others is tried where it is built
+                without_numbers(blueprint.layout)
             load_dataset(config.data, blueprint.info, blueprint.plan, data_dir, torch.device("cpu"))
         except BnexpError as error:
             refused[config.name] = str(error)
@@ -157,14 +156,11 @@ class _Teller:
         with contextlib.suppress(OSError):
             self._pipe.send(event)
 
-    def close(self) -> None:
-        self._pipe.close()
-
 
 class _ToldDisplay(Display):
     """Tells where a run is, a few times a second at most."""
 
-    def __init__(self, key: str, plan: Plan, tell: "_Teller") -> None:
+    def __init__(self, key: str, plan: Plan, tell: _Teller) -> None:
         self._key, self._plan, self._tell = key, plan, tell
         self._told_at = float("-inf")
         self._figures: dict[str, float] = {}
@@ -189,6 +185,8 @@ def _stand_alone(output: Path) -> None:
     nothing, printed = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number, descriptor in ((0, nothing), (1, printed), (2, printed)):
         os.dup2(descriptor, number)
+    for descriptor in {nothing, printed} - {0, 1, 2}:
+        os.close(descriptor)
     threading.Thread(target=_end_with_the_sweep, args=(os.getppid(),), daemon=True).start()
 
 

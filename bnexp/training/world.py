@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
+from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError
 
 _WAITS = timedelta(days=1)
@@ -54,7 +55,7 @@ class World:
         """
         if word in ("auto", "cuda") and torch.cuda.is_available():
             if self.local_size > (count := torch.cuda.device_count()):
-                here = f"{self.local_size} processes on this machine, which has {count} GPU{'s' if count > 1 else ''}"
+                here = f"{self.local_size} processes on this machine, which has {counted(count, 'GPU')}"
                 raise ConfigError(f"--device {word}: {here}; expected at most one for each, or --device cpu")
             return f"cuda:{self.local_rank}"
         if word not in ("auto", "cuda", "cpu"):

@@ -18,7 +18,8 @@ DIVERGED = {"divergence": {"step": 12, "epoch": 1.2, "layer": "block1.linear"}, 
 @pytest.fixture
 def table_of(tmp_path: Path, write_run: Callable[..., Path]) -> Make:
     def make(*runs: dict[str, Any], **options: Any) -> Table:
-        folders = [write_run(tmp_path / f"mlp{number}" / "seed0", **run) for number, run in enumerate(runs)]
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        folders = [write_run(place / f"mlp{number}" / "seed0", **run) for number, run in enumerate(runs)]
         return compare_arms(gather_arms(map(read_run, folders)), **options)
 
     return make
@@ -50,6 +51,26 @@ def test_one_seed_shows_no_spread_and_is_no_finding(table_of: Make) -> None:
     assert cell(table, "test_accuracy").text == "90.00"
     assert "one seed is no finding" in notes(table)
     assert "±" not in notes(table)
+
+
+CHOSEN = {"values": {"optimizer.lr": 0.1}, "candidates": 3, "seeds": 2}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (CHOSEN, "optimizer.lr: each arm has its own, the best of 3 candidates on validation"),
+        (None, "optimizer.lr: not tuned alike, and part of a difference may be that: candidates of a 3, b 0"),
+        ("0.1", "chosen is '0.1', expected keys and values"),  # a record may hold anything
+    ],
+)
+def test_what_tuning_chose_is_said_and_where_arms_were_not_tuned_alike(
+    table_of: Make, other: object, said: str
+) -> None:
+    table = table_of(
+        {"config": {"name": "a"}, "meta": {"chosen": CHOSEN}}, {"config": {"name": "b"}, "meta": {"chosen": other}}
+    )
+    assert said in notes(table)
 
 
 def test_only_differing_keys_get_columns_named_briefly_where_that_is_clear(table_of: Make) -> None:
@@ -98,6 +119,9 @@ def test_a_diverged_run_is_shown_and_enters_no_mean(table_of: Make) -> None:
     assert cell(table, "val_accuracy").sample == Sample(0.88, None, 1)
     assert cell(table, "status").text == "1 finished, 1 diverged at step 12 in block1.linear"
     assert cell(table, "val_accuracy", 1) == Cell()
+    assert [cell(table, "diverged", row).value for row in (0, 1)] == [1, 1]
+    assert "diverged: mlp 1 of 2, hot 1 of 1: the means beside them are of the seeds that did not" in notes(table)
+    assert "not all run with the same seeds" in notes(table)  # hot has only one of them
     assert (cell(table, "n", 1).value, cell(table, "status", 1).text) == (0, "diverged at step 12 in block1.linear")
 
 
@@ -138,6 +162,7 @@ def test_a_figure_that_some_seeds_lack_says_so(table_of: Make) -> None:
         ({"precision": "bf16"}, "precision bf16 (b), fp32 (mlp)"),
         ({"threads": 8}, "threads 2 (mlp), 8 (b)"),
         ({"versions.torch": "2.10.0"}, "torch 2.9.0 (mlp), 2.10.0 (b)"),
+        ({"bnexp_commit": "b" * 40}, f"commit {'a' * 10} (mlp), {'b' * 10} (b)"),
     ],
 )
 def test_differing_environments_are_told(table_of: Make, change: dict[str, Any], said: str) -> None:
@@ -222,6 +247,14 @@ def test_arms_that_differ_in_their_parameters_say_so(table_of: Make) -> None:
     table = table_of(large, running, {"config": {"name": "old"}, "meta": {"status": "failed"}})
     assert audience_of(table, "parameters") == "all"
     assert [cell(table, "parameters", row).text for row in range(3)] == ["645,866", "269,722", "-"]
+
+
+def test_people_see_the_memory_of_a_gpu(table_of: Make) -> None:
+    assert audience_of(table_of({}), "peak_device_mib") == "machines"
+    table = table_of({"config": {"name": "gpu"}, "summary": {"peak_mib": {"process": 4000.0, "device": 512.4}}})
+    assert audience_of(table, "peak_device_mib") == "all"
+    assert cell(table, "peak_device_mib").text == "512"
+    assert audience_of(table, "peak_process_mib") == "machines"  # of runs one after the other, it only grows
 
 
 def network(layout: str, function: str = "f") -> dict[str, Any]:

@@ -73,6 +73,14 @@ def test_a_run_in_progress_has_no_value_of_what_is_to_come(tmp_path: Path) -> No
     assert taken(run, "accuracy/val:@step40") == 0.8
 
 
+def test_a_value_that_was_not_finite_is_no_earlier_one(tmp_path: Path) -> None:
+    run = made(tmp_path / "seed0", rows=[*ROWS, {"step": 50, "epoch": 5.0, "loss/train": None}])
+    for text in ("loss/train", "loss/train:@step50"):
+        assert math.isnan(taken(run, text) or 0)
+    assert taken(run, "loss/train:@step45") == 0.7
+    assert taken(run, "loss/train:max") == 2.0
+
+
 def test_a_figure_of_the_summary_needs_no_rows_and_they_need_no_summary(tmp_path: Path) -> None:
     run = made(tmp_path / "seed0", val_accuracy=0.8, val_accuracy_best=0.9)
     points = parse_points("accuracy/val, accuracy/val:best")

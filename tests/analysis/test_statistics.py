@@ -118,3 +118,15 @@ def test_the_seeds_that_decide_do_so_in_four_of_five_studies() -> None:
     share = np.mean([judge(list(study), at_least).verdict != "undecided" for study in studies])
     assert share == pytest.approx(0.8, abs=0.05)
     assert seeds_to_decide(0.5, 1.0, 0.5, 5) is None  # exactly what matters: no number of seeds tells
+
+
+def test_pairing_finds_what_two_separate_means_do_not() -> None:
+    from scipy import stats
+
+    generator = random.Random(1)
+    seeds = [generator.gauss(0.9, 0.03) for _ in range(6)]  # what both arms share: weights and batches
+    a = [value + 0.02 + generator.gauss(0, 0.003) for value in seeds]
+    b = [value + generator.gauss(0, 0.003) for value in seeds]
+    assert judge([first - second for first, second in zip(a, b, strict=True)], 0.005).verdict == "supported"
+    apart = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    assert apart.low < 0 < apart.high

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -18,14 +19,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bnexp.analysis.compare import FIGURES
+from bnexp.analysis.compare import DEVICE_MIB, FIGURES, PROCESS_MIB
 from bnexp.commands.compare import compare
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import ConfigError
 from records import write_run
 
 CPU_SECONDS = 1.5
-"""What a comparison of 100 runs with 2,000 rows each may take."""
+"""What a comparison of 100 runs with 2,000 rows each may take, and below, one of any columns."""
+CPU_SECONDS_OF_COLUMNS = 3.0
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_into_a_pipe_one_plain_line_an_arm_with_all_columns(runs: Path) -> None:
     assert re.split(r" {2,}", second)[:2] == ["plain", "linear -> relu"]
     assert "97.00 ± 1.41" in first
     assert "91.00 ± 1.41" in second
-    assert all(column.header in header for column, _ in FIGURES)
+    assert all((column.header in header) != (column in (DEVICE_MIB, PROCESS_MIB)) for column, _ in FIGURES)
     assert len({len(re.split(r" {2,}", line)) for line in (header, first, second)}) == 1
     assert all(note.startswith("note: ") for note in notes)
     assert not re.search("[\x1b\u2500-\u257f]", out)
@@ -95,9 +97,36 @@ def test_json_and_markdown(runs: Path) -> None:
     table = json.loads(printed(compare, [], runs_dir=runs, output="json", target=0.8)[0])
     assert [row["test_accuracy_fraction"]["n"] for row in table["rows"]] == [2, 2]
     assert [row["epochs_to_target"]["mean"] for row in table["rows"]] == [2.0, 2.0]
+    # step 20, at 1.5 ms a step
+    assert [row["seconds_to_target"]["mean"] for row in table["rows"]] == [0.03, 0.03]
+    assert [row["peak_process_mib"]["mean"] for row in table["rows"]] == [300.0, 300.0]
     lines = printed(compare, [], runs_dir=runs, output="markdown")[0].splitlines()
     assert {line.count(" | ") for line in lines[:4]} == {lines[0].count(" | ")}
     assert lines[2].startswith("| bn | linear -> bn -> relu | ")
+
+
+def test_latex_is_a_tabular_of_booktabs(runs: Path) -> None:
+    out, _ = printed(compare, [], runs_dir=runs, output="latex")
+    lines = out.splitlines()
+    assert lines[:3] == [r"% needs \usepackage{booktabs}", lines[1], r"\toprule"]
+    assert lines[1].startswith(r"\begin{tabular}{llr")
+    assert lines[3].startswith(r"arm & model.block & test \% & ")
+    assert lines[5].startswith(r"bn & linear $\to$ bn $\to$ relu & 97.00 $\pm$ 1.41 & ")
+    assert {line.count(" & ") for line in (lines[3], *lines[5:7])} == {lines[3].count(" & ")}
+    assert lines[7:9] == [r"\bottomrule", r"\end{tabular}"]
+    assert all(line.startswith("% ") for line in lines[9:])
+
+
+def test_a_sweep_of_rates_has_a_second_table(runs: Path) -> None:
+    for rate in (1, 10):
+        write_run(runs / f"hot{rate}" / "seed0", config={"name": f"bn,lr={rate}", "optimizer.lr": rate}, test=0.5)
+    out, _ = printed(compare, [], runs_dir=runs, conditions=["lr=1,10"])
+    assert "\neach arm at its own best learning rate, chosen on the validation part\n  arm  best lr  " in out
+    shown = json.loads(printed(compare, [], runs_dir=runs, conditions=["lr=1,10"], output="json")[0])
+    assert [(row["name"], row["best_lr"], row["open_end"]) for row in shown["rates"]] == [("bn", 1, "both")]
+    assert any("may lie beyond: bn" in note for note in shown["notes"])
+    err = printed(compare, [], runs_dir=runs, conditions=["lr=1,10"], output="csv")[1]
+    assert "note: CSV has one table; --format json also has rates\n" in err
 
 
 @pytest.mark.parametrize(("sort", "first"), [("name", "bn"), ("block", "bn"), ("model.block", "bn"), ("test %", "bn")])
@@ -140,11 +169,14 @@ def test_a_narrow_encoding_is_no_error(runs: Path) -> None:
     assert "97.00 +- 1.41" in done.stdout
 
 
-def run_compare(runs: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run_compare(
+    runs: Path, environment: dict[str, str] | None = None, columns: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Compare in a process of its own, which then names the heavy modules that it loaded."""
     code = (
         "import sys; from pathlib import Path; from bnexp.commands.compare import compare; "
-        "compare([], runs_dir=Path(sys.argv[1])); from bnexp.commands.ls import ls; ls(Path(sys.argv[1])); "
+        "from bnexp.commands.ls import ls; "
+        f"compare([], runs_dir=Path(sys.argv[1]), columns={columns!r}); ls(Path(sys.argv[1])); "
         "print('loaded:', [m for m in ('torch', 'pandas', 'scipy', 'numpy', 'pydantic') if m in sys.modules])"
     )
     environment = environment or {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -158,27 +190,32 @@ def test_nothing_heavy_is_loaded(runs: Path) -> None:
 
 
 def test_a_hundred_runs_of_two_thousand_rows_are_compared_quickly(tmp_path: Path) -> None:
-    """The rows are one file of 5 MB with a hundred names, so that the test writes no 500 MB."""
-    keys = {f"activation_mean/block{layer}.linear{index}": 0.123456789 for layer in range(6) for index in range(10)}
+    """The rows are one file of 3 MB with a hundred names, so that the test writes no 300 MB."""
+    keys = {f"activation_mean/block{layer}.linear{index}": 0.123456789 for layer in range(4) for index in range(10)}
     rows = []
     for step in range(1, 2001):
         evaluated = {"loss/val": 0.1, "accuracy/val": step / 2000} if step % 100 == 0 else {}
         rows.append(json.dumps({"step": step, "epoch": step / 100, **keys, **evaluated}, separators=(",", ":")) + "\n")
-    shared = tmp_path / "metrics.jsonl"
-    shared.write_text("".join(rows))
+    shared, content = tmp_path / "metrics.jsonl", "".join(rows).encode()
+    shared.write_bytes(content)
+    seal = {"metrics.size": len(content), "metrics.sha256": hashlib.sha256(content).hexdigest()}
+    reached = {"final.step": 2000, "final.accuracy": 1.0}
     for number in range(100):
         config = {"name": f"arm{number // 5}", "seed": number % 5, "optimizer.lr": 0.01 * (number // 5)}
-        folder = write_run(tmp_path / "runs" / f"arm{number // 5}" / f"seed{number % 5}", config=config)
+        place = tmp_path / "runs" / f"arm{number // 5}" / f"seed{number % 5}"
+        folder = write_run(place, config=config, meta=seal, summary=reached)
         (folder / "metrics.jsonl").unlink()
         os.link(shared, folder / "metrics.jsonl")
     # Time on the processor, a second time if need be: a machine busy with other things is not a slow comparison.
-    assert any(cpu_seconds(run_compare, tmp_path / "runs") < CPU_SECONDS for _ in range(2))
+    assert any(cpu_seconds(tmp_path / "runs") < CPU_SECONDS for _ in range(2))
+    columns = f"{next(iter(keys))}:max, accuracy/val:auc"
+    assert any(cpu_seconds(tmp_path / "runs", columns) < CPU_SECONDS_OF_COLUMNS for _ in range(2))
 
 
-def cpu_seconds(function: Callable[[Path], subprocess.CompletedProcess[str]], runs: Path) -> float:
-    """Return the processor time that a child process took."""
+def cpu_seconds(runs: Path, columns: str = "") -> float:
+    """Return the processor time that a child process took to compare."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = function(runs)
+    done = run_compare(runs, columns=columns)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.count("5 finished") == 20, done.stderr
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

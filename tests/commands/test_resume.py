@@ -10,7 +10,9 @@ import pytest
 
 from bnexp.commands.resume import resume
 from bnexp.commands.train import train
+from bnexp.config.loading import load
 from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.runs.resuming import other_config
 from bnexp.session import display as display_module
 from bnexp.session.display import Display
 from bnexp.training.clock import Clock
@@ -53,6 +55,27 @@ def test_a_run_goes_on_and_says_what_came_out(
     assert "epoch 2.0/2  step 12/12" in out
     assert meta(folder)["status"] == "finished"
     assert meta(folder)["continued_after_step"] == 5
+
+
+def test_with_another_length_a_run_is_made_longer_where_it_can_be(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    train([config_file], runs_dir=runs, device="cpu")
+    train([config_file], runs_dir=runs, device="cpu", name="spread", overrides=["schedule.name=cosine"])
+    resume("small/seed0", overrides=["training.epochs=3"], runs_dir=runs)
+    assert "finished after 18 steps" in capsys.readouterr().out
+    for run, overrides, said in (
+        ("small/seed0", ["training.epochs=1"], "1 epochs is no longer than 3 epochs"),
+        ("small/seed0", ["training.epochs=4", "data.eval_batch_size=7"], "the length of a run is set alone"),
+        ("spread/seed0", ["training.epochs=3"], r"schedule cosine spreads.* A new run: bnexp train .*epochs=3"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            resume(run, overrides=overrides, runs_dir=runs)
+    longer = load(config_file, ["training.epochs=5"]).config
+    assert f"bnexp resume {runs}/small/seed0" in (other_config(longer, runs) or "")
+    longer = load(config_file, ["training.epochs=5", "schedule.name=cosine"], name="spread").config
+    assert "it is not made longer: schedule cosine" in (other_config(longer, runs) or "")
 
 
 def test_a_run_that_has_come_to_its_end_is_left_as_it_is(

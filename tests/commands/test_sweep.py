@@ -1,14 +1,18 @@
 """`bnexp sweep` from end to end, with workers in processes of their own: what is left is done, and told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bnexp.commands import sweep as command
 from bnexp.commands.sweep import SweepOptions, sweep
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.folder import read_json
 from bnexp.runs.run import read_run
+from bnexp.sweep.estimate import Division
 
 AXIS = ["model.norm=none,bn"]
 
@@ -79,6 +83,18 @@ def test_a_dry_run_writes_nothing(config_file: Path, options: SweepOptions, caps
     assert "2 arms, 4 runs: 4 missing" in told
     assert "4 runs to do, 2 runs at a time" in told
     assert not options.runs_dir.exists()
+
+
+def test_a_dry_run_on_a_cluster_looks_at_it(
+    config_file: Path, options: SweepOptions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    cluster = SimpleNamespace(slots=7, close=lambda: closed.append("closed"))
+    monkeypatch.setattr(command, "_cluster", lambda address, *_: cluster)
+    monkeypatch.setattr(command, "_measured", lambda *_: (Division(1, 1), 60.0))
+    sweep(config_file, replace(options, ray="auto", workers=None), axes=AXIS, seeds="0-1", dry_run=True)
+    assert "the cluster has room for 7 runs at a time; that time is measured for this" in capsys.readouterr().out
+    assert closed == ["closed"]
 
 
 def test_what_is_saved_is_the_same_sweep(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bnexp.config.claims import ClaimSection
 from bnexp.config.loading import load_config
 from bnexp.config.sweep_file import seeds_of
 from bnexp.config.sweep_loading import load_sweep, sweep_of_options
@@ -74,6 +75,10 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
     assert sweep.file.fixed["data.path"] == str(tmp_path / "mine.npz")
 
 
+def claims(rest):
+    return f"claims:\n  -\n    {{claim: c, metric: accuracy/val, {rest}}}\nseeds: 1"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -104,7 +109,7 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
         ("seeds: [1.5]", "seeds: expected whole numbers"),
         ("seeds: 4-0", "seeds: expected a range whose first seed is below its last"),
         ("seeds: [2147483648]", "seeds: expected seeds below 2,147,483,648"),
-        ("seeds: [10000]\ntune: {optimizer.lr: [1, 2]}", "expected seeds below 10,000, where those of tune begin"),
+        ("seeds: [10000, 0]\ntune: {optimizer.lr: [1, 2]}", "expected seeds below 10,000, where those of tune begin"),
         ("seeds: 2\ntune_seeds: 3", "study.yaml:3: tune_seeds without tune; expected cand"),
         ("tune: {optimizer.lr: [1]}", "tune: optimizer.lr has one value, and nothing is to be chosen"),
         ("axes: {optimizer.lr: [1]}\ntune: {optimizer.lr: [1, 2]}", "optimizer.lr stands in axes and in tune"),
@@ -129,6 +134,19 @@ def test_a_path_is_relative_to_the_sweep_file(write, tmp_path):
         ("seeds: 1\nbudget: {run: 3}", 'study.yaml:3: unknown key budget.run. Did you mean "runs"?'),
         ("seeds: 1\nbudget: {runs: 0}", "study.yaml:3: budget.runs: expected at least 1, found 0"),
         ("seeds: 1\nbudget: {minutes: 5min}", "a number has no unit here, 5"),
+        ("seeds: 1\nclaims: 3", "study.yaml:3: claims: expected a list, such as [{claim: bn is ahead"),
+        ("seeds: 1\nclaims: [3]", "study.yaml:3: claims[0]: expected such as {claim: bn is ahead"),
+        ("seeds: 1\nclaims: [{claim: a}]", "claims[0]: at_least is missing: the smallest effect that matters"),
+        (claims("at_last: 1"), 'study.yaml:4: claims[0]: unknown key at_last. Did you mean "at_least"?'),
+        (claims("at_least: 2%"), 'claims[0]: at_least: expected a number, found "2%"; 2% is written 0.02'),
+        (claims("at_least: -1"), "claims[0]: at_least: expected at least 0, found -1"),
+        (claims("at_least: 1"), "claims[0]: says nothing of arms; expected better and than for two arms"),
+        (claims("at_least: 1, better: a"), "claims[0]: better without than; expected both"),
+        (claims("at_least: 1, better: a, than: a"), "better and than are both a"),
+        (claims("at_least: 1, better: a, than: b, over: optimizer.lr"), "better and over stand together"),
+        (claims("at_least: 1, order: [a, b]"), "order: expected three arms or more, each once"),
+        (claims("at_least: 1, over: optimizer.lr"), "over without direction"),
+        (claims("at_least: 1, better: a, than: b, where: {optimizer.lr: 1}"), "where without over"),
         ("seeds: 1\nresources: 3", "study.yaml:3: resources: expected keys and values, found 3"),
     ],
 )
@@ -159,6 +177,12 @@ def test_a_base_that_is_no_config_is_refused(write, tmp_path, base, said):
     (tmp_path / "two.yaml").write_text("base: one.yaml")
     write("axes: {optimizer.lr: [1]}", file="other.yaml")
     assert said in refusal(load_sweep, write("axes: {optimizer.lr: [1]}", base=base))
+
+
+def test_a_folder_is_answered_with_the_line_that_takes_its_files(tmp_path):
+    for read in (load_sweep, sweep_of_options):
+        with pytest.raises(ConfigError, match=r"a folder; expected .*/\*\.yaml; do bnexp sweep"):
+            read(tmp_path)
 
 
 def test_a_sweep_file_and_a_config_do_not_stand_for_each_other(write, clean_file, tmp_path):
@@ -274,6 +298,7 @@ PARTS = {
     "fixed": BUNDLES | VALUES,
     "arms": st.dictionaries(st.sampled_from(["a", "A", "con", "tuning", "x y"]), BUNDLES, max_size=2) | VALUES,
     "exclude": st.lists(BUNDLES, max_size=2) | VALUES,
+    "claims": st.lists(st.dictionaries(st.sampled_from(list(ClaimSection.model_fields)), VALUES), max_size=2) | VALUES,
 }
 
 

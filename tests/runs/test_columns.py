@@ -1,5 +1,6 @@
 """metrics.jsonl is read by column, by evaluation and from its end, whatever state the file is in."""
 
+import hashlib
 import io
 import json
 import math
@@ -196,6 +197,51 @@ def test_columns_are_what_parsing_every_row_gives(
         np.testing.assert_array_equal(read.values[name], values[name])
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_a_sealed_file_is_read_to_the_same_columns_as_any(written: list[Any], epochs: bool) -> None:
+    rows = []
+    for step, (values, first, second) in enumerate(written):
+        row = {"step": step} | ({"epoch": step / 3} if epochs else {}) | {"loss/train": values[0]}
+        row |= ({"loss/val": values[1]} if first else {}) | ({"loss/v": values[2]} if second else {})
+        rows.append(json.dumps(row, separators=(",", ":")) + "\n")
+    with tempfile.TemporaryDirectory() as place:
+        folder, content = Path(place), "".join(rows).encode()
+        (folder / "metrics.jsonl").write_bytes(content)
+        seal = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        names = ["loss/train", "loss/val", "absent"]
+        (sealed,), (plain,) = read_columns([folder], names, {folder: seal}), read_columns([folder], names)
+        assert (sealed.problem, plain.problem) == (None, None)
+        np.testing.assert_array_equal(sealed.steps, plain.steps)
+        np.testing.assert_array_equal(sealed.epochs, plain.epochs)
+        for name in names:
+            np.testing.assert_array_equal(sealed.values[name], plain.values[name])
+            np.testing.assert_array_equal(sealed.nulls[name], plain.nulls[name])
+
+
+def test_a_file_changed_after_its_seal_is_read_row_by_row_and_named(
+    write_metrics: Callable[..., Path],
+) -> None:
+    path = write_metrics([PLAIN], b'{"step":3,"loss/train":0.\n')
+    seal = {"size": path.stat().st_size, "sha256": "0" * 64}
+    (read,) = read_columns([path.parent], ["loss/train"], {path.parent: seal})
+    assert (read.steps.tolist(), read.problem) == ([15], f"{path}: 1 row cannot be read")
+    path = write_metrics([PLAIN])
+    (read,) = read_columns([path.parent], ["loss/train"], {path.parent: {**seal, "size": path.stat().st_size}})
+    assert read.values["loss/train"].tolist() == [0.2]
+    assert read.problem == f"{path}: changed after the run wrote it: its rows are not those of the run"
+
+
 def test_columns_have_their_types_also_where_nothing_was_written(write_metrics: Callable[..., Path]) -> None:
     for written in ([], [PLAIN]):
         (read,) = read_columns([write_metrics(written).parent], ["loss/train", "nowhere"])
@@ -212,6 +258,11 @@ def test_what_a_row_lacks_is_nan_and_a_step_written_twice_is_there_twice(write_m
     np.testing.assert_array_equal(read.values["loss/train"], [0.2, math.nan, math.nan])
     np.testing.assert_array_equal(read.values["loss/val"], [math.nan, 0.3, 0.5])
     np.testing.assert_array_equal(read.values["absent"], [math.nan] * 3)
+    assert {name: flags.tolist() for name, flags in read.nulls.items()} == {
+        "loss/train": [False, False, True],
+        "loss/val": [False] * 3,
+        "absent": [False] * 3,
+    }
 
 
 def test_many_runs_are_read_in_order_and_a_missing_file_is_a_problem(

@@ -23,9 +23,9 @@ from bnexp.session.report import report
 from bnexp.session.resume import lengthen, resume
 from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
+from written_rows import rows_of
 
 MakeConfig = Callable[..., Config]
-CLOCKED = ("step_ms/train", "examples_per_s/train", "measuring_share/train")
 SHORT, LONG = {"epochs": 2, "steps": None}, {"epochs": 4, "steps": None}
 """Two of these epochs are 12 steps."""
 
@@ -40,11 +40,6 @@ def longer(folder: Path, config: Config, **terms: Any) -> RunResult:
 
 def record(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((folder / name).read_text())
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{name: value for name, value in row.items() if name not in CLOCKED} for row in rows]
 
 
 def bits(state: Any, place: str = "") -> dict[str, Any]:
@@ -168,17 +163,21 @@ def test_killed_at_any_change_of_the_disk_the_same_command_makes_it_the_longer_o
     assert states == ["finished"] * 2 + ["running"] * 6
 
 
+class Stops(Display):
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def step(self, step: int, clock: Clock) -> None:
+        if step == self._at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_a_lengthened_run_that_was_interrupted_is_resumed_as_any_other(make_config: MakeConfig, tmp_path: Path) -> None:
     short, long = make_config(training={**SHORT, "log_every": 5}), make_config(training={**LONG, "log_every": 5})
     whole, folder = trained(long, tmp_path / "whole"), trained(short, tmp_path / "former").folder
 
-    class Stops(Display):
-        def step(self, step: int, clock: Clock) -> None:
-            if step == 9:
-                os.kill(os.getpid(), signal.SIGINT)
-
     with pytest.raises(Interrupted):
-        longer(folder, long, show=lambda name, plan: Stops())
+        longer(folder, long, show=lambda name, plan: Stops(9))
     assert read_run(folder).status == "interrupted"
     resume(folder, Terms(data_dir=tmp_path))
     assert_same(folder, whole.folder)
@@ -188,18 +187,38 @@ def test_a_lengthened_run_that_was_interrupted_is_resumed_as_any_other(make_conf
     assert read_run(folder).former_ends == (12, 24)
 
 
+def test_a_run_that_was_interrupted_before_its_shorter_end_becomes_the_longer_one(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    long = make_config(training={**LONG, "log_every": 5})
+    whole = trained(long, tmp_path / "whole")
+
+    short = draw(make_config(training={**SHORT, "log_every": 5}), tmp_path)
+    folder = tmp_path / "former" / "small" / "seed0"
+    with pytest.raises(Interrupted):
+        start(short, Terms(data_dir=tmp_path, device="cpu", show=lambda name, plan: Stops(9)), folder)
+    with pytest.raises(Interrupted):
+        longer(folder, long, show=lambda name, plan: Stops(11))
+    longer(folder, long)
+    assert_same(folder, whole.folder)
+    run = read_run(folder)
+    assert (run.status, run.total_steps, run.former_ends, run.problems) == ("finished", 24, (), ())
+    assert "lengthened_from" not in record(folder, "summary.json")
+
+
 def test_what_a_run_cannot_become_is_refused_and_changes_nothing(make_config: MakeConfig, tmp_path: Path) -> None:
     folder = trained(make_config(), tmp_path).folder
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for sections, message in (
         ({"training": LONG, "optimizer": {"lr": 0.2}}, "optimizer.lr is another"),
         ({"training": {"epochs": 1}}, "1 epochs is no longer than 2 epochs"),
+        ({}, "2 epochs is no longer than 2 epochs"),
         ({"training": LONG, "model": {"norm": "ln"}}, "another network"),
     ):
         with pytest.raises(ConfigError, match=message):
             longer(folder, make_config(**sections))
     spread = trained(make_config(schedule={"name": "cosine"}), tmp_path / "cosine").folder
-    with pytest.raises(ConfigError, match="2 epochs cannot become one of 4 epochs: schedule cosine spreads"):
+    with pytest.raises(ConfigError, match=r"schedule cosine spreads.* A new run: bnexp train .* --set"):
         longer(spread, make_config(schedule={"name": "cosine"}, training=LONG))
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

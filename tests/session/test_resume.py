@@ -27,12 +27,9 @@ from bnexp.session.life import RunResult, start
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
+from written_rows import rows_of
 
 MakeConfig = Callable[..., Config]
-CLOCKED = (
-    *("step_ms/train", "examples_per_s/train", "measuring_share/train"),
-    *("cost_ms/", "cost_share/", "peak_memory_mib/"),
-)
 
 
 class StopAt(Display):
@@ -65,11 +62,6 @@ def stopped(config: Config, place: Path, step: int, act: Callable[[], None] = as
             Terms(runs_dir=place, data_dir=place, device="cpu", show=lambda name, plan: StopAt(step, act)),
         )
     return place / "small" / "seed0"
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{name: value for name, value in row.items() if not name.startswith(CLOCKED)} for row in rows]
 
 
 def record(folder: Path, name: str) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from bnexp.runs.seal import load_stored
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
 from bnexp.training.distributed import DividedStep
-from pairs import bnexp_in_both, config_at, rows_of
+from pairs import bnexp_in_both, config_at
+from written_rows import rows_of
 
 PROBES = [name for name in ALL if name != "cost"]
 pytestmark = pytest.mark.xdist_group("pairs")
@@ -119,14 +120,13 @@ def fill_process_1(rank: int) -> None:
         at_update(5, lack_memory)
 
 
-@pytest.mark.parametrize("norm", ["bn"])
 def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_the_undisturbed_one(
-    trained: Path, tmp_path: Path, norm: str
+    trained: Path, tmp_path: Path
 ) -> None:
-    config = str(trained / f"{norm}.yaml")
+    config = str(trained / "bn.yaml")
     flags = ["--runs-dir", str(tmp_path), "--quiet"]
     codes, said = bnexp_in_both(tmp_path, "train", config, *flags, fault=interrupt_process_1)
-    folder = tmp_path / norm / "seed0"
+    folder = tmp_path / "bn" / "seed0"
     assert codes == [143, 143], said
     assert (
         f"interrupted; it can be resumed after step 6: torchrun --nproc-per-node 2 -m bnexp resume {folder}" in said[0]
@@ -136,7 +136,7 @@ def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_the_undisturb
         resume(folder, Terms())
     codes, said = bnexp_in_both(tmp_path, "resume", str(folder), "--quiet")
     assert codes == [0, 0], said
-    assert rows_of(folder) == rows_of(trained / "two" / norm / "seed0")
+    assert rows_of(folder) == rows_of(trained / "two" / "bn" / "seed0")
     config_of_it = load_stored(folder)[0]
     assert newest_run_of(config_of_it, tmp_path) is None
     assert newest_run_of(config_of_it, tmp_path, parts=2).folder == folder

@@ -1,5 +1,6 @@
 """Datasets on another machine: found where they lie, or brought once, and read there as here."""
 
+import os
 from pathlib import Path
 
 import platformdirs
@@ -57,6 +58,25 @@ def test_a_set_of_your_own_is_read_and_brought_once(own: Path, tmp_path: Path) -
     assert files.leading_to(place) == {str(own): place / own.name}
     assert (place / own.name).read_bytes() == contents[0][own.name]
     assert here.places_of(data) == {"data_dir": str(tmp_path), "data_path": str(own)}
+
+
+def test_a_set_that_was_written_anew_is_brought_anew(own: Path, tmp_path: Path) -> None:
+    """As large as before: an npz file of other pixels, or of labels that were corrected, has the same size."""
+    data = data_config("npz", path=str(own))
+    (former,) = files_of(data, tmp_path)
+    bring(former, former.read())
+    own.write_bytes(b"ARRAYS")
+    os.utime(own, ns=(0, former.times[own.name] + 1))  # a moment later
+    (files,) = files_of(data, tmp_path)
+    assert files.sizes == former.sizes
+    contents = files.read()
+    own.write_bytes(b"arrays")
+    os.utime(own, (5, 5))  # on the node lies another file of this name and size
+    assert find(files, tmp_path) is None
+    assert (bring(files, contents) / own.name).read_bytes() == b"ARRAYS"
+    assert find(files, tmp_path) == bring(files, contents)
+    os.utime(own, ns=(0, files.times[own.name] // 10**9 * 10**9))  # a copy that keeps the time keeps whole seconds
+    assert find(files, tmp_path) == own.parent
 
 
 def test_a_relative_path_lies_in_the_data_folder_there_too(own: Path, tmp_path: Path) -> None:

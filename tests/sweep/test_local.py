@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,13 +17,13 @@ import torch
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.runs.checkpoints import load_newest
 from bnexp.runs.folder import read_json
 from bnexp.runs.run import read_run
 from bnexp.session import life
 from bnexp.session.terms import Terms
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.work import Ended, Progressed, Task
+from written_rows import final_weights
 
 MakeConfig = Callable[..., Config]
 LIMIT_S = 60
@@ -65,13 +67,6 @@ def until_it_steps(workers: LocalWorkers, key: str) -> None:
         assert time.monotonic() - began < LIMIT_S
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the final weights of a run."""
-    found: dict[str, torch.Tensor] = {}
-    load_newest(folder, lambda path, state: found.update(state["weights"]))
-    return found
-
-
 def test_a_worker_gives_the_bits_of_a_run_by_itself(
     workers: LocalWorkers, make_task: Callable[..., Task], tmp_path: Path
 ) -> None:
@@ -82,9 +77,9 @@ def test_a_worker_gives_the_bits_of_a_run_by_itself(
     assert {key: event.end for key, event in ended.items()} == {"one/seed0": "finished", "two/seed0": "finished"}
     assert read_run(one.folder).role == "tuning"
     by_itself = life.start(one.blueprint, Terms(runs_dir=tmp_path / "itself", data_dir=tmp_path, device="cpu"))
-    expected = weights(by_itself.folder)
+    expected = final_weights(by_itself.folder)
     assert expected
-    assert all(torch.equal(weights(one.folder)[name], tensor) for name, tensor in expected.items())
+    assert all(torch.equal(final_weights(one.folder)[name], tensor) for name, tensor in expected.items())
 
 
 def test_a_killed_worker_is_lost_alone_and_continues(workers: LocalWorkers, make_task: Callable[..., Task]) -> None:
@@ -122,6 +117,18 @@ def test_what_a_person_can_mend_is_told(workers: LocalWorkers, make_task: Callab
     ended = ends(workers, 1)[task.key]
     assert ended.end == "failed"
     assert "mnist" in (ended.error or "")
+
+
+def test_who_leaves_at_once_kills_the_server_too_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = forkserver._forkserver  # type: ignore[attr-defined]
+    assert hasattr(ours, "_forkserver_pid")
+    with subprocess.Popen(["sleep", "100"]) as server:
+        monkeypatch.setattr(forkserver, "_forkserver", SimpleNamespace(_forkserver_pid=server.pid))
+        LocalWorkers(1).close()
+        assert server.poll() is None  # the next sweep of this process has it
+        with pytest.raises(KeyboardInterrupt), LocalWorkers(1):
+            raise KeyboardInterrupt
+        assert server.wait(LIMIT_S) == -signal.SIGKILL
 
 
 ORPHANS = """

@@ -1,5 +1,6 @@
 """What is left of a sweep follows from the disk: runs are known by what they are, whatever they are called."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from bnexp.errors import ConfigError
 from bnexp.runs.process import this_process
+from bnexp.sweep import outlook
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.tuning import Choice
 from bnexp.sweep.work import Ended, Task
@@ -105,6 +107,18 @@ def test_a_run_that_ended_earlier_is_made_longer(plan_of: PlanOf) -> None:
     assert steps.runs[0].mode == "lengthen"
 
 
+@pytest.mark.parametrize("status", ["interrupted", "failed"])
+def test_a_run_that_stopped_before_its_shorter_end_is_made_longer(plan_of: PlanOf, status: str) -> None:
+    first, other, *_ = plan_of(axes=NORMS).runs
+    ended(first, status, checkpoints=(5,))
+    ended(other, status, checkpoints=())
+    assert plan_of(axes=NORMS).runs[0].mode == "resume"
+    longer = plan_of("training.epochs=4", axes=NORMS).runs
+    assert [(run.status, run.mode) for run in longer[:2]] == [("shorter", "lengthen"), ("missing", "start")]
+    assert [run.note is None for run in longer[:2]] == [True, False]
+    assert plan_of("training.epochs=4", "schedule.name=cosine", axes=NORMS).runs[0].mode == "start"
+
+
 @pytest.mark.parametrize(
     ("schedule", "why"),
     [
@@ -122,7 +136,7 @@ def test_why_a_run_is_not_made_longer_is_said(plan_of: PlanOf, schedule: dict[st
         return
     assert keys(plan.to_do)[:2] == ["norm=none/seed0-2", "norm=bn/seed0-2"]
     ((note, arms),) = plan.notes.items()
-    assert f"runs that ended after 12 steps are not made longer, to 24: {why}" in note
+    assert f"runs of 12 steps are not made longer, to 24: {why}" in note
     assert "--name NAME" in note
     assert arms == ["norm=none", "norm=bn"]
 
@@ -148,9 +162,12 @@ def test_tuning_is_done_when_its_runs_are_as_long_as_asked_for(planner_of: Calla
     asked: dict[str, object] = {"tune": RATES, "tune_seeds": 1}
     for run in planner_of(**asked).plan().tuning:
         ended(run)
-    planner = planner_of("training.epochs=4", **asked)
-    plan = planner.plan()
+    for run in planner_of(**asked).plan().runs:
+        assert run.blueprint.config.optimizer.lr == 0.01
+        ended(run)
+    plan = planner_of("training.epochs=4", **asked).plan()
     assert ([run.mode for run in plan.tuning], plan.choices) == (["lengthen"] * 2, {})
+    assert outlook.notes_of(plan) == []  # those that wait have the values of the base, and no runs beside
 
 
 def test_a_changed_base_makes_other_runs_beside_the_former(plan_of: PlanOf) -> None:
@@ -165,6 +182,20 @@ def test_all_mistakes_of_all_arms_come_at_once(plan_of: PlanOf) -> None:
         plan_of(axes={"model.block": ["linear -> gn(groups=5) -> relu", "linear -> gn(groups=7) -> relu", "linear"]})
     assert "groups=5" in str(refused.value)
     assert "groups=7" in str(refused.value)
+
+
+def test_data_of_an_arm_that_are_not_there_are_told_with_the_line_of_the_sweep_which_is_to_be_mended(
+    plan_of: PlanOf,
+) -> None:
+    own = {"dataset": "npz", "path": "nowhere.npz"}
+    with pytest.raises(ConfigError) as refused:
+        plan_of(arms={"plain": {"model.norm": "bn"}, "own": {"data": own, "training.epochs": 1}})
+    said = str(refused.value)
+    assert re.search(r"study\.yaml:\d+: data\.path nowhere\.npz: no such file", said)
+    assert "data.path: /... is absolute" in said
+    assert "--set" not in said  # which would say it of all arms, and is refused beside what an arm says
+    with pytest.raises(ConfigError, match=r"(?s)^--set data=\{.*--set data\.path=/"):
+        plan_of("data={dataset: npz, path: nowhere.npz}")
 
 
 def test_tuning_comes_first_and_the_best_on_validation_is_the_arms_own(
@@ -189,6 +220,21 @@ def test_tuning_comes_first_and_the_best_on_validation_is_the_arms_own(
     again = planner_of(**asked).plan()  # the disk says it all
     assert {run.key: run.blueprint.config.optimizer.lr for run in again.to_do} == begun
     assert not any(again.waits(run) for run in again.runs)
+
+
+def test_runs_on_the_disk_are_no_arms_own_before_its_values_are_chosen(planner_of: Callable[..., Planner]) -> None:
+    for run in planner_of(axes=NORMS).plan().runs:
+        store(run)
+    planner = planner_of(axes=NORMS, tune=RATES, tune_seeds=1)
+    plan = planner.plan()
+    assert len(plan.to_do) == 4 + 4
+    followed: dict[str, int] = {}
+    tasks = SweepTasks(planner, plan, lambda choice, runs: followed.update({choice.arm.name: len(runs)}), task_of)
+    assert tasks.to_come == 4
+    for run in plan.tuning:  # the base has the rate 0.1
+        store(run, accuracy=0.9 if ("lr=0.1" in run.key) == ("norm=bn" in run.key) else 0.8)
+        tasks.ended(Ended(run.key, "finished"))
+    assert followed == {"norm=none": 2, "norm=bn": 0}
 
 
 def test_a_tuning_run_that_was_killed_before_its_meta_json_is_known_by_its_place(plan_of: PlanOf) -> None:

@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,7 @@ from bnexp.config.schema import Config
 from bnexp.config.sweep_file import ResourcesSection
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import dump_yaml
-from bnexp.errors import ConfigError
-from bnexp.runs.checkpoints import load_newest
+from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.folder import read_json
 from bnexp.runs.lock import Held, run_lock
 from bnexp.runs.run import read_run
@@ -33,19 +34,21 @@ from bnexp.sweep.display import SweepDisplay
 from bnexp.sweep.plan import Planner
 from bnexp.sweep.shipping import newest_step
 from bnexp.sweep.work import Ended, Event, Task, Warned
+from written_rows import final_weights, rows_of
 
 with contextlib.suppress(ImportError):
     import ray
     from ray.cluster_utils import Cluster
 
+    from bnexp.sweep import ray_nodes
     from bnexp.sweep.ray_cluster import RayCluster, _outgoing
+    from bnexp.sweep.ray_nodes import alive_nodes, connect, hide_other_gpus
 
 pytestmark = [
     pytest.mark.xdist_group("sweep"),
     pytest.mark.skipif("ray" not in sys.modules, reason="Ray is not installed: pip install 'bnexp[ray]'"),
 ]
 LIMIT_S = 120
-CLOCKED = ("step_ms", "examples_per_s", "measuring_share")
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 ARMS = {
@@ -84,10 +87,7 @@ def study(tmp_path: Path, config_file: Path) -> Path:
 
 def result_of(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
     """Return the final weights of a run, and its rows as text, without what the clock tells."""
-    weights: dict[str, torch.Tensor] = {}
-    load_newest(folder, lambda path, state: weights.update(state["weights"]))
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return weights, str([{name: row[name] for name in row if not name.startswith(CLOCKED)} for row in rows])
+    return final_weights(folder), str(rows_of(folder))
 
 
 def refuse_other_bits(study: Path, runs_dir: Path, place: Path) -> None:
@@ -276,8 +276,44 @@ def test_what_cannot_be_is_refused(cluster: "Cluster", tmp_path: Path, study: Pa
     for address in ("nonsense", "ray://host:10001", "host:0"):
         with pytest.raises(ConfigError, match="expected auto, or HOST:PORT"):
             RayCluster(address, ResourcesSection())
+    with pytest.raises(ConfigError, match=r"--device cuda: .* resources: {gpus: 1} in the sweep file"):
+        command.sweep(study, SweepOptions(tmp_path / "runs", device="cuda", quiet=True, ray=cluster.address))
     with pytest.raises(ConfigError, match="--workers"):
         command.sweep(study, SweepOptions(tmp_path / "runs", workers=2, ray=cluster.address))
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_where_something_else_listens_no_cluster_is(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as Ray's own web page, or what answers nothing: Ray would wait for minutes."""
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(0.05)
+        there.sendall(answer)
+        monkeypatch.setattr(socket, "create_connection", lambda *address, **options: here)
+        with pytest.raises(ConfigError, match="something else listens there"):
+            connect("10.0.0.1:8265")
+
+
+def test_a_head_node_that_is_gone_ends_the_sweep_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for its nodes, Ray would wait a minute, and then end the process."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        context = SimpleNamespace(gcs_address=f"127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])
+        assert len(alive_nodes()) == 1
+    monkeypatch.setattr(ray_nodes, "_HEAD_S", 0)
+    with pytest.raises(BnexpError, match=r"the head node .* Start it again \(ray start --head\)"):
+        alive_nodes()
+
+
+@pytest.mark.parametrize(("given", "visible"), [([], ""), (["1"], "1")])
+def test_a_run_without_a_gpu_sees_none(given: list[str], visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray sets CUDA_VISIBLE_DEVICES where it gives a GPU, and leaves it as it was where it gives none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(given) or "0,1")
+    context = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": given})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    hide_other_gpus()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
 def test_without_ray_it_says_what_to_install(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

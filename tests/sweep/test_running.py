@@ -10,6 +10,7 @@ import pytest
 
 from bnexp.blueprint import Blueprint
 from bnexp.errors import Interrupted
+from bnexp.sweep import running
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.work import End, Ended, Event, Task
 
@@ -43,7 +44,7 @@ class Scripted:
         self.began: list[tuple[str, str]] = []
         self.most = 0
         self.asked: list[bool] = []
-        self.closed = False
+        self.closed = self.for_good = False
         self.on_wait: Callable[[], object] = lambda: None
 
     def start(self, task: Task) -> None:
@@ -53,6 +54,8 @@ class Scripted:
 
     def wait(self, timeout_s: float) -> list[Event]:
         self.on_wait()
+        if not self.running:
+            return []
         key = self.running.pop(0)
         if self.asked:
             return [Ended(key, "interrupted")]
@@ -62,19 +65,21 @@ class Scripted:
     def stop(self, *, at_once: bool = False) -> None:
         self.asked.append(at_once)
 
-    def close(self) -> None:
-        self.closed = True
+    def close(self, *, for_good: bool = False) -> None:
+        self.closed, self.for_good = True, self.for_good or for_good
 
 
 class Nobody:
     def started(self, task: Task) -> None: ...
     def take(self, event: Event) -> None: ...
     def ended(self, event: Ended, *, again: bool) -> None: ...
+    def held(self, task: Task, holder: int) -> None: ...
+    def let_go(self, key: str) -> None: ...
     def tick(self) -> None: ...
 
 
 def run(source: Tasks, executor: Scripted, **options: Any) -> Outcome:
-    return carry_out(source, executor, Nobody(), **options)
+    return carry_out(source, executor, Nobody(), **{"look": lambda task: task} | options)
 
 
 def test_as_many_run_at_once_as_there_are_slots() -> None:
@@ -92,7 +97,7 @@ def test_what_depends_on_a_run_begins_when_it_has_ended() -> None:
     assert [key for key, _ in executor.began] == ["tune1", "tune2", "final"]
 
 
-def test_what_failed_or_was_lost_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
+def test_what_failed_or_was_lost_is_tried_again_as_often_as_asked() -> None:
     executor = Scripted(1, a=["lost", "failed", "failed"], b=["lost"])
     outcome = run(Tasks("a", "b"), executor, rules=Rules(retries=1))
     assert [key for key, _ in executor.began] == ["a", "b", "a", "b"]
@@ -134,6 +139,44 @@ def test_a_second_signal_leaves_at_once_and_closes_the_executor() -> None:
     with pytest.raises(Interrupted):
         run(Tasks(*"abcdef"), executor)
     assert executor.closed
+    assert executor.for_good
+
+
+class Others:
+    """Other processes: what a look at a run finds, one time after the other; at last, it is free."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **found: list[int | Ended]) -> None:
+        monkeypatch.setattr(running, "_LOOK_S", 0.0)
+        self._found = found
+
+    def __call__(self, task: Task) -> Task | Ended | int:
+        found = self._found.get(task.key)
+        return found.pop(0) if found else task
+
+
+def test_a_run_of_another_process_is_waited_for_and_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = Scripted(1)
+    others = Others(monkeypatch, a=[7, 7, 7], c=[Ended("c", "finished", by_another=True)])
+    outcome = run(Tasks("a", "b", "c", after={"c": ["after c"]}), executor, look=others)
+    assert sorted(key for key, _ in executor.began) == ["a", "after c", "b"]
+    assert {ended.end for ended in outcome.ends.values()} == {"finished"}
+    assert outcome.ends.keys() == {"a", "b", "c", "after c"}
+
+
+def test_a_run_that_was_taken_at_the_last_moment_is_waited_for_unless_it_cannot_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = Scripted(1, a=["elsewhere"], b=["elsewhere"])  # the holder of b is on another machine
+    others = Others(monkeypatch, a=[cast(int, task("a")), 7, 7, 7])
+    outcome = run(Tasks("a", "b"), executor, look=others)
+    assert {key: ended.end for key, ended in outcome.ends.items()} == {"a": "finished", "b": "elsewhere"}
+
+
+def test_a_signal_ends_the_waiting_for_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = Scripted(1)
+    executor.on_wait = lambda: os.kill(os.getpid(), signal.SIGINT)
+    outcome = run(Tasks("a"), executor, look=Others(monkeypatch, a=[7] * 9))
+    assert (outcome.ends, outcome.exit_code) == ({}, 130)
 
 
 def test_the_minutes_of_a_budget_end_a_sweep() -> None:

@@ -102,6 +102,34 @@ def test_cut_short_anywhere_the_folder_can_be_resumed(
     assert not warned
 
 
+def test_cut_short_anywhere_a_run_that_became_longer_is_that_run(
+    folder: Path, make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that had ended lies there, and the longer one comes: a kill after the first writes."""
+    terms, longer = Terms(data_dir=tmp_path, device="cpu"), make_config(training={"epochs": 3})
+    before = files_in(folder)
+    resume.lengthen(folder, terms, longer)
+    end = pack(folder, {})
+    assert end is not None
+    for count in (2, 3):  # after config.yaml and meta.json; after config.json, too
+        there = tmp_path / f"cut{count}" / "seed0"
+        unpack(before, there)
+        written = iter(range(count))
+
+        def write(path: Path, parts: list[bytes], written: object = written) -> None:
+            if next(written, None) is None:  # type: ignore[call-overload]
+                raise KeyboardInterrupt
+            write_atomically(path, parts)
+
+        monkeypatch.setattr(shipping, "write_atomically", write)
+        with pytest.raises(KeyboardInterrupt):
+            put_in_place(end, there)
+        resume.lengthen(there, terms, longer)
+        assert read_run(there).former_ends == (12,)
+        assert all(torch.equal(weights(there)[name], tensor) for name, tensor in weights(folder).items())
+        assert files_in(there)["metrics.jsonl"].count(b"\n") == files_in(folder)["metrics.jsonl"].count(b"\n")
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     load_newest(folder, lambda path, state: found.update(state["weights"]))

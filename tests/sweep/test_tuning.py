@@ -39,6 +39,7 @@ def test_the_best_mean_is_chosen(choice_of: Callable[..., Choice]) -> None:
     choice = choice_of((0.5, 0.6), (0.9, 0.7), (0.85, 0.65))
     assert choice.arm.config.optimizer.lr == 0.1
     assert choice.arm.name == choice.arm.config.name == "norm=bn"
+    assert choice.arm.chosen == {"values": {"optimizer.lr": 0.1}, "candidates": 3, "seeds": 2}
     assert [score.accuracy for score in choice.scores] == pytest.approx([0.55, 0.8, 0.75])
     assert choice.text == ("norm=bn: optimizer.lr 0.1 is the best of 3 candidates on 2 seeds each, validation 80.00%")
 

@@ -19,6 +19,7 @@ from bnexp.sweep.work import Event, Task
 from bnexp.training.clock import Clock
 
 MakeConfig = Callable[..., Config]
+CHOSEN = {"values": {"optimizer.lr": 0.1}, "candidates": 3, "seeds": 2}
 
 
 class Fails(Display):
@@ -38,7 +39,7 @@ def test_a_run_of_the_same_arm_goes_on_and_is_lengthened_with_its_own_config(
     with pytest.raises(BnexpError, match="a failure"):
         life.start(
             draw(make_config(), tmp_path),
-            Terms(data_dir=tmp_path, device="cpu", role="tuning", show=lambda name, plan: Fails()),
+            Terms(data_dir=tmp_path, device="cpu", role="tuning", chosen=CHOSEN, show=lambda name, plan: Fails()),
             folder,
         )
     told: list[Event] = []
@@ -54,6 +55,7 @@ def test_a_run_of_the_same_arm_goes_on_and_is_lengthened_with_its_own_config(
     assert done("lengthen", training={"epochs": 4}) == "finished"
     run = read_run(folder)
     assert (run.role, run.total_steps, run.former_ends, run.problems) == ("tuning", 24, (12,), ())
+    assert (run.chosen, run.candidates) == ({"optimizer.lr": 0.1}, 3)
 
 
 def test_a_run_that_was_killed_before_its_meta_json_gets_the_role_of_its_task(

@@ -22,13 +22,9 @@ from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
 from effort import long_but
+from written_rows import CLOCKED
 
 MakeConfig = Callable[..., Config]
-CLOCKED = (
-    *("step_ms/train", "examples_per_s/train", "measuring_share/train"),
-    *("cost_ms/", "cost_share/", "peak_memory_mib/"),
-)
-"""How the names begin of figures that differ from run to run: of time and of memory."""
 NO_PROBES = dict.fromkeys(PROBES, "off")
 # Many passes of their own: these look at every fifth step, the short last batch of an epoch among them, at little.
 QUICK = {

@@ -1,0 +1,194 @@
+"""Compare arms with a baseline, seed by seed: the mean difference, its interval, the seeds won and a corrected p.
+
+A seed that diverged counts with the value that `analysis/pairing.py` states for it, and a note says so.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from bnexp.analysis.arms import Arm
+from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value
+from bnexp.analysis.point_columns import Values, ends
+from bnexp.analysis.points import MetricPoint
+from bnexp.analysis.rates import RateAxis
+from bnexp.analysis.statistics import LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
+from bnexp.document.table import Cell, Column, Row, Table, sample_of, word
+from bnexp.document.writing import at_most, first_few
+from bnexp.errors import ConfigError, did_you_mean
+
+DEFAULT_POINTS = "accuracy/test"
+"""What a difference to a baseline is taken of, where no columns are asked for."""
+_STATISTICS = ("mean", "low", "high", "n", "won", "p", "p_corrected")
+_ALPHA = 0.05
+_ROUNDING = 1e-12
+"""Differences below this, relative to the largest value, come from rounding: the values are equal."""
+_SIGNS = {"up": 1, "down": -1, None: 0}
+_MOST_NOTES = 8
+_NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm beside the baseline, at one point.
+
+    Attributes:
+        differences: the arm's value minus that of the baseline, one a seed that both have.
+        won: of how many seeds the arm is the better one; None where no side is.
+        p: two-sided, of the sign-flip test; None for fewer than 2 seeds. `p_corrected` is Holm's.
+    """
+
+    arm: Arm
+    point: MetricPoint
+    differences: tuple[float, ...]
+    won: int | None
+    p: float | None
+    p_corrected: float | None = None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Mean and 95 % t interval; None for fewer than 2 seeds."""
+        return mean_interval(self.differences)
+
+
+def with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> tuple[Arm, list[Arm]]:
+    """Return the arm of a name, and those to compare with it; of learning rates, the arms at their own best rates.
+
+    Raises:
+        ConfigError: none has that name, or each of its runs diverged.
+    """
+    for arm in arms:
+        if arm.name == name:
+            return arm, list(arms)
+    best = [replace(axis.best.arm, name=axis.name) for axis in axes if axis.best]
+    for arm in best:
+        if arm.name == name:
+            return arm, best
+    names = [arm.name for arm in (*arms, *best)]
+    hint = did_you_mean(name, names) or f" Arms here: {first_few(names, _NAMES_SHOWN)}"
+    raise ConfigError(f"--baseline {name}: no arm has this name.{hint}")
+
+
+def differences_of(
+    arms: Sequence[Arm], baseline: Arm, points: Sequence[MetricPoint], values: Values
+) -> tuple[list[Difference], list[str]]:
+    """Return the difference of each other arm to the baseline at each point, paired by seed, with notes on the pairing.
+
+    p-values are corrected for all that are returned together.
+    """
+    runs, found, notes = [run for arm in arms for run in arm.runs], list[Difference](), list[str]()
+    for point in points:
+        stated = stated_value(point, point.direction or "up", runs, values[point])
+        of_arm = {id(arm): _outcomes(arm, point, values[point], stated) for arm in arms}
+        for arm in arms:
+            if arm is baseline:
+                continue
+            pairing = pair(of_arm[id(arm)], of_arm[id(baseline)])
+            found.append(_difference(arm, point, pairing))
+            notes += pairing.notes
+    corrected = holm([one.p for one in found])
+    found = [replace(one, p_corrected=p) for one, p in zip(found, corrected, strict=True)]
+    return found, at_most(list(dict.fromkeys(notes)), _MOST_NOTES, "notes on pairs")
+
+
+def _difference(arm: Arm, point: MetricPoint, pairing: Pairing) -> Difference:
+    """Judge the pairs of an arm and the baseline; where no side of a metric is worse, without diverged seeds."""
+    left_out = {*pairing.first.diverged, *pairing.second.diverged} if point.direction is None else set()
+    by_seed = zip(pairing.seeds, pairing.differences("up"), strict=True)
+    size = max(map(abs, (*pairing.first.values.values(), *pairing.second.values.values())), default=0.0)
+    exact = (0.0 if abs(one) <= _ROUNDING * size else one for seed, one in by_seed if seed not in left_out)
+    differences = tuple(exact)
+    sign = _SIGNS[point.direction]
+    won = sum(sign * difference > 0 for difference in differences) if sign else None
+    return Difference(arm, point, differences, won, sign_flip_p(differences) if len(differences) > 1 else None)
+
+
+def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None], stated: Stated) -> Outcomes:
+    """Return what an arm came to by seed; of a pooled one the mean over its arms, for seeds that all of them have."""
+    if not arm.pooled:
+        return outcomes(arm.name, arm.runs, point, values, stated)
+    parts = [_outcomes(part, point, values, stated) for part in arm.pooled]
+    seeds = [seed for seed in parts[0].values if all(seed in part.values for part in parts)]
+    diverged = tuple(seed for seed in seeds if any(seed in part.diverged for part in parts))
+    never = tuple(seed for seed in seeds if any(seed in part.never for part in parts))
+    absent = {seed: why for part in parts for seed, why in part.absent.items()}
+    means = {seed: fmean(part.values[seed] for part in parts) for seed in seeds}
+    return Outcomes(arm.name, means, diverged, never, absent, stated)
+
+
+def difference_column(point: MetricPoint) -> Column:
+    """Return the column of the differences at a point, for programs; people get a table of their own."""
+    return Column(_key(point), "", "sample", audience="machines", statistics=_STATISTICS)
+
+
+def difference_cells(found: Sequence[Difference], arm: Arm) -> Row:
+    """Return the cells of the differences of an arm."""
+    cells = {}
+    for one in found:
+        if one.arm.runs is arm.runs:  # under the name of an axis, too
+            interval = one.interval
+            more = {"low": interval.low, "high": interval.high} if interval else {}
+            tests = {"won": one.won, "p": one.p, "p_corrected": one.p_corrected}
+            cells[_key(one.point)] = Cell(sample=sample_of(one.differences), more={**more, **tests})
+    return cells
+
+
+def _key(point: MetricPoint) -> str:
+    return f"{point}_difference"
+
+
+def difference_table(found: Sequence[Difference], baseline: Arm, notes: Sequence[str], how: str) -> Table:
+    """Return a row for each point and arm; of each point, the arm with the best mean difference comes first."""
+    several = len({one.point for one in found}) > 1
+    metric = "" if several or not found else f" in {found[0].point.header}"
+    title = f"difference to {baseline.name}{metric}, paired by seed{f', {how}' if how else ''}"
+    columns = (
+        *([Column("metric", "metric", grouped=True)] if several else []),
+        Column("name", "arm"),
+        Column("difference", "difference [95 % interval]", "sample", short="difference"),
+        Column("won", "seeds won", short="won"),
+        Column("p", "p", "number"),
+        Column("p_corrected", "p (Holm)", "number"),
+    )
+    points = list(dict.fromkeys(one.point for one in found))
+    ordered = sorted(found, key=lambda one: (points.index(one.point), -_gain(one)))
+    return Table(columns, tuple(map(_row, ordered)), (*notes, *_limits(found)), title)
+
+
+def _gain(one: Difference) -> float:
+    """Return by how much the arm is the better one; without a better side, by how much it lies above."""
+    mean = fmean(one.differences) if one.differences else -math.inf
+    return mean * (_SIGNS[one.point.direction] or 1) if one.differences else mean
+
+
+def _row(one: Difference) -> Row:
+    n, mean, interval = len(one.differences), sample_of(one.differences), one.interval
+    sign = "+" if mean and mean.mean > 0 else ""
+    won = f"{one.won} of {n}" if one.won is not None else f"of {n}"
+    return {
+        "name": word(one.arm.name),
+        "metric": word(one.point.header),
+        "difference": Cell(f"{sign}{one.point.text(mean.mean)}{ends(one.point, interval)}") if mean else Cell(),
+        "won": Cell(won if n else "no pairs"),
+        "p": _p(one.p),
+        "p_corrected": _p(one.p_corrected),
+    }
+
+
+def _p(p: float | None) -> Cell:
+    return Cell() if p is None else Cell(f"{p:.3f}" if p >= 0.001 else f"{p:.1g}", p)
+
+
+def _limits(found: Sequence[Difference]) -> Iterator[str]:
+    """Say what the tests are, and what so few seeds cannot show."""
+    yield (
+        "difference: the arm minus the baseline, with the 95 % t interval of their mean; p: two-sided sign-flip test; "
+        f"Holm: corrected for the {len(found)} differences of this table"
+    )
+    pairs = [len(one.differences) for one in found]
+    if pairs and min(pairs) < LEAST_PAIRS:
+        yield f"fewer than {LEAST_PAIRS} pairs decide nothing"
+    elif pairs and least_p(max(pairs)) > _ALPHA:
+        yield f"{max(pairs)} pairs give no p below {least_p(max(pairs)):g}, whatever they are: look at the intervals"

@@ -1,0 +1,96 @@
+"""`bnexp report`: one page to share, with all that some runs say."""
+
+import os
+import shlex
+from pathlib import Path
+
+from bnexp.analysis.report import Study, report_on
+from bnexp.analysis.verdict import judge_claims
+from bnexp.config.sweep_loading import load_sweep
+from bnexp.config.yaml_text import dump_yaml
+from bnexp.document.show import page_file, write_out, write_page
+from bnexp.document.writing import counted
+from bnexp.errors import ConfigError, visible
+from bnexp.files import read_file
+from bnexp.runs.find import DEFAULT, find_runs, place_of_runs
+from bnexp.runs.run import Run, read_run
+from bnexp.sweep.plan import Planner
+
+COPY = "sweep.yaml"
+"""The sweep in the folder of its runs."""
+_MOST_BYTES = 1_000_000
+
+
+def report(
+    path: str | None = None,
+    *,
+    to: Path = Path("report.html"),
+    runs_dir: Path = Path("runs"),
+    baseline: str | None = None,
+) -> None:
+    """Write the page of the runs in a folder, or of those of a sweep file; the arguments are those of the command.
+
+    Raises:
+        ConfigError: there are no runs, no such baseline, or the page cannot lie where it is to.
+        BnexpError: the page cannot be written.
+    """
+    if to.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"-o {to}: expected a name that ends with .html; a browser prints the page as PDF")
+    page = page_file(to, "-o")
+    runs, study = _find(path, place_of_runs(runs_dir))
+    options = {"--baseline": baseline, "--runs-dir": None if runs_dir == DEFAULT else str(runs_dir), "-o": to.name}
+    words = [word for option, value in options.items() if value is not None for word in (option, value)]
+    command = shlex.join(["bnexp", "report", *([path] if path else []), *words])
+    write_page(page, report_on(runs, study, baseline=baseline), command)
+    size = page.stat().st_size / 1000
+    write_out(f"{visible(str(to))}: written, {size:,.0f} kB; a browser opens it, without any other file\n")
+
+
+def _find(path: str | None, runs_dir: Path) -> tuple[list[Run], Study]:
+    """Return the runs, and what they were made for: those of a sweep where `path` is its file or its folder."""
+    if path is not None and os.path.isfile(path):
+        return _of_sweep(Path(path), runs_dir)
+    folder = next((place for place in (Path(path or runs_dir), runs_dir / (path or "")) if place.is_dir()), None)
+    runs = [read_run(found) for found in find_runs([path] if path else [], runs_dir)]
+    name = path if folder is None else folder.resolve().name
+    if folder is None or not (copy := folder / COPY).is_file():
+        return runs, Study(name or str(runs_dir))
+    try:
+        return _of_sweep(copy, folder.resolve().parent, folder.resolve().name)
+    except ConfigError as error:
+        why = f"the sweep cannot be read as it was, so that its claims are not judged: {error}"
+        return runs, Study(name or str(runs_dir), file=str(copy), text=_text(copy), unjudged=why)
+
+
+def _of_sweep(file: Path, runs_dir: Path, name: str | None = None) -> tuple[list[Run], Study]:
+    """Return the runs of a sweep, and the verdicts on its claims."""
+    sweep = load_sweep(file, name=name)
+    plan = Planner(sweep, runs_dir, None).plan()
+    arms = plan.runs_by_arm()
+    runs = [run for own in arms.values() for run in own]
+    if not runs:
+        raise ConfigError(
+            f"{file}: no runs of it in {plan.folder}; train them with: bnexp sweep {shlex.quote(str(file))}"
+        )
+    planned, others = len(plan.runs), len(find_runs([str(plan.folder)], runs_dir)) - len(runs) - len(plan.tuning)
+    notes = [choice.text for choice in plan.choices.values()]
+    if len(runs) < planned:
+        notes.append(f"{len(runs)} of {counted(planned, 'planned run')} are there")
+    if others > 0:
+        notes.append(f"{counted(others, 'run')} of other values in the folder left out")
+    claims = judge_claims(plan.claims, arms, sweep.seeds) if plan.claims else ()
+    study = Study(
+        sweep.name,
+        sweep.file.question or "",
+        str(file),
+        _text(file),
+        dump_yaml(dict(sweep.draft.values)),
+        claims,
+        tuned=list(sweep.file.tune),
+        notes=notes,
+    )
+    return runs, study
+
+
+def _text(file: Path) -> str:
+    return read_file(file, _MOST_BYTES).decode("utf-8", "replace")
