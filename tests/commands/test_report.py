@@ -77,6 +77,7 @@ def test_a_folder_whose_sweep_cannot_be_read_is_reported_without_verdicts(study:
     ("options", "message"),
     [
         ({"to": "report.pdf"}, "-o report.pdf: expected a name that ends with .html; a browser prints the page as PDF"),
+        ({"to": "taken.html"}, "-o taken.html: a file lies there that is no page"),
         ({"to": "nowhere/report.html"}, "-o nowhere/report.html: there is no folder "),
         ({"path": "stydy"}, 'no such folder, here or in runs. Did you mean "study"?'),
         ({"path": "other.yaml"}, "no runs of it in runs/other; train them with: bnexp sweep other.yaml"),
@@ -87,11 +88,13 @@ def test_what_cannot_be_reported_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.yaml").write_text(study.read_text())
+    (tmp_path / "taken.html").write_text("a letter to my aunt")
     options = {"to": "report.html", **options}
     with pytest.raises(ConfigError) as refused:
         report(options.pop("path", None), to=Path(options.pop("to")), **options)
     assert message in str(refused.value)
-    assert not list(tmp_path.glob("*.html"))
+    assert [path.name for path in tmp_path.glob("*.html")] == ["taken.html"]
+    assert (tmp_path / "taken.html").read_text() == "a letter to my aunt"
 
 
 def test_the_command_hands_its_options_on(study: Path, tmp_path: Path) -> None:
