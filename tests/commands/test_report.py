@@ -52,14 +52,16 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder(
     (runs / "study" / "sweep.yaml").write_text(study.read_text())
     for path in (str(study), str(runs / "study"), "study"):
         report(path, to=page, runs_dir=runs)
-        text = html.unescape(page.read_text())
+        text = html.unescape(page.read_text()).replace("\\\n", "").replace("<code>", "`").replace("</code>", "`")
+        text = " ".join(text.split())
         assert "Does bn < none?" in text
         assert "Supported:</strong> “bn is <ahead>”: the runs support it." in text
-        assert "In favour of norm=bn over norm=none, by `accuracy/val:last`: +10.20 percentage points" in text.replace(
-            "<code>", "`"
-        ).replace("</code>", "`")
+        assert "In favour of norm=bn over norm=none, by `accuracy/val:last`: +10.20 percentage points" in text
         assert "(95% interval +9.70 to +10.70) over 3 seeds; at least 2.00 was claimed." in text
         assert "differs from norm=none in" in text  # the baseline of the claim
+        assert "bnexp report again/study -o report.html" in text
+        named = f"{study}" if path == str(study) else f"{runs / 'study' / 'sweep.yaml'} --name study"
+        assert f"bnexp sweep {named} --runs-dir again" in text
         assert capsys.readouterr().out.startswith(f"{page}: written, ")
     assert [path.name for path in tmp_path.glob("*.html*")] == ["report.html"]
 
