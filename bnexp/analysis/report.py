@@ -17,6 +17,7 @@ from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.selection import without_tuning
 from bnexp.analysis.studied import capital
 from bnexp.analysis.verdict import ClaimVerdict, verdict_table
+from bnexp.config.naming import run_name_of
 from bnexp.config.wording import brief, one_of
 from bnexp.document.plots import Plot
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, facts, word
@@ -314,9 +315,10 @@ def _how_to_reproduce(arms: Sequence[Arm], study: Study) -> TryIt:
     """Return the commands that train the runs once more, and the one that makes this page of them."""
     again = "again"
     if study.file is not None:
+        name = "" if run_name_of(Path(study.file).stem) == study.name else f" --name {shlex.quote(study.name)}"
         code = _plugins(arms)
-        commands = [f"bnexp sweep {shlex.quote(study.file)} --runs-dir {again}{code}"]
-        commands.append(f"bnexp report {shlex.quote(study.file)} --runs-dir {again} -o report.html{code}")
+        commands = [f"bnexp sweep {shlex.quote(study.file)}{name} --runs-dir {again}{code}"]
+        commands.append(f"bnexp report {shlex.quote(f'{again}/{study.name}')} -o report.html{code}")
         how = "The sweep file and the config that it changes stand below."
     else:
         commands = [_training(arm, again) for arm in arms[:_MOST_COMMANDS] if arm.runs[0].config is not None]

@@ -117,9 +117,9 @@ def page_svg(drawing: Figure, key: str, title: str) -> str:
     svg = _TAG.sub(_fit_for_a_page, _LEFT_OUT.sub("", text.getvalue()).strip())
     plot = json.dumps({"title": visible(title), "frames": frames}, separators=(",", ":"), allow_nan=False)
     quoted = plot.replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;").replace(">", "&gt;")
-    about = f"<title>{escape(visible(title))}</title><desc>{escape(_described(frames))}</desc>"
     head, _, rest = svg.partition(">")
-    return f"{head} role=\"img\" data-plot='{quoted}'>{about}{rest}"
+    label = f'role="img" aria-label="{escape(visible(title))}"'  # a <title> would pop up beside what the page says
+    return f"{head} {label} data-plot='{quoted}'><desc>{escape(_described(frames))}</desc>{rest}"
 
 
 def _fit_for_a_page(tag: re.Match[str]) -> str:

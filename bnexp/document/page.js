@@ -203,6 +203,8 @@ class Plot {
     svg.append(this.area, this.mark);
     this.box = made("div", {class: "plot", tabindex: 0, role: "application",
       "aria-label": `${title}. Arrow keys read values; plus, minus and 0 zoom.`});
+    svg.querySelector("desc").id = `plot${number}.about`;
+    this.box.setAttribute("aria-describedby", `plot${number}.about`);
     svg.replaceWith(this.box);
     const button = (name, label, act) => {
       const node = made("button", {type: "button", "aria-label": label, title: label}, name);
