@@ -180,14 +180,16 @@ def train(
     return runs if isinstance(seed, Iterable) else runs[0]
 
 
-def load_runs(paths: Paths = (), *, metrics: Iterable[str] = (), runs_dir: str | os.PathLike[str] = "runs") -> Runs:
+def load_runs(
+    paths: Paths | None = None, *, metrics: Iterable[str] = (), runs_dir: str | os.PathLike[str] = "runs"
+) -> Runs:
     """Read runs, without trusting what lies in their folders.
 
     `runs` of what is returned is a table with a row per run, and `metrics` one in long form, with a row per run, step
     and metric; both have `run`, the folder, by which they are merged. Metrics are read when they are first asked for.
 
     Args:
-        paths: run folders, folders above runs, or glob patterns, also relative to `runs_dir`; none for all of it.
+        paths: run folders, folders above runs, or glob patterns, also relative to `runs_dir`; by default all of it.
         metrics: those to read, such as `accuracy/val`, or patterns such as `gradient_norm/*`; none for all.
         runs_dir: where runs lie.
 
@@ -195,11 +197,11 @@ def load_runs(paths: Paths = (), *, metrics: Iterable[str] = (), runs_dir: str |
         ConfigError: there is no such path, or no run anywhere.
     """
     names = [metrics] if isinstance(metrics, str) else metrics
-    return Runs(map(records.read_run, find_runs(_words(paths), Path(runs_dir))), tuple(names))
+    return Runs(_records(paths, runs_dir), tuple(names))
 
 
 def compare(
-    runs: RunsOrPaths = (),
+    runs: RunsOrPaths | None = None,
     *,
     columns: str | Iterable[str] = (),
     baseline: str | None = None,
@@ -212,7 +214,7 @@ def compare(
     """Compare arms: in which keys of the config they differ, and what each reached over its seeds.
 
     Args:
-        runs: runs, or paths as for `load_runs`.
+        runs: runs, or paths as for `load_runs`; by default all in `runs_dir`.
         columns: metrics, each with its point, in the place of the usual figures, such as `accuracy/val:best`.
         baseline: the name of the arm with which the others are compared, paired by seed.
         where: conditions on the config, such as `model.norm=bn`.
@@ -260,7 +262,7 @@ def verdict(
 
 
 def plot(
-    runs: RunsOrPaths = (),
+    runs: RunsOrPaths | None = None,
     kind: Kind = "curves",
     *,
     metric: str | None = None,
@@ -271,7 +273,7 @@ def plot(
     """Draw a figure of runs.
 
     Args:
-        runs: runs, or paths as for `load_runs`.
+        runs: runs, or paths as for `load_runs`; by default all in `runs_dir`.
         kind: `curves` over the training, the last value over a swept `axis`, a `heatmap` by layer and step,
             `percentiles`, `landscape`, or `paired` differences by seed.
         metric: what is drawn, where the kind lets one choose; by default the validation accuracy, or the kind's own.
@@ -288,6 +290,8 @@ def plot(
 
 
 def _loaded(config: Given, overrides: Mapping[str, object] | None, seed: int | None, name: str | None) -> Loaded:
+    if not isinstance(overrides, Mapping | None):
+        raise ConfigError('overrides: expected values by their key, such as {"model.norm": "ln"}')
     settings = [read_setting(key, value) for key, value in (overrides or {}).items()]
     if isinstance(config, Config):
         if not settings and seed is None and name is None:
@@ -318,9 +322,15 @@ def _words(words: Paths) -> list[str]:
     return [os.fspath(one) for one in ([words] if isinstance(words, str | os.PathLike) else words)]
 
 
-def _records(runs: RunsOrPaths, runs_dir: str | os.PathLike[str]) -> list[records.Run]:
-    """Return runs that are given, or read those at the given paths."""
-    given = [runs] if isinstance(runs, str | os.PathLike | records.Run) else list(runs)
+def _records(runs: RunsOrPaths | None, runs_dir: str | os.PathLike[str]) -> list[records.Run]:
+    """Return runs that are given, and read those at given paths; None stands for all runs.
+
+    Raises:
+        ConfigError: nothing is given, as by a list that nothing was put in; or as for `find_runs`.
+    """
+    given = [] if runs is None else [runs] if isinstance(runs, str | os.PathLike | records.Run) else list(runs)
+    if runs is not None and not given:
+        raise ConfigError("no runs given: the list is empty; expected runs, or paths of some")
     read = [one for one in given if isinstance(one, records.Run)]
     paths = [os.fspath(one) for one in given if not isinstance(one, records.Run)]
     return [*read, *(map(records.read_run, find_runs(paths, Path(runs_dir))) if paths or not read else [])]
