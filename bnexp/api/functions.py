@@ -6,7 +6,6 @@ the commands, as exceptions; what a command warns of, and its notes, are a `Bnex
 
 import operator
 import os
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import SupportsIndex, overload
 
 from bnexp.analysis.compare import compare_runs
 from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts, warn
-from bnexp.blueprint import draw_loaded
+from bnexp.blueprint import Drawn, draw_loaded
 from bnexp.commands.compare import refuse_target
 from bnexp.commands.plot import Kind, figure_notes, make_plot
 from bnexp.commands.train import place_and_remarks
@@ -26,7 +25,7 @@ from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.runs import run as records
 from bnexp.runs.find import find_runs
-from bnexp.session.display import display_for
+from bnexp.session.display import display_for, say
 from bnexp.session.executor import run_all
 from bnexp.session.terms import Terms, is_one_of_several, show_nothing
 
@@ -145,22 +144,9 @@ def train(
         Interrupted: by another signal that ends a process.
         BnexpError: the run failed; of several, after the others had their turn.
     """
-    if is_one_of_several(os.environ, ["train", "CONFIG"]):
-        raise ConfigError("bnexp.train trains in one process; several train together by: torchrun ... -m bnexp train")
-    seeds = list(map(operator.index, seed)) if isinstance(seed, Iterable) else [_seed(seed)]
-    if not seeds or len({*seeds}) < len(seeds):
-        found = "one stands twice" if seeds else "none given"
-        raise ConfigError(f"seed: {found}; expected a whole number, or several such as range(3), each once")
-    loaded = [_loaded(config, overrides, one, name) for one in seeds]
-    drawn = draw_loaded(_path_of(config), loaded, _path(data_dir))
-    place, remarks = place_and_remarks([drawn], Path(runs_dir), resume=resume)
-    for lead, text in remarks:
-        if lead != "data":
-            warn(text)
-        elif progress:
-            sys.stdout.write(f"{text}\n")
+    drawn = _drawn(config, overrides, seed, name, _path(data_dir))
     terms = Terms(
-        runs_dir=place,
+        runs_dir=Path(runs_dir),
         data_dir=_path(data_dir),
         device=None if device == "auto" else device,
         show=display_for if progress else show_nothing,
@@ -169,15 +155,47 @@ def train(
         argv=("bnexp.train", str(_path_of(config))),
         resume=resume,
     )
+    runs = Runs(map(records.read_run, _trained(drawn, terms, progress)))
+    return runs if isinstance(seed, Iterable) else runs[0]
+
+
+def _drawn(
+    config: Given,
+    overrides: Mapping[str, object] | None,
+    seed: int | Iterable[int] | None,
+    name: str | None,
+    data_dir: Path | None,
+) -> Drawn:
+    """Draw a blueprint of a config for each seed.
+
+    Raises:
+        ConfigError: the config or a seed is wrong, or this process is one of several.
+    """
+    if is_one_of_several(os.environ, ["train", "CONFIG"]):
+        raise ConfigError("bnexp.train trains in one process; several train together by: torchrun ... -m bnexp train")
+    seeds = list(map(operator.index, seed)) if isinstance(seed, Iterable) else [_seed(seed)]
+    if not seeds or len({*seeds}) < len(seeds):
+        found = "one stands twice" if seeds else "none given"
+        raise ConfigError(f"seed: {found}; expected a whole number, or several such as range(3), each once")
+    return draw_loaded(_path_of(config), [_loaded(config, overrides, one, name) for one in seeds], data_dir)
+
+
+def _trained(drawn: Drawn, terms: Terms, progress: bool) -> list[Path]:
+    """Train what was drawn, one run at a time in this process, and return the folders."""
+    place, remarks = place_and_remarks([drawn], terms.runs_dir, resume=terms.resume)
+    for lead, text in remarks:
+        if lead != "data":
+            warn(text)
+        elif progress:
+            say(text)
+    terms = replace(terms, runs_dir=place)
     try:
         with _one_at_a_time:
-            folders = [result.folder for result in run_all([(one, terms) for one in drawn.blueprints], warn)]
+            return [result.folder for result in run_all([(one, terms) for one in drawn.blueprints], warn)]
     except Interrupted as stopped:
         if stopped.exit_code == _CTRL_C:  # `except Exception` around a loop of trainings is no reason to go on
             raise KeyboardInterrupt(str(stopped)) from None
         raise
-    runs = Runs(map(records.read_run, folders))
-    return runs if isinstance(seed, Iterable) else runs[0]
 
 
 def load_runs(
