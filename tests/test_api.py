@@ -59,6 +59,7 @@ def test_a_file_its_values_and_a_config_are_one_and_the_same(
         ({"optimizer.lr": {1, 2}}, r'overrides\["optimizer.lr"\]: found a set; expected numbers'),
         ({"base": "x.yaml"}, r'overrides\["base"\]: expected a key'),
         ({"model..norm": "ln"}, "expected a key"),
+        (["model.norm=ln"], r"^overrides: expected values by their key"),
     ],
 )
 def test_a_mistake_is_told_as_on_the_command_line(
@@ -223,6 +224,8 @@ def test_a_comparison_takes_runs_or_paths_and_gives_the_numbers_of_csv(
     assert "<script" not in by_path._repr_html_()
     with pytest.raises(bnexp.ConfigError, match="--target 95"):
         bnexp.compare(runs, target=95)
+    with pytest.raises(bnexp.ConfigError, match=r"^no runs given: the list is empty"):
+        bnexp.compare([run for run in runs if run.status == "diverged"])
 
 
 def test_a_figure_says_what_it_leaves_out_and_takes_the_options_of_its_kind(
@@ -234,8 +237,12 @@ def test_a_figure_says_what_it_leaves_out_and_takes_the_options_of_its_kind(
     assert "<b>" not in figure._repr_html_()
     with pytest.raises(bnexp.ConfigError, match=r"expected a name that ends with"):
         figure.save(tmp_path / "x.gif")
+    with pytest.raises(bnexp.ConfigError, match=r"--size wide: no such size.*column, page, slide"):
+        figure.save(tmp_path / "x.svg", size="wide")  # type: ignore[arg-type]
     with pytest.raises(bnexp.ConfigError, match=r"--baseline a: --kind curves takes none"):
         bnexp.plot(tmp_path / "runs", baseline="a")
+    with pytest.raises(bnexp.ConfigError, match=r'--kind curve: no such kind\. Did you mean "curves"'):
+        bnexp.plot(tmp_path / "runs", "curve")  # type: ignore[arg-type]
 
 
 def test_a_name_that_is_not_offered_is_none() -> None:

@@ -6,7 +6,6 @@ the commands, as exceptions; what a command warns of, and its notes, are a `Bnex
 
 import operator
 import os
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import SupportsIndex, overload
 
 from bnexp.analysis.compare import compare_runs
 from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts, warn
-from bnexp.blueprint import draw_loaded
+from bnexp.blueprint import Drawn, draw_loaded
 from bnexp.commands.compare import refuse_target
 from bnexp.commands.plot import Kind, figure_notes, make_plot
 from bnexp.commands.train import place_and_remarks
@@ -26,7 +25,7 @@ from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.runs import run as records
 from bnexp.runs.find import find_runs
-from bnexp.session.display import display_for
+from bnexp.session.display import display_for, say
 from bnexp.session.executor import run_all
 from bnexp.session.terms import Terms, is_one_of_several, show_nothing
 
@@ -145,22 +144,9 @@ def train(
         Interrupted: by another signal that ends a process.
         BnexpError: the run failed; of several, after the others had their turn.
     """
-    if is_one_of_several(os.environ, ["train", "CONFIG"]):
-        raise ConfigError("bnexp.train trains in one process; several train together by: torchrun ... -m bnexp train")
-    seeds = list(map(operator.index, seed)) if isinstance(seed, Iterable) else [_seed(seed)]
-    if not seeds or len({*seeds}) < len(seeds):
-        found = "one stands twice" if seeds else "none given"
-        raise ConfigError(f"seed: {found}; expected a whole number, or several such as range(3), each once")
-    loaded = [_loaded(config, overrides, one, name) for one in seeds]
-    drawn = draw_loaded(_path_of(config), loaded, _path(data_dir))
-    place, remarks = place_and_remarks([drawn], Path(runs_dir), resume=resume)
-    for lead, text in remarks:
-        if lead != "data":
-            warn(text)
-        elif progress:
-            sys.stdout.write(f"{text}\n")
+    drawn = _drawn(config, overrides, seed, name, _path(data_dir))
     terms = Terms(
-        runs_dir=place,
+        runs_dir=Path(runs_dir),
         data_dir=_path(data_dir),
         device=None if device == "auto" else device,
         show=display_for if progress else show_nothing,
@@ -169,25 +155,59 @@ def train(
         argv=("bnexp.train", str(_path_of(config))),
         resume=resume,
     )
+    runs = Runs(map(records.read_run, _trained(drawn, terms, progress)))
+    return runs if isinstance(seed, Iterable) else runs[0]
+
+
+def _drawn(
+    config: Given,
+    overrides: Mapping[str, object] | None,
+    seed: int | Iterable[int] | None,
+    name: str | None,
+    data_dir: Path | None,
+) -> Drawn:
+    """Draw a blueprint of a config for each seed.
+
+    Raises:
+        ConfigError: the config or a seed is wrong, or this process is one of several.
+    """
+    if is_one_of_several(os.environ, ["train", "CONFIG"]):
+        raise ConfigError("bnexp.train trains in one process; several train together by: torchrun ... -m bnexp train")
+    seeds = list(map(operator.index, seed)) if isinstance(seed, Iterable) else [_seed(seed)]
+    if not seeds or len({*seeds}) < len(seeds):
+        found = "one stands twice" if seeds else "none given"
+        raise ConfigError(f"seed: {found}; expected a whole number, or several such as range(3), each once")
+    return draw_loaded(_path_of(config), [_loaded(config, overrides, one, name) for one in seeds], data_dir)
+
+
+def _trained(drawn: Drawn, terms: Terms, progress: bool) -> list[Path]:
+    """Train what was drawn, one run at a time in this process, and return the folders."""
+    place, remarks = place_and_remarks([drawn], terms.runs_dir, resume=terms.resume)
+    for lead, text in remarks:
+        if lead != "data":
+            warn(text)
+        elif progress:
+            say(text)
+    terms = replace(terms, runs_dir=place)
     try:
         with _one_at_a_time:
-            folders = [result.folder for result in run_all([(one, terms) for one in drawn.blueprints], warn)]
+            return [result.folder for result in run_all([(one, terms) for one in drawn.blueprints], warn)]
     except Interrupted as stopped:
         if stopped.exit_code == _CTRL_C:  # `except Exception` around a loop of trainings is no reason to go on
             raise KeyboardInterrupt(str(stopped)) from None
         raise
-    runs = Runs(map(records.read_run, folders))
-    return runs if isinstance(seed, Iterable) else runs[0]
 
 
-def load_runs(paths: Paths = (), *, metrics: Iterable[str] = (), runs_dir: str | os.PathLike[str] = "runs") -> Runs:
+def load_runs(
+    paths: Paths | None = None, *, metrics: Iterable[str] = (), runs_dir: str | os.PathLike[str] = "runs"
+) -> Runs:
     """Read runs, without trusting what lies in their folders.
 
     `runs` of what is returned is a table with a row per run, and `metrics` one in long form, with a row per run, step
     and metric; both have `run`, the folder, by which they are merged. Metrics are read when they are first asked for.
 
     Args:
-        paths: run folders, folders above runs, or glob patterns, also relative to `runs_dir`; none for all of it.
+        paths: run folders, folders above runs, or glob patterns, also relative to `runs_dir`; by default all of it.
         metrics: those to read, such as `accuracy/val`, or patterns such as `gradient_norm/*`; none for all.
         runs_dir: where runs lie.
 
@@ -195,11 +215,11 @@ def load_runs(paths: Paths = (), *, metrics: Iterable[str] = (), runs_dir: str |
         ConfigError: there is no such path, or no run anywhere.
     """
     names = [metrics] if isinstance(metrics, str) else metrics
-    return Runs(map(records.read_run, find_runs(_words(paths), Path(runs_dir))), tuple(names))
+    return Runs(_records(paths, runs_dir), tuple(names))
 
 
 def compare(
-    runs: RunsOrPaths = (),
+    runs: RunsOrPaths | None = None,
     *,
     columns: str | Iterable[str] = (),
     baseline: str | None = None,
@@ -212,7 +232,7 @@ def compare(
     """Compare arms: in which keys of the config they differ, and what each reached over its seeds.
 
     Args:
-        runs: runs, or paths as for `load_runs`.
+        runs: runs, or paths as for `load_runs`; by default all in `runs_dir`.
         columns: metrics, each with its point, in the place of the usual figures, such as `accuracy/val:best`.
         baseline: the name of the arm with which the others are compared, paired by seed.
         where: conditions on the config, such as `model.norm=bn`.
@@ -260,7 +280,7 @@ def verdict(
 
 
 def plot(
-    runs: RunsOrPaths = (),
+    runs: RunsOrPaths | None = None,
     kind: Kind = "curves",
     *,
     metric: str | None = None,
@@ -271,7 +291,7 @@ def plot(
     """Draw a figure of runs.
 
     Args:
-        runs: runs, or paths as for `load_runs`.
+        runs: runs, or paths as for `load_runs`; by default all in `runs_dir`.
         kind: `curves` over the training, the last value over a swept `axis`, a `heatmap` by layer and step,
             `percentiles`, `landscape`, or `paired` differences by seed.
         metric: what is drawn, where the kind lets one choose; by default the validation accuracy, or the kind's own.
@@ -288,6 +308,8 @@ def plot(
 
 
 def _loaded(config: Given, overrides: Mapping[str, object] | None, seed: int | None, name: str | None) -> Loaded:
+    if not isinstance(overrides, Mapping | None):
+        raise ConfigError('overrides: expected values by their key, such as {"model.norm": "ln"}')
     settings = [read_setting(key, value) for key, value in (overrides or {}).items()]
     if isinstance(config, Config):
         if not settings and seed is None and name is None:
@@ -318,9 +340,15 @@ def _words(words: Paths) -> list[str]:
     return [os.fspath(one) for one in ([words] if isinstance(words, str | os.PathLike) else words)]
 
 
-def _records(runs: RunsOrPaths, runs_dir: str | os.PathLike[str]) -> list[records.Run]:
-    """Return runs that are given, or read those at the given paths."""
-    given = [runs] if isinstance(runs, str | os.PathLike | records.Run) else list(runs)
+def _records(runs: RunsOrPaths | None, runs_dir: str | os.PathLike[str]) -> list[records.Run]:
+    """Return runs that are given, and read those at given paths; None stands for all runs.
+
+    Raises:
+        ConfigError: nothing is given, as by a list that nothing was put in; or as for `find_runs`.
+    """
+    given = [] if runs is None else [runs] if isinstance(runs, str | os.PathLike | records.Run) else list(runs)
+    if runs is not None and not given:
+        raise ConfigError("no runs given: the list is empty; expected runs, or paths of some")
     read = [one for one in given if isinstance(one, records.Run)]
     paths = [os.fspath(one) for one in given if not isinstance(one, records.Run)]
     return [*read, *(map(records.read_run, find_runs(paths, Path(runs_dir))) if paths or not read else [])]

@@ -42,7 +42,8 @@ class _Shown:
         return to_fragment(self._document())
 
     def __repr__(self) -> str:
-        return to_text(self._document(), shutil.get_terminal_size((100, 24)).columns).rstrip("\n")
+        width = shutil.get_terminal_size((100, 24)).columns
+        return to_text(self._document(), width, whole="a wider terminal or a notebook shows all").rstrip("\n")
 
 
 class _ShownRuns(_Shown):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bnexp.analysis.selection import where
 from bnexp.document.writing import at_most, readable
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.files import with_advice, write_atomically
 from bnexp.runs.find import find_runs
 from bnexp.runs.run import Run, read_run
@@ -68,10 +68,13 @@ def write_plot(figure: "Plot", form: Form, output: Path, size: SizeName) -> None
     """Write a plot into a file.
 
     Raises:
+        ConfigError: no such size.
         BnexpError: it cannot be written.
     """
-    from bnexp.document.drawing import to_bytes  # matplotlib takes half a second to load
+    from bnexp.document.drawing import SIZES, to_bytes  # matplotlib takes half a second to load
 
+    if size not in SIZES:
+        raise ConfigError(f"--size {size}: no such size.{did_you_mean(size, SIZES)} Sizes: {', '.join(SIZES)}")
     try:
         write_atomically(output, [to_bytes(figure, form, size)])
     except OSError as error:
@@ -103,6 +106,8 @@ def make_plot(
     Raises:
         ConfigError: an option that this kind does not take, or nothing to draw.
     """
+    if kind not in KINDS:
+        raise ConfigError(f"--kind {kind}: no such kind.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}")
     _refuse_unused(kind, metric=metric, x=x, baseline=baseline)
     from bnexp.analysis import axis_figure, figures, probe_figures
 
