@@ -1,10 +1,10 @@
-# `make demo` trains three networks and compares them; `make test` runs the tests, `make test-all` also those that
-# look for what is rare. All of them make .venv first.
+# `make demo` trains three networks and compares them; `make test` runs the tests, `make test-all` also those that take
+# long, and `make test-thorough` looks for what is rare, with more examples and more faults. All of them make .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test test-all lint audit docs findings house benchmark faults clean
+.PHONY: demo test test-all test-thorough lint audit docs findings house benchmark faults clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ test: .venv/installed-test
 
 test-all: .venv/installed-test
 	$(BIN)/python -m pytest -n 3 --dist worksteal --long
+
+test-thorough: .venv/installed-test
+	$(BIN)/python -m pytest -n 3 --dist worksteal --long --thorough
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -46,17 +46,18 @@ _LONGEST = ("test_first_study.py", "test_faults.py", "test_board_in_a_browser.py
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take `--long`, with which `make test-all` asks for what `make test` leaves out."""
-    parser.addoption("--long", action="store_true", help="also what is marked long, and hypothesis at length")
+    """Take `--long`, with which `make test-all` asks for what `make test` leaves out, and `--thorough`."""
+    parser.addoption("--long", action="store_true", help="also what is marked long")
+    parser.addoption("--thorough", action="store_true", help="more examples of hypothesis, more faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let hypothesis search as long as was asked for."""
     settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=20)
-    settings.register_profile("long", deadline=None, derandomize=True, database=None, max_examples=60)
-    if config.getoption("--long"):
+    settings.register_profile("thorough", deadline=None, derandomize=True, database=None, max_examples=60)
+    if config.getoption("--thorough"):
         os.environ["BNEXP_TESTS_AT_LENGTH"] = "1"
-    settings.load_profile("long" if at_length() else "quick")
+    settings.load_profile("thorough" if at_length() else "quick")
     config.add_cleanup(command_line.let_go)
     if not hasattr(config, "workerinput"):  # the processes that a process with many starts find it in the environment
         folder = os.environ[command_line.FOLDER] = tempfile.mkdtemp(prefix="bnexp")

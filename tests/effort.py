@@ -1,4 +1,4 @@
-"""How hard the tests look: `make test` for what a user waits for, `make test-all` for what is rare."""
+"""How hard the tests look: `make test` and `make test-all` for what is usual, `make test-thorough` for what is rare."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import pytest
 
 
 def at_length() -> bool:
-    """Tell whether `--long` asked to look for what is rare."""
+    """Tell whether `--thorough` asked to look for what is rare."""
     return "BNEXP_TESTS_AT_LENGTH" in os.environ
 
 

@@ -1,4 +1,4 @@
-"""Two processes that train together over gloo, in forks of a server that has everything loaded."""
+"""Two processes or more that train together over gloo, in forks of a server that has everything loaded."""
 
 import os
 import sys
@@ -20,17 +20,19 @@ LIMIT_S = 60.0
 
 
 class Pair:
-    """Two processes of one group, started as torchrun starts them; each calls the same function with its rank."""
+    """Two processes of one group, or more, started as torchrun starts them; each calls one function with its rank."""
 
-    def __init__(self, place: Path, call: Callable[..., object], *arguments: object) -> None:
+    def __init__(self, place: Path, call: Callable[..., object], *arguments: object, count: int = 2) -> None:
         trials.start_server("damage", "endurance", "full_disk", "sabotage")
         # As under torchrun, the store outlives the processes.
         self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         port = self._store.port
-        self.said = [place / f"said.{port}.{rank}" for rank in range(2)]
+        self.said = [place / f"said.{port}.{rank}" for rank in range(count)]
         self.processes: list[BaseProcess] = [
-            trials.CONTEXT.Process(target=_become, args=(rank, port, self.said[rank], call, arguments), daemon=True)
-            for rank in range(2)
+            trials.CONTEXT.Process(
+                target=_become, args=(rank, count, port, self.said[rank], call, arguments), daemon=True
+            )
+            for rank in range(count)
         ]
         for process in self.processes:
             process.start()
@@ -57,7 +59,14 @@ def found_by_both(place: Path, call: Callable[[World], object]) -> list[Any]:
 
 def bnexp_in_both(place: Path, *words: str, fault: Callable[[int], None] | None = None) -> tuple[list[int], list[str]]:
     """Run a command of bnexp in both processes; return exit codes and what each printed to stderr."""
-    return Pair(place, _obey, words, fault).ended()  # type: ignore[return-value]
+    return bnexp_in(2, place, *words, fault=fault)
+
+
+def bnexp_in(
+    count: int, place: Path, *words: str, fault: Callable[[int], None] | None = None
+) -> tuple[list[int], list[str]]:
+    """Run a command of bnexp in so many processes; return exit codes and what each printed to stderr."""
+    return Pair(place, _obey, words, fault, count=count).ended()  # type: ignore[return-value]
 
 
 def config_at(place: Path, name: str, **changes: dict[str, Any]) -> str:
@@ -68,11 +77,13 @@ def config_at(place: Path, name: str, **changes: dict[str, Any]) -> str:
     return str(path)
 
 
-def _become(rank: int, port: int, said: Path, call: Callable[..., object], arguments: tuple[object, ...]) -> None:
+def _become(
+    rank: int, count: int, port: int, said: Path, call: Callable[..., object], arguments: tuple[object, ...]
+) -> None:
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in (1, 2):
         os.dup2(descriptor, number)
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_PORT=str(port))
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count), MASTER_PORT=str(port))
     os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_USE_AGENT_STORE="True")
     torch.set_num_threads(1)
     call(rank, *arguments)

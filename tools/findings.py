@@ -23,7 +23,7 @@ from bnexp.document.exports import to_markdown
 from bnexp.document.table import Table
 from bnexp.runs.find import find_runs
 from bnexp.runs.folder import CONFIG, META, SUMMARY
-from bnexp.runs.run import Run, read_run
+from bnexp.runs.run import Run
 from bnexp.sweep.plan import Planner
 
 ROOT = Path(__file__).parents[1]
@@ -77,11 +77,12 @@ def write(kept: Path, page: Path) -> None:
 def _study(name: str, place: Path, kept: Path) -> list[str]:
     sweep = load_sweep(ROOT / "configs" / "studies" / f"{name}.yaml")
     plan = Planner(sweep, place, None).plan()
-    runs = [read_run(folder) for folder in find_runs([str(place / name)], place)]
+    by_arm = plan.runs_by_arm()
+    runs = [run for of_arm in by_arm.values() for run in of_arm]
     kind, options = STUDIES[name]
     plot = make_plot(kind, runs, metric=METRIC, **options)
     (kept / f"{name}.svg").write_bytes(to_bytes(plot, "svg"))
-    verdicts = verdict_table(judge_claims(plan.claims, plan.runs_by_arm(), sweep.seeds))
+    verdicts = verdict_table(judge_claims(plan.claims, by_arm, sweep.seeds))
     said = kept / f"{name}.txt"
     return [
         f"## {sweep.file.question}",

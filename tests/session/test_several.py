@@ -20,7 +20,7 @@ from bnexp.runs.seal import load_stored
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
 from bnexp.training.distributed import DividedStep
-from pairs import bnexp_in_both, config_at
+from pairs import bnexp_in, bnexp_in_both, config_at
 from written_rows import rows_of
 
 PROBES = [name for name in ALL if name != "cost"]
@@ -176,28 +176,21 @@ def test_torchrun_of_three_ends_at_ctrl_c_and_resumed_is_undisturbed(tmp_path: P
     config = config_at(tmp_path, "three", training={"epochs": 40}, model={"block": "linear -> sync_bn -> relu"})
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "-m", "bnexp"]
 
-    def begin(*words: str) -> "subprocess.Popen[str]":
-        command = [*start, *words, "--quiet", "--device", "cpu"]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-
-    def end(process: "subprocess.Popen[str]") -> str:
-        return process.communicate(timeout=120)[1]
-
-    whole = begin("train", config, "--runs-dir", "whole")
-    said = end(whole)
-    assert whole.returncode == 0, said
-    process, rows = begin("train", config, "--runs-dir", "runs"), tmp_path / "runs/three/seed0/metrics.jsonl"
+    codes, told = bnexp_in(3, tmp_path, "train", config, "--runs-dir", str(tmp_path / "whole"), "--quiet")
+    assert codes == [0, 0, 0], told
+    command = [*start, "train", config, "--runs-dir", "runs", "--quiet", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    rows = tmp_path / "runs/three/seed0/metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGINT)
-    said = end(process)
+    said = process.communicate(timeout=120)[1]
     assert "interrupted; it can be resumed after step" in said
     assert "torchrun --nproc-per-node 3 -m bnexp resume runs/three/seed0" in said
     assert len(children) == 3
     assert not any(Path(f"/proc/{child}").exists() for child in children)
-    resumed = begin("resume", "runs/three/seed0")
-    said = end(resumed)
-    assert resumed.returncode == 0, said
+    codes, told = bnexp_in(3, tmp_path, "resume", str(rows.parent), "--quiet")
+    assert codes == [0, 0, 0], told
     assert rows_of(rows.parent) == rows_of(tmp_path / "whole/three/seed0")
