@@ -1,4 +1,4 @@
-"""Makes the report of some runs: question, verdicts, table, figures, configs, environment and how to reproduce it."""
+"""Make the report of some runs: question, verdicts, table, figures, configs, environment and how to reproduce it."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ from bnexp.files import read_file
 from bnexp.runs.folder import CONFIG, MAX_RECORD_BYTES
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
-_MOST_COMMANDS, _MOST_NAMED, _MOST_PAIRED = 40, 8, 3
+_MOST_COMMANDS, _MOST_PAIRED = 40, 3
 _LONGEST_VALUE, _LONGEST_FILE = 200, 100_000
 """Letters of a value and of a file that are shown."""
 _SWEPT = ("optimizer.lr", "data.batch_size")
@@ -50,7 +50,7 @@ class Study:
         question: in words; empty where none was written.
         file: the sweep file, as a command takes it; None where there is none.
         text: what stands in it; `base` is the config that it changes, whole.
-        verdicts: on its claims.
+        verdicts: on its claims; `on_claims` are notes on all of these.
         unjudged: why there is no verdict.
         tuned: keys that have a column where no arm differs in them, too.
         notes: sentences about the runs as a whole.
@@ -62,6 +62,7 @@ class Study:
     text: str = ""
     base: str = ""
     verdicts: Sequence[ClaimVerdict] = ()
+    on_claims: Sequence[str] = ()
     unjudged: str = "no claims were written down for these runs: this page shows what came out, and judges nothing"
     tuned: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -121,7 +122,7 @@ def _verdicts(study: Study) -> Iterator[Part]:
     table = verdict_table(study.verdicts)
     note = "an effect is in the unit of its metric, such as 0.02 for two percentage points of accuracy"
     method = "the difference paired by seed with its 95% interval; p of the exact sign-flip test, Holm over all claims"
-    yield replace(table, notes=(note, method), layout="arms")
+    yield replace(table, notes=(note, method, *study.on_claims), layout="arms")
 
 
 def _verdict(verdict: ClaimVerdict) -> Text:

@@ -218,11 +218,11 @@ def _on_records(runs: Sequence[Run], broken: Mapping[Path, Sequence[str]], probl
     return own[:3] + ([f"and {len(own) - 3} more problems with records"] if len(own) > 3 else [])
 
 
-def verdict_table(verdicts: Sequence[ClaimVerdict]) -> Table:
-    """Return a row per claim, and a note with the reason of each."""
-    notes = [f"{number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1)]
+def verdict_table(verdicts: Sequence[ClaimVerdict], notes: Sequence[str] = ()) -> Table:
+    """Return a row per claim, with the reason of each as a note, ahead of those on all."""
+    reasons = [f"{number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1)]
     rows = tuple(_row(number, verdict) for number, verdict in enumerate(verdicts, 1))
-    return Table(COLUMNS, rows, tuple(notes))
+    return Table(COLUMNS, rows, (*reasons, *notes))
 
 
 def _row(number: int, verdict: ClaimVerdict) -> Row:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -173,8 +173,7 @@ class Verdicts(_Shown, Sequence[ClaimVerdict]):
         return pd.DataFrame.from_records([one.record for one in self._verdicts], columns=list(KEYS))
 
     def _document(self) -> Document:
-        table = verdict_table(self._verdicts)
-        return [replace(table, notes=(*table.notes, *self.notes))]
+        return [verdict_table(self._verdicts, self.notes)]
 
 
 @dataclass(frozen=True, repr=False)

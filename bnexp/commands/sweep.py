@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bnexp.analysis.compare import compare_runs
-from bnexp.analysis.verdict import judge_claims, verdict_table
+from bnexp.analysis.verdict import verdict_table
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show, show_document
@@ -26,6 +26,7 @@ from bnexp.sweep import outlook
 from bnexp.sweep.arms import told_together
 from bnexp.sweep.display import display_for
 from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
+from bnexp.sweep.judging import judge_plan
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import COPY, PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
@@ -100,7 +101,7 @@ def sweep(
     now = planner.plan()
     _show_runs(now, list(study.file.tune), choices, as_json=as_json)
     if now.claims and not as_json:
-        show_document([verdict_table(judge_claims(now.claims, now.runs_by_arm(), study.seeds))])
+        show_document([verdict_table(*judge_plan(study, now))])
     _conclude(outcome, plan)
 
 

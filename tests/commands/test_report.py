@@ -63,7 +63,11 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder(
         named = f"{study}" if path == str(study) else f"{runs / 'study' / 'sweep.yaml'} --name study"
         assert f"bnexp sweep {named} --runs-dir again" in text
         assert capsys.readouterr().out.startswith(f"{page}: written, ")
+        assert "they were written afterwards" not in text
     assert [path.name for path in tmp_path.glob("*.html*")] == ["report.html"]
+    study.write_text(study.read_text().replace("at_least: 0.02", "at_least: 0.01"))
+    report(str(study), to=page, runs_dir=runs)
+    assert "they were written afterwards" in page.read_text()
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bnexp.commands.sweep import SweepOptions, sweep
 from bnexp.commands.verdict import verdict
 from bnexp.config.sweep_loading import dump_sweep, load_sweep
 from bnexp.config.yaml_text import dump_yaml
@@ -88,6 +89,10 @@ def test_claims_that_were_written_after_the_runs_are_said_to_be(
     for claim, said in ((CLAIM, False), ({**CLAIM, "at_least": 0.01}, True)):
         verdict(str(study(claims=[claim])), runs_dir=tmp_path / "runs", data_dir=tmp_path)
         assert ("they were written afterwards" in capsys.readouterr().out) == said
+    for run in plan_of(path).runs:
+        store(run, accuracy=0.9)
+    sweep(path, SweepOptions(tmp_path / "runs", tmp_path, quiet=True))  # nothing is left to do
+    assert "they were written afterwards" in capsys.readouterr().out
 
 
 def test_without_runs_the_command_that_makes_them_is_told(
