@@ -1,17 +1,15 @@
 """Make the plot of what arms came to over a key of the config in which they differ, such as the learning rate."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from bnexp.analysis.arms import Arm, differing_keys
+from bnexp.analysis.arms import Arm, differing_keys, written
 from bnexp.analysis.figures import finished_in, means_in_words, on_few_seeds, outcomes_at
 from bnexp.analysis.over_seeds import Spread, mean_of, spread_of, value_axis
 from bnexp.analysis.pairing import Outcomes
 from bnexp.analysis.points import MetricPoint, parse_point
 from bnexp.analysis.studied import capital, described_at, studied, unfinished_notes
-from bnexp.config.wording import brief
 from bnexp.document.plots import Axis, Curve, Curves, Panel
 from bnexp.document.writing import first_few
 from bnexp.errors import ConfigError, did_you_mean
@@ -109,7 +107,7 @@ def said(value: object) -> str:
     if isinstance(value, list | tuple) and value:
         alike = all(part == value[0] for part in value)
         return f"{len(value)} x {said(value[0])}" if alike and len(value) > 1 else "-".join(map(said, value))
-    return brief("none" if value is None else value if isinstance(value, str) else json.dumps(value), 40)
+    return written(value, 40)
 
 
 def _by_the_rest(arms: Sequence[Arm], keys: Sequence[str]) -> dict[str, list[Arm]]:

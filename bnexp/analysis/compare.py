@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bnexp.analysis.arm_rows import SCORED_ON, Comparison, columns_of, curve_of, row_of
+from bnexp.analysis.arm_rows import SCORED_ON, Comparison, accuracies_of, columns_of, row_of
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
 from bnexp.analysis.curve import common_scale, on_curves
 from bnexp.analysis.datasets import labels_of, on_data
@@ -110,7 +110,7 @@ def compare_arms(
     run's metrics.jsonl is read.
     """
     arms, evaluations = _with_evaluations(arms, everything=with_curves or target is not None)
-    curves = [curve_of(arm, evaluations) for arm in arms] if with_curves else []
+    curves = [accuracies_of(arm, evaluations) for arm in arms] if with_curves else []
     scales = {
         data: scale
         for data in dict.fromkeys(arm.scored_on for arm in arms)

@@ -9,24 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from bnexp.analysis.arms import Arm
+from bnexp.analysis.arms import Arm, no_such_baseline
+from bnexp.analysis.notes import MOST_NOTES
 from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value
 from bnexp.analysis.point_columns import Measured, Values, ends
 from bnexp.analysis.points import MetricPoint
 from bnexp.analysis.rates import RateAxis
-from bnexp.analysis.statistics import LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
+from bnexp.analysis.statistics import ALPHA, LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
 from bnexp.document.table import Cell, Column, Row, Table, sample_of, word
 from bnexp.document.writing import at_most, first_few
-from bnexp.errors import ConfigError, did_you_mean
 
 DEFAULT_POINTS = "accuracy/test"
 """What a difference to a baseline is taken of, where no columns are asked for."""
 _STATISTICS = ("mean", "low", "high", "n", "won", "p", "p_corrected")
-_ALPHA = 0.05
 _ROUNDING = 1e-12
 """Differences below this, relative to the largest value, come from rounding: the values are equal."""
 _SIGNS = {"up": 1, "down": -1, None: 0}
-_MOST_NOTES = 8
 _NAMES_SHOWN = 8
 
 
@@ -72,7 +70,7 @@ def _with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> 
     """Return the arm of a name, and those to compare with it; of learning rates, the arms at their own best rates.
 
     Raises:
-        ConfigError: none has that name, or each of its runs diverged.
+        ConfigError: none has that name.
     """
     for arm in arms:
         if arm.name == name:
@@ -81,9 +79,7 @@ def _with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> 
     for arm in best:
         if arm.name == name:
             return arm, best
-    names = [arm.name for arm in (*arms, *best)]
-    hint = did_you_mean(name, names) or f" Arms here: {first_few(names, _NAMES_SHOWN)}"
-    raise ConfigError(f"--baseline {name}: no arm has this name.{hint}")
+    raise no_such_baseline(name, [arm.name for arm in (*arms, *best)])
 
 
 def differences_of(
@@ -105,7 +101,7 @@ def differences_of(
             notes += pairing.notes
     corrected = holm([one.p for one in found])
     found = [replace(one, p_corrected=p) for one, p in zip(found, corrected, strict=True)]
-    return found, at_most(list(dict.fromkeys(notes)), _MOST_NOTES, "notes on pairs")
+    return found, at_most(list(dict.fromkeys(notes)), MOST_NOTES, "notes on pairs")
 
 
 def _difference(arm: Arm, point: MetricPoint, pairing: Pairing) -> Difference:
@@ -209,5 +205,5 @@ def _limits(found: Sequence[Difference]) -> Iterator[str]:
     pairs = [len(one.differences) for one in found]
     if min(pairs) < LEAST_PAIRS:
         yield f"fewer than {LEAST_PAIRS} pairs decide nothing"
-    elif least_p(max(pairs)) > _ALPHA:
+    elif least_p(max(pairs)) > ALPHA:
         yield f"{max(pairs)} pairs give no p below {least_p(max(pairs)):g}, whatever they are: look at the intervals"

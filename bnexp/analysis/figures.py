@@ -6,6 +6,7 @@ A plot says in its caption what is drawn, and in its notes what is not, such as 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from bnexp.analysis.arms import no_such_baseline
 from bnexp.analysis.over_seeds import (
     Place,
     Spread,
@@ -23,7 +24,7 @@ from bnexp.analysis.statistics import LEAST_PAIRS, mean_interval
 from bnexp.analysis.studied import (
     Studied,
     capital,
-    columns_of,
+    columns_by_run,
     described,
     described_at,
     not_logged,
@@ -33,7 +34,7 @@ from bnexp.analysis.studied import (
 )
 from bnexp.document.plots import Axis, Curve, Curves, Differences, Paired, Panel
 from bnexp.document.writing import counted, first_few
-from bnexp.errors import ConfigError, did_you_mean
+from bnexp.errors import ConfigError
 from bnexp.runs.run import Run
 
 _SHOWN = 6
@@ -52,7 +53,7 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
     """
     _refuse_points(metric)
     study = studied(runs)
-    columns, problems = columns_of(study.runs, [metric])
+    columns, problems = columns_by_run(study.runs, [metric])
     logged = {run.folder: series_of(columns[run.folder], metric, place) for run in study.runs}
     if not any(logged.values()):
         raise not_logged(metric, study.runs)
@@ -147,7 +148,7 @@ def finished_in(one: Outcomes) -> int:
 
 
 def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | None = None) -> Differences:
-    """Return what each arm has more than the baseline, seed by seed, with the mean and its 95% interval.
+    """Return what each arm has more than the baseline, seed by seed, with the mean and its 95 % interval.
 
     A pair of which a run diverged counts with the stated value of `analysis/pairing.py`.
 
@@ -157,8 +158,7 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     point, study = parse_point(metric), studied(runs)
     came_to, problems = outcomes_at(study, point)
     if baseline is not None and baseline not in came_to:
-        hint = did_you_mean(baseline, came_to) or f" Arms: {first_few(list(came_to), _SHOWN)}"
-        raise ConfigError(f"--baseline {baseline}: no such arm.{hint}")
+        raise no_such_baseline(baseline, list(came_to))
     base = baseline or next(iter(came_to))
     rows, notes = _pairs(came_to, base)
     what = described_at(point)
@@ -166,7 +166,7 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     better = {"up": "right", "down": "left"}.get(point.direction or "")
     title = f"difference in {what.name.removesuffix(' (%)')} to {base}, paired by seed"
     bars = any(math.isfinite(row.low) for row in rows.values())
-    caption = f"{capital(title)}: a dot is a seed, the bar the mean" + (" with its 95% interval." if bars else ".")
+    caption = f"{capital(title)}: a dot is a seed, the bar the mean" + (" with its 95 % interval." if bars else ".")
     if any(any(row.diverged) for row in rows.values()):
         caption += " Hollow: one of the pair diverged, and counts with a stated value."
     notes = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bnexp.analysis.arms import Arm
+from bnexp.analysis.notes import MOST_NOTES
 from bnexp.analysis.points import MetricPoint, logged_metrics, parse_points, values_at
 from bnexp.analysis.statistics import Interval, mean_interval
 from bnexp.document.table import Cell, Column, sample_of
@@ -14,7 +15,6 @@ from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.run import COMPLETE, Run
 
 _STATISTICS = ("mean", "std", "low", "high", "n")
-_MOST_NOTES = 8
 _LOOKED_AT = 20
 """Runs whose rows are searched for the names of metrics, for a message."""
 _FEW = 3
@@ -48,7 +48,7 @@ def measure(arms: Sequence[Arm], text: str) -> tuple[tuple[MetricPoint, ...], Va
             _refuse_unlogged(point, runs)
         if lacking := [arm.name for arm in arms if arm.finished and not {run.folder for run in arm.finished} & known]:
             problems.append(f"{point}: no value in {first_few(lacking, _FEW)}")
-    return points, values, at_most(problems, _MOST_NOTES, "such notes")
+    return points, values, at_most(problems, MOST_NOTES, "such notes")
 
 
 def _refuse_unlogged(point: MetricPoint, runs: Sequence[Run]) -> None:

@@ -20,7 +20,7 @@ from bnexp.analysis.over_seeds import (
 from bnexp.analysis.studied import (
     Studied,
     capital,
-    columns_of,
+    columns_by_run,
     described,
     not_logged,
     on_silent,
@@ -66,7 +66,7 @@ def _measured(study: Studied, names: Mapping[str, Sequence[str]], what: str) -> 
     notes = [*study.notes, *unfinished_notes(study, "drawn as far as it came")]
     logged = dict[Path, bool]()
     for arm, runs in study.arms:
-        columns, problems = columns_of(runs, names[arm.name]) if names[arm.name] else ({}, [])
+        columns, problems = columns_by_run(runs, names[arm.name]) if names[arm.name] else ({}, [])
         notes += problems
         diverged[arm.name] = [run.divergence.step if run.divergence else None for run in runs]
         for run in runs if columns else ():

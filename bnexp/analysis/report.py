@@ -1,7 +1,6 @@
 """Make the report of some runs: question, verdicts, table, figures, configs, environment and how to reproduce it."""
 
 import contextlib
-import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,26 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.analysis import axis_figure, figures, probe_figures
-from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
+from bnexp.analysis.arms import Arm, differing_keys, gather_arms, no_such_baseline, told_apart, written
 from bnexp.analysis.claims import Claim
 from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.selection import without_tuning
 from bnexp.analysis.studied import capital
 from bnexp.analysis.verdict import ClaimVerdict, verdict_table
 from bnexp.config.naming import run_name_of
-from bnexp.config.wording import brief, one_of
 from bnexp.document.plots import Plot
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, facts, word
 from bnexp.document.values import Heading, Listing, Part, Text, TryIt
 from bnexp.document.writing import clock_duration, counted, first_few, percent
-from bnexp.errors import ConfigError, did_you_mean
+from bnexp.errors import ConfigError
 from bnexp.files import read_file
 from bnexp.runs.folder import CONFIG, MAX_RECORD_BYTES
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
 _MOST_COMMANDS, _MOST_PAIRED = 40, 3
-_LONGEST_VALUE, _LONGEST_FILE = 200, 100_000
-"""Letters of a value and of a file that are shown."""
+_LONGEST_FILE = 100_000
+"""Letters of a file that are shown."""
 _SWEPT = ("optimizer.lr", "data.batch_size")
 """Keys that are drawn as an axis where arms differ in them."""
 _SAID = {
@@ -107,8 +105,7 @@ def report_on(runs: Sequence[Run], study: Study, *, baseline: str | None = None)
 def _baseline(arms: Sequence[Arm], study: Study, name: str | None) -> Arm:
     names = {arm.name: arm for arm in arms}
     if name is not None and name not in names:
-        known = one_of(list(names), 12)
-        raise ConfigError(f"--baseline {name}: no such arm.{did_you_mean(name, names)} Arms: {known}")
+        raise no_such_baseline(name, list(names))
     claimed = (verdict.claim.arms[-1] for verdict in study.verdicts if verdict.claim.kind == "pair")
     return names.get(name or next(claimed, ""), arms[0])
 
@@ -121,7 +118,7 @@ def _verdicts(study: Study) -> Iterator[Part]:
     yield from map(_verdict, study.verdicts)
     table = verdict_table(study.verdicts)
     note = "an effect is in the unit of its metric, such as 0.02 for two percentage points of accuracy"
-    method = "the difference paired by seed with its 95% interval; p of the exact sign-flip test, Holm over all claims"
+    method = "the difference paired by seed with its 95 % interval; p of the exact sign-flip test, Holm over all claims"
     yield replace(table, notes=(note, method, *study.on_claims), layout="arms")
 
 
@@ -132,7 +129,7 @@ def _verdict(verdict: ClaimVerdict) -> Text:
     if judged.effect is not None:
         low, high = judged.low, judged.high
         interval = (
-            "" if low is None or high is None else f" (95% interval {_effect(claim, low)} to {_effect(claim, high)})"
+            "" if low is None or high is None else f" (95 % interval {_effect(claim, low)} to {_effect(claim, high)})"
         )
         seeds = counted(judged.n, "seed")
         said += f" {_what(claim)}: {_effect(claim, judged.effect)}{unit}{interval} over {seeds}"
@@ -237,8 +234,7 @@ def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
 def _setting(config: dict[str, Any], key: str) -> str:
     if key not in config:
         return f"no {key}"
-    value = config[key]
-    return f"{key} = {brief(value if isinstance(value, str) else json.dumps(value), _LONGEST_VALUE)}"
+    return f"{key} = {written(config[key])}"
 
 
 def _config_text(run: Run) -> str | None:

@@ -16,13 +16,12 @@ from bnexp.analysis.claims import Claim
 from bnexp.analysis.lagging import lag_of
 from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
 from bnexp.analysis.points import MetricPoint, logged_metrics, values_at
-from bnexp.analysis.statistics import CONFIDENCE, Judgement, holm, judge, least_p, sign_flip_p
+from bnexp.analysis.statistics import ALPHA, CONFIDENCE, Judgement, holm, judge, least_p, sign_flip_p
 from bnexp.document.table import Cell, Column, Row, Table, word
 from bnexp.errors import did_you_mean
 from bnexp.runs.data import keys_of_data
 from bnexp.runs.run import Run
 
-_ALPHA = 0.05
 KEYS = ("claim", "verdict", "effect", "low", "high", "n", "p", "p_corrected", "more_seeds", "reason")
 """The keys of a verdict in JSON, in order."""
 COLUMNS = (
@@ -133,7 +132,7 @@ def _judge(
 def _on_p(judged: Judgement, claims: int) -> list[str]:
     """Say where so few seeds can give no small p, whatever they show: the interval decides alone."""
     least = least_p(judged.n)
-    if judged.verdict == "undecided" or claims * least <= _ALPHA:
+    if judged.verdict == "undecided" or claims * least <= ALPHA:
         return []
     corrected = f", or {min(1, claims * least):.3g} after Holm" if claims > 1 else ""
     return [f"{judged.n} seeds give no p below {least:.3g}{corrected}: the verdict rests on the interval"]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, SupportsIndex, overload
 from bnexp.analysis.frames import frame_of_metrics, frame_of_runs
 from bnexp.analysis.listing import list_runs
 from bnexp.analysis.verdict import KEYS, ClaimVerdict, verdict_table
-from bnexp.commands.plot import SizeName, form_of, write_plot
+from bnexp.commands.plot import form_of, write_plot
 from bnexp.document.exports import to_records
-from bnexp.document.plots import Plot
+from bnexp.document.plots import Plot, SizeName
 from bnexp.document.table import Table
 from bnexp.document.terminal import to_text
 from bnexp.document.values import Document

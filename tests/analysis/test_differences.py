@@ -185,7 +185,7 @@ def test_an_unfinished_arm_shows_what_it_has_in_parentheses(
 def test_what_is_unknown_is_refused_by_name(folders: list[Path]) -> None:
     with pytest.raises(ConfigError, match=r'no run has logged los/train\. Did you mean "loss/train"'):
         tables(folders, columns="los/train")
-    with pytest.raises(ConfigError, match=r'--baseline non: no arm has this name\. Did you mean "none"'):
+    with pytest.raises(ConfigError, match=r'--baseline non: no such arm\. Did you mean "none"'):
         tables(folders, baseline="non")
 
 

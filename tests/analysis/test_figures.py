@@ -63,8 +63,8 @@ def test_a_curve_is_the_mean_with_the_t_interval_of_the_rows(runs_of: Callable[.
         assert bn.y[place] == pytest.approx(mean(values), abs=1e-15)
         assert (bn.low[place], bn.high[place]) == pytest.approx((mean(values) - half, mean(values) + half), abs=1e-12)
     assert (list(none.x), none.y, none.has_band) == ([10, 20], [0.3, 0.4], False)
-    assert plot.band == "95% interval of the mean"
-    assert "1 to 3 seeds with the 95% interval of the mean" in plot.caption
+    assert plot.band == "95 % interval of the mean"
+    assert "1 to 3 seeds with the 95 % interval of the mean" in plot.caption
     notes = "\n".join(plot.notes)
     assert "no band: none (1)" in notes
     assert "not equally long: last step of bn 30, none 20; --x epoch" in notes

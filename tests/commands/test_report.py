@@ -57,7 +57,7 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder(
         assert "Does bn < none?" in text
         assert "Supported:</strong> “bn is <ahead>”: the runs support it." in text
         assert "In favour of norm=bn over norm=none, by `accuracy/val:last`: +10.20 percentage points" in text
-        assert "(95% interval +9.70 to +10.70) over 3 seeds; at least 2.00 was claimed." in text
+        assert "(95 % interval +9.70 to +10.70) over 3 seeds; at least 2.00 was claimed." in text
         assert "differs from norm=none in" in text  # the baseline of the claim
         assert "bnexp report again/study -o report.html" in text
         named = f"{study}" if path == str(study) else f"{runs / 'study' / 'sweep.yaml'} --name study"
