@@ -30,11 +30,10 @@ class Measured:
     values: Values = field(default_factory=dict)
 
 
-def measure(arms: Sequence[Arm], text: str) -> tuple[tuple[MetricPoint, ...], Values, list[str]]:
-    """Read the points that a text such as `accuracy/val:best, loss/train:last` names, of all runs of some arms.
+def measure(arms: Sequence[Arm], text: str) -> tuple[Measured, list[str]]:
+    """Return the points that a text such as `accuracy/val:best, loss/train:last` names, with their values.
 
-    Returns:
-        The points, their values by run, and notes on files that could not be read and runs that lack a metric.
+    Notes say which files could not be read, and which arms lack a metric.
 
     Raises:
         ConfigError: no such point, or a metric that no run has logged.
@@ -48,7 +47,7 @@ def measure(arms: Sequence[Arm], text: str) -> tuple[tuple[MetricPoint, ...], Va
             _refuse_unlogged(point, runs)
         if lacking := [arm.name for arm in arms if arm.finished and not {run.folder for run in arm.finished} & known]:
             problems.append(f"{point}: no value in {first_few(lacking, _FEW)}")
-    return points, values, at_most(problems, MOST_NOTES, "such notes")
+    return Measured(points, values), at_most(problems, MOST_NOTES, "such notes")
 
 
 def _refuse_unlogged(point: MetricPoint, runs: Sequence[Run]) -> None:

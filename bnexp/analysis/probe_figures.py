@@ -154,14 +154,7 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
     if not any(items.values()):
         raise not_logged("activation_p50/<item>", study.runs)
     item = item and item.rpartition("/")[2]
-    known = list(dict.fromkeys(name for own in items.values() for name in own))
-    if item is not None and item not in known:
-        raise ConfigError(f"{item}: no such item.{did_you_mean(item, known)} Items: {first_few(known, 12)}")
-    others = {name for run in study.runs for name, one in run.code.items() if one.role == "activation"}
-    chosen = {
-        name: item if item in own else None if item else input_of_last_activation(own, others)
-        for name, own in items.items()
-    }
+    chosen = _chosen_items(study, items, item)
     names = {name: [f"{level}/{of}" for level in _PERCENTILES] if of else [] for name, of in chosen.items()}
     measured = _measured(study, names, f"percentiles of {item}" if item else "percentiles")
     made = {}
@@ -181,6 +174,22 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
     caption = f"{capital(title)}{of}, in training mode, over all units; each line is {_mean(seeds)}."
     notes = [*measured.notes, *left_out, *beyond]
     return Curves("percentiles", title, caption, panels, "15th to 85th percentile", same_y=True, notes=notes)
+
+
+def _chosen_items(study: Studied, items: Mapping[str, Sequence[str]], item: str | None) -> dict[str, str | None]:
+    """Return the item of each arm that is drawn: the one that is asked for, or what the last activation takes in.
+
+    Raises:
+        ConfigError: no arm has it.
+    """
+    known = list(dict.fromkeys(name for own in items.values() for name in own))
+    if item is not None and item not in known:
+        raise ConfigError(f"{item}: no such item.{did_you_mean(item, known)} Items: {first_few(known, 12)}")
+    others = {name for run in study.runs for name, one in run.code.items() if one.role == "activation"}
+    return {
+        name: item if item in own else None if item else input_of_last_activation(own, others)
+        for name, own in items.items()
+    }
 
 
 def input_of_last_activation(items: Sequence[str], others: Collection[str] = ()) -> str | None:
