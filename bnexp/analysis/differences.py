@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bnexp.analysis.arms import Arm
-from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value
+from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value, without_diverged
 from bnexp.analysis.point_columns import Values, ends
 from bnexp.analysis.points import MetricPoint
 from bnexp.analysis.rates import RateAxis
@@ -82,6 +82,8 @@ def differences_of(
     for point in points:
         stated = stated_value(point, point.direction or "up", runs, values[point])
         of_arm = {id(arm): _outcomes(arm, point, values[point], stated) for arm in arms}
+        if point.direction is None:
+            of_arm = {key: without_diverged(one) for key, one in of_arm.items()}
         for arm in arms:
             if arm is baseline:
                 continue
@@ -94,12 +96,9 @@ def differences_of(
 
 
 def _difference(arm: Arm, point: MetricPoint, pairing: Pairing) -> Difference:
-    """Judge the pairs of an arm and the baseline; where no side of a metric is worse, without diverged seeds."""
-    left_out = {*pairing.first.diverged, *pairing.second.diverged} if point.direction is None else set()
-    by_seed = zip(pairing.seeds, pairing.differences("up"), strict=True)
+    """Judge the pairs of an arm and the baseline."""
     size = max(map(abs, (*pairing.first.values.values(), *pairing.second.values.values())), default=0.0)
-    exact = (0.0 if abs(one) <= _ROUNDING * size else one for seed, one in by_seed if seed not in left_out)
-    differences = tuple(exact)
+    differences = tuple(0.0 if abs(one) <= _ROUNDING * size else one for one in pairing.differences("up"))
     sign = _SIGNS[point.direction]
     won = sum(sign * difference > 0 for difference in differences) if sign else None
     return Difference(arm, point, differences, won, sign_flip_p(differences) if len(differences) > 1 else None)

@@ -21,10 +21,19 @@ from bnexp.analysis.over_seeds import (
     value_axis,
     with_diverged,
 )
-from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
+from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value, without_diverged
 from bnexp.analysis.points import MetricPoint, parse_point, values_at
 from bnexp.analysis.statistics import LEAST_PAIRS, mean_interval
-from bnexp.analysis.studied import Studied, capital, columns_of, described, not_logged, studied, unfinished_notes
+from bnexp.analysis.studied import (
+    Studied,
+    axis_of,
+    capital,
+    columns_of,
+    described,
+    not_logged,
+    studied,
+    unfinished_notes,
+)
 from bnexp.config.wording import brief
 from bnexp.document.plots import Axis, Curve, Curves, Differences, Paired, Panel
 from bnexp.document.writing import counted, first_few
@@ -126,10 +135,9 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     groups = _by_the_rest(read, [other for other in keys if other != key])
     spread = spread_of([_finished(came_to[arm.name]) for arm in read])
     series = {name: _over(key, places, group, came_to, spread) for name, group in groups.items()}
-    y_axis = described(point.metric)
-    values = [y for curve in series.values() for y in curve.y]
-    name = y_axis.name if point.point == "last" else point.header.replace(" %", " (%)")
-    y_axis, beyond = value_axis(replace(y_axis, name=name), values)
+    y_axis = axis_of(point)
+    name, values = y_axis.name, [y for curve in series.values() for y in curve.y]
+    y_axis, beyond = value_axis(y_axis, values)
     title = f"{name.removesuffix(' (%)')} over the {x_axis.name}"
     counts = [count for curve in series.values() for count in curve.runs if count]
     what = f"{_means(spread, counts)}, of the runs that finished" if counts else "no run finished"
@@ -140,6 +148,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
         *study.notes,
         *unfinished_notes(study, "left out"),
         *(f"{arm.name}: its config cannot be read; left out" for arm, _ in study.arms if arm.config is None),
+        *(note for one in came_to.values() if one.never for note in replace(one, diverged=(), absent={}).notes),
         *(f"{name}: all runs diverged" for name, curve in series.items() if not any(curve.runs)),
         *_on_seeds({arm.name: _finished(came_to[arm.name]) for arm in read}, spread),
         *beyond,
@@ -250,6 +259,8 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     """
     point, study = parse_point(metric), studied(runs)
     came_to, problems = _outcomes(study, point)
+    if point.direction is None:
+        came_to = {name: without_diverged(one) for name, one in came_to.items()}
     names = list(came_to)
     if baseline is not None and baseline not in came_to:
         hint = did_you_mean(baseline, names) or f" Arms: {first_few(names, _SHOWN)}"
@@ -267,8 +278,8 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     if not rows:
         alone = f"one arm alone, {base}" if len(names) == 1 else "no arm shares a seed with the others"
         raise ConfigError(f"{alone}; paired differences need two arms with the same seeds")
-    what = described(point.metric)
-    quantity = what.name if point.point == "last" else point.header.replace(" %", " (%)")
+    what = axis_of(point)
+    quantity = what.name
     name = f"difference in {quantity.replace('(%)', '(points)')} to {base}"
     better = {"up": "right", "down": "left"}.get(point.direction or "")
     title = f"difference in {quantity.removesuffix(' (%)')} to {base}, paired by seed"

@@ -15,7 +15,7 @@ Used as
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bnexp.analysis.points import Direction, MetricPoint
@@ -68,6 +68,13 @@ class Outcomes:
         for seed, why in self.absent.items():
             reasons.setdefault(why, []).append(seed)
         return [*said, *(f"{self.name}: {_seeds(seeds)} {why}" for why, seeds in reasons.items())]
+
+
+def without_diverged(one: Outcomes) -> Outcomes:
+    """Return what an arm came to without its diverged seeds: of a metric without a better side, no value is worst."""
+    kept = {seed: value for seed, value in one.values.items() if seed not in one.diverged}
+    why = dict.fromkeys(one.diverged, "diverged, and left out: neither side of the metric is worse")
+    return replace(one, values=kept, diverged=(), absent={**one.absent, **why})
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,12 @@ def _verdicts(study: Study) -> Iterator[Part]:
     yield from map(_verdict, study.verdicts)
     table = verdict_table(study.verdicts)
     note = "an effect is in the unit of its metric, such as 0.02 for two percentage points of accuracy"
-    method = "the difference paired by seed with its 95% interval; p of the exact sign-flip test, Holm over all claims"
+    orders = (
+        " (of an order, that of its weakest step)" if any(one.claim.kind == "order" for one in study.verdicts) else ""
+    )
+    method = (
+        f"the difference paired by seed with its 95% interval{orders}; p of the exact sign-flip test, Holm over all"
+    )
     yield replace(table, notes=(note, method), layout="arms")
 
 
@@ -128,9 +133,8 @@ def _verdict(verdict: ClaimVerdict) -> Text:
     said = f"“{claim.sentence}”: {_SAID[judged.verdict]}."
     if judged.effect is not None:
         low, high = judged.low, judged.high
-        interval = (
-            "" if low is None or high is None else f" (95% interval {_effect(claim, low)} to {_effect(claim, high)})"
-        )
+        name = "interval" if claim.kind == "order" else "95% interval"  # the reason names the confidence of an order
+        interval = "" if low is None or high is None else f" ({name} {_effect(claim, low)} to {_effect(claim, high)})"
         seeds = counted(judged.n, "seed")
         said += f" {_what(claim)}: {_effect(claim, judged.effect)}{unit}{interval} over {seeds}"
         said += f"; at least {claim.point.text(claim.at_least)} was claimed."

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnexp.analysis.arms import Arm, gather_arms, told_apart
@@ -78,6 +78,14 @@ def described(metric: str) -> Axis:
     if quantity in ("loss", "loss_by_mode"):
         name += " (nats)"
     return Axis(name + (" (%)" if point.unit == "fraction" else ""), percent=point.unit == "fraction")
+
+
+def axis_of(point: MetricPoint) -> Axis:
+    """Return the axis of what is taken at a point, in its unit: the epochs to an accuracy are no percentage."""
+    what = described(point.metric)
+    if point.point == "last":
+        return what
+    return replace(what, name=point.header.replace(" %", " (%)"), percent=point.unit == "fraction")
 
 
 def columns_of(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
