@@ -112,9 +112,10 @@ def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None],
     seeds = [seed for seed in parts[0].values if all(seed in part.values for part in parts)]
     diverged = tuple(seed for seed in seeds if any(seed in part.diverged for part in parts))
     never = tuple(seed for seed in seeds if any(seed in part.never for part in parts))
+    infinite = tuple(seed for seed in diverged if all(seed in part.infinite for part in parts if seed in part.diverged))
     absent = {seed: why for part in parts for seed, why in part.absent.items()}
     means = {seed: fmean(part.values[seed] for part in parts) for seed in seeds}
-    return Outcomes(arm.name, means, diverged, never, absent, stated)
+    return Outcomes(arm.name, means, diverged, never, absent, stated, infinite)
 
 
 def difference_column(point: MetricPoint) -> Column:
@@ -187,7 +188,8 @@ def _limits(found: Sequence[Difference]) -> Iterator[str]:
         f"Holm: corrected for the {len(found)} differences of this table"
     )
     pairs = [len(one.differences) for one in found]
-    if pairs and min(pairs) < LEAST_PAIRS:
-        yield f"fewer than {LEAST_PAIRS} pairs decide nothing"
-    elif pairs and least_p(max(pairs)) > _ALPHA:
+    if few := list(dict.fromkeys(one.arm.name for one in found if len(one.differences) < LEAST_PAIRS)):
+        named = f": {first_few(few, _NAMES_SHOWN)}" if max(pairs) >= LEAST_PAIRS else ""
+        yield f"fewer than {LEAST_PAIRS} pairs decide nothing{named}"
+    if pairs and max(pairs) >= LEAST_PAIRS and least_p(max(pairs)) > _ALPHA:
         yield f"{max(pairs)} pairs give no p below {least_p(max(pairs)):g}, whatever they are: look at the intervals"

@@ -148,7 +148,12 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
         *study.notes,
         *unfinished_notes(study, "left out"),
         *(f"{arm.name}: its config cannot be read; left out" for arm, _ in study.arms if arm.config is None),
-        *(note for one in came_to.values() if one.never for note in replace(one, diverged=(), absent={}).notes),
+        *(
+            note
+            for one in came_to.values()
+            if one.never
+            for note in replace(one, diverged=(), infinite=(), absent={}).notes
+        ),
         *(f"{name}: all runs diverged" for name, curve in series.items() if not any(curve.runs)),
         *_on_seeds({arm.name: _finished(came_to[arm.name]) for arm in read}, spread),
         *beyond,
