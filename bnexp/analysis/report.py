@@ -49,6 +49,7 @@ class Study:
         file: the sweep file, as a command takes it; None where there is none.
         text: what stands in it; `base` is the config that it changes, whole.
         verdicts: on its claims.
+        changed: how its claims are not those of before the runs.
         unjudged: why there is no verdict.
         tuned: keys that have a column where no arm differs in them, too.
         notes: sentences about the runs as a whole.
@@ -60,6 +61,7 @@ class Study:
     text: str = ""
     base: str = ""
     verdicts: Sequence[ClaimVerdict] = ()
+    changed: str = ""
     unjudged: str = "no claims were written down for these runs: this page shows what came out, and judges nothing"
     tuned: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -115,6 +117,8 @@ def _verdicts(study: Study) -> Iterator[Part]:
     if not study.verdicts:
         yield Text(study.unjudged, lead="No verdict")
         return
+    if study.changed:
+        yield Text(f"{capital(study.changed)}.", lead="Not said beforehand")
     yield from map(_verdict, study.verdicts)
     table = verdict_table(study.verdicts)
     note = "an effect is in the unit of its metric, such as 0.02 for two percentage points of accuracy"

@@ -228,11 +228,11 @@ def _on_records(runs: Sequence[Run], broken: Mapping[Path, Sequence[str]], probl
     return own[:3] + ([f"and {len(own) - 3} more problems with records"] if len(own) > 3 else [])
 
 
-def verdict_table(verdicts: Sequence[ClaimVerdict]) -> Table:
-    """Return a row per claim, and a note with the reason of each."""
+def verdict_table(verdicts: Sequence[ClaimVerdict], more: Sequence[str] = ()) -> Table:
+    """Return a row per claim, and a note with the reason of each; `more` notes are on all of them."""
     notes = [f"{number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1)]
     rows = tuple(_row(number, verdict) for number, verdict in enumerate(verdicts, 1))
-    return Table(COLUMNS, rows, tuple(notes))
+    return Table(COLUMNS, rows, (*notes, *more))
 
 
 def _row(number: int, verdict: ClaimVerdict) -> Row:

@@ -14,10 +14,9 @@ from bnexp.errors import ConfigError, visible
 from bnexp.files import read_file
 from bnexp.runs.find import DEFAULT, find_runs, place_of_runs
 from bnexp.runs.run import Run, read_run
-from bnexp.sweep.plan import Planner
+from bnexp.sweep.asked import on_changed_claims
+from bnexp.sweep.plan import COPY, Planner
 
-COPY = "sweep.yaml"
-"""The sweep in the folder of its runs."""
 _MOST_BYTES = 1_000_000
 
 
@@ -86,6 +85,7 @@ def _of_sweep(file: Path, runs_dir: Path, name: str | None = None) -> tuple[list
         _text(file),
         dump_yaml(dict(sweep.draft.values)),
         claims,
+        changed=on_changed_claims(sweep, plan.folder) or "",
         tuned=list(sweep.file.tune),
         notes=notes,
     )

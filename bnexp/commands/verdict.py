@@ -3,16 +3,16 @@
 import json
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from bnexp.analysis.verdict import judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
-from bnexp.config.yaml_text import no_such_file, read_yaml_file
+from bnexp.config.yaml_text import no_such_file
 from bnexp.document.show import Output, show, show_document, write_out
 from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_runs
+from bnexp.sweep.asked import on_changed_claims
 from bnexp.sweep.plan import COPY, Planner
 
 
@@ -31,29 +31,17 @@ def verdict(
     arms = plan.runs_by_arm()
     if not any(arms.values()):
         print(visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them"), file=sys.stderr)
-    verdicts = judge_claims(plan.claims, arms, sweep.seeds)
+    verdicts, changed = judge_claims(plan.claims, arms, sweep.seeds), on_changed_claims(sweep, plan.folder)
     if output == "json":
+        if changed:
+            print(visible(f"note: {changed}"), file=sys.stderr)
         write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
         return
-    table = verdict_table(verdicts)
-    table = replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY)))
+    table = verdict_table(verdicts, [changed] if changed else [])
     if output == "markdown":
         show(table, output)
     else:
         show_document([table])
-
-
-def _on_changes(sweep: Sweep, copy: Path) -> list[str]:
-    """Say where the claims are not those with which the runs were started."""
-    try:
-        values, _ = read_yaml_file(copy) if copy.is_file() else (None, None)
-    except ConfigError:
-        return []
-    then = values.get("claims", []) if isinstance(values, dict) else None
-    now = sweep.file.model_dump(mode="json", exclude_defaults=True).get("claims", [])
-    if then in (None, now):
-        return []
-    return [f"the claims are not those of {copy}, with which the last runs were started: they were written afterwards"]
 
 
 def _find(study: str, runs_dir: Path) -> tuple[Sweep, Path]:
