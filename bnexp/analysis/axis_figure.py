@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from bnexp.analysis.arms import Arm, differing_keys, written
 from bnexp.analysis.figures import finished_in, means_in_words, on_few_seeds, outcomes_at
@@ -50,7 +51,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
         *study.notes,
         *unfinished_notes(study, "left out"),
         *(f"{arm.name}: its config cannot be read; left out" for arm, _ in study.arms if arm.config is None),
-        *(note for one in came_to.values() if one.never for note in one.notes),
+        *(note for one in came_to.values() for note in replace(one, diverged=(), infinite=(), absent={}).notes),
         *(f"{arm.name}: seed {seed} {why}" for arm in read for seed, why in _without(came_to[arm.name], point)),
         *(f"{name}: all runs diverged" for name, curve in series.items() if not any(curve.runs)),
         *on_few_seeds({arm.name: finished_in(came_to[arm.name]) for arm in read}, spread),

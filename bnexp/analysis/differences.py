@@ -11,7 +11,7 @@ from statistics import fmean
 
 from bnexp.analysis.arms import Arm, no_such_baseline
 from bnexp.analysis.notes import MOST_NOTES
-from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value
+from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value, without_diverged
 from bnexp.analysis.point_columns import Measured, Values, ends
 from bnexp.analysis.points import MetricPoint
 from bnexp.analysis.rates import RateAxis
@@ -93,6 +93,8 @@ def differences_of(
     for point in points:
         stated = stated_value(point, point.direction or "up", runs, values[point])
         of_arm = {id(arm): _outcomes(arm, point, values[point], stated) for arm in arms}
+        if point.direction is None:
+            of_arm = {key: without_diverged(one) for key, one in of_arm.items()}
         for arm in arms:
             if arm is baseline:
                 continue
@@ -105,12 +107,9 @@ def differences_of(
 
 
 def _difference(arm: Arm, point: MetricPoint, pairing: Pairing) -> Difference:
-    """Judge the pairs of an arm and the baseline; where no side of a metric is worse, without diverged seeds."""
-    left_out = {*pairing.first.diverged, *pairing.second.diverged} if point.direction is None else set()
-    by_seed = zip(pairing.seeds, pairing.differences("up"), strict=True)
+    """Judge the pairs of an arm and the baseline."""
     size = max(map(abs, (*pairing.first.values.values(), *pairing.second.values.values())), default=0.0)
-    exact = (0.0 if abs(one) <= _ROUNDING * size else one for seed, one in by_seed if seed not in left_out)
-    differences = tuple(exact)
+    differences = tuple(0.0 if abs(one) <= _ROUNDING * size else one for one in pairing.differences("up"))
     sign = _SIGNS[point.direction]
     won = sum(sign * difference > 0 for difference in differences) if sign else None
     return Difference(arm, point, differences, won, sign_flip_p(differences) if len(differences) > 1 else None)
@@ -124,9 +123,10 @@ def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None],
     seeds = [seed for seed in parts[0].values if all(seed in part.values for part in parts)]
     diverged = tuple(seed for seed in seeds if any(seed in part.diverged for part in parts))
     never = tuple(seed for seed in seeds if any(seed in part.never for part in parts))
+    infinite = tuple(seed for seed in diverged if all(seed in part.infinite for part in parts if seed in part.diverged))
     absent = {seed: why for part in parts for seed, why in part.absent.items()}
     means = {seed: fmean(part.values[seed] for part in parts) for seed in seeds}
-    return Outcomes(arm.name, means, diverged, never, absent, stated)
+    return Outcomes(arm.name, means, diverged, never, absent, stated, infinite)
 
 
 def _column(point: MetricPoint) -> Column:
@@ -203,7 +203,8 @@ def _limits(found: Sequence[Difference]) -> Iterator[str]:
         f"Holm: corrected for the {len(found)} differences of this table"
     )
     pairs = [len(one.differences) for one in found]
-    if min(pairs) < LEAST_PAIRS:
-        yield f"fewer than {LEAST_PAIRS} pairs decide nothing"
-    elif least_p(max(pairs)) > ALPHA:
+    if few := list(dict.fromkeys(one.arm.name for one in found if len(one.differences) < LEAST_PAIRS)):
+        named = f": {first_few(few, _NAMES_SHOWN)}" if max(pairs) >= LEAST_PAIRS else ""
+        yield f"fewer than {LEAST_PAIRS} pairs decide nothing{named}"
+    if pairs and max(pairs) >= LEAST_PAIRS and least_p(max(pairs)) > ALPHA:
         yield f"{max(pairs)} pairs give no p below {least_p(max(pairs)):g}, whatever they are: look at the intervals"

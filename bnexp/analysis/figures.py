@@ -18,7 +18,7 @@ from bnexp.analysis.over_seeds import (
     value_axis,
     with_diverged,
 )
-from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
+from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value, without_diverged
 from bnexp.analysis.points import MetricPoint, parse_point, values_at
 from bnexp.analysis.statistics import LEAST_PAIRS, mean_interval
 from bnexp.analysis.studied import (
@@ -157,6 +157,8 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     """
     point, study = parse_point(metric), studied(runs)
     came_to, problems = outcomes_at(study, point)
+    if point.direction is None:
+        came_to = {name: without_diverged(one) for name, one in came_to.items()}
     if baseline is not None and baseline not in came_to:
         raise no_such_baseline(baseline, list(came_to))
     base = baseline or next(iter(came_to))

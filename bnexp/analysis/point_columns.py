@@ -68,11 +68,12 @@ def point_cell(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None]
     every = arm.sampled(lambda run: values.get(run.folder))
     reached = [value for value in every if math.isfinite(value)]
     sample, short = sample_of(reached), len(every) - len(reached)
+    lacking = "not finite" if point.goal is None else "never"
     if sample is None:
         shown = None if every or arm.diverged or not arm.unfinished else values.get(arm.shown[0].folder)
-        return Cell("never" if short else "-") if shown is None else Cell(f"({point.text(shown)})")
-    if short:  # a mean of those that came there is none of the arm, and has no interval
-        return Cell(f"{point.text(sample.mean)} ({short} of {len(every)} never)", sample=sample)
+        return Cell(lacking if short else "-") if shown is None else Cell(f"({point.text(shown)})")
+    if short:  # a mean of the others is none of the arm, and has no interval
+        return Cell(f"{point.text(sample.mean)} ({short} of {len(every)} {lacking})", sample=sample)
     part = "" if sample.n == len(arm.samples) else f" ({sample.n} of {len(arm.samples)})"
     interval = mean_interval(reached)
     more = {"low": interval.low, "high": interval.high} if interval else {}

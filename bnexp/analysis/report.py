@@ -48,7 +48,7 @@ class Study:
         question: in words; empty where none was written.
         file: the sweep file, as a command takes it; None where there is none.
         text: what stands in it; `base` is the config that it changes, whole.
-        verdicts: on its claims; `on_claims` are notes on all of these.
+        verdicts: on its claims; `on_claims` are notes on all of these, such as that they were changed.
         unjudged: why there is no verdict.
         tuned: keys that have a column where no arm differs in them, too.
         notes: sentences about the runs as a whole.
@@ -115,11 +115,18 @@ def _verdicts(study: Study) -> Iterator[Part]:
     if not study.verdicts:
         yield Text(study.unjudged, lead="No verdict")
         return
+    for note in study.on_claims:
+        yield Text(f"{capital(note)}.", lead="Not said beforehand")
     yield from map(_verdict, study.verdicts)
     table = verdict_table(study.verdicts)
     note = "an effect is in the unit of its metric, such as 0.02 for two percentage points of accuracy"
-    method = "the difference paired by seed with its 95 % interval; p of the exact sign-flip test, Holm over all claims"
-    yield replace(table, notes=(note, method, *study.on_claims), layout="arms")
+    orders = (
+        " (of an order, that of its weakest step)" if any(one.claim.kind == "order" for one in study.verdicts) else ""
+    )
+    method = (
+        f"the difference paired by seed with its 95 % interval{orders}; p of the exact sign-flip test, Holm over all"
+    )
+    yield replace(table, notes=(note, method), layout="arms")
 
 
 def _verdict(verdict: ClaimVerdict) -> Text:
@@ -128,9 +135,8 @@ def _verdict(verdict: ClaimVerdict) -> Text:
     said = f"“{claim.sentence}”: {_SAID[judged.verdict]}."
     if judged.effect is not None:
         low, high = judged.low, judged.high
-        interval = (
-            "" if low is None or high is None else f" (95 % interval {_effect(claim, low)} to {_effect(claim, high)})"
-        )
+        name = "interval" if claim.kind == "order" else "95 % interval"  # the reason names the confidence of an order
+        interval = "" if low is None or high is None else f" ({name} {_effect(claim, low)} to {_effect(claim, high)})"
         seeds = counted(judged.n, "seed")
         said += f" {_what(claim)}: {_effect(claim, judged.effect)}{unit}{interval} over {seeds}"
         said += f"; at least {claim.point.text(claim.at_least)} was claimed."

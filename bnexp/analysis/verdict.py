@@ -6,7 +6,7 @@ from the first value of the axis to the last. `docs/verdicts.md` explains all of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import fsum
 from pathlib import Path
@@ -20,7 +20,8 @@ from bnexp.analysis.statistics import ALPHA, CONFIDENCE, Judgement, holm, judge,
 from bnexp.document.table import Cell, Column, Row, Table, word
 from bnexp.errors import did_you_mean
 from bnexp.runs.data import keys_of_data
-from bnexp.runs.run import Run
+from bnexp.runs.run import COMPLETE, Run
+from bnexp.runs.seal import is_altered
 
 KEYS = ("claim", "verdict", "effect", "low", "high", "n", "p", "p_corrected", "more_seeds", "reason")
 """The keys of a verdict in JSON, in order."""
@@ -94,6 +95,7 @@ def judge_claims(
     runs = [run for name in named for run in arms[name]]
     values, problems = values_at(runs, dict.fromkeys(claim.point for claim in claims))
     broken = {run.folder: run.problems for run in runs if run.problems}
+    arms = {name: [_unless_altered(run, problems) for run in own] for name, own in arms.items()}
     judged = [_judge(claim, arms, values[claim.point], seeds) for claim in claims]
     ps = [p for _, p, _ in judged]
     verdicts = []
@@ -102,6 +104,13 @@ def judge_claims(
         said = [*reasons, *_on_p(step.judgement, len(claims)), *_on_records(own, broken, problems)]
         verdicts.append(ClaimVerdict(claim, step.differences, step.judgement, p, corrected, "; ".join(said)))
     return verdicts
+
+
+def _unless_altered(run: Run, problems: Sequence[str]) -> Run:
+    """Return a run as it is, or as one that is not at its end where its records are not those that it wrote."""
+    suspect = bool(run.problems) or any(problem.startswith(f"{run.folder}/") for problem in problems)
+    altered = suspect and run.status in COMPLETE and is_altered(run.folder)
+    return replace(run, status="left out, as records were changed after the end") if altered else run
 
 
 def _judge(
@@ -194,8 +203,9 @@ def _on_runs(point: MetricPoint, runs: Sequence[Run], values: Mapping[Path, floa
     said = []
     finished = [run for run in runs if run.status == "finished"]
     if finished and all(values.get(run.folder) is None for run in finished):
-        hint = did_you_mean(point.metric, logged_metrics(finished[0]))
-        said.append(f"no run logged {point.metric}.{hint}")
+        logged = logged_metrics(finished[0])
+        hint = did_you_mean(point.metric, logged)
+        said.append(f"no run has {point}" if point.metric in logged else f"no run logged {point.metric}.{hint}")
     if len({*keys_of_data(runs, "scored").values()}) > 1:
         said.append("the arms were not scored on the same data")
     return said

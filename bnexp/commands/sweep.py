@@ -24,11 +24,12 @@ from bnexp.runs.run import COMPLETE, read_run
 from bnexp.session.display import say
 from bnexp.sweep import outlook
 from bnexp.sweep.arms import told_together
+from bnexp.sweep.asked import keep_asked
 from bnexp.sweep.display import display_for
 from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
 from bnexp.sweep.judging import judge_plan
 from bnexp.sweep.local import LocalWorkers
-from bnexp.sweep.plan import COPY, PlannedRun, Planner, SweepPlan, SweepTasks
+from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
@@ -237,8 +238,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
         return Outcome()
     cluster = _cluster(options.ray, study, options) if options.ray is not None else None
     try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(plan.folder / COPY, dump_sweep(study, plan.folder / COPY))
+        keep_asked(study, plan)
     except OSError as error:
         raise ConfigError(
             f"{plan.folder}: cannot be written: {error.strerror}; --runs-dir names another place"

@@ -26,6 +26,8 @@ def verdict(
     if no_runs:
         print(no_runs, file=sys.stderr)
     if output == "json":
+        for note in judged.notes:
+            print(visible(f"note: {note}"), file=sys.stderr)
         write_out(json.dumps([one.record for one in judged.verdicts], indent=2, allow_nan=False) + "\n")
         return
     table = verdict_table(*judged)

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from bnexp.analysis.verdict import ClaimVerdict, judge_claims
 from bnexp.config.sweep_loading import Sweep, load_sweep
-from bnexp.config.yaml_text import no_such_file, read_yaml_file
+from bnexp.config.yaml_text import no_such_file
 from bnexp.errors import ConfigError
+from bnexp.sweep.asked import on_changed_claims
 from bnexp.sweep.plan import COPY, SweepPlan
 
 
@@ -54,17 +55,5 @@ def judge_plan(sweep: Sweep, plan: SweepPlan) -> Judged:
     if not plan.claims:
         return Judged((), ())
     verdicts = judge_claims(plan.claims, plan.runs_by_arm(), sweep.seeds)
-    return Judged(verdicts, _on_changes(sweep, plan.folder / COPY))
-
-
-def _on_changes(sweep: Sweep, copy: Path) -> list[str]:
-    """Say where the claims are not those with which the runs were started."""
-    try:
-        values, _ = read_yaml_file(copy) if copy.is_file() else (None, None)
-    except ConfigError:
-        return []
-    then = values.get("claims", []) if isinstance(values, dict) else None
-    now = sweep.file.model_dump(mode="json", exclude_defaults=True).get("claims", [])
-    if then in (None, now):
-        return []
-    return [f"the claims are not those of {copy}, with which the last runs were started: they were written afterwards"]
+    changed = on_changed_claims(sweep, plan.folder)
+    return Judged(verdicts, [changed] if changed else [])
