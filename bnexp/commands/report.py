@@ -47,9 +47,9 @@ def report(
 
 def _find(path: str | None, runs_dir: Path) -> tuple[list[Run], Study]:
     """Return the runs, and what they were made for: those of a sweep where `path` is its file or its folder."""
-    if path is not None and os.path.isfile(path):
-        return _of_sweep(path, runs_dir)
     folder = folder_of(path or str(runs_dir), runs_dir)
+    if path is not None and folder is None and (os.path.isfile(path) or path.endswith((".yaml", ".yml"))):
+        return _of_sweep(path, runs_dir)
     runs = [read_run(found) for found in find_runs([path] if path else [], runs_dir)]
     name = path if folder is None else folder.resolve().name
     if folder is None or not (copy := folder / COPY).is_file():

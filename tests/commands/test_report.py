@@ -85,6 +85,7 @@ def test_a_folder_whose_sweep_cannot_be_read_is_reported_without_verdicts(study:
         ({"to": "report.pdf"}, "-o report.pdf: expected a name that ends with .html; a browser prints the page as PDF"),
         ({"to": "taken.html"}, "-o taken.html: a file lies there that is no page"),
         ({"to": "nowhere/report.html"}, "-o nowhere/report.html: there is no folder "),
+        ({"path": "othr.yaml"}, 'othr.yaml: no such file. Did you mean "other.yaml"?'),
         ({"path": "stydy"}, 'no such folder, here or in runs. Did you mean "study"?'),
         ({"path": "other.yaml"}, "no runs of it in runs/other; train them with: bnexp sweep other.yaml"),
     ],
