@@ -33,7 +33,7 @@ from bnexp.analysis.studied import (
     unfinished_notes,
 )
 from bnexp.document.plots import Axis, Curve, Curves, Differences, Paired, Panel
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import counted, first_few, span
 from bnexp.errors import ConfigError
 from bnexp.runs.run import Run
 
@@ -78,7 +78,7 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
         *beyond,
         *problems,
     ]
-    title = f"{y.name.removesuffix(' (%)')} over the {place}s"
+    title = f"{y.quantity} over the {place}s"
     caption = f"{capital(title)}: {means_in_words(spread, [len(own) for own in with_rows.values() if own])}."
     if any(curve.diverged for curve in series.values()):
         caption += " Marks below: where a run diverged; from there on the mean is of the others."
@@ -112,9 +112,7 @@ def _on_unmarked(study: Studied, place: Place) -> list[str]:
 
 def means_in_words(spread: Spread, counts: Sequence[int]) -> str:
     """Say what lines and bands are of so many runs each."""
-    least, most = min(counts, default=0), max(counts, default=0)
-    of = counted(most, "seed") if least == most else f"{least} to {most} seeds"
-    line = f"mean of {of}" if most > 1 else "one seed"
+    line = f"mean of {span(counts)} seeds" if max(counts, default=0) > 1 else "one seed"
     return f"{line} with the {spread}" if spread.kind else f"{line}, without a band"
 
 
@@ -166,7 +164,7 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     what = described_at(point)
     name = f"difference in {what.name.replace('(%)', '(points)')} to {base}"
     better = {"up": "right", "down": "left"}.get(point.direction or "")
-    title = f"difference in {what.name.removesuffix(' (%)')} to {base}, paired by seed"
+    title = f"difference in {what.quantity} to {base}, paired by seed"
     bars = any(math.isfinite(row.low) for row in rows.values())
     caption = f"{capital(title)}: a dot is a seed, the bar the mean" + (" with its 95 % interval." if bars else ".")
     if any(any(row.diverged) for row in rows.values()):

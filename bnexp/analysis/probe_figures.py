@@ -29,7 +29,7 @@ from bnexp.analysis.studied import (
 )
 from bnexp.config.items import ACTIVATION_NAMES
 from bnexp.document.plots import Axis, Curve, Curves, Grid, HeatMap, Panel
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import first_few, span
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.columns import names_below
 from bnexp.runs.run import Run
@@ -110,7 +110,7 @@ def heat_map(runs: Iterable[Run], metric: str = "gradient_norm") -> HeatMap:
     grids = [_grid(name, series, names[name]) for name, series in measured.arms.items()]
     finite = [value for grid in grids for row in grid.values for value in row if math.isfinite(value)]
     value = described(quantity)
-    title = f"{value.name.removesuffix(' (%)')} by layer and step"
+    title = f"{value.quantity} by layer and step"
     seeds = [len(series) for series in measured.arms.values()]
     caption = f"{capital(title)}; each cell is {_mean(seeds)}."
     if len(finite) < sum(len(row) for grid in grids for row in grid.values):
@@ -248,7 +248,4 @@ def _steps(curves: Sequence[Curve]) -> Axis:
 
 
 def _mean(seeds: Sequence[int]) -> str:
-    least, most = min(seeds), max(seeds)
-    if most == 1:
-        return "of one seed"
-    return f"the mean of {counted(most, 'seed') if least == most else f'{least} to {most} seeds'}"
+    return f"the mean of {span(seeds)} seeds" if max(seeds) > 1 else "of one seed"

@@ -20,7 +20,7 @@ from bnexp.config.naming import run_name_of
 from bnexp.document.plots import Plot
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, facts, word
 from bnexp.document.values import Heading, Listing, Part, Text, TryIt
-from bnexp.document.writing import clock_duration, counted, first_few, percent
+from bnexp.document.writing import clock_duration, counted, first_few, percent, span
 from bnexp.errors import ConfigError
 from bnexp.files import read_file
 from bnexp.runs.folder import CONFIG, MAX_RECORD_BYTES
@@ -167,12 +167,11 @@ def _tables(runs: Sequence[Run], arms: Sequence[Arm], base: Arm, study: Study) -
 
 def _count(arms: Sequence[Arm]) -> str:
     runs = [run for arm in arms for run in arm.runs]
-    seeds = sorted({len(arm.runs) for arm in arms})
-    each = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    each = span(len(arm.runs) for arm in arms)
     moments = sorted(str(run.started.date()) for run in runs if run.started is not None)
-    span = f", from {moments[0]} to {moments[-1]}" if moments and moments[0] != moments[-1] else ""
-    day = f", of {moments[0]}" if moments and not span else ""
-    return f"{counted(len(runs), 'run')} of {counted(len(arms), 'arm')}, {each} an arm{span or day}."
+    days = f", from {moments[0]} to {moments[-1]}" if moments and moments[0] != moments[-1] else ""
+    day = f", of {moments[0]}" if moments and not days else ""
+    return f"{counted(len(runs), 'run')} of {counted(len(arms), 'arm')}, {each} an arm{days or day}."
 
 
 def _on_state(arms: Sequence[Arm]) -> Iterator[Text]:

@@ -37,6 +37,11 @@ class Axis:
     labels: Sequence[str] = ()
     ends: tuple[float, float] | None = None
 
+    @property
+    def quantity(self) -> str:
+        """Its name for a title, without the percent of an accuracy."""
+        return self.name.removesuffix(" (%)")
+
     def text(self, value: float) -> str:
         """Write a value of this axis for people."""
         if self.labels and value in range(len(self.labels)):
