@@ -307,6 +307,7 @@ def verdict(
     data_dir: DataDir = None,
     json: Annotated[bool, typer.Option("--json", help="The verdicts as JSON, in full precision.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
     from bnexp.commands import verdict as command
@@ -361,11 +362,12 @@ def report(
         str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
     ] = None,
     runs_dir: RunsDir = Path("runs"),
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
     from bnexp.commands import report as command
 
-    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline, plugins=plugins)
 
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)

@@ -23,7 +23,8 @@ from bnexp.document.values import Heading, Listing, Part, Text, TryIt
 from bnexp.document.writing import clock_duration, counted, first_few, percent
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.files import read_file
-from bnexp.runs.folder import CONFIG, MAX_RECORD_BYTES
+from bnexp.runs.folder import CONFIG, MAX_RECORD_BYTES, META, read_json
+from bnexp.runs.plugins import recorded_in
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
 _MOST_COMMANDS, _MOST_NAMED, _MOST_PAIRED = 40, 8, 3
@@ -319,8 +320,8 @@ def _how_to_reproduce(arms: Sequence[Arm], study: Study) -> TryIt:
     """Return the commands that train the runs once more, and the one that makes this page of them."""
     again = "again"
     if study.file is not None:
-        commands = [f"bnexp sweep {shlex.quote(study.file)} --runs-dir {again}"]
-        commands.append(f"bnexp report {shlex.quote(study.file)} --runs-dir {again} -o report.html")
+        what = f"{shlex.quote(study.file)}{_plugins(arms)} --runs-dir {again}"
+        commands = [f"bnexp sweep {what}", f"bnexp report {what} -o report.html"]
         how = "The sweep file and the config that it changes stand below."
     else:
         commands = [_training(arm, again) for arm in arms[:_MOST_COMMANDS] if arm.runs[0].config is not None]
@@ -347,4 +348,12 @@ def _versions(arms: Sequence[Arm], key: str) -> list[str]:
 def _training(arm: Arm, runs_dir: str) -> str:
     seeds = sorted({run.seed for run in arm.runs if run.seed is not None})
     which = f" --seed {','.join(map(str, seeds))}" if seeds else ""
-    return f"bnexp train {shlex.quote(str(arm.runs[0].folder / CONFIG))}{which} --runs-dir {runs_dir}"
+    config = shlex.quote(str(arm.runs[0].folder / CONFIG))
+    return f"bnexp train {config}{which}{_plugins([arm])} --runs-dir {runs_dir}"
+
+
+def _plugins(arms: Sequence[Arm]) -> str:
+    """Return the options that give the files of norms and activations which bnexp does not have."""
+    recorded = [recorded_in(read_json(arm.runs[0].folder / META) or {}) for arm in arms]
+    files = dict.fromkeys(one.path for own in recorded for one in own.values() if one.distribution is None)
+    return "".join(f" --plugin {shlex.quote(file)}" for file in files)

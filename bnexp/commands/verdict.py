@@ -13,6 +13,7 @@ from bnexp.document.show import Output, show, show_document, write_out
 from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_runs
 from bnexp.sweep.asked import on_changed_claims
+from bnexp.sweep.outlook import notes_of
 from bnexp.sweep.plan import COPY, Planner
 
 
@@ -32,9 +33,9 @@ def verdict(
     if not any(arms.values()):
         print(visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them"), file=sys.stderr)
     verdicts, changed = judge_claims(plan.claims, arms, sweep.seeds), on_changed_claims(sweep, plan.folder)
+    for note in [*notes_of(plan), *([changed] if changed and output == "json" else [])]:
+        print(visible(f"note: {note}"), file=sys.stderr)
     if output == "json":
-        if changed:
-            print(visible(f"note: {changed}"), file=sys.stderr)
         write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
         return
     table = verdict_table(verdicts, [changed] if changed else [])
