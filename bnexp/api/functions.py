@@ -273,9 +273,9 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
-    judged, no_runs = judge_study(os.fspath(study), runs_dir=Path(runs_dir), data_dir=_path(data_dir))
-    if no_runs:
-        warn(no_runs)
+    judged, asides = judge_study(os.fspath(study), runs_dir=Path(runs_dir), data_dir=_path(data_dir))
+    for note in asides:
+        warn(note)
     return Verdicts(*judged)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.report import Study, report_on
@@ -24,6 +25,7 @@ def report(
     to: Path = Path("report.html"),
     runs_dir: Path = Path("runs"),
     baseline: str | None = None,
+    plugins: Sequence[Path] = (),
 ) -> None:
     """Write the page of the runs in a folder, or of those of a sweep file; the arguments are those of the command.
 
@@ -39,6 +41,7 @@ def report(
     runs, study = _find(path, place_of_runs(runs_dir))
     options = {"--baseline": baseline, "--runs-dir": None if runs_dir == DEFAULT else str(runs_dir), "-o": to.name}
     words = [word for option, value in options.items() if value is not None for word in (option, value)]
+    words += [word for file in plugins for word in ("--plugin", str(file))]
     command = shlex.join(["bnexp", "report", *([path] if path else []), *words])
     write_page(page, report_on(runs, study, baseline=baseline), command)
     size = page.stat().st_size / 1000

@@ -11,6 +11,7 @@ from bnexp.document.show import Output, show, show_document, write_out
 from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_runs
 from bnexp.sweep.judging import Judged, find_study, judge_plan
+from bnexp.sweep.outlook import notes_of
 from bnexp.sweep.plan import Planner
 
 
@@ -22,12 +23,10 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
-    judged, no_runs = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
-    if no_runs:
-        print(no_runs, file=sys.stderr)
+    judged, asides = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
+    for note in [*asides, *(judged.notes if output == "json" else [])]:
+        print(visible(f"note: {note}"), file=sys.stderr)
     if output == "json":
-        for note in judged.notes:
-            print(visible(f"note: {note}"), file=sys.stderr)
         write_out(json.dumps([one.record for one in judged.verdicts], indent=2, allow_nan=False) + "\n")
         return
     table = verdict_table(*judged)
@@ -37,10 +36,8 @@ def verdict(
         show_document([table])
 
 
-def judge_study(
-    study: str, *, runs_dir: Path = Path("runs"), data_dir: Path | None = None
-) -> tuple[Judged, str | None]:
-    """Judge each claim of a study, and return with the verdicts a sentence where it has no runs yet; see `verdict`.
+def judge_study(study: str, *, runs_dir: Path = Path("runs"), data_dir: Path | None = None) -> tuple[Judged, list[str]]:
+    """Judge each claim of a study, and return with the verdicts what is to be known of its runs; see `verdict`.
 
     Raises:
         ConfigError: there is no such study, or it makes no claim.
@@ -50,4 +47,5 @@ def judge_study(
         raise ConfigError(f"{sweep.source}: no claims; expected such as claims: [{EXAMPLE}]")
     plan = Planner(sweep, runs_dir, data_dir).plan()
     none = visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them")
-    return judge_plan(sweep, plan), None if any(plan.runs_by_arm().values()) else none
+    asides = notes_of(plan) if any(plan.runs_by_arm().values()) else [none, *notes_of(plan)]
+    return judge_plan(sweep, plan), asides
