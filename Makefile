@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test test-all lint audit docs house benchmark faults clean
+.PHONY: demo test test-all lint audit docs findings house benchmark faults clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -49,6 +49,9 @@ docs: .venv/installed
 	$(BIN)/bnexp schema --markdown > docs/config.md
 	$(BIN)/bnexp schema --sweep --markdown > docs/sweep.md
 	$(BIN)/python -m bnexp.probes.reference > docs/probes.md
+
+findings: .venv/installed
+	$(BIN)/python tools/findings.py write
 
 house: .venv/installed
 	$(BIN)/python tools/measure_house.py

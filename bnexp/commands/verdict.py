@@ -4,8 +4,9 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
-from bnexp.analysis.verdict import judge_claims, verdict_table
+from bnexp.analysis.verdict import ClaimVerdict, judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.config.yaml_text import no_such_file
@@ -25,24 +26,46 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
+    judged = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
+    if judged.no_runs:
+        print(judged.no_runs, file=sys.stderr)
+    for note in [*judged.on_runs, *(judged.notes if output == "json" else [])]:
+        print(visible(f"note: {note}"), file=sys.stderr)
+    verdicts = judged.verdicts
+    if output == "json":
+        write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
+        return
+    table = verdict_table(verdicts, judged.notes)
+    if output == "markdown":
+        show(table, output)
+    else:
+        show_document([table])
+
+
+class JudgedStudy(NamedTuple):
+    """The verdicts of a study, notes on its claims, a sentence where it has no runs yet, and notes on its runs."""
+
+    verdicts: list[ClaimVerdict]
+    notes: list[str]
+    no_runs: str | None
+    on_runs: list[str]
+
+
+def judge_study(study: str, *, runs_dir: Path = Path("runs"), data_dir: Path | None = None) -> JudgedStudy:
+    """Judge each claim of a study; see `verdict`.
+
+    Raises:
+        ConfigError: there is no such study, or it makes no claim.
+    """
     sweep, runs_dir = _find(study, place_of_runs(runs_dir))
     if not sweep.file.claims:
         raise ConfigError(f"{sweep.source}: no claims; expected such as claims: [{EXAMPLE}]")
     plan = Planner(sweep, runs_dir, data_dir).plan()
     arms = plan.runs_by_arm()
-    if not any(arms.values()):
-        print(visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them"), file=sys.stderr)
-    verdicts, changed = judge_claims(plan.claims, arms, sweep.seeds), on_changed_claims(sweep, plan.folder)
-    for note in [*notes_of(plan), *([changed] if changed and output == "json" else [])]:
-        print(visible(f"note: {note}"), file=sys.stderr)
-    if output == "json":
-        write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
-        return
-    table = verdict_table(verdicts, [changed] if changed else [])
-    if output == "markdown":
-        show(table, output)
-    else:
-        show_document([table])
+    none = visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them")
+    verdicts = judge_claims(plan.claims, arms, sweep.seeds)
+    changed = on_changed_claims(sweep, plan.folder)
+    return JudgedStudy(verdicts, [changed] if changed else [], None if any(arms.values()) else none, notes_of(plan))
 
 
 def _find(study: str, runs_dir: Path) -> tuple[Sweep, Path]:
