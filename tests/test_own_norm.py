@@ -180,19 +180,6 @@ def test_a_worker_of_a_sweep_gets_the_file_with_its_task(folder: Path) -> None:
             assert ended.end == ("failed" if refused else "finished")
 
 
-def test_a_study_of_it_is_judged_with_the_file(folder: Path) -> None:
-    claim = "{claim: as good, metric: accuracy/test, better: norm=mad, than: norm=bn, at_least: 0}"
-    study = folder / "claims.yaml"
-    study.write_text(f"base: study.yaml\naxes: {{model.norm: [bn, mad]}}\nclaims: [{claim}]\n")
-    words = [str(study), "--runs-dir", str(folder / "claimed")]
-    with forgotten():
-        assert CliRunner().invoke(app, ["verdict", *words]).exit_code != 0
-        done = CliRunner().invoke(app, ["verdict", *words, "--json", "--plugin", str(folder / "mad.py")])
-        assert (done.exit_code, json.loads(done.stdout)[0]["verdict"]) == (0, "undecided")
-        done = CliRunner().invoke(app, ["report", *words, "--plugin", str(folder / "mad.py")])
-        assert "no runs of it" in str(done.exception)
-
-
 def test_two_versions_of_a_file_are_two_arms(said: dict[str, CompletedProcess[str]], folder: Path) -> None:
     (folder / "mad2.py").write_text(MAD.replace("1e-5", "1e-4"))
     done = bnexp("train", "study.yaml", "--plugin", "mad2.py", "--name", "mad", "--seed", "1", cwd=folder)

@@ -13,7 +13,7 @@ import pytest
 from bnexp.analysis.report import Study, report_on
 from bnexp.document.page import to_html
 from bnexp.document.table import Table
-from bnexp.document.values import Part, Text, TryIt
+from bnexp.document.values import Part, Text
 from bnexp.errors import ConfigError
 from bnexp.runs.run import read_run
 
@@ -102,18 +102,6 @@ def test_arms_are_told_by_what_differs_from_the_baseline(study: list[Path]) -> N
         ]
     with pytest.raises(ConfigError, match=r"--baseline ban: no such arm. Did you mean \"bn\"\?"):
         report(study, baseline="ban")
-
-
-def test_commands_that_make_it_again_give_the_files_of_own_norms(write_run: WriteRun, tmp_path: Path) -> None:
-    own = {
-        "mad": {"path": "/norms/my mad.py", "sha256": "0" * 64},
-        "other": {"path": "/o", "sha256": "1" * 64, "distribution": "other 1"},
-    }
-    folder = write_run(tmp_path / "mad" / "seed0", meta={"plugins": own})
-    for study, command in ((Study("a"), "train "), (Study("a", file="a.yaml"), "sweep a.yaml ")):
-        (part,) = [part for part in report([folder], study) if isinstance(part, TryIt)]
-        assert part.commands[0].startswith(f"bnexp {command}")
-        assert part.commands[0].endswith("--runs-dir again --plugin 'my mad.py'")
 
 
 def test_what_anybody_wrote_is_text(write_run: WriteRun, tmp_path: Path) -> None:
