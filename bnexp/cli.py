@@ -381,7 +381,7 @@ def report(
     """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
     from bnexp.commands import report as command
 
-    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline)
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline, plugins=plugins)
 
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)

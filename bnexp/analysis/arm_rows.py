@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bnexp.analysis.arms import Arm
+from bnexp.analysis.arms import Arm, column_key
 from bnexp.analysis.curve import Scale, mean_curve
 from bnexp.analysis.lagging import WITH_BOTH_STATISTICS
 from bnexp.analysis.point_columns import Measured, point_cell, point_column
@@ -97,13 +97,8 @@ def _key_columns(keys: Sequence[str]) -> Iterator[Column]:
     taken = [NAME.key, NAME.header, PARAMETERS.key, STATUS.key, *ENVIRONMENT, *(key.rpartition(".")[2] for key in keys)]
     for key in keys:
         last = key.rpartition(".")[2]
-        own = _column_key(key)
+        own = column_key(key)
         yield Column(own, own, short=last if taken.count(last) == 1 else own)
-
-
-def _column_key(key: str) -> str:
-    """Keep a config's own top-level key, which another version may have, apart from the columns of figures."""
-    return key if "." in key else f"config.{key}"
 
 
 def row_of(comparison: Comparison, arm: Arm) -> Row:
@@ -117,7 +112,7 @@ def row_of(comparison: Comparison, arm: Arm) -> Row:
         STATUS.key: word(arm.status),
         PARAMETERS.key: Cell() if arm.parameters is None else Cell(f"{arm.parameters:,}", arm.parameters),
     }
-    cells |= {_column_key(key): _value_cell((arm.config or {}).get(key)) for key in comparison.keys}
+    cells |= {column_key(key): _value_cell((arm.config or {}).get(key)) for key in comparison.keys}
     for name in ENVIRONMENT:
         values = sorted({run.environment[name] for run in arm.runs if name in run.environment})
         cells[name] = Cell(" | ".join(values) or NOTHING, " | ".join(values) or None)
@@ -130,7 +125,7 @@ def row_of(comparison: Comparison, arm: Arm) -> Row:
         cells[TARGET_KEY] = _target_cell(comparison, arm, comparison.target, _epochs, epochs)
         cells[SECONDS_KEY] = _target_cell(comparison, arm, comparison.target, _seconds, seconds)
     if scale := comparison.scales.get(arm.scored_on):
-        cells[CURVE.key] = Cell(scale.draw(curve_of(arm, comparison.evaluations)) or NOTHING)
+        cells[CURVE.key] = Cell(scale.draw(accuracies_of(arm, comparison.evaluations)) or NOTHING)
     return cells
 
 
@@ -197,6 +192,6 @@ def _seconds(run: Run, evaluation: Evaluation) -> float | None:
     return None if step_ms is None else evaluation.step * step_ms / 1000
 
 
-def curve_of(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[float | None]:
-    """Return the mean validation accuracy at each evaluation of the runs of an arm that are shown."""
+def accuracies_of(arm: Arm, evaluations: Mapping[str, Sequence[Evaluation]]) -> list[float | None]:
+    """Return the curve of an arm: the mean validation accuracy at each evaluation of its runs that are shown."""
     return mean_curve([evaluations.get(str(run.folder), ()) for run in arm.shown])

@@ -12,6 +12,8 @@ from statistics import fmean
 from typing import Any, Literal
 
 from bnexp.config.wording import brief
+from bnexp.document.writing import first_few
+from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.data import keys_of_data
 from bnexp.runs.identity import besides_the_model, identity_of
 from bnexp.runs.plugins import differing
@@ -19,6 +21,7 @@ from bnexp.runs.run import COMPLETE, Run
 
 _LONG = 200
 """Letters of a value, such as a block, that a name is told apart by."""
+_NAMES_SHOWN = 8
 _STATUS_ORDER = ("finished", "diverged", "running", "interrupted", "failed", "dead", "damaged", "unknown")
 
 
@@ -236,9 +239,20 @@ def _apart(arm: Arm, keys: Sequence[str]) -> str:
     return f"{arm.name} ({', '.join(said)})" if said else arm.name
 
 
-def written(value: object) -> str:
-    """Write a value of a config on one line, and not too long."""
-    return brief("none" if value is None else value if isinstance(value, str) else json.dumps(value), _LONG)
+def written(value: object, most: int = _LONG) -> str:
+    """Write a value of a config on one line, in so many letters at most."""
+    return brief("none" if value is None else value if isinstance(value, str) else json.dumps(value), most)
+
+
+def column_key(key: str) -> str:
+    """Return the column of a config key: one without a section, as another version may have, is none of the figures."""
+    return key if "." in key else f"config.{key}"
+
+
+def no_such_baseline(name: str, names: Sequence[str]) -> ConfigError:
+    """Return the error that no arm has the name of a baseline."""
+    hint = did_you_mean(name, names) or f" Arms: {first_few(names, _NAMES_SHOWN)}"
+    return ConfigError(f"--baseline {name}: no such arm.{hint}")
 
 
 def _kinds(configs: Sequence[dict[str, Any]], keys: Sequence[str]) -> int:

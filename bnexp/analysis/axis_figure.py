@@ -1,17 +1,16 @@
 """Make the plot of what arms came to over a key of the config in which they differ, such as the learning rate."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from bnexp.analysis.arms import Arm, differing_keys
+from bnexp.analysis.arms import Arm, differing_keys, written
 from bnexp.analysis.figures import finished_in, means_in_words, on_few_seeds, outcomes_at
 from bnexp.analysis.over_seeds import Spread, mean_of, spread_of, value_axis
 from bnexp.analysis.pairing import Outcomes
 from bnexp.analysis.points import MetricPoint, parse_point
 from bnexp.analysis.studied import capital, described_at, studied, unfinished_notes
-from bnexp.config.wording import brief
 from bnexp.document.plots import Axis, Curve, Curves, Panel
 from bnexp.document.writing import first_few
 from bnexp.errors import ConfigError, did_you_mean
@@ -42,7 +41,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     series = {name: _over(key, places, group, came_to, spread) for name, group in groups.items()}
     values = [y for curve in series.values() for y in curve.y]
     y_axis, beyond = value_axis(described_at(point), values)
-    title = f"{y_axis.name.removesuffix(' (%)')} over the {x_axis.name}"
+    title = f"{y_axis.quantity} over the {x_axis.name}"
     counts = [count for curve in series.values() for count in curve.runs if count]
     what = f"{means_in_words(spread, counts)}, of the runs that finished" if counts else "no run finished"
     caption = f"{capital(title)}: {what}."
@@ -52,8 +51,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
         *study.notes,
         *unfinished_notes(study, "left out"),
         *(f"{arm.name}: its config cannot be read; left out" for arm, _ in study.arms if arm.config is None),
-        *(note for one in came_to.values() if one.never for note in one.notes),
-        *(f"{arm.name}: seed {seed} {why}" for arm in read for seed, why in _without(came_to[arm.name], point)),
+        *(note for arm in read for note in _on_seeds(came_to[arm.name], point)),
         *(f"{name}: all runs diverged" for name, curve in series.items() if not any(curve.runs)),
         *on_few_seeds({arm.name: finished_in(came_to[arm.name]) for arm in read}, spread),
         *beyond,
@@ -63,9 +61,10 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     return Curves(f"axis_{key}_{point}", title, caption, [panel], str(spread), notes=notes)
 
 
-def _without(one: Outcomes, point: MetricPoint) -> list[tuple[int, str]]:
-    """Return the seeds that finished without the metric."""
-    return [(seed, why) for seed, why in one.absent.items() if why == f"without {point}"]
+def _on_seeds(one: Outcomes, point: MetricPoint) -> list[str]:
+    """Say which seeds that finished never came to the goal, or lack the metric."""
+    without = {seed: why for seed, why in one.absent.items() if why == f"without {point}"}
+    return replace(one, diverged=(), infinite=(), absent=without).notes
 
 
 def _axis_key(wanted: str | None, keys: Sequence[str]) -> str:
@@ -109,7 +108,7 @@ def said(value: object) -> str:
     if isinstance(value, list | tuple) and value:
         alike = all(part == value[0] for part in value)
         return f"{len(value)} x {said(value[0])}" if alike and len(value) > 1 else "-".join(map(said, value))
-    return brief("none" if value is None else value if isinstance(value, str) else json.dumps(value), 40)
+    return written(value, 40)
 
 
 def _by_the_rest(arms: Sequence[Arm], keys: Sequence[str]) -> dict[str, list[Arm]]:

@@ -58,6 +58,11 @@ def find_claims(
             names = _along(claim, arms) if claim.over else _named(claim, arms)
             for name in names:
                 refuse_unlogged(point.metric, probes[name])
+            if point.unit == "fraction" and claim.at_least > 1:
+                raise ConfigError(
+                    f"at_least: {claim.at_least:g}: {point.metric} is a fraction of 1, and no effect is as large; "
+                    f"{claim.at_least:g} percentage points are written {claim.at_least / 100:g}"
+                )
             kind: Kind = "trend" if claim.over else "order" if claim.order else "pair"
             found.append(Claim(claim.claim, kind, point, _direction(claim, point), names, claim.at_least))
         except ConfigError as error:
@@ -87,14 +92,20 @@ def _named(claim: ClaimSection, arms: Mapping[str, Mapping[str, Any]]) -> tuple[
     return names
 
 
+def _varied(key: str, varied: Sequence[str]) -> str:
+    """Return the key that varies and is called so, in full or by its last part as in the names of arms."""
+    found = [key] if key in varied else [one for one in varied if one.endswith(f".{key}")]
+    if len(found) != 1:
+        hint = did_you_mean(key, varied) or f" Keys that vary: {one_of(list(varied), 8)}"
+        raise ConfigError(f"{key} {'may be several keys' if found else 'is the same in every arm'}.{hint}")
+    return found[0]
+
+
 def _along(claim: ClaimSection, arms: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the arms along an axis, by number or else as the sweep has them."""
-    axis, varied = str(claim.over), dict.fromkeys(key for values in arms.values() for key in values)
-    for key in (axis, *claim.where):
-        if key not in varied:
-            hint = did_you_mean(key, varied) or f" Keys that vary: {one_of(list(varied), 8)}"
-            raise ConfigError(f"{key} is the same in every arm.{hint}")
-    wanted = {key: value_key(value) for key, value in claim.where.items()}
+    varied = list(dict.fromkeys(key for values in arms.values() for key in values))
+    axis = _varied(str(claim.over), varied)
+    wanted = {_varied(key, varied): value_key(value) for key, value in claim.where.items()}
     chosen = {
         name: values[axis]
         for name, values in arms.items()
@@ -106,7 +117,7 @@ def _along(claim: ClaimSection, arms: Mapping[str, Mapping[str, Any]]) -> tuple[
         example = f"where: {{{others[0] if others else 'KEY'}: VALUE}}"
         raise ConfigError(f"over {axis}: several arms share a value of it; expected {example} beside it")
     if len(chosen) < 3:
-        said = f" where {shown(claim.where)}" if claim.where else ""
+        said = "".join(f" where {key} is {shown(value)}" for key, value in claim.where.items())
         raise ConfigError(f"over {axis}{said}: {len(chosen)} arms; expected three values or more, or better and than")
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in chosen.values()):
         return tuple(sorted(chosen, key=lambda name: float(chosen[name])))

@@ -1,9 +1,9 @@
 """Compare arms: which config keys differ, what each arm reached over its seeds, and what limits the comparison."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from bnexp.analysis.arm_rows import SCORED_ON, Comparison, columns_of, curve_of, row_of
+from bnexp.analysis.arm_rows import SCORED_ON, Comparison, accuracies_of, columns_of, row_of
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
 from bnexp.analysis.curve import common_scale, on_curves
 from bnexp.analysis.datasets import labels_of, on_data
@@ -23,12 +23,7 @@ from bnexp.analysis.notes import (
 from bnexp.analysis.point_columns import Measured, measure
 from bnexp.analysis.rates import rate_axes, rate_table
 from bnexp.analysis.selection import config_key, pool, where, without_tuning
-from bnexp.document.table import (
-    Table,
-    find_column,
-    sort_rows,
-    together,
-)
+from bnexp.document.table import Table, find_column, sort_rows, together
 from bnexp.document.writing import at_most
 from bnexp.runs.columns import Evaluation, read_evaluations
 from bnexp.runs.run import COMPLETE, Run
@@ -81,16 +76,16 @@ def compare_runs(
     if group_by:
         keys = [config_key(name, kept, f"--group-by {name}") for name in group_by]
         arms, on_pool = pool(arms, keys)
-    points, values, on_points = measure(arms, columns or (DEFAULT_POINTS if baseline else ""))
-    measured = Measured(points, values) if columns else Measured()
-    table = compare_arms(arms, target=target, with_curves=with_curves and not columns, keys=keys, measured=measured)
+    measured, on_points = measure(arms, columns or (DEFAULT_POINTS if baseline else ""))
+    shown = measured if columns else Measured()
+    table = compare_arms(arms, target=target, with_curves=with_curves and not columns, keys=keys, measured=shown)
     differences = None
     if baseline:
         axes = [] if group_by else rate_axes(arms)
-        table, differences = with_differences(table, told_apart(arms), axes, baseline, Measured(points, values))
+        table, differences = with_differences(table, told_apart(arms), axes, baseline, measured)
     table = replace(table, notes=(*notes, *on_choice, *left_out, *on_pool, *on_points, *table.notes))
     sortable = [column for column in table.columns if column.kind != "curve"]
-    order = find_column(sortable, sort or (str(points[0]) if columns else DEFAULT_SORT))
+    order = find_column(sortable, sort or (str(measured.points[0]) if columns else DEFAULT_SORT))
     table = together(sort_rows(table, order), SCORED_ON)
     return [table, *filter(None, [differences, rates])]
 
@@ -110,7 +105,7 @@ def compare_arms(
     run's metrics.jsonl is read.
     """
     arms, evaluations = _with_evaluations(arms, everything=with_curves or target is not None)
-    curves = [curve_of(arm, evaluations) for arm in arms] if with_curves else []
+    curves = [accuracies_of(arm, evaluations) for arm in arms] if with_curves else []
     scales = {
         data: scale
         for data in dict.fromkeys(arm.scored_on for arm in arms)
@@ -119,24 +114,21 @@ def compare_arms(
     keys = list(dict.fromkeys([*differing_keys(arms), *keys]))
     comparison = Comparison(arms, keys, target, evaluations, scales, labels_of(arms), measured)
     rows = tuple(row_of(comparison, arm) for arm in arms)
+    return Table(columns_of(comparison), rows, tuple(_notes(comparison)), layout="arms")
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    """Say what limits the comparison, and what its figures are."""
+    arms, points = told_apart(comparison.arms), comparison.measured.points
+    yield from on_data(arms)
+    yield from on_seeds(arms, intervals=bool(points))
+    for notes in (on_diverged, on_lengths, on_tuning, on_lengthened, *(() if points else (on_lagging, on_averages))):
+        yield from notes(arms)
+    yield from on_curves(arms, comparison.scales, comparison.labels)
+    for notes in (on_same_functions, on_unfinished, on_environments):
+        yield from notes(arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
-    on_records = at_most(problems, MOST_NOTES, "problems with records")
-    arms = told_apart(arms)
-    on_arms = (*on_same_functions(arms), *on_unfinished(arms), *on_environments(arms))
-    on_usual = () if measured.points else (*on_lagging(arms), *on_averages(arms))
-    on_figures = (*on_usual, *on_curves(arms, scales, comparison.labels))
-    notes = (
-        *on_data(arms),
-        *on_seeds(arms, intervals=bool(measured.points)),
-        *on_diverged(arms),
-        *on_lengths(arms),
-        *on_tuning(arms),
-        *on_lengthened(arms),
-        *on_figures,
-        *on_arms,
-        *on_records,
-    )
-    return Table(columns_of(comparison), rows, notes, layout="arms")
+    yield from at_most(problems, MOST_NOTES, "problems with records")
 
 
 def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Arm], dict[str, Sequence[Evaluation]]]:

@@ -9,24 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from bnexp.analysis.arms import Arm
-from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value
+from bnexp.analysis.arms import Arm, no_such_baseline
+from bnexp.analysis.notes import MOST_NOTES
+from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value, without_diverged
 from bnexp.analysis.point_columns import Measured, Values, ends
 from bnexp.analysis.points import MetricPoint
 from bnexp.analysis.rates import RateAxis
-from bnexp.analysis.statistics import LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
+from bnexp.analysis.statistics import ALPHA, LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
 from bnexp.document.table import Cell, Column, Row, Table, sample_of, word
 from bnexp.document.writing import at_most, first_few
-from bnexp.errors import ConfigError, did_you_mean
 
 DEFAULT_POINTS = "accuracy/test"
 """What a difference to a baseline is taken of, where no columns are asked for."""
 _STATISTICS = ("mean", "low", "high", "n", "won", "p", "p_corrected")
-_ALPHA = 0.05
 _ROUNDING = 1e-12
 """Differences below this, relative to the largest value, come from rounding: the values are equal."""
 _SIGNS = {"up": 1, "down": -1, None: 0}
-_MOST_NOTES = 8
 _NAMES_SHOWN = 8
 
 
@@ -72,7 +70,7 @@ def _with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> 
     """Return the arm of a name, and those to compare with it; of learning rates, the arms at their own best rates.
 
     Raises:
-        ConfigError: none has that name, or each of its runs diverged.
+        ConfigError: none has that name.
     """
     for arm in arms:
         if arm.name == name:
@@ -81,9 +79,7 @@ def _with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> 
     for arm in best:
         if arm.name == name:
             return arm, best
-    names = [arm.name for arm in (*arms, *best)]
-    hint = did_you_mean(name, names) or f" Arms here: {first_few(names, _NAMES_SHOWN)}"
-    raise ConfigError(f"--baseline {name}: no arm has this name.{hint}")
+    raise no_such_baseline(name, [arm.name for arm in (*arms, *best)])
 
 
 def differences_of(
@@ -97,6 +93,8 @@ def differences_of(
     for point in points:
         stated = stated_value(point, point.direction or "up", runs, values[point])
         of_arm = {id(arm): _outcomes(arm, point, values[point], stated) for arm in arms}
+        if point.direction is None:
+            of_arm = {key: without_diverged(one) for key, one in of_arm.items()}
         for arm in arms:
             if arm is baseline:
                 continue
@@ -105,16 +103,13 @@ def differences_of(
             notes += pairing.notes
     corrected = holm([one.p for one in found])
     found = [replace(one, p_corrected=p) for one, p in zip(found, corrected, strict=True)]
-    return found, at_most(list(dict.fromkeys(notes)), _MOST_NOTES, "notes on pairs")
+    return found, at_most(list(dict.fromkeys(notes)), MOST_NOTES, "notes on pairs")
 
 
 def _difference(arm: Arm, point: MetricPoint, pairing: Pairing) -> Difference:
-    """Judge the pairs of an arm and the baseline; where no side of a metric is worse, without diverged seeds."""
-    left_out = {*pairing.first.diverged, *pairing.second.diverged} if point.direction is None else set()
-    by_seed = zip(pairing.seeds, pairing.differences("up"), strict=True)
+    """Judge the pairs of an arm and the baseline."""
     size = max(map(abs, (*pairing.first.values.values(), *pairing.second.values.values())), default=0.0)
-    exact = (0.0 if abs(one) <= _ROUNDING * size else one for seed, one in by_seed if seed not in left_out)
-    differences = tuple(exact)
+    differences = tuple(0.0 if abs(one) <= _ROUNDING * size else one for one in pairing.differences("up"))
     sign = _SIGNS[point.direction]
     won = sum(sign * difference > 0 for difference in differences) if sign else None
     return Difference(arm, point, differences, won, sign_flip_p(differences) if len(differences) > 1 else None)
@@ -128,9 +123,10 @@ def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None],
     seeds = [seed for seed in parts[0].values if all(seed in part.values for part in parts)]
     diverged = tuple(seed for seed in seeds if any(seed in part.diverged for part in parts))
     never = tuple(seed for seed in seeds if any(seed in part.never for part in parts))
+    infinite = tuple(seed for seed in diverged if all(seed in part.infinite for part in parts if seed in part.diverged))
     absent = {seed: why for part in parts for seed, why in part.absent.items()}
     means = {seed: fmean(part.values[seed] for part in parts) for seed in seeds}
-    return Outcomes(arm.name, means, diverged, never, absent, stated)
+    return Outcomes(arm.name, means, diverged, never, absent, stated, infinite)
 
 
 def _column(point: MetricPoint) -> Column:
@@ -207,7 +203,8 @@ def _limits(found: Sequence[Difference]) -> Iterator[str]:
         f"Holm: corrected for the {len(found)} differences of this table"
     )
     pairs = [len(one.differences) for one in found]
-    if min(pairs) < LEAST_PAIRS:
-        yield f"fewer than {LEAST_PAIRS} pairs decide nothing"
-    elif least_p(max(pairs)) > _ALPHA:
+    if few := list(dict.fromkeys(one.arm.name for one in found if len(one.differences) < LEAST_PAIRS)):
+        named = f": {first_few(few, _NAMES_SHOWN)}" if max(pairs) >= LEAST_PAIRS else ""
+        yield f"fewer than {LEAST_PAIRS} pairs decide nothing{named}"
+    if pairs and max(pairs) >= LEAST_PAIRS and least_p(max(pairs)) > ALPHA:
         yield f"{max(pairs)} pairs give no p below {least_p(max(pairs)):g}, whatever they are: look at the intervals"

@@ -6,6 +6,7 @@ A plot says in its caption what is drawn, and in its notes what is not, such as 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from bnexp.analysis.arms import no_such_baseline
 from bnexp.analysis.over_seeds import (
     Place,
     Spread,
@@ -17,13 +18,13 @@ from bnexp.analysis.over_seeds import (
     value_axis,
     with_diverged,
 )
-from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
+from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value, without_diverged
 from bnexp.analysis.points import MetricPoint, parse_point, values_at
 from bnexp.analysis.statistics import LEAST_PAIRS, mean_interval
 from bnexp.analysis.studied import (
     Studied,
     capital,
-    columns_of,
+    columns_by_run,
     described,
     described_at,
     not_logged,
@@ -32,8 +33,8 @@ from bnexp.analysis.studied import (
     unfinished_notes,
 )
 from bnexp.document.plots import Axis, Curve, Curves, Differences, Paired, Panel
-from bnexp.document.writing import counted, first_few
-from bnexp.errors import ConfigError, did_you_mean
+from bnexp.document.writing import counted, first_few, span
+from bnexp.errors import ConfigError
 from bnexp.runs.run import Run
 
 _SHOWN = 6
@@ -52,7 +53,7 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
     """
     _refuse_points(metric)
     study = studied(runs)
-    columns, problems = columns_of(study.runs, [metric])
+    columns, problems = columns_by_run(study.runs, [metric])
     logged = {run.folder: series_of(columns[run.folder], metric, place) for run in study.runs}
     if not any(logged.values()):
         raise not_logged(metric, study.runs)
@@ -77,7 +78,7 @@ def curves(runs: Iterable[Run], metric: str = "accuracy/val", place: Place = "st
         *beyond,
         *problems,
     ]
-    title = f"{y.name.removesuffix(' (%)')} over the {place}s"
+    title = f"{y.quantity} over the {place}s"
     caption = f"{capital(title)}: {means_in_words(spread, [len(own) for own in with_rows.values() if own])}."
     if any(curve.diverged for curve in series.values()):
         caption += " Marks below: where a run diverged; from there on the mean is of the others."
@@ -111,9 +112,7 @@ def _on_unmarked(study: Studied, place: Place) -> list[str]:
 
 def means_in_words(spread: Spread, counts: Sequence[int]) -> str:
     """Say what lines and bands are of so many runs each."""
-    least, most = min(counts, default=0), max(counts, default=0)
-    of = counted(most, "seed") if least == most else f"{least} to {most} seeds"
-    line = f"mean of {of}" if most > 1 else "one seed"
+    line = f"mean of {span(counts)} seeds" if max(counts, default=0) > 1 else "one seed"
     return f"{line} with the {spread}" if spread.kind else f"{line}, without a band"
 
 
@@ -147,7 +146,7 @@ def finished_in(one: Outcomes) -> int:
 
 
 def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | None = None) -> Differences:
-    """Return what each arm has more than the baseline, seed by seed, with the mean and its 95% interval.
+    """Return what each arm has more than the baseline, seed by seed, with the mean and its 95 % interval.
 
     A pair of which a run diverged counts with the stated value of `analysis/pairing.py`.
 
@@ -156,17 +155,18 @@ def paired(runs: Iterable[Run], metric: str = "accuracy/val", baseline: str | No
     """
     point, study = parse_point(metric), studied(runs)
     came_to, problems = outcomes_at(study, point)
+    if point.direction is None:
+        came_to = {name: without_diverged(one) for name, one in came_to.items()}
     if baseline is not None and baseline not in came_to:
-        hint = did_you_mean(baseline, came_to) or f" Arms: {first_few(list(came_to), _SHOWN)}"
-        raise ConfigError(f"--baseline {baseline}: no such arm.{hint}")
+        raise no_such_baseline(baseline, list(came_to))
     base = baseline or next(iter(came_to))
     rows, notes = _pairs(came_to, base)
     what = described_at(point)
     name = f"difference in {what.name.replace('(%)', '(points)')} to {base}"
     better = {"up": "right", "down": "left"}.get(point.direction or "")
-    title = f"difference in {what.name.removesuffix(' (%)')} to {base}, paired by seed"
+    title = f"difference in {what.quantity} to {base}, paired by seed"
     bars = any(math.isfinite(row.low) for row in rows.values())
-    caption = f"{capital(title)}: a dot is a seed, the bar the mean" + (" with its 95% interval." if bars else ".")
+    caption = f"{capital(title)}: a dot is a seed, the bar the mean" + (" with its 95 % interval." if bars else ".")
     if any(any(row.diverged) for row in rows.values()):
         caption += " Hollow: one of the pair diverged, and counts with a stated value."
     notes = [

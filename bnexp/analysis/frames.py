@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from bnexp.analysis.arms import column_key
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.columns import Columns, logged_names, read_columns
 from bnexp.runs.run import ENVIRONMENT, Run
@@ -46,7 +47,7 @@ def _first(run: Run) -> dict[str, object]:
 
 def _config(run: Run) -> dict[str, object]:
     values = {key: _hashable(value) for key, value in (run.config or {}).items() if key not in ("name", "seed")}
-    return {key if "." in key else f"config.{key}": value for key, value in values.items()}
+    return {column_key(key): value for key, value in values.items()}
 
 
 def _hashable(value: object) -> object:

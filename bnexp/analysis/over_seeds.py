@@ -22,7 +22,7 @@ MOST_POINTS = 400
 """Of a curve; of more, every second, third, ... is drawn, the last one always."""
 _FEW = 10
 """Values, of which none is called far from the rest."""
-_SPREAD = {"interval": "95% interval of the mean", "range": "least to greatest seed", "": ""}
+_SPREAD = {"interval": "95 % interval of the mean", "range": "least to greatest seed", "": ""}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Used as
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bnexp.analysis.points import Direction, MetricPoint
@@ -45,6 +45,7 @@ class Outcomes:
         values: by seed, of its complete runs; the stated value for those that diverged.
         diverged, never: the seeds that have the stated value, since they diverged or are not finite there, or never
             reached the goal.
+        infinite: of the diverged, those that finished and are not finite there.
         absent: why a seed has no value, by seed.
     """
 
@@ -54,12 +55,15 @@ class Outcomes:
     never: tuple[int, ...] = ()
     absent: Mapping[int, str] = field(default_factory=dict)
     stated: Stated | None = None
+    infinite: tuple[int, ...] = ()
 
     @property
     def notes(self) -> list[str]:
         """Sentences about the seeds that are no plain values."""
         said = []
-        for seeds, what in ((self.diverged, "diverged"), (self.never, "never came there")):
+        fell = tuple(seed for seed in self.diverged if seed not in self.infinite)
+        kinds = ((fell, "diverged"), (self.infinite, "not finite there"), (self.never, "never came there"))
+        for seeds, what in kinds:
             if seeds and self.stated:
                 of = f"{len(seeds)} of {len(self.values)}"
                 counts = f"worst rank, counted as {self.stated.value:.4g}, {self.stated.why}"
@@ -68,6 +72,13 @@ class Outcomes:
         for seed, why in self.absent.items():
             reasons.setdefault(why, []).append(seed)
         return [*said, *(f"{self.name}: {_seeds(seeds)} {why}" for why, seeds in reasons.items())]
+
+
+def without_diverged(one: Outcomes) -> Outcomes:
+    """Return what an arm came to without its diverged seeds: of a metric without a better side, no value is worst."""
+    kept = {seed: value for seed, value in one.values.items() if seed not in one.diverged}
+    why = dict.fromkeys(one.diverged, "diverged, and left out: neither side of the metric is worse")
+    return replace(one, values=kept, diverged=(), infinite=(), absent={**one.absent, **why})
 
 
 @dataclass(frozen=True)
@@ -149,12 +160,13 @@ def outcomes(
     """
     found: dict[int, float] = {}
     diverged, never, absent = set[int](), set[int](), dict.fromkeys(missing, "not run yet")
+    infinite = set[int]()
     for run in sorted(runs, key=lambda run: (run.status in COMPLETE, run.recency)):
         if run.seed is None:
             continue
         value = values.get(run.folder)
         absent.pop(run.seed, None)
-        for group in (diverged, never):
+        for group in (diverged, never, infinite):
             group.discard(run.seed)
         if run.status == "diverged":
             diverged.add(run.seed)
@@ -163,11 +175,13 @@ def outcomes(
             found[run.seed] = value if abs(value) < _LARGEST else stated.value
             if not abs(value) < _LARGEST:
                 (never if point.goal is not None else diverged).add(run.seed)
+                infinite |= {run.seed} & diverged
         else:
             found.pop(run.seed, None)
             absent[run.seed] = f"without {point}" if run.status == "finished" else run.status
     ordered = {seed: found[seed] for seed in sorted(found)}
-    return Outcomes(name, ordered, tuple(sorted(diverged)), tuple(sorted(never)), absent, stated)
+    fell, short, odd = (tuple(sorted(group)) for group in (diverged, never, infinite))
+    return Outcomes(name, ordered, fell, short, absent, stated, odd)
 
 
 def pair(first: Outcomes, second: Outcomes) -> Pairing:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bnexp.analysis.arms import Arm
+from bnexp.analysis.notes import MOST_NOTES
 from bnexp.analysis.points import MetricPoint, logged_metrics, parse_points, values_at
 from bnexp.analysis.statistics import Interval, mean_interval
 from bnexp.document.table import Cell, Column, sample_of
@@ -14,7 +15,6 @@ from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.run import COMPLETE, Run
 
 _STATISTICS = ("mean", "std", "low", "high", "n")
-_MOST_NOTES = 8
 _LOOKED_AT = 20
 """Runs whose rows are searched for the names of metrics, for a message."""
 _FEW = 3
@@ -30,11 +30,10 @@ class Measured:
     values: Values = field(default_factory=dict)
 
 
-def measure(arms: Sequence[Arm], text: str) -> tuple[tuple[MetricPoint, ...], Values, list[str]]:
-    """Read the points that a text such as `accuracy/val:best, loss/train:last` names, of all runs of some arms.
+def measure(arms: Sequence[Arm], text: str) -> tuple[Measured, list[str]]:
+    """Return the points that a text such as `accuracy/val:best, loss/train:last` names, with their values.
 
-    Returns:
-        The points, their values by run, and notes on files that could not be read and runs that lack a metric.
+    Notes say which files could not be read, and which arms lack a metric.
 
     Raises:
         ConfigError: no such point, or a metric that no run has logged.
@@ -48,7 +47,7 @@ def measure(arms: Sequence[Arm], text: str) -> tuple[tuple[MetricPoint, ...], Va
             _refuse_unlogged(point, runs)
         if lacking := [arm.name for arm in arms if arm.finished and not {run.folder for run in arm.finished} & known]:
             problems.append(f"{point}: no value in {first_few(lacking, _FEW)}")
-    return points, values, at_most(problems, _MOST_NOTES, "such notes")
+    return Measured(points, values), at_most(problems, MOST_NOTES, "such notes")
 
 
 def _refuse_unlogged(point: MetricPoint, runs: Sequence[Run]) -> None:
@@ -69,11 +68,12 @@ def point_cell(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None]
     every = arm.sampled(lambda run: values.get(run.folder))
     reached = [value for value in every if math.isfinite(value)]
     sample, short = sample_of(reached), len(every) - len(reached)
+    lacking = "not finite" if point.goal is None else "never"
     if sample is None:
         shown = None if every or arm.diverged or not arm.unfinished else values.get(arm.shown[0].folder)
-        return Cell("never" if short else "-") if shown is None else Cell(f"({point.text(shown)})")
-    if short:  # a mean of those that came there is none of the arm, and has no interval
-        return Cell(f"{point.text(sample.mean)} ({short} of {len(every)} never)", sample=sample)
+        return Cell(lacking if short else "-") if shown is None else Cell(f"({point.text(shown)})")
+    if short:  # a mean of the others is none of the arm, and has no interval
+        return Cell(f"{point.text(sample.mean)} ({short} of {len(every)} {lacking})", sample=sample)
     part = "" if sample.n == len(arm.samples) else f" ({sample.n} of {len(arm.samples)})"
     interval = mean_interval(reached)
     more = {"low": interval.low, "high": interval.high} if interval else {}

@@ -157,7 +157,8 @@ def parse_point(text: str) -> MetricPoint:
         raise ConfigError(f"{metric}:{point}: no such point.{hint} Points: {', '.join(POINTS)}")
     better = direction(metric)
     if match["goal"]:
-        return MetricPoint(metric, f"to({_goal(metric, better, match['goal']):g})")
+        goal = _goal(metric, better, match["goal"])
+        return MetricPoint(metric, f"to({goal:g})" if float(f"{goal:g}") == goal else f"to({goal!r})")
     if match["at"]:
         point = _place(metric, "@step" if match["at"] == "@" else match["at"], match["place"])
     if point == "best" and better is None:

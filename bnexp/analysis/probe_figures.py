@@ -20,7 +20,7 @@ from bnexp.analysis.over_seeds import (
 from bnexp.analysis.studied import (
     Studied,
     capital,
-    columns_of,
+    columns_by_run,
     described,
     not_logged,
     on_silent,
@@ -29,7 +29,7 @@ from bnexp.analysis.studied import (
 )
 from bnexp.config.items import ACTIVATION_NAMES
 from bnexp.document.plots import Axis, Curve, Curves, Grid, HeatMap, Panel
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import first_few, span
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.columns import names_below
 from bnexp.runs.run import Run
@@ -66,7 +66,7 @@ def _measured(study: Studied, names: Mapping[str, Sequence[str]], what: str) -> 
     notes = [*study.notes, *unfinished_notes(study, "drawn as far as it came")]
     logged = dict[Path, bool]()
     for arm, runs in study.arms:
-        columns, problems = columns_of(runs, names[arm.name]) if names[arm.name] else ({}, [])
+        columns, problems = columns_by_run(runs, names[arm.name]) if names[arm.name] else ({}, [])
         notes += problems
         diverged[arm.name] = [run.divergence.step if run.divergence else None for run in runs]
         for run in runs if columns else ():
@@ -110,7 +110,7 @@ def heat_map(runs: Iterable[Run], metric: str = "gradient_norm") -> HeatMap:
     grids = [_grid(name, series, names[name]) for name, series in measured.arms.items()]
     finite = [value for grid in grids for row in grid.values for value in row if math.isfinite(value)]
     value = described(quantity)
-    title = f"{value.name.removesuffix(' (%)')} by layer and step"
+    title = f"{value.quantity} by layer and step"
     seeds = [len(series) for series in measured.arms.values()]
     caption = f"{capital(title)}; each cell is {_mean(seeds)}."
     if len(finite) < sum(len(row) for grid in grids for row in grid.values):
@@ -154,14 +154,7 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
     if not any(items.values()):
         raise not_logged("activation_p50/<item>", study.runs)
     item = item and item.rpartition("/")[2]
-    known = list(dict.fromkeys(name for own in items.values() for name in own))
-    if item is not None and item not in known:
-        raise ConfigError(f"{item}: no such item.{did_you_mean(item, known)} Items: {first_few(known, 12)}")
-    others = {name for run in study.runs for name, one in run.code.items() if one.role == "activation"}
-    chosen = {
-        name: item if item in own else None if item else input_of_last_activation(own, others)
-        for name, own in items.items()
-    }
+    chosen = _chosen_items(study, items, item)
     names = {name: [f"{level}/{of}" for level in _PERCENTILES] if of else [] for name, of in chosen.items()}
     measured = _measured(study, names, f"percentiles of {item}" if item else "percentiles")
     made = {}
@@ -181,6 +174,22 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
     caption = f"{capital(title)}{of}, in training mode, over all units; each line is {_mean(seeds)}."
     notes = [*measured.notes, *left_out, *beyond]
     return Curves("percentiles", title, caption, panels, "15th to 85th percentile", same_y=True, notes=notes)
+
+
+def _chosen_items(study: Studied, items: Mapping[str, Sequence[str]], item: str | None) -> dict[str, str | None]:
+    """Return the item of each arm that is drawn: the one that is asked for, or what the last activation takes in.
+
+    Raises:
+        ConfigError: no arm has it.
+    """
+    known = list(dict.fromkeys(name for own in items.values() for name in own))
+    if item is not None and item not in known:
+        raise ConfigError(f"{item}: no such item.{did_you_mean(item, known)} Items: {first_few(known, 12)}")
+    others = {name for run in study.runs for name, one in run.code.items() if one.role == "activation"}
+    return {
+        name: item if item in own else None if item else input_of_last_activation(own, others)
+        for name, own in items.items()
+    }
 
 
 def input_of_last_activation(items: Sequence[str], others: Collection[str] = ()) -> str | None:
@@ -239,7 +248,4 @@ def _steps(curves: Sequence[Curve]) -> Axis:
 
 
 def _mean(seeds: Sequence[int]) -> str:
-    least, most = min(seeds), max(seeds)
-    if most == 1:
-        return "of one seed"
-    return f"the mean of {counted(most, 'seed') if least == most else f'{least} to {most} seeds'}"
+    return f"the mean of {span(seeds)} seeds" if max(seeds) > 1 else "of one seed"

@@ -1,7 +1,6 @@
-"""Makes the report of some runs: question, verdicts, table, figures, configs, environment and how to reproduce it."""
+"""Make the report of some runs: question, verdicts, table, figures, configs, environment and how to reproduce it."""
 
 import contextlib
-import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,26 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.analysis import axis_figure, figures, probe_figures
-from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
+from bnexp.analysis.arms import Arm, differing_keys, gather_arms, no_such_baseline, told_apart, written
 from bnexp.analysis.claims import Claim
 from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.selection import without_tuning
 from bnexp.analysis.studied import capital
 from bnexp.analysis.verdict import ClaimVerdict, verdict_table
 from bnexp.config.naming import run_name_of
-from bnexp.config.wording import brief, one_of
 from bnexp.document.plots import Plot
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, facts, word
 from bnexp.document.values import Heading, Listing, Part, Text, TryIt
-from bnexp.document.writing import clock_duration, counted, first_few, percent
-from bnexp.errors import ConfigError, did_you_mean
+from bnexp.document.writing import clock_duration, counted, first_few, percent, span
+from bnexp.errors import ConfigError
 from bnexp.files import read_file
 from bnexp.runs.folder import CONFIG, MAX_RECORD_BYTES
 from bnexp.runs.run import COMPLETE, ENVIRONMENT, Run
 
-_MOST_COMMANDS, _MOST_NAMED, _MOST_PAIRED = 40, 8, 3
-_LONGEST_VALUE, _LONGEST_FILE = 200, 100_000
-"""Letters of a value and of a file that are shown."""
+_MOST_COMMANDS, _MOST_PAIRED = 40, 3
+_LONGEST_FILE = 100_000
+"""Letters of a file that are shown."""
 _SWEPT = ("optimizer.lr", "data.batch_size")
 """Keys that are drawn as an axis where arms differ in them."""
 _SAID = {
@@ -50,7 +48,7 @@ class Study:
         question: in words; empty where none was written.
         file: the sweep file, as a command takes it; None where there is none.
         text: what stands in it; `base` is the config that it changes, whole.
-        verdicts: on its claims.
+        verdicts: on its claims; `on_claims` are notes on all of these, such as that they were changed.
         unjudged: why there is no verdict.
         tuned: keys that have a column where no arm differs in them, too.
         notes: sentences about the runs as a whole.
@@ -62,6 +60,7 @@ class Study:
     text: str = ""
     base: str = ""
     verdicts: Sequence[ClaimVerdict] = ()
+    on_claims: Sequence[str] = ()
     unjudged: str = "no claims were written down for these runs: this page shows what came out, and judges nothing"
     tuned: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -106,8 +105,7 @@ def report_on(runs: Sequence[Run], study: Study, *, baseline: str | None = None)
 def _baseline(arms: Sequence[Arm], study: Study, name: str | None) -> Arm:
     names = {arm.name: arm for arm in arms}
     if name is not None and name not in names:
-        known = one_of(list(names), 12)
-        raise ConfigError(f"--baseline {name}: no such arm.{did_you_mean(name, names)} Arms: {known}")
+        raise no_such_baseline(name, list(names))
     claimed = (verdict.claim.arms[-1] for verdict in study.verdicts if verdict.claim.kind == "pair")
     return names.get(name or next(claimed, ""), arms[0])
 
@@ -117,10 +115,17 @@ def _verdicts(study: Study) -> Iterator[Part]:
     if not study.verdicts:
         yield Text(study.unjudged, lead="No verdict")
         return
+    for note in study.on_claims:
+        yield Text(f"{capital(note)}.", lead="Not said beforehand")
     yield from map(_verdict, study.verdicts)
     table = verdict_table(study.verdicts)
     note = "an effect is in the unit of its metric, such as 0.02 for two percentage points of accuracy"
-    method = "the difference paired by seed with its 95% interval; p of the exact sign-flip test, Holm over all claims"
+    orders = (
+        " (of an order, that of its weakest step)" if any(one.claim.kind == "order" for one in study.verdicts) else ""
+    )
+    method = (
+        f"the difference paired by seed with its 95 % interval{orders}; p of the exact sign-flip test, Holm over all"
+    )
     yield replace(table, notes=(note, method), layout="arms")
 
 
@@ -130,9 +135,8 @@ def _verdict(verdict: ClaimVerdict) -> Text:
     said = f"“{claim.sentence}”: {_SAID[judged.verdict]}."
     if judged.effect is not None:
         low, high = judged.low, judged.high
-        interval = (
-            "" if low is None or high is None else f" (95% interval {_effect(claim, low)} to {_effect(claim, high)})"
-        )
+        name = "interval" if claim.kind == "order" else "95 % interval"  # the reason names the confidence of an order
+        interval = "" if low is None or high is None else f" ({name} {_effect(claim, low)} to {_effect(claim, high)})"
         seeds = counted(judged.n, "seed")
         said += f" {_what(claim)}: {_effect(claim, judged.effect)}{unit}{interval} over {seeds}"
         said += f"; at least {claim.point.text(claim.at_least)} was claimed."
@@ -163,12 +167,11 @@ def _tables(runs: Sequence[Run], arms: Sequence[Arm], base: Arm, study: Study) -
 
 def _count(arms: Sequence[Arm]) -> str:
     runs = [run for arm in arms for run in arm.runs]
-    seeds = sorted({len(arm.runs) for arm in arms})
-    each = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    each = span(len(arm.runs) for arm in arms)
     moments = sorted(str(run.started.date()) for run in runs if run.started is not None)
-    span = f", from {moments[0]} to {moments[-1]}" if moments and moments[0] != moments[-1] else ""
-    day = f", of {moments[0]}" if moments and not span else ""
-    return f"{counted(len(runs), 'run')} of {counted(len(arms), 'arm')}, {each} an arm{span or day}."
+    days = f", from {moments[0]} to {moments[-1]}" if moments and moments[0] != moments[-1] else ""
+    day = f", of {moments[0]}" if moments and not days else ""
+    return f"{counted(len(runs), 'run')} of {counted(len(arms), 'arm')}, {each} an arm{days or day}."
 
 
 def _on_state(arms: Sequence[Arm]) -> Iterator[Text]:
@@ -236,8 +239,7 @@ def _differences(arms: Sequence[Arm], baseline: Arm) -> Iterator[Part]:
 def _setting(config: dict[str, Any], key: str) -> str:
     if key not in config:
         return f"no {key}"
-    value = config[key]
-    return f"{key} = {brief(value if isinstance(value, str) else json.dumps(value), _LONGEST_VALUE)}"
+    return f"{key} = {written(config[key])}"
 
 
 def _config_text(run: Run) -> str | None:

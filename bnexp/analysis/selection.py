@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from bnexp.analysis.arms import Arm, written
-from bnexp.document.writing import counted, first_few
+from bnexp.document.writing import counted, first_few, span
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.run import Run
 
@@ -111,10 +111,9 @@ def _pooled(arms: Sequence[Arm], keys: Sequence[str]) -> Arm:
 
 
 def _on_pool(pooled: Sequence[Arm], arms: Sequence[Arm], keys: Sequence[str]) -> str:
-    counts = sorted({len(arm.pooled) or 1 for arm in pooled})
-    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    how = f"grouped by {', '.join(keys)}: a row pools {each} of {counted(len(arms), 'arm')}"
-    if counts[-1] == 1:
+    counts = [len(arm.pooled) or 1 for arm in pooled]
+    how = f"grouped by {', '.join(keys)}: a row pools {span(counts)} of {counted(len(arms), 'arm')}"
+    if max(counts) == 1:
         return f"{how}: there is nothing to pool"
     value = "the value of a seed is its mean over the pooled arms, and enters where it finished in all of them"
     return f"{how}; n counts seeds: {value}"

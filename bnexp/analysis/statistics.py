@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["supported", "refuted", "undecided"]
 CONFIDENCE = 0.95
+ALPHA = 0.05
+"""What a p, or the chance that an interval misses, is to lie below."""
 LEAST_PAIRS = 3
 """Seeds that both arms have, below which nothing is decided."""
 LEAST_IDENTICAL = 6

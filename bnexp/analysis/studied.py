@@ -95,7 +95,7 @@ def described_at(point: MetricPoint) -> Axis:
     return Axis(f"{name} ({unit})" if unit else name, percent=point.unit == "fraction")
 
 
-def columns_of(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
+def columns_by_run(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
     """Read metrics of runs, by their folders, and say what is wrong with the files."""
     folders = [run.folder for run in runs]
     read = read_columns(folders, names, {run.folder: run.rows_seal for run in runs})

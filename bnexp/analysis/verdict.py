@@ -6,7 +6,7 @@ from the first value of the axis to the last. `docs/verdicts.md` explains all of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import fsum
 from pathlib import Path
@@ -16,13 +16,13 @@ from bnexp.analysis.claims import Claim
 from bnexp.analysis.lagging import lag_of
 from bnexp.analysis.pairing import Outcomes, outcomes, pair, stated_value
 from bnexp.analysis.points import MetricPoint, logged_metrics, values_at
-from bnexp.analysis.statistics import CONFIDENCE, Judgement, holm, judge, least_p, sign_flip_p
+from bnexp.analysis.statistics import ALPHA, CONFIDENCE, Judgement, holm, judge, least_p, sign_flip_p
 from bnexp.document.table import Cell, Column, Row, Table, word
 from bnexp.errors import did_you_mean
 from bnexp.runs.data import keys_of_data
-from bnexp.runs.run import Run
+from bnexp.runs.run import COMPLETE, Run
+from bnexp.runs.seal import is_altered
 
-_ALPHA = 0.05
 KEYS = ("claim", "verdict", "effect", "low", "high", "n", "p", "p_corrected", "more_seeds", "reason")
 """The keys of a verdict in JSON, in order."""
 COLUMNS = (
@@ -95,6 +95,7 @@ def judge_claims(
     runs = [run for name in named for run in arms[name]]
     values, problems = values_at(runs, dict.fromkeys(claim.point for claim in claims))
     broken = {run.folder: run.problems for run in runs if run.problems}
+    arms = {name: [_unless_altered(run, problems) for run in own] for name, own in arms.items()}
     judged = [_judge(claim, arms, values[claim.point], seeds) for claim in claims]
     ps = [p for _, p, _ in judged]
     verdicts = []
@@ -103,6 +104,13 @@ def judge_claims(
         said = [*reasons, *_on_p(step.judgement, len(claims)), *_on_records(own, broken, problems)]
         verdicts.append(ClaimVerdict(claim, step.differences, step.judgement, p, corrected, "; ".join(said)))
     return verdicts
+
+
+def _unless_altered(run: Run, problems: Sequence[str]) -> Run:
+    """Return a run as it is, or as one that is not at its end where its records are not those that it wrote."""
+    suspect = bool(run.problems) or any(problem.startswith(f"{run.folder}/") for problem in problems)
+    altered = suspect and run.status in COMPLETE and is_altered(run.folder)
+    return replace(run, status="left out, as records were changed after the end") if altered else run
 
 
 def _judge(
@@ -133,7 +141,7 @@ def _judge(
 def _on_p(judged: Judgement, claims: int) -> list[str]:
     """Say where so few seeds can give no small p, whatever they show: the interval decides alone."""
     least = least_p(judged.n)
-    if judged.verdict == "undecided" or claims * least <= _ALPHA:
+    if judged.verdict == "undecided" or claims * least <= ALPHA:
         return []
     corrected = f", or {min(1, claims * least):.3g} after Holm" if claims > 1 else ""
     return [f"{judged.n} seeds give no p below {least:.3g}{corrected}: the verdict rests on the interval"]
@@ -195,8 +203,9 @@ def _on_runs(point: MetricPoint, runs: Sequence[Run], values: Mapping[Path, floa
     said = []
     finished = [run for run in runs if run.status == "finished"]
     if finished and all(values.get(run.folder) is None for run in finished):
-        hint = did_you_mean(point.metric, logged_metrics(finished[0]))
-        said.append(f"no run logged {point.metric}.{hint}")
+        logged = logged_metrics(finished[0])
+        hint = did_you_mean(point.metric, logged)
+        said.append(f"no run has {point}" if point.metric in logged else f"no run logged {point.metric}.{hint}")
     if len({*keys_of_data(runs, "scored").values()}) > 1:
         said.append("the arms were not scored on the same data")
     return said
@@ -218,11 +227,11 @@ def _on_records(runs: Sequence[Run], broken: Mapping[Path, Sequence[str]], probl
     return own[:3] + ([f"and {len(own) - 3} more problems with records"] if len(own) > 3 else [])
 
 
-def verdict_table(verdicts: Sequence[ClaimVerdict]) -> Table:
-    """Return a row per claim, and a note with the reason of each."""
-    notes = [f"{number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1)]
+def verdict_table(verdicts: Sequence[ClaimVerdict], notes: Sequence[str] = ()) -> Table:
+    """Return a row per claim, with the reason of each as a note, ahead of those on all."""
+    reasons = [f"{number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1)]
     rows = tuple(_row(number, verdict) for number, verdict in enumerate(verdicts, 1))
-    return Table(COLUMNS, rows, tuple(notes))
+    return Table(COLUMNS, rows, (*reasons, *notes))
 
 
 def _row(number: int, verdict: ClaimVerdict) -> Row:

@@ -273,10 +273,10 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
-    judged = judge_study(os.fspath(study), runs_dir=Path(runs_dir), data_dir=_path(data_dir))
-    if judged.no_runs:
-        warn(judged.no_runs)
-    return Verdicts(judged.verdicts, judged.notes)
+    judged, asides = judge_study(os.fspath(study), runs_dir=Path(runs_dir), data_dir=_path(data_dir))
+    for note in asides:
+        warn(note)
+    return Verdicts(*judged)
 
 
 def plot(

@@ -5,7 +5,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, SupportsIndex, overload
 from bnexp.analysis.frames import frame_of_metrics, frame_of_runs
 from bnexp.analysis.listing import list_runs
 from bnexp.analysis.verdict import KEYS, ClaimVerdict, verdict_table
-from bnexp.commands.plot import SizeName, form_of, write_plot
+from bnexp.commands.plot import form_of, write_plot
 from bnexp.document.exports import to_records
-from bnexp.document.plots import Plot
+from bnexp.document.plots import Plot, SizeName
 from bnexp.document.table import Table
 from bnexp.document.terminal import to_text
 from bnexp.document.values import Document
@@ -173,8 +173,7 @@ class Verdicts(_Shown, Sequence[ClaimVerdict]):
         return pd.DataFrame.from_records([one.record for one in self._verdicts], columns=list(KEYS))
 
     def _document(self) -> Document:
-        table = verdict_table(self._verdicts)
-        return [replace(table, notes=(*table.notes, *self.notes))]
+        return [verdict_table(self._verdicts, self.notes)]
 
 
 @dataclass(frozen=True, repr=False)

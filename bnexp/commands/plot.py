@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from bnexp.analysis.selection import where
+from bnexp.document.plots import Form, Plot, SizeName
 from bnexp.document.writing import at_most, readable
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.files import with_advice, write_atomically
@@ -13,12 +14,7 @@ from bnexp.runs.find import find_runs
 from bnexp.runs.run import Run, read_run
 from bnexp.streams import encodable
 
-if TYPE_CHECKING:
-    from bnexp.document.plots import Plot
-
-Form = Literal["png", "svg", "pdf"]
 Kind = Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"]
-SizeName = Literal["column", "page", "slide"]
 FORMS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 """Forms of a file, by its suffix, and how a file of each begins."""
 KINDS: dict[Kind, tuple[str, ...]] = {
@@ -64,7 +60,7 @@ def plot(
     sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
 
 
-def write_plot(figure: "Plot", form: Form, output: Path, size: SizeName) -> None:
+def write_plot(figure: Plot, form: Form, output: Path, size: SizeName) -> None:
     """Write a plot into a file.
 
     Raises:
@@ -81,7 +77,7 @@ def write_plot(figure: "Plot", form: Form, output: Path, size: SizeName) -> None
         raise BnexpError(f"{output}: cannot be written: {with_advice(error)}") from None
 
 
-def figure_notes(figure: "Plot", runs: Sequence[Run]) -> list[str]:
+def figure_notes(figure: Plot, runs: Sequence[Run]) -> list[str]:
     """Return what a plot leaves out, what it cannot write, and what is wrong with the records of its runs."""
     from bnexp.document.drawing import letters_without_a_glyph
 
@@ -100,7 +96,7 @@ def _refuse_unused(kind: Kind, **options: str | None) -> None:
 
 def make_plot(
     kind: Kind, runs: list[Run], *, metric: str | None = None, x: str | None = None, baseline: str | None = None
-) -> "Plot":
+) -> Plot:
     """Return the plot of one kind of some runs.
 
     Raises:

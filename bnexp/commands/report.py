@@ -2,11 +2,10 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.report import Study, report_on
-from bnexp.analysis.verdict import judge_claims
-from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import dump_yaml
 from bnexp.document.show import page_file, write_out, write_page
 from bnexp.document.writing import counted
@@ -14,10 +13,9 @@ from bnexp.errors import ConfigError, visible
 from bnexp.files import read_file
 from bnexp.runs.find import DEFAULT, find_runs, place_of_runs
 from bnexp.runs.run import Run, read_run
-from bnexp.sweep.plan import Planner
+from bnexp.sweep.judging import find_study, folder_of, judge_plan
+from bnexp.sweep.plan import COPY, Planner
 
-COPY = "sweep.yaml"
-"""The sweep in the folder of its runs."""
 _MOST_BYTES = 1_000_000
 
 
@@ -27,6 +25,7 @@ def report(
     to: Path = Path("report.html"),
     runs_dir: Path = Path("runs"),
     baseline: str | None = None,
+    plugins: Sequence[Path] = (),
 ) -> None:
     """Write the page of the runs in a folder, or of those of a sweep file; the arguments are those of the command.
 
@@ -42,6 +41,7 @@ def report(
     runs, study = _find(path, place_of_runs(runs_dir))
     options = {"--baseline": baseline, "--runs-dir": None if runs_dir == DEFAULT else str(runs_dir), "-o": to.name}
     words = [word for option, value in options.items() if value is not None for word in (option, value)]
+    words += [word for file in plugins for word in ("--plugin", str(file))]
     command = shlex.join(["bnexp", "report", *([path] if path else []), *words])
     write_page(page, report_on(runs, study, baseline=baseline), command)
     size = page.stat().st_size / 1000
@@ -50,26 +50,25 @@ def report(
 
 def _find(path: str | None, runs_dir: Path) -> tuple[list[Run], Study]:
     """Return the runs, and what they were made for: those of a sweep where `path` is its file or its folder."""
-    if path is not None and os.path.isfile(path):
-        return _of_sweep(Path(path), runs_dir)
-    folder = next((place for place in (Path(path or runs_dir), runs_dir / (path or "")) if place.is_dir()), None)
+    folder = folder_of(path or str(runs_dir), runs_dir)
+    if path is not None and folder is None and (os.path.isfile(path) or path.endswith((".yaml", ".yml"))):
+        return _of_sweep(path, runs_dir)
     runs = [read_run(found) for found in find_runs([path] if path else [], runs_dir)]
     name = path if folder is None else folder.resolve().name
     if folder is None or not (copy := folder / COPY).is_file():
         return runs, Study(name or str(runs_dir))
     try:
-        return _of_sweep(copy, folder.resolve().parent, folder.resolve().name)
+        return _of_sweep(str(folder), runs_dir)
     except ConfigError as error:
         why = f"the sweep cannot be read as it was, so that its claims are not judged: {error}"
         return runs, Study(name or str(runs_dir), file=str(copy), text=_text(copy), unjudged=why)
 
 
-def _of_sweep(file: Path, runs_dir: Path, name: str | None = None) -> tuple[list[Run], Study]:
-    """Return the runs of a sweep, and the verdicts on its claims."""
-    sweep = load_sweep(file, name=name)
+def _of_sweep(path: str, runs_dir: Path) -> tuple[list[Run], Study]:
+    """Return the runs of a sweep, by its file or its folder, and the verdicts on its claims."""
+    sweep, file, runs_dir = find_study(path, runs_dir)
     plan = Planner(sweep, runs_dir, None).plan()
-    arms = plan.runs_by_arm()
-    runs = [run for own in arms.values() for run in own]
+    runs = [run for own in plan.runs_by_arm().values() for run in own]
     if not runs:
         raise ConfigError(
             f"{file}: no runs of it in {plan.folder}; train them with: bnexp sweep {shlex.quote(str(file))}"
@@ -80,14 +79,15 @@ def _of_sweep(file: Path, runs_dir: Path, name: str | None = None) -> tuple[list
         notes.append(f"{len(runs)} of {counted(planned, 'planned run')} are there")
     if others > 0:
         notes.append(f"{counted(others, 'run')} of other values in the folder left out")
-    claims = judge_claims(plan.claims, arms, sweep.seeds) if plan.claims else ()
+    judged = judge_plan(sweep, plan)
     study = Study(
         sweep.name,
         sweep.file.question or "",
         str(file),
         _text(file),
         dump_yaml(dict(sweep.draft.values)),
-        claims,
+        judged.verdicts,
+        on_claims=judged.notes,
         tuned=list(sweep.file.tune),
         notes=notes,
     )

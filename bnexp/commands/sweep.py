@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bnexp.analysis.compare import compare_runs
-from bnexp.analysis.verdict import judge_claims, verdict_table
+from bnexp.analysis.verdict import verdict_table
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
 from bnexp.document.show import show, show_document
@@ -24,10 +24,12 @@ from bnexp.runs.run import COMPLETE, read_run
 from bnexp.session.display import say
 from bnexp.sweep import outlook
 from bnexp.sweep.arms import told_together
+from bnexp.sweep.asked import keep_asked
 from bnexp.sweep.display import display_for
 from bnexp.sweep.estimate import Division, division_of, estimate, judge, without_download
+from bnexp.sweep.judging import judge_plan
 from bnexp.sweep.local import LocalWorkers
-from bnexp.sweep.plan import COPY, PlannedRun, Planner, SweepPlan, SweepTasks
+from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
@@ -100,7 +102,7 @@ def sweep(
     now = planner.plan()
     _show_runs(now, list(study.file.tune), choices, as_json=as_json)
     if now.claims and not as_json:
-        show_document([verdict_table(judge_claims(now.claims, now.runs_by_arm(), study.seeds))])
+        show_document([verdict_table(*judge_plan(study, now))])
     _conclude(outcome, plan)
 
 
@@ -236,8 +238,7 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
         return Outcome()
     cluster = _cluster(options.ray, study, options) if options.ray is not None else None
     try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(plan.folder / COPY, dump_sweep(study, plan.folder / COPY))
+        keep_asked(study, plan)
     except OSError as error:
         raise ConfigError(
             f"{plan.folder}: cannot be written: {error.strerror}; --runs-dir names another place"

@@ -76,9 +76,11 @@ def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, numb
         _draw_line(axes, curve, curve.low, style, 2 * number, 2 * of, width=_thin())
         return _draw_line(axes, curve, curve.high, style, 2 * number + 1, 2 * of, width=_thin())
     if panel.form == "edges":
-        (middle,) = axes.plot(curve.x, curve.y, color=style.color)
+        alone = len(curve.x) == 1  # one place is no line
+        (middle,) = axes.plot(curve.x, curve.y, color=style.color, marker=style.marker if alone else "")
         for edge in (curve.low, curve.high):
-            axes.plot(curve.x, edge, color=style.color, linewidth=_thin(), dashes=(3, 1.5))
+            marker = "_" if alone else ""
+            axes.plot(curve.x, edge, color=style.color, linewidth=_thin(), dashes=(3, 1.5), marker=marker)
         return middle
     return _draw_line(axes, curve, curve.y, style, number, of)
 

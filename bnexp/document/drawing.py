@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -25,13 +24,11 @@ from bnexp.document.axis_drawing import wrapped
 from bnexp.document.curve_drawing import draw_panel
 from bnexp.document.figure import SeriesStyle, styles_of
 from bnexp.document.interactive import page_svg
-from bnexp.document.plots import Curves, Differences, HeatMap, Plot
+from bnexp.document.plots import Curves, Differences, Form, HeatMap, Plot, SizeName
 from bnexp.document.row_drawing import color_scale, draw_differences, draw_grid, prepare_scale
 from bnexp.errors import visible
 
 Styles = Mapping[str, SeriesStyle]
-SizeName = Literal["column", "page", "slide"]
-Form = Literal["png", "svg", "pdf"]
 
 
 @dataclass(frozen=True)
@@ -193,7 +190,7 @@ def _drawn_differences(plot: Differences, size: Size, styles: Styles) -> Figure:
     grey = "#666666"
     entries: dict[str, Artist] = {"one seed": Line2D([], [], color=grey, marker="o", linestyle="none")}
     if any(math.isfinite(paired.low) for paired in plot.rows.values()):
-        entries["mean, 95% interval"] = Line2D(
+        entries["mean, 95 % interval"] = Line2D(
             [], [], color=grey, linewidth=2 * size.line, marker="|", markeredgewidth=2
         )
     if any(any(paired.diverged) for paired in plot.rows.values()):

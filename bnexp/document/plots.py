@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Numbers = Mapping[str, object]
+Form = Literal["png", "svg", "pdf"]
+"""Of a file that a plot is drawn into."""
+SizeName = Literal["column", "page", "slide"]
+"""What a plot is drawn for: the column of a paper, its page, or a slide."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Axis:
     ticks: Sequence[float] = ()
     labels: Sequence[str] = ()
     ends: tuple[float, float] | None = None
+
+    @property
+    def quantity(self) -> str:
+        """Its name for a title, without the percent of an accuracy."""
+        return self.name.removesuffix(" (%)")
 
     def text(self, value: float) -> str:
         """Write a value of this axis for people."""
@@ -86,7 +95,7 @@ class Curves:
     """Curves with bands, in one panel or in several side by side.
 
     Attributes:
-        band: what the band is, such as `95% interval of the mean`; empty where there is none.
+        band: what the band is, such as `95 % interval of the mean`; empty where there is none.
         same_y: the panels show one quantity, on the same scales.
     """
 

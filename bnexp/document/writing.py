@@ -5,7 +5,7 @@ mean `beside` it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 
@@ -104,6 +104,12 @@ def at_most(sentences: Sequence[str], most: int, rest: str = "") -> list[str]:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, such as `1 step` or `1,200 steps`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def span(counts: Iterable[int]) -> str:
+    """Return the least and the greatest of some counts, one at least: `2 to 5`, or `5` where all are that."""
+    known = sorted(set(counts))
+    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
 
 
 def readable(text: str) -> str:

@@ -80,11 +80,11 @@ def _problems(item: Item, shape: Shape, source: Source) -> Iterator[str]:
     yield from (_norm(item, module, x, run) if norm else _activation(module, x, run))
 
 
-Run = Callable[[nn.Module, Tensor], Tensor]
+Pass = Callable[[nn.Module, Tensor], Tensor]
 """Passes values through a copy of a module, and keeps what goes wrong in it."""
 
 
-def _runner(item: Item, source: Source) -> Run:
+def _runner(item: Item, source: Source) -> Pass:
     def run(module: nn.Module, x: Tensor) -> Tensor:
         with explained(source.path, f"{item} on values {tuple(x.shape)}: "):
             y = module(x)
@@ -115,7 +115,7 @@ def _start(item: Item, shape: Shape, module: nn.Module, again: nn.Module) -> Ite
         )
 
 
-def _single_pass(module: nn.Module, x: Tensor, run: Run) -> Iterator[str]:
+def _single_pass(module: nn.Module, x: Tensor, run: Pass) -> Iterator[str]:
     for training in (True, False):
         one, given = copy.deepcopy(module).train(training), x.clone().requires_grad_()
         random = torch.get_rng_state()
@@ -151,7 +151,7 @@ def _gradient(y: Tensor, x: Tensor, when: str) -> Iterator[str]:
         yield f"{when} its gradient is not finite at normal values"
 
 
-def _state(item: Item, shape: Shape, source: Source, x: Tensor, run: Run) -> Iterator[str]:
+def _state(item: Item, shape: Shape, source: Source, x: Tensor, run: Pass) -> Iterator[str]:
     """See that a resumed training is the uninterrupted one: all that a pass leaves behind is in its buffers."""
     trained, resumed = (_made(item, shape, source).train() for _ in range(2))
     values = dict((*trained.named_parameters(), *trained.named_buffers()))
@@ -170,14 +170,14 @@ def _state(item: Item, shape: Shape, source: Source, x: Tensor, run: Run) -> Ite
             return
 
 
-def _activation(module: nn.Module, x: Tensor, run: Run) -> Iterator[str]:
+def _activation(module: nn.Module, x: Tensor, run: Pass) -> Iterator[str]:
     if not _same(run(copy.deepcopy(module).train(), x)[:1], run(copy.deepcopy(module).train(), x[:1])):
         yield "it makes other values of an example beside others; expected a function of each value"
     if changed := _changed_by_a_pass(module, x, run):
         yield f"it changes {one_of(changed)} in training; expected a function without a state"
 
 
-def _changed_by_a_pass(module: nn.Module, x: Tensor, run: Run) -> list[str]:
+def _changed_by_a_pass(module: nn.Module, x: Tensor, run: Pass) -> list[str]:
     one = copy.deepcopy(module).train()
     before = {name: value.clone() for name, value in one.named_buffers()}
     run(one, x)
@@ -188,7 +188,7 @@ def _changed_by_a_pass(module: nn.Module, x: Tensor, run: Run) -> list[str]:
     ]
 
 
-def _norm(item: Item, module: nn.Module, x: Tensor, run: Run) -> Iterator[str]:
+def _norm(item: Item, module: nn.Module, x: Tensor, run: Pass) -> Iterator[str]:
     """Hold the facts of a norm against what it computes."""
     kind = item.kind
 
@@ -239,7 +239,7 @@ def _over(item: Item, trained: Callable[[Tensor], Tensor], x: Tensor) -> Iterato
             yield f"over={over!r}, but in training a position changes with the others"
 
 
-def _inference(item: Item, module: nn.Module, x: Tensor, running: list[str], run: Run) -> Iterator[str]:
+def _inference(item: Item, module: nn.Module, x: Tensor, running: list[str], run: Pass) -> Iterator[str]:
     """See that a norm over the batch has running statistics, which are those of the batch and serve at inference."""
     path = item.kind.source.path if item.kind.source else ""
     held = copy.deepcopy(module).eval()

@@ -20,7 +20,7 @@ from bnexp.config.wording import brief
 from bnexp.config.yaml_text import MAX_BYTES, dotted, dump_yaml, file_name, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.files import read_file, write_text_atomically
-from bnexp.runs.folder import CONFIG, CONFIG_COPY, MAX_RECORD_BYTES, META, SUMMARY, read_json, write_json
+from bnexp.runs.folder import CONFIG, CONFIG_COPY, MAX_RECORD_BYTES, META, METRICS, SUMMARY, read_json, write_json
 from bnexp.runs.identity import identity_of
 from bnexp.runs.plugins import refuse_other_code
 
@@ -165,6 +165,18 @@ def changed_summary(path: Path, sha256: str, meta: Mapping[str, Any]) -> str | N
     if meta.get(SUMMARY_SEAL, sha256) == sha256:
         return None
     return f"{path}: changed after the run wrote it: its figures are not those of the run"
+
+
+def is_altered(folder: Path) -> bool:
+    """Tell whether summary.json or metrics.jsonl of a run that came to its end is not what the run wrote."""
+    meta = read_json(folder / META) or {}
+    sealed = meta.get(ROWS_SEAL)
+    if isinstance(sealed, dict) and changed_rows(folder / METRICS, sealed):
+        return True
+    with suppress(OSError):
+        content = read_file(folder / SUMMARY, MAX_RECORD_BYTES, links=False)
+        return changed_summary(folder / SUMMARY, hashlib.sha256(content).hexdigest(), meta) is not None
+    return False
 
 
 def changed_rows(path: Path, sealed: Mapping[str, Any]) -> str | None:

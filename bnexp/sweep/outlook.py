@@ -101,7 +101,7 @@ def _about(names: Sequence[str], arms: int) -> str:
 def notes_of(plan: SweepPlan) -> list[str]:
     """Say how configs were read, which arms are known under another name, and which runs lie beside others of it."""
     read: dict[str, None] = {}
-    renamed, beside = {}, {}
+    renamed, beside = dict[str, str](), dict[str, str]()
     for run in plan.runs:
         read |= dict.fromkeys(run.arm.notes)
         if plan.waits(run):
@@ -109,7 +109,7 @@ def notes_of(plan: SweepPlan) -> list[str]:
         if run.arm.name != run.arm_name:
             renamed[run.arm_name] = run.arm.name
         if run.status == MISSING and "-" in run.folder.name and not plan.waits(run):
-            beside[run.arm.name] = run.folder.name
+            beside.setdefault(run.arm.name, run.folder.name)
     notes = list(read)
     if renamed:
         first = next(iter(renamed))

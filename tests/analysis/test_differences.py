@@ -168,6 +168,18 @@ def test_a_goal_that_some_seeds_never_reach(folders: list[Path]) -> None:
     assert "none: 4 of 4 never came there" in "\n".join(differences.notes)
 
 
+def test_without_a_better_side_diverged_seeds_are_left_out_and_nothing_is_won(
+    folders: list[Path], tmp_path: Path, write_run: Write
+) -> None:
+    config = {"name": "bn", "seed": 4}
+    folders.append(write_run(tmp_path / "bn" / "seed4", config=config, meta={"status": "diverged"}, summary=DIVERGED))
+    folders.append(write_run(tmp_path / "none" / "seed4", config={"name": "none", "seed": 4}))
+    _, differences = tables(folders, columns="time/step_ms:max", baseline="none")
+    assert "bn: seed 4 diverged, and left out: neither side of the metric is worse" in differences.notes
+    assert cells(differences, "bn")["won"].text == "of 4"
+    assert not any("counted as" in note for note in differences.notes)
+
+
 def test_an_unfinished_arm_shows_what_it_has_in_parentheses(
     folders: list[Path], tmp_path: Path, write_run: Write
 ) -> None:
@@ -185,7 +197,7 @@ def test_an_unfinished_arm_shows_what_it_has_in_parentheses(
 def test_what_is_unknown_is_refused_by_name(folders: list[Path]) -> None:
     with pytest.raises(ConfigError, match=r'no run has logged los/train\. Did you mean "loss/train"'):
         tables(folders, columns="los/train")
-    with pytest.raises(ConfigError, match=r'--baseline non: no arm has this name\. Did you mean "none"'):
+    with pytest.raises(ConfigError, match=r'--baseline non: no such arm\. Did you mean "none"'):
         tables(folders, baseline="non")
 
 

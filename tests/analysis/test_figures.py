@@ -63,8 +63,8 @@ def test_a_curve_is_the_mean_with_the_t_interval_of_the_rows(runs_of: Callable[.
         assert bn.y[place] == pytest.approx(mean(values), abs=1e-15)
         assert (bn.low[place], bn.high[place]) == pytest.approx((mean(values) - half, mean(values) + half), abs=1e-12)
     assert (list(none.x), none.y, none.has_band) == ([10, 20], [0.3, 0.4], False)
-    assert plot.band == "95% interval of the mean"
-    assert "1 to 3 seeds with the 95% interval of the mean" in plot.caption
+    assert plot.band == "95 % interval of the mean"
+    assert "1 to 3 seeds with the 95 % interval of the mean" in plot.caption
     notes = "\n".join(plot.notes)
     assert "no band: none (1)" in notes
     assert "not equally long: last step of bn 30, none 20; --x epoch" in notes
@@ -183,6 +183,25 @@ def test_paired_differences_are_those_of_the_seeds_in_common(runs_of: Callable[.
     assert plot.better == "right"
     assert any("1 of 4 diverged" in note for note in plot.notes)
     assert paired(runs, "loss/val", "none").better == "left"
+    assert plot.x.percent
+
+
+def test_epochs_to_an_accuracy_are_no_percentage(runs_of: Callable[..., list[Run]]) -> None:
+    accuracies = {"bn": (0.5, 0.9, 0.9), "none": (0.2, 0.3, 0.9), "ln": (0.2, 0.3, 0.4)}
+    runs = runs_of(*((name, seed, own, {}) for name, own in accuracies.items() for seed in range(2)))
+    plot = paired(runs, "accuracy/val:to(0.8)", "none")
+    assert (plot.x.percent, plot.rows["bn"].differences) == (False, [-1, -1])
+    over = axis(runs, "accuracy/val:to(0.8)")
+    assert over.panels[0].y.percent is False
+    assert sorted(y for curve in over.panels[0].series.values() for y in curve.y) == [2, 3, 3]
+    assert any("ln: 2 of 2 never came there" in note for note in over.notes)
+
+
+def test_diverged_seeds_are_left_out_where_no_side_is_worse(runs_of: Callable[..., list[Run]]) -> None:
+    runs = runs_of(*(("bn", seed, (0.5,), {}) for seed in range(2)), ("none", 0, (0.5,), {}))
+    plot = paired([*runs, *runs_of(("none", 1, (0.4,), diverged()))], "time/step_ms:max", "none")
+    assert plot.rows["bn"].seeds == (0,)
+    assert any("none: seed 1 diverged, and left out" in note for note in plot.notes)
 
 
 def test_what_cannot_be_drawn_is_refused_by_name(runs_of: Callable[..., list[Run]]) -> None:

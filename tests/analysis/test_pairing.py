@@ -43,7 +43,12 @@ def test_a_diverged_seed_counts_as_stated_also_where_it_had_a_better_value_befor
 
 
 def test_a_value_that_is_not_finite_counts_as_diverged() -> None:
-    assert of([made(0), made(1), made(2)], [0.9, math.nan, 1e308]).diverged == (1, 2)
+    found = of([made(0), made(1), made(2), made(3, "diverged")], [0.9, math.nan, 1e308, None])
+    assert (found.diverged, found.infinite) == ((1, 2, 3), (1, 2))
+    assert found.notes == [
+        "bn: 1 of 4 diverged (seed 3; worst rank, counted as 0.1, chance)",
+        "bn: 2 of 4 not finite there (seeds 1, 2; worst rank, counted as 0.1, chance)",
+    ]
 
 
 def test_what_is_not_complete_is_left_out_and_said() -> None:

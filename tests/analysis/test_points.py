@@ -118,6 +118,7 @@ def test_what_cannot_be_read_is_refused_with_what_was_expected(text: str, said: 
 
 def test_a_point_knows_its_better_side_and_writes_its_values() -> None:
     assert [direction(name) for name in ("accuracy/val_ema", "loss/train", "gamma_mean/head")] == ["up", "down", None]
+    assert parse_point("loss/val:to(0.12345678)").goal == 0.12345678
     target = parse_point("accuracy/val:to(0.950)")
     assert (target, target.direction, target.text(math.inf)) == (
         MetricPoint("accuracy/val", "to(0.95)"),

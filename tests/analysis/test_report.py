@@ -107,7 +107,7 @@ def test_arms_are_told_by_what_differs_from_the_baseline(study: list[Path]) -> N
 def test_what_anybody_wrote_is_text(write_run: WriteRun, tmp_path: Path) -> None:
     config = {"name": EVIL, "model.block": EVIL}
     folder = write_run(tmp_path / "<img src=x>" / "seed0", config=config, meta={"name": EVIL, "device_name": EVIL})
-    study = Study(EVIL, EVIL, f"{EVIL}.yaml", EVIL, EVIL, unjudged=EVIL, notes=[EVIL])
+    study = Study(EVIL, EVIL, f"{EVIL}.yaml", EVIL, EVIL, on_claims=[EVIL], unjudged=EVIL, notes=[EVIL])
     page = Page(to_html(report([folder], study), EVIL))
     assert page.tags.count("script") == 1
     assert not {"img", "b", "i"} & set(page.tags)

@@ -1,6 +1,10 @@
 """Verdicts: two arms, orders and trends are judged by what a hand computes from the runs, with all that limits them."""
 
+import hashlib
 import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,9 @@ from bnexp.analysis.verdict import KEYS, judge_claims, verdict_table
 from bnexp.config.claims import ClaimSection
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.errors import ConfigError
-from bnexp.runs.run import Run
+from bnexp.runs.rows import Rows
+from bnexp.runs.run import Run, read_run
+from bnexp.runs.seal import seal_of_figures
 
 ACCURACY = MetricPoint("accuracy/val")
 ARMS: dict[str, dict[str, Any]] = {
@@ -169,9 +175,38 @@ def test_a_metric_that_no_run_logged_is_said(tmp_path: Path) -> None:
     claim = Claim("a", "pair", parse_point("gradient_norm/totl:max"), "up", ("a", "b"), 0.1)
     (verdict,) = judge_claims([claim], runs, range(3))
     assert 'no run logged gradient_norm/totl. Did you mean "gradient_norm/total"?' in verdict.reason
+    (verdict,) = judge_claims([replace(claim, point=parse_point("gradient_norm/total:@step9"))], runs, range(3))
+    assert "no run has gradient_norm/total:@step9" in verdict.reason
     (runs["a"][0].folder / "metrics.jsonl").unlink()
     (verdict,) = judge_claims([claim], runs, range(3))
     assert f"{runs['a'][0].folder}/metrics.jsonl: missing" in verdict.reason
+
+
+@pytest.mark.parametrize(("name", "metric"), [("summary.json", "accuracy/val"), ("metrics.jsonl", "accuracy/val:mean")])
+def test_a_run_whose_records_were_changed_is_left_out_and_named(
+    write_run: Callable[..., Path], tmp_path: Path, name: str, metric: str
+) -> None:
+    for arm, value in (("a", 0.9), ("b", 0.8)):
+        for seed in range(4):
+            folder = write_run(
+                tmp_path / arm / f"seed{seed}", config={"seed": seed}, accuracies=(0.5, value + seed / 90)
+            )
+            content, meta = (folder / "metrics.jsonl").read_bytes(), folder / "meta.json"
+            rows = Rows(content.count(b"\n"), len(content), hashlib.sha256(content).hexdigest())
+            meta.write_text(json.dumps({**json.loads(meta.read_text()), **seal_of_figures(folder, rows)}))
+
+    def judged_now() -> Any:
+        runs = {arm: [read_run(tmp_path / arm / f"seed{seed}") for seed in range(4)] for arm in "ab"}
+        return judge_claims([replace(pair_claim(), point=parse_point(metric))], runs, range(4))[0]
+
+    whole = judged_now()
+    assert (whole.judgement.n, list(whole.differences)) == (4, [0, 1, 2, 3])
+    changed = tmp_path / "a" / "seed1" / name
+    changed.write_text(re.sub(r'("accuracy(/val)?": ?)0\.9[0-9]*', r"\g<1>0.99", changed.read_text()))
+    verdict = judged_now()
+    assert verdict.differences == {seed: one for seed, one in whole.differences.items() if seed != 1}
+    assert "a: seed 1 left out, as records were changed after the end" in verdict.reason
+    assert str(changed) in verdict.reason
 
 
 def test_the_table_has_a_row_and_a_reason_a_claim() -> None:
@@ -193,6 +228,7 @@ def test_claims_are_about_the_arms_of_the_sweep() -> None:
     assert (two.kind, two.arms, two.direction) == ("pair", ("norm=bn,lr=1", "norm=none,lr=1"), "down")
     trend = found(over="optimizer.lr", where={"model.norm": "none"}, direction="down")
     assert (trend.kind, trend.arms) == ("trend", ("norm=none,lr=0.1", "norm=none,lr=0.3", "norm=none,lr=1"))
+    assert found(over="lr", where={"norm": "none"}, direction="down") == trend
 
 
 BOTH = {"better": "norm=bn,lr=1", "than": "norm=none,lr=1"}
@@ -203,6 +239,7 @@ BOTH = {"better": "norm=bn,lr=1", "than": "norm=none,lr=1"}
     [
         ({"better": "norm=bm,lr=1", "than": "norm=none,lr=1"}, 'Did you mean "norm=bn,lr=1"?'),
         ({**BOTH, "metric": "accuracy"}, "accuracy/val:best"),
+        ({**BOTH, "at_least": 2}, "2 percentage points are written 0.02"),
         ({**BOTH, "metric": "gradient_norm/total"}, "direction: up"),
         ({**BOTH, "metric": "acuracy/val"}, 'Did you mean "accuracy/val"?'),
         ({**BOTH, "metric": "loss/valid"}, 'Did you mean "loss/val"?'),

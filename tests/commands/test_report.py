@@ -57,13 +57,17 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder(
         assert "Does bn < none?" in text
         assert "Supported:</strong> “bn is <ahead>”: the runs support it." in text
         assert "In favour of norm=bn over norm=none, by `accuracy/val:last`: +10.20 percentage points" in text
-        assert "(95% interval +9.70 to +10.70) over 3 seeds; at least 2.00 was claimed." in text
+        assert "(95 % interval +9.70 to +10.70) over 3 seeds; at least 2.00 was claimed." in text
         assert "differs from norm=none in" in text  # the baseline of the claim
         assert "bnexp report again/study -o report.html" in text
         named = f"{study}" if path == str(study) else f"{runs / 'study' / 'sweep.yaml'} --name study"
         assert f"bnexp sweep {named} --runs-dir again" in text
         assert capsys.readouterr().out.startswith(f"{page}: written, ")
+        assert "they were written afterwards" not in text
     assert [path.name for path in tmp_path.glob("*.html*")] == ["report.html"]
+    study.write_text(study.read_text().replace("at_least: 0.02", "at_least: 0.01"))
+    report(str(study), to=page, runs_dir=runs)
+    assert "they were written afterwards" in page.read_text()
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -81,6 +85,7 @@ def test_a_folder_whose_sweep_cannot_be_read_is_reported_without_verdicts(study:
         ({"to": "report.pdf"}, "-o report.pdf: expected a name that ends with .html; a browser prints the page as PDF"),
         ({"to": "taken.html"}, "-o taken.html: a file lies there that is no page"),
         ({"to": "nowhere/report.html"}, "-o nowhere/report.html: there is no folder "),
+        ({"path": "othr.yaml"}, 'othr.yaml: no such file. Did you mean "other.yaml"?'),
         ({"path": "stydy"}, 'no such folder, here or in runs. Did you mean "study"?'),
         ({"path": "other.yaml"}, "no runs of it in runs/other; train them with: bnexp sweep other.yaml"),
     ],

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from bnexp.commands.sweep import SweepOptions, sweep
 from bnexp.commands.verdict import verdict
 from bnexp.config.sweep_loading import dump_sweep, load_sweep
 from bnexp.config.yaml_text import dump_yaml
 from bnexp.errors import ConfigError
 from bnexp.sweep.arms import expand
+from bnexp.sweep.asked import keep_asked, on_changed_claims
 from bnexp.sweep.outlook import warnings_of
 from bnexp.sweep.plan import Planner, SweepPlan
 from planned_runs import store
@@ -88,6 +90,30 @@ def test_claims_that_were_written_after_the_runs_are_said_to_be(
     for claim, said in ((CLAIM, False), ({**CLAIM, "at_least": 0.01}, True)):
         verdict(str(study(claims=[claim])), runs_dir=tmp_path / "runs", data_dir=tmp_path)
         assert ("they were written afterwards" in capsys.readouterr().out) == said
+    verdict(str(path), runs_dir=tmp_path / "runs", data_dir=tmp_path, output="json")
+    out, err = capsys.readouterr()
+    assert (len(json.loads(out)), "they were written afterwards" in err) == (1, True)
+    for run in plan_of(path).runs:
+        store(run, accuracy=0.9)
+    sweep(path, SweepOptions(tmp_path / "runs", tmp_path, quiet=True))  # nothing is left to do
+    assert "they were written afterwards" in capsys.readouterr().out
+
+
+def test_claims_changed_between_runs_stay_known(study: Callable[..., Path], tmp_path: Path) -> None:
+    path, folder = study(), tmp_path / "runs" / "study"
+
+    def changed(**claim: Any) -> bool:
+        asked = load_sweep(study(claims=[{**CLAIM, **claim}]))
+        keep_asked(asked, plan_of(path))
+        assert (folder / "sweep.yaml").read_text() == dump_sweep(asked, folder / "sweep.yaml")
+        return on_changed_claims(asked, folder) is not None
+
+    assert not changed()
+    assert not changed(at_least=0.05), "no run has ended yet"
+    trained(path)
+    assert changed(at_least=0.01)
+    assert changed(at_least=0.001)
+    assert not changed(at_least=0.05)
 
 
 def test_without_runs_the_command_that_makes_them_is_told(

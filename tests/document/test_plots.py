@@ -14,9 +14,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnexp.document.drawing import SIZES, Form, SizeName, drawn, in_our_style, letters_without_a_glyph, to_bytes
+from bnexp.document.drawing import SIZES, drawn, in_our_style, letters_without_a_glyph, to_bytes
 from bnexp.document.figure import styles_of
-from bnexp.document.plots import Axis, Curve, Curves, Differences, Grid, HeatMap, Paired, Panel, Plot
+from bnexp.document.plots import Axis, Curve, Curves, Differences, Form, Grid, HeatMap, Paired, Panel, Plot, SizeName
 
 NAN = math.nan
 LONG = "_of $x_1$, and a name that is longer than the line of a legend in a column"
@@ -47,7 +47,7 @@ LAYERS = [f"block{row}.linear" for row in range(5)]
 PAIRS = Paired([0, 1, 2], [0.01, -0.02, 0.03], [False, False, True], 0.0067, -0.05, 0.06)
 
 
-def curves(key: str, *panels: Panel, band: str = "95% interval of the mean", same_y: bool = False) -> Curves:
+def curves(key: str, *panels: Panel, band: str = "95 % interval of the mean", same_y: bool = False) -> Curves:
     return Curves(key, f"title of {key}", f"caption of {key}", panels, band, same_y)
 
 

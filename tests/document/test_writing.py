@@ -14,6 +14,7 @@ from bnexp.document.writing import (
     milliseconds,
     percent,
     seconds,
+    span,
 )
 
 
@@ -63,6 +64,10 @@ def test_every_number_stays_short_enough_to_read(shown: Callable[[float], str], 
 )
 def test_a_clock_counts_minutes_and_seconds(duration: float, shown: str) -> None:
     assert clock_duration(duration) == shown
+
+
+def test_counts_are_told_from_the_least_to_the_greatest() -> None:
+    assert [span([3]), span([5, 2, 2]), span([4, 4]), span([1, 1200])] == ["3", "2 to 5", "4", "1 to 1,200"]
 
 
 def test_what_is_too_much_is_counted() -> None:
