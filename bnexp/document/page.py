@@ -37,7 +37,8 @@ _WORDS = 24
 _FOLDED = """\
 @container (width < {width}rem) {{
 .w{width} thead {{ display: none; }} .w{width} tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid #8884; }}
-.w{width} tbody th {{ flex: 1 0 100%; text-align: left; }} .w{width}.sortable {{ overflow-wrap: anywhere; }}
+.w{width} tbody th {{ flex: 1 0 100%; box-sizing: border-box; text-align: left; }}
+.w{width}.sortable {{ overflow-wrap: anywhere; }}
 .w{width} [data-name]::before {{ content: attr(data-name) " "; font-weight: 400; color: var(--faint); }}
 .w{width}.sortable thead {{ display: block; }} .w{width} thead th {{ border: 0; min-width: 0; font-weight: 400; }}
 @media print {{ .w{width}.sortable thead {{ display: none; }} }}
