@@ -7,7 +7,7 @@ from pathlib import Path
 from bnexp.config.data_section import DatasetInfo, OwnData
 from bnexp.config.layout import Layout, layout_of
 from bnexp.config.lint import warnings_of
-from bnexp.config.loading import load
+from bnexp.config.loading import Loaded, load
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.refusals import check_network
 from bnexp.config.schema import Config
@@ -91,15 +91,23 @@ def draw_files(
         except ConfigError as error:
             named = len(paths) == 1 or file_name(path) in str(error)
             raise error if named else ConfigError(f"{file_name(path)}: {error}") from None
-    drawn = []
-    for path, (first, *others) in zip(paths, loaded, strict=True):
-        try:
-            blueprint = draw(first.config, data_folder(data_dir))
-        except BnexpError as error:
-            raise type(error)(f"{file_name(path)}: {error}") from None
-        more = (blueprint.with_seed(other.config.seed) for other in others)
-        drawn.append(Drawn(path, (blueprint, *more), first.notes))
-    return drawn
+    return [draw_loaded(path, own, data_dir) for path, own in zip(paths, loaded, strict=True)]
+
+
+def draw_loaded(path: Path, loaded: Sequence[Loaded], data_dir: Path | None) -> Drawn:
+    """Draw a blueprint of a config for each of its seeds, as it was loaded for each; messages call it `path`.
+
+    Raises:
+        ConfigError: as for `draw`.
+        BnexpError: a dataset of your own is broken.
+    """
+    first, *others = loaded
+    try:
+        blueprint = draw(first.config, data_folder(data_dir))
+    except BnexpError as error:
+        raise type(error)(f"{file_name(path)}: {error}") from None
+    more = (blueprint.with_seed(other.config.seed) for other in others)
+    return Drawn(path, (blueprint, *more), first.notes)
 
 
 def refuse_warnings(count: int) -> None:

@@ -252,6 +252,12 @@ def _format(chosen: Format | None, *, csv: bool, json: bool, markdown: bool) -> 
     return next(iter(options), "table")
 
 
+Where = Annotated[
+    list[str],
+    typer.Option(metavar="KEY=VALUE", help="Only runs of this config, such as model.norm=bn,ln. Repeatable."),
+]
+
+
 @app.command(short_help="Compare runs in a table, over their seeds.", rich_help_panel=LOOK)
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
@@ -272,10 +278,7 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(metavar="ARM", help="Differences to this arm, paired by seed, with interval and p.")
     ] = None,
-    where: Annotated[
-        list[str],
-        typer.Option(metavar="KEY=VALUE", help="Only runs of this config, such as model.norm=bn,ln. Repeatable."),
-    ] = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
     group_by: Annotated[
         list[str], typer.Option(metavar="KEY", help="Pool the arms that have equal values of this key. Repeatable.")
     ] = [],  # noqa: B006
@@ -307,6 +310,7 @@ def verdict(
     data_dir: DataDir = None,
     json: Annotated[bool, typer.Option("--json", help="The verdicts as JSON, in full precision.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
     from bnexp.commands import verdict as command
@@ -337,6 +341,7 @@ def plot(
     baseline: Annotated[
         str | None, typer.Option(metavar="ARM", help="Of paired: whose runs are subtracted. [default: the first]")
     ] = None,
+    where: Where = [],  # noqa: B006
     size: Annotated[Literal["column", "page", "slide"], typer.Option(help="3.3, 6.9 or 10 inches wide.")] = "page",
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
@@ -348,7 +353,17 @@ def plot(
     """
     from bnexp.commands import plot as command
 
-    command.plot(paths, kind=kind, output=output, metric=metric, x=x, baseline=baseline, size=size, runs_dir=runs_dir)
+    command.plot(
+        paths,
+        kind=kind,
+        output=output,
+        metric=metric,
+        x=x,
+        baseline=baseline,
+        conditions=where,
+        size=size,
+        runs_dir=runs_dir,
+    )
 
 
 @app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
@@ -361,6 +376,7 @@ def report(
         str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
     ] = None,
     runs_dir: RunsDir = Path("runs"),
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
     from bnexp.commands import report as command

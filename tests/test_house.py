@@ -37,6 +37,7 @@ FLOORS = [
     {"session", "inspection"},
     {"sweep"},
     {"commands"},
+    {"api"},
     {"options"},
     {"cli"},
     {"__main__"},
@@ -82,8 +83,9 @@ def test_commands_do_not_import_each_other() -> None:
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=str)
 def test_packages_are_empty(path: Path) -> None:
-    nodes = ast.parse(path.read_text()).body
-    assert all(isinstance(node, ast.Expr | ast.Assign) for node in nodes)
+    if path.parent != PACKAGE:  # which offers the API
+        nodes = ast.parse(path.read_text()).body
+        assert all(isinstance(node, ast.Expr | ast.Assign) for node in nodes)
 
 
 def loaded_modules(code: str) -> set[str]:
@@ -124,6 +126,16 @@ def test_help_loads_neither_torch_nor_the_schema() -> None:
         "import sys\nsys.argv = ['bnexp', '--help']\nfrom bnexp.cli import main\ntry: main()\nexcept SystemExit: pass"
     )
     assert not {"torch", "pydantic", "tensorboard", "numpy"} & loaded
+
+
+def test_the_package_alone_loads_next_to_nothing_and_a_config_no_torch() -> None:
+    before = loaded_modules("")
+    alone = loaded_modules("import bnexp\nassert 'train' in dir(bnexp)") - before
+    assert {name for name in alone if name.startswith("bnexp")} == {"bnexp"}
+    assert len(alone) < 12
+    offered = loaded_modules("import bnexp\nfor name in bnexp.__all__: getattr(bnexp, name)")
+    assert "bnexp.api.functions" in offered
+    assert not {"torch", "pandas", "matplotlib", "scipy"} & offered
 
 
 def test_registries_have_exactly_the_declared_names() -> None:

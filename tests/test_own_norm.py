@@ -59,7 +59,7 @@ def test_a_run_keeps_the_file_and_its_checksum(said: dict[str, CompletedProcess[
     run = folder / "runs" / "mad" / "seed0"
     kept = json.loads((run / "meta.json").read_text())["plugins"]["mad"]
     checksum = hashlib.sha256(MAD.encode()).hexdigest()
-    assert kept == {"path": str(folder / "mad.py"), "sha256": checksum, "distribution": None}
+    assert kept == {"path": str(folder / "mad.py"), "sha256": checksum, "distribution": None, "role": "norm"}
     assert (run / "plugin_mad.py").read_text() == MAD
     assert "plugins" not in json.loads((folder / "runs" / "bn" / "seed0" / "meta.json").read_text())
 
@@ -75,10 +75,30 @@ def test_nothing_in_a_run_folder_is_run(said: dict[str, CompletedProcess[str]], 
     done = bnexp("probe", run, "--plugin", "other/mad.py", cwd=folder)
     assert done.returncode == 2
     assert "it began with another mad: sha256 " in done.stderr
-    done = bnexp("probe", run, "--probe", "cost", "--plugin", "other/mad.py", "--changed-plugin", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    for asked in (["other/mad.py", "--changed-plugin"], [f"{run}/plugin_mad.py"]):
+        done = bnexp("probe", run, "--probe", "cost", "--plugin", *asked, cwd=folder)
+        assert done.returncode == 0, done.stderr
     for words in (["compare"], ["ls"]):
         assert "mad" in bnexp(*words, cwd=folder).stdout
+
+
+def test_a_report_says_which_file_is_needed_to_redo_it(said: dict[str, CompletedProcess[str]], folder: Path) -> None:
+    done = bnexp("report", "runs/mad", "-o", "mad.html", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "--runs-dir again --plugin mad.py" in re.sub(r"[\s\\]+", " ", (folder / "mad.html").read_text())
+
+
+def test_a_verdict_on_a_sweep_takes_the_file(folder: Path) -> None:
+    claim = "{claim: mad is ahead, metric: 'accuracy/val:last', better: norm=mad, than: norm=bn, at_least: 0.02}"
+    (folder / "sweep.yaml").write_text(
+        f"base: study.yaml\nseeds: 3\naxes: {{model.norm: [bn, mad]}}\nclaims: [{claim}]\n"
+    )
+    done = bnexp("verdict", "sweep.yaml", cwd=folder)
+    assert done.returncode == 2
+    assert "One of your own is registered by --plugin FILE.py" in done.stderr
+    done = bnexp("verdict", "sweep.yaml", "--plugin", "mad.py", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "undecided" in done.stdout
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(said: dict[str, CompletedProcess[str]], folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.verdict import judge_claims, verdict_table
-from bnexp.commands.plot import make_plot
+from bnexp.commands.plot import Kind, make_plot
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.document.drawing import to_bytes
 from bnexp.document.exports import to_markdown
@@ -27,7 +27,7 @@ from bnexp.runs.run import Run, read_run
 from bnexp.sweep.plan import Planner
 
 ROOT = Path(__file__).parents[1]
-STUDIES = {
+STUDIES: dict[str, tuple[Kind, dict[str, str]]] = {
     "placement": ("paired", {"baseline": "none_relu"}),
     "higher_rates": ("axis", {"x": "optimizer.lr"}),
     "batch_size": ("axis", {"x": "data.batch_size"}),

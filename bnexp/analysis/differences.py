@@ -11,7 +11,7 @@ from statistics import fmean
 
 from bnexp.analysis.arms import Arm
 from bnexp.analysis.pairing import Outcomes, Pairing, Stated, outcomes, pair, stated_value
-from bnexp.analysis.point_columns import Values, ends
+from bnexp.analysis.point_columns import Measured, Values, ends
 from bnexp.analysis.points import MetricPoint
 from bnexp.analysis.rates import RateAxis
 from bnexp.analysis.statistics import LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
@@ -53,7 +53,22 @@ class Difference:
         return mean_interval(self.differences)
 
 
-def with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> tuple[Arm, list[Arm]]:
+def with_differences(
+    table: Table, arms: Sequence[Arm], axes: Sequence[RateAxis], baseline: str, measured: Measured
+) -> tuple[Table, Table]:
+    """Return the table with the differences to the baseline in columns for programs, and a table of them for people."""
+    beside, others = _with_baseline(arms, axes, baseline)
+    alike = [arm for arm in others if arm.scored_on == beside.scored_on]
+    found, notes = differences_of(alike, beside, measured.points, measured.values)
+    if elsewhere := [arm.name for arm in others if arm.scored_on != beside.scored_on]:
+        notes = [f"not compared, since scored on other examples: {first_few(elsewhere, _NAMES_SHOWN)}", *notes]
+    rows = [{**row, **_cells(found, arm)} for row, arm in zip(table.rows, arms, strict=True)]
+    more = replace(table, rows=tuple(rows), columns=(*table.columns, *map(_column, measured.points)))
+    how = "" if any(beside is arm for arm in arms) else "each arm at its own best learning rate"
+    return more, _table(found, beside, notes, how)
+
+
+def _with_baseline(arms: Sequence[Arm], axes: Sequence[RateAxis], name: str) -> tuple[Arm, list[Arm]]:
     """Return the arm of a name, and those to compare with it; of learning rates, the arms at their own best rates.
 
     Raises:
@@ -118,12 +133,13 @@ def _outcomes(arm: Arm, point: MetricPoint, values: Mapping[Path, float | None],
     return Outcomes(arm.name, means, diverged, never, absent, stated)
 
 
-def difference_column(point: MetricPoint) -> Column:
+def _column(point: MetricPoint) -> Column:
     """Return the column of the differences at a point, for programs; people get a table of their own."""
-    return Column(_key(point), "", "sample", audience="machines", statistics=_STATISTICS)
+    key, descending = _key(point), point.direction == "up"
+    return Column(key, "", "sample", descending=descending, audience="machines", statistics=_STATISTICS)
 
 
-def difference_cells(found: Sequence[Difference], arm: Arm) -> Row:
+def _cells(found: Sequence[Difference], arm: Arm) -> Row:
     """Return the cells of the differences of an arm."""
     cells = {}
     for one in found:
@@ -139,7 +155,7 @@ def _key(point: MetricPoint) -> str:
     return f"{point}_difference"
 
 
-def difference_table(found: Sequence[Difference], baseline: Arm, notes: Sequence[str], how: str) -> Table:
+def _table(found: Sequence[Difference], baseline: Arm, notes: Sequence[str], how: str) -> Table:
     """Return a row for each point and arm; of each point, the arm with the best mean difference comes first."""
     several = len({one.point for one in found}) > 1
     metric = "" if several or not found else f" in {found[0].point.header}"
@@ -183,12 +199,15 @@ def _p(p: float | None) -> Cell:
 
 def _limits(found: Sequence[Difference]) -> Iterator[str]:
     """Say what the tests are, and what so few seeds cannot show."""
+    if not found:
+        yield "there is no other arm to compare with it"
+        return
     yield (
         "difference: the arm minus the baseline, with the 95 % t interval of their mean; p: two-sided sign-flip test; "
         f"Holm: corrected for the {len(found)} differences of this table"
     )
     pairs = [len(one.differences) for one in found]
-    if pairs and min(pairs) < LEAST_PAIRS:
+    if min(pairs) < LEAST_PAIRS:
         yield f"fewer than {LEAST_PAIRS} pairs decide nothing"
-    elif pairs and least_p(max(pairs)) > _ALPHA:
+    elif least_p(max(pairs)) > _ALPHA:
         yield f"{max(pairs)} pairs give no p below {least_p(max(pairs)):g}, whatever they are: look at the intervals"

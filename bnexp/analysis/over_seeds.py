@@ -66,9 +66,14 @@ def one_a_seed(arm: Arm) -> list[Run]:
 
 def series_of(columns: Columns, name: str, place: Place = "step") -> dict[float, float]:
     """Return the finite values of a metric by step or epoch, ascending; of a step written twice, the later row."""
-    places = columns.steps if place == "step" else columns.epochs
-    pairs = zip(places.tolist(), columns.values[name].tolist(), strict=True)
-    return dict(sorted((at, value) for at, value in dict(pairs).items() if math.isfinite(value) and math.isfinite(at)))
+    import numpy as np
+
+    places, values = columns.steps if place == "step" else columns.epochs, columns.values[name]
+    if (places[1:] > places[:-1]).all():
+        known = np.isfinite(places) & np.isfinite(values)
+        return dict(zip(places[known].tolist(), values[known].tolist(), strict=True))
+    pairs = dict(zip(places.tolist(), values.tolist(), strict=True))
+    return dict(sorted((at, value) for at, value in pairs.items() if math.isfinite(value) and math.isfinite(at)))
 
 
 def places_of(runs: Sequence[dict[float, float]]) -> list[float]:

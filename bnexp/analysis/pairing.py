@@ -112,7 +112,7 @@ def stated_value(
     if point.goal is not None:
         lengths = [run.figures["epochs"] for run in runs if "epochs" in run.figures]
         candidates += [Stated(max(lengths), "the longest training")] if lengths else []
-    elif (chance := _chance(point.metric, runs)) is not None:
+    elif (chance := chance_of(point.metric, runs)) is not None:
         candidates.append(Stated(chance, "chance"))
     candidates += [Stated(worst(known), "the worst of the finished runs")] if known else []
     if not candidates:
@@ -120,7 +120,7 @@ def stated_value(
     return worst(candidates, key=lambda one: one.value)
 
 
-def _chance(metric: str, runs: Sequence[Run]) -> float | None:
+def chance_of(metric: str, runs: Sequence[Run]) -> float | None:
     """Return the accuracy, or the loss in nats, of a guess that takes every class for as likely."""
     kind = metric.partition("/")[0]
     classes = {len(run.data.examples["train"]) for run in runs if run.data.examples.get("train")}

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Literal
 from bnexp.document.writing import decimal, epochs, loss, milliseconds, percent
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.files import parse_json
-from bnexp.runs.columns import Columns, read_columns
+from bnexp.runs.columns import Columns, each_columns
 from bnexp.runs.run import COMPLETE, Run
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def values_at(
     """
     points = list(dict.fromkeys(points))
     values: dict[MetricPoint, dict[Path, float | None]] = {point: {} for point in points}
-    problems = []
+    logged = list[tuple[Run, list[MetricPoint]]]()
     for run in runs:
         complete = run.status in COMPLETE
         rest = list[MetricPoint]()
@@ -213,13 +213,14 @@ def values_at(
             name = _OF_SUMMARY.get((point.metric, point.point), "")
             values[point][run.folder] = run.figures.get(name) if complete else None
             # A run that goes on after a former end has scores of that one in its rows.
-            logged = point.metric != "step_ms" and (complete or not _is_test(point.metric))
-            rest += [point] if logged and values[point][run.folder] is None else []
-        if not rest:
-            continue
-        columns = read_columns([run.folder], list(dict.fromkeys(map(_column, rest))), {run.folder: run.rows_seal})[0]
-        if columns.problem:
-            problems.append(columns.problem)
+            is_logged = point.metric != "step_ms" and (complete or not _is_test(point.metric))
+            rest += [point] if is_logged and values[point][run.folder] is None else []
+        logged += [(run, rest)] if rest else []
+    names = list(dict.fromkeys(_column(point) for _, rest in logged for point in rest))
+    seals, problems = {run.folder: run.rows_seal for run, _ in logged}, []
+    read = each_columns([run.folder for run, _ in logged], names, seals)
+    for (run, rest), columns in zip(logged, read, strict=True):
+        problems += [columns.problem] if columns.problem else []
         for point in rest:
             values[point][run.folder] = _value(run, columns, point)
     return values, problems

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bnexp.analysis.over_seeds import (
     Spread,
@@ -16,7 +17,16 @@ from bnexp.analysis.over_seeds import (
     value_axis,
     with_diverged,
 )
-from bnexp.analysis.studied import Studied, capital, columns_of, described, not_logged, studied, unfinished_notes
+from bnexp.analysis.studied import (
+    Studied,
+    capital,
+    columns_of,
+    described,
+    not_logged,
+    on_silent,
+    studied,
+    unfinished_notes,
+)
 from bnexp.config.items import ACTIVATION_NAMES
 from bnexp.document.plots import Axis, Curve, Curves, Grid, HeatMap, Panel
 from bnexp.document.writing import counted, first_few
@@ -49,28 +59,27 @@ class _Measured:
     notes: Sequence[str]
 
 
-def _measured(study: Studied, names: Mapping[str, Sequence[str]]) -> _Measured:
-    """Read the named figures of each arm; arms whose runs have none are left out, and so are runs without."""
+def _measured(study: Studied, names: Mapping[str, Sequence[str]], what: str) -> _Measured:
+    """Read the named figures of each arm; runs without are left out, which a note says of `what`."""
     arms: dict[str, list[Mapping[str, dict[float, float]]]] = {}
     diverged: dict[str, list[float | None]] = {}
     notes = [*study.notes, *unfinished_notes(study, "drawn as far as it came")]
+    logged = dict[Path, bool]()
     for arm, runs in study.arms:
         columns, problems = columns_of(runs, names[arm.name]) if names[arm.name] else ({}, [])
         notes += problems
+        diverged[arm.name] = [run.divergence.step if run.divergence else None for run in runs]
         for run in runs if columns else ():
             series = {name: series_of(columns[run.folder], name) for name in names[arm.name]}
             if any(series.values()):
+                logged[run.folder] = True
                 arms.setdefault(arm.name, []).append(series)
-                step = run.divergence.step if run.divergence else None
-                diverged.setdefault(arm.name, []).append(step)
-        if arm.name not in arms:
-            notes.append(f"{arm.name}: logged none of it, and is not drawn")
-    return _Measured(arms, diverged, notes)
+    return _Measured(arms, diverged, [*notes, *on_silent(study, logged, what)])
 
 
-def _names(runs: Sequence[Run], quantities: Sequence[str]) -> list[str]:
-    """Return the names of some quantities that the first run with any logged, in the order of the network."""
-    return next(filter(None, (names_below(run.metrics_path, quantities) for run in runs)), [])
+def _names(runs: Sequence[Run], quantity: str) -> list[str]:
+    """Return the names of a quantity that the first run with any logged, in the order of the network."""
+    return next(filter(None, (names_below(run.metrics_path, quantity) for run in runs)), [])
 
 
 def _first(study: Studied) -> tuple[Studied, list[str]]:
@@ -88,12 +97,14 @@ def heat_map(runs: Iterable[Run], metric: str = "gradient_norm") -> HeatMap:
         metric: a quantity, such as `activation_std`. Of `gradient_norm` the items with weights are shown.
 
     Raises:
-        ConfigError: no run logged it.
+        ConfigError: no run logged it, or it names an item.
     """
-    quantity = metric.partition("/")[0]
+    quantity, _, item = metric.partition("/")
+    if item:
+        raise ConfigError(f"--metric {metric}: a heat map shows every item, not {item} alone; expected {quantity}")
     study, left_out = _first(studied(runs))
     names = {arm.name: _items_of(own, quantity) for arm, own in study.arms}
-    measured = _measured(study, names)
+    measured = _measured(study, names, quantity)
     if not measured.arms:
         raise not_logged(f"{quantity}/<item>", study.runs)
     grids = [_grid(name, series, names[name]) for name, series in measured.arms.items()]
@@ -111,9 +122,9 @@ def heat_map(runs: Iterable[Run], metric: str = "gradient_norm") -> HeatMap:
 
 def _items_of(runs: Sequence[Run], quantity: str) -> list[str]:
     """Return the names of a quantity; of gradient norms those of layers, which have a weight to compare it with."""
-    names = _names(runs, [quantity])
+    names = _names(runs, quantity)
     if quantity == "gradient_norm":
-        layers = [name.partition("/")[2] for name in _names(runs, ["gradient_to_weight"])]
+        layers = [name.partition("/")[2] for name in _names(runs, "gradient_to_weight")]
         names = [f"{quantity}/{layer}" for layer in layers if f"{quantity}/{layer}" in names] or names
     return names
 
@@ -139,23 +150,25 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
         ConfigError: no run logged percentiles, or no arm has such an item.
     """
     study, left_out = _first(studied(runs))
-    items = {arm.name: [name.partition("/")[2] for name in _names(own, ["activation_p50"])] for arm, own in study.arms}
+    items = {arm.name: [name.partition("/")[2] for name in _names(own, "activation_p50")] for arm, own in study.arms}
     if not any(items.values()):
         raise not_logged("activation_p50/<item>", study.runs)
     item = item and item.rpartition("/")[2]
     known = list(dict.fromkeys(name for own in items.values() for name in own))
     if item is not None and item not in known:
         raise ConfigError(f"{item}: no such item.{did_you_mean(item, known)} Items: {first_few(known, 12)}")
+    others = {name for run in study.runs for name, one in run.code.items() if one.role == "activation"}
     chosen = {
-        name: item if item in own else None if item else input_of_last_activation(own) for name, own in items.items()
+        name: item if item in own else None if item else input_of_last_activation(own, others)
+        for name, own in items.items()
     }
     names = {name: [f"{level}/{of}" for level in _PERCENTILES] if of else [] for name, of in chosen.items()}
-    measured = _measured(study, names)
+    measured = _measured(study, names, f"percentiles of {item}" if item else "percentiles")
     made = {}
     for name, series in measured.arms.items():
         low, middle, high = (curve_of([run[level] for run in series], Spread("")) for level in names[name])
         curve = Curve(middle.x, middle.y, low.y, high.y, middle.runs)
-        made[name] = with_diverged(curve, measured.diverged[name], len(series))
+        made[name] = with_diverged(curve, measured.diverged[name], len(measured.diverged[name]))
     drawn = list(dict.fromkeys(str(chosen[name]) for name in made))
     edges = [value for curve in made.values() for some in (curve.low, curve.high) for value in some]
     what = f"output of {item}" if item else "input of the last activation"
@@ -170,10 +183,13 @@ def percentiles(runs: Iterable[Run], item: str | None = None) -> Curves:
     return Curves("percentiles", title, caption, panels, "15th to 85th percentile", same_y=True, notes=notes)
 
 
-def input_of_last_activation(items: Sequence[str]) -> str | None:
-    """Return the item whose output the last activation takes in; without activations the last item but the head."""
+def input_of_last_activation(items: Sequence[str], others: Collection[str] = ()) -> str | None:
+    """Return the item whose output the last activation takes in; without activations the last item but the head.
+
+    `others` are the activations that bnexp does not have.
+    """
     kinds = [re.sub(r"_?\d+$", "", item.rpartition(".")[2]) for item in items]
-    last = max((place for place, kind in enumerate(kinds) if kind in ACTIVATION_NAMES), default=0)
+    last = max((place for place, kind in enumerate(kinds) if kind in (*ACTIVATION_NAMES, *others)), default=0)
     hidden = [item for item in items if item != "head"] or list(items)
     return items[last - 1] if last else next(reversed(hidden), None)
 
@@ -186,7 +202,7 @@ def landscape(runs: Iterable[Run]) -> Curves:
     """
     study = studied(runs)
     wanted = list(dict.fromkeys(name for _, *edges in _LANDSCAPE for name in edges))
-    measured = _measured(study, {arm.name: wanted for arm, _ in study.arms})
+    measured = _measured(study, {arm.name: wanted for arm, _ in study.arms}, "landscape")
     if not measured.arms:
         raise not_logged(wanted[0], study.runs)
     panels, notes = [], list(measured.notes)
@@ -195,7 +211,7 @@ def landscape(runs: Iterable[Run]) -> Curves:
             name: with_diverged(
                 _range([run[low] for run in series], [run[high] for run in series]),
                 measured.diverged[name],
-                len(series),
+                len(measured.diverged[name]),
             )
             for name, series in measured.arms.items()
         }

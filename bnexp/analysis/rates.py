@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from bnexp.analysis.arms import Arm, told_apart
+from bnexp.analysis.pairing import chance_of
 from bnexp.document.table import Cell, Column, Row, Table, sample_of, word
 from bnexp.document.writing import first_few, percent
 from bnexp.runs.run import COMPLETE
 
 LEARNING_RATE = "optimizer.lr"
 WORKS = 0.9
-"""A rate works where the mean final validation accuracy is at least this much of that at the arm's best rate."""
+"""A rate works where the mean validation accuracy is this much of the way from chance to that at the best rate."""
 _FEW = 4
 
 _COLUMNS = (
@@ -81,7 +82,11 @@ class RateAxis:
         best = self.best
         if best is None or best.diverged:
             return ()
-        good = [rate.diverged == 0 and rate.accuracy >= WORKS * best.accuracy for rate in self.rates]
+        chance = chance_of("accuracy/val", [run for rate in self.rates for run in rate.arm.runs]) or 0.0
+        enough = chance + WORKS * (best.accuracy - chance)
+        if best.accuracy <= chance:
+            return ()
+        good = [rate.diverged == 0 and rate.accuracy >= enough for rate in self.rates]
         first = last = self.rates.index(best)
         while first > 0 and good[first - 1]:
             first -= 1
@@ -180,15 +185,11 @@ def _divergence(axis: RateAxis) -> str:
 
 
 def _notes(axes: Sequence[RateAxis]) -> Iterator[str]:
-    yield (
-        f"a rate works where no seed diverges and the mean validation accuracy is at least {WORKS:.0%} of that at the "
-        "arm's best rate; decades: log10 of the largest over the smallest of the neighboring rates that work"
-        + (
-            "; ≥: the last rate tried still works, so the range may be wider"
-            if any(axis.open_end for axis in axes)
-            else ""
-        )
-    )
+    works = f"at least {100 * WORKS:g} % of the way from chance to that at the arm's best rate"
+    width = "decades: log10 of the largest over the smallest of the neighboring rates that work"
+    is_open = any(axis.open_end for axis in axes)
+    more = "; ≥: the last rate tried still works, so the range may be wider" if is_open else ""
+    yield f"a rate works where no seed diverges and the mean validation accuracy is {works}; {width}{more}"
     for end, place in (("smallest", 0), ("largest", -1)):
         if names := [axis.name for axis in axes if axis.best is axis.rates[place]]:
             yield f"the best rate is the {end} tried, and a better one may lie beyond: {first_few(names, _FEW)}"

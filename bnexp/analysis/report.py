@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from bnexp.analysis import figures, probe_figures
+from bnexp.analysis import axis_figure, figures, probe_figures
 from bnexp.analysis.arms import Arm, differing_keys, gather_arms, told_apart
 from bnexp.analysis.claims import Claim
 from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.selection import without_tuning
 from bnexp.analysis.studied import capital
 from bnexp.analysis.verdict import ClaimVerdict, verdict_table
+from bnexp.config.naming import run_name_of
 from bnexp.config.wording import brief, one_of
 from bnexp.document.plots import Plot
 from bnexp.document.table import NOTHING, Cell, Column, Row, Table, facts, word
@@ -151,10 +153,12 @@ def _effect(claim: Claim, value: float) -> str:
 
 def _tables(runs: Sequence[Run], arms: Sequence[Arm], base: Arm, study: Study) -> list[Table]:
     """Return the tables of `compare`, with the differences to the baseline where there is one to differ from."""
+    tables = None
     if len(arms) > 1:
         with contextlib.suppress(ConfigError):  # no arm shares a seed with it, or none was scored on the test set
-            return compare_runs(runs, keys=study.tuned, notes=study.notes, baseline=base.name)
-    return compare_runs(runs, keys=study.tuned, notes=study.notes)
+            tables = compare_runs(runs, keys=study.tuned, notes=study.notes, baseline=base.name)
+    tables = tables or compare_runs(runs, keys=study.tuned, notes=study.notes)
+    return [replace(table, title=capital(table.title)) for table in tables]
 
 
 def _count(arms: Sequence[Arm]) -> str:
@@ -188,7 +192,7 @@ def _figures(runs: Sequence[Run], arms: Sequence[Arm], baseline: Arm, study: Stu
     makers: list[Callable[[], Plot]] = [
         partial(figures.curves, runs, "accuracy/val", "epoch"),
         partial(figures.curves, runs, "loss/train", "epoch"),
-        *(partial(figures.axis, runs, "accuracy/val", key) for key in keys),
+        *(partial(axis_figure.axis, runs, "accuracy/val", key) for key in keys),
         *(partial(figures.paired, runs, point, baseline.name) for point in list(points)[:_MOST_PAIRED]),
         partial(probe_figures.heat_map, runs, "gradient_norm"),
         partial(probe_figures.percentiles, runs, None),
@@ -311,8 +315,10 @@ def _how_to_reproduce(arms: Sequence[Arm], study: Study) -> TryIt:
     """Return the commands that train the runs once more, and the one that makes this page of them."""
     again = "again"
     if study.file is not None:
-        commands = [f"bnexp sweep {shlex.quote(study.file)} --runs-dir {again}"]
-        commands.append(f"bnexp report {shlex.quote(study.file)} --runs-dir {again} -o report.html")
+        name = "" if run_name_of(Path(study.file).stem) == study.name else f" --name {shlex.quote(study.name)}"
+        code = _plugins(arms)
+        commands = [f"bnexp sweep {shlex.quote(study.file)}{name} --runs-dir {again}{code}"]
+        commands.append(f"bnexp report {shlex.quote(f'{again}/{study.name}')} -o report.html{code}")
         how = "The sweep file and the config that it changes stand below."
     else:
         commands = [_training(arm, again) for arm in arms[:_MOST_COMMANDS] if arm.runs[0].config is not None]
@@ -339,4 +345,11 @@ def _versions(arms: Sequence[Arm], key: str) -> list[str]:
 def _training(arm: Arm, runs_dir: str) -> str:
     seeds = sorted({run.seed for run in arm.runs if run.seed is not None})
     which = f" --seed {','.join(map(str, seeds))}" if seeds else ""
-    return f"bnexp train {shlex.quote(str(arm.runs[0].folder / CONFIG))}{which} --runs-dir {runs_dir}"
+    return f"bnexp train {shlex.quote(str(arm.runs[0].folder / CONFIG))}{which} --runs-dir {runs_dir}{_plugins([arm])}"
+
+
+def _plugins(arms: Sequence[Arm]) -> str:
+    """Return the options that name the files of the norms of some arms that bnexp does not have."""
+    code = [one for arm in arms for run in arm.runs for one in run.code.values()]
+    names = sorted({Path(one.path).name for one in code if one.distribution is None})
+    return "".join(f" --plugin {shlex.quote(name)}" for name in names)

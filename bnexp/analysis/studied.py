@@ -1,7 +1,7 @@
 """Gather runs for a plot: arms with one run a seed, their metrics, and what cannot be drawn in words."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, did_you_mean
 from bnexp.runs.columns import Columns, read_columns
 from bnexp.runs.run import COMPLETE, Run
-from bnexp.runs.seal import changed_rows
 
 _PARTS = {"val": "validation", "train": "training", "test": "test"}
 _SHOWN = 6
@@ -56,6 +55,15 @@ def unfinished_notes(study: Studied, how: str) -> list[str]:
     return notes
 
 
+def on_silent(study: Studied, logged: Mapping[Path, object], what: str) -> list[str]:
+    """Say which runs logged nothing of what is drawn; `logged` has what each did, by folder."""
+    silent = {arm.name: [run for run in runs if not logged.get(run.folder)] for arm, runs in study.arms}
+    counts = {arm.name: len(runs) for arm, runs in study.arms}
+    return [
+        f"{name}: {len(own)} of {counted(counts[name], 'run')} logged no {what}" for name, own in silent.items() if own
+    ]
+
+
 def not_logged(metric: str, runs: Sequence[Run]) -> ConfigError:
     """Return the error that none of some runs has a metric; it names the probe that measures it."""
     known = dict.fromkeys(name for run in runs[:3] for name in logged_metrics(run))
@@ -72,19 +80,26 @@ def not_logged(metric: str, runs: Sequence[Run]) -> ConfigError:
 
 def described(metric: str) -> Axis:
     """Return the axis of a metric: `validation accuracy (%)` for accuracy/val."""
-    point = MetricPoint(metric)
+    return described_at(MetricPoint(metric))
+
+
+def described_at(point: MetricPoint) -> Axis:
+    """Return the axis of a metric at a point: `validation accuracy, best (%)` for accuracy/val:best."""
+    if point.goal is not None:
+        return Axis(point.header)
+    metric = point.metric
     quantity, _, where = metric.partition("/")
     name = f"{_PARTS[where]} {quantity.replace('_', ' ')}" if where in _PARTS else metric.replace("_", " ")
-    if quantity in ("loss", "loss_by_mode"):
-        name += " (nats)"
-    return Axis(name + (" (%)" if point.unit == "fraction" else ""), percent=point.unit == "fraction")
+    name += "" if point.point == "last" else f", {point.point}"
+    unit = "nats" if quantity in ("loss", "loss_by_mode") else {"fraction": "%", "ms": "ms"}.get(point.unit, "")
+    return Axis(f"{name} ({unit})" if unit else name, percent=point.unit == "fraction")
 
 
 def columns_of(runs: Sequence[Run], names: Sequence[str]) -> tuple[dict[Path, Columns], list[str]]:
     """Read metrics of runs, by their folders, and say what is wrong with the files."""
-    columns = dict(zip([run.folder for run in runs], read_columns([run.folder for run in runs], names), strict=True))
-    problems = (columns[run.folder].problem or changed_rows(run.metrics_path, run.rows_seal) for run in runs)
-    return columns, [problem for problem in problems if problem]
+    folders = [run.folder for run in runs]
+    read = read_columns(folders, names, {run.folder: run.rows_seal for run in runs})
+    return dict(zip(folders, read, strict=True)), [columns.problem for columns in read if columns.problem]
 
 
 def capital(text: str) -> str:

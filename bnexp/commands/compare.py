@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.analysis.compare import TARGET_KEY, compare_runs
+from bnexp.analysis.arm_rows import TARGET_KEY
+from bnexp.analysis.compare import compare_runs
 from bnexp.document.show import Output, show
 from bnexp.errors import ConfigError
 from bnexp.runs.find import find_runs
@@ -26,12 +27,8 @@ def compare(
 
     The arguments are those of `bnexp compare --help`. Accuracies are percent for people, fractions in CSV and JSON.
     """
-    if target is not None and not 0 < target <= 1:
-        fraction = target / 100 if 1 < target <= 100 else 0.95
-        raise ConfigError(f"--target {target:g}: expected a fraction above 0, up to 1, such as {fraction:g}")
+    refuse_target(target, sort)
     runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
-    if sort is not None and target is None and sort.replace("-", "_").lower() == TARGET_KEY:
-        raise ConfigError(f"--sort {sort}: this column needs --target, such as --target 0.95")
     table, *others = compare_runs(
         runs,
         target=target,
@@ -43,3 +40,16 @@ def compare(
         baseline=baseline,
     )
     show(table, output, *others)
+
+
+def refuse_target(target: float | None, sort: str | None) -> None:
+    """Refuse a target that is no accuracy, and an order by a target that there is not.
+
+    Raises:
+        ConfigError: what was found, and what was expected.
+    """
+    if target is not None and not 0 < target <= 1:
+        fraction = target / 100 if 1 < target <= 100 else 0.95
+        raise ConfigError(f"--target {target:g}: expected a fraction above 0, up to 1, such as {fraction:g}")
+    if sort is not None and target is None and sort.replace("-", "_").lower() == TARGET_KEY:
+        raise ConfigError(f"--sort {sort}: this column needs --target, such as --target 0.95")

@@ -1,12 +1,13 @@
 """`bnexp plot`: a figure of runs, for a paper, a page or a slide."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bnexp.analysis.selection import where
 from bnexp.document.writing import at_most, readable
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.files import with_advice, write_atomically
 from bnexp.runs.find import find_runs
 from bnexp.runs.run import Run, read_run
@@ -15,6 +16,7 @@ from bnexp.streams import encodable
 if TYPE_CHECKING:
     from bnexp.document.plots import Plot
 
+Form = Literal["png", "svg", "pdf"]
 Kind = Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"]
 SizeName = Literal["column", "page", "slide"]
 FORMS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -39,6 +41,7 @@ def plot(
     metric: str | None = None,
     x: str | None = None,
     baseline: str | None = None,
+    conditions: Sequence[str] = (),
     size: SizeName = "page",
     runs_dir: Path = Path("runs"),
 ) -> None:
@@ -51,26 +54,48 @@ def plot(
         BnexpError: the file cannot be written.
     """
     output = output or Path(f"{kind}.png")
-    form = _form_of(output)
-    for name, value in (("metric", metric), ("x", x), ("baseline", baseline)):
-        if value is not None and name not in KINDS[kind]:
-            takers = ", ".join(f"--kind {other}" for other, options in KINDS.items() if name in options)
-            raise ConfigError(f"--{name} {value}: --kind {kind} takes none; it goes with {takers}")
-    runs = [read_run(folder) for folder in find_runs(paths, runs_dir)]
+    form = form_of(output)
+    _refuse_unused(kind, metric=metric, x=x, baseline=baseline)
+    runs, left_out = where([read_run(folder) for folder in find_runs(paths, runs_dir)], conditions)
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)
+    write_plot(figure, form, output, size)
+    for note in [*left_out, *figure_notes(figure, runs)]:
+        sys.stderr.write(encodable(f"note: {readable(note)}\n", sys.stderr.encoding))
+    sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
 
-    from bnexp.document.drawing import letters_without_a_glyph, to_bytes  # matplotlib takes half a second to load
 
-    boxes = letters_without_a_glyph(figure)
-    on_letters = [f"no glyph for {boxes}: png and pdf show boxes, svg the font of the reader"] if boxes else []
+def write_plot(figure: "Plot", form: Form, output: Path, size: SizeName) -> None:
+    """Write a plot into a file.
+
+    Raises:
+        ConfigError: no such size.
+        BnexpError: it cannot be written.
+    """
+    from bnexp.document.drawing import SIZES, to_bytes  # matplotlib takes half a second to load
+
+    if size not in SIZES:
+        raise ConfigError(f"--size {size}: no such size.{did_you_mean(size, SIZES)} Sizes: {', '.join(SIZES)}")
     try:
         write_atomically(output, [to_bytes(figure, form, size)])
     except OSError as error:
         raise BnexpError(f"{output}: cannot be written: {with_advice(error)}") from None
+
+
+def figure_notes(figure: "Plot", runs: Sequence[Run]) -> list[str]:
+    """Return what a plot leaves out, what it cannot write, and what is wrong with the records of its runs."""
+    from bnexp.document.drawing import letters_without_a_glyph
+
+    boxes = letters_without_a_glyph(figure)
+    on_letters = [f"no glyph for {boxes}: png and pdf show boxes, svg the font of the reader"] if boxes else []
     problems = [problem for run in runs for problem in run.problems]
-    for note in at_most([*figure.notes, *on_letters, *dict.fromkeys(problems)], _MOST_NOTES, "notes"):
-        sys.stderr.write(encodable(f"note: {readable(note)}\n", sys.stderr.encoding))
-    sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
+    return at_most([*figure.notes, *on_letters, *dict.fromkeys(problems)], _MOST_NOTES, "notes")
+
+
+def _refuse_unused(kind: Kind, **options: str | None) -> None:
+    for name, value in options.items():
+        if value is not None and name not in KINDS[kind]:
+            takers = ", ".join(f"--kind {other}" for other, options in KINDS.items() if name in options)
+            raise ConfigError(f"--{name} {value}: --kind {kind} takes none; it goes with {takers}")
 
 
 def make_plot(
@@ -79,16 +104,19 @@ def make_plot(
     """Return the plot of one kind of some runs.
 
     Raises:
-        ConfigError: nothing to draw.
+        ConfigError: an option that this kind does not take, or nothing to draw.
     """
-    from bnexp.analysis import figures, probe_figures
+    if kind not in KINDS:
+        raise ConfigError(f"--kind {kind}: no such kind.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}")
+    _refuse_unused(kind, metric=metric, x=x, baseline=baseline)
+    from bnexp.analysis import axis_figure, figures, probe_figures
 
     if kind == "curves":
         if x not in (None, "step", "epoch"):
             raise ConfigError(f"--x {x}: curves are over step or epoch; --kind axis is over a key of the config")
         return figures.curves(runs, metric or "accuracy/val", "epoch" if x == "epoch" else "step")
     made: dict[str, Callable[[], Plot]] = {
-        "axis": lambda: figures.axis(runs, metric or "accuracy/val", x),
+        "axis": lambda: axis_figure.axis(runs, metric or "accuracy/val", x),
         "paired": lambda: figures.paired(runs, metric or "accuracy/val", baseline),
         "heatmap": lambda: probe_figures.heat_map(runs, metric or "gradient_norm"),
         "percentiles": lambda: probe_figures.percentiles(runs, metric),
@@ -97,7 +125,7 @@ def make_plot(
     return made[kind]()
 
 
-def _form_of(output: Path) -> Literal["png", "svg", "pdf"]:
+def form_of(output: Path) -> Form:
     """Return the form of a file by its suffix.
 
     Raises:

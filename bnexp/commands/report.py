@@ -37,6 +37,8 @@ def report(
     if to.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"-o {to}: expected a name that ends with .html; a browser prints the page as PDF")
     page = page_file(to, "-o")
+    if page.is_file() and page.read_bytes()[:100].strip()[:14].lower() not in (b"", b"<!doctype html"):
+        raise ConfigError(f"-o {to}: a file lies there that is no page; choose another name, or remove it")
     runs, study = _find(path, place_of_runs(runs_dir))
     options = {"--baseline": baseline, "--runs-dir": None if runs_dir == DEFAULT else str(runs_dir), "-o": to.name}
     words = [word for option, value in options.items() if value is not None for word in (option, value)]

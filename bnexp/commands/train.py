@@ -49,12 +49,11 @@ def train(
             raise ConfigError(f"--name {name}: {found}; give --name with a single config")
         seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
         drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
-        beside = place_of_new_runs(runs_dir)
-        if beside != runs_dir:
-            where = f"there is no folder {runs_dir} here, but runs: new ones go beside them, in {beside.resolve()}"
-            _print("note", where)
-            runs_dir = beside
-        warned = _tell(drawn, runs_dir, quiet=quiet, resume=resume)
+        runs_dir, told = place_and_remarks(drawn, runs_dir, resume=resume)
+        for lead, text in told:
+            if lead != "data" or not quiet:
+                _print(lead, text)
+        warned = sum(lead == "warning" for lead, _ in told)
         if strict:
             refuse_warnings(warned + _tell_of_memory(drawn, device))
         same_device = None if device == "auto" else device
@@ -80,26 +79,29 @@ def _reported(result: "RunResult") -> "RunResult":
     return result
 
 
-def _tell(drawn: Sequence[Drawn], runs_dir: Path, *, quiet: bool, resume: bool) -> int:
-    """Tell what is known of the runs before they begin, of several files with the name; return how many warnings."""
-    told, warned = [tuple[str, ...]()], 0
+def place_and_remarks(
+    drawn: Sequence[Drawn], runs_dir: Path, *, resume: bool = False
+) -> tuple[Path, list[tuple[str, str]]]:
+    """Return the folder that new runs go to, and what is known of them before they begin.
+
+    Each sentence has its kind before it: note, data or warning; with several files, it names its own.
+    """
+    place = place_of_new_runs(runs_dir)
+    told = []
+    if place != runs_dir:
+        where = f"there is no folder {runs_dir} here, but runs: new ones go beside them, in {place.resolve()}"
+        told.append(("note", where))
+    known = [tuple[str, ...]()]
     for file in drawn:
         of_which = f"{file_name(file.path)}: " if len(drawn) > 1 else ""
         first = file.blueprints[0]
-        others = () if resume else others_of_its_name(first.config, first.plan.steps_per_epoch, runs_dir)
-        for note in (*file.notes, *others):
-            _print("note", note)
-        if not quiet and (facts := _of_data(first)) not in told:
-            for line in facts:
-                _print("data", of_which + line)
-            told.append(facts)
-        warnings = file.warnings
-        for warning in warnings:
-            _print("warning", of_which + warning)
-        warned += len(warnings)
-    for note in _shared_names(drawn):
-        _print("note", note)
-    return warned
+        others = () if resume else others_of_its_name(first.config, first.plan.steps_per_epoch, place)
+        told += [("note", note) for note in (*file.notes, *others)]
+        if (facts := _of_data(first)) not in known:
+            told += [("data", of_which + line) for line in facts]
+            known.append(facts)
+        told += [("warning", of_which + warning) for warning in file.warnings]
+    return place, [*told, *(("note", note) for note in _shared_names(drawn))]
 
 
 def _tell_of_memory(drawn: Sequence[Drawn], device: str) -> int:

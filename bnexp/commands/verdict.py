@@ -5,8 +5,9 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from bnexp.analysis.verdict import judge_claims, verdict_table
+from bnexp.analysis.verdict import ClaimVerdict, judge_claims, verdict_table
 from bnexp.config.claims import EXAMPLE
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.config.yaml_text import no_such_file, read_yaml_file
@@ -24,23 +25,43 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
+    judged = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
+    if judged.no_runs:
+        print(judged.no_runs, file=sys.stderr)
+    verdicts = judged.verdicts
+    if output == "json":
+        write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
+        return
+    table = verdict_table(verdicts)
+    table = replace(table, notes=(*table.notes, *judged.notes))
+    if output == "markdown":
+        show(table, output)
+    else:
+        show_document([table])
+
+
+class JudgedStudy(NamedTuple):
+    """The verdicts on the claims of a study, notes on the claims, and a sentence where it has no runs yet."""
+
+    verdicts: list[ClaimVerdict]
+    notes: list[str]
+    no_runs: str | None
+
+
+def judge_study(study: str, *, runs_dir: Path = Path("runs"), data_dir: Path | None = None) -> JudgedStudy:
+    """Judge each claim of a study; see `verdict`.
+
+    Raises:
+        ConfigError: there is no such study, or it makes no claim.
+    """
     sweep, runs_dir = _find(study, place_of_runs(runs_dir))
     if not sweep.file.claims:
         raise ConfigError(f"{sweep.source}: no claims; expected such as claims: [{EXAMPLE}]")
     plan = Planner(sweep, runs_dir, data_dir).plan()
     arms = plan.runs_by_arm()
-    if not any(arms.values()):
-        print(visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them"), file=sys.stderr)
+    none = visible(f"no runs in {plan.folder} yet; bnexp sweep {shlex.quote(study)} makes them")
     verdicts = judge_claims(plan.claims, arms, sweep.seeds)
-    if output == "json":
-        write_out(json.dumps([one.record for one in verdicts], indent=2, allow_nan=False) + "\n")
-        return
-    table = verdict_table(verdicts)
-    table = replace(table, notes=(*table.notes, *_on_changes(sweep, plan.folder / COPY)))
-    if output == "markdown":
-        show(table, output)
-    else:
-        show_document([table])
+    return JudgedStudy(verdicts, _on_changes(sweep, plan.folder / COPY), None if any(arms.values()) else none)
 
 
 def _on_changes(sweep: Sweep, copy: Path) -> list[str]:

@@ -16,13 +16,12 @@ from bnexp.config.keys import is_known, key_called, takes_only
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
-from bnexp.config.overrides import Setting, lay_over, merge, pieces, read_override
+from bnexp.config.overrides import OF_PYTHON, Setting, lay_over, merge, pieces, read_override
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import (
     Place,
-    dump_yaml,
     file_name,
     no_such_file,
     read_yaml_file,
@@ -141,7 +140,7 @@ _ANY_NETWORK = {
 def _place_what_is_typed(values: dict[str, Any], origins: Mapping[Place, str]) -> None:
     """Make the paths of a set of the user's own absolute where they are typed and lead somewhere from here."""
     if isinstance(data := values.get("data"), dict):
-        typed = [key for key in OWN_PATHS if origins.get(("data", key), "").startswith("--")]
+        typed = [key for key in OWN_PATHS if origins.get(("data", key), "").startswith(("--", OF_PYTHON))]
         data.update({key: beside(data[key], Path()) for key in typed if isinstance(data.get(key), str)})
 
 
@@ -236,7 +235,7 @@ def beside(path: str, folder: Path) -> str:
 
 def dump_config(config: Config) -> str:
     """Write the resolved config as YAML: loading it again gives an equal `Config`."""
-    return dump_yaml(config.model_dump(mode="json", exclude_none=True))
+    return str(config)
 
 
 def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> tuple[dict[str, Any], dict[Place, str]]:

@@ -3,15 +3,18 @@
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from bnexp.config.keys import is_known
 from bnexp.config.kinds import leave_behind
 from bnexp.config.wording import brief, shown
-from bnexp.config.yaml_text import MAX_DEPTH, Place, dotted, read_yaml
+from bnexp.config.yaml_text import MAX_DEPTH, Place, dotted, dump_yaml, read_yaml
 from bnexp.errors import ConfigError
 
 _COLON = re.compile(r"([a-z_.]+):\s*([^\s:]+)")
+OF_PYTHON = "overrides["
+"""How the places begin of what is set in Python."""
 _NEXT_KEY = re.compile(r"[,;\s]\s*([a-z_]+(?:\.[a-z_]+)+)\s*=")
 """Another key behind the value of a --set."""
 
@@ -64,6 +67,40 @@ def read_override(override: str) -> Setting:
         raise ConfigError(f"{at}: two keys in one; each has a --set of its own: {brief(both, 200)}")
     value, places = read_yaml(text, at, numbered=False)
     return Setting(at, parts, value, places)
+
+
+def read_setting(key: str, value: object) -> Setting:
+    """Read a key and its value that are set in Python."""
+    at, parts = f'{OF_PYTHON}"{brief(str(key), 200)}"]', str(key).split(".")
+    if not all(parts) or len(parts) > MAX_DEPTH or parts == ["base"]:
+        raise ConfigError(f'{at}: expected a key of the config, such as "data.batch_size"')
+    values, places = as_yaml({"value": value}, at)
+    return Setting(at, parts, values["value"], [place[1:] for place in places if len(place) > 1])
+
+
+def as_yaml(values: Mapping[str, object], source: str) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Return values of Python as a YAML file gives them, and their places; `source` is what messages call these.
+
+    Raises:
+        ConfigError: a value that YAML has no word for.
+    """
+    read, places = read_yaml(dump_yaml(_plain(values, source)), source, numbered=False)
+    return read, places
+
+
+def _plain(value: object, source: str) -> Any:
+    """Return numbers of NumPy, paths and tuples as the numbers, texts and lists that they stand for."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_plain(key, source): _plain(one, source) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [_plain(one, source) for one in value]
+    raise ConfigError(f"{source}: found a {type(value).__name__}; expected numbers, text, lists or keys and values")
 
 
 def pieces(text: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The config: every key with its type, default, unit and meaning. `docs/config.md` is generated from here."""
 
+from html import escape
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -10,6 +11,7 @@ from bnexp.config.model import ModelConfig
 from bnexp.config.naming import LONGEST, PATTERN, is_device
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.section import Bool, Float, Int, Section, listed
+from bnexp.config.yaml_text import dump_yaml
 
 INIT_SCHEMES = {
     "torch": "uniform with bound 1/sqrt(fan_in), biases too",
@@ -243,6 +245,13 @@ class Config(Section):
     """what is measured on the way"""
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     """when a checkpoint is written; no figure depends on it"""
+
+    def __str__(self) -> str:
+        return dump_yaml(self.model_dump(mode="json", exclude_none=True))
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook, as YAML."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     @model_validator(mode="after")
     def _compiles_no_random_stream(self) -> Self:

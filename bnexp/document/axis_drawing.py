@@ -12,6 +12,8 @@ from bnexp.errors import visible
 
 MARGIN = 0.05
 """Of an axis, free at each end."""
+_LETTER = 1 / 0.6
+"""Height of a letter against its width."""
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -108,7 +110,8 @@ def prepare_y(axes: Axes, axis: Axis, values: Iterable[float], letters: int, str
     axes.set_yscale("log" if axis.log else "linear")
     bottom = -MARGIN - (strip * (1 + 2 * MARGIN) / (1 - strip) if strip else 0)
     axes.set_ylim(between(low, high, bottom, axis.log), between(low, high, 1 + MARGIN, axis.log))
-    lowest, highest = (between(low, high, share, axis.log) for share in (-MARGIN, 1 + MARGIN))
+    above_strip = strip / 2 + 1.3 * _LETTER / letters if strip else 0.0  # what stands beside the strip needs room
+    lowest, highest = between(*axes.get_ylim(), above_strip, axis.log), axes.get_ylim()[1]
     marked = ticks(lowest, highest, axis.log, max(letters // 5, 2))
     axes.yaxis.set_major_locator(FixedLocator(marked))
     axes.set_yticklabels([tick_text(axis, value) for value in marked])

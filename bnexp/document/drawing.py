@@ -206,7 +206,8 @@ def _drawn_differences(plot: Differences, size: Size, styles: Styles) -> Figure:
 def _frames(size: Size, count: int, abreast: int, high: Callable[[int], float]) -> tuple[Figure, list[Axes]]:
     """Return a figure with so many axes, some abreast, as high in inches as `high` says of the place of each."""
     rows = [high(place) for place in range(0, count, abreast)]
-    figure = Figure(figsize=(size.inches, sum(rows) + (12 + 4 * len(rows)) * size.letter / 72), layout="constrained")
+    inches = size.inches, sum(rows) + (12 + 4 * len(rows)) * size.letter / 72
+    figure = Figure(inches, dpi=size.dpi, layout="constrained")  # letters of fewer dots are wider
     FigureCanvasAgg(figure)
     frames = list(figure.subplots(len(rows), abreast, squeeze=False, gridspec_kw={"height_ratios": rows}).flat)
     for axes in frames[count:]:
@@ -215,12 +216,22 @@ def _frames(size: Size, count: int, abreast: int, high: Callable[[int], float]) 
 
 
 def _fitted(figure: Figure, frames: Sequence[Axes], abreast: int, high: Callable[[int], float]) -> Figure:
-    """Return a figure made higher or lower by what its axes lack, now that all labels have taken their room."""
+    """Return a figure made higher or lower by what its axes lack, now that all labels have taken their room.
+
+    The room of the labels stays as it is, so that it need not be found again: that takes as long as the drawing.
+    """
     if layout := figure.get_layout_engine():
         layout.execute(figure)
-    firsts = range(0, len(frames), abreast)
-    lacks = [high(place) - frames[place].get_position().height * figure.get_figheight() for place in firsts]
-    figure.set_figheight(figure.get_figheight() + sum(lacks))
+    figure.set_layout_engine("none")
+    before, boxes = figure.get_figheight(), {axes: axes.get_position() for axes in figure.axes}
+    lacks = [high(place) - boxes[frames[place]].height * before for place in range(0, len(frames), abreast)]
+    after = before + sum(lacks)
+    figure.set_figheight(after)
+    for axes, box in boxes.items():
+        row = frames.index(axes) // abreast if axes in frames else len(lacks)  # a scale of colors lies below all
+        top = (1 - box.y1) * before + sum(lacks[:row])
+        height = box.height * before + sum(lacks[row : row + 1])
+        axes.set_position((box.x0, 1 - (top + height) / after, box.width, height / after))
     return figure
 
 
@@ -244,6 +255,6 @@ def _add_legend(figure: Figure, size: Size, entries: Mapping[str, Artist]) -> No
         for label, name in zip(legend.get_texts(), names, strict=True):
             label.set_text(name)  # only now: matplotlib would leave out a name that begins with _
         box = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
-        if box.width <= 0.98 * size.inches * figure.dpi or columns == 1:
+        if box.width <= 0.95 * size.inches * figure.dpi or columns == 1:
             return
         legend.remove()

@@ -72,6 +72,23 @@ def to_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
+def to_records(table: Table) -> list[dict[str, object]]:
+    """Return a table as one mapping per row, with the names of the columns in CSV and values in full precision."""
+    columns = table.columns_for("machines")
+    return [
+        {
+            name: value
+            for column in columns
+            for name, value in zip(_csv_names(column), _values(column, table.cell(row, column)), strict=True)
+        }
+        for row in table.rows
+    ]
+
+
+def _values(column: Column, cell: Cell) -> list[object]:
+    return list(_statistics(column, cell).values()) if column.kind == "sample" else [cell.value]
+
+
 def _csv_names(column: Column) -> list[str]:
     key = column.machine_key
     return [f"{key}_{statistic}" for statistic in column.statistics] if column.kind == "sample" else [key]
@@ -179,6 +196,7 @@ def to_latex(document: Document) -> str:
 def _latex_table(table: Table) -> str:
     columns = [column for column in table.columns_for("people") if column.kind != "curve"]
     rows = [[_latex(table.cell(row, column).text) for column in columns] for row in table.rows]
+    rows = [["{}" * row[0].startswith(("[", "*")) + row[0], *row[1:]] for row in rows]  # no option of the line before
     header = " & ".join(_latex(column.header) for column in columns)
     body = "".join(f"{' & '.join(row)} \\\\\n" for row in rows)
     sides = "".join("r" if column.numeric else "l" for column in columns)

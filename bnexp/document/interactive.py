@@ -31,7 +31,7 @@ _INCH = 72
 _DIGITS = 6
 _MOST_POINTS = 250
 """Points of a series that a page answers with; of more, every second, third, ... and the last."""
-_TOLD = 8
+_TOLD_POINTS = 8
 """Points of a series that its description lists; of more, the first, the last, the least and the greatest."""
 _LEFT_OUT = re.compile(
     r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*|<!--.*?-->\s*|<defs>\s*<style.*?</style>\s*</defs>\s*", re.DOTALL
@@ -61,7 +61,17 @@ class _Told:
     alone: bool
 
 
-_TOLD_OF: WeakKeyDictionary[Artist, _Told] = WeakKeyDictionary()
+@dataclass(frozen=True)
+class _Cells:
+    """The cells of a heat map: a text of each, row by row, empty where there is none, and the names of both sides."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[str]
+    texts: Sequence[str]
+
+
+_TOLD_OF: WeakKeyDictionary[Artist, _Told | _Cells] = WeakKeyDictionary()
 _AXES_OF: WeakKeyDictionary[Frame, tuple[Axis, Axis]] = WeakKeyDictionary()
 
 
@@ -73,8 +83,13 @@ def tell(
     heads: Sequence[str] | None = None,
     alone: bool = False,
 ) -> None:
-    """Say that an artist stands for the values of a series: a line, a cloud, steps, or the cells of a heat map."""
+    """Say that an artist stands for the values of a series: a line, a cloud or steps."""
     _TOLD_OF[artist] = _Told(name, texts, heads, alone)
+
+
+def tell_cells(mesh: QuadMesh, name: str, columns: Sequence[str], rows: Sequence[str], texts: Sequence[str]) -> None:
+    """Say that an artist stands for the cells of a heat map, which fills its frame, the first row on top."""
+    _TOLD_OF[mesh] = _Cells(name, columns, rows, texts)
 
 
 def tell_axes(frame: Frame, x: Axis, y: Axis) -> None:
@@ -102,9 +117,9 @@ def page_svg(drawing: Figure, key: str, title: str) -> str:
     svg = _TAG.sub(_fit_for_a_page, _LEFT_OUT.sub("", text.getvalue()).strip())
     plot = json.dumps({"title": visible(title), "frames": frames}, separators=(",", ":"), allow_nan=False)
     quoted = plot.replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;").replace(">", "&gt;")
-    about = f"<title>{escape(visible(title))}</title><desc>{escape(_described(frames))}</desc>"
     head, _, rest = svg.partition(">")
-    return f"{head} role=\"img\" data-plot='{quoted}'>{about}{rest}"
+    label = f'role="img" aria-label="{escape(visible(title))}"'  # a <title> would pop up beside what the page says
+    return f"{head} {label} data-plot='{quoted}'><desc>{escape(_described(frames))}</desc>{rest}"
 
 
 def _fit_for_a_page(tag: re.Match[str]) -> str:
@@ -117,7 +132,12 @@ def _frames(drawing: Figure) -> Iterator[dict[str, Any]]:
     """Yield where each frame that was told of lies, its axes, and its series."""
     width, height = drawing.get_size_inches() * _INCH
     for number, frame in enumerate(drawing.axes):
-        series = [_series(artist, told, height) for artist in frame.get_children() if (told := _TOLD_OF.get(artist))]
+        pairs = ((artist, _TOLD_OF.get(artist)) for artist in frame.get_children())
+        series = [
+            _cells(told) if isinstance(told, _Cells) else _series(artist, told, height)
+            for artist, told in pairs
+            if told
+        ]
         if series:
             place = frame.get_position()
             box = (place.x0 * width, (1 - place.y1) * height, place.width * width, place.height * height)
@@ -144,8 +164,6 @@ def _series(artist: Artist, told: _Told, height: float) -> dict[str, Any]:
     points, color = _drawn(artist)
     finite = np.flatnonzero(np.isfinite(points).all(axis=1))
     kept = [*finite[:-1][:: max(-(-len(finite) // _MOST_POINTS), 1)], *finite[-1:]]
-    if isinstance(artist, QuadMesh):
-        kept = [at for at in kept if told.texts is None or told.texts[at]]
     lies = artist.get_offset_transform() if isinstance(artist, PathCollection) else artist.get_transform()
     places = lies.transform(points[kept]) if kept else np.empty((0, 2))
     scale = _INCH / artist.figure.dpi if artist.figure is not None else 1.0
@@ -163,6 +181,13 @@ def _series(artist: Artist, told: _Told, height: float) -> dict[str, Any]:
     return {**series, "texts": [visible(told.texts[at]) for at in kept]}
 
 
+def _cells(told: _Cells) -> dict[str, Any]:
+    """Return what a page has of a heat map: of its cells, which follow from the frame, no places."""
+    lists = {"columns": told.columns, "rows": told.rows, "texts": told.texts}
+    seen = {name: [visible(text) for text in texts] for name, texts in lists.items()}
+    return {"name": visible(told.name), "color": "#999999", "alone": True, **seen}
+
+
 def _drawn(artist: Artist) -> tuple["np.ndarray[Any, Any]", Any]:
     """Return the points of an artist, (n, 2), and its color."""
     if isinstance(artist, Line2D):
@@ -175,10 +200,7 @@ def _drawn(artist: Artist) -> tuple["np.ndarray[Any, Any]", Any]:
         shares, borders, _ = artist.get_data()
         edges, values = np.asarray(borders, np.float64), np.asarray(shares, np.float64)
         return np.column_stack([(edges[:-1] + edges[1:]) / 2, values]), artist.get_facecolor()
-    if isinstance(artist, QuadMesh):
-        corners = np.asarray(artist.get_coordinates(), np.float64)
-        return ((corners[:-1, :-1] + corners[1:, 1:]) / 2).reshape(-1, 2), "#999999"
-    raise TypeError(f"{type(artist).__name__}: expected a line, a cloud, steps or cells")
+    raise TypeError(f"{type(artist).__name__}: expected a line, a cloud or steps")
 
 
 def _rounded(value: float) -> float:
@@ -190,19 +212,33 @@ def _described(frames: Sequence[dict[str, Any]]) -> str:
     sentences = []
     for frame in frames:
         x, y = frame["x"], frame["y"]
+        of = " by ".join(name for name in (y["name"], x["name"]) if name)
         for series in frame["series"]:
-            values = series.get("y", [])
-            texts = series.get("texts") or [_text(y, value) for value in values]
-            heads = series.get("heads") or [_text(x, value) for value in series["x"]]
-            said = [f"{head}: {text}" if head else text for head, text in zip(heads, texts, strict=True)]
-            if len(said) > _TOLD:
-                by_height = sorted(range(len(said)), key=lambda at: -series["at"][at][1])
-                told = {"first": 0, "last": -1, "least": by_height[0], "greatest": by_height[-1]}
-                said = [f"{which} at {said[at]}" for which, at in told.items()]
-            of = " by ".join(name for name in (y["name"], x["name"]) if name)
             who = ", ".join(name for name in (series["name"], of) if name)
+            said = _rows_in_words(series) if "rows" in series else _points_in_words(series, x, y)
             sentences.append(f"{who}: {'; '.join(said) or 'no value'}.")
     return " ".join(sentences)
+
+
+def _points_in_words(series: dict[str, Any], x: dict[str, Any], y: dict[str, Any]) -> list[str]:
+    texts = series.get("texts") or [_text(y, value) for value in series.get("y", [])]
+    heads = series.get("heads") or [_text(x, value) for value in series["x"]]
+    said = [f"{head}: {text}" if head else text for head, text in zip(heads, texts, strict=True)]
+    if len(said) <= _TOLD_POINTS:
+        return said
+    by_height = sorted(range(len(said)), key=lambda at: -series["at"][at][1])
+    told = {"first": 0, "last": -1, "least": by_height[0], "greatest": by_height[-1]}
+    return [f"{which} at {said[at]}" for which, at in told.items()]
+
+
+def _rows_in_words(series: dict[str, Any]) -> list[str]:
+    """Say of each row of a heat map its first value and its last."""
+    columns, said = series["columns"], []
+    for number, row in enumerate(series["rows"]):
+        texts = series["texts"][number * len(columns) : (number + 1) * len(columns)]
+        known = [(column, text) for column, text in zip(columns, texts, strict=True) if text]
+        said += [f"{row} from {known[0][1]} at {known[0][0]} to {known[-1][1]} at {known[-1][0]}"] if known else []
+    return said
 
 
 def _text(axis: dict[str, Any], value: float) -> str:

@@ -98,10 +98,11 @@ class Axis {
 
 class Frame {
   constructor(group, {box: [left, top, width, height], x, y, series}, key) {
-    Object.assign(this, {left, top, width, height, series});
+    Object.assign(this, {left, top, width, height});
+    this.series = series.map(own => own.rows ? this.cells(own) : own);
     this.x = new Axis(x, left, width);
     this.y = new Axis(y, top + height, -height);
-    this.points = series.flatMap((own, number) => own.at.map((_, index) => ({number, index})));
+    this.points = this.series.flatMap((own, number) => own.at.map((_, index) => ({number, index})));
     this.own = {x: [...group.querySelectorAll("g[class^=xtick_]")], y: [...group.querySelectorAll("g[class^=ytick_]")]};
     this.ticks = made("g", {class: "ticks"});
     this.contents = made("g", {class: "contents"});
@@ -113,8 +114,23 @@ class Frame {
       for (const clipped of [child, ...child.querySelectorAll("[clip-path]")]) clipped.removeAttribute("clip-path");
       this.contents.append(child);
     }
-    this.markers = [...this.contents.querySelectorAll("use")];
+    this.markers = [...this.contents.querySelectorAll("use")].filter(use => !use.closest("g[class*=PolyCollection],"
+      + "g[class*=LineCollection]"));  // bands and bars are as large as what they stand for
+    const label = group.querySelector("g[class^=xtick_] text, g[class^=ytick_] text");
+    if (label) this.ticks.style.fontSize = getComputedStyle(label).fontSize;
     group.append(clip, this.ticks);
+  }
+  /* The cells of a heat map as points in their middles, but for those without a value. */
+  cells({columns, rows, texts, ...own}) {
+    const at = [], heads = [], said = [];
+    texts.forEach((text, number) => {
+      if (!text) return;
+      const column = number % columns.length, row = (number - column) / columns.length;
+      at.push([this.left + (column + 0.5) / columns.length * this.width, this.top + (row + 0.5) / rows.length * this.height]);
+      heads.push(`${rows[row]}, ${columns[column]}`);
+      said.push(text);
+    });
+    return {...own, at, x: [], heads, texts: said};
   }
   holds(x, y) {
     return x >= this.left && x <= this.left + this.width && y >= this.top && y <= this.top + this.height;
@@ -187,6 +203,8 @@ class Plot {
     svg.append(this.area, this.mark);
     this.box = made("div", {class: "plot", tabindex: 0, role: "application",
       "aria-label": `${title}. Arrow keys read values; plus, minus and 0 zoom.`});
+    svg.querySelector("desc").id = `plot${number}.about`;
+    this.box.setAttribute("aria-describedby", `plot${number}.about`);
     svg.replaceWith(this.box);
     const button = (name, label, act) => {
       const node = made("button", {type: "button", "aria-label": label, title: label}, name);
@@ -195,6 +213,7 @@ class Plot {
     };
     this.bar = made("div", {class: "zoom"}, button("+", "Zoom in", () => this.zoom(STEP)),
       button("\u2212", "Zoom out", () => this.zoom(1 / STEP)), button("Reset", "Reset the zoom", () => this.reset()));
+    this.bar.hidden = this.frames.every(({x, y}) => x.fixed && y.fixed);
     this.box.append(svg, this.tip, this.bar);
     this.listen();
   }

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bnexp import __version__
+from bnexp.document.drawing import to_bytes
 from bnexp.document.figure import STYLES, Regions, SeriesStyle, figure_styles
 from bnexp.document.plots import Plot
 from bnexp.document.svg import to_svg
@@ -39,6 +40,7 @@ _FOLDED = """\
 .w{width} tbody th {{ flex: 1 0 100%; text-align: left; }} .w{width}.sortable {{ overflow-wrap: anywhere; }}
 .w{width} [data-name]::before {{ content: attr(data-name) " "; font-weight: 400; color: var(--faint); }}
 .w{width}.sortable thead {{ display: block; }} .w{width} thead th {{ border: 0; min-width: 0; font-weight: 400; }}
+@media print {{ .w{width}.sortable thead {{ display: none; }} }}
 }}
 """
 """Where a table has no room for its width, each row is a paragraph, with the name of the column before each value."""
@@ -80,6 +82,23 @@ def to_html(document: Document, command: str = "") -> str:
 </body>
 </html>
 """
+
+
+def to_fragment(document: Document) -> str:
+    """Return a document as HTML inside another page, such as a notebook, whose looks it has; plots are pictures."""
+    parts = list(document)
+    styles = figure_styles(parts)
+    blocks = (_picture(part) if isinstance(part, Plot) else "\n".join(_blocks(part, styles)) for part in parts)
+    return f'<div class="bnexp">\n{chr(10).join(blocks)}\n</div>'
+
+
+def _picture(plot: Plot) -> str:
+    """Return a plot as a picture over its caption."""
+    svg = base64.b64encode(to_bytes(plot, "svg")).decode()
+    picture = (
+        f'<img alt="{escape(readable(plot.title))}" style="max-width: 100%" src="data:image/svg+xml;base64,{svg}">'
+    )
+    return f"<figure>{picture}\n<figcaption>{_inline(plot.caption)}</figcaption>{_notes(plot.notes)}</figure>"
 
 
 def _group(blocks: Iterator[str], side_by_side: bool) -> str:

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from bnexp.document.axis_drawing import limits, prepare_x, tick_text, ticks, wrapped
 from bnexp.document.figure import SeriesStyle
-from bnexp.document.interactive import tell, tell_axes
+from bnexp.document.interactive import tell, tell_axes, tell_cells
 from bnexp.document.plots import Axis, Differences, Grid, HeatMap
 
 COLORS = "viridis"
@@ -37,13 +37,9 @@ def draw_grid(axes: Axes, plot: HeatMap, grid: Grid, scale: Normalize, *, letter
     cells = [[_clipped(value, scale) if math.isfinite(value) else math.nan for value in row] for row in grid.values]
     mesh = axes.pcolormesh(cells, cmap=COLORS, norm=scale, edgecolors="face", linewidth=0.2)
     tell_axes(axes, Axis("", labels=("",)), Axis("", labels=("",)))
-    tell(
-        mesh,
-        grid.title,
-        [plot.value.text(value) if math.isfinite(value) else "" for row in grid.values for value in row],
-        heads=[f"{name}, {plot.x.name} {plot.x.text(column)}" for name in grid.rows for column in grid.columns],
-        alone=True,
-    )
+    values = [plot.value.text(value) if math.isfinite(value) else "" for row in grid.values for value in row]
+    heads = [f"{plot.x.name} {plot.x.text(column)}" for column in grid.columns]
+    tell_cells(mesh, grid.title, heads, grid.rows, values)
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     texts = [tick_text(plot.x, column) for column in grid.columns]
     apart = max(math.ceil(columns * (max(map(len, texts)) + 2) / letters), 1)

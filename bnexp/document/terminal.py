@@ -28,10 +28,10 @@ _FORMULA_ROOM = 56
 """A formula stands beside its table up to this width, above it beyond."""
 
 
-def to_text(document: Document) -> str:
-    """Return a document as plain text, 100 columns wide."""
+def to_text(document: Document, width: int = WIDEST, *, whole: str = WHOLE) -> str:
+    """Return a document as plain text, so many columns wide; `whole` as for `print_document`."""
     text = io.StringIO()
-    print_document(Console(file=text, width=WIDEST, highlight=False, color_system=None), document)
+    print_document(Console(file=text, width=width, highlight=False, color_system=None), document, whole=whole)
     return text.getvalue()
 
 

@@ -64,8 +64,13 @@ def _name_of(build: Callable[..., Any]) -> str:
 
 
 def _problems(item: Item, shape: Shape, source: Source) -> Iterator[str]:
-    """Yield what is wrong, each in a sentence that begins with what was expected of it."""
+    """Yield what is wrong, a sentence each."""
     module = _made(item, shape, source)
+    try:
+        copy.deepcopy(module)
+    except Exception as error:
+        yield f"it cannot be copied, as probes and folding do: {brief(f'{type(error).__name__}: {error}', 200)}"
+        return
     x = torch.randn((_EXAMPLES, *shape), generator=torch.Generator().manual_seed(0)) * 2 + 1
     run = _runner(item, source)
     yield from _start(item, shape, module, _made(item, shape, source))
@@ -127,6 +132,8 @@ def _single_pass(module: nn.Module, x: Tensor, run: Run) -> Iterator[str]:
             yield f"{when} it changes its input in place; expected a new tensor"
         if not torch.equal(random, torch.get_rng_state()):
             yield f"{when} it draws from torch's stream of random numbers, on which nothing here may depend"
+        if not training and run(copy.deepcopy(module).eval(), x[:1]).shape != x[:1].shape:
+            yield f"{when} it makes another shape of a single example"
         if not torch.equal(y, run(copy.deepcopy(module).train(training), x)):
             yield f"{when} it makes other values of the same input a second time"
         exact = run(copy.deepcopy(module).double().train(training), x.double())

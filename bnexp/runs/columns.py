@@ -12,16 +12,17 @@ only the numbers behind the names are.
 import contextlib
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bnexp.files import open_file, parse_json
 from bnexp.runs.folder import METRICS
 from bnexp.runs.seal import intact_rows
+from bnexp.runs.sealed_rows import numbers_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,6 @@ _ROW_LIMIT = 1 << 22
 _TAIL_LIMIT = 1 << 22
 """How far before the end of metrics.jsonl the last evaluation is searched: about 2,000 rows of 2 KB."""
 _LARGEST_STEP = 2**63 - 1
-_BEGIN = re.compile(rb'{"step":([0-9]+)(?:,"epoch":([^,}\n]*))?')
 _ACCURACY = "accuracy/val"
 _ABSENT = object()
 _T = TypeVar("_T")
@@ -69,96 +69,73 @@ def read_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | N
     A missing metrics.jsonl gives empty columns and a problem, and so does one that does not fit the seal of its run;
     `seals` are `Run.rows_seal` by folder.
     """
-    columns = []
-    for folder in folders:
-        content, changed = intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
-        own = _intact_columns(content, names) if content else None
-        own = own or _columns_of(folder / METRICS, names, content)
-        columns.append(replace(own, problem=own.problem or changed))
-    return columns
+    return list(each_columns(folders, names, seals))
 
 
-def _intact_columns(content: bytes, names: Sequence[str]) -> Columns | None:
-    """Read columns of rows as `Rows` writes them; None where some row is of another form, or few rows are wanted.
+def each_columns(folders: Sequence[Path], names: Sequence[str], seals: Seals | None = None) -> Iterator[Columns]:
+    """Yield what `read_columns` returns, one at a time; meanwhile a thread reads and hashes the next file."""
+    from concurrent.futures import ThreadPoolExecutor
 
-    Nothing is copied but the numbers: rows of hundreds of metrics are mostly others than those that are wanted.
-    """
-    import numpy as np
+    def content_of(folder: Path) -> tuple[bytes | None, str | None]:
+        return intact_rows(folder / METRICS, (seals or {}).get(folder, {}))
 
-    head = content[:_TAIL_BYTES]
-    many = [2 * head.count(json.dumps(name).encode()) > head.count(b"\n") for name in names]
-    if not any(many):
-        return None
-    try:
-        begins = _BEGIN.findall(content)
-        steps = np.array([int(step) for step, _ in begins], dtype=np.int64)
-        epochs = _numbers([epoch for _, epoch in begins])
-        epochs[np.isinf(epochs)] = np.nan
-        table, held = np.full((len(names), len(steps)), np.nan), np.zeros(len(steps), dtype=bool)
-        for own, name, is_dense in zip(table, names, many, strict=True):
-            behind = re.compile(b",%s:([^,}\n]*)" % re.escape(json.dumps(name).encode()))
-            if is_dense and len(texts := behind.findall(content)) == len(steps):  # a row has a name once
-                own[:], held[:] = _numbers(texts), True
-            elif matches := list(behind.finditer(content)):
-                if (np.diff(steps) <= 0).any():
-                    return None
-                at = np.searchsorted(steps, [_step_before(content, match.start()) for match in matches])
-                own[at], held[at] = _numbers([match[1] for match in matches]), True
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None
-    table, nulls = table[:, held], np.isinf(table[:, held])
-    table[nulls] = np.nan
-    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (table, nulls))
-    return Columns(steps[held], epochs[held], by_name, nulls_by_name, None)
-
-
-def _step_before(content: bytes, place: int) -> int:
-    """Return the step of the row around a place."""
-    return int(_BEGIN.match(content, content.rfind(b"\n", 0, place) + 1)[1])  # type: ignore[index]
-
-
-def _numbers(texts: Sequence[bytes]) -> "Floats":
-    """Return numbers as floats, and null as infinity."""
-    import numpy as np
-
-    try:
-        values = np.array(list(map(float, texts)))
-    except ValueError:
-        values = np.array([math.inf if text == b"null" else float(text or b"nan") for text in texts])
-    return values
+    with ThreadPoolExecutor(1) as pool:
+        coming = [pool.submit(content_of, folder) for folder in folders[:1]]
+        for folder, following in zip_longest(folders, folders[1:]):
+            content, changed = coming.pop().result()
+            if following is not None:
+                coming.append(pool.submit(content_of, following))
+            own = _columns_of(folder / METRICS, names, content)
+            yield replace(own, problem=own.problem or changed)
 
 
 def _columns_of(path: Path, names: Sequence[str], content: bytes | None) -> Columns:
+    """Read the columns of a file, of which the content is given where it is as its run wrote it."""
     import numpy as np  # `bnexp ls` and `bnexp compare` start faster without it
 
     def numbers_of(row: Mapping[str, Any]) -> tuple[int, tuple[float, ...]]:
         return row["step"], tuple([_cell(row.get(name, _ABSENT)) for name in ("epoch", *names)])
 
-    try:
-        rows, problem = _read_rows(path, names, numbers_of, "row", content)
-    except FileNotFoundError:
-        rows, problem = [], f"{path}: missing"
-    steps = np.array([step for step, _ in rows], dtype=np.int64)
-    table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names))
+    problem = None
+    if content is None or (quick := numbers_in(content, names)) is None:
+        try:
+            rows, problem = _read_rows(path, names, numbers_of, "row", content)
+        except FileNotFoundError:
+            rows, problem = [], f"{path}: missing"
+        steps = np.array([step for step, _ in rows], dtype=np.int64)
+        table = np.array([numbers for _, numbers in rows], dtype=np.float64).reshape(len(rows), 1 + len(names)).T
+    else:
+        steps, table = quick
     nulls = np.isinf(table)
-    table[nulls] = np.nan
-    epochs, *values = np.ascontiguousarray(table.T)
-    _, *without = np.ascontiguousarray(nulls.T)
-    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (values, without))
+    epochs, *values = np.where(nulls, np.nan, table)
+    by_name, nulls_by_name = (dict(zip(names, parts, strict=True)) for parts in (values, nulls[1:]))
     return Columns(steps, epochs, by_name, nulls_by_name, problem)
 
 
-def names_below(path: Path, quantities: Sequence[str]) -> list[str]:
-    """Return the names in a metrics.jsonl of some quantities, such as `gradient_norm/block1.linear`, as they come.
+def names_below(path: Path, quantity: str) -> list[str]:
+    """Return the names of a quantity, such as `gradient_norm/block1.linear`, in the first row that has any.
 
-    A file that is missing or cannot be read has none.
+    A probe writes all of them into one row. A file that is missing or cannot be read has none.
     """
-    names: dict[str, None] = {}
-    starts = tuple(f"{quantity}/" for quantity in quantities)
+    start = f"{quantity}/"
     with contextlib.suppress(OSError):
-        for line in _lines_holding(path, [f'"{start}'.encode() for start in starts]):
-            names |= dict.fromkeys(name for name in _json_of(line) or {} if name.startswith(starts))
-    return list(names)
+        for line in _lines_holding(path, [f'"{start}'.encode()]):
+            if names := [name for name in _json_of(line) or {} if name.startswith(start)]:
+                return names
+    return []
+
+
+def logged_names(path: Path) -> list[str]:
+    """Return the names of all metrics in a metrics.jsonl, sorted; a file that cannot be read has none."""
+    plain, escaped = set[bytes](), set[str]()
+    with contextlib.suppress(OSError):
+        for line in _lines_holding(path, [b'":']):
+            if b"\\" in line:
+                escaped |= (_json_of(line) or {}).keys()
+            else:
+                plain.update(line.split(b'"')[1::2])
+    names = {name.decode("utf-8", "replace") for name in plain} | escaped
+    return sorted(names - {"step", "epoch"})
 
 
 @dataclass(frozen=True)

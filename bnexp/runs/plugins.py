@@ -30,6 +30,7 @@ class Recorded:
     path: str
     sha256: str
     distribution: str | None
+    role: str | None = None
 
     @property
     def mark(self) -> str:
@@ -43,9 +44,18 @@ def recorded_in(meta: Mapping[str, Any]) -> dict[str, Recorded]:
     for name, record in named.items() if isinstance(named, dict) else ():
         match record:
             case {"path": str(path), "sha256": str(sha256)}:
-                owner = record.get("distribution")
-                found[name] = Recorded(path, sha256, owner if isinstance(owner, str) else None)
+                owner, role = (
+                    value if isinstance(value := record.get(key), str) else None for key in ("distribution", "role")
+                )
+                found[name] = Recorded(path, sha256, owner, role)
     return found
+
+
+def code_record(config: "Config") -> dict[str, dict[str, dict[str, str | None]]]:
+    """Return what meta.json keeps of the norms and activations of a config that bnexp does not have, if any."""
+    roles = {item.name: item.kind.role for item in config.model.items}
+    found = {name: {**source.record, "role": roles[name]} for name, source in sources_of(config).items()}
+    return {PLUGINS: found} if found else {}
 
 
 def sources_of(config: "Config") -> dict[str, Source]:

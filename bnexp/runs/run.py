@@ -30,7 +30,7 @@ from bnexp.runs.folder import (
 )
 from bnexp.runs.identity import parts_of
 from bnexp.runs.lengthening import former_ends, is_superseded
-from bnexp.runs.plugins import keys_of, recorded_in
+from bnexp.runs.plugins import Recorded, keys_of, recorded_in
 from bnexp.runs.process import is_gone
 from bnexp.runs.seal import ROWS_SEAL, changed_summary, read_config
 
@@ -226,6 +226,7 @@ class Run:
         parameters: numbers that it trains; None where a run of an earlier version has not come to its end.
         network: the digests of `runs/identity.network_of`, `layout` and `function`, as far as recorded.
         parts: of a batch, one of each process, over which its norms took statistics; 1 for the whole.
+        code: what it recorded of norms and activations that bnexp does not have, by their names.
         data: what it recorded of its data.
         figures: of the summary, by the names in `FRACTIONS` and `NUMBERS`; accuracies are fractions.
         rows_seal: size and SHA-256 of metrics.jsonl as the run wrote it; empty where that is not recorded.
@@ -251,6 +252,7 @@ class Run:
     parameters: int | None = None
     network: Mapping[str, str] = field(default_factory=dict)
     parts: int = 1
+    code: Mapping[str, Recorded] = field(default_factory=dict)
     data: RunData = field(default_factory=RunData)
     total_steps: int | None = None
     steps_per_epoch: int | None = None
@@ -307,7 +309,7 @@ def read_run(folder: Path) -> Run:
     figures = _figures(summary)
     status = _status(meta, summary, figures)
     seed, name = ((config or {}).get(key) for key in ("seed", "name"))
-    noted, code = _other_in_meta(meta, seed, name), keys_of(recorded_in(meta.values))
+    noted, code = _other_in_meta(meta, seed, name), recorded_in(meta.values)
     divergence = None
     if status == "diverged":
         divergence = RecordedDivergence(summary.count("divergence", "step"), summary.text("divergence", "layer"))
@@ -316,7 +318,7 @@ def read_run(folder: Path) -> Run:
         name=meta.text("name") or (name if isinstance(name, str) else folder.parent.name),
         seed=next(filter(_is_whole, (meta.count("seed"), seed, seed_in_name)), None),
         repeat=repeat,
-        config=config and {**config, **{key: then for key, (_, then) in noted.items()}, **code},
+        config=config and {**config, **{key: then for key, (_, then) in noted.items()}, **keys_of(code)},
         status=status,
         started=meta.moment("started"),
         ended=meta.moment("ended"),
@@ -331,6 +333,7 @@ def read_run(folder: Path) -> Run:
         parameters=summary.count("parameters") or meta.count("parameters"),
         network={name: digest for name in ("layout", "function") if (digest := meta.text("network", name))},
         parts=parts_of(meta.values),
+        code=code,
         data=data_of(config, meta.values),
         total_steps=meta.count("plan", "total_steps"),
         steps_per_epoch=meta.count("plan", "steps_per_epoch"),

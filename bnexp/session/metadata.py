@@ -21,7 +21,7 @@ from bnexp.files import read_file
 from bnexp.measure.machine import peak_mib
 from bnexp.runs.folder import FORMAT, META, Status, write_json
 from bnexp.runs.identity import network_of
-from bnexp.runs.plugins import PLUGINS, sources_of
+from bnexp.runs.plugins import PLUGINS, code_record
 from bnexp.runs.process import this_process
 from bnexp.runs.run import CHOSEN
 from bnexp.runs.seal import SEAL, seal_of
@@ -65,7 +65,6 @@ def circumstances(
     told = {ROLE: terms.role, CHOSEN: terms.chosen}
     in_sweep = {key: value or (before or {}).get(key) for key, value in told.items()}
     plan, layout = asdict(run.plan), run.subject.layout
-    sources = sources_of(run.config)
     del plan["eval_every_epochs"]
     return {
         "format": FORMAT,
@@ -88,7 +87,7 @@ def circumstances(
         "deterministic": True,
         "parameters": run.parameters,
         "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
-        **({PLUGINS: {name: source.record for name, source in sources.items()}} if sources else {}),
+        **code_record(run.config),
         "processes": record_of(layout, run.world, run.device),
         "started": _now(),
         "ended": None,

@@ -249,6 +249,12 @@ def test_arms_that_differ_in_their_parameters_say_so(table_of: Make) -> None:
     assert [cell(table, "parameters", row).text for row in range(3)] == ["645,866", "269,722", "-"]
 
 
+def test_arms_that_were_trained_for_longer_are_named(table_of: Make) -> None:
+    table = table_of({}, {"config": {"name": "b", "training.epochs": 2}, "accuracies": (0.5, 0.9)})
+    assert "trained for different numbers of epochs: 4 (mlp), 2 (b)" in table.notes
+    assert "numbers of epochs" not in notes(table_of({}, {"config": {"name": "b"}}))
+
+
 def test_people_see_the_memory_of_a_gpu(table_of: Make) -> None:
     assert audience_of(table_of({}), "peak_device_mib") == "machines"
     table = table_of({"config": {"name": "gpu"}, "summary": {"peak_mib": {"process": 4000.0, "device": 512.4}}})

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from bnexp.analysis.arm_rows import SCORED_ON
 from bnexp.analysis.arms import gather_arms
-from bnexp.analysis.compare import DEFAULT_SORT, SCORED_ON, compare_arms
+from bnexp.analysis.compare import DEFAULT_SORT, compare_arms
 from bnexp.analysis.datasets import on_changed_data
 from bnexp.document.table import Table, find_column, sort_rows, together
 from bnexp.runs.run import Run, read_run

@@ -139,6 +139,15 @@ def test_what_differs_by_rounding_alone_is_equal_and_won_by_nobody(tmp_path: Pat
     assert [row[key].text for key in ("difference", "won", "p")] == ["0.00 [0.00, 0.00]", "0 of 3", "1.000"]
 
 
+def test_arms_scored_on_other_examples_are_not_compared(folders: list[Path], tmp_path: Path, write_run: Write) -> None:
+    config = {"name": "fashion", "data.dataset": "fashion_mnist"}
+    folders.append(write_run(tmp_path / "fashion" / "seed0", config=config))
+    table, differences = tables(folders, columns="accuracy/val", baseline="none")
+    assert [row["name"].text for row in differences.rows] == ["bn"]
+    assert "not compared, since scored on other examples: fashion" in differences.notes
+    assert "accuracy/val:last_difference" not in cells(table, "fashion")
+
+
 def test_one_seed_has_no_interval_and_no_p(folders: list[Path]) -> None:
     table, differences = tables([folders[0], folders[4]], columns="accuracy/val", baseline="none")
     assert cells(table, "bn")["accuracy/val:last"].text == "79.00"

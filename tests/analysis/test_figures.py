@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from bnexp.analysis.figures import axis, curves, paired
+from bnexp.analysis.axis_figure import axis
+from bnexp.analysis.figures import curves, paired
+from bnexp.document.drawing import to_bytes
 from bnexp.document.plots import Axis, Curves
 from bnexp.errors import ConfigError
 from bnexp.runs.run import Run, read_run
@@ -96,7 +98,18 @@ def test_diverged_runs_are_marked_where_they_did(runs_of: Callable[..., list[Run
     assert lines_of(plot)["bn"].diverged == [(12, 1, 2)]
     assert curves(runs, place="epoch").panels[0].series["bn"].diverged == [(1.2, 1, 2)]
     assert "Marks below: where a run diverged" in plot.caption
-    assert "none: logged no accuracy/val, and is not drawn" in plot.notes
+    none = lines_of(plot)["none"]
+    assert (none.x, none.diverged) == ([], [(12, 1, 1)])
+    assert "none: 1 of 1 run logged no accuracy/val" in plot.notes
+    assert to_bytes(plot, "svg")
+
+
+def test_what_is_not_known_of_a_run_is_said(runs_of: Callable[..., list[Run]]) -> None:
+    unknown = {"meta": {"status": "diverged"}, "summary": {"divergence": None, "test": None}}
+    without = {"config": {"optimizer.lr": 0.2}, "summary": {"test": None}}
+    runs = runs_of(("bn-a", 0, (0.5,), unknown), ("bn-a", 1, (0.5,), {}), ("bn-b", 3, (0.5,), without))
+    assert "bn-a: 1 run diverged at an unknown step, and not marked" in curves(runs).notes
+    assert "bn-b: seed 3 without accuracy/test:last" in axis(runs, "accuracy/test").notes
 
 
 def test_a_step_written_twice_counts_once_as_it_was_written_last(runs_of: Callable[..., list[Run]]) -> None:
@@ -146,7 +159,12 @@ def test_an_axis_of_words_and_of_depths(runs_of: Callable[..., list[Run]]) -> No
     assert plot.panels[0].x.labels == ["2 x 100", "4 x 100", "16 x 100"]
     assert line.y == pytest.approx([0.52, 0.54, 0.66])
     named = runs_of(("gn-b", 0, (0.5,), {}), ("ln-b", 0, (0.6,), {}))
-    assert axis(named, "accuracy/val:best", "norm").panels[0].x.labels == ["gn", "ln"]
+    panel = axis(named, "accuracy/val:best", "norm").panels[0]
+    assert panel.x.labels == ["gn", "ln"]
+    assert panel.y.name == "validation accuracy, best (%)"
+    reached = axis(named, "accuracy/val:to(0.55)", "norm")
+    assert reached.panels[0].y == Axis("accuracy/val:to(0.55) (epochs)")
+    assert any("1 of 1 never came there" in note for note in reached.notes)
 
 
 def test_paired_differences_are_those_of_the_seeds_in_common(runs_of: Callable[..., list[Run]]) -> None:
@@ -172,10 +190,13 @@ def test_what_cannot_be_drawn_is_refused_by_name(runs_of: Callable[..., list[Run
     refused = (
         (lambda: curves(runs, "accuracy/vall"), 'Did you mean "accuracy/val"?'),
         (lambda: curves(runs, "gradient_norm/total"), "--set probes.gradients.per_decade=10"),
+        (lambda: curves(runs, "accuracy/val:best"), "curves show every value, not that at best; expected accuracy/val"),
+        (lambda: curves(runs, "accuracy/test"), "a run has it once, at its end; --kind axis and --kind paired"),
         (lambda: axis(runs, key="momentum"), "the arms differ in model.norm"),
+        (lambda: axis(runs, key="nrom"), 'Did you mean "norm"?'),
         (lambda: axis(runs[:1]), "expected runs of a sweep over some key"),
         (lambda: paired(runs, baseline="nome"), 'Did you mean "none"?'),
-        (lambda: paired(runs), "no arm shares a seed"),
+        (lambda: paired(runs), "no arm shares a seed with bn"),
         (lambda: paired(runs[:1]), "one arm alone, bn"),
     )
     for call, words in refused:

@@ -79,7 +79,7 @@ def test_percentiles_are_of_what_the_last_activation_takes_in(runs: list[Run]) -
     assert "(block1.bn, block1.linear)" in plot.caption
     chosen = percentiles(runs, "activation_p50/block1.bn")
     assert [panel.title for panel in chosen.panels] == ["bn"]
-    assert "none: logged none of it, and is not drawn" in chosen.notes
+    assert "none: 2 of 2 runs logged no percentiles of block1.bn" in chosen.notes
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,12 @@ def test_percentiles_are_of_what_the_last_activation_takes_in(runs: list[Run]) -
 )
 def test_the_input_of_the_last_activation(items: list[str], expected: str | None) -> None:
     assert input_of_last_activation(items) == expected
+
+
+def test_an_activation_that_bnexp_does_not_have_is_one_where_it_was_recorded() -> None:
+    items = ["block1.linear", "block1.mish", "head"]
+    assert input_of_last_activation(items) == "block1.mish"
+    assert input_of_last_activation(items, {"mish"}) == "block1.linear"
 
 
 def test_landscapes_are_ranges_along_the_gradient(runs: list[Run]) -> None:
@@ -118,6 +124,8 @@ def test_a_probe_that_did_not_look_is_named_with_its_line(make: Callable[..., ob
 def test_an_unknown_item_is_refused(runs: list[Run]) -> None:
     with pytest.raises(ConfigError, match=r'block1.b: no such item. Did you mean "block1.bn"\?'):
         percentiles(runs, "block1.b")
+    with pytest.raises(ConfigError, match="a heat map shows every item, not head alone; expected gradient_norm"):
+        heat_map(runs, "gradient_norm/head")
 
 
 def test_an_axis_ends_before_values_that_would_press_the_others_flat() -> None:

@@ -62,6 +62,23 @@ def test_a_seed_that_diverged_is_worse_than_any_accuracy(table_of: Make) -> None
     assert table.rows[0]["diverged"].text == "1 of 2 at 1"
 
 
+def test_what_counts_as_working_is_counted_from_chance(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    counts = {"class_counts": {"train": [10] * 10, "val": [1] * 10, "test": [1] * 10}}
+
+    def axis(*accuracies: float) -> tuple[float, ...]:
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        folders = [
+            write_run(place / f"lr{rate}" / "seed0", config={"optimizer.lr": rate}, meta=counts, accuracies=(own,))
+            for rate, own in zip((0.1, 1, 10), accuracies, strict=True)
+        ]
+        (found,) = rate_axes(gather_arms(map(read_run, folders)))
+        return tuple(rate.lr for rate in found.working)
+
+    assert axis(0.81, 0.9, 0.83) == (1, 10)  # 0.1 + 90 % of 0.8 is 0.82
+    assert axis(0.1, 0.12, 0.11) == (1,)
+    assert axis(0.1, 0.1, 0.09) == ()
+
+
 def test_an_end_that_still_works_is_said(table_of: Make) -> None:
     table = table_of({"bn": {0.1: [(0.85, 0.8)], 1.0: [(0.9, 0.9)]}, "none": {0.1: [(0.9, 0.9)], 1.0: [(0.2, 0.2)]}})
     assert [cells["decades"].text for cells in table.rows] == ["≥ 1.00", "≥ 0.00"]

@@ -35,6 +35,13 @@ def test_the_caption_goes_to_stdout_and_what_is_not_drawn_to_stderr(
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["curves.svg"]
 
 
+def test_where_chooses_runs(runs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot([], kind="curves", output=tmp_path / "bn.svg", conditions=["norm=bn"], runs_dir=runs_dir)
+    assert capsys.readouterr().err == ""
+    assert ">bn</text>" in (svg := (tmp_path / "bn.svg").read_text())
+    assert ">none</text>" not in svg
+
+
 def test_matplotlib_is_not_loaded_for_what_is_refused(
     runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,14 +52,16 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder(
     (runs / "study" / "sweep.yaml").write_text(study.read_text())
     for path in (str(study), str(runs / "study"), "study"):
         report(path, to=page, runs_dir=runs)
-        text = html.unescape(page.read_text())
+        text = html.unescape(page.read_text()).replace("\\\n", "").replace("<code>", "`").replace("</code>", "`")
+        text = " ".join(text.split())
         assert "Does bn < none?" in text
         assert "Supported:</strong> “bn is <ahead>”: the runs support it." in text
-        assert "In favour of norm=bn over norm=none, by `accuracy/val:last`: +10.20 percentage points" in text.replace(
-            "<code>", "`"
-        ).replace("</code>", "`")
+        assert "In favour of norm=bn over norm=none, by `accuracy/val:last`: +10.20 percentage points" in text
         assert "(95% interval +9.70 to +10.70) over 3 seeds; at least 2.00 was claimed." in text
         assert "differs from norm=none in" in text  # the baseline of the claim
+        assert "bnexp report again/study -o report.html" in text
+        named = f"{study}" if path == str(study) else f"{runs / 'study' / 'sweep.yaml'} --name study"
+        assert f"bnexp sweep {named} --runs-dir again" in text
         assert capsys.readouterr().out.startswith(f"{page}: written, ")
     assert [path.name for path in tmp_path.glob("*.html*")] == ["report.html"]
 
@@ -77,6 +79,7 @@ def test_a_folder_whose_sweep_cannot_be_read_is_reported_without_verdicts(study:
     ("options", "message"),
     [
         ({"to": "report.pdf"}, "-o report.pdf: expected a name that ends with .html; a browser prints the page as PDF"),
+        ({"to": "taken.html"}, "-o taken.html: a file lies there that is no page"),
         ({"to": "nowhere/report.html"}, "-o nowhere/report.html: there is no folder "),
         ({"path": "stydy"}, 'no such folder, here or in runs. Did you mean "study"?'),
         ({"path": "other.yaml"}, "no runs of it in runs/other; train them with: bnexp sweep other.yaml"),
@@ -87,11 +90,13 @@ def test_what_cannot_be_reported_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.yaml").write_text(study.read_text())
+    (tmp_path / "taken.html").write_text("a letter to my aunt")
     options = {"to": "report.html", **options}
     with pytest.raises(ConfigError) as refused:
         report(options.pop("path", None), to=Path(options.pop("to")), **options)
     assert message in str(refused.value)
-    assert not list(tmp_path.glob("*.html"))
+    assert [path.name for path in tmp_path.glob("*.html")] == ["taken.html"]
+    assert (tmp_path / "taken.html").read_text() == "a letter to my aunt"
 
 
 def test_the_command_hands_its_options_on(study: Path, tmp_path: Path) -> None:

@@ -149,8 +149,9 @@ def test_resume_says_what_it_did_not_continue(
     train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
     longer = ["training.epochs=3"]
     train([config_file], overrides=longer, runs_dir=tmp_path / "runs", quiet=True, device="cpu", resume=True)
-    said = "small/seed0 is finished, and has another config: training.epochs is 2, here 3 (a run that has come"
-    assert said in capsys.readouterr().err
+    said = "small/seed0 is finished, and has another config: training.epochs is 2, here 3; bnexp resume "
+    told = capsys.readouterr().err
+    assert said in told and " --set training.epochs=3 makes it longer" in told
 
 
 def test_processes_that_cannot_find_each_other_are_refused(

@@ -140,11 +140,17 @@ def test_a_block_in_our_names_stays_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ({"norm": "LocalResponseNorm"}, 'unknown norm "LocalResponseNorm". Known: none, bn'),
+        (
+            {"norm": "LocalResponseNorm"},
+            'unknown norm "LocalResponseNorm". One of your own is registered by --plugin FILE.py. Known: none',
+        ),
         ({"norm": "WeightNorm"}, "linear(weight_norm=true)"),
         ({"norm": "FrozenBatchNorm2d"}, "bn(frozen=both)"),
         ({"norm": None}, "model.norm: bn(eps=1e-3), or none for no norm"),
-        ({"activation": "ELU"}, 'unknown activation "ELU". Known: relu'),
+        (
+            {"activation": "ELU"},
+            'unknown activation "ELU". One of your own is registered by --plugin FILE.py. Known: relu',
+        ),
         ({"block": "linear -> -> act"}, "item 2: nothing here, at an end or between two arrows"),
         ({"block": "linear, norm, act"}, "such as linear -> norm -> act"),
         ({"block": "linear | norm | act"}, "such as linear -> norm -> act"),

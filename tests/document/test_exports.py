@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bnexp.document.exports import to_csv, to_json, to_markdown, to_plain
+from bnexp.document.exports import to_csv, to_json, to_latex, to_markdown, to_plain
 from bnexp.document.table import Cell, Column, Sample, Table, facts, number_table
 from bnexp.document.values import Document, Heading, Text, TryIt
 from bnexp.document.writing import readable
@@ -168,3 +168,32 @@ def test_a_document_in_markdown_keeps_code_and_escapes_the_rest() -> None:
 def test_a_table_without_rows_is_written() -> None:
     assert to_plain([facts([])]) == ""
     assert to_plain([Table(COLUMNS, ())]) == "arm  test %  n  curve\n"
+
+
+def test_latex_takes_every_letter_for_itself() -> None:
+    table = table_of("[a_b] & 50 % of $x^2$", r"\input{x}~<y>|#", notes=("so\nit is",))
+    lines = to_latex([Heading("left out", 1), table]).splitlines()
+    assert lines[0] == r"% needs \usepackage{booktabs}"
+    assert lines[1] == r"\begin{tabular}{lrr}"  # no curve, and nothing for machines
+    assert lines[5] == r"{}[a\_b] \& 50 \% of \$x\textasciicircum{}2\$ & 33.33 $\pm$ 1.00 & 3 \\"
+    assert lines[6].startswith(r"\textbackslash{}input\{x\}\textasciitilde{}\textless{}y\textgreater{}\textbar{}\# & ")
+    assert lines[-1] == r"% so\nit is"
+
+
+def test_json_has_further_tables_by_their_keys_and_the_notes_of_all() -> None:
+    more = Table((Column("lr", "lr", "number"),), ({"lr": Cell("0.1", 0.1)},), ("of rates",), key="rates")
+    both = json.loads(to_json(table_of("a", notes=("of arms",)), more, table_of("b")))
+    assert both["rates"] == [{"lr": 0.1}]
+    assert both["notes"] == ["of arms", "of rates"]
+    assert [row["name"] for row in both["rows"]] == ["a"]
+
+
+def test_statistics_of_a_sample_are_those_that_its_column_names() -> None:
+    column = Column("x", "x", "sample", statistics=("mean", "low", "n", "p"))
+    cell = Cell("1 [0, 2]", sample=Sample(1.0, 0.5, 3), more={"low": 0.0, "high": 2.0})
+    table = Table((column,), ({"x": cell}, {}))
+    assert json.loads(to_json(table))["rows"] == [
+        {"x": {"mean": 1.0, "low": 0.0, "n": 3, "p": None}},
+        {"x": {"mean": None, "low": None, "n": 0, "p": None}},
+    ]
+    assert to_csv(table) == "x_mean,x_low,x_n,x_p\n1.0,0.0,3,\n,,0,\n"

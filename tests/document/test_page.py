@@ -8,7 +8,7 @@ import pytest
 from bnexp.document.figure import Histogram, Lines, Regions, Scatter
 from bnexp.document.page import to_html
 from bnexp.document.svg import to_svg
-from bnexp.document.table import number_table
+from bnexp.document.table import Cell, Column, Sample, Table, number_table, word
 from bnexp.document.values import Lesson, Part, TryIt
 
 HISTOGRAM = Histogram("h", "shares", (-1.0, -0.99, 0.0, 1.0), {"one": (0.5, 0.25, 0.25), "other": (0.0, 0.0, 1.0)})
@@ -79,3 +79,24 @@ def test_long_commands_are_broken_for_a_shell() -> None:
     assert written
     assert " \\\n" in written[1]
     assert written[1].replace("\\\n", "").split() == command.split()
+
+
+def test_a_figure_is_described_with_its_numbers_for_whoever_does_not_see_it() -> None:
+    for figure, words in (
+        (LINES, "up, step: 0: 0; 1: 1; 2: 2. nowhere, step: 0: 0; 2: 1."),
+        (HISTOGRAM, "share (%): -1 to -0.99: 50 %; -0.99 to 0: 25 %; 0 to 1: 25 %."),
+        (SCATTER, "(3, 4); (-1, 0)."),
+    ):
+        first = to_svg(figure).partition("</svg>")[0]
+        assert 'role="img" aria-label="' in first
+        assert f"{words}</desc>" in first
+
+
+def test_cells_sort_by_their_values_and_headings_have_a_scope() -> None:
+    columns = (Column("arm", "arm"), Column("score", "score %", "sample", descending=True))
+    rows = ({"arm": word("bn"), "score": Cell("90.12 ± 0.30", sample=Sample(0.90123, 0.003, 3))}, {"arm": word("none")})
+    html = to_html([Table(columns, rows, layout="arms")])
+    assert '<th scope="col">arm</th><th scope="col" class="number" data-descending>score %</th>' in html
+    assert '<th scope="row" class="short">bn</th>' in html
+    assert '<td class="number" data-name="score %" data-value="0.90123">90.12 ± 0.30</td>' in html
+    assert '<td class="number" data-name="score %" data-missing>-</td>' in html

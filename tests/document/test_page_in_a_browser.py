@@ -194,6 +194,15 @@ return Math.min(...apart.map(([px, py]) => Math.hypot(px - x, py - y)));
 """Returns how many pixels the mark lies from the nearest point that was drawn."""
 
 
+IN_ITS_BAND = """
+const [mark, band] = [".mark", "[class*=PolyCollection] use"].map(one =>
+    arguments[0].querySelector(one).getBoundingClientRect());
+return band.left < mark.left && band.top < mark.top + mark.height / 2 && band.bottom > mark.top + mark.height / 2
+    && band.width > 2 * arguments[0].getBoundingClientRect().width;
+"""
+"""Tells whether the band of the first series lies around the mark, and is as much larger as was zoomed."""
+
+
 def errors(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser")]
 
@@ -206,17 +215,22 @@ def tip(plot: Any) -> str:
     return str(plot.find_element("tag name", "output").text)
 
 
-def place_of(browser: Any, plot: Any, frame: int, series: int, index: int) -> tuple[int, int]:
-    """Return where on the screen a point of a figure lies, from the middle of the figure, as the pointer moves."""
-    return tuple(
-        browser.execute_script(
-            "const svg = arguments[0].querySelector('svg'), box = svg.getBoundingClientRect();"
-            "const own = JSON.parse(svg.dataset.plot).frames[arguments[1]].series[arguments[2]].at[arguments[3]];"
-            "const at = new DOMPoint(...own).matrixTransform(svg.getScreenCTM());"
-            "return [at.x - box.x - box.width / 2, at.y - box.y - box.height / 2].map(Math.round)",
-            plot, frame, series, index,
-        )
-    )  # fmt: skip
+PLACE = """
+const [plot, frame, series, index] = arguments, svg = plot.querySelector("svg");
+plot.scrollIntoView({block: "center"});
+const box = svg.getBoundingClientRect();
+const {box: [left, top, width, height], series: all} = JSON.parse(svg.dataset.plot).frames[frame], own = all[series];
+const cell = (columns, rows) => [left + (index % columns + 0.5) / columns * width,
+  top + (Math.floor(index / columns) + 0.5) / rows * height];
+const at = new DOMPoint(...(own.at ? own.at[index] : cell(own.columns.length, own.rows.length)));
+const {x, y} = at.matrixTransform(svg.getScreenCTM());
+return [x - box.x - box.width / 2, y - box.y - box.height / 2].map(Math.round);
+"""
+"""Returns where on the screen a point or a cell of a figure lies, from its middle, as the pointer moves."""
+
+
+def place_of(browser: Any, plot: Any, frame: int, series: int, index: int) -> list[int]:
+    return list(browser.execute_script(PLACE, plot, frame, series, index))
 
 
 def plots(browser: Any) -> list[Any]:
@@ -270,8 +284,8 @@ def test_figures_zoom_by_dragging_and_by_keys_and_go_back(answering: str, browse
     plot = plots(browser)[0]
     svg, (x, y) = plot.find_element("tag name", "svg"), place_of(browser, plots(browser)[0], 0, 0, 2)
     contents = plot.find_element("css selector", ".contents")
-    ActionChains(browser).move_to_element_with_offset(svg, x - 60, y - 15).click_and_hold().move_by_offset(
-        70, 40
+    ActionChains(browser).move_to_element_with_offset(svg, x - 60, y - 4).click_and_hold().move_by_offset(
+        70, 30
     ).release().perform()
     drag = contents.get_attribute("transform")
     ticks = [float(tick.text) for tick in plot.find_elements("css selector", ".ticks text")]
@@ -280,6 +294,7 @@ def test_figures_zoom_by_dragging_and_by_keys_and_go_back(answering: str, browse
     plot.send_keys(Keys.END)
     assert "75.00" in tip(plot)
     assert browser.execute_script(APART, plot) < 1.5
+    assert browser.execute_script(IN_ITS_BAND, plot)
     plot.send_keys("0")
     assert contents.get_attribute("transform") == "matrix(1 0 0 1 0 0)" != drag
     plot.send_keys("+", Keys.ARROW_LEFT, Keys.ARROW_DOWN)

@@ -41,7 +41,7 @@ def swept(scale: float, fell: bool) -> Curve:
 
 ARMS = {NAMES[0]: curve(0.95), NAMES[1]: curve(0.6, ((120, 1, 3), (125, 2, 3))), LONG: curve(0.8, ((90, 1, 3),))}
 SWEPT = {"bn": swept(1, False), "none": swept(0.8, True), "ln": swept(0.85, True)}
-RANGES = {name: replace(one, y=[NAN] * 20) for name, one in ARMS.items()}
+RANGES = {name: replace(one, y=[NAN] * 20, diverged=[(90, 1, 3)] * (name == LONG)) for name, one in ARMS.items()}
 CELLS = [[10.0 ** (column - row) for column in range(7)] + [NAN] for row in range(5)]
 LAYERS = [f"block{row}.linear" for row in range(5)]
 PAIRS = Paired([0, 1, 2], [0.01, -0.02, 0.03], [False, False, True], 0.0067, -0.05, 0.06)
@@ -62,7 +62,7 @@ PLOTS: dict[str, Plot] = {
     ),
     "landscape": curves(
         "landscape",
-        Panel("", STEP, Axis("loss along the gradient (nats)", log=True), RANGES, "range"),
+        Panel("", STEP, Axis("loss along the gradient (nats)", log=True, ends=(0.0013, 1)), RANGES, "range"),
         Panel("", STEP, Axis("change of the gradient, relative"), RANGES, "range"),
         band="smallest to largest on the way",
     ),

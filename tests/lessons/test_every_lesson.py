@@ -1,5 +1,7 @@
 """What holds of every lesson: it fits, says no number that it did not compute, and ends with commands that run."""
 
+import base64
+import hashlib
 import io
 import json
 import math
@@ -126,7 +128,7 @@ def test_json_is_strict_and_no_key_is_there_twice(lesson: Lesson) -> None:
 class Page(HTMLParser):
     """Collects tags, attributes and text, and holds that tags are closed in order."""
 
-    VOID = frozenset({"meta", "br", "path", "use", "rect", "circle", "line"})
+    VOID = frozenset({"meta", "link", "br", "path", "use", "rect", "circle", "line"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -134,6 +136,7 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: list[tuple[str, str | None]] = []
         self.words: list[str] = []
+        self.scripts: list[str] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -151,16 +154,23 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.words.append(data)
 
 
-def test_the_page_is_whole_runs_nothing_and_asks_nobody(lesson: Lesson) -> None:
+def test_the_page_is_whole_runs_its_one_script_and_asks_nobody(lesson: Lesson) -> None:
     page = Page(to_html(lesson))
     assert page.open == []
-    assert not {"script", "link", "iframe", "img", "object"} & page.tags
+    assert not {"iframe", "img", "object"} & page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on") or name == "src"]
-    assert not [value for name, value in page.attributes if name.endswith("href") and not str(value).startswith("#")]
+    assert "".join(page.scripts) == Path(to_html.__code__.co_filename).with_suffix(".js").read_text()
+    links = [str(value) for name, value in page.attributes if name.endswith("href")]
+    assert not [value for value in links if not value.startswith("#") and value != "data:,"]
+    policies = [str(value) for name, value in page.attributes if name == "content" and "script-src" in str(value)]
+    digest = base64.b64encode(hashlib.sha256("".join(page.scripts).encode()).digest()).decode()
+    assert policies == [f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"]
     text = " ".join("".join(page.words).split())
     for part in lesson.parts:
         if isinstance(part, Text):

@@ -69,6 +69,8 @@ LERP = "self.running_mad.lerp_(mad.detach(), self.momentum)"
         ("learned_per_feature=2", "learned_per_feature=1", "it learns 8 numbers .* registration says 4"),
         (LERP, "self.running_mad = mad.detach()", "another tensor in the place of its buffer running_mad"),
         (LERP, f"{LERP}\n            self.momentum *= 0.5", "is not all in buffers"),
+        ("features = shape[0] ", "self.f = (n for n in ()); features = shape[0] ", "cannot be copied, .*: TypeError"),
+        (FORWARD, f"{FORWARD}\n        y = y[:2].squeeze(0) if len(x) < 2 else y", "another shape of a single example"),
         ("subtracts_mean=True", "subtracts_mean=False", "subtracts_mean=False, but .* has no effect"),
         ("(x - wide(mean, x)) / (wide(mad", "x / (wide(mad", "subtracts_mean=True, but a constant .* changes"),
         ("wide(mad, x) + self.eps", "wide(mad, x).sqrt() + self.eps", "scale_invariant=True, but a factor"),

@@ -39,6 +39,7 @@ def test_a_finished_run(tmp_path: Path, write_run: Write) -> None:
         "threads": "2",
         "torch": "2.9.0",
         "bnexp": "0.1.0",
+        "commit": "a" * 40,
     }
 
 
