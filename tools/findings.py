@@ -3,8 +3,9 @@
     python tools/findings.py keep FOLDER   of the runs of the studies in a folder, the records into docs/findings/
     python tools/findings.py write         docs/findings.md and its figures, from these records alone
 
-A study's records are the config, meta.json and summary.json of each run, without what is of one machine: its paths, its
-name and its processes. What is said about a study by hand stands in docs/findings/STUDY.txt.
+A study's records are the config, meta.json and summary.json of each run, and the rows of those that diverged, without
+what is of one machine: its paths, its name and its processes. What is said about a study by hand stands in
+docs/findings/STUDY.txt.
 """
 
 import io
@@ -12,6 +13,8 @@ import json
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bnexp.analysis.compare import compare_runs
@@ -22,13 +25,13 @@ from bnexp.document.drawing import to_bytes
 from bnexp.document.exports import to_markdown
 from bnexp.document.table import Table
 from bnexp.runs.find import find_runs
-from bnexp.runs.folder import CONFIG, META, SUMMARY
+from bnexp.runs.folder import CONFIG, META, METRICS, SUMMARY
 from bnexp.runs.run import Run
 from bnexp.sweep.plan import Planner
 
 ROOT = Path(__file__).parents[1]
 STUDIES: dict[str, tuple[Kind, dict[str, str]]] = {
-    "placement": ("paired", {"baseline": "none_relu"}),
+    "placement": ("paired", {"baseline": "before_relu"}),
     "higher_rates": ("axis", {"x": "optimizer.lr"}),
     "batch_size": ("axis", {"x": "data.batch_size"}),
 }
@@ -49,8 +52,14 @@ def keep(runs: Path, kept: Path) -> None:
         if (runs / name).is_dir():
             with tarfile.open(kept / f"{name}.tar.xz", "w:xz") as archive:
                 for folder in sorted(find_runs([str(runs / name)], runs)):
-                    for record in (CONFIG, META, SUMMARY):
+                    for record in _records(folder):
                         _add(archive, folder / record, f"{name}/{folder.relative_to(runs / name)}/{record}")
+
+
+def _records(folder: Path) -> list[str]:
+    """Return the names of the records that are kept; where the summary has no score, the rows say what there was."""
+    scored = json.loads((folder / SUMMARY).read_text()).get("test")
+    return [CONFIG, META, SUMMARY] if scored else [CONFIG, META, SUMMARY, METRICS]
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
@@ -61,6 +70,14 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     archive.addfile(entry, io.BytesIO(content))
+
+
+def kept_records(archive: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each record of an archive."""
+    with tarfile.open(archive) as records:
+        for member in records:
+            if file := records.extractfile(member):
+                yield member.name, file.read().decode()
 
 
 def write(kept: Path, page: Path) -> None:
@@ -80,7 +97,8 @@ def _study(name: str, place: Path, kept: Path) -> list[str]:
     by_arm = plan.runs_by_arm()
     runs = [run for of_arm in by_arm.values() for run in of_arm]
     kind, options = STUDIES[name]
-    plot = make_plot(kind, runs, metric=METRIC, **options)
+    drawn = [run for run in runs if run.name != "none_sigmoid"]  # so far behind that all others would lie on one line
+    plot = make_plot(kind, drawn, metric=METRIC, **options)
     (kept / f"{name}.svg").write_bytes(to_bytes(plot, "svg"))
     verdicts = verdict_table(judge_claims(plan.claims, by_arm, sweep.seeds))
     said = kept / f"{name}.txt"
@@ -102,7 +120,11 @@ def _head(name: str) -> str:
 
 
 def _tables(sweep: Sweep, runs: list[Run]) -> list[Table]:
-    return compare_runs(runs, keys=list(sweep.file.tune), with_curves=False)
+    """Return the tables of a comparison, without the time of a step, which is that of one machine on one day."""
+    tables = compare_runs(runs, keys=list(sweep.file.tune), with_curves=False)
+    return [
+        replace(table, columns=tuple(column for column in table.columns if column.key != "step_ms")) for table in tables
+    ]
 
 
 if __name__ == "__main__":

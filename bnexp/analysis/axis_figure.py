@@ -36,7 +36,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     key = _axis_key(key, keys)
     came_to, problems = outcomes_at(study, point)
     places, x_axis = _places([arm.config[key] for arm in read if arm.config and key in arm.config], key)
-    groups = _by_the_rest(read, [other for other in keys if other != key])
+    groups, tuned = _lines(read, key, [other for other in keys if other != key])
     spread = spread_of([finished_in(came_to[arm.name]) for arm in read])
     series = {name: _over(key, places, group, came_to, spread) for name, group in groups.items()}
     values = [y for curve in series.values() for y in curve.y]
@@ -45,6 +45,7 @@ def axis(runs: Iterable[Run], metric: str = "accuracy/val", key: str | None = No
     counts = [count for curve in series.values() for count in curve.runs if count]
     what = f"{means_in_words(spread, counts)}, of the runs that finished" if counts else "no run finished"
     caption = f"{capital(title)}: {what}."
+    caption += f" Each arm has its own {', '.join(tuned)}, chosen on the validation part." if tuned else ""
     if any(curve.diverged for curve in series.values()):
         caption += " Marks below: how many of how many runs diverged; they are in no mean."
     notes = [
@@ -109,6 +110,15 @@ def said(value: object) -> str:
         alike = all(part == value[0] for part in value)
         return f"{len(value)} x {said(value[0])}" if alike and len(value) > 1 else "-".join(map(said, value))
     return written(value, 40)
+
+
+def _lines(arms: Sequence[Arm], key: str, rest: Sequence[str]) -> tuple[dict[str, list[Arm]], list[str]]:
+    """Group arms that differ in the axis alone, or besides in what a sweep chose for each; return these keys, too."""
+    chosen = [set(run.chosen) for arm in arms for run in arm.runs]
+    tuned = [other for other in rest if chosen and all(other in of_run for of_run in chosen)]
+    lines = _by_the_rest(arms, [other for other in rest if other not in tuned])
+    at_one_place = any(len({repr((arm.config or {}).get(key)) for arm in line}) < len(line) for line in lines.values())
+    return (_by_the_rest(arms, rest), []) if at_one_place else (lines, tuned)
 
 
 def _by_the_rest(arms: Sequence[Arm], keys: Sequence[str]) -> dict[str, list[Arm]]:

@@ -167,6 +167,20 @@ def test_an_axis_of_words_and_of_depths(runs_of: Callable[..., list[Run]]) -> No
     assert any("1 of 1 never came there" in note for note in reached.notes)
 
 
+def test_a_value_that_was_tuned_for_each_arm_makes_no_line_of_its_own(runs_of: Callable[..., list[Run]]) -> None:
+    def tuned(size: int, lr: float) -> tuple[str, int, Sequence[float], dict[str, Any]]:
+        chosen = {"chosen": {"values": {"optimizer.lr": lr}, "candidates": 3, "seeds": [10000]}}
+        return f"bn-{size}-{lr}", 0, (0.5,), {"config": {"data.batch_size": size, "optimizer.lr": lr}, "meta": chosen}
+
+    plot = axis(runs_of(tuned(4, 0.1), tuned(16, 0.3)), key="batch_size")
+    assert list(lines_of(plot)) == ["bn"]
+    assert plot.caption.endswith("Each arm has its own optimizer.lr, chosen on the validation part.")
+    again = axis(runs_of(tuned(8, 0.1), tuned(8, 0.3)), key="optimizer.lr")
+    assert list(lines_of(again)) == ["bn"]
+    former = axis(runs_of(tuned(32, 0.1), tuned(64, 0.3), tuned(64, 0.2)), key="batch_size")
+    assert list(lines_of(former)) == ["0.1", "0.3", "0.2"]
+
+
 def test_paired_differences_are_those_of_the_seeds_in_common(runs_of: Callable[..., list[Run]]) -> None:
     bn = [("bn", seed, (0.5, value), {}) for seed, value in enumerate((0.9, 0.92, 0.95, 0.91))]
     none = [("none", seed, (0.5, value), {}) for seed, value in enumerate((0.8, 0.85, 0.82))]
