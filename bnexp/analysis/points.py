@@ -162,7 +162,7 @@ def parse_point(text: str) -> MetricPoint:
     if match["at"]:
         point = _place(metric, "@step" if match["at"] == "@" else match["at"], match["place"])
     if point == "best" and better is None:
-        expected = f"{metric}:min or {metric}:max"
+        expected = f"{metric}:min or {metric}:max.{did_you_mean(_kind(metric), _KINDS)}"
         raise ConfigError(f"{metric}:best: which side of {metric} is better is not known; expected {expected}")
     once = _is_test(metric) or metric == "step_ms"
     if once and point != "last" and not (point == "best" and metric.endswith("/test")):

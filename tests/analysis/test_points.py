@@ -102,6 +102,7 @@ def test_rows_that_were_edited_are_named(tmp_path: Path) -> None:
         ("accuracy", "expected a metric and a point, such as accuracy/val:best"),
         ("accuracy/val:bst", 'Did you mean "best"?'),
         ("gradient_norm/total:best", "expected gradient_norm/total:min or gradient_norm/total:max"),
+        ("acuracy/val:best", 'acuracy/val:max. Did you mean "accuracy"?'),
         ("accuracy/val:to(95)", "accuracy/val:to(0.95)"),
         ("loss/train:to(x)", "loss/train:to(0.1)"),
         ("gradient_norm/total:to(1)", "better side"),
