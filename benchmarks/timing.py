@@ -18,7 +18,7 @@ from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
 from bnexp.training.build import build
 from bnexp.training.compiling import warm_up
-from bnexp.training.device import reproducible
+from bnexp.training.device import computing_as
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 
@@ -38,7 +38,7 @@ def bnexp_epoch(config: Config, data_dir: Path) -> Epoch:
 
     def epoch() -> float:
         run = build(draw(config, data_dir), data_dir=data_dir, device="cpu")
-        with tempfile.TemporaryDirectory() as name, reproducible():
+        with tempfile.TemporaryDirectory() as name, computing_as():
             if run.train_step.compiled:
                 warm_up(run.train_step, run.batches, run.plan)
             folder = Path(name)

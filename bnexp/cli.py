@@ -225,13 +225,19 @@ def check(
     signal: Annotated[
         bool, typer.Option("--signal", help="Push a real batch through the fresh network, and show each layer.")
     ] = False,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Train for a moment in each precision, compiled and not: what is fastest?")
+    ] = False,
+    device: Device = "auto",
     strict: Strict = False,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Validate CONFIG and show the network, the batches and the warnings, without training."""
     from bnexp.commands import check as command
 
-    command.check(config, overrides=overrides, data_dir=data_dir, signal=signal, strict=strict)
+    command.check(
+        config, overrides=overrides, data_dir=data_dir, device=device, signal=signal, speed=speed, strict=strict
+    )
 
 
 Format: TypeAlias = Literal["table", "csv", "json", "markdown", "latex"]

@@ -1,6 +1,7 @@
 """`bnexp check`: what a config means, without training."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,12 @@ from bnexp.document.show import show_document
 from bnexp.document.table import Cell, Column, Table, facts, word
 from bnexp.document.values import Heading, Part, Text
 from bnexp.document.writing import counted
+from bnexp.streams import encodable
+from bnexp.sweep.estimate import usable_cores
 
 if TYPE_CHECKING:
+    import torch
+
     from bnexp.inspection.outline import OutlineRow
     from bnexp.inspection.propagation import Growth, LayerPropagation, Theory
 
@@ -39,7 +44,9 @@ def check(
     *,
     overrides: Sequence[str] = (),
     data_dir: Path | None = None,
+    device: str = "auto",
     signal: bool = False,
+    speed: bool = False,
     strict: bool = False,
 ) -> None:
     """Validate a config and print the network as built, the batch arithmetic and the warnings.
@@ -59,8 +66,8 @@ def check(
     from bnexp.training.room import doubts_about_memory, memory_line
 
     rows = outline(without_numbers(blueprint.layout), blueprint.layout, config.model.bias)
-    device = choose_device("auto")
-    doubts, memory = doubts_about_memory(blueprint, device), memory_line(blueprint, device)
+    chosen = choose_device(device)
+    doubts, memory = doubts_about_memory(blueprint, chosen), memory_line(blueprint, chosen)
     several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
     document: list[Part] = [
         Heading(f"{config.name}: {config.model.block}"),
@@ -71,7 +78,11 @@ def check(
         *(Text(note, lead="note") for note in drawn.notes),
         *(Text(warning, lead="warning") for warning in (*blueprint.warnings, *doubts)),
     ]
-    show_document([*document, *(_signal(blueprint, data_folder(data_dir)) if signal else [])])
+    if signal:
+        document += _signal(blueprint, data_folder(data_dir))
+    if speed:
+        document += _speed(blueprint, data_folder(data_dir), chosen)
+    show_document(document)
     if strict:
         refuse_warnings(len(blueprint.warnings) + len(doubts))
 
@@ -136,6 +147,23 @@ def _classes(info: DatasetInfo) -> str:
         return f"{info.classes}, with equally many examples; a guess is right for {info.guess:.1%}"
     kind = "unequal, where balanced accuracy tells more" if are_unequal(info.class_counts) else "about equal"
     return f"{info.classes}, of {min(info.class_counts):,} to {max(info.class_counts):,} examples, {kind}; {guess}"
+
+
+def _speed(blueprint: Blueprint, data_dir: Path, device: "torch.device") -> list[Part]:
+    """Train for a moment in each way of computing, say on standard error which, and return the table."""
+    from bnexp.data.load import load_dataset
+    from bnexp.inspection.speed import Speed, speeds_of, ways_of
+    from bnexp.inspection.speed_table import AS_IT_STANDS, speed_table
+    from bnexp.training.device import device_name
+
+    load_dataset(blueprint.config.data, blueprint.info, blueprint.plan, data_dir, device)  # refused once, not each time
+    ways, speeds = ways_of(blueprint.config, device, usable_cores()), list[Speed]()
+    for number, way in enumerate(ways, start=1):
+        compiles = way.changes.get("compile", blueprint.config.training.compile)
+        what = f"{way.label or AS_IT_STANDS}{', which takes a minute' if compiles else ''}"
+        sys.stderr.write(encodable(f"measuring {number} of {len(ways)}: {what}\n", sys.stderr.encoding))
+        speeds += speeds_of(blueprint, data_dir, device, [way])
+    return [Heading(f"Speed on {device_name(device)}"), speed_table(blueprint, speeds)]
 
 
 def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:

@@ -33,6 +33,8 @@ KEYS: Mapping[str, Sequence[str]] = {
     "schedule.warmup_epochs": ("warmup",),
     "training.grad_clip": ("clip", "clip_grad", "max_grad_norm", "gradient_clip", "gradient_clip_val", "clip_norm"),
     "training.precision": ("dtype", "mixed_precision"),
+    "training.deterministic": ("cudnn_deterministic", "use_deterministic_algorithms"),
+    "training.memory_format": ("channels_last",),
     "training.accumulate": (
         "grad_accum",
         "gradient_accumulation_steps",

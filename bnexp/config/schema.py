@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from bnexp.config.aliases import kind_name
 from bnexp.config.data_section import DataConfig
-from bnexp.config.model import ModelConfig
+from bnexp.config.model import MlpConfig, ModelConfig
 from bnexp.config.naming import LONGEST, PATTERN, is_device
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.section import Bool, Float, Int, Section, listed
@@ -170,8 +170,15 @@ class TrainingConfig(Section):
     ema: Float | None = Field(None, gt=0, lt=1)
     """decay of an exponential moving average of the weights, such as 0.999. It is evaluated beside them, with running
     and with recomputed statistics; at the t-th step it is `min(ema, (1 + t)/(10 + t))`, which forgets the start"""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss"""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss; tf32 is fp32 whose matrix
+    products and convolutions round their factors to 10 bits of mantissa, on CUDA devices from Ampere on"""
+    deterministic: Bool = True
+    """the same bits again on the same machine; false lets CUDA take faster kernels, whose sums come in another order
+    each time. `bnexp check --speed` measures what that is worth"""
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    """order of a feature map's numbers in memory; auto is what was faster where it was measured, by device, precision
+    and norm. It moves no figure by more than rounding"""
     compile: Bool = False
     """training steps through torch.compile: a minute of waiting first, then faster; needs a C++ compiler"""
     log_every: Int = Field(50, ge=1, le=1_000_000_000)
@@ -259,6 +266,12 @@ class Config(Section):
         if self.training.compile and drawing:
             reason = "whose random numbers come from a stream of its own, which no compiled graph can hold"
             raise ValueError(f"training.compile with {drawing[0]}, {reason}; take {drawing[0]} out, or compile: false")
+        return self
+
+    @model_validator(mode="after")
+    def _formats_feature_maps(self) -> Self:
+        if self.training.memory_format != "auto" and isinstance(self.model, MlpConfig):
+            raise ValueError("training.memory_format with an mlp, which has no feature maps; expected auto")
         return self
 
     @model_validator(mode="after")

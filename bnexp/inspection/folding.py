@@ -33,7 +33,7 @@ from bnexp.norms.trial import affine_of_features
 from bnexp.norms.weights import NormalizedConv2d, NormalizedLinear, per_unit
 from bnexp.runs.checkpoints import save_checkpoint
 from bnexp.training.build import TrainingRun
-from bnexp.training.device import reproducible
+from bnexp.training.device import computing_as
 
 _PASSES = 15
 """Timed passes of each network."""
@@ -209,7 +209,7 @@ def fold_run(folder: Path, *, weights: str, data_dir: Path, device: str) -> Fold
         raise BnexpError(f"{folder}: nothing is folded: {strange}")
     network, path = fold_norms(run.network, run.subject.layout), folder / FOLDED_WEIGHTS
     network.to(memory_format=run.memory_format)  # type: ignore[call-overload]  # both are timed in the same layout
-    with reproducible(), torch.inference_mode():
+    with computing_as(), torch.inference_mode():
         x = run.dataset.val_inputs(EXAMPLES)
         before, after = (one(x).double() for one in (run.network.eval(), network))
         ms = _times(run, network, x)

@@ -26,7 +26,7 @@ from bnexp.runs.folder import CHECKPOINTS, newest_checkpoints, unreadable_checkp
 from bnexp.runs.identity import first_difference
 from bnexp.runs.seal import load_stored
 from bnexp.training.build import TrainingRun, build
-from bnexp.training.device import reproducible
+from bnexp.training.device import computing_as
 from bnexp.training.divergence import FINITE, first_non_finite
 
 EXPENSIVE = ("evaluation_modes", "coupling", "landscape", "invariance", "cost")
@@ -93,7 +93,7 @@ def probe_run(
     options = [*_switched_on(folder, chosen), *overrides]
     run, step = open_stored(folder, weights=weights, overrides=options, data_dir=data_dir, device=device)
     asked = [PROBES[name](getattr(run.config.probes, name)) for name in chosen]
-    with reproducible():
+    with computing_as(run.config.training):
         figures = probe_once(run, asked, step)
         return Figures(step, figures, strange_values(folder, run), on_other_data(folder, run))
 

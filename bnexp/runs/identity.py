@@ -17,6 +17,8 @@ Three questions have three answers, and differ for a reason:
 - `training.log_every` says over how many steps the rows of loss/train average, so it moves TensorBoard's curves and no
   figure of an arm: its training loss is the mean over the whole last epoch.
 - `training.steps` of whole epochs is the same length as `training.epochs`: as an arm, both are the latter.
+- `training.memory_format` moves none by more than rounding, as another machine does: one arm, but not one run, whose
+  bits it decides.
 - `name` moves no figure, but two names are two strategies to whoever gave them, and it names the run's folder.
 - `seed` moves figures. An arm is what its runs share, a mean over seeds.
 - The number of processes that divided a batch is no key of a config: it is in meta.json. Where norms take the
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 Question = Literal["figures", "arm", "run"]
 
 EVAL_BATCH_SIZE = "data.eval_batch_size"
-_UNSEEN = (EVAL_BATCH_SIZE, "data.download", "training.log_every")
+_UNSEEN = (EVAL_BATCH_SIZE, "data.download", "training.log_every", "training.memory_format")
 """Keys that move no figure which is compared between arms."""
 _UNCOUNTED: Mapping[Question, frozenset[str]] = {
     "figures": frozenset({"checkpoints", "probes", "name", "data.download"}),
@@ -52,7 +54,11 @@ _UNCOUNTED: Mapping[Question, frozenset[str]] = {
 }
 
 
-_LATER: Mapping[str, Any] = {"training.accumulate": 1}
+_LATER: Mapping[str, Any] = {
+    "training.accumulate": 1,
+    "training.deterministic": True,
+    "training.memory_format": "auto",
+}
 """Keys that came after 0.1.0 with a default that is a value, and what every run did before: it says so in no config."""
 
 OFTEN_VARIED = ["model.block", "model.norm", "model.activation", "optimizer.lr", "data.batch_size"]
@@ -68,7 +74,7 @@ def identity_of(config: Mapping[str, Any], question: Question, steps_per_epoch: 
     uncounted, counted = _UNCOUNTED[question], dict[str, Any]()
     for key, value in _LATER.items():
         section = key.partition(".")[0]
-        if key not in config and any(other.partition(".")[0] == section for other in config):
+        if key not in {*config, *uncounted} and any(other.partition(".")[0] == section for other in config):
             counted[key] = value
     for key, value in config.items():
         if value is not None and key not in uncounted and key.partition(".")[0] not in uncounted:

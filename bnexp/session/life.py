@@ -34,7 +34,7 @@ from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
-from bnexp.training.device import choose_device, reproducible
+from bnexp.training.device import choose_device, computing_as
 from bnexp.training.distributed import refuse_indivisible
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
@@ -143,7 +143,7 @@ def run_session(
     with _status_at_end(folder, meta, stop, lock), explained:
         keep_copies(folder, sources_of(run.config))
         note_status(folder, meta, "running")
-        with reproducible():
+        with computing_as(run.config.training):
             summary, written = _train_and_test(run, folder, show, stop, lock, start)
         lock.refuse_lost()
         if ends := former_ends(meta):

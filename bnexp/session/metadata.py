@@ -84,7 +84,7 @@ def circumstances(
         "compiled": run.train_step.compiled,
         "memory_format": str(run.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
-        "deterministic": True,
+        "deterministic": run.config.training.deterministic,
         "parameters": run.parameters,
         "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
         **code_record(run.config),

@@ -120,14 +120,14 @@ def _take_part(told: Assignment, world: "World", stop: StopRequest) -> int | Non
     from bnexp.session.checkpoint import restore_run
     from bnexp.session.faults import faults_explained
     from bnexp.training.build import build
-    from bnexp.training.device import reproducible
+    from bnexp.training.device import computing_as
     from bnexp.training.loop import train
     from bnexp.training.progress import Progress
 
     with faults_explained(told.blueprint.config):
         device = world.device_word(told.device)
         run = build(told.blueprint, data_dir=told.data_dir, device=device, world=world)
-        with reproducible():
+        with computing_as(run.config.training):
             progress, state = Progress.start(run, Writers([])), world.told()
             if isinstance(state, int):
                 return state

@@ -22,12 +22,12 @@ from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
 from bnexp.errors import BnexpError, Interrupted
+from bnexp.inspection.speed import moment_of
 from bnexp.models.build import without_numbers
 from bnexp.runs.claim import Taken
 from bnexp.runs.identity import first_difference
 from bnexp.runs.own_lock import Held
 from bnexp.runs.plugins import sources_of
-from bnexp.runs.rows import Writers
 from bnexp.runs.seal import load_stored
 from bnexp.session import life, resume
 from bnexp.session.display import Display, left
@@ -36,12 +36,9 @@ from bnexp.session.terms import Terms
 from bnexp.sweep.work import DATASETS, Ended, Event, Judged, Measured, Progressed, Task, Warned
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
-from bnexp.training.evaluation import score_of
-from bnexp.training.loop import train
-from bnexp.training.progress import Progress
+from bnexp.training.device import computing_as
 
 _SHOWN_EVERY_S = 0.2
-_MEASURED_S, _WARMING_STEPS = 0.5, 3
 _GRACE_S, _LOOK_S = 30.0, 1.0
 """How long a worker without its sweep may take for its last checkpoint, and how often it looks for its server."""
 _SHOWN = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
@@ -128,22 +125,11 @@ def measure(task: Task) -> Measured:
     began = time.perf_counter()
     device = task.device or "auto"
     run = build(task.blueprint, data_dir=task.data_dir or data_folder(None), device=device)
-    progress = Progress.start(run, Writers([]))
     start_s = time.perf_counter() - began
-
-    def steps_for(seconds: float, least: int) -> float:
-        """Return the mean time of a step."""
-        first, since = progress.steps, time.perf_counter()
-        enough = lambda: time.perf_counter() - since >= seconds and progress.steps - first >= least  # noqa: E731
-        train(run, progress, stop=enough)
-        return (time.perf_counter() - since) / max(progress.steps - first, 1)
-
-    warming_s = steps_for(0, _WARMING_STEPS)
-    step_s = steps_for(_MEASURED_S, 1) if progress.steps < run.plan.total_steps else warming_s
-    since = time.perf_counter()
-    score_of(run, run.dataset.val)
+    with computing_as(run.config.training):
+        moment = moment_of(run)
     gpus = torch.cuda.device_count() if run.device.type == "cuda" else 0
-    return Measured(task.key, start_s, step_s, time.perf_counter() - since, gpus)
+    return Measured(task.key, start_s, moment.step_s, moment.evaluation_s, gpus)
 
 
 class _Teller:

@@ -14,6 +14,8 @@ from bnexp.errors import ConfigError, did_you_mean
 
 DEVICE_WORDS = ("auto", "cpu", "cuda", "mps")
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_AMPERE = (8, 0)
+"""The compute capability from which on a CUDA device has TF32."""
 
 
 def choose_device(word: str) -> torch.device:
@@ -63,10 +65,13 @@ def check_precision(training: TrainingConfig, device: torch.device) -> None:
     """Check that the device can compute in the config's precision.
 
     Raises:
-        ConfigError: fp16 away from CUDA, or bf16 on hardware without it.
+        ConfigError: fp16 or tf32 away from CUDA, or bf16 or tf32 on hardware without it.
     """
-    if training.precision == "fp16" and device.type != "cuda":
-        raise ConfigError(f"training.precision fp16 needs CUDA, found {device.type}; expected fp32 or bf16")
+    if training.precision in ("fp16", "tf32") and device.type != "cuda":
+        needed = f"training.precision {training.precision} needs CUDA"
+        raise ConfigError(f"{needed}, found {device.type}; expected fp32 or bf16")
+    if training.precision == "tf32" and torch.cuda.get_device_capability(device) < _AMPERE:
+        raise ConfigError(f"training.precision tf32: {device_name(device)} has none; expected fp32 or fp16")
     if training.precision == "bf16" and device.type == "cuda":
         with torch.cuda.device(device):
             if not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -75,28 +80,35 @@ def check_precision(training: TrainingConfig, device: torch.device) -> None:
 
 def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Return the context in which the forward pass computes in the config's precision."""
-    if training.precision == "fp32":
+    if training.precision not in AUTOCAST:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=AUTOCAST[training.precision])
 
 
 @contextlib.contextmanager
-def reproducible() -> Iterator[None]:
-    """Compute the same bits again on the same machine, and fp32 in fp32 (no TF32), until the context ends."""
+def computing_as(training: TrainingConfig | None = None) -> Iterator[None]:
+    """Set torch's switches as a training asks, until the context ends.
+
+    By default, the same bits come out again on the same machine, and fp32 is computed in fp32. `precision: tf32` lets
+    matrix products and convolutions round to TF32; `deterministic: false` lets torch take kernels that add in whatever
+    order their threads end, and cuDNN those that it measures as fastest.
+    """
+    tf32 = training is not None and training.precision == "tf32"
+    deterministic = training is None or training.deterministic
     # cuBLAS is only deterministic with a fixed workspace, and reads this before its first call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn = torch.backends.cudnn
-    deterministic: Any = torch.utils.deterministic  # its switch is not in the type stubs
+    fills: Any = torch.utils.deterministic  # its switch is not in the type stubs
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    before = deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32
+    before = fills.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32
     matmul = torch.get_float32_matmul_precision()
-    torch.use_deterministic_algorithms(True)
-    deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = False, False, False
-    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(deterministic)
+    fills.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = False, not deterministic, tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
-        deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = before
+        fills.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = before
         torch.set_float32_matmul_precision(matmul)

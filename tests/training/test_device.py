@@ -5,7 +5,7 @@ import torch
 
 from bnexp.config.schema import TrainingConfig
 from bnexp.errors import ConfigError
-from bnexp.training.device import autocast, check_precision, choose_device, reproducible
+from bnexp.training.device import autocast, check_precision, choose_device, computing_as
 
 CPU = torch.device("cpu")
 
@@ -55,12 +55,36 @@ def test_fp16_needs_cuda() -> None:
     check_precision(TrainingConfig(epochs=1, precision="bf16"), CPU)
 
 
+def test_tf32_needs_a_cuda_device_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tf32, cuda = TrainingConfig(epochs=1, precision="tf32"), torch.device("cuda:0")
+    with pytest.raises(ConfigError, match="tf32 needs CUDA, found cpu; expected fp32 or bf16"):
+        check_precision(tf32, CPU)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a V100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    with pytest.raises(ConfigError, match="a V100 has none; expected fp32 or fp16"):
+        check_precision(tf32, cuda)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    check_precision(tf32, cuda)
+
+
 def test_bf16_computes_matrix_products_in_bf16_and_fp32_does_not() -> None:
     a = torch.ones(2, 2)
     with autocast(TrainingConfig(epochs=1, precision="bf16"), CPU):
         assert (a @ a).dtype == torch.bfloat16
     with autocast(TrainingConfig(epochs=1), CPU):
         assert (a @ a).dtype == torch.float32
+
+
+def test_a_training_may_ask_for_tf32_and_for_faster_kernels() -> None:
+    cudnn = torch.backends.cudnn
+    with computing_as(TrainingConfig(epochs=1, precision="tf32")):
+        assert (cudnn.allow_tf32, torch.get_float32_matmul_precision()) == (True, "high")
+        assert torch.are_deterministic_algorithms_enabled()
+    with computing_as(TrainingConfig(epochs=1, deterministic=False)):
+        assert (cudnn.allow_tf32, torch.get_float32_matmul_precision()) == (False, "highest")
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert cudnn.benchmark
+    assert not cudnn.benchmark
 
 
 def test_determinism_is_on_inside_and_put_back_after() -> None:
@@ -77,7 +101,7 @@ def test_determinism_is_on_inside_and_put_back_after() -> None:
     before = now()
 
     def fail() -> None:
-        with reproducible():
+        with computing_as():
             assert torch.are_deterministic_algorithms_enabled()
             assert now() == (True, False, False, "highest")
             raise ZeroDivisionError
