@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
     Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
-_SHARED_BYTES = 20_000_000
-"""Bytes of all files together from which on they are read on all cores: alone that takes about 50 ms."""
+_SHARED_BYTES = 8_000_000
+"""Bytes of all files together from which on they are read on all cores: alone that takes 20 ms and more."""
 _SCAN_BYTES = 1 << 17
 _TAIL_BYTES = 1 << 16
 _ROW_LIMIT = 1 << 22

@@ -26,7 +26,7 @@ claims:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave figures out of pages: to draw them takes longer than all the rest."""
-    monkeypatch.setattr("bnexp.document.page.to_svg", lambda figure, styles: "")
+    monkeypatch.setattr("bnexp.document.page.to_svgs", lambda figures, styles: iter([""] * len(figures)))
 
 
 @pytest.fixture
