@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 
 from bnexp.config.sweep_loading import sweep_of_options
+from bnexp.processes import usable_cores
 from bnexp.runs.find import runs_below
 from bnexp.runs.folder import SUMMARY, read_json
-from bnexp.sweep.estimate import usable_cores
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepTasks
 from bnexp.sweep.running import carry_out

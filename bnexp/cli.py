@@ -381,13 +381,14 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
     ] = None,
+    data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
     from bnexp.commands import report as command
 
-    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline, plugins=plugins)
+    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline, data_dir=data_dir, plugins=plugins)
 
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)

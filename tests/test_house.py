@@ -24,7 +24,7 @@ from bnexp.probes.registry import PROBES
 PACKAGE = Path(__file__).parent.parent / "bnexp"
 
 FLOORS = [
-    {"errors", "files", "streams"},
+    {"errors", "files", "processes", "streams"},
     {"config"},
     {"document", "plugins"},
     {"runs"},

@@ -1,5 +1,6 @@
 """Find the arms and the metric that the claims of a sweep are about."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,7 +88,9 @@ def _named(claim: ClaimSection, arms: Mapping[str, Mapping[str, Any]]) -> tuple[
     names = tuple(arms_named(claim))
     for name in names:
         if name not in arms:
-            hint = did_you_mean(name, arms) or f" Arms: {one_of(list(arms), 8)}"
+            parts = sorted(re.split(r"\s*,\s*", name.strip()))
+            same = [arm for arm in arms if sorted(arm.split(",")) == parts]
+            hint = did_you_mean((same or [name])[0], arms) or f" Arms: {one_of(list(arms), 8)}"
             raise ConfigError(f"no arm is called {brief(name)}.{hint}")
     return names
 

@@ -25,7 +25,8 @@ from bnexp.analysis.rates import rate_axes, rate_table
 from bnexp.analysis.selection import config_key, pool, where, without_tuning
 from bnexp.document.table import Table, find_column, sort_rows, together
 from bnexp.document.writing import at_most
-from bnexp.runs.columns import Evaluation, read_evaluations
+from bnexp.runs.columns import Evaluation, of_each_file, read_evaluations
+from bnexp.runs.folder import METRICS
 from bnexp.runs.run import COMPLETE, Run
 
 DEFAULT_SORT = "val_accuracy"
@@ -133,17 +134,18 @@ def _notes(comparison: Comparison) -> Iterator[str]:
 
 def _with_evaluations(arms: Sequence[Arm], *, everything: bool) -> tuple[list[Arm], dict[str, Sequence[Evaluation]]]:
     """Read the evaluations of all runs, or only of those without a summary; returns arms with the problems found."""
-    evaluations: dict[str, Sequence[Evaluation]] = {}
+    chosen = [run for arm in arms for run in arm.runs if everything or run.status not in COMPLETE]
+    seals = {run.folder: run.rows_seal for run in chosen}
+    found = of_each_file(lambda folder: read_evaluations(folder / METRICS, seals[folder]), list(seals), METRICS)
+    by_folder = dict(zip(seals, found, strict=True))
 
-    def read(run: Run) -> Run:
-        if not everything and run.status in COMPLETE:
-            return run
-        own, problem = read_evaluations(run.metrics_path, run.rows_seal)
-        evaluations[str(run.folder)] = own
-        problem = problem or _gap(run, own)
+    def with_problem(run: Run) -> Run:
+        own, problem = by_folder.get(run.folder, ((), None))
+        problem = problem or (_gap(run, own) if run.folder in by_folder else None)
         return replace(run, problems=(*run.problems, problem)) if problem else run
 
-    return [replace(arm, runs=tuple(map(read, arm.runs))) for arm in arms], evaluations
+    with_problems = [replace(arm, runs=tuple(map(with_problem, arm.runs))) for arm in arms]
+    return with_problems, {str(folder): own for folder, (own, _) in by_folder.items()}
 
 
 def _gap(run: Run, evaluations: Sequence[Evaluation]) -> str | None:

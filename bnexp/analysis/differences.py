@@ -17,7 +17,7 @@ from bnexp.analysis.points import MetricPoint
 from bnexp.analysis.rates import RateAxis
 from bnexp.analysis.statistics import ALPHA, LEAST_PAIRS, Interval, holm, least_p, mean_interval, sign_flip_p
 from bnexp.document.table import Cell, Column, Row, Table, sample_of, word
-from bnexp.document.writing import at_most, first_few
+from bnexp.document.writing import at_most, counted, first_few
 
 DEFAULT_POINTS = "accuracy/test"
 """What a difference to a baseline is taken of, where no columns are asked for."""
@@ -178,7 +178,7 @@ def _gain(one: Difference) -> float:
 def _row(one: Difference) -> Row:
     n, mean, interval = len(one.differences), sample_of(one.differences), one.interval
     sign = "+" if mean and mean.mean > 0 else ""
-    won = f"{one.won} of {n}" if one.won is not None else f"of {n}"
+    won = f"{one.won} of {n}" if one.won is not None else counted(n, "pair")
     return {
         "name": word(one.arm.name),
         "metric": word(one.point.header),

@@ -220,6 +220,8 @@ def values_at(
     names = list(dict.fromkeys(_column(point) for _, rest in logged for point in rest))
     seals, problems = {run.folder: run.rows_seal for run, _ in logged}, []
     read = each_columns([run.folder for run, _ in logged], names, seals)
+    if logged:
+        import numpy as np  # noqa: F401 - while the files are being read
     for (run, rest), columns in zip(logged, read, strict=True):
         problems += [columns.problem] if columns.problem else []
         for point in rest:

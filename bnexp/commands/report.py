@@ -25,6 +25,7 @@ def report(
     to: Path = Path("report.html"),
     runs_dir: Path = Path("runs"),
     baseline: str | None = None,
+    data_dir: Path | None = None,
     plugins: Sequence[Path] = (),
 ) -> None:
     """Write the page of the runs in a folder, or of those of a sweep file; the arguments are those of the command.
@@ -38,9 +39,10 @@ def report(
     page = page_file(to, "-o")
     if page.is_file() and page.read_bytes()[:100].strip()[:14].lower() not in (b"", b"<!doctype html"):
         raise ConfigError(f"-o {to}: a file lies there that is no page; choose another name, or remove it")
-    runs, study = _find(path, place_of_runs(runs_dir))
-    options = {"--baseline": baseline, "--runs-dir": None if runs_dir == DEFAULT else str(runs_dir), "-o": to.name}
-    words = [word for option, value in options.items() if value is not None for word in (option, value)]
+    runs, study = _find(path, place_of_runs(runs_dir), data_dir)
+    places = {"--runs-dir": None if runs_dir == DEFAULT else runs_dir, "--data-dir": data_dir}
+    options = {"--baseline": baseline, **places, "-o": to.name}
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
     words += [word for file in plugins for word in ("--plugin", str(file))]
     command = shlex.join(["bnexp", "report", *([path] if path else []), *words])
     write_page(page, report_on(runs, study, baseline=baseline), command)
@@ -48,26 +50,26 @@ def report(
     write_out(f"{visible(str(to))}: written, {size:,.0f} kB; a browser opens it, without any other file\n")
 
 
-def _find(path: str | None, runs_dir: Path) -> tuple[list[Run], Study]:
+def _find(path: str | None, runs_dir: Path, data_dir: Path | None) -> tuple[list[Run], Study]:
     """Return the runs, and what they were made for: those of a sweep where `path` is its file or its folder."""
     folder = folder_of(path or str(runs_dir), runs_dir)
     if path is not None and folder is None and (os.path.isfile(path) or path.endswith((".yaml", ".yml"))):
-        return _of_sweep(path, runs_dir)
+        return _of_sweep(path, runs_dir, data_dir)
     runs = [read_run(found) for found in find_runs([path] if path else [], runs_dir)]
     name = path if folder is None else folder.resolve().name
     if folder is None or not (copy := folder / COPY).is_file():
         return runs, Study(name or str(runs_dir))
     try:
-        return _of_sweep(str(folder), runs_dir)
+        return _of_sweep(str(folder), runs_dir, data_dir)
     except ConfigError as error:
         why = f"the sweep cannot be read as it was, so that its claims are not judged: {error}"
         return runs, Study(name or str(runs_dir), file=str(copy), text=_text(copy), unjudged=why)
 
 
-def _of_sweep(path: str, runs_dir: Path) -> tuple[list[Run], Study]:
+def _of_sweep(path: str, runs_dir: Path, data_dir: Path | None) -> tuple[list[Run], Study]:
     """Return the runs of a sweep, by its file or its folder, and the verdicts on its claims."""
     sweep, file, runs_dir = find_study(path, runs_dir)
-    plan = Planner(sweep, runs_dir, None).plan()
+    plan = Planner(sweep, runs_dir, data_dir).plan()
     runs = [run for own in plan.runs_by_arm().values() for run in own]
     if not runs:
         raise ConfigError(

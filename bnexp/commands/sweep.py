@@ -101,7 +101,10 @@ def sweep(
     outcome = _do(study, planner, plan, replace(options, quiet=options.quiet or as_json), choices)
     now = planner.plan()
     _show_runs(now, list(study.file.tune), choices, as_json=as_json)
-    if now.claims and not as_json:
+    if now.claims and as_json:
+        folder = shlex.quote(str(now.folder))
+        print(f"verdicts on {counted(len(now.claims), 'claim')}: bnexp verdict {folder} --json", file=sys.stderr)
+    elif now.claims:
         show_document([verdict_table(*judge_plan(study, now))])
     _conclude(outcome, plan)
 

@@ -128,12 +128,15 @@ def run_content(path: str, content: bytes) -> None:
 def explained(path: str = "", doing: str = "") -> Iterator[None]:
     """Turn what goes wrong in the code of others into a ConfigError with file and line.
 
+    What it prints goes to stderr: stdout is for programs, too.
+
     Args:
         path: of the file that is blamed where it is among those that ran; else the innermost one outside of bnexp is.
         doing: what was tried, for the message.
     """
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     except (BnexpError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from pydantic import Field
@@ -18,7 +19,7 @@ FIRST_TUNING_SEED = 10_000
 """Seeds of tuning runs begin here, so that no seed of a final run is among them."""
 TUNING = "tuning"
 """The role of a run that only serves to choose values, and the folder of these runs, beside those of the arms."""
-_MAX_SEED = 2**31
+_MAX_SEED, _MOST_LISTED = 2**31, 100_000
 _RANGE = re.compile(r"(\d{1,10})(?:-|\.\.|:)(\d{1,10})")
 _VARYING = ("axes", "arms", "fixed", "exclude", "tune")
 _SECTIONS = Config.model_fields.keys() - {"name", "seed"}
@@ -84,27 +85,36 @@ def is_sweep(values: Mapping[Any, Any]) -> bool:
 
 
 def seeds_of(seeds: int | Sequence[int] | str) -> Sequence[int]:
-    """Return the seeds that a number, a list or a text such as `0-4` or `1,2` says.
+    """Return the seeds that a number, a list or a text such as `0-4`, `1,2` or `0-2,7` says.
 
     Raises:
         ValueError: what was expected, where it says none.
     """
     if isinstance(seeds, str):
         words = re.split(r"[\s,;]+", seeds.strip(" \t\n,;[]()"))
-        if len(words) == 1 and (match := _RANGE.fullmatch(words[0])):
-            first, last = int(match[1]), int(match[2])
-            if last < first:
-                raise ValueError("a range whose first seed is below its last, such as 0-4")
-            return _checked_seeds(range(first, last + 1))
-        if not all(re.fullmatch(r"-?\d{1,10}", word) for word in words):
-            raise ValueError("how many, such as 5, a list, such as [0, 1, 2], or a range, such as 0-4")
-        numbers = [int(word) for word in words]
-        return seeds_of(numbers[0] if len(words) == 1 and seeds.strip() == words[0] else numbers)
+        if len(words) == 1 and seeds.strip() == words[0] and re.fullmatch(r"-?\d{1,10}", words[0]):
+            return seeds_of(int(words[0]))
+        ranges = [_checked_seeds(_range_of(word)) for word in words]
+        if len(ranges) > 1 and sum(map(len, ranges)) > _MOST_LISTED:
+            raise ValueError(f"at most {_MOST_LISTED:,} seeds beside each other")
+        return ranges[0] if len(ranges) == 1 else _checked_seeds([*chain(*ranges)])
     if isinstance(seeds, int):
         if seeds < 1:
             raise ValueError("at least 1, the number of seeds")
         return _checked_seeds(range(seeds))
     return _checked_seeds(seeds)
+
+
+def _range_of(word: str) -> range:
+    """Return the seeds that one word says, `0-4` or `7`."""
+    if re.fullmatch(r"-?\d{1,10}", word):
+        return range(int(word), int(word) + 1)
+    match = _RANGE.fullmatch(word)
+    if match is None:
+        raise ValueError("how many, such as 5, a list, such as [0, 1, 2], or a range, such as 0-4")
+    if int(match[2]) < int(match[1]):
+        raise ValueError("a range whose first seed is below its last, such as 0-4")
+    return range(int(match[1]), int(match[2]) + 1)
 
 
 def largest(seeds: Sequence[int]) -> int:

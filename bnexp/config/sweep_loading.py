@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bnexp.config.data_section import OWN_PATHS
 from bnexp.config.keys import takes_only
-from bnexp.config.loading import Draft, read_draft
+from bnexp.config.loading import Draft, beside, read_draft
 from bnexp.config.naming import run_name_of
 from bnexp.config.overrides import Setting, pieces
 from bnexp.config.schema import Config
@@ -20,6 +21,8 @@ from bnexp.config.wording import brief, shown
 from bnexp.config.yaml_text import Place, dump_yaml, file_name, no_such_file, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 
+BASE_COPY = "sweep.base.yaml"
+"""The config that a sweep changes, beside its runs: it is read where that is gone."""
 _EXAMPLE = "axes: {model.norm: [none, bn, ln]}"
 
 
@@ -138,6 +141,15 @@ def dump_sweep(sweep: Sweep, file: Path) -> str:
     return dump_yaml({**values, "base": base, "seeds": sweep.file.model_dump(mode="json")["seeds"]})
 
 
+def dump_base(sweep: Sweep) -> str:
+    """Write the config that a sweep changes, whole, as YAML that gives the same runs from any folder."""
+    values = {"name": run_name_of(sweep.base_path.stem), **sweep.draft.values}
+    if isinstance(data := values.get("data"), dict):
+        placed = {key: beside(data[key], sweep.base_path.parent) for key in OWN_PATHS if isinstance(data.get(key), str)}
+        values["data"] = {**data, **placed}
+    return dump_yaml(values)
+
+
 def _refuse_folder(path: Path) -> None:
     """Refuse a folder of sweeps, which are begun one by one."""
     if os.path.isdir(path):
@@ -153,6 +165,8 @@ def _safe_name(name: str | None) -> str | None:
 
 
 def _read_base(path: Path, base: Path, at: str) -> Draft:
+    if not os.path.exists(base) and (path.parent / BASE_COPY).is_file():
+        base = path.parent / BASE_COPY
     if not os.path.exists(base):
         raise ConfigError(f"{at}: base: {no_such_file(base)}")
     if base.resolve() == path.resolve():

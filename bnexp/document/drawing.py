@@ -48,6 +48,7 @@ SIZES: dict[SizeName, Size] = {
     "page": Size(6.9, 8, 1.3, 3, 0.45, 300),
     "slide": Size(10, 16, 2.2, 2, 0.45, 200),
 }
+ON_PAGES: tuple[SizeName, ...] = ("page", "column")
 _ROW = 1.5
 """Of a heat map, its height in heights of a letter, where there are not too many."""
 _HIGHEST = 7.5
@@ -77,14 +78,11 @@ def letters_without_a_glyph(plot: Plot) -> str:
     return "".join(dict.fromkeys(letter for letter in visible("".join(texts)) if ord(letter) not in known))
 
 
-def to_page(plot: Plot, styles: Styles | None = None) -> str:
-    """Return a plot as SVG for a page: in the size of a page and in that of a column, of which a page shows one."""
-    drawings = []
-    for name in ("page", "column"):
-        size, key = SIZES[name], f"{plot.key}.{name}"
-        with in_our_style(size, key):
-            drawings.append(f'<div class="at-{name}">{page_svg(drawn(plot, size, styles), key, plot.title)}</div>')
-    return "\n".join(drawings)
+def to_page(plot: Plot, size: SizeName, styles: Styles | None = None) -> str:
+    """Return a plot as SVG for a page, which has it in each of the sizes `ON_PAGES` and shows one."""
+    key = f"{plot.key}.{size}"
+    with in_our_style(SIZES[size], key):
+        return f'<div class="at-{size}">{page_svg(drawn(plot, SIZES[size], styles), key, plot.title)}</div>'
 
 
 @contextlib.contextmanager
@@ -219,7 +217,7 @@ def _fitted(figure: Figure, frames: Sequence[Axes], abreast: int, high: Callable
     """
     if layout := figure.get_layout_engine():
         layout.execute(figure)
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # "none" would leave one that draws everything once more
     before, boxes = figure.get_figheight(), {axes: axes.get_position() for axes in figure.axes}
     lacks = [high(place) - boxes[frames[place]].height * before for place in range(0, len(frames), abreast)]
     after = before + sum(lacks)

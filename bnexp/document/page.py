@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bnexp import __version__
 from bnexp.document.drawing import to_bytes
-from bnexp.document.figure import STYLES, Regions, SeriesStyle, figure_styles
+from bnexp.document.figure import STYLES, Regions, figure_styles
 from bnexp.document.plots import Plot
-from bnexp.document.svg import to_svg
+from bnexp.document.svg import Drawable, to_svgs
 from bnexp.document.table import Cell, Column, Row, Table, sort_key, truncated
 from bnexp.document.terminal import command_lines
 from bnexp.document.values import CODE, Document, Heading, Listing, Part, Text, TryIt
@@ -55,10 +55,10 @@ def to_html(document: Document, command: str = "") -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
     wide = any(isinstance(part, Table) and part.layout != "numbers" for part in parts)
-    styles = figure_styles(parts)
+    drawings = to_svgs([part for part in parts if isinstance(part, Drawable)], figure_styles(parts))
     groups = groupby(parts, lambda part: isinstance(part, Plot))
     body = "\n".join(
-        _group((block for part in group for block in _blocks(part, styles)), side) for side, group in groups
+        _group((block for part in group for block in _blocks(part, drawings)), side) for side, group in groups
     )
     widths = sorted({_fold(part) for part in parts if isinstance(part, Table)})
     made_by = f": <code>{escape(visible(command))}</code>" if command else ""
@@ -88,8 +88,9 @@ def to_html(document: Document, command: str = "") -> str:
 def to_fragment(document: Document) -> str:
     """Return a document as HTML inside another page, such as a notebook, whose looks it has; plots are pictures."""
     parts = list(document)
-    styles = figure_styles(parts)
-    blocks = (_picture(part) if isinstance(part, Plot) else "\n".join(_blocks(part, styles)) for part in parts)
+    drawn = [part for part in parts if isinstance(part, Drawable) and not isinstance(part, Plot)]
+    drawings = to_svgs(drawn, figure_styles(parts))
+    blocks = (_picture(part) if isinstance(part, Plot) else "\n".join(_blocks(part, drawings)) for part in parts)
     return f'<div class="bnexp">\n{chr(10).join(blocks)}\n</div>'
 
 
@@ -113,7 +114,7 @@ def _own_file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _blocks(part: Part, styles: dict[str, dict[str, SeriesStyle]]) -> Iterator[str]:
+def _blocks(part: Part, drawings: Iterator[str]) -> Iterator[str]:
     if isinstance(part, Heading):
         yield f"<h{part.level}>{_inline(part.text)}</h{part.level}>"
     elif isinstance(part, Text):
@@ -131,7 +132,7 @@ def _blocks(part: Part, styles: dict[str, dict[str, SeriesStyle]]) -> Iterator[s
     elif isinstance(part, Regions):
         yield _regions(part)
     else:
-        panels = f'<div class="panels">{to_svg(part, styles[part.key])}</div>'
+        panels = f'<div class="panels">{next(drawings)}</div>'
         below = f"<p>{_inline(part.caption)}</p>{_notes(part.notes)}" if isinstance(part, Plot) else ""
         yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{panels}{below}</figure>"
 

@@ -1,18 +1,20 @@
 """Draws figures as SVG, for a page: those of lessons here, plots of runs with `drawing`."""
 
 import math
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnexp.document.drawing import to_page
+from bnexp.document.drawing import ON_PAGES, to_page
 from bnexp.document.figure import Histogram, Lines, Scatter, SeriesStyle, styles_of
 from bnexp.document.interactive import page_svg, tell, tell_axes
-from bnexp.document.plots import Axis, Plot
+from bnexp.document.plots import Axis, Plot, SizeName
+from bnexp.processes import on_all_cores
 
+Drawable = Histogram | Scatter | Lines | Plot
 _INCH = 2.6
 """Side of a panel."""
 _LEFT, _BELOW, _ABOVE, _MARGIN = 0.6, 0.45, 0.3, 0.1
@@ -21,13 +23,29 @@ _MARKERS = 8
 """Markers on a line."""
 
 
-def to_svg(figure: Histogram | Scatter | Lines | Plot, styles: Mapping[str, SeriesStyle] | None = None) -> str:
-    """Return a figure as `<svg>` elements, one a panel, a plot as one; the same figure gives the same text.
+def to_svgs(figures: Sequence[Drawable], styles: Mapping[str, Mapping[str, SeriesStyle]]) -> Iterator[str]:
+    """Begin to draw figures on all cores, and return `to_svg` of each, in order; `styles` are theirs by their keys."""
+    pieces = [(one, size) for one in figures for size in _sizes(one)]
+    drawn = on_all_cores(lambda piece: _piece(*piece, styles[piece[0].key]), pieces)
+    return ("\n".join(islice(drawn, len(_sizes(one)))) for one in figures)
+
+
+def to_svg(figure: Drawable, styles: Mapping[str, SeriesStyle] | None = None) -> str:
+    """Return a figure as `<svg>` elements, one a panel, a plot one in each size; the same figure gives the same text.
 
     Styles go by its names.
     """
+    return "\n".join(_piece(figure, size, styles) for size in _sizes(figure))
+
+
+def _sizes(figure: Drawable) -> Sequence[SizeName | None]:
+    return ON_PAGES if isinstance(figure, Plot) else (None,)
+
+
+def _piece(figure: Drawable, size: SizeName | None, styles: Mapping[str, SeriesStyle] | None) -> str:
+    """Return a figure as SVG, a plot in one of its sizes."""
     if isinstance(figure, Plot):
-        return to_page(figure, styles)
+        return to_page(figure, size or "page", styles)
     styles = styles or styles_of(figure.series)
     with mpl.rc_context({"font.size": 9, "hatch.linewidth": 0.6, "text.parse_math": False}):
         if isinstance(figure, Lines):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bnexp.config.sweep_loading import Sweep, dump_sweep
+from bnexp.config.sweep_loading import BASE_COPY, Sweep, dump_base, dump_sweep
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.files import write_text_atomically
@@ -15,7 +15,9 @@ FORMER = "sweep.former.yaml"
 
 
 def keep_asked(sweep: Sweep, plan: SweepPlan) -> None:
-    """Write a sweep into the folder of its runs; the one under whose claims runs came to an end stays beside it.
+    """Write a sweep and its base into the folder of its runs.
+
+    The one under whose claims runs came to an end stays beside it.
 
     Raises:
         OSError: the folder cannot be written.
@@ -25,6 +27,7 @@ def keep_asked(sweep: Sweep, plan: SweepPlan) -> None:
     then = _claims_in(copy)
     if then not in (None, _claims_of(sweep)) and not former.exists() and any(r.status in COMPLETE for r in plan.runs):
         copy.rename(former)
+    write_text_atomically(plan.folder / BASE_COPY, dump_base(sweep))
     write_text_atomically(copy, dump_sweep(sweep, copy))
 
 

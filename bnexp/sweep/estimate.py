@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.blueprint import Blueprint
+from bnexp.processes import usable_cores
 from bnexp.runs.folder import read_json, write_json
 from bnexp.sweep.plan import PlannedRun
 from bnexp.sweep.work import Ended, Executor, Judged, Measured, Task
@@ -135,11 +136,6 @@ def within_limit(threads: int) -> int:
     """Return how many of so many threads a process may have, by the variable OMP_NUM_THREADS."""
     text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return min(threads, int(text)) if text.isdecimal() and int(text) > 0 else threads
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _halved(cores: int) -> Iterable[int]:

@@ -183,6 +183,8 @@ def _planned(draft: _Draft, seed: int, stored: Stored) -> PlannedRun:
         ended = next(filter(None, (stored.find_shorter(one, blueprint) for one in draft.whatever_length)), None)
         if ended is not None and (note := _why_not_longer(ended, blueprint)) is None:
             run, status = ended, SHORTER
+    if run is not None and (choice := draft.arm.chosen):  # when it was trained, perhaps of fewer candidates
+        run = replace(run, chosen=choice["values"], candidates=choice["candidates"])
     place = run.folder if run else _free(folder / draft.arm.name, seed, stored)
     key = "/".join([*([role] if role else []), *place.relative_to(folder).parts])
     return PlannedRun(draft.arm, draft.arm_name, seed, place, key, status, blueprint, run, role, note)

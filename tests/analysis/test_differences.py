@@ -176,7 +176,7 @@ def test_without_a_better_side_diverged_seeds_are_left_out_and_nothing_is_won(
     folders.append(write_run(tmp_path / "none" / "seed4", config={"name": "none", "seed": 4}))
     _, differences = tables(folders, columns="time/step_ms:max", baseline="none")
     assert "bn: seed 4 diverged, and left out: neither side of the metric is worse" in differences.notes
-    assert cells(differences, "bn")["won"].text == "of 4"
+    assert cells(differences, "bn")["won"].text == "4 pairs"
     assert not any("counted as" in note for note in differences.notes)
 
 

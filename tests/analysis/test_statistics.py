@@ -46,6 +46,14 @@ def test_the_t_interval_of_two_values_has_a_closed_form() -> None:
     assert mean_interval([1.0]) is None
 
 
+def test_quantiles_are_those_of_scipy_whatever_the_confidence() -> None:
+    from scipy.special import stdtrit
+
+    for confidence, degrees in itertools.product((0.95, 0.9, 0.983), range(1, 40)):
+        expected = float(stdtrit(degrees, 0.5 + confidence / 2))
+        assert t_quantile(0.5 + confidence / 2, degrees) == pytest.approx(expected, rel=1e-15)
+
+
 @pytest.mark.parametrize("values", [VALUES, drawn(3, 1), drawn(7, 2, 0.5), [1.0, -1.0, 2.0, 2.0, 0.0], [0.0] * 4])
 def test_sign_flips_are_counted_as_scipy_and_a_hand_count_them(values: list[float]) -> None:
     import numpy as np

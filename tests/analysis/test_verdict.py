@@ -238,6 +238,7 @@ BOTH = {"better": "norm=bn,lr=1", "than": "norm=none,lr=1"}
     ("claim", "said"),
     [
         ({"better": "norm=bm,lr=1", "than": "norm=none,lr=1"}, 'Did you mean "norm=bn,lr=1"?'),
+        ({"better": "lr=0.3, norm=none", "than": "norm=none,lr=1"}, 'Did you mean "norm=none,lr=0.3"?'),
         ({**BOTH, "metric": "accuracy"}, "accuracy/val:best"),
         ({**BOTH, "at_least": 2}, "2 percentage points are written 0.02"),
         ({**BOTH, "metric": "gradient_norm/total"}, "direction: up"),

@@ -26,7 +26,7 @@ claims:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave figures out of pages: to draw them takes longer than all the rest."""
-    monkeypatch.setattr("bnexp.document.page.to_svg", lambda figure, styles: "")
+    monkeypatch.setattr("bnexp.document.page.to_svgs", lambda figures, styles: iter([""] * len(figures)))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder(
     page, runs = tmp_path / "report.html", tmp_path / "runs"
     (runs / "study" / "sweep.yaml").write_text(study.read_text())
     for path in (str(study), str(runs / "study"), "study"):
-        report(path, to=page, runs_dir=runs)
+        report(path, to=page, runs_dir=runs, data_dir=tmp_path)
         text = html.unescape(page.read_text()).replace("\\\n", "").replace("<code>", "`").replace("</code>", "`")
         text = " ".join(text.split())
         assert "Does bn < none?" in text
@@ -62,6 +62,7 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder(
         assert "bnexp report again/study -o report.html" in text
         named = f"{study}" if path == str(study) else f"{runs / 'study' / 'sweep.yaml'} --name study"
         assert f"bnexp sweep {named} --runs-dir again" in text
+        assert f"--runs-dir {runs} --data-dir {tmp_path} -o report.html" in text
         assert capsys.readouterr().out.startswith(f"{page}: written, ")
         assert "they were written afterwards" not in text
     assert [path.name for path in tmp_path.glob("*.html*")] == ["report.html"]

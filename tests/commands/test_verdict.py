@@ -54,17 +54,21 @@ def trained(path: Path) -> None:
             store(run, "failed")
 
 
-def test_the_file_and_the_folder_of_its_runs_give_the_same_verdicts(study: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_file_and_the_folder_of_its_runs_give_the_same_verdicts(
+    study: Callable[..., Path], tmp_path: Path, config_file: Path
+) -> None:
     path = study()
     trained(path)
     copy = tmp_path / "runs" / "study" / "sweep.yaml"
-    copy.write_text(dump_sweep(load_sweep(path), copy))
+    keep_asked(load_sweep(path), plan_of(path))
     (found,) = judged(path, tmp_path)
     assert list(found) == ["claim", "verdict", "effect", "low", "high", "n", "p", "p_corrected", "more_seeds", "reason"]
     assert (found["claim"], found["effect"], found["n"]) == ("bn is ahead", pytest.approx(0.1), 3)
     assert "norm=bn: seed 3 failed" in found["reason"]
     assert "norm=none: seed 3 not run yet" in found["reason"]
     assert judged(copy.parent, tmp_path) == judged("study", tmp_path) == [found]
+    config_file.unlink()
+    assert judged("study", tmp_path) == [found]  # by the copy of the config that it changes
 
 
 def test_the_table_is_for_people(

@@ -158,3 +158,8 @@ def test_an_item_brings_its_code_to_another_process(tmp_path: Path) -> None:
         here, bn = pickle.loads(sent)  # noqa: S301  our own
         assert (str(here), str(bn)) == ("mad(momentum=0.01)", "bn(eps=0.001)")
         assert here.kind.source.mark == item.kind.source.mark  # type: ignore[union-attr]
+
+
+def test_what_a_plugin_prints_is_none_of_what_programs_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(written(tmp_path, "print('hello')\n" + textwrap.dedent(MAD)))
+    assert capsys.readouterr() == ("", "hello\n")

@@ -212,7 +212,8 @@ def test_columns_are_what_parsing_every_row_gives(
 def test_a_sealed_file_is_read_to_the_same_columns_as_any(written: list[Any], epochs: bool) -> None:
     rows = []
     for step, (values, first, second) in enumerate(written):
-        row = {"step": step} | ({"epoch": step / 3} if epochs else {}) | {"loss/train": values[0]}
+        row = {"step": step} | ({"epoch": step / 3} if epochs else {}) | {"lr" * (1 + 60 * second): 0.1}
+        row |= {"loss/train": values[0]} if step != 9 else {}
         row |= ({"loss/val": values[1]} if first else {}) | ({"loss/v": values[2]} if second else {})
         rows.append(json.dumps(row, separators=(",", ":")) + "\n")
     with tempfile.TemporaryDirectory() as place:

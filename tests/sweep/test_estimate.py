@@ -7,7 +7,8 @@ import pytest
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.schema import Config
-from bnexp.sweep.estimate import Division, divide, division_of, estimate, measure, seconds_of, usable_cores
+from bnexp.processes import usable_cores
+from bnexp.sweep.estimate import Division, divide, division_of, estimate, measure, seconds_of
 from bnexp.sweep.plan import PlannedRun
 from bnexp.sweep.work import Ended, Event, Measured, Task
 

@@ -170,6 +170,19 @@ def test_tuning_is_done_when_its_runs_are_as_long_as_asked_for(planner_of: Calla
     assert outlook.notes_of(plan) == []  # those that wait have the values of the base, and no runs beside
 
 
+def test_runs_are_chosen_of_the_candidates_that_there_are_now(planner_of: Callable[..., Planner]) -> None:
+    for rates in ([0.01, 0.1], [0.01, 0.1, 0.3]):
+        asked = {"axes": NORMS, "tune": {"optimizer.lr": rates}, "tune_seeds": 1}
+        for run in planner_of(**asked).plan().tuning:
+            if run.status == "missing":  # the new rate is better for bn alone
+                store(run, accuracy=0.95 if "norm=bn,lr=0.3" in run.key else 0.9 if "lr=0.01" in run.key else 0.8)
+        for run in planner_of(**asked).plan().runs:
+            if run.status == "missing":
+                store(run, chosen={"values": {"optimizer.lr": 0.01}, "candidates": len(rates), "seeds": 1})
+        own = [run for runs in planner_of(**asked).plan().runs_by_arm().values() for run in runs]
+        assert {run.candidates for run in own} == {len(rates)}
+
+
 def test_a_changed_base_makes_other_runs_beside_the_former(plan_of: PlanOf) -> None:
     for run in plan_of(axes=NORMS).runs:
         store(run)

@@ -12,7 +12,6 @@ the program. The rules, for all images of a set together; those of a single imag
 
 import contextlib
 import math
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +38,7 @@ from bnexp.data.sources.pixels import (
 )
 from bnexp.data.sources.traits import Traits
 from bnexp.errors import BnexpError
+from bnexp.processes import usable_cores
 
 MAX_SET_BYTES = 8 * 2**30
 """Bytes that a whole set may take in memory, where it stays while a network trains."""
@@ -294,8 +294,7 @@ def _in_threads(what: str, count: int, look: Callable[[int], Result]) -> list[Re
     def look_at(chunk: range) -> list[Result]:
         return [look(number) for number in chunk]
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    executor, found = ThreadPoolExecutor(cores), list[Result]()
+    executor, found = ThreadPoolExecutor(usable_cores()), list[Result]()
     try:
         with progress(what, count) as advance:
             chunks = [range(count)[first : first + CHUNK] for first in range(0, count, CHUNK)]

@@ -32,6 +32,7 @@ import bnexp
 from bnexp.data.sources.arrays import BadArraysError, read_arrays
 from bnexp.data.sources.decode import CHUNK, MAX_SET_BYTES, Images
 from bnexp.data.sources.pixels import MAX_FILE_BYTES
+from bnexp.processes import usable_cores
 
 FORMAT = 2
 MAX_ABOUT_BYTES = 2**27
@@ -80,7 +81,7 @@ def content_key(paths: Sequence[str], names: Sequence[str], rules: object) -> st
     `rules`, plain values, are what else decides. A file that cannot be read counts with the reason.
     """
     chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor(_threads()) as executor:
+    with ThreadPoolExecutor(usable_cores()) as executor:
         digests = list(executor.map(lambda chunk: [_content(path) for path in chunk], chunks))
     whole = hashlib.blake2b(json.dumps([FORMAT, _reading(), rules]).encode(), digest_size=16)
     for name, digest in zip(map(os.fsencode, names), (digest for chunk in digests for digest in chunk), strict=True):
@@ -116,10 +117,6 @@ def _content(path: str) -> bytes:
         return hashlib.sha256(f"unreadable {error.errno}".encode()).digest()
     finally:
         os.close(descriptor)
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_folder() -> Path | None:
