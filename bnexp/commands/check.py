@@ -16,8 +16,8 @@ from bnexp.document.show import show_document
 from bnexp.document.table import Cell, Column, Table, facts, word
 from bnexp.document.values import Heading, Part, Text
 from bnexp.document.writing import counted
+from bnexp.processes import usable_cores
 from bnexp.streams import encodable
-from bnexp.sweep.estimate import usable_cores
 
 if TYPE_CHECKING:
     import torch
