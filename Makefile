@@ -58,9 +58,7 @@ house: .venv/installed
 	$(BIN)/python tools/measure_house.py
 
 benchmark: .venv/installed
-	$(BIN)/python benchmarks/mlp_epoch.py
-	$(BIN)/python benchmarks/resnet_epoch.py
-	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python -m benchmarks
 
 faults: .venv/installed
 	$(BIN)/python tests/faults/faults.py
