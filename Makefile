@@ -23,9 +23,7 @@ DEMO := runs/demo
 
 demo: .venv/installed
 	rm -rf $(DEMO)
-	@for norm in none bn ln; do \
-		$(BIN)/bnexp train configs/demo.yaml --set model.norm=$$norm --name $$norm --runs-dir $(DEMO) || exit 1; \
-	done
+	$(BIN)/bnexp train configs/demo/none.yaml configs/demo/bn.yaml configs/demo/ln.yaml --runs-dir $(DEMO)
 	@echo
 	$(BIN)/bnexp compare $(DEMO) --target 0.9
 	@echo
@@ -60,9 +58,7 @@ house: .venv/installed
 	$(BIN)/python tools/measure_house.py
 
 benchmark: .venv/installed
-	$(BIN)/python benchmarks/mlp_epoch.py
-	$(BIN)/python benchmarks/resnet_epoch.py
-	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python -m benchmarks
 
 faults: .venv/installed
 	$(BIN)/python tests/faults/faults.py

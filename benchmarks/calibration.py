@@ -1,7 +1,5 @@
 """Measures how often verdicts err: 2,000 simulated studies a cell, judged as `bnexp verdict` judges real ones.
 
-    python benchmarks/calibration.py [--studies N]
-
 Each study has two arms and n seeds. Outcomes of a run have deviation 1 and one of these shapes:
 
     normal      the normal distribution
@@ -23,24 +21,24 @@ Runs are independent, or seeds carry 80 % of the variance to both arms. Asked is
                                                                          at least 80 % with 5 seeds that do not diverge
     coverage    how often the interval holds the true effect                                  93 to 97 %, where normal
 
-It prints a Markdown table, that of docs/verdicts.md, and ends with code 1 where a bar is missed.
+The table is that of docs/verdicts.md; below it stand the bars that are missed.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from math import sqrt
 
 import numpy as np
 from scipy.special import ndtri
 
+from benchmarks.report import Report, Terms
 from bnexp.analysis.statistics import judge
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 SHAPES = ("normal", "skewed", "heavy", "tied", "diverged", "one skewed", "one diverges")
 SIZES = (3, 5, 10)
+STUDIES = 2000
 SHARED = (0.0, 0.8)
 SHARE_DIVERGED, DIVERGED = 0.15, -40.0
 MOST_WRONG, LEAST_FOUND, COVERAGE = 0.05, 0.80, (0.93, 0.97)
@@ -141,17 +139,9 @@ def table_of(cells: list[Cell]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Print the table and the bars that are missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000)
-    cells = calibrate(parser.parse_args().studies)
-    print(table_of(cells))
+def calibration(name: str, terms: Terms) -> Report:
+    """Judge simulated studies; the device plays no part."""
+    cells = calibrate(20 if terms.small else STUDIES, SIZES[:1] if terms.small else SIZES)
     missed = [sentence for cell in cells for sentence in cell.misses()]
-    for sentence in missed:
-        print(f"missed: {sentence}", file=sys.stderr)
-    return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    text = "\n".join(["### Verdicts", "", table_of(cells), *(f"missed: {sentence}" for sentence in missed)])
+    return Report(name, text, {"cells": [asdict(cell) for cell in cells], "missed": missed})

@@ -1,16 +1,11 @@
 """Times sweeps against what people do without them, whole commands each, with the time to load torch.
 
-    mnist   12 runs of an MLP on MNIST, about 10 s each alone: `--workers auto` against the same runs one after another
-            with all threads, in one process
-    tiny    60 runs of two epochs on 5,000 digits: 3 norms, 4 rates, 5 seeds; and what the sweep adds to each run,
-            from the start of its process to its end, beside its own time
-
-Run it with
-
-    BNEXP_DATA=<folder with MNIST> python benchmarks/sweep.py [mnist] [tiny]
+several  12 runs of an MLP on images of the shape of MNIST: `--workers auto` against the same runs one after
+         another with all threads, in one process
+tiny     60 runs of two epochs on 5,000 digits: 3 norms, 4 rates, 5 seeds; and what the sweep adds to each run,
+         from the start of its process to its end, beside its own time
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -19,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.report import Report, Terms, table
+from benchmarks.workloads import CONFIGS, SMALL_BATCH, SMALLEST
 from bnexp.config.sweep_loading import sweep_of_options
 from bnexp.processes import usable_cores
 from bnexp.runs.find import runs_below
@@ -28,7 +25,6 @@ from bnexp.sweep.plan import PlannedRun, Planner, SweepTasks
 from bnexp.sweep.running import carry_out
 from bnexp.sweep.work import Ended, Event, Task
 
-CONFIGS = Path(__file__).parent.parent / "configs"
 NORMS = "none", "bn", "ln"
 
 
@@ -42,16 +38,20 @@ def timed(words: list[str], threads: int | None = None) -> float:
     return time.monotonic() - began
 
 
-def mnist(place: Path, epochs: int) -> None:
-    """Print the time of 12 runs by a sweep, and one after another."""
-    config, length = str(CONFIGS / "mnist_mlp_bn.yaml"), f"training.epochs={epochs}"
-    axis, quiet = "model.norm=" + ",".join(NORMS), ["--set", length, "--quiet", "--runs-dir"]
-    by_sweep = timed(["sweep", config, "--axis", axis, "--seeds", "4", *quiet, str(place / "sweep")])
+def several(place: Path, terms: Terms) -> dict[str, float]:
+    """Return the seconds of 12 runs by a sweep, and one after another."""
+    config, norms, seeds = str(CONFIGS / "mnist_mlp_bn.yaml"), NORMS[: 1 if terms.small else 3], 1 if terms.small else 4
+    size = SMALLEST if terms.small else terms.examples or 20_000
+    made = ["data.dataset=synthetic", f"data.synthetic.size={size}", f"training.epochs={1 if terms.small else 5}"]
+    made += [f"data.batch_size={SMALL_BATCH}"] if terms.small else []
+    quiet = [*(word for one in made for word in ("--set", one)), "--quiet", "--runs-dir"]
+    axis = "model.norm=" + ",".join(norms)
+    by_sweep = timed(["sweep", config, "--axis", axis, "--seeds", str(seeds), *quiet, str(place / "sweep")])
     serial = 0.0
-    for norm in NORMS:
-        words = ["train", config, "--set", f"model.norm={norm}", "--name", norm, "--seed", "0-3"]
+    for norm in norms:
+        words = ["train", config, "--set", f"model.norm={norm}", "--name", norm, "--seed", f"0-{seeds - 1}"]
         serial += timed([*words, *quiet, str(place / "serial")], usable_cores())
-    print(f"mnist: 12 runs by a sweep {by_sweep:.1f} s, one after another {serial:.1f} s: {by_sweep / serial:.2f}")
+    return {"runs": len(norms) * seeds, "sweep_s": by_sweep, "one_after_another_s": serial}
 
 
 class _Overheads:
@@ -70,8 +70,8 @@ class _Overheads:
         self.seconds[event.key] = event.seconds
 
 
-def tiny(place: Path) -> None:
-    """Print the time of 60 tiny runs, and what the sweep adds to each."""
+def tiny(place: Path, terms: Terms) -> dict[str, float]:
+    """Return the seconds of 60 tiny runs by a sweep, and what it adds to each."""
     base = place / "tiny.yaml"
     base.write_text(
         "data: {dataset: mnist5k, batch_size: 64}\n"
@@ -79,10 +79,11 @@ def tiny(place: Path) -> None:
         "optimizer: {name: sgd, lr: 0.1}\n"
         "training: {epochs: 2}\n"
     )
-    axes = ["model.norm=" + ",".join(NORMS), "optimizer.lr=0.01,0.03,0.1,0.3"]
-    words = ["sweep", str(base), *(word for axis in axes for word in ("--axis", axis)), "--seeds", "5", "--quiet"]
-    print(f"tiny: 60 runs {timed([*words, '--runs-dir', str(place / 'command')]):.1f} s")
-    planner = Planner(sweep_of_options(base, axes, "5"), place / "measured", None)
+    axes = ["model.norm=" + ",".join(NORMS), "optimizer.lr=" + ("0.1" if terms.small else "0.01,0.03,0.1,0.3")]
+    seeds = "1" if terms.small else "5"
+    words = ["sweep", str(base), *(word for axis in axes for word in ("--axis", axis)), "--seeds", seeds, "--quiet"]
+    whole = timed([*words, "--runs-dir", str(place / "command")])
+    planner = Planner(sweep_of_options(base, axes, seeds), place / "measured", None)
     plan = planner.plan()
 
     def task_of(run: PlannedRun) -> Task:
@@ -95,22 +96,27 @@ def tiny(place: Path) -> None:
         for folder in runs_below(plan.folder)
     }
     added = [seconds - own[key] for key, seconds in noted.seconds.items()]
-    print(f"tiny: a run takes {statistics.median(own.values()):.2f} s of its own (median)")
-    print(f"tiny: the sweep adds {statistics.median(added):.2f} s to a run (median), {max(added):.2f} s at most")
+    return {
+        "runs": len(plan.runs),
+        "sweep_s": whole,
+        "a_run_s": statistics.median(own.values()),
+        "added_s": statistics.median(added),
+        "most_added_s": max(added),
+    }
 
 
-def main() -> None:
-    """Measure what the command line names, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=["mnist", "tiny", []], help="what to measure; by default all")
-    parser.add_argument("--epochs", type=int, default=5, help="of the MNIST runs")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        if not asked.names or "tiny" in asked.names:
-            tiny(Path(name))
-        if not asked.names or "mnist" in asked.names:
-            mnist(Path(name), asked.epochs)
-
-
-if __name__ == "__main__":
-    main()
+def sweep(name: str, terms: Terms) -> Report:
+    """Time both kinds of sweep once: each takes minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        many, small = several(Path(folder), terms), tiny(Path(folder), terms)
+    ratio = many["sweep_s"] / many["one_after_another_s"]
+    rows = [
+        (
+            f"{many['runs']:.0f} runs by a sweep, one after another",
+            f"{many['sweep_s']:.1f}, {many['one_after_another_s']:.1f}: {ratio:.2f}",
+        ),
+        (f"{small['runs']:.0f} tiny runs by a sweep", f"{small['sweep_s']:.1f}"),
+        ("a tiny run by itself", f"{small['a_run_s']:.2f}"),
+        ("what the sweep adds to it, median and most", f"{small['added_s']:.2f}, {small['most_added_s']:.2f}"),
+    ]
+    return Report(name, f"### Sweeps\n\n{table(('', 'seconds'), rows)}", {"several": many, "tiny": small})

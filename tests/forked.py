@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 PRELOADED = ("bnexp.commands.train", "bnexp.commands.board", "bnexp.commands.explain", "bnexp.lessons.registry")
-PRELOADED += ("bnexp.session.life", "bnexp.session.resume", "bnexp.inspection.propagation", "torch._dynamo")
+PRELOADED += ("bnexp.session.life", "bnexp.session.resume", "bnexp.inspection.propagation")
 HELD = b"hold\n"
 
 

@@ -9,7 +9,7 @@ from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml")) + sorted((ROOT / "configs" / "demo").glob("*.yaml"))
 
 
 SHOWN = {
@@ -37,6 +37,7 @@ ARMS: dict[str, dict[str, set[str]]] = {
     "mnist_sigmoid_bn": {"mnist_sigmoid_none": NORM},
     "cnn_bn": {"cnn_none": NORM, "cnn_ln": NORM, "cnn_bn_after": PLACE},
     "vgg_bn": {"vgg_none": NORM},
+    "demo/bn": {"demo/none": NORM, "demo/ln": NORM},
     "resnet_bn": {
         "resnet_gn": NORM,
         "resnet_ln": NORM,
@@ -59,8 +60,9 @@ def test_the_arms_of_a_comparison_differ_in_normalization_only(base: str) -> Non
 
 
 def test_every_config_with_a_base_is_an_arm() -> None:
-    with_base = {path.stem for path in CONFIGS if "\nbase: " in path.read_text()}
-    assert with_base - {"vgg_bn"} == {name for arms in ARMS.values() for name in arms}  # vgg_bn is another network
+    below = ROOT / "configs"
+    with_base = {str(path.relative_to(below).with_suffix("")) for path in CONFIGS if "\nbase: " in path.read_text()}
+    assert with_base - {"vgg_bn", "demo/bn"} == {name for arms in ARMS.values() for name in arms}  # another network
 
 
 def flat(name: str) -> dict[str, Any]:

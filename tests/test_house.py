@@ -121,11 +121,38 @@ def test_light_rooms_never_load_torch() -> None:
     assert set(modules) <= loaded
 
 
-def test_help_loads_neither_torch_nor_the_schema() -> None:
-    loaded = loaded_modules(
-        "import sys\nsys.argv = ['bnexp', '--help']\nfrom bnexp.cli import main\ntry: main()\nexcept SystemExit: pass"
-    )
-    assert not {"torch", "pydantic", "tensorboard", "numpy"} & loaded
+DRAWING = ("scipy", "pandas", "matplotlib", "torchvision")
+COMPILING = ("torch._dynamo", "torch._inductor", "sympy")
+COMMANDS = {
+    "--help": ("torch", "pydantic", "tensorboard", "numpy", "rich", "yaml", "asyncio"),
+    "ls": ("torch", "bnexp.config.schema", "tensorboard", "numpy", *DRAWING),
+    "check tiny.yaml": ("tensorboard", *COMPILING, *DRAWING),
+    "train tiny.yaml": (*COMPILING, *DRAWING),
+    "compare runs/tiny": (*COMPILING, "scipy", "matplotlib", "torchvision"),
+}
+"""Commands of one process, and what is not loaded by then."""
+TINY = """\
+data: {dataset: mnist5k, batch_size: 100}
+model: {arch: mlp, hidden: [4], block: linear -> norm -> relu, norm: bn}
+optimizer: {name: sgd}
+training: {steps: 1}
+"""
+
+
+def test_commands_load_what_they_need_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "runs" / "older" / "seed0").mkdir(parents=True)
+    (tmp_path / "runs" / "older" / "seed0" / "meta.json").write_text('{"status": "running"}')
+    lines = ["import os, sys", f"os.chdir({str(tmp_path)!r})", "from bnexp.cli import main"]
+    for command, heavy in COMMANDS.items():
+        lines += [
+            f"sys.argv = ['bnexp', *{command.split()!r}]",
+            "try: main()",
+            "except SystemExit as end: assert not end.code, end.code",
+            f"loaded = sorted({set(heavy)!r} & set(sys.modules))",
+            f"assert not loaded, ({command!r}, loaded)",
+        ]
+    assert "torch.optim" in loaded_modules("\n".join(lines))
 
 
 def test_the_package_alone_loads_next_to_nothing_and_a_config_no_torch() -> None:

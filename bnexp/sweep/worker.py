@@ -5,7 +5,6 @@ once. A worker is a fork of that process: its memory holds decoded and fitted da
 """
 
 import contextlib
-import importlib
 import os
 import pickle
 import signal
@@ -47,8 +46,6 @@ _SHOWN = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 def load_once() -> None:
     """Load what every worker needs, in a process that is then forked."""
     torch.set_num_threads(1)  # a process in whose threads OpenMP has computed cannot be forked
-    with contextlib.suppress(ImportError):
-        importlib.import_module("torch._dynamo")  # else each worker loads it with its optimizer
     path = os.environ.pop(DATASETS, None)
     if path is not None:  # a scheduler tells every process of a job; the sweep asks its workers itself
         for number in ANNOUNCEMENTS:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,12 +104,23 @@ def computing_as(training: TrainingConfig | None = None) -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     before = fills.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32
     matmul = torch.get_float32_matmul_precision()
-    torch.use_deterministic_algorithms(deterministic)
+    _demand_determinism(deterministic)
     fills.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = False, not deterministic, tf32
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        _demand_determinism(algorithms, warn_only=warn_only)
         fills.fill_uninitialized_memory, cudnn.benchmark, cudnn.allow_tf32 = before
         torch.set_float32_matmul_precision(matmul)
+
+
+def _demand_determinism(demanded: bool, *, warn_only: bool = False) -> None:
+    """Refuse operations whose bits vary, or only warn of them, or allow them; torch.compile is told where it is loaded.
+
+    `torch.use_deterministic_algorithms` would load it, in two seconds; building a run that compiles has done so before.
+    """
+    if "torch._inductor" in sys.modules:
+        torch.use_deterministic_algorithms(demanded, warn_only=warn_only)
+    else:
+        torch.set_deterministic_debug_mode(("warn" if warn_only else "error") if demanded else "default")

@@ -1,12 +1,13 @@
 """The optimizer, loss scaling, and the learning rate: a function of the step alone, so that any step can be resumed."""
 
+import inspect
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch import Tensor, nn, optim
+from torch.optim import Optimizer
 
 from bnexp.config.plan import Plan
 from bnexp.config.schema import (
@@ -19,6 +20,21 @@ from bnexp.config.schema import (
     StepSchedule,
 )
 
+Kind = TypeVar("Kind", bound=Optimizer)
+
+
+def _unwrapped(kind: type[Kind]) -> type[Kind]:
+    """Return an optimizer of torch without what wraps its methods for those who compile them.
+
+    bnexp compiles networks, never a method of an optimizer. The wrappers load torch._dynamo, and with it all of
+    torch.compile: two seconds before the first step.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return cast(type[Kind], type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])}))
+
+
+SGD, Adam, AdamW = _unwrapped(optim.SGD), _unwrapped(optim.Adam), _unwrapped(optim.AdamW)
 ONECYCLE_START = 1 / 25
 ONECYCLE_END = 1 / 25e4
 

@@ -124,7 +124,6 @@ def start_server(*modules: str) -> None:
         "bnexp.commands.resume",
         "bnexp.session.life",
         "bnexp.session.resume",
-        "torch._dynamo",
     )
     CONTEXT.set_forkserver_preload(["__main__", *needed, *modules])
     before = dict(os.environ)

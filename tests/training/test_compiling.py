@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
@@ -22,6 +23,7 @@ from bnexp.runs.rows import Writers
 from bnexp.session.display import Display
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
+from bnexp.training.device import computing_as
 from bnexp.training.loop import train
 from bnexp.training.progress import Progress
 from effort import long_but
@@ -53,6 +55,12 @@ def trained(config: Config) -> TrainingRun:
     warm_up(run.train_step, run.batches, run.plan)
     train(run, Progress.start(run, Writers([])))
     return run
+
+
+def test_the_compiler_is_told_to_be_deterministic_too() -> None:
+    with computing_as():
+        assert torch._inductor.config.deterministic
+    assert not torch._inductor.config.deterministic
 
 
 def state_of(run: TrainingRun) -> dict[str, Tensor]:

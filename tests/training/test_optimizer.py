@@ -1,5 +1,6 @@
 """Which parameters are decayed, and that the steps are torch's."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -73,3 +74,28 @@ def test_the_learning_rate_reaches_every_group(make_config: Callable[..., Config
     optimizer = build_optimizer(SgdConfig(name="sgd"), network_of(make_config()))
     set_learning_rate(optimizer, 0.0123)
     assert [group["lr"] for group in optimizer.param_groups] == [0.0123, 0.0123]
+
+
+@pytest.mark.parametrize(("config", "torchs", "options"), OPTIMIZERS, ids=lambda value: getattr(value, "name", ""))
+def test_an_optimizer_without_its_wrappers_is_torchs_to_the_bit_and_each_takes_the_state_of_the_other(
+    make_config: Callable[..., Config],
+    config: OptimizerConfig,
+    torchs: Callable[..., torch.optim.Optimizer],
+    options: dict[str, Any],
+) -> None:
+    networks = [network_of(make_config()) for _ in range(2)]
+    groups = parameter_groups(networks[1], config.weight_decay, decay_norm_and_bias=False)
+    ours, theirs = build_optimizer(config, networks[0]), torchs(groups, lr=config.lr, fused=True, **options)
+    assert isinstance(ours, type(theirs))
+    x = torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    for exchanged in (False, True):
+        if exchanged:
+            states = [copy.deepcopy(optimizer.state_dict()) for optimizer in (ours, theirs)]
+            for optimizer, state in zip((theirs, ours), states, strict=True):
+                optimizer.load_state_dict(state)
+        for network, optimizer in zip(networks, (ours, theirs), strict=True):
+            for _ in range(3):
+                optimizer.zero_grad()
+                network(x).square().sum().backward()
+                optimizer.step()
+        assert all(map(torch.equal, networks[0].parameters(), networks[1].parameters()))

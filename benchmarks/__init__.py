@@ -1,0 +1,1 @@
+"""Measures how fast bnexp is, and against what: `python -m benchmarks`."""

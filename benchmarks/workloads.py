@@ -1,0 +1,117 @@
+"""The networks that are timed: the config that bnexp trains, and the same network as one writes it by hand.
+
+Images are made on the spot, as bytes of the shape of MNIST or CIFAR: what they show moves no figure.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.report import Terms
+from bnexp.config.loading import load_config
+from bnexp.config.schema import Config
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+BATCH, EVAL_BATCH = 128, 1024
+SMALLEST, SMALL_BATCH = 20, 8
+"""Examples and batch where all that is asked is whether it runs: full batches, a short one, and a validation part."""
+
+
+def mlp() -> nn.Sequential:
+    """Return three hidden layers of 256 units, with bn before ReLU."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for width_in in (784, 256, 256):
+        layers += [nn.Linear(width_in, 256, bias=False), nn.BatchNorm1d(256), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(256, 10))
+
+
+def _conv(width_in: int, width: int) -> list[nn.Module]:
+    return [nn.Conv2d(width_in, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+
+
+def cnn() -> nn.Sequential:
+    """Return three stages of two convolutions, with bn before ReLU and pooling between."""
+    layers: list[nn.Module] = []
+    for width_in, width in ((3, 32), (32, 64), (64, 128)):
+        layers += [*([nn.MaxPool2d(2)] if layers else []), *_conv(width_in, width), *_conv(width, width)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
+
+
+class Block(nn.Module):
+    """A residual block, with the shortcut of zeros."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.stride = 1 if width_in == width else 2
+        self.conv1 = nn.Conv2d(width_in, width, 3, self.stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
+        y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+        if self.stride == 2:
+            x = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, y.shape[1] - x.shape[1]))
+        return functional.relu(y + x)
+
+
+def resnet(first: int, blocks: Sequence[int]) -> nn.Sequential:
+    """Return a ResNet for small images: `first` channels in the first stage, twice as many in each further one."""
+    widths = [first * 2**stage for stage, count in enumerate(blocks) for _ in range(count)]
+    body = [Block(before, width) for before, width in zip([first, *widths], widths, strict=False)]
+    return nn.Sequential(*_conv(3, first), *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network, and how many examples an epoch of it has.
+
+    Attributes:
+        title: for people.
+        config: file in configs/ that bnexp trains.
+        overrides: what is changed in it.
+        plain: makes the same network by hand.
+        shape: of an image, (C, H, W).
+        examples: for training and validation, on a CPU and on a GPU.
+    """
+
+    title: str
+    config: str
+    plain: Callable[[], nn.Module]
+    shape: tuple[int, int, int]
+    examples: tuple[int, int]
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def on_images(self) -> bool:
+        """Whether the network has feature maps."""
+        return self.shape[0] > 1
+
+    def config_on(self, terms: Terms) -> Config:
+        """Return the config of an epoch on generated images; ResNets on a GPU compute in bf16."""
+        size = terms.examples or (SMALLEST if terms.small else self.examples[terms.device.startswith("cuda")])
+        shape = [3, 8, 8] if terms.small and self.on_images else list(self.shape)
+        made = ["data.dataset=synthetic", f"data.synthetic.shape={shape}", f"data.synthetic.size={size}"]
+        epoch = [
+            f"data.batch_size={SMALL_BATCH if terms.small else BATCH}",
+            "training.epochs=1",
+            "schedule.warmup_epochs=0",
+        ]
+        narrow = terms.device.startswith("cuda") and self.on_images
+        precision = ["training.precision=bf16"] if narrow else []
+        changes = [*made, *epoch, *precision, *self.overrides, *terms.overrides]
+        return load_config(CONFIGS / self.config, changes)
+
+
+WORKLOADS = {
+    "mlp": Workload("MLP 3 x 256", "mnist_mlp_bn.yaml", mlp, (1, 28, 28), (60_000, 60_000)),
+    "cnn": Workload("CNN of 6 convolutions", "cnn_bn.yaml", cnn, (3, 32, 32), (5_000, 50_000)),
+    "resnet20": Workload("ResNet-20", "resnet_bn.yaml", lambda: resnet(16, (3, 3, 3)), (3, 32, 32), (5_000, 50_000)),
+    "resnet18": Workload(
+        "ResNet-18", "resnet_bn.yaml", lambda: resnet(64, (2, 2, 2, 2)), (3, 32, 32), (640, 50_000), ("model.depth=18",)
+    ),
+}
