@@ -173,7 +173,7 @@ def _copy(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """Copy values into tensors, those of a kind in one go."""
     for dtype in dict.fromkeys(value.dtype for value in values):
         pairs = [pair for pair in zip(to, values, strict=True) if pair[1].dtype == dtype]
-        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+        torch._foreach_copy_([into for into, _ in pairs], [value for _, value in pairs])
 
 
 class Sight:
