@@ -55,12 +55,6 @@ def draw_at(augment: AugmentName, examples: int, seed: int, step: int) -> Tensor
     return moves.draw(examples, Generator().manual_seed(derive_seed(seed, "augment", step)))
 
 
-def augment_at(augment: AugmentName, images: Tensor, seed: int, step: int) -> Tensor:
-    """Return the training images of `step`, counted from 0, augmented: uint8 (B, C, H, W) -> uint8 (B, C, H, W)."""
-    moves = AUGMENTS[augment]
-    return images if moves is None else moves.move(images, draw_at(augment, len(images), seed, step))
-
-
 def moved(images: Tensor, tops: Tensor, lefts: Tensor, mirrored: Tensor, padding: int) -> Tensor:
     """Cut each image, of its own size, from the image in a border of zeros, then mirror it where that is wanted.
 

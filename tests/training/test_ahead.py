@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
+from bnexp.data.batches import Drawn
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Rows as Written
 from bnexp.session.checkpoint import restore_run, state_of
@@ -135,12 +136,16 @@ def non_finite(where: str, *numbers: int) -> Fault:
     """Return what lets a training have values that are not finite at these steps, whenever and however they come."""
 
     def fault(run: TrainingRun) -> None:
-        at, batches, drawn = run.batches.at, {n for step in numbers for n in run.plan.batches_of(step)}, [-1]
+        draw, gather, drawn = run.batches.draw, run.batches.gather, [-1]
+        batches = {number for step in numbers for number in run.plan.batches_of(step)}
 
-        def poisoned(number: int) -> tuple[Tensor, Tensor]:
+        def noted(number: int) -> Drawn:
             drawn[0] = number
-            x, y = at(number)
-            return (x * math.nan if where == "input" and number in batches else x), y
+            return draw(number)
+
+        def poisoned(index: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
+            x, y = gather(index, moves)
+            return (x * math.nan if where == "input" and drawn[0] in batches else x), y
 
         def enlarged(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             return output * 1e30 if module.training and drawn[0] in batches else None
@@ -148,7 +153,7 @@ def non_finite(where: str, *numbers: int) -> Fault:
         def infinite(gradient: Tensor) -> Tensor | None:
             return gradient * math.inf if drawn[0] in batches else None
 
-        run.batches.at = poisoned  # type: ignore[method-assign]
+        run.batches.draw, run.batches.gather = noted, poisoned  # type: ignore[method-assign]
         if where == "statistics":
             run.items["block1.linear"].register_forward_hook(enlarged)
         if where == "gradient":
