@@ -140,7 +140,7 @@ class KeptState:
     @torch.no_grad()
     def keep(self) -> None:
         """Keep it as it is now."""
-        tensors, average = self._tensors(), self._run.train_step.average
+        tensors, average = self.tensors(), self._run.train_step.average
         if len(self._copies) != len(tensors):
             self._copies = [torch.empty_like(tensor) for tensor in tensors]
         _copy(self._copies, tensors)
@@ -153,14 +153,15 @@ class KeptState:
     @torch.no_grad()
     def put_back(self) -> None:
         """Let it be as it was kept, bit for bit."""
-        _copy(self._tensors(), self._copies)
+        _copy(self.tensors(), self._copies)
         put_random_states(self._host["random"], self._run.device)
         for name, stream in streams_of(self._run.network).items():
             stream.set_state(self._host["streams"][name])
         if (average := self._run.train_step.average) is not None:
             average.steps = self._host["averaged"]
 
-    def _tensors(self) -> list[Tensor]:
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors that steps write into: weights, buffers, optimizer, loss scaling, averages."""
         network, step = self._run.network, self._run.train_step
         optimizer = [value for state in step.optimizer.state.values() for value in state.values() if value is not None]
         averages = step.average.weights if step.average is not None else []
