@@ -79,10 +79,14 @@ class Trained:
 
     def left(self) -> str:
         """Return all that it left but times, as text, so that nan equals nan."""
-        rows = [{name: value for name, value in row.items() if not name.startswith(CLOCKED)} for row in self.rows.rows]
         divergence = self.progress.divergence and asdict(self.progress.divergence)
         ends = [self.progress.ended, self.progress.sound, divergence, self.progress.train.figures()]
-        return json.dumps([rows, ends, *map(plain, [*self.saved.values(), self.state()])])
+        return json.dumps([without_times(self.rows.rows), ends, *map(plain, [*self.saved.values(), self.state()])])
+
+
+def without_times(rows: list[dict[str, float]]) -> str:
+    """Return rows as text (so that nan equals nan), without what time and memory were measured."""
+    return json.dumps([{key: value for key, value in row.items() if not key.startswith(CLOCKED)} for row in rows])
 
 
 def plain(value: Any) -> Any:
