@@ -1,13 +1,22 @@
 """Draw a batch as a function of the seed and its number alone, so that any step can be resumed."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from bnexp.config.data_section import AugmentName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import derive_seed
-from bnexp.data.augment import augment_at
+from bnexp.data.augment import AUGMENTS, draw_at
 from bnexp.data.load import Dataset
+
+
+class Drawn(NamedTuple):
+    """What decides a batch: the places of its examples, int64 (B,), and how each is moved, (3, B), if it is."""
+
+    places: Tensor
+    moves: Tensor | None
 
 
 class TrainBatches:
@@ -27,12 +36,30 @@ class TrainBatches:
 
         The last batch of an epoch may be smaller.
         """
+        return self.gather(*self.draw(batch))
+
+    def draw(self, batch: int) -> Drawn:
+        """Return what decides the inputs and labels of a batch."""
         epoch, number = divmod(batch, self._plan.batches_per_epoch)
+        device = self._dataset.train.labels.device
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self._plan.train_examples, generator=generator)
-            self._order, self._epoch = order.to(self._dataset.train.labels.device), epoch
+            self._order, self._epoch = sent(order, device), epoch
         index = self._order[number * self._plan.batch_size : (number + 1) * self._plan.batch_size]  # (B,)
-        drawn = self._dataset.train.take(index)
-        images = augment_at(self._augment, drawn.images, self._seed, batch)
+        if self._augment == "none":
+            return Drawn(index, None)
+        return Drawn(index, sent(draw_at(self._augment, len(index), self._seed, batch), device))
+
+    def gather(self, places: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels of the examples at these places, moved; all of it work of the device."""
+        drawn, augment = self._dataset.train.take(places), AUGMENTS[self._augment]
+        images = drawn.images if moves is None or augment is None else augment.move(drawn.images, moves)
         return self._dataset.inputs(images), drawn.labels
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting until the device has come to it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -212,7 +212,7 @@ def _train_and_test(
         with stop.finishing_the_step():
             if not progress.ended:
                 with together(run.world):
-                    train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop))
+                    train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop), display.waiting)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt

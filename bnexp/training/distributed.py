@@ -44,6 +44,8 @@ def refuse_indivisible(blueprint: Blueprint, processes: int) -> None:
     config, plan = blueprint.config, blueprint.plan
     if config.training.compile:
         raise ConfigError("training.compile: several processes train without it; expected false, or one process")
+    if config.training.graph == "on":
+        raise ConfigError("training.graph on: several processes train without it; expected auto or off, or one process")
     norms = sorted(set(divided_norms(blueprint.layout).values()))
     least = 2 * processes if norms else processes
     for size, what, mend in (
@@ -117,9 +119,9 @@ class DividedStep(TrainStep):
         finally:
             self._last = False
 
-    def update(self) -> None:
+    def update(self, *, unseen: bool = False) -> None:
         """Take the step, and keep the running statistics of process 0."""
-        super().update()
+        super().update(unseen=unseen)
         if self._statistics:
             flat = torch.cat([buffer.flatten() for buffer in self._statistics])
             dist.broadcast(flat, src=0)

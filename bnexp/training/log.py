@@ -41,6 +41,15 @@ class StepLog:
             with self._clock.measuring():
                 self._count(numbers_of(self._corrects()))
 
+    def add_counted(self, losses: Sequence[float], corrects: Sequence[float], examples: Sequence[int]) -> None:
+        """Note steps of which Python has the mean losses, the correct answers and the examples."""
+        if self._labels:
+            with self._clock.measuring():
+                self._count(numbers_of(self._corrects()))
+        self._counted += [_Step(*step) for step in zip(losses, corrects, examples, strict=True)]
+        for count in examples:
+            self._clock.count(count)
+
     def write(
         self,
         step: int,

@@ -77,12 +77,15 @@ def _onecycle(rise_fraction: float, step: int, total_steps: int) -> float:
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> Optimizer:
     """Return the optimizer over all parameters of the network."""
     groups = parameter_groups(network, config.weight_decay, config.decay_norm_and_bias)
+    device = next(network.parameters()).device
     # One kernel for all parameters, where there is one: the same arithmetic in less time.
-    fused = next(network.parameters()).device.type in ("cpu", "cuda")
+    fused, on_cuda = device.type in ("cpu", "cuda"), device.type == "cuda"
+    # A tensor where a CUDA graph may hold the step: it reads at each step what it is then.
+    lr = torch.tensor(config.lr, device=device) if on_cuda else config.lr
     if isinstance(config, SgdConfig):
-        return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
+        return SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
     kind = Adam if isinstance(config, AdamConfig) else AdamW
-    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
+    return kind(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused, capturable=on_cuda)
 
 
 def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
@@ -99,6 +102,16 @@ def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bia
     return [group for group in groups if group["params"]]
 
 
+def begin_momentum(optimizer: Optimizer) -> None:
+    """Let the momentum of SGD begin at 0, which makes the first step what it is without.
+
+    For loss scaling: a first step that it skips leaves a momentum of whatever was in memory in torch's fused SGD.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def optimizer_state_like(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
     """Return an example of what an optimizer keeps of each parameter, by its number, once it has taken a step."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -113,9 +126,25 @@ def optimizer_state_like(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> float:
     """Let every parameter group take its next step at this rate, and return it."""
+    rate = optimizer.param_groups[0]["lr"]
+    if isinstance(rate, Tensor):  # one for all groups
+        rate.fill_(lr)
+        return lr
     for group in optimizer.param_groups:
         group["lr"] = lr
     return lr
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state of an optimizer for a checkpoint: with the learning rate as a number on every device."""
+    state = optimizer.state_dict()
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
+def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Resume from what an optimizer keeps of its parameters; what else a group holds is the config's."""
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state["state"]})
 
 
 MOST_SKIPS_IN_A_ROW = 50
@@ -137,11 +166,16 @@ class LossScaler:
         """Divide the gradients by the scale again: from here on they are what the loss really gave."""
         self._scaler.unscale_(optimizer)
 
-    def step(self, optimizer: Optimizer) -> bool:
-        """Take a step, or skip it when a gradient is not finite and the loss is scaled; tell whether it was taken."""
-        before = self._scaler.get_scale()
+    def step(self, optimizer: Optimizer, *, unseen: bool = False) -> bool:
+        """Take a step, or skip it when a gradient is not finite and the loss is scaled; tell whether it was taken.
+
+        `unseen`, nothing is brought to Python and the step is held to be taken: `tensors` tell whether the scale fell.
+        """
+        before = 1.0 if unseen else self._scaler.get_scale()
         self._scaler.step(optimizer)
         self._scaler.update()
+        if unseen:
+            return True
         skipped = self._scaler.get_scale() < before  # never where nothing is scaled
         self.skipped += skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
@@ -151,6 +185,12 @@ class LossScaler:
     def scales(self) -> bool:
         """Whether the loss is scaled."""
         return self._scaler.is_enabled()
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The scale and the steps since it grew, () each, once a loss was scaled; nothing where none is."""
+        scaler: Any = self._scaler
+        return [each for each in (scaler._scale, scaler._growth_tracker) if each is not None] if self.scales else []
 
     def skip(self) -> None:
         """Take no step with the present gradients."""

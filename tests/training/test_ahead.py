@@ -1,0 +1,178 @@
+"""Steps taken ahead are, bit for bit and row for row, those that the guard watches one at a time."""
+
+import copy
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bnexp.config.schema import Config
+from bnexp.training import ahead
+from bnexp.training.ahead import Ahead, OneByOne, Seen, Stretch
+from bnexp.training.progress import Progress
+from effort import long_but
+from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, built, non_finite, plain, without_times
+from written_rows import Rows
+
+MakeConfig = Callable[..., Config]
+POLICIES = ["skip_step", "stop", "continue"]
+
+
+@pytest.fixture(autouse=True)
+def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stretches end where the config ends them, not the clock."""
+    monkeypatch.setattr(ahead, "LONGEST_S", math.inf)
+
+
+def unwatched(config: Config, *changes: Change, state: Any = None, stop_at: int = 0) -> Trained:
+    run = built(config, *changes)
+    return Trained(run, OneByOne(run), state, stop_at)
+
+
+class Transfers(TorchDispatchMode):
+    """Notes what brings a value of a tensor to Python, or makes Python wait for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.overloadpacket.__name__ in (
+            "_local_scalar_dense",
+            "nonzero",
+            "equal",
+            "masked_select",
+            "is_nonzero",
+        ):
+            self.noted.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def both(config: Config) -> tuple[Trained, Trained]:
+    """Train watched and ahead, and see that nothing is brought to Python within a stretch, nor anything else left."""
+    watched, run, transfers = Trained(built(config)), built(config), Transfers()
+    take = OneByOne(run)
+
+    def observed(stretch: Stretch) -> Seen:
+        with transfers:
+            return take(stretch)
+
+    unseen = Trained(run, observed)
+    assert not transfers.noted
+    assert not watched.stretches
+    assert unseen.stretches
+    assert unseen.left() == watched.left()
+    return watched, unseen
+
+
+@pytest.mark.parametrize(("kind", "policy"), [*zip(STEPS, itertools.cycle(POLICIES), strict=False)])
+def test_steps_taken_ahead_leave_what_watched_ones_leave(make_config: MakeConfig, kind: str, policy: str) -> None:
+    training = {**LENGTH, **STEPS[kind].get("training", {}), "on_divergence": policy}
+    config = make_config(**{**STEPS[kind], "training": training, "probes": NO_PROBES})
+    _, unseen = both(config)
+    if kind == "momentum":
+        assert unseen.stretches == [(2, 5), (6, 6), (7, 9), (10, 10), (11, 12), (13, 15), (16, 18), (19, 20)]
+        assert unseen.shown == [1, 5, 6, 9, 10, 12, 15, 18, 20]
+    if kind == "scaled":
+        assert unseen.run.train_step.scaler.scales
+
+
+def test_steps_that_a_probe_looks_at_are_watched(make_config: MakeConfig) -> None:
+    probes = {**NO_PROBES, "gradients": {"every": 4}, "updates": {"at": [11, 12]}}
+    _, unseen = both(make_config(training=LENGTH, probes=probes))
+    assert not {1, 4, 8, 11, 12, 16, 20} & {step for first, last in unseen.stretches for step in range(first, last + 1)}
+    assert unseen.stretches[:3] == [(2, 3), (5, 5), (6, 6)]
+    assert sum(last - first + 1 for first, last in unseen.stretches) == 13
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("where", ["input", "statistics", "gradient"])
+@pytest.mark.parametrize("step", long_but([1, 2, 3, 5, 9, 20], 5))
+def test_a_step_that_is_not_finite_is_found_and_treated_as_if_watched(
+    make_config: MakeConfig, step: int, where: str, policy: str
+) -> None:
+    """The first of a session; first, middle and last of a stretch; with an evaluation; the last of all."""
+    training = {**LENGTH, "on_divergence": policy, "ema": 0.9}
+    sections = {"model": STEPS["random"]["model"], "optimizer": STEPS["momentum"]["optimizer"]}
+    config = make_config(**sections, training=training, probes=NO_PROBES)
+    fault = non_finite(where, step)
+    watched, unseen = Trained(built(config, fault)), unwatched(config, fault)
+    assert unseen.left() == watched.left()
+    assert all(last < first for (_, last), (first, _) in itertools.pairwise(unseen.stretches)), (
+        "once ahead, then watched"
+    )
+    progress = unseen.progress
+    if (where, policy) != ("gradient", "stop") or step < 20:
+        assert progress.divergence is not None
+    if policy == "skip_step":
+        assert (progress.skipped, progress.steps, progress.ended) == (1, 20, False)
+    if policy == "continue" and where == "input":
+        assert all(last < step or first <= step for first, last in unseen.stretches), "watched from there on"
+    if policy == "stop" and where != "gradient":
+        assert (progress.steps, progress.ended) == (step - 1, True)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_faults_at_looks_and_in_a_row_are_treated_as_if_watched(make_config: MakeConfig, policy: str) -> None:
+    """Steps 4 and 12 are looked at; 9 and 10 follow each other over an evaluation and a row."""
+    probes = {**NO_PROBES, "gradients": {"every": 4}}
+    config = make_config(training={**LENGTH, "on_divergence": policy}, probes=probes)
+    for steps in ((4,), (7, 9, 10, 12)):
+        fault = non_finite("input", *steps)
+        watched, unseen = Trained(built(config, fault)), unwatched(config, fault)
+        assert unseen.left() == watched.left()
+        assert unseen.progress.skipped == (len(steps) if policy == "skip_step" else 0)
+
+
+def test_an_overflow_under_loss_scaling_is_skipped_as_if_watched(make_config: MakeConfig) -> None:
+    config = make_config(**{**STEPS["scaled"], "training": {**LENGTH, "precision": "bf16", "ema": 0.9}})
+    fault = non_finite("gradient", 3, 8)
+    watched, unseen = Trained(built(config, fault)), unwatched(config, fault)
+    assert unseen.left() == watched.left()
+    scaler = unseen.run.train_step.scaler
+    assert (scaler.skipped, scaler.figures()["loss_scale/optimizer"]) == (2, 2.0**14)
+    assert unseen.run.train_step.average is not None
+    assert unseen.run.train_step.average.steps == 18
+
+
+@pytest.mark.parametrize("kind", ["adam", "random", "averaged", "scaled"])
+def test_a_run_goes_on_from_the_middle_of_what_would_be_a_stretch(make_config: MakeConfig, kind: str) -> None:
+    """Stopped by a signal after step 9, where a stretch ends, it is resumed ahead and watched."""
+    training = {**LENGTH, **STEPS[kind].get("training", {})}
+    config = make_config(**{**STEPS[kind], "training": training, "probes": NO_PROBES})
+    whole, begun = Trained(built(config)), unwatched(config, stop_at=8)
+    assert (begun.progress.steps, begun.progress.ended) == (9, False)
+    stored = copy.deepcopy(begun.state())
+    for resumed in (unwatched(config, state=begun.state()), Trained(built(config), state=stored)):
+        assert plain(resumed.state()) == plain(whole.state())
+        assert without_times(begun.rows.rows + resumed.rows.rows) == without_times(whole.rows.rows)
+
+
+def test_a_stretch_takes_no_longer_than_half_a_second_by_the_pace_of_the_last(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    length = {"epochs": None, "steps": 2000, "log_every": 2000, "eval_every_epochs": 1000}
+    run = built(make_config(training=length, checkpoints={"every_epochs": 1000}, probes=NO_PROBES))
+    time, found = [0.0], list[int]()
+    progress = Progress.start(run, Rows())
+    unseen = Ahead(run, progress, now=lambda: time[0])
+    progress.steps = 1
+    for step_s in (0.2, 0.2, 0.01, 0.0001, 3.0, 3.0):
+        stretch = unseen.stretch()
+        assert stretch is not None
+        found.append(len(stretch.steps))
+        time[0] += step_s * len(stretch.steps)
+        stretch.seen = Seen([0.5] * len(stretch.steps), [1.0] * len(stretch.steps), sound=True)
+        assert unseen.stands(stretch)
+        time[0] += 60.0  # an evaluation
+    assert found == [10, 2, 2, 50, 500, 1]
+
+
+def test_stretches_that_were_not_taken_are_refused(make_config: MakeConfig) -> None:
+    run = built(make_config(training=LENGTH, probes=NO_PROBES))
+    with pytest.raises(ValueError, match="steps 2 to 5 were not taken"):
+        Trained(run, lambda stretch: Seen([0.5], [3.0], sound=True))
