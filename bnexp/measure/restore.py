@@ -5,8 +5,11 @@ belong to the training and must not be turned back.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -83,3 +86,36 @@ def put_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
         if found.get(name) != expected.get(name):
             raise ValueError(f"{name}: found {found.get(name, 'none')}, expected {expected.get(name, 'none')}")
     put(list(own.values()), [weights[name] for name in own])
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """Return the states of torch's generators (CPU and device), Python's and NumPy's, as tensors and plain values."""
+    version, words, gauss = random.getstate()
+    numpy: Any = np.random.get_state(legacy=False)
+    keys = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
+    return {
+        "torch": torch.get_rng_state(),
+        "device": _state_on(device),
+        "python": [version, list(words), gauss],
+        "numpy": {**numpy, "state": {**numpy["state"], "key": keys}},
+    }
+
+
+def put_random_states(states: Mapping[str, Any], device: torch.device) -> None:
+    """Let the generators continue where `random_states` found them."""
+    torch.set_rng_state(states["torch"])
+    if states["device"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)
+    elif states["device"] is not None and device.type == "mps":
+        torch.mps.set_rng_state(states["device"])
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
+    numpy = states["numpy"]
+    keys = numpy["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})
+
+
+def _state_on(device: torch.device) -> Tensor | None:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None

@@ -84,6 +84,10 @@ class Probes:
         due = [probe for probe in self._probes.values() if probe.schedule.looks_at(step, self._steps_per_epoch)]
         return Due(due, timing if due else nullcontext, self._rehearsed)
 
+    def look_at(self, step: int) -> bool:
+        """Tell whether any probe is due at a step, counted from 1."""
+        return any(probe.schedule.looks_at(step, self._steps_per_epoch) for probe in self._probes.values())
+
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return what each probe keeps from one look to the next, by its name."""
         return {name: probe.kept for name, probe in self._probes.items()}

@@ -1,18 +1,15 @@
 """The state of a run between two steps: gathered for a checkpoint, and put into a freshly built run."""
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from bnexp.config.loading import dump_config
 from bnexp.config.randomness import derive_seed
-from bnexp.measure.restore import put_weights, streams_of, weights_of
+from bnexp.measure.restore import put_random_states, put_weights, random_states, streams_of, weights_of
 from bnexp.runs.checkpoints import CheckpointFolder
 from bnexp.runs.rows import MetricsWriter, Rows, Writers
 from bnexp.training.build import TrainingRun
@@ -130,39 +127,6 @@ def _parts_on_another_device(run: TrainingRun, step: int) -> dict[str, _Part]:
             load=lambda state: put_random_states(state, torch.device("cpu")),
         ),
     }
-
-
-def random_states(device: torch.device) -> State:
-    """Return the states of torch's generators (CPU and device), Python's and NumPy's, as tensors and plain values."""
-    version, words, gauss = random.getstate()
-    numpy: Any = np.random.get_state(legacy=False)
-    keys = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
-    return {
-        "torch": torch.get_rng_state(),
-        "device": _state_on(device),
-        "python": [version, list(words), gauss],
-        "numpy": {**numpy, "state": {**numpy["state"], "key": keys}},
-    }
-
-
-def put_random_states(states: State, device: torch.device) -> None:
-    """Let the generators continue where `random_states` found them."""
-    torch.set_rng_state(states["torch"])
-    if states["device"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(states["device"], device)
-    elif states["device"] is not None and device.type == "mps":
-        torch.mps.set_rng_state(states["device"])
-    version, words, gauss = states["python"]
-    random.setstate((version, tuple(words), gauss))
-    numpy = states["numpy"]
-    keys = numpy["state"]["key"].numpy().astype(np.uint32)
-    np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})
-
-
-def _state_on(device: torch.device) -> Tensor | None:
-    if device.type == "cuda":
-        return torch.cuda.get_rng_state(device)
-    return torch.mps.get_rng_state() if device.type == "mps" else None
 
 
 class Checkpointer:

@@ -117,9 +117,9 @@ class DividedStep(TrainStep):
         finally:
             self._last = False
 
-    def update(self) -> None:
+    def update(self, *, unseen: bool = False) -> None:
         """Take the step, and keep the running statistics of process 0."""
-        super().update()
+        super().update(unseen=unseen)
         if self._statistics:
             flat = torch.cat([buffer.flatten() for buffer in self._statistics])
             dist.broadcast(flat, src=0)

@@ -38,8 +38,7 @@ class Guard:
         self._policy = run.config.training.on_divergence
         self._buffers: list[Tensor] = []
         self._before: list[Tensor] = []
-        self._statistics = [buffer for buffer in run.network.buffers() if buffer.is_floating_point()]
-        self._zeros = torch.zeros(sum(map(Tensor.numel, self._statistics)), device=run.device)
+        self._statistics = RunningStatistics(run.network)
 
     def before_forward(self) -> None:
         """Keep a copy of the running statistics, where the step may be skipped."""
@@ -52,12 +51,8 @@ class Guard:
 
         Of several processes, all find what any of them finds.
         """
-        if self._statistics:
-            # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
-            zero = torch.dot(torch.cat(self._statistics), self._zeros)
-            value, sum_of_zeros = numbers_of([loss, zero])
-        else:
-            value, sum_of_zeros = loss.item(), 0.0
+        value, *zeros = numbers_of([loss, *self._statistics.zero()])
+        sum_of_zeros = sum(zeros, 0.0)
         if self._run.world is not None:
             value, sum_of_zeros = self._run.world.agreed(value, sum_of_zeros)
         return value, sum_of_zeros == 0
@@ -109,6 +104,19 @@ class Guard:
             return False
         asks_gradients = self._policy == "skip_step" and not self._scaler.scales
         return not asks_gradients or gradients_are_finite(self._run.network)
+
+
+class RunningStatistics:
+    """The running statistics of a network, and whether all are finite, without bringing them to Python."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._tensors = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        self._zeros = torch.cat([torch.zeros_like(tensor).flatten() for tensor in self._tensors or [torch.empty(0)]])
+
+    def zero(self) -> list[Tensor]:
+        """Return what is 0 while they are finite, and nan from there on, (), in a list; [] where there are none."""
+        # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
+        return [torch.dot(torch.cat(self._tensors), self._zeros)] if self._tensors else []
 
 
 def find_divergence(run: TrainingRun, inputs: Iterable[Tensor], step: int, *, inference: bool = False) -> Divergence:

@@ -41,6 +41,15 @@ class StepLog:
             with self._clock.measuring():
                 self._count(numbers_of(self._corrects()))
 
+    def add_counted(self, losses: Sequence[float], corrects: Sequence[float], examples: Sequence[int]) -> None:
+        """Note steps of which Python has the mean losses, the correct answers and the examples."""
+        if self._labels:
+            with self._clock.measuring():
+                self._count(numbers_of(self._corrects()))
+        self._counted += [_Step(*step) for step in zip(losses, corrects, examples, strict=True)]
+        for count in examples:
+            self._clock.count(count)
+
     def write(
         self,
         step: int,
@@ -109,11 +118,7 @@ class StepLog:
         return dict.fromkeys(("since_row", "recent"), Each((0.0, 0.0, 0)))
 
     def _corrects(self) -> list[Tensor]:
-        """Count the correct answers of each step since the last row, all at once: one by one costs far more."""
-        if not self._labels:
-            return []
-        right = torch.cat(self._logits).argmax(dim=1) == torch.cat(self._labels)  # (all examples,)
-        return [step.sum() for step in right.split([len(labels) for labels in self._labels])]
+        return corrects_of(self._logits, self._labels)
 
     def _count(self, corrects: list[float]) -> None:
         """Replace logits and labels by the number of correct answers."""
@@ -128,6 +133,17 @@ class _Step(NamedTuple):
     loss: float
     correct: float
     examples: int
+
+
+def corrects_of(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
+    """Count the correct answers of steps, () each, all at once: one by one costs far more.
+
+    Logits are (B, classes) and labels (B,) for each step.
+    """
+    if not labels:
+        return []
+    right = (torch.cat([*logits]).argmax(dim=1) == torch.cat([*labels])).float()  # (all examples,)
+    return [step.sum() for step in right.split([len(each) for each in labels])]
 
 
 def _mean(steps: Collection[_Step]) -> Score:

@@ -1,10 +1,11 @@
 """The training loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bnexp.measure.evaluation import Score
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import Reading
+from bnexp.training.ahead import Ahead, OneByOne, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
 from bnexp.training.divergence import Guard
@@ -25,46 +26,78 @@ def train(
     Args:
         run: the network, its data and its optimizer.
         progress: the state of the training; updated at each step.
-        show: takes note of each finished step.
+        show: takes note of each finished step, and of the last of those that were taken ahead.
         save_if_due: writes the checkpoints during the training; the caller writes the one at its end.
         stop: returns True to make the step just taken the last.
     """
-    plan, train_step = run.plan, run.train_step
-    clock, log, guard = progress.clock, progress.log, Guard(run, progress)
+    # On the CPU a step is over as it returns: there is nothing to wait for, nor anything to gain.
+    take = OneByOne(run) if run.device.type != "cpu" and run.world is None else None
+    for stretch in steps(run, progress, show, save_if_due, stop, ahead=take is not None):
+        stretch.seen = take(stretch) if take else None
+
+
+def steps(
+    run: TrainingRun,
+    progress: Progress,
+    show: Callable[[int, Clock], None] = lambda step, clock: None,
+    save_if_due: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    ahead: bool,
+) -> Iterator[Stretch]:
+    """Train as `train` does, and yield the stretches of steps that are to be taken ahead, if any are: see `Stretch`.
+
+    Whoever drives several runs at once takes the stretches of all of them together, to the nearest `last`. Every other
+    step is taken here, one that was not finite among them; so are rows, evaluations and checkpoints.
+    """
+    guard, unseen, total = Guard(run, progress), Ahead(run, progress), run.plan.total_steps
     run.network.train()
-    for step in range(progress.steps + 1, plan.total_steps + 1):
-        lr = set_learning_rate(train_step.optimizer, run.learning_rate(step))
-        guard.before_forward()
-        x, y = run.last_batch(step)  # (B, C, H, W), (B,)
-        look, due = Look(run.subject, step, lr, x, y), run.probes.at(step, clock.measuring)
-
-        due.before(look)
-        logits, labels, loss = train_step.gradients(x, y)  # (N, classes), (N,), () of all its batches
-        readings = due.after_backward(look)
-        with clock.measuring():
-            # The one transfer of every step to Python: a step from a non-finite loss would poison every weight, and
-            # with them the trace to the layer where it began.
-            train_loss, statistics_finite = guard.transfer(loss)
-            decision = guard.decide(train_loss, statistics_finite, x, step)
-        match decision:
-            case "take":
-                log.add(train_loss, logits, labels)
-                train_step.update()
-            case "skip":
-                train_step.skip()
-            case "end":
-                log.add(train_loss, logits, labels)
-                log.write(step, {"learning_rate/optimizer": lr}, readings, averages=True)
+    while progress.steps < total:
+        if ahead and (stretch := unseen.stretch()):
+            yield stretch
+            if not unseen.stands(stretch):
+                continue
+            readings = list[Reading]()
+        else:
+            readings = _watched_step(run, progress, guard)
+            if progress.ended:
                 break
-        progress.steps = step
-        readings += due.after_step(look)
-
-        score, averaged = _evaluate(run, progress) if plan.evaluates_at(step) else (None, {})
-        _write_row(run, progress, lr, readings, score, averaged)
-        show(step, clock)
-        if guard.ends_after(step, score) or stop():
+        score, averaged = _evaluate(run, progress) if run.plan.evaluates_at(progress.steps) else (None, {})
+        _write_row(run, progress, readings, score, averaged)
+        show(progress.steps, progress.clock)
+        if guard.ends_after(progress.steps, score) or stop():
             break
         save_if_due(progress)
+
+
+def _watched_step(run: TrainingRun, progress: Progress, guard: Guard) -> list[Reading]:
+    """Take the next step under the eyes of the guard and of the probes that are due, and return what these read."""
+    train_step, log, step = run.train_step, progress.log, progress.steps + 1
+    lr = set_learning_rate(train_step.optimizer, run.learning_rate(step))
+    guard.before_forward()
+    x, y = run.last_batch(step)  # (B, C, H, W), (B,)
+    look, due = Look(run.subject, step, lr, x, y), run.probes.at(step, progress.clock.measuring)
+
+    due.before(look)
+    logits, labels, loss = train_step.gradients(x, y)  # (N, classes), (N,), () of all its batches
+    readings = due.after_backward(look)
+    with progress.clock.measuring():
+        # A transfer to Python before the weights move: a step from a non-finite loss would poison every weight, and
+        # with them the trace to the layer where it began.
+        train_loss, statistics_finite = guard.transfer(loss)
+        decision = guard.decide(train_loss, statistics_finite, x, step)
+    match decision:
+        case "take":
+            log.add(train_loss, logits, labels)
+            train_step.update()
+        case "skip":
+            train_step.skip()
+        case "end":
+            log.add(train_loss, logits, labels)
+            log.write(step, {"learning_rate/optimizer": lr}, readings, averages=True)
+            return readings
+    progress.steps = step
+    return readings + due.after_step(look)
 
 
 def _evaluate(run: TrainingRun, progress: Progress) -> tuple[Score, dict[str, float]]:
@@ -78,7 +111,6 @@ def _evaluate(run: TrainingRun, progress: Progress) -> tuple[Score, dict[str, fl
 def _write_row(
     run: TrainingRun,
     progress: Progress,
-    lr: float,
     readings: Sequence[Reading],
     score: Score | None,
     averaged: dict[str, float],
@@ -88,7 +120,7 @@ def _write_row(
     averages = step % training.log_every == 0 or step == run.plan.total_steps
     if not (averages or readings or score is not None):
         return
-    figures = {"learning_rate/optimizer": lr, **scaler.figures()}
+    figures = {"learning_rate/optimizer": run.learning_rate(step), **scaler.figures()}
     if training.on_divergence == "skip_step":
         figures["skipped_steps/optimizer"] = float(scaler.skipped + progress.skipped)
     progress.log.write(step, figures, readings, averages=averages, score=score, averaged=averaged)

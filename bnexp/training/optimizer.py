@@ -121,11 +121,16 @@ class LossScaler:
         """Divide the gradients by the scale again: from here on they are what the loss really gave."""
         self._scaler.unscale_(optimizer)
 
-    def step(self, optimizer: Optimizer) -> bool:
-        """Take a step, or skip it when a gradient is not finite and the loss is scaled; tell whether it was taken."""
-        before = self._scaler.get_scale()
+    def step(self, optimizer: Optimizer, *, unseen: bool = False) -> bool:
+        """Take a step, or skip it when a gradient is not finite and the loss is scaled; tell whether it was taken.
+
+        `unseen`, nothing is brought to Python and the step is held to be taken: `tensors` tell whether the scale fell.
+        """
+        before = 1.0 if unseen else self._scaler.get_scale()
         self._scaler.step(optimizer)
         self._scaler.update()
+        if unseen:
+            return True
         skipped = self._scaler.get_scale() < before  # never where nothing is scaled
         self.skipped += skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
@@ -135,6 +140,12 @@ class LossScaler:
     def scales(self) -> bool:
         """Whether the loss is scaled."""
         return self._scaler.is_enabled()
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The scale and the steps since it grew, () each, once a loss was scaled; nothing where none is."""
+        scaler: Any = self._scaler
+        return [each for each in (scaler._scale, scaler._growth_tracker) if each is not None] if self.scales else []
 
     def skip(self) -> None:
         """Take no step with the present gradients."""

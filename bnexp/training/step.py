@@ -71,11 +71,14 @@ class TrainStep:
         logits, labels, losses = zip(*passed, strict=True)
         return Passed(torch.cat(logits), torch.cat(labels), torch.stack(losses).sum())
 
-    def update(self) -> None:
-        """Clip the gradients, let the optimizer move the weights by them, and clear them."""
+    def update(self, *, unseen: bool = False) -> None:
+        """Clip the gradients, let the optimizer move the weights by them, and clear them.
+
+        `unseen`, nothing is brought to Python, and a step that loss scaling skips is not told from one that is taken.
+        """
         if self.grad_clip is not None:
             clip_grad_norm_(self.network.parameters(), self.grad_clip)
-        if self.scaler.step(self.optimizer) and self.average is not None:
+        if self.scaler.step(self.optimizer, unseen=unseen) and self.average is not None:
             self.average.update()
         self.optimizer.zero_grad()
 

@@ -11,10 +11,11 @@ import torch
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
+from bnexp.measure.restore import put_random_states, random_states
 from bnexp.norms.random_stream import RandomStream
 from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
 from bnexp.runs.rows import Rows, Writers
-from bnexp.session.checkpoint import put_random_states, random_states, restore_run, state_of
+from bnexp.session.checkpoint import restore_run, state_of
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import train

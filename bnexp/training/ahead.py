@@ -1,0 +1,228 @@
+"""Steps taken ahead: with nothing brought to Python before the last of them, and taken back where one was not finite.
+
+A device works on while Python asks for the next step, unless Python waits for a number. Between two rows nobody needs
+one, but for the guard; so it looks at the end, at all steps of such a stretch together. Where all is finite, they are
+the steps that the guard would have taken. Where not, what they changed is put back, and they come again one at a time.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from bnexp.measure.machine import numbers_of
+from bnexp.measure.restore import put_random_states, random_states, streams_of
+from bnexp.training.build import TrainingRun
+from bnexp.training.divergence import RunningStatistics
+from bnexp.training.log import corrects_of
+from bnexp.training.optimizer import set_learning_rate
+from bnexp.training.progress import Progress
+
+LONGEST_S = 0.5
+"""How long a stretch may take, by the pace of the steps before it: Ctrl-C and the display wait for its end."""
+MOST_STEPS = 500
+"""How many steps a stretch may have: their logits are kept until its end."""
+
+
+class Seen(NamedTuple):
+    """What is seen of the steps of a stretch, in Python, at its end.
+
+    Attributes:
+        losses: the mean loss of each step, in nats.
+        corrects: the correct answers of each step, over all its batches.
+        sound: whether every step left the running statistics finite, and the last one the weights, where the guard asks
+            for gradients; and whether no step was skipped by loss scaling.
+    """
+
+    losses: Sequence[float]
+    corrects: Sequence[float]
+    sound: bool
+
+
+@dataclass
+class Stretch:
+    """Steps that a run takes ahead, `first` to `last`, counted from 1.
+
+    Whoever drives the `steps` of a training (training/loop.py) takes them all, in order: each is the learning rate of
+    the step, its batches, `TrainStep.gradients`, `TrainStep.update(unseen=True)`. Then it sets `seen`, and goes on.
+    It may take fewer, by a smaller `last`, one at least. It leaves the run's progress, rows and clock alone, and does
+    not replace the tensors of the network, the optimizer and the averages: it writes into them, as the run itself does
+    where the stretch is put back or the next step is watched.
+    """
+
+    run: TrainingRun
+    first: int
+    last: int
+    seen: Seen | None = None
+
+    @property
+    def steps(self) -> range:
+        """The numbers of its steps."""
+        return range(self.first, self.last + 1)
+
+
+class Take(Protocol):
+    """Takes all steps of a stretch, and returns what is seen of them."""
+
+    def __call__(self, stretch: Stretch) -> Seen:
+        """Take them; nothing is brought to Python before the last."""
+
+
+class Ahead:
+    """Says which steps a run takes ahead, and judges them when they were taken.
+
+    The first step of a session is watched: it makes what is made when it is first needed, such as the optimizer's
+    state. So are those that a probe looks at, and, while a divergence or a row of skipped steps lasts, all.
+    """
+
+    def __init__(self, run: TrainingRun, progress: Progress, now: Callable[[], float] = time.perf_counter) -> None:
+        self._run, self._progress, self._now = run, progress, now
+        self._kept = KeptState(run)
+        self._watched_until = progress.steps + 1
+        self._step_s, self._begun = LONGEST_S / 10, 0.0
+
+    def stretch(self) -> Stretch | None:
+        """Return the steps to take ahead from here, and keep what they change; None where the next is watched."""
+        first = self._progress.steps + 1
+        if first <= self._watched_until or self._is_ailing() or self._run.probes.look_at(first):
+            return None
+        self._kept.keep()
+        self._begun = self._now()
+        most = max(1, int(min(MOST_STEPS, LONGEST_S / max(self._step_s, 1e-9))))
+        return Stretch(self._run, first, self._last_from(first, most))
+
+    def stands(self, stretch: Stretch) -> bool:
+        """Note the steps of a stretch where all of them are finite; else put back what they changed."""
+        seen, plan = stretch.seen, self._run.plan
+        if seen is None or not len(seen.losses) == len(seen.corrects) == len(stretch.steps):
+            raise ValueError(f"steps {stretch.first} to {stretch.last} were not taken")
+        self._step_s = (self._now() - self._begun) / len(stretch.steps)
+        if not (seen.sound and all(map(math.isfinite, seen.losses))):
+            self._kept.put_back()
+            self._watched_until = stretch.last
+            return False
+        self._progress.log.add_counted(seen.losses, seen.corrects, [plan.examples_of(step) for step in stretch.steps])
+        self._progress.steps = stretch.last
+        return True
+
+    def _is_ailing(self) -> bool:
+        progress, scaler = self._progress, self._run.train_step.scaler
+        goes_on = progress.divergence is not None and self._run.config.training.on_divergence == "continue"
+        return goes_on or progress.skipped_in_a_row > 0 or scaler.skipped_in_a_row > 0
+
+    def _last_from(self, first: int, most: int) -> int:
+        """Return the last step that can be taken ahead with `first`: with a row or a checkpoint, or before a look."""
+        run, plan = self._run, self._run.plan
+        every, saves = run.config.training.log_every, run.config.checkpoints.every_epochs
+        for step in range(first, min(first + most - 1, plan.total_steps)):
+            if (
+                step % every == 0
+                or plan.evaluates_at(step)
+                or plan.regularly_at(step, saves)
+                or run.probes.look_at(step + 1)
+            ):
+                return step
+        return min(first + most - 1, plan.total_steps)
+
+
+class KeptState:
+    """What the steps of a run change, kept on its device, and where its random streams stand."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        self._copies: list[Tensor] = []
+        self._host: dict[str, Any] = {}
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Keep it as it is now."""
+        tensors, average = self._tensors(), self._run.train_step.average
+        if len(self._copies) != len(tensors):
+            self._copies = [torch.empty_like(tensor) for tensor in tensors]
+        _copy(self._copies, tensors)
+        self._host = {
+            "random": random_states(self._run.device),
+            "streams": {name: stream.get_state() for name, stream in streams_of(self._run.network).items()},
+            "averaged": average.steps if average is not None else 0,
+        }
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Let it be as it was kept, bit for bit."""
+        _copy(self._tensors(), self._copies)
+        put_random_states(self._host["random"], self._run.device)
+        for name, stream in streams_of(self._run.network).items():
+            stream.set_state(self._host["streams"][name])
+        if (average := self._run.train_step.average) is not None:
+            average.steps = self._host["averaged"]
+
+    def _tensors(self) -> list[Tensor]:
+        network, step = self._run.network, self._run.train_step
+        optimizer = [value for state in step.optimizer.state.values() for value in state.values() if value is not None]
+        averages = step.average.weights if step.average is not None else []
+        return [*network.parameters(), *network.buffers(), *optimizer, *step.scaler.tensors, *averages]
+
+
+def _copy(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy values into tensors, those of a kind in one go."""
+    for dtype in dict.fromkeys(value.dtype for value in values):
+        pairs = [pair for pair in zip(to, values, strict=True) if pair[1].dtype == dtype]
+        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+
+
+class Sight:
+    """Gathers on the device what is to be seen of the steps of a stretch, and brings it to Python in one transfer."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run, self._losses = run, list[Tensor]()
+        self._zeros = list[Tensor]()
+        self._scales = self._scale()
+
+    def add(self, loss: Tensor, zeros: Sequence[Tensor]) -> None:
+        """Note a step that was taken: its loss (), and what `RunningStatistics.zero` gave before the optimizer."""
+        self._losses.append(loss)
+        self._zeros += zeros
+        self._scales += self._scale()
+
+    def seen(self, corrects: Sequence[Tensor]) -> Seen:
+        """Bring all to Python, with the correct answers of each step, () each."""
+        groups = [self._losses, corrects, self._zeros, self._scales, self._weights()]
+        numbers = iter(numbers_of([figure for group in groups for figure in group]))
+        losses, counts, zeros, scales, weights = ([next(numbers) for _ in group] for group in groups)
+        skipped = any(after < before for before, after in itertools.pairwise(scales))
+        return Seen(losses, counts, not skipped and not any(zeros) and all(map(math.isfinite, weights)))
+
+    def _scale(self) -> list[Tensor]:
+        return [tensor.clone() for tensor in self._run.train_step.scaler.tensors[:1]]
+
+    def _weights(self) -> list[Tensor]:
+        """Return what is not finite where a gradient was not, for the policy that asks about gradients."""
+        asks = self._run.config.training.on_divergence == "skip_step"
+        return [get_total_norm(self._run.network.parameters())] if asks else []
+
+
+class OneByOne:
+    """Takes the steps of a stretch as they are, each asked of the device before the one before it is done."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run, self._statistics = run, RunningStatistics(run.network)
+
+    def __call__(self, stretch: Stretch) -> Seen:
+        """Take all steps of a stretch; nothing is brought to Python before the last."""
+        train_step, sight = self._run.train_step, Sight(self._run)
+        logits, labels = list[Tensor](), list[Tensor]()
+        for step in stretch.steps:
+            set_learning_rate(train_step.optimizer, self._run.learning_rate(step))
+            passed = train_step.gradients(*self._run.last_batch(step))
+            zeros = self._statistics.zero()
+            train_step.update(unseen=True)
+            sight.add(passed.loss, zeros)
+            logits.append(passed.logits)
+            labels.append(passed.labels)
+        return sight.seen(corrects_of(logits, labels))
