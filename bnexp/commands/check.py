@@ -153,7 +153,9 @@ def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:
     expected = "expected a smaller network or batch, or check without --signal"
     refuse_beyond(free_bytes(cpu), of_one_batch, "--signal builds the network, which", expected)
     # On the CPU and as it stands: what an initialization does needs neither a lower precision nor a compiler.
-    training = config.training.model_copy(update={"precision": "fp32", "compile": False, "accumulate": 1})
+    training = config.training.model_copy(
+        update={"precision": "fp32", "compile": False, "graph": "off", "accumulate": 1}
+    )
     plain = draw(config.model_copy(update={"training": training}), data_dir)  # one batch a step
     measured = measure_propagation(build(plain, data_dir=data_dir, device="cpu"))
     batch = f"the first batch of {config.data.batch_size}, forward and backward, before any training"

@@ -174,6 +174,9 @@ class TrainingConfig(Section):
     """bf16 and fp16 run matrix products under autocast; fp16 needs CUDA and scales the loss"""
     compile: Bool = False
     """training steps through torch.compile: a minute of waiting first, then faster; needs a C++ compiler"""
+    graph: Literal["auto", "on", "off"] = "auto"
+    """the whole step recorded once as a CUDA graph, and repeated by a single launch between rows and looks: the same
+    bits in less time. `auto`: on CUDA, in one process, where it can be; `on`: refused where it cannot"""
     log_every: Int = Field(50, ge=1, le=1_000_000_000)
     """steps between two logged rows of training loss and accuracy, each the average over the steps since the last"""
     eval_every_epochs: Float = Field(1.0, gt=0)

@@ -4,7 +4,7 @@ What is drawn is a function of the run's seed and the step alone, drawn on the C
 for two arms, and any step can be resumed.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -13,31 +13,46 @@ from torch.nn import functional
 from bnexp.config.data_section import CROP_PADDING, SHIFT_PIXELS, AugmentName
 from bnexp.config.randomness import derive_seed
 
-Augment = Callable[[Tensor, Generator], Tensor]
+
+@dataclass(frozen=True)
+class Moves:
+    """Cut each image at random from one with `padding` zeros round it, and mirror every second one, if any."""
+
+    padding: int
+    mirrors: bool
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Return images augmented: uint8 (B, C, H, W) -> uint8 (B, C, H, W)."""
+        return self.move(images, self.draw(len(images), generator))
+
+    def draw(self, examples: int, generator: Generator) -> Tensor:
+        """Draw the row and the column where each cut begins, uniform in 0 .. 2 padding, then what is mirrored, (3, B).
+
+        On the CPU: the same on every device.
+        """
+        corners = torch.randint(0, 2 * self.padding + 1, (2, examples), generator=generator)
+        mirrored = torch.rand(examples, generator=generator) < 0.5 if self.mirrors else torch.zeros(examples)
+        return torch.cat([corners, mirrored.to(torch.int64).unsqueeze(0)])
+
+    def move(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """Move images (B, C, H, W) as it was drawn, (3, B)."""
+        tops, lefts, mirrored = drawn
+        return moved(images, tops, lefts, mirrored.bool(), self.padding)
 
 
-def augment_at(augment: AugmentName, images: Tensor, seed: int, step: int) -> Tensor:
-    """Return the training images of `step`, counted from 0, augmented: uint8 (B, C, H, W) -> uint8 (B, C, H, W)."""
-    return AUGMENTS[augment](images, Generator().manual_seed(derive_seed(seed, "augment", step)))
+crop_flip = Moves(CROP_PADDING, mirrors=True)
+"""Crop at random from 4 pixels of zero padding, and mirror left to right every second image (He et al. 2015)."""
+shift = Moves(SHIFT_PIXELS, mirrors=False)
+"""Shift at random by up to 2 pixels down or up and left or right; what comes in at the border is 0."""
+AUGMENTS: dict[AugmentName, Moves | None] = {"none": None, "crop_flip": crop_flip, "shift": shift}
 
 
-def crop_flip(images: Tensor, generator: Generator) -> Tensor:
-    """Crop at random from 4 pixels of zero padding, and mirror left to right every second image (He et al. 2015).
-
-    Draws, in this order: the row and the column where each crop begins, uniform in 0 .. 8, and which are mirrored.
-    """
-    tops, lefts = _corners(len(images), CROP_PADDING, generator)
-    mirrored = torch.rand(len(images), generator=generator) < 0.5  # (B,)
-    return moved(images, tops, lefts, mirrored, CROP_PADDING)
-
-
-def shift(images: Tensor, generator: Generator) -> Tensor:
-    """Shift at random by up to 2 pixels down or up and left or right; what comes in at the border is 0.
-
-    Draws the row and the column where each image begins in its padding, uniform in 0 .. 4.
-    """
-    tops, lefts = _corners(len(images), SHIFT_PIXELS, generator)
-    return moved(images, tops, lefts, torch.zeros(len(images), dtype=torch.bool), SHIFT_PIXELS)
+def draw_at(augment: AugmentName, examples: int, seed: int, step: int) -> Tensor:
+    """Return what is drawn for a batch of so many examples at `step`, counted from 0: int64 (3, B), on the CPU."""
+    moves = AUGMENTS[augment]
+    if moves is None:
+        return torch.zeros((3, examples), dtype=torch.int64)
+    return moves.draw(examples, Generator().manual_seed(derive_seed(seed, "augment", step)))
 
 
 def moved(images: Tensor, tops: Tensor, lefts: Tensor, mirrored: Tensor, padding: int) -> Tensor:
@@ -54,14 +69,3 @@ def moved(images: Tensor, tops: Tensor, lefts: Tensor, mirrored: Tensor, padding
     pixels = rows.unsqueeze(2) * (width + 2 * padding) + columns.unsqueeze(1)  # (B, H, W)
     padded = functional.pad(images, (padding,) * 4).flatten(2)
     return padded.gather(2, pixels.view(batch, 1, -1).expand(-1, channels, -1)).view(images.shape)
-
-
-def _corners(batch: int, padding: int, generator: Generator) -> Tensor:
-    return torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
-
-
-AUGMENTS: dict[AugmentName, Augment] = {
-    "none": lambda images, generator: images,
-    "crop_flip": crop_flip,
-    "shift": shift,
-}

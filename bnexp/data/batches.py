@@ -1,6 +1,7 @@
 """Draw a batch as a function of the seed and its number alone, so that any step can be resumed."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,8 +9,21 @@ from torch import Tensor
 from bnexp.config.data_section import AugmentName
 from bnexp.config.plan import Plan
 from bnexp.config.randomness import derive_seed
-from bnexp.data.augment import augment_at
+from bnexp.data.augment import AUGMENTS, draw_at
 from bnexp.data.load import Dataset
+
+
+class Drawn(NamedTuple):
+    """What decides a batch: the places of its examples, int64 (B,), and how each is moved, (3, B), if it is."""
+
+    index: Tensor
+    moves: Tensor | None
+
+    @classmethod
+    def of_all(cls, drawn: "Sequence[Drawn]") -> "Drawn":
+        """Return several batches on one dataset as one, the examples of the first in front."""
+        moves = [batch.moves for batch in drawn if batch.moves is not None]
+        return cls(torch.cat([batch.index for batch in drawn]), torch.cat(moves, dim=1) if moves else None)
 
 
 class TrainBatches:
@@ -29,28 +43,30 @@ class TrainBatches:
 
         The last batch of an epoch may be smaller.
         """
-        drawn = self._dataset.train.take(self._index_of(batch))
-        return self._dataset.inputs(self._augmented(drawn.images, batch)), drawn.labels
+        return self.gather(*self.draw(batch))
 
-    def _index_of(self, batch: int) -> Tensor:
-        """Return which examples are in a batch, (B,)."""
+    def draw(self, batch: int) -> Drawn:
+        """Return what decides the inputs and labels of a batch."""
         epoch, number = divmod(batch, self._plan.batches_per_epoch)
+        device = self._dataset.train.labels.device
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self._plan.train_examples, generator=generator)
-            self._order, self._epoch = order.to(self._dataset.train.labels.device), epoch
-        return self._order[number * self._plan.batch_size : (number + 1) * self._plan.batch_size]
+            self._order, self._epoch = sent(order, device), epoch
+        index = self._order[number * self._plan.batch_size : (number + 1) * self._plan.batch_size]  # (B,)
+        if self._augment == "none":
+            return Drawn(index, None)
+        return Drawn(index, sent(draw_at(self._augment, len(index), self._seed, batch), device))
 
-    def _augmented(self, images: Tensor, batch: int) -> Tensor:
-        return augment_at(self._augment, images, self._seed, batch)
+    def gather(self, index: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels of the examples at `index`, moved as `moves` has it; all of it on the device."""
+        drawn, augment = self._dataset.train.take(index), AUGMENTS[self._augment]
+        images = drawn.images if moves is None or augment is None else augment.move(drawn.images, moves)
+        return self._dataset.inputs(images), drawn.labels
 
-    @staticmethod
-    def of_all(runs: "Sequence[TrainBatches]", batch: int) -> tuple[Tensor, Tensor]:
-        """Return a batch of each of K runs on one dataset, gathered together: inputs (K, B, C, H, W), labels (K, B)."""
-        dataset, count = runs[0]._dataset, len(runs)
-        drawn = dataset.train.take(torch.cat([run._index_of(batch) for run in runs]))
-        images, labels = drawn.images, drawn.labels.view(count, -1)
-        if runs[0]._augment != "none":
-            parts = zip(runs, images.chunk(count), strict=True)
-            images = torch.cat([run._augmented(part, batch) for run, part in parts])
-        return dataset.inputs(images).view(*labels.shape, *images.shape[1:]), labels
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting until the device has come to it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

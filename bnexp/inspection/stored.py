@@ -135,7 +135,7 @@ def open_stored(
     folder: Path, *, weights: str, overrides: Sequence[str], data_dir: Path, device: str
 ) -> tuple[TrainingRun, int]:
     """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
-    config, _ = load_stored(folder, [*overrides, "training.compile=false"])
+    config, _ = load_stored(folder, [*overrides, "training.compile=false", "training.graph=off"])
     config = config.model_copy(update={"data": moved(config.data, data_dir)})
     stored = _stored(folder, weights)
     _refuse_another_run(folder, stored.get("config"))

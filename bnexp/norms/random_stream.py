@@ -22,6 +22,11 @@ class RandomStream:
         self._generator: torch.Generator | None = None
         self._state: Tensor | None = None  # of a loaded stream, until its device is known
 
+    @property
+    def generator(self) -> torch.Generator | None:
+        """The generator, once something was drawn."""
+        return self._generator
+
     def on(self, device: torch.device) -> torch.Generator:
         """Return the generator, on this device."""
         if self._generator is None or self._generator.device != device:
@@ -44,7 +49,10 @@ class RandomStream:
 
     def set_state(self, state: Tensor | None) -> None:
         """Continue where a state was taken; None starts from the seed."""
-        self._generator, self._state = None, None if state is None else state.cpu()
+        if state is not None and self._generator is not None:
+            self._generator.set_state(state.cpu())  # the same one: a CUDA graph knows the generators that it draws from
+        else:
+            self._generator, self._state = None, None if state is None else state.cpu()
 
     def reseed(self, seed: int) -> None:
         """Start the stream of another seed."""

@@ -4,9 +4,9 @@ Three questions have three answers, and differ for a reason:
 
 | question | asked by | keys that do not count |
 | --- | --- | --- |
-| `figures`: what can move a figure? | TensorBoard's hyperparameters | checkpoints, probes, name, data.download |
+| `figures`: what moves figures? | TensorBoard's hyperparameters | checkpoints, probes, name, `data.download`, `GRAPH` |
 | `arm`: are these runs seeds of one strategy? | `compare`, `ls`, `train` | checkpoints, probes, seed, `_UNSEEN` |
-| `run`: can one run have had both configs? | `--resume` | checkpoints, data.eval_batch_size |
+| `run`: can one run have had both configs? | `--resume` | checkpoints, data.eval_batch_size, `GRAPH` |
 
 - `checkpoints` never count: saving a run changes neither its weights nor what is measured.
 - `probes` observe the network without disturbing it: they add figures and change none. To resume with other probes
@@ -14,6 +14,7 @@ Three questions have three answers, and differ for a reason:
 - `data.eval_batch_size` moves scores by no more than rounding, but for those with recomputed statistics, which are
   taken over batches of this size. A run that lacks the memory may be resumed with another, and stays of its arm.
 - `data.download` says whether to fetch what is missing. `--resume` would not heed a new one, so it counts for a run.
+- `training.graph` says how a GPU is asked for a step, not what it computes: the bits are the same.
 - `training.log_every` says over how many steps the rows of loss/train average, so it moves TensorBoard's curves and no
   figure of an arm: its training loss is the mean over the whole last epoch.
 - `training.steps` of whole epochs is the same length as `training.epochs`: as an arm, both are the latter.
@@ -43,12 +44,13 @@ if TYPE_CHECKING:
 Question = Literal["figures", "arm", "run"]
 
 EVAL_BATCH_SIZE = "data.eval_batch_size"
-_UNSEEN = (EVAL_BATCH_SIZE, "data.download", "training.log_every")
+GRAPH = "training.graph"
+_UNSEEN = (EVAL_BATCH_SIZE, "data.download", "training.log_every", GRAPH)
 """Keys that move no figure which is compared between arms."""
 _UNCOUNTED: Mapping[Question, frozenset[str]] = {
-    "figures": frozenset({"checkpoints", "probes", "name", "data.download"}),
+    "figures": frozenset({"checkpoints", "probes", "name", "data.download", GRAPH}),
     "arm": frozenset({"checkpoints", "probes", "seed", *_UNSEEN}),
-    "run": frozenset({"checkpoints", EVAL_BATCH_SIZE}),
+    "run": frozenset({"checkpoints", EVAL_BATCH_SIZE, GRAPH}),
 }
 
 

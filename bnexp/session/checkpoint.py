@@ -14,7 +14,7 @@ from bnexp.runs.checkpoints import CheckpointFolder
 from bnexp.runs.rows import MetricsWriter, Rows, Writers
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import DEVICE_WORDS
-from bnexp.training.optimizer import optimizer_state_like
+from bnexp.training.optimizer import load_optimizer_state, optimizer_state, optimizer_state_like
 from bnexp.training.progress import Progress
 from bnexp.training.state import Anything, Maybe, OrEmpty, Tensors, refuse_other_form
 
@@ -73,7 +73,7 @@ class _Part(NamedTuple):
 def _parts(run: TrainingRun) -> dict[str, _Part]:
     """Return the parts of a run's state beside its progress, by their names in the file."""
     network, optimizer, scaler = run.network, run.train_step.optimizer, run.train_step.scaler
-    weights, groups, generators = weights_of(network), optimizer.state_dict(), random_states(run.device)
+    weights, groups, generators = weights_of(network), optimizer_state(optimizer), random_states(run.device)
     streams, unused_stream = streams_of(network), torch.Generator(run.device).get_state()
     probes = run.probes.state_dict()
 
@@ -87,8 +87,7 @@ def _parts(run: TrainingRun) -> dict[str, _Part]:
             groups,
             # There is none before the first step, nor for SGD without momentum.
             {**groups, "state": OrEmpty(optimizer_state_like(optimizer))},
-            # What else a group holds is the config's, and the learning rate is set before each step.
-            lambda state: optimizer.load_state_dict({**groups, "state": state["state"]}),
+            lambda state: load_optimizer_state(optimizer, state),
         ),
         "scaler": _Part(scaler.state_dict(), scaler.state_dict(), scaler.load_state_dict),
         "streams": _Part(

@@ -236,7 +236,7 @@ def _train_and_test(
                     yield from steps(run, progress, *calls, ahead=True)
                 else:
                     with together(run.world):
-                        train(run, progress, *calls)
+                        train(run, progress, *calls, display.waiting)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt

@@ -79,7 +79,7 @@ class _Together:
             return
         if self._stack is None:
             self._stack = Stack([stretch.run for stretch in self.waiting.values()])
-        self._stack.take(stretches)
+        self._stack(stretches)
 
     def _hear(self, number: int, go_on: Callable[[], Stretch]) -> None:
         self.waiting.pop(number, None)

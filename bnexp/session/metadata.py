@@ -82,6 +82,7 @@ def circumstances(
         "device_name": device_name(run.device),
         "precision": run.config.training.precision,
         "compiled": run.train_step.compiled,
+        "graph": run.graph.tried,
         "memory_format": str(run.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "stacked": terms.stacked,
@@ -200,6 +201,7 @@ def summary_of(
             "step_ms": 1e3 * (clock.training_s - clock.measuring_s) / steps,
             "examples_per_s": clock.examples / clock.training_s,
         },
+        "graph": {"recorded": run.graph.recorded, "reason": run.graph.reason} if run.graph.tried else None,
         "peak_mib": peak_mib(run.device),
     }
 

@@ -16,18 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from bnexp.measure.machine import numbers_of
+from bnexp.data.batches import Drawn
 from bnexp.measure.restore import put_random_states, random_states, streams_of
 from bnexp.training.build import TrainingRun
 from bnexp.training.divergence import RunningStatistics
-from bnexp.training.log import corrects_of
-from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.progress import Progress
 
 LONGEST_S = 0.5
 """How long a stretch may take, by the pace of the steps before it: Ctrl-C and the display wait for its end."""
 MOST_STEPS = 500
-"""How many steps a stretch may have: their logits are kept until its end."""
+"""How many steps a stretch may have, however fast they are."""
 
 
 class Seen(NamedTuple):
@@ -49,8 +47,8 @@ class Seen(NamedTuple):
 class Stretch:
     """Steps that a run takes ahead, `first` to `last`, counted from 1.
 
-    Whoever drives the `steps` of a training (training/loop.py) takes them all, in order: each is the learning rate of
-    the step, its batches, `TrainStep.gradients`, `TrainStep.update(unseen=True)`. Then it sets `seen`, and goes on.
+    Whoever drives the `steps` of a training (training/loop.py) takes them all, in order: each is `TrainStep.expect`,
+    the batches of the step, `TrainStep.gradients`, `TrainStep.update(unseen=True)`. Then it sets `seen`, and goes on.
     It may take fewer, by a smaller `last`, one at least. It leaves the run's progress, rows and clock alone, and does
     not replace the tensors of the network, the optimizer and the averages: it writes into them, as the run itself does
     where the stretch is put back or the next step is watched.
@@ -142,7 +140,7 @@ class KeptState:
     @torch.no_grad()
     def keep(self) -> None:
         """Keep it as it is now."""
-        tensors, average = self._tensors(), self._run.train_step.average
+        tensors, average = self.tensors(), self._run.train_step.average
         if len(self._copies) != len(tensors):
             self._copies = [torch.empty_like(tensor) for tensor in tensors]
         _copy(self._copies, tensors)
@@ -155,14 +153,15 @@ class KeptState:
     @torch.no_grad()
     def put_back(self) -> None:
         """Let it be as it was kept, bit for bit."""
-        _copy(self._tensors(), self._copies)
+        _copy(self.tensors(), self._copies)
         put_random_states(self._host["random"], self._run.device)
         for name, stream in streams_of(self._run.network).items():
             stream.set_state(self._host["streams"][name])
         if (average := self._run.train_step.average) is not None:
             average.steps = self._host["averaged"]
 
-    def _tensors(self) -> list[Tensor]:
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors that steps write into: weights, buffers, optimizer, loss scaling, averages."""
         network, step = self._run.network, self._run.train_step
         optimizer = [value for state in step.optimizer.state.values() for value in state.values() if value is not None]
         averages = step.average.weights if step.average is not None else []
@@ -173,56 +172,66 @@ def _copy(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """Copy values into tensors, those of a kind in one go."""
     for dtype in dict.fromkeys(value.dtype for value in values):
         pairs = [pair for pair in zip(to, values, strict=True) if pair[1].dtype == dtype]
-        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+        torch._foreach_copy_([into for into, _ in pairs], [value for _, value in pairs])
+
+
+class Steps:
+    """Takes the steps of a run with nothing brought to Python.
+
+    What Python alone knows of a step beforehand is set by `expect`; `take` is work of the device only.
+    """
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run, self._statistics = run, RunningStatistics(run.network)
+
+    def expect(self, step: int) -> list[Drawn]:
+        """Set learning rate and average for a step, counted from 1, and return what was drawn for its batches."""
+        self._run.train_step.expect(self._run.learning_rate(step))
+        return [self._run.batches.draw(batch) for batch in self._run.plan.batches_of(step)]
+
+    def take(self, drawn: Sequence[Drawn]) -> Tensor:
+        """Take the step with these batches, and return its figures, (F,).
+
+        They are loss and correct answers, what is 0 while the running statistics are finite, and the scale of the loss.
+        """
+        train_step, gather = self._run.train_step, self._run.batches.gather
+        examples = sum(len(batch.index) for batch in drawn)
+        for batch in drawn[:-1]:
+            train_step.accumulate(*gather(*batch), of=examples)
+        logits, labels, loss = train_step.gradients(*gather(*drawn[-1]))
+        corrects, zeros = (logits.argmax(dim=1) == labels).sum(), self._statistics.zero()
+        train_step.update(unseen=True)
+        return torch.stack([loss, corrects.float(), *zeros, *train_step.scaler.tensors[:1]])
 
 
 class Sight:
-    """Gathers on the device what is to be seen of the steps of a stretch, and brings it to Python in one transfer."""
+    """Brings to Python what is to be seen of a stretch that begins here, in one transfer at its end."""
 
     def __init__(self, run: TrainingRun) -> None:
-        self._run, self._losses = run, list[Tensor]()
-        self._zeros = list[Tensor]()
-        self._scales = self._scale()
+        self._run = run
+        self._before = [scale.clone() for scale in run.train_step.scaler.tensors[:1]]
 
-    def add(self, loss: Tensor, zeros: Sequence[Tensor]) -> None:
-        """Note a step that was taken: its loss (), and what `RunningStatistics.zero` gave before the optimizer."""
-        self._losses.append(loss)
-        self._zeros += zeros
-        self._scales += self._scale()
-
-    def seen(self, corrects: Sequence[Tensor]) -> Seen:
-        """Bring all to Python, with the correct answers of each step, () each."""
-        groups = [self._losses, corrects, self._zeros, self._scales, self._weights()]
-        numbers = iter(numbers_of([figure for group in groups for figure in group]))
-        losses, counts, zeros, scales, weights = ([next(numbers) for _ in group] for group in groups)
-        skipped = any(after < before for before, after in itertools.pairwise(scales))
-        return Seen(losses, counts, not skipped and not any(zeros) and all(map(math.isfinite, weights)))
-
-    def _scale(self) -> list[Tensor]:
-        return [tensor.clone() for tensor in self._run.train_step.scaler.tensors[:1]]
-
-    def _weights(self) -> list[Tensor]:
-        """Return what is not finite where a gradient was not, for the policy that asks about gradients."""
+    def of(self, figures: Sequence[Tensor]) -> Seen:
+        """Return what is seen of steps with these figures, (F,) each."""
+        # The guard asks for gradients with this policy alone; one that is not finite leaves such a weight.
         asks = self._run.config.training.on_divergence == "skip_step"
-        return [get_total_norm(self._run.network.parameters())] if asks else []
+        ends = [*self._before, *([get_total_norm(self._run.network.parameters())] if asks else [])]
+        numbers = torch.cat([*figures, *(end.reshape(1) for end in ends)]).tolist()
+        count, width = len(figures), len(figures[0])
+        losses, corrects, *others = (numbers[column : count * width : width] for column in range(width))
+        scales = [*numbers[count * width :][: len(self._before)], *(others.pop() if self._before else [])]
+        zeros, norms = itertools.chain(*others), numbers[count * width + len(self._before) :]
+        skipped = any(after < before for before, after in itertools.pairwise(scales))
+        return Seen(losses, corrects, not skipped and not any(zeros) and all(map(math.isfinite, norms)))
 
 
 class OneByOne:
     """Takes the steps of a stretch as they are, each asked of the device before the one before it is done."""
 
     def __init__(self, run: TrainingRun) -> None:
-        self._run, self._statistics = run, RunningStatistics(run.network)
+        self._run, self._steps = run, Steps(run)
 
     def __call__(self, stretch: Stretch) -> Seen:
         """Take all steps of a stretch; nothing is brought to Python before the last."""
-        train_step, sight = self._run.train_step, Sight(self._run)
-        logits, labels = list[Tensor](), list[Tensor]()
-        for step in stretch.steps:
-            set_learning_rate(train_step.optimizer, self._run.learning_rate(step))
-            passed = train_step.gradients(*self._run.last_batch(step))
-            zeros = self._statistics.zero()
-            train_step.update(unseen=True)
-            sight.add(passed.loss, zeros)
-            logits.append(passed.logits)
-            labels.append(passed.labels)
-        return sight.seen(corrects_of(logits, labels))
+        sight = Sight(self._run)
+        return sight.of([self._steps.take(self._steps.expect(step)) for step in stretch.steps])

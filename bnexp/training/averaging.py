@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnexp.measure.restore import copies_of, put, restored
 
@@ -25,17 +25,32 @@ class WeightAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self._names, self._parameters = zip(*network.named_parameters(), strict=True)
         self.decay, self.steps = decay, 0
+        on_cuda = self._parameters[0].device.type == "cuda"
+        # On the device, where a CUDA graph reads at each step what it is then.
+        self._weight: float | Tensor = torch.zeros((), device=self._parameters[0].device) if on_cuda else 0.0
         self.weights = copies_of(self._parameters)
         self.best = copies_of(self._parameters)
         """The average at the step whose own weights did best on the validation part."""
 
-    @torch.no_grad()
     def update(self) -> None:
         """Take in the weights that a step has made."""
+        self.count()
+        self.take_in()
+
+    def count(self) -> None:
+        """Count a step, and set how much it weighs."""
         self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        weight = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        if isinstance(self._weight, Tensor):
+            self._weight.fill_(weight)
+        else:
+            self._weight = weight
+
+    @torch.no_grad()
+    def take_in(self) -> None:
+        """Take in the weights of the step that was counted."""
         for average, parameter in zip(self.weights, self._parameters, strict=True):
-            average.lerp_(parameter, 1 - decay)
+            average.lerp_(parameter, self._weight)
 
     def keep_best(self) -> None:
         """Keep the average as it is now as that of the best step."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bnexp.models.build import build_model, leaves, memory_format_of
 from bnexp.probes.registry import Probes, build_probes
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
-from bnexp.training.device import autocast, check_precision, choose_device
+from bnexp.training.device import Graphing, autocast, check_precision, choose_device, graphing
 from bnexp.training.distributed import DividedStep
 from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
 from bnexp.training.step import TrainStep
@@ -46,6 +46,7 @@ class TrainingRun:
     probes: Probes
     subject: Subject  # what the probes measure
     world: World | None = None  # the processes that divide its batches, where there are several
+    graph: Graphing = field(default_factory=Graphing)  # whether its step is recorded as a CUDA graph
 
     @property
     def parameters(self) -> int:
@@ -78,6 +79,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
     config, info, plan = blueprint.config, blueprint.info, blueprint.plan
     chosen = choose_device(device)
     check_precision(config.training, chosen)
+    graph = graphing(config, chosen) if world is None else Graphing()
     with process_0_first(world):
         dataset = load_dataset(config.data, info, plan, data_dir, chosen)
     network = build_model(blueprint.layout, config.init, config.seed)
@@ -105,6 +107,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
         ),
         subject=Subject(config, plan, network, items, blueprint.layout, dataset, precision),
         world=world,
+        graph=graph,
     )
 
 

@@ -5,6 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # who only shows times does not wait for torch
+    from bnexp.measure.machine import Marks
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,18 @@ class Clock:
     Args:
         now: the time in seconds; an argument so that tests need not wait.
         wait: waits until the device has done what was asked of it, so that time is counted where it is spent.
+        marks: mark where measuring begins and ends in the work of a device that runs behind; they are read at the rows,
+            so that nothing waits between them.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter, wait: Callable[[], None] = lambda: None) -> None:
-        self._now, self._wait = now, wait
+    def __init__(
+        self,
+        now: Callable[[], float] = time.perf_counter,
+        wait: Callable[[], None] = lambda: None,
+        marks: "Marks | None" = None,
+    ) -> None:
+        self._now, self._wait, self._marks = now, wait, marks
+        self._marked: list[tuple[Any, Any]] = []  # of measuring that is not in the total yet
         self._stopped_at: float | None = None
         self._measures_since: float | None = None
         self._started = now()
@@ -48,10 +60,11 @@ class Clock:
 
     def measuring(self) -> AbstractContextManager[None]:
         """Count the time until the context ends as spent on probes and rows, not on training."""
-        return self._timing("measuring_s")
+        return self._timing("measuring_s") if self._marks is None else self._marking(self._marks)
 
     def _measured_s(self, now: float) -> float:
         """Return the seconds spent on measuring until now, with those of a context that has not ended."""
+        self._settle()
         return self.measuring_s + (0.0 if self._measures_since is None else now - self._measures_since)
 
     def evaluating(self) -> AbstractContextManager[None]:
@@ -74,8 +87,25 @@ class Clock:
             setattr(self, total, getattr(self, total) + (self._awaited() - start))
             self._measures_since = None if total == "measuring_s" else self._measures_since
 
+    @contextlib.contextmanager
+    def _marking(self, marks: "Marks") -> Iterator[None]:
+        """Mark where measuring begins and ends in the work of the device."""
+        begun, self._measures_since = marks(), self._now()
+        try:
+            yield
+        finally:
+            self._marked.append((begun, marks()))
+            self._measures_since = None
+
+    def _settle(self) -> None:
+        """Take what was marked into the total."""
+        if self._marks is not None:
+            marked, self._marked = self._marked, []
+            self.measuring_s += sum(self._marks.seconds(*points) for points in marked)
+
     def stop(self) -> None:
         """Stop the clock: the totals stay as they are now."""
+        self._settle()
         self._stopped_at = self._awaited()
 
     def _awaited(self) -> float:
@@ -118,6 +148,7 @@ class Clock:
 
     def state_dict(self) -> dict[str, float]:
         """Return the totals."""
+        self._settle()
         return {"total_s": self.total_s, **{name: getattr(self, name) for name in _TOTALS}}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:

@@ -5,11 +5,12 @@ import os
 import platform
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bnexp.config.schema import TrainingConfig
+from bnexp.config.schema import Config, TrainingConfig
 from bnexp.errors import ConfigError, did_you_mean
 
 DEVICE_WORDS = ("auto", "cpu", "cuda", "mps")
@@ -71,6 +72,41 @@ def check_precision(training: TrainingConfig, device: torch.device) -> None:
         with torch.cuda.device(device):
             if not torch.cuda.is_bf16_supported(including_emulation=False):
                 raise ConfigError(f"training.precision bf16: {device_name(device)} has none; expected fp32 or fp16")
+
+
+@dataclass
+class Graphing:
+    """Whether the step of a run is recorded as a CUDA graph, and why not.
+
+    Attributes:
+        tried: whether it is, as soon as it can be.
+        demanded: whether a run that it fails for ends.
+        reason: why not, where it could have been; the steps are taken without then.
+        recorded: how many kinds of steps were: full ones, and the last of an epoch.
+    """
+
+    tried: bool = False
+    demanded: bool = False
+    reason: str | None = None
+    recorded: int = 0
+
+
+def graphing(config: Config, device: torch.device) -> Graphing:
+    """Return what becomes of `training.graph` on a device.
+
+    Raises:
+        ConfigError: it is on, and this is not CUDA.
+    """
+    asked = config.training.graph
+    if asked == "on" and device.type != "cuda":
+        raise ConfigError(f"training.graph on needs CUDA, found {device.type}; expected auto or off")
+    if asked == "off" or device.type != "cuda":
+        return Graphing()
+    own = next((item.name for item in config.model.items if item.kind.source is not None), None)
+    if asked == "auto" and own is not None:
+        # A recorded step repeats what the GPU did, and nothing of what the code decides in Python at each call.
+        return Graphing(reason=f"the code of {own} is not bnexp's, and may decide something anew at each step")
+    return Graphing(tried=True, demanded=asked == "on")
 
 
 def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:

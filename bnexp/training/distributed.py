@@ -44,6 +44,8 @@ def refuse_indivisible(blueprint: Blueprint, processes: int) -> None:
     config, plan = blueprint.config, blueprint.plan
     if config.training.compile:
         raise ConfigError("training.compile: several processes train without it; expected false, or one process")
+    if config.training.graph == "on":
+        raise ConfigError("training.graph on: several processes train without it; expected auto or off, or one process")
     norms = sorted(set(divided_norms(blueprint.layout).values()))
     least = 2 * processes if norms else processes
     for size, what, mend in (

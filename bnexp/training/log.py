@@ -118,7 +118,11 @@ class StepLog:
         return dict.fromkeys(("since_row", "recent"), Each((0.0, 0.0, 0)))
 
     def _corrects(self) -> list[Tensor]:
-        return corrects_of(self._logits, self._labels)
+        """Count the correct answers of each step since the last row, all at once: one by one costs far more."""
+        if not self._labels:
+            return []
+        right = torch.cat(self._logits).argmax(dim=1) == torch.cat(self._labels)  # (all examples,)
+        return [step.sum() for step in right.split([len(labels) for labels in self._labels])]
 
     def _count(self, corrects: list[float]) -> None:
         """Replace logits and labels by the number of correct answers."""
@@ -133,17 +137,6 @@ class _Step(NamedTuple):
     loss: float
     correct: float
     examples: int
-
-
-def corrects_of(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
-    """Count the correct answers of steps, () each, all at once: one by one costs far more.
-
-    Logits are (B, classes) and labels (B,) for each step.
-    """
-    if not labels:
-        return []
-    right = (torch.cat([*logits]).argmax(dim=1) == torch.cat([*labels])).float()  # (all examples,)
-    return [step.sum() for step in right.split([len(each) for each in labels])]
 
 
 def _mean(steps: Collection[_Step]) -> Score:

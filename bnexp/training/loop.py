@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from bnexp.measure.evaluation import Score
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import Reading
-from bnexp.training.ahead import Ahead, OneByOne, Stretch
+from bnexp.training.ahead import Ahead, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
 from bnexp.training.divergence import Guard
 from bnexp.training.evaluation import averaged_row, averaged_scores, evaluating, score_of
+from bnexp.training.graph import way_of
 from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.progress import Progress
 
@@ -20,6 +21,7 @@ def train(
     show: Callable[[int, Clock], None] = lambda step, clock: None,
     save_if_due: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Train the network of a run from where it stands to the end of its plan, or to its divergence.
 
@@ -29,9 +31,9 @@ def train(
         show: takes note of each finished step, and of the last of those that were taken ahead.
         save_if_due: writes the checkpoints during the training; the caller writes the one at its end.
         stop: returns True to make the step just taken the last.
+        note: is told, once, where the step could not be recorded as a CUDA graph.
     """
-    # On the CPU a step is over as it returns: there is nothing to wait for, nor anything to gain.
-    take = OneByOne(run) if run.device.type != "cpu" and run.world is None else None
+    take = way_of(run, note)
     for stretch in steps(run, progress, show, save_if_due, stop, ahead=take is not None):
         stretch.seen = take(stretch) if take else None
 

@@ -61,12 +61,15 @@ def _onecycle(rise_fraction: float, step: int, total_steps: int) -> float:
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> Optimizer:
     """Return the optimizer over all parameters of the network."""
     groups = parameter_groups(network, config.weight_decay, config.decay_norm_and_bias)
+    device = next(network.parameters()).device
     # One kernel for all parameters, where there is one: the same arithmetic in less time.
-    fused = next(network.parameters()).device.type in ("cpu", "cuda")
+    fused, on_cuda = device.type in ("cpu", "cuda"), device.type == "cuda"
+    # A tensor where a CUDA graph may hold the step: it reads at each step what it is then.
+    lr = torch.tensor(config.lr, device=device) if on_cuda else config.lr
     if isinstance(config, SgdConfig):
-        return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
+        return SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
     kind = Adam if isinstance(config, AdamConfig) else AdamW
-    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
+    return kind(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused, capturable=on_cuda)
 
 
 def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
@@ -97,9 +100,25 @@ def optimizer_state_like(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> float:
     """Let every parameter group take its next step at this rate, and return it."""
+    rate = optimizer.param_groups[0]["lr"]
+    if isinstance(rate, Tensor):  # one for all groups
+        rate.fill_(lr)
+        return lr
     for group in optimizer.param_groups:
         group["lr"] = lr
     return lr
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state of an optimizer for a checkpoint: with the learning rate as a number on every device."""
+    state = optimizer.state_dict()
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
+def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Resume from what an optimizer keeps of its parameters; what else a group holds is the config's."""
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state["state"]})
 
 
 MOST_SKIPS_IN_A_ROW = 50

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 from torch import Tensor
 
 from bnexp.measure.evaluation import Score
-from bnexp.measure.machine import synchronize
+from bnexp.measure.machine import Marks, synchronize
 from bnexp.measure.restore import copy_of_weights
 from bnexp.runs.rows import Writer
 from bnexp.training.build import TrainingRun
@@ -64,7 +64,8 @@ class Progress:
     @classmethod
     def start(cls, run: TrainingRun, writer: Writer) -> "Progress":
         """Return the state of a training that begins now, whose rows go to the writer."""
-        clock = Clock(wait=lambda: synchronize(run.device))
+        on_cuda = run.device.type == "cuda"
+        clock = Clock(wait=lambda: synchronize(run.device), marks=Marks() if on_cuda else None)
         return cls(StepLog(run.plan, writer, clock), clock)
 
     @property

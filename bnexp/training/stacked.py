@@ -7,7 +7,7 @@ Each run keeps its own network, optimizer, batches and records. Here its paramet
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from bnexp.data.batches import TrainBatches
+from bnexp.data.batches import Drawn
 from bnexp.norms.shapes import widened
 from bnexp.training.ahead import Seen, Stretch
 from bnexp.training.build import TrainingRun
@@ -23,14 +23,6 @@ from bnexp.training.optimizer import set_learning_rate
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
 """What torch warns of where it passes the networks through an operation one by one: `lerp_`, of running statistics."""
-
-
-class AllPassed(NamedTuple):
-    """What a step of K runs gave: logits (K, N, classes) as floats, labels (K, N), mean losses (K,) in nats."""
-
-    logits: Tensor
-    labels: Tensor
-    losses: Tensor
 
 
 class Stack:
@@ -52,81 +44,85 @@ class Stack:
         parameters = [dict(run.network.named_parameters()) for run in runs]
         buffers = [dict(run.network.named_buffers()) for run in runs]
         self._parameters, self._buffers = whole(parameters), whole(buffers)
-        self._gradients = {
-            name: torch.zeros_like(tensor) for name, tensor in self._parameters.items() if tensor.requires_grad
-        }
         together = {**self._parameters, **self._buffers}
         self._places = [
             [(tensor, together[name].detach()[number]) for name, tensor in (*own.items(), *kept.items())]
             for number, (own, kept) in enumerate(zip(parameters, buffers, strict=True))
         ]
+        self._gradients = {
+            name: torch.zeros_like(tensor) for name, tensor in self._parameters.items() if tensor.requires_grad
+        }
         self._trained = [[own[name] for name in self._gradients] for own in parameters]
-        self._within = set[int]()
         self._statistics = [tensor for tensor in self._buffers.values() if tensor.is_floating_point()]
+        self._within = list[int]()
         self._optimizer = self._of_those_within(range(len(runs)))
 
-    def take(self, stretches: Sequence[Stretch]) -> None:
+    def __call__(self, stretches: Sequence[Stretch]) -> None:
         """Take all steps of the stretches of some of the runs, the same steps of each, and set what is seen of them.
 
         Nothing is brought to Python before the last.
         """
         numbers = [next(n for n, run in enumerate(self._runs) if run is stretch.run) for stretch in stretches]
-        if set(numbers) != self._within:
+        if numbers != self._within:
             self._optimizer = self._of_those_within(numbers)
         self._begin()
-        losses, corrects, others = list[Tensor](), list[Tensor](), list[Tensor]()  # (K,) each
-        for step in stretches[0].steps:
-            passed = self.gradients(step)
-            losses.append(passed.losses)
-            corrects.append((passed.logits.argmax(dim=2) == passed.labels).sum(dim=1))
-            others += self._zero()
-            self.update(step)
-        others += self._weights()
+        figures = torch.stack([self.take(self.expect(step)) for step in stretches[0].steps])  # (steps, F, K)
+        # The guard asks for gradients with this policy alone; one that is not finite leaves such a weight.
+        asks = self._runs[0].config.training.on_divergence == "skip_step"
+        ends = [norm_of_each(list(self._parameters.values())).detach()] if asks else []  # (K,)
         self._end()
-        figures = torch.stack([figure.float() for figure in (*losses, *corrects, *others)]).T.tolist()
+        of_each = torch.cat([figures.flatten(0, 1), *(end.unsqueeze(0).float() for end in ends)]).T.tolist()
+        width = figures.shape[1]
         for number, stretch in zip(numbers, stretches, strict=True):
-            own, count = figures[number], len(losses)
-            sound = all(map(math.isfinite, own[2 * count :]))
-            stretch.seen = Seen(own[:count], own[count : 2 * count], sound)
+            own, count = of_each[number], len(stretch.steps) * width
+            others = [value for column in range(2, width) for value in own[column:count:width]] + own[count:]
+            stretch.seen = Seen(own[:count:width], own[1:count:width], all(map(math.isfinite, others)))
 
-    def gradients(self, step: int) -> AllPassed:
-        """Pass the batches of a step: the gradients (K, ...) are then those of the mean loss of each run."""
-        plan, batches = self._runs[0].plan, [run.batches for run in self._runs]
-        of, passes = plan.examples_of(step), list[AllPassed]()
-        for number in plan.batches_of(step):
-            x, y = TrainBatches.of_all(batches, number)  # (K, B, C, H, W), (K, B)
-            logits, losses = self.forward(x, y)
-            if y.shape[1] != of:
-                losses = losses * (y.shape[1] / of)
-            losses.sum().backward()
-            passes.append(AllPassed(logits.detach(), y, losses.detach()))
-        if len(passes) == 1:
-            return passes[0]
-        all_logits, labels, all_losses = zip(*passes, strict=True)
-        return AllPassed(torch.cat(all_logits, dim=1), torch.cat(labels, dim=1), torch.stack(all_losses).sum(0))
+    def expect(self, step: int) -> list[Drawn]:
+        """Set learning rate and averages for a step, counted from 1, and return what was drawn for its batches.
 
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass inputs x (K, B, C, H, W) with labels y (K, B) forward, each through its own network.
-
-        Returns:
-            Logits (K, B, classes) as floats, and the mean cross-entropy (K,) of each network in nats.
+        Of each batch these are the examples of the first run, then those of the second, and so on, (K B,).
         """
-        with self._runs[0].precision:
-            logits = widened(pass_all(self._runs[0].network, {**self._parameters, **self._buffers}, x))
-        losses = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")  # (K * B,)
-        return logits, losses.view(y.shape).mean(dim=1)
-
-    def update(self, step: int) -> None:
-        """Clip the gradients of each run, move the weights by them, and clear them."""
-        first, gradients = self._runs[0], list(self._gradients.values())
-        if first.train_step.grad_clip is not None:
-            clip_each(gradients, first.train_step.grad_clip)
+        first = self._runs[0]
         set_learning_rate(self._optimizer, first.learning_rate(step))
+        for number in self._within:
+            if (average := self._runs[number].train_step.average) is not None:
+                average.count()
+        return [Drawn.of_all([run.batches.draw(batch) for run in self._runs]) for batch in first.plan.batches_of(step)]
+
+    def take(self, drawn: Sequence[Drawn]) -> Tensor:
+        """Take a step with these batches, and return its figures, (F, K).
+
+        They are losses, correct answers, and what is 0 while the running statistics are finite.
+        """
+        examples = sum(len(batch.index) for batch in drawn)
+        losses, corrects = zip(*(self._pass(batch, examples) for batch in drawn), strict=True)
+        zeros = [torch.cat([tensor.flatten(1) for tensor in self._statistics], dim=1)] if self._statistics else []
+        figures = [sum_of(losses), sum_of(corrects).float(), *((zero * 0).sum(dim=1) for zero in zeros)]
+        gradients, most = list(self._gradients.values()), self._runs[0].train_step.grad_clip
+        if most is not None:
+            clip_each(gradients, most)
         self._optimizer.step()
         for number in self._within:
             if (average := self._runs[number].train_step.average) is not None:
-                average.update()
+                average.take_in()
         torch._foreach_zero_(gradients)
+        return torch.stack([figure.float() for figure in figures])
+
+    def _pass(self, batch: Drawn, examples: int) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch of a step of so many examples; return its losses and correct answers, (K,)."""
+        first, count = self._runs[0], len(self._runs)
+        inputs, labels = first.batches.gather(*batch)
+        x, y = inputs.view(count, -1, *inputs.shape[1:]), labels.view(count, -1)  # (K, B, C, H, W), (K, B)
+        with first.precision:
+            logits = pass_all(first.network, {**self._parameters, **self._buffers}, x)
+        logits = widened(logits)  # (K, B, classes)
+        every = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none")  # (K B,)
+        losses = every.view(y.shape).mean(dim=1)
+        if len(labels) != examples:
+            losses = losses * (len(labels) / examples)
+        losses.sum().backward()
+        return losses.detach(), (logits.argmax(dim=2) == y).sum(dim=1)
 
     @torch.no_grad()
     def _of_those_within(self, numbers: Sequence[int]) -> Optimizer:
@@ -137,7 +133,7 @@ class Stack:
                     tensor.data = place.copy_(tensor)
                 elif number not in numbers and number in self._within:
                     tensor.data = place.clone()
-        self._within = set(numbers)
+        self._within = list(numbers)
         return _joint([self._runs[number].train_step.optimizer for number in numbers])
 
     def _begin(self) -> None:
@@ -151,24 +147,18 @@ class Stack:
                 parameter.grad = gradient[number]
 
     def _end(self) -> None:
-        """Leave the runs as after a step of their own, without gradients."""
+        """Leave the runs as after a step of their own: each has its part of the optimizer's state, and no gradients."""
         for number in self._within:
-            optimizer = self._runs[number].train_step.optimizer
+            state = self._runs[number].train_step.optimizer.state
             for parameter in self._trained[number]:
                 parameter.grad = None
                 if parameter in self._optimizer.state:
-                    optimizer.state[parameter] = self._optimizer.state[parameter]
+                    state[parameter] = self._optimizer.state[parameter]
 
-    def _zero(self) -> list[Tensor]:
-        """Return what is 0 for each run while its running statistics are finite, else nan, (K,); [] without any."""
-        flat = [tensor.flatten(1) for tensor in self._statistics]
-        return [(torch.cat(flat, dim=1) * 0).sum(dim=1)] if flat else []
 
-    @torch.no_grad()
-    def _weights(self) -> list[Tensor]:
-        """Return what is not finite for a run of which a gradient was not, for the policy that asks about gradients."""
-        asks = self._runs[0].config.training.on_divergence == "skip_step"
-        return [norm_of_each(list(self._parameters.values()))] if asks else []
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """Return the sum of tensors of one shape; of one, itself."""
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)
 
 
 def norm_of_each(tensors: Sequence[Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from bnexp.measure.passes import loss_of
 from bnexp.training.averaging import WeightAverage
-from bnexp.training.optimizer import LossScaler
+from bnexp.training.optimizer import LossScaler, set_learning_rate
 
 
 class Passed(NamedTuple):
@@ -74,13 +74,19 @@ class TrainStep:
     def update(self, *, unseen: bool = False) -> None:
         """Clip the gradients, let the optimizer move the weights by them, and clear them.
 
-        `unseen`, nothing is brought to Python, and a step that loss scaling skips is not told from one that is taken.
+        `unseen`, after `expect`, nothing is brought to Python, and a step that loss scaling skips counts as taken.
         """
         if self.grad_clip is not None:
             clip_grad_norm_(self.network.parameters(), self.grad_clip)
         if self.scaler.step(self.optimizer, unseen=unseen) and self.average is not None:
-            self.average.update()
+            self.average.take_in() if unseen else self.average.update()
         self.optimizer.zero_grad()
+
+    def expect(self, lr: float) -> None:
+        """Set by what the next `update(unseen=True)` goes: its learning rate, and how much the average takes in."""
+        set_learning_rate(self.optimizer, lr)
+        if self.average is not None:
+            self.average.count()
 
     def skip(self) -> None:
         """Clear the gradients without moving the weights."""

@@ -81,3 +81,38 @@ def test_time_is_counted_also_when_the_work_fails(hand: Hand) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert clock.measuring_s == pytest.approx(1.0)
+
+
+class MarksOf:
+    """Marks points on the time of a device that is done with its work some seconds after it was asked."""
+
+    def __init__(self, hand: Hand) -> None:
+        self.hand, self.behind_s, self.read = hand, 0.0, 0
+
+    def __call__(self) -> float:
+        return self.hand.time + self.behind_s
+
+    def seconds(self, earlier: float, later: float) -> float:
+        self.read += 1
+        return later - earlier
+
+
+def test_measuring_is_timed_by_the_device_and_read_at_the_row(hand: Hand) -> None:
+    """Asking takes no time here: the device takes 0.4 s for the step and 0.1 s for what is measured of it."""
+    marks, waits = MarksOf(hand), list[float]()
+    clock = Clock(hand, wait=lambda: waits.append(hand.time), marks=marks)  # type: ignore[arg-type]
+    for _ in range(3):
+        marks.behind_s += 0.4
+        clock.count(10)
+        with clock.measuring():
+            marks.behind_s += 0.1
+    assert (marks.read, waits) == (0, [])
+    hand.time, marks.behind_s = hand.time + marks.behind_s, 0.0
+    pace = clock.pace()
+    assert (pace.step_ms, pace.measuring_share) == pytest.approx((400.0, 0.2))
+    with clock.measuring():
+        hand.time += 0.5
+    assert clock.state_dict()["measuring_s"] == pytest.approx(0.8)
+    clock.stop()
+    assert clock.measuring_s == pytest.approx(0.8)
+    assert marks.read == 4

@@ -1,0 +1,219 @@
+"""`training.graph`: the whole step of a training, recorded once as a CUDA graph and then repeated by a single launch.
+
+A step of a small network is hundreds of launches, each of which takes Python longer than the GPU. A graph holds them
+all: gathering the batch, augmentation, forward and backward pass, clipping, the optimizer, the average of the weights.
+What changes from step to step is written into tensors that it reads. It is used where steps are taken ahead
+(`ahead.py`): nothing is brought to Python there. Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+"""
+
+import pickle
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bnexp.data.batches import Drawn
+from bnexp.errors import BnexpError
+from bnexp.measure.restore import copies_of, streams_of
+from bnexp.training.ahead import KeptState, OneByOne, Seen, Sight, Steps, Stretch, Take
+from bnexp.training.build import TrainingRun
+
+WARM_UP = 3
+"""Steps of a kind that are taken on the side before it is recorded: libraries choose their kernels and workspaces."""
+Work = Callable[[], None]
+
+
+class Unrecordable(Exception):
+    """Says why a step cannot be recorded."""
+
+
+class Recorder(Protocol):
+    """Records what a device is asked to do, so that it can be repeated without Python."""
+
+    def aside(self, work: Work) -> None:
+        """Do work where it is recorded later, in its turn between what was asked before and what will be."""
+
+    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
+        """Return what repeats the work on the tensors that it had, drawing on from these generators.
+
+        Work that is recorded may be done, or not: whoever asks for it puts back what it may have changed.
+
+        Raises:
+            Unrecordable, RuntimeError: it cannot be recorded.
+        """
+
+
+class CudaRecorder:
+    """Records CUDA graphs, which share their memory: one is repeated after the other, never two at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        with torch.cuda.device(device):
+            self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+
+    def aside(self, work: Work) -> None:
+        """Do work on a stream of its own, as torch asks for before a recording."""
+        with torch.cuda.device(self._device):
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                work()
+            current.wait_stream(self._stream)
+
+    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
+        """Record work, which is not done."""
+        with torch.cuda.device(self._device):
+            self._refuse_without_room()
+            graph = torch.cuda.CUDAGraph()
+            for generator in generators:
+                graph.register_generator_state(generator)
+            # Other threads of the process have nothing to do with it, the backward pass aside, which torch takes along.
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                work()
+        return graph.replay
+
+    def _refuse_without_room(self) -> None:
+        """Refuse where a look or an evaluation, which keeps its own memory, would not fit beside the recorded step."""
+        held = torch.cuda.memory_allocated()
+        step, free = torch.cuda.max_memory_allocated() - held, torch.cuda.mem_get_info()[0]
+        if 2 * step > free + torch.cuda.memory_reserved() - held:
+            raise Unrecordable("the memory of the GPU is too small for it beside a step that is not")
+
+
+class Recorded:
+    """A recorded step: the tensors that it reads, and those that it writes its figures into."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        recorder: Recorder,
+        generators: Sequence[torch.Generator],
+        drawn: Sequence[Drawn],
+        like: Tensor,
+    ) -> None:
+        self._drawn = [Drawn(*(None if each is None else each.clone() for each in batch)) for batch in drawn]
+        self._figures = torch.empty_like(like)  # (F,)
+
+        def work() -> None:
+            self._figures.copy_(steps.take(self._drawn))
+
+        self._repeat = recorder.record(work, generators)
+
+    def __call__(self, drawn: Sequence[Drawn]) -> Tensor:
+        """Take the step with these batches, and return its figures, (F,)."""
+        for batch, now in zip(self._drawn, drawn, strict=True):
+            for into, value in zip(batch, now, strict=True):
+                if into is not None and value is not None:
+                    into.copy_(value)
+        self._repeat()
+        return self._figures.clone()
+
+
+class Graphed:
+    """Takes the steps of a stretch by repeating a recorded one: each kind, full or the last of an epoch, its own.
+
+    The first steps of a kind are taken as they are. Before a recording is trusted, it is tried: a repeated step must
+    leave the bits of one that is taken. Where it does not, or nothing can be recorded, steps are taken as they are.
+    """
+
+    def __init__(self, run: TrainingRun, recorder: Recorder, note: Callable[[str], None]) -> None:
+        self._run, self._recorder, self._note = run, recorder, note
+        self._steps, self._kept = Steps(run), KeptState(run)
+        self._recorded: dict[tuple[int, ...], Recorded] = {}
+        self._aside: dict[tuple[int, ...], int] = {}  # steps of a kind that were taken before it is recorded
+        self._places: list[Any] = []
+
+    def __call__(self, stretch: Stretch) -> Seen:
+        """Take all steps of a stretch; nothing is brought to Python before the last, but to try a recording."""
+        sight, places = Sight(self._run), self._places_now()
+        if places != self._places:  # a graph knows tensors by their places in memory
+            self._recorded.clear()
+            self._places = places
+        return sight.of([self._take(step) for step in stretch.steps])
+
+    def _take(self, step: int) -> Tensor:
+        drawn = self._steps.expect(step)
+        kind = tuple(len(batch.index) for batch in drawn)
+        if kind in self._recorded:
+            return self._recorded[kind](drawn)
+        if self._run.graph.reason is not None:
+            return self._steps.take(drawn)
+        taken = list[Tensor]()
+        self._recorder.aside(lambda: taken.append(self._steps.take(drawn)))
+        self._aside[kind] = self._aside.get(kind, 0) + 1
+        if self._aside[kind] >= WARM_UP:
+            self._record(kind, drawn, taken[0])
+        return taken[0]
+
+    def _record(self, kind: tuple[int, ...], drawn: Sequence[Drawn], like: Tensor) -> None:
+        """Record a kind of step, at the example of one that was just taken, and try it; leave no other trace."""
+        self._kept.keep()
+        host = _host_streams()
+        try:
+            recorded = Recorded(self._steps, self._recorder, self._generators(), drawn, like)
+            if _host_streams() != host:
+                raise Unrecordable("it draws random numbers on the CPU")
+            self._try(recorded, drawn)
+        except (Unrecordable, RuntimeError) as error:
+            self._refuse(error)
+        else:
+            self._recorded[kind] = recorded
+            self._run.graph.recorded = max(self._run.graph.recorded, len(self._recorded))
+        finally:
+            self._run.train_step.optimizer.zero_grad()
+            self._kept.put_back()
+
+    def _try(self, recorded: Recorded, drawn: Sequence[Drawn]) -> None:
+        """Refuse a recording that leaves other bits than the step itself."""
+        self._kept.put_back()
+        left = [recorded(drawn), *copies_of(self._kept.tensors())]
+        self._kept.put_back()
+        expected = [self._steps.take(drawn), *self._kept.tensors()]
+        if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, expected)):
+            raise Unrecordable("a repeated step leaves other bits than one that is taken")
+
+    def _refuse(self, error: Exception) -> None:
+        """Go on without, or end the run where `training.graph` is on."""
+        while error.__context__ is not None and isinstance(error.__context__, RuntimeError):
+            error = error.__context__  # what broke the recording, not that it is broken
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        for stream in streams_of(self._run.network).values():
+            stream.set_state(None)  # generators of a broken recording are of no use; `put_back` makes others
+        self._recorded.clear()
+        self._run.graph.reason = reason
+        if self._run.graph.demanded:
+            raise BnexpError(
+                f"training.graph on: the step cannot be recorded as a CUDA graph: {reason}; expected auto or off"
+            ) from None
+        self._note(f"the step cannot be recorded as a CUDA graph: {reason}; it is taken without")
+
+    def _generators(self) -> list[torch.Generator]:
+        streams = streams_of(self._run.network).values()
+        return [stream.generator for stream in streams if stream.generator is not None]
+
+    def _places_now(self) -> list[Any]:
+        """Return where all is in memory that a recorded step reads and writes."""
+        rates = [group["lr"] for group in self._run.train_step.optimizer.param_groups]
+        tensors = [*self._kept.tensors(), *(rate for rate in rates if isinstance(rate, Tensor))]
+        return [*(tensor.data_ptr() for tensor in tensors), *self._generators()]
+
+
+def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) -> Take | None:
+    """Return how a run takes steps ahead; None where each is watched. `note` is told, once, what did not work out."""
+    # On the CPU a step is over as it returns: there is nothing to wait for, nor anything to gain.
+    if run.device.type == "cpu" or run.world is not None:
+        return None
+    return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)
+
+
+def _host_streams() -> bytes:
+    """Return where the random streams of the CPU stand."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state().tolist()
+    return pickle.dumps(states)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
