@@ -20,7 +20,7 @@ from bnexp.session.checkpoint import restore_run, state_of
 from bnexp.training.ahead import Take
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.loop import steps
-from bnexp.training.optimizer import LossScaler
+from bnexp.training.optimizer import LossScaler, begin_momentum
 from bnexp.training.progress import Progress
 from written_rows import CLOCKED, Rows
 
@@ -46,6 +46,7 @@ def built(config: Config, *changes: Change, device: str = "cpu") -> TrainingRun:
     run = build(draw(config, Path("unused")), data_dir=Path("unused"), device=device)
     if config.training.precision == "bf16" and config.name == "scaled":  # torch's scaler runs on the CPU as well
         run.train_step.scaler = LossScaler("fp16", run.device)
+        begin_momentum(run.train_step.optimizer)
     for change in changes:
         change(run)
     return run

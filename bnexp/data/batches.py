@@ -16,7 +16,7 @@ from bnexp.data.load import Dataset
 class Drawn(NamedTuple):
     """What decides a batch: the places of its examples, int64 (B,), and how each is moved, (3, B), if it is."""
 
-    index: Tensor
+    places: Tensor
     moves: Tensor | None
 
     @classmethod
@@ -58,9 +58,9 @@ class TrainBatches:
             return Drawn(index, None)
         return Drawn(index, sent(draw_at(self._augment, len(index), self._seed, batch), device))
 
-    def gather(self, index: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels of the examples at `index`, moved as `moves` has it; all of it on the device."""
-        drawn, augment = self._dataset.train.take(index), AUGMENTS[self._augment]
+    def gather(self, places: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels of the examples at these places, moved; all of it work of the device."""
+        drawn, augment = self._dataset.train.take(places), AUGMENTS[self._augment]
         images = drawn.images if moves is None or augment is None else augment.move(drawn.images, moves)
         return self._dataset.inputs(images), drawn.labels
 

@@ -18,16 +18,19 @@ def synchronize(device: torch.device) -> None:
 class Marks:
     """Marks points in the work of a CUDA device, and tells the seconds between two, without waiting at either."""
 
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
     def __call__(self) -> torch.cuda.Event:
         """Mark the point at which the device is done with what was asked of it until now."""
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def seconds(self, earlier: torch.cuda.Event, later: torch.cuda.Event) -> float:
         """Return the seconds between two points; waits until the device has come to the later one."""
         later.synchronize()
-        return earlier.elapsed_time(later) / 1e3
+        return float(earlier.elapsed_time(later)) / 1e3
 
 
 def numbers_of(figures: Sequence[Tensor]) -> list[float]:

@@ -195,7 +195,7 @@ class Steps:
         They are loss and correct answers, what is 0 while the running statistics are finite, and the scale of the loss.
         """
         train_step, gather = self._run.train_step, self._run.batches.gather
-        examples = sum(len(batch.index) for batch in drawn)
+        examples = sum(len(batch.places) for batch in drawn)
         for batch in drawn[:-1]:
             train_step.accumulate(*gather(*batch), of=examples)
         logits, labels, loss = train_step.gradients(*gather(*drawn[-1]))

@@ -24,7 +24,7 @@ from bnexp.training.averaging import WeightAverage
 from bnexp.training.compiling import compiled
 from bnexp.training.device import Graphing, autocast, check_precision, choose_device, graphing
 from bnexp.training.distributed import DividedStep
-from bnexp.training.optimizer import LossScaler, build_optimizer, learning_rate
+from bnexp.training.optimizer import LossScaler, begin_momentum, build_optimizer, learning_rate
 from bnexp.training.step import TrainStep
 from bnexp.training.world import World, process_0_first
 
@@ -121,12 +121,15 @@ def _step_of(
 ) -> TrainStep:
     """Return the step that a network takes; in a world, its part of it."""
     step = partial(DividedStep, world=world, norms=norms) if world else TrainStep
-    training = config.training
+    training, optimizer = config.training, build_optimizer(config.optimizer, network)
+    scaler = LossScaler(training.precision, device)
+    if scaler.scales:
+        begin_momentum(optimizer)
     return step(
         network=network,
         forward=compiled(network) if training.compile else network,
-        optimizer=build_optimizer(config.optimizer, network),
-        scaler=LossScaler(training.precision, device),
+        optimizer=optimizer,
+        scaler=scaler,
         precision=precision,
         grad_clip=training.grad_clip,
         average=WeightAverage(network, training.ema) if training.ema else None,

@@ -94,7 +94,9 @@ class Recorded:
         drawn: Sequence[Drawn],
         like: Tensor,
     ) -> None:
-        self._drawn = [Drawn(*(None if each is None else each.clone() for each in batch)) for batch in drawn]
+        self._drawn = [
+            Drawn(batch.places.clone(), None if batch.moves is None else batch.moves.clone()) for batch in drawn
+        ]
         self._figures = torch.empty_like(like)  # (F,)
 
         def work() -> None:
@@ -136,7 +138,7 @@ class Graphed:
 
     def _take(self, step: int) -> Tensor:
         drawn = self._steps.expect(step)
-        kind = tuple(len(batch.index) for batch in drawn)
+        kind = tuple(len(batch.places) for batch in drawn)
         if kind in self._recorded:
             return self._recorded[kind](drawn)
         if self._run.graph.reason is not None:

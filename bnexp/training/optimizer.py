@@ -86,6 +86,16 @@ def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bia
     return [group for group in groups if group["params"]]
 
 
+def begin_momentum(optimizer: Optimizer) -> None:
+    """Let the momentum of SGD begin at 0, which makes the first step what it is without.
+
+    For loss scaling: a first step that it skips leaves a momentum of whatever was in memory in torch's fused SGD.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def optimizer_state_like(optimizer: Optimizer) -> dict[int, dict[str, Tensor]]:
     """Return an example of what an optimizer keeps of each parameter, by its number, once it has taken a step."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

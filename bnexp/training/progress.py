@@ -65,7 +65,7 @@ class Progress:
     def start(cls, run: TrainingRun, writer: Writer) -> "Progress":
         """Return the state of a training that begins now, whose rows go to the writer."""
         on_cuda = run.device.type == "cuda"
-        clock = Clock(wait=lambda: synchronize(run.device), marks=Marks() if on_cuda else None)
+        clock = Clock(wait=lambda: synchronize(run.device), marks=Marks(run.device) if on_cuda else None)
         return cls(StepLog(run.plan, writer, clock), clock)
 
     @property

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.config.schema import Config
 from bnexp.training import ahead
-from bnexp.training.ahead import Ahead, OneByOne, Seen
+from bnexp.training.ahead import Ahead, OneByOne, Seen, Stretch
 from bnexp.training.progress import Progress
 from effort import long_but
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, built, non_finite, plain, without_times
@@ -31,8 +32,36 @@ def unwatched(config: Config, *changes: Change, state: Any = None, stop_at: int 
     return Trained(run, OneByOne(run), state, stop_at)
 
 
+class Transfers(TorchDispatchMode):
+    """Notes what brings a value of a tensor to Python, or makes Python wait for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.overloadpacket.__name__ in (
+            "_local_scalar_dense",
+            "nonzero",
+            "equal",
+            "masked_select",
+            "is_nonzero",
+        ):
+            self.noted.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
 def both(config: Config) -> tuple[Trained, Trained]:
-    watched, unseen = Trained(built(config)), unwatched(config)
+    """Train watched and ahead, and see that nothing is brought to Python within a stretch, nor anything else left."""
+    watched, run, transfers = Trained(built(config)), built(config), Transfers()
+    take = OneByOne(run)
+
+    def observed(stretch: Stretch) -> Seen:
+        with transfers:
+            return take(stretch)
+
+    unseen = Trained(run, observed)
+    assert not transfers.noted
     assert not watched.stretches
     assert unseen.stretches
     assert unseen.left() == watched.left()
@@ -61,7 +90,7 @@ def test_steps_that_a_probe_looks_at_are_watched(make_config: MakeConfig) -> Non
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("where", ["input", "statistics", "gradient"])
-@pytest.mark.parametrize("step", long_but([1, 2, 3, 5, 9, 20], 3))
+@pytest.mark.parametrize("step", long_but([1, 2, 3, 5, 9, 20], 5))
 def test_a_step_that_is_not_finite_is_found_and_treated_as_if_watched(
     make_config: MakeConfig, step: int, where: str, policy: str
 ) -> None:
@@ -72,6 +101,9 @@ def test_a_step_that_is_not_finite_is_found_and_treated_as_if_watched(
     fault = non_finite(where, step)
     watched, unseen = Trained(built(config, fault)), unwatched(config, fault)
     assert unseen.left() == watched.left()
+    assert all(last < first for (_, last), (first, _) in itertools.pairwise(unseen.stretches)), (
+        "once ahead, then watched"
+    )
     progress = unseen.progress
     if (where, policy) != ("gradient", "stop") or step < 20:
         assert progress.divergence is not None

@@ -1,19 +1,28 @@
 """Steps that are recorded and repeated: here by a tape on the CPU, on a GPU in test_on_gpu.py."""
 
+import dataclasses
+import itertools
+import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bnexp.config.items import ITEMS
+from bnexp.config.plugin_code import Source
 from bnexp.config.schema import Config
+from bnexp.errors import BnexpError, ConfigError
+from bnexp.training import ahead
+from bnexp.training.ahead import Seen, Stretch
 from bnexp.training.build import TrainingRun
-from bnexp.training.device import Graphing
+from bnexp.training.device import Graphing, graphing
 from bnexp.training.graph import WARM_UP, Graphed, Work
-from left_behind import LENGTH, NO_PROBES, STEPS, Trained, built
+from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, built
 
 MakeConfig = Callable[..., Config]
 
@@ -63,6 +72,12 @@ class TapeRecorder:
         return repeat
 
 
+@pytest.fixture(autouse=True)
+def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stretches end where the config ends them, not the clock."""
+    monkeypatch.setattr(ahead, "LONGEST_S", math.inf)
+
+
 def on_tensors(run: TrainingRun) -> None:
     """Let the learning rate and the weight of the average be tensors, as on CUDA."""
     rate = torch.tensor(0.0)
@@ -73,9 +88,9 @@ def on_tensors(run: TrainingRun) -> None:
     run.graph.tried = True
 
 
-def graphed(config: Config, fault: Callable[[TrainingRun], None] = lambda run: None) -> tuple[Trained, TapeRecorder]:
+def graphed(config: Config, *changes: Change) -> tuple[Trained, TapeRecorder]:
     tape = TapeRecorder()
-    run = built(config, lambda run: (on_tensors(run), fault(run)))
+    run = built(config, on_tensors, *changes)
     return Trained(run, Graphed(run, tape, lambda text: None)), tape
 
 
@@ -84,7 +99,7 @@ def test_repeated_steps_leave_what_watched_ones_leave(make_config: MakeConfig, k
     """Full steps and the short one of each epoch, among rows, evaluations and checkpoints."""
     training = {**LENGTH, "steps": 32, **STEPS[kind].get("training", {})}
     config = make_config(**{**STEPS[kind], "training": training, "probes": NO_PROBES})
-    watched = Trained(built(config, on_tensors), None)
+    watched = Trained(built(config, on_tensors))
     repeated, tape = graphed(config)
     assert repeated.left() == watched.left()
     assert repeated.run.graph == Graphing(tried=True, recorded=tape.recorded)
@@ -92,3 +107,116 @@ def test_repeated_steps_leave_what_watched_ones_leave(make_config: MakeConfig, k
     assert tape.aside_of == tape.recorded * WARM_UP
     taken_ahead = sum(last - first + 1 for first, last in repeated.stretches)
     assert tape.repeated == taken_ahead - tape.aside_of + 2, "each recording is tried once"
+
+
+def test_an_interrupted_and_moved_run_is_recorded_anew(make_config: MakeConfig) -> None:
+    """A graph knows tensors by their places: where a weight has another one, it would read what is no weight now."""
+    config = make_config(training={**LENGTH, "steps": 32}, probes=NO_PROBES)
+    watched, tape = Trained(built(config, on_tensors)), TapeRecorder()
+    run = built(config, on_tensors)
+    take, moved = Graphed(run, tape, lambda text: None), list[int]()
+
+    def moving(stretch: Stretch) -> Seen:
+        if stretch.first > 20 and not moved:
+            parameter = next(run.network.parameters())
+            parameter.data = parameter.data.clone()
+            moved.append(stretch.first)
+        return take(stretch)
+
+    assert Trained(run, moving).left() == watched.left()
+    assert (moved, tape.recorded, run.graph.recorded) == ([21], 4, 2)
+
+
+def test_repeated_steps_draw_on_after_a_look(make_config: MakeConfig) -> None:
+    """A look puts the random streams back to where they were: to the very generators that a graph draws from."""
+    probes = {**NO_PROBES, "gradients": {"every": 10}, "landscape": {"every": 10, "points": 2}}
+    config = make_config(**STEPS["random"], training={**LENGTH, "steps": 40}, probes=probes)
+    repeated, tape = graphed(config)
+    assert repeated.left() == Trained(built(config, on_tensors)).left()
+    assert tape.recorded == 2
+
+
+class Noisy(nn.Module):
+    """Adds noise that a host decides on, or counts its calls in Python: what no recording can hold."""
+
+    def __init__(self, decide: Callable[[], float]) -> None:
+        super().__init__()
+        self.decide = decide
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1 + self.decide()) if self.training else x
+
+
+def with_noise(decide: Callable[[], float]) -> Change:
+    def change(run: TrainingRun) -> None:
+        run.items["block1.linear"].register_forward_hook(lambda module, inputs, output: Noisy(decide)(output))
+
+    return change
+
+
+class Broken(TapeRecorder):
+    """Cannot record."""
+
+    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
+        work()
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        finally:
+            raise RuntimeError("capture_end failed")
+
+
+def calls() -> Callable[[], float]:
+    counted = itertools.count()
+    return lambda: 0.001 * next(counted)
+
+
+@pytest.mark.parametrize(
+    ("recorder", "decide", "reason"),
+    [
+        (Broken, float, "operation not permitted when stream is capturing"),
+        (TapeRecorder, random.random, "it draws random numbers on the CPU"),
+        (TapeRecorder, calls, "a repeated step leaves other bits than one that is taken"),
+    ],
+)
+def test_what_cannot_be_recorded_is_taken_without_and_told_of_once(
+    make_config: MakeConfig, recorder: type[TapeRecorder], decide: Any, reason: str
+) -> None:
+    config = make_config(**STEPS["random"], training={**LENGTH, "steps": 32}, probes=NO_PROBES)
+    told, tape = list[str](), recorder()
+    random.seed(0)
+    run = built(config, on_tensors, with_noise(decide() if decide is calls else decide))
+    with torch.random.fork_rng():
+        torch.use_deterministic_algorithms(True)
+        try:
+            repeated = Trained(run, Graphed(run, tape, told.append))
+        finally:
+            torch.use_deterministic_algorithms(False)
+    assert run.graph == Graphing(tried=True, reason=reason)
+    assert told == [f"the step cannot be recorded as a CUDA graph: {reason}; it is taken without"]
+    if decide is not calls:
+        random.seed(0)
+        watched = Trained(built(config, on_tensors, with_noise(decide)))
+        assert repeated.left() == watched.left()
+
+
+def test_a_run_that_demands_a_graph_ends_where_there_can_be_none(make_config: MakeConfig) -> None:
+    run = built(make_config(training=LENGTH, probes=NO_PROBES), on_tensors)
+    run.graph.demanded = True
+    with pytest.raises(BnexpError, match=r"training\.graph on: the step cannot be recorded .* expected auto or off"):
+        Trained(run, Graphed(run, Broken(), lambda text: None))
+
+
+def test_where_a_graph_is_tried(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    configs = {asked: make_config(training={"graph": asked}) for asked in ("auto", "on", "off")}
+    assert graphing(configs["auto"], cuda) == Graphing(tried=True)
+    assert graphing(configs["on"], cuda) == Graphing(tried=True, demanded=True)
+    assert graphing(configs["off"], cuda) == graphing(configs["auto"], cpu) == Graphing()
+    with pytest.raises(ConfigError, match=r"training\.graph on needs CUDA, found cpu; expected auto or off"):
+        built(configs["on"])
+    own = dataclasses.replace(ITEMS["bn"], source=Source("own.py"))
+    monkeypatch.setitem(ITEMS, "bn", own)
+    assert graphing(configs["on"], cuda) == Graphing(tried=True, demanded=True)
+    assert graphing(configs["auto"], cuda).reason == (
+        "the code of bn is not bnexp's, and may decide something anew at each step"
+    )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.training.optimizer import LossScaler
+from bnexp.training.optimizer import LossScaler, begin_momentum
 
 CPU = torch.device("cpu")
 
@@ -32,6 +32,28 @@ def test_a_step_from_infinite_gradients_is_skipped_and_counted() -> None:
     assert scaler.figures() == {"loss_scale/optimizer": start / 2, "skipped_steps/optimizer": 1.0}
     stepped(scaler)
     assert (scaler.skipped, scaler.skipped_in_a_row) == (1, 0)
+
+
+@pytest.mark.parametrize("overflows_at", [0, 2])
+def test_a_skipped_step_leaves_no_momentum(overflows_at: int) -> None:
+    """Skipped by the fused kernel, on whose first step the momentum is whatever was in memory."""
+    ends = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        layer = nn.Linear(30, 20)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, fused=fused)
+        scaler = LossScaler("fp16", CPU)
+        if fused:
+            begin_momentum(optimizer)
+            torch.full((20, 30), float("nan"))  # what was in memory
+        for step in range(4):
+            loss = layer(torch.ones(4, 30)).square().mean()
+            scaler.backward(loss * (float("inf") if step == overflows_at else 1.0))
+            scaler.unscale(optimizer)
+            scaler.step(optimizer)
+            optimizer.zero_grad()
+        ends.append(layer.weight.detach())
+    torch.testing.assert_close(*ends, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
