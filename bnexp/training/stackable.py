@@ -14,7 +14,7 @@ from bnexp.norms.shapes import widened
 from bnexp.training.device import autocast, choose_device
 from bnexp.training.stacked import pass_all, whole
 
-PAYS_UP_TO = 4e6
+PAYS_UP_TO = 2e6
 """Multiply-adds of a step of one seed up to which stacking pays on a CPU."""
 MOST = 16
 """Seeds that are stacked where nobody says how many: more were not measured."""
