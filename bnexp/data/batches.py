@@ -23,7 +23,7 @@ class Drawn(NamedTuple):
     def of_all(cls, drawn: "Sequence[Drawn]") -> "Drawn":
         """Return several batches on one dataset as one, the examples of the first in front."""
         moves = [batch.moves for batch in drawn if batch.moves is not None]
-        return cls(torch.cat([batch.index for batch in drawn]), torch.cat(moves, dim=1) if moves else None)
+        return cls(torch.cat([batch.places for batch in drawn]), torch.cat(moves, dim=1) if moves else None)
 
 
 class TrainBatches:

@@ -95,7 +95,7 @@ class Stack:
 
         They are losses, correct answers, and what is 0 while the running statistics are finite.
         """
-        examples = sum(len(batch.index) for batch in drawn)
+        examples = sum(len(batch.places) for batch in drawn)
         losses, corrects = zip(*(self._pass(batch, examples) for batch in drawn), strict=True)
         zeros = [torch.cat([tensor.flatten(1) for tensor in self._statistics], dim=1)] if self._statistics else []
         figures = [sum_of(losses), sum_of(corrects).float(), *((zero * 0).sum(dim=1) for zero in zeros)]
