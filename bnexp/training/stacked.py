@@ -7,6 +7,7 @@ Each run keeps its own network, optimizer, batches and records. Here its paramet
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,9 +17,11 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from bnexp.data.batches import Drawn
+from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import widened
-from bnexp.training.ahead import Seen, Stretch
+from bnexp.training.ahead import KeptState, Seen, Stretch
 from bnexp.training.build import TrainingRun
+from bnexp.training.graph import CudaRecorder, Recorder, Recordings
 from bnexp.training.optimizer import set_learning_rate
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
@@ -39,7 +42,7 @@ class Stack:
     Source: model ensembling in torch.func, https://docs.pytorch.org/tutorials/intermediate/ensembling.html
     """
 
-    def __init__(self, runs: Sequence[TrainingRun]) -> None:
+    def __init__(self, runs: Sequence[TrainingRun], recorder: Recorder | None = None) -> None:
         self._runs = runs
         parameters = [dict(run.network.named_parameters()) for run in runs]
         buffers = [dict(run.network.named_buffers()) for run in runs]
@@ -54,8 +57,12 @@ class Stack:
         }
         self._trained = [[own[name] for name in self._gradients] for own in parameters]
         self._statistics = [tensor for tensor in self._buffers.values() if tensor.is_floating_point()]
-        self._within = list[int]()
-        self._optimizer = self._of_those_within(range(len(runs)))
+        self._within, self.streams = list[int](), list[RandomStream]()
+        self._kept = [KeptState(run) for run in runs]
+        self.optimizer = self._of_those_within(range(len(runs)))
+        if recorder is None and runs[0].graph.tried:
+            recorder = CudaRecorder(runs[0].device)
+        self._recordings = Recordings(self, runs[0].graph, recorder, lambda reason: None) if recorder else None
 
     def __call__(self, stretches: Sequence[Stretch]) -> None:
         """Take all steps of the stretches of some of the runs, the same steps of each, and set what is seen of them.
@@ -64,13 +71,17 @@ class Stack:
         """
         numbers = [next(n for n, run in enumerate(self._runs) if run is stretch.run) for stretch in stretches]
         if numbers != self._within:
-            self._optimizer = self._of_those_within(numbers)
+            self.optimizer = self._of_those_within(numbers)
         self._begin()
-        figures = torch.stack([self.take(self.expect(step)) for step in stretches[0].steps])  # (steps, F, K)
+        take = self._recordings or (lambda numbers: [self.take(self.expect(number)) for number in numbers])
+        figures = torch.stack(take(stretches[0].steps))  # (steps, F, K)
         # The guard asks for gradients with this policy alone; one that is not finite leaves such a weight.
         asks = self._runs[0].config.training.on_divergence == "skip_step"
         ends = [norm_of_each(list(self._parameters.values())).detach()] if asks else []  # (K,)
         self._end()
+        graph = self._runs[0].graph
+        for run in self._runs[1:]:
+            run.graph.recorded, run.graph.reason = graph.recorded, graph.reason
         of_each = torch.cat([figures.flatten(0, 1), *(end.unsqueeze(0).float() for end in ends)]).T.tolist()
         width = figures.shape[1]
         for number, stretch in zip(numbers, stretches, strict=True):
@@ -78,13 +89,22 @@ class Stack:
             others = [value for column in range(2, width) for value in own[column:count:width]] + own[count:]
             stretch.seen = Seen(own[:count:width], own[1:count:width], all(map(math.isfinite, others)))
 
+    @property
+    def kept(self) -> "KeptTogether":
+        """What the steps change."""
+        return KeptTogether([self._kept[number] for number in self._within])
+
+    def forget(self) -> None:
+        """Forget the gradients of a step that was not taken to its end."""
+        torch._foreach_zero_(list(self._gradients.values()))
+
     def expect(self, step: int) -> list[Drawn]:
         """Set learning rate and averages for a step, counted from 1, and return what was drawn for its batches.
 
         Of each batch these are the examples of the first run, then those of the second, and so on, (K B,).
         """
         first = self._runs[0]
-        set_learning_rate(self._optimizer, first.learning_rate(step))
+        set_learning_rate(self.optimizer, first.learning_rate(step))
         for number in self._within:
             if (average := self._runs[number].train_step.average) is not None:
                 average.count()
@@ -102,11 +122,11 @@ class Stack:
         gradients, most = list(self._gradients.values()), self._runs[0].train_step.grad_clip
         if most is not None:
             clip_each(gradients, most)
-        self._optimizer.step()
+        self.optimizer.step()
         for number in self._within:
             if (average := self._runs[number].train_step.average) is not None:
                 average.take_in()
-        torch._foreach_zero_(gradients)
+        self.forget()
         return torch.stack([figure.float() for figure in figures])
 
     def _pass(self, batch: Drawn, examples: int) -> tuple[Tensor, Tensor]:
@@ -138,11 +158,11 @@ class Stack:
 
     def _begin(self) -> None:
         """Gather the gradients of those within, and give the optimizer the state of theirs, which all write into."""
-        self._optimizer.state.clear()
+        self.optimizer.state.clear()
         for name, gradient in self._gradients.items():
             self._parameters[name].grad = gradient.zero_()
         for number in self._within:
-            self._optimizer.state.update(self._runs[number].train_step.optimizer.state)
+            self.optimizer.state.update(self._runs[number].train_step.optimizer.state)
             for parameter, gradient in zip(self._trained[number], self._gradients.values(), strict=True):
                 parameter.grad = gradient[number]
 
@@ -152,8 +172,29 @@ class Stack:
             state = self._runs[number].train_step.optimizer.state
             for parameter in self._trained[number]:
                 parameter.grad = None
-                if parameter in self._optimizer.state:
-                    state[parameter] = self._optimizer.state[parameter]
+                if parameter in self.optimizer.state:
+                    state[parameter] = self.optimizer.state[parameter]
+
+
+@dataclass(frozen=True)
+class KeptTogether:
+    """What the steps of several runs change."""
+
+    states: Sequence[KeptState]
+
+    def keep(self) -> None:
+        """Keep it as it is now."""
+        for state in self.states:
+            state.keep()
+
+    def put_back(self) -> None:
+        """Let it be as it was kept, bit for bit."""
+        for state in self.states:
+            state.put_back()
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors that the steps write into."""
+        return [tensor for state in self.states for tensor in state.tensors()]
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:
