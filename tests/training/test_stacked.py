@@ -1,6 +1,6 @@
 """Stacked runs: each is, up to rounding, what it is by itself, and none moves a bit of another."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,10 @@ from torch import Tensor
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.data.preprocess import Affine
-from bnexp.measure.restore import weights_of
-from bnexp.session.lockstep import train_together
-from bnexp.session.signals import StopRequest
-from bnexp.training.ahead import OneByOne, Stretch
+from bnexp.training.ahead import OneByOne
 from bnexp.training.build import TrainingRun, build
-from bnexp.training.loop import steps
-from bnexp.training.progress import Progress
-from left_behind import NO_PROBES
-from written_rows import CLOCKED, Rows
+from left_behind import NO_PROBES, Training, stacked
+from written_rows import CLOCKED
 
 MakeConfig = Callable[..., Config]
 CNN = {"arch": "cnn", "stages": [[3], [5]], "hidden": None, "block": "conv -> norm -> act"}
@@ -55,38 +50,6 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all inputs be in double precision."""
     single = Affine.__call__
     monkeypatch.setattr(Affine, "__call__", lambda affine, images: single(affine, images).double())
-
-
-class Training:
-    """A run in memory with its rows, as a course of stretches."""
-
-    def __init__(self, run: TrainingRun) -> None:
-        self.run, self.rows = run, Rows()
-        self.progress = Progress.start(run, self.rows)
-
-    def course(self, *, until: int = 0) -> Iterator[Stretch]:
-        return steps(self.run, self.progress, stop=lambda: self.progress.steps >= until > 0, ahead=True)
-
-    def alone(self) -> "Training":
-        for stretch in self.course():
-            stretch.seen = OneByOne(self.run)(stretch)
-        return self
-
-    def state(self) -> dict[str, Tensor]:
-        """Return all that the steps moved."""
-        step, found = self.run.train_step, dict(weights_of(self.run.network))
-        for number, state in step.optimizer.state_dict()["state"].items():
-            found |= {f"{number}.{name}": value for name, value in state.items() if value is not None}
-        return found | dict(enumerate(step.average.weights if step.average else []))
-
-
-def stacked(trainings: Sequence[Training]) -> Sequence[Training]:
-    def ended(number: int, outcome: object) -> None:
-        if isinstance(outcome, Exception):
-            raise outcome
-
-    train_together([training.course() for training in trainings], StopRequest(), ended)  # type: ignore[misc]
-    return trainings
 
 
 def compare(configs: Sequence[Config], near: float, dtype: torch.dtype = torch.float32) -> None:
