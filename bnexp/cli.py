@@ -28,6 +28,7 @@ from bnexp.options import (
     read_names,
     read_seeds,
     read_shard,
+    read_stack,
     read_workers,
     refuse_to_repeat,
 )
@@ -140,6 +141,9 @@ def sweep(
     name: Annotated[str | None, typer.Option(help="Replaces the sweep's name, that of its file.")] = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the sweep as a sweep file.")] = None,
     workers: Annotated[str, typer.Option(metavar="N|auto", help="Runs side by side.")] = "auto",
+    stack: Annotated[
+        str, typer.Option(metavar="K|auto|off", help="Train K seeds of an arm as one vectorized network.")
+    ] = "off",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is done and what is left, and stop.")] = False,
     ray: Annotated[
         str | None, typer.Option(metavar="auto|HOST:PORT", help="Train on a Ray cluster (docs/cluster.md).")
@@ -171,6 +175,7 @@ def sweep(
             shard=read_shard(shard),
             quiet=quiet,
             ray=ray,
+            stack=read_stack(stack),
         ),
         axes=axis,
         seeds=seeds,

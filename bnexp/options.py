@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -242,6 +242,22 @@ def read_workers(text: str) -> int | None:
     if not re.fullmatch(r"\d{1,4}", text.strip()) or int(text) == 0:
         raise ConfigError(f"--workers {text}: expected auto, or a number of workers such as --workers 4")
     return int(text)
+
+
+def read_stack(text: str) -> int | Literal["auto"]:
+    """Return how many seeds `--stack` trains together: 1 for `off`.
+
+    Raises:
+        ConfigError: it is neither a number from 2 on, nor auto or off.
+    """
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    if word == "off":
+        return 1
+    if not re.fullmatch(r"\d{1,4}", word) or int(word) < 2:
+        raise ConfigError(f"--stack {text}: expected auto, off, or a number of seeds from 2 on such as --stack 8")
+    return int(word)
 
 
 def read_shard(text: str | None) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.data.batches import Drawn
+from bnexp.measure.restore import weights_of
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Rows as Written
 from bnexp.session.checkpoint import restore_run, state_of
-from bnexp.training.ahead import Take
+from bnexp.session.lockstep import train_together
+from bnexp.session.signals import StopRequest
+from bnexp.training.ahead import OneByOne, Stretch, Take
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.loop import steps
 from bnexp.training.optimizer import LossScaler, begin_momentum
@@ -50,6 +53,38 @@ def built(config: Config, *changes: Change, device: str = "cpu") -> TrainingRun:
     for change in changes:
         change(run)
     return run
+
+
+class Training:
+    """A run in memory with its rows, as a course of stretches."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self.run, self.rows = run, Rows()
+        self.progress = Progress.start(run, self.rows)
+
+    def course(self, *, until: int = 0) -> Iterator[Stretch]:
+        return steps(self.run, self.progress, stop=lambda: self.progress.steps >= until > 0, ahead=True)
+
+    def alone(self) -> "Training":
+        for stretch in self.course():
+            stretch.seen = OneByOne(self.run)(stretch)
+        return self
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the steps moved."""
+        step, found = self.run.train_step, dict(weights_of(self.run.network))
+        for number, state in step.optimizer.state_dict()["state"].items():
+            found |= {f"{number}.{name}": value for name, value in state.items() if value is not None}
+        return found | dict(enumerate(step.average.weights if step.average else []))
+
+
+def stacked(trainings: Sequence[Training]) -> Sequence[Training]:
+    def ended(number: int, outcome: object) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    train_together([training.course() for training in trainings], StopRequest(), ended)  # type: ignore[misc]
+    return trainings
 
 
 class Trained:

@@ -6,7 +6,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,9 +32,10 @@ from bnexp.sweep.judging import judge_plan
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
+from bnexp.sweep.stacks import Stacks, rule_for
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
-from bnexp.sweep.work import Executor, Task
+from bnexp.sweep.work import AskedStack, Executor, Task
 
 _MOST_REASONS = 6
 _MOST_CHOICES = 20
@@ -53,6 +55,7 @@ class SweepOptions:
     shard: tuple[int, int] | None = None  # the number of this part, and how many there are
     quiet: bool = False
     ray: str | None = None  # the address of a cluster; None: here
+    stack: AskedStack = 1  # seeds of an arm that are trained as one vectorized network
 
 
 def read_sweep(path: Path, axes: Sequence[str], seeds: str | None, overrides: Sequence[str], name: str | None) -> Sweep:
@@ -83,6 +86,8 @@ def sweep(
     """
     if options.ray is not None and options.workers is not None:
         raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
+    if options.ray is not None and options.stack not in (1, "auto"):
+        raise ConfigError("--stack: seeds are stacked on this machine alone; with --ray, leave it out")
     if save is not None:
         name = name or run_name_of(save.stem)
     study = read_sweep(path, axes, seeds, overrides, name)
@@ -92,6 +97,8 @@ def sweep(
     plan = planner.plan()
     if options.shard is not None:
         plan = plan.part(*options.shard)
+    if options.stack != 1:
+        plan = plan.by_arm()
     if not options.quiet:
         _announce(study, plan)
     if dry_run:
@@ -178,21 +185,23 @@ def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float |
     offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
     with LocalWorkers(1, [run.blueprint for run in offline], options.data_dir) as workers:
         first = _task_of(options, division, itertools.count(), offline[0])
-        _refuse_here(workers, first, runs, offline=True)
+        _refuse_here(workers, first, runs, options.stack, offline=True)
         division = division_of(None, options.workers, workers, first, len(runs))
         return division, estimate(workers, offline, division, partial(_task_of, options, division, itertools.count()))
 
 
-def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], *, offline: bool = False) -> None:
+def _refuse_here(
+    workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], stack: AskedStack, *, offline: bool = False
+) -> Collection[str]:
     """Refuse arms that cannot be trained on this machine, all at once, and warn of those that may not.
 
-    `offline` fetches no dataset, and says which will be.
+    `offline` fetches no dataset, and says which will be. Returned are the names of arms that `auto` does not stack.
 
     Raises:
         ConfigError: the memory is too small, or data are not here.
     """
     arms = {run.arm.name: run.blueprint for run in runs}
-    judged = judge(workers, task, [without_download(one) if offline else one for one in arms.values()])
+    judged = judge(workers, task, [without_download(one) if offline else one for one in arms.values()], stack)
     for name, doubts in judged.doubted.items():
         for doubt in doubts:
             print(f"warning: {name}: {visible_lines(doubt)}", file=sys.stderr)
@@ -204,6 +213,12 @@ def _refuse_here(workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], 
     if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
         told = {run.arm.name: run.arm.told for run in runs}
         raise ConfigError(told_together({name: told[name](reason) for name, reason in refused.items()}, len(arms)))
+    reasons = defaultdict[str, list[str]](list)
+    for name, reason in judged.apart.items():
+        reasons[reason].append(name)
+    for reason, names in reasons.items():
+        print(f"note: trained seed by seed: {first_few(names, 4)}: {visible_lines(reason)}", file=sys.stderr)
+    return list(judged.apart)
 
 
 def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
@@ -258,8 +273,8 @@ def _do(study: Sweep, planner: Planner, plan: SweepPlan, options: SweepOptions, 
         return carry_out(tasks, executor, display, Rules(options.retries, options.fail_fast, plan.seconds))
 
 
-def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[LocalWorkers, Division]:
-    """Return the workers of this machine, and how they divide it."""
+def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Executor, Division]:
+    """Return the workers of this machine, with stacks for them if asked for, and how they divide it."""
     workers = LocalWorkers(1, [run.blueprint for run in plan.to_do], options.data_dir)
     if not options.quiet:
         print(f"{counted(left, 'run')} to do; loading torch and the data once for all", file=sys.stderr)
@@ -267,11 +282,14 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Lo
     first = _task_of(options, Division(1, 1), itertools.count(), runs[0])
     with contextlib.ExitStack() as unless_it_begins:
         unless_it_begins.push(workers)
-        _refuse_here(workers, first, runs)
+        apart = _refuse_here(workers, first, runs, options.stack)
         division = division_of(plan.folder, options.workers, workers, first, left)
         unless_it_begins.pop_all()
+    apart = {*apart, *(plan.tuned_for[name] for name in apart if name in plan.tuned_for)}
     workers.slots = min(division.workers, left)
-    return workers, division
+    if options.stack == 1 or {run.arm.name for run in runs} <= apart:
+        return workers, division
+    return Stacks(workers, rule_for(options.stack, left, division.workers, apart)), division
 
 
 def _cluster(address: str, study: Sweep, options: SweepOptions) -> Executor:

@@ -1,5 +1,6 @@
 """Draw a batch as a function of the seed and its number alone, so that any step can be resumed."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,12 @@ class Drawn(NamedTuple):
 
     places: Tensor
     moves: Tensor | None
+
+    @classmethod
+    def of_all(cls, drawn: "Sequence[Drawn]") -> "Drawn":
+        """Return several batches on one dataset as one, the examples of the first in front."""
+        moves = [batch.moves for batch in drawn if batch.moves is not None]
+        return cls(torch.cat([batch.places for batch in drawn]), torch.cat(moves, dim=1) if moves else None)
 
 
 class TrainBatches:

@@ -15,6 +15,7 @@ from torch.nn.utils import get_total_norm
 
 from bnexp.measure.restore import undisturbed
 from bnexp.measure.subject import Items, Look
+from bnexp.norms.shapes import widened
 
 Kept = TypeVar("Kept")
 
@@ -43,7 +44,7 @@ def loss_of(
     """
     with precision:
         logits = forward(x)
-    logits = logits.float()
+    logits = widened(logits)
     return logits, functional.cross_entropy(logits, y)
 
 

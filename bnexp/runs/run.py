@@ -89,6 +89,7 @@ ENVIRONMENT = {
     "device": ("device_name",),
     "precision": ("precision",),
     "threads": ("threads",),
+    "stacked": ("stacked",),
     "torch": ("versions", "torch"),
     "bnexp": ("bnexp",),
     "commit": ("bnexp_commit",),
@@ -385,10 +386,11 @@ def _figures(summary: Record) -> dict[str, float]:
 
 
 def _environment(meta: Record) -> dict[str, str]:
-    values = {
-        name: meta.count(*place) if name == "threads" else meta.text(*place) for name, place in ENVIRONMENT.items()
-    }
-    return {name: str(value) for name, value in values.items() if value is not None}
+    counts = ("threads", "stacked")
+    values = {name: meta.count(*place) if name in counts else meta.text(*place) for name, place in ENVIRONMENT.items()}
+    known = {name: str(value) for name, value in values.items() if value is not None}
+    # How many were stacked is a matter of how many were left to do.
+    return known | ({"stacked": "no" if known["stacked"] == "1" else "yes"} if "stacked" in known else {})
 
 
 def _chosen(meta: Record) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """The life of one run in one process: begin, train, score the test set once, and leave the records of it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,14 @@ from bnexp.session.faults import faults_explained
 from bnexp.session.metadata import circumstances, note_status, summary_of
 from bnexp.session.several import Assignment
 from bnexp.session.signals import StopRequest
-from bnexp.session.terms import Show, Terms
+from bnexp.session.terms import Terms
+from bnexp.training.ahead import Stretch
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, computing_as
 from bnexp.training.distributed import refuse_indivisible
 from bnexp.training.evaluation import as_row, scores_at_end
-from bnexp.training.loop import train
+from bnexp.training.loop import steps, train
 from bnexp.training.progress import Progress
 from bnexp.training.room import doubts_about_memory, refuse_without_room, smaller_evaluation
 from bnexp.training.world import together
@@ -52,6 +53,10 @@ class RunResult:
     network: nn.Module
 
 
+Life = Generator[Stretch, None, RunResult]
+"""A run as it is begun or resumed, trained and recorded; stacked, it yields the stretches that others take for it."""
+
+
 def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> RunResult:
     """Train the network of a blueprint, and keep the records in a new folder of its own: `folder`, or the next one.
 
@@ -62,20 +67,35 @@ def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> Run
         BnexpError: the dataset is corrupt; or the records cannot be written, the memory is too small or the GPU is
             gone, and the run can be resumed.
     """
-    config, data_dir = blueprint.config, terms.data_dir or data_folder(None)
     stop = StopRequest()
     with stop.listening():
-        with faults_explained(config, world=terms.world):
-            run = built(blueprint, data_dir, terms.device or "auto", terms)
-        meta = circumstances(run, terms, data_dir)
-        text = dump_config(config)
-        claimed = (
-            claim_run_folder(terms.runs_dir, config.name, config.seed, text)
-            if folder is None
-            else claim_exactly(folder, text)
-        )
-        with run_lock(claimed) as lock:
-            return run_session(run, claimed, meta, terms.show, stop, lock)
+        return alone(begin(blueprint, terms, stop, folder))
+
+
+def alone(life: Life) -> RunResult:
+    """Return what comes of a run that takes all its steps itself."""
+    try:
+        next(life)
+    except StopIteration as end:
+        result: RunResult = end.value
+        return result
+    raise RuntimeError("a stacked run was left to itself")
+
+
+def begin(blueprint: Blueprint, terms: Terms, stop: StopRequest, folder: Path | None = None) -> Life:
+    """Train as `start` does, until `stop` is asked for. Raises as that does."""
+    config, data_dir = blueprint.config, terms.data_dir or data_folder(None)
+    with faults_explained(config, world=terms.world):
+        run = built(blueprint, data_dir, terms.device or "auto", terms)
+    meta = circumstances(run, terms, data_dir)
+    text = dump_config(config)
+    claimed = (
+        claim_run_folder(terms.runs_dir, config.name, config.seed, text)
+        if folder is None
+        else claim_exactly(folder, text)
+    )
+    with run_lock(claimed) as lock:
+        return (yield from run_session(run, claimed, meta, terms, stop, lock))
 
 
 def fingerprint_now(blueprint: Blueprint, terms: Terms) -> str:
@@ -123,11 +143,11 @@ def run_session(
     run: TrainingRun,
     folder: Path,
     meta: Mapping[str, Any],
-    show: Show,
+    terms: Terms,
     stop: StopRequest,
     lock: HeldLock,
     start: Loaded | None = None,
-) -> RunResult:
+) -> Life:
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
@@ -144,7 +164,7 @@ def run_session(
         keep_copies(folder, sources_of(run.config))
         note_status(folder, meta, "running")
         with computing_as(run.config.training):
-            summary, written = _train_and_test(run, folder, show, stop, lock, start)
+            summary, written = yield from _train_and_test(run, folder, terms, stop, lock, start)
         lock.refuse_lost()
         if ends := former_ends(meta):
             summary["lengthened_from"] = ends
@@ -182,13 +202,13 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, loc
 
 
 def _train_and_test(
-    run: TrainingRun, folder: Path, show: Show, stop: StopRequest, lock: HeldLock, start: Loaded | None
-) -> tuple[dict[str, Any], Rows]:
+    run: TrainingRun, folder: Path, terms: Terms, stop: StopRequest, lock: HeldLock, start: Loaded | None
+) -> Generator[Stretch, None, tuple[dict[str, Any], Rows]]:
     """Train with all writers open, score the test set once, and return the summary and what metrics.jsonl holds."""
     with (
         contextlib.closing(MetricsWriter(folder / METRICS, lock.refuse_lost)) as rows,
         contextlib.closing(TensorBoardWriter(folder)) as board,
-        contextlib.closing(show(f"{run.config.name} {folder.name}", run.plan)) as display,
+        contextlib.closing(terms.show(f"{run.config.name} {folder.name}", run.plan)) as display,
     ):
         writer = Writers([rows, board, display])
         if start is None:
@@ -211,8 +231,12 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                with together(run.world):
-                    train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop), display.waiting)
+                calls = display.step, checkpointer.save_if_due, _stops(run, stop)
+                if terms.stacked > 1:
+                    yield from steps(run, progress, *calls, ahead=True)
+                else:
+                    with together(run.world):
+                        train(run, progress, *calls, display.waiting)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt

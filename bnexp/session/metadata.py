@@ -85,6 +85,7 @@ def circumstances(
         "graph": run.graph.tried,
         "memory_format": str(run.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "stacked": terms.stacked,
         "deterministic": run.config.training.deterministic,
         "parameters": run.parameters,
         "network": network_of(layout, run.config.data.batch_size, _parts_of(run)),
@@ -126,7 +127,9 @@ def continued(meta: Mapping[str, Any], before: Mapping[str, Any], state: Mapping
     """Return the circumstances of a run resumed from `state`: those of now, and those that meta.json told before."""
     keys = ("argv", "ended", "bnexp", "versions", "host", "device", "device_name", "threads", "processes", "continued")
     sessions = before.get("sessions")
-    session = {key: before.get(key) for key in keys} | {key: before[key] for key in (PLUGINS,) if key in before}
+    session = {key: before.get(key) for key in keys} | {
+        key: before[key] for key in ("stacked", PLUGINS) if key in before
+    }
     earlier = [*(sessions if isinstance(sessions, list) else []), session]
     return {
         **meta,
@@ -150,7 +153,7 @@ def machine_changes(before: Mapping[str, Any], meta: Mapping[str, Any]) -> list[
 def _environment_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the circumstances that the last bits of figures depend on, those that are known."""
     versions = meta.get("versions")
-    named = {"device": meta.get("device_name"), "threads": meta.get("threads"), "bnexp": meta.get("bnexp")}
+    named = {"device": meta.get("device_name"), **{key: meta.get(key) for key in ("threads", "stacked", "bnexp")}}
     processes = meta.get("processes")
     named["processes"] = processes.get("count") if isinstance(processes, dict) else None
     named["torch"] = versions.get("torch") if isinstance(versions, dict) else None

@@ -40,7 +40,7 @@ from bnexp.runs.seal import SEAL, load_stored, seal_of, write_config
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
-from bnexp.session.life import RunResult, built, run_session
+from bnexp.session.life import Life, RunResult, alone, built, run_session
 from bnexp.session.metadata import circumstances, continued, machine_changes, note_status
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
@@ -65,14 +65,27 @@ def resume(
             or rows are not those that the checkpoint belongs to; or as for a new run.
     """
     stop = StopRequest()
-    nothing_done = f"interrupted before it went on: {resume_command(folder)}"
-    with stop.listening(nothing_done), run_lock(folder, break_lock=break_lock) as lock:
+    with stop.listening(f"interrupted before it went on: {resume_command(folder)}"):
+        return alone(resuming(folder, terms, stop, from_start=from_start, config=config, break_lock=break_lock))
+
+
+def resuming(
+    folder: Path,
+    terms: Terms,
+    stop: StopRequest,
+    *,
+    from_start: bool = False,
+    config: Config | None = None,
+    break_lock: bool = False,
+) -> Life:
+    """Train on as `resume` does, until `stop` is asked for. Raises as that does."""
+    with run_lock(folder, break_lock=break_lock) as lock:
         own = own_config(folder)
         config = config or own
         _refuse_another_experiment(folder, own, config)
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
-        return _go_on(folder, terms, own, config, stop, lock, from_start=from_start)
+        return (yield from _go_on(folder, terms, own, config, stop, lock, from_start=from_start))
 
 
 def lengthen(folder: Path, terms: Terms, config: Config, *, break_lock: bool = False) -> RunResult:
@@ -87,7 +100,13 @@ def lengthen(folder: Path, terms: Terms, config: Config, *, break_lock: bool = F
         Interrupted, BnexpError: as for `resume`.
     """
     stop = StopRequest()
-    with stop.listening(f"interrupted before it went on: {folder}"), run_lock(folder, break_lock=break_lock) as lock:
+    with stop.listening(f"interrupted before it went on: {folder}"):
+        return alone(lengthening(folder, terms, config, stop, break_lock=break_lock))
+
+
+def lengthening(folder: Path, terms: Terms, config: Config, stop: StopRequest, *, break_lock: bool = False) -> Life:
+    """Train on as `lengthen` does, until `stop` is asked for. Raises as that does."""
+    with run_lock(folder, break_lock=break_lock) as lock:
         own, _ = load_stored(folder)  # in config.yaml, which is written first, the length may be the new one already
         _refuse_another_network(folder, own, config)
         try:
@@ -96,7 +115,7 @@ def lengthen(folder: Path, terms: Terms, config: Config, *, break_lock: bool = F
             raise ConfigError(f"{folder}: {error}. A new run: {train_anew(folder, config)}") from None
         if longer.training == own.training and _has_ended(folder):
             raise _no_longer(folder, own, longer)
-        return _go_on(folder, terms, own, longer, stop, lock)
+        return (yield from _go_on(folder, terms, own, longer, stop, lock))
 
 
 def is_of_another_length(folder: Path, config: Config) -> bool:
@@ -129,7 +148,7 @@ def _go_on(
     lock: HeldLock,
     *,
     from_start: bool = False,
-) -> RunResult:
+) -> Life:
     """Train a run on from a checkpoint, with a config that takes the place of its own."""
     before = read_json(folder / META) or {}
     with faults_explained(config, folder, world=terms.world):
@@ -164,7 +183,7 @@ def _go_on(
         if config != own:
             write_config(folder, dump_config(config))
             _say_what_changes(own, config, terms)
-    return run_session(run, folder, meta, terms.show, stop, lock, start)
+    return (yield from run_session(run, folder, meta, terms, stop, lock, start))
 
 
 def _no_longer(folder: Path, own: Config, config: Config) -> ConfigError:

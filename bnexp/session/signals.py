@@ -31,7 +31,8 @@ class StopRequest:
     def __init__(self, *, speaks: bool = True) -> None:
         self._speaks = speaks
         self._signal: int | None = None
-        self._waits = self._leaves = False
+        self._waits = 0  # for the steps of how many runs a first signal waits
+        self._leaves = False
 
     def __bool__(self) -> bool:
         return self._signal is not None
@@ -76,11 +77,11 @@ class StopRequest:
     @contextlib.contextmanager
     def finishing_the_step(self) -> Iterator[None]:
         """Let a first signal wait for the end of the step, until the context ends; outside, it interrupts at once."""
-        self._waits = True
+        self._waits += 1
         try:
             yield
         finally:
-            self._waits = False
+            self._waits -= 1
 
     def leave(self) -> None:
         """Ignore signals from now on: a Ctrl-C held down would come amid the last records, too."""

@@ -53,6 +53,7 @@ class Terms:
     chosen: Mapping[str, Any] | None = None  # by the tuning of its sweep, for the records
     resume: bool = False  # the newest unfinished run of the same config, if there is one
     world: "World | None" = None  # the processes that train it together, where there are several
+    stacked: int = 1  # how many runs are trained as one vectorized network, this one among them
 
     @property
     def processes(self) -> int:

@@ -11,7 +11,7 @@ from bnexp.blueprint import Blueprint
 from bnexp.processes import usable_cores
 from bnexp.runs.folder import read_json, write_json
 from bnexp.sweep.plan import PlannedRun
-from bnexp.sweep.work import Ended, Executor, Judged, Measured, Task
+from bnexp.sweep.work import AskedStack, Ended, Executor, Judged, Measured, Task
 
 RECORD = "sweep.json"
 _MOST_MEASURED = 8
@@ -56,10 +56,10 @@ def without_download(blueprint: Blueprint) -> Blueprint:
     return replace(blueprint, config=blueprint.config.model_copy(update={"data": data}))
 
 
-def judge(executor: Executor, task: Task, blueprints: Sequence[Blueprint]) -> Judged:
-    """Return what this machine refuses and doubts of some blueprints: memory, and data that are not here."""
+def judge(executor: Executor, task: Task, blueprints: Sequence[Blueprint], stack: AskedStack = 1) -> Judged:
+    """Return what this machine refuses and doubts of some blueprints: memory, data that are not here, stacked seeds."""
     first, *others = blueprints
-    executor.start(replace(task, key="judge", mode="judge", blueprint=first, others=tuple(others)))
+    executor.start(replace(task, key="judge", mode="judge", blueprint=first, others=tuple(others), stack=stack))
     judged = Judged("judge", {}, {})
     while True:
         for event in executor.wait(1.0):

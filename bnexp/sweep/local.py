@@ -41,16 +41,17 @@ _MOST_DATASETS = 4
 
 @dataclass
 class _Worker:
-    task: Task
+    tasks: list[Task]  # of which no end is known
     process: Any
     pipe: Connection
     output: Path
     began: float
     ended: Ended | None = None
+    """The end of the last of them, which is told when its process has ended, too."""
 
 
 class LocalWorkers:
-    """Takes `slots` tasks at once.
+    """Takes `slots` tasks at once, or so many stacks of them.
 
     Args:
         slots: how many processes run side by side.
@@ -74,8 +75,13 @@ class LocalWorkers:
     def __exit__(self, kind: type[BaseException] | None, *of_error: object) -> None:
         self.close(for_good=kind is not None and issubclass(kind, KeyboardInterrupt))
 
-    def start(self, task: Task) -> None:
-        """Begin a task in a process of its own.
+    @property
+    def busy(self) -> int:
+        """How many processes there are."""
+        return len(self._workers)
+
+    def start(self, task: Task, *stacked: Task) -> None:
+        """Begin a task in a process of its own, with others that are stacked on it, if any.
 
         Raises:
             BnexpError: the server of the processes dies, also when it is started again.
@@ -84,7 +90,7 @@ class LocalWorkers:
         output = self._place / f"output{self._started}"
         for attempt in (1, 2):
             ours, theirs = _CONTEXT.Pipe(duplex=False)
-            process = _CONTEXT.Process(target=_work, args=(task, theirs, output), name=f"bnexp {task.key}")
+            process = _CONTEXT.Process(target=_work, args=((task, *stacked), theirs, output), name=f"bnexp {task.key}")
             try:
                 self._ensure_server()
                 process.start()
@@ -94,7 +100,7 @@ class LocalWorkers:
                     reason = str(error) or "it ended while it loaded torch, perhaps for want of memory"
                     raise BnexpError(f"no process can be started for {task.key}: {reason}") from None
             else:
-                self._workers.append(_Worker(task, process, ours, output, time.monotonic()))
+                self._workers.append(_Worker([task, *stacked], process, ours, output, time.monotonic()))
                 return
             finally:
                 theirs.close()
@@ -111,11 +117,13 @@ class LocalWorkers:
             if gone or worker.pipe in ready:
                 for event in _received(worker.pipe):
                     if isinstance(event, Ended):
+                        worker.tasks = [task for task in worker.tasks if task.key != event.key]
+                    if isinstance(event, Ended) and not worker.tasks:
                         worker.ended = event
                     else:
                         events.append(event)
             if gone:
-                events.append(self._end_of(worker))
+                events += self._ends_of(worker)
         return events
 
     def stop(self, *, at_once: bool = False) -> None:
@@ -139,19 +147,20 @@ class LocalWorkers:
         self._workers = []
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def _end_of(self, worker: _Worker) -> Ended:
-        """Return how an ended worker ended, and let it go."""
+    def _ends_of(self, worker: _Worker) -> list[Ended]:
+        """Return how the tasks of an ended worker ended of which it is not known yet, and let it go."""
         worker.process.join()
         worker.pipe.close()
         self._workers.remove(worker)
         output = _end_of_file(worker.output)
         worker.output.unlink(missing_ok=True)
-        if worker.ended is not None:
-            return worker.ended
         seconds = time.monotonic() - worker.began
         if self._stopping or worker.process.exitcode == _WITHOUT_SERVER:
-            return Ended(worker.task.key, "interrupted", how_to_resume(worker.task.folder), "", seconds)
-        return Ended(worker.task.key, "lost", _how_it_died(worker.process.exitcode), output, seconds)
+            others = [Ended(one.key, "interrupted", how_to_resume(one.folder), "", seconds) for one in worker.tasks]
+        else:
+            died = _how_it_died(worker.process.exitcode)
+            others = [Ended(one.key, "lost", died, output, seconds) for one in worker.tasks]
+        return others + ([worker.ended] if worker.ended is not None else [])
 
     def _ensure_server(self) -> None:
         """Start the server, or start it again; it loads the datasets."""
@@ -173,10 +182,10 @@ def _kill_server() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _work(task: Task, pipe: Connection, output: Path) -> None:
+def _work(tasks: Sequence[Task], pipe: Connection, output: Path) -> None:
     from bnexp.sweep.worker import work  # loads torch, where the server has not
 
-    work(task, pipe, output)
+    work(tasks, pipe, output)
 
 
 def _distinct(blueprints: Sequence[Blueprint], data_dir: Path) -> list[tuple[Any, ...]]:

@@ -248,6 +248,13 @@ class SweepPlan:
         tuning = tuple(run for run in self.tuning if self.tuned_for[run.arm_name] in own)
         return replace(self, runs=runs, tuning=tuning)
 
+    def by_arm(self) -> "SweepPlan":
+        """Return the plan with the runs of each arm one after the other, as they are stacked."""
+        arms = dict.fromkeys(run.arm_name for run in self.all_runs)
+        ranks = {name: rank for rank, name in enumerate(arms)}
+        tuning, runs = (sorted(part, key=lambda run: ranks[run.arm_name]) for part in (self.tuning, self.runs))
+        return replace(self, runs=tuple(runs), tuning=tuple(tuning))
+
     def waits(self, run: PlannedRun) -> bool:
         """Tell whether a run cannot begin before its arm is tuned."""
         return run.role is None and bool(run.arm.candidates)

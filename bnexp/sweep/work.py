@@ -13,6 +13,9 @@ only look whether the data are here and the memory is enough, and write nothing.
 End = Literal["finished", "diverged", "interrupted", "failed", "lost", "elsewhere"]
 """How the attempt of a task ends. `lost`: its process or node died; `elsewhere`: another process has this run."""
 
+AskedStack = int | Literal["auto"]
+"""How many seeds of an arm are stacked: 1 is none, `auto` as many as were measured to pay, where they were."""
+
 DATASETS = "BNEXP_SWEEP_DATASETS"
 """In the environment of the server of local workers: the file that says which datasets to load."""
 
@@ -30,6 +33,7 @@ class Task:
         chosen: what tuning chose for the run, for meta.json: see `arms.Arm`.
         brought: where sets of the user's own lie on the machine of the run, if not at their `data.path`.
         others: for `judge`, the blueprints that are looked at beside the first.
+        stack: for `judge`, how they are to be stacked.
     """
 
     key: str
@@ -44,6 +48,7 @@ class Task:
     argv: tuple[str, ...] = ()
     brought: Mapping[str, Path] = field(default_factory=dict)
     others: tuple[Blueprint, ...] = ()
+    stack: AskedStack = 1
 
 
 @dataclass(frozen=True)
@@ -110,18 +115,19 @@ class Measured:
 
 @dataclass(frozen=True)
 class Judged:
-    """What this machine refuses and doubts of blueprints, by the names of their arms."""
+    """What this machine refuses and doubts of blueprints, by the names of their arms; and why some are not stacked."""
 
     key: str
     refused: Mapping[str, str]
     doubted: Mapping[str, Sequence[str]]
+    apart: Mapping[str, str] = field(default_factory=dict)
 
 
 Event = Progressed | Ended | Warned | Measured | Judged
 
 
 class Executor(Protocol):
-    """Carries out tasks side by side, each in a process of its own."""
+    """Carries out tasks side by side, each in a process of its own, or several stacked in one."""
 
     @property
     def slots(self) -> int:

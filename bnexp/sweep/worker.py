@@ -1,4 +1,4 @@
-"""The work of one process of a sweep: a run, told through a pipe.
+"""The work of one process of a sweep: a run, or stacked ones, told through a pipe.
 
 Importing the module loads torch, bnexp, and the datasets that the environment names: the server of the workers does it
 once. A worker is a fork of that process: its memory holds decoded and fitted datasets without another byte.
@@ -10,6 +10,7 @@ import pickle
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from bnexp.blueprint import Blueprint
 from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
@@ -27,15 +29,19 @@ from bnexp.runs.claim import Taken
 from bnexp.runs.identity import first_difference
 from bnexp.runs.own_lock import Held
 from bnexp.runs.plugins import sources_of
+from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.runs.seal import load_stored
 from bnexp.session import life, resume
 from bnexp.session.display import Display, left
-from bnexp.session.signals import ANNOUNCEMENTS
+from bnexp.session.life import Life, RunResult
+from bnexp.session.lockstep import Outcome, train_together
+from bnexp.session.signals import ANNOUNCEMENTS, StopRequest
 from bnexp.session.terms import Terms
 from bnexp.sweep.work import DATASETS, Ended, Event, Judged, Measured, Progressed, Task, Warned
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.device import computing_as
+from bnexp.training.stackable import why_not_stacked, why_not_worth
 
 _SHOWN_EVERY_S = 0.2
 _GRACE_S, _LOOK_S = 30.0, 1.0
@@ -55,18 +61,45 @@ def load_once() -> None:
             keep_dataset(*dataset)
 
 
-def work(task: Task, pipe: Connection, output: Path) -> None:
-    """Do a task in this process, which ends with it; what it prints goes to a file."""
-    began = time.monotonic()
+def work(tasks: Sequence[Task], pipe: Connection, output: Path) -> None:
+    """Do tasks in this process, which ends with them; what it prints goes to a file."""
     _stand_alone(output)
-    tell = _Teller(pipe)
-    if task.threads is not None:
-        torch.set_num_threads(task.threads)
-    tell(replace(attempt(task, tell), seconds=time.monotonic() - began))
+    if tasks[0].threads is not None:
+        torch.set_num_threads(tasks[0].threads)
+    attempt(tasks, _Teller(pipe))
 
 
-def attempt(task: Task, tell: "_Teller") -> Ended:
-    """Do a task, and return how it ended; a bug in bnexp passes as it is."""
+def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
+    """Do a task, or stacked ones of one arm, and tell how each ended; a bug in bnexp passes as it is, at the end."""
+    began, bugs, stop = time.monotonic(), list[Exception](), StopRequest()
+
+    def ended(number: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception) and not isinstance(outcome, BnexpError):
+            bugs.append(outcome)
+        else:
+            tell(replace(_end_of(tasks[number], outcome, len(tasks)), seconds=time.monotonic() - began))
+
+    if tasks[0].mode in ("measure", "judge"):
+        tell(_examined(tasks[0], tell))
+        return
+    with stop.listening():
+        lives = [_life(task, tell, stop, len(tasks)) for task in tasks]
+        train_together(lives, stop, ended, tasks[0].blueprint.config.training)
+    for bug in bugs:
+        raise bug
+
+
+def _examined(task: Task, tell: Callable[[Event], None]) -> Ended:
+    """Tell what a task that trains nothing finds out, and return how it ended."""
+    try:
+        tell(measure(task) if task.mode == "measure" else judge(task))
+    except BnexpError as error:
+        return Ended(task.key, "failed", str(error))
+    return Ended(task.key, "finished")
+
+
+def _life(task: Task, tell: Callable[[Event], None], stop: StopRequest, stacked: int) -> Life:
+    """Do what a task asks for, as one of so many that are stacked."""
     BROUGHT.update(task.brought)
     terms = Terms(
         data_dir=task.data_dir,
@@ -76,33 +109,38 @@ def attempt(task: Task, tell: "_Teller") -> Ended:
         argv=task.argv,
         role=task.role,
         chosen=task.chosen,
+        stacked=stacked,
     )
-    try:
-        if task.mode in ("measure", "judge"):
-            tell(measure(task) if task.mode == "measure" else judge(task))
-            return Ended(task.key, "finished")
-        config = task.blueprint.config
-        if task.mode == "start":
-            result = life.start(task.blueprint, terms, task.folder)
-        elif task.mode == "lengthen":
-            result = resume.lengthen(task.folder, terms, config)
-        else:
-            same = first_difference(load_stored(task.folder)[0], config) is None
-            # The same arm may have been written in another way, or with other probes: the run keeps its own config.
-            result = resume.resume(task.folder, terms, config=config if same else None)
-    except Interrupted as stopped:
-        return Ended(task.key, "interrupted", str(stopped))
-    except (Held, Taken) as error:
-        return Ended(task.key, "elsewhere", str(error))
-    except BnexpError as error:
-        return Ended(task.key, "failed", str(error))
-    final = result.summary["final"] if result.summary["status"] == "finished" else None
-    return Ended(task.key, result.summary["status"], accuracy=final and final["accuracy"])
+    config = task.blueprint.config
+    if task.mode == "start":
+        return (yield from life.begin(task.blueprint, terms, stop, task.folder))
+    if task.mode == "lengthen":
+        return (yield from resume.lengthening(task.folder, terms, config, stop))
+    same = first_difference(load_stored(task.folder)[0], config) is None
+    # The same arm may have been written in another way, or with other probes: the run keeps its own config.
+    return (yield from resume.resuming(task.folder, terms, stop, config=config if same else None))
+
+
+def _end_of(task: Task, outcome: RunResult | BnexpError, stacked: int) -> Ended:
+    """Return how a task ended."""
+    if isinstance(outcome, Interrupted):
+        return Ended(task.key, "interrupted", str(outcome))
+    if isinstance(outcome, Held | Taken):
+        return Ended(task.key, "elsewhere", str(outcome))
+    if isinstance(outcome, BnexpError):
+        fewer = f"\n{stacked} runs were stacked; fewer need less: --stack {max(stacked // 2, 1)}"
+        of_memory = stacked > 1 and str(outcome).startswith(OUT_OF_MEMORY)
+        return Ended(task.key, "failed", f"{outcome}{fewer if of_memory else ''}")
+    final = outcome.summary["final"] if outcome.summary["status"] == "finished" else None
+    return Ended(task.key, outcome.summary["status"], accuracy=final and final["accuracy"])
 
 
 def judge(task: Task) -> Judged:
-    """Look whether the data of all blueprints are here, whether their networks fit into memory and can be built."""
-    refused, doubted = dict[str, str](), dict[str, list[str]]()
+    """Look whether the data of all blueprints are here, whether their networks fit into memory and can be built.
+
+    Where they are to be stacked, look whether they can be, too, and with `auto` whether that pays.
+    """
+    refused, doubted, apart = dict[str, str](), dict[str, list[str]](), dict[str, str]()
     data_dir = task.data_dir or data_folder(None)
     for blueprint in (task.blueprint, *task.others):
         config, doubts = blueprint.config, list[str]()
@@ -111,10 +149,20 @@ def judge(task: Task) -> Judged:
             if sources_of(config):  # a norm of others is tried where it is built
                 without_numbers(blueprint.layout)
             load_dataset(config.data, blueprint.info, blueprint.plan, data_dir, torch.device("cpu"))
+            if why := _why_apart(task, blueprint):
+                (apart if task.stack == "auto" else refused)[config.name] = why
         except BnexpError as error:
             refused[config.name] = str(error)
         doubted[config.name] = doubts
-    return Judged(task.key, refused, {name: doubts for name, doubts in doubted.items() if doubts})
+    return Judged(task.key, refused, {name: doubts for name, doubts in doubted.items() if doubts}, apart)
+
+
+def _why_apart(task: Task, blueprint: Blueprint) -> str | None:
+    """Say why the runs of an arm are not stacked as a task asks; None where they are, or where it does not ask."""
+    if task.stack == "auto":
+        return why_not_worth(blueprint, task.device or "auto") or why_not_stacked(blueprint)
+    why = why_not_stacked(blueprint) if task.stack > 1 else None
+    return why and f"--stack {task.stack}: {why}; --stack auto trains such arms seed by seed"
 
 
 def measure(task: Task) -> Measured:
@@ -143,7 +191,7 @@ class _Teller:
 class _ToldDisplay(Display):
     """Tells where a run is, a few times a second at most."""
 
-    def __init__(self, key: str, plan: Plan, tell: _Teller) -> None:
+    def __init__(self, key: str, plan: Plan, tell: Callable[[Event], None]) -> None:
         self._key, self._plan, self._tell = key, plan, tell
         self._told_at = float("-inf")
         self._figures: dict[str, float] = {}

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from bnexp.data.batches import Drawn
 from bnexp.measure.restore import put_random_states, random_states, streams_of
+from bnexp.norms.random_stream import RandomStream
 from bnexp.training.build import TrainingRun
 from bnexp.training.divergence import RunningStatistics
 from bnexp.training.progress import Progress
@@ -129,6 +131,19 @@ class Ahead:
         return min(first + most - 1, plan.total_steps)
 
 
+class Kept(Protocol):
+    """What steps change, where it can be kept and put back."""
+
+    def keep(self) -> None:
+        """Keep it as it is now."""
+
+    def put_back(self) -> None:
+        """Let it be as it was kept, bit for bit."""
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors that the steps write into."""
+
+
 class KeptState:
     """What the steps of a run change, kept on its device, and where its random streams stand."""
 
@@ -183,6 +198,21 @@ class Steps:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run, self._statistics = run, RunningStatistics(run.network)
+        self.kept = KeptState(run)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer that takes the steps."""
+        return self._run.train_step.optimizer
+
+    @property
+    def streams(self) -> Sequence[RandomStream]:
+        """The random streams that they draw from."""
+        return list(streams_of(self._run.network).values())
+
+    def forget(self) -> None:
+        """Forget the gradients of a step that was not taken to its end."""
+        self.optimizer.zero_grad()
 
     def expect(self, step: int) -> list[Drawn]:
         """Set learning rate and average for a step, counted from 1, and return what was drawn for its batches."""

@@ -8,18 +8,21 @@ What changes from step to step is written into tensors that it reads. It is used
 
 import pickle
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from bnexp.data.batches import Drawn
 from bnexp.errors import BnexpError
-from bnexp.measure.restore import copies_of, streams_of
-from bnexp.training.ahead import KeptState, OneByOne, Seen, Sight, Steps, Stretch, Take
+from bnexp.measure.restore import copies_of
+from bnexp.norms.random_stream import RandomStream
+from bnexp.training.ahead import Kept, OneByOne, Seen, Sight, Steps, Stretch, Take
 from bnexp.training.build import TrainingRun
+from bnexp.training.device import Graphing
 
 WARM_UP = 3
 """Steps of a kind that are taken on the side before it is recorded: libraries choose their kernels and workspaces."""
@@ -83,12 +86,37 @@ class CudaRecorder:
             raise Unrecordable("the memory of the GPU is too small for it beside a step that is not")
 
 
+class Recordable(Protocol):
+    """Steps that can be recorded: those of a run (`ahead.Steps`), or of several stacked ones (`stacked.Stack`)."""
+
+    def expect(self, step: int) -> list[Drawn]:
+        """Set what Python alone knows of a step beforehand, and return what was drawn for its batches."""
+
+    def take(self, drawn: Sequence[Drawn]) -> Tensor:
+        """Take the step with these batches, by work of the device alone, and return its figures."""
+
+    def forget(self) -> None:
+        """Forget the gradients of a step that was not taken to its end."""
+
+    @property
+    def kept(self) -> Kept:
+        """What the steps change."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer that takes them."""
+
+    @property
+    def streams(self) -> Sequence[RandomStream]:
+        """The random streams that they draw from."""
+
+
 class Recorded:
     """A recorded step: the tensors that it reads, and those that it writes its figures into."""
 
     def __init__(
         self,
-        steps: Steps,
+        steps: Recordable,
         recorder: Recorder,
         generators: Sequence[torch.Generator],
         drawn: Sequence[Drawn],
@@ -114,34 +142,33 @@ class Recorded:
         return self._figures.clone()
 
 
-class Graphed:
-    """Takes the steps of a stretch by repeating a recorded one: each kind, full or the last of an epoch, its own.
+class Recordings:
+    """Takes steps by repeating a recorded one: each kind, full or the last of an epoch, its own.
 
     The first steps of a kind are taken as they are. Before a recording is trusted, it is tried: a repeated step must
     leave the bits of one that is taken. Where it does not, or nothing can be recorded, steps are taken as they are.
     """
 
-    def __init__(self, run: TrainingRun, recorder: Recorder, note: Callable[[str], None]) -> None:
-        self._run, self._recorder, self._note = run, recorder, note
-        self._steps, self._kept = Steps(run), KeptState(run)
+    def __init__(self, steps: Recordable, graph: Graphing, recorder: Recorder, note: Callable[[str], None]) -> None:
+        self._steps, self._graph, self._recorder, self._note = steps, graph, recorder, note
         self._recorded: dict[tuple[int, ...], Recorded] = {}
         self._aside: dict[tuple[int, ...], int] = {}  # steps of a kind that were taken before it is recorded
         self._places: list[Any] = []
 
-    def __call__(self, stretch: Stretch) -> Seen:
-        """Take all steps of a stretch; nothing is brought to Python before the last, but to try a recording."""
-        sight, places = Sight(self._run), self._places_now()
+    def __call__(self, numbers: Iterable[int]) -> list[Tensor]:
+        """Take the steps of these numbers, and return the figures of each; nothing but a trial is brought to Python."""
+        places = self._places_now()
         if places != self._places:  # a graph knows tensors by their places in memory
             self._recorded.clear()
             self._places = places
-        return sight.of([self._take(step) for step in stretch.steps])
+        return [self._take(step) for step in numbers]
 
     def _take(self, step: int) -> Tensor:
         drawn = self._steps.expect(step)
         kind = tuple(len(batch.places) for batch in drawn)
         if kind in self._recorded:
             return self._recorded[kind](drawn)
-        if self._run.graph.reason is not None:
+        if self._graph.reason is not None:
             return self._steps.take(drawn)
         taken = list[Tensor]()
         self._recorder.aside(lambda: taken.append(self._steps.take(drawn)))
@@ -152,7 +179,7 @@ class Graphed:
 
     def _record(self, kind: tuple[int, ...], drawn: Sequence[Drawn], like: Tensor) -> None:
         """Record a kind of step, at the example of one that was just taken, and try it; leave no other trace."""
-        self._kept.keep()
+        self._steps.kept.keep()
         host = _host_streams()
         try:
             recorded = Recorded(self._steps, self._recorder, self._generators(), drawn, like)
@@ -163,17 +190,17 @@ class Graphed:
             self._refuse(error)
         else:
             self._recorded[kind] = recorded
-            self._run.graph.recorded = max(self._run.graph.recorded, len(self._recorded))
+            self._graph.recorded = max(self._graph.recorded, len(self._recorded))
         finally:
-            self._run.train_step.optimizer.zero_grad()
-            self._kept.put_back()
+            self._steps.forget()
+            self._steps.kept.put_back()
 
     def _try(self, recorded: Recorded, drawn: Sequence[Drawn]) -> None:
         """Refuse a recording that leaves other bits than the step itself."""
-        self._kept.put_back()
-        left = [recorded(drawn), *copies_of(self._kept.tensors())]
-        self._kept.put_back()
-        expected = [self._steps.take(drawn), *self._kept.tensors()]
+        self._steps.kept.put_back()
+        left = [recorded(drawn), *copies_of(self._steps.kept.tensors())]
+        self._steps.kept.put_back()
+        expected = [self._steps.take(drawn), *self._steps.kept.tensors()]
         if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, expected)):
             raise Unrecordable("a repeated step leaves other bits than one that is taken")
 
@@ -182,25 +209,36 @@ class Graphed:
         while error.__context__ is not None and isinstance(error.__context__, RuntimeError):
             error = error.__context__  # what broke the recording, not that it is broken
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        for stream in streams_of(self._run.network).values():
+        for stream in self._steps.streams:
             stream.set_state(None)  # generators of a broken recording are of no use; `put_back` makes others
         self._recorded.clear()
-        self._run.graph.reason = reason
-        if self._run.graph.demanded:
+        self._graph.reason = reason
+        if self._graph.demanded:
             raise BnexpError(
                 f"training.graph on: the step cannot be recorded as a CUDA graph: {reason}; expected auto or off"
             ) from None
         self._note(f"the step cannot be recorded as a CUDA graph: {reason}; it is taken without")
 
     def _generators(self) -> list[torch.Generator]:
-        streams = streams_of(self._run.network).values()
+        streams = self._steps.streams
         return [stream.generator for stream in streams if stream.generator is not None]
 
     def _places_now(self) -> list[Any]:
         """Return where all is in memory that a recorded step reads and writes."""
-        rates = [group["lr"] for group in self._run.train_step.optimizer.param_groups]
-        tensors = [*self._kept.tensors(), *(rate for rate in rates if isinstance(rate, Tensor))]
+        rates = [group["lr"] for group in self._steps.optimizer.param_groups]
+        tensors = [*self._steps.kept.tensors(), *(rate for rate in rates if isinstance(rate, Tensor))]
         return [*(tensor.data_ptr() for tensor in tensors), *self._generators()]
+
+
+class Graphed:
+    """Takes the steps of a stretch by recorded ones."""
+
+    def __init__(self, run: TrainingRun, recorder: Recorder, note: Callable[[str], None]) -> None:
+        self._run, self._recordings = run, Recordings(Steps(run), run.graph, recorder, note)
+
+    def __call__(self, stretch: Stretch) -> Seen:
+        """Take all steps of a stretch; nothing is brought to Python before the last, but to try a recording."""
+        return Sight(self._run).of(self._recordings(stretch.steps))
 
 
 def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) -> Take | None:

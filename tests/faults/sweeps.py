@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -137,12 +138,12 @@ def _prepare(calls: Calls | None) -> None:
         local._work = partial(_work_watched, calls)
 
 
-def _work_watched(calls: Calls, task: Task, pipe: Connection, output: Path) -> None:
+def _work_watched(calls: Calls, tasks: Sequence[Task], pipe: Connection, output: Path) -> None:
     from bnexp.sweep.worker import work
 
-    if task.key.endswith("dropout-p0.2/seed1"):
+    if tasks[0].key.endswith("dropout-p0.2/seed1"):
         calls.watch()
-    work(task, pipe, output)
+    work(tasks, pipe, output)
 
 
 def interrupted(trial: SweepTrial, number: int = signal.SIGINT) -> Ended:

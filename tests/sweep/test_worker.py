@@ -47,7 +47,8 @@ def test_a_run_of_the_same_arm_goes_on_and_is_lengthened_with_its_own_config(
     def done(mode: Any, **sections: Any) -> str:
         written = {"block": "linear -> bn -> act", "norm": None}
         config = make_config(model=written, probes={"gradients": {"every": 3}}, **sections)
-        return attempt(Task("small", draw(config, tmp_path), folder, mode, tmp_path, "cpu"), told.append).end
+        attempt([Task("small", draw(config, tmp_path), folder, mode, tmp_path, "cpu")], told.append)
+        return told[-1].end
 
     assert done("resume") == "finished"
     run = read_run(folder)
@@ -66,5 +67,6 @@ def test_a_run_that_was_killed_before_its_meta_json_gets_the_role_of_its_task(
     config, told = make_config(), list[Event]()
     folder = claim_exactly(tmp_path / "small" / "seed0", dump_config(config))
     task = Task("small", draw(config, tmp_path), folder, "resume", tmp_path, "cpu", role="tuning")
-    assert attempt(task, told.append).end == "finished"
+    attempt([task], told.append)
+    assert told[-1].end == "finished"
     assert read_run(folder).role == "tuning"

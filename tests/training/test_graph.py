@@ -1,6 +1,7 @@
 """Steps that are recorded and repeated: here by a tape on the CPU, on a GPU in test_on_gpu.py."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import random
@@ -17,12 +18,14 @@ from bnexp.config.items import ITEMS
 from bnexp.config.plugin_code import Source
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
+from bnexp.session import lockstep
 from bnexp.training import ahead
 from bnexp.training.ahead import Seen, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import Graphing, graphing
 from bnexp.training.graph import WARM_UP, Graphed, Work
-from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, built
+from bnexp.training.stacked import Stack
+from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked
 
 MakeConfig = Callable[..., Config]
 
@@ -107,6 +110,30 @@ def test_repeated_steps_leave_what_watched_ones_leave(make_config: MakeConfig, k
     assert tape.aside_of == tape.recorded * WARM_UP
     taken_ahead = sum(last - first + 1 for first, last in repeated.stretches)
     assert tape.repeated == taken_ahead - tape.aside_of + 2, "each recording is tried once"
+
+
+@pytest.mark.parametrize("kind", ["momentum", "averaged", "augmented"])
+def test_repeated_steps_of_stacked_runs_leave_what_theirs_leave(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    training = {**LENGTH, "steps": 32, **STEPS[kind].get("training", {})}
+    config = make_config(**{**STEPS[kind], "training": training, "probes": NO_PROBES})
+
+    def left(**options: Any) -> list[dict[str, Tensor]]:
+        monkeypatch.setattr(lockstep, "Stack", functools.partial(Stack, **options))
+        runs = [built(config.model_copy(update={"seed": seed}), on_tensors, not_recorded) for seed in range(3)]
+        trainings = stacked([Training(run) for run in runs])
+        assert [run.graph.recorded for run in runs] == [2 if options else 0] * 3
+        return [training.state() for training in trainings]
+
+    for repeated, taken in zip(left(recorder=(tape := TapeRecorder())), left(), strict=True):
+        assert all(torch.equal(repeated[name], taken[name]) for name in taken)
+    assert tape.recorded == 2
+    assert tape.repeated > 16
+
+
+def not_recorded(run: TrainingRun) -> None:
+    run.graph.tried = False
 
 
 def test_an_interrupted_and_moved_run_is_recorded_anew(make_config: MakeConfig) -> None:

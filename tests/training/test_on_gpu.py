@@ -16,7 +16,7 @@ from bnexp.training.ahead import OneByOne, Seen, Sight, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import reproducible
 from bnexp.training.graph import way_of
-from left_behind import NO_PROBES, Trained, built, plain
+from left_behind import NO_PROBES, Trained, Training, built, plain, stacked
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use by CUDA")
 MakeConfig = Callable[..., Config]
@@ -131,3 +131,21 @@ def test_nothing_waits_between_two_rows(
     within = spanned(profiler, "between rows")
     assert any("LaunchKernel" in name or "GraphLaunch" in name for name in within), "the profiler saw the steps"
     assert not [name for name in within if "Synchronize" in name or name in ("aten::item", "aten::_local_scalar_dense")]
+
+
+@pytest.mark.parametrize("kind", ["mlp, momentum", "mlp, adamw, clipped, averaged", "mlp, accumulated", "cnn, gn"])
+def test_stacked_runs_are_the_same_bits_twice_and_as_a_graph(make_config: MakeConfig, kind: str) -> None:
+    def left(graph: str) -> list[dict[str, torch.Tensor]]:
+        configs = [config_of(make_config, kind, NO_PROBES, graph).model_copy(update={"seed": k}) for k in range(3)]
+        return [
+            training.state() for training in stacked([Training(built(config, device="cuda")) for config in configs])
+        ]
+
+    taken, again, repeated = left("off"), left("off"), left("on")
+    for number, own in enumerate(taken):
+        assert all(torch.equal(own[name], again[number][name]) for name in own)
+        assert all(torch.equal(own[name], repeated[number][name]) for name in own)
+    config = config_of(make_config, kind, NO_PROBES, "off").model_copy(update={"seed": 1})
+    by_itself = Training(built(config, device="cuda")).alone().state()
+    apart = {name: float((taken[1][name] - value).abs().max()) for name, value in by_itself.items()}
+    assert {name: value for name, value in apart.items() if value > 1e-3} == {}

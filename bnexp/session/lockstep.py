@@ -1,0 +1,103 @@
+"""Several runs in one process, in lockstep: steps that all take ahead are taken by one vectorized network."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from bnexp.config.schema import TrainingConfig
+from bnexp.errors import Interrupted
+from bnexp.session.life import Life, RunResult
+from bnexp.session.signals import StopRequest
+from bnexp.training.ahead import OneByOne, Stretch
+from bnexp.training.device import computing_as
+from bnexp.training.stacked import Stack
+
+Outcome = RunResult | Exception
+"""What came of a run: its result, or the error that ended it."""
+
+
+def train_together(
+    lives: Sequence[Life],
+    stop: StopRequest,
+    ended: Callable[[int, Outcome], None],
+    training: TrainingConfig | None = None,
+) -> None:
+    """Train several runs to their ends; `ended` is called with the number of each as it ends, and with what came of it.
+
+    They have the section `training` of their configs in common.
+
+    An error of one run ends that one alone. After a first signal each finishes its step and writes a checkpoint; after
+    a second all leave at once.
+    """
+    together = _Together(lives, ended)
+    with computing_as(training):  # around all: each run sets it, and puts it back, in its own time
+        try:
+            for number in range(len(lives)):
+                if stop:
+                    raise KeyboardInterrupt
+                together.advance(number)
+            while together.waiting:
+                together.take()
+        except KeyboardInterrupt:
+            together.leave()
+
+
+class _Together:
+    """Runs in lockstep, each with the stretch that it waits for."""
+
+    def __init__(self, lives: Sequence[Life], ended: Callable[[int, Outcome], None]) -> None:
+        self._lives, self._ended = lives, ended
+        self._left = set(range(len(lives)))
+        self.waiting: dict[int, Stretch] = {}
+        self._stack: Stack | None = None
+
+    def advance(self, number: int) -> None:
+        """Let a run go on to its next stretch, or to its end."""
+        self._hear(number, partial(next, self._lives[number]))
+
+    def take(self) -> None:
+        """Take the steps of the hindmost runs, up to where the others are or the first of them has something to do."""
+        first = min(stretch.first for stretch in self.waiting.values())
+        hindmost = {number: stretch for number, stretch in self.waiting.items() if stretch.first == first}
+        others = [stretch.first - 1 for stretch in self.waiting.values() if stretch.first > first]
+        last = min([stretch.last for stretch in hindmost.values()] + others)
+        for stretch in hindmost.values():
+            stretch.last = last
+        try:
+            self._take(list(hindmost.values()))
+        except Exception as error:  # such as too little memory: each run explains it, and can be resumed
+            for number in hindmost:
+                self._hear(number, partial(self._lives[number].throw, error))
+        else:
+            for number in hindmost:
+                self.advance(number)
+
+    def leave(self) -> None:
+        """End all runs at once, with their records as they are."""
+        for number in sorted(self._left):
+            try:
+                self._lives[number].throw(KeyboardInterrupt())
+            except KeyboardInterrupt:  # it had not begun
+                self._end(number, Interrupted("interrupted before the training began"))
+            except Exception as error:
+                self._end(number, error)
+
+    def _take(self, stretches: Sequence[Stretch]) -> None:
+        if len(stretches) == 1:
+            stretches[0].seen = OneByOne(stretches[0].run)(stretches[0])
+            return
+        if self._stack is None:
+            self._stack = Stack([stretch.run for stretch in self.waiting.values()])
+        self._stack(stretches)
+
+    def _hear(self, number: int, go_on: Callable[[], Stretch]) -> None:
+        self.waiting.pop(number, None)
+        try:
+            self.waiting[number] = go_on()
+        except StopIteration as end:
+            self._end(number, end.value)
+        except Exception as error:
+            self._end(number, error)
+
+    def _end(self, number: int, outcome: Outcome) -> None:
+        self._left.discard(number)
+        self._ended(number, outcome)

@@ -1,0 +1,258 @@
+"""Train runs that differ in their seed as one vectorized network.
+
+Each run keeps its own network, optimizer, batches and records. Here its parameters and buffers become views of tensors
+(K, ...) that all K of them share: a step, a look or an evaluation of one run works on its own as ever.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from bnexp.data.batches import Drawn
+from bnexp.norms.random_stream import RandomStream
+from bnexp.norms.shapes import widened
+from bnexp.training.ahead import KeptState, Seen, Stretch
+from bnexp.training.build import TrainingRun
+from bnexp.training.graph import CudaRecorder, Recorder, Recordings
+from bnexp.training.optimizer import set_learning_rate
+
+_SLOW = "There is a performance drop because we have not yet implemented the batching rule"
+"""What torch warns of where it passes the networks through an operation one by one: `lerp_`, of running statistics."""
+
+
+class Stack:
+    """The networks of K runs as one, which takes the steps of all.
+
+        forward     vmap over the runs: parameters and buffers (K, ...), inputs (K, B, C, H, W)
+        backward    of the sum of the K losses: the gradient of each run is that of its own loss
+        update      the gradients of each run clipped by their own norm, then one optimizer over the parameters of all
+
+    The runs have one config but for the seed. One that does not take part in a stretch, since it has ended perhaps,
+    gets tensors of its own back. Its place in the stack is computed on and written nowhere, so that the others keep
+    their bits, which may depend on how many are computed at once.
+
+    Source: model ensembling in torch.func, https://docs.pytorch.org/tutorials/intermediate/ensembling.html
+    """
+
+    def __init__(self, runs: Sequence[TrainingRun], recorder: Recorder | None = None) -> None:
+        self._runs = runs
+        parameters = [dict(run.network.named_parameters()) for run in runs]
+        buffers = [dict(run.network.named_buffers()) for run in runs]
+        self._parameters, self._buffers = whole(parameters), whole(buffers)
+        together = {**self._parameters, **self._buffers}
+        self._places = [
+            [(tensor, together[name].detach()[number]) for name, tensor in (*own.items(), *kept.items())]
+            for number, (own, kept) in enumerate(zip(parameters, buffers, strict=True))
+        ]
+        self._gradients = {
+            name: torch.zeros_like(tensor) for name, tensor in self._parameters.items() if tensor.requires_grad
+        }
+        self._trained = [[own[name] for name in self._gradients] for own in parameters]
+        self._statistics = [tensor for tensor in self._buffers.values() if tensor.is_floating_point()]
+        self._within, self.streams = list[int](), list[RandomStream]()
+        self._kept = [KeptState(run) for run in runs]
+        self.optimizer = self._of_those_within(range(len(runs)))
+        if recorder is None and runs[0].graph.tried:
+            recorder = CudaRecorder(runs[0].device)
+        self._recordings = Recordings(self, runs[0].graph, recorder, lambda reason: None) if recorder else None
+
+    def __call__(self, stretches: Sequence[Stretch]) -> None:
+        """Take all steps of the stretches of some of the runs, the same steps of each, and set what is seen of them.
+
+        Nothing is brought to Python before the last.
+        """
+        numbers = [next(n for n, run in enumerate(self._runs) if run is stretch.run) for stretch in stretches]
+        if numbers != self._within:
+            self.optimizer = self._of_those_within(numbers)
+        self._begin()
+        take = self._recordings or (lambda numbers: [self.take(self.expect(number)) for number in numbers])
+        figures = torch.stack(take(stretches[0].steps))  # (steps, F, K)
+        # The guard asks for gradients with this policy alone; one that is not finite leaves such a weight.
+        asks = self._runs[0].config.training.on_divergence == "skip_step"
+        ends = [norm_of_each(list(self._parameters.values())).detach()] if asks else []  # (K,)
+        self._end()
+        graph = self._runs[0].graph
+        for run in self._runs[1:]:
+            run.graph.recorded, run.graph.reason = graph.recorded, graph.reason
+        of_each = torch.cat([figures.flatten(0, 1), *(end.unsqueeze(0).float() for end in ends)]).T.tolist()
+        width = figures.shape[1]
+        for number, stretch in zip(numbers, stretches, strict=True):
+            own, count = of_each[number], len(stretch.steps) * width
+            others = [value for column in range(2, width) for value in own[column:count:width]] + own[count:]
+            stretch.seen = Seen(own[:count:width], own[1:count:width], all(map(math.isfinite, others)))
+
+    @property
+    def kept(self) -> "KeptTogether":
+        """What the steps change."""
+        return KeptTogether([self._kept[number] for number in self._within])
+
+    def forget(self) -> None:
+        """Forget the gradients of a step that was not taken to its end."""
+        torch._foreach_zero_(list(self._gradients.values()))
+
+    def expect(self, step: int) -> list[Drawn]:
+        """Set learning rate and averages for a step, counted from 1, and return what was drawn for its batches.
+
+        Of each batch these are the examples of the first run, then those of the second, and so on, (K B,).
+        """
+        first = self._runs[0]
+        set_learning_rate(self.optimizer, first.learning_rate(step))
+        for number in self._within:
+            if (average := self._runs[number].train_step.average) is not None:
+                average.count()
+        return [Drawn.of_all([run.batches.draw(batch) for run in self._runs]) for batch in first.plan.batches_of(step)]
+
+    def take(self, drawn: Sequence[Drawn]) -> Tensor:
+        """Take a step with these batches, and return its figures, (F, K).
+
+        They are losses, correct answers, and what is 0 while the running statistics are finite.
+        """
+        examples = sum(len(batch.places) for batch in drawn)
+        losses, corrects = zip(*(self._pass(batch, examples) for batch in drawn), strict=True)
+        zeros = [torch.cat([tensor.flatten(1) for tensor in self._statistics], dim=1)] if self._statistics else []
+        figures = [sum_of(losses), sum_of(corrects).float(), *((zero * 0).sum(dim=1) for zero in zeros)]
+        gradients, most = list(self._gradients.values()), self._runs[0].train_step.grad_clip
+        if most is not None:
+            clip_each(gradients, most)
+        self.optimizer.step()
+        for number in self._within:
+            if (average := self._runs[number].train_step.average) is not None:
+                average.take_in()
+        self.forget()
+        return torch.stack([figure.float() for figure in figures])
+
+    def _pass(self, batch: Drawn, examples: int) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch of a step of so many examples; return its losses and correct answers, (K,)."""
+        first, count = self._runs[0], len(self._runs)
+        inputs, labels = first.batches.gather(*batch)
+        x, y = inputs.view(count, -1, *inputs.shape[1:]), labels.view(count, -1)  # (K, B, C, H, W), (K, B)
+        with first.precision:
+            logits = pass_all(first.network, {**self._parameters, **self._buffers}, x)
+        logits = widened(logits)  # (K, B, classes)
+        every = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none")  # (K B,)
+        losses = every.view(y.shape).mean(dim=1)
+        if len(labels) != examples:
+            losses = losses * (len(labels) / examples)
+        losses.sum().backward()
+        return losses.detach(), (logits.argmax(dim=2) == y).sum(dim=1)
+
+    @torch.no_grad()
+    def _of_those_within(self, numbers: Sequence[int]) -> Optimizer:
+        """Put some of the runs into their places, give the others tensors of their own, and return an optimizer."""
+        for number, places in enumerate(self._places):
+            for tensor, place in places:
+                if number in numbers and number not in self._within:
+                    tensor.data = place.copy_(tensor)
+                elif number not in numbers and number in self._within:
+                    tensor.data = place.clone()
+        self._within = list(numbers)
+        return _joint([self._runs[number].train_step.optimizer for number in numbers])
+
+    def _begin(self) -> None:
+        """Gather the gradients of those within, and give the optimizer the state of theirs, which all write into."""
+        self.optimizer.state.clear()
+        for name, gradient in self._gradients.items():
+            self._parameters[name].grad = gradient.zero_()
+        for number in self._within:
+            self.optimizer.state.update(self._runs[number].train_step.optimizer.state)
+            for parameter, gradient in zip(self._trained[number], self._gradients.values(), strict=True):
+                parameter.grad = gradient[number]
+
+    def _end(self) -> None:
+        """Leave the runs as after a step of their own: each has its part of the optimizer's state, and no gradients."""
+        for number in self._within:
+            state = self._runs[number].train_step.optimizer.state
+            for parameter in self._trained[number]:
+                parameter.grad = None
+                if parameter in self.optimizer.state:
+                    state[parameter] = self.optimizer.state[parameter]
+
+
+@dataclass(frozen=True)
+class KeptTogether:
+    """What the steps of several runs change."""
+
+    states: Sequence[KeptState]
+
+    def keep(self) -> None:
+        """Keep it as it is now."""
+        for state in self.states:
+            state.keep()
+
+    def put_back(self) -> None:
+        """Let it be as it was kept, bit for bit."""
+        for state in self.states:
+            state.put_back()
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors that the steps write into."""
+        return [tensor for state in self.states for tensor in state.tensors()]
+
+
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """Return the sum of tensors of one shape; of one, itself."""
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)
+
+
+def norm_of_each(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm over tensors (K, ...) for each of K networks, (K,)."""
+    norms = torch.stack([one.flatten(1).norm(dim=1) for one in tensors])  # (tensors, K)
+    total: Tensor = norms.norm(dim=0)
+    return total
+
+
+def clip_each(gradients: Sequence[Tensor], most: float) -> None:
+    """Scale the gradients of each of K networks down to a norm of at most `most`, as `clip_grad_norm_` does for one.
+
+    Gradients (K, ...), changed in place: times min(1, most / (norm + 1e-6)), where the norm (K,) is over all of them.
+    """
+    factor = (most / (norm_of_each(gradients) + 1e-6)).clamp(max=1.0)  # (K,)
+    for one in gradients:
+        one.mul_(factor.view(-1, *[1] * (one.ndim - 1)))
+
+
+def pass_all(network: nn.Module, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Pass inputs x (K, B, C, H, W) through K networks like `network`, and return their logits (K, B, classes).
+
+    `weights` are their parameters and buffers (K, ...) by name; running statistics are written in place.
+    """
+
+    def of_one(weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        logits: Tensor = functional_call(network, dict(weights), (inputs,))
+        return logits
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _SLOW, UserWarning)
+        logits: Tensor = vmap(of_one)(weights, x)
+    return logits
+
+
+@torch.no_grad()
+def whole(named: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return copies (K, ...) of the tensors of K networks by name, each part in the memory format of the first's."""
+    found = dict[str, Tensor]()
+    for name, one in named[0].items():
+        shape, stride = (len(named), *one.shape), (one.numel(), *one.stride())
+        stack = torch.empty_strided(shape, stride, dtype=one.dtype, device=one.device)
+        for place, tensors in zip(stack, named, strict=True):
+            place.copy_(tensors[name])
+        found[name] = stack.requires_grad_(one.requires_grad)
+    return found
+
+
+def _joint(optimizers: Sequence[Optimizer]) -> Optimizer:
+    """Return one optimizer over the parameters of all, group by group: its arithmetic is elementwise, that of each."""
+    groups = zip(*(optimizer.param_groups for optimizer in optimizers), strict=True)
+    kind: Any = type(optimizers[0])
+    joint: Optimizer = kind(
+        [{**alike[0], "params": [parameter for group in alike for parameter in group["params"]]} for alike in groups]
+    )
+    return joint
