@@ -15,9 +15,12 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def numbers_of(figures: Sequence[Tensor]) -> list[float]:
-    """Bring figures of shape () to Python, all in one transfer."""
-    numbers: list[float] = torch.stack([figure.float() for figure in figures]).tolist() if figures else []
+def numbers_of(figures: Sequence[Tensor], rows: Sequence[Tensor] = ()) -> list[float]:
+    """Bring figures of shape () in float32, and behind them rows (n,) of float64, to Python, all in one transfer."""
+    together = torch.stack([figure.float() for figure in figures]) if figures else torch.empty(0)
+    if rows:
+        together = torch.cat([together.to(rows[0].device).double(), *rows])
+    numbers: list[float] = together.tolist()
     return numbers
 
 

@@ -46,7 +46,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reading:
-    """The figures of a probe at one step by `quantity/where`: scalars of shape (), and histograms of any shape.
+    """The figures of a probe at one step by `quantity/where`: scalars of shape (), and tallies for histograms.
 
     The tensors are the probe's own: the loop reads them after clipping and the optimizer's step, both of which write
     into the gradients.
