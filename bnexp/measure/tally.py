@@ -45,10 +45,9 @@ def tally(values: Tensor) -> Tensor:
     if not values.numel():
         return torch.zeros(TALLIED, dtype=torch.float64, device=values.device)
     # To ask a GPU would be to wait for it: there, values are always taken as if some were not finite.
-    ends, clean = None if _waits(values.device) else values.aminmax(), False
-    if ends is None or not (clean := bool(torch.stack(ends).isfinite().all())):
-        ends = _finite_ends(values)
-    low, high = (end.double() for end in ends)
+    ends = None if _waits(values.device) else values.aminmax()
+    clean = ends is not None and bool(torch.stack(ends).isfinite().all())
+    low, high = (end.double() for end in (ends if ends and clean else _finite_ends(values)))
     width = ((high - low) / BINS).masked_fill_(high <= low, 1.0)
     sums, counts = list[Tensor](), list[Tensor]()
     for block in _blocks(values):

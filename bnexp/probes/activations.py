@@ -116,6 +116,12 @@ class Activations(WatchingProbe):
         }
     }
 
+    def warm_up(self, device: torch.device) -> None:
+        """Measure two examples of a large output of zeros."""
+        zeros = torch.zeros(2, 1, 64, 64, device=device)
+        distributions({"": as_units(zeros)})
+        dead_fractions(zeros)
+
     def after_backward(self, look: Look) -> Reading:
         """Measure the outputs of the items."""
         outputs = self._recorder.stop()

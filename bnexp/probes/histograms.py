@@ -1,5 +1,7 @@
 """Probe `histograms`: the distribution of activations and of gradients, for TensorBoard."""
 
+import torch
+
 from bnexp.measure.subject import Look
 from bnexp.measure.tally import tally
 from bnexp.probes.probe import Figure, Reading, WatchingProbe
@@ -28,6 +30,10 @@ class Histograms(WatchingProbe):
             silent_on="the gradient of single examples, which is averaged over the batch",
         ),
     )
+
+    def warm_up(self, device: torch.device) -> None:
+        """Count two values."""
+        tally(torch.zeros(2, device=device))
 
     def after_backward(self, look: Look) -> Reading:
         """Count the values."""

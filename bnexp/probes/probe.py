@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from bnexp.config.probes_section import ProbeSchedule
@@ -83,6 +84,9 @@ class Probe:
         self.schedule = schedule
         self.kept: dict[str, Tensor] = {}
         """What it keeps from one look to the next, through a resume too."""
+
+    def warm_up(self, device: torch.device) -> None:
+        """Compute once on a few values, so that a GPU loads the code for it before time is taken."""
 
     def before(self, look: Look) -> None:
         """Get ready, right before the forward pass."""

@@ -84,6 +84,11 @@ class Probes:
         due = [probe for probe in self._probes.values() if probe.schedule.looks_at(step, self._steps_per_epoch)]
         return Due(due, timing if due else nullcontext, self._rehearsed)
 
+    def warm_up(self, device: torch.device) -> None:
+        """Let each compute once, so that its first look takes no longer than the others."""
+        for probe in self._probes.values():
+            probe.warm_up(device)
+
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return what each probe keeps from one look to the next, by its name."""
         return {name: probe.kept for name, probe in self._probes.items()}

@@ -199,6 +199,7 @@ def _train_and_test(
         if run.train_step.compiled:
             display.waiting("compiling the network, which takes a minute or so")
             compile_s = warm_up(run.train_step, run.batches, run.plan)
+        run.probes.warm_up(run.device)
         progress = Progress.start(run, writer)
         display.watch(progress.log)
         if run.world is not None:

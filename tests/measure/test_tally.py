@@ -1,12 +1,9 @@
 """Sums and counts over all values are those of numpy in float64, on every way that a device takes."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.measure import tally as module
 from bnexp.measure.tally import counts_of, moments_of, tally
@@ -81,22 +78,3 @@ def test_moments_are_those_of_float64_wherever_the_mean_lies(offset: float, size
 
 def test_equal_values_have_no_spread_at_all() -> None:
     assert moments_of(torch.full((37, 11), 0.1)).tolist()[2:] == [0.0, 0.0]
-
-
-class Asked(TorchDispatchMode):
-    """Fails where a value is asked for, for which Python would wait for a GPU."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
-        return func(*args, **(kwargs or {}))
-
-
-def test_a_tally_waits_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_waits", lambda device: True)
-    values = draw(64, 100)
-    with Asked():
-        numbers, moments = tally(values), moments_of(values)
-    assert (numbers.shape, moments.shape) == ((module.TALLIED,), (4,))
-    monkeypatch.undo()
-    with Asked(), pytest.raises(AssertionError):
-        tally(values)

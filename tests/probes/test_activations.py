@@ -36,6 +36,18 @@ def test_mean_standard_deviation_and_largest_magnitude(looked_at: Measure) -> No
         assert found[f"activation_max/{name}"].item() == pytest.approx(abs(values).max())
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_moments_of_a_large_output_are_those_of_float64(
+    looked_at: Measure, memory_format: torch.memory_format
+) -> None:
+    maps = torch.randn(64, 16, 32, 32, generator=torch.Generator().manual_seed(2)) + 1
+    found = looked_at(nn.Sequential(nn.Identity(), nn.ReLU()), maps.to(memory_format=memory_format))
+    for name, values in (("0", maps.double().numpy()), ("1", maps.relu().double().numpy())):
+        assert found[f"activation_mean/{name}"].item() == pytest.approx(values.mean(), rel=1e-6)
+        assert found[f"activation_std/{name}"].item() == pytest.approx(values.std(), rel=1e-6)
+        assert found[f"activation_max/{name}"].item() == abs(values).max()
+
+
 def test_a_relu_unit_is_dead_when_it_is_zero_for_the_whole_batch(looked_at: Measure) -> None:
     x = torch.tensor([[-1.0, -1.0, 2.0, 0.0], [-2.0, 3.0, 1.0, 0.0]])
     assert looked_at(nn.Sequential(nn.ReLU()), x)["dead_fraction/0"].item() == 0.5
