@@ -12,7 +12,7 @@ from torch import Tensor
 from bnexp.measure.samples import as_units
 from bnexp.runs.rows import BINS, Counts
 
-_BLOCK, _LARGEST_BLOCK = {"cpu": 1 << 17}, 1 << 26
+_BLOCK, _LARGEST_BLOCK = {"cpu": 1 << 17}, 1 << 24
 """Values that are taken at once: on the CPU as many as its cache holds in float64."""
 _OUTSIDE = BINS + 1
 """Where values that are not finite are counted, behind the bins and the largest value, which has a place of its own."""
