@@ -33,11 +33,13 @@ from bnexp.session.several import Assignment
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Show, Terms
 from bnexp.training.build import TrainingRun, build
+from bnexp.training.clock import Clock
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, reproducible
 from bnexp.training.distributed import refuse_indivisible
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import train
+from bnexp.training.profile import Profile, Profiler
 from bnexp.training.progress import Progress
 from bnexp.training.room import doubts_about_memory, refuse_without_room, smaller_evaluation
 from bnexp.training.world import together
@@ -45,11 +47,12 @@ from bnexp.training.world import together
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its folder, what summary.json holds, and the trained network in inference mode."""
+    """A finished run: its folder, what summary.json holds, the trained network in inference mode, a profile if any."""
 
     folder: Path
     summary: dict[str, Any]
     network: nn.Module
+    profile: Profile | None = None
 
 
 def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> RunResult:
@@ -75,7 +78,7 @@ def start(blueprint: Blueprint, terms: Terms, folder: Path | None = None) -> Run
             else claim_exactly(folder, text)
         )
         with run_lock(claimed) as lock:
-            return run_session(run, claimed, meta, terms.show, stop, lock)
+            return run_session(run, claimed, meta, terms.show, stop, lock, profile=terms.profile)
 
 
 def fingerprint_now(blueprint: Blueprint, terms: Terms) -> str:
@@ -127,11 +130,13 @@ def run_session(
     stop: StopRequest,
     lock: HeldLock,
     start: Loaded | None = None,
+    profile: int = 0,
 ) -> RunResult:
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
-    process's alone by its `lock`. `meta` is what meta.json says beside the status.
+    process's alone by its `lock`. `meta` is what meta.json says beside the status. So many steps as `profile` says are
+    profiled.
 
     Raises:
         LostLock: another process took the lock; nothing was written after that.
@@ -144,13 +149,15 @@ def run_session(
         keep_copies(folder, sources_of(run.config))
         note_status(folder, meta, "running")
         with reproducible():
-            summary, written = _train_and_test(run, folder, show, stop, lock, start)
+            taken = 0 if start is None else start.values["step"]
+            profiler = Profiler(run, folder, profile, taken) if profile else None
+            summary, written = _train_and_test(run, folder, show, stop, lock, start, profiler)
         lock.refuse_lost()
         if ends := former_ends(meta):
             summary["lengthened_from"] = ends
         write_json(folder / SUMMARY, summary)
         note_status(folder, {**meta, **seal_of_figures(folder, written)}, summary["status"])
-    return RunResult(folder, summary, run.network.eval())
+    return RunResult(folder, summary, run.network.eval(), profiler.profile if profiler else None)
 
 
 @contextlib.contextmanager
@@ -182,7 +189,13 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, loc
 
 
 def _train_and_test(
-    run: TrainingRun, folder: Path, show: Show, stop: StopRequest, lock: HeldLock, start: Loaded | None
+    run: TrainingRun,
+    folder: Path,
+    show: Show,
+    stop: StopRequest,
+    lock: HeldLock,
+    start: Loaded | None,
+    profiler: Profiler | None,
 ) -> tuple[dict[str, Any], Rows]:
     """Train with all writers open, score the test set once, and return the summary and what metrics.jsonl holds."""
     with (
@@ -212,8 +225,9 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                with together(run.world):
-                    train(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop))
+                with together(run.world), contextlib.closing(profiler or contextlib.ExitStack()):
+                    note_step = _both(display.step, profiler.step) if profiler else display.step
+                    train(run, progress, note_step, checkpointer.save_if_due, _stops(run, stop))
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
@@ -224,6 +238,16 @@ def _train_and_test(
         board.ended(progress.steps, diverged=progress.diverged)
         written = rows.flushed()
     return summary_of(run, progress, scores, compile_s), written
+
+
+def _both(first: Callable[[int, Clock], None], second: Callable[[int, Clock], None]) -> Callable[[int, Clock], None]:
+    """Return what tells two of a finished step."""
+
+    def note(step: int, clock: Clock) -> None:
+        first(step, clock)
+        second(step, clock)
+
+    return note
 
 
 def _stops(run: TrainingRun, stop: StopRequest) -> Callable[[], bool]:

@@ -164,7 +164,7 @@ def _go_on(
         if config != own:
             write_config(folder, dump_config(config))
             _say_what_changes(own, config, terms)
-    return run_session(run, folder, meta, terms.show, stop, lock, start)
+    return run_session(run, folder, meta, terms.show, stop, lock, start, terms.profile)
 
 
 def _no_longer(folder: Path, own: Config, config: Config) -> ConfigError:

@@ -68,7 +68,7 @@ class StepLog:
                 self._recent.extend(self._counted)
                 mean, self._counted = _mean(self._counted), []
                 row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures}
-                row |= self._clock.pace().figures()
+                row |= self._clock.figures()
             if score is not None:
                 row |= {**{f"{name}/val": value for name, value in score.figures().items()}, **(averaged or {})}
             counted = len(corrects) + len(scalars)
