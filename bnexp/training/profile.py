@@ -195,10 +195,11 @@ def profile_of(
             continue  # no operation, but a name for several
         ms = (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e3
         kind = of(event)
-        calls[event.name] += 1
-        times[event.name] += ms
+        name = event.name.removeprefix(_BACKWARD)  # a node of the backward pass lies within what has its name, too
+        calls[name] += name == event.name
+        times[name] += ms
         by_kind[kind] += ms
-        in_norms[event.name] += ms if kind == KINDS[0] else 0.0
+        in_norms[name] += ms if kind == KINDS[0] else 0.0
     total = sum(times.values()) or 1.0
     operations = [
         Operation(
