@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -154,21 +155,31 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     groups = dict[torch.Size, dict[str, tuple[Tensor, Tensor]]]()
     for (name, output), scale in zip(outputs.items(), scales, strict=True):
         some = spread_units(output)  # (B, U)
-        groups.setdefault(some.shape, {})[name] = some.float() / scale, scale
+        groups.setdefault(some.shape, {})[name] = some.float(), scale
     for group in groups.values():
         scalars |= _of_samples(group)
     return scalars
 
 
 def _of_samples(samples: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """Return percentiles and ranks of samples (B, U) of one shape, each with the scale () that it was divided by."""
+    """Return percentiles and ranks of samples (B, U) of one shape, each with the largest magnitude () of its output."""
     some, scales = (torch.stack(parts) for parts in zip(*samples.values(), strict=True))  # (I, B, U), (I,)
-    values = torch.stack([spread_values(sample) for sample in some])
-    levels = _on(some.device, PERCENTILES).float() / 100
-    percentiles = torch.quantile(values, levels, dim=1) * scales  # (levels, I)
+    values = torch.stack([spread_values(sample) for sample in some]) / scales.unsqueeze(1)
+    percentiles = _percentiles(values) * scales  # (levels, I)
     figures = {f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)}
-    ranks = {"effective_rank": effective_rank(some), "uncentered_rank": uncentered_rank(some)}
-    return _by_name({**figures, **ranks}, samples)
+    effective, uncentered = ranks(some)
+    return _by_name({**figures, "effective_rank": effective, "uncentered_rank": uncentered}, samples)
+
+
+def _percentiles(values: Tensor) -> Tensor:
+    """Return the percentiles of each row of values (I, V), linear between its values: (levels, I); nan where one is."""
+    if values.device.type == "cpu":
+        in_order = torch.from_numpy(np.sort(values.numpy(), axis=1))  # in a tenth of the time of torch's
+    else:
+        in_order = values.sort(dim=1).values
+    places = [divmod(percent * (values.shape[1] - 1), 100) for percent in PERCENTILES]
+    found = [in_order[:, at].lerp(in_order[:, at + bool(rest)], rest / 100) for at, rest in places]
+    return torch.stack(found).masked_fill_(in_order[:, -1].isnan(), torch.nan)
 
 
 def _by_name(figures: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
@@ -187,25 +198,44 @@ def _on(device: torch.device, numbers: tuple[int, ...]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 
-def effective_rank(features: Tensor) -> Tensor:
-    """Return tr(C)^2 / |C|_F^2 of the covariance C of features (..., B, F); nan where all examples are the same.
+def ranks(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two ranks of features H (..., B, F), the effective one about the examples' mean, and the uncentered one.
 
-    It is (sum l)^2 / sum l^2 for the eigenvalues l of C, their participation ratio: between 1 and min(B - 1, F).
+    Both are tr(K)^2 / |K|_F^2, of K = D D^T with D the differences to the mean m of the examples, and of K = H H^T.
+    That is (sum l)^2 / sum l^2 for the eigenvalues l of K, their participation ratio: between 1 and min(B - 1, F) or
+    min(B, F). The effective one is nan where all examples are the same, the uncentered one where all features are 0.
+
+    H = D + 1 m^T, so that H H^T = D D^T + a 1^T + 1 a^T + c 1 1^T with a = D m, c = m^T m, and, where F is smaller,
+    H^T H = D^T D + B m m^T: one product of matrices serves both.
     """
+    examples, units = features.shape[-2:]
+    features = features / _scales(features)  # neither the squares of large features nor of small ones fit in float32
     # First, so that rows that are the same differ by 0 and not by a rounding error.
     differing = features - features[..., :1, :]
-    return uncentered_rank(differing - differing.mean(dim=-2, keepdim=True))
+    shift = differing.mean(dim=-2, keepdim=True)
+    mean = features[..., :1, :] + shift  # (..., 1, F)
+    scale = _scales(differing.sub_(shift))
+    differing.div_(scale)
+    if examples <= units:
+        kernel, along = differing @ differing.mT, scale * (differing @ mean.mT)  # (..., B, B), (..., B, 1)
+        rest = along + along.mT + mean.square().sum(dim=-1, keepdim=True)
+    else:
+        kernel, rest = differing.mT @ differing, examples * (mean.mT @ mean)  # (..., F, F)
+    return _participation(kernel), _participation(scale.square() * kernel + rest)
 
 
-def uncentered_rank(features: Tensor) -> Tensor:
-    """Return tr(K)^2 / |K|_F^2 of K = H H^T for features H (..., B, F); nan where all of them are 0."""
-    examples, units = features.shape[-2:]
-    peak = features.abs().amax(dim=(-2, -1), keepdim=True)
-    scaled = features / torch.where((peak > 0) & peak.isfinite(), peak, 1.0)  # squares do not fit in float32
-    kernel = scaled @ scaled.mT if examples <= units else scaled.mT @ scaled
+def _scales(features: Tensor) -> Tensor:
+    """Return the largest magnitude of each matrix (..., B, F), 1 where that is 0 or not finite: (..., 1, 1)."""
+    low, high = features.amin(dim=(-2, -1), keepdim=True), features.amax(dim=(-2, -1), keepdim=True)
+    peak = torch.maximum(high, -low)
+    return torch.where((peak > 0) & peak.isfinite(), peak, 1.0)
+
+
+def _participation(kernel: Tensor) -> Tensor:
+    """Return tr(K)^2 / |K|_F^2 of symmetric matrices K (..., N, N)."""
     trace = kernel.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    rank: Tensor = (trace / torch.linalg.vector_norm(kernel, dim=(-2, -1))).square()
-    return rank
+    ratio: Tensor = (trace / torch.linalg.vector_norm(kernel, dim=(-2, -1))).square()
+    return ratio
 
 
 def _of_activation(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
