@@ -23,8 +23,8 @@ TALLIED = 5 + BINS
 def moments_of(values: Tensor) -> Tensor:
     """Return the smallest and the largest value, the sum of v - smallest and that of its square: (4,) in float64.
 
-    No value is further from the smallest than n times the standard deviation allows, so that the variance of n values,
-    (squares - sum^2 / n) / n, has a relative error of about n * 1e-16 at most, wherever their mean lies.
+    The mean of n values lies within sqrt(2 n) standard deviations of the smallest, wherever that is, so that their
+    variance, squares / n - (sum / n)^2, has a relative error of about n * 1e-16 at most.
     """
     values = _where_float64_is(values)
     low, high = (end.double() for end in values.aminmax())

@@ -149,7 +149,7 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "activation_std": (squares / n - mean.square()).sqrt(),
         "activation_max": torch.maximum(high, -low),
     }
-    figures = {name: values.to(device, torch.float32) for name, values in figures.items()}
+    figures = {name: values.float().to(device) for name, values in figures.items()}
     scalars, peak = _by_name(figures, outputs), figures["activation_max"]
     scales = torch.where((peak > 0) & peak.isfinite(), peak, 1.0).unbind()
     groups = dict[torch.Size, dict[str, tuple[Tensor, Tensor]]]()
