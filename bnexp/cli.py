@@ -111,6 +111,9 @@ def train(
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
     strict: Strict = False,
+    profile: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Profile N steps: a trace for Perfetto, and what costs most.")
+    ] = 0,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """Train the network of each CONFIG, once per seed, and keep each run in a folder of its own."""
@@ -127,6 +130,7 @@ def train(
         quiet=quiet,
         resume=resume,
         strict=strict,
+        profile=profile,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from bnexp.runs.checkpoints import load_newest
-from bnexp.runs.rows import Values
+from bnexp.runs.rows import Counts
 
 CLOCKED = (
     *("step_ms/train", "examples_per_s/train", "measuring_share/train"),
@@ -38,7 +38,7 @@ class Rows:
     def scalars(self, step: int, values: dict[str, float]) -> None:
         self.rows.append({"step": step, **values})
 
-    def histograms(self, step: int, values: dict[str, Values]) -> None:
+    def histograms(self, step: int, values: dict[str, Counts]) -> None:
         pass
 
     def close(self) -> None:

@@ -22,8 +22,9 @@ SEEDS = Column("n", "n", "number", descending=True)
 DIVERGED = Column("diverged", "diverged", "number", audience="machines")
 STATUS = Column("status", "status")
 DEVICE_MIB = Column("peak_device_mib", "GPU MiB", "sample", give_up=-1)
+RUN_MIB = Column("peak_run_mib", "peak MiB", "sample", give_up=-1)
 PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", audience="machines")
-"""The largest memory on the GPU, and of the process since it began: of runs one after the other, it only grows."""
+"""The largest memory on the GPU, of the process since the run began, and since it began itself: that only grows."""
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("test_accuracy", "test %", "sample", "fraction", descending=True), percent),
     (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=4), percent),
@@ -33,6 +34,7 @@ FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (Column("train_loss", "train loss", "sample", give_up=2), loss),
     (Column("step_ms", "step ms", "sample", give_up=0), milliseconds),
     (DEVICE_MIB, mebibytes),
+    (RUN_MIB, mebibytes),
     (PROCESS_MIB, mebibytes),
 )
 BALANCED = (
@@ -72,8 +74,9 @@ def columns_of(comparison: Comparison) -> tuple[Column, ...]:
     known = {name for arm in comparison.arms for run in arm.finished for name in run.figures}
     balanced = [column for column in BALANCED if column.key in known]
     averages = AVERAGES if known & set(AVERAGED) else ()
-    device = replace(DEVICE_MIB, audience="all" if DEVICE_MIB.key in known else "machines")
-    always = (device if column == DEVICE_MIB else column for column, _ in FIGURES)
+    shown = next((column for column in (DEVICE_MIB, RUN_MIB) if column.key in known), None)
+    hidden = {column: replace(column, audience="machines") for column in (DEVICE_MIB, RUN_MIB) if column != shown}
+    always = (hidden.get(column, column) for column, _ in FIGURES)
     usual = [*always, *balanced, *RECOMPUTED, *averages]
     figures = list(map(point_column, comparison.measured.points)) or usual
     if comparison.target is not None:

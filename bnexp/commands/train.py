@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
 from bnexp.config.yaml_text import file_name
+from bnexp.document.show import show_document
 from bnexp.errors import ConfigError, visible, visible_lines
 from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.namesakes import others_of_its_name
@@ -31,6 +32,7 @@ def train(
     quiet: bool = False,
     resume: bool = False,
     strict: bool = False,
+    profile: int = 0,
 ) -> list["RunResult"]:
     """Train each config in turn, once per seed, and return the runs that came to an end.
 
@@ -54,12 +56,15 @@ def train(
             if lead != "data" or not quiet:
                 _print(lead, text)
         warned = sum(lead == "warning" for lead, _ in told)
+        if profile:
+            _refuse_profile(drawn, profile, 1 if world is None else world.size)
         if strict:
             refuse_warnings(warned + _tell_of_memory(drawn, device))
         same_device = None if device == "auto" else device
-        terms = on_the_command_line(Terms(runs_dir, data_dir, same_device, resume=resume, world=world), quiet=quiet)
+        terms = Terms(runs_dir, data_dir, same_device, resume=resume, profile=profile, world=world)
+        terms = on_the_command_line(terms, quiet=quiet)
         tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
-        return list(map(_reported, _trained(run_all(tasks, _print_failure))))
+        return [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure))]
 
 
 def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]:
@@ -71,12 +76,23 @@ def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]
             yield result
 
 
-def _reported(result: "RunResult") -> "RunResult":
+def _reported(result: "RunResult", profile: int) -> "RunResult":
     from bnexp.session.display import say
-    from bnexp.session.report import report  # by now, torch is loaded
+    from bnexp.session.report import profiled, report  # by now, torch is loaded
 
     say(report(result))
+    if result.profile is not None:
+        show_document(profiled(result.profile, result.folder))
+    elif profile:
+        _print("note", "no step was profiled: the run came to its end before")
     return result
+
+
+def _refuse_profile(drawn: Sequence[Drawn], steps: int, processes: int) -> None:
+    from bnexp.training.profile import refuse_profile  # loads torch
+
+    for file in drawn:
+        refuse_profile(steps, file.blueprints[0].plan.total_steps, processes)
 
 
 def place_and_remarks(

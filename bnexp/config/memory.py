@@ -11,6 +11,8 @@ from bnexp.config.schema import Config, SgdConfig
 
 FLOAT = 4
 """Bytes of a number in fp32; other precisions are estimated as if they were that."""
+_LABEL = 8
+"""Bytes of a label."""
 _ONE_KERNEL = {"bn", "sync_bn", "ln", "gn", "in"}
 """Norms that torch computes in one kernel; the others keep about two more tensors of the size of their output."""
 _PASSING = 2
@@ -21,46 +23,55 @@ _AT_ONCE = 3
 
 @dataclass(frozen=True)
 class Memory:
-    """Estimated bytes of a training, beside the program and the dataset.
+    """Estimated bytes of a training, beside the program.
 
     Measured on the CPU with twelve small networks, a training took 0.8 to 1.0 times the estimate (1.6 with evonorm and
     in bf16), an evaluation 100 MiB more, at most twice as much.
 
     Attributes:
         weights: of the network alone.
-        training: weights, gradients, what the optimizer keeps, averaged and best weights.
+        dataset: images of all parts as they lie on the device, a byte a value, and their labels.
+        training: weights, gradients, what the optimizer keeps, averaged and best weights; where steps are taken ahead,
+            all that they change once more.
         batch: of the activations of one batch, forward and backward.
         evaluation: of the activations of the largest batch of an evaluation.
         evaluated: examples in that batch.
     """
 
     weights: int
+    dataset: int
     training: int
     batch: int
     evaluation: int
     evaluated: int
 
 
-def memory_of(config: Config, plan: Plan, layout: Layout) -> Memory:
-    """Estimate the memory that the training of a config takes."""
+def memory_of(config: Config, plan: Plan, layout: Layout, *, ahead: bool = False) -> Memory:
+    """Estimate the memory that the training of a config takes, with steps taken `ahead` if that is so."""
     weights = FLOAT * count_weights(layout)
     evaluated = min(config.data.eval_batch_size, max(plan.val_examples, plan.test_examples))
     sizes = list(_sizes(layout))
     largest, kept = max(size for size, _ in sizes), sum(size * times for size, times in sizes)
     return Memory(
         weights=weights,
-        training=weights * _copies(config),
+        dataset=(math.prod(layout.parts[0].shape_in) + _LABEL)
+        * (plan.train_examples + plan.val_examples + plan.test_examples),
+        training=weights * _copies(config, ahead=ahead),
         batch=FLOAT * plan.batch_size * (kept + _PASSING * largest),
         evaluation=FLOAT * evaluated * _AT_ONCE * largest,
         evaluated=evaluated,
     )
 
 
-def _copies(config: Config) -> int:
-    """Count the tensors a weight: itself, its gradient, its best value, its average, and the state of the optimizer."""
+def _copies(config: Config, *, ahead: bool) -> int:
+    """Count the tensors a weight: itself, its gradient, its best value, its average, and the state of the optimizer.
+
+    Of steps taken ahead, all but gradient and best value is kept as it was before them, so that they can be taken back.
+    """
     optimizer = config.optimizer
     kept = (1 if optimizer.momentum else 0) if isinstance(optimizer, SgdConfig) else 2
-    return 3 + kept + (1 if config.training.ema else 0)
+    changed = 1 + kept + (1 if config.training.ema else 0)
+    return 2 + changed * (2 if ahead else 1)
 
 
 def _sizes(layout: Layout) -> Iterator[tuple[int, int]]:

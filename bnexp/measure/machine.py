@@ -1,7 +1,9 @@
 """Wait for the device, bring numbers from it, and read how much memory was in use."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -33,24 +35,48 @@ class Marks:
         return float(earlier.elapsed_time(later)) / 1e3
 
 
-def numbers_of(figures: Sequence[Tensor]) -> list[float]:
-    """Bring figures of shape () to Python, all in one transfer."""
-    numbers: list[float] = torch.stack([figure.float() for figure in figures]).tolist() if figures else []
+def numbers_of(figures: Sequence[Tensor], rows: Sequence[Tensor] = ()) -> list[float]:
+    """Bring figures of shape () in float32, and behind them rows (n,) of float64, to Python, all in one transfer."""
+    together = torch.stack([figure.float() for figure in figures]) if figures else torch.empty(0)
+    if rows:
+        together = torch.cat([together.to(rows[0].device).double(), *rows])
+    numbers: list[float] = together.tolist()
     return numbers
 
 
 def forget_peak(device: torch.device) -> None:
-    """Count the largest memory on a CUDA device from now on: earlier runs of this process have theirs."""
+    """Count the largest memory from now on, on Linux and on a CUDA device: what ran here before has its own."""
+    _earlier["largest"] = max(_earlier["largest"], _resident_mib() or 0.0)
+    _earlier["forgotten"] = False
+    with contextlib.suppress(OSError):  # not Linux, or a system that lets nobody write there
+        Path("/proc/self/clear_refs").write_text("5")
+        _earlier["forgotten"] = True
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_mib(device: torch.device) -> dict[str, float | None]:
-    """Return the largest memory in MiB: of this process since it began, and on CUDA since `forget_peak`."""
-    on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    """Return the largest memory in MiB: of this process since it began, and since `forget_peak`; None if unknown.
+
+    `process` is since the process began, `run` the same since `forget_peak`, `device` that of torch on CUDA since then.
+    """
+    resident = _resident_mib()
+    return {
+        "process": None if resident is None else max(resident, _earlier["largest"]),
+        "run": resident if _earlier["forgotten"] else None,
+        "device": torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None,
+    }
+
+
+_earlier = {"largest": 0.0, "forgotten": False}
+"""The largest memory of this process before the system was told to forget it, and whether it did."""
+
+
+def _resident_mib() -> float | None:
+    """Return the largest memory of this process that the system remembers."""
     try:
         import resource
     except ImportError:  # Windows has no such count
-        return {"process": None, "device": on_device}
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"process": peak / (2**20 if sys.platform == "darwin" else 2**10), "device": on_device}
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -66,6 +66,13 @@ class Cost(Probe):
             silent_on=_MEMORY,
         ),
         Figure(
+            "peak_memory_mib/run",
+            "the same since the run began, where the system tells (Linux)",
+            range="MiB",
+            comparable="yes, with the same probes, in processes that had loaded the same before",
+            silent_on=_MEMORY,
+        ),
+        Figure(
             "peak_memory_mib/device",
             "largest memory of torch on a CUDA device since the run began",
             range="MiB",

@@ -1,8 +1,9 @@
 """Probe `histograms`: the distribution of activations and of gradients, for TensorBoard."""
 
-from torch import Tensor
+import torch
 
 from bnexp.measure.subject import Look
+from bnexp.measure.tally import tally
 from bnexp.probes.probe import Figure, Reading, WatchingProbe
 
 
@@ -30,11 +31,15 @@ class Histograms(WatchingProbe):
         ),
     )
 
+    def warm_up(self, device: torch.device) -> None:
+        """Count two values."""
+        tally(torch.zeros(2, device=device))
+
     def after_backward(self, look: Look) -> Reading:
-        """Hand over the values."""
-        values: dict[str, Tensor] = {f"activation/{name}": output for name, output in self._recorder.stop().items()}
+        """Count the values."""
+        counts = {f"activation/{name}": tally(output) for name, output in self._recorder.stop().items()}
         for name, module in look.subject.items.items():
             weight = getattr(module, "weight", None)
             if weight is not None and weight.grad is not None:
-                values[f"gradient/{name}"] = weight.grad.detach().clone()
-        return Reading(histograms=values)
+                counts[f"gradient/{name}"] = tally(weight.grad.detach())
+        return Reading(histograms=counts)

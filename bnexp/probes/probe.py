@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from bnexp.config.probes_section import ProbeSchedule
@@ -46,7 +47,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reading:
-    """The figures of a probe at one step by `quantity/where`: scalars of shape (), and histograms of any shape.
+    """The figures of a probe at one step by `quantity/where`: scalars of shape (), and tallies for histograms.
 
     The tensors are the probe's own: the loop reads them after clipping and the optimizer's step, both of which write
     into the gradients.
@@ -83,6 +84,9 @@ class Probe:
         self.schedule = schedule
         self.kept: dict[str, Tensor] = {}
         """What it keeps from one look to the next, through a resume too."""
+
+    def warm_up(self, device: torch.device) -> None:
+        """Compute once on a few values, so that a GPU loads the code for it before time is taken."""
 
     def before(self, look: Look) -> None:
         """Get ready, right before the forward pass."""

@@ -88,6 +88,11 @@ class Probes:
         """Tell whether any probe is due at a step, counted from 1."""
         return any(probe.schedule.looks_at(step, self._steps_per_epoch) for probe in self._probes.values())
 
+    def warm_up(self, device: torch.device) -> None:
+        """Let each compute once, so that its first look takes no longer than the others."""
+        for probe in self._probes.values():
+            probe.warm_up(device)
+
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return what each probe keeps from one look to the next, by its name."""
         return {name: probe.kept for name, probe in self._probes.items()}

@@ -8,6 +8,7 @@ runs/<name>/seed<k>/
   checkpoints/     the last two and the best
   .lock            held by the process that trains the run; .lock.json says which one that is
   summary.json     the figures of the finished run, written last, in one move
+  trace.json       with --profile: what torch's profiler saw, for Perfetto; profile.json has the costliest operations
 """
 
 import errno
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from bnexp.files import finite_or_null, parse_json, read_file, refuse_link, write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
+PROFILE, TRACE = "profile.json", "trace.json"
 CONFIG_COPY, CHECKPOINTS = "config.json", "checkpoints"
 MAX_RECORD_BYTES = 10_000_000
 """Far more than meta.json and summary.json ever hold."""

@@ -10,13 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from bnexp.errors import BnexpError
 from bnexp.files import finite_or_null, open_file, open_to_append, write_atomically
 
 _BLOCK_BYTES = 1 << 20
-Values = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+BINS = 64
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A histogram of the finite values of a tensor, in equal bins from the smallest value to the largest.
+
+    Attributes:
+        low: the smallest value, and `high` the largest.
+        total: the sum of the values, and `total_of_squares` that of their squares.
+        non_finite: how many values are inf or nan, and left out.
+        bins: how many lie in each of `BINS` bins; the largest value lies in the last, equal ones in the first.
+    """
+
+    low: float
+    high: float
+    total: float
+    total_of_squares: float
+    non_finite: int
+    bins: tuple[int, ...]
+
+    @property
+    def finite(self) -> int:
+        """How many values are finite."""
+        return sum(self.bins)
 
 
 class Writer(Protocol):
@@ -25,8 +47,8 @@ class Writer(Protocol):
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Take one number per name."""
 
-    def histograms(self, step: int, values: dict[str, Values]) -> None:
-        """Take an array per name, of any shape."""
+    def histograms(self, step: int, values: dict[str, Counts]) -> None:
+        """Take a histogram per name."""
 
     def close(self) -> None:
         """Write what is pending and close the files."""
@@ -43,8 +65,8 @@ class Writers:
         for writer in self._writers:
             writer.scalars(step, values)
 
-    def histograms(self, step: int, values: dict[str, Values]) -> None:
-        """Hand an array per name to each writer."""
+    def histograms(self, step: int, values: dict[str, Counts]) -> None:
+        """Hand a histogram per name to each writer."""
         for writer in self._writers:
             writer.histograms(step, values)
 

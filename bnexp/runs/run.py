@@ -64,6 +64,7 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "steps": ("steps",),
     "last_evaluated_step": ("final", "step"),
     "peak_process_mib": ("peak_mib", "process"),
+    "peak_run_mib": ("peak_mib", "run"),
     "peak_device_mib": ("peak_mib", "device"),
 }
 """Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""

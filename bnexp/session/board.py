@@ -33,10 +33,9 @@ from bnexp.config.yaml_text import dotted
 from bnexp.probes.probe import Charts
 from bnexp.probes.registry import PROBES
 from bnexp.runs.identity import OFTEN_VARIED, identity_of
-from bnexp.runs.rows import Values
+from bnexp.runs.rows import BINS, Counts
 
 PATTERN = "events.out.tfevents.*"
-BINS = 64
 
 
 class EventFile:
@@ -185,16 +184,14 @@ class TensorBoardWriter:
             values = {name: value for name, value in values.items() if name not in there}
         self._add(step, [Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 
-    def histograms(self, step: int, values: dict[str, Values]) -> None:
+    def histograms(self, step: int, values: dict[str, Counts]) -> None:
         """Add a histogram per name. Values that are not finite are left out and counted in `non_finite/<name>`."""
         summaries = []
-        for name, array in values.items():
-            is_finite = np.isfinite(array)
-            finite = array if is_finite.all() else array[is_finite]
-            if finite.size:
-                summaries.append(Summary.Value(tag=name, histo=histogram(finite)))
-            if finite.size < array.size:
-                summaries.append(Summary.Value(tag=f"non_finite/{name}", simple_value=float(array.size - finite.size)))
+        for name, counts in values.items():
+            if counts.finite:
+                summaries.append(Summary.Value(tag=name, histo=histogram(counts)))
+            if counts.non_finite:
+                summaries.append(Summary.Value(tag=f"non_finite/{name}", simple_value=float(counts.non_finite)))
         self._add(step, summaries)
 
     def config(self, config: Config) -> None:
@@ -236,21 +233,20 @@ class TensorBoardWriter:
             self._events.add(Event(step=step, summary=Summary(value=values)))
 
 
-def histogram(values: Values) -> HistogramProto:
-    """Count finite values in equal bins from the smallest to the largest."""
-    doubles = values.astype(np.float64)  # in float32, numpy finds no room for the bins between values that are close
-    low, high = float(doubles.min()), float(doubles.max())
-    if not math.isfinite(high - low) or high - low <= 1e-12 * max(abs(low), abs(high), 1e-30):
-        counts, edges = np.array([values.size]), np.array([low, np.nextafter(high, np.inf)])
+def histogram(counts: Counts) -> HistogramProto:
+    """Return a histogram of at least one value in TensorBoard's form; one bucket where all values are the same."""
+    low, high = counts.low, counts.high
+    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-30):
+        buckets, edges = [counts.finite], [low, math.nextafter(high, math.inf)]
     else:
-        counts, edges = np.histogram(doubles, bins=BINS, range=(low, high))
+        buckets, edges = list(counts.bins), np.linspace(low, high, BINS + 1).tolist()
     return HistogramProto(
         min=low,
         max=high,
-        num=values.size,
-        sum=float(doubles.sum()),
-        sum_squares=float(np.square(doubles).sum()),
+        num=counts.finite,
+        sum=counts.total,
+        sum_squares=counts.total_of_squares,
         # TensorBoard reads bucket_limit as right edges, so an empty first bucket marks the left end.
-        bucket_limit=edges.tolist(),
-        bucket=[0, *counts.tolist()],
+        bucket_limit=edges,
+        bucket=[0, *buckets],
     )

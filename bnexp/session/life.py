@@ -34,11 +34,13 @@ from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.ahead import Stretch
 from bnexp.training.build import TrainingRun, build
+from bnexp.training.clock import Clock
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import choose_device, computing_as
 from bnexp.training.distributed import refuse_indivisible
 from bnexp.training.evaluation import as_row, scores_at_end
 from bnexp.training.loop import steps, train
+from bnexp.training.profile import Profile, Profiler
 from bnexp.training.progress import Progress
 from bnexp.training.room import doubts_about_memory, refuse_without_room, smaller_evaluation
 from bnexp.training.world import together
@@ -46,11 +48,12 @@ from bnexp.training.world import together
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its folder, what summary.json holds, and the trained network in inference mode."""
+    """A finished run: its folder, what summary.json holds, the trained network in inference mode, a profile if any."""
 
     folder: Path
     summary: dict[str, Any]
     network: nn.Module
+    profile: Profile | None = None
 
 
 Life = Generator[Stretch, None, RunResult]
@@ -151,7 +154,8 @@ def run_session(
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
-    process's alone by its `lock`. `meta` is what meta.json says beside the status.
+    process's alone by its `lock`. `meta` is what meta.json says beside the status. So many steps as `terms.profile` says are
+    profiled.
 
     Raises:
         LostLock: another process took the lock; nothing was written after that.
@@ -164,13 +168,15 @@ def run_session(
         keep_copies(folder, sources_of(run.config))
         note_status(folder, meta, "running")
         with computing_as(run.config.training):
-            summary, written = yield from _train_and_test(run, folder, terms, stop, lock, start)
+            taken = 0 if start is None else start.values["step"]
+            profiler = Profiler(run, folder, terms.profile, taken) if terms.profile else None
+            summary, written = yield from _train_and_test(run, folder, terms, stop, lock, start, profiler)
         lock.refuse_lost()
         if ends := former_ends(meta):
             summary["lengthened_from"] = ends
         write_json(folder / SUMMARY, summary)
         note_status(folder, {**meta, **seal_of_figures(folder, written)}, summary["status"])
-    return RunResult(folder, summary, run.network.eval())
+    return RunResult(folder, summary, run.network.eval(), profiler.profile if profiler else None)
 
 
 @contextlib.contextmanager
@@ -202,7 +208,13 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, loc
 
 
 def _train_and_test(
-    run: TrainingRun, folder: Path, terms: Terms, stop: StopRequest, lock: HeldLock, start: Loaded | None
+    run: TrainingRun,
+    folder: Path,
+    terms: Terms,
+    stop: StopRequest,
+    lock: HeldLock,
+    start: Loaded | None,
+    profiler: Profiler | None,
 ) -> Generator[Stretch, None, tuple[dict[str, Any], Rows]]:
     """Train with all writers open, score the test set once, and return the summary and what metrics.jsonl holds."""
     with (
@@ -219,6 +231,7 @@ def _train_and_test(
         if run.train_step.compiled:
             display.waiting("compiling the network, which takes a minute or so")
             compile_s = warm_up(run.train_step, run.batches, run.plan)
+        run.probes.warm_up(run.device)
         progress = Progress.start(run, writer)
         display.watch(progress.log)
         if run.world is not None:
@@ -231,12 +244,14 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended:
-                calls = display.step, checkpointer.save_if_due, _stops(run, stop)
+                note_step = _both(display.step, profiler.step) if profiler else display.step
+                calls = note_step, checkpointer.save_if_due, _stops(run, stop)
+                seen = profiler.edges if profiler else ()
                 if terms.stacked > 1:
                     yield from steps(run, progress, *calls, ahead=True)
                 else:
-                    with together(run.world):
-                        train(run, progress, *calls, display.waiting)
+                    with together(run.world), contextlib.closing(profiler or contextlib.ExitStack()):
+                        train(run, progress, *calls, display.waiting, seen)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
@@ -247,6 +262,16 @@ def _train_and_test(
         board.ended(progress.steps, diverged=progress.diverged)
         written = rows.flushed()
     return summary_of(run, progress, scores, compile_s), written
+
+
+def _both(first: Callable[[int, Clock], None], second: Callable[[int, Clock], None]) -> Callable[[int, Clock], None]:
+    """Return what tells two of a finished step."""
+
+    def note(step: int, clock: Clock) -> None:
+        first(step, clock)
+        second(step, clock)
+
+    return note
 
 
 def _stops(run: TrainingRun, stop: StopRequest) -> Callable[[], bool]:

@@ -173,7 +173,8 @@ def summary_of(
 
     `divergence` is the first step that was not finite, also where the run recovered from it.
     """
-    clock, steps = outcome.clock, max(outcome.steps, 1)
+    clock = outcome.clock
+    steps, untimed = max(outcome.steps - clock.untimed_steps, 1), clock.untimed_steps
     return {
         "status": "diverged" if outcome.diverged else "finished",
         "steps": outcome.steps,
@@ -200,6 +201,7 @@ def summary_of(
             "measuring_share": clock.measuring_s / clock.training_s,
             "step_ms": 1e3 * (clock.training_s - clock.measuring_s) / steps,
             "examples_per_s": clock.examples / clock.training_s,
+            **({"profiled_steps": untimed} if untimed else {}),
         },
         "graph": {"recorded": run.graph.recorded, "reason": run.graph.reason} if run.graph.tried else None,
         "peak_mib": peak_mib(run.device),

@@ -8,7 +8,7 @@ the steps that the guard would have taken. Where not, what they changed is put b
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -81,8 +81,14 @@ class Ahead:
     state. So are those that a probe looks at, and, while a divergence or a row of skipped steps lasts, all.
     """
 
-    def __init__(self, run: TrainingRun, progress: Progress, now: Callable[[], float] = time.perf_counter) -> None:
-        self._run, self._progress, self._now = run, progress, now
+    def __init__(
+        self,
+        run: TrainingRun,
+        progress: Progress,
+        seen: Collection[int] = (),
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._run, self._progress, self._seen, self._now = run, progress, seen, now
         self._kept = KeptState(run)
         self._watched_until = progress.steps + 1
         self._step_s, self._begun = LONGEST_S / 10, 0.0
@@ -123,6 +129,7 @@ class Ahead:
         for step in range(first, min(first + most - 1, plan.total_steps)):
             if (
                 step % every == 0
+                or step in self._seen
                 or plan.evaluates_at(step)
                 or plan.regularly_at(step, saves)
                 or run.probes.look_at(step + 1)

@@ -51,9 +51,14 @@ class Clock:
         self._read_measuring = self._read_aside = 0.0
         self.measuring_s = self.evaluation_s = self.checkpoint_s = 0.0
         self.evaluations = 0
+        self.untimed_steps = 0
+        self._untimed_since: float | None = None
 
     def count(self, examples: int) -> None:
         """Note one training step with this many examples."""
+        if self._untimed_since is not None:
+            self.untimed_steps += 1
+            return
         self._steps += 1
         self._examples += examples
         self.examples += examples
@@ -75,6 +80,21 @@ class Clock:
     def saving(self) -> AbstractContextManager[None]:
         """Count it as spent on a checkpoint."""
         return self._timing("checkpoint_s")
+
+    @contextlib.contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Leave what is done until the context ends out of all times, with its steps: a profiler makes them slower."""
+        before = {name: getattr(self, name) for name in _TOTALS}
+        self._untimed_since = self._awaited()
+        try:
+            yield
+        finally:
+            passed = self._awaited() - self._untimed_since
+            self._untimed_since = None
+            for name, value in before.items():
+                setattr(self, name, value)
+            self._started += passed
+            self._read_at += passed
 
     @contextlib.contextmanager
     def _timing(self, total: str) -> Iterator[None]:
@@ -115,7 +135,8 @@ class Clock:
     @property
     def total_s(self) -> float:
         """Seconds from the start until now, or until the clock was stopped."""
-        return (self._now() if self._stopped_at is None else self._stopped_at) - self._started
+        stands = self._stopped_at if self._untimed_since is None else self._untimed_since
+        return (self._now() if stands is None else stands) - self._started
 
     @property
     def training_s(self) -> float:
@@ -125,6 +146,10 @@ class Clock:
     @property
     def _aside_s(self) -> float:
         return self.evaluation_s + self.checkpoint_s
+
+    def figures(self) -> dict[str, float]:
+        """Return the speed since the last call under the names of the rows, and start anew; none while untimed."""
+        return {} if self._untimed_since is not None else self.pace().figures()
 
     def pace(self) -> Pace:
         """Return the speed since the last call, and start anew."""
@@ -149,12 +174,14 @@ class Clock:
     def state_dict(self) -> dict[str, float]:
         """Return the totals."""
         self._settle()
-        return {"total_s": self.total_s, **{name: getattr(self, name) for name in _TOTALS}}
+        untimed = {"untimed_steps": self.untimed_steps} if self.untimed_steps else {}
+        return {"total_s": self.total_s, **{name: getattr(self, name) for name in _TOTALS}, **untimed}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Resume from the totals of an earlier session; the speed is measured from now on."""
         for name in _TOTALS:
             setattr(self, name, state[name])
+        self.untimed_steps = int(state.get("untimed_steps", 0))
         now = self._now()
         self._started = now - state["total_s"]
         self._begin_pace(now)

@@ -11,6 +11,7 @@ from torch import Tensor
 from bnexp.config.plan import Plan
 from bnexp.measure.evaluation import Score
 from bnexp.measure.machine import numbers_of
+from bnexp.measure.tally import TALLIED, counts_of
 from bnexp.probes.probe import Reading, scalars_of
 from bnexp.runs.rows import Writer
 from bnexp.training.clock import Clock
@@ -68,22 +69,23 @@ class StepLog:
         with self._clock.measuring():
             scalars = scalars_of(readings)
             corrects = self._corrects() if averages else []
-            numbers = numbers_of([*corrects, *scalars.values()])  # all in one transfer
+            histograms = {name: row for reading in readings for name, row in reading.histograms.items()}
+            numbers = numbers_of([*corrects, *scalars.values()], [*histograms.values()])  # all in one transfer
             row: dict[str, float] = {"epoch": self._plan.epoch_at(step)}
             if averages:
                 self._count(numbers[: len(corrects)])
                 self._recent.extend(self._counted)
                 mean, self._counted = _mean(self._counted), []
                 row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures}
-                row |= self._clock.pace().figures()
+                row |= self._clock.figures()
             if score is not None:
                 row |= {**{f"{name}/val": value for name, value in score.figures().items()}, **(averaged or {})}
-            row |= dict(zip(scalars, numbers[len(corrects) :], strict=True))
+            counted = len(corrects) + len(scalars)
+            row |= dict(zip(scalars, numbers[len(corrects) : counted], strict=True))
             self._writer.scalars(step, row)
-            for reading in readings:
-                if reading.histograms:
-                    values = {name: tensor.float().cpu().numpy() for name, tensor in reading.histograms.items()}
-                    self._writer.histograms(step, values)
+            if histograms:
+                tallies = (numbers[start : start + TALLIED] for start in range(counted, len(numbers), TALLIED))
+                self._writer.histograms(step, dict(zip(histograms, map(counts_of, tallies), strict=True)))
 
     def recent_loss(self) -> float | None:
         """Return the mean training loss over the steps since the last row; None without any. Nothing is transferred."""

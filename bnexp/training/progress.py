@@ -13,7 +13,7 @@ from bnexp.runs.rows import Writer
 from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
 from bnexp.training.log import StepLog
-from bnexp.training.state import form_of_type, from_plain, to_plain
+from bnexp.training.state import OrAbsent, form_of_type, from_plain, to_plain
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ class Progress:
     def state_form(self) -> dict[str, Any]:
         """Return what a stored state may be."""
         values = {name: form_of_type(kind) for name, kind in _value_types().items()}
-        return {"log": self.log.state_form(), "clock": self.clock.state_dict(), **values}
+        clock = {**self.clock.state_dict(), "untimed_steps": OrAbsent(0)}
+        return {"log": self.log.state_form(), "clock": clock, **values}
 
 
 def _value_types() -> dict[str, Any]:

@@ -70,33 +70,45 @@ def _of_limit() -> int | None:
     return None
 
 
+def needed_on(device: torch.device, config: Config, plan: Plan, layout: Layout) -> Memory:
+    """Estimate what a training takes on a device: where Python would wait for it, steps are taken ahead."""
+    return memory_of(config, plan, layout, ahead=device.type != "cpu")
+
+
 def refuse_without_room(blueprint: Blueprint, device: torch.device) -> None:
     """Refuse a training whose weights do not fit into the free memory, with their gradients and what is kept of them.
 
     Raises:
         ConfigError: with both figures.
     """
-    needed = memory_of(blueprint.config, blueprint.plan, blueprint.layout)
+    needed = needed_on(device, blueprint.config, blueprint.plan, blueprint.layout)
     refuse_beyond(free_bytes(device), needed.training, _of_weights(needed), "expected a smaller network")
 
 
 def doubts_about_memory(blueprint: Blueprint, device: torch.device) -> list[str]:
     """Return a sentence for each part of a training that may not fit into the memory that is free."""
-    config, needed = blueprint.config, memory_of(blueprint.config, blueprint.plan, blueprint.layout)
-    free = free_bytes(device)
+    config, plan = blueprint.config, blueprint.plan
+    needed, free = needed_on(device, config, plan, blueprint.layout), free_bytes(device)
     if free is None:
         return []
     if needed.training > free:
         return [f"{_of_weights(needed)} takes about {size(needed.training)} of memory, and {size(free)} are free"]
-    doubts, left = [], free - needed.training
+    if needed.training + needed.dataset > free:
+        what = f"the dataset takes about {size(needed.dataset)} of memory beside {size(needed.training)} of weights"
+        return [f"{what}, and {size(free)} are free: less with data.limit"]
+    doubts, left = [], free - needed.training - needed.dataset
     if needed.batch > left:
-        fits = _fitting(needed.batch, blueprint.plan.batch_size, left)
+        fits = _fitting(needed.batch, plan.batch_size, left)
         accumulate = -(-config.data.batch_size * config.training.accumulate // fits)
         line = f"--set data.batch_size={fits} --set training.accumulate={accumulate}"
-        what = f"a batch of {config.data.batch_size:,} takes about {size(needed.batch)} beside the weights"
-        doubts.append(f"{what}, and {size(left)} are free: less with {line}, which takes statistics of {fits}")
+        what = f"a batch of {config.data.batch_size:,} takes about {size(needed.batch)} beside weights and dataset"
+        largest = _largest(needed.batch, plan.batch_size, left)
+        doubts.append(
+            f"{what}, and {size(left)} are free, enough for {largest:,} examples: less with {line}, which takes "
+            f"statistics of {fits}"
+        )
     if needed.evaluation > left:
-        line = f"--set data.eval_batch_size={_fitting(needed.evaluation, needed.evaluated, left)}"
+        line = f"--set data.eval_batch_size={max(_largest(needed.evaluation, needed.evaluated, left), 1)}"
         what = f"scoring {needed.evaluated:,} examples at once takes about {size(needed.evaluation)} of memory"
         doubts.append(f"{what}, and {size(left)} are free: less, for the same figures, with {line}")
     return doubts
@@ -108,13 +120,13 @@ def _of_weights(needed: Memory) -> str:
 
 def memory_line(blueprint: Blueprint, device: torch.device) -> str | None:
     """Return a line on what a training takes, where that is much of what is free; else None."""
-    needed, free = memory_of(blueprint.config, blueprint.plan, blueprint.layout), free_bytes(device)
-    if free is None or needed.training + max(needed.batch, needed.evaluation) < _TOLD * free:
+    needed, free = needed_on(device, blueprint.config, blueprint.plan, blueprint.layout), free_bytes(device)
+    if free is None or needed.training + needed.dataset + max(needed.batch, needed.evaluation) < _TOLD * free:
         return None
     return (
-        f"about {size(needed.training)} for weights, gradients and optimizer, {size(needed.batch)} for a batch of "
-        f"{blueprint.plan.batch_size:,}, {size(needed.evaluation)} to score {needed.evaluated:,} at once; "
-        f"{size(free)} are free"
+        f"about {size(needed.training)} for weights, gradients and optimizer, {size(needed.dataset)} for the dataset, "
+        f"{size(needed.batch)} for a batch of {blueprint.plan.batch_size:,}, {size(needed.evaluation)} to score "
+        f"{needed.evaluated:,} at once; {size(free)} are free"
     )
 
 
@@ -130,8 +142,8 @@ def refuse_beyond(free: int | None, needed: int, what: str, expected: str) -> No
 
 def smaller_evaluation(config: Config, plan: Plan, layout: Layout, device: torch.device) -> int:
     """Return the data.eval_batch_size to try where scoring takes too much: what fits by estimate, at most the half."""
-    needed, free = memory_of(config, plan, layout), free_bytes(device)
-    left = needed.evaluation if free is None else free - needed.training
+    needed, free = needed_on(device, config, plan, layout), free_bytes(device)
+    left = needed.evaluation if free is None else free - needed.training  # of a dataset that is there already
     return _fitting(needed.evaluation, needed.evaluated, left)
 
 
@@ -141,6 +153,12 @@ def _fitting(needed: int, examples: int, free: int) -> int:
     while fits * 4 <= examples and needed // examples * fits * 2 <= free:
         fits *= 2
     return fits
+
+
+def _largest(needed: int, examples: int, free: int) -> int:
+    """Return how many of so many examples fit, a multiple of 8 where 8 do."""
+    fits = min(examples, free * examples // needed)
+    return fits if fits < 8 else fits // 8 * 8
 
 
 def size(number: int) -> str:

@@ -255,10 +255,14 @@ def test_arms_that_were_trained_for_longer_are_named(table_of: Make) -> None:
     assert "numbers of epochs" not in notes(table_of({}, {"config": {"name": "b"}}))
 
 
-def test_people_see_the_memory_of_a_gpu(table_of: Make) -> None:
-    assert audience_of(table_of({}), "peak_device_mib") == "machines"
-    table = table_of({"config": {"name": "gpu"}, "summary": {"peak_mib": {"process": 4000.0, "device": 512.4}}})
-    assert audience_of(table, "peak_device_mib") == "all"
+def test_people_see_the_memory_of_a_run_and_on_a_gpu_that_of_the_gpu(table_of: Make) -> None:
+    assert audience_of(table_of({}), "peak_device_mib") == audience_of(table_of({}), "peak_run_mib") == "machines"
+    on_cpu = table_of({"summary": {"peak_mib": {"process": 4000.0, "run": 310.2, "device": None}}})
+    assert cell(on_cpu, "peak_run_mib").text == "310"
+    assert [audience_of(on_cpu, f"peak_{where}_mib") for where in ("run", "device")] == ["all", "machines"]
+    peak = {"process": 4000.0, "run": 9.0, "device": 512.4}
+    table = table_of({"config": {"name": "gpu"}, "summary": {"peak_mib": peak}})
+    assert [audience_of(table, f"peak_{where}_mib") for where in ("run", "device")] == ["machines", "all"]
     assert cell(table, "peak_device_mib").text == "512"
     assert audience_of(table, "peak_process_mib") == "machines"  # of runs one after the other, it only grows
 

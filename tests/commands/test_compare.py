@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bnexp.analysis.arm_rows import DEVICE_MIB, FIGURES, PROCESS_MIB
+from bnexp.analysis.arm_rows import DEVICE_MIB, FIGURES, PROCESS_MIB, RUN_MIB
 from bnexp.commands.compare import compare
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import ConfigError
@@ -77,7 +77,7 @@ def test_into_a_pipe_one_plain_line_an_arm_with_all_columns(runs: Path) -> None:
     assert re.split(r" {2,}", second)[:2] == ["plain", "linear -> relu"]
     assert "97.00 ± 1.41" in first
     assert "91.00 ± 1.41" in second
-    assert all((column.header in header) != (column in (DEVICE_MIB, PROCESS_MIB)) for column, _ in FIGURES)
+    assert all((column.header in header) != (column in (DEVICE_MIB, RUN_MIB, PROCESS_MIB)) for column, _ in FIGURES)
     assert len({len(re.split(r" {2,}", line)) for line in (header, first, second)}) == 1
     assert all(note.startswith("note: ") for note in notes)
     assert not re.search("[\x1b\u2500-\u257f]", out)

@@ -121,7 +121,7 @@ def test_strict_lets_a_config_without_a_warning_pass(config_file: Path, tmp_path
 def test_strict_counts_doubts_about_memory_too(
     config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bnexp.training.room.free_bytes", lambda device: 30_000)
+    monkeypatch.setattr("bnexp.training.room.free_bytes", lambda device: 100_000)
     clean = ["model.norm=none", "data.synthetic.size=2500", "training={epochs: null, steps: 2}"]
     with pytest.raises(ConfigError, match=r"^--strict: 1 warning, and none was allowed"):
         train([config_file], overrides=clean, runs_dir=tmp_path / "runs", strict=True, device="cpu")

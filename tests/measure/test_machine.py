@@ -1,5 +1,6 @@
 """What is asked of the machine."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,19 @@ def test_peak_memory_is_what_the_system_counts() -> None:
     assert found["process"] == pytest.approx(int(counted.split()[1]) / 1024, rel=0.02)
     assert found["device"] is None
     assert held.sum() == 2**26
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="only Linux forgets")
+def test_a_run_does_not_count_the_memory_of_the_process_before_it() -> None:
+    cpu = torch.device("cpu")
+    held = torch.ones(2**26)  # 256 MiB
+    before = peak_mib(cpu)["process"]
+    del held
+    forget_peak(cpu)
+    after = peak_mib(cpu)
+    assert before is not None
+    assert after["process"] == pytest.approx(before, rel=0.02)
+    assert (after["run"] or 0) < before - 200
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA counts")

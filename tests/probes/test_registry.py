@@ -79,3 +79,12 @@ def test_before_a_compiled_step_probes_that_watch_see_a_rehearsal(look_at: Calla
         for step in (1, 2):
             probes.at(step).before(look)
     assert len(passes) == 1
+
+
+def test_warm_up_leaves_probes_and_streams_as_they_are(make_config: Callable[..., Config]) -> None:
+    config = make_config(probes={name: {"every": 1} for name in PROBES})
+    probes = build_probes(config.probes, make_plan(config, dataset_info(config.data, Path("unused"))))
+    before = torch.get_rng_state()
+    probes.warm_up(torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(probes.state_dict().values())

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -12,7 +13,9 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.hparams import metadata
 from tensorboard.util.tensor_util import make_ndarray
 
-from bnexp.session.board import BINS, TensorBoardWriter, histogram
+from bnexp.measure.tally import counts_of, tally
+from bnexp.runs.rows import BINS
+from bnexp.session.board import TensorBoardWriter, histogram
 from effort import examples
 
 
@@ -30,6 +33,10 @@ def write(tmp_path):
         return str(path)
 
     return use
+
+
+def counted(values):
+    return counts_of(tally(torch.from_numpy(values)).tolist())
 
 
 def accumulated(path):
@@ -83,7 +90,7 @@ def test_all_scalars_of_a_step_are_one_event_and_none_are_none(write):
 
 def test_a_histogram_comes_back_as_numpy_counts_it(write):
     values = draw((40, 25))
-    path = write(lambda w: w.histograms(7, {"activation/block1.linear": values}))
+    path = write(lambda w: w.histograms(7, {"activation/block1.linear": counted(values)}))
     (event,) = accumulated(path).Histograms("activation/block1.linear")
     doubles = values.astype(np.float64)
     counts, edges = np.histogram(doubles, bins=BINS)
@@ -99,7 +106,7 @@ def test_a_histogram_comes_back_as_numpy_counts_it(write):
 def test_the_histogram_page_shows_numpys_buckets(write):
     # What the page draws: rows of left edge, right edge and count, migrated by TensorBoard from the event.
     values = draw(500)
-    path = write(lambda w: w.histograms(1, {"a": values}))
+    path = write(lambda w: w.histograms(1, {"a": counted(values)}))
     (value,) = (value for event in EventFileLoader(path).Load() for value in event.summary.value)
     left, right, shown = make_ndarray(value.tensor).T
     counts, edges = np.histogram(values.astype(np.float64), bins=BINS)
@@ -111,7 +118,7 @@ def test_the_histogram_page_shows_numpys_buckets(write):
 def test_values_that_are_not_finite_are_counted_and_left_out(write):
     values = np.array([1, math.nan, 2, math.inf, -math.inf, 4], dtype=np.float32)
     finite = np.array([1, 2, 4], dtype=np.float32)
-    path = write(lambda w: w.histograms(3, {"a": values, "b": finite, "c": values[1:2]}))
+    path = write(lambda w: w.histograms(3, dict(zip("abc", map(counted, (values, finite, values[1:2])), strict=True))))
     accumulator = accumulated(path)
     assert accumulator.Tags()["histograms"] == ["a", "b"]
     assert accumulator.Histograms("a")[0].histogram_value == accumulator.Histograms("b")[0].histogram_value
@@ -121,13 +128,13 @@ def test_values_that_are_not_finite_are_counted_and_left_out(write):
 
 
 def test_a_histogram_of_nothing_is_left_out(write):
-    path = write(lambda w: w.histograms(1, {"a": np.empty(0, dtype=np.float32)}))
+    path = write(lambda w: w.histograms(1, {"a": counted(np.empty(0, dtype=np.float32))}))
     assert events_with_values(path) == []
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 3e38, 1e-45])
 def test_equal_values_are_one_bucket(value):
-    found = histogram(np.full((4, 3), value, dtype=np.float32))
+    found = histogram(counted(np.full((4, 3), value, dtype=np.float32)))
     assert list(found.bucket) == [0, 12]
     assert found.bucket_limit[0] == found.min == found.max == np.float32(value)
     assert found.bucket_limit[1] > found.bucket_limit[0]
@@ -137,7 +144,7 @@ def test_neighbours_in_float32_find_their_bins():
     # numpy refuses 64 bins between two float32 that are next to each other: "Too many bins for data range".
     one = np.float32(1)
     values = np.array([one, one, np.nextafter(one, np.float32(2))], dtype=np.float32)
-    found = histogram(values)
+    found = histogram(counted(values))
     assert (found.bucket[1], found.bucket[-1], sum(found.bucket)) == (2, 1, 3)
 
 
@@ -147,7 +154,7 @@ finite_float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @settings(deadline=None, max_examples=examples(200), database=None, derandomize=True)
 @given(arrays.arrays(np.float32, st.integers(1, 30), elements=finite_float32))
 def test_whatever_the_values_every_one_is_counted_between_rising_edges(values):
-    found = histogram(values)
+    found = histogram(counted(values))
     edges = np.array(found.bucket_limit)
     assert sum(found.bucket) == found.num == len(values)
     assert found.bucket[0] == 0
@@ -155,8 +162,10 @@ def test_whatever_the_values_every_one_is_counted_between_rising_edges(values):
     assert (np.diff(edges) > 0).all()
     assert edges[0] == found.min == values.min()
     assert edges[-1] >= found.max == values.max()
-    # The counts up to an edge that is well between two values are the number of values below it.
     doubles = values.astype(np.float64)
+    assert found.sum == pytest.approx(math.fsum(doubles), rel=1e-12, abs=1e-12 * np.abs(doubles).sum())
+    assert found.sum_squares == pytest.approx(math.fsum(doubles**2), rel=1e-12)
+    # The counts up to an edge that is well between two values are the number of values below it.
     total = np.cumsum(found.bucket)
     for edge, below in zip(edges[1:-1], total[1:-1], strict=True):
         if np.abs(doubles - edge).min() > 1e-9 * np.abs(doubles).max():

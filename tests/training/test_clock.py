@@ -1,8 +1,17 @@
 """The clock, with a hand that the test moves."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
+from bnexp.config.plan import Plan
+from bnexp.runs.rows import Writers
 from bnexp.training.clock import Clock
+from bnexp.training.log import StepLog
+from bnexp.training.progress import Progress
+from bnexp.training.state import refuse_other_form
 
 
 class Hand:
@@ -116,3 +125,33 @@ def test_measuring_is_timed_by_the_device_and_read_at_the_row(hand: Hand) -> Non
     clock.stop()
     assert clock.measuring_s == pytest.approx(0.8)
     assert marks.read == 4
+
+
+def test_what_is_untimed_is_in_no_figure(hand: Hand) -> None:
+    """Five steps of 0.1 s, two of them slowed down, with a row, an evaluation and a checkpoint among those."""
+    clock = Clock(hand)
+    for untimed in (False, True, False):
+        with clock.untimed() if untimed else nullcontext():
+            for _ in range(2):
+                hand.time += 7.0 if untimed else 0.1
+                clock.count(32)
+            if untimed:
+                with clock.measuring():
+                    hand.time += 1.0
+                    assert clock.figures() == {}
+                with clock.evaluating():
+                    hand.time += 1.0
+                assert clock.total_s == pytest.approx(0.2)
+    hand.time += 0.1
+    clock.count(32)
+    pace = clock.pace()
+    assert (pace.step_ms, pace.measuring_share) == pytest.approx((100.0, 0.0))
+    assert (clock.total_s, clock.examples, clock.untimed_steps) == (pytest.approx(0.5), 5 * 32, 2)
+    assert (clock.evaluation_s, clock.evaluations, clock.measuring_s) == (0, 0, 0)
+    resumed = Clock(hand)
+    resumed.load_state_dict(clock.state_dict())
+    assert resumed.untimed_steps == 2
+    for clock in (resumed, Clock(hand)):
+        progress = Progress(StepLog(cast(Plan, SimpleNamespace(steps_per_epoch=3)), Writers([]), clock), clock)
+        for stored in (resumed, Clock(hand)):
+            refuse_other_form(stored.state_dict(), progress.state_form()["clock"])

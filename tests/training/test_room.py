@@ -40,6 +40,15 @@ def test_the_estimate_is_the_arithmetic_of_its_parts(blueprint):
     assert found.training == weights * (4 if blueprint.config.optimizer.momentum else 3)
     assert found.batch == 4 * 16 * (kept + 2 * 16)
     assert (found.evaluated, found.evaluation) == (20, 4 * 20 * 3 * 16)
+    assert found.dataset == (16 + 8) * (90 + 10 + 20)  # images of bytes, and labels
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_steps_taken_ahead_change_is_kept_once_more(make_config, tmp_path, device):
+    drawn = draw(make_config(optimizer={"name": "adam", "lr": 1e-3}, training={"ema": 0.9}), tmp_path)
+    found = room.needed_on(torch.device(device), drawn.config, drawn.plan, drawn.layout)
+    # the weight, two of adam and the average, then gradient and best value
+    assert found.training == {"cpu": 4 + 2, "cuda": 2 * 4 + 2}[device] * found.weights
 
 
 @pytest.mark.parametrize(("optimizer", "copies"), [({"name": "adam", "lr": 1e-3}, 5), ({"momentum": 0.0}, 3)])
@@ -51,24 +60,37 @@ def test_the_optimizer_counts(make_config, tmp_path, optimizer, copies):
 
 def test_each_part_that_does_not_fit_is_named_with_its_key(blueprint, free):
     needed = needed_by(blueprint)
-    free(needed.training + max(needed.batch, needed.evaluation))
+    resident = needed.training + needed.dataset
+    free(resident + max(needed.batch, needed.evaluation))
     assert room.doubts_about_memory(blueprint, CPU) == []
-    free(needed.training + needed.batch // 2)
+    free(resident + needed.batch * 12 // 16)
     of_batch, *_ = room.doubts_about_memory(blueprint, CPU)
+    assert "are free, enough for 8 examples" in of_batch
     assert "--set data.batch_size=8 --set training.accumulate=2" in of_batch
+    free(resident + needed.batch * 5 // 16)
+    assert "enough for 5 examples: less with --set data.batch_size=4" in room.doubts_about_memory(blueprint, CPU)[0]
     wide = dataclasses.replace(blueprint, plan=dataclasses.replace(blueprint.plan, test_examples=4096))
     wide_needed = needed_by(wide)
-    free(wide_needed.training + wide_needed.evaluation // 4)
+    free(wide_needed.training + wide_needed.dataset + wide_needed.evaluation // 3)
     (of_evaluation,) = room.doubts_about_memory(wide, CPU)
     assert "scoring 1,024 examples at once" in of_evaluation
-    assert of_evaluation.endswith("for the same figures, with --set data.eval_batch_size=256")
-    assert room.smaller_evaluation(wide.config, wide.plan, wide.layout, CPU) == 256
+    assert of_evaluation.endswith("for the same figures, with --set data.eval_batch_size=336")
+    free(needed.training + needed.dataset - 1)
+    (of_data,) = room.doubts_about_memory(blueprint, CPU)
+    assert of_data.startswith("the dataset takes about")
     free(needed.training - 1)
     (of_weights,) = room.doubts_about_memory(blueprint, CPU)
     assert of_weights.startswith("training 320 weights")
     free(None)
     assert room.doubts_about_memory(blueprint, CPU) == []
-    assert room.smaller_evaluation(wide.config, wide.plan, wide.layout, CPU) == 512
+
+
+def test_where_scoring_ran_out_of_memory_at_most_half_is_to_be_tried(blueprint, free):
+    wide = dataclasses.replace(blueprint, plan=dataclasses.replace(blueprint.plan, test_examples=4096))
+    needed = needed_by(wide)
+    for left, expected in ((needed.training + needed.evaluation // 4, 256), (1 << 40, 512), (None, 512)):
+        free(left)
+        assert room.smaller_evaluation(wide.config, wide.plan, wide.layout, CPU) == expected
 
 
 def test_a_limit_on_addresses_and_the_machine_are_what_is_free(monkeypatch):
@@ -110,8 +132,8 @@ def test_check_shows_what_cannot_fit_and_train_refuses_it(config_file, tmp_path,
 
 
 def test_train_warns_before_it_begins(config_file, tmp_path, free, capsys):
-    free(3000 + 2 * 4 * 16 * 100)
+    free(3000 + 24 * 120 + 2 * 4 * 16 * 100)
     train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
-    free(4 * 320 * 4 + 1000)
+    free(4 * 320 * 4 + 24 * 120 + 1000)
     train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
     assert "--set data.eval_batch_size=" in capsys.readouterr().err

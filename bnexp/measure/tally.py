@@ -1,0 +1,106 @@
+"""Sums and counts over all values of a tensor in one pass, on its device and without waiting for it.
+
+Counts are exact, and sums in float64. Where the threads of a GPU add integers, the order of the additions makes no
+difference: that is why torch takes `histc` of integers for deterministic there, and no slower path is needed.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from bnexp.measure.samples import as_units
+from bnexp.runs.rows import BINS, Counts
+
+_BLOCK, _LARGEST_BLOCK = {"cpu": 1 << 17}, 1 << 24
+"""Values that are taken at once: on the CPU as many as its cache holds in float64."""
+_OUTSIDE = BINS + 1
+"""Where values that are not finite are counted, behind the bins and the largest value, which has a place of its own."""
+TALLIED = 5 + BINS
+"""Numbers of a tally: smallest, largest, sum, sum of squares, how many are not finite, and how many lie in each bin."""
+
+
+def moments_of(values: Tensor) -> Tensor:
+    """Return the smallest and the largest value, the sum of v - smallest and that of its square: (4,) in float64.
+
+    The mean of n values lies within sqrt(2 n) standard deviations of the smallest, wherever that is, so that their
+    variance, squares / n - (sum / n)^2, has a relative error of about n * 1e-16 at most.
+    """
+    values = _where_float64_is(values)
+    low, high = (end.double() for end in values.aminmax())
+    sums = list[Tensor]()
+    for block in _blocks(values):
+        block.sub_(low)
+        sums += [block.sum(), torch.dot(block, block)]
+    return torch.cat((torch.stack((low, high)), _added(sums)))
+
+
+def tally(values: Tensor) -> Tensor:
+    """Count finite values in `BINS` equal bins from the smallest to the largest, for `counts_of`: (TALLIED,), float64.
+
+    Bin i holds low + i w <= v < low + (i + 1) w with w = (high - low) / 64, the last one also v = high. Division by
+    w, a quotient by a power of two, is rounded once: for values of float32 a bin's edge parts them exactly.
+    """
+    values = _where_float64_is(values)
+    if not values.numel():
+        return torch.zeros(TALLIED, dtype=torch.float64, device=values.device)
+    # To ask a GPU would be to wait for it: there, values are always taken as if some were not finite.
+    ends = None if _waits(values.device) else values.aminmax()
+    clean = ends is not None and bool(torch.stack(ends).isfinite().all())
+    low, high = (end.double() for end in (ends if ends and clean else _finite_ends(values)))
+    width = ((high - low) / BINS).masked_fill_(high <= low, 1.0)
+    sums, counts = list[Tensor](), list[Tensor]()
+    for block in _blocks(values):
+        finite = block if clean else block.nan_to_num(0.0, 0.0, 0.0)
+        sums += [finite.sum(), torch.dot(finite, finite)]
+        places = block.sub_(low).div_(width)  # in 0 .. 64
+        if not clean:
+            places.nan_to_num_(_OUTSIDE, _OUTSIDE, _OUTSIDE)
+        counts.append(_counted(places))
+    bins = torch.stack(counts).sum(dim=0).double()
+    bins[BINS - 1] += bins[BINS]
+    return torch.cat((torch.stack((low, high)), _added(sums), bins[_OUTSIDE:], bins[:BINS]))
+
+
+def counts_of(numbers: Sequence[float]) -> Counts:
+    """Return the histogram that `tally` counted, from its numbers."""
+    low, high, total, squares, outside, *bins = numbers
+    return Counts(low, high, total, squares, int(outside), tuple(map(int, bins)))
+
+
+def _counted(places: Tensor) -> Tensor:
+    """Count how many of the places (n,) lie in each of 0 .. 1, 1 .. 2, up to 65 .. 66: (66,) of integers."""
+    if places.device.type == "cpu":
+        return torch.bincount(places.to(torch.uint8), minlength=_OUTSIDE + 1)
+    # bincount would wait for the device, to learn the largest place.
+    return torch.histc(places.int(), bins=_OUTSIDE + 1, min=0, max=_OUTSIDE + 1)
+
+
+def _finite_ends(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest finite value; inf and -inf where there is none."""
+    inf = torch.inf
+    return values.nan_to_num(inf, inf, inf).amin(), values.nan_to_num(-inf, -inf, -inf).amax()
+
+
+def _waits(device: torch.device) -> bool:
+    """Tell whether Python waits for the device where it asks for a value."""
+    return device.type != "cpu"
+
+
+def _blocks(values: Tensor) -> Iterator[Tensor]:
+    """Yield the values in float64, in the order of memory, each time in the same tensor."""
+    flat = (as_units(values) if values.ndim > 1 else values).flatten()
+    blocks = flat.split(_BLOCK.get(values.device.type, _LARGEST_BLOCK))
+    taken = torch.empty_like(blocks[0], dtype=torch.float64)  # new memory for each would take longer than its sums
+    for block in blocks:
+        yield taken[: len(block)].copy_(block)
+
+
+def _where_float64_is(values: Tensor) -> Tensor:
+    """Return the values on their device, or on the CPU, whose memory they share, where the device has no float64."""
+    return values.cpu() if values.device.type == "mps" else values
+
+
+def _added(sums: list[Tensor]) -> Tensor:
+    """Return the sum of the blocks' sums, and that of their sums of squares: (2,)."""
+    return torch.stack(sums).view(-1, 2).sum(dim=0)
