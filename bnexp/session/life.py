@@ -154,7 +154,7 @@ def run_session(
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
-    process's alone by its `lock`. `meta` is what meta.json says beside the status. So many steps as `terms.profile` says are
+    process's alone by its `lock`. `meta` is what meta.json says beside the status. `terms` tell how many steps are
     profiled.
 
     Raises:
