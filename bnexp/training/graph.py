@@ -165,7 +165,7 @@ class Graphed:
             self._recorded[kind] = recorded
             self._run.graph.recorded = max(self._run.graph.recorded, len(self._recorded))
         finally:
-            self._run.train_step.optimizer.zero_grad()
+            self._run.train_step.abandon()
             self._kept.put_back()
             self._kept = KeptState(self._run)  # without the copies
 

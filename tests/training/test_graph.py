@@ -166,6 +166,39 @@ class Broken(TapeRecorder):
             raise RuntimeError("capture_end failed")
 
 
+class Breaks(TapeRecorder):
+    """Breaks off after so many operations."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
+        recorder = self
+
+        class Breaking(TorchDispatchMode):
+            def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                recorder.left -= 1
+                if recorder.left == 0:
+                    raise RuntimeError("operation not permitted when stream is capturing")
+                return function(*args, **(kwargs or {}))
+
+        with Breaking():
+            work()
+        raise AssertionError("more operations than the step has")
+
+
+@pytest.mark.parametrize("after", [1, 30, 75, 110])
+def test_a_recording_that_breaks_off_leaves_nothing(make_config: MakeConfig, after: int) -> None:
+    """In the first batch, the second, after the gradients were unscaled, in the optimizer."""
+    training = {**LENGTH, **STEPS["scaled"]["training"], "accumulate": 2}
+    config = make_config(**{**STEPS["scaled"], "training": training, "probes": NO_PROBES})
+    run = built(config, on_tensors)
+    broken = Trained(run, Graphed(run, Breaks(after), lambda text: None))
+    assert run.graph.reason == "operation not permitted when stream is capturing"
+    assert broken.left() == Trained(built(config, on_tensors)).left()
+
+
 def calls() -> Callable[[], float]:
     counted = itertools.count()
     return lambda: 0.001 * next(counted)
