@@ -147,6 +147,9 @@ class Kept(Protocol):
     def put_back(self) -> None:
         """Let it be as it was kept, bit for bit."""
 
+    def release(self) -> None:
+        """Keep nothing, and give back the memory."""
+
     def tensors(self) -> list[Tensor]:
         """Return all tensors that the steps write into."""
 
@@ -181,6 +184,10 @@ class KeptState:
             stream.set_state(self._host["streams"][name])
         if (average := self._run.train_step.average) is not None:
             average.steps = self._host["averaged"]
+
+    def release(self) -> None:
+        """Keep nothing, and give back the memory."""
+        self._copies, self._host = [], {}
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors that steps write into: weights, buffers, optimizer, loss scaling, averages."""
@@ -218,8 +225,8 @@ class Steps:
         return list(streams_of(self._run.network).values())
 
     def forget(self) -> None:
-        """Forget the gradients of a step that was not taken to its end."""
-        self.optimizer.zero_grad()
+        """Forget what a step has left that was not taken to its end."""
+        self._run.train_step.abandon()
 
     def expect(self, step: int) -> list[Drawn]:
         """Set learning rate and average for a step, counted from 1, and return what was drawn for its batches."""

@@ -194,6 +194,7 @@ class Recordings:
         finally:
             self._steps.forget()
             self._steps.kept.put_back()
+            self._steps.kept.release()
 
     def _try(self, recorded: Recorded, drawn: Sequence[Drawn]) -> None:
         """Refuse a recording that leaves other bits than the step itself."""
@@ -217,7 +218,7 @@ class Recordings:
             raise BnexpError(
                 f"training.graph on: the step cannot be recorded as a CUDA graph: {reason}; expected auto or off"
             ) from None
-        self._note(f"the step cannot be recorded as a CUDA graph: {reason}; it is taken without")
+        self._note(f"the step is not recorded as a CUDA graph: {reason}")
 
     def _generators(self) -> list[torch.Generator]:
         streams = self._steps.streams
@@ -246,6 +247,8 @@ def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) ->
     # On the CPU a step is over as it returns: there is nothing to wait for, nor anything to gain.
     if run.device.type == "cpu" or run.world is not None:
         return None
+    if run.graph.reason is not None:
+        note(f"the step is not recorded as a CUDA graph: {run.graph.reason}")
     return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)
 
 

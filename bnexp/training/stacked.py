@@ -192,6 +192,11 @@ class KeptTogether:
         for state in self.states:
             state.put_back()
 
+    def release(self) -> None:
+        """Keep nothing, and give back the memory."""
+        for state in self.states:
+            state.release()
+
     def tensors(self) -> list[Tensor]:
         """Return all tensors that the steps write into."""
         return [tensor for state in self.states for tensor in state.tensors()]
