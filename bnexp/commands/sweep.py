@@ -173,6 +173,8 @@ def _tell(study: Sweep, plan: SweepPlan, options: SweepOptions, *, as_json: bool
     for choice in plan.choices.values():
         say(choice.text)
     say(outlook.time_left(plan, *_measured(plan, options)))
+    if options.stack != 1:
+        say("that time is measured without stacks; seeds that are stacked take less where it pays")
     if slots:
         say(f"the cluster has room for {counted(slots, 'run')} at a time; that time is measured for this machine alone")
 
