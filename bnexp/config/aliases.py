@@ -108,7 +108,9 @@ _ABSENT = {
     "dropout2d": "dropout is of single units.",
     "flatten": "The head follows by itself.",
     "softmax": "The loss has it, behind the head.",
-    **dict.fromkeys(("maxpool2d", "maxpool", "avgpool2d", "avgpool", "pool"), "Pooling is model.pool of a cnn."),
+    **dict.fromkeys(
+        ("maxpool2d", "maxpool", "avgpool2d", "avgpool", "pool"), "Pooling is model.pool of a cnn or resnet."
+    ),
 }
 """Well-known names without a counterpart here, and a hint; no name that merely looks alike is suggested."""
 
