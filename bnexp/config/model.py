@@ -160,8 +160,9 @@ class ResnetConfig(_Model):
     stages: Annotated[tuple[Annotated[Int, Field(ge=0, le=1000)], ...], Field(min_length=1)] | None = None
     """blocks of each stage, in place of depth; with `pool` a stage may have none"""
     pool: Literal["max", "avg"] | None = None
-    """each stage but the first begins with a convolution of its own, as the stem is, and a pooling of 2 x 2, and its
-    blocks keep the shape: ResNet-9 is `stages: [0, 1, 0, 1]` (not set: the first block halves the size by a stride)"""
+    """each stage but the first begins with a convolution of its own, with the norm and activation that the block has
+    beside its first one, and a pooling of 2 x 2; its blocks keep the shape (default: the first block of a stage halves
+    the size by a stride of 2). ResNet-9 is `stages: [0, 1, 0, 1]`"""
     width: Width | None = None
     """channels of the first stage (default: 16 with three stages, 64 with any other number)"""
     shortcut: Literal["pad", "projection"] = "pad"
