@@ -169,7 +169,7 @@ def look_at():
 
         items = {name: module for name, module in network.named_modules() if not any(module.children())}
         unnamed = dict.fromkeys(("config", "plan", "layout", "dataset"))
-        given = {"items": items, "precision": contextlib.nullcontext(), **unnamed, **subject}
+        given = {"items": items, "precision": contextlib.nullcontext(), "label_smoothing": 0.0, **unnamed, **subject}
         x = torch.zeros(0) if x is None else x
         y = torch.zeros(len(x), dtype=torch.int64) if y is None else y
         return Look(Subject(network=network, **given), 1, 0.1, x, y)

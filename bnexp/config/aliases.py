@@ -42,6 +42,7 @@ KEYS: Mapping[str, Sequence[str]] = {
         "accum_iter",
         "accumulate_grad_batches",
     ),
+    "training.label_smoothing": ("smoothing", "label_smoothing_factor", "label_smooth", "label_smoothing_eps"),
     "training.ema": ("model_ema", "ema_decay", "model_ema_decay", "use_ema"),
     "training.eval_every_epochs": ("check_val_every_n_epoch", "eval_every", "eval_interval", "val_interval"),
     "data.eval_batch_size": ("test_batch_size", "val_batch_size", "per_device_eval_batch_size"),
@@ -107,7 +108,9 @@ _ABSENT = {
     "dropout2d": "dropout is of single units.",
     "flatten": "The head follows by itself.",
     "softmax": "The loss has it, behind the head.",
-    **dict.fromkeys(("maxpool2d", "maxpool", "avgpool2d", "avgpool", "pool"), "Pooling is model.pool of a cnn."),
+    **dict.fromkeys(
+        ("maxpool2d", "maxpool", "avgpool2d", "avgpool", "pool"), "Pooling is model.pool of a cnn or resnet."
+    ),
 }
 """Well-known names without a counterpart here, and a hint; no name that merely looks alike is suggested."""
 

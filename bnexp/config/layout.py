@@ -83,7 +83,7 @@ class BlockLayout:
 
 @dataclass(frozen=True)
 class PoolLayout:
-    """A pooling of 2 x 2 between two stages of a cnn."""
+    """A pooling of 2 x 2 between two stages."""
 
     place: str
     kind: Literal["max", "avg"]
@@ -215,6 +215,9 @@ def _resnet(model: ResnetConfig, shape: Shape) -> list[Part]:
     (`bn -> relu`). A block that begins with a norm or an activation is pre-activation: its stem is the convolution
     alone, and what it begins with comes once more after the last block. The first block's shortcut then carries what
     the convolution gives; in the appendix of He et al. 2016 norm and activation come first, for both paths.
+
+    With `pool`, a stage after the first begins with a transition: the stem's items, after what a pre-activation block
+    begins with, and a pooling, as in the ResNet-9 of https://github.com/davidcpage/cifar10-fast.
     """
     items = model.items
     first = next(index for index, item in enumerate(items) if item.kind.role == "layer")
@@ -223,8 +226,13 @@ def _resnet(model: ResnetConfig, shape: Shape) -> list[Part]:
     stem_items = (items[first], *(() if opening else following))
     parts: list[Part] = [place_block(stem_items, "stem", shape, model.stage_width(0))]
     for stage, blocks in enumerate(model.stage_blocks, start=1):
+        if model.pool is not None and stage > 1:
+            place, width = f"stage{stage}.transition", model.stage_width(stage - 1)
+            parts.append(place_block((*opening, *stem_items), place, parts[-1].shape_out, width))
+            _expect_size(parts[-1].shape_out, 2, f"the pooling of stage {stage}")
+            parts.append(PoolLayout(f"stage{stage}.pool", model.pool, parts[-1].shape_out))
         for number in range(1, blocks + 1):
-            stride = 2 if stage > 1 and number == 1 else 1
+            stride = 2 if stage > 1 and number == 1 and model.pool is None else 1
             before, place = parts[-1].shape_out, f"stage{stage}.block{number}"
             _expect_size(before, stride, f"stage {stage}")
             block = place_block(items, place, before, model.stage_width(stage - 1), stride)

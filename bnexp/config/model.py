@@ -157,8 +157,12 @@ class ResnetConfig(_Model):
     arch: Literal["resnet"]
     depth: Int | None = Field(None, ge=8, le=10_000)
     """6n + 2 for three stages of n blocks (20, 32, 44, 56, 110), or 18 or 34 for the four stages of those networks"""
-    stages: Annotated[tuple[Annotated[Int, Field(ge=1, le=1000)], ...], Field(min_length=1)] | None = None
-    """blocks of each stage, in place of depth"""
+    stages: Annotated[tuple[Annotated[Int, Field(ge=0, le=1000)], ...], Field(min_length=1)] | None = None
+    """blocks of each stage, in place of depth; with `pool` a stage may have none"""
+    pool: Literal["max", "avg"] | None = None
+    """each stage but the first begins with a convolution of its own, with the norm and activation that the block has
+    beside its first one, and a pooling of 2 x 2; its blocks keep the shape (default: the first block of a stage halves
+    the size by a stride of 2). ResNet-9 is `stages: [0, 1, 0, 1]`"""
     width: Width | None = None
     """channels of the first stage (default: 16 with three stages, 64 with any other number)"""
     shortcut: Literal["pad", "projection"] = "pad"
@@ -174,6 +178,17 @@ class ResnetConfig(_Model):
         if isinstance(values, dict) and (values.get("depth") is None) == (values.get("stages") is None):
             raise ValueError("a resnet needs model.depth or model.stages, one of them")
         return values
+
+    @model_validator(mode="after")
+    def _has_blocks(self) -> Self:
+        if self.pool is not None and self.depth is not None:
+            own = "whose stages have a convolution of their own, which depth does not count"
+            raise ValueError(f"model.depth beside model.pool, {own}; expected model.stages, such as [0, 1, 0, 1]")
+        if self.pool is None and 0 in self.stage_blocks:
+            raise ValueError("model.stages has a stage without any block; expected 1 or more, or model.pool: max")
+        if not any(self.stage_blocks):
+            raise ValueError("model.stages has no block in any stage; expected one, or model.arch: cnn")
+        return self
 
     @field_validator("depth")
     @classmethod

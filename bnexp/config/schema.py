@@ -167,6 +167,9 @@ class TrainingConfig(Section):
     Everything that counts steps (schedule, rows, probes, checkpoints) counts the optimizer's"""
     grad_clip: Float | None = Field(None, gt=0)
     """largest norm of the whole gradient; larger ones are scaled down to it"""
+    label_smoothing: Float = Field(0.0, ge=0, lt=1)
+    """part of each label that is spread evenly over all classes (Szegedy et al. 2015), in the loss that is optimized:
+    in loss/train, and in every gradient that a probe takes. Scores such as loss/val are of the plain labels"""
     ema: Float | None = Field(None, gt=0, lt=1)
     """decay of an exponential moving average of the weights, such as 0.999. It is evaluated beside them, with running
     and with recomputed statistics; at the t-th step it is `min(ema, (1 + t)/(10 + t))`, which forgets the start"""

@@ -25,7 +25,7 @@ class Pass(NamedTuple):
 
     Attributes:
         logits: (B, classes), as floats.
-        loss: cross-entropy in nats, ().
+        loss: the loss that is optimized, in nats, ().
         gradients: of the loss, one for each parameter asked for, zeros where it does not depend on it.
     """
 
@@ -35,17 +35,27 @@ class Pass(NamedTuple):
 
 
 def loss_of(
-    forward: Callable[[Tensor], Tensor], precision: AbstractContextManager[Any], x: Tensor, y: Tensor
+    forward: Callable[[Tensor], Tensor],
+    precision: AbstractContextManager[Any],
+    x: Tensor,
+    y: Tensor,
+    label_smoothing: float,
 ) -> tuple[Tensor, Tensor]:
-    """Pass inputs x (B, C, H, W) with labels y (B,) forward under a precision.
+    """Pass inputs x (B, C, H, W) with labels y (B,) forward under a precision, to the loss that training optimizes.
+
+        loss = mean over examples of -sum_k q_k log softmax(logits)_k,   q_k = (1 - s) [k = y] + s / classes
+
+    With a label smoothing s of 0 it is the cross-entropy, which every score is, whatever s.
 
     Returns:
-        Logits (B, classes) as floats and the mean cross-entropy () in nats.
+        Logits (B, classes) as floats and the loss () in nats.
+
+    Source: Szegedy et al. 2015, https://arxiv.org/abs/1512.00567, section 7
     """
     with precision:
         logits = forward(x)
     logits = widened(logits)
-    return logits, functional.cross_entropy(logits, y)
+    return logits, functional.cross_entropy(logits, y, label_smoothing=label_smoothing)
 
 
 def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
@@ -55,7 +65,7 @@ def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
     """
     subject = look.subject
     with undisturbed(subject.network):
-        logits, loss = loss_of(subject.network, subject.precision, look.x, look.y)
+        logits, loss = loss_of(subject.network, subject.precision, look.x, look.y, subject.label_smoothing)
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     return Pass(logits.detach(), loss.detach(), gradients)
 

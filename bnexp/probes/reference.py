@@ -35,8 +35,9 @@ went into measuring is logged as `measuring_share/train`, and stands in `summary
 step of an epoch, whose batch may be shorter than the others (`data.drop_last: true` leaves it out). Figures over the
 batch, such as `effective_rank`, are then those of fewer examples. With `training.accumulate` they are those of the last
 batch of a step, and gradients those of all its batches. The own passes of `covariate_shift`, `landscape` and
-`invariance` scale no loss: with fp16 a small gradient may come out as 0 there. [config.md](config.md) explains every
-key.
+`invariance` scale no loss: with fp16 a small gradient may come out as 0 there. Gradients, and the loss in these passes,
+are those of the loss that is optimized, `training.label_smoothing` included; scores are the plain cross-entropy.
+[config.md](config.md) explains every key.
 
 `bnexp probe RUN` asks the stored weights of a finished run, with the batch and the learning rate of the step that would
 come next; what measures a step of the optimizer it cannot ask. `bnexp probe RUN --probe classes` passes the test set
@@ -55,7 +56,7 @@ _WITHOUT_A_PROBE = """
 | figure | meaning | unit and range |
 | --- | --- | --- |
 | `epoch` | epochs up to this step | 0 and up |
-| `loss/train`, `accuracy/train` | mean over the examples since the last row, each at its own step | nats; 0 to 1 |
+| `loss/train`, `accuracy/train` | mean since the last row, each example at its step; loss as optimized | nats; 0 to 1 |
 | `loss/val`, `accuracy/val` | of the whole validation part, in inference mode | nats; 0 to 1 |
 | `loss/test`, `accuracy/test` | of the test set, with the final weights | nats; 0 to 1 |
 | `loss/test_best`, `accuracy/test_best` | of the test set, with the weights that were best on `val` | nats; 0 to 1 |
@@ -87,8 +88,9 @@ they are: they lag behind none ([evaluation_modes](#evaluation_modes)). Averaged
 their own: without `_recomputed` they are scored with those of the weights that were trained.
 
 Arms may be compared by all of these, times on the same machine, with two exceptions. `loss/train` and `accuracy/train`
-are of a network in training mode, with dropout and the statistics of batches where an arm has them; and the loss scale
-is only about the range of fp16. What one run gives, another seed may not: `bnexp compare` takes several.
+are of a network in training mode, with dropout and the statistics of batches where an arm has them, and the loss has
+the label smoothing that an arm has, below whose entropy it cannot fall; and the loss scale is only about the range of
+fp16. What one run gives, another seed may not: `bnexp compare` takes several.
 """
 _COLUMNS = ("figure", "meaning", "formula", "unit and range")
 

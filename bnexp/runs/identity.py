@@ -59,6 +59,7 @@ _UNCOUNTED: Mapping[Question, frozenset[str]] = {
 _LATER: Mapping[str, Any] = {
     "training.accumulate": 1,
     "training.deterministic": True,
+    "training.label_smoothing": 0.0,
     "training.memory_format": "auto",
 }
 """Keys that came after 0.1.0 with a default that is a value, and what every run did before: it says so in no config."""

@@ -246,12 +246,12 @@ def _train_and_test(
             if not progress.ended:
                 note_step = _both(display.step, profiler.step) if profiler else display.step
                 calls = note_step, checkpointer.save_if_due, _stops(run, stop)
-                seen = profiler.edges if profiler else ()
+                watched = profiler.watched if profiler else ()
                 if terms.stacked > 1:
                     yield from steps(run, progress, *calls, ahead=True)
                 else:
                     with together(run.world), contextlib.closing(profiler or contextlib.ExitStack()):
-                        train(run, progress, *calls, display.waiting, seen)
+                        train(run, progress, *calls, display.waiting, watched)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt

@@ -85,10 +85,10 @@ class Ahead:
         self,
         run: TrainingRun,
         progress: Progress,
-        seen: Collection[int] = (),
+        watched: Collection[int] = (),
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._run, self._progress, self._seen, self._now = run, progress, seen, now
+        self._run, self._progress, self._watched, self._now = run, progress, watched, now
         self._kept = KeptState(run)
         self._watched_until = progress.steps + 1
         self._step_s, self._begun = LONGEST_S / 10, 0.0
@@ -96,7 +96,8 @@ class Ahead:
     def stretch(self) -> Stretch | None:
         """Return the steps to take ahead from here, and keep what they change; None where the next is watched."""
         first = self._progress.steps + 1
-        if first <= self._watched_until or self._is_ailing() or self._run.probes.look_at(first):
+        is_watched = first <= self._watched_until or first in self._watched
+        if is_watched or self._is_ailing() or self._run.probes.look_at(first):
             return None
         self._kept.keep()
         self._begun = self._now()
@@ -129,7 +130,7 @@ class Ahead:
         for step in range(first, min(first + most - 1, plan.total_steps)):
             if (
                 step % every == 0
-                or step in self._seen
+                or step + 1 in self._watched
                 or plan.evaluates_at(step)
                 or plan.regularly_at(step, saves)
                 or run.probes.look_at(step + 1)

@@ -38,7 +38,8 @@ def warm_up(train_step: TrainStep, batches: TrainBatches, plan: Plan) -> float:
     with _explained(), undisturbed(train_step.network):
         last = min(plan.batches_per_epoch, plan.batches_of(plan.total_steps).stop) - 1
         for number in dict.fromkeys((0, last)):  # a full batch, and the last one of an epoch
-            _, loss = loss_of(train_step.forward, train_step.precision, *batches.at(number))
+            smoothing = train_step.label_smoothing
+            _, loss = loss_of(train_step.forward, train_step.precision, *batches.at(number), smoothing)
             loss.backward()  # not through the loss scaling, whose state would move
     train_step.optimizer.zero_grad()
     return time.perf_counter() - start

@@ -152,7 +152,7 @@ class DividedStep(TrainStep):
         of a resumed run would have other last bits than the same step of one that was never stopped.
         """
         with undisturbed(self.network):
-            loss_of(self.forward, self.precision, x, y)[1].backward()
+            loss_of(self.forward, self.precision, x, y, self.label_smoothing)[1].backward()
         self.optimizer.zero_grad()
         self._settled = True
 

@@ -22,7 +22,7 @@ def train(
     save_if_due: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda text: None,
-    seen: Collection[int] = (),
+    watched: Collection[int] = (),
 ) -> None:
     """Train the network of a run from where it stands to the end of its plan, or to its divergence.
 
@@ -33,10 +33,10 @@ def train(
         save_if_due: writes the checkpoints during the training; the caller writes the one at its end.
         stop: returns True to make the step just taken the last.
         note: is told, once, where the step could not be recorded as a CUDA graph.
-        seen: steps that are shown as soon as they are taken, whatever is taken ahead.
+        watched: steps that are taken one at a time, and shown before the next, whatever is taken ahead.
     """
     take = way_of(run, note)
-    for stretch in steps(run, progress, show, save_if_due, stop, ahead=take is not None, seen=seen):
+    for stretch in steps(run, progress, show, save_if_due, stop, ahead=take is not None, watched=watched):
         stretch.seen = take(stretch) if take else None
 
 
@@ -48,14 +48,14 @@ def steps(
     stop: Callable[[], bool] = lambda: False,
     *,
     ahead: bool,
-    seen: Collection[int] = (),
+    watched: Collection[int] = (),
 ) -> Iterator[Stretch]:
     """Train as `train` does, and yield the stretches of steps that are to be taken ahead, if any are: see `Stretch`.
 
     Whoever drives several runs at once takes the stretches of all of them together, to the nearest `last`. Every other
     step is taken here, one that was not finite among them; so are rows, evaluations and checkpoints.
     """
-    guard, unseen, total = Guard(run, progress), Ahead(run, progress, seen), run.plan.total_steps
+    guard, unseen, total = Guard(run, progress), Ahead(run, progress, watched), run.plan.total_steps
     run.network.train()
     while progress.steps < total:
         if ahead and (stretch := unseen.stretch()):

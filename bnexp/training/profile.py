@@ -102,9 +102,9 @@ class Profiler:
         self.profile: Profile | None = None
 
     @property
-    def edges(self) -> tuple[int, int]:
-        """The step before the first of the profile, and its last: after both of them it is to be called."""
-        return self.steps.start - 1, self.steps.stop - 1
+    def watched(self) -> range:
+        """The steps of the profile and the one before: it is to be called after each, and hooks see them only so."""
+        return range(self.steps.start - 1, self.steps.stop)
 
     def step(self, step: int, clock: Clock) -> None:
         """Take note of a finished step: begin right before the first one of the profile, end after the last."""

@@ -137,7 +137,10 @@ class Stack:
         with first.precision:
             logits = pass_all(first.network, {**self._parameters, **self._buffers}, x)
         logits = widened(logits)  # (K, B, classes)
-        every = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none")  # (K B,)
+        smoothing = first.train_step.label_smoothing
+        every = functional.cross_entropy(
+            logits.flatten(0, 1), labels, reduction="none", label_smoothing=smoothing
+        )  # (K B,)
         losses = every.view(y.shape).mean(dim=1)
         if len(labels) != examples:
             losses = losses * (len(labels) / examples)

@@ -159,7 +159,7 @@ def test_a_block_in_our_names_stays_as_it_is_written() -> None:
         ({"block": "linear -> norm -> Dropout(0.5)"}, "expected name=value, such as p=0.5"),
         ({"block": "Linear(784, 64) -> norm -> act"}, "its sizes follow from what is before it"),
         ({"block": "linear -> bn(momentum=0.1 -> act"}, "a parenthesis has no partner"),
-        ({"block": "linear -> MaxPool2d -> norm"}, "Pooling is model.pool of a cnn"),
+        ({"block": "linear -> MaxPool2d -> norm"}, "Pooling is model.pool of a cnn or resnet"),
     ],
 )
 def test_what_is_no_name_of_ours_is_answered_with_its_cause(model: dict[str, Any], said: str) -> None:

@@ -52,6 +52,21 @@ def test_a_bias_before_a_pooling_is_kept():
     assert found["stage1.block1.conv"]
 
 
+@pytest.mark.parametrize(
+    ("block", "transition", "biased"), [(POST, ["conv", "bn", "relu"], False), (PRE, ["bn", "relu", "conv"], True)]
+)
+def test_with_pooling_a_stage_begins_with_a_convolution_and_its_blocks_keep_the_shape(block, transition, biased):
+    found = layout(arch="resnet", stages=[1, 0, 2], width=4, pool="max", block=block)
+    stages = ["stage1.block1", "stage2.transition", "stage2.pool"]
+    stages += [f"stage3.{part}" for part in ("transition", "pool", "block1", "block2")]
+    parts = {part.place: part for part in found.parts}
+    assert list(parts) == ["stem", *stages, *(["final"] if block == PRE else [])]
+    assert [parts[place].shape_out for place in stages[1:5]] == [(8, 32, 32), (8, 16, 16), (16, 16, 16), (16, 8, 8)]
+    assert all(one.stride == 1 and one.shape_in == one.shape_out for one in found.blocks if one.residual)
+    assert [item.name for item in parts["stage2.transition"].items] == transition
+    assert biases(found)["stage2.transition.conv"] is biased
+
+
 def test_a_projection_has_the_norm_that_stands_right_before_the_sum():
     def projection(block):
         found = layout(arch="resnet", depth=8, shortcut="projection", block=block).blocks
@@ -119,11 +134,12 @@ def test_images_that_are_too_small_are_refused_with_the_numbers(shape, model):
 
 
 @pytest.mark.parametrize("stages", [2, 3, 4, 5])
-@pytest.mark.parametrize("pool", ["max", "avg", "stride", "resnet"])
+@pytest.mark.parametrize("pool", ["max", "avg", "stride", "resnet", "resnet, max"])
 def test_the_least_size_that_is_named_is_the_least_that_fits(stages, pool):
     family = {"arch": "cnn", "stages": [2] * stages, "block": "conv", "pool": pool}
-    if pool == "resnet":
+    if pool.startswith("resnet"):
         family = {"arch": "resnet", "stages": [1] * stages, "width": 2, "block": "conv -> add"}
+        family |= {"pool": "max"} if pool.endswith("max") else {}
     expect_least_size(**family)
 
 
@@ -162,6 +178,7 @@ def test_the_least_side_is_the_least_that_fits(data):
     families = [
         {"arch": "cnn", "stages": [[4] * data.draw(st.integers(1, 2))] * stages, "block": f"conv(stride={stride})"},
         {"arch": "resnet", "stages": [1] * stages, "block": f"conv(stride={stride}) -> bn -> conv -> add -> relu"},
+        {"arch": "resnet", "stages": [0] * stages + [1], "pool": "avg", "block": f"conv(stride={stride}) -> add"},
     ]
     model = model_of(**data.draw(st.sampled_from(families)))
     if model.arch == "cnn":

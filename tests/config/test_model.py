@@ -25,6 +25,9 @@ def resnet(block, **options):
         ({"arch": "resnet", "depth": 21, "block": "conv -> add"}, "expected 6n"),
         ({"arch": "resnet", "block": "conv -> add"}, "needs model.depth or model.stages"),
         ({"arch": "resnet", "depth": 8, "stages": [1], "block": "conv -> add"}, "needs model.depth or model.stages"),
+        ({"arch": "resnet", "stages": [0, 1], "block": "conv -> add"}, "a stage without any block.*or model.pool: max"),
+        ({"arch": "resnet", "stages": [0, 0], "pool": "max", "block": "conv -> add"}, "no block in any stage"),
+        ({"arch": "resnet", "depth": 8, "pool": "max", "block": "conv -> add"}, "model.depth beside model.pool"),
         ({"arch": "resnet", "depth": 8, "block": "conv -> relu"}, "needs one `add`"),
         ({"arch": "resnet", "depth": 8, "block": "conv -> add", "zero_gamma": True}, "zero_gamma needs a norm"),
         (

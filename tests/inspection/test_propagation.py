@@ -32,14 +32,14 @@ def deep(make_config: MakeConfig, layers: int, width: int, norm: str, gain: floa
 
 
 def test_each_layer_is_measured_with_the_items_that_follow_it(make_config: MakeConfig) -> None:
-    run = experiment(make_config)
+    run = experiment(make_config, training={"label_smoothing": 0.2})
     measured = measure_propagation(run)
     rows = {row.layer: row for row in measured.layers}
     assert list(rows) == ["block1.linear", "block2.linear", "head"]
     x, y = run.batches.at(0)
     hidden = run.network.block1(x.flatten(1))
     logits = run.network(x)
-    loss = functional.cross_entropy(logits, y)
+    loss = functional.cross_entropy(logits, y, label_smoothing=0.2)
     loss.backward()
     assert measured.loss == pytest.approx(loss.item(), rel=1e-5)
     assert [row.output for row in measured.layers] == ["block1.relu", "block2.relu", "head"]

@@ -1,5 +1,6 @@
 """Passes of a probe's own: those of the training step, without a trace."""
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.measure.passes import distance, inputs_of, training_pass
+from bnexp.measure.passes import distance, inputs_of, loss_of, training_pass
 from bnexp.measure.subject import Look
 from bnexp.probes.registry import PROBES
 from bnexp.training.build import TrainingRun, build
@@ -65,17 +66,33 @@ def test_probes_with_passes_of_their_own_leave_everything_as_it_was(
 
 
 def test_a_pass_is_that_of_the_step_and_each_draws_the_same(make_config: Callable[..., Config]) -> None:
-    run, look = looked_at(make_config(model=MODEL))
+    run, look = looked_at(make_config(model=MODEL, training={"label_smoothing": 0.2}))
     parameters = list(run.network.parameters())
     found, again = training_pass(look, parameters), training_pass(look, parameters)
     logits = run.network(look.x)
-    loss = functional.cross_entropy(logits, look.y)
+    loss = functional.cross_entropy(logits, look.y, label_smoothing=0.2)
     loss.backward()
     assert torch.equal(found.logits, logits)
     assert torch.equal(found.loss, loss)
     for first, second, parameter in zip(found.gradients, again.gradients, parameters, strict=True):
         assert torch.equal(first, second)
         torch.testing.assert_close(first, parameter.grad)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_the_loss_is_that_of_smoothed_labels(monkeypatch: pytest.MonkeyPatch, smoothing: float) -> None:
+    """The gradient by a logit is softmax less the smoothed label, (1 - s) y + s / K, over the examples."""
+    monkeypatch.setattr(Tensor, "float", Tensor.double)  # the logits, before the loss
+    x = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    y = torch.tensor([0, 1, 2, 3, 3, 1])
+    logits, loss = loss_of(nn.Identity(), contextlib.nullcontext(), x, y, smoothing)
+    smoothed = (1 - smoothing) * functional.one_hot(y, 4).double() + smoothing / 4
+    by_hand = -(smoothed * (x - x.exp().sum(1, keepdim=True).log())).sum() / 6
+    torch.testing.assert_close(loss, by_hand, rtol=1e-14, atol=0)
+    torch.testing.assert_close(loss, functional.cross_entropy(x, y, label_smoothing=smoothing), rtol=0, atol=0)
+    gradient = torch.autograd.grad(loss, x)[0]
+    torch.testing.assert_close(gradient, (x.softmax(1) - smoothed) / 6, rtol=1e-13, atol=1e-15)
+    assert torch.equal(logits, x)
 
 
 def test_what_the_loss_does_not_depend_on_has_a_gradient_of_zeros(look_at: Callable[..., Look]) -> None:

@@ -101,6 +101,34 @@ def plain_mlp(after: bool) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(20, 10))
 
 
+class PlainResnet9(nn.Module):
+    """The network of https://github.com/davidcpage/cifar10-fast, its head the mean over all positions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.prep = self.conv(3, width)
+        self.layer1, self.residual1 = self.conv(width, 2 * width), self.pair(2 * width)
+        self.layer2 = self.conv(2 * width, 4 * width)
+        self.layer3, self.residual3 = self.conv(4 * width, 8 * width), self.pair(8 * width)
+        self.linear = nn.Linear(8 * width, 10)
+
+    def conv(self, before: int, after: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+
+    def pair(self, width: int) -> nn.Sequential:
+        return nn.Sequential(self.conv(width, width), self.conv(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.max_pool2d(self.layer1(self.prep(x)), 2)
+        x = functional.max_pool2d(self.layer2(x + self.residual1(x)), 2)
+        x = functional.max_pool2d(self.layer3(x), 2)
+        return self.linear((x + self.residual3(x)).mean(dim=(2, 3)))
+
+
+RESNET9 = {
+    **{"arch": "resnet", "stages": [0, 1, 0, 1], "pool": "max"},
+    "block": "conv -> bn -> relu -> conv -> bn -> relu -> add",
+}
 VGG11 = [[64], [128], [256, 256], [512, 512], [512, 512]]
 
 CASES: dict[str, tuple[dict[str, Any], Callable[[], nn.Module]]] = {
@@ -120,6 +148,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], nn.Module]]] = {
         {"arch": "resnet", "depth": 8, "block": PRE, "shortcut": "projection"},
         lambda: PlainResnet(True, [1, 1, 1], 16, True),
     ),
+    "ResNet-9": ({**RESNET9, "width": 8}, lambda: PlainResnet9(8)),
     "VGG-11": ({"arch": "cnn", "stages": VGG11, "block": "conv -> bn -> relu"}, plain_vgg11),
     "MLP, norm before": (
         {"arch": "mlp", "hidden": [20, 20], "block": "linear -> bn -> relu"},
@@ -164,6 +193,7 @@ PUBLISHED = {
         {"arch": "resnet", "depth": 18, "shortcut": "projection", "block": POST},
         11.17e6,
     ),
+    "ResNet-9 of cifar10-fast (6.57 M)": (RESNET9, 6.57e6),
     "VGG-16 for CIFAR (14.7 M)": (
         {
             "arch": "cnn",

@@ -176,14 +176,17 @@ def test_a_key_that_came_later_is_its_default_where_it_is_absent(question: Quest
     """Stored configs leave out what is null, and those of 0.1.0 know neither `accumulate` nor `ema`."""
     old = {"training.epochs": 4, "optimizer.lr": 0.1}
     later = {"training.accumulate": 1, "training.deterministic": True, "training.memory_format": "auto"}
+    later["training.label_smoothing"] = 0.0
     now = {**old, **later, "training.ema": None, "training.grad_clip": None}
     assert identity_of(old, question) == identity_of(now, question)
-    for change in ({"training.ema": 0.9}, {"training.deterministic": False}, {"training.grad_clip": 1.0}):
+    changes = {"ema": 0.9, "deterministic": False, "grad_clip": 1.0, "label_smoothing": 0.1}
+    for change in ({f"training.{key}": value} for key, value in changes.items()):
         assert identity_of(old, question) != identity_of({**now, **change}, question)
 
 
 def test_what_moves_no_compared_figure_makes_no_other_arm() -> None:
     plain = {"training.epochs": 2, "training.accumulate": 1, "training.deterministic": True}
+    plain["training.label_smoothing"] = 0.0
     unseen = {"data.eval_batch_size": 64, "data.download": False, "training.log_every": 2}
     unseen["training.memory_format"] = "contiguous"
     assert identity_of({**plain, **unseen}, "arm") == plain

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.xdist_group("pairs")
 NORMS = ["none", "ln", "sync_bn", "bn"]
 SHAPES = {"features": (6,), "maps": (3, 2, 2)}
 CASES = list(itertools.product(NORMS, SHAPES, ["float64", "float32"]))
+SMOOTHING = 0.1
 TOLERANCE = {"float64": 1e-6, "float32": 1e-5}
 
 
@@ -76,6 +77,7 @@ def divided(world: World, norm: str, shape: str, dtype: str) -> dict[str, Tensor
         contextlib.nullcontext(),
         world=world,
         norms=[middle] if norm == "bn" else [],
+        label_smoothing=SMOOTHING,
     )
     (x, y), last = batches_of(shape, dtype)
     step.accumulate(x, y, of=12)
@@ -93,7 +95,7 @@ def whole(norm: str, shape: str, dtype: str) -> dict[str, Tensor]:
     batches, losses, outputs = batches_of(shape, dtype), [], []
     for x, y in batches:
         logits = network(x).float()
-        losses.append(cross_entropy(logits, y, reduction="sum") / 12)
+        losses.append(cross_entropy(logits, y, reduction="sum", label_smoothing=SMOOTHING) / 12)
         outputs.append(logits)
     torch.stack(losses).sum().backward()
     return figures_of(network, torch.cat(outputs), sum(loss.item() for loss in losses))
@@ -146,7 +148,7 @@ def test_bn_takes_the_statistics_of_each_part_and_keeps_those_of_process_0(
     for x, y in batches_of(shape, "float64"):
         cut = len(x) // 2
         for part, own in ((slice(0, cut), network), (slice(cut, None), other)):
-            loss = cross_entropy(own(x[part]).float(), y[part], reduction="sum") / 12
+            loss = cross_entropy(own(x[part]).float(), y[part], reduction="sum", label_smoothing=SMOOTHING) / 12
             loss.backward()
             total += loss.item()
     for name, parameter in network.named_parameters():

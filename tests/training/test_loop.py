@@ -19,6 +19,7 @@ from bnexp.measure.restore import copy_of_weights, put_weights
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Counts
 from bnexp.training.build import TrainingRun, build
+from bnexp.training.evaluation import scores_at_end
 from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
@@ -250,6 +251,20 @@ def test_rows_average_over_the_examples_of_the_interval(make_config: MakeConfig)
         assert row["loss/train"] == pytest.approx(sum(losses) / examples, rel=1e-4)
         assert row["accuracy/train"] == pytest.approx(sum(correct) / examples)
     assert sum(len(run.batches.at(step)[1]) for step in range(6)) == 90  # the last batch of an epoch holds 10, not 16
+
+
+def test_the_training_loss_is_of_smoothed_labels_and_every_score_of_plain_ones(make_config: MakeConfig) -> None:
+    training = {"epochs": None, "steps": 2, "log_every": 1, "label_smoothing": 0.4}
+    run, outcome, rows = trained(make_config(training=training, optimizer={"lr": 1e-12, "momentum": 0}))
+    end = scores_at_end(run, outcome)
+    assert end is not None
+    run.network.eval()
+    for part, score in ((run.dataset.val, rows.rows[1]["loss/val"]), (run.dataset.test, end.test["final"]["loss"])):
+        plain = functional.cross_entropy(run.network(run.dataset.inputs(part.images)), part.labels)
+        assert score == pytest.approx(plain.item(), rel=1e-4)
+    x, y = run.batches.at(1)
+    smoothed = functional.cross_entropy(run.network.train()(x), y, label_smoothing=0.4)
+    assert rows.rows[1]["loss/train"] == pytest.approx(smoothed.item(), rel=1e-4)
 
 
 def test_there_is_one_row_a_step_and_evaluations_are_in_it(make_config: MakeConfig) -> None:

@@ -14,12 +14,13 @@ from bnexp.training.step import TrainStep
 CPU = torch.device("cpu")
 
 
-def made(precision: str = "fp32", grad_clip: float | None = None) -> TrainStep:
+def made(precision: str = "fp32", grad_clip: float | None = None, label_smoothing: float = 0.0) -> TrainStep:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
-    return TrainStep(network, network, optimizer, LossScaler(precision, CPU), contextlib.nullcontext(), grad_clip)
+    scaler, plain = LossScaler(precision, CPU), contextlib.nullcontext()
+    return TrainStep(network, network, optimizer, scaler, plain, grad_clip, label_smoothing=label_smoothing)
 
 
 @pytest.fixture
@@ -46,11 +47,11 @@ def test_gradients_are_those_of_the_mean_loss_without_its_scale(precision: str, 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_batches_of_a_step_count_by_their_examples(precision: str, batch: tuple[Tensor, Tensor]) -> None:
-    step, (x, y) = made(precision), batch
+    step, (x, y) = made(precision, label_smoothing=0.3), batch
     step.accumulate(x[:3], y[:3], of=8)
     step.accumulate(x[3:6], y[3:6], of=8)
     logits, labels, loss = step.gradients(x[6:], y[6:])
-    expected = cross_entropy(step.network(x), y)
+    expected = cross_entropy(step.network(x), y, label_smoothing=0.3)
     torch.testing.assert_close(logits, step.network(x).detach())
     assert torch.equal(labels, y)
     torch.testing.assert_close(loss, expected.detach())
@@ -58,7 +59,8 @@ def test_batches_of_a_step_count_by_their_examples(precision: str, batch: tuple[
     for parameter, gradient in zip(step.network.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
     step.update()
-    assert torch.equal(step.gradients(x, y).loss, cross_entropy(step.network(x), y).detach())  # none is left over
+    alone = cross_entropy(step.network(x), y, label_smoothing=0.3)
+    assert torch.equal(step.gradients(x, y).loss, alone.detach())  # none is left over
 
 
 def test_an_update_moves_the_weights_by_the_clipped_gradients_and_clears_them(batch: tuple[Tensor, Tensor]) -> None:
