@@ -45,7 +45,7 @@ def tally(values: Tensor) -> Tensor:
     if not values.numel():
         return torch.zeros(TALLIED, dtype=torch.float64, device=values.device)
     # To ask a GPU would be to wait for it: there, values are always taken as if some were not finite.
-    ends = None if _waits(values.device) else values.aminmax()
+    ends = None if waits(values.device) else values.aminmax()
     clean = ends is not None and bool(torch.stack(ends).isfinite().all())
     low, high = (end.double() for end in (ends if ends and clean else _finite_ends(values)))
     width = ((high - low) / BINS).masked_fill_(high <= low, 1.0)
@@ -68,6 +68,11 @@ def counts_of(numbers: Sequence[float]) -> Counts:
     return Counts(low, high, total, squares, int(outside), tuple(map(int, bins)))
 
 
+def waits(device: torch.device) -> bool:
+    """Tell whether Python waits for the device where it asks for a value."""
+    return device.type != "cpu"
+
+
 def _counted(places: Tensor) -> Tensor:
     """Count how many of the places (n,) lie in each of 0 .. 1, 1 .. 2, up to 65 .. 66: (66,) of integers."""
     if places.device.type == "cpu":
@@ -80,11 +85,6 @@ def _finite_ends(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return the smallest and the largest finite value; inf and -inf where there is none."""
     inf = torch.inf
     return values.nan_to_num(inf, inf, inf).amin(), values.nan_to_num(-inf, -inf, -inf).amax()
-
-
-def _waits(device: torch.device) -> bool:
-    """Tell whether Python waits for the device where it asks for a value."""
-    return device.type != "cpu"
 
 
 def _blocks(values: Tensor) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, as_units, spread_units, spread_values
 from bnexp.measure.subject import Look
-from bnexp.measure.tally import moments_of
+from bnexp.measure.tally import moments_of, waits
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
 
 PERCENTILES = (15, 50, 85)
@@ -173,10 +173,8 @@ def _of_samples(samples: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tenso
 
 def _percentiles(values: Tensor) -> Tensor:
     """Return the percentiles of each row of values (I, V), linear between its values: (levels, I); nan where one is."""
-    if values.device.type == "cpu":
-        in_order = torch.from_numpy(np.sort(values.numpy(), axis=1))  # in a tenth of the time of torch's
-    else:
-        in_order = values.sort(dim=1).values
+    # On the CPU, numpy takes a tenth of the time that torch takes.
+    in_order = values.sort(dim=1).values if waits(values.device) else torch.from_numpy(np.sort(values.numpy(), axis=1))
     places = [divmod(percent * (values.shape[1] - 1), 100) for percent in PERCENTILES]
     found = [in_order[:, at].lerp(in_order[:, at + bool(rest)], rest / 100) for at, rest in places]
     return torch.stack(found).masked_fill_(in_order[:, -1].isnan(), torch.nan)

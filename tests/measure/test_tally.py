@@ -23,7 +23,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Take the way of the CPU, in small blocks, or that of a GPU: no value is asked for, all is masked."""
     monkeypatch.setattr(module, "_BLOCK", {"cpu": 64} if request.param == "cpu" else {})
     if request.param == "gpu":
-        monkeypatch.setattr(module, "_waits", lambda device: True)
+        monkeypatch.setattr(module, "waits", lambda device: True)
     return str(request.param)
 
 

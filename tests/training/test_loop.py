@@ -16,6 +16,7 @@ from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
 from bnexp.measure import tally
 from bnexp.measure.restore import copy_of_weights, put_weights
+from bnexp.probes import activations
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Counts
 from bnexp.training.build import TrainingRun, build
@@ -402,7 +403,8 @@ def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: 
         original = getattr(Tensor, name)
         return lambda tensor, *rest: transfers.append(name) or original(tensor, *rest)
 
-    monkeypatch.setattr(tally, "_waits", lambda device: True)  # as for a GPU
+    for module in (tally, activations):
+        monkeypatch.setattr(module, "waits", lambda device: True)  # as for a GPU
     config = make_config(probes=ALL_PROBES, training={"epochs": None, "steps": 5, "log_every": 1})
     run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     assert not run.dataset.has_unequal_classes  # counted once, for meta.json, before a training
