@@ -32,13 +32,13 @@ demo: .venv/installed
 	@echo "See inside the networks: $(BIN)/bnexp board $(DEMO)    then open the address it prints"
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest --processes 3
 
 test-all: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist worksteal --long
+	$(BIN)/python -m pytest --processes 3 --long
 
 test-thorough: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist worksteal --long --thorough
+	$(BIN)/python -m pytest --processes 3 --long --thorough
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

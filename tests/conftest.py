@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 
 import command_line
+import side_by_side
 from bnexp.config.loading import check_values
 from bnexp.config.schema import Config
 from effort import at_length
@@ -46,9 +47,10 @@ _LONGEST = ("test_first_study.py", "test_faults.py", "test_board_in_a_browser.py
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take `--long`, with which `make test-all` asks for what `make test` leaves out, and `--thorough`."""
+    """Take `--long`, with which `make test-all` asks for what `make test` leaves out, and others."""
     parser.addoption("--long", action="store_true", help="also what is marked long")
     parser.addoption("--thorough", action="store_true", help="more examples of hypothesis, more faults")
+    parser.addoption("--processes", type=int, default=1, help="how many run tests side by side")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,9 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["BNEXP_TESTS_AT_LENGTH"] = "1"
     settings.load_profile("thorough" if at_length() else "quick")
     config.add_cleanup(command_line.let_go)
-    if not hasattr(config, "workerinput"):  # the processes that a process with many starts find it in the environment
-        folder = os.environ[command_line.FOLDER] = tempfile.mkdtemp(prefix="bnexp")
-        config.add_cleanup(lambda: shutil.rmtree(folder))
+    folder = os.environ[command_line.FOLDER] = tempfile.mkdtemp(prefix="bnexp")
+    config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -71,6 +72,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (taken if config.getoption("--long") or not item.get_closest_marker("long") else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = sorted(taken, key=lambda item: item.path.name not in _LONGEST)
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the tests in several processes where that was asked for, else as pytest does."""
+    processes = session.config.getoption("--processes")
+    if processes == 1 or session.testsfailed or session.config.option.collectonly:
+        return None
+    side_by_side.run(session, processes)
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ from pairs import bnexp_in, bnexp_in_both, config_at
 from written_rows import rows_of
 
 PROBES = [name for name in ALL if name != "cost"]
-pytestmark = pytest.mark.xdist_group("pairs")
 QUICK: dict[str, dict[str, Any]] = {
     "evaluation_modes": {"examples": 2, "recomputed_over": 20},
     "coupling": {"examples": 1, "draws": 2},
