@@ -43,7 +43,12 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-_LONGEST = ("test_first_study.py", "test_faults.py", "test_board_in_a_browser.py", "test_hostile_configs.py")
+_LONGEST = (
+    *("test_faults.py", "test_ray_cluster.py", "test_sweeps.py", "test_compiling.py", "test_several.py"),
+    *("test_first_study.py", "test_local.py", "test_own_norm.py", "test_board_in_a_browser.py", "test_resume.py"),
+    *("test_page_in_a_browser.py", "test_every_lesson.py", "test_damaged_records.py", "test_loop.py"),
+    *("test_hostile_configs.py", "test_norms.py", "test_block.py", "test_lengthen.py", "test_life.py"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,12 +71,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long tests unless they are asked for, and begin with the longest files: they last to the end."""
+    """Leave out the long tests unless they are asked for, and begin with the longest files."""
     taken, left_out = [], []
     for item in items:
         (taken if config.getoption("--long") or not item.get_closest_marker("long") else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = sorted(taken, key=lambda item: item.path.name not in _LONGEST)
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items[:] = sorted(taken, key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
