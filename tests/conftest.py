@@ -44,11 +44,13 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 _LONGEST = (
-    *("test_faults.py", "test_ray_cluster.py", "test_sweeps.py", "test_compiling.py", "test_several.py"),
-    *("test_first_study.py", "test_local.py", "test_own_norm.py", "test_board_in_a_browser.py", "test_resume.py"),
-    *("test_page_in_a_browser.py", "test_every_lesson.py", "test_damaged_records.py", "test_loop.py"),
-    *("test_hostile_configs.py", "test_norms.py", "test_block.py", "test_lengthen.py", "test_life.py"),
+    *("faults/test_faults.py", "sweep/test_ray_cluster.py", "faults/test_sweeps.py", "training/test_compiling.py"),
+    *("session/test_several.py", "tests/test_first_study.py", "sweep/test_local.py", "tests/test_own_norm.py"),
+    *("commands/test_board_in_a_browser.py", "document/test_page_in_a_browser.py", "session/test_resume.py"),
+    *("lessons/test_every_lesson.py", "commands/test_damaged_records.py", "training/test_loop.py"),
+    *("config/test_hostile_configs.py", "norms/test_norms.py", "config/test_block.py", "session/test_lengthen.py"),
 )
+"""The longest files first; two of their folders' names tell them apart."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (taken if config.getoption("--long") or not item.get_closest_marker("long") else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     rank = {name: place for place, name in enumerate(_LONGEST)}
-    items[:] = sorted(taken, key=lambda item: rank.get(item.path.name, len(rank)))
+    items[:] = sorted(taken, key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
