@@ -13,12 +13,11 @@ DEMO := runs/demo
 
 .venv/installed-test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	@# Two at once, each every other one of the pinned versions, since unpacking them keeps one processor busy.
-	for half in 1 0; do \
-		grep == constraints.txt | awk "NR % 2 == $$half" > .venv/half$$half.txt; \
-		$(BIN)/python -m pip install --quiet --no-compile --no-deps -r .venv/half$$half.txt & \
-	done; wait
-	$(BIN)/python -m pip install --quiet --no-compile -e '.[test]' -c constraints.txt
+	@# Two at once, since unpacking keeps a processor busy; each takes the next eighth of the pinned versions.
+	seq 0 7 | xargs -P 2 -I % sh -c "grep == constraints.txt | awk 'NR % 8 == %' > .venv/part%.txt && \
+		$(BIN)/python -m pip install --quiet --no-compile --no-deps -r .venv/part%.txt"
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -e .
+	$(BIN)/python -m pip check
 	touch .venv/installed $@
 
 demo: .venv/installed
@@ -30,13 +29,13 @@ demo: .venv/installed
 	@echo "See inside the networks: $(BIN)/bnexp board $(DEMO)    then open the address it prints"
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest --processes 3
 
 test-all: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist worksteal --long
+	$(BIN)/python -m pytest --processes 3 --long
 
 test-thorough: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist worksteal --long --thorough
+	$(BIN)/python -m pytest --processes 3 --long --thorough
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 
 import command_line
+import side_by_side
 from bnexp.config.loading import check_values
 from bnexp.config.schema import Config
 from effort import at_length
@@ -42,13 +43,21 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-_LONGEST = ("test_first_study.py", "test_faults.py", "test_board_in_a_browser.py", "test_hostile_configs.py")
+_LONGEST = (
+    *("faults/test_faults.py", "sweep/test_ray_cluster.py", "faults/test_sweeps.py", "training/test_compiling.py"),
+    *("session/test_several.py", "tests/test_first_study.py", "sweep/test_local.py", "tests/test_own_norm.py"),
+    *("commands/test_board_in_a_browser.py", "document/test_page_in_a_browser.py", "session/test_resume.py"),
+    *("lessons/test_every_lesson.py", "commands/test_damaged_records.py", "training/test_loop.py"),
+    *("config/test_hostile_configs.py", "norms/test_norms.py", "config/test_block.py", "session/test_lengthen.py"),
+)
+"""The longest files first; two of their folders' names tell them apart."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take `--long`, with which `make test-all` asks for what `make test` leaves out, and `--thorough`."""
+    """Take `--long`, with which `make test-all` asks for what `make test` leaves out, and others."""
     parser.addoption("--long", action="store_true", help="also what is marked long")
     parser.addoption("--thorough", action="store_true", help="more examples of hypothesis, more faults")
+    parser.addoption("--processes", type=int, default=1, help="how many run tests side by side")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,18 +68,27 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["BNEXP_TESTS_AT_LENGTH"] = "1"
     settings.load_profile("thorough" if at_length() else "quick")
     config.add_cleanup(command_line.let_go)
-    if not hasattr(config, "workerinput"):  # the processes that a process with many starts find it in the environment
-        folder = os.environ[command_line.FOLDER] = tempfile.mkdtemp(prefix="bnexp")
-        config.add_cleanup(lambda: shutil.rmtree(folder))
+    folder = os.environ[command_line.FOLDER] = tempfile.mkdtemp(prefix="bnexp")
+    config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long tests unless they are asked for, and begin with the longest files: they last to the end."""
+    """Leave out the long tests unless they are asked for, and begin with the longest files."""
     taken, left_out = [], []
     for item in items:
         (taken if config.getoption("--long") or not item.get_closest_marker("long") else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = sorted(taken, key=lambda item: item.path.name not in _LONGEST)
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items[:] = sorted(taken, key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the tests in several processes where that was asked for, else as pytest does."""
+    processes = session.config.getoption("--processes")
+    if processes == 1 or session.testsfailed or session.config.option.collectonly:
+        return None
+    side_by_side.run(session, processes)
+    return True
 
 
 @pytest.fixture(scope="session")

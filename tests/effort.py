@@ -1,7 +1,11 @@
-"""How hard the tests look: `make test` and `make test-all` for what is usual, `make test-thorough` for what is rare."""
+"""How hard the tests look, and how hard what they test works.
+
+`make test` and `make test-all` for what is usual, `make test-thorough` for what is rare.
+"""
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -15,6 +19,23 @@ def at_length() -> bool:
 def examples(count: int) -> int:
     """Return how many examples hypothesis draws: half of them at length, else a fifth; at least ten."""
     return max(count // 2 if at_length() else count // 5, 10)
+
+
+def calls_of(work: Callable[[], Any]) -> int:
+    """Return how many functions are called in the course of some work: what it costs, on a busy machine as on any."""
+    count = 0
+
+    def heard(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    former = sys.getprofile()
+    sys.setprofile(heard)
+    try:
+        work()
+    finally:
+        sys.setprofile(former)
+    return count
 
 
 def long_but(names: Iterable[str], *quick: str) -> list[Any]:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 PRELOADED = ("bnexp.commands.train", "bnexp.commands.board", "bnexp.commands.explain", "bnexp.lessons.registry")
 PRELOADED += ("bnexp.session.life", "bnexp.session.resume", "bnexp.inspection.propagation")
+PRELOADED += ("bnexp.session.report", "bnexp.document.exports")
 HELD = b"hold\n"
 
 

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -98,17 +97,15 @@ def test_any_other_failure_fails_it(audit, pins, monkeypatch, error) -> None:
     assert error in str(found.value.code)
 
 
-def test_offline_it_passes_quickly_and_says_why() -> None:
+def test_offline_it_passes_and_says_why() -> None:
     with socket.socket() as unheard:  # bound, so that nobody else gets the port, and not listening
         unheard.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unheard.getsockname()[1]}"
         proxies = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "https_proxy": nowhere, "http_proxy": nowhere}
         kept = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
-        before = time.monotonic()
         done = subprocess.run(
             [sys.executable, str(SCRIPT)], capture_output=True, text=True, env={**kept, **proxies}, check=False
         )
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - before < 20
     (line,) = done.stdout.splitlines()
-    assert line.startswith("advisories: skipped, the service cannot be reached")
+    assert line.startswith("advisories: skipped, the service cannot be reached")  # and not that no answer came in time

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from bnexp.commands.train import train
 from bnexp.runs.folder import METRICS
 from bnexp.session.board import charts_for
+from command_line import program
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 wait = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium is not installed")
@@ -27,7 +27,7 @@ wait = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium i
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
 
-PATIENCE_SECS = 60
+PATIENCE_SECS = 120
 """On a busy machine; each page is there within a few seconds elsewhere."""
 NORMS = ["bn", "none"]
 
@@ -87,7 +87,7 @@ def board_on(runs: Path, expected: list[str]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "bnexp", "board", str(runs), "--port", str(port)]
+    command = [program(), "board", str(runs), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -113,6 +113,7 @@ def browsing(url: str, profile: Path) -> Iterator[Page]:
         options.add_argument(f"--{argument}")
     options.add_argument(f"--user-data-dir={profile}")
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    browser.set_script_timeout(PATIENCE_SECS)
     try:
         browser.get(url)
         yield Page(browser)

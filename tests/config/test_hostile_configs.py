@@ -27,7 +27,7 @@ VALUES = [read_yaml(text, "resolved")[0] for text in RESOLVED]
 LINES, COLUMNS = 24, 800
 """A screen; and a line of it, which a terminal wraps, with a path of 300 letters and a list of known words."""
 SECONDS = 10
-"""For what takes a tenth of one: a machine may be busy, and what hangs takes longer than anybody waits."""
+"""Of the processor, for what takes a tenth of one: what hangs takes longer than anybody waits."""
 
 LETTERS = st.sampled_from(list("\0\x07\b\t\n\r\x1b\x7f\x85\x9b\xa0\u2028\u202e\ufeff→'\"[]{}:,#&*!|>%@`-?~ .=()0a"))
 WORDS = st.sampled_from(
@@ -139,11 +139,11 @@ def answer(load_it, folder):
     return None
 
 
-def refusal(load_it, folder, within=SECONDS):
-    start = time.perf_counter()
+def refusal(load_it, folder):
+    start = time.process_time()
     said = answer(load_it, folder)
     assert said is not None, "taken"
-    assert time.perf_counter() - start < within
+    assert time.process_time() - start < SECONDS
     return said
 
 
@@ -278,10 +278,10 @@ def lines_of_items():
     ids=lambda text: text[:12],
 )
 def test_a_text_with_more_values_than_a_config_is_refused_before_all_are_read(text):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError, match=rf"(more than {MAX_NODES:,} values or {MAX_DEPTH} levels|letters); expected"):
         read_yaml(text, "x.yaml")
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 def test_as_many_values_as_there_may_be_are_read():
@@ -290,9 +290,9 @@ def test_as_many_values_as_there_may_be_are_read():
 
 def test_a_long_text_that_an_alias_repeats_is_no_more_work_than_its_letters():
     text = "a: &a 0." + "9" * (MAX_LETTERS - 2) + "\nb: [" + "*a, " * (MAX_NODES - 10) + "]"
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read_yaml(text, "x.yaml")[0]["b"]) == MAX_NODES - 10
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 @pytest.mark.parametrize(

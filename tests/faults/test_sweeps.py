@@ -11,8 +11,6 @@ import trials
 from effort import at_length
 from sweeps import SweepTrial, interrupted, killed_around_a_checkpoint, killed_at_random
 
-pytestmark = pytest.mark.xdist_group("sweep")
-
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory):

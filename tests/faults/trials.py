@@ -123,6 +123,7 @@ def start_server(*modules: str) -> None:
         "bnexp.commands.train",
         "bnexp.commands.resume",
         "bnexp.session.life",
+        "bnexp.session.report",
         "bnexp.session.resume",
     )
     CONTEXT.set_forkserver_preload(["__main__", *needed, *modules])

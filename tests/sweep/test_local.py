@@ -27,7 +27,6 @@ from written_rows import final_weights
 
 MakeConfig = Callable[..., Config]
 LIMIT_S = 60
-pytestmark = pytest.mark.xdist_group("sweep")
 LONG = {"training": {"epochs": None, "steps": 100_000, "log_every": 10}, "checkpoints": {"every_epochs": 1}}
 
 

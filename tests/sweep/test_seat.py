@@ -19,8 +19,6 @@ from bnexp.sweep.seat import Seat, has_begun
 from bnexp.sweep.shipping import pack, put_in_place
 from bnexp.sweep.work import Ended, Event, Progressed, Task
 
-pytestmark = pytest.mark.xdist_group("sweep")
-
 
 def test_a_run_trains_on_what_was_brought_and_comes_back_whole(
     make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

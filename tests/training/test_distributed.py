@@ -25,7 +25,6 @@ from bnexp.training.optimizer import LossScaler
 from bnexp.training.world import World
 from pairs import found_by_both
 
-pytestmark = pytest.mark.xdist_group("pairs")
 NORMS = ["none", "ln", "sync_bn", "bn"]
 SHAPES = {"features": (6,), "maps": (3, 2, 2)}
 CASES = list(itertools.product(NORMS, SHAPES, ["float64", "float32"]))
