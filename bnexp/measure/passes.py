@@ -34,17 +34,21 @@ class Pass(NamedTuple):
 
 
 def loss_of(
-    forward: Callable[[Tensor], Tensor], precision: AbstractContextManager[Any], x: Tensor, y: Tensor
+    forward: Callable[[Tensor], Tensor],
+    precision: AbstractContextManager[Any],
+    x: Tensor,
+    y: Tensor,
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Pass inputs x (B, C, H, W) with labels y (B,) forward under a precision.
 
     Returns:
-        Logits (B, classes) as floats and the mean cross-entropy () in nats.
+        Logits (B, classes) as floats and the mean cross-entropy () in nats, of labels smoothed as `training` says.
     """
     with precision:
         logits = forward(x)
     logits = logits.float()
-    return logits, functional.cross_entropy(logits, y)
+    return logits, functional.cross_entropy(logits, y, label_smoothing=label_smoothing)
 
 
 def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
@@ -54,7 +58,7 @@ def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
     """
     subject = look.subject
     with undisturbed(subject.network):
-        logits, loss = loss_of(subject.network, subject.precision, look.x, look.y)
+        logits, loss = loss_of(subject.network, subject.precision, look.x, look.y, subject.label_smoothing)
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     return Pass(logits.detach(), loss.detach(), gradients)
 
