@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads what every package says of itself
+
 import typer
 
 from bnexp import __version__

@@ -8,6 +8,7 @@ The second stands in for `bnexp` in a shell: signals reach the fork, and its exi
 
 import array
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -53,6 +54,7 @@ def serve(path: str) -> None:
     import torch
 
     torch.set_num_threads(1)
+    gc.freeze()  # else each fork that looks for garbage looks through all that is loaded, and copies it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{path}.new")

@@ -5,6 +5,7 @@ once. A worker is a fork of that process: its memory holds decoded and fitted da
 """
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -56,6 +57,7 @@ def load_once() -> None:
     for dataset in pickle.loads(Path(path).read_bytes()) if path else []:  # noqa: S301  written by our own parent
         with contextlib.suppress(Exception):  # the worker that needs it says what is wrong
             keep_dataset(*dataset)
+    gc.freeze()  # a worker that looks for garbage among all this would copy 50 MB of it
 
 
 def work(task: Task, pipe: Connection, output: Path) -> None:
