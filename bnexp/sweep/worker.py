@@ -57,7 +57,8 @@ def load_once() -> None:
     for dataset in pickle.loads(Path(path).read_bytes()) if path else []:  # noqa: S301  written by our own parent
         with contextlib.suppress(Exception):  # the worker that needs it says what is wrong
             keep_dataset(*dataset)
-    gc.freeze()  # a worker that looks for garbage among all this would copy 50 MB of it
+    if path is not None:
+        gc.freeze()  # a worker that looks for garbage among all this would copy 50 MB of it
 
 
 def work(task: Task, pipe: Connection, output: Path) -> None:
