@@ -167,9 +167,6 @@ class TrainingConfig(Section):
     Everything that counts steps (schedule, rows, probes, checkpoints) counts the optimizer's"""
     grad_clip: Float | None = Field(None, gt=0)
     """largest norm of the whole gradient; larger ones are scaled down to it"""
-    label_smoothing: Float = Field(0.0, ge=0, lt=1)
-    """part s of the target that all classes share: 1 - s for the label plus s / classes for each (Szegedy et al. 2016);
-    `loss/train` is the loss that is minimized, with it; the losses of validation and test are without"""
     ema: Float | None = Field(None, gt=0, lt=1)
     """decay of an exponential moving average of the weights, such as 0.999. It is evaluated beside them, with running
     and with recomputed statistics; at the t-th step it is `min(ema, (1 + t)/(10 + t))`, which forgets the start"""

@@ -88,8 +88,7 @@ def measure_propagation(run: TrainingRun) -> Propagation:
     starts = [index for index, name in enumerate(names) if name in layers]
     groups = [names[start:end] for start, end in zip(starts, [*starts[1:], len(names)], strict=True)]
     with undisturbed(run.network), torch.no_grad():
-        smoothing = run.config.training.label_smoothing
-        _, loss = loss_of(run.network, run.precision, *run.batches.at(0), smoothing)
+        _, loss = loss_of(run.network, run.precision, *run.batches.at(0))
     return Propagation([_row(group, figures) for group in groups], loss.item())
 
 

@@ -34,21 +34,17 @@ class Pass(NamedTuple):
 
 
 def loss_of(
-    forward: Callable[[Tensor], Tensor],
-    precision: AbstractContextManager[Any],
-    x: Tensor,
-    y: Tensor,
-    label_smoothing: float = 0.0,
+    forward: Callable[[Tensor], Tensor], precision: AbstractContextManager[Any], x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Pass inputs x (B, C, H, W) with labels y (B,) forward under a precision.
 
     Returns:
-        Logits (B, classes) as floats and the mean cross-entropy () in nats, of labels smoothed as `training` says.
+        Logits (B, classes) as floats and the mean cross-entropy () in nats.
     """
     with precision:
         logits = forward(x)
     logits = logits.float()
-    return logits, functional.cross_entropy(logits, y, label_smoothing=label_smoothing)
+    return logits, functional.cross_entropy(logits, y)
 
 
 def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
@@ -58,7 +54,7 @@ def training_pass(look: Look, parameters: Sequence[Tensor]) -> Pass:
     """
     subject = look.subject
     with undisturbed(subject.network):
-        logits, loss = loss_of(subject.network, subject.precision, look.x, look.y, subject.label_smoothing)
+        logits, loss = loss_of(subject.network, subject.precision, look.x, look.y)
         gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     return Pass(logits.detach(), loss.detach(), gradients)
 

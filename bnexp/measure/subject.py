@@ -34,7 +34,6 @@ class Subject:
         layout: the same items as a list, with shapes and options.
         dataset: on the network's device.
         precision: context of the forward pass.
-        label_smoothing: of the loss that is minimized.
     """
 
     config: Config
@@ -44,7 +43,6 @@ class Subject:
     layout: Layout
     dataset: "Dataset"
     precision: AbstractContextManager[Any]
-    label_smoothing: float = 0.0
 
     @property
     def layers(self) -> dict[str, Layer]:

@@ -87,9 +87,8 @@ they are: they lag behind none ([evaluation_modes](#evaluation_modes)). Averaged
 their own: without `_recomputed` they are scored with those of the weights that were trained.
 
 Arms may be compared by all of these, times on the same machine, with two exceptions. `loss/train` and `accuracy/train`
-are of a network in training mode, with dropout and the statistics of batches where an arm has them, and the loss is of
-smoothed labels where `training.label_smoothing` says so, as no other loss is. The loss scale is only about the range of
-fp16. What one run gives, another seed may not: `bnexp compare` takes several.
+are of a network in training mode, with dropout and the statistics of batches where an arm has them; and the loss scale
+is only about the range of fp16. What one run gives, another seed may not: `bnexp compare` takes several.
 """
 _COLUMNS = ("figure", "meaning", "formula", "unit and range")
 

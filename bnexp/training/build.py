@@ -103,9 +103,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
             rehearsed=config.training.compile or world is not None,
             elsewhere=world is not None and world.rank > 0,
         ),
-        subject=Subject(
-            config, plan, network, items, blueprint.layout, dataset, precision, config.training.label_smoothing
-        ),
+        subject=Subject(config, plan, network, items, blueprint.layout, dataset, precision),
         world=world,
     )
 
@@ -129,5 +127,4 @@ def _step_of(
         precision=precision,
         grad_clip=training.grad_clip,
         average=WeightAverage(network, training.ema) if training.ema else None,
-        label_smoothing=training.label_smoothing,
     )

@@ -39,7 +39,6 @@ class TrainStep:
     precision: AbstractContextManager[Any]  # around the forward pass
     grad_clip: float | None = None  # largest norm of the whole gradient
     average: WeightAverage | None = None
-    label_smoothing: float = 0.0  # part of the target that all classes share
     _earlier: list[Passed] = field(default_factory=list)  # batches of the present step, with their parts of its loss
 
     @property
@@ -53,7 +52,7 @@ class TrainStep:
         Inputs x (B, C, H, W) and labels y (B,) weigh B / of: the sum over all batches is the gradient of the mean loss
         over all examples, however they are divided.
         """
-        logits, loss = loss_of(self.forward, self.precision, x, y, self.label_smoothing)
+        logits, loss = loss_of(self.forward, self.precision, x, y)
         if len(y) != of:
             loss = loss * (len(y) / of)
         self.scaler.backward(loss)

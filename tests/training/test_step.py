@@ -1,21 +1,13 @@
 """A step: the gradients of the mean loss, then an update of the weights, or none."""
 
 import contextlib
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bnexp.blueprint import draw
-from bnexp.config.schema import Config
-from bnexp.measure.passes import training_pass
-from bnexp.measure.subject import Look
 from bnexp.training.averaging import WeightAverage
-from bnexp.training.build import build
-from bnexp.training.evaluation import score_of
 from bnexp.training.optimizer import LossScaler
 from bnexp.training.step import TrainStep
 
@@ -102,25 +94,3 @@ def test_a_skipped_step_leaves_the_weights_and_the_next_one_is_taken(
         taken.update()
     for ours, theirs in zip(step.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-
-
-def test_smoothed_labels_give_their_closed_form_and_only_in_training(make_config: Callable[..., Config]) -> None:
-    part, config = 0.3, make_config(training={"label_smoothing": 0.3}, probes={})
-    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
-    network, (x, y) = run.network.double(), run.batches.at(0)
-    (first, _, loss), found = (
-        run.train_step.gradients(x.double(), y),
-        training_pass(Look(run.subject, 1, 0.1, x.double(), y), [*network.parameters()]),
-    )
-    logs = first.double().log_softmax(1)  # (B, classes)
-    classes = logs.shape[1]
-    target = torch.full_like(logs, part / classes).scatter(1, y.unsqueeze(1), 1 - part + part / classes)
-    expected = -(target * logs).sum(1).mean()
-    torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
-    assert torch.equal(found.loss, loss)
-    head = [*network.parameters()][-1]  # its bias: the gradient is the mean of softmax - target
-    torch.testing.assert_close(head.grad, (logs.exp() - target).mean(0), rtol=1e-5, atol=1e-7)
-    network.float()
-    with torch.no_grad():
-        val = network.eval()(run.dataset.inputs(run.dataset.val.images))
-    assert score_of(run, run.dataset.val).loss == pytest.approx(cross_entropy(val, run.dataset.val.labels).item())
