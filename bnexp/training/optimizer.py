@@ -3,11 +3,12 @@
 import inspect
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from functools import cache
+from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from bnexp.config.plan import Plan
 from bnexp.config.schema import (
@@ -20,21 +21,6 @@ from bnexp.config.schema import (
     StepSchedule,
 )
 
-Kind = TypeVar("Kind", bound=Optimizer)
-
-
-def _unwrapped(kind: type[Kind]) -> type[Kind]:
-    """Return an optimizer of torch without what wraps its methods for those who compile them.
-
-    bnexp compiles networks, never a method of an optimizer. The wrappers load torch._dynamo, and with it all of
-    torch.compile: two seconds before the first step.
-    """
-    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    return cast(type[Kind], type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])}))
-
-
-SGD, Adam, AdamW = _unwrapped(optim.SGD), _unwrapped(optim.Adam), _unwrapped(optim.AdamW)
 ONECYCLE_START = 1 / 25
 ONECYCLE_END = 1 / 25e4
 
@@ -83,9 +69,22 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> Optimizer:
     # A tensor where a CUDA graph may hold the step: it reads at each step what it is then.
     lr = torch.tensor(config.lr, device=device) if on_cuda else config.lr
     if isinstance(config, SgdConfig):
-        return SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
-    kind = Adam if isinstance(config, AdamConfig) else AdamW
-    return kind(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused, capturable=on_cuda)
+        sgd: type[SGD] = _unwrapped(SGD)
+        return sgd(groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
+    adam: type[Adam] = _unwrapped(Adam if isinstance(config, AdamConfig) else AdamW)
+    return adam(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused, capturable=on_cuda)
+
+
+@cache
+def _unwrapped(kind: type[Optimizer]) -> Any:
+    """Return an optimizer of torch without what wraps its methods for those who compile them.
+
+    bnexp compiles networks, never a method of an optimizer. The wrappers load torch._dynamo, and with it all of
+    torch.compile: two seconds before the first step.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])})
 
 
 def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
