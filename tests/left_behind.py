@@ -73,7 +73,7 @@ class Trained:
         self.shown.append(step)
 
     def save(self, progress: Progress) -> None:
-        if self.run.plan.regularly_at(progress.steps, 1):
+        if self.run.plan.regularly_at(progress.steps, 2):
             self.saved[progress.steps] = copy.deepcopy(self.state())
 
     def state(self) -> dict[str, Any]:
