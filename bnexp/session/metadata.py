@@ -27,7 +27,7 @@ from bnexp.runs.run import CHOSEN
 from bnexp.runs.seal import SEAL, seal_of
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
-from bnexp.training.device import device_name
+from bnexp.training.device import Graphing, device_name
 from bnexp.training.distributed import record_of
 from bnexp.training.evaluation import EndScores
 from bnexp.training.progress import Evaluated, Progress
@@ -201,7 +201,7 @@ def summary_of(
             "step_ms": 1e3 * (clock.training_s - clock.measuring_s) / steps,
             "examples_per_s": clock.examples / clock.training_s,
         },
-        "graph": {"recorded": run.graph.recorded, "reason": run.graph.reason} if run.graph.tried else None,
+        "graph": None if run.graph == Graphing() else {"recorded": run.graph.recorded, "reason": run.graph.reason},
         "peak_mib": peak_mib(run.device),
     }
 

@@ -46,7 +46,9 @@ from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.build import TrainingRun
 
-_ALL_THAT_MAY_CHANGE = "a run has one config, in which only data.eval_batch_size and checkpoints may change"
+_ALL_THAT_MAY_CHANGE = (
+    "a run has one config; only data.eval_batch_size, training.graph and checkpoints may change in it"
+)
 
 
 def resume(

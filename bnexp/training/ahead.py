@@ -198,7 +198,10 @@ class Steps:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run, self._statistics = run, RunningStatistics(run.network)
-        self.kept = KeptState(run)
+
+    def kept(self) -> "KeptState":
+        """Return what the steps change, of which nothing is kept yet."""
+        return KeptState(self._run)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -212,7 +215,7 @@ class Steps:
 
     def forget(self) -> None:
         """Forget the gradients of a step that was not taken to its end."""
-        self.optimizer.zero_grad()
+        self._run.train_step.abandon()
 
     def expect(self, step: int) -> list[Drawn]:
         """Set learning rate and average for a step, counted from 1, and return what was drawn for its batches."""

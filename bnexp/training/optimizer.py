@@ -176,6 +176,11 @@ class LossScaler:
         scaler: Any = self._scaler
         return [each for each in (scaler._scale, scaler._growth_tracker) if each is not None] if self.scales else []
 
+    def abandon(self) -> None:
+        """Forget what a step that broke off was told of its gradients."""
+        if self.scales:
+            self._scaler._per_optimizer_states.clear()
+
     def skip(self) -> None:
         """Take no step with the present gradients."""
         if self.scales:

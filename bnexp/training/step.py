@@ -88,6 +88,12 @@ class TrainStep:
         if self.average is not None:
             self.average.count()
 
+    def abandon(self) -> None:
+        """Forget what a step has left that broke off somewhere."""
+        self._earlier = []
+        self.scaler.abandon()
+        self.optimizer.zero_grad()
+
     def skip(self) -> None:
         """Clear the gradients without moving the weights."""
         self.scaler.skip()

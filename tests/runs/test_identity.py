@@ -22,6 +22,14 @@ def test_when_checkpoints_are_written_is_no_difference(make_config: MakeConfig) 
     assert first_difference(make_config(), make_config(checkpoints={"every_epochs": 5})) is None
 
 
+@pytest.mark.parametrize("question", ["figures", "arm", "run"])
+def test_how_a_gpu_is_asked_for_a_step_is_no_difference(make_config: MakeConfig, question: Question) -> None:
+    """Nor for a run of before, whose config says nothing of it."""
+    before = {"training.accumulate": 2, "optimizer.lr": 0.1}
+    assert identity_of({"training.graph": "on", **before}, question) == identity_of(before, question) == before
+    assert first_difference(make_config(), make_config(training={"graph": "off"})) is None
+
+
 @pytest.mark.parametrize(
     ("change", "difference"), [({"seed": 3}, ("seed", 0, 3)), ({"name": "other"}, ("name", "small", "other"))]
 )

@@ -4,18 +4,24 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.training import ahead
+from bnexp.session.display import LineDisplay
+from bnexp.session.life import start
+from bnexp.session.terms import Terms
+from bnexp.training import ahead, loop
 from bnexp.training.ahead import Ahead, OneByOne, Seen, Stretch
 from bnexp.training.progress import Progress
 from effort import long_but
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, built, non_finite, plain, without_times
-from written_rows import Rows
+from written_rows import Rows, final_weights, rows_of
 
 MakeConfig = Callable[..., Config]
 POLICIES = ["skip_step", "stop", "continue"]
@@ -176,3 +182,22 @@ def test_stretches_that_were_not_taken_are_refused(make_config: MakeConfig) -> N
     run = built(make_config(training=LENGTH, probes=NO_PROBES))
     with pytest.raises(ValueError, match="steps 2 to 5 were not taken"):
         Trained(run, lambda stretch: Seen([0.5], [3.0], sound=True))
+
+
+def test_a_whole_run_taken_ahead_leaves_the_same_folder(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the default looks, among which stretches lie, and the lines of a log."""
+    blueprint = draw(make_config(training=LENGTH), tmp_path)
+    folders, lines = list[Path](), list[list[str]]()
+    for way in (None, OneByOne):
+        monkeypatch.setattr(loop, "way_of", lambda run, note, way=way: way and way(run))
+        said = list[str]()
+        show = lambda name, plan, said=said: LineDisplay("run", plan, said.append)  # noqa: E731
+        folders.append(start(blueprint, Terms(tmp_path, device="cpu", show=show)).folder)
+        lines.append([line.partition("  ETA")[0].partition(" examples/s")[0].rpartition("  ")[0] for line in said])
+    assert rows_of(folders[0]) == rows_of(folders[1])
+    assert lines[0] == lines[1]
+    assert len(lines[0]) >= 3
+    expected = final_weights(folders[0])
+    assert all(torch.equal(value, expected[name]) for name, value in final_weights(folders[1]).items())

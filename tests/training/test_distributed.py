@@ -223,6 +223,7 @@ def test_dropout_of_the_parts_is_that_of_the_whole_batch() -> None:
             "the last batch of each epoch: 3: .* of which bn needs 2 examples or more; expected",
         ),
         ({"training": {"compile": True}}, "training.compile: several processes train without it; expected false"),
+        ({"training": {"graph": "on"}}, "training.graph on: several processes train without it; expected auto or off"),
         (
             {"model": {"norm": "ghost_bn(size=7)"}},
             r"data.batch_size 16 with ghost_bn\(size=7\): of the part .* 1 example",

@@ -20,11 +20,12 @@ from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.session import lockstep
 from bnexp.training import ahead
-from bnexp.training.ahead import Seen, Stretch
+from bnexp.training.ahead import OneByOne, Seen, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import Graphing, graphing
-from bnexp.training.graph import WARM_UP, Graphed, Work
+from bnexp.training.graph import WARM_UP, Graphed, Work, way_of
 from bnexp.training.stacked import Stack
+from bnexp.training.world import World
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked
 
 MakeConfig = Callable[..., Config]
@@ -192,6 +193,39 @@ class Broken(TapeRecorder):
             raise RuntimeError("capture_end failed")
 
 
+class Breaks(TapeRecorder):
+    """Breaks off after so many operations."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
+        recorder = self
+
+        class Breaking(TorchDispatchMode):
+            def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                recorder.left -= 1
+                if recorder.left == 0:
+                    raise RuntimeError("operation not permitted when stream is capturing")
+                return function(*args, **(kwargs or {}))
+
+        with Breaking():
+            work()
+        raise AssertionError("more operations than the step has")
+
+
+@pytest.mark.parametrize("after", [30, 75, 110, 160])
+def test_a_recording_that_breaks_off_leaves_nothing(make_config: MakeConfig, after: int) -> None:
+    """In the first batch, the second, after the gradients were unscaled, in the optimizer."""
+    training = {**LENGTH, **STEPS["scaled"]["training"], "accumulate": 2}
+    config = make_config(**{**STEPS["scaled"], "training": training, "probes": NO_PROBES})
+    run = built(config, on_tensors)
+    broken = Trained(run, Graphed(run, Breaks(after), lambda text: None))
+    assert run.graph.reason == "operation not permitted when stream is capturing"
+    assert broken.left() == Trained(built(config, on_tensors)).left()
+
+
 def calls() -> Callable[[], float]:
     counted = itertools.count()
     return lambda: 0.001 * next(counted)
@@ -219,7 +253,7 @@ def test_what_cannot_be_recorded_is_taken_without_and_told_of_once(
         finally:
             torch.use_deterministic_algorithms(False)
     assert run.graph == Graphing(tried=True, reason=reason)
-    assert told == [f"the step cannot be recorded as a CUDA graph: {reason}; it is taken without"]
+    assert told == [f"the step is not recorded as a CUDA graph: {reason}"]
     if decide is not calls:
         random.seed(0)
         watched = Trained(built(config, on_tensors, with_noise(decide)))
@@ -241,9 +275,14 @@ def test_where_a_graph_is_tried(make_config: MakeConfig, monkeypatch: pytest.Mon
     assert graphing(configs["off"], cuda) == graphing(configs["auto"], cpu) == Graphing()
     with pytest.raises(ConfigError, match=r"training\.graph on needs CUDA, found cpu; expected auto or off"):
         built(configs["on"])
+    run, told = built(configs["off"]), list[str]()
     own = dataclasses.replace(ITEMS["bn"], source=Source("own.py"))
     monkeypatch.setitem(ITEMS, "bn", own)
     assert graphing(configs["on"], cuda) == Graphing(tried=True, demanded=True)
-    assert graphing(configs["auto"], cuda).reason == (
-        "the code of bn is not bnexp's, and may decide something anew at each step"
-    )
+    untried, reason = graphing(configs["auto"], cuda), "the code of bn is not bnexp's, and may decide something anew"
+    assert untried == Graphing(reason=f"{reason} at each step")
+    assert way_of(run) is None
+    on_cuda = dataclasses.replace(run, device=cuda, graph=untried)
+    assert isinstance(way_of(on_cuda, told.append), OneByOne)
+    assert told == [f"the step is not recorded as a CUDA graph: {reason} at each step"]
+    assert way_of(dataclasses.replace(on_cuda, world=World(0, 2, 0))) is None

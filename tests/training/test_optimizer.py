@@ -10,7 +10,14 @@ from torch import nn
 from bnexp.config.layout import layout_of
 from bnexp.config.schema import AdamConfig, AdamWConfig, Config, SgdConfig
 from bnexp.models.build import build_model
-from bnexp.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_learning_rate
+from bnexp.training.optimizer import (
+    OptimizerConfig,
+    build_optimizer,
+    load_optimizer_state,
+    optimizer_state,
+    parameter_groups,
+    set_learning_rate,
+)
 
 
 def network_of(config: Config) -> nn.Module:
@@ -73,3 +80,31 @@ def test_the_learning_rate_reaches_every_group(make_config: Callable[..., Config
     optimizer = build_optimizer(SgdConfig(name="sgd"), network_of(make_config()))
     set_learning_rate(optimizer, 0.0123)
     assert [group["lr"] for group in optimizer.param_groups] == [0.0123, 0.0123]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_a_learning_rate_on_the_device_is_a_number_in_a_checkpoint(
+    make_config: Callable[..., Config], name: str
+) -> None:
+    """As on CUDA: one tensor for all groups, before and after a resume, on which the steps are those of a number."""
+    config = make_config(optimizer={"name": name, "lr": 0.1})
+    ends, stored = [], {}
+    for on_device in (False, True):
+        network = network_of(config)
+        optimizer = build_optimizer(config.optimizer, network)
+        rate: Any = torch.tensor(0.0) if on_device else 0.0
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        for step in range(4):
+            set_learning_rate(optimizer, 2.0**-step)
+            network(torch.ones(5, 1, 4, 4)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if step == 1:
+                stored[on_device] = optimizer_state(optimizer)
+                load_optimizer_state(optimizer, stored[on_device])
+        assert len({id(group["lr"]) for group in optimizer.param_groups if on_device}) <= 1
+        ends.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    assert torch.equal(*ends)
+    assert [group["lr"] for group in stored[True]["param_groups"]] == [0.5, 0.5]
+    assert repr(stored[True]) == repr(stored[False])
