@@ -82,11 +82,11 @@ class _Together:
                 self._end(number, error)
 
     def _take(self, stretches: Sequence[Stretch]) -> None:
-        if len(stretches) == 1:
+        if self._stack is None and len(stretches) == 1:  # one that is behind the others, which it has not met yet
             stretches[0].seen = OneByOne(stretches[0].run)(stretches[0])
             return
-        if self._stack is None:
-            self._stack = Stack([stretch.run for stretch in self.waiting.values()])
+        # From there on even the last of them is computed within the stack: how many are left moves no bit of it.
+        self._stack = self._stack or Stack([stretch.run for stretch in self.waiting.values()])
         self._stack(stretches)
 
     def _hear(self, number: int, go_on: Callable[[], Stretch]) -> None:

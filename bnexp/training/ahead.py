@@ -148,9 +148,6 @@ class Kept(Protocol):
     def put_back(self) -> None:
         """Let it be as it was kept, bit for bit."""
 
-    def release(self) -> None:
-        """Keep nothing, and give back the memory."""
-
     def tensors(self) -> list[Tensor]:
         """Return all tensors that the steps write into."""
 
@@ -186,10 +183,6 @@ class KeptState:
         if (average := self._run.train_step.average) is not None:
             average.steps = self._host["averaged"]
 
-    def release(self) -> None:
-        """Keep nothing, and give back the memory."""
-        self._copies, self._host = [], {}
-
     def tensors(self) -> list[Tensor]:
         """Return all tensors that steps write into: weights, buffers, optimizer, loss scaling, averages."""
         network, step = self._run.network, self._run.train_step
@@ -213,7 +206,10 @@ class Steps:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run, self._statistics = run, RunningStatistics(run.network)
-        self.kept = KeptState(run)
+
+    def kept(self) -> "KeptState":
+        """Return what the steps change, of which nothing is kept yet."""
+        return KeptState(self._run)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -226,7 +222,7 @@ class Steps:
         return list(streams_of(self._run.network).values())
 
     def forget(self) -> None:
-        """Forget what a step has left that was not taken to its end."""
+        """Forget the gradients of a step that was not taken to its end."""
         self._run.train_step.abandon()
 
     def expect(self, step: int) -> list[Drawn]:

@@ -98,9 +98,8 @@ class Recordable(Protocol):
     def forget(self) -> None:
         """Forget the gradients of a step that was not taken to its end."""
 
-    @property
     def kept(self) -> Kept:
-        """What the steps change."""
+        """Return what the steps change, of which nothing is kept yet."""
 
     @property
     def optimizer(self) -> Optimizer:
@@ -154,9 +153,11 @@ class Recordings:
         self._recorded: dict[tuple[int, ...], Recorded] = {}
         self._aside: dict[tuple[int, ...], int] = {}  # steps of a kind that were taken before it is recorded
         self._places: list[Any] = []
+        self._kept = steps.kept()
 
     def __call__(self, numbers: Iterable[int]) -> list[Tensor]:
         """Take the steps of these numbers, and return the figures of each; nothing but a trial is brought to Python."""
+        self._kept = self._steps.kept()
         places = self._places_now()
         if places != self._places:  # a graph knows tensors by their places in memory
             self._recorded.clear()
@@ -179,7 +180,7 @@ class Recordings:
 
     def _record(self, kind: tuple[int, ...], drawn: Sequence[Drawn], like: Tensor) -> None:
         """Record a kind of step, at the example of one that was just taken, and try it; leave no other trace."""
-        self._steps.kept.keep()
+        self._kept.keep()
         host = _host_streams()
         try:
             recorded = Recorded(self._steps, self._recorder, self._generators(), drawn, like)
@@ -193,15 +194,15 @@ class Recordings:
             self._graph.recorded = max(self._graph.recorded, len(self._recorded))
         finally:
             self._steps.forget()
-            self._steps.kept.put_back()
-            self._steps.kept.release()
+            self._kept.put_back()
+            self._kept = self._steps.kept()  # without the copies
 
     def _try(self, recorded: Recorded, drawn: Sequence[Drawn]) -> None:
         """Refuse a recording that leaves other bits than the step itself."""
-        self._steps.kept.put_back()
-        left = [recorded(drawn), *copies_of(self._steps.kept.tensors())]
-        self._steps.kept.put_back()
-        expected = [self._steps.take(drawn), *self._steps.kept.tensors()]
+        self._kept.put_back()
+        left = [recorded(drawn), *copies_of(self._kept.tensors())]
+        self._kept.put_back()
+        expected = [self._steps.take(drawn), *self._kept.tensors()]
         if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, expected)):
             raise Unrecordable("a repeated step leaves other bits than one that is taken")
 
@@ -227,7 +228,7 @@ class Recordings:
     def _places_now(self) -> list[Any]:
         """Return where all is in memory that a recorded step reads and writes."""
         rates = [group["lr"] for group in self._steps.optimizer.param_groups]
-        tensors = [*self._steps.kept.tensors(), *(rate for rate in rates if isinstance(rate, Tensor))]
+        tensors = [*self._kept.tensors(), *(rate for rate in rates if isinstance(rate, Tensor))]
         return [*(tensor.data_ptr() for tensor in tensors), *self._generators()]
 
 

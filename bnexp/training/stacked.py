@@ -58,7 +58,6 @@ class Stack:
         self._trained = [[own[name] for name in self._gradients] for own in parameters]
         self._statistics = [tensor for tensor in self._buffers.values() if tensor.is_floating_point()]
         self._within, self.streams = list[int](), list[RandomStream]()
-        self._kept = [KeptState(run) for run in runs]
         self.optimizer = self._of_those_within(range(len(runs)))
         if recorder is None and runs[0].graph.tried:
             recorder = CudaRecorder(runs[0].device)
@@ -89,10 +88,9 @@ class Stack:
             others = [value for column in range(2, width) for value in own[column:count:width]] + own[count:]
             stretch.seen = Seen(own[:count:width], own[1:count:width], all(map(math.isfinite, others)))
 
-    @property
     def kept(self) -> "KeptTogether":
-        """What the steps change."""
-        return KeptTogether([self._kept[number] for number in self._within])
+        """Return what the steps change, of which nothing is kept yet."""
+        return KeptTogether([KeptState(self._runs[number]) for number in self._within])
 
     def forget(self) -> None:
         """Forget the gradients of a step that was not taken to its end."""
@@ -194,11 +192,6 @@ class KeptTogether:
         """Let it be as it was kept, bit for bit."""
         for state in self.states:
             state.put_back()
-
-    def release(self) -> None:
-        """Keep nothing, and give back the memory."""
-        for state in self.states:
-            state.release()
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors that the steps write into."""

@@ -50,6 +50,27 @@ def test_a_sweep_is_done_once_and_again_only_what_is_left(
     assert record["runs"][0].keys() >= {"arm", "seed", "folder", "status"}
 
 
+def test_seeds_are_stacked_where_they_can_be(
+    config_file: Path, options: SweepOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes = ["model.norm=bn,noisy_bn"]
+    sweep(config_file, replace(options, workers=1, stack="auto"), axes=axes, seeds="4")
+    told = capsys.readouterr()
+    assert "[8/8]" in told.out
+    assert "note: trained seed by seed: norm=noisy_bn: noisy_bn draws from a random stream" in told.err
+    folder = options.runs_dir / "small-sweep"
+    metas = {
+        arm: [read_json(path) or {} for path in folder.glob(f"{arm}/*/meta.json")]
+        for arm in ("norm=bn", "norm=noisy_bn")
+    }
+    assert [meta["stacked"] for meta in metas["norm=bn"]] == [4, 4, 4, 4]
+    assert len({meta["pid"] for meta in metas["norm=bn"]}) == 1
+    assert [meta["stacked"] for meta in metas["norm=noisy_bn"]] == [1, 1, 1, 1]
+
+    with pytest.raises(ConfigError, match="--stack 5: noisy_bn draws"):
+        sweep(config_file, replace(options, stack=5), axes=axes, seeds="5", dry_run=True)
+
+
 def test_what_this_machine_cannot_train_stops_a_sweep_before_anything_starts(
     config_file: Path, options: SweepOptions
 ) -> None:

@@ -81,6 +81,21 @@ def test_a_worker_gives_the_bits_of_a_run_by_itself(
     assert all(torch.equal(final_weights(one.folder)[name], tensor) for name, tensor in expected.items())
 
 
+def test_stacked_tasks_have_one_process_and_are_lost_with_it(
+    workers: LocalWorkers, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    first = make_task("stacked", **LONG)
+    second = replace(first, key="stacked/seed1", blueprint=first.blueprint.with_seed(1), folder=tmp_path / "seed1")
+    workers.start(first, second)
+    until_it_steps(workers, second.key)
+    assert workers.busy == 1
+    metas = [read_json(task.folder / "meta.json") or {} for task in (first, second)]
+    assert [meta["stacked"] for meta in metas] == [2, 2]
+    os.kill(metas[0]["pid"], signal.SIGKILL)
+    ended = ends(workers, 2)
+    assert [ended[task.key].end for task in (first, second)] == ["lost", "lost"]
+
+
 def test_a_killed_worker_is_lost_alone_and_continues(workers: LocalWorkers, make_task: Callable[..., Task]) -> None:
     task, other = make_task("killed", **LONG), make_task("other")
     workers.start(replace(task, role="tuning"))
