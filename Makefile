@@ -16,8 +16,7 @@ DEMO := runs/demo
 	@# Two at once, since unpacking keeps a processor busy; each takes the next eighth of the pinned versions.
 	seq 0 7 | xargs -P 2 -I {} sh -c "grep == constraints.txt | awk 'NR % 8 == {}' > .venv/part{}.txt && \
 		$(BIN)/python -m pip install --quiet --no-compile --no-deps -r .venv/part{}.txt"
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps -e .
-	$(BIN)/python -m pip check
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[test]' -c constraints.txt
 	touch .venv/installed $@
 
 demo: .venv/installed

@@ -65,7 +65,6 @@ _ALONE: dict[str, tuple[dict[str, torch.Tensor], str]] = {}
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache-of-the-nodes")))
-        environment.setenv("RAY_worker_niceness", "0")  # else the tests beside these leave the nodes no processor
         yield from running_cluster()
 
 
