@@ -14,10 +14,9 @@ DEMO := runs/demo
 .venv/installed-test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@# Two at once, since unpacking keeps a processor busy; each takes the next eighth of the pinned versions.
-	seq 0 7 | xargs -P 2 -I % sh -c "grep == constraints.txt | awk 'NR % 8 == %' > .venv/part%.txt && \
-		$(BIN)/python -m pip install --quiet --no-compile --no-deps -r .venv/part%.txt"
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps -e .
-	$(BIN)/python -m pip check
+	seq 0 7 | xargs -P 2 -I {} sh -c "grep == constraints.txt | awk 'NR % 8 == {}' > .venv/part{}.txt && \
+		$(BIN)/python -m pip install --quiet --no-compile --no-deps -r .venv/part{}.txt"
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[test]' -c constraints.txt
 	touch .venv/installed $@
 
 demo: .venv/installed

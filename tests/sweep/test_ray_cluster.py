@@ -45,7 +45,7 @@ with contextlib.suppress(ImportError):
     from bnexp.sweep.ray_nodes import alive_nodes, connect, hide_other_gpus
 
 pytestmark = pytest.mark.skipif("ray" not in sys.modules, reason="Ray is not installed: pip install 'bnexp[ray]'")
-LIMIT_S = 120
+LIMIT_S = 300
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 ARMS = {
