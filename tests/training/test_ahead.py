@@ -178,6 +178,19 @@ def test_a_stretch_takes_no_longer_than_half_a_second_by_the_pace_of_the_last(
     assert found == [10, 2, 2, 50, 500, 1]
 
 
+def test_steps_that_are_to_be_watched_are_in_no_stretch(make_config: MakeConfig) -> None:
+    """Such as those of a profile, whose hooks see no step of a recorded graph."""
+    length = {"epochs": None, "steps": 40, "log_every": 40, "eval_every_epochs": 1000}
+    run = built(make_config(training=length, checkpoints={"every_epochs": 1000}, probes=NO_PROBES))
+    shown, ahead_of = list[int](), list[int]()
+    show = lambda step, clock: shown.append(step)  # noqa: E731
+    for stretch in loop.steps(run, Progress.start(run, Rows()), show, ahead=True, watched=range(12, 16)):
+        ahead_of += stretch.steps
+        stretch.seen = OneByOne(run)(stretch)
+    assert ahead_of == [*range(2, 12), *range(16, 41)]
+    assert set(range(11, 17)) - {16} <= set(shown)
+
+
 def test_stretches_that_were_not_taken_are_refused(make_config: MakeConfig) -> None:
     run = built(make_config(training=LENGTH, probes=NO_PROBES))
     with pytest.raises(ValueError, match="steps 2 to 5 were not taken"):

@@ -23,7 +23,11 @@ FIFTY = {"epochs": None, "steps": 50, "log_every": 10, "eval_every_epochs": 3}
 KINDS: dict[str, dict[str, Any]] = {
     "none": {"optimizer": {"momentum": 0.9, "weight_decay": 0.01, "nesterov": True}},
     "bn": {"optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.1}, "training": {"ema": 0.9}},
-    "ln": {"optimizer": {"name": "adam", "lr": 0.01}, "training": {"grad_clip": 0.3}, "data": {"augment": "shift"}},
+    "ln": {
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "training": {"grad_clip": 0.3, "label_smoothing": 0.2},
+        "data": {"augment": "shift"},
+    },
     "gn(groups=1)": {"training": {"grad_clip": 0.3, "accumulate": 2}, "schedule": {"name": "cosine"}},
     "rms": {"optimizer": {"momentum": 0.9, "decay_norm_and_bias": True, "weight_decay": 0.1}},
     "batch_renorm": {"training": {"on_divergence": "skip_step"}},
