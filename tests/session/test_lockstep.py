@@ -65,7 +65,7 @@ class Place:
 
 @pytest.fixture
 def place(make_config: MakeConfig, tmp_path: Path) -> Place:
-    training = {"epochs": 3, "log_every": 2}
+    training = {"epochs": 2, "log_every": 2}
     return Place(tmp_path, lambda seed: make_config(seed=seed, training=training, checkpoints={"every_epochs": 1}))
 
 
@@ -98,7 +98,7 @@ def test_each_leaves_the_folder_of_a_run_by_itself(place: Place) -> None:
 
 
 def test_a_signal_ends_all_after_their_step_and_each_is_resumed_alone_or_stacked(place: Place) -> None:
-    place.begin(lambda step: place.stop.take(15) if step >= 8 else None)
+    place.begin(lambda step: place.stop.take(15) if step >= 6 else None)
     assert place.statuses() == ["interrupted"] * 3
     assert all(isinstance(outcome, Interrupted) and outcome.exit_code == 143 for outcome in place.outcomes.values())
     assert all(read_run(place[seed]).can_resume for seed in SEEDS)
