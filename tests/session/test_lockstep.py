@@ -83,6 +83,9 @@ def same_as_alone(place: Place, seed: int) -> None:
     assert [row.keys() for row in found] == [row.keys() for row in expected]
     for theirs, ours in zip(expected, found, strict=True):
         assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=1e-3, abs=1e-4)
+    for theirs in alone.glob("checkpoints/*.pt"):
+        ours = place[seed] / "checkpoints" / theirs.name
+        assert ours.stat().st_size == pytest.approx(theirs.stat().st_size, rel=0.05)
     weights = final_weights(alone)
     assert all((final_weights(place[seed])[name] - tensor).abs().max() < 1e-4 for name, tensor in weights.items())
 
