@@ -33,13 +33,15 @@ LENGTH = {"epochs": None, "steps": 20, "log_every": 5, "eval_every_epochs": 1.5}
 """Of 6 steps an epoch, the last of 4 examples: rows after 5, 10, 15 and 20, scores after 9 and 18."""
 STEPS = {
     "momentum": {"optimizer": {"momentum": 0.9, "weight_decay": 0.01}},
-    "adam": {"optimizer": {"name": "adam", "lr": 0.01}},
-    "clipped": {"training": {"grad_clip": 0.5}, "schedule": {"name": "cosine"}},
+    "adam": {
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "training": {"grad_clip": 0.5},
+        "schedule": {"name": "cosine"},
+    },
     "averaged": {"training": {"ema": 0.9}},
-    "accumulated": {"training": {"accumulate": 2}},
+    "accumulated": {"training": {"accumulate": 2, "precision": "bf16"}, "model": {"norm": "ln"}},
     "random": {"model": {"block": "linear -> norm -> act -> dropout(p=0.5)", "norm": "noisy_bn"}},
     "augmented": {"data": {"augment": "shift"}, "model": {"norm": "batch_renorm"}},
-    "bf16": {"training": {"precision": "bf16"}, "model": {"norm": "ln"}},
     "scaled": {"name": "scaled", "training": {"precision": "bf16", "ema": 0.9}, "model": {"norm": "none"}},
 }
 
@@ -106,7 +108,7 @@ class Trained:
         self.shown.append(step)
 
     def save(self, progress: Progress) -> None:
-        if self.run.plan.regularly_at(progress.steps, 1):
+        if self.run.plan.regularly_at(progress.steps, 2):
             self.saved[progress.steps] = copy.deepcopy(self.state())
 
     def state(self) -> dict[str, Any]:

@@ -43,7 +43,8 @@ from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.device import choose_device
 from bnexp.training.evaluation import score_of
-from bnexp.training.loop import train
+from bnexp.training.graph import way_of
+from bnexp.training.loop import steps
 from bnexp.training.progress import Progress
 from bnexp.training.stackable import why_not_stacked, why_not_worth
 
@@ -185,14 +186,15 @@ def measure(task: Task) -> Measured:
     began = time.perf_counter()
     device = task.device or "auto"
     run = build(task.blueprint, data_dir=task.data_dir or data_folder(None), device=device)
-    progress = Progress.start(run, Writers([]))
+    progress, take = Progress.start(run, Writers([])), way_of(run)  # recorded once, among the steps that do not count
     start_s = time.perf_counter() - began
 
     def steps_for(seconds: float, least: int) -> float:
         """Return the mean time of a step."""
         first, since = progress.steps, time.perf_counter()
         enough = lambda: time.perf_counter() - since >= seconds and progress.steps - first >= least  # noqa: E731
-        train(run, progress, stop=enough)
+        for stretch in steps(run, progress, stop=enough, ahead=take is not None):
+            stretch.seen = take(stretch) if take else None
         return (time.perf_counter() - since) / max(progress.steps - first, 1)
 
     warming_s = steps_for(0, _WARMING_STEPS)
