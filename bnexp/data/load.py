@@ -162,9 +162,11 @@ _KEPT: dict[str, Dataset] = {}
 """Datasets that this process loaded for all runs of a sweep, which are forked from it."""
 
 
-def keep_dataset(data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path) -> None:
-    """Load a dataset that `load_dataset` then finds in the memory of this process. Raises as that does."""
-    dataset = _prepare(data, info, plan, data_dir)
+def keep_dataset(
+    data: DataConfig, info: DatasetInfo, plan: Plan, data_dir: Path, device: torch.device | None = None
+) -> None:
+    """Load a dataset that `load_dataset` then finds in the memory of this process, or of a device. Raises as that."""
+    dataset = load_dataset(data, info, plan, data_dir, device or torch.device("cpu"))
     _ = dataset.fingerprint  # computed once, too
     _KEPT[_key_of(data, plan, data_dir)] = dataset
 

@@ -19,7 +19,8 @@ from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import check_precision, computing_as
 from bnexp.training.evaluation import score_of
-from bnexp.training.loop import train
+from bnexp.training.graph import way_of
+from bnexp.training.loop import steps
 from bnexp.training.progress import Progress
 
 _MEASURED_S, _WARMING_STEPS = 0.5, 3
@@ -74,13 +75,14 @@ class Speed:
 
 def moment_of(run: TrainingRun, seconds: float = _MEASURED_S) -> Moment:
     """Take steps of a training for so many seconds, the first few uncounted, and score its validation part once."""
-    progress = Progress.start(run, Writers([]))
+    progress, take = Progress.start(run, Writers([])), way_of(run)  # recorded once, among the steps that do not count
 
     def steps_for(least_s: float, least: int) -> float:
         """Return the mean time of a step."""
         first, since = progress.steps, time.perf_counter()
         enough = lambda: time.perf_counter() - since >= least_s and progress.steps - first >= least  # noqa: E731
-        train(run, progress, stop=enough)
+        for stretch in steps(run, progress, stop=enough, ahead=take is not None):
+            stretch.seen = take(stretch) if take else None
         synchronize(run.device)
         return (time.perf_counter() - since) / max(progress.steps - first, 1)
 
@@ -95,7 +97,8 @@ def ways_of(config: Config, device: torch.device, cores: int) -> list[Way]:
     """Return the ways of computing that are worth a measurement on a device: first the config as it stands.
 
     On the CPU each changes one thing: the precision, the compiler, the memory format, half as many threads and so on
-    down to one; and both precision and compiler. On CUDA every precision comes with and without the compiler.
+    down to one; and both precision and compiler. On CUDA every precision comes with and without the compiler, and the
+    step with and without a recorded graph.
     """
     training, ways = config.training, [Way({})]
     compilers: list[dict[str, Any]] = [{}]
@@ -111,7 +114,8 @@ def ways_of(config: Config, device: torch.device, cores: int) -> list[Way]:
         last = memory_format_of(config.model, training, device) is torch.channels_last
         ways.append(Way({"memory_format": "contiguous" if last else "channels_last"}))
     if device.type == "cuda":
-        return [*ways, Way({"deterministic": not training.deterministic})]
+        other = Way({"graph": "off" if training.graph != "off" else "auto"})
+        return [*ways, other, Way({"deterministic": not training.deterministic})]
     threads = torch.get_num_threads()
     return [*ways, *(Way({}, count) for count in _halves(cores) if count != threads)]
 

@@ -43,11 +43,19 @@ def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
     import torch  # listing runs does not wait for it
 
     buffer = io.BytesIO()
-    torch.save(values, buffer)
+    torch.save(_with_own_storages(values), buffer)
     content = buffer.getbuffer()
     refuse_link(path.parent)
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, [_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n", content])
+
+
+def _with_own_storages(values: Any) -> Any:
+    """Copy tensors that are a part of a larger one, as those of stacked runs are: all of that would be saved."""
+    if isinstance(values, dict):
+        return {key: _with_own_storages(value) for key, value in values.items()}
+    is_part = hasattr(values, "untyped_storage") and values.untyped_storage().nbytes() > values.nbytes
+    return values.clone() if is_part else values
 
 
 def load_checkpoint(path: Path, *, needs: Sequence[str] = ()) -> dict[str, Any]:

@@ -82,8 +82,10 @@ class _Together:
                 self._end(number, error)
 
     def _take(self, stretches: Sequence[Stretch]) -> None:
-        if self._stack is None and len(stretches) == 1:  # one that is behind the others, which it has not met yet
-            stretches[0].seen = OneByOne(stretches[0].run)(stretches[0])
+        places = {stretch.run.device for stretch in self.waiting.values()}
+        if self._stack is None and (len(stretches) == 1 or len(places) > 1):  # they have not met yet, or never do
+            for stretch in stretches:
+                stretch.seen = OneByOne(stretch.run)(stretch)
             return
         # From there on even the last of them is computed within the stack: how many are left moves no bit of it.
         self._stack = self._stack or Stack([stretch.run for stretch in self.waiting.values()])

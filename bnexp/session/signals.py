@@ -89,7 +89,8 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; one that does not wait is a KeyboardInterrupt."""
-        if self._leaves or (self._signal is not None and number in ANNOUNCEMENTS):
+        left = self._leaves and not self._waits  # of stacked runs one may have ended while the others take steps
+        if left or (self._signal is not None and number in ANNOUNCEMENTS):
             return
         first, self._signal = self._signal is None, number
         if not (first and self._waits):

@@ -41,7 +41,7 @@ from bnexp.session.terms import Terms
 from bnexp.sweep.work import DATASETS, Ended, Event, Judged, Measured, Progressed, Task, Warned
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
-from bnexp.training.device import computing_as
+from bnexp.training.device import choose_device, computing_as
 from bnexp.training.stackable import why_not_stacked, why_not_worth
 
 _SHOWN_EVERY_S = 0.2
@@ -85,11 +85,20 @@ def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
     if tasks[0].mode in ("measure", "judge"):
         tell(_examined(tasks[0], tell))
         return
+    if len(tasks) > 1:
+        _share_dataset(tasks[0])
     with stop.listening():
         lives = [_life(task, tell, stop, len(tasks)) for task in tasks]
         train_together(lives, stop, ended, tasks[0].blueprint.config.training)
     for bug in bugs:
         raise bug
+
+
+def _share_dataset(task: Task) -> None:
+    """Load the dataset of stacked runs once for all, on their device."""
+    one, data_dir = task.blueprint, task.data_dir or data_folder(None)
+    with contextlib.suppress(Exception):  # the runs say what is wrong
+        keep_dataset(one.config.data, one.info, one.plan, data_dir, choose_device(task.device or "auto"))
 
 
 def _examined(task: Task, tell: Callable[[Event], None]) -> Ended:

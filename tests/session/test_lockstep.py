@@ -65,7 +65,7 @@ class Place:
 
 @pytest.fixture
 def place(make_config: MakeConfig, tmp_path: Path) -> Place:
-    training = {"epochs": 3, "log_every": 2}
+    training = {"epochs": 2, "log_every": 2}
     return Place(tmp_path, lambda seed: make_config(seed=seed, training=training, checkpoints={"every_epochs": 1}))
 
 
@@ -83,6 +83,9 @@ def same_as_alone(place: Place, seed: int) -> None:
     assert [row.keys() for row in found] == [row.keys() for row in expected]
     for theirs, ours in zip(expected, found, strict=True):
         assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=1e-3, abs=1e-4)
+    for theirs in alone.glob("checkpoints/*.pt"):
+        ours = place[seed] / "checkpoints" / theirs.name
+        assert ours.stat().st_size == pytest.approx(theirs.stat().st_size, rel=0.05)
     weights = final_weights(alone)
     assert all((final_weights(place[seed])[name] - tensor).abs().max() < 1e-4 for name, tensor in weights.items())
 
@@ -98,7 +101,7 @@ def test_each_leaves_the_folder_of_a_run_by_itself(place: Place) -> None:
 
 
 def test_a_signal_ends_all_after_their_step_and_each_is_resumed_alone_or_stacked(place: Place) -> None:
-    place.begin(lambda step: place.stop.take(15) if step >= 8 else None)
+    place.begin(lambda step: place.stop.take(15) if step >= 6 else None)
     assert place.statuses() == ["interrupted"] * 3
     assert all(isinstance(outcome, Interrupted) and outcome.exit_code == 143 for outcome in place.outcomes.values())
     assert all(read_run(place[seed]).can_resume for seed in SEEDS)

@@ -21,6 +21,7 @@ from bnexp.session import life
 from bnexp.session.display import Display
 from bnexp.session.life import RunResult, start
 from bnexp.session.resume import resume
+from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
 from bnexp.training.clock import Clock
 from command_line import program
@@ -293,3 +294,15 @@ class AfterEpoch(Display):
         self.heard += 1
         if self.heard == 3:
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_where_one_of_several_runs_has_ended_a_signal_still_stops_the_others() -> None:
+    stop = StopRequest(speaks=False)
+    with stop.listening():
+        with stop.finishing_the_step():
+            with stop.finishing_the_step():
+                stop.leave()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop
+            assert stop.exit_code == 143
+        os.kill(os.getpid(), signal.SIGTERM)  # amid the last records

@@ -14,7 +14,7 @@ from bnexp.config.schema import Config
 from bnexp.training import ahead
 from bnexp.training.ahead import OneByOne, Seen, Sight, Stretch
 from bnexp.training.build import TrainingRun
-from bnexp.training.device import reproducible
+from bnexp.training.device import computing_as
 from bnexp.training.graph import way_of
 from left_behind import NO_PROBES, Trained, Training, built, plain, stacked
 
@@ -41,7 +41,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def same_bits() -> Iterator[None]:
-    with reproducible():
+    with computing_as():
         yield
 
 
