@@ -46,7 +46,7 @@ def answer(path, *overrides):
         ("optimizer.name=sdg", 'unknown "sdg". Did you mean "sgd"? Expected sgd, adam or adamw'),
         ("optimizer.name=3", "unknown 3. Expected sgd, adam or adamw"),
         ("optimizer.name=[sgd]", 'unknown ["sgd"]. Expected sgd, adam or adamw'),
-        ("training.precision=true", "unknown true. Expected fp32, bf16 or fp16"),
+        ("training.precision=true", "unknown true. Expected fp32, tf32, bf16 or fp16"),
         # values of the wrong kind
         ("data.batch_size=many", 'expected a whole number, found "many"'),
         ("data.batch_size=true", "expected a whole number, found true"),

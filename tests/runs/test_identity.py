@@ -26,7 +26,8 @@ def test_when_checkpoints_are_written_is_no_difference(make_config: MakeConfig) 
 def test_how_a_gpu_is_asked_for_a_step_is_no_difference(make_config: MakeConfig, question: Question) -> None:
     """Nor for a run of before, whose config says nothing of it."""
     before = {"training.accumulate": 2, "optimizer.lr": 0.1}
-    assert identity_of({"training.graph": "on", **before}, question) == identity_of(before, question) == before
+    assert identity_of({"training.graph": "on", **before}, question) == identity_of(before, question)
+    assert before.items() <= identity_of(before, question).items()
     assert first_difference(make_config(), make_config(training={"graph": "off"})) is None
 
 
