@@ -14,7 +14,8 @@ def test_peak_memory_is_what_the_system_counts() -> None:
     held = torch.ones(2**26)  # 256 MiB
     counted = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     found = peak_mib(torch.device("cpu"))
-    assert found["process"] == pytest.approx(int(counted.split()[1]) / 1024, rel=0.02)
+    assert found["process"] is not None
+    assert found["process"] >= 0.98 * int(counted.split()[1]) / 1024  # of which Linux may have been told to forget
     assert found["device"] is None
     assert held.sum() == 2**26
 
@@ -30,6 +31,9 @@ def test_a_run_does_not_count_the_memory_of_the_process_before_it() -> None:
     assert before is not None
     assert after["process"] == pytest.approx(before, rel=0.02)
     assert (after["run"] or 0) < before - 200
+    again = torch.ones(2**26)
+    assert (peak_mib(cpu)["run"] or 0) >= (after["run"] or 0) + 200
+    assert again.sum() == 2**26
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA counts")
