@@ -29,7 +29,10 @@ def memory_format_of(model: ModelConfig, training: TrainingConfig, device: torch
 
     Time of a step over the one of contiguous channels, in fp32 (ResNet-8, batch 128, torch 2.13, two cores of an x86
     CPU): no norm 0.82, bn 0.83, ghost_bn 0.81, ln_c 0.94; vn 0.96, gn 0.97, frn and dyt 1.02, batch_renorm 1.04,
-    evonorm 1.06 to 1.11, in 1.16, ln 1.27, rms 1.31. In bf16: ln 1.29, rms 1.41, gn 1.75.
+    evonorm 1.06 to 1.11, in 1.16, ln 1.27, rms 1.31. In bf16: ln 1.29, rms 1.41, gn 1.75. Those were of a CPU with
+    AVX-512; of one with AVX2 alone: bn and dyt 0.87, frn 0.90, ln_c 1.00, none 1.03, gn 1.05, ln and in 1.15, rms 1.17.
+    A moment's measurement at the start of a run could gain no more than that, and would choose by chance on a busy
+    machine, so that two seeds would not compute alike: `bnexp check --speed` measures, and `memory_format` is set.
     """
     if training.memory_format != "auto":
         return _FORMATS[training.memory_format]
