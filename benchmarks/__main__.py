@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.calibration import calibration
 from benchmarks.epochs import epochs
 from benchmarks.report import Report, Terms, machine, told
+from benchmarks.scaling import scaling
 from benchmarks.startup import startup
 from benchmarks.sweep import sweep
 from benchmarks.workloads import WORKLOADS
@@ -23,6 +24,7 @@ from benchmarks.workloads import WORKLOADS
 MEASUREMENTS: dict[str, Callable[[str, Terms], Report]] = {
     **dict.fromkeys(WORKLOADS, epochs),
     "startup": startup,
+    "scaling": scaling,
     "sweep": sweep,
     "calibration": calibration,
 }

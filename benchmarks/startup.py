@@ -36,7 +36,7 @@ def startup(name: str, terms: Terms) -> Report:
     """Time commands in alternation: on the wall, and as processor time, which other work on the machine moves less."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
-        _list_of_runs(place, 2 if terms.small else RUNS)
+        copies_of_a_run(place / "listed", 2 if terms.small else RUNS)
         bnexp = ["-m", "bnexp"]
         commands = {
             "python -c pass": ["-c", "pass"],
@@ -70,10 +70,10 @@ def startup(name: str, terms: Terms) -> Report:
     return Report(name, f"### Start-up\n\n{table(columns, rows)}", {"title": "start-up", "unit": "s", "ways": figures})
 
 
-def _list_of_runs(place: Path, count: int) -> None:
-    """Leave the records of some runs: a trained one, and copies of it."""
-    made = place / "listed" / "run"
-    words = ["-m", "bnexp", "train", DEMO[0], "--name", "run", *ONE_STEP, "--runs-dir", str(place / "listed")]
+def copies_of_a_run(folder: Path, count: int) -> None:
+    """Leave the records of some runs in a folder: a trained one, and copies of it."""
+    made = folder / "run"
+    words = ["-m", "bnexp", "train", DEMO[0], "--name", "run", *ONE_STEP, "--runs-dir", str(folder)]
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
     for seed in range(1, count):
         shutil.copytree(made / "seed0", made / f"seed{seed}")

@@ -10,6 +10,7 @@ from benchmarks.__main__ import MEASUREMENTS, main
 from benchmarks.report import Terms, alternate, spread
 from benchmarks.rivals import Rival, bare
 from benchmarks.roofline import counted_step
+from benchmarks.scaling import line_through
 from benchmarks.workloads import WORKLOADS
 from bnexp.blueprint import draw
 from bnexp.models.build import without_numbers
@@ -89,3 +90,8 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main(["mpl"])
     assert "expected some of mlp, cnn, resnet20" in capsys.readouterr().err
+
+
+def test_the_line_through_times_is_found_and_what_grows_faster_lies_off_it() -> None:
+    assert line_through({1: 3.0, 2: 5.0, 4: 9.0, 8: 17.0}) == pytest.approx((1.0, 2.0, 0.0))
+    assert line_through({1: 1.0, 2: 4.0, 4: 16.0, 8: 64.0})[2] > 0.5
