@@ -12,6 +12,7 @@ import torch
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.measure.restore import put_random_states, random_states
+from bnexp.norms.layer_norm import RootMeanSquareNorm
 from bnexp.norms.random_stream import RandomStream
 from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
 from bnexp.runs.rows import Rows, Writers
@@ -59,6 +60,20 @@ def test_a_state_put_into_a_fresh_run_is_found_there_again(
     again = state_of(fresh, progress, ROWS)
     assert again["progress"].pop("clock")["total_s"] >= state["progress"].pop("clock")["total_s"]
     assert [key for key in state if not same(again[key], state[key])] == []
+
+
+def test_a_parameter_that_no_loss_depends_on_has_no_state(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a norm of others, which may leave one of its own aside."""
+    monkeypatch.setattr(RootMeanSquareNorm, "forward", lambda norm, x: x)
+    config = make_config(model={"norm": "rms"}, training={"epochs": 1})
+    run, state = trained(config, tmp_path)
+    fresh = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
+    restore_run(fresh, state)
+    kept = run.train_step.optimizer.state_dict()["state"]
+    assert 0 < len(kept) < len(list(run.network.parameters()))
+    assert same(fresh.train_step.optimizer.state_dict()["state"], kept)
 
 
 @pytest.mark.parametrize("stored", [torch.channels_last, torch.contiguous_format])
