@@ -32,7 +32,7 @@ def on_all_cores(compute: Callable[[_Given], _Computed], given: Sequence[_Given]
     Values are sent from process to process, by pickle; who calls may do something else before it takes the first.
     """
     number = min(usable_cores(), len(given), _MOST)
-    if number == 1 or sys.platform != "linux" or threading.active_count() > 1 or "torch" in sys.modules:
+    if number <= 1 or sys.platform != "linux" or threading.active_count() > 1 or "torch" in sys.modules:
         return map(compute, given)
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context

@@ -15,6 +15,7 @@ first = os.getpid()
 def copies_of(number):
     return os.getpid() != first, number, b"x" * (number << 18)
 
+assert list(on_all_cores(copies_of, [])) == []
 computed = list(on_all_cores(copies_of, range(20)))
 assert [number for _, number, _ in computed] == list(range(20))
 assert all(copied and len(text) == number << 18 for copied, number, text in computed)

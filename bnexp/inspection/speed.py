@@ -76,15 +76,16 @@ class Speed:
 def moment_of(run: TrainingRun, seconds: float = _MEASURED_S) -> Moment:
     """Take steps of a training for so many seconds, the first few uncounted, and score its validation part once."""
     progress, take = Progress.start(run, Writers([])), way_of(run)  # recorded once, among the steps that do not count
+    clock = progress.clock
 
     def steps_for(least_s: float, least: int) -> float:
-        """Return the mean time of a step."""
-        first, since = progress.steps, time.perf_counter()
+        """Return the mean time of a step; evaluations between the steps are left out of it."""
+        first, since, trained_s = progress.steps, time.perf_counter(), clock.training_s
         enough = lambda: time.perf_counter() - since >= least_s and progress.steps - first >= least  # noqa: E731
         for stretch in steps(run, progress, stop=enough, ahead=take is not None):
             stretch.seen = take(stretch) if take else None
         synchronize(run.device)
-        return (time.perf_counter() - since) / max(progress.steps - first, 1)
+        return (clock.training_s - trained_s) / max(progress.steps - first, 1)
 
     warming_s = steps_for(0, _WARMING_STEPS)
     step_s = steps_for(seconds, 1) if progress.steps < run.plan.total_steps else warming_s
@@ -127,9 +128,10 @@ def speeds_of(blueprint: Blueprint, data_dir: Path, device: torch.device, ways: 
         config = blueprint.config.model_copy(update={"training": training})
         try:
             with _threads(way.threads), computing_as(training):
-                yield _speed_of(replace(blueprint, config=config), data_dir, device, way)
+                speed = _speed_of(replace(blueprint, config=config), data_dir, device, way)
         except (BnexpError, RuntimeError) as error:  # the latter: a kernel that is not there, or too little memory
-            yield Speed(way, refusal=str(error).partition("\n")[0])
+            speed = Speed(way, refusal=str(error).partition("\n")[0])
+        yield speed
 
 
 def _speed_of(blueprint: Blueprint, data_dir: Path, device: torch.device, way: Way) -> Speed:

@@ -67,6 +67,6 @@ def _price(speed: Speed) -> str:
     changes = speed.way.changes
     if "precision" in changes:
         return "its figures are of another precision: compare arms of one precision only"
-    if "deterministic" in changes:
+    if changes.get("deterministic") is False:
         return "the same config then gives other bits each time"
     return "its figures are the same up to rounding"

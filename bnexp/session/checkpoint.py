@@ -16,7 +16,7 @@ from bnexp.training.build import TrainingRun
 from bnexp.training.device import DEVICE_WORDS
 from bnexp.training.optimizer import load_optimizer_state, optimizer_state, optimizer_state_like
 from bnexp.training.progress import Progress
-from bnexp.training.state import Anything, Maybe, OrEmpty, Tensors, refuse_other_form
+from bnexp.training.state import Anything, Maybe, OrAbsent, Tensors, refuse_other_form
 
 State = dict[str, Any]
 
@@ -85,8 +85,8 @@ def _parts(run: TrainingRun) -> dict[str, _Part]:
         "weights": _Part(weights, weights, lambda state: put_weights(network, state)),
         "optimizer": _Part(
             groups,
-            # There is none before the first step, nor for SGD without momentum.
-            {**groups, "state": OrEmpty(optimizer_state_like(optimizer))},
+            # There is none before the first step, for SGD without momentum, and of what no loss depends on.
+            {**groups, "state": {n: OrAbsent(kept) for n, kept in optimizer_state_like(optimizer).items()}},
             lambda state: load_optimizer_state(optimizer, state),
         ),
         "scaler": _Part(scaler.state_dict(), scaler.state_dict(), scaler.load_state_dict),

@@ -57,7 +57,7 @@ class _Together:
     def take(self) -> None:
         """Take the steps of the hindmost runs, up to where the others are or the first of them has something to do."""
         first = min(stretch.first for stretch in self.waiting.values())
-        hindmost = {number: stretch for number, stretch in self.waiting.items() if stretch.first == first}
+        hindmost = {number: stretch for number, stretch in sorted(self.waiting.items()) if stretch.first == first}
         others = [stretch.first - 1 for stretch in self.waiting.values() if stretch.first > first]
         last = min([stretch.last for stretch in hindmost.values()] + others)
         for stretch in hindmost.values():
@@ -82,8 +82,8 @@ class _Together:
                 self._end(number, error)
 
     def _take(self, stretches: Sequence[Stretch]) -> None:
-        places = {stretch.run.device for stretch in self.waiting.values()}
-        if self._stack is None and (len(stretches) == 1 or len(places) > 1):  # they have not met yet, or never do
+        kinds = {(stretch.run.device, stretch.run.memory_format) for stretch in self.waiting.values()}
+        if self._stack is None and (len(stretches) == 1 or len(kinds) > 1):  # they have not met yet, or never do
             for stretch in stretches:
                 stretch.seen = OneByOne(stretch.run)(stretch)
             return

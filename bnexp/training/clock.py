@@ -84,13 +84,14 @@ class Clock:
     @contextlib.contextmanager
     def untimed(self) -> Iterator[None]:
         """Leave what is done until the context ends out of all times, with its steps: a profiler makes them slower."""
+        self._settle()
         before = {name: getattr(self, name) for name in _TOTALS}
         self._untimed_since = self._awaited()
         try:
             yield
         finally:
             passed = self._awaited() - self._untimed_since
-            self._untimed_since = None
+            self._untimed_since, self._marked = None, []
             for name, value in before.items():
                 setattr(self, name, value)
             self._started += passed

@@ -142,8 +142,16 @@ def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Resume from what an optimizer keeps of its parameters; what else a group holds is the config's."""
+    """Resume from what an optimizer keeps of its parameters; what else a group holds is the config's.
+
+    A fused optimizer on the CPU takes it for granted that both lie in memory alike. On another device the run may have
+    had another memory format.
+    """
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state["state"]})
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if value is not None and value.shape == parameter.shape and value.stride() != parameter.stride():
+                kept[name] = torch.empty_like(parameter).copy_(value)
 
 
 MOST_SKIPS_IN_A_ROW = 50

@@ -90,7 +90,8 @@ def _why_not_vectorized(blueprint: Blueprint) -> str | None:
             distance = float((our - own).norm() / own.norm().clamp_min(1e-12))
             if not distance <= _ROUNDING:
                 return f"vectorized, it gives other {quantity} than by itself, by {distance:.2g} of their size"
-    return None
+    idle = next((name for name, one in networks[0].named_parameters() if one.requires_grad and one.grad is None), None)
+    return idle and f"the loss does not depend on {idle}, which an optimizer leaves alone; stacked, it would decay"
 
 
 def _of_one(network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,15 +22,8 @@ class Maybe:
 
 
 @dataclass(frozen=True)
-class OrEmpty:
-    """Allow an empty mapping in place of a value of this form."""
-
-    form: Any
-
-
-@dataclass(frozen=True)
 class OrAbsent:
-    """Allow a key of this form to be missing, as in checkpoints of earlier versions."""
+    """Allow a key of this form to be missing, as in checkpoints of earlier versions, or in those of the first step."""
 
     form: Any
 
@@ -62,9 +55,8 @@ def refuse_other_form(found: Any, form: Any, place: str = "") -> None:
     match form:
         case Anything():
             pass
-        case Maybe() | OrAbsent() | OrEmpty():
-            left_open = (isinstance(form, Maybe) and found is None) or (isinstance(form, OrEmpty) and found == {})
-            if not left_open:
+        case Maybe() | OrAbsent():
+            if not (isinstance(form, Maybe) and found is None):
                 refuse_other_form(found, form.form, place)
         case Each():
             _expect(isinstance(found, list | tuple), found, "several values", place)

@@ -1,7 +1,9 @@
 """What is measured of a way of computing, and which ways there are."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from bnexp.config.schema import Config
 from bnexp.inspection import speed
 from bnexp.inspection.speed import Moment, Speed, Way, moment_of, speeds_of, ways_of
 from bnexp.inspection.speed_table import speed_table
+from bnexp.training import loop
 from bnexp.training.build import build
+from bnexp.training.clock import Clock
 
 MakeConfig = Callable[..., Config]
 CPU = torch.device("cpu")
@@ -59,11 +63,34 @@ def test_a_moment_is_of_steps_and_changes_no_switch(make_config: MakeConfig) -> 
     assert moment.evaluation_s > 0
 
 
+def test_a_step_is_measured_without_the_evaluations_between(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed, evaluate = [0.0], loop.score_of
+
+    def now() -> float:
+        passed[0] += 1e-3
+        return passed[0]
+
+    def slowly(*part: Any) -> Any:
+        passed[0] += 60.0
+        return evaluate(*part)
+
+    monkeypatch.setattr(loop, "score_of", slowly)
+    monkeypatch.setattr(time, "perf_counter", now)
+    monkeypatch.setattr(Clock.__init__, "__defaults__", (now, *(Clock.__init__.__defaults__ or ())[1:]))
+    run = build(blueprint_of(make_config(training={"epochs": 50})), data_dir=Path("unused"), device="cpu")
+    assert 0 < moment_of(run, 1.0).step_s < 1
+
+
 def test_the_whole_run_is_its_steps_and_evaluations(make_config: MakeConfig) -> None:
     threads = torch.get_num_threads()
     blueprint = blueprint_of(make_config(training={"epochs": 5}))
     asked = [Way({}), Way({"precision": "fp16"}), Way({"precision": "bf16"}, threads=1)]
-    own, refused, other = speeds_of(blueprint, Path("unused"), CPU, asked)
+    speeds, switch = speeds_of(blueprint, Path("unused"), CPU, asked), torch.get_deterministic_debug_mode()
+    own = next(speeds)
+    assert torch.get_deterministic_debug_mode() == switch  # while others go on, too
+    refused, other = speeds
     assert own.moment is not None
     # 90 examples in 6 steps an epoch; 5 evaluations, and as long as two more for the test set
     assert own.run_s == pytest.approx(30 * own.moment.step_s + 7 * own.moment.evaluation_s)
@@ -81,6 +108,7 @@ def test_the_whole_run_is_its_steps_and_evaluations(make_config: MakeConfig) -> 
     [
         ({"precision": "bf16"}, 5.0, "training.precision=bf16 ends first; its figures are of another precision"),
         ({"deterministic": False}, 5.0, "training.deterministic=false ends first; the same config then gives other"),
+        ({"deterministic": True}, 5.0, "training.deterministic=true ends first; its figures are the same up to"),
         ({"compile": True}, 9.5, "nothing here ends the run more than 10% earlier"),
     ],
 )

@@ -12,6 +12,7 @@ import torch
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.measure.restore import put_random_states, random_states
+from bnexp.norms.layer_norm import RootMeanSquareNorm
 from bnexp.norms.random_stream import RandomStream
 from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
 from bnexp.runs.rows import Rows, Writers
@@ -61,7 +62,25 @@ def test_a_state_put_into_a_fresh_run_is_found_there_again(
     assert [key for key in state if not same(again[key], state[key])] == []
 
 
-def test_the_momentum_of_images_keeps_its_memory_format(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_a_parameter_that_no_loss_depends_on_has_no_state(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a norm of others, which may leave one of its own aside."""
+    monkeypatch.setattr(RootMeanSquareNorm, "forward", lambda norm, x: x)
+    config = make_config(model={"norm": "rms"}, training={"epochs": 1})
+    run, state = trained(config, tmp_path)
+    fresh = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
+    restore_run(fresh, state)
+    kept = run.train_step.optimizer.state_dict()["state"]
+    assert 0 < len(kept) < len(list(run.network.parameters()))
+    assert same(fresh.train_step.optimizer.state_dict()["state"], kept)
+
+
+@pytest.mark.parametrize("stored", [torch.channels_last, torch.contiguous_format])
+def test_the_momentum_of_images_has_the_memory_format_of_the_run(
+    make_config: MakeConfig, tmp_path: Path, stored: torch.memory_format
+) -> None:
+    """Also where it was stored by another device, whose networks are contiguous."""
     config = make_config(
         data={"synthetic": {"shape": [3, 8, 8]}},
         model={"arch": "cnn", "hidden": None, "stages": [[4, 8]], "block": "conv -> norm -> act", "norm": "bn"},
@@ -69,8 +88,13 @@ def test_the_momentum_of_images_keeps_its_memory_format(make_config: MakeConfig,
     )
     run, state = trained(config, tmp_path)
     assert run.memory_format is torch.channels_last
+    for kept in state["optimizer"]["state"].values():
+        if kept["momentum_buffer"].ndim == 4:
+            kept["momentum_buffer"] = kept["momentum_buffer"].contiguous(memory_format=stored)
     fresh = build(draw(config, tmp_path), data_dir=tmp_path, device="cpu")
     restore_run(fresh, state)
+    expected = run.train_step.optimizer.state_dict()["state"]
+    assert same(fresh.train_step.optimizer.state_dict()["state"], expected)
     weight = next(item for item in list(fresh.items.values())[3:] if isinstance(item, torch.nn.Conv2d)).weight
     buffer = fresh.train_step.optimizer.state[weight]["momentum_buffer"]
     assert buffer.is_contiguous(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.folder import read_json
 from bnexp.runs.run import read_run
-from bnexp.session import life, resume
+from bnexp.session import life, lockstep, resume
 from bnexp.session.display import Display
 from bnexp.session.lockstep import Outcome, train_together
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
+from bnexp.training.ahead import Stretch
 from bnexp.training.clock import Clock
 from bnexp.training.stacked import Stack
 from written_rows import final_weights, rows_of
@@ -137,6 +139,33 @@ def test_a_bug_or_too_little_memory_in_the_common_step_ends_all_with_their_recor
     monkeypatch.undo()
     place.go_on()
     assert place.statuses() == ["finished"] * 3
+
+
+def test_runs_of_unlike_memory_formats_share_no_tensors(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An arm may have both, of which one was begun before its config changed."""
+    monkeypatch.setattr(Stack, "__init__", None)
+    model = {"arch": "cnn", "hidden": None, "stages": [[2]], "block": "conv -> norm -> act"}
+    formats = {seed: {"memory_format": ("contiguous", "channels_last")[seed % 2]} for seed in SEEDS}
+    place = Place(tmp_path, lambda seed: make_config(seed=seed, model=model, training={"epochs": 1} | formats[seed]))
+    place.begin()
+    assert place.statuses() == ["finished"] * 3
+
+
+def test_those_that_fall_behind_come_back_to_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack whose runs come in another order is gathered anew, and its graph recorded anew."""
+    taken = list[list[int]]()
+
+    def life_of(run: Any, *steps: tuple[int, int]) -> Any:
+        for first, last in steps:
+            yield Stretch(run, first, last)
+
+    monkeypatch.setattr(lockstep, "Stack", lambda runs: lambda stretches: taken.append([s.run.seed for s in stretches]))
+    runs = [SimpleNamespace(seed=seed, device="cpu", memory_format=None) for seed in (0, 1)]
+    lives = [life_of(runs[0], (2, 4), (4, 4), (5, 8)), life_of(runs[1], (2, 4), (5, 8))]
+    train_together(lives, StopRequest(), lambda number, outcome: None)
+    assert taken == [[0, 1], [0], [0, 1]]
 
 
 def test_a_second_signal_ends_all_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

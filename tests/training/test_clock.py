@@ -127,6 +127,19 @@ def test_measuring_is_timed_by_the_device_and_read_at_the_row(hand: Hand) -> Non
     assert marks.read == 4
 
 
+def test_what_a_device_measures_while_untimed_counts_nowhere(hand: Hand) -> None:
+    clock = Clock(hand, marks=MarksOf(hand))  # type: ignore[arg-type]
+    for untimed in (False, True, False):
+        with clock.untimed() if untimed else nullcontext():
+            for quantity in (nullcontext, clock.measuring):
+                with quantity():
+                    hand.time += 1.0
+            clock.count(10)
+    pace = clock.pace()
+    assert (pace.step_ms, pace.measuring_share) == pytest.approx((1000.0, 0.5))
+    assert clock.measuring_s == pytest.approx(2.0)
+
+
 def test_what_is_untimed_is_in_no_figure(hand: Hand) -> None:
     """Five steps of 0.1 s, two of them slowed down, with a row, an evaluation and a checkpoint among those."""
     clock = Clock(hand)

@@ -67,6 +67,11 @@ def test_a_layer_that_computes_something_else_is_found(drawn: Drawn, monkeypatch
     assert "it gives other gradients than by itself" in (why_not_stacked(drawn(model={"norm": "rms"})) or "")
 
 
+def test_a_parameter_without_a_gradient_is_named(drawn: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RootMeanSquareNorm, "forward", lambda norm, x: x)
+    assert "does not depend on block1.rms.weight" in (why_not_stacked(drawn(model={"norm": "rms"})) or "")
+
+
 @pytest.mark.parametrize("model", [{}, CNN, RESNET])
 def test_the_work_of_a_step_is_counted(drawn: Drawn, model: dict[str, Any]) -> None:
     blueprint = drawn(model=model)

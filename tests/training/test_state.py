@@ -13,7 +13,6 @@ from bnexp.training.state import (
     Each,
     Maybe,
     OrAbsent,
-    OrEmpty,
     Tensors,
     form_of_type,
     from_plain,
@@ -73,8 +72,8 @@ def test_a_missing_value_is_named():
         refuse_other_form({key: value for key, value in GOOD.items() if key != "loss"}, FORM)
 
 
-def test_what_may_be_empty_or_is_not_loaded_is_left_open():
-    form = {"optimizer": OrEmpty({0: {"step": torch.zeros(())}}), "device": Anything()}
+def test_what_may_be_absent_or_is_not_loaded_is_left_open():
+    form = {"optimizer": {0: OrAbsent({"step": torch.zeros(())})}, "device": Anything()}
     refuse_other_form({"optimizer": {}, "device": "x"}, form)
     refuse_other_form({"optimizer": {0: {"step": torch.ones(())}}, "device": None}, form)
     with pytest.raises(ValueError, match=r"optimizer\.1: found {}, expected nothing"):
