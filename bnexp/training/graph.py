@@ -250,6 +250,8 @@ def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) ->
         return None
     if run.graph.reason is not None:
         note(f"the step is not recorded as a CUDA graph: {run.graph.reason}")
+    if not run.graph.tried and any(item.kind.source is not None for item in run.config.model.items):
+        return None  # code that is not bnexp's may keep in Python what could not be put back
     return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)
 
 
