@@ -167,7 +167,7 @@ class Clock:
 
     def remaining_s(self, steps_done: int, steps_left: int, evaluations_left: int) -> float:
         """Estimate the seconds to the end: steps and evaluations each at their mean so far."""
-        per_step = self.training_s / max(steps_done, 1)
+        per_step = self.training_s / max(steps_done - self.untimed_steps, 1)
         per_evaluation = self.evaluation_s / self.evaluations if self.evaluations else 0.0
         return steps_left * per_step + evaluations_left * per_evaluation
 

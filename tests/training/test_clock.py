@@ -148,6 +148,7 @@ def test_what_is_untimed_is_in_no_figure(hand: Hand) -> None:
     assert (pace.step_ms, pace.measuring_share) == pytest.approx((100.0, 0.0))
     assert (clock.total_s, clock.examples, clock.untimed_steps) == (pytest.approx(0.5), 5 * 32, 2)
     assert (clock.evaluation_s, clock.evaluations, clock.measuring_s) == (0, 0, 0)
+    assert clock.remaining_s(steps_done=7, steps_left=10, evaluations_left=0) == pytest.approx(10 * 0.1)
     resumed = Clock(hand)
     resumed.load_state_dict(clock.state_dict())
     assert resumed.untimed_steps == 2
