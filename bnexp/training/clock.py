@@ -53,6 +53,7 @@ class Clock:
         self.evaluations = 0
         self.untimed_steps = 0
         self._untimed_since: float | None = None
+        self._timed_aside = 0.0  # what was aside when the untimed part began
 
     def count(self, examples: int) -> None:
         """Note one training step with this many examples."""
@@ -85,7 +86,7 @@ class Clock:
     def untimed(self) -> Iterator[None]:
         """Leave what is done until the context ends out of all times, with its steps: a profiler makes them slower."""
         before = {name: getattr(self, name) for name in _TOTALS}
-        self._untimed_since = self._awaited()
+        self._timed_aside, self._untimed_since = self._aside_s, self._awaited()
         try:
             yield
         finally:
@@ -141,7 +142,7 @@ class Clock:
     @property
     def training_s(self) -> float:
         """Seconds since the start that were spent neither on evaluations nor on checkpoints."""
-        return self.total_s - self._aside_s
+        return self.total_s - (self._aside_s if self._untimed_since is None else self._timed_aside)
 
     @property
     def _aside_s(self) -> float:

@@ -86,6 +86,7 @@ def test_a_stack_that_needs_too_much_memory_is_told_what_needs_less(
     monkeypatch.setattr(worker, "train_together", fail)
     told = list[Event]()
     worker.attempt([Task("small", draw(make_config(), tmp_path), tmp_path, data_dir=tmp_path)] * stacked, told.append)
-    assert isinstance(told[-1], Ended) and told[-1].error
+    assert isinstance(told[-1], Ended)
+    assert told[-1].error
     assert told[-1].error.endswith(f"{stacked} runs were stacked; fewer need less: {advice}")
     assert read_stack(advice.removeprefix("--stack ")) in (1, stacked // 2)
