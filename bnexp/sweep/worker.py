@@ -140,7 +140,7 @@ def _end_of(task: Task, outcome: RunResult | BnexpError, stacked: int) -> Ended:
     if isinstance(outcome, Held | Taken):
         return Ended(task.key, "elsewhere", str(outcome))
     if isinstance(outcome, BnexpError):
-        fewer = f"\n{stacked} runs were stacked; fewer need less: --stack {max(stacked // 2, 1)}"
+        fewer = f"\n{stacked} runs were stacked; fewer need less: --stack {stacked // 2 if stacked > 3 else 'off'}"
         of_memory = stacked > 1 and str(outcome).startswith(OUT_OF_MEMORY)
         return Ended(task.key, "failed", f"{outcome}{fewer if of_memory else ''}")
     final = outcome.summary["final"] if outcome.summary["status"] == "finished" else None

@@ -53,6 +53,7 @@ class Clock:
         self.evaluations = 0
         self.untimed_steps = 0
         self._untimed_since: float | None = None
+        self._timed_aside = 0.0  # what was aside when the untimed part began
 
     def count(self, examples: int) -> None:
         """Note one training step with this many examples."""
@@ -86,7 +87,7 @@ class Clock:
         """Leave what is done until the context ends out of all times, with its steps: a profiler makes them slower."""
         self._settle()
         before = {name: getattr(self, name) for name in _TOTALS}
-        self._untimed_since = self._awaited()
+        self._timed_aside, self._untimed_since = self._aside_s, self._awaited()
         try:
             yield
         finally:
@@ -142,7 +143,7 @@ class Clock:
     @property
     def training_s(self) -> float:
         """Seconds since the start that were spent neither on evaluations nor on checkpoints."""
-        return self.total_s - self._aside_s
+        return self.total_s - (self._aside_s if self._untimed_since is None else self._timed_aside)
 
     @property
     def _aside_s(self) -> float:
@@ -168,7 +169,7 @@ class Clock:
 
     def remaining_s(self, steps_done: int, steps_left: int, evaluations_left: int) -> float:
         """Estimate the seconds to the end: steps and evaluations each at their mean so far."""
-        per_step = self.training_s / max(steps_done, 1)
+        per_step = self.training_s / max(steps_done - self.untimed_steps, 1)
         per_evaluation = self.evaluation_s / self.evaluations if self.evaluations else 0.0
         return steps_left * per_step + evaluations_left * per_evaluation
 

@@ -10,12 +10,13 @@ from bnexp.blueprint import draw
 from bnexp.config.loading import dump_config
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
+from bnexp.options import read_stack
 from bnexp.runs.claim import claim_exactly
-from bnexp.runs.run import read_run
+from bnexp.runs.run import OUT_OF_MEMORY, read_run
 from bnexp.session import life
 from bnexp.session.display import Display
 from bnexp.session.terms import Terms
-from bnexp.sweep.work import Event, Task
+from bnexp.sweep.work import Ended, Event, Task
 from bnexp.training.clock import Clock
 
 MakeConfig = Callable[..., Config]
@@ -70,3 +71,22 @@ def test_a_run_that_was_killed_before_its_meta_json_gets_the_role_of_its_task(
     attempt([task], told.append)
     assert told[-1].end == "finished"
     assert read_run(folder).role == "tuning"
+
+
+@pytest.mark.parametrize(("stacked", "advice"), [(8, "--stack 4"), (3, "--stack off"), (2, "--stack off")])
+def test_a_stack_that_needs_too_much_memory_is_told_what_needs_less(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stacked: int, advice: str
+) -> None:
+    """The advice is one that `--stack` takes: it refuses 1."""
+    from bnexp.sweep import worker
+
+    def fail(lives: list[Any], stop: Any, ended: Callable[[int, BnexpError], None], training: Any) -> None:
+        ended(0, BnexpError(f"{OUT_OF_MEMORY}: it does not fit"))
+
+    monkeypatch.setattr(worker, "train_together", fail)
+    told = list[Event]()
+    worker.attempt([Task("small", draw(make_config(), tmp_path), tmp_path, data_dir=tmp_path)] * stacked, told.append)
+    assert isinstance(told[-1], Ended)
+    assert told[-1].error
+    assert told[-1].error.endswith(f"{stacked} runs were stacked; fewer need less: {advice}")
+    assert read_stack(advice.removeprefix("--stack ")) in (1, stacked // 2)

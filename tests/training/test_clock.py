@@ -154,13 +154,15 @@ def test_what_is_untimed_is_in_no_figure(hand: Hand) -> None:
                     assert clock.figures() == {}
                 with clock.evaluating():
                     hand.time += 1.0
-                assert clock.total_s == pytest.approx(0.2)
+                assert (clock.total_s, clock.training_s) == pytest.approx((0.2, 0.2))
+                assert clock.remaining_s(steps_done=4, steps_left=10, evaluations_left=0) == pytest.approx(10 * 0.1)
     hand.time += 0.1
     clock.count(32)
     pace = clock.pace()
     assert (pace.step_ms, pace.measuring_share) == pytest.approx((100.0, 0.0))
     assert (clock.total_s, clock.examples, clock.untimed_steps) == (pytest.approx(0.5), 5 * 32, 2)
     assert (clock.evaluation_s, clock.evaluations, clock.measuring_s) == (0, 0, 0)
+    assert clock.remaining_s(steps_done=7, steps_left=10, evaluations_left=0) == pytest.approx(10 * 0.1)
     resumed = Clock(hand)
     resumed.load_state_dict(clock.state_dict())
     assert resumed.untimed_steps == 2
