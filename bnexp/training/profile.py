@@ -26,6 +26,8 @@ from bnexp.training.clock import Clock
 
 WARM = 5
 """Steps that are taken before those of a profile, at least: the first ones load code and find their memory."""
+MOST = 200
+"""Steps that a profile has at most: the trace of a small network's is 20 MB then."""
 SHOWN = 10
 """Operations that a profile names."""
 _SEARCHED = 10_000
@@ -75,11 +77,13 @@ def refuse_profile(steps: int, planned: int, processes: int) -> None:
     """Refuse to profile so many steps of a run of `planned` steps.
 
     Raises:
-        ConfigError: several processes train it, or there are not as many steps after the first ones.
+        ConfigError: several processes train it, there are not as many steps after the first ones, or more than `MOST`.
     """
     if processes > 1:
         found = f"found {processes} processes, each with a part of every batch; expected one: bnexp train, not torchrun"
         raise ConfigError(f"--profile {steps}: {found}")
+    if steps > MOST:
+        raise ConfigError(f"--profile {steps}: expected at most {MOST}, of which a trace can be opened; 5 tell enough")
     if steps + WARM > planned:
         most = f"expected at most {planned - WARM:,}" if planned > WARM else "too few to profile any"
         found = f"the run has {planned:,} steps, of which the first {WARM} are not"

@@ -126,6 +126,9 @@ def test_a_profile_of_several_processes_or_of_too_many_steps_is_refused(config_f
         refuse_profile(2, 100, 4)
     with pytest.raises(ConfigError, match="too few to profile any"):
         refuse_profile(1, 5, 1)
+    refuse_profile(200, 1000, 1)
+    with pytest.raises(ConfigError, match=r"--profile 201: expected at most 200"):
+        refuse_profile(201, 1000, 1)
 
 
 def test_the_command_prints_the_costliest_operations(
