@@ -5,6 +5,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ def scaling(name: str, terms: Terms) -> Report:
     """Time an epoch of more and more examples, a list of more and more runs, and weigh longer and longer trainings."""
     rounds = 1 if terms.small else terms.rounds or ROUNDS
     examples, runs, steps = SMALL if terms.small else (EXAMPLES, RUNS, STEPS)
-    values = {
-        "examples": _grown("examples of an epoch", examples, lambda sizes: _epochs(sizes, terms), rounds),
-        "runs": _grown("runs that `bnexp ls` lists", runs, _lists, rounds),
-    }
+    with tempfile.TemporaryDirectory() as place:
+        lists = partial(_lists, place=Path(place))
+        values = {
+            "examples": _grown("examples of an epoch", examples, lambda sizes: _epochs(sizes, terms), rounds),
+            "runs": _grown("runs that `bnexp ls` lists", runs, lists, rounds),
+        }
     values["steps"] = _heaviest(steps, terms)
     rows = [
         (one["what"], *(f"{size:,}: {value:.3g} {one['unit']}" for size, value in one["found"].items()), one["said"])
@@ -70,19 +73,16 @@ def _epochs(sizes: Sequence[int], terms: Terms) -> dict[str, Round]:
     return {str(size): bnexp_epoch(draw(config[size], NOWHERE), terms.device) for size in sizes}
 
 
-def _lists(sizes: Sequence[int]) -> dict[str, Round]:
-    place = tempfile.TemporaryDirectory()
-    whole = Path(place.name) / "whole"
-    copies_of_a_run(whole, max(sizes))
-
-    def listing(size: int) -> Round:
-        some = Path(place.name) / str(size)
+def _lists(sizes: Sequence[int], place: Path) -> dict[str, Round]:
+    """Return what lists so many runs, copies of one in a folder for each size."""
+    copies_of_a_run(place / "whole", max(sizes))
+    ways = dict[str, Round]()
+    for size in sizes:
+        some = place / str(size)
         for seed in range(size):
-            shutil.copytree(whole / "run" / f"seed{seed}", some / "run" / f"seed{seed}")
-        work = command_round(["-m", "bnexp", "ls", str(some)], [])
-        return lambda keep=place: work()  # type: ignore[misc]  # the folder is there as long as this is
-
-    return {str(size): listing(size) for size in sizes}
+            shutil.copytree(place / "whole" / "run" / f"seed{seed}", some / "run" / f"seed{seed}")
+        ways[str(size)] = command_round(["-m", "bnexp", "ls", str(some)], [])
+    return ways
 
 
 def _heaviest(smallest: int, terms: Terms) -> dict[str, Any]:
