@@ -82,8 +82,8 @@ def profiled(profile: Profile, folder: Path) -> list[Part]:
         lines.append(("with", f"{counted(profile.besides, 'evaluation or look')}: no steps without were found"))
     lines.append(("in all", f"{profile.ms:.2f} ms a step {where}, in operations alone"))
     shares = profile.shares or {}
-    others = [f"{kind} {share:.1%}" for kind, share in shares.items() if kind != "norms" and share >= 0.0005]
-    of_norms = f"{shares['norms']:.1%} of that; {', '.join(others)}" if shares else ""
+    others = ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items() if kind != "norms" and share >= 0.0005)
+    of_norms = f"{shares['norms']:.1%} of that{'; ' * bool(others)}{others}" if shares else ""
     lines.append(("norms", of_norms or "their part is unknown: a compiled network fuses its items"))
     lines.append(("trace", f"{folder / TRACE}, for https://ui.perfetto.dev"))
     return [Heading("Profile"), Table(columns, tuple(rows)), facts(lines, least=_LABELS)]

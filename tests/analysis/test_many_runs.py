@@ -1,7 +1,6 @@
 """The work that `ls` and `compare` do for a run does not grow with the number of runs, and no file is read twice."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from bnexp.document.table import Table
 from bnexp.runs import seal
 from bnexp.runs.find import find_runs
 from bnexp.runs.run import read_run
+from effort import calls_of
 from records import CONFIG, merged, write_run
 
 
@@ -74,19 +74,5 @@ def test_the_work_grows_with_the_runs_and_not_with_their_square(
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda _: None)
     write_runs(tmp_path, 16)
-    calls = []
-    for count in (4, 8, 16):
-        done = 0
-
-        def count_calls(frame: object, event: str, argument: object) -> None:
-            nonlocal done
-            done += event in ("call", "c_call")
-
-        before = sys.getprofile()
-        sys.setprofile(count_calls)
-        try:
-            command(tmp_path, count)
-        finally:
-            sys.setprofile(before)
-        calls.append(done)
+    calls = [calls_of(lambda count=count: command(tmp_path, count)) for count in (4, 8, 16)]  # type: ignore[misc]
     assert calls[2] - calls[1] < 2.3 * (calls[1] - calls[0])
