@@ -21,6 +21,22 @@ _AT_ONCE = 3
 """Tensors of the largest size that a forward pass alone has at once: in, out, and what the kernel sets aside."""
 
 
+_MOST_INPUTS = 256 << 20
+"""Bytes of prepared inputs at most: those of MNIST, for one."""
+_PASSES = 3
+"""Passes over the training part from which on it pays to prepare it once."""
+
+
+def keeps_inputs(config: Config, plan: Plan, values: int) -> bool:
+    """Tell whether a training on the CPU keeps its inputs as floats, of so many values an example.
+
+    Where each image comes again as it is, a batch is then only gathered: a twentieth of the step of an MLP.
+    """
+    data, passes = config.data, plan.total_steps / plan.steps_per_epoch
+    same = data.augment == "none" and not data.preprocess.endswith("whiten")
+    return same and passes >= _PASSES and FLOAT * values * plan.train_examples <= _MOST_INPUTS
+
+
 @dataclass(frozen=True)
 class Memory:
     """Estimated bytes of a training, beside the program.
@@ -30,7 +46,8 @@ class Memory:
 
     Attributes:
         weights: of the network alone.
-        dataset: images of all parts as they lie on the device, a byte a value, and their labels.
+        dataset: images of all parts as they lie on the device, a byte a value, and their labels; on the CPU also the
+            inputs that are prepared once.
         training: weights, gradients, what the optimizer keeps, averaged and best weights; where steps are taken ahead,
             all that they change once more.
         batch: of the activations of one batch, forward and backward.
@@ -51,11 +68,12 @@ def memory_of(config: Config, plan: Plan, layout: Layout, *, ahead: bool = False
     weights = FLOAT * count_weights(layout)
     evaluated = min(config.data.eval_batch_size, max(plan.val_examples, plan.test_examples))
     sizes = list(_sizes(layout))
+    values = math.prod(layout.parts[0].shape_in)
+    inputs = FLOAT * values * plan.train_examples if not ahead and keeps_inputs(config, plan, values) else 0
     largest, kept = max(size for size, _ in sizes), sum(size * times for size, times in sizes)
     return Memory(
         weights=weights,
-        dataset=(math.prod(layout.parts[0].shape_in) + _LABEL)
-        * (plan.train_examples + plan.val_examples + plan.test_examples),
+        dataset=(values + _LABEL) * (plan.train_examples + plan.val_examples + plan.test_examples) + inputs,
         training=weights * _copies(config, ahead=ahead),
         batch=FLOAT * plan.batch_size * (kept + _PASSING * largest),
         evaluation=FLOAT * evaluated * _AT_ONCE * largest,

@@ -1,6 +1,7 @@
 """Draw a batch as a function of the seed and its number alone, so that any step can be resumed."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -30,11 +31,15 @@ class TrainBatches:
     """Batches gathered by index on the device, in an order drawn anew for each epoch.
 
     The order is drawn on the CPU, from the seed and the epoch: the same on every device, and the same for two arms
-    whatever else they draw.
+    whatever else they draw. `prepared`, all images are made inputs at the first batch, of the same bits: for images
+    that are not moved, whose values become inputs one by one.
     """
 
-    def __init__(self, dataset: Dataset, plan: Plan, seed: int, augment: AugmentName = "none") -> None:
+    def __init__(
+        self, dataset: Dataset, plan: Plan, seed: int, augment: AugmentName = "none", *, prepared: bool = False
+    ) -> None:
         self._dataset, self._plan, self._seed, self._augment = dataset, plan, seed, augment
+        self._prepared = prepared
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -60,9 +65,16 @@ class TrainBatches:
 
     def gather(self, places: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of the examples at these places, moved; all of it work of the device."""
+        if self._prepared:
+            return self._inputs.index_select(0, places), self._dataset.train.labels.index_select(0, places)
         drawn, augment = self._dataset.train.take(places), AUGMENTS[self._augment]
         images = drawn.images if moves is None or augment is None else augment.move(drawn.images, moves)
         return self._dataset.inputs(images), drawn.labels
+
+    @cached_property
+    def _inputs(self) -> Tensor:
+        """All training images as inputs (N, C, H, W)."""
+        return self._dataset.inputs(self._dataset.train.images)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,9 +1,13 @@
 """Wait for the device, bring numbers from it, and read how much memory was in use."""
 
 import contextlib
+import ctypes
+import functools
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,10 +48,37 @@ def numbers_of(figures: Sequence[Tensor], rows: Sequence[Tensor] = ()) -> list[f
     return numbers
 
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST = -1, -3, 2**31 - 1  # of glibc's malloc.h
+
+
+def keep_memory() -> None:
+    """Let what one step gives back stay with this process for the next, where the C library can be told: glibc.
+
+    Given back to Linux it would come again page by page, each cleared first: a tenth of a step with large feature maps,
+    and in some runs only, as their memory happens to lie. Who sets malloc's own variables has decided already.
+    """
+    decided = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    library = _c_library()
+    if library is not None and not decided:
+        library.mallopt(_MMAP_THRESHOLD, _MOST)
+        library.mallopt(_TRIM_THRESHOLD, _MOST)
+
+
+@functools.cache
+def _c_library() -> Any:
+    """Return the C library of this process where it is glibc, else None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None
+
+
 def forget_peak(device: torch.device) -> None:
     """Count the largest memory from now on, on Linux and on a CUDA device: what ran here before has its own."""
     _earlier["largest"] = max(_earlier["largest"], _resident_mib() or 0.0)
     _earlier["forgotten"] = False
+    if (library := _c_library()) is not None:
+        library.malloc_trim(0)  # what the run before it gave back, and was kept for the next step
     with contextlib.suppress(OSError):  # not Linux, or a system that lets nobody write there
         Path("/proc/self/clear_refs").write_text("5")
         _earlier["forgotten"] = True

@@ -6,7 +6,7 @@ samples are spread over the whole, the same ones every time.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -26,9 +26,9 @@ def length(values: Tensor) -> Tensor:
     return norm
 
 
-def total_length(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the Euclidean norm of several tensors, as if they were one vector; shape ()."""
-    return length(torch.stack([length(tensor) for tensor in tensors]))
+def total_length(lengths: Iterable[Tensor]) -> Tensor:
+    """Return the Euclidean norm of several tensors as if they were one vector, from the norm () of each; shape ()."""
+    return length(torch.stack(list(lengths)))
 
 
 MOST_UNITS = 1024

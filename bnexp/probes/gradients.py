@@ -1,8 +1,8 @@
 """Probe `gradients`: how large the gradient is, in the whole and layer by layer."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from bnexp.measure.samples import length, total_length
@@ -82,27 +82,27 @@ class Gradients(Probe):
 
     def after_backward(self, look: Look) -> Reading:
         """Measure the gradients that the backward pass left."""
-        norms = dict[str, Tensor]()
+        norms, of_weights = dict[str, Tensor](), dict[str, Tensor]()
         for name, module in look.subject.items.items():
-            gradients = [parameter.grad for parameter in module.parameters(recurse=False) if parameter.grad is not None]
-            if gradients:
-                norms[f"gradient_norm/{name}"] = total_length(gradients)
+            own = dict(module.named_parameters(recurse=False)).items()
+            lengths = {key: length(parameter.grad) for key, parameter in own if parameter.grad is not None}
+            if lengths:
+                norms[f"gradient_norm/{name}"] = total_length(lengths.values())
+            if name in look.subject.layers and "weight" in lengths:
+                of_weights[name] = lengths["weight"]
         if not norms:
             return Reading()
-        total = length(torch.stack(list(norms.values())))
+        total = total_length(norms.values())
         scalars, limit = {"gradient_norm/total": total}, look.subject.config.training.grad_clip
         if limit is not None:
             scalars["gradient_norm_clipped/total"] = total * (limit / (total + CLIPPING_EPS)).clamp(max=1)
-        return Reading({**scalars, **norms, **_of_layers(look.subject)})
+        return Reading({**scalars, **norms, **_of_layers(look.subject, of_weights)})
 
 
-def _of_layers(subject: Subject) -> dict[str, Tensor]:
+def _of_layers(subject: Subject, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the norms of the layers' weight gradients, divided by the weights' norms and the first by the last."""
-    norms, ratios = dict[str, Tensor](), dict[str, Tensor]()
-    for name, layer in subject.layers.items():
-        if layer.weight.grad is not None:
-            norms[name] = length(layer.weight.grad)
-            ratios[f"gradient_to_weight/{name}"] = norms[name] / length(layer.weight.detach())
+    layers = subject.layers
+    ratios = {f"gradient_to_weight/{name}": norm / length(layers[name].weight.detach()) for name, norm in norms.items()}
     if len(norms) < 2:
         return ratios
     first, *_, last = norms.values()

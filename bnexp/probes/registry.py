@@ -70,6 +70,9 @@ class Due:
             return [probe.after_step(look) for probe in self.probes]
 
 
+NOTHING_DUE = Due(())
+
+
 class Probes:
     """The probes of a run by their names.
 
@@ -82,7 +85,7 @@ class Probes:
     def at(self, step: int, timing: Timing = nullcontext) -> Due:
         """Return the probes that are due at a step, counted from 1; `timing` counts the time they take, if any is."""
         due = [probe for probe in self._probes.values() if probe.schedule.looks_at(step, self._steps_per_epoch)]
-        return Due(due, timing if due else nullcontext, self._rehearsed)
+        return Due(due, timing, self._rehearsed) if due else NOTHING_DUE
 
     def look_at(self, step: int) -> bool:
         """Tell whether any probe is due at a step, counted from 1."""

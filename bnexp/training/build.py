@@ -1,5 +1,6 @@
 """Build everything that the training of a blueprint needs."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from bnexp.blueprint import Blueprint
 from bnexp.config.division import divided_norms
+from bnexp.config.memory import keeps_inputs
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.batches import TrainBatches
@@ -86,6 +88,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
     memory_format = memory_format_of(config.model, config.training, chosen)
     network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]
     forget_peak(chosen)
+    prepared = chosen.type == "cpu" and keeps_inputs(config, plan, math.prod(info.shape))
     items, precision = leaves(network), autocast(config.training, chosen)
     norms = [items[name] for name in divided_norms(blueprint.layout)]
     return TrainingRun(
@@ -93,7 +96,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
         plan=plan,
         device=chosen,
         dataset=dataset,
-        batches=TrainBatches(dataset, plan, config.seed, config.data.augment),
+        batches=TrainBatches(dataset, plan, config.seed, config.data.augment, prepared=prepared),
         network=network,
         memory_format=memory_format,
         items=items,

@@ -13,6 +13,7 @@ import torch
 
 from bnexp.config.schema import Config, TrainingConfig
 from bnexp.errors import ConfigError, did_you_mean
+from bnexp.measure.machine import keep_memory
 
 DEVICE_WORDS = ("auto", "cpu", "cuda", "mps")
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -128,8 +129,9 @@ def computing_as(training: TrainingConfig | None = None) -> Iterator[None]:
 
     By default, the same bits come out again on the same machine, and fp32 is computed in fp32. `precision: tf32` lets
     matrix products and convolutions round to TF32; `deterministic: false` lets torch take kernels that add in whatever
-    order their threads end, and cuDNN those that it measures as fastest.
+    order their threads end, and cuDNN those that it measures as fastest. Memory is kept from step to step from here on.
     """
+    keep_memory()
     tf32 = training is not None and training.precision == "tf32"
     deterministic = training is None or training.deterministic
     # cuBLAS is only deterministic with a fixed workspace, and reads this before its first call.

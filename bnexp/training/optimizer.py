@@ -97,6 +97,8 @@ def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bia
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in parameters if decay_norm_and_bias or id(parameter) in weights]
     others = [parameter for parameter in parameters if not (decay_norm_and_bias or id(parameter) in weights)]
+    if weight_decay == 0:  # one group of the same order: each costs the optimizer a call of its own
+        decayed, others = [*decayed, *others], []
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
@@ -167,23 +169,27 @@ class LossScaler:
 
     def backward(self, loss: Tensor) -> None:
         """Run the backward pass from the scaled loss ()."""
-        self._scaler.scale(loss).backward()
+        (self._scaler.scale(loss) if self.scales else loss).backward()
 
     def unscale(self, optimizer: Optimizer) -> None:
         """Divide the gradients by the scale again: from here on they are what the loss really gave."""
-        self._scaler.unscale_(optimizer)
+        if self.scales:
+            self._scaler.unscale_(optimizer)
 
     def step(self, optimizer: Optimizer, *, unseen: bool = False) -> bool:
         """Take a step, or skip it when a gradient is not finite and the loss is scaled; tell whether it was taken.
 
         `unseen`, nothing is brought to Python and the step is held to be taken: `tensors` tell whether the scale fell.
         """
+        if not self.scales:
+            optimizer.step()
+            return True
         before = 1.0 if unseen else self._scaler.get_scale()
         self._scaler.step(optimizer)
         self._scaler.update()
         if unseen:
             return True
-        skipped = self._scaler.get_scale() < before  # never where nothing is scaled
+        skipped = self._scaler.get_scale() < before
         self.skipped += skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
         return not skipped

@@ -1,5 +1,6 @@
 """Which examples make a batch: a function of the seed and the step alone."""
 
+import math
 from itertools import chain
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from bnexp.blueprint import draw
+from bnexp.config.memory import keeps_inputs, memory_of
 from bnexp.config.plan import make_plan
 from bnexp.data.batches import TrainBatches
 from bnexp.data.load import Dataset
@@ -101,6 +103,38 @@ def test_inputs_are_preprocessed_and_belong_to_their_labels(plan_for):
     inputs, labels = TrainBatches(numbered_dataset(90), plan_for(16), seed=0).at(2)
     assert inputs.shape == (16, 1, 1, 1)
     torch.testing.assert_close(inputs.flatten(), (labels / 255 - 0.5) / 0.25)
+
+
+@pytest.mark.parametrize("preprocess", ["none", "scale", "center", "standardize"])
+def test_inputs_prepared_once_are_those_of_each_batch_bit_for_bit(make_config, preprocess):
+    data = {"dataset": "synthetic", "preprocess": preprocess, "synthetic": {"shape": [3, 5, 7], "size": 100}}
+    run = build(draw(make_config(data=data), Path("unused")), data_dir=Path("unused"), device="cpu")
+    ways = [TrainBatches(run.dataset, run.plan, seed=3, prepared=prepared) for prepared in (False, True)]
+    for batch in range(run.plan.batches_per_epoch + 1):
+        (x, y), (prepared_x, prepared_y) = (way.at(batch) for way in ways)
+        assert torch.equal(x, prepared_x)
+        assert torch.equal(y, prepared_y)
+        assert x.stride() == prepared_x.stride()
+
+
+def test_inputs_are_prepared_once_where_that_pays_and_changes_nothing(make_config):
+    def prepared(epochs=3, **data):
+        config = make_config(data=data, training={"epochs": epochs})
+        blueprint = draw(config, Path("unused"))
+        values = math.prod(blueprint.info.shape)
+        kept = keeps_inputs(config, blueprint.plan, values)
+        ahead, here = (memory_of(config, blueprint.plan, blueprint.layout, ahead=ahead) for ahead in (True, False))
+        assert here.dataset - ahead.dataset == (4 * values * blueprint.plan.train_examples if kept else 0)
+        assert build_is_prepared(blueprint) == kept
+        return kept
+
+    def build_is_prepared(blueprint):
+        return build(blueprint, data_dir=Path("unused"), device="cpu").batches._prepared
+
+    assert prepared()
+    assert not prepared(epochs=2)
+    assert not prepared(augment="shift")
+    assert not prepared(preprocess="zca_whiten")
 
 
 # Augmented

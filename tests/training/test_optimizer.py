@@ -77,8 +77,17 @@ def test_steps_are_those_of_torchs_plain_optimizer(
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
+def test_without_decay_all_parameters_are_one_group_in_the_same_order(make_config: Callable[..., Config]) -> None:
+    network = network_of(make_config())
+    decayed, spared = parameter_groups(network, 0.5, decay_norm_and_bias=False)
+    (together,) = parameter_groups(network, 0.0, decay_norm_and_bias=False)
+    in_order = [*decayed["params"], *spared["params"]]
+    assert all(one is other for one, other in zip(together["params"], in_order, strict=True))
+    assert together["weight_decay"] == 0.0
+
+
 def test_the_learning_rate_reaches_every_group(make_config: Callable[..., Config]) -> None:
-    optimizer = build_optimizer(SgdConfig(name="sgd"), network_of(make_config()))
+    optimizer = build_optimizer(SgdConfig(name="sgd", weight_decay=0.1), network_of(make_config()))
     set_learning_rate(optimizer, 0.0123)
     assert [group["lr"] for group in optimizer.param_groups] == [0.0123, 0.0123]
 
@@ -113,7 +122,7 @@ def test_a_learning_rate_on_the_device_is_a_number_in_a_checkpoint(
     make_config: Callable[..., Config], name: str
 ) -> None:
     """As on CUDA: one tensor for all groups, before and after a resume, on which the steps are those of a number."""
-    config = make_config(optimizer={"name": name, "lr": 0.1})
+    config = make_config(optimizer={"name": name, "lr": 0.1, "weight_decay": 0.01})
     ends, stored = [], {}
     for on_device in (False, True):
         network = network_of(config)
