@@ -29,7 +29,7 @@ NOWHERE = Path("unused")
 
 
 def bnexp_epoch(blueprint: Blueprint, device: str) -> Round:
-    """Return an epoch of bnexp's own training, with the files that a run writes."""
+    """Return an epoch of bnexp's own training, the mean of its config's, with the files that a run writes."""
 
     def epoch() -> float:
         run = build(blueprint, data_dir=NOWHERE, device=device)
@@ -46,7 +46,7 @@ def bnexp_epoch(blueprint: Blueprint, device: str) -> Round:
             train(run, progress, save_if_due=checkpointer.save_if_due)
             checkpointer.save(progress)
             writer.close()
-            return time.perf_counter() - start
+            return (time.perf_counter() - start) / (run.plan.total_steps / run.plan.steps_per_epoch)
 
     return epoch
 
@@ -63,7 +63,7 @@ def epochs(name: str, terms: Terms) -> Report:
     most = 1 if terms.small else terms.rounds or ROUNDS
     rounds = {way: min(most, SLOW_ROUNDS) if way in SLOW else most for way in ways}
     seconds = alternate(ways, rounds)
-    steps, examples = run.plan.total_steps, run.plan.train_examples
+    steps, examples = run.plan.steps_per_epoch, run.plan.train_examples
     medians = {way: statistics.median(values) for way, values in seconds.items()}
     figures = figures_of(seconds)
     for way, figure in figures.items():

@@ -74,6 +74,8 @@ class Workload:
         title: for people.
         config: file in configs/ that bnexp trains.
         overrides: what is changed in it.
+        epochs: that bnexp trains in a row, whose mean is one: what is made once, such as the inputs of images that are
+            not augmented, weighs in a real run by its number of epochs, and with these by a few.
         plain: makes the same network by hand.
         shape: of an image, (C, H, W).
         examples: for training and validation, on a CPU and on a GPU.
@@ -85,6 +87,7 @@ class Workload:
     shape: tuple[int, int, int]
     examples: tuple[int, int]
     overrides: tuple[str, ...] = ()
+    epochs: int = 1
 
     @property
     def on_images(self) -> bool:
@@ -98,7 +101,7 @@ class Workload:
         made = ["data.dataset=synthetic", f"data.synthetic.shape={shape}", f"data.synthetic.size={size}"]
         epoch = [
             f"data.batch_size={SMALL_BATCH if terms.small else BATCH}",
-            "training.epochs=1",
+            f"training.epochs={self.epochs}",
             "schedule.warmup_epochs=0",
         ]
         narrow = terms.device.startswith("cuda") and self.on_images
@@ -108,7 +111,7 @@ class Workload:
 
 
 WORKLOADS = {
-    "mlp": Workload("MLP 3 x 256", "mnist_mlp_bn.yaml", mlp, (1, 28, 28), (60_000, 60_000)),
+    "mlp": Workload("MLP 3 x 256", "mnist_mlp_bn.yaml", mlp, (1, 28, 28), (60_000, 60_000), epochs=4),
     "cnn": Workload("CNN of 6 convolutions", "cnn_bn.yaml", cnn, (3, 32, 32), (5_000, 50_000)),
     "resnet20": Workload("ResNet-20", "resnet_bn.yaml", lambda: resnet(16, (3, 3, 3)), (3, 32, 32), (5_000, 50_000)),
     "resnet18": Workload(

@@ -8,10 +8,10 @@ from bnexp.config.data_section import DatasetInfo, OwnData
 from bnexp.config.layout import Layout, layout_of
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import Loaded, load
+from bnexp.config.nested import file_name
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.refusals import check_network
 from bnexp.config.schema import Config
-from bnexp.config.yaml_text import file_name
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder, settled
 from bnexp.document.writing import counted

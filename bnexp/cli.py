@@ -474,9 +474,12 @@ def ls(
     markdown: Markdown = False,
 ) -> None:
     """List runs and their state, the newest first, also of a run in progress."""
-    from bnexp.commands import ls as command
+    from bnexp.processes import uncollected
 
-    command.ls(folder, output=_format(format, csv=csv, json=json, markdown=markdown))
+    with uncollected():
+        from bnexp.commands import ls as command
+
+        command.ls(folder, output=_format(format, csv=csv, json=json, markdown=markdown))
 
 
 @app.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)

@@ -5,20 +5,34 @@ process with one thread of Python and without torch. Elsewhere, and where a copy
 are computed here, so that results and errors are those of a plain loop.
 """
 
+import contextlib
+import gc
 import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _MOST = 8
 _Given = TypeVar("_Given")
 _Computed = TypeVar("_Computed")
 _work: tuple[Callable[[Any], Any], Sequence[Any]] = (lambda nothing: None, ())
 """What the copies that are being made are to compute: they find it in memory, since not all of it can be sent."""
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage until the context ends: in a short command that is a tenth of its time, and finds none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def usable_cores() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
-from bnexp.config.yaml_text import file_name
+from bnexp.config.nested import file_name
 from bnexp.document.show import show_document
 from bnexp.errors import ConfigError, visible, visible_lines
 from bnexp.runs.find import place_of_new_runs

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from bnexp.config.nested import Place
 from bnexp.config.section import Float, Section
 from bnexp.config.wording import expectation, number_meant, shown
-from bnexp.config.yaml_text import Place
 from bnexp.errors import did_you_mean
 
 EXAMPLE = '{claim: bn is ahead, metric: "accuracy/val:last", better: norm=bn, than: norm=none, at_least: 0.02}'

@@ -8,9 +8,9 @@ from typing import get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from bnexp.config.aliases import key_name
+from bnexp.config.nested import Place
 from bnexp.config.schema import Config
 from bnexp.config.section import Section
-from bnexp.config.yaml_text import Place
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from bnexp.config.aliases import kind_name
 from bnexp.config.keys import SECTIONS, SectionSpot, spots_at
+from bnexp.config.nested import Place
 from bnexp.config.wording import brief, shown
-from bnexp.config.yaml_text import Place
 
 _CHOICES = {spot.keys[0]: str(spot.discriminator) for spot in SECTIONS.values() if spot.discriminator}
 """The sections whose kind a key chooses, and that key: `optimizer` and `name`."""

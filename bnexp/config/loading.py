@@ -16,16 +16,12 @@ from bnexp.config.keys import is_known, key_called, takes_only
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
+from bnexp.config.nested import Place, file_name
 from bnexp.config.overrides import OF_PYTHON, Setting, lay_over, merge, pieces, read_override
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.wording import brief, shown
-from bnexp.config.yaml_text import (
-    Place,
-    file_name,
-    no_such_file,
-    read_yaml_file,
-)
+from bnexp.config.yaml_text import no_such_file, read_yaml_file
 from bnexp.errors import ConfigError
 
 MAX_BASES = 20

@@ -11,8 +11,8 @@ from bnexp.config.aliases import key_name, kind_name
 from bnexp.config.block import BlockError
 from bnexp.config.keys import SECTIONS, SectionSpot, keys_of, spots_at
 from bnexp.config.naming import run_name_of
+from bnexp.config.nested import Place
 from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
-from bnexp.config.yaml_text import Place
 from bnexp.errors import did_you_mean, nearest
 
 MAX_SHOWN = 8

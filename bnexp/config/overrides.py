@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from bnexp.config.keys import is_known
 from bnexp.config.kinds import leave_behind
+from bnexp.config.nested import Place, dotted
 from bnexp.config.wording import brief, shown
-from bnexp.config.yaml_text import MAX_DEPTH, Place, dotted, dump_yaml, read_yaml
+from bnexp.config.yaml_text import MAX_DEPTH, dump_yaml, read_yaml
 from bnexp.errors import ConfigError
 
 _COLON = re.compile(r"([a-z_.]+):\s*([^\s:]+)")

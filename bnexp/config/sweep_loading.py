@@ -12,13 +12,14 @@ from bnexp.config.data_section import OWN_PATHS
 from bnexp.config.keys import takes_only
 from bnexp.config.loading import Draft, beside, read_draft
 from bnexp.config.naming import run_name_of
+from bnexp.config.nested import Place, file_name
 from bnexp.config.overrides import Setting, pieces
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, SweepFile, is_sweep, seeds_of
 from bnexp.config.sweep_settling import origin, settle
 from bnexp.config.sweep_values import places_in
 from bnexp.config.wording import brief, shown
-from bnexp.config.yaml_text import Place, dump_yaml, file_name, no_such_file, read_yaml, read_yaml_file
+from bnexp.config.yaml_text import dump_yaml, no_such_file, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 
 BASE_COPY = "sweep.base.yaml"

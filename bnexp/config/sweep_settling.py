@@ -12,12 +12,12 @@ from bnexp.config.keys import is_known, takes_only
 from bnexp.config.loading import beside
 from bnexp.config.messages import MAX_SHOWN, unknown_key
 from bnexp.config.naming import run_name_of
+from bnexp.config.nested import Place, dotted
 from bnexp.config.overrides import read_override, refuse_contradictions
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, TUNING, SweepFile, largest, seeds_of
 from bnexp.config.sweep_values import leaves_of, places_in, settled_value, value_key
 from bnexp.config.wording import brief, expectation, number_meant, one_of, shown
-from bnexp.config.yaml_text import Place, dotted
 from bnexp.errors import ConfigError, did_you_mean
 
 _LISTS = ("axes", "tune")

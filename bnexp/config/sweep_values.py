@@ -7,7 +7,7 @@ from typing import Any
 
 from bnexp.config.aliases import block_line, filling, kind_name
 from bnexp.config.keys import spots_at
-from bnexp.config.yaml_text import Place
+from bnexp.config.nested import Place
 
 
 def value_key(value: object) -> str:

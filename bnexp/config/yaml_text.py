@@ -10,17 +10,17 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bnexp.config.nested import MAX_BYTES, Place, file_name
 from bnexp.config.wording import blanked, brief
 from bnexp.errors import ConfigError, nearest
 from bnexp.files import read_file
 
-MAX_BYTES = 100_000
 MAX_NODES = 10_000
 MAX_DEPTH = 20
 MAX_LETTERS = 10_000
@@ -42,7 +42,6 @@ _GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}\.000")
 """A number that may be whole, or thousands as they are grouped in many countries; no config that we write has one."""
 _STRING, _MERGE = "tag:yaml.org,2002:str", "<<"
 
-Place = tuple[str | int, ...]
 """Place of a value in a document, such as ("data", "batch_size")."""
 
 _DIGITS = r"(?:0|[1-9][0-9]{0,2}(?:_[0-9]{3})+|[1-9][0-9]*)"
@@ -180,11 +179,6 @@ def _not_utf_8(error: UnicodeDecodeError, source: str) -> str:
     return f'{problem}; "{letter}" in line {line}, if it is of an older Windows: save it as UTF-8, or type {into}'
 
 
-def file_name(path: Path) -> str:
-    """Return a path as it stands in messages."""
-    return brief(str(path), 300)
-
-
 def no_such_file(path: Path) -> str:
     """Say that a file is missing, and name the one beside it with nearly this name."""
     # Unlike Path.is_dir, os.path.isdir is False also for a name that is too long.
@@ -316,14 +310,3 @@ def _check_text(text: str, at: str) -> None:
         raise ConfigError(f"{at}: a text of {len(text):,} letters; expected a config, with at most {MAX_LETTERS:,}")
     if _SURROGATE.search(text):
         raise ConfigError(f"{at}: {brief(text)} holds half a letter (a surrogate), which no file can hold")
-
-
-def dotted(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    """Return the leaves of nested sections as (`section.key`, value); an empty section is a leaf."""
-    leaves = list[tuple[str, Any]]()
-    for key, value in values.items():
-        if value and isinstance(value, dict):
-            leaves += dotted(value, f"{above}{key}.")
-        else:
-            leaves.append((above + key, value))
-    return leaves

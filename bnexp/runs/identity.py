@@ -36,7 +36,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from bnexp.config.yaml_text import dotted
+from bnexp.config.nested import dotted
 
 if TYPE_CHECKING:
     from bnexp.config.block import Item

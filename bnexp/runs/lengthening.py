@@ -8,7 +8,7 @@ test set was scored there, and the summary.json of then counts no more.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bnexp.config.yaml_text import dotted
+from bnexp.config.nested import dotted
 from bnexp.errors import ConfigError
 from bnexp.runs.identity import besides_the_model, identity_of
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bnexp.config.nested import dotted
 from bnexp.config.wording import brief, shown
-from bnexp.config.yaml_text import dotted
 from bnexp.runs.find import runs_below
 from bnexp.runs.identity import identity_of
 from bnexp.runs.plugins import differing, keys_of, sources_of

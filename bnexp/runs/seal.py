@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bnexp.config.nested import MAX_BYTES, dotted, file_name
 from bnexp.config.wording import brief
-from bnexp.config.yaml_text import MAX_BYTES, dotted, dump_yaml, file_name, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from bnexp.files import read_file, write_text_atomically
 from bnexp.runs.folder import CONFIG, CONFIG_COPY, MAX_RECORD_BYTES, META, METRICS, SUMMARY, read_json, write_json
@@ -47,6 +47,8 @@ def write_config(folder: Path, text: str) -> None:
     Raises:
         OSError: the disk is full, ...; config.json is then missing, or does not fit config.yaml and is not read.
     """
+    from bnexp.config.yaml_text import read_yaml  # who only lists runs does not wait for yaml
+
     write_text_atomically(folder / CONFIG, text)
     values, _ = read_yaml(text, CONFIG)
     write_json(folder / CONFIG_COPY, {"sha256": _checksum(text.encode(), values), "config": values})
@@ -111,6 +113,8 @@ def _checked(
         copied = None
     if copied is not None and _checksum(content, copied) == checksum and seal in (None, seal_of(copied)):
         return copied, None
+    from bnexp.config.yaml_text import dump_yaml
+
     values, problem = _read(path)
     if seal is not None:
         file, copy_is_sound = (one is not None and seal_of(one) == seal for one in (values, copied))
@@ -127,6 +131,8 @@ def _checked(
 
 def _read(path: Path) -> tuple[Values | None, str | None]:
     """Return the values in a config.yaml, or why it has none."""
+    from bnexp.config.yaml_text import read_yaml_file
+
     try:
         values, _ = read_yaml_file(path, links=False)
     except ConfigError as error:

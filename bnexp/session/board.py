@@ -28,8 +28,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-d
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import custom_scalars
 
+from bnexp.config.nested import dotted
 from bnexp.config.schema import Config
-from bnexp.config.yaml_text import dotted
 from bnexp.probes.probe import Charts
 from bnexp.probes.registry import PROBES
 from bnexp.runs.identity import OFTEN_VARIED, identity_of

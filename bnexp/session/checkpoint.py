@@ -86,7 +86,10 @@ def _parts(run: TrainingRun) -> dict[str, _Part]:
         "optimizer": _Part(
             groups,
             # There is none before the first step, for SGD without momentum, and of what no loss depends on.
-            {"param_groups": Anything(), "state": {n: OrAbsent(kept) for n, kept in optimizer_state_like(optimizer).items()}},
+            {
+                "param_groups": Anything(),
+                "state": {n: OrAbsent(kept) for n, kept in optimizer_state_like(optimizer).items()},
+            },
             lambda state: load_optimizer_state(optimizer, state),
         ),
         "scaler": _Part(scaler.state_dict(), scaler.state_dict(), scaler.load_state_dict),

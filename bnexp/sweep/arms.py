@@ -15,13 +15,14 @@ from bnexp.config.layout import layout_of
 from bnexp.config.loading import complete
 from bnexp.config.model import ModelConfig
 from bnexp.config.naming import run_name_of
+from bnexp.config.nested import Place, dotted
 from bnexp.config.overrides import Setting
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import MOST_RUNS, TUNING
 from bnexp.config.sweep_loading import Sweep
 from bnexp.config.sweep_values import value_key
 from bnexp.config.wording import one_of, shown
-from bnexp.config.yaml_text import Place, dotted, dump_yaml
+from bnexp.config.yaml_text import dump_yaml
 from bnexp.document.writing import counted
 from bnexp.errors import ConfigError
 from bnexp.runs.identity import network_of

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from bnexp.config.yaml_text import dotted
+from bnexp.config.nested import dotted
 from bnexp.errors import BnexpError
 from bnexp.runs.identity import network_of
 from bnexp.runs.own_lock import holder_here

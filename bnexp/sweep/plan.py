@@ -16,9 +16,9 @@ from bnexp.analysis.claims import Claim
 from bnexp.analysis.statistics import LEAST_PAIRS
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.data_section import DatasetInfo
+from bnexp.config.nested import dotted
 from bnexp.config.sweep_file import TUNING
 from bnexp.config.sweep_loading import Sweep
-from bnexp.config.yaml_text import dotted
 from bnexp.data.sources.place import data_folder
 from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError

@@ -12,6 +12,7 @@ import pytest
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.listing import list_runs
+from bnexp.config import yaml_text
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
 from bnexp.document.table import Table
 from bnexp.runs import seal
@@ -59,7 +60,7 @@ def test_each_file_is_opened_once_and_yaml_is_read_only_where_it_was_edited(
         return read_yaml_file(path, **options)
 
     monkeypatch.setattr(Path, "open", counted_open)
-    monkeypatch.setattr(seal, "read_yaml_file", counted_read)
+    monkeypatch.setattr(yaml_text, "read_yaml_file", counted_read)
     notes = "\n".join(command(tmp_path, 6).notes)
     assert parsed == [edited]
     assert f"{edited}: optimizer.lr is 0.5, but the run began with 0.03" in notes

@@ -16,7 +16,8 @@ from bnexp.config import loading
 from bnexp.config.block import BlockError, parse_block
 from bnexp.config.items import ITEMS
 from bnexp.config.loading import MAX_BASES, check_values, dump_config, load_config
-from bnexp.config.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_LETTERS, MAX_NODES, dump_yaml, read_yaml, read_yaml_file
+from bnexp.config.nested import MAX_BYTES
+from bnexp.config.yaml_text import MAX_DEPTH, MAX_LETTERS, MAX_NODES, dump_yaml, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 from command_line import bnexp
 

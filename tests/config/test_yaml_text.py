@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnexp.config import yaml_text
-from bnexp.config.yaml_text import (
-    MAX_BYTES,
-    MAX_DEPTH,
-    MAX_NODES,
-    dump_yaml,
-    no_such_file,
-    read_yaml,
-    read_yaml_file,
-)
+from bnexp.config.nested import MAX_BYTES
+from bnexp.config.yaml_text import MAX_DEPTH, MAX_NODES, dump_yaml, no_such_file, read_yaml, read_yaml_file
 from bnexp.errors import ConfigError
 
 TRICKY = [

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bnexp.config import yaml_text
 from bnexp.config.yaml_text import dump_yaml, read_yaml
-from bnexp.runs import seal
 from bnexp.runs.folder import read_json
 from bnexp.runs.rows import Rows
 from bnexp.runs.run import read_run
@@ -66,7 +66,7 @@ SEALED = {SEAL: seal_of(read_yaml(TEXT, "text")[0])}
 @pytest.fixture
 def no_yaml(monkeypatch):
     """Make reading a YAML file an error, so that what is read comes from config.json."""
-    monkeypatch.setattr(seal, "read_yaml_file", lambda path: pytest.fail(f"read {path}"))
+    monkeypatch.setattr(yaml_text, "read_yaml_file", lambda path: pytest.fail(f"read {path}"))
 
 
 def test_a_config_is_read_from_its_sealed_copy(tmp_path, no_yaml):
