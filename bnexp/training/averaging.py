@@ -49,6 +49,9 @@ class WeightAverage:
     @torch.no_grad()
     def take_in(self) -> None:
         """Take in the weights of the step that was counted."""
+        if isinstance(self._weight, float):
+            torch._foreach_lerp_(self.weights, self._parameters, self._weight)
+            return
         for average, parameter in zip(self.weights, self._parameters, strict=True):
             average.lerp_(parameter, self._weight)
 

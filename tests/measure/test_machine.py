@@ -1,12 +1,14 @@
 """What is asked of the machine."""
 
 import os
+import platform
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
-from bnexp.measure.machine import forget_peak, peak_mib
+from bnexp.measure.machine import forget_peak, keep_memory, peak_mib
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the reference is Linux's own count")
@@ -34,6 +36,18 @@ def test_a_run_does_not_count_the_memory_of_the_process_before_it() -> None:
     again = torch.ones(2**26)
     assert (peak_mib(cpu)["run"] or 0) >= (after["run"] or 0) + 200
     assert again.sum() == 2**26
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_what_a_step_gives_back_is_there_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    keep_memory()
+    pages = 2**26 // resource.getpagesize()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(2**24)  # 64 MiB, above what malloc asks Linux for each time
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2 * pages
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA counts")
