@@ -98,7 +98,7 @@ ChangedPlugin = Annotated[
 @app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, trained one after the other.")
+        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, or names such as mnist_mlp_bn, in turn.")
     ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     seed: Annotated[
@@ -138,7 +138,9 @@ def train(
 
 @app.command(short_help="Train arms x seeds, on every core.", rich_help_panel=RUN)
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE|CONFIG", help="A sweep file; or a config, with --axis.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE|CONFIG", help="A sweep file or its name; or a config, with --axis.")
+    ],
     axis: Annotated[
         list[str], typer.Option(metavar="KEY=A,B", help="A key and its values, of which each is an arm. Repeatable.")
     ] = [],  # noqa: B006  Typer copies it
@@ -230,7 +232,7 @@ def resume(
 
 @app.command(short_help="Show what a CONFIG means, without training.", rich_help_panel=RUN)
 def check(
-    config: Annotated[Path, typer.Argument(help="A YAML file.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file, or the name of a config.")],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
     signal: Annotated[
