@@ -201,7 +201,7 @@ def _packaged_near(path: Path) -> str | None:
     if path.is_absolute():
         return None
     last = path.stem if path.suffix in ENDINGS else path.name
-    by_last = {PurePath(name).name: name for name in reversed(packaged_configs())}
+    by_last = {PurePath(name).name: name for name in reversed(list(packaged_configs()))}
     near = nearest(path.with_name(last).as_posix() if last else "", packaged_configs())
     return near or by_last.get(nearest(last, by_last) or "")
 
