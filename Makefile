@@ -58,8 +58,7 @@ faults: .venv/installed
 
 dist: .venv/installed-test
 	rm -rf dist
-	$(BIN)/python -m build --no-isolation --outdir dist
-	rm -rf build *.egg-info
+	$(BIN)/python tools/release.py $(REPOSITORY)
 
 clean:
 	rm -rf .venv build dist *.egg-info
