@@ -35,7 +35,11 @@ for words in json.load(sys.stdin):
     except SystemExit as end: assert not end.code, (words, end.code)
 """
 """Runs commands in one process, which loads torch once."""
-WITH_ONE_DATASET = """
+LEFT_OUT = ["sklearn", "joblib", "cloudpickle", "narwhals", "threadpoolctl", "pandas", "matplotlib"]
+"""Modules that no lesson's command loads; docs/offline.md says so."""
+WITH_ONE_DATASET = f"""
+import sys
+sys.modules.update(dict.fromkeys({LEFT_OUT}))  # an import of them fails
 from functools import cache
 from bnexp.data.load import DATASET_LOADERS
 once = cache(lambda: read(None, None))
