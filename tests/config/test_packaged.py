@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import bnexp
+from bnexp.cli import app
+from bnexp.commands.data import verify
+from bnexp.commands.report import report
 from bnexp.config.loading import load, load_config
 from bnexp.config.packaged import FOLDER, find_config, name_of_packaged, packaged_configs
 from bnexp.config.sweep_loading import dump_sweep, load_sweep, sweep_of_options
@@ -116,3 +120,13 @@ def test_a_sweep_is_found_and_its_copy_names_its_base(tmp_path: Path) -> None:
         copy.write_text(dump_sweep(sweep, copy))
         assert f"base: {name_of_packaged(sweep.base_path.resolve())}\n" in copy.read_text()
         assert load_sweep(copy).draft.values == sweep.draft.values
+
+
+def test_whatever_takes_a_config_takes_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bnexp.load_config("demo") == load_config(FOLDER / "demo.yaml")
+    verify("demo", strict=True)
+    assert "mnist5k" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"^studies/placement: no runs .*; train them with: bnexp sweep studies/pl"):
+        report("studies/placement")
+    with pytest.raises(ConfigError, match=r"^resnet_bn: a config, and no command; expected bnexp train resnet_bn --se"):
+        app(["resnet_bn", "--seed", "1"], standalone_mode=False)
