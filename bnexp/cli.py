@@ -95,6 +95,25 @@ ChangedPlugin = Annotated[
 ]
 
 
+@app.command(short_help="See it work: three networks in half a minute.", rich_help_panel=RUN)
+def demo() -> None:
+    """Train a network without normalization, with bn and with ln, on digits that come with bnexp, and compare them."""
+    from bnexp.commands import demo as command
+
+    command.demo()
+
+
+@app.command(short_help="Write a config to edit.", rich_help_panel=RUN)
+def init(
+    name: Annotated[str, typer.Argument(help="A new name, or a config of bnexp, which is copied.")] = "experiment",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
+) -> None:
+    """Write NAME.yaml into this folder: a config to edit, and its schema for an editor."""
+    from bnexp.commands import init as command
+
+    command.init(name, force=force)
+
+
 @app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
@@ -134,25 +153,6 @@ def train(
         strict=strict,
         profile=profile,
     )
-
-
-@app.command(short_help="See it work: three networks in half a minute.", rich_help_panel=RUN)
-def demo() -> None:
-    """Train a network without normalization, with bn and with ln, on digits that come with bnexp, and compare them."""
-    from bnexp.commands import demo as command
-
-    command.demo()
-
-
-@app.command(short_help="Write a config to edit.", rich_help_panel=RUN)
-def init(
-    name: Annotated[str, typer.Argument(help="A new name, or a config of bnexp, which is copied.")] = "experiment",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
-) -> None:
-    """Write NAME.yaml into this folder: a config to edit, and its schema for an editor."""
-    from bnexp.commands import init as command
-
-    command.init(name, force=force)
 
 
 @app.command(short_help="Train arms x seeds, on every core.", rich_help_panel=RUN)

@@ -19,10 +19,10 @@ RUNS = Path("runs") / "demo"
 TARGET = 0.9
 """Validation accuracy to which the epochs are counted."""
 _NEXT = f"""
-How soon does each curve rise? They differ in one word, model.norm. Next:
-  bnexp board {RUNS.as_posix()}         inside the networks: gradients, activations, saturation
-  bnexp explain saturation      why sigmoids starve the first layers
-  bnexp init                    writes a config to make your own"""
+How soon does each curve rise? The networks differ in one word, model.norm. Next:
+  bnexp board {RUNS.as_posix()}       see gradients, activations and saturation inside
+  bnexp explain saturation    why sigmoids starve the first layers
+  bnexp init                  write a config to make your own"""
 
 
 def demo(folder: Path = RUNS) -> None:

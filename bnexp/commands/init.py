@@ -68,7 +68,7 @@ def _from_anywhere(source: str) -> str:
 
 
 def _written(file: Path, schema: Path, source: str, asked: str) -> list[str]:
-    near = nearest(asked, packaged_configs()) if source == START else None
+    near = nearest(asked, packaged_configs()) if asked not in packaged_configs() else None
     return [
         f"wrote {file}, " + ("a config to edit" if source == START else f"as {source} comes with bnexp"),
         f"wrote {schema}, by which an editor completes and checks its keys",

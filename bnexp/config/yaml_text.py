@@ -193,6 +193,8 @@ def no_such_file(path: Path) -> str:
     beside = {other.name: file_name(other) for other in files if other.name != path.name}
     near = next((name for name in beside if Path(name).stem == path.name), None) or nearest(path.name, beside)
     meant = beside[near] if near else _packaged_near(path)
+    if meant is None and path == Path(path.name) and path.suffix not in ENDINGS:
+        return f"{file_name(path)}: no such file, and no config that comes with bnexp; bnexp catalog lists those"
     return f"{file_name(path)}: no such file" + (f'. Did you mean "{meant}"?' if meant else "")
 
 

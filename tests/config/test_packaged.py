@@ -93,6 +93,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(wrong: str, meant: str) ->
         load_config(Path(wrong))
 
 
+def test_a_word_that_nothing_is_near_is_answered_with_where_names_are_listed() -> None:
+    for word, lists in {"zzz": True, "zzz.yaml": False, "there/zzz": False}.items():
+        assert no_such_file(Path(word)).endswith("; bnexp catalog lists those") == lists
+        assert no_such_file(Path(word)).startswith(f"{word}: no such file")
+
+
 def test_a_file_beside_is_nearer_than_what_comes_with_bnexp() -> None:
     Path("mnist_mlp_bm.yaml").touch()
     assert no_such_file(Path("mnist_mlp_bb.yaml")).endswith('Did you mean "mnist_mlp_bm.yaml"?')
