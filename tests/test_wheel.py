@@ -88,16 +88,21 @@ def _install(folder: Path) -> None:
     others = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     (packages / "others.pth").write_text("\n".join(others))  # after its own, and no .pth of theirs is read
     pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "--disable-pip-version-check"]
-    options = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
-    subprocess.run([*pip, *options, str(wheel)], check=True)
+    options = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--ignore-installed"]
+    subprocess.run([*pip, *options, str(wheel)], check=True, env=without_the_repository())
+
+
+def without_the_repository() -> dict[str, str]:
+    """Return the variables of this process but those that lead to the repository, or to data."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "BNEXP_DATA")}
+    return {**kept, "OMP_NUM_THREADS": "1"}
 
 
 def run(installed: Path, command: list[str], folder: Path, said: str | None = None) -> str:
     """Run a program of the environment in a folder, without a way to the repository, and return what it printed."""
     folder.mkdir(exist_ok=True)
-    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "BNEXP_DATA")}
     program = [str(installed / "venv" / "bin" / command[0]), *command[1:]]
-    environment = {**kept, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(installed / "cache")}
+    environment = {**without_the_repository(), "XDG_CACHE_HOME": str(installed / "cache")}
     done = subprocess.run(
         program, cwd=folder, env=environment, input=said or "", capture_output=True, text=True, check=False
     )
@@ -177,19 +182,22 @@ def test_links_of_the_readme_lead_somewhere_and_are_absolute_in_a_release() -> N
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert all((ROOT / link).exists() for link in links if "://" not in link)
     absolute = release.absolute_links(text, "https://host/bnexp", "v1")
-    assert "![training loss and validation accuracy of bn and none](https://host/bnexp/raw/v1/docs/images/" in absolute
-    assert "[docs/config.md](https://host/bnexp/blob/v1/docs/config.md)" in absolute
-    assert all("://" in link for link in re.findall(r"\]\(([^)]+)\)", absolute))
+    assert len(links) == len(re.findall(r"\]\((?:https://[^)]+)\)", absolute)) > 20
+    line = "![a b](docs/images/c.png) [`d`](docs/d.md), [e](https://e) and [f](#f)"
+    raw, blob = "https://host/bnexp/raw/v1", "https://host/bnexp/blob/v1"
+    expected = f"![a b]({raw}/docs/images/c.png) [`d`]({blob}/docs/d.md), [e](https://e) and [f](#f)"
+    assert release.absolute_links(line, "https://host/bnexp", "v1") == expected
 
 
 def test_a_named_repository_is_in_the_metadata(tmp_path: Path) -> None:
     (tmp_path / "bnexp").mkdir()
-    for name in ("README.md", "pyproject.toml", "bnexp/__init__.py"):
-        shutil.copyfile(ROOT / name, tmp_path / name)
+    (tmp_path / "bnexp" / "__init__.py").write_text('__version__ = "4.5.6"\n')
+    (tmp_path / "README.md").write_text("[a](a.md)")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "bnexp"\n[tool.x]\ny = 1\n')
     release.name_repository(tmp_path, "https://host/bnexp")
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
-    assert project["urls"]["Changelog"] == f"https://host/bnexp/blob/v{bnexp.__version__}/CHANGELOG.md"
-    assert "](docs/" not in (tmp_path / "README.md").read_text()
+    assert project["urls"]["Changelog"] == "https://host/bnexp/blob/v4.5.6/CHANGELOG.md"
+    assert (tmp_path / "README.md").read_text() == "[a](https://host/bnexp/blob/v4.5.6/a.md)"
 
 
 def test_what_else_describes_the_project_agrees_with_it() -> None:
