@@ -1,6 +1,6 @@
 # docker build -t bnexp . && docker run --rm bnexp                          the demo
 # docker run --rm -v "$PWD:/work" bnexp train demo --set model.norm=ln      anything else, with runs in this folder
-FROM python:3.12-slim
+FROM python:3.11-slim
 
 # The index that wheels of torch for a CPU come from, if yours is another: --build-arg TORCH_INDEX=--index-url=...
 ARG TORCH_INDEX=""
