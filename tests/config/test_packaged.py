@@ -136,3 +136,17 @@ def test_whatever_takes_a_config_takes_a_name(capsys: pytest.CaptureFixture[str]
         report("studies/placement")
     with pytest.raises(ConfigError, match=r"^resnet_bn: a config, and no command; expected bnexp train resnet_bn --se"):
         app(["resnet_bn", "--seed", "1"], standalone_mode=False)
+
+
+def test_whatever_pages_lessons_and_hints_tell_to_type_is_there_in_any_folder() -> None:
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", *root.glob("docs/*.md"), *root.glob("bnexp/**/*.py"), *root.glob("bnexp/**/*.md")]
+    named = set[str]()
+    for page in pages:
+        for words in re.findall(r"\bbnexp (?:train|check|sweep|report|verdict) ([^\n`\"']+)", page.read_text()):
+            first = words.split()[0]
+            assert not first.startswith("configs/"), (page, words)
+            made = page.parent.name == "docs" or words == "made"  # guides may make files of their own
+            if re.fullmatch(r"[a-z][a-z0-9_/]+", first) and not made:
+                named.add(first)
+    assert {"demo", "mnist_mlp_bn", "studies/placement", "sweeps/norm_and_rate"} <= named <= set(packaged_configs())
