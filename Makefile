@@ -2,9 +2,8 @@
 # long, and `make test-thorough` looks for what is rare, with more examples and more faults. All of them make .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := runs/demo
 
-.PHONY: demo test test-all test-thorough lint audit docs findings house benchmark faults clean
+.PHONY: demo test test-all test-thorough lint audit docs findings house benchmark faults dist clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -20,12 +19,8 @@ DEMO := runs/demo
 	touch .venv/installed $@
 
 demo: .venv/installed
-	rm -rf $(DEMO)
-	$(BIN)/bnexp train configs/demo/none.yaml configs/demo/bn.yaml configs/demo/ln.yaml --runs-dir $(DEMO)
-	@echo
-	$(BIN)/bnexp compare $(DEMO) --target 0.9
-	@echo
-	@echo "See inside the networks: $(BIN)/bnexp board $(DEMO)    then open the address it prints"
+	rm -rf runs/demo
+	$(BIN)/bnexp demo
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest --processes 3
@@ -61,5 +56,9 @@ benchmark: .venv/installed
 faults: .venv/installed
 	$(BIN)/python tests/faults/faults.py
 
+dist: .venv/installed-test
+	rm -rf dist
+	$(BIN)/python tools/release.py $(REPOSITORY)
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info

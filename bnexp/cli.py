@@ -95,10 +95,29 @@ ChangedPlugin = Annotated[
 ]
 
 
+@app.command(short_help="See it work: three networks in half a minute.", rich_help_panel=RUN)
+def demo() -> None:
+    """Train a network without normalization, with bn and with ln, on digits that come with bnexp, and compare them."""
+    from bnexp.commands import demo as command
+
+    command.demo()
+
+
+@app.command(short_help="Write a config to edit.", rich_help_panel=RUN)
+def init(
+    name: Annotated[str, typer.Argument(help="A new name, or a config of bnexp, which is copied.")] = "experiment",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
+) -> None:
+    """Write NAME.yaml into this folder: a config to edit, and its schema for an editor."""
+    from bnexp.commands import init as command
+
+    command.init(name, force=force)
+
+
 @app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, trained one after the other.")
+        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, or names such as mnist_mlp_bn, in turn.")
     ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     seed: Annotated[
@@ -230,7 +249,7 @@ def resume(
 
 @app.command(short_help="Show what a CONFIG means, without training.", rich_help_panel=RUN)
 def check(
-    config: Annotated[Path, typer.Argument(help="A YAML file.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file, or the name of a config.")],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
     signal: Annotated[

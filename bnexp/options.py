@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from bnexp.config.packaged import packaged_configs
 from bnexp.errors import ConfigError, nearest
 
 _FLAGS = {
@@ -415,6 +416,8 @@ class PanelGroup(TyperGroup):
                 raise ConfigError(f"{words[0]} stands before the command; expected it behind: bnexp {behind}")
         if first not in self.commands and first.endswith((".yaml", ".yml")) and words and words[0] == first:
             raise ConfigError(f"{first}: a file, and no command; expected bnexp train {shlex.join(words)}, or check")
+        if first not in self.commands and first in packaged_configs() and words and words[0] == first:
+            raise ConfigError(f"{first}: a config, and no command; expected bnexp train {shlex.join(words)}, or check")
         return list(super().parse_args(ctx, args))
 
 

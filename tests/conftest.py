@@ -44,7 +44,13 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 _LONGEST = (
-    *("faults/test_faults.py", "sweep/test_ray_cluster.py", "faults/test_sweeps.py", "training/test_compiling.py"),
+    *(
+        "faults/test_faults.py",
+        "tests/test_wheel.py",
+        "sweep/test_ray_cluster.py",
+        "faults/test_sweeps.py",
+        "training/test_compiling.py",
+    ),
     *("session/test_several.py", "tests/test_first_study.py", "sweep/test_local.py", "tests/test_own_norm.py"),
     *("commands/test_board_in_a_browser.py", "document/test_page_in_a_browser.py", "session/test_resume.py"),
     *("lessons/test_every_lesson.py", "commands/test_damaged_records.py", "training/test_loop.py"),

@@ -131,7 +131,7 @@ def test_a_standard_output_that_takes_nothing_does_not_end_a_training_and_is_nam
 def test_every_command_has_help(tmp_path: Path) -> None:
     data = ("data list", "data fetch", "data verify")
     look = ("compare", "verdict", "ls", "board", "catalog")
-    for command in ("train", "sweep", "check", *look, "schema", "explain", "data", *data):
+    for command in ("demo", "init", "train", "sweep", "check", *look, "schema", "explain", "data", *data):
         done = bnexp(*command.split(), "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert "Usage" in done.stdout
@@ -144,6 +144,8 @@ def test_help_lists_every_command_once_in_a_panel(tmp_path: Path) -> None:
     listed = [line.split()[0] for line in shown.partition("\nRun:")[2].splitlines() if line.startswith("  ")]
     assert sorted(listed) == sorted(
         [
+            "demo",
+            "init",
             "train",
             "sweep",
             "resume",

@@ -27,7 +27,7 @@ COMMANDS = sorted(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_plans_its_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)  # an empty folder, where names stand for what comes with bnexp
     monkeypatch.setattr(sweep, "_measured", lambda plan, options: (Division(2, 1), 60.0))  # tested by itself
     asked = [*shlex.split(command)[1:], "--runs-dir", str(tmp_path)]
     planned = CliRunner().invoke(app, asked if "--dry-run" in asked else [*asked, "--dry-run"])

@@ -41,7 +41,7 @@ _OF_A_MACHINE = ("argv", "host", "pid", "process_started", "data_dir", "bnexp_co
 _TITLE = """# Findings: what three studies came to
 
 Each study is a sweep file with claims that were written down before its first run. It is trained again, in at most six
-minutes on two cores, by `bnexp sweep configs/studies/NAME.yaml`; on another processor the last bits, and so a near tie,
+minutes on two cores, by `bnexp sweep studies/NAME`; on another processor the last bits, and so a near tie,
 may come out otherwise. `make findings` writes this page from the records of the runs in docs/findings/. How claims are
 judged: [verdicts.md](verdicts.md)."""
 

@@ -1,16 +1,21 @@
 """`bnexp catalog`: every name that a config can say, with one line on each."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from bnexp.config.block import NO_NORM, is_item
 from bnexp.config.data_section import AUGMENTATIONS, DATASET_SUMMARIES, PREPROCESSINGS
 from bnexp.config.items import ITEMS, Role, names_of
 from bnexp.config.keys import SECTIONS
+from bnexp.config.loading import read_draft
 from bnexp.config.model import ARCHITECTURES
+from bnexp.config.packaged import packaged_configs
 from bnexp.config.plugin_code import offered
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
+from bnexp.config.sweep_file import is_sweep
+from bnexp.config.yaml_text import read_yaml_file
 from bnexp.document.show import show
 from bnexp.document.table import Column, Table, word
 from bnexp.errors import ConfigError
@@ -59,3 +64,14 @@ def catalog_entries() -> Iterator[Entry]:
             yield Entry(spot.keys[-1], spot.variant, str(spot.section.__doc__).splitlines()[0].rstrip("."))
     yield from (Entry("init.scheme", name, summary) for name, summary in INIT_SCHEMES.items())
     yield from (Entry("probes", name, str(field.description)) for name, field in ProbesConfig.model_fields.items())
+    yield from (_packaged(name, file) for name, file in packaged_configs().items())
+
+
+def _packaged(name: str, file: Path) -> Entry:
+    """Return the line on a config that comes with bnexp: its network and data; or on a sweep, its question."""
+    values, _ = read_yaml_file(file)
+    if is_sweep(values):
+        return Entry("sweep", name, str(values["question"]))
+    data, model = (read_draft(file).values[section] for section in ("data", "model"))
+    norm = f", norm {model['norm']}" if "norm" in model and "norm" in model["block"] else ""
+    return Entry("config", name, f"{model['arch']} on {data['dataset']}: {model['block']}{norm}")

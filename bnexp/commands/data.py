@@ -18,6 +18,7 @@ from bnexp.config.data_section import (
     data_config,
 )
 from bnexp.config.loading import load_config, load_data
+from bnexp.config.packaged import ENDINGS, find_config
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
 from bnexp.document.show import show
@@ -71,10 +72,11 @@ def verify(
 
 def _chosen(name: str, path: str | None, overrides: Sequence[str]) -> DataConfig:
     """Return what to verify: a dataset with what is typed of it, or the data of a config."""
-    if Path(name).suffix in (".yaml", ".yml"):
+    file = Path(name) if name in DATASET_NAMES else find_config(Path(name))
+    if file.suffix in ENDINGS:
         if path is not None:
             raise ConfigError(f"--path goes with {' or '.join(OWN_DATASETS)}; a config has --set data.path={path}")
-        data = load_config(Path(name), overrides).data
+        data = load_config(file, overrides).data
         return data.model_copy(update={"download": False})
     if name not in DATASET_NAMES and os.path.exists(name):
         kind = "image_folder" if os.path.isdir(name) else "npz"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.report import Study, report_on
+from bnexp.config.nested import file_name
+from bnexp.config.packaged import ENDINGS, find_config
 from bnexp.config.yaml_text import dump_yaml
 from bnexp.document.show import page_file, write_out, write_page
 from bnexp.document.writing import counted
@@ -53,7 +55,7 @@ def report(
 def _find(path: str | None, runs_dir: Path, data_dir: Path | None) -> tuple[list[Run], Study]:
     """Return the runs, and what they were made for: those of a sweep where `path` is its file or its folder."""
     folder = folder_of(path or str(runs_dir), runs_dir)
-    if path is not None and folder is None and (os.path.isfile(path) or path.endswith((".yaml", ".yml"))):
+    if path is not None and folder is None and (os.path.isfile(path) or find_config(Path(path)).suffix in ENDINGS):
         return _of_sweep(path, runs_dir, data_dir)
     runs = [read_run(found) for found in find_runs([path] if path else [], runs_dir)]
     name = path if folder is None else folder.resolve().name
@@ -72,9 +74,8 @@ def _of_sweep(path: str, runs_dir: Path, data_dir: Path | None) -> tuple[list[Ru
     plan = Planner(sweep, runs_dir, data_dir).plan()
     runs = [run for own in plan.runs_by_arm().values() for run in own]
     if not runs:
-        raise ConfigError(
-            f"{file}: no runs of it in {plan.folder}; train them with: bnexp sweep {shlex.quote(str(file))}"
-        )
+        line = f"bnexp sweep {shlex.quote(file_name(file))}"
+        raise ConfigError(f"{file_name(file)}: no runs of it in {plan.folder}; train them with: {line}")
     planned, others = len(plan.runs), len(find_runs([str(plan.folder)], runs_dir)) - len(runs) - len(plan.tuning)
     notes = [choice.text for choice in plan.choices.values()]
     if len(runs) < planned:
@@ -85,7 +86,7 @@ def _of_sweep(path: str, runs_dir: Path, data_dir: Path | None) -> tuple[list[Ru
     study = Study(
         sweep.name,
         sweep.file.question or "",
-        str(file),
+        file_name(file),
         _text(file),
         dump_yaml(dict(sweep.draft.values)),
         judged.verdicts,

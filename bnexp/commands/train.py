@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
 from bnexp.config.nested import file_name
 from bnexp.document.show import show_document
+from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, visible, visible_lines
 from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.namesakes import others_of_its_name
@@ -52,6 +53,8 @@ def train(
         seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
         drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
         runs_dir, told = place_and_remarks(drawn, runs_dir, resume=resume)
+        if not quiet:
+            print(_begun(drawn, runs_dir) + ("" if resume or strict else "; loading torch"), file=sys.stderr)
         for lead, text in told:
             if lead != "data" or not quiet:
                 _print(lead, text)
@@ -65,6 +68,13 @@ def train(
         terms = on_the_command_line(terms, quiet=quiet)
         tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
         return [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure))]
+
+
+def _begun(drawn: Sequence[Drawn], runs_dir: Path) -> str:
+    """Say what is to be trained, before torch is loaded, which takes seconds."""
+    names = list(dict.fromkeys(file.blueprints[0].config.name for file in drawn))
+    runs = counted(sum(len(file.blueprints) for file in drawn), "run")
+    return f"{first_few(names, 4)}: {runs}, in {visible(str(runs_dir))}"
 
 
 def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]:

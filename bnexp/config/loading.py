@@ -18,6 +18,7 @@ from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
 from bnexp.config.nested import Place, file_name
 from bnexp.config.overrides import OF_PYTHON, Setting, lay_over, merge, pieces, read_override
+from bnexp.config.packaged import ENDINGS, find_base, find_config
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.wording import brief, shown
@@ -57,7 +58,7 @@ def load(
     """Read and check the config at `path`.
 
     Args:
-        path: the YAML file; its `base:` is read relative to it.
+        path: the YAML file, or the name of one that comes with bnexp; its `base:` is read relative to it.
         overrides: `key=value` pairs, such as `data.batch_size=32`; the value is YAML, `null` takes a key back.
         name: replaces the config's, which defaults to the file's stem, made safe.
         seed: replaces the config's.
@@ -82,15 +83,23 @@ class Draft(NamedTuple):
 
 
 def read_draft(path: Path) -> Draft:
-    """Read the file at `path` and its bases.
+    """Read the file that `path` names, see `packaged`, and its bases.
 
     Raises:
         ConfigError: one of them is missing, unreadable or no config.
     """
     notes: list[str] = []
+    typed, path = path, find_config(path)
     _refuse_no_file(path)
+    note_packaged(typed, path, notes)
     values, origins = _read_with_bases(path, (), notes)
     return Draft(path, values, origins, tuple(notes))
+
+
+def note_packaged(typed: Path, found: Path, notes: list[str]) -> None:
+    """Note where a file of a user is missing that was typed, and one of bnexp is read."""
+    if typed != found and typed.suffix in ENDINGS:
+        notes.append(f"there is no {file_name(typed)}: {file_name(found)} is read, which comes with bnexp")
 
 
 def complete(draft: Draft, settings: Sequence[Setting], *, name: str | None = None, seed: int | None = None) -> Loaded:
@@ -240,7 +249,7 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     if above and isinstance(values, dict) and isinstance(data := values.get("data"), dict):
         data.update({key: beside(data[key], path.parent) for key in OWN_PATHS if isinstance(data.get(key), str)})
     if values is None:
-        raise ConfigError(f"{file_name(path)}: empty; expected a config such as configs/mnist_mlp_bn.yaml")
+        raise ConfigError(f"{file_name(path)}: empty; expected a config such as bnexp init writes")
     if not isinstance(values, dict):
         raise ConfigError(f"{file_name(path)}: expected keys and values, such as seed: 0, found {shown(values)}")
     if is_sweep(values):
@@ -252,11 +261,12 @@ def _read_with_bases(path: Path, above: tuple[Path, ...], notes: list[str]) -> t
     at = origins[("base",)]
     if not isinstance(base, str) or not base.isprintable():
         raise ConfigError(f"{at}: base must name one YAML file, found {shown(base)}")
-    parent, files = path.parent / os.path.expanduser(base), (*above, path.resolve())
+    parent, files = find_base(Path(os.path.expanduser(base)), path.parent), (*above, path.resolve())
     if not os.path.exists(parent):  # unlike Path.exists, False also for a name that is too long
         raise ConfigError(f"{at}: base: {no_such_file(parent)}")
     if os.path.isdir(parent):
         raise ConfigError(f"{at}: base: {file_name(parent)}: a folder; expected a YAML file")
+    note_packaged(path.parent / base, parent, notes)
     if parent.resolve() in files:
         circle = " -> ".join(file.name for file in (*files[files.index(parent.resolve()) :], parent))
         raise ConfigError(f"{at}: base goes round in a circle: {circle}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bnexp.config.packaged import name_of_packaged
 from bnexp.config.wording import brief
 
 MAX_BYTES = 100_000
@@ -24,5 +25,5 @@ def dotted(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
 
 
 def file_name(path: Path) -> str:
-    """Return a path as it stands in messages."""
-    return brief(str(path), 300)
+    """Return a path as it stands in messages and is typed: of what comes with bnexp, its name."""
+    return name_of_packaged(path) or brief(str(path), 300)

@@ -23,7 +23,8 @@ mistake is answered with its file and line, what was found, what was expected an
 *Generated from the schema by `bnexp schema --markdown > docs/config.md`; a test keeps it current. `bnexp schema` prints
 the JSON Schema, with which an editor completes and checks the keys.*
 
-- `base: other.yaml` (relative to the file) takes another config and changes only what this one says, key by key.
+- `base: other.yaml` (relative to the file) or `base: resnet_bn` (one that comes with bnexp, in `bnexp catalog`) takes
+  another config and changes only what this one says, key by key.
 - `key: null` takes a key back to its default, which is how a child gets rid of what its base sets.
 - `--set data.batch_size=32` overrides any key from the command line; the value is read as YAML.
 - `1e-4` and `50_000` are numbers, and only `true` and `false` are booleans; `no`, `off`, `010` and `1:30` are the words

@@ -14,6 +14,7 @@ from bnexp.config.loading import Draft, beside, read_draft
 from bnexp.config.naming import run_name_of
 from bnexp.config.nested import Place, file_name
 from bnexp.config.overrides import Setting, pieces
+from bnexp.config.packaged import find_base, find_config, name_of_packaged
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, SweepFile, is_sweep, seeds_of
 from bnexp.config.sweep_settling import origin, settle
@@ -76,7 +77,7 @@ def load_sweep(
     """Read and check the sweep file at `path`.
 
     Args:
-        path: the YAML file; its `base:` is read relative to it.
+        path: the YAML file, or the name of one that comes with bnexp; its `base:` is read relative to it.
         seeds: replaces those of the file: how many, `5`, or which, `1,2` or `0-4`.
         overrides: `key=value` pairs laid over every arm.
         name: replaces the sweep's, which is the file's stem, made safe.
@@ -84,18 +85,19 @@ def load_sweep(
     Raises:
         ConfigError: every mistake at once, each with its place, what was found and what was expected.
     """
+    path = find_config(path)
     _refuse_folder(path)
     values, origins = read_yaml_file(path)
     source = file_name(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a sweep file, with base: and {_EXAMPLE}, found {shown(values)}")
     if not is_sweep(values) and any(key in values for key in Config.model_fields):
-        line = f"bnexp sweep {shlex.quote(str(path))} --axis model.norm=none,bn,ln --seeds 5"
+        line = f"bnexp sweep {shlex.quote(source)} --axis model.norm=none,bn,ln --seeds 5"
         raise ConfigError(f"{source}: a config, and nothing in it varies; say what does, such as: {line}")
     if seeds is not None:
         values, origins = {**values, "seeds": seeds}, {**origins, ("seeds",): "--seeds"}
     file, places = settle(values, {(): source, **origins}, path.parent, overrides)
-    draft = _read_base(path, path.parent / file.base, places[("base",)])
+    draft = _read_base(path, find_base(Path(file.base), path.parent), places[("base",)])
     return Sweep(_safe_name(name) or run_name_of(path.stem), file, draft, places, source)
 
 
@@ -118,6 +120,7 @@ def sweep_of_options(
     Raises:
         ConfigError: as for `load_sweep`.
     """
+    config = find_config(config)
     _refuse_folder(config)
     draft = read_draft(config)
     values: dict[str, Any] = {"base": str(config), "axes": {}} | ({} if seeds is None else {"seeds": seeds})
@@ -137,7 +140,7 @@ def sweep_of_options(
 
 def dump_sweep(sweep: Sweep, file: Path) -> str:
     """Write a sweep as YAML that, saved as `file`, loads to the same arms."""
-    base = os.path.relpath(sweep.base_path, file.parent)
+    base = name_of_packaged(sweep.base_path) or os.path.relpath(sweep.base_path, file.parent)
     values = sweep.file.model_dump(mode="json", exclude_defaults=True)
     return dump_yaml({**values, "base": base, "seeds": sweep.file.model_dump(mode="json")["seeds"]})
 

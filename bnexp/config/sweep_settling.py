@@ -300,7 +300,7 @@ class _Reading:
         keys = ".".join(map(str, place))
         at, field = self.at(place), SweepFile.model_fields[str(place[0])]
         if detail["type"] == "missing":
-            return f"{at}: {keys} is missing: {field.description}, such as {keys}: mnist_mlp_bn.yaml"
+            return f"{at}: {keys} is missing: {field.description}, such as {keys}: mnist_mlp_bn"
         if detail["type"] == "extra_forbidden":
             known = list(getattr(field.annotation, "model_fields", {}))
             hint = did_you_mean(str(place[-1]), known) or f" Known: {', '.join(known)}"

@@ -11,12 +11,13 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
 from bnexp.config.nested import MAX_BYTES, Place, file_name
+from bnexp.config.packaged import ENDINGS, packaged_configs
 from bnexp.config.wording import blanked, brief
 from bnexp.errors import ConfigError, nearest
 from bnexp.files import read_file
@@ -180,12 +181,25 @@ def _not_utf_8(error: UnicodeDecodeError, source: str) -> str:
 
 
 def no_such_file(path: Path) -> str:
-    """Say that a file is missing, and name the one beside it with nearly this name."""
+    """Say that a file is missing, and name the one beside it, or the config of bnexp, with nearly this name."""
     # Unlike Path.is_dir, os.path.isdir is False also for a name that is too long.
     files = path.parent.glob("*.y*ml") if os.path.isdir(path.parent) else ()
     beside = {other.name: file_name(other) for other in files if other.name != path.name}
     near = next((name for name in beside if Path(name).stem == path.name), None) or nearest(path.name, beside)
-    return f"{file_name(path)}: no such file" + (f'. Did you mean "{beside[near]}"?' if near else "")
+    meant = beside[near] if near else _packaged_near(path)
+    if meant is None and path == Path(path.name) and path.suffix not in ENDINGS:
+        return f"{file_name(path)}: no such file, and no config that comes with bnexp; bnexp catalog lists those"
+    return f"{file_name(path)}: no such file" + (f'. Did you mean "{meant}"?' if meant else "")
+
+
+def _packaged_near(path: Path) -> str | None:
+    """Return the name of a config of bnexp that nearly is a typed one, whole or in its last part."""
+    if path.is_absolute():
+        return None
+    last = path.stem if path.suffix in ENDINGS else path.name
+    by_last = {PurePath(name).name: name for name in reversed(list(packaged_configs()))}
+    near = nearest(path.with_name(last).as_posix() if last else "", packaged_configs())
+    return near or by_last.get(nearest(last, by_last) or "")
 
 
 def read_yaml(text: str, source: str, *, numbered: bool = True) -> tuple[Any, dict[Place, str]]:

@@ -29,7 +29,7 @@ def compose(module: str, parts: Sequence[Placed], **values: object) -> Lesson:
         ?constant All values of {constant} are equal.
 
         ## Test it
-        bnexp train configs/demo.yaml
+        bnexp train demo
         Look at the curves.
 
     A line that begins with # is a heading, and one in brackets places tables and pictures by their keys. Lines between

@@ -16,7 +16,7 @@ _PARTS = _RECORDS | {CHECKPOINTS, CONFIG, CONFIG_COPY}
 _BELOW_A_LINK = 3
 """Folders below a link in which runs are looked for: it may lead to a whole disk."""
 DEFAULT = Path("runs")
-_FIRST_RUN = "Make one with: bnexp train configs/mnist_mlp_bn.yaml"
+_FIRST_RUN = "Make one with: bnexp train mnist_mlp_bn"
 
 
 def place_of_runs(folder: Path) -> Path:

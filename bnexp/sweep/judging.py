@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bnexp.analysis.verdict import ClaimVerdict, judge_claims
+from bnexp.config.packaged import find_config
 from bnexp.config.sweep_loading import Sweep, load_sweep
 from bnexp.config.yaml_text import no_such_file
 from bnexp.errors import ConfigError
@@ -31,7 +32,7 @@ def find_study(study: str, runs_dir: Path) -> FoundStudy:
     Raises:
         ConfigError: there is no such file or folder, or no sweep in it.
     """
-    path, folder = Path(study), folder_of(study, runs_dir)
+    path, folder = find_config(Path(study)), folder_of(study, runs_dir)
     if folder is None:
         if not path.exists():
             raise ConfigError(no_such_file(path))

@@ -7,6 +7,7 @@ from bnexp.commands import catalog as command
 from bnexp.config.data_section import AUGMENTATIONS, DATASET_NAMES, PREPROCESSINGS
 from bnexp.config.items import ITEMS
 from bnexp.config.model import ARCHITECTURES
+from bnexp.config.packaged import packaged_configs
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES, Config
 from bnexp.document import show
@@ -31,6 +32,8 @@ def test_every_name_that_a_config_can_say_is_there():
         ("probes", ProbesConfig.model_fields),
     ):
         expected |= {(key, name) for name in names}
+    for name, file in packaged_configs().items():
+        expected.add(("sweep" if "\nquestion: " in file.read_text() else "config", name))
     assert found == expected
 
 

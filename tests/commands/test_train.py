@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.commands import train as command
 from bnexp.commands.check import check
 from bnexp.commands.train import train
 from bnexp.errors import BnexpError, ConfigError, Interrupted
@@ -28,6 +29,18 @@ def test_quiet_prints_only_what_came_out(config_file: Path, tmp_path: Path, caps
     out = capsys.readouterr().out
     assert "val accuracy" not in out
     assert "folder" in out
+
+
+@pytest.mark.parametrize(("quiet", "resume"), [(False, False), (False, True), (True, False)])
+def test_what_begins_is_said_before_anything_is_loaded_for_it(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet: bool, resume: bool
+) -> None:
+    said = list[str]()
+    monkeypatch.setattr(command, "run_all", lambda tasks, failed: said.append(capsys.readouterr().err) or ())
+    train([config_file], seed=[0, 1], runs_dir=Path("there"), quiet=quiet, resume=resume)
+    first, *others = said[0].splitlines()
+    assert first == ("small: 2 runs, in there" + ("" if resume else "; loading torch")) or quiet
+    assert all(line.startswith("warning: ") for line in (others if not quiet else [first, *others]))
 
 
 def test_all_configs_are_checked_before_the_first_starts(config_file: Path, tmp_path: Path) -> None:

@@ -211,7 +211,6 @@ def test_a_circle_of_bases_is_named(write, files):
         ('"a\\0b"', "base must name one YAML file"),
         ("a" * 5000, "no such file"),
         (".", "a folder; expected a YAML file"),
-        ("clean", 'no such file. Did you mean "{folder}/clean.yaml"?'),
     ],
 )
 def test_a_base_that_is_no_file_is_refused_where_it_is_named(write, clean_file, tmp_path, base, said):

@@ -20,7 +20,7 @@ over two lines.
 ?few Nothing but this.
 
 ## Test it
-bnexp train configs/demo.yaml \
+bnexp train demo \
 --name run
 Look at
 the curve.
@@ -40,7 +40,7 @@ def test_a_page_is_title_headings_tables_paragraphs_and_commands() -> None:
         Text("Close.", {"apart": 0.0}),
         Text("Nothing but this."),
     ]
-    assert list(lesson.experiment.commands) == ["bnexp train configs/demo.yaml --name run"]
+    assert list(lesson.experiment.commands) == ["bnexp train demo --name run"]
     assert lesson.experiment.look_for == "Look at the curve."
 
 

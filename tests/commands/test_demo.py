@@ -1,0 +1,53 @@
+"""`bnexp demo`, with smaller networks; the wheel is tried with the real ones in test_wheel.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bnexp.commands import demo as command
+from bnexp.errors import Interrupted
+
+
+@pytest.fixture(autouse=True)
+def small_arms(config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {}
+    for arm in command.ARMS:
+        files[f"demo/{arm}"] = tmp_path / f"{arm}.yaml"
+        files[f"demo/{arm}"].write_text(f"base: {config_file.name}\nname: {arm}\nmodel: {{norm: {arm}}}\n")
+    monkeypatch.setattr(command, "packaged_configs", lambda: files)
+
+
+def test_it_trains_what_is_not_done_and_ends_with_the_comparison(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = command.run_all
+
+    def interrupted(tasks, failed):
+        yield next(iter(real(tasks, failed)))
+        raise Interrupted("interrupted; bnexp resume ...", 143)
+
+    monkeypatch.setattr(command, "run_all", interrupted)
+    with pytest.raises(Interrupted, match=r"^interrupted; bnexp demo continues, in ") as stopped:
+        command.demo()
+    assert stopped.value.exit_code == 143
+    monkeypatch.setattr(command, "run_all", real)
+    begun = (command.RUNS / "none/seed0/meta.json").read_text()
+    capsys.readouterr()
+
+    command.demo()
+    out = capsys.readouterr().out
+    assert (command.RUNS / "none/seed0/meta.json").read_text() == begun
+    assert sorted(line.split()[0] for line in out.splitlines() if line.endswith(" finished")) == sorted(command.ARMS)
+    assert "trained before" not in out
+    assert "epochs to 90 % val" in out
+    assert "bnexp board runs/demo" in out
+
+    command.demo()
+    again = capsys.readouterr().out
+    assert "epoch 1.0/" not in again
+    assert "note: trained before, and shown again; to repeat it, delete " in again
+    runs = sorted(path.parent.relative_to(command.RUNS).as_posix() for path in command.RUNS.glob("*/*/meta.json"))
+    assert runs == ["bn/seed0", "ln/seed0", "none/seed0"]
+    assert {json.loads((command.RUNS / run / "meta.json").read_text())["status"] for run in runs} == {"finished"}
