@@ -240,7 +240,7 @@ def read_workers(text: str) -> int | None:
     if text.strip().lower() == "auto":
         return None
     if not re.fullmatch(r"\d{1,4}", text.strip()) or int(text) == 0:
-        raise ConfigError(f"--workers {text}: expected auto, or a number of workers such as --workers 4")
+        raise ConfigError(f"--workers {shlex.quote(text)}: expected auto, or a number of workers such as --workers 4")
     return int(text)
 
 
@@ -256,7 +256,9 @@ def read_stack(text: str) -> int | Literal["auto"]:
     if word == "off":
         return 1
     if not re.fullmatch(r"\d{1,4}", word) or int(word) < 2:
-        raise ConfigError(f"--stack {text}: expected auto, off, or a number of seeds from 2 on such as --stack 8")
+        raise ConfigError(
+            f"--stack {shlex.quote(text)}: expected auto, off, or a number of seeds from 2 on such as --stack 8"
+        )
     return int(word)
 
 
@@ -270,7 +272,9 @@ def read_shard(text: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ConfigError(f"--shard {text}: expected I/N with I from 1 to N, such as --shard 1/4 for the first of four")
+        raise ConfigError(
+            f"--shard {shlex.quote(text)}: expected I/N with I from 1 to N, such as --shard 1/4 for the first of four"
+        )
     return int(match[1]), int(match[2])
 
 

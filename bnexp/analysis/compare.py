@@ -17,6 +17,7 @@ from bnexp.analysis.notes import (
     on_lengths,
     on_same_functions,
     on_seeds,
+    on_stacked,
     on_tuning,
     on_unfinished,
 )
@@ -126,7 +127,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     for notes in (on_diverged, on_lengths, on_tuning, on_lengthened, *(() if points else (on_lagging, on_averages))):
         yield from notes(arms)
     yield from on_curves(arms, comparison.scales, comparison.labels)
-    for notes in (on_same_functions, on_unfinished, on_environments):
+    for notes in (on_same_functions, on_unfinished, on_environments, on_stacked):
         yield from notes(arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     yield from at_most(problems, MOST_NOTES, "problems with records")

@@ -73,12 +73,13 @@ def work(tasks: Sequence[Task], pipe: Connection, output: Path) -> None:
 
 
 def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
-    """Do a task, or stacked ones of one arm, and tell how each ended; a bug in bnexp passes as it is, at the end."""
-    began, bugs, stop = time.monotonic(), list[Exception](), StopRequest()
+    """Do a task, or stacked ones of one arm, and tell how each ended; bugs in bnexp pass as they are, at the end."""
+    began, bugs, stop = time.monotonic(), dict[int, Exception](), StopRequest()
 
     def ended(number: int, outcome: Outcome) -> None:
         if isinstance(outcome, Exception) and not isinstance(outcome, BnexpError):
-            bugs.append(outcome)
+            outcome.add_note(f"in {tasks[number].key}")
+            bugs[id(outcome)] = outcome  # one in the common step ends several
         else:
             tell(replace(_end_of(tasks[number], outcome, len(tasks)), seconds=time.monotonic() - began))
 
@@ -89,8 +90,11 @@ def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
         _share_dataset(tasks[0])
     with stop.listening():
         lives = [_life(task, tell, stop, len(tasks)) for task in tasks]
-        train_together(lives, stop, ended, tasks[0].blueprint.config.training)
-    for bug in bugs:
+        common = tasks[0].blueprint.config.training
+        train_together(lives, stop, ended, common, lambda text: tell(Warned(tasks[0].key, text)))
+    if len(bugs) > 1:
+        raise ExceptionGroup(f"{len(bugs)} errors in {len(tasks)} stacked runs", list(bugs.values()))
+    for bug in bugs.values():
         raise bug
 
 
@@ -116,7 +120,7 @@ def _life(task: Task, tell: Callable[[Event], None], stop: StopRequest, stacked:
     terms = Terms(
         data_dir=task.data_dir,
         device=task.device,
-        show=lambda name, plan: _ToldDisplay(task.key, plan, tell),
+        show=lambda name, plan: _ToldDisplay(task.key, plan, tell, stacked),
         warn=lambda warning: tell(Warned(task.key, warning)),
         argv=task.argv,
         role=task.role,
@@ -203,8 +207,8 @@ class _Teller:
 class _ToldDisplay(Display):
     """Tells where a run is, a few times a second at most."""
 
-    def __init__(self, key: str, plan: Plan, tell: Callable[[Event], None]) -> None:
-        self._key, self._plan, self._tell = key, plan, tell
+    def __init__(self, key: str, plan: Plan, tell: Callable[[Event], None], stacked: int) -> None:
+        self._key, self._plan, self._tell, self._stacked = key, plan, tell, stacked
         self._told_at = float("-inf")
         self._figures: dict[str, float] = {}
 
@@ -217,8 +221,9 @@ class _ToldDisplay(Display):
         now = time.monotonic()
         if now - self._told_at >= _SHOWN_EVERY_S:
             self._told_at = now
-            eta_s = clock.remaining_s(step, *left(self._plan, step))
-            self._tell(Progressed(self._key, step, self._plan.total_steps, dict(self._figures), eta_s))
+            own_s = clock.remaining_s(step, *left(self._plan, step))  # of all that pass until then
+            figures = dict(self._figures)
+            self._tell(Progressed(self._key, step, self._plan.total_steps, figures, self._stacked * own_s))
 
 
 def _stand_alone(output: Path) -> None:

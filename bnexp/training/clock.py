@@ -95,8 +95,12 @@ class Clock:
             self._untimed_since, self._marked = None, []
             for name, value in before.items():
                 setattr(self, name, value)
-            self._started += passed
-            self._read_at += passed
+            self.leave_out(passed)
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave seconds that passed out of all times: what was done was not the training's."""
+        self._started += seconds
+        self._read_at += seconds
 
     @contextlib.contextmanager
     def _timing(self, total: str) -> Iterator[None]:

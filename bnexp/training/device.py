@@ -96,6 +96,11 @@ class Graphing:
     reason: str | None = None
     recorded: int = 0
 
+    @property
+    def told(self) -> str | None:
+        """What to say where it is not recorded although it could have been."""
+        return self.reason and f"the step is not recorded as a CUDA graph: {self.reason}"
+
 
 def graphing(config: Config, device: torch.device) -> Graphing:
     """Return what becomes of `training.graph` on a device.

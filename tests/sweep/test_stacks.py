@@ -111,6 +111,8 @@ def test_auto_keeps_every_process_busy() -> None:
 
 def test_what_stack_may_be() -> None:
     assert [read_stack(text) for text in ("off", " Auto", "8")] == [1, "auto", 8]
+    with pytest.raises(ConfigError, match="--stack '': expected auto"):
+        read_stack("")
     for text in ("1", "0", "-2", "many", "2.5"):
         with pytest.raises(ConfigError, match="expected auto, off, or a number of seeds from 2 on"):
             read_stack(text)
