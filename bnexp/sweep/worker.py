@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.memory import StackMemory
 from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
@@ -42,7 +43,8 @@ from bnexp.sweep.work import DATASETS, Ended, Event, Judged, Measured, Progresse
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.device import choose_device, computing_as
-from bnexp.training.stackable import why_not_stacked, why_not_worth
+from bnexp.training.room import memory_of_stack
+from bnexp.training.stackable import why_not_stacked, why_not_worth, why_unpaid
 
 _SHOWN_EVERY_S = 0.2
 _GRACE_S, _LOOK_S = 30.0, 1.0
@@ -154,23 +156,30 @@ def _end_of(task: Task, outcome: RunResult | BnexpError, stacked: int) -> Ended:
 def judge(task: Task) -> Judged:
     """Look whether the data of all blueprints are here, whether their networks fit into memory and can be built.
 
-    Where they are to be stacked, look whether they can be, too, and with `auto` whether that pays.
+    Where they are to be stacked, look whether they can be, too, whether that pays, and what memory it takes.
     """
     refused, doubted, apart = dict[str, str](), dict[str, list[str]](), dict[str, str]()
-    data_dir = task.data_dir or data_folder(None)
+    unpaid, stacks = dict[str, str](), dict[str, StackMemory]()
+    data_dir, device = task.data_dir or data_folder(None), task.device or "auto"
     for blueprint in (task.blueprint, *task.others):
         config, doubts = blueprint.config, list[str]()
         try:
-            life.weigh(blueprint, task.device or "auto", Terms(warn=doubts.append))
+            life.weigh(blueprint, device, Terms(warn=doubts.append))
             if sources_of(config):  # a norm of others is tried where it is built
                 without_numbers(blueprint.layout)
             load_dataset(config.data, blueprint.info, blueprint.plan, data_dir, torch.device("cpu"))
             if why := _why_apart(task, blueprint):
                 (apart if task.stack == "auto" else refused)[config.name] = why
+            elif task.stack != 1:
+                if task.stack != "auto" and (why := why_unpaid(blueprint, device)):
+                    unpaid[config.name] = why
+                if memory := memory_of_stack(blueprint, choose_device(device)):
+                    stacks[config.name] = memory
         except BnexpError as error:
             refused[config.name] = str(error)
         doubted[config.name] = doubts
-    return Judged(task.key, refused, {name: doubts for name, doubts in doubted.items() if doubts}, apart)
+    doubted = {name: doubts for name, doubts in doubted.items() if doubts}
+    return Judged(task.key, refused, doubted, apart, unpaid, stacks)
 
 
 def _why_apart(task: Task, blueprint: Blueprint) -> str | None:

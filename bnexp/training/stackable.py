@@ -20,8 +20,6 @@ PAYS_UP_TO = 2e6
 Of 4 seeds and up to 2 million, a stack took 1 / 1.3 to 1 / 1.6 of the time of separate runs, of 16 seeds 1 / 2.6 to
 1 / 4.4. From 4 million on 4 seeds gain nothing, and convolutions lose: 18 million take 1 / 0.6 of the time.
 """
-MOST = 16
-"""Seeds that are stacked where nobody says how many: more were not measured."""
 _TRIED, _EXAMPLES = 2, 8
 _ROUNDING = 1e-3
 """Relative distance up to which the gradients of a stacked network count as those of the network by itself."""
@@ -31,13 +29,18 @@ def why_not_worth(blueprint: Blueprint, device: str) -> str | None:
     """Say why stacking the seeds of a config is not known to pay on a device; None where it was measured to."""
     if (kind := choose_device(device).type) != "cpu":
         return f"stacked seeds were not measured on {kind}; --stack K asks for them"
+    return why_unpaid(blueprint, device)
+
+
+def why_unpaid(blueprint: Blueprint, device: str) -> str | None:
+    """Say why stacking the seeds of a config does not pay on a device, by measurements; None where none say so."""
     work = blueprint.plan.batch_size * multiply_adds(blueprint.layout)
-    if work > PAYS_UP_TO:
-        return (
-            f"a step of one seed has {work / 1e6:,.0f} million multiply-adds, and on a CPU stacking pays up to about "
-            f"{PAYS_UP_TO / 1e6:.0f}"
-        )
-    return None
+    if choose_device(device).type != "cpu" or work <= PAYS_UP_TO:
+        return None
+    return (
+        f"a step of one seed has {work / 1e6:,.0f} million multiply-adds, and on a CPU stacking pays up to about "
+        f"{PAYS_UP_TO / 1e6:.0f}, beyond which convolutions lose (table in docs/sweeps.md)"
+    )
 
 
 def multiply_adds(layout: Layout) -> int:

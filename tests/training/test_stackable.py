@@ -13,7 +13,7 @@ from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
 from bnexp.models.build import build_model
 from bnexp.norms.layer_norm import RootMeanSquareNorm
-from bnexp.training.stackable import PAYS_UP_TO, multiply_adds, why_not_stacked, why_not_worth
+from bnexp.training.stackable import PAYS_UP_TO, multiply_adds, why_not_stacked, why_not_worth, why_unpaid
 
 Drawn = Callable[..., Blueprint]
 CNN = {"arch": "cnn", "stages": [[4], [8]], "hidden": None, "block": "conv -> norm -> act"}
@@ -93,4 +93,5 @@ def test_what_was_not_measured_to_pay_is_said(drawn: Drawn) -> None:
     assert why_not_worth(drawn(), "cpu") is None
     large = drawn(model={"hidden": [2048, 2048]})
     assert large.plan.batch_size * multiply_adds(large.layout) > PAYS_UP_TO
-    assert "million multiply-adds" in (why_not_worth(large, "cpu") or "")
+    assert "million multiply-adds" in (why_unpaid(large, "cpu") or "")
+    assert why_not_worth(large, "cpu") == why_unpaid(large, "cpu")
