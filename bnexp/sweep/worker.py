@@ -39,6 +39,7 @@ from bnexp.session.life import Life, RunResult
 from bnexp.session.lockstep import Outcome, train_together
 from bnexp.session.signals import ANNOUNCEMENTS, StopRequest
 from bnexp.session.terms import Terms
+from bnexp.sweep.held import ended_before
 from bnexp.sweep.work import DATASETS, Ended, Event, Judged, Measured, Progressed, Task, Warned
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
@@ -88,6 +89,9 @@ def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
     if tasks[0].mode in ("measure", "judge"):
         tell(_examined(tasks[0], tell))
         return
+    tasks = _without_ended(tasks, tell)
+    if not tasks:
+        return
     if len(tasks) > 1:
         _share_dataset(tasks[0])
     with stop.listening():
@@ -98,6 +102,17 @@ def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
         raise ExceptionGroup(f"{len(bugs)} errors in {len(tasks)} stacked runs", list(bugs.values()))
     for bug in bugs.values():
         raise bug
+
+
+def _without_ended(tasks: Sequence[Task], tell: Callable[[Event], None]) -> list[Task]:
+    """Tell of tasks whose runs had ended before, as a process did that died before it told; return the others."""
+    left = []
+    for task in tasks:
+        if (done := ended_before(task)) is None:
+            left.append(task)
+        else:
+            tell(done)
+    return left
 
 
 def _share_dataset(task: Task) -> None:
