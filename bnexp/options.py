@@ -124,7 +124,7 @@ class HonestCommand(TyperCommand):
             case "NoSuchOption":
                 return self._instead_of(str(getattr(error, "option_name", "")), words, ctx)
             case "BadParameter":
-                return _no_number(error, words) or _no_choice(error, words)
+                return _no_number(error, words) or _too_small(error, words) or _no_choice(error, words)
             case "MissingParameter" if error.param is argument:
                 return f"bnexp {command} needs a {called}: {argument.help}"
             case "UsageError" if "unexpected extra argument" in message:
@@ -205,11 +205,32 @@ def _no_number(error: Any, words: list[str]) -> str | None:
     from bnexp.config.wording import brief, number_meant
 
     is_whole = match[1] == "integer"
-    typed = [_as_typed(option, words) for option in error.param.opts]
-    option, value, _ = next((one for one in typed if one[2]), (error.param.opts[0], "", []))
+    option, value = _taken(error.param.opts, words)
     hint = number_meant(value, (), "int" if is_whole else "float")
     hint = "" if "quotes" in hint else hint  # whole numbers were expected, or the shell took them
     return f'{option}: expected a {"whole " * is_whole}number, found "{brief(value)}"{hint}'
+
+
+def _taken(options: Sequence[str], words: Sequence[str]) -> tuple[str, str]:
+    """Return a known option by the name that was typed, and its value: the word behind it, even another option."""
+    for at, typed in enumerate(words):
+        word, equals, value = typed.partition("=")
+        if word in options:
+            return word, value if equals else next(iter(words[at + 1 :]), "")
+    return options[0], ""
+
+
+_TOO_SMALL = re.compile(r"(?:greater than or equal to |x\s*>=\s*)(\d+)")
+"""The parser's words for a number below the least, in all its versions."""
+
+
+def _too_small(error: Any, words: list[str]) -> str | None:
+    """Return a sentence on a whole number below the least; None for another problem."""
+    match = _TOO_SMALL.search(str(getattr(error, "message", "")))
+    if match is None:
+        return None
+    option, value = _taken(error.param.opts, words)
+    return f'{option}: expected a whole number from {match[1]} on, found "{value}"'
 
 
 def _with_home(match: re.Match[str]) -> str:
