@@ -101,7 +101,7 @@ def _refuse_profile(drawn: Sequence[Drawn], steps: int, processes: int, resumed_
     from bnexp.training.profile import refuse_profile  # loads torch
 
     for blueprint in (one for file in drawn for one in file.blueprints):
-        former = resumed_from and newest_run_of(blueprint.config, resumed_from)
+        former = newest_run_of(blueprint.config, resumed_from) if resumed_from else None
         if former is None:
             refuse_profile(steps, blueprint.plan.total_steps, processes)
         elif former.status not in COMPLETE:

@@ -35,7 +35,7 @@ def ended_before(task: Task) -> Ended | None:
     Such as that of a process, or of its node, that died after it had written all, and before it told.
     """
     run = _own_run(task)
-    return run and _end_of(run, task)
+    return None if run is None else _end_of(run, task)
 
 
 def _own_run(task: Task) -> Run | None:

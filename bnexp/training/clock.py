@@ -53,7 +53,7 @@ class Clock:
         self.evaluations = 0
         self.untimed_steps = 0
         self._untimed_since: float | None = None
-        self._timed: dict[str, Any] | None = None  # the totals when the untimed part began
+        self._timed: dict[str, float] | None = None  # the totals when the untimed part began
 
     def count(self, examples: int) -> None:
         """Note one training step with this many examples."""
@@ -181,7 +181,7 @@ class Clock:
         untimed = {"untimed_steps": self.untimed_steps} if self.untimed_steps else {}
         return {"total_s": self.total_s, **self._totals(), **untimed}
 
-    def _totals(self) -> dict[str, Any]:
+    def _totals(self) -> dict[str, float]:
         """Return the totals, of which what is untimed is no part."""
         if self._timed is not None:
             return self._timed

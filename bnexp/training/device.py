@@ -120,6 +120,17 @@ def graphing(config: Config, device: torch.device) -> Graphing:
     return Graphing(tried=True, demanded=asked == "on")
 
 
+def refusals_on(device: torch.device, config: Config) -> list[str]:
+    """Return why a training of a config is refused on a device, as `build` would refuse it; nothing where it is not."""
+    found = []
+    for check in (lambda: check_precision(config.training, device), lambda: graphing(config, device)):
+        try:
+            check()
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
 def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Return the context in which the forward pass computes in the config's precision."""
     if training.precision not in AUTOCAST:
