@@ -71,13 +71,8 @@ def compare_runs(
     Raises:
         ConfigError: there is no such column, key, metric or arm, or no run fulfils the conditions.
     """
-    chosen, on_choice = where(list(runs), conditions)
-    kept, left_out = without_tuning(chosen)
-    arms, on_pool = gather_arms(kept), list[str]()
+    arms, keys, on_choice = _arms_of(list(runs), conditions, keys, group_by)
     rates = None if group_by else rate_table(arms)
-    if group_by:
-        keys = [config_key(name, kept, f"--group-by {name}") for name in group_by]
-        arms, on_pool = pool(arms, keys)
     measured, on_points = measure(arms, columns or (DEFAULT_POINTS if baseline else ""))
     shown = measured if columns else Measured()
     table = compare_arms(arms, target=target, with_curves=with_curves and not columns, keys=keys, measured=shown)
@@ -85,11 +80,24 @@ def compare_runs(
     if baseline:
         axes = [] if group_by else rate_axes(arms)
         table, differences = with_differences(table, told_apart(arms), axes, baseline, measured)
-    table = replace(table, notes=(*notes, *on_choice, *left_out, *on_pool, *on_points, *table.notes))
+    table = replace(table, notes=(*notes, *on_choice, *on_points, *table.notes))
     sortable = [column for column in table.columns if column.kind != "curve"]
     order = find_column(sortable, sort or (str(measured.points[0]) if columns else DEFAULT_SORT))
     table = together(sort_rows(table, order), SCORED_ON)
     return [table, *filter(None, [differences, rates])]
+
+
+def _arms_of(
+    runs: Sequence[Run], conditions: Sequence[str], keys: Sequence[str], group_by: Sequence[str]
+) -> tuple[Sequence[Arm], Sequence[str], list[str]]:
+    """Return the arms of the runs that are asked for, the keys that have a column, and what to know of the choice."""
+    chosen, on_choice = where(runs, conditions)
+    kept, left_out = without_tuning(chosen)
+    arms, on_pool = gather_arms(kept), list[str]()
+    if group_by:
+        keys = [config_key(name, kept, f"--group-by {name}") for name in group_by]
+        arms, on_pool = pool(arms, keys)
+    return arms, keys, [*on_choice, *left_out, *on_pool]
 
 
 def compare_arms(

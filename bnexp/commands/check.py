@@ -73,13 +73,12 @@ def check(
     refused = refusals_on(chosen, config)
     if speed and refused:
         raise ConfigError(f"--speed trains for a moment, which is refused on this machine: {'; '.join(refused)}")
-    doubts, memory = doubts_about_memory(blueprint, chosen), memory_line(blueprint, chosen)
-    several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
+    doubts = doubts_about_memory(blueprint, chosen)
     document: list[Part] = [
         Heading(f"{config.name}: {config.model.block}"),
         _outline_table(rows),
         facts(
-            [*_arithmetic(config, blueprint.plan, blueprint.info), *several, *([("memory", memory)] if memory else [])]
+            [*_arithmetic(config, blueprint.plan, blueprint.info), *_needs(blueprint, memory_line(blueprint, chosen))]
         ),
         *(Text(note, lead="note") for note in drawn.notes),
         *(Text(f"on this machine, bnexp train refuses it: {why}", lead="note") for why in refused),
@@ -109,6 +108,12 @@ def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
     cells.append(("total", "", f"{sum(row.parameters for row in rows):,}", ""))
     keys = [column.key for column in columns]
     return Table(columns, tuple(dict(zip(keys, map(word, row), strict=True)) for row in cells))
+
+
+def _needs(blueprint: Blueprint, memory: str | None) -> list[tuple[str, str]]:
+    """Return what several processes do with it, and the memory that it takes, where there is something to say."""
+    several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
+    return [*several, *([("memory", memory)] if memory else [])]
 
 
 def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str, str]]:

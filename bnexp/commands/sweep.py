@@ -84,10 +84,8 @@ def sweep(
         Interrupted: by Ctrl-C or a signal; the same command continues.
         BnexpError: runs failed, after all others had their turn.
     """
-    if options.ray is not None and options.workers is not None:
-        raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
-    if options.ray is not None and options.stack not in (1, "auto"):
-        raise ConfigError("--stack: seeds are stacked on this machine alone; with --ray, leave it out")
+    if options.ray is not None:
+        _refuse_on_a_cluster(options)
     if save is not None:
         name = name or run_name_of(save.stem)
     study = read_sweep(path, axes, seeds, overrides, name)
@@ -114,6 +112,17 @@ def sweep(
     elif now.claims:
         show_document([verdict_table(*judge_plan(study, now))])
     _conclude(outcome, plan)
+
+
+def _refuse_on_a_cluster(options: SweepOptions) -> None:
+    """Refuse what a cluster cannot honour, and say what it does not do."""
+    alone = "seeds are stacked on this machine alone"
+    if options.workers is not None:
+        raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
+    if options.stack == "auto":
+        print(f"note: trained seed by seed: {alone}, and not with --ray", file=sys.stderr)
+    elif options.stack != 1:
+        raise ConfigError(f"--stack: {alone}; with --ray, leave it out")
 
 
 def _announce(study: Sweep, plan: SweepPlan) -> None:
