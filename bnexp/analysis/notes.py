@@ -110,7 +110,7 @@ def on_environments(arms: Sequence[Arm]) -> Iterator[str]:
 def on_stacked(arms: Sequence[Arm]) -> Iterator[str]:
     """Say what the times of seeds are that were trained as one vectorized network."""
     if names := [arm.name for arm in arms if any(run.environment.get("stacked") == "yes" for run in arm.runs)]:
-        yield f"stacked seeds ({_few(names)}): step ms is an equal part for each of the step of all"
+        yield f"stacked seeds ({_few(names)}): step ms is a step of the whole stack divided by its seeds"
 
 
 def _few(names: Sequence[str]) -> str:

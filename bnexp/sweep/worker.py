@@ -186,7 +186,7 @@ def judge(task: Task) -> Judged:
             if why := _why_apart(task, blueprint):
                 (apart if task.stack == "auto" else refused)[config.name] = why
             elif task.stack != 1:
-                if task.stack != "auto" and (why := why_unpaid(blueprint, device)):
+                if task.stack != "auto" and (why := why_unpaid(blueprint, device, task.stack)):
                     unpaid[config.name] = why
                 if memory := memory_of_stack(blueprint, choose_device(device)):
                     stacks[config.name] = memory

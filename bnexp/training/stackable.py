@@ -20,6 +20,9 @@ PAYS_UP_TO = 2e6
 Of 4 seeds and up to 2 million, a stack took 1 / 1.3 to 1 / 1.6 of the time of separate runs, of 16 seeds 1 / 2.6 to
 1 / 4.4. From 4 million on 4 seeds gain nothing, and convolutions lose: 18 million take 1 / 0.6 of the time.
 """
+_CONVOLUTIONS_LOSE, _LARGE_MLP, _FEW = 18e6, 43e6, 4
+"""Multiply-adds of a step of one seed from which on convolutions lose, however many are stacked; and seeds of an MLP
+below which stacking loses, twice as many from the other size on: as measured, with nothing in between."""
 _TRIED, _EXAMPLES = 2, 8
 _ROUNDING = 1e-3
 """Relative distance up to which the gradients of a stacked network count as those of the network by itself."""
@@ -29,18 +32,29 @@ def why_not_worth(blueprint: Blueprint, device: str) -> str | None:
     """Say why stacking the seeds of a config is not known to pay on a device; None where it was measured to."""
     if (kind := choose_device(device).type) != "cpu":
         return f"stacked seeds were not measured on {kind}; --stack K asks for them"
-    return why_unpaid(blueprint, device)
-
-
-def why_unpaid(blueprint: Blueprint, device: str) -> str | None:
-    """Say why stacking the seeds of a config does not pay on a device, by measurements; None where none say so."""
     work = blueprint.plan.batch_size * multiply_adds(blueprint.layout)
-    if choose_device(device).type != "cpu" or work <= PAYS_UP_TO:
+    if work > PAYS_UP_TO:
+        return (
+            f"a step of one seed has {work / 1e6:,.0f} million multiply-adds, and on a CPU stacking pays up to about "
+            f"{PAYS_UP_TO / 1e6:.0f}"
+        )
+    return None
+
+
+def why_unpaid(blueprint: Blueprint, device: str, seeds: int) -> str | None:
+    """Say why stacking so many seeds of a config was measured not to pay on a device; None where it was not."""
+    if choose_device(device).type != "cpu":
         return None
-    return (
-        f"a step of one seed has {work / 1e6:,.0f} million multiply-adds, and on a CPU stacking pays up to about "
-        f"{PAYS_UP_TO / 1e6:.0f}, beyond which convolutions lose (table in docs/sweeps.md)"
-    )
+    work = blueprint.plan.batch_size * multiply_adds(blueprint.layout)
+    if blueprint.config.model.arch != "mlp":
+        found = "convolutional networks of 18 million and more, stacked seeds took 1.3 to 2.5"
+        loses = work >= _CONVOLUTIONS_LOSE
+    elif work >= _LARGE_MLP:
+        found, loses = "an MLP of 43 million, 2 and 4 stacked seeds took 1.1 to 1.3", seeds < 2 * _FEW
+    else:
+        found, loses = "MLPs, 2 stacked seeds took 1.2 to 1.3", seeds < _FEW
+    of = f"a step of one seed has {work / 1e6:,.1f} million multiply-adds; of"
+    return f"{of} {found} times as long as one by one on a CPU (docs/sweeps.md)" if loses else None
 
 
 def multiply_adds(layout: Layout) -> int:
