@@ -125,7 +125,7 @@ class HonestCommand(TyperCommand):
             case "NoSuchOption":
                 return self._instead_of(str(getattr(error, "option_name", "")), words, ctx)
             case "BadParameter":
-                return _no_number(error, words) or _no_choice(error, words)
+                return _no_number(error, words) or _too_small(error, words) or _no_choice(error, words)
             case "MissingParameter" if error.param is argument:
                 return f"bnexp {command} needs a {called}: {argument.help}"
             case "UsageError" if "unexpected extra argument" in message:
@@ -206,11 +206,32 @@ def _no_number(error: Any, words: list[str]) -> str | None:
     from bnexp.config.wording import brief, number_meant
 
     is_whole = match[1] == "integer"
-    typed = [_as_typed(option, words) for option in error.param.opts]
-    option, value, _ = next((one for one in typed if one[2]), (error.param.opts[0], "", []))
+    option, value = _taken(error.param.opts, words)
     hint = number_meant(value, (), "int" if is_whole else "float")
     hint = "" if "quotes" in hint else hint  # whole numbers were expected, or the shell took them
     return f'{option}: expected a {"whole " * is_whole}number, found "{brief(value)}"{hint}'
+
+
+def _taken(options: Sequence[str], words: Sequence[str]) -> tuple[str, str]:
+    """Return a known option by the name that was typed, and its value: the word behind it, even another option."""
+    for at, typed in enumerate(words):
+        word, equals, value = typed.partition("=")
+        if word in options:
+            return word, value if equals else next(iter(words[at + 1 :]), "")
+    return options[0], ""
+
+
+_TOO_SMALL = re.compile(r"(?:greater than or equal to |x\s*>=\s*)(\d+)")
+"""The parser's words for a number below the least, in all its versions."""
+
+
+def _too_small(error: Any, words: list[str]) -> str | None:
+    """Return a sentence on a whole number below the least; None for another problem."""
+    match = _TOO_SMALL.search(str(getattr(error, "message", "")))
+    if match is None:
+        return None
+    option, value = _taken(error.param.opts, words)
+    return f'{option}: expected a whole number from {match[1]} on, found "{value}"'
 
 
 def _with_home(match: re.Match[str]) -> str:
@@ -241,7 +262,7 @@ def read_workers(text: str) -> int | None:
     if text.strip().lower() == "auto":
         return None
     if not re.fullmatch(r"\d{1,4}", text.strip()) or int(text) == 0:
-        raise ConfigError(f"--workers {text}: expected auto, or a number of workers such as --workers 4")
+        raise ConfigError(f"--workers {shlex.quote(text)}: expected auto, or a number of workers such as --workers 4")
     return int(text)
 
 
@@ -257,7 +278,9 @@ def read_stack(text: str) -> int | Literal["auto"]:
     if word == "off":
         return 1
     if not re.fullmatch(r"\d{1,4}", word) or int(word) < 2:
-        raise ConfigError(f"--stack {text}: expected auto, off, or a number of seeds from 2 on such as --stack 8")
+        raise ConfigError(
+            f"--stack {shlex.quote(text)}: expected auto, off, or a number of seeds from 2 on such as --stack 8"
+        )
     return int(word)
 
 
@@ -271,7 +294,9 @@ def read_shard(text: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ConfigError(f"--shard {text}: expected I/N with I from 1 to N, such as --shard 1/4 for the first of four")
+        raise ConfigError(
+            f"--shard {shlex.quote(text)}: expected I/N with I from 1 to N, such as --shard 1/4 for the first of four"
+        )
     return int(match[1]), int(match[2])
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _MOST = 8
 _Given = TypeVar("_Given")
 _Computed = TypeVar("_Computed")
-_work: tuple[Callable[[Any], Any], Sequence[Any]] = (lambda nothing: None, ())
+_NOTHING: tuple[Callable[[Any], Any], Sequence[Any]] = (lambda nothing: None, ())
+_work = _NOTHING
 """What the copies that are being made are to compute: they find it in memory, since not all of it can be sent."""
 
 
@@ -61,6 +62,8 @@ def on_all_cores(compute: Callable[[_Given], _Computed], given: Sequence[_Given]
     except OSError:  # no process more, no file more, ...
         pool.shutdown(cancel_futures=True)
         return map(compute, given)
+    finally:
+        _work = _NOTHING  # all copies are made with the first value
     return _taken(compute, given, values, pool)
 
 

@@ -80,12 +80,13 @@ class Training:
         return found | dict(enumerate(step.average.weights if step.average else []))
 
 
-def stacked(trainings: Sequence[Training]) -> Sequence[Training]:
+def stacked(trainings: Sequence[Training], **options: Any) -> Sequence[Training]:
     def ended(number: int, outcome: object) -> None:
         if isinstance(outcome, Exception):
             raise outcome
+        trainings[number].progress.clock.stop()
 
-    train_together([training.course() for training in trainings], StopRequest(), ended)  # type: ignore[misc]
+    train_together([training.course() for training in trainings], StopRequest(), ended, **options)  # type: ignore[misc]
     return trainings
 
 

@@ -167,12 +167,15 @@ def test_every_command_answers(words: str, said: str, tmp_path: Path) -> None:
         (["explain", "groupnorm", "--groups", "2.5"], 'a whole number, found "2.5"'),
         (["compare", "--target", "90%"], "90% is written 0.9"),
         (["board", "--port", "x"], 'a whole number, found "x"'),
+        (["train", "x.yaml", "--profile", "--name", "y"], '--profile: expected a whole number, found "--name"'),
+        (["train", "x.yaml", "--profile", "-1"], '--profile: expected a whole number from 0 on, found "-1"'),
+        (["sweep", "x.yaml", "--retries=-2"], '--retries: expected a whole number from 0 on, found "-2"'),
     ],
 )
 def test_what_is_no_number_is_answered_with_how_one_is_written(words: list[str], problem: str) -> None:
     with pytest.raises(ConfigError) as refused:
         cli.app(words, standalone_mode=False)
-    assert str(refused.value).startswith(f"{words[-2] if '=' not in words[-1] else '--momentum'}: expected ")
+    assert str(refused.value).startswith(tuple(f"{word.partition('=')[0]}: expected " for word in words))
     assert problem in str(refused.value)
 
 

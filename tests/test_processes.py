@@ -7,6 +7,7 @@ import pytest
 
 FRESH = """\
 import os, sys
+from bnexp import processes
 from bnexp.processes import on_all_cores
 
 os.sched_getaffinity = lambda _: {0, 1, 2}
@@ -17,6 +18,7 @@ def copies_of(number):
 
 assert list(on_all_cores(copies_of, [])) == []
 computed = list(on_all_cores(copies_of, range(20)))
+assert processes._work is processes._NOTHING, "what was given is kept"
 assert [number for _, number, _ in computed] == list(range(20))
 assert all(copied and len(text) == number << 18 for copied, number, text in computed)
 

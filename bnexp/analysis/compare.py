@@ -17,6 +17,7 @@ from bnexp.analysis.notes import (
     on_lengths,
     on_same_functions,
     on_seeds,
+    on_stacked,
     on_tuning,
     on_unfinished,
 )
@@ -70,13 +71,8 @@ def compare_runs(
     Raises:
         ConfigError: there is no such column, key, metric or arm, or no run fulfils the conditions.
     """
-    chosen, on_choice = where(list(runs), conditions)
-    kept, left_out = without_tuning(chosen)
-    arms, on_pool = gather_arms(kept), list[str]()
+    arms, keys, on_choice = _arms_of(list(runs), conditions, keys, group_by)
     rates = None if group_by else rate_table(arms)
-    if group_by:
-        keys = [config_key(name, kept, f"--group-by {name}") for name in group_by]
-        arms, on_pool = pool(arms, keys)
     measured, on_points = measure(arms, columns or (DEFAULT_POINTS if baseline else ""))
     shown = measured if columns else Measured()
     table = compare_arms(arms, target=target, with_curves=with_curves and not columns, keys=keys, measured=shown)
@@ -84,11 +80,24 @@ def compare_runs(
     if baseline:
         axes = [] if group_by else rate_axes(arms)
         table, differences = with_differences(table, told_apart(arms), axes, baseline, measured)
-    table = replace(table, notes=(*notes, *on_choice, *left_out, *on_pool, *on_points, *table.notes))
+    table = replace(table, notes=(*notes, *on_choice, *on_points, *table.notes))
     sortable = [column for column in table.columns if column.kind != "curve"]
     order = find_column(sortable, sort or (str(measured.points[0]) if columns else DEFAULT_SORT))
     table = together(sort_rows(table, order), SCORED_ON)
     return [table, *filter(None, [differences, rates])]
+
+
+def _arms_of(
+    runs: Sequence[Run], conditions: Sequence[str], keys: Sequence[str], group_by: Sequence[str]
+) -> tuple[Sequence[Arm], Sequence[str], list[str]]:
+    """Return the arms of the runs that are asked for, the keys that have a column, and what to know of the choice."""
+    chosen, on_choice = where(runs, conditions)
+    kept, left_out = without_tuning(chosen)
+    arms, on_pool = gather_arms(kept), list[str]()
+    if group_by:
+        keys = [config_key(name, kept, f"--group-by {name}") for name in group_by]
+        arms, on_pool = pool(arms, keys)
+    return arms, keys, [*on_choice, *left_out, *on_pool]
 
 
 def compare_arms(
@@ -126,7 +135,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     for notes in (on_diverged, on_lengths, on_tuning, on_lengthened, *(() if points else (on_lagging, on_averages))):
         yield from notes(arms)
     yield from on_curves(arms, comparison.scales, comparison.labels)
-    for notes in (on_same_functions, on_unfinished, on_environments):
+    for notes in (on_same_functions, on_unfinished, on_environments, on_stacked):
         yield from notes(arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     yield from at_most(problems, MOST_NOTES, "problems with records")

@@ -107,5 +107,11 @@ def on_environments(arms: Sequence[Arm]) -> Iterator[str]:
         yield f"differing environments, which alone change times and a little of the rest: {'; '.join(differing)}"
 
 
+def on_stacked(arms: Sequence[Arm]) -> Iterator[str]:
+    """Say what the times of seeds are that were trained as one vectorized network."""
+    if names := [arm.name for arm in arms if any(run.environment.get("stacked") == "yes" for run in arm.runs)]:
+        yield f"stacked seeds ({_few(names)}): step ms is a step of the whole stack divided by its seeds"
+
+
 def _few(names: Sequence[str]) -> str:
     return first_few(list(dict.fromkeys(names)), 3)

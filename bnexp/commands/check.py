@@ -16,6 +16,7 @@ from bnexp.document.show import show_document
 from bnexp.document.table import Cell, Column, Table, facts, word
 from bnexp.document.values import Heading, Part, Text
 from bnexp.document.writing import counted
+from bnexp.errors import ConfigError, Interrupted
 from bnexp.processes import usable_cores
 from bnexp.streams import encodable
 
@@ -54,7 +55,9 @@ def check(
     The arguments are those of `bnexp check --help`.
 
     Raises:
-        ConfigError: the config is wrong; or with `strict` there is a warning, after all is printed.
+        ConfigError: the config is wrong, or its speed cannot be measured where `train` refuses it; or with `strict`
+            there is a warning, after all is printed.
+        Interrupted: by Ctrl-C amid the measurements of speed, after all is printed that was measured.
     """
     [drawn] = draw_files([config_path], overrides, data_dir)
     blueprint = drawn.blueprints[0]
@@ -62,27 +65,31 @@ def check(
 
     from bnexp.inspection.outline import outline
     from bnexp.models.build import without_numbers
-    from bnexp.training.device import choose_device
+    from bnexp.training.device import choose_device, refusals_on
     from bnexp.training.room import doubts_about_memory, memory_line
 
     rows = outline(without_numbers(blueprint.layout), blueprint.layout, config.model.bias)
     chosen = choose_device(device)
-    doubts, memory = doubts_about_memory(blueprint, chosen), memory_line(blueprint, chosen)
-    several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
+    refused = refusals_on(chosen, config)
+    if speed and refused:
+        raise ConfigError(f"--speed trains for a moment, which is refused on this machine: {'; '.join(refused)}")
+    doubts = doubts_about_memory(blueprint, chosen)
     document: list[Part] = [
         Heading(f"{config.name}: {config.model.block}"),
         _outline_table(rows),
         facts(
-            [*_arithmetic(config, blueprint.plan, blueprint.info), *several, *([("memory", memory)] if memory else [])]
+            [*_arithmetic(config, blueprint.plan, blueprint.info), *_needs(blueprint, memory_line(blueprint, chosen))]
         ),
         *(Text(note, lead="note") for note in drawn.notes),
+        *(Text(f"on this machine, bnexp train refuses it: {why}", lead="note") for why in refused),
         *(Text(warning, lead="warning") for warning in (*blueprint.warnings, *doubts)),
     ]
     if signal:
         document += _signal(blueprint, data_folder(data_dir))
-    if speed:
-        document += _speed(blueprint, data_folder(data_dir), chosen)
-    show_document(document)
+    measured, cut = _speed(blueprint, data_folder(data_dir), chosen) if speed else ([], False)
+    show_document([*document, *measured])
+    if cut:
+        raise Interrupted("interrupted" + ("; the table has what was measured until then" if measured else ""))
     if strict:
         refuse_warnings(len(blueprint.warnings) + len(doubts))
 
@@ -101,6 +108,12 @@ def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
     cells.append(("total", "", f"{sum(row.parameters for row in rows):,}", ""))
     keys = [column.key for column in columns]
     return Table(columns, tuple(dict(zip(keys, map(word, row), strict=True)) for row in cells))
+
+
+def _needs(blueprint: Blueprint, memory: str | None) -> list[tuple[str, str]]:
+    """Return what several processes do with it, and the memory that it takes, where there is something to say."""
+    several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
+    return [*several, *([("memory", memory)] if memory else [])]
 
 
 def _arithmetic(config: Config, plan: Plan, info: DatasetInfo) -> list[tuple[str, str]]:
@@ -149,21 +162,28 @@ def _classes(info: DatasetInfo) -> str:
     return f"{info.classes}, of {min(info.class_counts):,} to {max(info.class_counts):,} examples, {kind}; {guess}"
 
 
-def _speed(blueprint: Blueprint, data_dir: Path, device: "torch.device") -> list[Part]:
-    """Train for a moment in each way of computing, say on standard error which, and return the table."""
+def _speed(blueprint: Blueprint, data_dir: Path, device: "torch.device") -> tuple[list[Part], bool]:
+    """Train for a moment in each way of computing, and say on standard error which.
+
+    Returns:
+        The table of what was measured, and whether Ctrl-C ended that early.
+    """
     from bnexp.data.load import load_dataset
     from bnexp.inspection.speed import Speed, speeds_of, ways_of
     from bnexp.inspection.speed_table import AS_IT_STANDS, speed_table
     from bnexp.training.device import device_name
 
     load_dataset(blueprint.config.data, blueprint.info, blueprint.plan, data_dir, device)  # refused once, not each time
-    ways, speeds = ways_of(blueprint.config, device, usable_cores()), list[Speed]()
-    for number, way in enumerate(ways, start=1):
-        compiles = way.changes.get("compile", blueprint.config.training.compile)
-        what = f"{way.label or AS_IT_STANDS}{', which takes a minute' if compiles else ''}"
-        sys.stderr.write(encodable(f"measuring {number} of {len(ways)}: {what}\n", sys.stderr.encoding))
-        speeds += speeds_of(blueprint, data_dir, device, [way])
-    return [Heading(f"Speed on {device_name(device)}"), speed_table(blueprint, speeds)]
+    ways, speeds, cut = ways_of(blueprint.config, device, usable_cores()), list[Speed](), False
+    try:
+        for number, way in enumerate(ways, start=1):
+            compiles = way.changes.get("compile", blueprint.config.training.compile)
+            what = f"{way.label or AS_IT_STANDS}{', which takes a minute' if compiles else ''}"
+            sys.stderr.write(encodable(f"measuring {number} of {len(ways)}: {what}\n", sys.stderr.encoding))
+            speeds += speeds_of(blueprint, data_dir, device, [way])
+    except KeyboardInterrupt:
+        cut = True
+    return [Heading(f"Speed on {device_name(device)}"), speed_table(blueprint, speeds)] if speeds else [], cut
 
 
 def _signal(blueprint: Blueprint, data_dir: Path) -> list[Part]:

@@ -6,8 +6,8 @@ import json
 import os
 import shlex
 import sys
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,10 @@ from bnexp.sweep.judging import judge_plan
 from bnexp.sweep.local import LocalWorkers
 from bnexp.sweep.plan import PlannedRun, Planner, SweepPlan, SweepTasks
 from bnexp.sweep.running import Outcome, Rules, carry_out
-from bnexp.sweep.stacks import Stacks, rule_for
+from bnexp.sweep.stacks import StackRule, Stacks, beyond_memory, remarks_on, rule_for
 from bnexp.sweep.standing import Standing
 from bnexp.sweep.tuning import Choice
-from bnexp.sweep.work import AskedStack, Executor, Task
+from bnexp.sweep.work import AskedStack, Executor, Judged, Task
 
 _MOST_REASONS = 6
 _MOST_CHOICES = 20
@@ -84,10 +84,8 @@ def sweep(
         Interrupted: by Ctrl-C or a signal; the same command continues.
         BnexpError: runs failed, after all others had their turn.
     """
-    if options.ray is not None and options.workers is not None:
-        raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
-    if options.ray is not None and options.stack not in (1, "auto"):
-        raise ConfigError("--stack: seeds are stacked on this machine alone; with --ray, leave it out")
+    if options.ray is not None:
+        _refuse_on_a_cluster(options)
     if save is not None:
         name = name or run_name_of(save.stem)
     study = read_sweep(path, axes, seeds, overrides, name)
@@ -114,6 +112,17 @@ def sweep(
     elif now.claims:
         show_document([verdict_table(*judge_plan(study, now))])
     _conclude(outcome, plan)
+
+
+def _refuse_on_a_cluster(options: SweepOptions) -> None:
+    """Refuse what a cluster cannot honour, and say what it does not do."""
+    alone = "seeds are stacked on this machine alone"
+    if options.workers is not None:
+        raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
+    if options.stack == "auto":
+        print(f"note: trained seed by seed: {alone}, and not with --ray", file=sys.stderr)
+    elif options.stack != 1:
+        raise ConfigError(f"--stack: {alone}; with --ray, leave it out")
 
 
 def _announce(study: Sweep, plan: SweepPlan) -> None:
@@ -187,17 +196,18 @@ def _measured(plan: SweepPlan, options: SweepOptions) -> tuple[Division, float |
     offline = [replace(run, blueprint=without_download(run.blueprint)) for run in runs]
     with LocalWorkers(1, [run.blueprint for run in offline], options.data_dir) as workers:
         first = _task_of(options, division, itertools.count(), offline[0])
-        _refuse_here(workers, first, runs, options.stack, offline=True)
+        judged = _refuse_here(workers, first, runs, options.stack, offline=True)
         division = division_of(None, options.workers, workers, first, len(runs))
+        _stack_rule(plan, runs, options.stack, division, judged)
         return division, estimate(workers, offline, division, partial(_task_of, options, division, itertools.count()))
 
 
 def _refuse_here(
     workers: LocalWorkers, task: Task, runs: Sequence[PlannedRun], stack: AskedStack, *, offline: bool = False
-) -> Collection[str]:
+) -> Judged:
     """Refuse arms that cannot be trained on this machine, all at once, and warn of those that may not.
 
-    `offline` fetches no dataset, and says which will be. Returned are the names of arms that `auto` does not stack.
+    `offline` fetches no dataset, and says which will be.
 
     Raises:
         ConfigError: the memory is too small, or data are not here.
@@ -213,14 +223,31 @@ def _refuse_here(
     for dataset in dict.fromkeys(absent.values()):
         print(f"note: dataset {dataset} is not here; it is fetched when the sweep starts", file=sys.stderr)
     if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
-        told = {run.arm.name: run.arm.told for run in runs}
-        raise ConfigError(told_together({name: told[name](reason) for name, reason in refused.items()}, len(arms)))
-    reasons = defaultdict[str, list[str]](list)
-    for name, reason in judged.apart.items():
-        reasons[reason].append(name)
-    for reason, names in reasons.items():
-        print(f"note: trained seed by seed: {first_few(names, 4)}: {visible_lines(reason)}", file=sys.stderr)
-    return list(judged.apart)
+        raise _refusal(refused, runs)
+    return judged
+
+
+def _refusal(reasons: Mapping[str, str], runs: Sequence[PlannedRun]) -> ConfigError:
+    """Return the refusal of arms, for reasons by their names, of those that runs have."""
+    told = {run.arm.name: run.arm.told for run in runs}
+    return ConfigError(told_together({name: told[name](reason) for name, reason in reasons.items()}, len(told)))
+
+
+def _stack_rule(
+    plan: SweepPlan, runs: Sequence[PlannedRun], stack: AskedStack, division: Division, judged: Judged
+) -> StackRule:
+    """Return how runs are stacked, and say what is to be known of that.
+
+    Raises:
+        ConfigError: the memory is too small for as many as were asked for.
+    """
+    counts = Counter(run.arm.name for run in runs)
+    rule = rule_for(stack, counts, division, judged, plan.tuned_for)
+    if refused := beyond_memory(stack, rule, counts, judged):
+        raise _refusal(refused, runs)
+    for remark in remarks_on(stack, rule, counts, judged) if stack != 1 else ():
+        print(f"note: {visible_lines(remark)}", file=sys.stderr)
+    return rule
 
 
 def _task_of(options: SweepOptions, division: Division, turns: Iterator[int], run: PlannedRun) -> Task:
@@ -284,14 +311,14 @@ def _workers_here(plan: SweepPlan, options: SweepOptions, left: int) -> tuple[Ex
     first = _task_of(options, Division(1, 1), itertools.count(), runs[0])
     with contextlib.ExitStack() as unless_it_begins:
         unless_it_begins.push(workers)
-        apart = _refuse_here(workers, first, runs, options.stack)
+        judged = _refuse_here(workers, first, runs, options.stack)
         division = division_of(plan.folder, options.workers, workers, first, left)
+        rule = _stack_rule(plan, runs, options.stack, division, judged)
         unless_it_begins.pop_all()
-    apart = {*apart, *(plan.tuned_for[name] for name in apart if name in plan.tuned_for)}
     workers.slots = min(division.workers, left)
-    if options.stack == 1 or {run.arm.name for run in runs} <= apart:
+    if options.stack == 1 or {run.arm.name for run in runs} <= set(rule.apart):
         return workers, division
-    return Stacks(workers, rule_for(options.stack, left, division.workers, apart)), division
+    return Stacks(workers, rule), division
 
 
 def _cluster(address: str, study: Sweep, options: SweepOptions) -> Executor:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,10 @@ from bnexp.document.show import show_document
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, visible, visible_lines
 from bnexp.runs.find import place_of_new_runs
+from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.namesakes import others_of_its_name
+from bnexp.runs.resuming import newest_run_of
+from bnexp.runs.run import COMPLETE
 from bnexp.session.executor import Complete, run_all
 from bnexp.session.several import lead_or_follow, leading
 from bnexp.session.terms import Terms, on_the_command_line
@@ -60,7 +64,7 @@ def train(
                 _print(lead, text)
         warned = sum(lead == "warning" for lead, _ in told)
         if profile:
-            _refuse_profile(drawn, profile, 1 if world is None else world.size)
+            _refuse_profile(drawn, profile, 1 if world is None else world.size, runs_dir if resume else None)
         if strict:
             refuse_warnings(warned + _tell_of_memory(drawn, device))
         same_device = None if device == "auto" else device
@@ -98,11 +102,23 @@ def _reported(result: "RunResult", profile: int) -> "RunResult":
     return result
 
 
-def _refuse_profile(drawn: Sequence[Drawn], steps: int, processes: int) -> None:
+def _refuse_profile(drawn: Sequence[Drawn], steps: int, processes: int, resumed_from: Path | None) -> None:
+    """Refuse to profile so many steps where a run has too few, or too few left that is resumed from a folder of runs.
+
+    Raises:
+        ConfigError: so it is.
+    """
     from bnexp.training.profile import refuse_profile  # loads torch
 
-    for file in drawn:
-        refuse_profile(steps, file.blueprints[0].plan.total_steps, processes)
+    for blueprint in (one for file in drawn for one in file.blueprints):
+        former = newest_run_of(blueprint.config, resumed_from) if resumed_from else None
+        if former is None:
+            refuse_profile(steps, blueprint.plan.total_steps, processes)
+        elif former.status not in COMPLETE:
+            taken = 0
+            with suppress(OSError):  # which the run itself explains
+                taken = max(checkpoints_by_step(former.folder), default=0)
+            refuse_profile(steps, blueprint.plan.total_steps, processes, taken)
 
 
 def place_and_remarks(

@@ -16,8 +16,9 @@ _WORTH_SAYING = 1.1
 def speed_table(blueprint: Blueprint, speeds: Sequence[Speed]) -> Table:
     """Return a row for each way that was measured, and what was refused as notes."""
     own = speeds[0].moment.step_s if speeds[0].moment else None
+    longest = max(len(word) for speed in speeds for word in (speed.way.label or AS_IT_STANDS).split())
     columns = [
-        Column("way", "computed with"),
+        Column("way", "computed with", least=longest),  # what a person copies is not broken
         Column("step_ms", "ms a step", "number"),
         Column("speed", "speed", "number"),
         Column("examples_per_s", "examples/s", "number", give_up=1),

@@ -3,6 +3,7 @@
 Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -11,12 +12,13 @@ from torch import nn
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
 from bnexp.document.writing import decimal
-from bnexp.lessons.image_norms import BATCH_NORM, LAYER_NORM, RMS_NORM, regions
+from bnexp.lessons.image_norms import BATCH_NORM, LAYER_NORM, RMS_NORM, ImageNorm, regions
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import Walk, against_modules, refuse_one_feature, spread
 from bnexp.lessons.tables import matrix
 from bnexp.lessons.tensors import NEGLIGIBLE, is_small, largest_magnitude, tensors_of
+from bnexp.norms.reference import Normalized
 
 _MOST_COMPARED = 4
 """Examples that the table of both norms shows."""
@@ -33,17 +35,11 @@ def lesson(request: Request) -> Lesson:
     apart = {"rms_norm": spread(x_hat), "layer_norm": spread(walk.beside.x_hat)}
     centered = x - x.mean(dim=1, keepdim=True)
     changed = {norm: walk.of(torch.cat([x[:1], 10 * x[:1], x[:1] + 5]), norm) for norm in (RMS_NORM, LAYER_NORM)}
-    changes = {
-        norm.name: [largest_magnitude(row - forward.x_hat[0]) for row in forward.x_hat[1:]]
-        for norm, forward in changed.items()
-    }
-    columns, changed_by = ("10 x in place of x", "x + 5 in place of x"), "largest change of x_hat in example 1"
-    scaled, labels = changed[RMS_NORM].x_hat, ("x", "10 x", "x + 5")
+    by_shift, tables_of_changes = _of_changes(changed, batch.names)
     parts: list[Placed] = [
         *walk.tables(),
         *_tables(walk),
-        matrix("shift_and_scale", "example 1, normalized", scaled, batch.names, labels),
-        number_table("changed_by", changed_by, columns, list(changes.items()), corner="norm"),
+        *tables_of_changes,
         regions("regions", x.shape, (BATCH_NORM, replace(LAYER_NORM, name="layer norm, RMS norm"))),
     ]
     return compose(
@@ -67,13 +63,27 @@ def lesson(request: Request) -> Lesson:
         kept=apart["rms_norm"] > 10 * apart["layer_norm"] + NEGLIGIBLE,
         difference_on_rows_of_mean_0=largest_magnitude(walk.of(centered, LAYER_NORM).x_hat - walk.of(centered).x_hat),
         forgets=is_small(torch.stack([forward.var[0] for forward in changed.values()]), eps),
-        by_shift=decimal(changes[RMS_NORM.name][1]),
+        by_shift=decimal(by_shift),
         change_by_companions={
             "rms_norm": spread(walk.first_example(RMS_NORM)),
             "batch_norm": spread(walk.first_example(BATCH_NORM)),
         },
         against_torch=against_modules([(walk, nn.RMSNorm(len(batch.names), eps=eps, dtype=torch.float64))]),
     )
+
+
+def _of_changes(changed: Mapping[ImageNorm, Normalized], names: Sequence[str]) -> tuple[float, list[Placed]]:
+    """Return what a shift changes in RMS norm, and the tables of x, 10 x and x + 5 after both norms."""
+    changes = {
+        norm.name: [largest_magnitude(row - forward.x_hat[0]) for row in forward.x_hat[1:]]
+        for norm, forward in changed.items()
+    }
+    columns, changed_by = ("10 x in place of x", "x + 5 in place of x"), "largest change of x_hat in example 1"
+    scaled, labels = changed[RMS_NORM].x_hat, ("x", "10 x", "x + 5")
+    return changes[RMS_NORM.name][1], [
+        matrix("shift_and_scale", "example 1, normalized", scaled, names, labels),
+        number_table("changed_by", changed_by, columns, list(changes.items()), corner="norm"),
+    ]
 
 
 def _tables(walk: Walk) -> list[Table]:

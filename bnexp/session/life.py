@@ -27,6 +27,7 @@ from bnexp.runs.run import OUT_OF_MEMORY
 from bnexp.runs.seal import seal_of_figures
 from bnexp.session.board import TensorBoardWriter
 from bnexp.session.checkpoint import Checkpointer
+from bnexp.session.display import Display
 from bnexp.session.faults import faults_explained
 from bnexp.session.metadata import circumstances, note_status, summary_of
 from bnexp.session.several import Assignment
@@ -227,11 +228,7 @@ def _train_and_test(
             board.config(run.config)
         else:
             board.resume_after(start.values["step"], names_in(folder / METRICS))
-        compile_s = None
-        if run.train_step.compiled:
-            display.waiting("compiling the network, which takes a minute or so")
-            compile_s = warm_up(run.train_step, run.batches, run.plan)
-        run.probes.warm_up(run.device)
+        compile_s = _warmed_up(run, display)
         progress = Progress.start(run, writer)
         display.watch(progress.log)
         if run.world is not None:
@@ -243,15 +240,10 @@ def _train_and_test(
             progress.load_state_dict(start.values["progress"], start.values["step"])
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
-            if not progress.ended:
-                note_step = _both(display.step, profiler.step) if profiler else display.step
-                calls = note_step, checkpointer.save_if_due, _stops(run, stop)
-                watched = profiler.watched if profiler else ()
-                if terms.stacked > 1:
-                    yield from steps(run, progress, *calls, ahead=True)
-                else:
-                    with together(run.world), contextlib.closing(profiler or contextlib.ExitStack()):
-                        train(run, progress, *calls, display.waiting, watched)
+            if not progress.ended and terms.stacked > 1:
+                yield from steps(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop), ahead=True)
+            elif not progress.ended:
+                _train(run, progress, display, checkpointer, stop, profiler)
             checkpointer.save(progress)
         if stop:
             raise KeyboardInterrupt
@@ -262,6 +254,31 @@ def _train_and_test(
         board.ended(progress.steps, diverged=progress.diverged)
         written = rows.flushed()
     return summary_of(run, progress, scores, compile_s), written
+
+
+def _warmed_up(run: TrainingRun, display: Display) -> float | None:
+    """Do what else would slow the first steps down; return the seconds that compilation took, if there was any."""
+    compile_s = None
+    if run.train_step.compiled:
+        display.waiting("compiling the network, which takes a minute or so")
+        compile_s = warm_up(run.train_step, run.batches, run.plan)
+    run.probes.warm_up(run.device)
+    return compile_s
+
+
+def _train(
+    run: TrainingRun,
+    progress: Progress,
+    display: Display,
+    checkpointer: Checkpointer,
+    stop: StopRequest,
+    profiler: Profiler | None,
+) -> None:
+    """Take all steps that are left, with the other processes if there are any, and profile some if asked for."""
+    note_step = _both(display.step, profiler.step) if profiler else display.step
+    watched = profiler.watched if profiler else ()
+    with together(run.world), contextlib.closing(profiler or contextlib.ExitStack()):
+        train(run, progress, note_step, checkpointer.save_if_due, _stops(run, stop), display.waiting, watched)
 
 
 def _both(first: Callable[[int, Clock], None], second: Callable[[int, Clock], None]) -> Callable[[int, Clock], None]:

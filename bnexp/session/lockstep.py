@@ -1,5 +1,10 @@
-"""Several runs in one process, in lockstep: steps that all take ahead are taken by one vectorized network."""
+"""Several runs in one process, in lockstep: steps that all take ahead are taken by one vectorized network.
 
+The clock of each counts what it does by itself, and an equal part of the steps that it takes with others: the times of
+all add up to what has passed, and a step costs each the same, whatever its place.
+"""
+
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -20,15 +25,18 @@ def train_together(
     stop: StopRequest,
     ended: Callable[[int, Outcome], None],
     training: TrainingConfig | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    now: Callable[[], float] = time.perf_counter,
 ) -> None:
     """Train several runs to their ends; `ended` is called with the number of each as it ends, and with what came of it.
 
-    They have the section `training` of their configs in common.
+    They have the section `training` of their configs in common. `note` is told, once for all of them, where their step
+    could not be recorded as a CUDA graph.
 
     An error of one run ends that one alone. After a first signal each finishes its step and writes a checkpoint; after
     a second all leave at once.
     """
-    together = _Together(lives, ended)
+    together = _Together(lives, ended, note, now)
     with computing_as(training):  # around all: each run sets it, and puts it back, in its own time
         try:
             for number in range(len(lives)):
@@ -44,8 +52,14 @@ def train_together(
 class _Together:
     """Runs in lockstep, each with the stretch that it waits for."""
 
-    def __init__(self, lives: Sequence[Life], ended: Callable[[int, Outcome], None]) -> None:
-        self._lives, self._ended = lives, ended
+    def __init__(
+        self,
+        lives: Sequence[Life],
+        ended: Callable[[int, Outcome], None],
+        note: Callable[[str], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._lives, self._ended, self._note, self._now = lives, ended, note, now
         self._left = set(range(len(lives)))
         self.waiting: dict[int, Stretch] = {}
         self._stack: Stack | None = None
@@ -85,11 +99,16 @@ class _Together:
         kinds = {(stretch.run.device, stretch.run.memory_format) for stretch in self.waiting.values()}
         if self._stack is None and (len(stretches) == 1 or len(kinds) > 1):  # they have not met yet, or never do
             for stretch in stretches:
+                begun = self._now()
                 stretch.seen = OneByOne(stretch.run)(stretch)
+                stretch.own_s = self._now() - begun
             return
         # From there on even the last of them is computed within the stack: how many are left moves no bit of it.
-        self._stack = self._stack or Stack([stretch.run for stretch in self.waiting.values()])
+        self._stack = self._stack or Stack([stretch.run for stretch in self.waiting.values()], note=self._note)
+        begun = self._now()
         self._stack(stretches)
+        for stretch in stretches:
+            stretch.own_s = (self._now() - begun) / len(stretches)
 
     def _hear(self, number: int, go_on: Callable[[], Stretch]) -> None:
         self.waiting.pop(number, None)

@@ -60,7 +60,7 @@ def judge(executor: Executor, task: Task, blueprints: Sequence[Blueprint], stack
     """Return what this machine refuses and doubts of some blueprints: memory, data that are not here, stacked seeds."""
     first, *others = blueprints
     executor.start(replace(task, key="judge", mode="judge", blueprint=first, others=tuple(others), stack=stack))
-    judged = Judged("judge", {}, {})
+    judged = Judged("judge")
     while True:
         for event in executor.wait(1.0):
             if isinstance(event, Judged):

@@ -8,7 +8,7 @@ from bnexp.errors import BnexpError
 from bnexp.runs.identity import network_of
 from bnexp.runs.own_lock import holder_here
 from bnexp.runs.resuming import complete_meta
-from bnexp.runs.run import COMPLETE, read_run
+from bnexp.runs.run import COMPLETE, Run, read_run
 from bnexp.sweep.plan import identities
 from bnexp.sweep.work import End, Ended, Task
 
@@ -20,20 +20,41 @@ def look(task: Task) -> Task | Ended | int:
         the number of the process of this machine that trains it; the end to which another process brought it; or the
         task, as it is to be done now. A folder that is another arm's is left to the attempt, which refuses it.
     """
-    if not task.folder.is_dir():
+    if (run := _own_run(task)) is None:
         return task
+    if (holder := holder_here(task.folder)) is not None:
+        return holder
+    if (ended := _end_of(run, task)) is not None:
+        return replace(ended, by_another=True)
+    return replace(task, mode="resume") if task.mode == "start" else task
+
+
+def ended_before(task: Task) -> Ended | None:
+    """Return the end to which the run of a task came, whoever did not hear of it; None where it did not.
+
+    Such as that of a process, or of its node, that died after it had written all, and before it told.
+    """
+    run = _own_run(task)
+    return None if run is None else _end_of(run, task)
+
+
+def _own_run(task: Task) -> Run | None:
+    """Return the run in the folder of a task, where it is one of its arm."""
+    if not task.folder.is_dir():
+        return None
     run, length = read_run(task.folder), task.mode != "lengthen"
     config = dict(dotted(task.blueprint.config.model_dump(mode="json", exclude_none=True)))
     layout = network_of(task.blueprint.layout, task.blueprint.config.data.batch_size)["layout"]
     known_by = identities(config, layout, length=length)
     if run.config is None or set(known_by).isdisjoint(identities(run.config, run.network.get("layout"), length=length)):
-        return task
-    if (holder := holder_here(task.folder)) is not None:
-        return holder
-    if run.status in COMPLETE and run.total_steps == task.blueprint.plan.total_steps:
-        with suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
-            complete_meta(task.folder)
-        accuracy = run.figures.get("val_accuracy") if run.status == "finished" else None
-        end: End = "finished" if run.status == "finished" else "diverged"
-        return Ended(task.key, end, accuracy=accuracy, by_another=True)
-    return replace(task, mode="resume") if task.mode == "start" else task
+        return None
+    return run
+
+
+def _end_of(run: Run, task: Task) -> Ended | None:
+    if run.status not in COMPLETE or run.total_steps != task.blueprint.plan.total_steps:
+        return None
+    with suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
+        complete_meta(task.folder)
+    end: End = "finished" if run.status == "finished" else "diverged"
+    return Ended(task.key, end, accuracy=run.figures.get("val_accuracy") if end == "finished" else None)

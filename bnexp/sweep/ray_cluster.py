@@ -26,6 +26,7 @@ from bnexp.runs.folder import META
 from bnexp.runs.lock import LOCK, run_lock
 from bnexp.runs.own_lock import Held
 from bnexp.sweep.datasets import DatasetsHere
+from bnexp.sweep.held import ended_before
 from bnexp.sweep.ray_nodes import (
     alive_nodes,
     connect,
@@ -300,7 +301,9 @@ class RayCluster:
                 raise BnexpError(f"the cluster cannot begin a run: {why}")
             return
         run.losses, run.trains = run.losses + 1, False
-        if self._stopping:
+        if (done := ended_before(run.task)) is not None:
+            self._close(run, replace(done, seconds=time.monotonic() - run.began))
+        elif self._stopping:
             self._end(run, "interrupted", f"{_host(seat)} was lost meanwhile")
         elif gone and run.losses < _MOST_LOSSES:
             after = "from its beginning" if run.step is None else f"after step {run.step:,}"

@@ -169,6 +169,8 @@ class _Progress:
         if not isinstance(event, Ended):
             return
         task = self._running.pop(event.key)
+        if event.end == "lost" and isinstance(done := self._look(task), Ended):  # its process died after that
+            event = replace(done, seconds=event.seconds, by_another=False)
         if event.end == "elsewhere" and not isinstance(self._look(task), Task):  # it was taken a moment ago
             self._attempts[task.key] -= 1
             self._waiting.append(task)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.memory import StackMemory
 
 Mode = Literal["start", "resume", "lengthen", "measure", "judge"]
 """Begin in a new folder; continue from the newest checkpoint; make a run that had ended longer; take a few steps, or
@@ -115,12 +116,22 @@ class Measured:
 
 @dataclass(frozen=True)
 class Judged:
-    """What this machine refuses and doubts of blueprints, by the names of their arms; and why some are not stacked."""
+    """What this machine says of blueprints, by the names of their arms.
+
+    Attributes:
+        refused: why they cannot be trained here.
+        doubted: what may go wrong.
+        apart: why `auto` does not stack them.
+        unpaid: why stacking them does not pay, by measurements, where so many seeds are asked for.
+        stacks: the memory of stacked seeds, where they are asked for and it is known.
+    """
 
     key: str
-    refused: Mapping[str, str]
-    doubted: Mapping[str, Sequence[str]]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    doubted: Mapping[str, Sequence[str]] = field(default_factory=dict)
     apart: Mapping[str, str] = field(default_factory=dict)
+    unpaid: Mapping[str, str] = field(default_factory=dict)
+    stacks: Mapping[str, StackMemory] = field(default_factory=dict)
 
 
 Event = Progressed | Ended | Warned | Measured | Judged

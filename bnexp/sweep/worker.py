@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from bnexp.blueprint import Blueprint
+from bnexp.config.memory import StackMemory
 from bnexp.config.plan import Plan
 from bnexp.data.load import keep_dataset, load_dataset
 from bnexp.data.sources.place import BROUGHT, data_folder
@@ -38,11 +39,13 @@ from bnexp.session.life import Life, RunResult
 from bnexp.session.lockstep import Outcome, train_together
 from bnexp.session.signals import ANNOUNCEMENTS, StopRequest
 from bnexp.session.terms import Terms
+from bnexp.sweep.held import ended_before
 from bnexp.sweep.work import DATASETS, Ended, Event, Judged, Measured, Progressed, Task, Warned
 from bnexp.training.build import build
 from bnexp.training.clock import Clock
 from bnexp.training.device import choose_device, computing_as
-from bnexp.training.stackable import why_not_stacked, why_not_worth
+from bnexp.training.room import memory_of_stack
+from bnexp.training.stackable import why_not_stacked, why_not_worth, why_unpaid
 
 _SHOWN_EVERY_S = 0.2
 _GRACE_S, _LOOK_S = 30.0, 1.0
@@ -73,25 +76,43 @@ def work(tasks: Sequence[Task], pipe: Connection, output: Path) -> None:
 
 
 def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
-    """Do a task, or stacked ones of one arm, and tell how each ended; a bug in bnexp passes as it is, at the end."""
-    began, bugs, stop = time.monotonic(), list[Exception](), StopRequest()
+    """Do a task, or stacked ones of one arm, and tell how each ended; bugs in bnexp pass as they are, at the end."""
+    began, bugs, stop = time.monotonic(), dict[int, Exception](), StopRequest()
 
     def ended(number: int, outcome: Outcome) -> None:
         if isinstance(outcome, Exception) and not isinstance(outcome, BnexpError):
-            bugs.append(outcome)
+            outcome.add_note(f"in {tasks[number].key}")
+            bugs[id(outcome)] = outcome  # one in the common step ends several
         else:
             tell(replace(_end_of(tasks[number], outcome, len(tasks)), seconds=time.monotonic() - began))
 
     if tasks[0].mode in ("measure", "judge"):
         tell(_examined(tasks[0], tell))
         return
+    tasks = _without_ended(tasks, tell)
+    if not tasks:
+        return
     if len(tasks) > 1:
         _share_dataset(tasks[0])
     with stop.listening():
         lives = [_life(task, tell, stop, len(tasks)) for task in tasks]
-        train_together(lives, stop, ended, tasks[0].blueprint.config.training)
-    for bug in bugs:
+        common = tasks[0].blueprint.config.training
+        train_together(lives, stop, ended, common, lambda text: tell(Warned(tasks[0].key, text)))
+    if len(bugs) > 1:
+        raise ExceptionGroup(f"{len(bugs)} errors in {len(tasks)} stacked runs", list(bugs.values()))
+    for bug in bugs.values():
         raise bug
+
+
+def _without_ended(tasks: Sequence[Task], tell: Callable[[Event], None]) -> list[Task]:
+    """Tell of tasks whose runs had ended before, as a process did that died before it told; return the others."""
+    left = []
+    for task in tasks:
+        if (done := ended_before(task)) is None:
+            left.append(task)
+        else:
+            tell(done)
+    return left
 
 
 def _share_dataset(task: Task) -> None:
@@ -116,7 +137,7 @@ def _life(task: Task, tell: Callable[[Event], None], stop: StopRequest, stacked:
     terms = Terms(
         data_dir=task.data_dir,
         device=task.device,
-        show=lambda name, plan: _ToldDisplay(task.key, plan, tell),
+        show=lambda name, plan: _ToldDisplay(task.key, plan, tell, stacked),
         warn=lambda warning: tell(Warned(task.key, warning)),
         argv=task.argv,
         role=task.role,
@@ -150,23 +171,30 @@ def _end_of(task: Task, outcome: RunResult | BnexpError, stacked: int) -> Ended:
 def judge(task: Task) -> Judged:
     """Look whether the data of all blueprints are here, whether their networks fit into memory and can be built.
 
-    Where they are to be stacked, look whether they can be, too, and with `auto` whether that pays.
+    Where they are to be stacked, look whether they can be, too, whether that pays, and what memory it takes.
     """
     refused, doubted, apart = dict[str, str](), dict[str, list[str]](), dict[str, str]()
-    data_dir = task.data_dir or data_folder(None)
+    unpaid, stacks = dict[str, str](), dict[str, StackMemory]()
+    data_dir, device = task.data_dir or data_folder(None), task.device or "auto"
     for blueprint in (task.blueprint, *task.others):
         config, doubts = blueprint.config, list[str]()
         try:
-            life.weigh(blueprint, task.device or "auto", Terms(warn=doubts.append))
+            life.weigh(blueprint, device, Terms(warn=doubts.append))
             if sources_of(config):  # a norm of others is tried where it is built
                 without_numbers(blueprint.layout)
             load_dataset(config.data, blueprint.info, blueprint.plan, data_dir, torch.device("cpu"))
             if why := _why_apart(task, blueprint):
                 (apart if task.stack == "auto" else refused)[config.name] = why
+            elif task.stack != 1:
+                if task.stack != "auto" and (why := why_unpaid(blueprint, device, task.stack)):
+                    unpaid[config.name] = why
+                if memory := memory_of_stack(blueprint, choose_device(device)):
+                    stacks[config.name] = memory
         except BnexpError as error:
             refused[config.name] = str(error)
         doubted[config.name] = doubts
-    return Judged(task.key, refused, {name: doubts for name, doubts in doubted.items() if doubts}, apart)
+    doubted = {name: doubts for name, doubts in doubted.items() if doubts}
+    return Judged(task.key, refused, doubted, apart, unpaid, stacks)
 
 
 def _why_apart(task: Task, blueprint: Blueprint) -> str | None:
@@ -203,8 +231,8 @@ class _Teller:
 class _ToldDisplay(Display):
     """Tells where a run is, a few times a second at most."""
 
-    def __init__(self, key: str, plan: Plan, tell: Callable[[Event], None]) -> None:
-        self._key, self._plan, self._tell = key, plan, tell
+    def __init__(self, key: str, plan: Plan, tell: Callable[[Event], None], stacked: int) -> None:
+        self._key, self._plan, self._tell, self._stacked = key, plan, tell, stacked
         self._told_at = float("-inf")
         self._figures: dict[str, float] = {}
 
@@ -217,8 +245,9 @@ class _ToldDisplay(Display):
         now = time.monotonic()
         if now - self._told_at >= _SHOWN_EVERY_S:
             self._told_at = now
-            eta_s = clock.remaining_s(step, *left(self._plan, step))
-            self._tell(Progressed(self._key, step, self._plan.total_steps, dict(self._figures), eta_s))
+            own_s = clock.remaining_s(step, *left(self._plan, step))  # of all that pass until then
+            figures = dict(self._figures)
+            self._tell(Progressed(self._key, step, self._plan.total_steps, figures, self._stacked * own_s))
 
 
 def _stand_alone(output: Path) -> None:

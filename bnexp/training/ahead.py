@@ -51,15 +51,16 @@ class Stretch:
 
     Whoever drives the `steps` of a training (training/loop.py) takes them all, in order: each is `TrainStep.expect`,
     the batches of the step, `TrainStep.gradients`, `TrainStep.update(unseen=True)`. Then it sets `seen`, and goes on.
-    It may take fewer, by a smaller `last`, one at least. It leaves the run's progress, rows and clock alone, and does
-    not replace the tensors of the network, the optimizer and the averages: it writes into them, as the run itself does
-    where the stretch is put back or the next step is watched.
+    It may take fewer, by a smaller `last`, one at least, and set `own_s`, the part of the time that is the run's. It
+    leaves the run's progress, rows and clock alone, and does not replace the tensors of the network, the optimizer and
+    the averages: it writes into them, as the run itself does where the stretch is put back or the next step is watched.
     """
 
     run: TrainingRun
     first: int
     last: int
     seen: Seen | None = None
+    own_s: float | None = None  # None: all of the time until the run goes on
 
     @property
     def steps(self) -> range:
@@ -91,7 +92,7 @@ class Ahead:
         self._run, self._progress, self._watched, self._now = run, progress, watched, now
         self._kept = KeptState(run)
         self._watched_until = progress.steps + 1
-        self._step_s, self._begun = LONGEST_S / 10, 0.0
+        self._step_s, self._begun, self._counted_s = LONGEST_S / 10, 0.0, 0.0
 
     def stretch(self) -> Stretch | None:
         """Return the steps to take ahead from here, and keep what they change; None where the next is watched."""
@@ -100,7 +101,7 @@ class Ahead:
         if is_watched or self._is_ailing() or self._run.probes.look_at(first):
             return None
         self._kept.keep()
-        self._begun = self._now()
+        self._begun, self._counted_s = self._now(), self._progress.clock.total_s
         most = max(1, int(min(MOST_STEPS, LONGEST_S / max(self._step_s, 1e-9))))
         return Stretch(self._run, first, self._last_from(first, most))
 
@@ -110,6 +111,9 @@ class Ahead:
         if seen is None or not len(seen.losses) == len(seen.corrects) == len(stretch.steps):
             raise ValueError(f"steps {stretch.first} to {stretch.last} were not taken")
         self._step_s = (self._now() - self._begun) / len(stretch.steps)
+        if stretch.own_s is not None:
+            clock = self._progress.clock
+            clock.leave_out(clock.total_s - self._counted_s - stretch.own_s)
         if not (seen.sound and all(map(math.isfinite, seen.losses))):
             self._kept.put_back()
             self._watched_until = stretch.last
@@ -245,6 +249,28 @@ class Steps:
         return torch.stack([loss, corrects.float(), *zeros, *train_step.scaler.tensors[:1]])
 
 
+def weighs_norm(run: TrainingRun) -> bool:
+    """Tell whether the norm of the weights is to be seen at the end of a stretch.
+
+    The guard of a run asks for gradients with this policy alone; one that is not finite leaves such a weight.
+    """
+    return run.config.training.on_divergence == "skip_step"
+
+
+def seen_of(
+    figures: Sequence[float], width: int, norms: Sequence[float] = (), scale_before: Sequence[float] = ()
+) -> Seen:
+    """Return what is seen of steps by their figures, `width` of each in a row: see `Steps.take`.
+
+    `norms` are of the weights at the end, where it is asked for; `scale_before` is the scale of the loss before the
+    first step, where the last figure of each is that after it.
+    """
+    losses, corrects, *others = (figures[column::width] for column in range(width))
+    scales = [*scale_before, *(others.pop() if scale_before else [])]
+    skipped = any(after < before for before, after in itertools.pairwise(scales))
+    return Seen(losses, corrects, not skipped and all(map(math.isfinite, itertools.chain(*others, norms))))
+
+
 class Sight:
     """Brings to Python what is to be seen of a stretch that begins here, in one transfer at its end."""
 
@@ -254,16 +280,11 @@ class Sight:
 
     def of(self, figures: Sequence[Tensor]) -> Seen:
         """Return what is seen of steps with these figures, (F,) each."""
-        # The guard asks for gradients with this policy alone; one that is not finite leaves such a weight.
-        asks = self._run.config.training.on_divergence == "skip_step"
-        ends = [*self._before, *([get_total_norm(self._run.network.parameters())] if asks else [])]
-        numbers = torch.cat([*figures, *(end.reshape(1) for end in ends)]).tolist()
-        count, width = len(figures), len(figures[0])
-        losses, corrects, *others = (numbers[column : count * width : width] for column in range(width))
-        scales = [*numbers[count * width :][: len(self._before)], *(others.pop() if self._before else [])]
-        zeros, norms = itertools.chain(*others), numbers[count * width + len(self._before) :]
-        skipped = any(after < before for before, after in itertools.pairwise(scales))
-        return Seen(losses, corrects, not skipped and not any(zeros) and all(map(math.isfinite, norms)))
+        norm = [get_total_norm(self._run.network.parameters())] if weighs_norm(self._run) else []
+        numbers = torch.cat([*figures, *(end.reshape(1) for end in (*self._before, *norm))]).tolist()
+        ends = len(figures) * len(figures[0])
+        scales, norms = numbers[ends:][: len(self._before)], numbers[ends + len(self._before) :]
+        return seen_of(numbers[:ends], len(figures[0]), norms, scales)
 
 
 class OneByOne:

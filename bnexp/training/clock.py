@@ -53,7 +53,7 @@ class Clock:
         self.evaluations = 0
         self.untimed_steps = 0
         self._untimed_since: float | None = None
-        self._timed_aside = 0.0  # what was aside when the untimed part began
+        self._timed: dict[str, float] | None = None  # the totals when the untimed part began
 
     def count(self, examples: int) -> None:
         """Note one training step with this many examples."""
@@ -85,18 +85,20 @@ class Clock:
     @contextlib.contextmanager
     def untimed(self) -> Iterator[None]:
         """Leave what is done until the context ends out of all times, with its steps: a profiler makes them slower."""
-        self._settle()
-        before = {name: getattr(self, name) for name in _TOTALS}
-        self._timed_aside, self._untimed_since = self._aside_s, self._awaited()
+        self._timed, self._untimed_since = self._totals(), self._awaited()
         try:
             yield
         finally:
             passed = self._awaited() - self._untimed_since
-            self._untimed_since, self._marked = None, []
-            for name, value in before.items():
+            for name, value in self._totals().items():
                 setattr(self, name, value)
-            self._started += passed
-            self._read_at += passed
+            self._timed, self._untimed_since, self._marked = None, None, []
+            self.leave_out(passed)
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave seconds that passed out of all times: what was done was not the training's."""
+        self._started += seconds
+        self._read_at += seconds
 
     @contextlib.contextmanager
     def _timing(self, total: str) -> Iterator[None]:
@@ -143,7 +145,8 @@ class Clock:
     @property
     def training_s(self) -> float:
         """Seconds since the start that were spent neither on evaluations nor on checkpoints."""
-        return self.total_s - (self._aside_s if self._untimed_since is None else self._timed_aside)
+        totals = self._totals()
+        return self.total_s - (totals["evaluation_s"] + totals["checkpoint_s"])
 
     @property
     def _aside_s(self) -> float:
@@ -175,9 +178,15 @@ class Clock:
 
     def state_dict(self) -> dict[str, float]:
         """Return the totals."""
-        self._settle()
         untimed = {"untimed_steps": self.untimed_steps} if self.untimed_steps else {}
-        return {"total_s": self.total_s, **{name: getattr(self, name) for name in _TOTALS}, **untimed}
+        return {"total_s": self.total_s, **self._totals(), **untimed}
+
+    def _totals(self) -> dict[str, float]:
+        """Return the totals, of which what is untimed is no part."""
+        if self._timed is not None:
+            return self._timed
+        self._settle()
+        return {name: getattr(self, name) for name in _TOTALS}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Resume from the totals of an earlier session; the speed is measured from now on."""

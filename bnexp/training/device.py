@@ -97,6 +97,11 @@ class Graphing:
     reason: str | None = None
     recorded: int = 0
 
+    @property
+    def told(self) -> str | None:
+        """What to say where it is not recorded although it could have been."""
+        return self.reason and f"the step is not recorded as a CUDA graph: {self.reason}"
+
 
 def graphing(config: Config, device: torch.device) -> Graphing:
     """Return what becomes of `training.graph` on a device.
@@ -114,6 +119,17 @@ def graphing(config: Config, device: torch.device) -> Graphing:
         # A recorded step repeats what the GPU did, and nothing of what the code decides in Python at each call.
         return Graphing(reason=f"the code of {own} is not bnexp's, and may decide something anew at each step")
     return Graphing(tried=True, demanded=asked == "on")
+
+
+def refusals_on(device: torch.device, config: Config) -> list[str]:
+    """Return why a training of a config is refused on a device, as `build` would refuse it; nothing where it is not."""
+    found = []
+    for check in (lambda: check_precision(config.training, device), lambda: graphing(config, device)):
+        try:
+            check()
+        except ConfigError as error:
+            found.append(str(error))
+    return found
 
 
 def autocast(training: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:

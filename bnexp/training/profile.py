@@ -73,20 +73,22 @@ class Profile:
     besides: int
 
 
-def refuse_profile(steps: int, planned: int, processes: int) -> None:
-    """Refuse to profile so many steps of a run of `planned` steps.
+def refuse_profile(steps: int, planned: int, processes: int, taken: int = 0) -> None:
+    """Refuse to profile so many steps of a run of `planned` steps, of which some are taken.
 
     Raises:
-        ConfigError: several processes train it, there are not as many steps after the first ones, or more than `MOST`.
+        ConfigError: several processes train it, as many steps are not left after the first ones, or more than `MOST`.
     """
     if processes > 1:
         found = f"found {processes} processes, each with a part of every batch; expected one: bnexp train, not torchrun"
         raise ConfigError(f"--profile {steps}: {found}")
     if steps > MOST:
         raise ConfigError(f"--profile {steps}: expected at most {MOST}, of which a trace can be opened; 5 tell enough")
-    if steps + WARM > planned:
-        most = f"expected at most {planned - WARM:,}" if planned > WARM else "too few to profile any"
-        found = f"the run has {planned:,} steps, of which the first {WARM} are not"
+    left = planned - taken
+    if steps + WARM > left:
+        most = f"expected at most {left - WARM:,}" if left > WARM else "too few to profile any"
+        of_all = f", {left:,} of them left" if taken else ""
+        found = f"the run has {planned:,} steps{of_all}, of which the first {WARM} are not profiled"
         raise ConfigError(f"--profile {steps}: {found}; {most}")
 
 

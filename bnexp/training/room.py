@@ -9,7 +9,7 @@ import torch
 
 from bnexp.blueprint import Blueprint
 from bnexp.config.layout import Layout
-from bnexp.config.memory import FLOAT, Memory, memory_of
+from bnexp.config.memory import FLOAT, Memory, StackMemory, memory_of, size
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
@@ -73,6 +73,12 @@ def _of_limit() -> int | None:
 def needed_on(device: torch.device, config: Config, plan: Plan, layout: Layout) -> Memory:
     """Estimate what a training takes on a device: where Python would wait for it, steps are taken ahead."""
     return memory_of(config, plan, layout, ahead=device.type != "cpu")
+
+
+def memory_of_stack(blueprint: Blueprint, device: torch.device) -> StackMemory | None:
+    """Estimate what stacked seeds take on a device, where steps are always taken ahead; None where nobody knows."""
+    one, free = memory_of(blueprint.config, blueprint.plan, blueprint.layout, ahead=True), free_bytes(device)
+    return None if free is None else StackMemory.of(one, free)
 
 
 def refuse_without_room(blueprint: Blueprint, device: torch.device) -> None:
@@ -159,8 +165,3 @@ def _largest(needed: int, examples: int, free: int) -> int:
     """Return how many of so many examples fit, a multiple of 8 where 8 do."""
     fits = min(examples, free * examples // needed)
     return fits if fits < 8 else fits // 8 * 8
-
-
-def size(number: int) -> str:
-    """Write a number of bytes."""
-    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 / 10 else f"{number / 2**20:.1f} MiB"

@@ -20,8 +20,9 @@ PAYS_UP_TO = 2e6
 Of 4 seeds and up to 2 million, a stack took 1 / 1.3 to 1 / 1.6 of the time of separate runs, of 16 seeds 1 / 2.6 to
 1 / 4.4. From 4 million on 4 seeds gain nothing, and convolutions lose: 18 million take 1 / 0.6 of the time.
 """
-MOST = 16
-"""Seeds that are stacked where nobody says how many: more were not measured."""
+_CONVOLUTIONS_LOSE, _LARGE_MLP, _FEW = 18e6, 43e6, 4
+"""Multiply-adds of a step of one seed from which on convolutions lose, however many are stacked; and seeds of an MLP
+below which stacking loses, twice as many from the other size on: as measured, with nothing in between."""
 _TRIED, _EXAMPLES = 2, 8
 _ROUNDING = 1e-3
 """Relative distance up to which the gradients of a stacked network count as those of the network by itself."""
@@ -38,6 +39,23 @@ def why_not_worth(blueprint: Blueprint, device: str) -> str | None:
             f"{PAYS_UP_TO / 1e6:.0f}"
         )
     return None
+
+
+def why_unpaid(blueprint: Blueprint, device: str, seeds: int) -> str | None:
+    """Say why stacking so many seeds of a config was measured not to pay on a device; None where it was not."""
+    if choose_device(device).type != "cpu":
+        return None
+    work = blueprint.plan.batch_size * multiply_adds(blueprint.layout)
+    sized = f"a step of one seed has {work / 1e6:,.0f} million multiply-adds, and"
+    if blueprint.config.model.arch != "mlp":
+        found = f"{sized} stacked seeds of convolutional networks of 18 million and more took 1.3 to 2.5"
+        loses = work >= _CONVOLUTIONS_LOSE
+    elif work >= _LARGE_MLP:
+        found = f"{sized} 2 and 4 stacked seeds of an MLP of 43 million took 1.1 to 1.3"
+        loses = seeds < 2 * _FEW
+    else:
+        found, loses = "2 stacked seeds of MLPs took 1.2 to 1.3", seeds < _FEW
+    return f"{found} times as long as one by one on a CPU (docs/sweeps.md)" if loses else None
 
 
 def multiply_adds(layout: Layout) -> int:

@@ -4,9 +4,8 @@ Each run keeps its own network, optimizer, batches and records. Here its paramet
 (K, ...) that all K of them share: a step, a look or an evaluation of one run works on its own as ever.
 """
 
-import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.optim import Optimizer
 from bnexp.data.batches import Drawn
 from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import widened
-from bnexp.training.ahead import KeptState, Seen, Stretch
+from bnexp.training.ahead import KeptState, Stretch, seen_of, weighs_norm
 from bnexp.training.build import TrainingRun
 from bnexp.training.graph import CudaRecorder, Recorder, Recordings
 from bnexp.training.optimizer import set_learning_rate
@@ -42,7 +41,12 @@ class Stack:
     Source: model ensembling in torch.func, https://docs.pytorch.org/tutorials/intermediate/ensembling.html
     """
 
-    def __init__(self, runs: Sequence[TrainingRun], recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        runs: Sequence[TrainingRun],
+        recorder: Recorder | None = None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._runs = runs
         parameters = [dict(run.network.named_parameters()) for run in runs]
         buffers = [dict(run.network.named_buffers()) for run in runs]
@@ -59,9 +63,11 @@ class Stack:
         self._statistics = [tensor for tensor in self._buffers.values() if tensor.is_floating_point()]
         self._within, self.streams = list[int](), list[RandomStream]()
         self.optimizer = self._of_those_within(range(len(runs)))
+        if told := runs[0].graph.told:
+            note(told)
         if recorder is None and runs[0].graph.tried:
             recorder = CudaRecorder(runs[0].device)
-        self._recordings = Recordings(self, runs[0].graph, recorder, lambda reason: None) if recorder else None
+        self._recordings = Recordings(self, runs[0].graph, recorder, note) if recorder else None
 
     def __call__(self, stretches: Sequence[Stretch]) -> None:
         """Take all steps of the stretches of some of the runs, the same steps of each, and set what is seen of them.
@@ -74,19 +80,15 @@ class Stack:
         self._begin()
         take = self._recordings or (lambda numbers: [self.take(self.expect(number)) for number in numbers])
         figures = torch.stack(take(stretches[0].steps))  # (steps, F, K)
-        # The guard asks for gradients with this policy alone; one that is not finite leaves such a weight.
-        asks = self._runs[0].config.training.on_divergence == "skip_step"
-        ends = [norm_of_each(list(self._parameters.values())).detach()] if asks else []  # (K,)
+        ends = [norm_of_each(list(self._parameters.values())).detach()] if weighs_norm(self._runs[0]) else []  # (K,)
         self._end()
         graph = self._runs[0].graph
         for run in self._runs[1:]:
             run.graph.recorded, run.graph.reason = graph.recorded, graph.reason
         of_each = torch.cat([figures.flatten(0, 1), *(end.unsqueeze(0).float() for end in ends)]).T.tolist()
-        width = figures.shape[1]
+        count, width = len(stretches[0].steps) * figures.shape[1], figures.shape[1]
         for number, stretch in zip(numbers, stretches, strict=True):
-            own, count = of_each[number], len(stretch.steps) * width
-            others = [value for column in range(2, width) for value in own[column:count:width]] + own[count:]
-            stretch.seen = Seen(own[:count:width], own[1:count:width], all(map(math.isfinite, others)))
+            stretch.seen = seen_of(of_each[number][:count], width, of_each[number][count:])
 
     def kept(self) -> "KeptTogether":
         """Return what the steps change, of which nothing is kept yet."""

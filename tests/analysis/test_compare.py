@@ -174,6 +174,10 @@ def test_differing_environments_are_told(table_of: Make, change: dict[str, Any],
 
 def test_equal_environments_are_not_told(table_of: Make) -> None:
     assert "differing" not in notes(table_of({}, {"config": {"name": "b"}}))
+    both = notes(table_of({"meta": {"stacked": 8}}, {"config": {"name": "b"}, "meta": {"stacked": 5}}))
+    assert "differing" not in both
+    assert "stacked seeds (mlp, b): step ms is a step of the whole stack divided by its seeds" in both
+    assert "stacked seeds" not in notes(table_of({"meta": {"stacked": 1}}))
 
 
 def test_why_a_run_failed(table_of: Make) -> None:

@@ -12,11 +12,14 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bnexp.commands.check import _classes, _fate, check
+from bnexp.commands.train import train
 from bnexp.config.data_section import DatasetInfo, unequal_counts
 from bnexp.data.parts import Part
 from bnexp.document import show
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.inspection import speed
 from bnexp.inspection.propagation import growth
+from bnexp.inspection.speed import Moment, Speed, Way
 
 
 def test_it_shows_items_shapes_parameters_and_reasons(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,3 +248,35 @@ def test_an_explosion_is_no_loss_of_differences(config_file: Path, capsys: pytes
 
 def test_signal_is_of_one_batch_whatever_is_accumulated(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(capsys, config_file, "training.accumulate=4") == report(capsys, config_file)
+
+
+def test_what_train_refuses_on_this_machine_is_a_note_in_its_words(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["training.precision=tf32"], ["training.graph=on"]
+    check(config_file, overrides=[*asked[0], *asked[1]], device="cpu")
+    told = capsys.readouterr().out
+    for overrides in asked:
+        with pytest.raises(ConfigError) as refused:
+            train([config_file], overrides=overrides, runs_dir=tmp_path / "runs", device="cpu")
+        assert f"note: on this machine, bnexp train refuses it: {refused.value}" in told
+    with pytest.raises(ConfigError, match=r"^--speed .* refused on this machine: training.graph on needs CUDA"):
+        check(config_file, overrides=["training.graph=on"], device="cpu", speed=True)
+
+
+def test_an_interrupted_measurement_of_speed_shows_what_was_measured(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = list[Way]()
+
+    def one_and_then_ctrl_c(blueprint: object, data_dir: object, device: object, ways: list[Way]) -> list[Speed]:
+        asked.extend(ways)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return [Speed(ways[0], Moment(0.0125, 0.1), 1500.0, 10.0)]
+
+    monkeypatch.setattr(speed, "speeds_of", one_and_then_ctrl_c)
+    with pytest.raises(Interrupted, match="what was measured until then") as interrupted:
+        check(config_file, device="cpu", speed=True)
+    assert interrupted.value.exit_code == 130
+    assert re.search(r"^\(as it stands\) +12.5 ", capsys.readouterr().out, re.MULTILINE)

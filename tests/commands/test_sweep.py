@@ -113,8 +113,11 @@ def test_a_dry_run_on_a_cluster_looks_at_it(
     cluster = SimpleNamespace(slots=7, close=lambda: closed.append("closed"))
     monkeypatch.setattr(command, "_cluster", lambda address, *_: cluster)
     monkeypatch.setattr(command, "_measured", lambda *_: (Division(1, 1), 60.0))
-    sweep(config_file, replace(options, ray="auto", workers=None), axes=AXIS, seeds="0-1", dry_run=True)
-    assert "the cluster has room for 7 runs at a time; that time is measured for this" in capsys.readouterr().out
+    asked = replace(options, ray="auto", workers=None, stack="auto")
+    sweep(config_file, asked, axes=AXIS, seeds="0-1", dry_run=True)
+    told = capsys.readouterr()
+    assert "the cluster has room for 7 runs at a time; that time is measured for this" in told.out
+    assert "note: trained seed by seed: seeds are stacked on this machine alone" in told.err
     assert closed == ["closed"]
 
 

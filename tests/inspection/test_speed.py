@@ -10,6 +10,7 @@ import torch
 
 from bnexp.blueprint import Blueprint, draw
 from bnexp.config.schema import Config
+from bnexp.document.terminal_table import table_lines
 from bnexp.inspection import speed
 from bnexp.inspection.speed import Moment, Speed, Way, moment_of, speeds_of, ways_of
 from bnexp.inspection.speed_table import speed_table
@@ -124,3 +125,13 @@ def test_the_fastest_is_named_with_its_price(
     assert "device_mib" not in [column.key for column in table.columns]
     assert any(note.startswith(said) for note in table.notes)
     assert "training.precision=fp16: no GPU" in table.notes
+
+
+def test_what_a_person_copies_is_whole_in_a_narrow_terminal(make_config: MakeConfig) -> None:
+    changes: list[dict[str, Any]] = [{}, {"memory_format": "channels_last"}, {"precision": "bf16", "compile": True}]
+    speeds = [Speed(Way(change), Moment(0.0123, 0.1), 12345.0, 3600.0, 60.0) for change in changes]
+    lines, left_out = table_lines(speed_table(blueprint_of(make_config()), speeds), 60)
+    words = [word for piece in lines for line in piece for word in line.plain.split()]
+    assert {key for speed in speeds for key in speed.way.label.split()} <= set(words)
+    assert {"12.3", "x", "1:00:00"} <= set(words)
+    assert left_out == ["examples/s", "compiling"]

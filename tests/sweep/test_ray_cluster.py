@@ -139,7 +139,7 @@ class Killing(SweepDisplay):
         if self.killed is not None:
             return
         head, second = raylets_of(self._cluster)
-        for folder in self._folder.glob("*/seed*"):
+        for folder in self._folder.glob("long/seed*"):
             meta = read_json(folder / "meta.json") or {}
             if newest_step(folder) and raylet_of(meta.get("node", {}).get("pid", 0), [head, second]) == second:
                 self.killed = folder

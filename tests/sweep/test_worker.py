@@ -80,7 +80,7 @@ def test_a_stack_that_needs_too_much_memory_is_told_what_needs_less(
     """The advice is one that `--stack` takes: it refuses 1."""
     from bnexp.sweep import worker
 
-    def fail(lives: list[Any], stop: Any, ended: Callable[[int, BnexpError], None], training: Any) -> None:
+    def fail(lives: list[Any], stop: Any, ended: Callable[[int, BnexpError], None], *others: Any) -> None:
         ended(0, BnexpError(f"{OUT_OF_MEMORY}: it does not fit"))
 
     monkeypatch.setattr(worker, "train_together", fail)
@@ -90,3 +90,25 @@ def test_a_stack_that_needs_too_much_memory_is_told_what_needs_less(
     assert told[-1].error
     assert told[-1].error.endswith(f"{stacked} runs were stacked; fewer need less: {advice}")
     assert read_stack(advice.removeprefix("--stack ")) in (1, stacked // 2)
+
+
+def test_bugs_of_several_stacked_runs_are_all_seen(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bnexp.sweep import worker
+
+    common = RuntimeError("in the common step")
+
+    def fail(lives: list[Any], stop: Any, ended: Callable[[int, Exception], None], *others: Any) -> None:
+        for number, bug in enumerate([common, common, ValueError("in a row")]):
+            ended(number, bug)
+
+    monkeypatch.setattr(worker, "train_together", fail)
+    blueprint = draw(make_config(), tmp_path)
+    tasks = [Task(f"small/seed{seed}", blueprint, tmp_path, data_dir=tmp_path) for seed in range(3)]
+    with pytest.raises(ExceptionGroup, match="2 errors in 3 stacked runs") as raised:
+        worker.attempt(tasks, lambda event: None)
+    assert [(str(bug), bug.__notes__) for bug in raised.value.exceptions] == [
+        ("in the common step", ["in small/seed0", "in small/seed1"]),
+        ("in a row", ["in small/seed2"]),
+    ]

@@ -152,8 +152,13 @@ def test_what_is_untimed_is_in_no_figure(hand: Hand) -> None:
                 with clock.measuring():
                     hand.time += 1.0
                     assert clock.figures() == {}
-                with clock.evaluating():
+                with clock.evaluating(), clock.saving():
                     hand.time += 1.0
+                kept = clock.state_dict()
+                assert kept == {
+                    **{"total_s": pytest.approx(0.2), "measuring_s": 0, "evaluation_s": 0, "evaluations": 0},
+                    **{"checkpoint_s": 0, "examples": 2 * 32, "untimed_steps": 2},
+                }
                 assert (clock.total_s, clock.training_s) == pytest.approx((0.2, 0.2))
                 assert clock.remaining_s(steps_done=4, steps_left=10, evaluations_left=0) == pytest.approx(10 * 0.1)
     hand.time += 0.1

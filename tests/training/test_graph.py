@@ -19,6 +19,7 @@ from bnexp.config.plugin_code import Source
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.session import lockstep
+from bnexp.session.signals import StopRequest
 from bnexp.training import ahead
 from bnexp.training.ahead import OneByOne, Seen, Stretch
 from bnexp.training.build import TrainingRun
@@ -191,6 +192,18 @@ class Broken(TapeRecorder):
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
         finally:
             raise RuntimeError("capture_end failed")
+
+
+def test_stacked_runs_say_once_why_their_step_is_not_recorded(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lockstep, "Stack", functools.partial(Stack, recorder=Broken()))
+    config, notes = make_config(training=LENGTH, probes=NO_PROBES), list[str]()
+    trainings = [Training(built(config.model_copy(update={"seed": seed}), on_tensors)) for seed in range(2)]
+    ends: dict[int, object] = {}
+    lockstep.train_together([one.course() for one in trainings], StopRequest(), ends.__setitem__, note=notes.append)  # type: ignore[misc]
+    assert notes == ["the step is not recorded as a CUDA graph: operation not permitted when stream is capturing"]
+    assert ends == {0: None, 1: None}
 
 
 class Breaks(TapeRecorder):

@@ -15,6 +15,7 @@ from bnexp.blueprint import draw
 from bnexp.commands.train import train
 from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
+from bnexp.runs.folder import read_json, write_json
 from bnexp.session.life import RunResult, start
 from bnexp.session.terms import Terms
 from bnexp.training.build import build
@@ -131,13 +132,28 @@ def test_a_profile_of_several_processes_or_of_too_many_steps_is_refused(config_f
         refuse_profile(201, 1000, 1)
 
 
-def test_the_command_prints_the_costliest_operations(
+def test_the_command_prints_the_costliest_operations_of_the_steps_that_are_left(
     config_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    train([config_file], runs_dir=tmp_path / "runs", overrides=["probes={}"], profile=2, quiet=True, device="cpu")
+    def resume(steps: int) -> list[RunResult]:
+        overrides = ["probes={}"]
+        return train(
+            [config_file], runs_dir=tmp_path, overrides=overrides, resume=True, profile=steps, quiet=True, device="cpu"
+        )
+
+    [first] = resume(2)  # of 12 steps, none of which is taken
     out, err = capfd.readouterr()
     assert re.search(r"^operation +calls +ms a step +of all +in norms$", out, re.MULTILINE)
     assert re.search(r"^aten::native_batch_norm +2 .* 100%$", out, re.MULTILINE)
     assert re.search(r"^norms +\d+\.\d% of that; layers ", out, re.MULTILINE)
     assert "trace.json, for https://ui.perfetto.dev" in out
     assert "profiler_start" not in err
+
+    assert resume(8) == []  # it has ended: nothing is left to do, nor to profile
+    (first.folder / "summary.json").unlink()
+    write_json(first.folder / "meta.json", {**(read_json(first.folder / "meta.json") or {}), "status": "interrupted"})
+    with pytest.raises(ConfigError, match=r"--profile 1: the run has 12 steps, 0 of them left, of which the first 5"):
+        resume(1)
+    refuse_profile(3, 12, 1, taken=4)
+    with pytest.raises(ConfigError, match=r"8 of them left.*expected at most 3"):
+        refuse_profile(4, 12, 1, taken=4)

@@ -137,3 +137,16 @@ def test_train_warns_before_it_begins(config_file, tmp_path, free, capsys):
     free(4 * 320 * 4 + 24 * 120 + 1000)
     train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
     assert "--set data.eval_batch_size=" in capsys.readouterr().err
+
+
+def test_stacked_seeds_take_what_each_does_and_more_and_the_dataset_once(free, blueprint):
+    free(None)
+    assert room.memory_of_stack(blueprint, CPU) is None
+    free(10**6)
+    one = memory_of(blueprint.config, blueprint.plan, blueprint.layout, ahead=True)
+    stack = room.memory_of_stack(blueprint, CPU)
+    assert stack.free == 10**6 - one.dataset
+    assert stack.needed(3) == pytest.approx(1.4 * 3 * (one.training + one.batch), abs=3)
+    assert stack.needed(stack.fitting(1)) <= stack.free < stack.needed(stack.fitting(1) + 1)
+    free(one.dataset)
+    assert room.memory_of_stack(blueprint, CPU).fitting(1) == 0

@@ -13,7 +13,7 @@ from bnexp.config.items import NORM_NAMES
 from bnexp.config.schema import Config
 from bnexp.models.build import build_model
 from bnexp.norms.layer_norm import RootMeanSquareNorm
-from bnexp.training.stackable import PAYS_UP_TO, multiply_adds, why_not_stacked, why_not_worth
+from bnexp.training.stackable import PAYS_UP_TO, multiply_adds, why_not_stacked, why_not_worth, why_unpaid
 
 Drawn = Callable[..., Blueprint]
 CNN = {"arch": "cnn", "stages": [[4], [8]], "hidden": None, "block": "conv -> norm -> act"}
@@ -94,3 +94,13 @@ def test_what_was_not_measured_to_pay_is_said(drawn: Drawn) -> None:
     large = drawn(model={"hidden": [2048, 2048]})
     assert large.plan.batch_size * multiply_adds(large.layout) > PAYS_UP_TO
     assert "million multiply-adds" in (why_not_worth(large, "cpu") or "")
+
+
+def test_what_was_measured_not_to_pay_is_said(drawn: Drawn) -> None:
+    """As the table of docs/sweeps.md has it."""
+    small, large = drawn(), drawn(model={"hidden": [2048, 2048]})  # 67 million multiply-adds a step
+    maps = drawn(model=CNN), drawn(model={**CNN, "stages": [[256], [256]]})
+    assert [why_unpaid(small, "cpu", seeds) is None for seeds in (2, 3, 4, 16)] == [False, False, True, True]
+    assert [why_unpaid(large, "cpu", seeds) is None for seeds in (2, 4, 8, 16)] == [False, False, True, True]
+    assert [why_unpaid(maps[0], "cpu", seeds) is None for seeds in (2, 16)] == [True, True]
+    assert all("convolutional networks" in (why_unpaid(maps[1], "cpu", seeds) or "") for seeds in (2, 16))

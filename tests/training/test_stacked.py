@@ -13,6 +13,7 @@ from bnexp.config.schema import Config
 from bnexp.data.preprocess import Affine
 from bnexp.training.ahead import OneByOne
 from bnexp.training.build import TrainingRun, build
+from bnexp.training.stacked import Stack
 from left_behind import NO_PROBES, Training, stacked
 from written_rows import CLOCKED
 
@@ -113,6 +114,36 @@ def test_a_seed_that_diverges_moves_no_bit_of_the_others(make_config: MakeConfig
         expected, found = sound[number].state(), others[number].state()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
         assert others[number].progress.steps == 50
+
+
+def test_a_step_costs_each_an_equal_part_whatever_its_place(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a step of the stack takes 3 s, and a row of the second run 100: of no other run, and of no step."""
+    passed, rows = [0.0], list[dict[str, float]]()
+    take = Stack.take
+
+    def slowly(stack: Stack, drawn: Any) -> Tensor:
+        passed[0] += 3
+        return take(stack, drawn)
+
+    def slow_row(step: int, values: dict[str, float]) -> None:
+        passed[0] += 100
+        rows.append(values)
+
+    monkeypatch.setattr(Stack, "take", slowly)
+    trainings = [Training(built(config_of(make_config, "bn", {}, {}, seed))) for seed in range(3)]
+    monkeypatch.setattr(trainings[1].rows, "scalars", slow_row)
+    for training in trainings:
+        training.progress.clock.__init__(now=lambda: passed[0])  # type: ignore[misc]
+    stacked(trainings, now=lambda: passed[0])
+    steps_ms = [
+        [row["step_ms/train"] for row in found if "step_ms/train" in row] for found in (trainings[0].rows.rows, rows)
+    ]
+    assert steps_ms == [[pytest.approx(900), *4 * [pytest.approx(1000)]]] * 2  # the first of ten steps is no stack's
+    clocks = [training.progress.clock for training in trainings]
+    assert [clock.training_s - clock.measuring_s for clock in clocks] == pytest.approx([49] * 3)
+    assert sum(clock.total_s for clock in clocks) == pytest.approx(passed[0])
 
 
 def test_runs_at_unlike_steps_meet(make_config: MakeConfig) -> None:
