@@ -97,13 +97,13 @@ class StackMemory:
         return max(min(each // (self.seed + self.batch), (each - self.evaluation) // self.seed), 0)
 
 
-def memory_of(config: Config, plan: Plan, layout: Layout, *, ahead: bool = False) -> Memory:
+def memory_of(config: Config, plan: Plan, layout: Layout, *, ahead: bool = False, on_cpu: bool = True) -> Memory:
     """Estimate the memory that the training of a config takes, with steps taken `ahead` if that is so."""
     weights = FLOAT * count_weights(layout)
     evaluated = min(config.data.eval_batch_size, max(plan.val_examples, plan.test_examples))
     sizes = list(_sizes(layout))
     values = math.prod(layout.parts[0].shape_in)
-    inputs = FLOAT * values * plan.train_examples if not ahead and keeps_inputs(config, plan, values) else 0
+    inputs = FLOAT * values * plan.train_examples if on_cpu and keeps_inputs(config, plan, values) else 0
     largest, kept = max(size for size, _ in sizes), sum(size * times for size, times in sizes)
     return Memory(
         weights=weights,

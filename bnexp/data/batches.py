@@ -1,7 +1,6 @@
 """Draw a batch as a function of the seed and its number alone, so that any step can be resumed."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -66,15 +65,12 @@ class TrainBatches:
     def gather(self, places: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of the examples at these places, moved; all of it work of the device."""
         if self._prepared:
-            return self._inputs.index_select(0, places), self._dataset.train.labels.index_select(0, places)
+            return self._dataset.train_inputs.index_select(0, places), self._dataset.train.labels.index_select(
+                0, places
+            )
         drawn, augment = self._dataset.train.take(places), AUGMENTS[self._augment]
         images = drawn.images if moves is None or augment is None else augment.move(drawn.images, moves)
         return self._dataset.inputs(images), drawn.labels
-
-    @cached_property
-    def _inputs(self) -> Tensor:
-        """All training images as inputs (N, C, H, W)."""
-        return self._dataset.inputs(self._dataset.train.images)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -91,6 +91,11 @@ class Dataset:
         """Return what the network sees: uint8 (B, C, H, W) -> float32 (B, C, H, W)."""
         return self.preprocess(images)
 
+    @cached_property
+    def train_inputs(self) -> Tensor:
+        """All training images as inputs (N, C, H, W), made once for all runs that share the dataset."""
+        return self.inputs(self.train.images)
+
     @property
     def parts(self) -> dict[str, Part]:
         """The parts by name."""
