@@ -468,6 +468,10 @@ def fold(
 @app.command(short_help="List runs and how far each has come.", rich_help_panel=LOOK)
 def ls(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    status: Annotated[
+        list[str], typer.Option(metavar="STATUS", help="Only such runs, as failed,interrupted. Repeatable.")
+    ] = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -476,7 +480,8 @@ def ls(
     """List runs and their state, the newest first, also of a run in progress."""
     from bnexp.commands import ls as command
 
-    command.ls(folder, output=_format(format, csv=csv, json=json, markdown=markdown))
+    output = _format(format, csv=csv, json=json, markdown=markdown)
+    command.ls(folder, statuses=read_names(status), conditions=where, output=output)
 
 
 @app.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)
