@@ -112,13 +112,16 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Repeat what is finished already, in a folder of its own.")
+    ] = False,
     strict: Strict = False,
     profile: Annotated[
         int, typer.Option(metavar="N", min=0, help="Profile N steps: a trace for Perfetto, and what costs most.")
     ] = 0,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
-    """Train the network of each CONFIG, once per seed, and keep each run in a folder of its own."""
+    """Train the network of each CONFIG, once per seed, as far as that is not done; each run has a folder of its own."""
     from bnexp.commands import train as command
 
     command.train(
@@ -131,6 +134,7 @@ def train(
         name=name,
         quiet=quiet,
         resume=resume,
+        again=again,
         strict=strict,
         profile=profile,
     )

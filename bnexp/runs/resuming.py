@@ -1,4 +1,4 @@
-"""Find the run that `train --resume` continues, and complete the records of a run whose process was killed."""
+"""Find the run that a config has, done or to be continued, and complete the records of one whose process was killed."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,15 +19,16 @@ from bnexp.runs.run import COMPLETE, Run, read_run, records_of
 from bnexp.runs.seal import load_stored
 
 
-def newest_run_of(config: Config, runs_dir: Path, parts: int = 1) -> Run | None:
-    """Return the newest unfinished run of a config and its seed; where all are finished, the newest; else None.
+def newest_run_of(config: Config, runs_dir: Path, parts: int = 1, *, prefer_complete: bool = False) -> Run | None:
+    """Return the newest unfinished run of a config and its seed; where all are complete, the newest; else None.
 
-    A run that took statistics over another number of `parts` of a batch is none of them.
+    With `prefer_complete` the other way round. A run that took statistics over another number of `parts` of a batch is
+    none of them.
     """
     found = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if run.parts == parts]
     runs = [run for run, own in found if first_difference(own, config) is None]
-    unfinished = [run for run in runs if run.status not in COMPLETE]
-    return max(unfinished or runs, key=lambda run: run.recency, default=None)
+    preferred = [run for run in runs if (run.status in COMPLETE) is prefer_complete]
+    return max(preferred or runs, key=lambda run: run.recency, default=None)
 
 
 def other_config(config: Config, runs_dir: Path) -> str | None:
