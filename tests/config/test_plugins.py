@@ -10,8 +10,9 @@ import pytest
 
 from bnexp.config.block import BlockError, parse_block, parse_item
 from bnexp.config.items import ITEMS
+from bnexp.config.json_schema import config_schema
 from bnexp.config.plugins import load
-from bnexp.config.reference import config_reference, config_schema
+from bnexp.config.reference import config_reference
 from bnexp.errors import ConfigError
 from own_norms import MAD, MISH, forgotten
 
