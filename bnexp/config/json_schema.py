@@ -105,20 +105,23 @@ _PATTERNED = ("norm", "activation", "block")
 def block_definitions() -> Schema:
     """Return the definitions of a norm, an activation and a block."""
     norms, activations = ["none", *names_of("norm")], [*names_of("activation")]
-    or_false: Schema = {"type": ["string", "boolean", "null"], "not": {"const": True}}  # `norm: false` is none
-    items = "items of the block notation, joined by ->"
+    # `norm: false` is read as none; without a `type`, no editor offers true and false.
+    or_false: Schema = {"not": {"anyOf": [{"const": True}, {"type": ["number", "array", "object"]}]}}
     blocks = ["linear -> norm -> act", "conv -> norm -> act", "conv -> norm -> act -> conv -> norm -> add -> act"]
+    own = "one of your own is known to: bnexp schema --plugin FILE.py"
+    norm = f"expected {', '.join(norms)}, with options of its own, such as bn(momentum=0.01); {own}"
+    activation = f"expected {', '.join(activations)}, with options of its own, such as leaky_relu(slope=0.1); {own}"
+    block = f"expected items of the block notation with arrows between, such as {blocks[0]}; {own}"
     return {
-        "norm": or_false | _written(norm_pattern(), norms, ", ".join(norms)),
-        "activation": or_false | _written(activation_pattern(), activations, ", ".join(activations)),
-        "block": {"type": ["string", "null"]} | _written(block_pattern(), blocks, items),
+        "norm": or_false | _written(norm_pattern(), norms, norm),
+        "activation": or_false | _written(activation_pattern(), activations, activation),
+        "block": {"type": ["string", "null"]} | _written(block_pattern(), blocks, block),
     }
 
 
-def _written(pattern: str, examples: Sequence[str], expected: str) -> Schema:
+def _written(pattern: str, examples: Sequence[str], message: str) -> Schema:
     """Return what is known of a text; `patternErrorMessage` is what editors say where it does not fit."""
-    own = "one of your own is known to: bnexp schema --plugin FILE.py"
-    return {"pattern": pattern, "patternErrorMessage": f"expected {expected}; {own}", "examples": list(examples)}
+    return {"pattern": pattern, "patternErrorMessage": message, "examples": list(examples)}
 
 
 def _refined(schema: Schema, key: str) -> Schema:
