@@ -213,7 +213,7 @@ class _Page:
 
     def _least_of(self, column: Column) -> int:
         """Return the width below which a column would cut a number or a word."""
-        header = _longest(_header(column), self._word)
+        header = _longest(_header(column).replace(" %", "\N{NO-BREAK SPACE}%"), self._word)
         needed = [self._needed(text, column) for text in self._texts[column.key]]
         if column.whole and column is self.columns[0] and self.table.layout == "records":
             needed = [own for own in needed if own <= self.width * 3 // 10]  # the others stand above their rows
