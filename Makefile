@@ -42,6 +42,8 @@ audit: .venv/installed-test
 docs: .venv/installed
 	$(BIN)/bnexp schema --markdown > docs/config.md
 	$(BIN)/bnexp schema --sweep --markdown > docs/sweep.md
+	$(BIN)/bnexp schema > configs/schema.json
+	$(BIN)/bnexp schema --sweep > configs/sweep.schema.json
 	$(BIN)/python -m bnexp.probes.reference > docs/probes.md
 
 findings: .venv/installed

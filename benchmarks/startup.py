@@ -44,8 +44,8 @@ def startup(name: str, terms: Terms) -> Report:
             f"bnexp ls, {RUNS} runs": [*bnexp, "ls", str(place / "listed")],
         }
         if not terms.small:
-            demo = ["train", *DEMO, "--quiet", "--runs-dir", str(place / "demo")]
-            one = ["train", DEMO[0], *ONE_STEP, "--runs-dir", str(place / "one")]
+            demo = ["train", *DEMO, "--again", "--quiet", "--runs-dir", str(place / "demo")]
+            one = ["train", DEMO[0], *ONE_STEP, "--again", "--runs-dir", str(place / "one")]
             commands |= {
                 "python -c 'import torch'": ["-c", "import torch"],
                 "bnexp check": [*bnexp, "check", DEMO[0]],

@@ -131,13 +131,16 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Repeat what is finished already, in a folder of its own.")
+    ] = False,
     strict: Strict = False,
     profile: Annotated[
         int, typer.Option(metavar="N", min=0, help="Profile N steps: a trace for Perfetto, and what costs most.")
     ] = 0,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
-    """Train the network of each CONFIG, once per seed, and keep each run in a folder of its own."""
+    """Train the network of each CONFIG, once per seed, as far as that is not done; each run has a folder of its own."""
     from bnexp.commands import train as command
 
     command.train(
@@ -150,6 +153,7 @@ def train(
         name=name,
         quiet=quiet,
         resume=resume,
+        again=again,
         strict=strict,
         profile=profile,
     )
@@ -487,6 +491,10 @@ def fold(
 @app.command(short_help="List runs and how far each has come.", rich_help_panel=LOOK)
 def ls(
     folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    status: Annotated[
+        list[str], typer.Option(metavar="STATUS", help="Only such runs, as failed,interrupted. Repeatable.")
+    ] = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -495,10 +503,11 @@ def ls(
     """List runs and their state, the newest first, also of a run in progress."""
     from bnexp.processes import uncollected
 
+    output = _format(format, csv=csv, json=json, markdown=markdown)
     with uncollected():
         from bnexp.commands import ls as command
 
-        command.ls(folder, output=_format(format, csv=csv, json=json, markdown=markdown))
+        command.ls(folder, statuses=read_names(status), conditions=where, output=output)
 
 
 @app.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)

@@ -99,6 +99,10 @@ def test_a_training_is_that_of_the_command_and_says_nothing(
     assert "<table" in run._repr_html_()
     again = bnexp.train(config_file, overrides={"model.norm": "ln"}, seed=1, runs_dir=tmp_path / "runs", resume=True)
     assert again == run
+    with pytest.warns(bnexp.BnexpWarning, match=rf"already finished at {run.folder}, again=True to repeat"):
+        assert bnexp.train(config_file, overrides={"model.norm": "ln"}, seed=1, runs_dir=tmp_path / "runs") == run
+    with pytest.raises(bnexp.ConfigError, match=r"^again=True begins a new run"):
+        bnexp.train(config_file, runs_dir=tmp_path / "runs", again=True, resume=True)
 
 
 def test_progress_prints_a_line_per_evaluation_and_warnings_can_be_errors(

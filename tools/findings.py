@@ -114,8 +114,8 @@ def _study(name: str, place: Path, kept: Path) -> list[str]:
 
 
 def _head(name: str) -> str:
-    """Return the comment at the head of a study."""
-    lines = (ROOT / "configs" / "studies" / f"{name}.yaml").read_text().splitlines()
+    """Return the comment at the head of a study, below the line for editors."""
+    _, *lines = (ROOT / "configs" / "studies" / f"{name}.yaml").read_text().splitlines()
     return " ".join(line.removeprefix("# ") for line in lines if line.startswith("# "))
 
 

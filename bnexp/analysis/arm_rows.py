@@ -21,8 +21,8 @@ CURVE = Column("curve", "curve", "curve", give_up=7, audience="people")
 SEEDS = Column("n", "n", "number", descending=True)
 DIVERGED = Column("diverged", "diverged", "number", audience="machines")
 STATUS = Column("status", "status")
-DEVICE_MIB = Column("peak_device_mib", "GPU MiB", "sample", give_up=-1)
-RUN_MIB = Column("peak_run_mib", "peak MiB", "sample", give_up=-1)
+DEVICE_MIB = Column("peak_device_mib", "GPU MiB", "sample", give_up=1)
+RUN_MIB = Column("peak_run_mib", "peak MiB", "sample", give_up=1)
 PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", audience="machines")
 """The largest memory on the GPU, of the process since the run began, and since it began itself: that only grows."""
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (

@@ -24,7 +24,7 @@ from bnexp.analysis.notes import (
 from bnexp.analysis.point_columns import Measured, measure
 from bnexp.analysis.rates import rate_axes, rate_table
 from bnexp.analysis.selection import config_key, pool, where, without_tuning
-from bnexp.document.table import Table, find_column, sort_rows, together
+from bnexp.document.table import Table, find_column, sort_rows
 from bnexp.document.writing import at_most
 from bnexp.runs.columns import Evaluation, of_each_file, read_evaluations
 from bnexp.runs.folder import METRICS
@@ -83,7 +83,7 @@ def compare_runs(
     table = replace(table, notes=(*notes, *on_choice, *on_points, *table.notes))
     sortable = [column for column in table.columns if column.kind != "curve"]
     order = find_column(sortable, sort or (str(measured.points[0]) if columns else DEFAULT_SORT))
-    table = together(sort_rows(table, order), SCORED_ON)
+    table = sort_rows(table, order, SCORED_ON)
     return [table, *filter(None, [differences, rates])]
 
 

@@ -16,20 +16,20 @@ from bnexp.runs.run import COMPLETE, DEAD, Run
 _MOST_NOTES = 8
 
 COLUMNS = (
-    Column("run", "run"),
+    Column("run", "run", whole=True),
     Column("status", "status"),
     Column("role", "role", give_up=7),
-    Column("differs", "differs", give_up=6),
     Column("epoch", "epoch", "number", give_up=2),
     Column("step", "step", "number", give_up=4),
     Column("val_loss", "val loss", "number", give_up=1),
     Column("val_accuracy", "val %", "number", "fraction"),
     Column("val_accuracy_best", "val % best", "number", "fraction", give_up=3),
     Column("test_accuracy", "test %", "number", "fraction", give_up=5),
-    Column("started", "started"),  # the order of the rows, which never goes
+    Column("started", "started", whole=True),  # the order of the rows, which never goes
     Column("took", "took", "number", "seconds", give_up=0),
     Column("parameters", "parameters", "number", audience="machines"),
     Column("data_fingerprint", "data", audience="machines"),
+    Column("differs", "differs"),  # hangs below its row where there is no room
 )
 
 
@@ -52,7 +52,8 @@ def list_runs(runs: Sequence[Run], root: Path, now: datetime) -> Table:
         if run.status == "failed" and run.first_line_of_error:
             problems.append(f"{run.folder} failed: {run.first_line_of_error}")
     on_data = at_most(list(on_changed_data(runs)), _MOST_NOTES, "such notes")
-    notes = (*at_most(problems, _MOST_NOTES, "such notes"), *on_data, *_on_resuming(newest_first))
+    order = ["sorted by started, the newest first"] if len(runs) > 1 else []
+    notes = (*order, *at_most(problems, _MOST_NOTES, "such notes"), *on_data, *_on_resuming(newest_first))
     return Table(columns, tuple(rows), notes)
 
 

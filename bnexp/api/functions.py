@@ -26,7 +26,7 @@ from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.runs import run as records
 from bnexp.runs.find import find_runs
 from bnexp.session.display import display_for, say
-from bnexp.session.executor import run_all
+from bnexp.session.executor import Complete, run_all
 from bnexp.session.terms import Terms, is_one_of_several, show_nothing
 
 __all__ = [
@@ -94,6 +94,7 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
+    again: bool = False,
     progress: bool = False,
 ) -> Run: ...
 @overload
@@ -107,6 +108,7 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
+    again: bool = False,
     progress: bool = False,
 ) -> Runs: ...
 def train(
@@ -119,9 +121,12 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
+    again: bool = False,
     progress: bool = False,
 ) -> Run | Runs:
     """Train a config, once per seed, as `bnexp train` does, and return the run; with several seeds, the runs.
+
+    What is done is not repeated: a complete run of this config, seed and data is returned, and a warning says so.
 
     Ctrl-C, or a notebook's interrupt, ends the step in hand and writes a checkpoint, from which `resume` goes on; a
     second one leaves at once. In another thread than the main one signals are not heard. A process trains one run at a
@@ -135,7 +140,8 @@ def train(
         runs_dir: the folder above the run folders.
         data_dir: where datasets lie, or are downloaded to; by default where the commands keep them.
         device: auto, cpu, cuda, cuda:N or mps.
-        resume: go on with the newest run of this config; one that is complete is returned as it is.
+        resume: go on with the newest run of this config; one that is complete is returned without a warning.
+        again: train also where a run of this config is complete.
         progress: print a line per evaluation; in a terminal, draw a bar.
 
     Raises:
@@ -144,6 +150,8 @@ def train(
         Interrupted: by another signal that ends a process.
         BnexpError: the run failed; of several, after the others had their turn.
     """
+    if again and resume:
+        raise ConfigError("again=True begins a new run, resume=True continues one; expected one of them")
     drawn = _drawn(config, overrides, seed, name, _path(data_dir))
     terms = Terms(
         runs_dir=Path(runs_dir),
@@ -154,6 +162,7 @@ def train(
         note=warn,
         argv=("bnexp.train", str(_path_of(config))),
         resume=resume,
+        again=again,
     )
     runs = Runs(map(records.read_run, _trained(drawn, terms, progress)))
     return runs if isinstance(seed, Iterable) else runs[0]
@@ -191,11 +200,15 @@ def _trained(drawn: Drawn, terms: Terms, progress: bool) -> list[Path]:
     terms = replace(terms, runs_dir=place)
     try:
         with _one_at_a_time:
-            return [result.folder for result in run_all([(one, terms) for one in drawn.blueprints], warn)]
+            results = list(run_all([(one, terms) for one in drawn.blueprints], warn))
     except Interrupted as stopped:
         if stopped.exit_code == _CTRL_C:  # `except Exception` around a loop of trainings is no reason to go on
             raise KeyboardInterrupt(str(stopped)) from None
         raise
+    for result in results:
+        if isinstance(result, Complete) and not terms.resume:
+            warn(f"already {result.status} at {result.folder}, again=True to repeat")
+    return [result.folder for result in results]
 
 
 def load_runs(

@@ -6,9 +6,9 @@ import re
 import shlex
 from pathlib import Path, PurePath
 
+from bnexp.config.json_schema import config_schema
 from bnexp.config.naming import run_name_of
 from bnexp.config.packaged import ENDINGS, packaged_configs
-from bnexp.config.reference import config_schema
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.sweep_reference import sweep_schema
 from bnexp.config.wording import shown

@@ -2,7 +2,8 @@
 
 import json
 
-from bnexp.config.reference import config_reference, config_schema
+from bnexp.config.json_schema import config_schema
+from bnexp.config.reference import config_reference
 from bnexp.config.sweep_reference import sweep_reference, sweep_schema
 from bnexp.document.show import write_out
 

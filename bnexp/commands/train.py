@@ -36,13 +36,15 @@ def train(
     name: str | None = None,
     quiet: bool = False,
     resume: bool = False,
+    again: bool = False,
     strict: bool = False,
     profile: int = 0,
 ) -> list["RunResult"]:
-    """Train each config in turn, once per seed, and return the runs that came to an end.
+    """Train each config in turn, once per seed, as far as that is not done, and return the runs that came to an end.
 
     All configs are checked before the first run starts. The arguments are those of `bnexp train --help`. One of several
-    processes that torchrun started trains each run with the others; only the first returns.
+    processes that torchrun started trains each run with the others; only the first returns. Steps are profiled of a run
+    that is done as well, which is repeated for them.
 
     Raises:
         ConfigError: a config or an argument is wrong, or with `strict` there is a warning; nothing was written.
@@ -51,6 +53,8 @@ def train(
     """
     world = lead_or_follow(os.environ, sys.argv[1:])
     with leading(world):
+        if again and resume:
+            raise ConfigError("--again begins a new run, --resume continues one; expected one of them")
         if name is not None and len(configs) > 1:
             found = f"{len(configs)} configs cannot share one name"
             raise ConfigError(f"--name {name}: {found}; give --name with a single config")
@@ -68,7 +72,8 @@ def train(
         if strict:
             refuse_warnings(warned + _tell_of_memory(drawn, device))
         same_device = None if device == "auto" else device
-        terms = Terms(runs_dir, data_dir, same_device, resume=resume, profile=profile, world=world)
+        again = again or (profile > 0 and not resume)
+        terms = Terms(runs_dir, data_dir, same_device, resume=resume, again=again, profile=profile, world=world)
         terms = on_the_command_line(terms, quiet=quiet)
         tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
         return [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure))]
@@ -85,7 +90,7 @@ def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]
     """Yield the runs that were trained, and say which were complete before."""
     for result in results:
         if isinstance(result, Complete):
-            print(f"{visible(str(result.folder))}: {result.status} already, nothing is left to do")
+            print(f"already {result.status} at {visible(str(result.folder))}, --again to repeat")
         else:
             yield result
 

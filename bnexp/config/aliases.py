@@ -11,8 +11,9 @@ from functools import cache, lru_cache
 from bnexp.config.items import ITEMS
 from bnexp.errors import did_you_mean
 
-ARROW = re.compile(r"[-\u2010-\u2015\u2212=]*>|[\u2192\u21d2\u27f6\u27f9\u2794\u279c\u279e\u21a6]")
+ARROWS = r"(?:[-\u2010-\u2015\u2212=]*>|[\u2192\u21d2\u27f6\u27f9\u2794\u279c\u279e\u21a6])"
 """`->` and what keyboards and editors make of it."""
+ARROW = re.compile(ARROWS)
 
 KEYS: Mapping[str, Sequence[str]] = {
     "optimizer.lr": ("learning_rate", "base_lr", "max_lr", "lr0"),
@@ -79,7 +80,7 @@ _OTHERS: Mapping[str, Sequence[str]] = {
     "norm": ("normalization", "normlayer"),
     "act": ("activation", "nonlinearity"),
 }
-_NOTHING = ("none", "no", "off", "false", "null", "identity", "nonorm", "without", "nothing")
+NOTHING = ("none", "no", "off", "false", "null", "identity", "nonorm", "without", "nothing")
 _DATASETS: Mapping[str, Sequence[str]] = {"cifar10": ("cifar",), "image_folder": ("imagefolder", "folder", "images")}
 _KINDS: Mapping[tuple[str, str], Mapping[str, Sequence[str]]] = {
     ("data", "dataset"): _DATASETS,
@@ -145,12 +146,28 @@ _ITEMS = _by_plain_name(list(ITEMS), {**_NORMS, **_OTHERS}) | {"norm": "norm", "
 
 def is_taken(name: str) -> str | None:
     """Return what a name of an item is read as already, or None where it is free."""
-    return "none" if _plain(name) in _NOTHING else _ITEMS.get(_plain(name))
+    return "none" if _plain(name) in NOTHING else _ITEMS.get(_plain(name))
 
 
 def know(name: str) -> None:
     """Read the name of a registered item in every spelling."""
     _ITEMS[_plain(name)] = name
+
+
+def spellings(name: str) -> list[str]:
+    """Return the plain names that are read as an item, such as `batchnorm1d` for bn."""
+    return [plain for plain, ours in _ITEMS.items() if ours == name]
+
+
+def kind_spellings(section: str, key: str, name: str, known: Sequence[str]) -> list[str]:
+    """Return the plain names that are read as a kind, such as `he` for kaiming in `init.scheme`."""
+    by_plain_name = _kinds_by_plain_name(section, key, tuple(known))
+    return [plain for plain, ours in by_plain_name.items() if ours == name]
+
+
+def option_words(known: Sequence[str]) -> list[str]:
+    """Return the names of some options of an item, and what other tools call them."""
+    return [*known, *(theirs for theirs, ours in _OPTIONS.items() if ours in known)]
 
 
 def item_name(word: str) -> str:
@@ -178,7 +195,7 @@ def key_name(word: str) -> str | None:
 
 def filling(key: str, value: object) -> object:
     """Return `model.norm` or `model.activation` in our names and options."""
-    if value is False or (isinstance(value, str) and _plain(value) in _NOTHING):
+    if value is False or (isinstance(value, str) and _plain(value) in NOTHING):
         return "none" if key == "norm" else "identity"
     if not isinstance(value, str):
         return value

@@ -1,15 +1,13 @@
-"""The reference, made from the schema: `docs/config.md` for people, the JSON Schema for their editors."""
+"""The reference, made from the schema: `docs/config.md`, for people."""
 
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
 from bnexp.config.data_section import DATASET_SUMMARIES, DATASETS
 from bnexp.config.items import ITEMS
-from bnexp.config.keys import SECTIONS, SectionSpot, spots_at, variants
+from bnexp.config.json_schema import plain_json_schema
+from bnexp.config.keys import SECTIONS, SectionSpot
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
 from bnexp.config.section import Section
@@ -20,8 +18,16 @@ _INTRODUCTION = """\
 One YAML file says one strategy and its training recipe. Every key is checked before anything else happens, and a
 mistake is answered with its file and line, what was found, what was expected and the nearest known name.
 
-*Generated from the schema by `bnexp schema --markdown > docs/config.md`; a test keeps it current. `bnexp schema` prints
-the JSON Schema, with which an editor completes and checks the keys.*
+*Generated from the schema by `bnexp schema --markdown > docs/config.md`; a test keeps it current.*
+
+`bnexp schema` prints the JSON Schema, with which an editor completes keys and names, shows what they mean, and marks
+what is wrong: `norm: bnn`, `momentum` with adam, `stages` of an mlp. It is configs/schema.json, which the first line of
+every packaged config names; `bnexp schema > schema.json` leaves it beside your own:
+
+    # yaml-language-server: $schema=schema.json
+
+Editors with the YAML language server (VS Code with its YAML extension, Neovim, Emacs, ...) read that line; bnexp reads
+nothing of it. `bnexp schema --plugin mad.py` knows the names that mad.py registers, too.
 
 - `base: other.yaml` (relative to the file) or `base: resnet_bn` (one that comes with bnexp, in `bnexp catalog`) takes
   another config and changes only what this one says, key by key.
@@ -181,88 +187,3 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = list(head)
     cells = [head, ["---"] * len(head), *([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
-
-
-# The JSON Schema is pydantic's own, widened to what a file may leave out or take back. An editor sees one file, before
-# `base:` is merged and nulls are taken out: it may have `base` and say only a difference, may leave out `name`, and may
-# write null for any key. Whatever `load_config` accepts, the schema accepts.
-_JSON_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
-_NULL = {"type": "null"}
-
-
-def config_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a config file."""
-    schema = plain_json_schema(Config)
-    for section in (schema, *schema["$defs"].values()):
-        section.pop("required", None)
-        section["properties"] = {key: _or_null(value) for key, value in section["properties"].items()}
-    _let_variants_take_back(schema)
-    base = {"type": ["string", "null"], "description": "a config, relative to this file, that this one changes"}
-    requirements = _requirements(Config)
-    requirements["required"].remove("name")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "bnexp config",
-        "properties": {"base": base, **schema["properties"]},
-        "if": {"required": ["base"], "properties": {"base": {"type": "string"}}},
-        "else": requirements,
-    }
-
-
-def plain_json_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return pydantic's JSON Schema of a model, with JSON Schema's names for all bounds.
-
-    pydantic writes `ge` instead of `minimum` where a validator stands between the bound and the type.
-    """
-
-    def plain(schema: Any) -> Any:
-        if isinstance(schema, dict):
-            return {_JSON_BOUNDS.get(key, key): plain(value) for key, value in schema.items()}
-        return [plain(entry) for entry in schema] if isinstance(schema, list) else schema
-
-    schema: dict[str, Any] = plain(model.model_json_schema())
-    return schema
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let a value be null as well, except where it tells the variant of a union."""
-    if "const" in schema:
-        return schema
-    if "type" in schema:
-        options = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-        return schema | options | {"type": [schema["type"], "null"]}
-    rest = dict(schema)
-    rest.pop("discriminator", None)  # under a base, a variant may be said without its name: then several fit
-    branches = rest.pop("anyOf", None) or rest.pop("oneOf", None) or [{"$ref": rest.pop("$ref")}]
-    return rest | {"anyOf": [*(branch for branch in branches if branch != _NULL), _NULL]}
-
-
-def _let_variants_take_back(schema: dict[str, Any]) -> None:
-    """Let `optimizer: {name: adam, momentum: null}` take back a key that only another variant knows."""
-    for field in Config.model_fields:
-        spots = [spot for spot in spots_at((field,)) if spot.variant]
-        keys = [key for spot in spots for key in spot.section.model_fields]
-        for definition in (schema["$defs"][spot.section.__name__] for spot in spots):
-            definition["properties"] = dict.fromkeys(keys, _NULL) | definition["properties"]
-
-
-def _requirements(section: type[Section]) -> dict[str, Any]:
-    """Return the keys that a file without a base must have, in this section and below."""
-    required = [key for key, field in section.model_fields.items() if field.is_required()]
-    below = {key: needs for key, field in section.model_fields.items() if (needs := _requirements_below(field))}
-    return ({"required": required} if required else {}) | ({"properties": below} if below else {})
-
-
-def _requirements_below(field: FieldInfo) -> dict[str, Any]:
-    discriminator, sections = field.discriminator, variants(field)
-    if not isinstance(discriminator, str):
-        return _requirements(sections[None]) if sections else {}
-    if not all(section.model_fields[discriminator].is_required() for section in sections.values()):
-        return {}  # one of the variants is the default
-    conditions = [
-        {"if": {"required": [discriminator], "properties": {discriminator: {"const": name}}}, "then": needs}
-        for name, section in sections.items()
-        if len((needs := _requirements(section))["required"]) > 1
-    ]
-    return {"required": [discriminator]} | ({"allOf": conditions} if conditions else {})

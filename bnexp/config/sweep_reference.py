@@ -1,10 +1,12 @@
 """The reference of the sweep file: `docs/sweep.md` for people, the JSON Schema for their editors."""
 
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable
 
 from bnexp.config.claims import ClaimSection
+from bnexp.config.json_schema import DRAFT, Schema, block_definitions, key_schema, plain_json_schema
 from bnexp.config.keys import SECTIONS, SectionSpot
-from bnexp.config.reference import plain_json_schema, section_reference
+from bnexp.config.reference import section_reference
 from bnexp.config.sweep_file import BudgetSection, ResourcesSection, SweepFile
 
 _INTRODUCTION = """\
@@ -15,7 +17,8 @@ are missing. As with a config, every key is checked before anything else happens
 together.
 
 *Generated from the schema by `bnexp schema --sweep --markdown > docs/sweep.md`; a test keeps it current.
-`bnexp schema --sweep` prints the JSON Schema, with which an editor completes and checks the keys.*
+`bnexp schema --sweep` prints the JSON Schema, with which an editor completes and checks the keys, and the values of the
+axes: configs/sweep.schema.json, which the first line of every packaged sweep names.*
 
     question: Does bn allow larger learning rates?
     base: mnist_mlp_bn
@@ -87,27 +90,58 @@ def sweep_reference() -> str:
     return _INTRODUCTION + "\n".join(section_reference([spot]) for spot in spots)
 
 
-def sweep_schema() -> dict[str, Any]:
+def sweep_schema() -> Schema:
     """Return the JSON Schema (draft 2020-12) of a sweep file: whatever is read as one, it accepts."""
     schema = plain_json_schema(SweepFile)
-    properties = schema["properties"]
-    one, several = _keys({}), _keys({"type": "array", "minItems": 1})
+    properties, definitions = schema["properties"], schema["$defs"]
+    definitions |= block_definitions()
+    values = _values(definitions)
+    definitions |= {"keys": _keys(values, _itself), "axes": _keys(values, _some), "rule": _keys(values, _or_some)}
+    one, several, rule = ({"$ref": f"#/$defs/{name}"} for name in ("keys", "axes", "rule"))
     properties |= {
-        "fixed": properties["fixed"] | one,
-        "axes": properties["axes"] | several,
+        "fixed": _described(properties["fixed"]) | one,
+        "axes": _described(properties["axes"]) | several,
         "arms": properties["arms"] | {"additionalProperties": one, "minProperties": 1},
-        "tune": properties["tune"] | several,
-        "exclude": properties["exclude"] | {"items": one, "minItems": 1},
+        "tune": _described(properties["tune"]) | several,
+        "exclude": properties["exclude"] | {"items": rule, "minItems": 1},
     }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "bnexp sweep"}
+    return {"$schema": DRAFT, **schema, "title": "bnexp sweep"}
 
 
-def _keys(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a mapping from keys of a config, with dots or in sections, to values."""
-    taken = ("name", "seed")
-    dotted = {spot.key(key): field for spot in SECTIONS.values() for key, field in spot.section.model_fields.items()}
-    described = {key: {"description": field.description or ""} for key, field in dotted.items() if key not in taken}
+def _described(schema: Schema) -> Schema:
+    return {"description": schema["description"]}
+
+
+def _itself(value: Schema) -> Schema:
+    return value
+
+
+def _some(value: Schema) -> Schema:
+    return {"type": "array", "minItems": 1, "items": value}
+
+
+def _or_some(value: Schema) -> Schema:
+    return {"anyOf": [value, _some(value)]}
+
+
+def _values(definitions: Schema) -> Schema:
+    """Define what each key of a config may hold, by its dotted name; return a reference to each, with its meaning."""
+    spots = defaultdict[str, list[SectionSpot]](list)
+    for spot in SECTIONS.values():
+        for key in spot.section.model_fields:
+            spots[spot.key(key)].append(spot)
+    for dotted, found in spots.items():
+        key = dotted.rpartition(".")[2]
+        meaning = next((meaning for spot in found if (meaning := spot.section.model_fields[key].description)), "")
+        definitions[dotted] = {"description": meaning, **key_schema(found, key)}
+    return {dotted: {"$ref": f"#/$defs/{dotted}"} for dotted in spots if dotted not in ("name", "seed")}
+
+
+def _keys(values: Schema, form: Callable[[Schema], Schema]) -> Schema:
+    """Return the schema of a mapping from keys of a config, with dots or in sections, to values in some form."""
     sections = {".".join(spot.keys) for spot in SECTIONS.values()}
-    nested = {"anyOf": [value, {"type": "object"}]}
-    properties = {key: words | (nested if key in sections else value) for key, words in described.items()}
+    properties = {
+        key: {"anyOf": [form(value), {"type": "object"}]} if key in sections else form(value)
+        for key, value in values.items()
+    }
     return {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}

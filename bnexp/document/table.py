@@ -58,6 +58,8 @@ class Column:
         give_up: order in which a narrow terminal leaves columns out, and says so; None for never.
         grouped: a terminal shows equal values of neighboring rows once, and an empty line before the next value.
         least: letters that it is wide at least.
+        whole: a terminal breaks none of its texts. A long one of the first column of records, which people copy, stands
+            on a line of its own, above the rest of its row.
     """
 
     key: str
@@ -70,6 +72,7 @@ class Column:
     audience: Audience = "all"
     grouped: bool = False
     least: int = 0
+    whole: bool = False
     statistics: tuple[str, ...] = ("mean", "std", "n")
 
     @property
@@ -261,24 +264,26 @@ def sort_key(cell: Cell) -> tuple[bool, float, str] | None:
     return (True, 0.0, str(value))
 
 
-def sort_rows(table: Table, column: Column) -> Table:
-    """Return the table sorted by a column, rows without a value last; equal rows keep their order.
+def sort_rows(table: Table, column: Column, within: Column | None = None) -> Table:
+    """Return the table sorted by a column, which a note says; rows without a value last, equal ones as they were.
 
-    No terminal is too narrow for that column: without it nobody could tell the order.
+    Rows of equal value in the column `within` stay together, in the order of the first of each. The column is shown to
+    people, and no terminal is too narrow for it: without it nobody could tell the order.
     """
     known = [row for row in table.rows if sort_key(table.cell(row, column)) is not None]
     unknown = [row for row in table.rows if sort_key(table.cell(row, column)) is None]
     known.sort(key=lambda row: sort_key(table.cell(row, column)) or (), reverse=column.descending)
-    columns = tuple(replace(own, give_up=None) if own == column else own for own in table.columns)
-    return replace(table, columns=columns, rows=(*known, *unknown))
-
-
-def together(table: Table, column: Column) -> Table:
-    """Return the table with the rows of equal value in a column together, in the order of the first of each."""
     groups: dict[object, list[Row]] = {}
-    for row in table.rows:
-        groups.setdefault(table.cell(row, column).value, []).append(row)
-    return replace(table, rows=tuple(row for group in groups.values() for row in group))
+    for row in (*known, *unknown):
+        groups.setdefault(None if within is None else table.cell(row, within).value, []).append(row)
+    shown = replace(column, give_up=None, audience="all" if column.audience == "machines" else column.audience)
+    notes = table.notes
+    if len(known) > 1:
+        words = any(isinstance(table.cell(row, column).order, str) for row in known)
+        first = "" if words else ", the highest first" if column.descending else ", the lowest first"
+        notes = (f"sorted by {column.header}{first}", *notes)
+    columns = tuple(shown if own == column else own for own in table.columns)
+    return replace(table, columns=columns, rows=tuple(row for group in groups.values() for row in group), notes=notes)
 
 
 def _plain(name: str) -> str:

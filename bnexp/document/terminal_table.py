@@ -54,6 +54,7 @@ class _Grid:
         body: a line of cells each, a text that hangs below one, or a line as it is.
         below: a heading that hangs below the others.
         under: the column below which texts hang.
+        whole: a text of the first column that is wider than it stands above the rest of its row.
         ruled: a rule stands below the heading.
         evenly: wrapped columns share the room that is left; otherwise the first take as much as they want.
     """
@@ -66,6 +67,7 @@ class _Grid:
     evenly: bool = False
     below: str = ""
     under: int = 0
+    whole: bool = False
 
     def lines(self, width: int) -> Iterator[Line]:
         """Yield the lines: the heading, unless it is empty, a rule, and the body."""
@@ -78,8 +80,13 @@ class _Grid:
         for row in self.body:
             if isinstance(row, Line):
                 yield row
+            elif isinstance(row, str):
+                yield from self._hung(row, widths, width)
+            elif self.whole and cell_len(row[0][0]) > widths[0]:
+                yield from (Line(part, row[0][1]) for part in wrapped(row[0][0], width))
+                yield from self._row([("", ""), *row[1:]], widths)
             else:
-                yield from self._hung(row, widths, width) if isinstance(row, str) else self._row(row, widths)
+                yield from self._row(row, widths)
 
     def _hung(self, text: str, widths: Sequence[int], width: int, style: str = "") -> Iterator[Line]:
         indent = _HUNG + sum(GAP + before for before in widths[: self.under])
@@ -174,6 +181,7 @@ class _Page:
             least=[self._least[column.key] for column in columns],
             right=[column.numeric for column in columns],
             evenly=self.table.layout == "records",
+            whole=columns[0].whole,
             below=_header(hung) if hung else "",
             under=len(grouping),
         )
@@ -205,8 +213,11 @@ class _Page:
 
     def _least_of(self, column: Column) -> int:
         """Return the width below which a column would cut a number or a word."""
-        header = _longest(_header(column), self._word)
-        return max([column.least, header, *(self._needed(text, column) for text in self._texts[column.key])])
+        header = _longest(_header(column).replace(" %", "\N{NO-BREAK SPACE}%"), self._word)
+        needed = [self._needed(text, column) for text in self._texts[column.key]]
+        if column.whole and column is self.columns[0] and self.table.layout == "records":
+            needed = [own for own in needed if own <= self.width * 3 // 10]  # the others stand above their rows
+        return max([column.least, header, *needed])
 
     @property
     def _labels(self) -> int:
@@ -217,7 +228,7 @@ class _Page:
 
     def _needed(self, text: str, column: Column) -> int:
         natural = cell_len(text)
-        if natural <= self._words or column.kind != "text":
+        if natural <= self._words or column.kind != "text" or column.whole:
             return natural
         return min(natural, max(self._words, _longest(text, self._word)))
 

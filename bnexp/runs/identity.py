@@ -6,7 +6,7 @@ Three questions have three answers, and differ for a reason:
 | --- | --- | --- |
 | `figures`: what moves figures? | TensorBoard's hyperparameters | checkpoints, probes, name, `data.download`, `GRAPH` |
 | `arm`: are these runs seeds of one strategy? | `compare`, `ls`, `train` | checkpoints, probes, seed, `_UNSEEN` |
-| `run`: can one run have had both configs? | `--resume` | checkpoints, data.eval_batch_size, `GRAPH` |
+| `run`: can one run have had both configs? | `train`, `--resume` | checkpoints, data.eval_batch_size, `GRAPH` |
 
 - `checkpoints` never count: saving a run changes neither its weights nor what is measured.
 - `probes` observe the network without disturbing it: they add figures and change none. To resume with other probes

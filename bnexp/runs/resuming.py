@@ -1,4 +1,4 @@
-"""Find the run that `train --resume` continues, and complete the records of a run whose process was killed."""
+"""Find the run that a config has, done or to be continued, and complete the records of one whose process was killed."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +10,7 @@ from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
 from bnexp.files import unfinished_files
 from bnexp.runs.find import runs_below
-from bnexp.runs.folder import META, SUMMARY, resume_command, write_json
+from bnexp.runs.folder import META, SUMMARY, resume_command, seed_of, write_json
 from bnexp.runs.identity import first_difference
 from bnexp.runs.lengthening import as_long_as, why_fixed
 from bnexp.runs.lock import run_lock
@@ -19,22 +19,22 @@ from bnexp.runs.run import COMPLETE, Run, read_run, records_of
 from bnexp.runs.seal import load_stored
 
 
-def newest_run_of(config: Config, runs_dir: Path, parts: int = 1) -> Run | None:
-    """Return the newest unfinished run of a config and its seed; where all are finished, the newest; else None.
+def newest_run_of(config: Config, runs_dir: Path, parts: int = 1, *, prefer_complete: bool = False) -> Run | None:
+    """Return the newest unfinished run of a config and its seed; where all are complete, the newest; else None.
 
-    A run that took statistics over another number of `parts` of a batch is none of them.
+    With `prefer_complete` the other way round. A run that took statistics over another number of `parts` of a batch is
+    none of them.
     """
     found = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if run.parts == parts]
     runs = [run for run, own in found if first_difference(own, config) is None]
-    unfinished = [run for run in runs if run.status not in COMPLETE]
-    return max(unfinished or runs, key=lambda run: run.recency, default=None)
+    preferred = [run for run in runs if (run.status in COMPLETE) is prefer_complete]
+    return max(preferred or runs, key=lambda run: run.recency, default=None)
 
 
 def other_config(config: Config, runs_dir: Path) -> str | None:
     """Say why the newest run of this name and seed, one that did not finish before the others, is not continued."""
-    for folder in reversed(list(runs_below(runs_dir / config.name))):
-        run = read_run(folder)
-        if run.seed == config.seed and (other := other_code(folder)):
+    for run in reversed(list(_read_of_seed(config, runs_dir))):
+        if other := other_code(run.folder):
             return other
     runs = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if first_difference(own, config) is not None]
     for run, own in sorted(runs, key=lambda pair: (pair[0].status not in COMPLETE, pair[0].recency), reverse=True):
@@ -60,11 +60,16 @@ def _how_longer(run: Run, own: Config, config: Config) -> str:
 
 def _runs_of_seed(config: Config, runs_dir: Path) -> Iterator[tuple[Run, Config]]:
     """Yield the runs of a config's name and seed, each with its own config, where that can be read."""
+    for run in _read_of_seed(config, runs_dir):
+        with suppress(ConfigError):
+            yield run, load_stored(run.folder)[0]
+
+
+def _read_of_seed(config: Config, runs_dir: Path) -> Iterator[Run]:
+    """Yield the runs of a config's name and seed; those whose folder is called after another seed are not read."""
     for folder in runs_below(runs_dir / config.name):
-        run = read_run(folder)
-        if run.seed == config.seed:
-            with suppress(ConfigError):
-                yield run, load_stored(folder)[0]
+        if seed_of(folder)[0] in (None, config.seed) and (run := read_run(folder)).seed == config.seed:
+            yield run
 
 
 def complete_meta(folder: Path) -> None:

@@ -11,6 +11,7 @@ from bnexp.blueprint import Blueprint
 from bnexp.config.division import parts_of_batch
 from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.data import DIGITS
+from bnexp.runs.folder import how_to_resume
 from bnexp.runs.resuming import complete_meta, newest_run_of, other_config
 from bnexp.runs.run import COMPLETE, Run
 from bnexp.session.terms import Terms
@@ -45,7 +46,8 @@ def run_all(tasks: Sequence[Task], failed: Callable[[str], None]) -> "Iterator[R
             result = run_task(blueprint, terms, fingerprints)
         except Interrupted as stopped:
             count = len(tasks) - position
-            rest = f"\n{count} more not begun: the same command with --resume continues all" if count else ""
+            instead = " in place of --again" if terms.again else ""
+            rest = f"\n{count} more not begun: the same command with --resume{instead} continues all" if count else ""
             raise Interrupted(f"{stopped}{rest}", stopped.exit_code) from None
         except BnexpError as error:
             if len(tasks) == 1 or terms.world is not None:  # the other processes ended with the first that failed
@@ -66,7 +68,7 @@ def _name(blueprint: Blueprint, tasks: Sequence[Task]) -> str:
 
 
 def run_task(blueprint: Blueprint, terms: Terms, fingerprints: dict[str, str] | None = None) -> "RunResult | Complete":
-    """Start a run, or resume the newest one of its config where the terms say so.
+    """Start a run, unless one of its config and data is complete; or resume the newest one where the terms say so.
 
     `fingerprints` keeps those of data that were read already, by their section of the config.
 
@@ -74,23 +76,37 @@ def run_task(blueprint: Blueprint, terms: Terms, fingerprints: dict[str, str] | 
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: it failed.
     """
-    parts = parts_of_batch(blueprint.layout, terms.processes)
-    former = newest_run_of(blueprint.config, terms.runs_dir, parts) if terms.resume else None
+    parts, config = parts_of_batch(blueprint.layout, terms.processes), blueprint.config
+    former = None
+    if not terms.again:
+        former = newest_run_of(config, terms.runs_dir, parts, prefer_complete=not terms.resume)
     if former is not None and former.status in COMPLETE:
         with suppress(OSError, BnexpError):  # nothing is lost where it cannot be noted
             complete_meta(former.folder)
-        if other := _other_data(former, blueprint, terms, {} if fingerprints is None else fingerprints):
-            terms.warn(other)
-        return Complete(former.folder, former.status)
-    if terms.resume and former is None and (other := other_config(blueprint.config, terms.runs_dir)):
+        other = _other_data(former, blueprint, terms, {} if fingerprints is None else fingerprints)
+        if other is None or terms.resume:
+            if other:
+                terms.warn(f"{other}. A new run on them: the same command without --resume")
+            return Complete(former.folder, former.status)
+        terms.note(f"{other}; a new run begins")
+    elif former is not None and not terms.resume and (beside := _how_to_go_on(former)):
+        terms.note(f"a new run begins beside {former.folder}, {beside}")
+    elif terms.resume and former is None and (other := other_config(config, terms.runs_dir)):
         terms.warn(f"{other}; a new run begins")
 
     with _no_collections():
         from bnexp.session import life, resume
 
-    return (
-        life.start(blueprint, terms) if former is None else resume.resume(former.folder, terms, config=blueprint.config)
-    )
+    if former is not None and terms.resume:
+        return resume.resume(former.folder, terms, config=config)
+    return life.start(blueprint, terms)
+
+
+def _how_to_go_on(run: Run) -> str | None:
+    """Say why a run is not complete, and how to resume it; None where nothing would come of that."""
+    if run.status == "running":
+        return "which another process trains now"
+    return f"which is {run.status}: {how_to_resume(run.folder)}" if run.can_resume else None
 
 
 @contextmanager
@@ -117,7 +133,4 @@ def _other_data(run: Run, blueprint: Blueprint, terms: Terms, fingerprints: dict
     now = fingerprints[section]
     if now == run.data.fingerprint:
         return None
-    return (
-        f"{run.folder} learned from other data than lie there now: {run.data}; now fingerprint {now[:DIGITS]}. A new "
-        "run on them: the same command without --resume"
-    )
+    return f"{run.folder} learned from other data than lie there now: {run.data}; now fingerprint {now[:DIGITS]}"

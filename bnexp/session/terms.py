@@ -52,6 +52,7 @@ class Terms:
     role: str | None = None  # of the run in its sweep, for the records
     chosen: Mapping[str, Any] | None = None  # by the tuning of its sweep, for the records
     resume: bool = False  # the newest unfinished run of the same config, if there is one
+    again: bool = False  # also where a run of the same config is complete
     profile: int = 0  # steps to profile
     world: "World | None" = None  # the processes that train it together, where there are several
     stacked: int = 1  # how many runs are trained as one vectorized network, this one among them

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.arms import gather_arms
-from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.compare import compare_arms, compare_runs
 from bnexp.document.table import Cell, Sample, Table
 from bnexp.runs.run import read_run
 
@@ -142,6 +142,30 @@ def test_an_unfinished_seed_enters_no_mean(table_of: Make) -> None:
     assert cell(table, "val_accuracy").sample == Sample(0.88, 0.0, 2)
     assert cell(table, "status").text == "2 finished, 1 running"
     assert "in parentheses" not in notes(table)
+
+
+def test_the_order_is_said_and_its_column_shown(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    other = {"name": "b", "optimizer.lr": 1}
+    folders = [write_run(tmp_path / "a" / "seed0"), write_run(tmp_path / "b" / "seed0", config=other)]
+    runs = list(map(read_run, folders))
+    for sort, said in (
+        (None, "sorted by val % final, the highest first"),
+        ("step_ms", "sorted by step ms, the lowest first"),
+        ("lr", "sorted by optimizer.lr, the lowest first"),
+        ("name", "sorted by arm"),
+        ("peak_process_mib", "sorted by process MiB, the lowest first"),  # which people see in no other order
+    ):
+        table = compare_runs(runs, sort=sort)[0]
+        assert table.notes[0] == said
+        assert said.partition(",")[0].removeprefix("sorted by ") in [
+            column.header for column in table.columns_for("people") if column.give_up is None
+        ]
+    assert "sorted" not in notes(compare_runs(runs[:1])[0])
+
+
+def test_step_ms_goes_first(table_of: Make) -> None:
+    going = [column for column in table_of({}).columns_for("people") if column.give_up is not None]
+    assert min(going, key=lambda column: column.give_up or 0).key == "step_ms"
 
 
 def test_a_repeat_is_no_second_sample(table_of: Make) -> None:

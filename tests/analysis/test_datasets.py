@@ -10,7 +10,7 @@ from bnexp.analysis.arm_rows import SCORED_ON
 from bnexp.analysis.arms import gather_arms
 from bnexp.analysis.compare import DEFAULT_SORT, compare_arms
 from bnexp.analysis.datasets import on_changed_data
-from bnexp.document.table import Table, find_column, sort_rows, together
+from bnexp.document.table import Table, find_column, sort_rows
 from bnexp.runs.run import Run, read_run
 
 OWN = {"data.dataset": "npz", "data.path": "d.npz"}
@@ -33,7 +33,7 @@ def runs_of(tmp_path: Path, write_run: Callable[..., Path]) -> Callable[..., lis
 
 def table_of(runs: list[Run]) -> Table:
     table = compare_arms(gather_arms(runs))
-    return together(sort_rows(table, find_column(table.columns, DEFAULT_SORT)), SCORED_ON)
+    return sort_rows(table, find_column(table.columns, DEFAULT_SORT), SCORED_ON)
 
 
 def column(table: Table, key: str) -> list[str]:
@@ -74,7 +74,7 @@ def test_the_same_data_elsewhere_are_the_same_data(runs_of: Callable[..., list[R
 def test_other_training_images_with_the_same_test_are_arms_that_compare(runs_of: Callable[..., list[Run]]) -> None:
     table = table_of(runs_of(run_on("a"), run_on("b")))
     assert column(table, "data_fingerprint") == ["d.npz a", "d.npz b"]
-    assert table.notes[0] == (
+    assert table.notes[1] == (
         "mlp learned from different examples, which makes 2 arms: /data/d.npz, 180 + 20 + 80 examples, fingerprint a: "
         "(seed 0); /data/d.npz, 180 + 20 + 80 examples, fingerprint b: (seed 0)"
     )

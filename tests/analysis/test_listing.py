@@ -96,10 +96,11 @@ def test_the_pause_between_two_sessions_is_not_counted(list_of: Callable[..., Ta
 def test_how_stopped_runs_go_on_is_said_once(tmp_path: Path, list_of: Callable[..., Table], number: int) -> None:
     list_of(*({"meta": {"status": status}} for status in ("interrupted", "failed", "interrupted")[:number]))
     folders = [tmp_path / f"mlp{index}" / "seed0" for index in range(number)]
-    assert list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes == ()
+    order = () if number == 1 else ("sorted by started, the newest first",)
+    assert list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes == order
     for folder in folders:
         (folder / "checkpoints").mkdir()
         (folder / "checkpoints" / "step10.pt").touch()
-    (note,) = list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes
+    *_, note = list_runs([read_run(folder) for folder in folders], tmp_path, NOW).notes
     many = "1 run can be resumed" if number == 1 else "3 runs can be resumed, such as the newest"
     assert note == f"{many}: bnexp resume {folders[0]}"

@@ -90,7 +90,7 @@ def test_pooled_arms_have_a_value_a_seed(runs: list[Run]) -> None:
     assert sample is not None
     assert (sample.mean, sample.std, sample.n) == (pytest.approx(0.71), pytest.approx(0.02 / 2**0.5), 2)
     assert "optimizer.lr" not in [column.key for column in table.columns]
-    assert "a row pools 2 of 4 arms; n counts seeds" in table.notes[0]
+    assert "a row pools 2 of 4 arms; n counts seeds" in table.notes[1]
 
 
 def test_a_seed_that_did_not_finish_in_all_pooled_arms_enters_no_mean(runs: list[Run], write_run: Write) -> None:
@@ -107,7 +107,7 @@ def test_a_key_in_which_pooled_arms_differ_shows_all_its_values(runs: list[Run])
     kept = [run for run in runs if run.name != "norm=none,lr=1"]
     (table,) = compare_runs(kept, group_by=["norm"], sort="name")
     assert rows_of(table, "model.norm", "optimizer.lr") == [["bn", "0.1 | 1"], ["none", 0.1]]
-    assert "a row pools 1 to 2 of 3 arms" in table.notes[0]
+    assert "a row pools 1 to 2 of 3 arms" in table.notes[1]
 
 
 def test_arms_that_cannot_be_read_stay_apart(runs: list[Run]) -> None:

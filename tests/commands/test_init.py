@@ -8,9 +8,9 @@ import pytest
 from bnexp.blueprint import draw_files
 from bnexp.commands import init as command
 from bnexp.commands.init import init
+from bnexp.config.json_schema import config_schema
 from bnexp.config.loading import load_config
 from bnexp.config.packaged import FOLDER, packaged_configs
-from bnexp.config.reference import config_schema
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.sweep_reference import sweep_schema

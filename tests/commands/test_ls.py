@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,16 +19,21 @@ NOW = datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
 RUNNING = {"status": "running", "pid": os.getpid(), "ended": None, "started": "2026-03-01T12:05:00+00:00"}
 
 
-def printed(folder: Path, output: Output = "table") -> str:
+def printed(folder: Path, output: Output = "table", **filters: Sequence[str]) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        ls(folder, now=NOW, output=output)
+        ls(folder, now=NOW, output=output, **filters)
     return out.getvalue()
+
+
+def listed(folder: Path, **filters: Sequence[str]) -> list[str]:
+    return [row["run"] for row in json.loads(printed(folder, "json", **filters))["rows"]]
 
 
 def test_one_line_a_run_the_newest_first(tmp_path: Path) -> None:
     write_run(tmp_path / "plain" / "seed0")
     write_run(tmp_path / "bn" / "seed0", meta=RUNNING, accuracies=(0.5, 0.8))
-    header, *lines = printed(tmp_path).splitlines()
+    header, *lines, note = printed(tmp_path).splitlines()
+    assert note == "note: sorted by started, the newest first"
     assert header.split()[:4] == ["run", "status", "epoch", "step"]
     assert [line.split()[:4] for line in lines] == [
         ["bn/seed0", "running", "2/4", "20/40"],
@@ -49,6 +55,22 @@ def test_json(tmp_path: Path) -> None:
     write_run(tmp_path / "plain" / "seed0", test=0.9)
     (row,) = json.loads(printed(tmp_path, "json"))["rows"]
     assert (row["run"], row["test_accuracy_fraction"], row["took_seconds"]) == ("plain/seed0", 0.9, 125.0)
+
+
+def test_filters_choose_by_status_and_by_the_config(tmp_path: Path) -> None:
+    for name, status, rate in (("a", "finished", 0.1), ("b", "failed", 0.1), ("c", "interrupted", 1)):
+        write_run(tmp_path / name / "seed0", config={"name": name, "optimizer.lr": rate}, meta={"status": status})
+    assert listed(tmp_path, statuses=["failed"]) == ["b/seed0"]
+    assert sorted(listed(tmp_path, statuses=["failed", "interrupted"])) == ["b/seed0", "c/seed0"]
+    assert sorted(listed(tmp_path, conditions=["optimizer.lr=0.1"])) == ["a/seed0", "b/seed0"]
+    assert listed(tmp_path, statuses=["failed"], conditions=["lr=0.1"]) == ["b/seed0"]
+    assert listed(tmp_path, statuses=["running"]) == []
+    note = "note: no run with status failed; there are: 1 interrupted"
+    assert note in printed(tmp_path, statuses=["failed"], conditions=["lr=1"]).splitlines()
+    with pytest.raises(ConfigError, match=r'--status finish: no such status\. Did you mean "finished"'):
+        ls(tmp_path, statuses=["finish"])
+    with pytest.raises(ConfigError, match=r"--where lr=2: no run has optimizer\.lr=2\. Values here: 0\.1 \(2 runs\)"):
+        ls(tmp_path, conditions=["lr=2"])
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

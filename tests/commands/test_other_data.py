@@ -149,9 +149,14 @@ def test_a_complete_run_says_when_its_data_became_others(place: Path, capsys: py
         make_npz(place / "d.npz", seed)
         trained(resume=True)
         shown = capsys.readouterr()
-        assert "finished already, nothing is left to do" in shown.out
+        assert "already finished at " in shown.out
         assert ("seed0 learned from other data than lie there now: " in shown.err) == said
         assert ("the same command without --resume" in shown.err) == said
+    trained()
+    assert "now fingerprint " in (shown := capsys.readouterr()).err
+    assert "; a new run begins\n" in shown.err
+    trained()
+    assert capsys.readouterr().out == "already finished at runs/d/seed0-2, --again to repeat\n"
 
 
 def test_an_edited_config_changes_no_table_and_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

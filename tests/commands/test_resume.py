@@ -120,7 +120,7 @@ def test_train_resume_continues_the_newest_unfinished_run_of_the_config(
     assert result.folder == first
     capsys.readouterr()
     assert train([config_file], runs_dir=runs_dir, quiet=True, resume=True) == []
-    assert "finished already" in capsys.readouterr().out
+    assert "already finished at" in capsys.readouterr().out
     assert meta(other_seed)["status"] == "interrupted"
 
 

@@ -1,7 +1,8 @@
 import json
 
 from bnexp.commands.schema import schema
-from bnexp.config.reference import config_reference, config_schema
+from bnexp.config.json_schema import config_schema
+from bnexp.config.reference import config_reference
 
 
 def test_it_prints_the_json_schema(capsys):

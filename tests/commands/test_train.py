@@ -89,16 +89,6 @@ def test_warnings_are_said_before_training(
     assert "warning: bn(momentum=0.9)" in capsys.readouterr().err
 
 
-def test_each_seed_is_a_run_and_a_warning_is_said_once(
-    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    results = train([config_file], runs_dir=tmp_path / "runs", seed=[2, 5], device="cpu", quiet=True)
-    assert [result.folder.name for result in results] == ["seed2", "seed5"]
-    assert [result.summary["steps"] for result in results] == [12, 12]
-    err = capsys.readouterr().err
-    assert len(set(err.splitlines())) == len(err.splitlines())
-
-
 def test_an_error_names_its_file_wherever_it_was_found(config_file: Path, tmp_path: Path) -> None:
     lone = tmp_path / "lone.yaml"
     lone.write_text("base: small.yaml\ndata: {batch_size: 1}\n")
@@ -153,7 +143,23 @@ def test_two_files_of_one_name_and_another_arm_of_a_name_are_told(
     assert f"note: {first}: its runs are named my_run; --name gives another name" in err
     assert f"note: {first} and {second} both name their runs my_run" in err
     train([second], overrides=["model.norm=ln"], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
-    assert "my_run/seed0-2 has norm=bn, this run has norm=ln: both are named my_run; --name" in capsys.readouterr().err
+    assert "my_run/seed0 has norm=bn, this run has norm=ln: both are named my_run; --name" in capsys.readouterr().err
+
+
+def test_each_seed_is_a_run_unless_it_is_done_and_a_warning_is_said_once(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    train([config_file], runs_dir=runs, seed=2, device="cpu", quiet=True)
+    capsys.readouterr()
+    results = train([config_file], runs_dir=runs, seed=[2, 3, 5], device="cpu", quiet=True)
+    assert [result.folder.name for result in results] == ["seed3", "seed5"]
+    assert [result.summary["steps"] for result in results] == [12, 12]
+    out, err = capsys.readouterr()
+    assert out.startswith(f"already finished at {runs / 'small' / 'seed2'}, --again to repeat\n")
+    assert len(set(err.splitlines())) == len(err.splitlines())
+    with pytest.raises(ConfigError, match="--again begins a new run, --resume continues one"):
+        train([config_file], runs_dir=runs, again=True, resume=True)
 
 
 def test_resume_says_what_it_did_not_continue(

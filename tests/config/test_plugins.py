@@ -2,6 +2,7 @@
 
 import linecache
 import pickle
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 
 from bnexp.config.block import BlockError, parse_block, parse_item
 from bnexp.config.items import ITEMS
+from bnexp.config.json_schema import config_schema
+from bnexp.config.patterns import norm_pattern
 from bnexp.config.plugins import load
-from bnexp.config.reference import config_reference, config_schema
+from bnexp.config.reference import config_reference
 from bnexp.errors import ConfigError
 from own_norms import MAD, MISH, forgotten
 
@@ -120,6 +123,8 @@ def test_a_registered_norm_is_a_name_like_any_other(tmp_path: Path) -> None:
         with pytest.raises(BlockError, match=words):
             parse_item(text)
     assert "| `mad(momentum=0.1, eps=1e-05, affine=true)` | norm |" in config_reference()
+    assert re.search(norm_pattern(), "mad(eps=1e-3)")
+    assert not re.search(norm_pattern(), "mad(epz=1e-3)")
     with forgotten():
         assert (config_reference(), config_schema()) == (reference, schema)
 

@@ -5,6 +5,7 @@ The validator below knows just the keywords that the schema uses, and stops at a
 
 import functools
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,14 +15,14 @@ from hypothesis import strategies as st
 
 from bnexp.config.data_section import DATASET_NAMES
 from bnexp.config.items import ITEMS
+from bnexp.config.json_schema import config_schema, plain_json_schema
 from bnexp.config.keys import SECTIONS
 from bnexp.config.loading import load_config
-from bnexp.config.plan import make_plan
-from bnexp.config.reference import config_reference, config_schema, plain_json_schema, type_text
+from bnexp.config.reference import config_reference, type_text
+from bnexp.config.sweep_file import is_sweep
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.sweep_reference import sweep_schema
 from bnexp.config.yaml_text import dump_yaml, read_yaml_file
-from bnexp.data.sources.facts import dataset_info
 from bnexp.errors import ConfigError
 
 reference = functools.cache(config_reference)
@@ -95,7 +96,7 @@ def test_a_type_in_words(schema, words):
 
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-NOTES = {"$schema", "$defs", "title", "description", "default"}
+NOTES = {"$schema", "$defs", "title", "description", "default", "examples", "patternErrorMessage", "errorMessage"}
 TYPES = {
     "object": dict,
     "array": list,
@@ -137,7 +138,14 @@ def _keyword(keyword, value, schema, root):
             )
         case "additionalProperties":
             others = set(value) - set(schema.get("properties", {})) if isinstance(value, dict) else set()
-            return all(wanted is not False and fits(value[key], wanted or {}, root) for key in others)
+            patterns = "|".join(schema.get("patternProperties", {"^$": {}}))
+            others = {key for key in others if not re.search(patterns, key)}
+            return wanted is True or all(wanted is not False and fits(value[key], wanted, root) for key in others)
+        case "patternProperties":
+            found = [(value[key], wanted[one]) for one in wanted for key in value if re.search(one, key)]
+            return all(fits(entry, each, root) for entry, each in found)
+        case "not":
+            return not fits(value, wanted, root)
         case "minProperties":
             return not isinstance(value, dict) or len(value) >= wanted
         case "items":
@@ -170,7 +178,7 @@ def _is(value, name):
     return isinstance(value, TYPES[name]) and (name != "integer" or float(value).is_integer())
 
 
-SCHEMA = config_schema()
+SCHEMA, SWEEPS = config_schema(), sweep_schema()
 
 
 def accepted(values):
@@ -182,12 +190,42 @@ def test_it_is_json_and_says_which_draft():
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_configs_of_the_project_are_loaded_and_accepted(path):
-    config = load_config(path)
-    assert config.name == path.stem
-    make_plan(config, dataset_info(config.data, Path("unused")))
-    assert accepted(read_yaml_file(path)[0])
+PACKAGED = sorted(CONFIGS.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PACKAGED, ids=lambda path: path.stem)
+def test_the_configs_of_the_project_are_accepted_by_the_schema_that_their_first_line_names(path):
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    values = read_yaml_file(path)[0]
+    name, schema = ("sweep.schema.json", SWEEPS) if is_sweep(values) else ("schema.json", SCHEMA)
+    assert first == f"# yaml-language-server: $schema={os.path.relpath(CONFIGS / name, path.parent)}"
+    assert fits(values, schema, schema)
+
+
+def test_the_schemas_beside_the_configs_are_current():
+    current = [json.loads((CONFIGS / name).read_text()) for name in ("schema.json", "sweep.schema.json")]
+    assert current == [SCHEMA, SWEEPS], "the schema has changed; run: make docs"
+
+
+def test_a_validator_of_others_says_the_same(values):
+    jsonschema = pytest.importorskip("jsonschema")
+    configs, sweeps = (jsonschema.Draft202012Validator(schema) for schema in (SCHEMA, SWEEPS))
+    for validator in (configs, sweeps):
+        validator.check_schema(validator.schema)
+    for name, validator in (
+        ("cnn_bn", configs),
+        ("resnet_nf", configs),
+        ("demo/bn", configs),
+        ("sweeps/sprint", sweeps),
+    ):
+        assert validator.is_valid(read_yaml_file(CONFIGS / f"{name}.yaml")[0])
+    (problem,) = configs.iter_errors(values | {"model": {**values["model"], "norm": "bnn"}})
+    assert (list(problem.path), problem.validator) == (["model", "norm"], "pattern")
+    (problem,) = configs.iter_errors(values | {"optimizer": {"name": "adam", "momentum": 0.9}})
+    assert (list(problem.path), problem.schema["errorMessage"][:21]) == (
+        ["optimizer", "momentum"],
+        "a key of another kind",
+    )
 
 
 def test_a_clean_file_passes(clean_file, values):
@@ -289,6 +327,59 @@ def test_a_mistake_is_flagged(values, change):
     assert not accepted(values | change)
 
 
+@pytest.mark.parametrize(
+    ("model", "right"),
+    [
+        ({"norm": "bn"}, True),
+        ({"norm": "none"}, True),
+        ({"norm": "nn.BatchNorm1d(epsilon=1e-3, affine=False)"}, True),
+        ({"norm": "Layer Normalization"}, True),
+        ({"norm": "gn( groups = 4 )"}, True),
+        ({"norm": False}, True),
+        ({"norm": "bnn"}, False),
+        ({"norm": "bn("}, False),
+        ({"norm": "bn(momentun=0.1)"}, False),
+        ({"norm": "relu"}, False),
+        ({"norm": True}, False),
+        ({"activation": "LeakyReLU(negative_slope=0.1)"}, True),
+        ({"activation": "bn"}, False),
+        ({"block": "linear→norm→act"}, True),
+        ({"block": "Dense -> norm() -> act"}, False),
+        ({"block": "linear => norm => dropout(p=0.5) => act"}, True),
+        ({"block": "linear -> norm -> act ->"}, False),
+        ({"block": "linear norm act"}, False),
+        ({"block": "linear -> norm -> act -> lnn"}, False),
+    ],
+)
+def test_names_are_marked_where_they_are_refused(values, tmp_path, model, right):
+    own = {"arch": "mlp", "hidden": [8], "block": "linear -> norm -> act", "norm": "bn", "activation": "relu"}
+    changed = values | {"model": own | model}
+    path = tmp_path / "changed.yaml"
+    path.write_text(dump_yaml(changed), encoding="utf-8")
+    assert accepted(changed) is right
+    try:
+        load_config(path)
+    except ConfigError:
+        assert not right
+    else:
+        assert right
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("model", "arch"), ("optimizer", "name"), ("schedule", "name"), ("init", "scheme"), ("data", "dataset")],
+)
+def test_each_kind_of_a_section_offers_its_own_keys_alone(section, key):
+    """As an editor does: it takes the branch whose condition holds, and offers the properties there."""
+    for spot in (spot for spot in SECTIONS.values() if spot.keys == (section,)):
+        branch = SCHEMA["properties"][section]["then"]
+        while not fits({key: spot.variant.upper()}, branch["if"], SCHEMA):
+            branch = branch["else"]
+        kind = SCHEMA["$defs"][branch["then"]["$ref"].rpartition("/")[2]]
+        assert set(kind["properties"]) == set(spot.section.model_fields)
+        assert kind["additionalProperties"] is False
+
+
 @pytest.mark.parametrize("place", SECTIONS)
 def test_bounds_have_their_names(place):
     words = json.dumps(plain_json_schema(SECTIONS[place].section))
@@ -319,16 +410,34 @@ SWEEP = {"base": "clean.yaml", "axes": {"optimizer.lr": [0.1, 1]}}
         ({"budget": {"run": 1}}, False),
         ({"optimizer": {"lr": 1}}, False),
         ({"base": 3}, False),
+        ({"axes": {"model.norm": ["none", "bn(momentum=0.01)", "Batch Norm", None]}}, True),
     ],
 )
 def test_the_schema_of_sweep_files_flags_what_reading_one_refuses(clean_file, change, fitting):
     path = clean_file.with_name("sweep.yaml")
     path.write_text(dump_yaml(SWEEP | change), encoding="utf-8")
-    schema = sweep_schema()
-    assert fits(read_yaml_file(path)[0], schema, schema) is fitting
+    assert fits(read_yaml_file(path)[0], SWEEPS, SWEEPS) is fitting
     try:
         load_sweep(path)
     except ConfigError:
         assert not fitting
     else:
         assert fitting
+
+
+@pytest.mark.parametrize(
+    ("change", "fitting"),
+    [
+        ({"axes": {"model.norm": ["bn", "bnn"]}}, False),
+        ({"axes": {"model.block": ["linear -> bn", "linear -> bnn"]}}, False),
+        ({"axes": {"optimizer.lr": [0.1, "high"]}}, False),
+        ({"tune": {"optimizer.lr": [0]}}, False),
+        ({"fixed": {"optimizer.name": "sdg"}}, False),
+        ({"fixed": {"optimizer.name": "AdamW", "schedule": {"name": "step", "milestones": [5]}}}, True),
+        ({"axes": {"data.batch_size": [32, None], "model.hidden": [[8], [8, 8]]}}, True),
+        ({"exclude": [{"model.norm": "bn"}, {"model.norm": ["bn", "ln"], "optimizer.lr": 1}]}, True),
+        ({"exclude": [{"model.norm": "bnn"}]}, False),
+    ],
+)
+def test_values_in_a_sweep_file_are_marked_as_in_a_config(change, fitting):
+    assert fits(SWEEP | change, SWEEPS, SWEEPS) is fitting

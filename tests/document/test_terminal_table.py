@@ -65,9 +65,10 @@ _FIGURES = st.sampled_from(["97.07 ± 0.12", "335,882", "-1.25e-05", "318/3180",
 def _tables(draw: st.DrawFn) -> Table:
     """Draw a table: the first column is of words, the second of numbers and never left out, the others of either."""
     numeric = [False, True, *draw(st.lists(st.booleans(), max_size=6))]
+    whole = draw(st.booleans())
     ranks = [None, None, *draw(st.lists(st.none() | st.integers(0, 9), min_size=6, max_size=6))]
     columns = tuple(
-        Column(f"key{place}", f"column {place}", "number" if number else "text", give_up=rank)
+        Column(f"key{place}", f"column {place}", "number" if number else "text", give_up=rank, whole=whole)
         for place, (number, rank) in enumerate(zip(numeric, ranks, strict=False))
     )
     rows = draw(st.lists(st.tuples(*(_FIGURES if number else _WORDS for number in numeric)), min_size=1, max_size=4))
@@ -142,6 +143,24 @@ def test_no_terminal_is_too_narrow_for_the_column_that_rows_are_sorted_by() -> N
     text = " ".join(printed(sort_rows(table, sorted_by), 80).split())
     assert "left out at this width: curve, figure 1, figure 2, figure 3, figure 4;" in text
     assert text.count("97.07 ± 0.12") == 16
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_a_name_is_never_broken_and_a_long_one_stands_above_its_row(width: int) -> None:
+    names = ["cnn_ln/seed0", "resnet_preact_bn_long_training/seed1", "mnist_mlp_bn/seed3"]
+    columns = (
+        Column("run", "run", whole=True),
+        *(Column(f"figure{rank}", f"figure {rank}", "number", give_up=rank) for rank in range(9)),
+        Column("started", "started", whole=True),
+    )
+    figures = {f"figure{rank}": Cell("97.07") for rank in range(9)}
+    rows = tuple({"run": Cell(name), "started": Cell("11-18 12:00"), **figures} for name in names)
+    lines = printed(Table(columns, rows), width, layout="records").splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.split()[0] for line in lines if "seed" in line] == names
+    assert sum(line.endswith("11-18 12:00") for line in lines) == 3
+    alone = [line for line in lines if line.endswith(("seed0", "seed1", "seed3"))]
+    assert alone == {50: names[1:], 120: []}.get(width, [names[1]])
 
 
 def test_markup_in_a_name_is_only_a_name() -> None:

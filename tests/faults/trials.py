@@ -189,7 +189,7 @@ class Trial:
 
     def train(self, runs: Path, fault: Fault | None = None) -> Command:
         """Begin a run below `runs`."""
-        flags = ["--runs-dir", str(runs), "--data-dir", str(self.place), "--device", "cpu", "--quiet"]
+        flags = ["--runs-dir", str(runs), "--data-dir", str(self.place), "--device", "cpu", "--quiet", "--again"]
         return Command(self.place, ["train", str(self.config), *flags], fault)
 
     def resume(self, folder: Path, fault: Fault | None = None) -> Command:

@@ -3,15 +3,20 @@
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bnexp.blueprint import Blueprint, draw
+from bnexp.config.loading import dump_config
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, Interrupted
+from bnexp.runs.claim import claim_run_folder
+from bnexp.runs.folder import CHECKPOINTS, META, SUMMARY, write_json
+from bnexp.runs.run import COMPLETE
 from bnexp.session import life
 from bnexp.session.display import display_for
-from bnexp.session.executor import Complete, Task, run_all
+from bnexp.session.executor import Complete, Task, run_all, run_task
 from bnexp.session.terms import Terms, print_warning
 
 MakeConfig = Callable[..., Config]
@@ -43,6 +48,65 @@ def test_tasks_are_done_in_order_and_what_is_complete_is_not_done_again(tasks: l
     assert first == Complete(results[0].folder, "finished")
     assert isinstance(third, life.RunResult)
     assert failed == []
+
+
+@pytest.fixture
+def begun(make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path | Complete]:
+    """Return a function that does a task; a run that begins has its end at once, of the status that is asked for."""
+
+    def start(blueprint: Blueprint, terms: Terms) -> Path:
+        config = blueprint.config
+        folder = claim_run_folder(terms.runs_dir, config.name, config.seed, dump_config(config))
+        write_json(folder / META, {"status": status[0], "seed": config.seed, "name": config.name})
+        if status[0] in COMPLETE:
+            write_json(folder / SUMMARY, {"status": status[0], "final": {"accuracy": 0.5}})
+        else:
+            (folder / CHECKPOINTS).mkdir()
+            (folder / CHECKPOINTS / "step4.pt").touch()
+        return folder
+
+    def do(changes: dict[str, object] | None = None, *, ends: str = "finished", **terms: Any) -> Path | Complete:
+        status[0] = ends
+        blueprint = draw(make_config(**(changes or {})), tmp_path)
+        return run_task(blueprint, Terms(runs_dir=tmp_path, data_dir=tmp_path, **terms))  # type: ignore[return-value]
+
+    status = [""]
+    monkeypatch.setattr(life, "start", start)
+    return do
+
+
+def test_what_is_done_is_told_by_config_seed_and_name(begun: Callable[..., Path | Complete], tmp_path: Path) -> None:
+    folder = tmp_path / "small" / "seed0"
+    assert begun() == folder
+    for same in (
+        {},
+        {"checkpoints": {"every_epochs": 5}},
+        {"data": {"eval_batch_size": 3}},
+    ):  # of which no figure moves
+        assert begun(same) == Complete(folder, "finished")
+    assert begun({"seed": 1}) == tmp_path / "small" / "seed1"
+    assert begun({"name": "other"}) == tmp_path / "other" / "seed0"
+    others = ({"model": {"norm": "ln"}}, {"probes": {"gradients": {"every": 7}}}, {"training": {"epochs": 1}})
+    for number, other in enumerate(others, start=2):
+        assert begun(other) == tmp_path / "small" / f"seed0-{number}"
+        assert begun(other) == Complete(tmp_path / "small" / f"seed0-{number}", "finished")
+    assert begun(again=True) == tmp_path / "small" / "seed0-5"
+    assert begun() == Complete(tmp_path / "small" / "seed0-5", "finished"), "the newest"
+
+
+def test_a_divergence_is_an_end_and_an_interruption_is_none(
+    begun: Callable[..., Path | Complete], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    folder = tmp_path / "small" / "seed0"
+    assert begun(ends="interrupted") == folder
+    assert begun(ends="failed", note=told.append) == tmp_path / "small" / "seed0-2"
+    assert begun(ends="diverged", again=True, note=told.append) == tmp_path / "small" / "seed0-3"
+    assert told == [
+        f"a new run begins beside {folder}, which is interrupted: it can be resumed after step 4: bnexp resume {folder}"
+    ]
+    assert begun(note=told.append) == Complete(tmp_path / "small" / "seed0-3", "diverged")
+    assert len(told) == 1
 
 
 def test_failures_are_gathered_after_all_had_their_turn(tasks: list[Task], monkeypatch: pytest.MonkeyPatch) -> None:
