@@ -4,7 +4,6 @@
 after step 8 of 18.
 """
 
-import io
 import json
 import shutil
 from pathlib import Path
@@ -86,5 +85,4 @@ def rows_of(folder: Path) -> list[dict[str, float]]:
 
 
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
-    content = checkpoint.read_bytes().partition(b"\n")[2]
-    return torch.load(io.BytesIO(content), weights_only=True)["weights"]
+    return torch.load(checkpoint, weights_only=True)["weights"]
