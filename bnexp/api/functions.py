@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import SupportsIndex, overload
 
 from bnexp.analysis.compare import compare_runs
+from bnexp.api.trained import Trained, load
 from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts, warn
 from bnexp.blueprint import Drawn, draw_loaded
 from bnexp.commands.compare import refuse_target
@@ -39,8 +40,10 @@ __all__ = [
     "Interrupted",
     "Run",
     "Runs",
+    "Trained",
     "Verdicts",
     "compare",
+    "load",
     "load_config",
     "load_runs",
     "plot",

@@ -27,7 +27,7 @@ _BLOCK_BYTES = 1 << 20
 KEPT = 2
 """How many of the newest whole checkpoints stay in a run's folder."""
 _FIRST, _LAST = b"bnexp checkpoint 1 ", b"bnexp checkpoint 2 "
-"""What comes before the checksum: in the first line, as versions before 0.2 wrote it, and in the last."""
+"""What comes before the checksum: in the first line, as earlier versions wrote it, and in the last."""
 _SEAL_BYTES = len(_LAST) + 65
 _ZIP = b"PK\x03\x04"
 MAX_BYTES = 16 * 2**30

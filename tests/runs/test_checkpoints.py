@@ -52,7 +52,7 @@ def sha256_before(path: Path, comment: bytes) -> bytes:
 
 
 def test_one_with_its_checksum_in_front_opens_too(tmp_path: Path) -> None:
-    """Versions before 0.2 wrote it there."""
+    """Earlier versions wrote it there."""
     content = io.BytesIO()
     torch.save(VALUES, content)
     (tmp_path / "final.pt").write_bytes(sealed(content.getvalue()))
