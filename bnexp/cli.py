@@ -383,6 +383,31 @@ def plot(
     )
 
 
+@app.command(short_help="Write runs as a file for other programs.", rich_help_panel=LOOK)
+def export(
+    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    form: Annotated[
+        Literal["csv", "parquet", "json"] | None,
+        typer.Option("--format", help="Of the file. [default: by the name of FILE, else csv]"),
+    ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="What was logged: a row per run, step and metric, instead of one per run.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to. [default: standard output]")
+    ] = None,
+    where: Where = [],  # noqa: B006
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write a row per run: its config, seed, status and every figure of its end; or its curves.
+
+    Columns have the names of `bnexp compare --format csv` and of pandas (docs/export.md); accuracies are fractions.
+    """
+    from bnexp.commands import export as command
+
+    command.export(paths, runs_dir=runs_dir, conditions=where, form=form, curves=curves, to=to)
+
+
 @app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
 def report(
     path: Annotated[

@@ -32,7 +32,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_they_are_listed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ls(runs, output="json")
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert {row["run"]: (row["status"], row["step"]) for row in rows} == {
+    assert {row["run"].removeprefix(f"{runs.as_posix()}/"): (row["status"], row["steps"]) for row in rows} == {
         "old/seed0": ("finished", 18),
         "old/seed1": ("interrupted", 8),
     }
@@ -42,7 +42,7 @@ def test_they_are_compared_as_one_arm(runs: Path, capsys: pytest.CaptureFixture[
     compare([], runs_dir=runs, output="json")
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["status"] == "1 finished, 1 interrupted"
-    assert row["val_accuracy_fraction"] == {"mean": 0.6, "std": None, "n": 1}
+    assert row["val_accuracy"] == {"mean": 0.6, "std": None, "n": 1}
 
 
 @pytest.mark.parametrize("weights", ["final", "best"])
