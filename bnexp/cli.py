@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads what every package says of itself
 
@@ -51,9 +51,27 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as data.batch_size=32. Repeatable."),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
-RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
+
+
+def _runs_folder(context: typer.Context, parameter: typer.CallbackParam, folder: Path) -> Path:
+    """Return the folder that was named; where none was, what the variable says."""
+    from bnexp.runs.find import runs_folder
+
+    source = context.get_parameter_source(parameter.name or "")
+    return folder if source is not None and source.name == "COMMANDLINE" else runs_folder()
+
+
+_RUNS: dict[str, Any] = {"callback": _runs_folder, "show_default": False}
+RunsDir = Annotated[Path, typer.Option(help="Folder of all runs. [default: BNEXP_RUNS, else runs]", **_RUNS)]
+RunsAbove = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="Runs, or any folder above them. [default: BNEXP_RUNS, else runs]", **_RUNS),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop with exit code 2 where there is a warning.")]
+FailOnDivergence = Annotated[
+    bool, typer.Option("--fail-on-divergence", help="End with exit code 1 where a run diverged.")
+]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
@@ -113,6 +131,7 @@ def train(
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
     strict: Strict = False,
+    fail_on_divergence: FailOnDivergence = False,
     profile: Annotated[
         int, typer.Option(metavar="N", min=0, help="Profile N steps: a trace for Perfetto, and what costs most.")
     ] = 0,
@@ -133,6 +152,7 @@ def train(
         resume=resume,
         strict=strict,
         profile=profile,
+        fail_on_divergence=fail_on_divergence,
     )
 
 
@@ -159,6 +179,7 @@ def sweep(
     ] = None,
     retries: Annotated[int, typer.Option(min=0, help="Resume a run that fails so often.")] = 0,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop all when a run has failed.")] = False,
+    fail_on_divergence: FailOnDivergence = False,
     device: Device = "auto",
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
@@ -178,6 +199,7 @@ def sweep(
             workers=read_workers(workers),
             retries=retries,
             fail_fast=fail_fast,
+            fail_on_divergence=fail_on_divergence,
             shard=read_shard(shard),
             quiet=quiet,
             ray=ray,
@@ -230,7 +252,9 @@ def resume(
 
 @app.command(short_help="Show what a CONFIG means, without training.", rich_help_panel=RUN)
 def check(
-    config: Annotated[Path, typer.Argument(help="A YAML file.")],
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, also sweeps; or folders of such files.")
+    ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
     signal: Annotated[
@@ -241,13 +265,26 @@ def check(
     ] = False,
     device: Device = "auto",
     strict: Strict = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="An object per file, as JSON, with its warnings or error.")
+    ] = False,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
-    """Validate CONFIG and show the network, the batches and the warnings, without training."""
+    """Validate CONFIG and show the network, the batches and the warnings, without training; of several, a line each.
+
+    The exit code is 2 where a file is wrong, and with --strict where one has a warning.
+    """
     from bnexp.commands import check as command
 
-    command.check(
-        config, overrides=overrides, data_dir=data_dir, device=device, signal=signal, speed=speed, strict=strict
+    command.check_files(
+        configs,
+        overrides=overrides,
+        data_dir=data_dir,
+        device=device,
+        signal=signal,
+        speed=speed,
+        strict=strict,
+        output="json" if json else "table",
     )
 
 
@@ -492,7 +529,7 @@ def fold(
 
 @app.command(short_help="List runs and how far each has come.", rich_help_panel=LOOK)
 def ls(
-    folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    folder: RunsAbove = Path("runs"),
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -506,7 +543,7 @@ def ls(
 
 @app.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)
 def board(
-    folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    folder: RunsAbove = Path("runs"),
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine, others can read the runs.")
     ] = "127.0.0.1",
@@ -524,12 +561,16 @@ def board(
 
 @app.command(short_help="List norms, models, datasets and the rest.", rich_help_panel=LEARN)
 def catalog(
+    format: FormatOption = None,
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """List norms, activations, models, datasets and optimizers, one line each."""
     from bnexp.commands import catalog as command
 
-    command.catalog()
+    command.catalog(_format(format, csv=csv, json=json, markdown=markdown))
 
 
 @app.command(short_help="Explain a normalization with numbers.", rich_help_panel=LEARN)
@@ -561,11 +602,17 @@ app.add_typer(data, name="data", rich_help_panel=DATA)
 
 
 @data.command("list")
-def list_datasets(data_dir: DataDir = None) -> None:
+def list_datasets(
+    data_dir: DataDir = None,
+    format: FormatOption = None,
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
     """List the datasets, whether they are here, and where."""
     from bnexp.commands import data as command
 
-    command.list_datasets(data_dir=data_dir)
+    command.list_datasets(data_dir=data_dir, output=_format(format, csv=csv, json=json, markdown=markdown))
 
 
 @data.command()

@@ -10,7 +10,7 @@ from bnexp.blueprint import Blueprint
 from bnexp.config.schema import Config
 from bnexp.data.sources.place import data_folder
 from bnexp.runs.data import recorded_data_dir
-from bnexp.runs.find import find_run
+from bnexp.runs.find import find_run, runs_folder
 from bnexp.runs.run import Run
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def load(
     run: str | os.PathLike[str] | Run,
     *,
     weights: str = "final",
-    runs_dir: str | os.PathLike[str] = "runs",
+    runs_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Trained:
     """Load the trained network of a run, in inference mode; nothing that lies in the folder is executed.
@@ -79,14 +79,14 @@ def load(
         run: a run, its folder, or its name below `runs_dir`.
         weights: those of the `final` step, the `best` on the validation part, the averaged ones (`ema`), or `stepN`
             of a checkpoint.
-        runs_dir: where runs lie.
+        runs_dir: where runs lie; by default where BNEXP_RUNS says, else `runs`.
         data_dir: where datasets lie; by default where the run found them. Only a set of your own is looked at here.
 
     Raises:
         ConfigError: there is no such run.
         BnexpError: it has no such weights, or they are damaged, or do not fit its config.
     """
-    folder = run.folder if isinstance(run, Run) else find_run(os.fspath(run), Path(runs_dir))
+    folder = run.folder if isinstance(run, Run) else find_run(os.fspath(run), runs_folder(runs_dir))
     place = recorded_data_dir(folder) or data_folder(None) if data_dir is None else Path(data_dir)
     from bnexp.inspection.stored import network_of  # loads torch
 

@@ -12,6 +12,7 @@ from bnexp.document.show import show_document
 from bnexp.errors import ConfigError, visible, visible_lines
 from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.namesakes import others_of_its_name
+from bnexp.runs.run import read_run, refuse_diverged
 from bnexp.session.executor import Complete, run_all
 from bnexp.session.several import lead_or_follow, leading
 from bnexp.session.terms import Terms, on_the_command_line
@@ -33,6 +34,7 @@ def train(
     resume: bool = False,
     strict: bool = False,
     profile: int = 0,
+    fail_on_divergence: bool = False,
 ) -> list["RunResult"]:
     """Train each config in turn, once per seed, and return the runs that came to an end.
 
@@ -42,7 +44,7 @@ def train(
     Raises:
         ConfigError: a config or an argument is wrong, or with `strict` there is a warning; nothing was written.
         Interrupted: by Ctrl-C or a signal, which ends the others, too.
-        BnexpError: a run failed; with several, after the others had their turn.
+        BnexpError: a run failed, or with `fail_on_divergence` diverged; with several, after the others had their turn.
     """
     world = lead_or_follow(os.environ, sys.argv[1:])
     with leading(world):
@@ -64,12 +66,17 @@ def train(
         terms = Terms(runs_dir, data_dir, same_device, resume=resume, profile=profile, world=world)
         terms = on_the_command_line(terms, quiet=quiet)
         tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
-        return [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure))]
+        done = list[Path]()
+        trained = [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure), done)]
+        if fail_on_divergence:
+            refuse_diverged(list(map(read_run, done)))
+        return trained
 
 
-def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]:
-    """Yield the runs that were trained, and say which were complete before."""
+def _trained(results: Iterable["RunResult | Complete"], done: list[Path]) -> Iterator["RunResult"]:
+    """Yield the runs that were trained, and say which were complete before; the folders of all are added to `done`."""
     for result in results:
+        done.append(result.folder)
         if isinstance(result, Complete):
             print(f"{visible(str(result.folder))}: {result.status} already, nothing is left to do")
         else:

@@ -7,13 +7,14 @@ starts with the file's path.
 import contextlib
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from bnexp.config.wording import brief
+from bnexp.errors import BnexpError
 from bnexp.files import parse_json, read_file
 from bnexp.runs.data import RunData, data_of
 from bnexp.runs.find import runs_inside
@@ -38,6 +39,7 @@ _LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
 _LONGEST_S = 1e10
 """No session lasted longer: 300 years."""
+_MOST_NAMED = 8
 CHOSEN = "chosen"
 """The key of meta.json that says which values the tuning of a sweep chose, and of how many candidates."""
 COMPLETE = ("finished", "diverged")
@@ -310,6 +312,18 @@ class Run:
     def metrics_path(self) -> Path:
         """The file of its logged rows."""
         return self.folder / METRICS
+
+
+def refuse_diverged(runs: Sequence[Run]) -> None:
+    """Refuse runs of which some diverged, as `--fail-on-divergence` asks.
+
+    Raises:
+        BnexpError: some did.
+    """
+    if diverged := [run for run in runs if run.status == "diverged"]:
+        named = "\n".join(f"  {run.folder} at {run.divergence}" for run in diverged[:_MOST_NAMED])
+        more = f"\n  and {len(diverged) - _MOST_NAMED} more" if len(diverged) > _MOST_NAMED else ""
+        raise BnexpError(f"--fail-on-divergence: {len(diverged)} of {len(runs)} runs diverged:\n{named}{more}")
 
 
 def records_of(folder: Path) -> tuple[Record, Record]:

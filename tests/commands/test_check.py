@@ -1,5 +1,6 @@
 """`bnexp check` shows what a config means."""
 
+import json
 import math
 import re
 from functools import partial
@@ -11,7 +12,7 @@ from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.commands.check import _classes, _fate, check
+from bnexp.commands.check import _classes, _fate, check, check_files
 from bnexp.config.data_section import DatasetInfo, unequal_counts
 from bnexp.data.parts import Part
 from bnexp.document import show
@@ -245,3 +246,46 @@ def test_an_explosion_is_no_loss_of_differences(config_file: Path, capsys: pytes
 
 def test_signal_is_of_one_batch_whatever_is_accumulated(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(capsys, config_file, "training.accumulate=4") == report(capsys, config_file)
+
+
+def test_many_files_are_a_line_each_and_json_has_all(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean = "training: {epochs: 1}\ndata: {synthetic: {size: 2000}}\nmodel: {norm: none}\n"
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "clean.yaml").write_text(f"base: ../small.yaml\n{clean}")
+    (tmp_path / "more" / "wrong.yml").write_text("base: ../small.yaml\nmodel: {norm: bnn}\n")
+    (tmp_path / "more" / "sweep.yaml").write_text("base: clean.yaml\naxes: {model.norm: [none, ln]}\nseeds: 3\n")
+    (tmp_path / "more" / ".hidden.yaml").write_text("[")
+    files = [tmp_path / "more", tmp_path / "more" / "cl*.yaml", config_file]
+    with pytest.raises(ConfigError, match=r"^1 of 4 files cannot be trained"):
+        check_files(files, output="json")
+    rows = {Path(row["file"]).name: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "clean.yaml": "ok",
+        "small.yaml": "warnings",
+        "sweep.yaml": "ok",
+        "wrong.yml": "wrong",
+    }
+    assert [rows["clean.yaml"][key] for key in ("kind", "name", "steps", "parameters")] == ["config", "clean", 113, 344]
+    assert [rows["sweep.yaml"][key] for key in ("kind", "arms", "runs", "warnings")] == ["sweep", 2, 6, []]
+    assert 'Did you mean "bn"' in rows["wrong.yml"]["error"]
+    with pytest.raises(ConfigError):
+        check_files(files)
+    lines = capsys.readouterr().out.splitlines()
+    assert "note: 4 files: 2 ok, 1 with warnings, 1 wrong" in lines
+    assert f"warning: {config_file}: 10 validation examples" in "\n".join(lines)
+    assert any(line.startswith(f"error: {tmp_path / 'more' / 'wrong.yml'}:2: model.norm: ") for line in lines)
+    check_files([config_file, tmp_path / "more" / "clean.yaml"])
+    with pytest.raises(ConfigError, match=r"--strict: 1 warning"):
+        check_files([config_file, tmp_path / "more" / "clean.yaml"], strict=True)
+
+
+def test_files_that_are_not_there_or_make_no_table_are_refused(config_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty: a folder without configs"):
+        check_files([tmp_path / "empty"])
+    with pytest.raises(ConfigError, match=r"no file fits this pattern"):
+        check_files([tmp_path / "*.yml"])
+    with pytest.raises(ConfigError, match=r"--signal shows one config"):
+        check_files([config_file, config_file.parent / "other.yaml"], signal=True)
