@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.blueprint import draw_files
-from bnexp.config.loading import is_sweep
+from bnexp.config.sweep_file import is_sweep
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import BnexpError, ConfigError

@@ -277,7 +277,7 @@ def test_many_files_are_a_line_each_and_json_has_all(
     assert f"warning: {config_file}: 10 validation examples" in "\n".join(lines)
     assert any(line.startswith(f"error: {tmp_path / 'more' / 'wrong.yml'}:2: model.norm: ") for line in lines)
     check_files([config_file, tmp_path / "more" / "clean.yaml"])
-    with pytest.raises(ConfigError, match=r"--strict: 1 warning"):
+    with pytest.raises(ConfigError, match=r"--strict: 2 warnings"):
         check_files([config_file, tmp_path / "more" / "clean.yaml"], strict=True)
 
 
