@@ -68,6 +68,7 @@ RunsAbove = Annotated[
     typer.Argument(metavar="FOLDER", help="Runs, or any folder above them. [default: BNEXP_RUNS, else runs]", **_RUNS),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All that log.txt of a run gets, as it comes.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop with exit code 2 where there is a warning.")]
 FailOnDivergence = Annotated[
     bool, typer.Option("--fail-on-divergence", help="End with exit code 1 where a run diverged.")
@@ -127,6 +128,7 @@ def train(
     runs_dir: RunsDir = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Replaces the config's name.")] = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
@@ -149,6 +151,7 @@ def train(
         runs_dir=runs_dir,
         name=name,
         quiet=quiet,
+        verbose=verbose,
         resume=resume,
         strict=strict,
         profile=profile,
@@ -232,6 +235,7 @@ def resume(
         bool, typer.Option("--break-lock", help="Take the lock of a process that gives no sign of life.")
     ] = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     plugins: Plugins = [],  # noqa: B006
     changed_plugin: ChangedPlugin = False,
 ) -> None:
@@ -247,6 +251,7 @@ def resume(
         from_start=from_start,
         break_lock=break_lock,
         quiet=quiet,
+        verbose=verbose,
     )
 
 

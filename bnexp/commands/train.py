@@ -31,6 +31,7 @@ def train(
     runs_dir: Path = Path("runs"),
     name: str | None = None,
     quiet: bool = False,
+    verbose: bool = False,
     resume: bool = False,
     strict: bool = False,
     profile: int = 0,
@@ -64,7 +65,7 @@ def train(
             refuse_warnings(warned + _tell_of_memory(drawn, device))
         same_device = None if device == "auto" else device
         terms = Terms(runs_dir, data_dir, same_device, resume=resume, profile=profile, world=world)
-        terms = on_the_command_line(terms, quiet=quiet)
+        terms = on_the_command_line(terms, quiet=quiet, verbose=verbose)
         tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
         done = list[Path]()
         trained = [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure), done)]
