@@ -70,14 +70,12 @@ class Curves:
         """Yield the rows of some metrics of one run, by `CURVES`, at a time; a value that was not finite is None."""
         arms = arm_of_each(self.runs)
         for run in self.runs:
-            names = logged_names(run.metrics_path)
+            who, names = (label(run), arms[run.folder], run.seed), logged_names(run.metrics_path)
             for first in range(0, max(len(names), 1), _AT_ONCE):
                 columns, problem = read_metrics(run, own := names[first : first + _AT_ONCE])
                 self.problems += [problem] if problem and problem not in self.problems else []
                 yield [
-                    (label(run), arms[run.folder], run.seed, step, epoch, name, value)
-                    for name in own
-                    for step, epoch, value in _points(columns, name)
+                    (*who, step, epoch, name, value) for name in own for step, epoch, value in _points(columns, name)
                 ]
 
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import chain
 
 from rich.cells import cell_len
@@ -116,9 +117,9 @@ def _csv_names(column: Column) -> list[str]:
 def _csv_value(value: object) -> str:
     if isinstance(value, str):
         return _csv_text(value)
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    return json.dumps(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else ""
+    return "" if value is None else json.dumps(value)
 
 
 def _statistics(column: Column, cell: Cell) -> dict[str, object]:
@@ -126,6 +127,7 @@ def _statistics(column: Column, cell: Cell) -> dict[str, object]:
     return {name: known.get(name) for name in column.statistics}
 
 
+@lru_cache(maxsize=10_000)  # names come again in every row of curves
 def _csv_text(text: str) -> str:
     """Return free text as a spreadsheet takes it for text, too: a name such as `=1+1` comes after an apostrophe.
 
