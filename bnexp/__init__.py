@@ -1,13 +1,14 @@
 """bnexp: which normalization, where in the network, and why?
 
-What a notebook or a script needs is here, and explained in docs/api.md: `load_config`, `train`, `load_runs`, `compare`,
-`verdict` and `plot`. Each is loaded when it is first asked for: `import bnexp` alone loads next to nothing.
+What a notebook or a script needs is here, and explained in docs/api.md: `load_config`, `train`, `load`, `load_runs`,
+`compare`, `verdict` and `plot`. Each is loaded when it is first asked for: `import bnexp` alone loads next to nothing.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bnexp.api.functions import compare, load_config, load_runs, plot, train, verdict
+    from bnexp.api.functions import compare, load, load_config, load_runs, plot, train, verdict
+    from bnexp.api.trained import Trained
     from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts
     from bnexp.config.schema import Config
     from bnexp.errors import BnexpError, ConfigError, Interrupted
@@ -23,8 +24,10 @@ __all__ = [
     "Interrupted",
     "Run",
     "Runs",
+    "Trained",
     "Verdicts",
     "compare",
+    "load",
     "load_config",
     "load_runs",
     "plot",

@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads what every package says of itself
 
@@ -51,9 +51,28 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as data.batch_size=32. Repeatable."),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
-RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
+
+
+def _runs_folder(context: typer.Context, parameter: typer.CallbackParam, folder: Path) -> Path:
+    """Return the folder that was named; where none was, what the variable says."""
+    from bnexp.runs.find import runs_folder
+
+    source = context.get_parameter_source(parameter.name or "")
+    return folder if source is not None and source.name == "COMMANDLINE" else runs_folder()
+
+
+_RUNS: dict[str, Any] = {"callback": _runs_folder, "show_default": False}
+RunsDir = Annotated[Path, typer.Option(help="Folder of all runs. [default: BNEXP_RUNS, else runs]", **_RUNS)]
+RunsAbove = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="Runs, or any folder above them. [default: BNEXP_RUNS, else runs]", **_RUNS),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All that log.txt of a run gets, as it comes.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop with exit code 2 where there is a warning.")]
+FailOnDivergence = Annotated[
+    bool, typer.Option("--fail-on-divergence", help="End with exit code 1 where a run diverged.")
+]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
 
 
@@ -128,6 +147,7 @@ def train(
     runs_dir: RunsDir = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Replaces the config's name.")] = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the newest unfinished run of each CONFIG, if there is one.")
     ] = False,
@@ -135,6 +155,7 @@ def train(
         bool, typer.Option("--again", help="Repeat what is finished already, in a folder of its own.")
     ] = False,
     strict: Strict = False,
+    fail_on_divergence: FailOnDivergence = False,
     profile: Annotated[
         int, typer.Option(metavar="N", min=0, help="Profile N steps: a trace for Perfetto, and what costs most.")
     ] = 0,
@@ -152,10 +173,12 @@ def train(
         runs_dir=runs_dir,
         name=name,
         quiet=quiet,
+        verbose=verbose,
         resume=resume,
         again=again,
         strict=strict,
         profile=profile,
+        fail_on_divergence=fail_on_divergence,
     )
 
 
@@ -182,6 +205,7 @@ def sweep(
     ] = None,
     retries: Annotated[int, typer.Option(min=0, help="Resume a run that fails so often.")] = 0,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop all when a run has failed.")] = False,
+    fail_on_divergence: FailOnDivergence = False,
     device: Device = "auto",
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
@@ -201,6 +225,7 @@ def sweep(
             workers=read_workers(workers),
             retries=retries,
             fail_fast=fail_fast,
+            fail_on_divergence=fail_on_divergence,
             shard=read_shard(shard),
             quiet=quiet,
             ray=ray,
@@ -233,6 +258,7 @@ def resume(
         bool, typer.Option("--break-lock", help="Take the lock of a process that gives no sign of life.")
     ] = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     plugins: Plugins = [],  # noqa: B006
     changed_plugin: ChangedPlugin = False,
 ) -> None:
@@ -248,12 +274,16 @@ def resume(
         from_start=from_start,
         break_lock=break_lock,
         quiet=quiet,
+        verbose=verbose,
     )
 
 
 @app.command(short_help="Show what a CONFIG means, without training.", rich_help_panel=RUN)
 def check(
-    config: Annotated[Path, typer.Argument(help="A YAML file, or the name of a config.")],
+    configs: Annotated[
+        list[Path],
+        typer.Argument(metavar="CONFIG...", help="YAML files or names of configs, also sweeps; or folders."),
+    ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
     signal: Annotated[
@@ -264,13 +294,26 @@ def check(
     ] = False,
     device: Device = "auto",
     strict: Strict = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="An object per file, as JSON, with its warnings or error.")
+    ] = False,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
-    """Validate CONFIG and show the network, the batches and the warnings, without training."""
+    """Validate CONFIG and show the network, the batches and the warnings, without training; of several, a line each.
+
+    The exit code is 2 where a file is wrong, and with --strict where one has a warning.
+    """
     from bnexp.commands import check as command
 
-    command.check(
-        config, overrides=overrides, data_dir=data_dir, device=device, signal=signal, speed=speed, strict=strict
+    command.check_files(
+        configs,
+        overrides=overrides,
+        data_dir=data_dir,
+        device=device,
+        signal=signal,
+        speed=speed,
+        strict=strict,
+        output="json" if json else "table",
     )
 
 
@@ -406,6 +449,31 @@ def plot(
     )
 
 
+@app.command(short_help="Write runs as a file for other programs.", rich_help_panel=LOOK)
+def export(
+    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    form: Annotated[
+        Literal["csv", "parquet", "json"] | None,
+        typer.Option("--format", help="Of the file. [default: by the name of FILE, else csv]"),
+    ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="What was logged: a row per run, step and metric, instead of one per run.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to. [default: standard output]")
+    ] = None,
+    where: Where = [],  # noqa: B006
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write a row per run: its config, seed, status and every figure of its end; or its curves.
+
+    Columns have the names of `bnexp compare --format csv` and of pandas (docs/export.md); accuracies are fractions.
+    """
+    from bnexp.commands import export as command
+
+    command.export(paths, runs_dir=runs_dir, conditions=where, form=form, curves=curves, to=to)
+
+
 @app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
 def report(
     path: Annotated[
@@ -490,7 +558,7 @@ def fold(
 
 @app.command(short_help="List runs and how far each has come.", rich_help_panel=LOOK)
 def ls(
-    folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    folder: RunsAbove = Path("runs"),
     status: Annotated[
         list[str], typer.Option(metavar="STATUS", help="Only such runs, as failed,interrupted. Repeatable.")
     ] = [],  # noqa: B006
@@ -512,7 +580,7 @@ def ls(
 
 @app.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)
 def board(
-    folder: Annotated[Path, typer.Argument(help="Runs, or any folder above them.")] = Path("runs"),
+    folder: RunsAbove = Path("runs"),
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine, others can read the runs.")
     ] = "127.0.0.1",
@@ -530,12 +598,16 @@ def board(
 
 @app.command(short_help="List norms, models, datasets and the rest.", rich_help_panel=LEARN)
 def catalog(
+    format: FormatOption = None,
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
     plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """List norms, activations, models, datasets and optimizers, one line each."""
     from bnexp.commands import catalog as command
 
-    command.catalog()
+    command.catalog(_format(format, csv=csv, json=json, markdown=markdown))
 
 
 @app.command(short_help="Explain a normalization with numbers.", rich_help_panel=LEARN)
@@ -567,11 +639,17 @@ app.add_typer(data, name="data", rich_help_panel=DATA)
 
 
 @data.command("list")
-def list_datasets(data_dir: DataDir = None) -> None:
+def list_datasets(
+    data_dir: DataDir = None,
+    format: FormatOption = None,
+    csv: Csv = False,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
     """List the datasets, whether they are here, and where."""
     from bnexp.commands import data as command
 
-    command.list_datasets(data_dir=data_dir)
+    command.list_datasets(data_dir=data_dir, output=_format(format, csv=csv, json=json, markdown=markdown))
 
 
 @data.command()

@@ -69,7 +69,8 @@ def open_to_append(path: Path) -> FileIO:
         OSError: it cannot be written, or is a link, which might lead anywhere.
     """
     refuse_link(path)
-    return FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o666), "ab")
+    as_it_is = getattr(os, "O_BINARY", 0)  # else Windows writes two bytes for each newline
+    return FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK | as_it_is, 0o666), "ab")
 
 
 def refuse_link(path: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_comparison_takes_runs_or_paths_and_gives_the_numbers_of_csv(
     by_path = bnexp.compare(tmp_path / "*", sort="name")
     runs = bnexp.load_runs(tmp_path)
     assert by_path.arms.equals(bnexp.compare([*runs], sort="name").arms)
-    assert by_path.arms["val_accuracy_fraction_mean"].tolist() == pytest.approx([0.25, 0.15])
+    assert by_path.arms["val_accuracy_mean"].tolist() == pytest.approx([0.25, 0.15])
     assert by_path.rates is not None
     assert by_path.rates["best_lr"].tolist() == [0.2]
     assert by_path.notes

@@ -155,6 +155,7 @@ def test_help_lists_every_command_once_in_a_panel(tmp_path: Path) -> None:
             "probe",
             "fold",
             "ls",
+            "export",
             "plot",
             "report",
             "board",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.files import open_file, read_file, unfinished_files, write_text_atomically
+from bnexp.files import open_file, open_to_append, read_file, unfinished_files, write_text_atomically
 
 
 def test_a_text_is_written_as_it_is(tmp_path):
@@ -127,3 +127,17 @@ def test_a_folder_and_a_missing_file_say_what_they_are(tmp_path):
         open_file(tmp_path, 100)
     with pytest.raises(FileNotFoundError):
         open_file(tmp_path / "gone", 100)
+
+
+def test_bytes_are_appended_as_they_are_also_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, flags = os.open, list[int]()
+    monkeypatch.setattr(os, "O_BINARY", 0x8000, raising=False)
+
+    def spied(path: Path, flag: int, mode: int) -> int:
+        flags.append(flag)
+        return opened(path, flag & ~0x8000, mode)
+
+    monkeypatch.setattr(os, "open", spied)
+    with open_to_append(tmp_path / "rows") as file:
+        file.write(b"a\n")
+    assert flags[0] & 0x8000

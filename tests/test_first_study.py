@@ -98,7 +98,7 @@ def assert_what_the_guide_says_of_the_results_holds(said: str, folder: Path) -> 
         rows = {row["name"]: row for row in csv.DictReader(file)}
     loss, deviation, accuracy, scatter = (
         [float(rows[arm][column]) for arm in ("bn", "none", "ln")]
-        for column in ("train_loss_mean", "train_loss_std", "val_accuracy_fraction_mean", "val_accuracy_fraction_std")
+        for column in ("train_loss_mean", "train_loss_std", "val_accuracy_mean", "val_accuracy_std")
     )
     assert loss[1] - loss[0] > 4 * max(deviation[:2])
     for (mean, std), (other, std_of_other) in combinations(zip(accuracy, scatter, strict=True), 2):

@@ -14,6 +14,8 @@ from bnexp.runs.columns import Evaluation
 from bnexp.runs.run import AVERAGED, ENVIRONMENT, Run
 
 NAME = Column("name", "arm")
+"""The name in the config, which arms may share; `ARM` is that by which none is another, as in `bnexp export`."""
+ARM = Column("arm", "arm", audience="machines")
 DATA = Column("data_fingerprint", "data")
 SCORED_ON = Column("scored_on", "scored on", audience="machines")
 PARAMETERS = Column("parameters", "parameters", "number")
@@ -26,10 +28,10 @@ RUN_MIB = Column("peak_run_mib", "peak MiB", "sample", give_up=1)
 PROCESS_MIB = Column("peak_process_mib", "process MiB", "sample", audience="machines")
 """The largest memory on the GPU, of the process since the run began, and since it began itself: that only grows."""
 FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
-    (Column("test_accuracy", "test %", "sample", "fraction", descending=True), percent),
-    (Column("test_accuracy_best", "test % of best", "sample", "fraction", descending=True, give_up=4), percent),
-    (Column("val_accuracy", "val % final", "sample", "fraction", descending=True, give_up=6), percent),
-    (Column("val_accuracy_best", "val % best", "sample", "fraction", descending=True, give_up=5), percent),
+    (Column("test_accuracy", "test %", "sample", descending=True), percent),
+    (Column("test_accuracy_best", "test % of best", "sample", descending=True, give_up=4), percent),
+    (Column("val_accuracy", "val % final", "sample", descending=True, give_up=6), percent),
+    (Column("val_accuracy_best", "val % best", "sample", descending=True, give_up=5), percent),
     (Column("best_epoch", "best at epoch", "sample", give_up=3), epochs),
     (Column("train_loss", "train loss", "sample", give_up=2), loss),
     (Column("step_ms", "step ms", "sample", give_up=0), milliseconds),
@@ -38,16 +40,16 @@ FIGURES: tuple[tuple[Column, Callable[..., str]], ...] = (
     (PROCESS_MIB, mebibytes),
 )
 BALANCED = (
-    Column("test_balanced_accuracy", "balanced test %", "sample", "fraction", descending=True, give_up=9),
-    Column("val_balanced_accuracy", "balanced val %", "sample", "fraction", descending=True, give_up=6),
+    Column("test_balanced_accuracy", "balanced test %", "sample", descending=True, give_up=9),
+    Column("val_balanced_accuracy", "balanced val %", "sample", descending=True, give_up=6),
 )
 """The mean recall of the classes, which runs have where these are unequal."""
 RECOMPUTED = tuple(
-    Column(f"{key}_recomputed", f"{header} recomputed", "sample", "fraction", descending=True, audience="machines")
+    Column(f"{key}_recomputed", f"{header} recomputed", "sample", descending=True, audience="machines")
     for key, header in WITH_BOTH_STATISTICS.items()
 )
 AVERAGES = tuple(
-    Column(key, header, "sample", "fraction", descending=True, audience="machines")
+    Column(key, header, "sample", descending=True, audience="machines")
     for key, header in ((key, key.replace("_accuracy", " %").replace("_", " ")) for key in AVERAGED)
 )
 TARGET_KEY, SECONDS_KEY = "epochs_to_target", "seconds_to_target"
@@ -91,7 +93,7 @@ def columns_of(comparison: Comparison) -> tuple[Column, ...]:
     parameters = replace(PARAMETERS, audience="all" if len(sizes) > 1 else "machines")
     several = len(comparison.labels) > 1
     first = (NAME, *([DATA] if several else []), *_key_columns(comparison.keys), parameters)
-    last = (*environment, SCORED_ON, *([] if several else [replace(DATA, audience="machines")]))
+    last = (ARM, *environment, SCORED_ON, *([] if several else [replace(DATA, audience="machines")]))
     return (*first, *curve, *figures, SEEDS, DIVERGED, status, *last)
 
 
@@ -104,10 +106,11 @@ def _key_columns(keys: Sequence[str]) -> Iterator[Column]:
         yield Column(own, own, short=last if taken.count(last) == 1 else own)
 
 
-def row_of(comparison: Comparison, arm: Arm) -> Row:
-    """Return the cells of an arm."""
+def row_of(comparison: Comparison, arm: Arm, name: str) -> Row:
+    """Return the cells of an arm; no other has its `name`."""
     cells = {
         NAME.key: word(arm.name),
+        ARM.key: word(name),
         DATA.key: Cell(comparison.labels[arm.data], arm.runs[0].data.fingerprint),
         SCORED_ON.key: word(arm.scored_on),
         SEEDS.key: Cell(str(len(arm.samples)), len(arm.samples)),

@@ -8,6 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ class Arm:
         name: the config's name.
         config: the dotted keys that its runs share; None where the config of its only run cannot be read.
         runs: one per seed of those that are complete, and all others.
-        repeats: complete runs left out, because a newer one has the same seed.
+        left_out: complete runs of which a newer one has the same seed.
         data: a key of the examples that its runs have, and `scored_on` one of those they were scored on.
         pooled: the arms that were pooled into this one; none for one strategy.
     """
@@ -41,7 +42,7 @@ class Arm:
     name: str
     config: dict[str, Any] | None
     runs: tuple[Run, ...]
-    repeats: int
+    left_out: tuple[Run, ...]
     data: str = ""
     scored_on: str = ""
     pooled: tuple["Arm", ...] = ()
@@ -188,7 +189,7 @@ def _arm_of(runs: Sequence[Run], *, data: str, scored_on: str) -> Arm:
         name=runs[0].name,
         config=None if isinstance(shared := shared_by_arm(runs[0]), str) else shared,
         runs=tuple(sorted(kept, key=lambda run: _STATUS_ORDER.index(run.status) if run.status in COMPLETE else 2)),
-        repeats=len(runs) - len(kept),
+        left_out=tuple(run for run in complete if newest[_sample_key(run)] is not run),
         data=data,
         scored_on=scored_on,
     )
@@ -220,6 +221,12 @@ def told_apart(arms: Sequence[Arm]) -> list[Arm]:
         named[arm.name].append(arm)
     keys = {name: _keys_apart(own) for name, own in named.items() if len(own) > 1}
     return [replace(arm, name=_apart(arm, keys[arm.name])) if arm.name in keys else arm for arm in arms]
+
+
+def arm_of_each(runs: Iterable[Run]) -> dict[Path, str]:
+    """Return the name of the arm of each run, by its folder; no other arm of these runs has it."""
+    arms = told_apart(gather_arms(runs))
+    return {run.folder: arm.name for arm in arms for run in (*arm.runs, *arm.left_out)}
 
 
 def _keys_apart(arms: Sequence[Arm]) -> list[str]:

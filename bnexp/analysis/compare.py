@@ -123,7 +123,7 @@ def compare_arms(
     }
     keys = list(dict.fromkeys([*differing_keys(arms), *keys]))
     comparison = Comparison(arms, keys, target, evaluations, scales, labels_of(arms), measured)
-    rows = tuple(row_of(comparison, arm) for arm in arms)
+    rows = tuple(row_of(comparison, arm, told.name) for arm, told in zip(arms, told_apart(arms), strict=True))
     return Table(columns_of(comparison), rows, tuple(_notes(comparison)), layout="arms")
 
 

@@ -4,54 +4,21 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from bnexp.analysis.arms import column_key
+from bnexp.analysis.run_rows import FEW, WHOLE, label, read_metrics, run_rows
 from bnexp.errors import ConfigError, did_you_mean
-from bnexp.runs.columns import Columns, logged_names, read_columns
-from bnexp.runs.run import ENVIRONMENT, Run
-from bnexp.runs.seal import changed_rows
+from bnexp.runs.columns import Columns, logged_names
+from bnexp.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FIRST = ("run", "name", "seed", "repeat", "status", "role", "diverged_step", "diverged_layer", "parameters")
-_WHOLE = ("seed", "diverged_step", "parameters")
-_FEW = 8
-"""Metrics up to which it is faster to search a file for each than to parse its rows."""
-
-
-def label(run: Run) -> str:
-    """Return how a run is called in both tables: its folder."""
-    return run.folder.as_posix()
-
 
 def frame_of_runs(runs: Sequence[Run]) -> "pd.DataFrame":
-    """Return one row per run: `FIRST`, the keys of the configs, the figures of the summaries, the environment.
-
-    Keys are dotted, such as `model.norm`; those without a section, but for name and seed, come after `config.`. Lists
-    are tuples, by which pandas can group. Accuracies are fractions; what a run has not is missing.
-    """
+    """Return one row per run, with the columns of `run_rows`; what a run has not is missing."""
     import pandas as pd
 
-    rows = [{**_first(run), **_config(run), **run.figures, **run.environment} for run in runs]
-    keys = dict.fromkeys(key for run in runs for key in _config(run))
-    figures = dict.fromkeys(name for run in runs for name in run.figures)
-    columns = [*FIRST, *keys, *figures, *ENVIRONMENT]
-    return pd.DataFrame.from_records(rows, columns=columns).astype(dict.fromkeys(_WHOLE, "Int64"))
-
-
-def _first(run: Run) -> dict[str, object]:
-    where = (run.divergence.step, run.divergence.layer) if run.divergence else (None, None)
-    values = (label(run), run.name, run.seed, run.repeat, run.status, run.role, *where, run.parameters)
-    return dict(zip(FIRST, values, strict=True))
-
-
-def _config(run: Run) -> dict[str, object]:
-    values = {key: _hashable(value) for key, value in (run.config or {}).items() if key not in ("name", "seed")}
-    return {column_key(key): value for key, value in values.items()}
-
-
-def _hashable(value: object) -> object:
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+    columns, rows = run_rows(runs)
+    return pd.DataFrame.from_records(rows, columns=columns).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def frame_of_metrics(runs: Sequence[Run], patterns: Sequence[str] = ()) -> tuple["pd.DataFrame", list[str]]:
@@ -68,13 +35,13 @@ def frame_of_metrics(runs: Sequence[Run], patterns: Sequence[str] = ()) -> tuple
     Raises:
         ConfigError: a pattern that fits no metric of any run.
     """
-    exact = list(dict.fromkeys(patterns)) if len(patterns) <= _FEW and not any(map(_is_magic, patterns)) else []
+    exact = list(dict.fromkeys(patterns)) if len(patterns) <= FEW and not any(map(_is_magic, patterns)) else []
     names = {run.folder: exact or logged_names(run.metrics_path) for run in runs}
     wanted = _chosen(sorted({name for own in names.values() for name in own}), patterns)
     parts, problems = _Parts(), []
     for number, run in enumerate(runs):
         own = [name for name in names[run.folder] if name in wanted]
-        columns, problem = _read(run, own)
+        columns, problem = read_metrics(run, own)
         problems += [problem] if problem else []
         for name in own:
             parts.add(number, wanted[name], columns, name)
@@ -95,15 +62,6 @@ def _chosen(known: Sequence[str], patterns: Sequence[str]) -> dict[str, int]:
             raise ConfigError(f"metrics: no run has logged {pattern}.{hint}")
     fits = [name for name in known if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
     return {name: number for number, name in enumerate(fits)}
-
-
-def _read(run: Run, names: Sequence[str]) -> tuple[Columns, str | None]:
-    """Return some metrics of a run, and what is wrong with its file; a run that has not begun has none."""
-    seal = run.rows_seal if len(names) <= _FEW else {}
-    (columns,) = read_columns([run.folder], names, {run.folder: seal})
-    if not run.metrics_path.exists() and run.status == "running":
-        return columns, None
-    return columns, columns.problem or (changed_rows(run.metrics_path, run.rows_seal) if not seal else None)
 
 
 class _Parts:

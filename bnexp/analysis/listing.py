@@ -19,14 +19,14 @@ COLUMNS = (
     Column("run", "run", whole=True),
     Column("status", "status"),
     Column("role", "role", give_up=7),
-    Column("epoch", "epoch", "number", give_up=2),
-    Column("step", "step", "number", give_up=4),
+    Column("epochs", "epoch", "number", give_up=2),
+    Column("steps", "step", "number", give_up=4),
     Column("val_loss", "val loss", "number", give_up=1),
-    Column("val_accuracy", "val %", "number", "fraction"),
-    Column("val_accuracy_best", "val % best", "number", "fraction", give_up=3),
-    Column("test_accuracy", "test %", "number", "fraction", give_up=5),
+    Column("val_accuracy", "val %", "number"),
+    Column("val_accuracy_best", "val % best", "number", give_up=3),
+    Column("test_accuracy", "test %", "number", give_up=5),
     Column("started", "started", whole=True),  # the order of the rows, which never goes
-    Column("took", "took", "number", "seconds", give_up=0),
+    Column("took_s", "took", "number", give_up=0),
     Column("parameters", "parameters", "number", audience="machines"),
     Column("data_fingerprint", "data", audience="machines"),
     Column("differs", "differs"),  # hangs below its row where there is no room
@@ -74,17 +74,17 @@ def _row(run: Run, tail: Tail, root: Path, now: datetime) -> Row:
         step, epoch, last = tail.step, tail.epoch, tail.evaluation
         val_loss, val_accuracy = (last.loss, last.accuracy) if last else (None, None)
     return {
-        "run": word(_name_below(run.folder, root)),
+        "run": Cell(_name_below(run.folder, root), run.folder.as_posix()),
         "status": word(run.status),
         "role": Cell() if run.role is None else word(run.role),
-        "epoch": _epoch_cell(run, epoch),
-        "step": _step_cell(run, None if step is None else int(step)),
+        "epochs": _epoch_cell(run, epoch),
+        "steps": _step_cell(run, None if step is None else int(step)),
         "val_loss": Cell() if val_loss is None else Cell(loss(val_loss), val_loss),
         "val_accuracy": _percent_cell(val_accuracy),
         "val_accuracy_best": _percent_cell(run.figures.get("val_accuracy_best")),
         "test_accuracy": _percent_cell(run.figures.get("test_accuracy")),
         "started": _started_cell(run, now),
-        "took": _took_cell(run, now),
+        "took_s": _took_cell(run, now),
         "data_fingerprint": Cell(NOTHING, run.data.fingerprint),
         "parameters": Cell() if run.parameters is None else Cell(f"{run.parameters:,}", run.parameters),
     }
@@ -128,8 +128,6 @@ def _started_cell(run: Run, now: datetime) -> Cell:
 
 def _took_cell(run: Run, now: datetime) -> Cell:
     """Show how long all sessions of a run took, without the pauses between them."""
-    begin, end = run.continued or run.started, run.ended or (now if run.status == "running" else None)
-    if begin is None or end is None or end < begin:
-        return Cell(NOTHING)
-    seconds = run.earlier_s + (end - begin).total_seconds()
-    return Cell(clock_duration(seconds), seconds)
+    end = run.ended or (now if run.status == "running" else None)
+    seconds = None if end is None else run.took_until(end)
+    return Cell() if seconds is None else Cell(clock_duration(seconds), seconds)

@@ -28,7 +28,7 @@ def on_seeds(arms: Sequence[Arm], *, intervals: bool = False) -> Iterator[str]:
     if len({frozenset(seeds) for seeds in complete if seeds}) > 1:
         paired = "only those in common are paired, and part of a difference is the seeds'"
         yield f"the arms were not all run with the same seeds: {paired}"
-    if repeats := sum(arm.repeats for arm in arms):
+    if repeats := sum(len(arm.left_out) for arm in arms):
         runs = "1 repeated run" if repeats == 1 else f"{repeats} repeated runs"
         yield f"{runs} left out: of runs with the same config and seed, the newest counts"
 

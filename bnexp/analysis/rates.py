@@ -26,8 +26,8 @@ _FEW = 4
 _COLUMNS = (
     Column("name", "arm"),
     Column("best_lr", "best lr", "number"),
-    Column("val_accuracy", "val % final", "sample", "fraction"),
-    Column("test_accuracy", "test %", "sample", "fraction"),
+    Column("val_accuracy", "val % final", "sample"),
+    Column("test_accuracy", "test %", "sample"),
     Column("n", "n", "number"),
     Column("works", "lr that work", audience="people"),
     Column("works_from", "", "number", audience="machines"),
@@ -174,7 +174,7 @@ def _row(axis: RateAxis) -> Row:
 
 def _as_json(rate: Rate) -> dict[str, object]:
     figures = {"n": len(rate.arm.samples), "diverged": len(rate.arm.diverged)}
-    return {"lr": rate.lr, **figures, "val_accuracy_fraction": rate.accuracy if rate.arm.finished else None}
+    return {"lr": rate.lr, **figures, "val_accuracy": rate.accuracy if rate.arm.finished else None}
 
 
 def _divergence(axis: RateAxis) -> str:

@@ -279,19 +279,13 @@ def _row_of_run(arm: Arm, run: Run) -> Row:
     for name in ("val_accuracy", "test_accuracy"):
         if (value := run.figures.get(name)) is not None:
             cells[name] = Cell(percent(value), value)
-    if (seconds := _seconds(run)) is not None:
+    if (seconds := run.took_s) is not None:
         cells["time"] = Cell(clock_duration(seconds), seconds)
     return cells
 
 
 def _state(run: Run) -> str:
     return f"{run.status} at {run.divergence}" if run.divergence else run.status
-
-
-def _seconds(run: Run) -> float | None:
-    """Return how long a run took over all its sessions; None where that is not known."""
-    began = run.continued or run.started
-    return None if began is None or run.ended is None else run.earlier_s + (run.ended - began).total_seconds()
 
 
 def _environment(arms: Sequence[Arm]) -> Table:
@@ -302,7 +296,7 @@ def _environment(arms: Sequence[Arm]) -> Table:
         values = Counter(run.environment.get(key, "not recorded") for run in runs)
         pairs.append((key, _of_each(values)))
     pairs.append(("data", _of_each(Counter(str(run.data) for run in runs))))
-    if seconds := [own for run in runs if (own := _seconds(run)) is not None]:
+    if seconds := [own for run in runs if (own := run.took_s) is not None]:
         pairs.append(("time", f"{clock_duration(sum(seconds))} in all, of {counted(len(seconds), 'run')}"))
     return facts(pairs)
 

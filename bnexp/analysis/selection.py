@@ -103,7 +103,7 @@ def _pooled(arms: Sequence[Arm], keys: Sequence[str]) -> Arm:
         name=",".join(f"{key.rpartition('.')[2]}={written(configs[0].get(key))}" for key in keys),
         config=config,
         runs=tuple(run for arm in arms for run in arm.runs),
-        repeats=sum(arm.repeats for arm in arms),
+        left_out=tuple(run for arm in arms for run in arm.left_out),
         data=arms[0].data,
         scored_on=arms[0].scored_on,
         pooled=tuple(arms),

@@ -38,7 +38,9 @@ def studied(runs: Iterable[Run]) -> Studied:
     kept, notes = without_tuning(runs)
     arms = told_apart(gather_arms(kept))
     notes += [
-        f"{arm.name}: {counted(arm.repeats, 'older run')} of the same seeds left out" for arm in arms if arm.repeats
+        f"{arm.name}: {counted(len(arm.left_out), 'older run')} of the same seeds left out"
+        for arm in arms
+        if arm.left_out
     ]
     return Studied([(arm, one_a_seed(arm)) for arm in arms], notes)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import SupportsIndex, overload
 
 from bnexp.analysis.compare import compare_runs
+from bnexp.api.trained import Trained, load
 from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts, warn
 from bnexp.blueprint import Drawn, draw_loaded
 from bnexp.commands.compare import refuse_target
@@ -24,7 +25,7 @@ from bnexp.config.overrides import as_yaml, read_setting
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.runs import run as records
-from bnexp.runs.find import find_runs
+from bnexp.runs.find import find_runs, runs_folder
 from bnexp.session.display import display_for, say
 from bnexp.session.executor import Complete, run_all
 from bnexp.session.terms import Terms, is_one_of_several, show_nothing
@@ -39,8 +40,10 @@ __all__ = [
     "Interrupted",
     "Run",
     "Runs",
+    "Trained",
     "Verdicts",
     "compare",
+    "load",
     "load_config",
     "load_runs",
     "plot",
@@ -90,7 +93,7 @@ def train(
     overrides: Mapping[str, object] | None = None,
     seed: int | None = None,
     name: str | None = None,
-    runs_dir: str | os.PathLike[str] = "runs",
+    runs_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -104,7 +107,7 @@ def train(
     overrides: Mapping[str, object] | None = None,
     seed: Iterable[int],
     name: str | None = None,
-    runs_dir: str | os.PathLike[str] = "runs",
+    runs_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -117,7 +120,7 @@ def train(
     overrides: Mapping[str, object] | None = None,
     seed: int | Iterable[int] | None = None,
     name: str | None = None,
-    runs_dir: str | os.PathLike[str] = "runs",
+    runs_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -137,7 +140,7 @@ def train(
         overrides: values by their dotted key, such as `{"model.norm": "ln"}`.
         seed: one, or several; by default the config's.
         name: replaces the config's, which is that of the folder above its runs.
-        runs_dir: the folder above the run folders.
+        runs_dir: the folder above the run folders; by default that of BNEXP_RUNS, else `runs`.
         data_dir: where datasets lie, or are downloaded to; by default where the commands keep them.
         device: auto, cpu, cuda, cuda:N or mps.
         resume: go on with the newest run of this config; one that is complete is returned without a warning.
@@ -154,7 +157,7 @@ def train(
         raise ConfigError("again=True begins a new run, resume=True continues one; expected one of them")
     drawn = _drawn(config, overrides, seed, name, _path(data_dir))
     terms = Terms(
-        runs_dir=Path(runs_dir),
+        runs_dir=runs_folder(runs_dir),
         data_dir=_path(data_dir),
         device=None if device == "auto" else device,
         show=display_for if progress else show_nothing,
@@ -212,7 +215,7 @@ def _trained(drawn: Drawn, terms: Terms, progress: bool) -> list[Path]:
 
 
 def load_runs(
-    paths: Paths | None = None, *, metrics: Iterable[str] = (), runs_dir: str | os.PathLike[str] = "runs"
+    paths: Paths | None = None, *, metrics: Iterable[str] = (), runs_dir: str | os.PathLike[str] | None = None
 ) -> Runs:
     """Read runs, without trusting what lies in their folders.
 
@@ -222,7 +225,7 @@ def load_runs(
     Args:
         paths: run folders, folders above runs, or glob patterns, also relative to `runs_dir`; by default all of it.
         metrics: those to read, such as `accuracy/val`, or patterns such as `gradient_norm/*`; none for all.
-        runs_dir: where runs lie.
+        runs_dir: where runs lie; by default where the variable BNEXP_RUNS says, else `runs`.
 
     Raises:
         ConfigError: there is no such path, or no run anywhere.
@@ -240,7 +243,7 @@ def compare(
     group_by: str | Iterable[str] = (),
     target: float | None = None,
     sort: str | None = None,
-    runs_dir: str | os.PathLike[str] = "runs",
+    runs_dir: str | os.PathLike[str] | None = None,
 ) -> Comparison:
     """Compare arms: in which keys of the config they differ, and what each reached over its seeds.
 
@@ -252,7 +255,7 @@ def compare(
         group_by: keys of the config; arms of equal values are pooled.
         target: an accuracy, as a fraction; adds how long it took to reach that on the validation part.
         sort: the name of a column; by default the validation accuracy.
-        runs_dir: where runs lie.
+        runs_dir: where runs lie; by default where the variable BNEXP_RUNS says, else `runs`.
 
     Raises:
         ConfigError: there is no such run, arm, column, key or metric.
@@ -273,7 +276,7 @@ def compare(
 def verdict(
     study: str | os.PathLike[str],
     *,
-    runs_dir: str | os.PathLike[str] = "runs",
+    runs_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Verdicts:
     """Judge the claims of a study by its runs; docs/verdicts.md says how.
@@ -286,7 +289,7 @@ def verdict(
     Raises:
         ConfigError: there is no such study, or it makes no claim.
     """
-    judged, asides = judge_study(os.fspath(study), runs_dir=Path(runs_dir), data_dir=_path(data_dir))
+    judged, asides = judge_study(os.fspath(study), runs_dir=runs_folder(runs_dir), data_dir=_path(data_dir))
     for note in asides:
         warn(note)
     return Verdicts(*judged)
@@ -299,7 +302,7 @@ def plot(
     metric: str | None = None,
     x: str | None = None,
     baseline: str | None = None,
-    runs_dir: str | os.PathLike[str] = "runs",
+    runs_dir: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draw a figure of runs.
 
@@ -310,7 +313,7 @@ def plot(
         metric: what is drawn, where the kind lets one choose; by default the validation accuracy, or the kind's own.
         x: `step` or `epoch` for curves; a key of the config for an axis.
         baseline: the arm that paired differences are to.
-        runs_dir: where runs lie.
+        runs_dir: where runs lie; by default where the variable BNEXP_RUNS says, else `runs`.
 
     Raises:
         ConfigError: an argument that the kind does not take, or nothing to draw.
@@ -353,7 +356,7 @@ def _words(words: Paths) -> list[str]:
     return [os.fspath(one) for one in ([words] if isinstance(words, str | os.PathLike) else words)]
 
 
-def _records(runs: RunsOrPaths | None, runs_dir: str | os.PathLike[str]) -> list[records.Run]:
+def _records(runs: RunsOrPaths | None, runs_dir: str | os.PathLike[str] | None) -> list[records.Run]:
     """Return runs that are given, and read those at given paths; None stands for all runs.
 
     Raises:
@@ -364,4 +367,4 @@ def _records(runs: RunsOrPaths | None, runs_dir: str | os.PathLike[str]) -> list
         raise ConfigError("no runs given: the list is empty; expected runs, or paths of some")
     read = [one for one in given if isinstance(one, records.Run)]
     paths = [os.fspath(one) for one in given if not isinstance(one, records.Run)]
-    return [*read, *(map(records.read_run, find_runs(paths, Path(runs_dir))) if paths or not read else [])]
+    return [*read, *(map(records.read_run, find_runs(paths, runs_folder(runs_dir))) if paths or not read else [])]

@@ -16,7 +16,7 @@ from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.yaml_text import read_yaml_file
-from bnexp.document.show import show
+from bnexp.document.show import Output, show
 from bnexp.document.table import Column, Table, word
 from bnexp.errors import ConfigError
 
@@ -29,14 +29,14 @@ class Entry(NamedTuple):
     summary: str
 
 
-def catalog() -> None:
+def catalog(output: Output = "table") -> None:
     """Print norms, activations, layers, models, datasets and what is done to them, optimizers and more, a line each.
 
     On a terminal it is a table; in a pipe the lines are plain and aligned, each complete by itself for grep.
     """
     columns = (Column("key", "said in", grouped=True), Column("name", "name"), Column("summary", "what it is"))
     rows = ({key: word(text) for key, text in entry._asdict().items()} for entry in catalog_entries())
-    show(Table(columns, tuple(rows), headed=False), "table")
+    show(Table(columns, tuple(rows), headed=False), output)
 
 
 def catalog_entries() -> Iterator[Entry]:

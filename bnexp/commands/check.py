@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from bnexp.blueprint import Blueprint, draw, draw_files, refuse_warnings
 from bnexp.config.data_section import DatasetInfo, are_unequal
 from bnexp.config.division import of_several_processes
+from bnexp.config.nested import file_name
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.sources.place import data_folder
-from bnexp.document.show import show_document
+from bnexp.document.show import Output, show, show_document
 from bnexp.document.table import Cell, Column, Table, facts, word
 from bnexp.document.values import Heading, Part, Text
 from bnexp.document.writing import counted
-from bnexp.errors import ConfigError, Interrupted
+from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.processes import usable_cores
 from bnexp.streams import encodable
+from bnexp.sweep.checking import Checked, check_file, files_at, is_sweep_file
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +83,7 @@ def check(
             [*_arithmetic(config, blueprint.plan, blueprint.info), *_needs(blueprint, memory_line(blueprint, chosen))]
         ),
         *(Text(note, lead="note") for note in drawn.notes),
-        *(Text(f"on this machine, bnexp train refuses it: {why}", lead="note") for why in refused),
+        *(Text(f"on this machine, refused by train: {why}", lead="note") for why in refused),
         *(Text(warning, lead="warning") for warning in (*blueprint.warnings, *doubts)),
     ]
     if signal:
@@ -92,6 +94,85 @@ def check(
         raise Interrupted("interrupted" + ("; the table has what was measured until then" if measured else ""))
     if strict:
         refuse_warnings(len(blueprint.warnings) + len(doubts))
+
+
+def check_files(
+    paths: Sequence[Path],
+    *,
+    overrides: Sequence[str] = (),
+    data_dir: Path | None = None,
+    device: str = "auto",
+    signal: bool = False,
+    speed: bool = False,
+    strict: bool = False,
+    output: Output = "table",
+) -> None:
+    """Check one config as `check` does; or several files, sweeps among them, and print a line for each.
+
+    Raises:
+        ConfigError: a file is wrong; or with `strict` there is a warning, after all is printed.
+        BnexpError: none is wrong, but the data of one are broken.
+    """
+    files = files_at(paths)
+    if len(files) == 1 and output == "table" and not is_sweep_file(files[0]):
+        check(
+            files[0],
+            overrides=overrides,
+            data_dir=data_dir,
+            device=device,
+            signal=signal,
+            speed=speed,
+            strict=strict,
+        )
+        return
+    if signal or speed:
+        raise ConfigError(f"{'--signal' if signal else '--speed'} shows one config, and no table of files")
+    checked = [check_file(path, overrides, data_dir, device) for path in files]
+    table = _file_table(checked)
+    if output == "table":
+        show_document([table, *(remark for one in checked for remark in _remarks(one))])
+    else:
+        show(table, output)
+    if wrong := [one.error for one in checked if one.error]:
+        kind = ConfigError if any(isinstance(error, ConfigError) for error in wrong) else BnexpError
+        raise kind(f"{len(wrong)} of {counted(len(checked), 'file')} cannot be trained")
+    if strict:
+        refuse_warnings(sum(len(one.warnings) for one in checked))
+
+
+def _remarks(checked: Checked) -> list[Text]:
+    """Return the warnings and the error of a file, each with its name."""
+    file, error = file_name(checked.path), str(checked.error)
+    if checked.error is None:
+        return [Text(f"{file}: {warning}", lead="warning") for warning in checked.warnings]
+    return [Text(error if error.startswith(f"{file}:") else f"{file}: {error}", lead="error")]
+
+
+def _file_table(checked: Sequence[Checked]) -> Table:
+    columns = (
+        Column("file", "file"),
+        Column("status", "status"),
+        Column("kind", "kind", give_up=0),
+        Column("name", "name", audience="machines"),
+        Column("arms", "arms", "number", audience="machines"),
+        Column("runs", "runs", "number", give_up=1),
+        Column("parameters", "parameters", "number", give_up=3),
+        Column("steps", "steps", "number", give_up=2),
+        *(Column(key, key, audience="machines") for key in ("warnings", "notes", "error")),
+    )
+    rows = []
+    for one in checked:
+        counts = {key: getattr(one, key) for key in ("arms", "runs", "parameters", "steps")}
+        cells = {key: Cell() if value is None else Cell(f"{value:,}", value) for key, value in counts.items()}
+        said = Cell(value=str(one.error) if one.error else None)
+        lists = {"warnings": Cell(value=list(one.warnings)), "notes": Cell(value=list(one.notes)), "error": said}
+        words = {"file": file_name(one.path), "status": one.status, "kind": one.kind}
+        rows.append(
+            {**{key: word(text) for key, text in words.items()}, "name": Cell(value=one.name), **cells, **lists}
+        )
+    by_status = {status: sum(one.status == status for one in checked) for status in ("ok", "warnings", "wrong")}
+    summary = f"{by_status['ok']} ok, {by_status['warnings']} with warnings, {by_status['wrong']} wrong"
+    return Table(columns, tuple(rows), (f"{counted(len(checked), 'file')}: {summary}",))
 
 
 def _outline_table(rows: "Sequence[OutlineRow]") -> Table:

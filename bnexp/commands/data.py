@@ -21,13 +21,13 @@ from bnexp.config.loading import load_config, load_data
 from bnexp.config.packaged import ENDINGS, find_config
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
-from bnexp.document.show import show
+from bnexp.document.show import Output, show
 from bnexp.document.table import Cell, Column, Row, Table, word
 from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError, did_you_mean, visible, visible_lines
 
 
-def list_datasets(*, data_dir: Path | None = None) -> None:
+def list_datasets(*, data_dir: Path | None = None, output: Output = "table") -> None:
     """Print each dataset, whether it is here, and where. Files are looked for, not read."""
     columns = (
         Column("dataset", "dataset"),
@@ -35,7 +35,7 @@ def list_datasets(*, data_dir: Path | None = None) -> None:
         Column("where", "where"),
         Column("summary", "what it holds"),
     )
-    show(Table(columns, tuple(_row(name, data_folder(data_dir)) for name in DATASET_NAMES)), "table")
+    show(Table(columns, tuple(_row(name, data_folder(data_dir)) for name in DATASET_NAMES)), output)
 
 
 def fetch(names: Sequence[str], *, data_dir: Path | None = None) -> None:

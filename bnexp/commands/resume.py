@@ -23,6 +23,7 @@ def resume(
     from_start: bool = False,
     break_lock: bool = False,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> None:
     """Continue one run, or make it longer, and print what came out; one that has come to its end else stays as it is.
 
@@ -45,7 +46,8 @@ def resume(
         from bnexp.session.display import say
         from bnexp.session.report import report
 
-        terms = on_the_command_line(Terms(data_dir=data_dir, device=device, world=world), quiet=quiet)
+        terms = Terms(data_dir=data_dir, device=device, world=world)
+        terms = on_the_command_line(terms, quiet=quiet, verbose=verbose)
         config = session.own_config(folder, overrides) if overrides else None
         if config is not None and not from_start and session.is_of_another_length(folder, config):
             say(report(session.lengthen(folder, terms, config, break_lock=break_lock)))

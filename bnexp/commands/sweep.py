@@ -21,7 +21,7 @@ from bnexp.document.writing import at_most, counted, first_few
 from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
-from bnexp.runs.run import COMPLETE, read_run
+from bnexp.runs.run import COMPLETE, read_run, refuse_diverged
 from bnexp.session.display import say
 from bnexp.sweep import outlook
 from bnexp.sweep.arms import told_together
@@ -55,6 +55,7 @@ class SweepOptions:
     shard: tuple[int, int] | None = None  # the number of this part, and how many there are
     quiet: bool = False
     ray: str | None = None  # the address of a cluster; None: here
+    fail_on_divergence: bool = False
     stack: AskedStack = 1  # seeds of an arm that are trained as one vectorized network
 
 
@@ -112,6 +113,8 @@ def sweep(
     elif now.claims:
         show_document([verdict_table(*judge_plan(study, now))])
     _conclude(outcome, plan)
+    if options.fail_on_divergence:
+        refuse_diverged([run.stored for run in now.runs if run.stored is not None])
 
 
 def _refuse_on_a_cluster(options: SweepOptions) -> None:

@@ -16,7 +16,7 @@ from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.namesakes import others_of_its_name
 from bnexp.runs.resuming import newest_run_of
-from bnexp.runs.run import COMPLETE
+from bnexp.runs.run import COMPLETE, read_run, refuse_diverged
 from bnexp.session.executor import Complete, run_all
 from bnexp.session.several import lead_or_follow, leading
 from bnexp.session.terms import Terms, on_the_command_line
@@ -35,10 +35,12 @@ def train(
     runs_dir: Path = Path("runs"),
     name: str | None = None,
     quiet: bool = False,
+    verbose: bool = False,
     resume: bool = False,
     again: bool = False,
     strict: bool = False,
     profile: int = 0,
+    fail_on_divergence: bool = False,
 ) -> list["RunResult"]:
     """Train each config in turn, once per seed, as far as that is not done, and return the runs that came to an end.
 
@@ -49,7 +51,7 @@ def train(
     Raises:
         ConfigError: a config or an argument is wrong, or with `strict` there is a warning; nothing was written.
         Interrupted: by Ctrl-C or a signal, which ends the others, too.
-        BnexpError: a run failed; with several, after the others had their turn.
+        BnexpError: a run failed, or with `fail_on_divergence` diverged; with several, after the others had their turn.
     """
     world = lead_or_follow(os.environ, sys.argv[1:])
     with leading(world):
@@ -74,9 +76,13 @@ def train(
         same_device = None if device == "auto" else device
         again = again or (profile > 0 and not resume)
         terms = Terms(runs_dir, data_dir, same_device, resume=resume, again=again, profile=profile, world=world)
-        terms = on_the_command_line(terms, quiet=quiet)
+        terms = on_the_command_line(terms, quiet=quiet, verbose=verbose)
         tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
-        return [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure))]
+        done = list[Path]()
+        trained = [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure), done)]
+        if fail_on_divergence:
+            refuse_diverged(list(map(read_run, done)))
+        return trained
 
 
 def _begun(drawn: Sequence[Drawn], runs_dir: Path) -> str:
@@ -86,9 +92,10 @@ def _begun(drawn: Sequence[Drawn], runs_dir: Path) -> str:
     return f"{first_few(names, 4)}: {runs}, in {visible(str(runs_dir))}"
 
 
-def _trained(results: Iterable["RunResult | Complete"]) -> Iterator["RunResult"]:
-    """Yield the runs that were trained, and say which were complete before."""
+def _trained(results: Iterable["RunResult | Complete"], done: list[Path]) -> Iterator["RunResult"]:
+    """Yield the runs that were trained, and say which were complete before; the folders of all are added to `done`."""
     for result in results:
+        done.append(result.folder)
         if isinstance(result, Complete):
             print(f"already {result.status} at {visible(str(result.folder))}, --again to repeat")
         else:

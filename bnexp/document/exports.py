@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
+from itertools import chain
 
 from rich.cells import cell_len
 
@@ -62,14 +65,31 @@ def _plain_table(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Write CSV with full precision: a sample as `_mean`, `_std` and `_n`, units in the names of the columns."""
+    """Write CSV with full precision: a sample as `_mean`, `_std` and `_n`."""
     columns = table.columns_for("machines")
+    names = [name for column in columns for name in _csv_names(column)]
+    rows = ([value for column in columns for value in _values(column, table.cell(row, column))] for row in table.rows)
+    return "".join(csv_lines(names, rows))
+
+
+def csv_lines(names: Sequence[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """Write CSV in full precision, a line at a time; what has no value, or no finite one, is empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_csv_text(name) for column in columns for name in _csv_names(column))
-    for row in table.rows:
-        writer.writerow(value for column in columns for value in _csv_values(column, table.cell(row, column)))
-    return buffer.getvalue()
+    for row in chain([names], rows):
+        writer.writerow(map(_csv_value, row))
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def json_lines(names: Sequence[str], rows: Iterable[Iterable[object]], notes: Sequence[str] = ()) -> Iterator[str]:
+    """Write the JSON of `to_json` with a row a line, a line at a time; `notes` may grow until the rows end."""
+    before = '{"rows": ['
+    for row in rows:
+        yield f"{before}\n  {json.dumps(finite_or_null(dict(zip(names, row, strict=True))), allow_nan=False)}"
+        before = ","
+    yield f'{before if before != "," else ""}\n], "notes": {json.dumps(list(notes), indent=2)}}}\n'
 
 
 def to_records(table: Table) -> list[dict[str, object]]:
@@ -90,17 +110,16 @@ def _values(column: Column, cell: Cell) -> list[object]:
 
 
 def _csv_names(column: Column) -> list[str]:
-    key = column.machine_key
+    key = column.key
     return [f"{key}_{statistic}" for statistic in column.statistics] if column.kind == "sample" else [key]
 
 
-def _csv_values(column: Column, cell: Cell) -> Iterator[str]:
-    if column.kind == "sample":
-        yield from ("" if value is None else repr(value) for value in _statistics(column, cell).values())
-    elif isinstance(cell.value, str):
-        yield _csv_text(cell.value)
-    else:
-        yield "" if cell.value is None else json.dumps(cell.value)
+def _csv_value(value: object) -> str:
+    if isinstance(value, str):
+        return _csv_text(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else ""
+    return "" if value is None else json.dumps(value)
 
 
 def _statistics(column: Column, cell: Cell) -> dict[str, object]:
@@ -108,6 +127,7 @@ def _statistics(column: Column, cell: Cell) -> dict[str, object]:
     return {name: known.get(name) for name in column.statistics}
 
 
+@lru_cache(maxsize=10_000)  # names come again in every row of curves
 def _csv_text(text: str) -> str:
     """Return free text as a spreadsheet takes it for text, too: a name such as `=1+1` comes after an apostrophe.
 
@@ -141,7 +161,7 @@ def _json_rows(table: Table) -> list[dict[str, object]]:
     rows = []
     for row in table.rows:
         cells = [(column, table.cell(row, column)) for column in table.columns_for("machines")]
-        rows.append({c.machine_key: _statistics(c, cell) if c.kind == "sample" else cell.value for c, cell in cells})
+        rows.append({c.key: _statistics(c, cell) if c.kind == "sample" else cell.value for c, cell in cells})
     return rows
 
 

@@ -69,17 +69,18 @@ def terminal() -> "Console | None":
     return console if console.is_terminal else None
 
 
-def write_out(text: str) -> None:
-    """Write text to standard output.
+def write_out(text: str) -> bool:
+    """Write text to standard output, and return whether anybody reads on: a reader such as `head` may have left.
 
     Raises:
         BnexpError: standard output takes nothing, such as on a full disk.
     """
     if sys.stdout is None:  # it was closed before the process began
-        return
+        return False
     try:
         sys.stdout.write(encodable(text, sys.stdout.encoding))
         sys.stdout.flush()
+        return True
     except OSError as error:
         # Python would complain once more when it closes standard output.
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -87,6 +88,7 @@ def write_out(text: str) -> None:
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
             raise BnexpError(f"standard output cannot be written: {error.strerror}") from None
+        return False
 
 
 def page_file(path: Path, option: str) -> Path:

@@ -50,7 +50,7 @@ class Column:
     """One column.
 
     Attributes:
-        key: its name in CSV, JSON and `--sort`; in CSV and JSON the `unit` is added, where it has one.
+        key: its name in CSV, JSON, `--sort` and pandas, the same in every table; accuracies there are fractions.
         header: its name for people, with the unit; `short` is its name in a terminal, where that is clear enough.
         kind: what its cells hold; a sample becomes a column in CSV for each of its `statistics`. A bar, as long as the
             logarithm of its value, is drawn only in a terminal with room for it.
@@ -65,7 +65,6 @@ class Column:
     key: str
     header: str
     kind: Kind = "text"
-    unit: str = ""
     short: str = ""
     descending: bool = False
     give_up: int | None = None
@@ -76,14 +75,9 @@ class Column:
     statistics: tuple[str, ...] = ("mean", "std", "n")
 
     @property
-    def machine_key(self) -> str:
-        """The key with its unit, such as `test_accuracy_fraction`."""
-        return f"{self.key}_{self.unit}" if self.unit else self.key
-
-    @property
     def names(self) -> tuple[str, ...]:
         """Every name that `--sort` takes, the key first."""
-        return tuple(dict.fromkeys(name for name in (self.key, self.machine_key, self.header, self.short) if name))
+        return tuple(dict.fromkeys(name for name in (self.key, self.header, self.short) if name))
 
     @property
     def numeric(self) -> bool:

@@ -85,7 +85,7 @@ def measure_classes(
         )
     counts = confusion_counts(run.dataset.test.labels, outputs.argmax(dim=1), outputs.shape[1])
     names, rows = class_names(run.config.data, data_dir), tuple(map(tuple, counts.tolist()))
-    return Confusion(step, names, rows, on_other_data(folder, run))
+    return Confusion(step, names, rows, on_other_data(folder, run.config, run.dataset))
 
 
 def confusion_counts(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:

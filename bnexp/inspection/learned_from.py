@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.config.data_section import OwnData
+from bnexp.config.schema import Config
+from bnexp.data.load import Dataset
 from bnexp.errors import BnexpError
 from bnexp.runs.data import DIGITS, data_of
 from bnexp.runs.folder import META, read_json
@@ -20,7 +22,7 @@ def refuse_other_data(folder: Path, run: TrainingRun, expected: object, override
     """
     if not isinstance(expected, str) or expected == run.dataset.fingerprint or _on_purpose(overrides):
         return
-    name, then, now = run.config.data.dataset, _recorded(folder, expected), _found(run)
+    name, then, now = run.config.data.dataset, _recorded(folder, expected), _found(run.config, run.dataset)
     data = run.config.data
     purpose = f"data.path={data.path}" if isinstance(data, OwnData) else f"data.dataset={name}"
     command = f"bnexp probe {shlex.quote(str(folder))} --set {shlex.quote(purpose)}"
@@ -30,12 +32,12 @@ def refuse_other_data(folder: Path, run: TrainingRun, expected: object, override
     )
 
 
-def on_other_data(folder: Path, run: TrainingRun) -> str:
+def on_other_data(folder: Path, config: Config, dataset: Dataset) -> str:
     """Say that a run is measured on other data than it learned from; nothing where it is not."""
     then = data_of(read_config(folder)[0], read_json(folder / META) or {})
-    if then.fingerprint is None or then.fingerprint == run.dataset.fingerprint:
+    if then.fingerprint is None or then.fingerprint == dataset.fingerprint:
         return ""
-    return f"measured on other data than the run learned from: {_found(run)}; it learned from {then}"
+    return f"measured on other data than the run learned from: {_found(config, dataset)}; it learned from {then}"
 
 
 def _on_purpose(overrides: Sequence[str]) -> bool:
@@ -47,8 +49,8 @@ def _recorded(folder: Path, fingerprint: str) -> str:
     return str(then) if then.fingerprint == fingerprint else f"fingerprint {fingerprint[:DIGITS]}"
 
 
-def _found(run: TrainingRun) -> str:
-    data = run.config.data
+def _found(config: Config, dataset: Dataset) -> str:
+    data = config.data
     place = data.path if isinstance(data, OwnData) else data.dataset
-    examples = " + ".join(f"{len(part):,}" for part in run.dataset.parts.values())
-    return f"{place}, {examples} examples, fingerprint {run.dataset.fingerprint[:DIGITS]}"
+    examples = " + ".join(f"{len(part):,}" for part in dataset.parts.values())
+    return f"{place}, {examples} examples, fingerprint {dataset.fingerprint[:DIGITS]}"

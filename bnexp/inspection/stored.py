@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bnexp.blueprint import draw
+from torch import nn
+
+from bnexp.blueprint import Blueprint, draw
 from bnexp.config.loading import check_stored
 from bnexp.config.wording import one_of
 from bnexp.config.yaml_text import read_yaml
@@ -18,6 +20,7 @@ from bnexp.measure.evaluation import inference_mode_of
 from bnexp.measure.machine import numbers_of
 from bnexp.measure.restore import put_weights, restored, undisturbed, weights_of
 from bnexp.measure.subject import Look
+from bnexp.models.build import build_model
 from bnexp.probes.probe import Probe, scalars_of
 from bnexp.probes.registry import PROBES, Due
 from bnexp.runs.checkpoints import BEST, DamagedCheckpoint, load_checkpoint
@@ -95,7 +98,7 @@ def probe_run(
     asked = [PROBES[name](getattr(run.config.probes, name)) for name in chosen]
     with computing_as(run.config.training):
         figures = probe_once(run, asked, step)
-        return Figures(step, figures, strange_values(folder, run), on_other_data(folder, run))
+        return Figures(step, figures, strange_values(folder, run), on_other_data(folder, run.config, run.dataset))
 
 
 def strange_values(folder: Path, run: TrainingRun) -> str:
@@ -135,22 +138,51 @@ def open_stored(
     folder: Path, *, weights: str, overrides: Sequence[str], data_dir: Path, device: str
 ) -> tuple[TrainingRun, int]:
     """Return a run with its stored weights, and how many steps made them; arguments and errors as of `probe_run`."""
+    blueprint, stored = _drawn(folder, weights, overrides, data_dir)
+    run = build(blueprint, data_dir=data_dir, device=device)
+    refuse_other_data(folder, run, stored.get("dataset"), overrides)
+    return run, _put(folder, run.network, stored)
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """The network of a run with stored weights, on the CPU and in inference mode, and how many steps made them."""
+
+    network: nn.Module
+    step: int
+    blueprint: Blueprint
+
+
+def network_of(folder: Path, *, weights: str, data_dir: Path) -> StoredNetwork:
+    """Return the network of a run with its stored weights; arguments and errors as of `probe_run`.
+
+    A published dataset need not be there.
+    """
+    blueprint, stored = _drawn(folder, weights, (), data_dir)
+    network = build_model(blueprint.layout, blueprint.config.init, blueprint.config.seed)
+    step = _put(folder, network, stored)
+    return StoredNetwork(network.eval(), step, blueprint)
+
+
+def _drawn(folder: Path, weights: str, overrides: Sequence[str], data_dir: Path) -> tuple[Blueprint, dict[str, Any]]:
+    """Return the blueprint of a run, and what is stored with the weights that were asked for."""
     config, _ = load_stored(folder, [*overrides, "training.compile=false", "training.graph=off"])
     config = config.model_copy(update={"data": moved(config.data, data_dir)})
     stored = _stored(folder, weights)
     _refuse_another_run(folder, stored.get("config"))
     try:
-        blueprint = draw(config, data_dir)
+        return draw(config, data_dir), stored
     except ConfigError as error:
         raise ConfigError(f"{error}{where_data_lay(folder)}") from None
-    run = build(blueprint, data_dir=data_dir, device=device)
-    refuse_other_data(folder, run, stored.get("dataset"), overrides)
+
+
+def _put(folder: Path, network: nn.Module, stored: dict[str, Any]) -> int:
+    """Give a network the stored weights, and return how many steps made them."""
     try:
-        put_weights(run.network, stored["weights"])
-        step = operator.index(stored["step"])
+        put_weights(network, stored["weights"])
+        return operator.index(stored["step"])
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a file may hold anything
         raise BnexpError(f"{folder}: the stored weights are not of this network: {error}") from None
-    return run, step
 
 
 def _refuse_another_run(folder: Path, config: object) -> None:

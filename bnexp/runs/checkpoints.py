@@ -1,7 +1,8 @@
 """Write and read checkpoints: named tensors and plain values in one file that shows whether it is whole.
 
-The first line holds the format and the SHA-256 of the rest, which is a file of `torch.save`. Loading verifies the
-checksum and never executes anything in the rest.
+A file is one of `torch.save`, which `torch.load(path, weights_only=True)` opens without bnexp. The comment of its zip
+archive, its last bytes, holds the format and the SHA-256 of all before; in files of earlier versions that was a line at
+the beginning. Loading verifies the checksum and never executes anything.
 """
 
 import errno
@@ -25,7 +26,10 @@ BEST = "best.pt"
 _BLOCK_BYTES = 1 << 20
 KEPT = 2
 """How many of the newest whole checkpoints stay in a run's folder."""
-_MAGIC = b"bnexp checkpoint 1 "
+_FIRST, _LAST = b"bnexp checkpoint 1 ", b"bnexp checkpoint 2 "
+"""What comes before the checksum: in the first line, as earlier versions wrote it, and in the last."""
+_SEAL_BYTES = len(_LAST) + 65
+_ZIP = b"PK\x03\x04"
 MAX_BYTES = 16 * 2**30
 """More than any network for images of this size takes, and no more than the memory of a machine."""
 
@@ -45,9 +49,10 @@ def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(_with_own_storages(values), buffer)
     content = buffer.getbuffer()
+    content[-2:] = _SEAL_BYTES.to_bytes(2, "little")  # the end of a zip archive: how long the comment is that follows
     refuse_link(path.parent)
     path.parent.mkdir(exist_ok=True)
-    write_atomically(path, [_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n", content])
+    write_atomically(path, [content, _LAST + hashlib.sha256(content).hexdigest().encode() + b"\n"])
 
 
 def _with_own_storages(values: Any) -> Any:
@@ -94,18 +99,31 @@ def _unreadable(path: Path, error: OSError) -> BnexpError:
 
 
 def _refuse_other_content(path: Path, file: BinaryIO) -> None:
-    """Raise a DamagedCheckpoint where a file does not have the checksum in its first line; leave it after that line."""
-    first = file.readline(len(_MAGIC) + 65)
-    if not first.startswith(_MAGIC):
-        wrong = "not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote"
+    """Raise a DamagedCheckpoint where a file does not have the checksum that it names; leave it at its zip."""
+    seal, begin, end = file.readline(_SEAL_BYTES), _SEAL_BYTES, os.fstat(file.fileno()).st_size
+    if not seal.startswith(_FIRST):
+        is_zip, begin, end = seal.startswith(_ZIP), 0, max(end - _SEAL_BYTES, 0)
+        file.seek(end)
+        seal = file.read(_SEAL_BYTES)
+        if not seal.startswith(_LAST):
+            wrong = "not a checkpoint of this version of bnexp; expected one that `bnexp train` wrote"
+            if is_zip:
+                wrong = "the checkpoint is damaged: its checksum is not at its end; or it is not of `bnexp train`"
+            raise DamagedCheckpoint(f"{path}: {wrong}")
+    if seal[len(_LAST) :] != _checksum(file, begin, end) + b"\n":
+        wrong = "the checkpoint is damaged: its content does not have the checksum that it comes with"
         raise DamagedCheckpoint(f"{path}: {wrong}")
-    digest = hashlib.sha256()
-    while block := file.read(_BLOCK_BYTES):
+    file.seek(begin)
+
+
+def _checksum(file: BinaryIO, begin: int, end: int) -> bytes:
+    """Return the SHA-256 of a part of a file, in hexadecimal digits."""
+    file.seek(begin)
+    digest, left = hashlib.sha256(), end - begin
+    while left > 0 and (block := file.read(min(_BLOCK_BYTES, left))):
         digest.update(block)
-    if first != _MAGIC + digest.hexdigest().encode() + b"\n":
-        wrong = "the checkpoint is damaged: its content does not have the checksum that it begins with"
-        raise DamagedCheckpoint(f"{path}: {wrong}")
-    file.seek(len(first))
+        left -= len(block)
+    return digest.hexdigest().encode()
 
 
 def _unpacked(path: Path, file: BinaryIO) -> dict[str, Any]:

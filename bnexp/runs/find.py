@@ -16,7 +16,14 @@ _PARTS = _RECORDS | {CHECKPOINTS, CONFIG, CONFIG_COPY}
 _BELOW_A_LINK = 3
 """Folders below a link in which runs are looked for: it may lead to a whole disk."""
 DEFAULT = Path("runs")
+VARIABLE = "BNEXP_RUNS"
+"""The variable that names the folder of all runs, where no option does."""
 _FIRST_RUN = "Make one with: bnexp train mnist_mlp_bn"
+
+
+def runs_folder(chosen: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of all runs: the one chosen, else what BNEXP_RUNS says, else `runs`."""
+    return Path(os.path.expanduser(os.environ.get(VARIABLE) or DEFAULT) if chosen is None else chosen)
 
 
 def place_of_runs(folder: Path) -> Path:

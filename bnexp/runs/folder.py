@@ -22,6 +22,7 @@ from typing import Any, Literal
 from bnexp.files import finite_or_null, parse_json, read_file, refuse_link, write_text_atomically
 
 CONFIG, META, METRICS, SUMMARY = "config.yaml", "meta.json", "metrics.jsonl", "summary.json"
+LOG = "log.txt"
 PROFILE, TRACE = "profile.json", "trace.json"
 CONFIG_COPY, CHECKPOINTS = "config.json", "checkpoints"
 MAX_RECORD_BYTES = 10_000_000

@@ -7,13 +7,14 @@ starts with the file's path.
 import contextlib
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from bnexp.config.wording import brief
+from bnexp.errors import BnexpError
 from bnexp.files import parse_json, read_file
 from bnexp.runs.data import RunData, data_of
 from bnexp.runs.find import runs_inside
@@ -38,6 +39,7 @@ _LARGEST = sys.float_info.max
 """Any finite figure may be true: a loss of 1e31 is a result."""
 _LONGEST_S = 1e10
 """No session lasted longer: 300 years."""
+_MOST_NAMED = 8
 CHOSEN = "chosen"
 """The key of meta.json that says which values the tuning of a sweep chose, and of how many candidates."""
 COMPLETE = ("finished", "diverged")
@@ -52,20 +54,27 @@ FRACTIONS: dict[str, tuple[str, ...]] = {
     "test_accuracy_best": ("test", "best", "accuracy"),
     "val_accuracy": ("final", "accuracy"),
     "val_accuracy_best": ("best", "accuracy"),
+    "train_accuracy": ("train", "accuracy"),
     "test_balanced_accuracy": ("test", "final", "balanced_accuracy"),
     "val_balanced_accuracy": ("final", "balanced_accuracy"),
 }
 NUMBERS: dict[str, tuple[str, ...]] = {
     "val_loss": ("final", "loss"),
+    "val_loss_best": ("best", "loss"),
+    "test_loss": ("test", "final", "loss"),
+    "test_loss_best": ("test", "best", "loss"),
     "best_epoch": ("best", "epoch"),
     "train_loss": ("train", "loss"),
     "step_ms": ("time", "step_ms"),
     "epochs": ("epochs",),
     "steps": ("steps",),
+    "skipped_steps": ("skipped_steps",),
     "last_evaluated_step": ("final", "step"),
     "peak_process_mib": ("peak_mib", "process"),
     "peak_run_mib": ("peak_mib", "run"),
     "peak_device_mib": ("peak_mib", "device"),
+    **{name: ("time", name) for name in ("compile_s", "total_s", "training_s", "evaluation_s", "checkpoint_s")},
+    **{name: ("time", name) for name in ("examples_per_s", "measuring_share")},
 }
 """Places of the figures in summary.json. Those named `_best` belong to the weights of the best validation accuracy."""
 RECOMPUTED_AT = {
@@ -273,6 +282,16 @@ class Run:
         return False
 
     @property
+    def took_s(self) -> float | None:
+        """How long all sessions took, without the pauses between them; None before its end, or where not known."""
+        return None if self.ended is None else self.took_until(self.ended)
+
+    def took_until(self, end: datetime) -> float | None:
+        """Return how long all sessions took, where the present one lasts until `end`; None where that is not known."""
+        begin = self.continued or self.started
+        return None if begin is None or end < begin else self.earlier_s + (end - begin).total_seconds()
+
+    @property
     def recency(self) -> tuple[float, int]:
         """The order of runs, oldest first: by their start, or the last change of their folder; then by repeat."""
         if self.started is not None:
@@ -293,6 +312,18 @@ class Run:
     def metrics_path(self) -> Path:
         """The file of its logged rows."""
         return self.folder / METRICS
+
+
+def refuse_diverged(runs: Sequence[Run]) -> None:
+    """Refuse runs of which some diverged, as `--fail-on-divergence` asks.
+
+    Raises:
+        BnexpError: some did.
+    """
+    if diverged := [run for run in runs if run.status == "diverged"]:
+        named = "\n".join(f"  {run.folder} at {run.divergence}" for run in diverged[:_MOST_NAMED])
+        more = f"\n  and {len(diverged) - _MOST_NAMED} more" if len(diverged) > _MOST_NAMED else ""
+        raise BnexpError(f"--fail-on-divergence: {len(diverged)} of {len(runs)} runs diverged:\n{named}{more}")
 
 
 def records_of(folder: Path) -> tuple[Record, Record]:
@@ -364,7 +395,7 @@ def status_at(folder: Path) -> str | None:
 def _status(meta: Record, summary: Record, figures: Mapping[str, float]) -> str:
     """Return the status, from summary.json first: it is written last."""
     status = _known_status(summary) or _known_status(meta) or UNKNOWN
-    if status == "finished" and not figures.keys() & FRACTIONS.keys():
+    if status == "finished" and not figures.keys() & (FRACTIONS.keys() - {"train_accuracy"}):
         return DAMAGED
     if status == "running" and is_gone(meta.text("host"), meta.count("pid"), meta.text("process_started")):
         return DEAD

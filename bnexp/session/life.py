@@ -30,6 +30,7 @@ from bnexp.session.checkpoint import Checkpointer
 from bnexp.session.display import Display
 from bnexp.session.faults import faults_explained
 from bnexp.session.metadata import circumstances, note_status, summary_of
+from bnexp.session.run_log import RunLog
 from bnexp.session.several import Assignment
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
@@ -88,9 +89,9 @@ def alone(life: Life) -> RunResult:
 
 def begin(blueprint: Blueprint, terms: Terms, stop: StopRequest, folder: Path | None = None) -> Life:
     """Train as `start` does, until `stop` is asked for. Raises as that does."""
-    config, data_dir = blueprint.config, terms.data_dir or data_folder(None)
+    config, data_dir, log = blueprint.config, terms.data_dir or data_folder(None), log_of(blueprint, terms)
     with faults_explained(config, world=terms.world):
-        run = built(blueprint, data_dir, terms.device or "auto", terms)
+        run = built(blueprint, data_dir, terms.device or "auto", log.terms)
     meta = circumstances(run, terms, data_dir)
     text = dump_config(config)
     claimed = (
@@ -99,7 +100,15 @@ def begin(blueprint: Blueprint, terms: Terms, stop: StopRequest, folder: Path | 
         else claim_exactly(folder, text)
     )
     with run_lock(claimed) as lock:
-        return (yield from run_session(run, claimed, meta, terms, stop, lock))
+        return (yield from run_session(run, claimed, meta, log, stop, lock))
+
+
+def log_of(blueprint: Blueprint, terms: Terms) -> RunLog:
+    """Return the log of a run to be, with the warnings of its config, which were printed already."""
+    log = RunLog(terms)
+    for warning in blueprint.warnings:
+        log.quietly(f"warning: {warning}")
+    return log
 
 
 def fingerprint_now(blueprint: Blueprint, terms: Terms) -> str:
@@ -147,7 +156,7 @@ def run_session(
     run: TrainingRun,
     folder: Path,
     meta: Mapping[str, Any],
-    terms: Terms,
+    log: RunLog,
     stop: StopRequest,
     lock: HeldLock,
     start: Loaded | None = None,
@@ -155,33 +164,37 @@ def run_session(
     """Train a run to its end, and keep its status in meta.json, however it ends.
 
     The run is in the state of `start`, the checkpoint that it is resumed from, or at its beginning; its folder is this
-    process's alone by its `lock`. `meta` is what meta.json says beside the status. `terms` tell how many steps are
-    profiled.
+    process's alone by its `lock`. `meta` is what meta.json says beside the status. `log` has the terms.
 
     Raises:
         LostLock: another process took the lock; nothing was written after that.
         Interrupted: by Ctrl-C or a signal; the run can be resumed.
         BnexpError: the records cannot be written, the memory is too small, the GPU is gone; the run can be resumed.
     """
+    terms = log.terms
     fewer_at_once = smaller_evaluation(run.config, run.plan, run.subject.layout, run.device)
     explained = faults_explained(run.config, folder, fewer_at_once, run.world)
-    with _status_at_end(folder, meta, stop, lock), explained:
+    with contextlib.closing(log), _status_at_end(folder, meta, stop, lock, log), explained:
+        log.begin(folder, lock, meta)
         keep_copies(folder, sources_of(run.config))
         note_status(folder, meta, "running")
         with computing_as(run.config.training):
             taken = 0 if start is None else start.values["step"]
             profiler = Profiler(run, folder, terms.profile, taken) if terms.profile else None
-            summary, written = yield from _train_and_test(run, folder, terms, stop, lock, start, profiler)
+            summary, written = yield from _train_and_test(run, folder, log, stop, lock, start, profiler)
         lock.refuse_lost()
         if ends := former_ends(meta):
             summary["lengthened_from"] = ends
         write_json(folder / SUMMARY, summary)
         note_status(folder, {**meta, **seal_of_figures(folder, written)}, summary["status"])
+        log.ended(summary)
     return RunResult(folder, summary, run.network.eval(), profiler.profile if profiler else None)
 
 
 @contextlib.contextmanager
-def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, lock: HeldLock) -> Iterator[None]:
+def _status_at_end(
+    folder: Path, meta: Mapping[str, Any], stop: StopRequest, lock: HeldLock, log: RunLog
+) -> Iterator[None]:
     """Note the status of a run that does not come to its end, and say how to resume it."""
 
     def note_end(status: Status, error: str | None = None) -> None:
@@ -197,27 +210,31 @@ def _status_at_end(folder: Path, meta: Mapping[str, Any], stop: StopRequest, loc
     except KeyboardInterrupt:
         stop.leave()
         note_end("interrupted")
+        log.line(f"interrupted; {how_to_resume(folder)}")
         raise Interrupted(f"interrupted; {how_to_resume(folder)}", stop.exit_code) from None
     except BnexpError as error:
         stop.leave()
         note_end("failed", str(error))
+        log.line(f"failed: {error}")
         where = "with more memory, " if str(error).startswith(OUT_OF_MEMORY) else ""
         raise BnexpError(f"{error}\n{where}{how_to_resume(folder)}") from None
     except BaseException as error:
         note_end("failed", f"{type(error).__name__}: {error}")
+        log.bug(error)
         raise
 
 
 def _train_and_test(
     run: TrainingRun,
     folder: Path,
-    terms: Terms,
+    log: RunLog,
     stop: StopRequest,
     lock: HeldLock,
     start: Loaded | None,
     profiler: Profiler | None,
 ) -> Generator[Stretch, None, tuple[dict[str, Any], Rows]]:
     """Train with all writers open, score the test set once, and return the summary and what metrics.jsonl holds."""
+    terms = log.terms
     with (
         contextlib.closing(MetricsWriter(folder / METRICS, lock.refuse_lost)) as rows,
         contextlib.closing(TensorBoardWriter(folder)) as board,

@@ -40,7 +40,7 @@ from bnexp.runs.seal import SEAL, load_stored, seal_of, write_config
 from bnexp.session.board import PATTERN
 from bnexp.session.checkpoint import restore_run
 from bnexp.session.faults import faults_explained
-from bnexp.session.life import Life, RunResult, alone, built, run_session
+from bnexp.session.life import Life, RunResult, alone, built, log_of, run_session
 from bnexp.session.metadata import circumstances, continued, machine_changes, note_status
 from bnexp.session.signals import StopRequest
 from bnexp.session.terms import Terms
@@ -160,6 +160,8 @@ def _go_on(
         _refuse_other_parts(folder, before, blueprint, terms)
         if not from_start:
             _refuse_lost_checkpoints(folder)
+        log = log_of(blueprint, terms)
+        terms = log.terms
         run = built(blueprint, data_dir, device, terms)
         # Its data may lie elsewhere now: meta.json says where, and the config stays as it was.
         meta = {
@@ -185,7 +187,7 @@ def _go_on(
         if config != own:
             write_config(folder, dump_config(config))
             _say_what_changes(own, config, terms)
-    return (yield from run_session(run, folder, meta, terms, stop, lock, start))
+    return (yield from run_session(run, folder, meta, log, stop, lock, start))
 
 
 def _no_longer(folder: Path, own: Config, config: Config) -> ConfigError:

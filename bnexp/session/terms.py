@@ -48,6 +48,7 @@ class Terms:
     show: Show = show_nothing
     warn: Callable[[str], None] = warn_nobody
     note: Callable[[str], None] = warn_nobody
+    echo: Callable[[str], object] = warn_nobody  # takes each line of the log
     argv: tuple[str, ...] = ()  # the command line, for the records
     role: str | None = None  # of the run in its sweep, for the records
     chosen: Mapping[str, Any] | None = None  # by the tuning of its sweep, for the records
@@ -116,7 +117,21 @@ def _lines_to_type(count: int, words: Sequence[str]) -> str:
     return f"One run in {count} processes: {line}. In one: {shlex.join(['bnexp', *words])}"
 
 
-def on_the_command_line(terms: Terms, *, quiet: bool) -> Terms:
-    """Return the terms of a run that a command starts: its warnings are printed, and its progress unless quiet."""
-    show = show_nothing if quiet else display.display_for
-    return replace(terms, show=show, warn=print_warning, note=print_note, argv=tuple(sys.argv))
+def print_line(line: str) -> None:
+    """Print a line of the log to stderr."""
+    print(line, file=sys.stderr)
+
+
+def on_the_command_line(terms: Terms, *, quiet: bool, verbose: bool = False) -> Terms:
+    """Return the terms of a run that a command starts: its warnings are printed, and its progress unless quiet.
+
+    With `verbose`, all that its log gets is printed in place of the progress.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose: choose one of them")
+    show = show_nothing if quiet or verbose else display.display_for
+    echo = print_line if verbose else terms.echo
+    return replace(terms, show=show, warn=print_warning, note=print_note, echo=echo, argv=tuple(sys.argv))

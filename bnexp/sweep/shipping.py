@@ -13,12 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.files import parse_json, unfinished_files, write_atomically
-from bnexp.runs.folder import CHECKPOINTS, CONFIG, CONFIG_COPY, META, METRICS, SUMMARY, checkpoints_by_step, read_json
+from bnexp.runs.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    CONFIG_COPY,
+    LOG,
+    META,
+    METRICS,
+    SUMMARY,
+    checkpoints_by_step,
+    read_json,
+)
 from bnexp.runs.process import this_process
 from bnexp.runs.seal import SEAL
 
 _RECORD = re.compile(
-    rf"{CONFIG}|{CONFIG_COPY}|{META}|{METRICS}|{SUMMARY}|events\.out\.tfevents\.[^/]+|plugin_[a-z0-9_]+\.py|"
+    rf"{CONFIG}|{CONFIG_COPY}|{META}|{METRICS}|{SUMMARY}|{LOG}|events\.out\.tfevents\.[^/]+|plugin_[a-z0-9_]+\.py|"
     rf"{CHECKPOINTS}/[^/.][^/]*\.pt"
 )
 """The files of a run, by their names in its folder."""

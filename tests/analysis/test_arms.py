@@ -46,19 +46,19 @@ def test_runs_that_served_to_tune_are_never_pooled_with_final_ones(
 def test_of_one_seed_the_newest_complete_run_counts(arms_of: Callable[..., list[Arm]]) -> None:
     (arm,) = arms_of({"meta": LATER, "test": 0.7}, {"test": 0.8}, {"config": {"seed": 1}, "test": 0.9})
     assert [run.figures["test_accuracy"] for run in arm.finished] == [0.7, 0.9]
-    assert arm.repeats == 1
+    assert len(arm.left_out) == 1
 
 
 def test_a_newer_run_that_is_not_usable_leaves_the_older(arms_of: Callable[..., list[Arm]]) -> None:
     nothing = {"final": None, "best": None, "test": None}
     (arm,) = arms_of({"test": 0.8}, {"meta": LATER, "summary": nothing}, {"meta": {**LATER, "status": "failed"}})
     assert [run.figures["test_accuracy"] for run in arm.finished] == [0.8]
-    assert (arm.repeats, arm.status) == (0, "1 finished, 1 failed, 1 damaged")
+    assert (len(arm.left_out), arm.status) == (0, "1 finished, 1 failed, 1 damaged")
 
 
 def test_a_rerun_that_diverged_replaces_the_older(arms_of: Callable[..., list[Arm]]) -> None:
     (arm,) = arms_of({}, {"meta": {**LATER, "status": "diverged"}, "summary": AT_12})
-    assert (len(arm.finished), len(arm.diverged), arm.repeats) == (0, 1, 1)
+    assert (len(arm.finished), len(arm.diverged), len(arm.left_out)) == (0, 1, 1)
 
 
 def test_status_of_one_diverged_run(arms_of: Callable[..., list[Arm]]) -> None:

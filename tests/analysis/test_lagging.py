@@ -113,11 +113,11 @@ def test_a_small_cnn_after_a_few_steps_is_noted(tmp_path: Path, capsys: pytest.C
     table = json.load(io.StringIO(capsys.readouterr().out))
     (note,) = [note for note in table["notes"] if "recomputed" in note]
     rows = {row["name"]: row for row in table["rows"]}
-    running, over = (rows["slow"][f"val_accuracy{kind}_fraction"]["mean"] for kind in ("", "_recomputed"))
+    running, over = (rows["slow"][f"val_accuracy{kind}"]["mean"] for kind in ("", "_recomputed"))
     assert running < over - 0.05
     figures = f"{100 * running:.2f} % with running, {100 * over:.2f} % with recomputed ones (val % final)"
     assert note == f"slow: {LAG}: {figures}"
-    assert rows["groups"]["val_accuracy_recomputed_fraction"]["n"] == 0
+    assert rows["groups"]["val_accuracy_recomputed"]["n"] == 0
 
 
 def test_averaged_weights_are_told_with_both_statistics(write_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -34,14 +34,14 @@ def test_a_finished_run(list_of: Callable[..., Table]) -> None:
         "status": "finished",
         "role": "-",
         "differs": "",
-        "epoch": "4/4",
-        "step": "40/40",
+        "epochs": "4/4",
+        "steps": "40/40",
         "val_loss": "0.1000",
         "val_accuracy": "88.00",
         "val_accuracy_best": "90.00",
         "test_accuracy": "87.00",
         "started": "14:00",
-        "took": "2:05",
+        "took_s": "2:05",
         "parameters": "335,114",
         "data_fingerprint": "-",
     }
@@ -53,13 +53,13 @@ def test_a_run_in_progress_tells_how_far_it_is(tmp_path: Path, list_of: Callable
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step":25,"epoch":2.5,"loss/train":0.1}\n{"step":26,"epo')
     shown = texts(list_runs([read_run(folder)], tmp_path, NOW))
-    keys = ("status", "epoch", "step", "val_loss", "val_accuracy", "val_accuracy_best", "test_accuracy", "took")
+    keys = ("status", "epochs", "steps", "val_loss", "val_accuracy", "val_accuracy_best", "test_accuracy", "took_s")
     assert [shown[key] for key in keys] == ["running", "2.5/4", "25/40", "0.3000", "80.00", "-", "-", "10:00"]
 
 
 def test_a_run_that_has_logged_nothing_yet(list_of: Callable[..., Table]) -> None:
     shown = texts(list_of({"meta": RUNNING, "accuracies": ()}))
-    assert [shown[key] for key in ("epoch", "step", "val_accuracy")] == ["-", "0/40", "-"]
+    assert [shown[key] for key in ("epochs", "steps", "val_accuracy")] == ["-", "0/40", "-"]
 
 
 def test_the_newest_comes_first_and_the_unknown_last(list_of: Callable[..., Table]) -> None:
@@ -82,14 +82,14 @@ def test_what_a_run_is_for_has_a_column_where_some_are_no_final_ones(list_of: Ca
 
 
 def test_an_end_before_the_start_is_no_duration(list_of: Callable[..., Table]) -> None:
-    assert texts(list_of({"meta": {"ended": "2026-02-01T12:00:00+00:00"}}))["took"] == "-"
+    assert texts(list_of({"meta": {"ended": "2026-02-01T12:00:00+00:00"}}))["took_s"] == "-"
 
 
 def test_the_pause_between_two_sessions_is_not_counted(list_of: Callable[..., Table]) -> None:
     """Started at 12:00 for 90 s; continued at 12:05:00, and ended at 12:06:40 or running still, at 12:10."""
     again = {"ended": "2026-03-01T12:06:40+00:00", "continued": "2026-03-01T12:05:00+00:00", "earlier_s": 90}
     table = list_of({"meta": again}, {"meta": {**again, **RUNNING}})
-    assert sorted(texts(table, row)["took"] for row in range(2)) == ["3:10", "6:30"]
+    assert sorted(texts(table, row)["took_s"] for row in range(2)) == ["3:10", "6:30"]
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -1,9 +1,11 @@
+import json
 from typing import get_args
 
 import pytest
 from rich.console import Console
 
 from bnexp.commands import catalog as command
+from bnexp.commands.data import list_datasets
 from bnexp.config.data_section import AUGMENTATIONS, DATASET_NAMES, PREPROCESSINGS
 from bnexp.config.items import ITEMS
 from bnexp.config.model import ARCHITECTURES
@@ -62,3 +64,11 @@ def test_one_line_says_enough_and_not_too_much(entry):
     assert 5 < len(entry.summary) <= 100
     assert "\n" not in entry.summary
     assert not entry.summary.endswith(".")
+
+
+def test_programs_get_the_same_entries(capsys):
+    command.catalog("json")
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [tuple(row.values()) for row in rows] == [tuple(entry) for entry in command.catalog_entries()]
+    list_datasets(output="json")
+    assert [row["dataset"] for row in json.loads(capsys.readouterr().out)["rows"]] == list(DATASET_NAMES)

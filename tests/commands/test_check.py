@@ -1,5 +1,6 @@
 """`bnexp check` shows what a config means."""
 
+import json
 import math
 import re
 from functools import partial
@@ -11,7 +12,7 @@ from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.commands.check import _classes, _fate, check
+from bnexp.commands.check import _classes, _fate, check, check_files
 from bnexp.commands.train import train
 from bnexp.config.data_section import DatasetInfo, unequal_counts
 from bnexp.data.parts import Part
@@ -259,7 +260,7 @@ def test_what_train_refuses_on_this_machine_is_a_note_in_its_words(
     for overrides in asked:
         with pytest.raises(ConfigError) as refused:
             train([config_file], overrides=overrides, runs_dir=tmp_path / "runs", device="cpu")
-        assert f"note: on this machine, bnexp train refuses it: {refused.value}" in told
+        assert f"note: on this machine, refused by train: {refused.value}" in told
     with pytest.raises(ConfigError, match=r"^--speed .* refused on this machine: training.graph on needs CUDA"):
         check(config_file, overrides=["training.graph=on"], device="cpu", speed=True)
 
@@ -280,3 +281,46 @@ def test_an_interrupted_measurement_of_speed_shows_what_was_measured(
         check(config_file, device="cpu", speed=True)
     assert interrupted.value.exit_code == 130
     assert re.search(r"^\(as it stands\) +12.5 ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_many_files_are_a_line_each_and_json_has_all(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean = "training: {epochs: 1}\ndata: {synthetic: {size: 2000}}\nmodel: {norm: none}\n"
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "clean.yaml").write_text(f"base: ../small.yaml\n{clean}")
+    (tmp_path / "more" / "wrong.yml").write_text("base: ../small.yaml\nmodel: {norm: bnn}\n")
+    (tmp_path / "more" / "sweep.yaml").write_text("base: clean.yaml\naxes: {model.norm: [none, ln]}\nseeds: 3\n")
+    (tmp_path / "more" / ".hidden.yaml").write_text("[")
+    files = [tmp_path / "more", tmp_path / "more" / "cl*.yaml", config_file]
+    with pytest.raises(ConfigError, match=r"^1 of 4 files cannot be trained"):
+        check_files(files, output="json")
+    rows = {Path(row["file"]).name: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "clean.yaml": "ok",
+        "small.yaml": "warnings",
+        "sweep.yaml": "ok",
+        "wrong.yml": "wrong",
+    }
+    assert [rows["clean.yaml"][key] for key in ("kind", "name", "steps", "parameters")] == ["config", "clean", 113, 344]
+    assert [rows["sweep.yaml"][key] for key in ("kind", "arms", "runs", "warnings")] == ["sweep", 2, 6, []]
+    assert 'Did you mean "bn"' in rows["wrong.yml"]["error"]
+    with pytest.raises(ConfigError):
+        check_files(files)
+    lines = capsys.readouterr().out.splitlines()
+    assert "note: 4 files: 2 ok, 1 with warnings, 1 wrong" in lines
+    assert f"warning: {config_file}: 10 validation examples" in "\n".join(lines)
+    assert any(line.startswith(f"error: {tmp_path / 'more' / 'wrong.yml'}:2: model.norm: ") for line in lines)
+    check_files([config_file, tmp_path / "more" / "clean.yaml"])
+    with pytest.raises(ConfigError, match=r"--strict: 2 warnings"):
+        check_files([config_file, tmp_path / "more" / "clean.yaml"], strict=True)
+
+
+def test_files_that_are_not_there_or_make_no_table_are_refused(config_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty: a folder without configs"):
+        check_files([tmp_path / "empty"])
+    with pytest.raises(ConfigError, match=r"no file fits this pattern"):
+        check_files([tmp_path / "*.yml"])
+    with pytest.raises(ConfigError, match=r"--signal shows one config"):
+        check_files([config_file, config_file.parent / "other.yaml"], signal=True)

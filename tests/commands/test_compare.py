@@ -85,16 +85,16 @@ def test_csv_is_fractions_in_full_precision(runs: Path) -> None:
     out, err = printed(compare, [], runs_dir=runs, output="csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["name"] for row in rows] == ["bn", "plain"]
-    assert [float(row["test_accuracy_fraction_mean"]) for row in rows] == [0.97, pytest.approx(0.91, abs=1e-15)]
-    assert [float(row["test_accuracy_fraction_std"]) for row in rows] == [pytest.approx(0.02 / 2**0.5)] * 2
-    assert {row["test_accuracy_fraction_n"] for row in rows} == {"2"}
+    assert [float(row["test_accuracy_mean"]) for row in rows] == [0.97, pytest.approx(0.91, abs=1e-15)]
+    assert [float(row["test_accuracy_std"]) for row in rows] == [pytest.approx(0.02 / 2**0.5)] * 2
+    assert {row["test_accuracy_n"] for row in rows} == {"2"}
     assert {row["model.block"] for row in rows} == {"linear -> relu", "linear -> bn -> relu"}
     assert "note: ± is the sample standard deviation" in err
 
 
 def test_json_and_markdown(runs: Path) -> None:
     table = json.loads(printed(compare, [], runs_dir=runs, output="json", target=0.8)[0])
-    assert [row["test_accuracy_fraction"]["n"] for row in table["rows"]] == [2, 2]
+    assert [row["test_accuracy"]["n"] for row in table["rows"]] == [2, 2]
     assert [row["epochs_to_target"]["mean"] for row in table["rows"]] == [2.0, 2.0]
     # step 20, at 1.5 ms a step
     assert [row["seconds_to_target"]["mean"] for row in table["rows"]] == [0.03, 0.03]

@@ -84,5 +84,5 @@ def test_json_tells_the_names_as_they_are(runs: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as out:
         ls(runs, output="json")
     assert {row["run"] for row in json.loads(out.getvalue())["rows"]} == {
-        f"{path.name}/seed0" for path in runs.iterdir()
+        (path / "seed0").as_posix() for path in runs.iterdir()
     }

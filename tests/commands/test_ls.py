@@ -54,7 +54,7 @@ def test_a_run_whose_rows_end_in_damage_is_listed_and_the_file_named(tmp_path: P
 def test_json(tmp_path: Path) -> None:
     write_run(tmp_path / "plain" / "seed0", test=0.9)
     (row,) = json.loads(printed(tmp_path, "json"))["rows"]
-    assert (row["run"], row["test_accuracy_fraction"], row["took_seconds"]) == ("plain/seed0", 0.9, 125.0)
+    assert (row["run"], row["test_accuracy"], row["took_s"]) == ((tmp_path / "plain/seed0").as_posix(), 0.9, 125.0)
 
 
 def test_filters_choose_by_status_and_by_the_config(tmp_path: Path) -> None:

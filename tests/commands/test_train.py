@@ -182,3 +182,17 @@ def test_processes_that_cannot_find_each_other_are_refused(
     with pytest.raises(ConfigError, match="MASTER_ADDR is not set"):
         train([config_file], runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_diverged_fails_where_that_is_asked_for(config_file: Path, tmp_path: Path) -> None:
+    overrides = ["optimizer.lr=1e30", "model.norm=none"]
+
+    def trained(**options: bool) -> None:
+        train([config_file], overrides=overrides, runs_dir=tmp_path, quiet=True, device="cpu", seed=[0, 1], **options)
+
+    trained()
+    failed = r"^--fail-on-divergence: 2 of 2 runs diverged:\n  .*seed0 at step \d+ in .*\n  .*seed1 at step"
+    with pytest.raises(BnexpError, match=failed) as said:
+        trained(fail_on_divergence=True, resume=True)  # they are complete
+    assert said.value.exit_code == 1
+    train([config_file], runs_dir=tmp_path, quiet=True, device="cpu", fail_on_divergence=True)

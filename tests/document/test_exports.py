@@ -16,7 +16,7 @@ from bnexp.document.writing import readable
 
 COLUMNS = (
     Column("name", "arm"),
-    Column("test_accuracy", "test %", "sample", "fraction"),
+    Column("test_accuracy", "test %", "sample"),
     Column("n", "n", "number"),
     Column("curve", "curve", "curve", audience="people"),
     Column("device", "device", audience="machines"),
@@ -48,9 +48,9 @@ def test_csv_has_full_precision_and_units() -> None:
     (row,) = csv.DictReader(io.StringIO(to_csv(table_of("a"))))
     assert row == {
         "name": "a",
-        "test_accuracy_fraction_mean": repr(1 / 3),
-        "test_accuracy_fraction_std": "0.01",
-        "test_accuracy_fraction_n": "3",
+        "test_accuracy_mean": repr(1 / 3),
+        "test_accuracy_std": "0.01",
+        "test_accuracy_n": "3",
         "n": "3",
         "device": "cpu",
     }
@@ -59,15 +59,13 @@ def test_csv_has_full_precision_and_units() -> None:
 def test_an_empty_sample_has_no_mean_in_csv_and_json() -> None:
     table = Table(COLUMNS, ({"name": Cell("a", "a")},))
     (row,) = csv.DictReader(io.StringIO(to_csv(table)))
-    assert [row[f"test_accuracy_fraction_{key}"] for key in ("mean", "std", "n")] == ["", "", "0"]
-    assert json.loads(to_json(table))["rows"][0]["test_accuracy_fraction"] == {"mean": None, "std": None, "n": 0}
+    assert [row[f"test_accuracy_{key}"] for key in ("mean", "std", "n")] == ["", "", "0"]
+    assert json.loads(to_json(table))["rows"][0]["test_accuracy"] == {"mean": None, "std": None, "n": 0}
 
 
 def test_json_has_full_precision_and_notes() -> None:
     assert json.loads(to_json(table_of("a", notes=("so",)))) == {
-        "rows": [
-            {"name": "a", "test_accuracy_fraction": {"mean": 1 / 3, "std": 0.01, "n": 3}, "n": 3, "device": "cpu"}
-        ],
+        "rows": [{"name": "a", "test_accuracy": {"mean": 1 / 3, "std": 0.01, "n": 3}, "n": 3, "device": "cpu"}],
         "notes": ["so"],
     }
 

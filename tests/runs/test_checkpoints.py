@@ -20,6 +20,7 @@ from bnexp.runs.checkpoints import (
     BEST,
     CheckpointFolder,
     DamagedCheckpoint,
+    is_whole,
     load_checkpoint,
     load_newest,
     newest_checkpoints,
@@ -39,6 +40,24 @@ def test_tensors_and_values_come_back(tmp_path: Path) -> None:
         assert torch.equal(loaded["weights"][name], tensor)
         assert loaded["weights"][name].dtype == tensor.dtype
     assert [found.name for found in path.parent.iterdir()] == ["final.pt"]
+    plain = torch.load(path, weights_only=True, mmap=True)  # by any program that has torch
+    assert torch.equal(plain["weights"]["head.weight"], loaded["weights"]["head.weight"])
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.comment == b"bnexp checkpoint 2 " + sha256_before(path, archive.comment)
+
+
+def sha256_before(path: Path, comment: bytes) -> bytes:
+    return hashlib.sha256(path.read_bytes().removesuffix(comment)).hexdigest().encode() + b"\n"
+
+
+def test_one_with_its_checksum_in_front_opens_too(tmp_path: Path) -> None:
+    """Earlier versions wrote it there."""
+    content = io.BytesIO()
+    torch.save(VALUES, content)
+    (tmp_path / "final.pt").write_bytes(sealed(content.getvalue()))
+    assert is_whole(tmp_path / "final.pt")
+    assert load_checkpoint(tmp_path / "final.pt")["step"] == 3
 
 
 def test_a_byte_that_was_changed_or_lost_anywhere_is_noticed(tmp_path: Path) -> None:

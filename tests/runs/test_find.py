@@ -1,11 +1,17 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+import bnexp
+from bnexp.cli import app
 from bnexp.errors import ConfigError
 from bnexp.runs.find import find_runs, place_of_new_runs
 from bnexp.runs.run import read_run
+from records import write_run
 
 
 @pytest.fixture
@@ -155,3 +161,27 @@ def test_a_run_inside_the_folder_of_another_is_named(runs: Path, write_run: Call
     problems = read_run(outer).problems
     assert [problem.partition(":")[0] for problem in problems] == [str(inner[0]), str(inner[1].parent)]
     assert all("is not read; move it out" in problem for problem in problems)
+
+
+def test_a_variable_names_the_runs_where_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in (("mine", "a"), ("runs", "b")):
+        write_run(tmp_path / place / name / "seed0", config={"name": name})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BNEXP_RUNS", "~/mine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def listed(*words: str) -> list[str]:
+        done = CliRunner().invoke(app, [*words, "--format", "csv"])
+        assert done.exit_code == 0, done.output
+        return re.findall(r"\b(?:mine|runs)/([ab])", done.stdout)
+
+    for command in ("ls", "export"):
+        assert listed(command) == ["a"]
+    assert listed("ls", "runs") == listed("export", "--runs-dir", "runs") == ["b"]
+    assert [run.name for run in bnexp.load_runs()] == ["a"]
+    assert [run.name for run in bnexp.load_runs(runs_dir="runs")] == ["b"]
+    monkeypatch.setenv("BNEXP_RUNS", "")
+    assert listed("ls") == ["b"]
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        if option := next((own for own in command.params if "--runs-dir" in own.opts), None):
+            assert option.callback is not None, name

@@ -59,11 +59,12 @@ def test_the_folder_holds_what_the_design_says(make_config: MakeConfig, tmp_path
         "checkpoints",
         "config.json",
         "config.yaml",
+        "log.txt",
         "meta.json",
         "metrics.jsonl",
         "summary.json",
     ]
-    assert len(names) == 8
+    assert len(names) == 9
     assert [path.name for path in newest_checkpoints(result.folder)] == ["step12.pt", "step6.pt"]
     assert load_config(result.folder / "config.yaml") == config
     meta = record(result.folder, "meta.json")
