@@ -1,11 +1,12 @@
 """Writes a document as one HTML page: it needs no other file and no network.
 
-All that runs in it is `page.js`, by which tables sort, and figures say their values and zoom; a policy in the page
-lets a browser run nothing else, and fetch nothing.
+All that runs in it is `page.js`, by which tables sort, and figures say their values and zoom, and `play.js` in a page
+with something to move; a policy in the page lets a browser run nothing else, and fetch nothing.
 """
 
 import base64
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -20,7 +21,7 @@ from bnexp.document.plots import Plot
 from bnexp.document.svg import Drawable, to_svgs
 from bnexp.document.table import Cell, Column, Row, Table, sort_key, truncated
 from bnexp.document.terminal import command_lines
-from bnexp.document.values import CODE, Document, Heading, Listing, Part, Text, TryIt
+from bnexp.document.values import CODE, Document, Heading, Listing, Part, Play, Text, TryIt
 from bnexp.document.writing import readable
 from bnexp.errors import visible, visible_lines
 
@@ -49,9 +50,9 @@ _FOLDED = """\
 
 def to_html(document: Document, command: str = "") -> str:
     """Return the page of a document; `command` is what made it, for its last line."""
-    parts = list(document)
+    parts = _with_stills(document)
     title = next((part.text for part in parts if isinstance(part, Heading)), "bnexp")
-    script, style = _own_file("page.js"), _own_file("page.css")
+    script, style = (_own_files("page", parts, kind) for kind in ("js", "css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
     wide = any(isinstance(part, Table) and part.layout != "numbers" for part in parts)
@@ -87,7 +88,7 @@ def to_html(document: Document, command: str = "") -> str:
 
 def to_fragment(document: Document) -> str:
     """Return a document as HTML inside another page, such as a notebook, whose looks it has; plots are pictures."""
-    parts = list(document)
+    parts = [part for part in _with_stills(document) if not isinstance(part, Play)]
     drawn = [part for part in parts if isinstance(part, Drawable) and not isinstance(part, Plot)]
     drawings = to_svgs(drawn, figure_styles(parts))
     blocks = (_picture(part) if isinstance(part, Plot) else "\n".join(_blocks(part, drawings)) for part in parts)
@@ -109,6 +110,18 @@ def _group(blocks: Iterator[str], side_by_side: bool) -> str:
     return f'<div class="figures">\n{text}\n</div>' if side_by_side else text
 
 
+def _with_stills(document: Document) -> list[Part]:
+    """Return the parts, before each that is played the figure that stands there without a script."""
+    return [piece for part in document for piece in ((part.still, part) if isinstance(part, Play) else (part,))]
+
+
+def _own_files(name: str, parts: Sequence[Part], kind: str) -> str:
+    """Return the script or the style of a page, with those of what is played on it."""
+    played = sorted({part.kind for part in parts if isinstance(part, Play)})
+    names = [name, *(["play"] if played else []), *(f"play_{one}" for one in played if kind == "js")]
+    return "".join(_own_file(f"{one}.{kind}") for one in names)
+
+
 @cache
 def _own_file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
@@ -127,6 +140,10 @@ def _blocks(part: Part, drawings: Iterator[str]) -> Iterator[str]:
     elif isinstance(part, Listing):
         text = escape(visible_lines(part.lines))
         yield f"<details><summary>{_inline(part.title)}</summary>\n<pre>{text}</pre></details>"
+    elif isinstance(part, Play):
+        controls = [vars(control) for control in part.controls]
+        data = json.dumps({"kind": part.kind, "controls": controls, "values": part.values}, separators=(",", ":"))
+        yield f'<section class="play" data-play="{escape(data)}" hidden></section>'
     elif isinstance(part, Table):
         yield _table(part)
     elif isinstance(part, Regions):

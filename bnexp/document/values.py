@@ -5,7 +5,7 @@ A part that holds numbers gives them by key, in full precision, as `numbers`; ke
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, ClassVar
@@ -85,7 +85,46 @@ class Listing:
     lines: str
 
 
-Part = Heading | Text | Table | Figure | TryIt | Listing
+@dataclass(frozen=True)
+class Control:
+    """A quantity that a reader sets to one of `values`, numbers in their order or names; it begins at `start`."""
+
+    name: str
+    label: str
+    values: Sequence[float] | Sequence[str]
+    start: float | str
+
+
+@dataclass(frozen=True)
+class Play:
+    """What a reader moves on a page, by `play.js`; without a script, and on paper, the figure `still` stands there.
+
+    Attributes:
+        kind: the topic of the lesson; `play_<kind>.js` has its arithmetic.
+        still: how it looks at the start of all controls.
+        controls: what is set, in the order of the page.
+        values: what is computed on, for JSON, by the names that the script has for it.
+    """
+
+    key: str
+    kind: str
+    still: Figure
+    controls: Sequence[Control]
+    values: Mapping[str, object]
+
+    @property
+    def numbers(self) -> Numbers:
+        """The numbers of its first state."""
+        return self.still.numbers
+
+    @property
+    def line(self) -> str:
+        """Where it is found, for who does not read a page."""
+        names = ", ".join(control.label for control in self.controls)
+        return f"`bnexp explain {self.kind} --html {self.kind}.html` writes a page on which you move: {names}."
+
+
+Part = Heading | Text | Table | Figure | TryIt | Listing | Play
 Document = Iterable[Part]
 
 

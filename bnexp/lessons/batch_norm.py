@@ -15,6 +15,7 @@ from bnexp.document.values import Lesson, Text
 from bnexp.lessons import tables, tensors
 from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.matrix_file import counted_names
+from bnexp.lessons.played import MOST_EXAMPLES, OFFSET, batch_norm_play
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import BatchTensors
@@ -38,7 +39,7 @@ def lesson(request: Request) -> Lesson:
     printed, judgment = article(batch, forward) if article else ([], {})
     return compose(
         __name__,
-        [*_tables(batch, forward, running, gradients, eps), *printed],
+        [*_tables(batch, forward, running, gradients, eps), batch_norm_play(), *printed],
         source=batch.source,
         examples=str(examples),
         features=str(features),
@@ -54,6 +55,8 @@ def lesson(request: Request) -> Lesson:
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
         eps_in_words=f"{eps:g}",
+        offset=f"{OFFSET:g}",
+        most_examples=str(MOST_EXAMPLES),
         **judgment,
     )
 

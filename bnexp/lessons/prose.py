@@ -8,9 +8,9 @@ from string import Formatter
 
 from bnexp.document.figure import Figure
 from bnexp.document.table import Table
-from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.values import Heading, Lesson, Part, Play, Text, TryIt, text
 
-Placed = Table | Figure
+Placed = Table | Figure | Play
 """What a text places by its key."""
 _BLOCK = re.compile(r"^#+ .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
 _CONDITION = re.compile(r"^\?(!?\w*) ", re.MULTILINE)

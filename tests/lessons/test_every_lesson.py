@@ -20,7 +20,7 @@ from bnexp.config.loading import load_config
 from bnexp.document.exports import to_json
 from bnexp.document.page import to_html
 from bnexp.document.terminal import command_lines, print_document, to_text
-from bnexp.document.values import Lesson, Text
+from bnexp.document.values import Lesson, Play, Text
 from bnexp.lessons.registry import LESSONS
 from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import TOPICS
@@ -165,7 +165,9 @@ def test_the_page_is_whole_runs_its_one_script_and_asks_nobody(lesson: Lesson) -
     assert page.open == []
     assert not {"iframe", "img", "object"} & page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on") or name == "src"]
-    assert "".join(page.scripts) == Path(to_html.__code__.co_filename).with_suffix(".js").read_text()
+    played = [part.kind for part in lesson.parts if isinstance(part, Play)]
+    names = ["page.js", *(["play.js"] if played else []), *(f"play_{kind}.js" for kind in played)]
+    assert "".join(page.scripts) == "".join((ROOT / "bnexp" / "document" / name).read_text() for name in names)
     links = [str(value) for name, value in page.attributes if name.endswith("href")]
     assert not [value for value in links if not value.startswith("#") and value != "data:,"]
     policies = [str(value) for name, value in page.attributes if name == "content" and "script-src" in str(value)]
