@@ -24,7 +24,7 @@ def _batch(source: str, rows: Sequence[Sequence[float]], gamma: Sequence[float],
 
 BUILT_IN = _batch(
     "the built-in matrix",
-    ((1, -15, 0, -1), (2, -5, 0, 1), (3, -25, 0, -1), (4, 15, 0, 1), (5, 5, 5, 0)),
+    ((1, 0, 1, -1), (2, -30, 2, 1), (4, 30, 1, -1), (5, -40, 1, 1), (8, -10, 10, 0)),
     (1, 1, 1, 1),
     (0, 0, 0, 0),
 )

@@ -86,7 +86,7 @@ def test_html_writes_a_page_in_place_of_the_text(tmp_path: Path, capsys: pytest.
     page.write_text("older")
     explain("batchnorm", LessonOptions(), html=page)
     assert page.read_text().startswith("<!doctype html>")
-    assert "200.0000" in page.read_text()
+    assert "600.0000" in page.read_text()
     assert capsys.readouterr().out.startswith(f"{page}: written")
     explain("batchnorm", LessonOptions(), html=page, json=True)
     assert json.loads(capsys.readouterr().out)["topic"] == "batchnorm"

@@ -84,6 +84,7 @@ def test_of_the_built_in_matrix_something_is_seen_and_no_article_is_judged() -> 
     torch.testing.assert_close(x_hat[:, 0].sort().values, x_hat[:, 1].sort().values, rtol=1e-4, atol=1e-4)
     assert numbers["farthest"] == x_hat.abs().max()
     assert numbers["farthest_possible"] == 2
+    assert torch.tensor(numbers["grad_x"]).abs().min() > 2e-4  # it reaches all examples, as is said
     assert "printed" not in numbers
 
 

@@ -93,7 +93,7 @@ def test_one_group_and_pairs_are_named(near: Callable) -> None:
         (8, "--groups 8: does not divide"),
         (
             4,
-            "--groups 4: each of 4 groups would hold 1 of the 4 features of the built-in matrix and give beta, whatever",
+            "--groups 4: each of 4 groups would hold 1 of the 4 features of the built-in matrix and give beta",
         ),
     ],
 )
