@@ -18,7 +18,9 @@ from rich.console import Console
 from bnexp.blueprint import draw
 from bnexp.config.loading import load_config
 from bnexp.document.exports import to_json
+from bnexp.document.mathml import formula_lines, to_mathml
 from bnexp.document.page import to_html
+from bnexp.document.table import Table
 from bnexp.document.terminal import command_lines, print_document, to_text
 from bnexp.document.values import Lesson, Text
 from bnexp.lessons.registry import LESSONS
@@ -142,6 +144,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes += attrs
+        if tag == "math":
+            self.words.append(str(dict(attrs)["alttext"]))
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -156,7 +160,7 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "script" in self.open:
             self.scripts.append(data)
-        elif "style" not in self.open:
+        elif not {"style", "math"} & {*self.open}:
             self.words.append(data)
 
 
@@ -175,6 +179,15 @@ def test_the_page_is_whole_runs_its_one_script_and_asks_nobody(lesson: Lesson) -
     for part in lesson.parts:
         if isinstance(part, Text):
             assert " ".join(part.text.replace("`", "").split()) in text
+
+
+def test_every_formula_is_set_as_mathematics(lesson: Lesson) -> None:
+    for part in lesson.parts:
+        if isinstance(part, Text):
+            assert all(to_mathml(formula).startswith("<math") for formula in part.formulas)
+        elif isinstance(part, Table):
+            words = [re.sub(r"<math.*?</math>|<code>.*?</code>", "", line) for line in formula_lines(part.formula)]
+            assert [line for line in words if re.search(r"[=^/\[]|sqrt|eps", line)] == []
 
 
 def test_a_lesson_taught_twice_is_the_same(lesson: Lesson) -> None:
