@@ -128,7 +128,8 @@ def _lines(figure: Lines, styles: Mapping[str, SeriesStyle], width: float) -> Fi
         line.set(marker=style.marker, markersize=4, markevery=(number * apart // len(styles), apart))
     axes.set_xlabel(figure.x_name)
     axes.tick_params(labelsize=_SMALL)
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
-    axes.legend(frameon=False, ncols=abreast, handlelength=3, labelspacing=0.3, **place)
+    legend = axes.legend(frameon=False, ncols=abreast, handlelength=3, labelspacing=0.3, borderaxespad=0.2, borderpad=0)
+    legend.set_loc("lower left")
+    legend.set_bbox_to_anchor((0, 1))
     axes.spines[["top", "right"]].set_visible(False)
     return drawing

@@ -13,8 +13,6 @@ from bnexp.document.svg import to_svg
 from bnexp.document.values import Part
 from bnexp.document.writing import readable
 
-_ABREAST = 3
-"""Panels beside each other."""
 _GAP, _LINE, _SQUARE, _LETTER = 12.0, 18.0, 24.0, 7.5
 """Points between panels, of a line of text, of the side of a value in a region, and of a letter."""
 _PANEL = re.compile(r'<svg[^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*><desc>(.*?)</desc>(.*?)</svg>', re.DOTALL)
@@ -36,15 +34,15 @@ def figure_files(parts: Iterable[Part]) -> Iterator[tuple[str, str]]:
 def _of_panels(title: str, panels: Sequence[tuple[str, str, str, str]]) -> str:
     """Return panels, each of its width, its height, its description and its drawing, as one picture."""
     width, height = max(float(one[0]) for one in panels) + _GAP, max(float(one[1]) for one in panels) + _GAP
-    drawn, said = "", []
+    abreast, drawn, said = 2 if len(panels) == 4 else 3, "", []
     for number, (own_width, own_height, description, drawing) in enumerate(panels):
-        x, y = number % _ABREAST * width, _LINE + number // _ABREAST * height
+        x, y = number % abreast * width, _LINE + number // abreast * height
         drawn += f'<svg x="{x:g}" y="{y:g}" width="{own_width}" height="{own_height}">{drawing}</svg>\n'
         said.append(description)
-    rows = -(-len(panels) // _ABREAST)
+    rows = -(-len(panels) // abreast)
     for light, color in OF_THE_PAGE.items():
         drawn = drawn.replace(color, light)
-    return _file(title, " ".join(said), drawn, min(len(panels), _ABREAST) * width, _LINE + rows * height)
+    return _file(title, " ".join(said), drawn, min(len(panels), abreast) * width, _LINE + rows * height)
 
 
 def _regions(figure: Regions) -> str:
@@ -75,6 +73,7 @@ def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 def _file(title: str, description: str, drawn: str, width: float, height: float) -> str:
     """Return the whole file; `description` and `drawn` are SVG already."""
+    width = max(width, _LETTER * len(title))
     size = f'width="{width:g}pt" height="{height:g}pt" viewBox="0 0 {width:g} {height:g}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {size} role="img" '
