@@ -19,6 +19,8 @@ _NARROW = 48
 """Rem of a page from which on a table that sorts is not folded: where it is wider, it is moved to and fro."""
 _WORDS = 24
 """Letters of a column of words, which are wrapped beyond."""
+_SHORT = 12
+"""Letters of a cell beside calculated numbers that stays in one line."""
 _FOLDED = """\
 @container (width < {width}rem) {{
 .{name} thead {{ display: none; }} .{name} tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid #8884; }}
@@ -95,12 +97,16 @@ def _shown(table: Table) -> tuple[Sequence[Row | None], list[Column], int, int]:
     return truncated(table) if table.layout == "numbers" else (table.rows, table.columns_for("people"), 0, 0)
 
 
-def _width(table: Table) -> int:
-    """Return about how many rem a table needs, so that no number is broken and words only where they are many."""
+def _width(table: Table, *, least: bool = False) -> int:
+    """Return about how many rem a table needs, so that no number is broken and words only where they are many.
+
+    With `least` it is what it can do with, where the names of its columns take several lines.
+    """
     rows, columns, _, _ = _shown(table)
     sortable, total = _is_sortable(table), 0.0
     for column in columns:
-        header = max(map(len, column.header.split()), default=0) + _ARROW if sortable else len(column.header)
+        words = column.header.split() if sortable or least else [column.header]
+        header = max(map(len, words), default=0) + _ARROW * sortable
         longest = max([header, *(len(table.cell(row, column).text) for row in rows if row)])
         letters = longest if column.numeric else min(longest, _WORDS)
         total += _PADDING + (_SMALL_LETTER * letters if sortable else max(_LETTER * letters, _LEAST_NUMBER))
@@ -109,7 +115,7 @@ def _width(table: Table) -> int:
 
 def _fold(table: Table) -> int:
     """Return the rem of a page below which a table is folded."""
-    return min(_width(table), _NARROW) if _is_sortable(table) else _width(table)
+    return min(_width(table), _NARROW) if _is_sortable(table) else _width(table, least=True)
 
 
 def _is_sortable(table: Table) -> bool:
@@ -134,7 +140,7 @@ def _cells(columns: Sequence[Column], cells: Sequence[Cell], *, sortable: bool) 
 
 def _marked(column: Column, cell: Cell, *, named: bool, sortable: bool) -> str:
     """Return the attributes of a cell: how it is aligned, the name of its column, and by what it is sorted."""
-    short = sortable and len(cell.text) <= _WORDS
+    short = len(cell.text) <= (_WORDS if sortable else _SHORT)
     marks = ' class="number"' if column.numeric else ' class="short"' if short else ""
     if column.kind == "curve":
         marks = ' class="short" aria-hidden="true"'  # letters that are seen, and of which nothing can be heard

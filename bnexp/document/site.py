@@ -32,9 +32,7 @@ def site_pages(title: str, chapters: Mapping[str, Chapter], command: str) -> Ite
         f'<li><a href="{escape(name)}.html">{escape(name)}</a><span>{escape(one.line)}</span></li>\n'
         for name, one in chapters.items()
     )
-    head = (
-        f"<h1>{escape(title)}</h1>\n<p>In the order of reading. Every number was computed when the page was made.</p>"
-    )
+    head = f"<h1>{escape(title)}</h1>\n<p>In the order of reading. All numbers were computed for these pages.</p>"
     yield INDEX, framed(title, f'<main>\n{head}\n<ol class="lessons">\n{items}</ol>\n</main>\n', made_by=command)
     for name, one in chapters.items():
         page = to_html(one.document, command, around=_navigation(name, list(chapters)))

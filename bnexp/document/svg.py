@@ -15,8 +15,8 @@ from bnexp.document.plots import Axis, Plot, SizeName
 from bnexp.processes import on_all_cores
 
 Drawable = Histogram | Scatter | Lines | Plot
-_INCH = 2.6
-"""Side of a panel."""
+_INCH = 2.3
+"""Side of a panel: three of them fit beside each other on paper."""
 _LEFT, _BELOW, _ABOVE, _MARGIN, _LEGEND = 0.6, 0.45, 0.3, 0.1, 0.19
 """Inches for the labels of a panel, for its title, and for a line of its legend."""
 _FONT, _SMALL = 9, 8
@@ -94,9 +94,18 @@ def _histogram(axes: Axes, figure: Histogram, name: str, style: SeriesStyle) -> 
     tell(bars, "", [f"{share:.4g} %" for share in shares], heads=spans)
     tell_axes(axes, Axis("", labels=spans), Axis("share (%)"))
     axes.set_ylim(0, 105 * max(max(shares) for shares in figure.series.values()) or 1)  # one scale for all panels
-    marked = range(0, bins + 1, max(bins // 5, 1))
-    axes.set_xticks(list(marked), [f"{figure.edges[at]:g}" for at in marked], fontsize=_SMALL)
+    marked = _marked_edges(figure.edges)
+    axes.set_xticks(marked, [f"{figure.edges[at]:g}" for at in marked], fontsize=_SMALL)
     axes.set_ylabel("%")
+
+
+def _marked_edges(edges: Sequence[float]) -> list[int]:
+    """Return which edges are marked: as many as have room beside each other, evenly, the first and the last of all."""
+    bins, room = len(edges) - 1, (_INCH - _LEFT) * 72 / (0.6 * _SMALL)
+    steps = [step for step in range(1, bins + 1) if bins % step == 0]
+    wide = {step: sum(len(f"{edge:g}") + 1.5 for edge in edges[::step]) for step in steps}
+    step = next((step for step in steps if wide[step] <= room), bins)
+    return list(range(0, bins + 1, step))
 
 
 def _scatter(axes: Axes, figure: Scatter, name: str, style: SeriesStyle) -> None:
@@ -115,7 +124,7 @@ def _lines(figure: Lines, styles: Mapping[str, SeriesStyle], width: float) -> Fi
     letters = max(map(len, figure.series)) + 6  # with the sample of its line
     abreast = max(min(int((width - _LEFT) * 72 / (0.55 * _FONT * letters)), len(styles)), 1)
     above = _MARGIN + _LEGEND * math.ceil(len(figure.series) / abreast)
-    drawing = _sized(width, 1.05 * _INCH + above, above)
+    drawing = _sized(width, 1.2 * _INCH + above, above)
     axes = drawing.subplots()
     apart = max(len(figure.x) // _MARKERS, 1)
     for number, (name, values) in enumerate(figure.series.items()):
