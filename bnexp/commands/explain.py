@@ -1,5 +1,6 @@
 """`bnexp explain`: a lesson with numbers computed on the spot, or all of them as a site."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def explain(
         return
     topic = topic_named(topic)
     request = request_of(topic, options)
-    page = None if html is None else _place_of_page(html, options)
+    page = None if html is None else _place_of_page(html, topic, options)
 
     # Only what computes pays for loading torch.
     from bnexp.lessons.registry import LESSONS
@@ -86,8 +87,13 @@ def _write_figures(folder: Path, lessons: Iterable[Lesson]) -> str:
     return f"{visible(str(folder))}: {counted(len(files), 'figure')} written\n"
 
 
-def _place_of_page(html: Path, options: LessonOptions) -> Path:
+def _place_of_page(html: Path, topic: str, options: LessonOptions) -> Path:
     """Return the file that the page is moved to, which must not be the one that the lesson is computed on."""
+    if os.path.isdir(html):  # which answers for a name that is too long, too
+        raise ConfigError(
+            f"--html {html}: a folder; expected a file, such as {html / topic}.html, or `bnexp explain --all --html "
+            f"{html}` for every lesson"
+        )
     page = page_file(html, "--html")
     try:
         if options.input is not None and options.input.exists() and page.exists() and page.samefile(options.input):

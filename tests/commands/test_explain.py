@@ -175,6 +175,7 @@ def test_a_page_that_cannot_be_written_is_answered_and_leaves_what_was_there(
         (["--all"], "--all: expected --html DIR"),
         (["--all", "bias", "--html", "site"], "--all: expected no lesson"),
         (["--html", "site"], "or --all, for a folder"),
+        (["bias", "--html", "."], "--html .: a folder; expected a file, such as bias.html, or `bnexp explain --all"),
         (["bias", "--figures", "figures"], "no figure"),
         (["coupling", "--figures", "ragged.csv"], "--figures ragged.csv: expected a folder, found a file"),
     ],

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from bnexp.commands.explain import explain
+from bnexp.document.page import to_html
+from bnexp.document.table import number_table
 from bnexp.lessons.request import LessonOptions
 from bnexp.lessons.topics import TOPICS
 from in_a_browser import A4, errors, measured, view
@@ -21,6 +23,16 @@ return [...all('h1, h2, figcaption, p:has(+ figure)', 'breakAfter', 'avoid'),
     ...all('figure, pre, tr', 'breakInside', 'avoid'), ...all('nav, .zoom', 'display', 'none')];
 """
 """Returns what a printer might part: a figure from its heading, a figure or a command in itself."""
+
+
+MOVED = """
+const box = document.querySelector(".table"), before = box.scrollLeft;
+box.scrollLeft = 200;
+const moved = box.scrollLeft;
+box.scrollLeft = before;
+return moved;
+"""
+"""Returns how far the first table of the page can be moved, at most 200 pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +65,22 @@ def test_from_the_index_one_comes_to_a_lesson_and_to_its_neighbors(site: Path, b
     for link, reached in ((".lessons a", 0), ("nav [rel=next]", 1), ("nav [rel=prev]", 0)):
         browser.find_element("css selector", link).click()
         assert Path(browser.current_url).stem == list(TOPICS)[reached]
+
+
+def test_a_wide_table_scrolls_inside_itself_on_a_screen_and_is_whole_on_paper(tmp_path: Path, browser: Any) -> None:
+    names = [f"a name of column {number}" for number in range(15)]
+    rows = [(f"example {row}", [(-10.0) ** column / 3 for column in range(-3, 12)]) for row in range(4)]
+    page = tmp_path / "wide.html"
+    page.write_text(to_html([number_table("wide", "many columns", names, rows, ("y = x",))]))
+    view(browser, 1280)
+    browser.get(page.as_uri())
+    for width, medium, texts in ((400, "screen", 0), (1280, "screen", 0), (A4, "print", 4 * 15)):
+        view(browser, width, medium)
+        count, found = measured(browser)
+        assert found == []
+        assert count > texts
+        moved = browser.execute_script(MOVED)
+        assert (moved == 200) is (medium == "screen")
 
 
 def test_what_is_measured_is_seen(tmp_path: Path, browser: Any) -> None:
