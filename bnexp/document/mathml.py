@@ -20,6 +20,9 @@ _NAMES = {"mean", "var", "ms", "momentum", "running", "new", "factor", "sum", "m
 _OPERATORS = {"+": "+", "-": "−", "=": "=", "<-": "←", "->": "→", ",": ",", ":": ":", "mod": "mod"}
 _WORDS = ("running", "in")
 """Indices that are words."""
+_SIGNS = ("+", "-")
+_LONG = 32
+"""Letters of a formula whose terms may stand in several lines."""
 _ARTICLES = ("a", "A", "I")
 _SPACE = '<mspace width="0.2em"/>'
 
@@ -44,14 +47,24 @@ class _Node:
 def to_mathml(formula: str, *, display: bool = False) -> str:
     """Return a formula as `<math>`, whose `alttext` is the formula as it was typed; no formula is returned as text.
 
-    With `display`, a division is a fraction, one above the other; within a line of text it keeps its slash.
+    With `display`, a division is a fraction, one above the other, and a long sum is one `<math>` a term, so that a line
+    may end between them; within a line of text it keeps its slash.
     """
+    tokens = _tokens(formula)
     try:
-        row = _Parser(_tokens(formula), display).whole()
+        rows = _Parser(tokens, display).whole(apart=display and len(formula) > _LONG)
     except _NoFormula:
         return escape(formula)
     style = ' displaystyle="true"' if display else ""
-    return f'<math{style} alttext="{escape(formula)}"><mrow>{row}</mrow></math>'
+    ends = [*(start for start, _ in rows[1:]), len(tokens)]
+    texts = [
+        "".join(" " * token.spaced + token.text for token in tokens[start:end]).strip()
+        for (start, _), end in zip(rows, ends, strict=True)
+    ]
+    return " ".join(
+        f'<math{style} alttext="{escape(text)}"><mrow>{row}</mrow></math>'
+        for text, (_, row) in zip(texts, rows, strict=True)
+    )
 
 
 def formula_lines(lines: Sequence[str]) -> list[str]:
@@ -103,12 +116,14 @@ class _Parser:
     def __init__(self, tokens: Sequence[_Token], display: bool) -> None:
         self._tokens, self._at, self._display = tokens, 0, display
 
-    def whole(self) -> str:
-        """Return the row that all tokens make."""
-        row = self._row()
+    def whole(self, *, apart: bool) -> list[tuple[int, str]]:
+        """Return the row that all tokens make, or `apart` the rows of its terms, each with its first token."""
+        rows = [(0, self._row(single=apart))]
+        while apart and self._at < len(self._tokens) and self._tokens[self._at].text in _SIGNS:
+            rows.append((self._at, self._row(single=True)))
         if self._at < len(self._tokens) or not self._tokens:
             raise _NoFormula
-        return row
+        return rows
 
     def _peek(self) -> _Token | None:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
@@ -120,14 +135,17 @@ class _Parser:
         self._at += 1
         return token
 
-    def _row(self) -> str:
-        """Read terms and the operators between them, up to a closing bracket or the end."""
+    def _row(self, *, single: bool = False) -> str:
+        """Read terms and the operators between them, up to a closing bracket or the end; if `single`, one term."""
         done, factors = "", list[_Node]()
         while (token := self._peek()) and token.text not in (")", "]", "|"):
             if token.text == "x" and self._between_numbers():
                 factors.append(_Node("<mo>×</mo>", tight=bool(self._take())))
+            elif single and factors and token.text in _SIGNS:
+                break
             elif token.text in _OPERATORS:
-                done += _product(factors) + f"<mo>{escape(_OPERATORS[self._take().text])}</mo>"
+                form = ' form="infix"' if factors or (self._at and single) else ""
+                done += _product(factors) + f"<mo{form}>{escape(_OPERATORS[self._take().text])}</mo>"
                 factors = []
             elif token.text == "/":
                 factors = self._divided(factors)

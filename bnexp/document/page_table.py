@@ -19,6 +19,8 @@ _NARROW = 48
 """Rem of a page from which on a table that sorts is not folded: where it is wider, it is moved to and fro."""
 _WORDS = 24
 """Letters of a column of words, which are wrapped beyond."""
+_POWER = r"\b[\d.]+e[+-]\d+"
+"""A number that a line would be broken in."""
 _SHORT = 12
 """Letters of a cell beside calculated numbers that stays in one line."""
 _FOLDED = """\
@@ -65,14 +67,16 @@ def table_styles(tables: Iterable[Table]) -> str:
 
 
 def inline(text: str, formulas: Sequence[str] = ()) -> str:
-    """Return text for HTML: what stands between backticks as code, and formulas of it as mathematics."""
-    names = "|".join(re.escape(formula) for formula in sorted(formulas, key=len, reverse=True))
-    marked = re.compile(rf"{CODE.pattern}|(?<!\w)({names})(?!\w)" if names else CODE.pattern)
+    """Return text for HTML: what stands between backticks as code, formulas as mathematics, powers of ten unbroken."""
+    names = "|".join(re.escape(formula) for formula in sorted(formulas, key=len, reverse=True)) or "(?!)"
     written, end = "", 0
-    for found in marked.finditer(text := visible(text)):
-        code = found[1]
+    for found in re.finditer(rf"{CODE.pattern}|(?<!\w)({names})(?!\w)|{_POWER}", text := visible(text)):
+        code, formula = found[1], found[2]
         written += escape(text[end : found.start()])
-        written += f"<code>{escape(code)}</code>" if code is not None else to_mathml(found[0])
+        if code is not None:
+            written += f"<code>{escape(code)}</code>"
+        else:
+            written += to_mathml(formula) if formula else f'<span class="short">{found[0]}</span>'
         end = found.end()
     return written + escape(text[end:])
 

@@ -49,9 +49,11 @@ class Text:
 
 
 class _Sentence(Formatter):
-    """Write a float without a format of its own as `decimal` does."""
+    """Write a float without a format of its own as `decimal` does, and nothing at all as 0."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, float) and value == 0 and format_spec.endswith("e"):
+            return "0"
         if isinstance(value, float) and not format_spec:
             return decimal(value)
         return str(super().format_field(value, format_spec))

@@ -45,6 +45,16 @@ def test_a_formula_is_set_as_it_is_meant(formula: str, expected: str) -> None:
     assert f'alttext="{formula}"' in to_mathml(formula).replace("&#x27;", "'").replace("&lt;", "<")
 
 
+def test_a_long_sum_may_go_on_in_another_line_and_a_product_may_not() -> None:
+    for typed, terms in (
+        ("(1 - momentum) running_mean + momentum mean", ["(1 - momentum) running_mean", "+ momentum mean"]),
+        ("y = -gamma x_hat - mean_of(a - b + c) + beta", ["y = -gamma x_hat", "- mean_of(a - b + c)", "+ beta"]),
+        ("d x = gamma / sqrt(var + eps) (dy - mean_b(dy))", ["d x = gamma / sqrt(var + eps) (dy - mean_b(dy))"]),
+    ):
+        assert re.findall('alttext="(.*?)"', to_mathml(typed, display=True)) == terms
+        assert re.findall('alttext="(.*?)"', to_mathml(typed)) == [typed]
+
+
 def test_within_a_line_of_text_a_division_keeps_its_slash_and_its_parentheses() -> None:
     assert shape("sqrt((B - 1) / B)", display=False) == "sqrt((B−1)/B)"
 
