@@ -17,6 +17,7 @@ from bnexp.document.writing import decimal
 
 CODE = re.compile(r"`([^`]+)`")
 """What stands between backticks."""
+_FORMULA = re.compile(r"\$([^$]+)\$")
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph, and by key the numbers that it names; a `lead`, such as `warning`, stands out before its words."""
+    """A paragraph, and by key the numbers that it names; a `lead`, such as `warning`, stands out before its words.
+
+    `formulas` are pieces of the text that a page sets as mathematics, wherever they stand in it.
+    """
 
     text: str
     numbers: Numbers = field(default_factory=dict)
     lead: str = ""
+    formulas: Sequence[str] = ()
 
     @property
     def whole(self) -> str:
@@ -44,9 +49,11 @@ class Text:
 
 
 class _Sentence(Formatter):
-    """Write a float without a format of its own as `decimal` does."""
+    """Write a float without a format of its own as `decimal` does, and nothing at all as 0."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, float) and value == 0 and format_spec.endswith("e"):
+            return "0"
         if isinstance(value, float) and not format_spec:
             return decimal(value)
         return str(super().format_field(value, format_spec))
@@ -59,9 +66,11 @@ def text(template: str, **values: object) -> Text:
 
     The template is that of `str.format`, but `{name}` of a float is written as `decimal` writes it. Words among the
     values are only shown; numbers, and lists or mappings of them, stand in `numbers` also where nothing names them.
+    What stands between dollars, `$sqrt((B - 1) / B)$`, is a formula, and the dollars are not shown.
     """
     numbers = {key: value for key, value in values.items() if not isinstance(value, str)}
-    return Text(_Sentence().vformat(template, (), values), numbers)
+    pieces = [_Sentence().vformat(piece, (), values) for piece in _FORMULA.split(template)]
+    return Text("".join(pieces), numbers, formulas=tuple(dict.fromkeys(pieces[1::2])))
 
 
 @dataclass(frozen=True)

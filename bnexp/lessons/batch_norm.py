@@ -17,7 +17,7 @@ from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.matrix_file import counted_names
 from bnexp.lessons.played import MOST_EXAMPLES, OFFSET, batch_norm_play
 from bnexp.lessons.prose import compose
-from bnexp.lessons.request import Request
+from bnexp.lessons.request import BUILT_IN, Request
 from bnexp.lessons.tensors import BatchTensors
 from bnexp.norms import reference
 from bnexp.norms.reference import Normalized
@@ -35,6 +35,8 @@ def lesson(request: Request) -> Lesson:
     grad_y[0] = 1
     gradients = reference.batch_norm_train_backward(grad_y, forward, batch.gamma, eps)
     reaches_x = tensors.largest_magnitude(gradients[0]) > 0
+    built_in = request.batch.rows is BUILT_IN.rows
+    farthest = forward.x_hat.abs().amax(dim=0)
     article = {"000": _moderator, "002": _understanding}.get(request.as_published or "")
     printed, judgment = article(batch, forward) if article else ([], {})
     return compose(
@@ -51,6 +53,12 @@ def lesson(request: Request) -> Lesson:
         inference_over_training=((examples - 1) / examples) ** 0.5,
         reaches_x=reaches_x,
         nothing_left=reaches_x and examples == 2 and tensors.is_small(forward.var, eps),
+        built_in=built_in,
+        wider=_times_as_wide(request.batch.rows) if built_in else "",
+        varies=not constant.all(),
+        farthest=farthest.max().item(),
+        farthest_of=batch.names[int(farthest.argmax())],
+        farthest_possible=(examples - 1) ** 0.5,
         against_torch=_against_torch(batch, (forward.y, *gradients), running, request),
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
@@ -59,6 +67,12 @@ def lesson(request: Request) -> Lesson:
         most_examples=str(MOST_EXAMPLES),
         **judgment,
     )
+
+
+def _times_as_wide(rows: Sequence[Sequence[float]]) -> str:
+    """Return how many times as wide the second feature of a matrix is as the first."""
+    first, second, *_ = (max(column) - min(column) for column in zip(*rows, strict=True))
+    return f"{second / first:g}"
 
 
 def _tables(
