@@ -143,7 +143,7 @@ def _blocks(part: Part, drawings: Iterator[str]) -> Iterator[str]:
     elif isinstance(part, Play):
         controls = [vars(control) for control in part.controls]
         data = json.dumps({"kind": part.kind, "controls": controls, "values": part.values}, separators=(",", ":"))
-        yield f'<section class="play" data-play="{escape(data)}" hidden></section>'
+        yield f'<section id="{part.key}" class="play" data-play="{escape(data)}" hidden></section>'
     elif isinstance(part, Table):
         yield _table(part)
     elif isinstance(part, Regions):

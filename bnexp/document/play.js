@@ -92,7 +92,7 @@ class Play {
 
   /* A slider for numbers, a list for names; `set` takes a place among the values. */
   control({name, label, values, start}) {
-    const names = typeof start === "string", id = `play-${name}`, now = made("output", {for: id});
+    const names = typeof start === "string", id = `play-${name}`, now = made("output", {for: id, "aria-live": "off"});
     const attributes = {id, name, ...(names ? {} : {type: "range", min: 0, max: values.length - 1, step: 1})};
     const input = made(names ? "select" : "input", attributes);
     if (names) input.append(...values.map((value, at) => made("option", {value: at}, value)));
