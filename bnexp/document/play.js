@@ -26,7 +26,7 @@ function sharesOf(values, edges) {
 
 /* Four digits of a number; a setting is written as short as it is. */
 const isSmallOrLarge = number => number !== 0 && (Math.abs(number) < 1e-3 || Math.abs(number) >= 1e5);
-const digits = number => !Number.isFinite(number) ? "none" : isSmallOrLarge(number) ? number.toExponential(2) : number.toPrecision(4);
+const digits = number => !Number.isFinite(number) ? "none" : number === 0 ? "0" : isSmallOrLarge(number) ? number.toExponential(2) : number.toPrecision(4);
 const setting = number => isSmallOrLarge(number) ? number.toExponential() : String(number);
 const decimals = number => (Math.abs(number) < 5e-4 ? 0 : number).toFixed(3);
 const percent = share => `${(100 * share).toFixed(1)} %`;
@@ -92,7 +92,7 @@ class Play {
 
   /* A slider for numbers, a list for names; `set` takes a place among the values. */
   control({name, label, values, start}) {
-    const names = typeof start === "string", id = `play-${name}`, now = made("output", {for: id});
+    const names = typeof start === "string", id = `play-${name}`, now = made("output", {for: id, "aria-live": "off"});
     const attributes = {id, name, ...(names ? {} : {type: "range", min: 0, max: values.length - 1, step: 1})};
     const input = made(names ? "select" : "input", attributes);
     if (names) input.append(...values.map((value, at) => made("option", {value: at}, value)));

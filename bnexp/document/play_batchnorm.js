@@ -30,7 +30,7 @@ function whatBatchNormDid({x, training, inference}, {batch_size, gamma, eps, mom
   else if (batch_size === 2)
     words.push("Of two examples only which is the larger is left in training: all outputs are beta + gamma or beta - gamma.");
   if (momentum === 0) words.push("With momentum 0 the running statistics stay where they began, at 0 and 1.");
-  else if (momentum === 1) words.push("With momentum 1 they are those of the last batch alone, with its unbiased variance.");
+  else if (momentum === 1) words.push("With momentum 1 the running statistics are those of the last batch alone, with its unbiased variance.");
   else if ((1 - momentum) ** batches > 0.05)
     words.push(`${percent((1 - momentum) ** batches)} of the running statistics is still what they began with, 0 and 1.`);
   return words.join(" ");

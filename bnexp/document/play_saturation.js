@@ -78,6 +78,6 @@ PLAYED.saturation = {
     const half = (1 - saturated) * (1 - from) / 2;
     return {words: whatSaturationDid(layers, settings), parts: [table, made("p", {class: "notes"},
       `A bar is the share of the outputs in its bin, up to ${percent(top)}. Saturated is what lies within ${setting(Number(half.toFixed(4)))} of `
-      + `${from} or 1. The gradient by x of a layer is so many times as large as that by its h, as norms of all values.`)]};
+      + `${from} or 1. Gradient is the norm of the gradient by the input of a layer, over that by its output h.`)]};
   },
 };

@@ -20,7 +20,7 @@ WEIGHTS = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1, 1.5
 
 BATCH_NORM = (
     Control("batch_size", "batch size B", tuple(range(2, MOST_EXAMPLES + 1)), 32),
-    Control("scale", "scale of the feature", tuple(number / 10 for number in range(51)), 2.0),
+    Control("scale", "scale of x", tuple(number / 10 for number in range(51)), 2.0),
     Control("gamma", "gamma", tuple(number / 10 for number in range(-30, 31)), 1.0),
     Control("beta", "beta", tuple(number / 10 for number in range(-30, 31)), 0.0),
     Control("eps", "eps", tuple(float(f"1e{power}") for power in range(-8, 3)), 1e-5),
@@ -28,7 +28,7 @@ BATCH_NORM = (
     Control("batches", "batches seen", tuple(range(1, MOST_BATCHES + 1)), 10),
 )
 SATURATION = (
-    Control("std", "std of the weights", WEIGHTS, 1),
+    Control("std", "std of weights", WEIGHTS, 1),
     Control("norm", "normalization", ("none", "bn"), "none"),
     Control("activation", "activation", ("tanh", "sigmoid"), "tanh"),
 )

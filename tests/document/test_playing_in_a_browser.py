@@ -96,7 +96,7 @@ def test_pages_open_at_the_numbers_of_their_still(browser: Any, plays: dict[str,
         shown = browser.execute_script(READ)
         name = "{}_shares" if topic == "batchnorm" else "shares_{}"
         shares = [json.loads(shown[name.format(key)]) for key in keys]
-        assert shares == [list(series) for series in plays[topic].still.series.values()]  # type: ignore[union-attr]
+        assert shares == [list(series) for series in plays[topic].still.series.values()]
 
 
 def one(value: float) -> Tensor:
