@@ -50,6 +50,8 @@ def lesson(request: Request) -> Lesson:
         variance=tables.said_of_variance("column", "feature", batch.names, forward.var, ~constant, eps),
         momentum=momentum,
         keras_momentum=1 - momentum,
+        offset=f"{OFFSET:g}",
+        most_examples=str(MOST_EXAMPLES),
         inference_over_training=((examples - 1) / examples) ** 0.5,
         reaches_x=reaches_x,
         nothing_left=reaches_x and examples == 2 and tensors.is_small(forward.var, eps),
@@ -63,8 +65,6 @@ def lesson(request: Request) -> Lesson:
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
         eps_in_words=f"{eps:g}",
-        offset=f"{OFFSET:g}",
-        most_examples=str(MOST_EXAMPLES),
         **judgment,
     )
 
