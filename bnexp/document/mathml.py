@@ -20,7 +20,7 @@ _NAMES = {"mean", "var", "ms", "momentum", "running", "new", "factor", "sum", "m
 _OPERATORS = {"+": "+", "-": "−", "=": "=", "<-": "←", "->": "→", ",": ",", ":": ":", "mod": "mod"}
 _WORDS = ("running", "in")
 """Indices that are words."""
-_SIGNS = ("+", "-")
+_SIGNS = ("+", "-", "mod")
 _LONG = 32
 """Letters of a formula whose terms may stand in several lines."""
 _ARTICLES = ("a", "A", "I")
@@ -47,8 +47,8 @@ class _Node:
 def to_mathml(formula: str, *, display: bool = False) -> str:
     """Return a formula as `<math>`, whose `alttext` is the formula as it was typed; no formula is returned as text.
 
-    With `display`, a division is a fraction, one above the other, and a long sum is one `<math>` a term, so that a line
-    may end between them; within a line of text it keeps its slash.
+    With `display`, a division is a fraction, one above the other, and of a long formula each term, and a bracket at its
+    end, is a `<math>` of its own, so that a line may end between them; within a line of text it keeps its slash.
     """
     tokens = _tokens(formula)
     try:
@@ -119,7 +119,7 @@ class _Parser:
     def whole(self, *, apart: bool) -> list[tuple[int, str]]:
         """Return the row that all tokens make, or `apart` the rows of its terms, each with its first token."""
         rows = [(0, self._row(single=apart))]
-        while apart and self._at < len(self._tokens) and self._tokens[self._at].text in _SIGNS:
+        while apart and self._at < len(self._tokens) and self._tokens[self._at].text in (*_SIGNS, "("):
             rows.append((self._at, self._row(single=True)))
         if self._at < len(self._tokens) or not self._tokens:
             raise _NoFormula
@@ -141,7 +141,7 @@ class _Parser:
         while (token := self._peek()) and token.text not in (")", "]", "|"):
             if token.text == "x" and self._between_numbers():
                 factors.append(_Node("<mo>×</mo>", tight=bool(self._take())))
-            elif single and factors and token.text in _SIGNS:
+            elif single and factors and (token.text in _SIGNS or self._last_bracket()):
                 break
             elif token.text in _OPERATORS:
                 form = ' form="infix"' if factors or (self._at and single) else ""
@@ -154,6 +154,15 @@ class _Parser:
         if token and token.text == "|" and not factors and not done:
             raise _NoFormula
         return done + _product(factors)
+
+    def _last_bracket(self) -> bool:
+        """Tell whether a bracket begins here, behind a space, that is the last factor of the formula."""
+        depth, opened = 0, self._tokens[self._at]
+        for number, token in enumerate(self._tokens[self._at :], start=self._at):
+            depth += (token.text == "(") - (token.text == ")")
+            if depth == 0:
+                return opened.text == "(" and opened.spaced and number == len(self._tokens) - 1
+        return False
 
     def _between_numbers(self) -> bool:
         around = [self._tokens[at].text[0] for at in (self._at - 1, self._at + 1) if 0 <= at < len(self._tokens)]

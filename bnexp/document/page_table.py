@@ -49,7 +49,7 @@ def table_html(table: Table) -> str:
     names = "".join(_head(column) for column in columns)
     head = f"<thead><tr>{names}</tr></thead>\n" if any(column.header for column in columns) else ""
     notes = [*table.notes, *([f"... {columns_left_out:,} more columns"] if columns_left_out else [])]
-    formula = "".join(f'<span class="formula">{line}</span>' for line in formula_lines(table.formula))
+    formula = "".join(f'<div class="formula">{line}</div>' for line in formula_lines(table.formula))
     kind, sortable = ' class="calculated"' if table.formula else "", " sortable" if sorts else ""
     frame = f'<div class="table{sortable}" style="min-width: min(100%, {width}rem)">'
     return (

@@ -35,8 +35,6 @@ def lesson(request: Request) -> Lesson:
     grad_y[0] = 1
     gradients = reference.batch_norm_train_backward(grad_y, forward, batch.gamma, eps)
     reaches_x = tensors.largest_magnitude(gradients[0]) > 0
-    built_in = request.batch.rows is BUILT_IN.rows
-    farthest = forward.x_hat.abs().amax(dim=0)
     article = {"000": _moderator, "002": _understanding}.get(request.as_published or "")
     printed, judgment = article(batch, forward) if article else ([], {})
     return compose(
@@ -55,24 +53,27 @@ def lesson(request: Request) -> Lesson:
         inference_over_training=((examples - 1) / examples) ** 0.5,
         reaches_x=reaches_x,
         nothing_left=reaches_x and examples == 2 and tensors.is_small(forward.var, eps),
-        built_in=built_in,
-        wider=_times_as_wide(request.batch.rows) if built_in else "",
-        varies=not constant.all(),
-        farthest=farthest.max().item(),
-        farthest_of=batch.names[int(farthest.argmax())],
-        farthest_possible=(examples - 1) ** 0.5,
         against_torch=_against_torch(batch, (forward.y, *gradients), running, request),
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
         eps_in_words=f"{eps:g}",
+        **_what_is_seen(request, batch, forward.x_hat),
         **judgment,
     )
 
 
-def _times_as_wide(rows: Sequence[Sequence[float]]) -> str:
-    """Return how many times as wide the second feature of a matrix is as the first."""
-    first, second, *_ = (max(column) - min(column) for column in zip(*rows, strict=True))
-    return f"{second / first:g}"
+def _what_is_seen(request: Request, batch: BatchTensors, x_hat: Tensor) -> dict[str, object]:
+    """Return what sentences say of the built-in matrix, and which normalized value is the farthest from 0."""
+    farthest, widths = x_hat.abs().amax(dim=0), batch.x.amax(dim=0) - batch.x.amin(dim=0)
+    built_in = request.batch.rows is BUILT_IN.rows
+    return {
+        "built_in": built_in,
+        "wider": f"{(widths[1] / widths[0]).item():g}" if built_in else "",
+        "varies": not tensors.does_not_vary(batch.x, dim=0).all(),
+        "farthest": farthest.max().item(),
+        "farthest_of": batch.names[int(farthest.argmax())],
+        "farthest_possible": (len(x_hat) - 1) ** 0.5,
+    }
 
 
 def _tables(

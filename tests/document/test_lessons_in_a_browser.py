@@ -25,6 +25,11 @@ return [...all('h1, h2, figcaption, p:has(+ figure)', 'breakAfter', 'avoid'),
 """Returns what a printer might part: a figure from its heading, a figure or a command in itself."""
 
 
+SCROLLED = """
+return [...document.querySelectorAll(".formula")].filter(one => one.scrollWidth > one.clientWidth)
+    .map(one => `"${one.textContent.slice(0, 40)}" is wider than the page`);
+"""
+"""Finds formulas that have to be moved to be read; tables may have to."""
 MOVED = """
 const box = document.querySelector(".table"), before = box.scrollLeft;
 box.scrollLeft = 200;
@@ -52,6 +57,7 @@ def test_every_text_of_a_page_can_be_read(name: str, site: Path, browser: Any) -
         view(browser, width, medium, dark=dark)
         count, found = measured(browser)
         assert count > 20
+        found += browser.execute_script(SCROLLED)
         if found:
             wrong[f"{width} px, {medium}, {'dark' if dark else 'light'}"] = found
     assert wrong == {}
