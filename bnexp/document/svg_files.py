@@ -10,7 +10,7 @@ from html import escape
 from bnexp.document.figure import STYLES, Histogram, Lines, Regions, Scatter, figure_styles
 from bnexp.document.interactive import OF_THE_PAGE
 from bnexp.document.svg import to_svg
-from bnexp.document.values import Part
+from bnexp.document.values import Part, Play
 from bnexp.document.writing import readable
 
 _GAP, _LINE, _SQUARE, _LETTER = 12.0, 18.0, 24.0, 7.5
@@ -21,7 +21,7 @@ _STYLE = "* { stroke-linejoin: round; stroke-linecap: butt } text { font-family:
 
 def figure_files(parts: Iterable[Part]) -> Iterator[tuple[str, str]]:
     """Yield the key of each figure and its SVG; the same figure gives the same text."""
-    parts = list(parts)
+    parts = [part.still if isinstance(part, Play) else part for part in parts]
     styles = figure_styles(parts)
     for part in parts:
         if isinstance(part, Regions):

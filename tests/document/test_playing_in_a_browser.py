@@ -2,8 +2,6 @@
 
 import json
 import math
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,14 +13,10 @@ from bnexp.document.values import Heading, Play
 from bnexp.lessons import saturation
 from bnexp.lessons.played import batch_norm_play
 from bnexp.norms import reference
+from in_a_browser import errors, measured, view
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-Keys = webdriver.Keys
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed"),
-    pytest.mark.long,
-]
+Keys = pytest.importorskip("selenium.webdriver", reason="selenium is not installed").Keys
+pytestmark = pytest.mark.long
 
 READ = """
 const found = {};
@@ -38,27 +32,6 @@ for (const [name, place] of Object.entries(arguments[0])) {
     input.dispatchEvent(new Event("input"));
 }
 """
-CUT = """
-const {right} = document.documentElement.getBoundingClientRect();
-const inside = ({left, right: end}) => left >= -0.5 && end <= right + 0.5;
-return [...document.querySelectorAll(".play *")].filter(node => !inside(node.getBoundingClientRect()))
-    .map(node => node.outerHTML.slice(0, 80));
-"""
-"""Returns what a reader does not see of what is played, as it is wider than the page."""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars"):
-        options.add_argument(f"--{argument}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield browser
-    assert [entry["message"] for entry in browser.get_log("browser")] == []
-    browser.quit()
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +46,6 @@ def pages(plays: dict[str, Play], tmp_path_factory: pytest.TempPathFactory) -> d
     for topic, play in plays.items():
         (folder / f"{topic}.html").write_text(to_html([Heading(topic, 1), play]))
     return {topic: (folder / f"{topic}.html").as_uri() for topic in plays}
-
-
-def view(browser: Any, width: int, medium: str = "screen", *, dark: bool = False) -> None:
-    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": [scheme]})
 
 
 def numbers_after(browser: Any, play: Play, **chosen: float | str) -> dict[str, Any]:
@@ -219,6 +185,7 @@ def test_keys_move_a_control_and_what_follows_is_announced(browser: Any, pages: 
     assert "eps is not small" in words.text
     browser.find_element("css selector", ".reset").send_keys(Keys.ENTER)
     assert (words.text, browser.execute_script(READ)) == (before, start)
+    assert errors(browser) == []
 
 
 @pytest.mark.parametrize("topic", ["batchnorm", "saturation"])
@@ -241,5 +208,5 @@ def test_paper_and_a_page_without_scripts_show_the_figure(topic: str, browser: A
 def test_nothing_is_cut_on_a_phone(topic: str, browser: Any, pages: dict[str, str]) -> None:
     view(browser, 400, dark=True)
     browser.get(pages[topic])
-    assert browser.execute_script(CUT) == []
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+    assert measured(browser)[1] == []
+    assert errors(browser) == []

@@ -9,6 +9,7 @@ import torch
 
 from bnexp.document.exports import to_markdown
 from bnexp.document.page import to_fragment, to_html
+from bnexp.document.svg_files import figure_files
 from bnexp.document.terminal import to_text
 from bnexp.document.values import Heading, Play
 from bnexp.lessons import saturation
@@ -32,7 +33,8 @@ def test_a_page_holds_the_values_behind_the_figure_that_stands_for_them(play: Pl
     assert [control["name"] for control in written["controls"]] == [control.name for control in play.controls]
     assert page.count("<script") == 1
     assert f"PLAYED.{play.kind} = " in page
-    assert "play" not in to_fragment([play])
+    assert "<section" not in to_fragment([play])
+    assert [key for key, _ in figure_files([play])] == [play.still.key]
 
 
 def test_a_control_begins_at_one_of_its_values_in_order(play: Play) -> None:
