@@ -32,7 +32,7 @@ def test_a_page_holds_the_values_behind_the_figure_that_stands_for_them(play: Pl
     assert [control["name"] for control in written["controls"]] == [control.name for control in play.controls]
     assert page.count("<script") == 1
     assert f"PLAYED.{play.kind} = " in page
-    assert "play" not in to_fragment([play])
+    assert "<section" not in to_fragment([play])
 
 
 def test_a_control_begins_at_one_of_its_values_in_order(play: Play) -> None:
