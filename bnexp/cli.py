@@ -624,14 +624,18 @@ def explain(
     groups: Annotated[int | None, typer.Option(help="Groups of channels, in groupnorm.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is drawn. [default: 0]")] = None,
     json: Annotated[bool, typer.Option("--json", help="Every number to stdout, in full precision.")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page to share.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page to share; with --all, a folder of pages.")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Write each figure as SVG, described.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="Every lesson, for --html and --figures.")] = False,
 ) -> None:
     """Explain a normalization step by step, with numbers computed on the spot."""
     from bnexp.commands import explain as command
     from bnexp.lessons.request import LessonOptions
 
     options = LessonOptions(example, input, gamma, beta, eps, momentum, groups, seed)
-    command.explain(topic, options, json=json, html=html)
+    command.explain(topic, options, json=json, html=html, figures=figures, all=all)
 
 
 data = HonestTyper(help="List, fetch and verify datasets; list and clear decoded images.", no_args_is_help=True)

@@ -53,7 +53,8 @@ _LONGEST = (
     ),
     *("session/test_several.py", "tests/test_first_study.py", "sweep/test_local.py", "tests/test_own_norm.py"),
     *("commands/test_board_in_a_browser.py", "document/test_page_in_a_browser.py", "session/test_resume.py"),
-    *("lessons/test_every_lesson.py", "commands/test_damaged_records.py", "training/test_loop.py"),
+    *("document/test_lessons_in_a_browser.py", "lessons/test_every_lesson.py", "commands/test_damaged_records.py"),
+    "training/test_loop.py",
     *("config/test_hostile_configs.py", "norms/test_norms.py", "config/test_block.py", "session/test_lengthen.py"),
 )
 """The longest files first; two of their folders' names tell them apart."""

@@ -13,7 +13,7 @@ from itertools import chain
 from rich.cells import cell_len
 
 from bnexp.document.table import Cell, Column, Table
-from bnexp.document.values import CODE, Document, Heading, Lesson, Part, Text, TryIt
+from bnexp.document.values import CODE, Document, Heading, Lesson, Part, Play, Text, TryIt
 from bnexp.document.writing import GAP, aligned, readable
 from bnexp.errors import visible, visible_lines
 from bnexp.files import finite_or_null
@@ -180,6 +180,8 @@ def _markdown_part(part: Part) -> str:
         return f"{'#' * part.level} {_inline(part.text)}\n"
     if isinstance(part, Text):
         return f"{_inline(part.whole)}\n"
+    if isinstance(part, Play):
+        return f"{_inline(part.line)}\n"
     if isinstance(part, Table):
         return _markdown_table(part)
     if isinstance(part, TryIt):

@@ -4,6 +4,7 @@ Each has a `key`, the name of its numbers, and a `title`, which says what it sho
 letters, `drawing` for a page or a file. The plots of runs are in `plots`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
@@ -153,6 +154,7 @@ STYLES = (
 
 _FIXED = {"bn": 0, "none": 6, "no norm": 6, "ln": 2, "gn": 3, "in": 4, "rms": 5}
 """The arms that are compared most keep their style in every figure."""
+_PERCENTILE = re.compile(r", \d+ %$")
 
 
 def styles_of(names: Iterable[str], known: Mapping[str, SeriesStyle] | None = None) -> dict[str, SeriesStyle]:
@@ -160,18 +162,29 @@ def styles_of(names: Iterable[str], known: Mapping[str, SeriesStyle] | None = No
 
     Args:
         names: the series of one figure. Norms that are compared often, such as `bn`, `bn, seed 1` or `norm=bn,lr=0.1`,
-            have a style of their own; of several with the same norm, the first has it.
-        known: the styles of earlier figures of the same document, where a name may have one already.
+            have a style of their own; of several with the same norm, the first has it. Percentiles of one arm, such as
+            `bn, 15 %` and `bn, 85 %`, share its color.
+        known: the styles of earlier figures of the same document, where a name may have one already; another name takes
+            none of theirs while there are others.
     """
+    known, names = known or {}, list(dict.fromkeys(names))
+    arms = {name: _PERCENTILE.sub("", name) for name in names}
     styles: dict[str, SeriesStyle] = {}
-    names = list(dict.fromkeys(names))
-    for name in names:
-        fixed = _FIXED.get(name.partition(",")[0].removeprefix("norm="))
-        style = (known or {}).get(name) or (None if fixed is None else STYLES[fixed])
-        if style is not None and style not in styles.values():
-            styles[name] = style
-    free = (style for number in count() if (style := _numbered(number)) not in styles.values())
-    return {name: styles[name] if name in styles else next(free) for name in names}
+    for arm in arms.values():
+        fixed = _FIXED.get(arm.partition(",")[0].removeprefix("norm="))
+        style = known.get(arm) or (None if fixed is None else STYLES[fixed])
+        if style is not None and arm not in styles and style not in styles.values():
+            styles[arm] = style
+    taken = {*styles.values(), *known.values()}
+    unused = [style for style in STYLES if style not in taken]
+    numbered = (style for number in count() if (style := _numbered(number)) not in styles.values())
+    for arm in arms.values():
+        if arm not in styles:
+            styles[arm] = unused.pop(0) if unused else next(numbered)
+    own: dict[str, SeriesStyle] = {}
+    for name, arm in arms.items():
+        own[name] = _again(styles[arm], sum(arms[earlier] == arm for earlier in own))
+    return own
 
 
 def figure_styles(parts: Iterable[object]) -> dict[str, dict[str, SeriesStyle]]:
@@ -188,5 +201,13 @@ def figure_styles(parts: Iterable[object]) -> dict[str, dict[str, SeriesStyle]]:
 
 def _numbered(number: int) -> SeriesStyle:
     """Return one style of many; those beyond the palette have a color of it with the dashes and marks of another."""
-    style, other = STYLES[number % len(STYLES)], STYLES[(number + number // len(STYLES)) % len(STYLES)]
+    return _again(STYLES[number % len(STYLES)], number // len(STYLES))
+
+
+def _again(style: SeriesStyle, times: int) -> SeriesStyle:
+    """Return a style of the same color, the next but so many, which its dashes and marks tell apart."""
+    if times == 0:
+        return style
+    own = next(number for number, one in enumerate(STYLES) if one.color == style.color)
+    other = STYLES[(own + times) % len(STYLES)]
     return replace(style, dashes=other.dashes, marker=other.marker, hatch=other.hatch)

@@ -39,7 +39,7 @@ _LEFT_OUT = re.compile(
 _TAG = re.compile(r"<[a-z][^>]*>")
 _NAMED = re.compile(r' id="(?:matplotlib\.)?([A-Za-z]\w*_\d+)"')
 _COLOR = re.compile(r"(?<=: )#(?:000000|ffffff|0072b2)")
-_OF_THE_PAGE = {"#000000": "currentColor", "#ffffff": "var(--paper)", "#0072b2": "var(--blue)"}
+OF_THE_PAGE = {"#000000": "currentColor", "#ffffff": "var(--paper)", "#0072b2": "var(--blue)"}
 """Colors that a dark page changes."""
 _FONT = re.compile(r"font-family: [^;\"]*;? ?|(?<=font: )([^'\"]*px) '[^;\"]*")
 
@@ -124,7 +124,7 @@ def page_svg(drawing: Figure, key: str, title: str) -> str:
 
 def _fit_for_a_page(tag: re.Match[str]) -> str:
     """Take color and font of the text from the page; names that every drawing has are classes, not identifiers."""
-    colored = _COLOR.sub(lambda color: _OF_THE_PAGE[color[0]], tag[0])
+    colored = _COLOR.sub(lambda color: OF_THE_PAGE[color[0]], tag[0])
     return _NAMED.sub(r' class="\1"', _FONT.sub(r"\1", colored))
 
 
@@ -169,7 +169,7 @@ def _series(artist: Artist, told: _Told, height: float) -> dict[str, Any]:
     scale = _INCH / artist.figure.dpi if artist.figure is not None else 1.0
     series = {
         "name": visible(told.name),
-        "color": _OF_THE_PAGE.get(to_hex(color), to_hex(color)),
+        "color": OF_THE_PAGE.get(to_hex(color), to_hex(color)),
         "alone": told.alone,
         "at": [[round(x * scale, 1), round(height - y * scale, 1)] for x, y in places.tolist()],
         "x": [_rounded(x) for x in points[kept, 0]],

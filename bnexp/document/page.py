@@ -1,12 +1,12 @@
 """Writes a document as one HTML page: it needs no other file and no network.
 
-All that runs in it is `page.js`, by which tables sort, and figures say their values and zoom; a policy in the page
-lets a browser run nothing else, and fetch nothing.
+All that runs in it is `page.js`, by which tables sort, and figures say their values and zoom, and `play.js` in a page
+with something to move; a policy in the page lets a browser run nothing else, and fetch nothing.
 """
 
 import base64
 import hashlib
-import math
+import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html import escape
@@ -16,52 +16,54 @@ from pathlib import Path
 from bnexp import __version__
 from bnexp.document.drawing import to_bytes
 from bnexp.document.figure import STYLES, Regions, figure_styles
+from bnexp.document.page_table import identifier, inline, notes_html, table_html, table_styles
 from bnexp.document.plots import Plot
 from bnexp.document.svg import Drawable, to_svgs
-from bnexp.document.table import Cell, Column, Row, Table, sort_key, truncated
+from bnexp.document.table import Table
 from bnexp.document.terminal import command_lines
-from bnexp.document.values import CODE, Document, Heading, Listing, Part, Text, TryIt
+from bnexp.document.values import Document, Heading, Listing, Part, Play, Text, TryIt
 from bnexp.document.writing import readable
 from bnexp.errors import visible, visible_lines
 
 _COMMAND = 76
 """Letters in a line of a command."""
-_LETTER, _PADDING, _LEAST_NUMBER = 0.6, 0.8, 4.0
-"""Rem that a letter of a table takes up, the space after a cell, and a column at least."""
-_SMALL_LETTER, _ARROW = 0.5, 2
-"""Rem of a letter of a table that sorts, and letters of the sign that says so."""
-_NARROW = 48
-"""Rem of a page from which on a table that sorts is not folded: where it is wider, it is moved to and fro."""
-_WORDS = 24
-"""Letters of a column of words, which are wrapped beyond."""
-_FOLDED = """\
-@container (width < {width}rem) {{
-.w{width} thead {{ display: none; }} .w{width} tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid #8884; }}
-.w{width} tbody th {{ flex: 1 0 100%; box-sizing: border-box; text-align: left; }}
-.w{width}.sortable {{ overflow-wrap: anywhere; }}
-.w{width} [data-name]::before {{ content: attr(data-name) " "; font-weight: 400; color: var(--faint); }}
-.w{width}.sortable thead {{ display: block; }} .w{width} thead th {{ border: 0; min-width: 0; font-weight: 400; }}
-@media print {{ .w{width}.sortable thead {{ display: none; }} }}
-}}
-"""
-"""Where a table has no room for its width, each row is a paragraph, with the name of the column before each value."""
 
 
-def to_html(document: Document, command: str = "") -> str:
-    """Return the page of a document; `command` is what made it, for its last line."""
-    parts = list(document)
+def to_html(document: Document, command: str = "", *, around: str = "") -> str:
+    """Return the page of a document.
+
+    Args:
+        document: its parts.
+        command: what made it, for its last line.
+        around: HTML that stands above and below it, such as links to the pages beside it.
+    """
+    parts = _with_stills(document)
     title = next((part.text for part in parts if isinstance(part, Heading)), "bnexp")
-    script, style = _own_file("page.js"), _own_file("page.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
     wide = any(isinstance(part, Table) and part.layout != "numbers" for part in parts)
     drawings = to_svgs([part for part in parts if isinstance(part, Drawable)], figure_styles(parts))
     groups = groupby(parts, lambda part: isinstance(part, Plot))
     body = "\n".join(
         _group((block for part in group for block in _blocks(part, drawings)), side) for side, group in groups
     )
-    widths = sorted({_fold(part) for part in parts if isinstance(part, Table)})
-    made_by = f": <code>{escape(visible(command))}</code>" if command else ""
+    styles = table_styles(part for part in parts if isinstance(part, Table))
+    body = f"{around}<main>\n{body}\n</main>\n{around}"
+    played = sorted({part.kind for part in parts if isinstance(part, Play)})
+    return framed(title, body, made_by=command, styles=styles, wide=wide, played=played)
+
+
+def framed(
+    title: str, body: str, *, made_by: str = "", styles: str = "", wide: bool = False, played: Sequence[str] = ()
+) -> str:
+    """Return a page around its body, with all that it needs; `made_by` is a command, `styles` are its own beside ours.
+
+    A page that is `wide` takes more of a large screen; `played` are the kinds of what a reader moves on it.
+    """
+    names = ["page", *(["play"] if played else [])]
+    script = "".join(_own_file(f"{name}.js") for name in (*names, *(f"play_{kind}" for kind in played)))
+    style = "".join(_own_file(f"{name}.css") for name in names)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
+    command = f": <code>{escape(visible(made_by))}</code>" if made_by else ""
     return f"""\
 <!doctype html>
 <html lang="en">
@@ -69,16 +71,14 @@ def to_html(document: Document, command: str = "") -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <title>{escape(readable(title))}</title>
 <style>
-{style}{"".join(_FOLDED.format(width=width) for width in widths)}</style>
+{style}{styles}</style>
 </head>
 <body{' class="wide"' if wide else ""}>
-<main>
-{body}
-</main>
-<footer>Computed by bnexp {escape(__version__)}{made_by}</footer>
+{body}<footer>Computed by bnexp {escape(__version__)}{command}</footer>
 <script>{script}</script>
 </body>
 </html>
@@ -87,7 +87,7 @@ def to_html(document: Document, command: str = "") -> str:
 
 def to_fragment(document: Document) -> str:
     """Return a document as HTML inside another page, such as a notebook, whose looks it has; plots are pictures."""
-    parts = list(document)
+    parts = [part for part in _with_stills(document) if not isinstance(part, Play)]
     drawn = [part for part in parts if isinstance(part, Drawable) and not isinstance(part, Plot)]
     drawings = to_svgs(drawn, figure_styles(parts))
     blocks = (_picture(part) if isinstance(part, Plot) else "\n".join(_blocks(part, drawings)) for part in parts)
@@ -100,13 +100,18 @@ def _picture(plot: Plot) -> str:
     picture = (
         f'<img alt="{escape(readable(plot.title))}" style="max-width: 100%" src="data:image/svg+xml;base64,{svg}">'
     )
-    return f"<figure>{picture}\n<figcaption>{_inline(plot.caption)}</figcaption>{_notes(plot.notes)}</figure>"
+    return f"<figure>{picture}\n<figcaption>{inline(plot.caption)}</figcaption>{notes_html(plot.notes)}</figure>"
 
 
 def _group(blocks: Iterator[str], side_by_side: bool) -> str:
     """Return parts below each other, or figures side by side where the page has room."""
     text = "\n".join(blocks)
     return f'<div class="figures">\n{text}\n</div>' if side_by_side else text
+
+
+def _with_stills(document: Document) -> list[Part]:
+    """Return the parts, before each that is played the figure that stands there without a script."""
+    return [piece for part in document for piece in ((part.still, part) if isinstance(part, Play) else (part,))]
 
 
 @cache
@@ -116,110 +121,31 @@ def _own_file(name: str) -> str:
 
 def _blocks(part: Part, drawings: Iterator[str]) -> Iterator[str]:
     if isinstance(part, Heading):
-        yield f"<h{part.level}>{_inline(part.text)}</h{part.level}>"
+        yield f"<h{part.level}>{inline(part.text)}</h{part.level}>"
     elif isinstance(part, Text):
-        yield f"<p>{f'<strong>{_inline(part.lead)}:</strong> ' if part.lead else ''}{_inline(part.text)}</p>"
+        lead = f"<strong>{inline(part.lead)}:</strong> " if part.lead else ""
+        yield f"<p>{lead}{inline(part.text, part.formulas)}</p>"
     elif isinstance(part, TryIt):
         lines = (line for command in part.commands for line in command_lines(command, _COMMAND))
-        yield f"<h2>{_inline(part.heading)}</h2>"
+        yield f"<h2>{inline(part.heading)}</h2>"
         yield f"<pre>{escape(visible_lines(chr(10).join(lines)))}</pre>"
-        yield f"<p>{_inline(part.look_for)}</p>"
+        yield f"<p>{inline(part.look_for)}</p>"
     elif isinstance(part, Listing):
         text = escape(visible_lines(part.lines))
-        yield f"<details><summary>{_inline(part.title)}</summary>\n<pre>{text}</pre></details>"
+        yield f"<details><summary>{inline(part.title)}</summary>\n<pre>{text}</pre></details>"
+    elif isinstance(part, Play):
+        controls = [vars(control) for control in part.controls]
+        data = json.dumps({"kind": part.kind, "controls": controls, "values": part.values}, separators=(",", ":"))
+        yield f'<section id="{part.key}" class="play" data-play="{escape(data)}" hidden></section>'
     elif isinstance(part, Table):
-        yield _table(part)
+        yield table_html(part)
     elif isinstance(part, Regions):
         yield _regions(part)
     else:
         panels = f'<div class="panels">{next(drawings)}</div>'
-        below = f"<p>{_inline(part.caption)}</p>{_notes(part.notes)}" if isinstance(part, Plot) else ""
-        yield f"<figure><figcaption>{_inline(part.title)}</figcaption>\n{panels}{below}</figure>"
-
-
-def _table(table: Table) -> str:
-    """Return a table, with the formula that its numbers come from beside it; all but numbers of a lesson sort."""
-    rows, columns, rows_left_out, columns_left_out = _shown(table)
-    sorts, width = _is_sortable(table), _width(table)
-    body = "".join(
-        f'<tr><td colspan="{len(columns)}">... {rows_left_out:,} more rows</td></tr>\n'
-        if row is None
-        else f"<tr>{_cells(columns, [table.cell(row, column) for column in columns], sortable=sorts)}</tr>\n"
-        for row in rows
-    )
-    names = "".join(_head(column) for column in columns)
-    head = f"<thead><tr>{names}</tr></thead>\n" if any(column.header for column in columns) else ""
-    notes = [*table.notes, *([f"... {columns_left_out:,} more columns"] if columns_left_out else [])]
-    below = _notes(notes)
-    formula = "".join(f'<code class="formula">{escape(line)}</code>' for line in table.formula)
-    kind, sortable = ' class="calculated"' if table.formula else "", " sortable" if sorts else ""
-    frame = f'<div class="table{sortable}" style="min-width: min(100%, {width}rem)">'
-    return (
-        f"<figure{kind}><figcaption>{_inline(table.title)}{formula}</figcaption>\n"
-        f'{frame}<table class="w{_fold(table)}{sortable}">\n{head}<tbody>\n{body}</tbody>\n</table>{below}'
-        "</div></figure>"
-    )
-
-
-def _notes(notes: Sequence[str]) -> str:
-    items = "".join(f"<li>{_inline(note)}</li>" for note in notes)
-    return f'<ul class="notes">{items}</ul>' if notes else ""
-
-
-def _shown(table: Table) -> tuple[Sequence[Row | None], list[Column], int, int]:
-    """Return the rows and columns that people see, and how many of both are left out."""
-    return truncated(table) if table.layout == "numbers" else (table.rows, table.columns_for("people"), 0, 0)
-
-
-def _width(table: Table) -> int:
-    """Return about how many rem a table needs, so that no number is broken and words only where they are many."""
-    rows, columns, _, _ = _shown(table)
-    sortable, total = _is_sortable(table), 0.0
-    for column in columns:
-        header = max(map(len, column.header.split()), default=0) + _ARROW if sortable else len(column.header)
-        longest = max([header, *(len(table.cell(row, column).text) for row in rows if row)])
-        letters = longest if column.numeric else min(longest, _WORDS)
-        total += _PADDING + (_SMALL_LETTER * letters if sortable else max(_LETTER * letters, _LEAST_NUMBER))
-    return math.ceil(total)
-
-
-def _fold(table: Table) -> int:
-    """Return the rem of a page below which a table is folded."""
-    return min(_width(table), _NARROW) if _is_sortable(table) else _width(table)
-
-
-def _is_sortable(table: Table) -> bool:
-    """Tell whether a table sorts: all but calculated numbers, of which only some may be shown."""
-    return table.layout != "numbers" and len(table.rows) > 1 and any(column.header for column in table.columns)
-
-
-def _head(column: Column) -> str:
-    kind = ' class="number"' if column.numeric else ""
-    first = " data-descending" if column.descending else ""
-    return f'<th scope="col"{kind}{first}>{escape(readable(column.header))}</th>'
-
-
-def _cells(columns: Sequence[Column], cells: Sequence[Cell], *, sortable: bool) -> str:
-    """Return the cells of a row; the first is its name."""
-    tags = ['th scope="row"', *["td"] * (len(cells) - 1)]
-    return "".join(
-        f"<{tag}{_marked(column, cell, named=number > 0, sortable=sortable)}>{escape(readable(cell.text))}</{tag[:2]}>"
-        for number, (tag, column, cell) in enumerate(zip(tags, columns, cells, strict=True))
-    )
-
-
-def _marked(column: Column, cell: Cell, *, named: bool, sortable: bool) -> str:
-    """Return the attributes of a cell: how it is aligned, the name of its column, and by what it is sorted."""
-    short = sortable and len(cell.text) <= _WORDS
-    marks = ' class="number"' if column.numeric else ' class="short"' if short else ""
-    if column.kind == "curve":
-        marks = ' class="short" aria-hidden="true"'  # letters that are seen, and of which nothing can be heard
-    if named and column.header:
-        marks += f' data-name="{escape(readable(column.header))}"'
-    key = sort_key(cell)
-    if not sortable or (key is not None and key[0]):
-        return marks
-    return f"{marks} data-missing" if key is None else f'{marks} data-value="{key[1]!r}"'
+        below = f"<p>{inline(part.caption)}</p>{notes_html(part.notes)}" if isinstance(part, Plot) else ""
+        caption = f"<figcaption>{inline(part.title)}</figcaption>"
+        yield f"<figure{identifier(part.key)}>{caption}\n{panels}{below}</figure>"
 
 
 def _regions(figure: Regions) -> str:
@@ -235,9 +161,5 @@ def _regions(figure: Regions) -> str:
             for label, row in rows
         )
         blocks += f'<table class="regions"><caption>{escape(readable(name))}</caption>\n{"".join(lines)}</table>'
-    return f'<figure><figcaption>{_inline(figure.title)}</figcaption>\n<div class="blocks">{blocks}</div></figure>'
-
-
-def _inline(text: str) -> str:
-    """Return text for HTML, what stands between backticks as code."""
-    return CODE.sub(r"<code>\1</code>", escape(visible(text)))
+    caption = f"<figcaption>{inline(figure.title)}</figcaption>"
+    return f'<figure{identifier(figure.key)}>{caption}\n<div class="blocks">{blocks}</div></figure>'

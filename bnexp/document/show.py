@@ -6,12 +6,13 @@ Standard output may be a terminal of an old locale, a pipe whose reader left, or
 import logging
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bnexp.document.exports import to_csv, to_json, to_latex, to_markdown, to_plain
 from bnexp.document.table import Table
-from bnexp.document.values import Document
+from bnexp.document.values import Document, Part
 from bnexp.document.writing import readable
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.files import write_text_atomically
@@ -115,10 +116,45 @@ def write_page(page: Path, document: Document, command: str) -> None:
     Raises:
         BnexpError: the file cannot be written.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would tell of a home where it cannot keep its fonts
+    _quiet_drawing()
     from bnexp.document.page import to_html
 
     try:
         write_text_atomically(page, to_html(document, command))
     except OSError as error:
         raise BnexpError(f"{page}: {error.strerror}") from None
+
+
+def figure_texts(parts: Iterable[Part]) -> Iterator[tuple[str, str]]:
+    """Yield the key of each figure of a lesson and its text as an SVG file."""
+    _quiet_drawing()
+    from bnexp.document.svg_files import figure_files
+
+    return figure_files(parts)
+
+
+def write_files(folder: Path, files: Iterable[tuple[str, str]], option: str) -> None:
+    """Write files by their names into a folder, which is made where there is none; all are ready before the first is.
+
+    Raises:
+        ConfigError: there can be no such folder; `option` is how it was asked for.
+        BnexpError: a file cannot be written.
+    """
+    _quiet_drawing()
+    ready = list(files)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"{option} {folder}: expected a folder, found a file") from None
+    except OSError as error:
+        raise ConfigError(f"{option} {folder}: {error.strerror}") from None
+    for name, text in ready:
+        try:
+            write_text_atomically(folder / name, text)
+        except OSError as error:
+            raise BnexpError(f"{folder / name}: {error.strerror}") from None
+
+
+def _quiet_drawing() -> None:
+    """Let matplotlib not tell of a home where it cannot keep its fonts."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)

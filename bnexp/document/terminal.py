@@ -16,7 +16,7 @@ from bnexp.document.figure import figure_styles
 from bnexp.document.table import Table
 from bnexp.document.terminal_figure import figure_lines
 from bnexp.document.terminal_table import table_lines, wrapped
-from bnexp.document.values import CODE, Document, Heading, Listing, Part, Text, TryIt
+from bnexp.document.values import CODE, Document, Heading, Listing, Part, Play, Text, TryIt
 from bnexp.document.writing import GAP, readable
 from bnexp.errors import visible, visible_lines
 
@@ -80,6 +80,8 @@ class _Page:
         if isinstance(part, TryIt):
             commands = [Line(line) for command in part.commands for line in command_lines(command, self._width - GAP)]
             return [Line(visible(part.heading), "bold cyan"), *commands, *_prose(Text(part.look_for))]
+        if isinstance(part, Play):
+            return _prose(Text(part.line))
         if isinstance(part, Listing):
             return [Line(visible(part.title), "bold"), *map(Line, visible_lines(part.lines).split("\n"))]
         if isinstance(part, Table):

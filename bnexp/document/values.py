@@ -5,7 +5,7 @@ A part that holds numbers gives them by key, in full precision, as `numbers`; ke
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from bnexp.document.writing import decimal
 
 CODE = re.compile(r"`([^`]+)`")
 """What stands between backticks."""
+_FORMULA = re.compile(r"\$([^$]+)\$")
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph, and by key the numbers that it names; a `lead`, such as `warning`, stands out before its words."""
+    """A paragraph, and by key the numbers that it names; a `lead`, such as `warning`, stands out before its words.
+
+    `formulas` are pieces of the text that a page sets as mathematics, wherever they stand in it.
+    """
 
     text: str
     numbers: Numbers = field(default_factory=dict)
     lead: str = ""
+    formulas: Sequence[str] = ()
 
     @property
     def whole(self) -> str:
@@ -44,9 +49,11 @@ class Text:
 
 
 class _Sentence(Formatter):
-    """Write a float without a format of its own as `decimal` does."""
+    """Write a float without a format of its own as `decimal` does, and nothing at all as 0."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, float) and value == 0 and format_spec.endswith("e"):
+            return "0"
         if isinstance(value, float) and not format_spec:
             return decimal(value)
         return str(super().format_field(value, format_spec))
@@ -59,9 +66,11 @@ def text(template: str, **values: object) -> Text:
 
     The template is that of `str.format`, but `{name}` of a float is written as `decimal` writes it. Words among the
     values are only shown; numbers, and lists or mappings of them, stand in `numbers` also where nothing names them.
+    What stands between dollars, `$sqrt((B - 1) / B)$`, is a formula, and the dollars are not shown.
     """
     numbers = {key: value for key, value in values.items() if not isinstance(value, str)}
-    return Text(_Sentence().vformat(template, (), values), numbers)
+    pieces = [_Sentence().vformat(piece, (), values) for piece in _FORMULA.split(template)]
+    return Text("".join(pieces), numbers, formulas=tuple(dict.fromkeys(pieces[1::2])))
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,46 @@ class Listing:
     lines: str
 
 
-Part = Heading | Text | Table | Figure | TryIt | Listing
+@dataclass(frozen=True)
+class Control:
+    """A quantity that a reader sets to one of `values`, numbers in their order or names; it begins at `start`."""
+
+    name: str
+    label: str
+    values: Sequence[float] | Sequence[str]
+    start: float | str
+
+
+@dataclass(frozen=True)
+class Play:
+    """What a reader moves on a page, by `play.js`; without a script, and on paper, the figure `still` stands there.
+
+    Attributes:
+        kind: the topic of the lesson; `play_<kind>.js` has its arithmetic.
+        still: how it looks at the start of all controls.
+        controls: what is set, in the order of the page.
+        values: what is computed on, for JSON, by the names that the script has for it.
+    """
+
+    key: str
+    kind: str
+    still: Figure
+    controls: Sequence[Control]
+    values: Mapping[str, object]
+
+    @property
+    def numbers(self) -> Numbers:
+        """The numbers of its first state."""
+        return self.still.numbers
+
+    @property
+    def line(self) -> str:
+        """Where it is found, for who does not read a page."""
+        names = ", ".join(control.label for control in self.controls)
+        return f"`bnexp explain {self.kind} --html {self.kind}.html` writes a page on which you move: {names}."
+
+
+Part = Heading | Text | Table | Figure | TryIt | Listing | Play
 Document = Iterable[Part]
 
 

@@ -15,8 +15,9 @@ from bnexp.document.values import Lesson, Text
 from bnexp.lessons import tables, tensors
 from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.matrix_file import counted_names
+from bnexp.lessons.played import MOST_EXAMPLES, OFFSET, batch_norm_play
 from bnexp.lessons.prose import compose
-from bnexp.lessons.request import Request
+from bnexp.lessons.request import BUILT_IN, Request
 from bnexp.lessons.tensors import BatchTensors
 from bnexp.norms import reference
 from bnexp.norms.reference import Normalized
@@ -38,7 +39,7 @@ def lesson(request: Request) -> Lesson:
     printed, judgment = article(batch, forward) if article else ([], {})
     return compose(
         __name__,
-        [*_tables(batch, forward, running, gradients, eps), *printed],
+        [*_tables(batch, forward, running, gradients, eps), batch_norm_play(), *printed],
         source=batch.source,
         examples=str(examples),
         features=str(features),
@@ -47,6 +48,8 @@ def lesson(request: Request) -> Lesson:
         variance=tables.said_of_variance("column", "feature", batch.names, forward.var, ~constant, eps),
         momentum=momentum,
         keras_momentum=1 - momentum,
+        offset=f"{OFFSET:g}",
+        most_examples=str(MOST_EXAMPLES),
         inference_over_training=((examples - 1) / examples) ** 0.5,
         reaches_x=reaches_x,
         nothing_left=reaches_x and examples == 2 and tensors.is_small(forward.var, eps),
@@ -54,8 +57,23 @@ def lesson(request: Request) -> Lesson:
         example_000=request.as_published == "000",
         example_002=request.as_published == "002",
         eps_in_words=f"{eps:g}",
+        **_what_is_seen(request, batch, forward.x_hat),
         **judgment,
     )
+
+
+def _what_is_seen(request: Request, batch: BatchTensors, x_hat: Tensor) -> dict[str, object]:
+    """Return what sentences say of the built-in matrix, and which normalized value is the farthest from 0."""
+    farthest, widths = x_hat.abs().amax(dim=0), batch.x.amax(dim=0) - batch.x.amin(dim=0)
+    built_in = request.batch.rows is BUILT_IN.rows
+    return {
+        "built_in": built_in,
+        "wider": f"{(widths[1] / widths[0]).item():g}" if built_in else "",
+        "varies": not tensors.does_not_vary(batch.x, dim=0).all(),
+        "farthest": farthest.max().item(),
+        "farthest_of": batch.names[int(farthest.argmax())],
+        "farthest_possible": (len(x_hat) - 1) ** 0.5,
+    }
 
 
 def _tables(

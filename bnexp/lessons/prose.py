@@ -3,14 +3,15 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 
 from bnexp.document.figure import Figure
 from bnexp.document.table import Table
-from bnexp.document.values import Heading, Lesson, Part, Text, TryIt, text
+from bnexp.document.values import Heading, Lesson, Part, Play, Text, TryIt, text
 
-Placed = Table | Figure
+Placed = Table | Figure | Play
 """What a text places by its key."""
 _BLOCK = re.compile(r"^#+ .+$|^\[.+\]$|(?:^(?![#\[]).+\n?)+", re.MULTILINE)
 _CONDITION = re.compile(r"^\?(!?\w*) ", re.MULTILINE)
@@ -37,7 +38,8 @@ def compose(module: str, parts: Sequence[Placed], **values: object) -> Lesson:
     is said only if that value is true; `?!name` only if it is not; `?` alone always. `?name` before a heading decides
     on its whole section.
 
-    A sentence names the constants of the module, in capitals, and `values`, as for `text`. A number among the values
+    A sentence names the constants of the module, in capitals, and `values`, and has formulas between dollars, all as
+    for `text`. A number among the values
     belongs to the first paragraph that names it, or else to the first of all. A `Text` is placed as a table is; a bool
     or None is for conditions alone.
 
@@ -77,11 +79,11 @@ def _composed(body: str, parts: Sequence[Placed], values: Mapping[str, object]) 
         elif template := _said(block, values):
             named = {field.partition("[")[0] for _, field, _, _ in Formatter().parse(template) if field}
             own = {name: numbers.pop(name) for name in list(numbers) if name in named}
-            composed.append(Text(text(template, **values).text, own))
+            composed.append(replace(text(template, **values), numbers=own))
     if unplaced:
         raise ValueError(f"no place in the text for {', '.join(unplaced)}")
     at, first = next((at, part) for at, part in enumerate(composed) if isinstance(part, Text))
-    composed[at] = Text(first.text, {**first.numbers, **numbers})
+    composed[at] = replace(first, numbers={**first.numbers, **numbers})
     return composed
 
 

@@ -1,6 +1,7 @@
 """What a lesson teaches on: an example or a file, and its options, checked before anything heavy is loaded."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,15 +17,27 @@ LARGEST_PARAMETER = 1e100
 SEEDS_BELOW = 2**31
 """As `seed` of a config."""
 
+
+def _batch(source: str, rows: Sequence[Sequence[float]], gamma: Sequence[float], beta: Sequence[float]) -> Batch:
+    return Batch(source, rows, counted_names(len(gamma)), gamma, beta)
+
+
+BUILT_IN = _batch(
+    "the built-in matrix",
+    ((1, 0, 1, -1), (2, -30, 2, 1), (4, 30, 1, -1), (5, -40, 1, 1), (8, -10, 10, 0)),
+    (1, 1, 1, 1),
+    (0, 0, 0, 0),
+)
+"""What a lesson is taught on by default: x1 and x2 differ in scale alone, x3 has a value far from the others."""
 EXAMPLES = {
-    name: Batch(f"example {name}", rows, counted_names(len(gamma)), gamma, beta)
-    for name, rows, gamma, beta in (
+    name: _batch(f"example {name}", *matrix)
+    for name, *matrix in (
         ("000", ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12)), (1, 1, 1, 1), (0, 0, 0, 0)),
         # The article does not name its gamma and beta: they follow from its table.
         ("002", ((1, 3, 2), (2, 4, 3), (3, 5, 4)), (1.5, 1, 0.5), (0.5, 0, -0.5)),
     )
 }
-"""The worked examples of two articles; the first is the default."""
+"""The worked examples of two articles, whose numbers the lesson `batchnorm` judges."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,9 @@ def _given_batch(words: LessonOptions) -> tuple[Batch, str | None]:
         if words.example is not None:
             raise ConfigError("--input and --example: choose one of them")
         return read_matrix(words.input), None
-    name = next(iter(EXAMPLES)) if words.example is None else words.example
+    if words.example is None:
+        return BUILT_IN, None
+    name = words.example
     if name not in EXAMPLES:
         raise ConfigError(f'--example: expected {" or ".join(EXAMPLES)}, found "{name}"')
     return EXAMPLES[name], name

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from bnexp.document.figure import Lines, histogram
 from bnexp.document.table import Table, number_table
-from bnexp.document.values import Lesson, Text
+from bnexp.document.values import Lesson, Play, Text
 from bnexp.document.writing import Value, decimal
 from bnexp.lessons.drawing import standard_normal, symmetric_uniform
+from bnexp.lessons.played import saturation_play
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tensors import against_torch, batch_norm, share
@@ -25,6 +26,7 @@ from bnexp.lessons.tensors import against_torch, batch_norm, share
 EXAMPLES, WIDTH, DEPTH, SMALL_BATCH = 512, 100, 10, 32
 GAIN = 5 / 3  # of tanh, as `torch.nn.init.calculate_gain` has it
 SATURATED, SMALL_STD, BIAS = 0.99, 0.01, 50
+PLAYED_EXAMPLES, PLAYED_WIDTH, PLAYED_LAYERS = 64, 32, 8
 GAMMAS = 0.5, 1.0, 3.0, 10.0
 LARGE, SMALL, TORCH, KAIMING, BN = "std 1", f"std {SMALL_STD}", "PyTorch's", "Kaiming's", "std 1, then bn"
 
@@ -133,6 +135,7 @@ def lesson(request: Request) -> Lesson:
         number_table("dead", "dead units", few_and_all, list(dead.items()), corner="weights"),
         *_ten_layers(deep),
         _gammas(drawn),
+        play(drawn),
     ]
     return compose(
         __name__,
@@ -220,6 +223,12 @@ def _gammas(drawn: Drawn) -> Table:
     stacks = {f"gamma {gamma:g}": passed(Scheme(1.0, drawn.normal, gamma), drawn) for gamma in GAMMAS}
     rows = [(name, [stack.saturated, stack.slopes.mean().item(), stack.growth]) for name, stack in stacks.items()]
     return number_table("gammas", f"{DEPTH} layers of std 1, then bn, by their gamma", columns, rows)
+
+
+def play(drawn: Drawn) -> Play:
+    """Return a smaller stack of the same draw, which a page can hold."""
+    x, arriving = (values[:PLAYED_EXAMPLES, :PLAYED_WIDTH] for values in (drawn.x, drawn.arriving))
+    return saturation_play(x, drawn.normal[:PLAYED_LAYERS, :PLAYED_WIDTH, :PLAYED_WIDTH], arriving, SATURATED)
 
 
 def _against_torch(drawn: Drawn, deep: Passed) -> Text:

@@ -55,7 +55,7 @@ def said_of_variance(line: str, unit: str, names: Sequence[str], var: Tensor, va
         return text(f"No {unit} has any variance.", **numbers)
     least = torch.where(varies, left, 1.0).min().item()
     far = [name for name, is_far in zip(names, (varies & (left < 1 - NEGLIGIBLE)).tolist(), strict=True) if is_far]
-    template = "Each {line} now has mean 0, up to rounding, and the variance var / (var + eps)"
+    template = "Each {line} now has mean 0, up to rounding, and the variance $var / (var + eps)$"
     if far:
         template += (
             ", which is {least_var_of_x_hat} for the {unit} where eps weighs most. Beside the variance of {far} eps is "

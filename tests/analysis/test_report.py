@@ -139,6 +139,8 @@ def test_runs_of_every_state_are_in_the_report_and_said(study: list[Path], write
     page = to_html(parts)
     assert "1 of 3 diverged" in page
     assert "<h2>Figures</h2>" in page
+    identifiers = re.findall(r' id="([^"]+)"', page)
+    assert len(identifiers) == len(set(identifiers)) > 1
 
 
 def test_runs_without_anything_to_draw_or_to_reproduce_have_a_report(write_run: WriteRun, tmp_path: Path) -> None:

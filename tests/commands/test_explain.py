@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_alone_it_lists_the_lessons_in_the_order_of_reading_without_torch(
 ) -> None:
     explain(None, LessonOptions())
     listed = capsys.readouterr().out
-    assert [line.split()[1] for line in listed.splitlines()[2:]] == list(TOPICS)
+    assert [line.split()[1] for line in listed.splitlines()[2 : 2 + len(TOPICS)]] == list(TOPICS)
     assert max(map(len, listed.splitlines())) <= 100
     explain(None, LessonOptions(), json=True)
     assert [one["topic"] for one in json.loads(capsys.readouterr().out)] == list(TOPICS)
@@ -86,11 +87,27 @@ def test_html_writes_a_page_in_place_of_the_text(tmp_path: Path, capsys: pytest.
     page.write_text("older")
     explain("batchnorm", LessonOptions(), html=page)
     assert page.read_text().startswith("<!doctype html>")
-    assert "10.6667" in page.read_text()
+    assert "600.0000" in page.read_text()
     assert capsys.readouterr().out.startswith(f"{page}: written")
     explain("batchnorm", LessonOptions(), html=page, json=True)
     assert json.loads(capsys.readouterr().out)["topic"] == "batchnorm"
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_figures_are_files_of_their_own_with_words_for_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new" / "figures"
+    explain("groupnorm", LessonOptions(), figures=folder)
+    assert capsys.readouterr().out == f"{folder}: 2 figures written\n"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "groupnorm-regions.svg",
+        "groupnorm-regions_of_images.svg",
+    ]
+    svg = ElementTree.parse(folder / "groupnorm-regions.svg").getroot()
+    assert svg.attrib["role"] == "img"
+    title, description = (svg.findtext(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc"))
+    assert title == "equal letters share their statistics"
+    assert description is not None
+    assert "batch norm: example 1 A B C D; example 2 A B C D;" in description
 
 
 def test_names_from_a_file_are_text_in_a_page_and_cannot_steer_a_terminal(
@@ -155,6 +172,12 @@ def test_a_page_that_cannot_be_written_is_answered_and_leaves_what_was_there(
         (["batchnorm", "--eps", "small"], "--eps"),
         (["batchnorm", "--html", "no/such/folder/page.html"], "--html"),
         (["--gamma", "1"], "expected a lesson"),
+        (["--all"], "--all: expected --html DIR"),
+        (["--all", "bias", "--html", "site"], "--all: expected no lesson"),
+        (["--html", "site"], "or --all, for a folder"),
+        (["bias", "--html", "."], "--html .: a folder; expected a file, such as bias.html, or `bnexp explain --all"),
+        (["bias", "--figures", "figures"], "no figure"),
+        (["coupling", "--figures", "ragged.csv"], "--figures ragged.csv: expected a folder, found a file"),
     ],
 )
 def test_mistakes_end_with_exit_2_and_no_traceback(words: list[str], expected: str, tmp_path: Path) -> None:

@@ -48,3 +48,22 @@ def test_a_name_keeps_its_style_in_later_figures_of_a_document() -> None:
     assert styles["histogram"]["b"] == styles["scatter"]["b"] == styles["lines"]["b"]
     assert styles["scatter"]["a"] == styles["lines"]["a"]
     assert styles["scatter"]["c"] not in (styles["lines"]["a"], styles["lines"]["b"])
+
+
+def test_no_two_names_of_a_document_share_a_color_while_there_are_others() -> None:
+    names = [["a", "b", "c"], ["b", "d"], ["e", "a", "bn"], ["f"]]
+    figures = [Lines(f"figure {at}", "", "x", [0.0], {name: [0.0] for name in one}) for at, one in enumerate(names)]
+    colors: dict[str, set[str]] = {}
+    for styles in figure_styles(figures).values():
+        for name, style in styles.items():
+            colors.setdefault(name, set()).add(style.color)
+    assert {len(of_one) for of_one in colors.values()} == {1}
+    assert len({color for of_one in colors.values() for color in of_one}) == len(colors) == len(STYLES)
+
+
+def test_percentiles_of_an_arm_share_its_color_and_differ_in_their_dashes() -> None:
+    styles = styles_of(["none, 15 %", "none, 85 %", "bn, 15 %", "bn, 85 %"])
+    low, high, other, _ = styles.values()
+    assert low.color == high.color == styles_of(["none"])["none"].color != other.color
+    assert low.dashes != high.dashes
+    assert len(set(styles.values())) == 4

@@ -9,7 +9,7 @@ from bnexp.document.figure import Histogram, Lines, Regions, Scatter
 from bnexp.document.page import to_html
 from bnexp.document.svg import to_svg
 from bnexp.document.table import Cell, Column, Sample, Table, number_table, word
-from bnexp.document.values import Lesson, Part, TryIt
+from bnexp.document.values import Lesson, Part, TryIt, text
 
 HISTOGRAM = Histogram("h", "shares", (-1.0, -0.99, 0.0, 1.0), {"one": (0.5, 0.25, 0.25), "other": (0.0, 0.0, 1.0)})
 SCATTER = Scatter("s", "clouds", {"far": [(3.0, 4.0), (-1.0, 0.0)], "at the origin": [(0.0, 0.0)]})
@@ -24,8 +24,8 @@ def page(*parts: Part) -> str:
 @pytest.mark.parametrize("picture", [HISTOGRAM, SCATTER, LINES], ids=lambda one: type(one).__name__)
 def test_a_picture_is_one_svg_with_its_names_as_text_and_the_same_each_time(picture: Histogram) -> None:
     svg = to_svg(picture)
-    assert svg.startswith("<svg")
-    assert svg.endswith("</svg>")
+    assert svg.startswith('<div class="at-page"><svg' if isinstance(picture, Lines) else "<svg")
+    assert svg.count("<svg") == svg.count("</svg>") == 2  # two panels, or one in two sizes
     assert "metadata" not in svg
     names = {**getattr(picture, "series", {}), **getattr(picture, "clouds", {})}
     assert all(f">{name}</text>" in svg for name in names)
@@ -100,3 +100,16 @@ def test_cells_sort_by_their_values_and_headings_have_a_scope() -> None:
     assert '<th scope="row" class="short">bn</th>' in html
     assert '<td class="number" data-name="score %" data-value="0.90123">90.12 ± 0.30</td>' in html
     assert '<td class="number" data-name="score %" data-missing>-</td>' in html
+
+
+def test_in_a_paragraph_code_formulas_and_powers_of_ten_are_marked_and_nothing_else() -> None:
+    html = page(
+        text(
+            "`a < b` is {small:.1e}, not $x_hat$ < x_hats or $1 / B$ = 1 / Bs; exactly {none:.1e}", small=1e-5, none=0.0
+        )
+    )
+    words = re.sub(r'<math alttext="(.*?)">.*?</math>', r"[\1]", html)
+    assert (
+        '<p><code>a &lt; b</code> is <span class="short">1.0e-05</span>, not [x_hat] &lt; x_hats or [1 / B] = 1 / Bs; '
+        "exactly 0</p>"
+    ) in words

@@ -76,6 +76,18 @@ def without_negative_zero(values: list) -> list:
     ]
 
 
+def test_of_the_built_in_matrix_something_is_seen_and_no_article_is_judged() -> None:
+    numbers = taught()
+    x, x_hat = (torch.tensor(numbers[key], dtype=torch.float64) for key in ("x", "x_hat"))
+    assert len(x.unique(dim=0)) == len(x_hat.round(decimals=3).unique(dim=0)) == 5  # no two rows alike
+    assert not torch.equal(x[:, 0], x[:, 1])
+    torch.testing.assert_close(x_hat[:, 0].sort().values, x_hat[:, 1].sort().values, rtol=1e-4, atol=1e-4)
+    assert numbers["farthest"] == x_hat.abs().max()
+    assert numbers["farthest_possible"] == 2
+    assert torch.tensor(numbers["grad_x"]).abs().min() > 2e-4  # it reaches all examples, as is said
+    assert "printed" not in numbers
+
+
 def test_article_000_is_reproduced_to_its_digits() -> None:
     numbers = taught(example="000")
     assert rounded(numbers["mean"], 1) == ["5.0", "6.0", "7.0", "8.0"]
@@ -89,7 +101,7 @@ def test_article_000_is_reproduced_to_its_digits() -> None:
 def test_what_the_code_of_article_000_prints_is_named() -> None:
     x = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]], dtype=torch.float64)
     written = (x - x.mean(dim=0, keepdim=True)) / torch.sqrt(x.var(dim=0, keepdim=True) + 1e-5)
-    numbers = taught()
+    numbers = taught(example="000")
     torch.testing.assert_close(torch.tensor(numbers["y_in_code"], dtype=torch.float64), written, rtol=0, atol=1e-12)
     assert numbers["var_in_code"] == [16.0] * 4
     assert without_negative_zero(rounded(numbers["y_in_code"], 4)) == [

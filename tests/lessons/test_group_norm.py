@@ -78,18 +78,23 @@ def test_one_group_and_pairs_are_named(near: Callable) -> None:
         to_text(lesson(request_of("groupnorm", LessonOptions(groups=1)))).split()
     )
     of_pairs = lesson(request_of("groupnorm", LessonOptions(gamma="1,1,1,1", groups=2, eps=1e-12)))
-    near(torch.tensor(of_pairs.numbers["x_hat"]).abs().tolist(), torch.ones(3, 4, dtype=torch.float64))
+    pairs = torch.tensor(of_pairs.numbers["x"], dtype=torch.float64).reshape(5, 2, 2)
+    tells_the_larger = (pairs - pairs.flip(2)).sign().reshape(5, 4)  # 0 where both are equal
+    near(of_pairs.numbers["x_hat"], tells_the_larger)
     assert "A group of two values" in to_text(of_pairs)
 
 
 @pytest.mark.parametrize(
     ("groups", "expected"),
     [
-        (3, "--groups 3: does not divide the 4 features of example 000; expected 1 or 2"),
+        (3, "--groups 3: does not divide the 4 features of the built-in matrix; expected 1 or 2"),
         (0, "--groups 0: does not divide"),
         (-2, "--groups -2: does not divide"),
         (8, "--groups 8: does not divide"),
-        (4, "--groups 4: each of 4 groups would hold 1 of the 4 features of example 000 and give beta, whatever"),
+        (
+            4,
+            "--groups 4: each of 4 groups would hold 1 of the 4 features of the built-in matrix and give beta",
+        ),
     ],
 )
 def test_groups_that_cannot_be_are_refused_with_those_that_would_do(groups: int, expected: str) -> None:

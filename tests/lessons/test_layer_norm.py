@@ -71,8 +71,8 @@ def test_the_gradient_reaches_the_first_example_alone_and_sums_to_0(near: Callab
     numbers = taught()
     grad_x = torch.tensor(numbers["grad_x"], dtype=torch.float64)
     assert torch.count_nonzero(grad_x[1:]) == 0
-    assert grad_x[0].abs().max() > 0.1
-    near(grad_x.sum(dim=1).tolist(), torch.zeros(3, dtype=torch.float64))
+    assert grad_x[0].abs().max() > 0.05
+    near(grad_x.sum(dim=1).tolist(), torch.zeros(len(grad_x), dtype=torch.float64))
     assert all(one["batch norm"] > 0 for one in numbers["reached_by_the_gradient"])
 
 

@@ -1,5 +1,6 @@
 """What can be asked of a lesson, and what a person is told who asks for something else."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bnexp.config.items import NORM_NAMES
 from bnexp.errors import ConfigError
 from bnexp.lessons.request import LessonOptions, request_of
-from bnexp.lessons.topics import topic_named
+from bnexp.lessons.topics import TOPICS, topic_named
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,7 @@ from bnexp.lessons.topics import topic_named
     [
         (LessonOptions(example="001"), "expected 000 or 002"),
         (LessonOptions(example="000", input=Path("own.csv")), "choose one of them"),
-        (LessonOptions(gamma="1,2"), "--gamma: expected 4 numbers.*feature of example 000; found 2"),
+        (LessonOptions(gamma="1,2"), "--gamma: expected 4 numbers.*feature of the built-in matrix; found 2"),
         (LessonOptions(gamma="1,2,3,4,5"), "found 5"),
         (LessonOptions(beta="1"), "--beta: expected 4 numbers.*found 1"),
         (LessonOptions(gamma="1,2,x,4"), 'found "x"'),
@@ -45,16 +46,37 @@ def test_seeds_are_those_of_a_config(seed: int) -> None:
     assert request_of("whitening", LessonOptions(seed=2**31 - 1)).seed == 2**31 - 1
 
 
-def test_an_unknown_lesson_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r'no lesson "bacthnorm"\. Did you mean "batchnorm"'):
-        topic_named("bacthnorm")
+@pytest.mark.parametrize(
+    ("word", "meant"), [("bacthnorm", "batchnorm"), ("tahn", "saturation"), ("lyaer norm", "layernorm"), ("bm", "bn")]
+)
+def test_a_near_miss_is_answered_with_the_lesson_of_the_nearest_name(word: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf'no lesson "{word}"\. Did you mean "{topic_named(meant)}"'):
+        topic_named(word)
 
 
-def test_the_name_of_a_norm_in_a_config_names_its_lesson() -> None:
-    named = {norm: topic_named(norm) for norm in ("bn", "ln", "gn", "in", "rms")}
-    assert set(named.values()) == {"batchnorm", "layernorm", "groupnorm", "instancenorm", "rmsnorm"}
-    assert set(named) <= set(NORM_NAMES)
-    assert topic_named("batchnorm") == "batchnorm"
+@pytest.mark.parametrize(
+    ("word", "topic"),
+    [
+        *(("bn", "batchnorm"), ("ln", "layernorm"), ("gn", "groupnorm"), ("in", "instancenorm"), ("rms", "rmsnorm")),
+        *(
+            ("tanh", "saturation"),
+            ("BatchNorm2d", "batchnorm"),
+            ("layer norm", "layernorm"),
+            ("LAYER_NORM", "layernorm"),
+        ),
+        *(("zca", "whitening"), ("LAYER_NORM", "layernorm"), ("ICS", "shift")),
+        *(("batch size", "coupling"), ("eval", "training-vs-inference")),
+    ],
+)
+def test_norms_and_words_of_the_field_name_their_lessons(word: str, topic: str) -> None:
+    assert topic_named(word) == topic
+
+
+def test_every_name_is_of_one_lesson_alone() -> None:
+    spelled = [re.sub(r"[-_ ]", "", name) for topic, one in TOPICS.items() for name in (topic, *one.names)]
+    assert len(spelled) == len(set(spelled))
+    norms = {name for one in TOPICS.values() for name in one.names if "_" in name or len(name) == 2} - {"he"}
+    assert norms <= set(NORM_NAMES)
 
 
 def test_gamma_and_beta_of_ones_own_file_begin_at_1_and_0(tmp_path: Path) -> None:
