@@ -30,6 +30,9 @@ def explain(
     With `json` it is every number in full precision; with `html` a page is written to this file, with `figures` each
     figure into this folder, in place of the text. With `all`, `html` is a folder for the pages of all lessons.
     """
+    for option, folder in (("--figures", figures), *([("--html", html)] if all else [])):
+        if folder is not None and os.path.isfile(folder):
+            raise ConfigError(f"{option} {folder}: expected a folder, found a file")
     if all:
         _all(topic, options, json=json, html=html, figures=figures)
         return
@@ -45,11 +48,11 @@ def explain(
 
     lesson = replace(LESSONS[topic](request), read=request.batch.read)
     said = []
+    if figures is not None:
+        said.append(_write_figures(figures, [lesson]))
     if page is not None:
         write_page(page, lesson, f"bnexp explain {lesson.topic}")
         said.append(f"{visible(str(html))}: written; a browser opens it, without any other file\n")
-    if figures is not None:
-        said.append(_write_figures(figures, [lesson]))
     if json:
         write_out(to_json(lesson))
     elif said:

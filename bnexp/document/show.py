@@ -144,8 +144,6 @@ def write_files(folder: Path, files: Iterable[tuple[str, str]], option: str) -> 
     ready = list(files)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise ConfigError(f"{option} {folder}: expected a folder, found a file") from None
     except OSError as error:
         raise ConfigError(f"{option} {folder}: {error.strerror}") from None
     for name, text in ready:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 import command_line
+from bnexp.commands import explain as command
 from bnexp.commands.explain import explain
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.lessons.request import LessonOptions
@@ -102,12 +103,34 @@ def test_figures_are_files_of_their_own_with_words_for_each(tmp_path: Path, caps
         "groupnorm-regions.svg",
         "groupnorm-regions_of_images.svg",
     ]
+    with pytest.raises(ConfigError, match="--figures: this lesson has tables, but no figure"):
+        explain("bias", LessonOptions(), figures=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     svg = ElementTree.parse(folder / "groupnorm-regions.svg").getroot()
     assert svg.attrib["role"] == "img"
     title, description = (svg.findtext(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc"))
     assert title == "equal letters share their statistics"
     assert description is not None
     assert "batch norm: example 1 A B C D; example 2 A B C D;" in description
+
+
+def test_all_lessons_are_a_folder_of_pages_and_what_else_lies_there_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "TOPICS", {name: TOPICS[name] for name in ("batchnorm", "layernorm")})
+    (tmp_path / "notes.txt").write_text("mine")
+    explain(None, LessonOptions(), html=tmp_path, figures=tmp_path / "figures", all=True)
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        f"{tmp_path / 'index.html'}: written, and 2 lessons beside it",
+        f"{tmp_path / 'figures'}: 1 figure written",
+    ]
+    names = ["batchnorm.html", "figures", "index.html", "layernorm.html", "notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    pages = {path.name: path.read_text() for path in tmp_path.glob("*.html")}
+    assert TOPICS["layernorm"].question in pages["index.html"]
+    assert 'rel="next" href="layernorm.html"' in pages["batchnorm.html"]
+    assert '<a href="batchnorm.html"><code>bnexp explain batchnorm</code></a>' in pages["layernorm.html"]
 
 
 def test_names_from_a_file_are_text_in_a_page_and_cannot_steer_a_terminal(
@@ -176,7 +199,7 @@ def test_a_page_that_cannot_be_written_is_answered_and_leaves_what_was_there(
         (["--all", "bias", "--html", "site"], "--all: expected no lesson"),
         (["--html", "site"], "or --all, for a folder"),
         (["bias", "--html", "."], "--html .: a folder; expected a file, such as bias.html, or `bnexp explain --all"),
-        (["bias", "--figures", "figures"], "no figure"),
+        (["--all", "--html", "ragged.csv"], "--html ragged.csv: expected a folder, found a file"),
         (["coupling", "--figures", "ragged.csv"], "--figures ragged.csv: expected a folder, found a file"),
     ],
 )
