@@ -49,7 +49,7 @@ _ABSENT = {
     "dropout": 'dropout is an item of the block: --set "model.block=linear -> norm -> act -> dropout(p={value})"',
     "workers": "nothing is to be set: a dataset lies in memory, without workers",
     "config": "the config is an argument: bnexp {command} {value}",
-    "verbose": "bnexp train and resume take --verbose; every run keeps the same in its log.txt",
+    "verbose": "train and resume take --verbose; every run keeps the same in its log.txt",
     "patience": "there is no early stopping: the best and the final weights are both kept and tested",
     "checkpoint": "a run is continued by: bnexp resume RUN",
     "dry-run": "a config is looked at without training by: bnexp check CONFIG",

@@ -26,7 +26,8 @@ def printed(folder: Path, output: Output = "table", **filters: Sequence[str]) ->
 
 
 def listed(folder: Path, **filters: Sequence[str]) -> list[str]:
-    return [row["run"] for row in json.loads(printed(folder, "json", **filters))["rows"]]
+    rows = json.loads(printed(folder, "json", **filters))["rows"]
+    return [Path(row["run"]).relative_to(folder).as_posix() for row in rows]
 
 
 def test_one_line_a_run_the_newest_first(tmp_path: Path) -> None:
