@@ -29,6 +29,8 @@ from bnexp.lessons.registry import LESSONS
 from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import TOPICS
 
+DOCUMENT = Path(__file__).parents[2] / "bnexp" / "document"
+
 LONG = pytest.mark.long
 _TAUGHT: dict[str, Lesson] = {}
 
@@ -177,7 +179,7 @@ def test_the_page_is_whole_runs_its_one_script_and_asks_nobody(lesson: Lesson) -
     assert not [name for name, _ in page.attributes if name.startswith("on") or name == "src"]
     played = [part.kind for part in lesson.parts if isinstance(part, Play)]
     names = ["page.js", *(["play.js"] if played else []), *(f"play_{kind}.js" for kind in played)]
-    assert "".join(page.scripts) == "".join((ROOT / "bnexp" / "document" / name).read_text() for name in names)
+    assert "".join(page.scripts) == "".join((DOCUMENT / name).read_text() for name in names)
     links = [str(value) for name, value in page.attributes if name.endswith("href")]
     assert not [value for value in links if not value.startswith("#") and value != "data:,"]
     policies = [str(value) for name, value in page.attributes if name == "content" and "script-src" in str(value)]
