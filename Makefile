@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test test-all test-thorough lint audit docs findings house benchmark faults clean
+.PHONY: demo test test-all test-thorough lint audit docs site findings house benchmark faults clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -49,6 +49,19 @@ docs: .venv/installed
 	$(BIN)/bnexp schema --sweep --markdown > docs/sweep.md
 	$(BIN)/python -m bnexp.probes.reference > docs/probes.md
 
+# The site needs no bnexp, and so no torch: an environment of its own, of the extra `site` alone.
+.venv/site/installed: pyproject.toml
+	$(PYTHON) -m venv .venv/site
+	.venv/site/bin/python -c "import tomllib; \
+		print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['site'], sep='\n')" \
+		> .venv/site/needs.txt
+	.venv/site/bin/python -m pip install --quiet --no-compile -r .venv/site/needs.txt
+	touch $@
+
+site: .venv/site/installed
+	NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --quiet --strict
+	@echo "See it: $(PYTHON) -m http.server --directory site"
+
 findings: .venv/installed
 	$(BIN)/python tools/findings.py write
 
@@ -62,4 +75,4 @@ faults: .venv/installed
 	$(BIN)/python tests/faults/faults.py
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info
