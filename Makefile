@@ -59,7 +59,7 @@ docs: .venv/installed
 	touch $@
 
 site: .venv/site/installed
-	NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --strict
 	@echo "See it: $(PYTHON) -m http.server --directory site"
 
 findings: .venv/installed
