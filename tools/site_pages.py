@@ -1,4 +1,4 @@
-"""Make the documentation site of docs/: the changelog as a page, and links that read well away from their files.
+"""Make the documentation site of docs/: the changelog as a page, and what reads otherwise there than beside its files.
 
 MkDocs calls these functions, as `hooks` in mkdocs.yml says.
 """
@@ -30,4 +30,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         file = files.get_file_from_path(link[1])
         return f"[{file.page.title}]({link[1]}" if file and file.page else link[0]
 
-    return re.sub(r"\[\w+\.md\]\((\w+\.md)(?=[#)])", titled, markdown)
+    markdown = re.sub(r"\[\w+\.md\]\((\w+\.md)(?=[#)])", titled, markdown)
+    return re.sub(r"^\|.*\|$", lambda row: _row(row[0]), markdown, flags=re.MULTILINE)
+
+
+def _row(row: str) -> str:
+    r"""Write a row of a table as Python-Markdown reads it, a bare `|` in code for `\|`, and keep `->` in one piece."""
+    parts = row.split("`")
+    plain, code = [part.replace("->", "-&NoBreak;>") for part in parts[::2]], parts[1::2]
+    parts[::2], parts[1::2] = plain, [part.replace(r"\|", "|") for part in code]
+    return "`".join(parts)
