@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test test-all test-thorough lint audit docs site findings house benchmark faults clean
+.PHONY: demo test test-all test-thorough lint audit docs findings house benchmark faults clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -49,6 +49,7 @@ docs: .venv/installed
 	$(BIN)/bnexp schema --sweep --markdown > docs/sweep.md
 	$(BIN)/python -m bnexp.probes.reference > docs/probes.md
 
+.PHONY: site
 # The site needs no bnexp, and so no torch: an environment of its own, of the extra `site` alone.
 .venv/site/installed: pyproject.toml
 	$(PYTHON) -m venv .venv/site

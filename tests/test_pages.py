@@ -32,6 +32,7 @@ OF_THE_READER = {
     "mad.py",
     "measured.csv",
     "mine.csv",
+    "mnist_mlp_bn.yaml",
     "study.yaml",
     "study/bn.yaml",
     "study/ln.yaml",
@@ -40,8 +41,10 @@ OF_THE_READER = {
 """Files that a page shows, or has the reader write."""
 UNCHECKED = {
     **dict.fromkeys(("[", "cat", "cd", "done", "export", "for", "mkdir"), "of the shell"),
+    "docker": "needs Docker",
     "ray": "needs a cluster",
     "scontrol": "needs Slurm",
+    "venv": "of Python",
     ".venv/bin/pre-commit": "is installed by those who want it",
 }
 """Commands that are not checked here, by the word that they begin with."""

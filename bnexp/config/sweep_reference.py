@@ -18,7 +18,7 @@ together.
 `bnexp schema --sweep` prints the JSON Schema, with which an editor completes and checks the keys.*
 
     question: Does bn allow larger learning rates?
-    base: configs/mnist_mlp_bn.yaml
+    base: mnist_mlp_bn.yaml
     fixed: {training.epochs: 5}
     axes:
       model.norm: [none, bn, ln]
@@ -29,7 +29,7 @@ together.
 
 This is 3 x 3 arms but one, with the seeds 0 to 4: 40 runs. Without a file, the command line says the same:
 
-    bnexp sweep configs/mnist_mlp_bn.yaml --axis model.norm=none,bn,ln --axis optimizer.lr=0.01,0.1,1 --seeds 5
+    bnexp sweep mnist_mlp_bn.yaml --axis model.norm=none,bn,ln --axis optimizer.lr=0.01,0.1,1 --seeds 5
 
 and `--save FILE` writes it as a sweep file. Commas within brackets and quotes divide nothing:
 `--axis "model.norm=bn,gn(groups=4)" --axis model.hidden=[64],[64,64]`.
