@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from bnexp.config.sweep_loading import load_sweep, sweep_of_options
 from bnexp.lessons.request import LessonOptions
 from bnexp.lessons.topics import topic_named
 from bnexp.sweep.arms import expand
+from site_pages import on_page_markdown
 
 ROOT = Path(__file__).parent.parent
 WRONG_ON_PURPOSE = {"exit_codes.md"}
@@ -225,3 +227,15 @@ def test_the_site_has_every_page_once_and_no_other() -> None:
     assert sorted(pages_in(site["nav"])) == sorted([*there, "changelog.md"])  # tools/site_pages.py adds that
     assert site["theme"]["font"] is False
     assert site["plugins"] == ["search"]  # nothing from another host
+
+
+def test_the_site_writes_links_and_rows_as_they_read_there() -> None:
+    titles = {"config.md": SimpleNamespace(page=SimpleNamespace(title="Config"))}
+    files: Any = SimpleNamespace(get_file_from_path=titles.get)
+    written = (
+        "[config.md](config.md#data), [it](config.md), [README](../README.md)\n| `a \\| b` | c -> d |\n`a \\| b` -> c"
+    )
+    read = (
+        "[Config](config.md#data), [it](config.md), [README](index.md)\n| `a | b` | c -&NoBreak;> d |\n`a \\| b` -> c"
+    )
+    assert on_page_markdown(written, None, None, files) == read
