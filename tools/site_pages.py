@@ -18,10 +18,11 @@ IN_THE_SITE = {"../README.md": "index.md", "../CHANGELOG.md": "changelog.md"}
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Add the changelog as a page."""
+    """Add the changelog as a page, which search names after the others."""
     from mkdocs.structure.files import File
 
-    files.append(File.generated(config, "changelog.md", content=CHANGELOG.read_text(encoding="utf-8")))
+    text = f"---\nsearch: {{boost: 0.2}}\n---\n{CHANGELOG.read_text(encoding='utf-8')}"
+    files.append(File.generated(config, "changelog.md", content=text))
     return files
 
 
