@@ -46,6 +46,20 @@ docs: .venv/installed
 	$(BIN)/bnexp schema --sweep > configs/sweep.schema.json
 	$(BIN)/python -m bnexp.probes.reference > docs/probes.md
 
+.PHONY: site
+# The site needs no bnexp, and so no torch: an environment of its own, of the extra `site` alone.
+.venv/site/installed: pyproject.toml
+	$(PYTHON) -m venv .venv/site
+	.venv/site/bin/python -c "import tomllib; \
+		print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['site'], sep='\n')" \
+		> .venv/site/needs.txt
+	.venv/site/bin/python -m pip install --quiet --no-compile -r .venv/site/needs.txt
+	touch $@
+
+site: .venv/site/installed
+	NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --strict
+	@echo "See it: $(PYTHON) -m http.server --directory site"
+
 findings: .venv/installed
 	$(BIN)/python tools/findings.py write
 
@@ -63,4 +77,4 @@ dist: .venv/installed-test
 	$(BIN)/python tools/release.py $(REPOSITORY)
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist site *.egg-info
