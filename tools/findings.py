@@ -104,7 +104,7 @@ def _study(name: str, place: Path, kept: Path) -> list[str]:
     said = kept / f"{name}.txt"
     return [
         f"## {sweep.file.question}",
-        f"`bnexp sweep configs/studies/{name}.yaml`: {_head(name)}",
+        f"`bnexp sweep studies/{name}`: {_head(name)}",
         to_markdown([verdicts]),
         *([said.read_text()] if said.exists() else []),
         f"![{plot.caption}](findings/{name}.svg)",

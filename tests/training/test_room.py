@@ -135,7 +135,7 @@ def test_train_warns_before_it_begins(config_file, tmp_path, free, capsys):
     free(3000 + 24 * 120 + 2 * 4 * 16 * 100)
     train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
     free(4 * 320 * 4 + 24 * 120 + 1000)
-    train([config_file], runs_dir=tmp_path / "runs", quiet=True, device="cpu")
+    train([config_file], runs_dir=tmp_path / "runs", quiet=True, again=True, device="cpu")
     assert "--set data.eval_batch_size=" in capsys.readouterr().err
 
 
