@@ -126,7 +126,9 @@ def check_files(
         )
         return
     if signal or speed:
-        raise ConfigError(f"{'--signal' if signal else '--speed'} shows one config, and no table of files")
+        option, found = "--signal" if signal else "--speed", "a sweep" if is_sweep_file(files[0]) else "--json"
+        found = counted(len(files), "file") if len(files) > 1 else found
+        raise ConfigError(f"{option} shows one config; expected a single CONFIG without --json, found {found}")
     checked = [check_file(path, overrides, data_dir, device) for path in files]
     table = _file_table(checked)
     if output == "table":
