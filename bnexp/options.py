@@ -187,11 +187,12 @@ class HonestCommand(TyperCommand):
             if "--set" in own:
                 return f"{begins}; it is a key of the config: {line}"
             return f"{begins}; it is a key of the config, which train and check take: {line}"
+        taken = f"it takes {', '.join(own) or 'none'}"
         if owners := _commands_with(f"--{name}", ctx):
             instead = _as_argument(name, value, self.params, command)
-            return f"{begins}, which belongs to {owners}; {instead or 'it takes ' + ', '.join(own)}"
+            return f"{begins}, which belongs to {owners}; {instead or taken}"
         near = nearest(f"--{name}", own)
-        return f"{begins}; " + (f"did you mean {near}?" if near else f"it takes {', '.join(own)}")
+        return f"{begins}; " + (f"did you mean {near}?" if near else taken)
 
 
 _NO_NUMBER = re.compile(r"\bvalid (integer|number|float)")
