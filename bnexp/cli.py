@@ -124,7 +124,9 @@ def demo() -> None:
 
 @app.command(short_help="Write a config to edit.", rich_help_panel=RUN)
 def init(
-    name: Annotated[str, typer.Argument(help="A new name, or a config of bnexp, which is copied.")] = "experiment",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A new name, or a config of bnexp, which is copied.")
+    ] = "experiment",
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
     """Write NAME.yaml into this folder: a config to edit, and its schema for an editor."""
@@ -136,7 +138,7 @@ def init(
 @app.command(short_help="Train networks, a run per CONFIG and seed.", rich_help_panel=RUN)
 def train(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, or names such as mnist_mlp_bn, in turn.")
+        list[Path], typer.Argument(metavar="CONFIG", help="YAML files, or names such as mnist_mlp_bn, in turn.")
     ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     seed: Annotated[
@@ -243,7 +245,7 @@ def sweep(
 
 @app.command(short_help="Continue a RUN that stopped.", rich_help_panel=RUN)
 def resume(
-    run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below the runs.")],
     runs_dir: RunsDir = Path("runs"),
     data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie. [default: where they lay]")] = None,
     device: Annotated[
@@ -282,7 +284,7 @@ def resume(
 def check(
     configs: Annotated[
         list[Path],
-        typer.Argument(metavar="CONFIG...", help="YAML files or names of configs, also sweeps; or folders."),
+        typer.Argument(metavar="CONFIG", help="YAML files or names of configs, also sweeps; or folders."),
     ],
     overrides: Overrides = [],  # noqa: B006  Typer copies it
     data_dir: DataDir = None,
@@ -343,7 +345,7 @@ Where = Annotated[
 
 @app.command(short_help="Compare runs in a table, over their seeds.", rich_help_panel=LOOK)
 def compare(
-    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    paths: Annotated[list[str], typer.Argument(metavar="RUN|FOLDER|GLOB", help="Runs. [default: all]")] = [],  # noqa: B006
     runs_dir: RunsDir = Path("runs"),
     target: Annotated[
         float | None, typer.Option(metavar="ACCURACY", help="Add the epochs to this validation accuracy, such as 0.95.")
@@ -404,7 +406,7 @@ def verdict(
 
 @app.command(short_help="Draw a figure of runs for a paper.", rich_help_panel=LOOK)
 def plot(
-    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    paths: Annotated[list[str], typer.Argument(metavar="RUN|FOLDER|GLOB", help="Runs. [default: all]")] = [],  # noqa: B006
     kind: Annotated[
         Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"],
         typer.Option("--kind", help="What is drawn (docs/plots.md)."),
@@ -451,7 +453,7 @@ def plot(
 
 @app.command(short_help="Write runs as a file for other programs.", rich_help_panel=LOOK)
 def export(
-    paths: Annotated[list[str], typer.Argument(metavar="[RUN|FOLDER|GLOB]...", help="Runs. [default: all]")] = [],  # noqa: B006
+    paths: Annotated[list[str], typer.Argument(metavar="RUN|FOLDER|GLOB", help="Runs. [default: all]")] = [],  # noqa: B006
     form: Annotated[
         Literal["csv", "parquet", "json"] | None,
         typer.Option("--format", help="Of the file. [default: by the name of FILE, else csv]"),
@@ -477,7 +479,7 @@ def export(
 @app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
 def report(
     path: Annotated[
-        str | None, typer.Argument(metavar="[FOLDER|STUDY]", help="Runs, or their sweep file. [default: all]")
+        str | None, typer.Argument(metavar="FOLDER|STUDY", help="Runs, or their sweep file. [default: all]")
     ] = None,
     to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
     baseline: Annotated[
@@ -495,7 +497,7 @@ def report(
 
 @app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
 def probe(
-    run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below the runs.")],
     probes: Annotated[
         list[str],
         typer.Option(
@@ -535,7 +537,7 @@ def probe(
 
 @app.command(short_help="Fold the bn of a RUN into its layers.", rich_help_panel=LOOK)
 def fold(
-    run: Annotated[str, typer.Argument(help="A run's folder, or its name below the runs.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below the runs.")],
     weights: Annotated[
         str, typer.Option(metavar="WHICH", help="final, best, or stepN: those of a checkpoint.")
     ] = "final",
@@ -612,7 +614,7 @@ def catalog(
 
 @app.command(short_help="Explain a normalization with numbers.", rich_help_panel=LEARN)
 def explain(
-    topic: Annotated[str | None, typer.Argument(help="A lesson. [default: lists them]")] = None,
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="A lesson. [default: lists them]")] = None,
     example: Annotated[str | None, typer.Option(metavar="000|002", help="The matrix of a published example.")] = None,
     input: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Your own matrix: a line per example, features in columns.")
@@ -658,7 +660,7 @@ def list_datasets(
 
 @data.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets, as in data.dataset.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Datasets, as in data.dataset.")],
     data_dir: DataDir = None,
 ) -> None:
     """Download datasets that are missing, and check every byte."""

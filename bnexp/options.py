@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from bnexp.config.packaged import packaged_configs
+from bnexp.config.packaged import ENDINGS, packaged_configs
 from bnexp.errors import ConfigError, nearest
 
 _FLAGS = {
@@ -187,11 +187,12 @@ class HonestCommand(TyperCommand):
             if "--set" in own:
                 return f"{begins}; it is a key of the config: {line}"
             return f"{begins}; it is a key of the config, which train and check take: {line}"
+        taken = f"it takes {', '.join(own) or 'none'}"
         if owners := _commands_with(f"--{name}", ctx):
             instead = _as_argument(name, value, self.params, command)
-            return f"{begins}, which belongs to {owners}; {instead or 'it takes ' + ', '.join(own)}"
+            return f"{begins}, which belongs to {owners}; {instead or taken}"
         near = nearest(f"--{name}", own)
-        return f"{begins}; " + (f"did you mean {near}?" if near else f"it takes {', '.join(own)}")
+        return f"{begins}; " + (f"did you mean {near}?" if near else taken)
 
 
 _NO_NUMBER = re.compile(r"\bvalid (integer|number|float)")
@@ -213,7 +214,7 @@ def _no_number(error: Any, words: list[str]) -> str | None:
 
 
 def _taken(options: Sequence[str], words: Sequence[str]) -> tuple[str, str]:
-    """Return a known option by the name that was typed, and its value: the word behind it, even another option."""
+    """Return which of an option's names was typed, and its value: the word behind it, even if that is an option."""
     for at, typed in enumerate(words):
         word, equals, value = typed.partition("=")
         if word in options:
@@ -439,10 +440,12 @@ class PanelGroup(TyperGroup):
             if words[0].partition("=")[0] in {opt for param in self.commands[command].params for opt in param.opts}:
                 behind = shlex.join([command, *words[at + 1 :], *words[:at]])
                 raise ConfigError(f"{words[0]} stands before the command; expected it behind: bnexp {behind}")
-        if first not in self.commands and first.endswith((".yaml", ".yml")) and words and words[0] == first:
-            raise ConfigError(f"{first}: a file, and no command; expected bnexp train {shlex.join(words)}, or check")
-        if first not in self.commands and first in packaged_configs() and words and words[0] == first:
-            raise ConfigError(f"{first}: a config, and no command; expected bnexp train {shlex.join(words)}, or check")
+        if words and words[0] == first and first not in self.commands:
+            kind = "file" if first.endswith(ENDINGS) else "config" if first in packaged_configs() else None
+            if kind:
+                raise ConfigError(
+                    f"{first}: a {kind}, and no command; expected bnexp train {shlex.join(words)}, or check"
+                )
         return list(super().parse_args(ctx, args))
 
 

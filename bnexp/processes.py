@@ -28,7 +28,7 @@ _work = _NOTHING
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage until the context ends: in a short command that is a tenth of its time, and finds none."""
+    """Turn the garbage collector off until the context ends: it takes a tenth of a short command and finds nothing."""
     gc.disable()
     try:
         yield

@@ -1,6 +1,7 @@
 """The house: who may import whom, what stays light, and that every declared name can be built."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,15 @@ def test_imports_run_downward(path: Path) -> None:
     for imported in imports_of(path):
         if imported != room and imported != "__version__":
             assert floor_of(imported) < floor_of(room), f"{relative} imports bnexp.{imported}"
+
+
+def test_the_map_names_every_room_and_only_files_that_exist() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)*\w+\.(?:py|js|md))`", page))
+    assert len(named) > 60
+    assert [name for name in named if not ((PACKAGE.parent / name).exists() or list(PACKAGE.rglob(name)))] == []
+    rooms = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("*/__init__.py")}
+    assert [room for room in rooms if f"`{room}/`" not in page] == []
 
 
 def test_commands_do_not_import_each_other() -> None:

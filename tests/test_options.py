@@ -205,3 +205,8 @@ def test_a_command_that_is_done_once_is_not_done_by_several_processes() -> None:
         options.refuse_to_repeat("compare", of_torchrun)
     options.refuse_to_repeat("train", of_torchrun)
     options.refuse_to_repeat("compare", {"WORLD_SIZE": "1", "RANK": "0"})
+
+
+def test_a_command_without_options_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"^bnexp demo has no option --x, which belongs to plot; it takes none$"):
+        cli.app(["demo", "--x"], standalone_mode=False)

@@ -14,7 +14,7 @@ from bnexp.runs.columns import Evaluation
 from bnexp.runs.run import AVERAGED, ENVIRONMENT, Run
 
 NAME = Column("name", "arm")
-"""The name in the config, which arms may share; `ARM` is that by which none is another, as in `bnexp export`."""
+"""The name in the config, which arms may share; `ARM` is a name that no other arm has, as in `bnexp export`."""
 ARM = Column("arm", "arm", audience="machines")
 DATA = Column("data_fingerprint", "data")
 SCORED_ON = Column("scored_on", "scored on", audience="machines")

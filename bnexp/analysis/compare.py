@@ -90,7 +90,7 @@ def compare_runs(
 def _arms_of(
     runs: Sequence[Run], conditions: Sequence[str], keys: Sequence[str], group_by: Sequence[str]
 ) -> tuple[Sequence[Arm], Sequence[str], list[str]]:
-    """Return the arms of the runs that are asked for, the keys that have a column, and what to know of the choice."""
+    """Return the arms of the runs that are asked for, the keys that have a column, and notes on what was left out."""
     chosen, on_choice = where(runs, conditions)
     kept, left_out = without_tuning(chosen)
     arms, on_pool = gather_arms(kept), list[str]()

@@ -19,15 +19,14 @@ FEW = 8
 """Metrics up to which it is faster to search a file for each than to parse its rows."""
 _AT_ONCE = 64
 """Metrics of one run that are in memory at the same time."""
-Value = object
 
 
 def label(run: Run) -> str:
-    """Return how a run is called in every table: its folder."""
+    """Return the name of a run in every table: its folder."""
     return run.folder.as_posix()
 
 
-def run_rows(runs: Sequence[Run]) -> tuple[list[str], list[dict[str, Value]]]:
+def run_rows(runs: Sequence[Run]) -> tuple[list[str], list[dict[str, object]]]:
     """Return the names of the columns, and a row per run: `FIRST`, its config, its figures, its environment.
 
     Keys of the config are dotted, such as `model.norm`; those without a section, but for name and seed, come after
@@ -43,14 +42,14 @@ def run_rows(runs: Sequence[Run]) -> tuple[list[str], list[dict[str, Value]]]:
     return [*FIRST, *keys, *figures, *ENVIRONMENT], rows
 
 
-def _first(run: Run, arm: str) -> dict[str, Value]:
+def _first(run: Run, arm: str) -> dict[str, object]:
     divergence = (run.divergence.step, run.divergence.layer) if run.divergence else (None, None)
     who = (label(run), run.name, arm, run.seed, run.repeat, run.status, run.role, *divergence, run.parameters)
     started = run.started.isoformat() if run.started else None
     return dict(zip(FIRST, (*who, started, run.took_s, run.data.fingerprint), strict=True))
 
 
-def _config(run: Run) -> dict[str, Value]:
+def _config(run: Run) -> dict[str, object]:
     values = {key: _hashable(value) for key, value in (run.config or {}).items() if key not in ("name", "seed")}
     return {column_key(key): value for key, value in values.items()}
 
@@ -66,7 +65,7 @@ class Curves:
     runs: Sequence[Run]
     problems: list[str] = field(default_factory=list)
 
-    def of_each_run(self) -> Iterator[list[tuple[Value, ...]]]:
+    def of_each_run(self) -> Iterator[list[tuple[object, ...]]]:
         """Yield the rows of some metrics of one run, by `CURVES`, at a time; a value that was not finite is None."""
         arms = arm_of_each(self.runs)
         for run in self.runs:

@@ -126,7 +126,9 @@ def check_files(
         )
         return
     if signal or speed:
-        raise ConfigError(f"{'--signal' if signal else '--speed'} shows one config, and no table of files")
+        option, found = "--signal" if signal else "--speed", "a sweep" if is_sweep_file(files[0]) else "--json"
+        found = counted(len(files), "file") if len(files) > 1 else found
+        raise ConfigError(f"{option} shows one config; expected a single CONFIG without --json, found {found}")
     checked = [check_file(path, overrides, data_dir, device) for path in files]
     table = _file_table(checked)
     if output == "table":
@@ -192,7 +194,7 @@ def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
 
 
 def _needs(blueprint: Blueprint, memory: str | None) -> list[tuple[str, str]]:
-    """Return what several processes do with it, and the memory that it takes, where there is something to say."""
+    """Return the facts on several processes and on memory, where there are any."""
     several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
     return [*several, *([("memory", memory)] if memory else [])]
 

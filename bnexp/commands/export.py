@@ -52,7 +52,9 @@ def export(
     runs, notes = where([read_run(folder) for folder in find_runs(paths, runs_dir)], conditions)
     parts = _curves(runs, form, notes) if curves else _runs(runs, form, notes)
     if file is None:
-        all(write_out(part.decode()) for part in parts)  # until nobody reads on
+        for part in parts:
+            if not write_out(part.decode()):  # nobody reads on
+                break
     else:
         try:
             write_atomically(file, parts)

@@ -231,7 +231,7 @@ def _refuse_here(
 
 
 def _refusal(reasons: Mapping[str, str], runs: Sequence[PlannedRun]) -> ConfigError:
-    """Return the refusal of arms, for reasons by their names, of those that runs have."""
+    """Return the error that refuses arms, for the reasons given by their names."""
     told = {run.arm.name: run.arm.told for run in runs}
     return ConfigError(told_together({name: told[name](reason) for name, reason in reasons.items()}, len(told)))
 
@@ -239,10 +239,10 @@ def _refusal(reasons: Mapping[str, str], runs: Sequence[PlannedRun]) -> ConfigEr
 def _stack_rule(
     plan: SweepPlan, runs: Sequence[PlannedRun], stack: AskedStack, division: Division, judged: Judged
 ) -> StackRule:
-    """Return how runs are stacked, and say what is to be known of that.
+    """Return how runs are stacked, and print notes on what is not stacked or does not pay.
 
     Raises:
-        ConfigError: the memory is too small for as many as were asked for.
+        ConfigError: more seeds are asked for than fit into memory.
     """
     counts = Counter(run.arm.name for run in runs)
     rule = rule_for(stack, counts, division, judged, plan.tuned_for)

@@ -45,8 +45,8 @@ def train(
     """Train each config in turn, once per seed, as far as that is not done, and return the runs that came to an end.
 
     All configs are checked before the first run starts. The arguments are those of `bnexp train --help`. One of several
-    processes that torchrun started trains each run with the others; only the first returns. Steps are profiled of a run
-    that is done as well, which is repeated for them.
+    processes that torchrun started trains each run with the others; only the first returns. With `profile`, a run
+    that is done is repeated.
 
     Raises:
         ConfigError: a config or an argument is wrong, or with `strict` there is a warning; nothing was written.
@@ -93,7 +93,7 @@ def _begun(drawn: Sequence[Drawn], runs_dir: Path) -> str:
 
 
 def _trained(results: Iterable["RunResult | Complete"], done: list[Path]) -> Iterator["RunResult"]:
-    """Yield the runs that were trained, and say which were complete before; the folders of all are added to `done`."""
+    """Yield the runs that were trained, and say which were complete before; add the folders of both to `done`."""
     for result in results:
         done.append(result.folder)
         if isinstance(result, Complete):
@@ -115,10 +115,10 @@ def _reported(result: "RunResult", profile: int) -> "RunResult":
 
 
 def _refuse_profile(drawn: Sequence[Drawn], steps: int, processes: int, resumed_from: Path | None) -> None:
-    """Refuse to profile so many steps where a run has too few, or too few left that is resumed from a folder of runs.
+    """Refuse to profile more steps than a run has, or has left where it is resumed from a folder of runs.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: a run has too few steps.
     """
     from bnexp.training.profile import refuse_profile  # loads torch
 

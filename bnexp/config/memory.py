@@ -18,21 +18,19 @@ _ONE_KERNEL = {"bn", "sync_bn", "ln", "gn", "in"}
 _PASSING = 2
 """Tensors of the largest size that the backward pass has beside what is kept for it: two gradients."""
 _OF_A_STACK = 1.4
-"""A stack takes up to so many times the estimates for its seeds: on the CPU, of four networks, it took 1.0 to 1.4."""
+"""Largest ratio of the memory of a stack to the estimates for its seeds: 1.0 to 1.4 for four networks on the CPU."""
 _AT_ONCE = 3
 """Tensors of the largest size that a forward pass alone has at once: in, out, and what the kernel sets aside."""
-
-
 _MOST_INPUTS = 256 << 20
-"""Bytes of prepared inputs at most: those of MNIST, for one."""
+"""Bytes of prepared inputs at most; those of MNIST fit."""
 _PASSES = 3
-"""Passes over the training part from which on it pays to prepare it once."""
+"""Passes over the training part, from which on it pays to prepare its inputs once."""
 
 
 def keeps_inputs(config: Config, plan: Plan, values: int) -> bool:
-    """Tell whether a training on the CPU keeps its inputs as floats, of so many values an example.
+    """Tell whether a training on the CPU keeps its inputs as floats, `values` of them per example.
 
-    Where each image comes again as it is, a batch is then only gathered: a twentieth of the step of an MLP.
+    It does where each image comes again unchanged; gathering a batch then saves a twentieth of the step of an MLP.
     """
     data, passes = config.data, plan.total_steps / plan.steps_per_epoch
     same = data.augment == "none" and not data.preprocess.endswith("whiten")
@@ -83,16 +81,16 @@ class StackMemory:
 
     @classmethod
     def of(cls, one: Memory, free: int) -> "StackMemory":
-        """Return it for seeds of which one by itself takes `one`, with steps taken ahead."""
+        """Scale up the estimate of a single run, with steps taken ahead, to that of stacked seeds."""
         seed, batch = (round(_OF_A_STACK * part) for part in (one.training, one.batch))
         return cls(seed, batch, one.evaluation, max(free - one.dataset, 0))
 
     def needed(self, seeds: int) -> int:
-        """Return what a stack of so many seeds takes."""
+        """Return the bytes that a stack of seeds takes."""
         return seeds * self.seed + max(seeds * self.batch, self.evaluation)
 
     def fitting(self, stacks: int) -> int:
-        """Return how many seeds fit into each of so many stacks side by side; 0 where not even one does."""
+        """Return how many seeds fit into each stack, with several side by side; 0 where not even one fits."""
         each = self.free // stacks
         return max(min(each // (self.seed + self.batch), (each - self.evaluation) // self.seed), 0)
 

@@ -10,7 +10,7 @@ from bnexp.config.wording import brief
 MAX_BYTES = 100_000
 """Bytes of a config's file at most."""
 Place = tuple[str | int, ...]
-"""The keys and numbers that lead to a value."""
+"""The keys and numbers that lead to a value, such as ("data", "batch_size")."""
 
 
 def dotted(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDER = next((place for place in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if place.is_dir()), _PACKAGE)
-"""Where they lie: in the package, or in a checkout beside it."""
+"""Where packaged configs lie: in the package, or in a checkout beside it; the package itself where there are none."""
 ENDINGS = (".yaml", ".yml")
 
 

@@ -42,9 +42,6 @@ _OTHER_FORMAT = re.compile(
 _GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}\.000")
 """A number that may be whole, or thousands as they are grouped in many countries; no config that we write has one."""
 _STRING, _MERGE = "tag:yaml.org,2002:str", "<<"
-
-"""Place of a value in a document, such as ("data", "batch_size")."""
-
 _DIGITS = r"(?:0|[1-9][0-9]{0,2}(?:_[0-9]{3})+|[1-9][0-9]*)"
 """Whole numbers as people write them: 60000 and 60_000, but 010 and 2024_01 are words."""
 

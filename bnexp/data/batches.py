@@ -30,8 +30,8 @@ class TrainBatches:
     """Batches gathered by index on the device, in an order drawn anew for each epoch.
 
     The order is drawn on the CPU, from the seed and the epoch: the same on every device, and the same for two arms
-    whatever else they draw. `prepared`, all images are made inputs at the first batch, of the same bits: for images
-    that are not moved, whose values become inputs one by one.
+    whatever else they draw. With `prepared`, all images become inputs at the first batch, with the same bits: for
+    images that are not augmented, and preprocessed value by value.
     """
 
     def __init__(

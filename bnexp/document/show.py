@@ -154,5 +154,5 @@ def write_files(folder: Path, files: Iterable[tuple[str, str]], option: str) -> 
 
 
 def _quiet_drawing() -> None:
-    """Let matplotlib not tell of a home where it cannot keep its fonts."""
+    """Silence matplotlib, which complains where it cannot keep its fonts in the home."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)

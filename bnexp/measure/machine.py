@@ -52,10 +52,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST = -1, -3, 2**31 - 1  # of glibc's malloc
 
 
 def keep_memory() -> None:
-    """Let what one step gives back stay with this process for the next, where the C library can be told: glibc.
+    """Keep memory that one step frees in this process for the next, where the C library is glibc.
 
-    Given back to Linux it would come again page by page, each cleared first: a tenth of a step with large feature maps,
-    and in some runs only, as their memory happens to lie. Who sets malloc's own variables has decided already.
+    Returned to Linux, it comes back page by page, each cleared first: a tenth of a step with large feature maps, in
+    some runs and not in others. Where malloc's own variables are set, they decide.
     """
     decided = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
     library = _c_library()

@@ -22,8 +22,8 @@ from bnexp.runs.seal import load_stored
 def newest_run_of(config: Config, runs_dir: Path, parts: int = 1, *, prefer_complete: bool = False) -> Run | None:
     """Return the newest unfinished run of a config and its seed; where all are complete, the newest; else None.
 
-    With `prefer_complete` the other way round. A run that took statistics over another number of `parts` of a batch is
-    none of them.
+    With `prefer_complete` it is the newest complete run, else the newest unfinished one. Runs that took statistics over
+    another number of `parts` of a batch do not count.
     """
     found = [(run, own) for run, own in _runs_of_seed(config, runs_dir) if run.parts == parts]
     runs = [run for run, own in found if first_difference(own, config) is None]

@@ -315,10 +315,10 @@ class Run:
 
 
 def refuse_diverged(runs: Sequence[Run]) -> None:
-    """Refuse runs of which some diverged, as `--fail-on-divergence` asks.
+    """Raise an error that names the runs that diverged, as `--fail-on-divergence` asks.
 
     Raises:
-        BnexpError: some did.
+        BnexpError: a run diverged.
     """
     if diverged := [run for run in runs if run.status == "diverged"]:
         named = "\n".join(f"  {run.folder} at {run.divergence}" for run in diverged[:_MOST_NAMED])

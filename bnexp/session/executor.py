@@ -89,7 +89,7 @@ def run_task(blueprint: Blueprint, terms: Terms, fingerprints: dict[str, str] | 
                 terms.warn(f"{other}. A new run on them: the same command without --resume")
             return Complete(former.folder, former.status)
         terms.note(f"{other}; a new run begins")
-    elif former is not None and not terms.resume and (beside := _how_to_go_on(former)):
+    elif former is not None and not terms.resume and (beside := _unfinished(former)):
         terms.note(f"a new run begins beside {former.folder}, {beside}")
     elif terms.resume and former is None and (other := other_config(config, terms.runs_dir)):
         terms.warn(f"{other}; a new run begins")
@@ -102,8 +102,8 @@ def run_task(blueprint: Blueprint, terms: Terms, fingerprints: dict[str, str] | 
     return life.start(blueprint, terms)
 
 
-def _how_to_go_on(run: Run) -> str | None:
-    """Say why a run is not complete, and how to resume it; None where nothing would come of that."""
+def _unfinished(run: Run) -> str | None:
+    """Say why a run is not complete, and how to resume it; None where it cannot be resumed."""
     if run.status == "running":
         return "which another process trains now"
     return f"which is {run.status}: {how_to_resume(run.folder)}" if run.can_resume else None

@@ -81,7 +81,7 @@ class RunLog:
         self.line(f"{summary['status']} {took}: {', '.join(known)}")
 
     def bug(self, error: BaseException) -> None:
-        """Write the traceback of an error that is none of a person's."""
+        """Write the traceback of a bug in bnexp."""
         self.line("failed by a bug in bnexp:\n" + "".join(traceback.format_exception(error)).rstrip())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Check files of any kind, configs and sweeps, without training: what each comes to, or what is wrong with it."""
+"""Check files, configs and sweeps alike, without training: count their arms, runs and steps, or say what is wrong."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnexp.blueprint import draw_files
-from bnexp.config.packaged import find_config
+from bnexp.config.packaged import ENDINGS, find_config
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import read_yaml_file
@@ -15,17 +15,17 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.find import runs_folder
 from bnexp.sweep.plan import Planner
 
-_ENDINGS = (".yaml", ".yml")
-
 
 @dataclass(frozen=True)
 class Checked:
-    """What a file comes to.
+    """What a check of a file found.
 
     Attributes:
+        kind: config or sweep.
+        name: of its runs, or of the sweep.
         arms, runs: of a sweep with its tuning; 1 of a config.
         parameters, steps: of a config.
-        error: why it cannot be trained, where it cannot.
+        error: why it cannot be trained; None where it can.
     """
 
     path: Path
@@ -56,7 +56,7 @@ def files_at(paths: Sequence[Path]) -> list[Path]:
 
 def _files_at(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        found = sorted(below for ending in _ENDINGS for below in path.rglob(f"*{ending}"))
+        found = sorted(below for ending in ENDINGS for below in path.rglob(f"*{ending}"))
         found = [below for below in found if not any(part.startswith(".") for part in below.relative_to(path).parts)]
         if not found:
             raise ConfigError(f"{path}: a folder without configs; expected files such as {path / 'bn.yaml'}")
@@ -80,7 +80,7 @@ def is_sweep_file(path: Path) -> bool:
 
 
 def check_file(path: Path, overrides: Sequence[str], data_dir: Path | None, device: str) -> Checked:
-    """Return what a config or a sweep comes to; what is wrong with it is in the value, and not raised."""
+    """Check a config or a sweep; what is wrong with it is returned, not raised."""
     kind = "sweep" if is_sweep_file(path) else "config"
     try:
         return (_sweep if kind == "sweep" else _config)(path, overrides, data_dir, device)

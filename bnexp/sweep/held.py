@@ -30,16 +30,16 @@ def look(task: Task) -> Task | Ended | int:
 
 
 def ended_before(task: Task) -> Ended | None:
-    """Return the end to which the run of a task came, whoever did not hear of it; None where it did not.
+    """Return how the run of a task ended, by its records; None where it has not ended.
 
-    Such as that of a process, or of its node, that died after it had written all, and before it told.
+    A process, or its node, may die after it has written all and before it tells.
     """
     run = _own_run(task)
     return None if run is None else _end_of(run, task)
 
 
 def _own_run(task: Task) -> Run | None:
-    """Return the run in the folder of a task, where it is one of its arm."""
+    """Return the run in the folder of a task; None where there is none, or one of another arm."""
     if not task.folder.is_dir():
         return None
     run, length = read_run(task.folder), task.mode != "lengthen"

@@ -21,7 +21,7 @@ class StackRule:
     Attributes:
         most: runs in a stack.
         least: runs that are worth one; fewer are trained one by one.
-        fitting: runs of an arm that fit into memory together, by the arm's name, where that is known.
+        fitting: how many runs of an arm fit into memory together, by the arm's name; absent where that is unknown.
         apart: names of arms whose runs are trained one by one.
         beside: stacks that share the memory.
     """
@@ -33,12 +33,12 @@ class StackRule:
     beside: int = 1
 
     def share(self, arm: str, runs: int) -> int:
-        """Return how many of so many runs of an arm come together, about equally many each time."""
+        """Return the size of the stacks that divide the runs of an arm about equally, be it worth a stack or not."""
         most = max(min(self.most, self.fitting.get(arm, self.most)), 1)
         return 1 if arm in self.apart else -(-runs // -(-runs // most))
 
     def size(self, arm: str, runs: int) -> int:
-        """Return how many of so many runs of an arm are stacked; 1 where they are trained one by one."""
+        """Return how many runs of an arm are stacked; 1 where they are trained one by one."""
         share = self.share(arm, runs)
         return 1 if share < self.least else share
 
@@ -53,11 +53,11 @@ def rule_for(
     """Return the rule for what was asked.
 
     Args:
-        asked: how many seeds are stacked.
-        runs: how many there are to do of each arm.
+        asked: how many seeds to stack.
+        runs: how many are left of each arm.
         division: of the machine between processes.
-        judged: what it says of the arms.
-        tuned_for: the arm in whose place each candidate of a tuning stands: what holds for one does for the other.
+        judged: what the machine can do of the arms.
+        tuned_for: the arm that each candidate of a tuning stands for; what holds for one holds for the other.
     """
     beside = -(-division.workers // max(division.gpus, 1))
     fitting = {name: memory.fitting(beside) for name, memory in judged.stacks.items()}
@@ -72,7 +72,7 @@ def rule_for(
 
 
 def beyond_memory(asked: AskedStack, rule: StackRule, runs: Mapping[str, int], judged: Judged) -> dict[str, str]:
-    """Say of the arms of which not as many seeds fit into memory as were asked for how many do, by their names."""
+    """Return a refusal for each arm, by its name, whose seeds do not fit into memory as asked; it says how many do."""
     if asked == "auto":
         return {}
     wanted = {name: min(asked, count) for name, count in runs.items() if name in judged.stacks}
@@ -86,7 +86,7 @@ def beyond_memory(asked: AskedStack, rule: StackRule, runs: Mapping[str, int], j
 
 
 def remarks_on(asked: AskedStack, rule: StackRule, runs: Mapping[str, int], judged: Judged) -> Iterator[str]:
-    """Say once what becomes of what was asked, where that is not all, and what it costs."""
+    """Yield notes: which arms are not stacked as asked and why, and where stacking is known not to pay."""
     for reason, names in _by_reason(judged.apart):
         yield f"trained seed by seed: {names}: {reason}"
     unpaid = {name: reason for name, reason in judged.unpaid.items() if rule.size(name, runs[name]) > 1}
@@ -115,7 +115,7 @@ def _taken(memory: StackMemory, seeds: int, rule: StackRule) -> str:
 
 
 def _by_reason(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return each reason with the names that it is given for, of many the first few."""
+    """Return each reason with the names of its arms, the first few of many."""
     names = defaultdict[str, list[str]](list)
     for name, reason in reasons.items():
         names[reason].append(name)

@@ -105,7 +105,7 @@ def attempt(tasks: Sequence[Task], tell: Callable[[Event], None]) -> None:
 
 
 def _without_ended(tasks: Sequence[Task], tell: Callable[[Event], None]) -> list[Task]:
-    """Tell of tasks whose runs had ended before, as a process did that died before it told; return the others."""
+    """Tell how the runs ended that are complete on the disk already; return the tasks that are left."""
     left = []
     for task in tasks:
         if (done := ended_before(task)) is None:

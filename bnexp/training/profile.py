@@ -74,10 +74,10 @@ class Profile:
 
 
 def refuse_profile(steps: int, planned: int, processes: int, taken: int = 0) -> None:
-    """Refuse to profile so many steps of a run of `planned` steps, of which some are taken.
+    """Refuse to profile `steps` steps where a run of `planned` steps, of which some are `taken`, has too few left.
 
     Raises:
-        ConfigError: several processes train it, as many steps are not left after the first ones, or more than `MOST`.
+        ConfigError: several processes train it, too few steps are left, or more than `MOST` are asked for.
     """
     if processes > 1:
         found = f"found {processes} processes, each with a part of every batch; expected one: bnexp train, not torchrun"

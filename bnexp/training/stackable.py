@@ -20,9 +20,10 @@ PAYS_UP_TO = 2e6
 Of 4 seeds and up to 2 million, a stack took 1 / 1.3 to 1 / 1.6 of the time of separate runs, of 16 seeds 1 / 2.6 to
 1 / 4.4. From 4 million on 4 seeds gain nothing, and convolutions lose: 18 million take 1 / 0.6 of the time.
 """
-_CONVOLUTIONS_LOSE, _LARGE_MLP, _FEW = 18e6, 43e6, 4
-"""Multiply-adds of a step of one seed from which on convolutions lose, however many are stacked; and seeds of an MLP
-below which stacking loses, twice as many from the other size on: as measured, with nothing in between."""
+_CONVOLUTIONS_LOSE, _LARGE_MLP = 18e6, 43e6
+"""Multiply-adds of a step of one seed from which on stacked convolutions lose, and an MLP counts as large."""
+_LEAST_SEEDS, _LEAST_OF_LARGE = 4, 8
+"""Seeds below which stacking an MLP, and a large one, loses; between the measured sizes nothing is known."""
 _TRIED, _EXAMPLES = 2, 8
 _ROUNDING = 1e-3
 """Relative distance up to which the gradients of a stacked network count as those of the network by itself."""
@@ -42,19 +43,20 @@ def why_not_worth(blueprint: Blueprint, device: str) -> str | None:
 
 
 def why_unpaid(blueprint: Blueprint, device: str, seeds: int) -> str | None:
-    """Say why stacking so many seeds of a config was measured not to pay on a device; None where it was not."""
+    """Say why stacking `seeds` of a config does not pay on a device, by measurements; None where none say so."""
     if choose_device(device).type != "cpu":
         return None
     work = blueprint.plan.batch_size * multiply_adds(blueprint.layout)
     sized = f"a step of one seed has {work / 1e6:,.0f} million multiply-adds, and"
     if blueprint.config.model.arch != "mlp":
-        found = f"{sized} stacked seeds of convolutional networks of 18 million and more took 1.3 to 2.5"
+        large = f"{_CONVOLUTIONS_LOSE / 1e6:.0f} million and more"
+        found = f"{sized} stacked seeds of convolutional networks of {large} took 1.3 to 2.5"
         loses = work >= _CONVOLUTIONS_LOSE
     elif work >= _LARGE_MLP:
-        found = f"{sized} 2 and 4 stacked seeds of an MLP of 43 million took 1.1 to 1.3"
-        loses = seeds < 2 * _FEW
+        found = f"{sized} 2 and 4 stacked seeds of an MLP of {_LARGE_MLP / 1e6:.0f} million took 1.1 to 1.3"
+        loses = seeds < _LEAST_OF_LARGE
     else:
-        found, loses = "2 stacked seeds of MLPs took 1.2 to 1.3", seeds < _FEW
+        found, loses = "2 stacked seeds of MLPs took 1.2 to 1.3", seeds < _LEAST_SEEDS
     return f"{found} times as long as one by one on a CPU (docs/sweeps.md)" if loses else None
 
 

@@ -125,6 +125,8 @@ def test_all_lessons_are_a_folder_of_pages_and_what_else_lies_there_stays(
         f"{tmp_path / 'index.html'}: written, and 2 lessons beside it",
         f"{tmp_path / 'figures'}: 2 figures written",
     ]
+    figures = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert figures == ["batchnorm-played.svg", "layernorm-regions.svg"]  # of what one moves, its first state
     names = ["batchnorm.html", "figures", "index.html", "layernorm.html", "notes.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     pages = {path.name: path.read_text() for path in tmp_path.glob("*.html")}

@@ -64,7 +64,7 @@ def test_a_near_miss_is_answered_with_the_lesson_of_the_nearest_name(word: str, 
             ("layer norm", "layernorm"),
             ("LAYER_NORM", "layernorm"),
         ),
-        *(("zca", "whitening"), ("LAYER_NORM", "layernorm"), ("ICS", "shift")),
+        *(("zca", "whitening"), ("ICS", "shift")),
         *(("batch size", "coupling"), ("eval", "training-vs-inference")),
     ],
 )
