@@ -47,5 +47,5 @@ def demo(folder: Path = RUNS) -> None:
 
 def _conclude(folder: Path, before: Sequence[Complete]) -> None:
     if len(before) == len(ARMS):
-        say(f"note: trained before, and shown again; to repeat it, delete {visible(str(folder))}")
+        say(f"note: trained before, and shown again; to repeat it, delete {', '.join(ARMS)} in {visible(str(folder))}")
     say(_NEXT)

@@ -47,7 +47,7 @@ def test_it_trains_what_is_not_done_and_ends_with_the_comparison(
     command.demo()
     again = capsys.readouterr().out
     assert "epoch 1.0/" not in again
-    assert "note: trained before, and shown again; to repeat it, delete " in again
+    assert "note: trained before, and shown again; to repeat it, delete none, bn, ln in " in again
     runs = sorted(path.parent.relative_to(command.RUNS).as_posix() for path in command.RUNS.glob("*/*/meta.json"))
     assert runs == ["bn/seed0", "ln/seed0", "none/seed0"]
     assert {json.loads((command.RUNS / run / "meta.json").read_text())["status"] for run in runs} == {"finished"}
