@@ -123,7 +123,7 @@ def test_all_lessons_are_a_folder_of_pages_and_what_else_lies_there_stays(
     said = capsys.readouterr().out.splitlines()
     assert said == [
         f"{tmp_path / 'index.html'}: written, and 2 lessons beside it",
-        f"{tmp_path / 'figures'}: 1 figure written",
+        f"{tmp_path / 'figures'}: 2 figures written",
     ]
     names = ["batchnorm.html", "figures", "index.html", "layernorm.html", "notes.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
