@@ -1,5 +1,6 @@
 """`bnexp demo`: three arms that differ in one word, trained and compared."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,30 +10,32 @@ from bnexp.blueprint import draw_files
 from bnexp.config.packaged import packaged_configs
 from bnexp.document.show import show
 from bnexp.errors import Interrupted, visible
+from bnexp.runs.find import place_of_new_runs, runs_folder
 from bnexp.runs.run import read_run
 from bnexp.session.display import say
 from bnexp.session.executor import Complete, run_all
 from bnexp.session.terms import Terms, on_the_command_line
 
 ARMS = ("none", "bn", "ln")
-RUNS = Path("runs") / "demo"
+RUNS = "demo"
+"""Their folder, in that of all runs."""
 TARGET = 0.9
 """Validation accuracy to which the epochs are counted."""
-_NEXT = f"""
-How soon does each curve rise? The networks differ in one word, model.norm. Next:
-  bnexp board {RUNS.as_posix()}       see gradients, activations and saturation inside
-  bnexp explain saturation    why sigmoids starve the first layers
-  bnexp init                  write a config to make your own"""
+_NEXT = {
+    "bnexp board {folder}": "see gradients, activations and saturation inside",
+    "bnexp explain saturation": "why sigmoids starve the first layers",
+    "bnexp init": "write a config to make your own",
+}
 
 
-def demo(folder: Path = RUNS) -> None:
+def demo() -> None:
     """Train each of `ARMS` on 5,000 digits, as far as that is not done, and print their comparison.
 
     Raises:
         Interrupted: by Ctrl-C or a signal; the same command continues.
         BnexpError: a run failed.
     """
-    packaged = packaged_configs()
+    folder, packaged = place_of_new_runs(runs_folder()) / RUNS, packaged_configs()
     drawn = draw_files([packaged[f"demo/{arm}"] for arm in ARMS], (), None)
     print(f"sigmoids on 5,000 digits, with norm {', '.join(ARMS)}, in {folder}", file=sys.stderr)
     terms = on_the_command_line(Terms(folder, resume=True), quiet=False)
@@ -47,5 +50,8 @@ def demo(folder: Path = RUNS) -> None:
 
 def _conclude(folder: Path, before: Sequence[Complete]) -> None:
     if len(before) == len(ARMS):
-        say(f"note: trained before, and shown again; to repeat it, delete {visible(str(folder))}")
-    say(_NEXT)
+        say(f"note: trained before, and shown again; to repeat it, delete {', '.join(ARMS)} in {visible(str(folder))}")
+    say("\nHow soon does each curve rise? The networks differ in one word, model.norm. Next:")
+    steps = {command.format(folder=shlex.quote(visible(folder.as_posix()))): why for command, why in _NEXT.items()}
+    for command, why in steps.items():
+        say(f"  {command:{max(map(len, steps))}}    {why}")

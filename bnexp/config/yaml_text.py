@@ -231,11 +231,29 @@ def _is_json(text: str) -> bool:
         return False
 
 
+_BEGUN = {
+    "scanning a simple key": "a key, a colon and a space are expected, such as norm: bn",
+    "a flow sequence": "this list in [ ] is not closed, or a comma is missing",
+    "a flow mapping": "these keys in { } are not closed, or a comma is missing",
+    "a quoted scalar": "this quotation mark is not closed",
+}
+_SAID = {
+    "<block mapping start>": "the indentation: keys of one section begin in one column",
+    "mapping values are not allowed": "a key where a value goes on: keys of one section begin in one column, and a text"
+    " with a colon stands in quotes",
+}
+"""What YAML's reader says, in a person's words; those of `_BEGUN` are meant for the line where it began to read."""
+
+
 def _not_yaml(error: yaml.MarkedYAMLError, at: Callable[[yaml.Mark | None], str]) -> str:
     """Say what YAML's reader stumbled over, and show the line with a mark under the place."""
-    mark = error.problem_mark or error.context_mark
+    begun, mark = error.context_mark, error.problem_mark or error.context_mark
     what = " ".join(filter(None, (error.context, error.problem)))
-    if "'\\t'" in what:
+    if begun and mark and begun.line < mark.line and (told := next((by for by in _BEGUN if by in what), None)):
+        mark, what = begun, _BEGUN[told]  # the reader goes on to a later line, the mistake is where it began
+    elif told := next((by for by in _SAID if by in what), None):
+        what = _SAID[told]
+    elif "'\\t'" in what:
         what = "a tab in the indentation; YAML indents with spaces"
     elif "alias" in what and mark and mark.buffer and _PRODUCT.search(mark.buffer[: mark.pointer + 1]):
         what = "a product; YAML computes nothing, a list is written out, such as [32, 32, 32]"

@@ -6,6 +6,7 @@ What a figure shows stands in its `<title>`, its values in its `<desc>`: they ar
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from textwrap import wrap
 
 from bnexp.document.figure import STYLES, Histogram, Lines, Regions, Scatter, figure_styles
 from bnexp.document.interactive import OF_THE_PAGE
@@ -28,17 +29,18 @@ def figure_files(parts: Iterable[Part]) -> Iterator[tuple[str, str]]:
             yield part.key, _regions(part)
         elif isinstance(part, Histogram | Scatter | Lines):
             panels = _PANEL.findall(to_svg(part, styles[part.key]))
-            yield part.key, _of_panels(part.title, panels[:1] if isinstance(part, Lines) else panels)
+            names = [""] if isinstance(part, Lines) else list(part.series)  # its panel names the lines itself
+            yield part.key, _of_panels(part.title, names, panels[: len(names)])
 
 
-def _of_panels(title: str, panels: Sequence[tuple[str, str, str, str]]) -> str:
-    """Return panels, each of its width, its height, its description and its drawing, as one picture."""
+def _of_panels(title: str, names: Sequence[str], panels: Sequence[tuple[str, str, str, str]]) -> str:
+    """Return named panels, each of its width, its height, its description and its drawing, as one picture."""
     width, height = max(float(one[0]) for one in panels) + _GAP, max(float(one[1]) for one in panels) + _GAP
     abreast, drawn, said = 2 if len(panels) == 4 else 3, "", []
     for number, (own_width, own_height, description, drawing) in enumerate(panels):
         x, y = number % abreast * width, _LINE + number // abreast * height
         drawn += f'<svg x="{x:g}" y="{y:g}" width="{own_width}" height="{own_height}">{drawing}</svg>\n'
-        said.append(description)
+        said.append(", ".join(filter(None, (escape(readable(names[number])), description))).replace(", :", ":", 1))
     rows = -(-len(panels) // abreast)
     for light, color in OF_THE_PAGE.items():
         drawn = drawn.replace(color, light)
@@ -73,11 +75,14 @@ def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 def _file(title: str, description: str, drawn: str, width: float, height: float) -> str:
     """Return the whole file; `description` and `drawn` are SVG already."""
-    width = max(width, _LETTER * len(title))
+    lines = wrap(readable(title), max(20, int(width / _LETTER)))
+    width, lower = max(width, *(_LETTER * len(line) for line in lines)), _LINE * (len(lines) - 1)
+    written = "".join(_text(0, (0.75 + number) * _LINE, line) for number, line in enumerate(lines))
+    height, drawn = height + lower, f'<g transform="translate(0 {lower:g})">\n{drawn}</g>\n' if lower else drawn
     size = f'width="{width:g}pt" height="{height:g}pt" viewBox="0 0 {width:g} {height:g}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {size} role="img" '
         f'aria-labelledby="title description">\n<title id="title">{escape(readable(title))}</title>\n'
         f'<desc id="description">{description}</desc>\n<style>{_STYLE}</style>\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{_text(0, 0.75 * _LINE, title)}{drawn}</svg>\n'
+        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{written}{drawn}</svg>\n'
     )

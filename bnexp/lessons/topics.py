@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from bnexp.config.items import ACTIVATION_NAMES, NORM_NAMES
 from bnexp.errors import ConfigError, nearest
 
 Option = Literal["example", "input", "gamma", "beta", "eps", "momentum", "groups", "seed"]
@@ -52,7 +53,7 @@ TOPICS: dict[str, Topic] = {
     "identity": Topic(
         "Can a network undo the normalization where it does harm?",
         _DRAWN,
-        ("gamma", "beta", "affine", "scale", "undo", "sigmoid", "linear-regime"),
+        ("gamma", "beta", "affine", "scale", "undo", "linear-regime"),
     ),
     "coupling": Topic(
         "How does one example's output change with its companions in the batch?",
@@ -83,7 +84,16 @@ TOPICS: dict[str, Topic] = {
         "How does a badly initialized tanh layer die, and what mends it?",
         _DRAWN,
         (
-            *("tanh", "init", "initialization", "dead-units", "dead-neurons", "vanishing", "vanishing-gradient"),
+            *(
+                "tanh",
+                "sigmoid",
+                "init",
+                "initialization",
+                "dead-units",
+                "dead-neurons",
+                "vanishing",
+                "vanishing-gradient",
+            ),
             *("exploding", "exploding-gradient", "kaiming", "he", "xavier", "glorot"),
         ),
     ),
@@ -114,14 +124,19 @@ def topic_named(name: str) -> str:
     """Return the topic of a name, however it is spelled: its own, or another of `Topic.names`.
 
     Raises:
-        ConfigError: there is none; the lesson of the nearest name is given.
+        ConfigError: there is none; the nearest name is given, or where else a norm or an activation is explained.
     """
-    spelled = {_plain(known): topic for topic, one in TOPICS.items() for known in (*one.names, topic)}
+    spelled = {_plain(known): (known, topic) for topic, one in TOPICS.items() for known in (*one.names, topic)}
     plain = _plain(name)
     if plain not in spelled:
         near = nearest(plain, spelled)
-        meant = f' Did you mean "{spelled[near]}"?' if near else ""
+        meant = ""
+        if plain in map(_plain, (*NORM_NAMES, *ACTIVATION_NAMES)):
+            meant = " `bnexp catalog` has a line on it."
+        elif near:
+            known, topic = spelled[near]
+            meant = f' Did you mean "{known}"{"" if known == topic else f", of the lesson {topic}"}?'
         raise ConfigError(
             f'no lesson "{name}".{meant} Lessons: {", ".join(TOPICS)}; `bnexp explain` says what each answers'
         )
-    return spelled[plain]
+    return spelled[plain][1]

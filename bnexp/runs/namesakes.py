@@ -26,7 +26,8 @@ def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -
     """
     values = {**dict(dotted(config.model_dump(mode="json", exclude_none=True))), **keys_of(sources_of(config))}
     own = identity_of(values, "arm", steps_per_epoch)
-    runs = [read_run(folder) for folder in runs_below(runs_dir / config.name)]
+    named = runs_dir / config.name
+    runs = [read_run(folder) for folder in runs_below(named) if folder.parent == named]  # not the arms of a study
     for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
         theirs = identity_of(run.config or own, "arm", run.steps_per_epoch)
         if keys := _differing([theirs, own]):

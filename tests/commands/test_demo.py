@@ -8,10 +8,13 @@ import pytest
 from bnexp.commands import demo as command
 from bnexp.errors import Interrupted
 
+RUNS = Path("all runs/demo")
+
 
 @pytest.fixture(autouse=True)
 def small_arms(config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BNEXP_RUNS", str(RUNS.parent))
     files = {}
     for arm in command.ARMS:
         files[f"demo/{arm}"] = tmp_path / f"{arm}.yaml"
@@ -33,21 +36,21 @@ def test_it_trains_what_is_not_done_and_ends_with_the_comparison(
         command.demo()
     assert stopped.value.exit_code == 143
     monkeypatch.setattr(command, "run_all", real)
-    begun = (command.RUNS / "none/seed0/meta.json").read_text()
+    begun = (RUNS / "none/seed0/meta.json").read_text()
     capsys.readouterr()
 
     command.demo()
     out = capsys.readouterr().out
-    assert (command.RUNS / "none/seed0/meta.json").read_text() == begun
+    assert (RUNS / "none/seed0/meta.json").read_text() == begun
     assert sorted(line.split()[0] for line in out.splitlines() if line.endswith(" finished")) == sorted(command.ARMS)
     assert "trained before" not in out
     assert "epochs to 90 % val" in out
-    assert "bnexp board runs/demo" in out
+    assert "\n  bnexp board 'all runs/demo'    see gradients" in out
 
     command.demo()
     again = capsys.readouterr().out
     assert "epoch 1.0/" not in again
-    assert "note: trained before, and shown again; to repeat it, delete " in again
-    runs = sorted(path.parent.relative_to(command.RUNS).as_posix() for path in command.RUNS.glob("*/*/meta.json"))
+    assert "note: trained before, and shown again; to repeat it, delete none, bn, ln in " in again
+    runs = sorted(path.parent.relative_to(RUNS).as_posix() for path in RUNS.glob("*/*/meta.json"))
     assert runs == ["bn/seed0", "ln/seed0", "none/seed0"]
-    assert {json.loads((command.RUNS / run / "meta.json").read_text())["status"] for run in runs} == {"finished"}
+    assert {json.loads((RUNS / run / "meta.json").read_text())["status"] for run in runs} == {"finished"}

@@ -31,7 +31,9 @@ def test_each_figure_is_one_file_with_all_its_panels_and_the_words_of_its_title(
         assert svg.findtext(f"{SVG}title") == figure.title
         assert svg.attrib["aria-labelledby"] == "title description"
         assert len(svg.findall(f".//{SVG}desc")) == 1
-    assert "0 to 0.5: 25 %; 0.5 to 1: 75 %" in (files["histogram"].findtext(f"{SVG}desc") or "")
+    said = files["histogram"].findtext(f"{SVG}desc") or ""
+    assert said.startswith("b, share (%): 0 to 0.5: 25 %; 0.5 to 1: 75 %. a, share (%): 0 to 0.5: 100 %;")
+    assert (files["scatter"].findtext(f"{SVG}desc") or "").startswith("c: (1, 2)")
     assert files["regions"].findtext(f"{SVG}desc") == "bn: row 1 A B; row 2 A B."
 
 
@@ -56,3 +58,16 @@ def test_panels_lie_beside_and_below_each_other_within_the_picture(files: dict) 
             assert x + wide <= width
             assert y + high <= height
             assert all(x >= ox + ow or ox >= x + wide or y >= oy + oh for ox, oy, ow, oh in boxes[:number])
+
+
+def test_a_long_title_stands_in_several_lines_and_the_picture_is_not_wider_for_it() -> None:
+    def drawn(title: str) -> ElementTree.Element:
+        [(_, svg)] = figure_files([Scatter("scatter", title, {"a": [(1.0, 2.0)]})])
+        return ElementTree.fromstring(svg)
+
+    short, long = drawn("cloud"), drawn("one word after another " * 4)
+    (_, _, wide, high), (_, _, as_wide, higher) = (map(float, svg.attrib["viewBox"].split()) for svg in (short, long))
+    lines = [float(text.attrib["y"]) for text in long.findall(f"{SVG}text")]
+    assert (wide, len(lines) > 1) == (as_wide, True)
+    moved = float(long.find(f"{SVG}g").attrib["transform"].removeprefix("translate(0 ").removesuffix(")"))
+    assert moved == higher - high == lines[-1] - lines[0]
