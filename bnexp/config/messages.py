@@ -173,13 +173,15 @@ def _network_meant(found: object, keys: Place) -> str:
 
 
 def _class_meant(detail: ErrorDetails, keys: Place) -> str:
-    """Return what is written for the class that Hydra (`_target_`) or Lightning (`class_path`) would build."""
+    """Return what is written for a kind under another key, such as `name` or `type`, and the `_target_` of Hydra."""
     found = detail["input"] if isinstance(detail["input"], dict) else {}
-    for theirs in ("_target_", "class_path"):
-        if isinstance(path := found.get(theirs), str):
-            ours = kind_name(".".join(map(str, keys[:-1])), str(keys[-1]), path.rpartition(".")[2], _names(keys[:-1]))
-            example = f": {ours}" if ours in _names(keys[:-1]) else ""
-            return f"; in place of {theirs} it is {keys[-1]}{example}, with its options beside it"
+    spots, names = spots_at(keys[:-1]), _names(keys[:-1])
+    for theirs, word in found.items():
+        if isinstance(word, str) and not any(theirs in spot.section.model_fields for spot in spots):
+            ours = kind_name(".".join(map(str, keys[:-1])), str(keys[-1]), word.rpartition(".")[2], names)
+            if ours in names or theirs in ("_target_", "class_path"):
+                example = f": {ours}" if ours in names else ""
+                return f"; in place of {theirs} it is {keys[-1]}{example}, with its options beside it"
     return ""
 
 

@@ -49,6 +49,8 @@ def numbers_of(figures: Sequence[Tensor], rows: Sequence[Tensor] = ()) -> list[f
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST = -1, -3, 2**31 - 1  # of glibc's malloc.h
+_MOST_BEFORE_2_35 = 32 << 20
+"""Bytes: a larger threshold was refused, and what is larger is asked of Linux each time."""
 
 
 def keep_memory() -> None:
@@ -60,7 +62,8 @@ def keep_memory() -> None:
     decided = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
     library = _c_library()
     if library is not None and not decided:
-        library.mallopt(_MMAP_THRESHOLD, _MOST)
+        # either call ends malloc's own adaption: without the first, every tensor above 128 KiB would come from Linux
+        library.mallopt(_MMAP_THRESHOLD, _MOST) or library.mallopt(_MMAP_THRESHOLD, _MOST_BEFORE_2_35)
         library.mallopt(_TRIM_THRESHOLD, _MOST)
 
 

@@ -13,6 +13,8 @@ from bnexp.config.sweep_loading import load_sweep
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.runs.find import runs_folder
+from bnexp.runs.folder import META
+from bnexp.sweep.estimate import RECORD
 from bnexp.sweep.plan import Planner
 
 
@@ -48,6 +50,8 @@ class Checked:
 def files_at(paths: Sequence[Path]) -> list[Path]:
     """Return the files at paths, each once: those below a folder, and those that fit a pattern no shell filled in.
 
+    Hidden folders are passed over, and those of runs and sweeps, unless they are what is named.
+
     Raises:
         ConfigError: a folder without any, or a pattern that fits none.
     """
@@ -58,6 +62,7 @@ def _files_at(path: Path) -> Iterator[Path]:
     if path.is_dir():
         found = sorted(below for ending in ENDINGS for below in path.rglob(f"*{ending}"))
         found = [below for below in found if not any(part.startswith(".") for part in below.relative_to(path).parts)]
+        found = [below for below in found if below.parent == path or not _is_kept(below)]
         if not found:
             raise ConfigError(f"{path}: a folder without configs; expected files such as {path / 'bn.yaml'}")
         yield from found
@@ -69,6 +74,11 @@ def _files_at(path: Path) -> Iterator[Path]:
             yield from _files_at(each)
     else:
         yield path
+
+
+def _is_kept(file: Path) -> bool:
+    """Tell whether a file is the copy that a run or a sweep keeps in its folder, and none that a person edits."""
+    return any((file.parent / record).exists() for record in (META, RECORD))
 
 
 def is_sweep_file(path: Path) -> bool:

@@ -320,6 +320,13 @@ def test_files_that_are_not_there_or_make_no_table_are_refused(config_file: Path
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"empty: a folder without configs"):
         check_files([tmp_path / "empty"])
+    (run := tmp_path / "empty" / "runs" / "a" / "seed0").mkdir(parents=True)
+    (run / "config.yaml").write_bytes(config_file.read_bytes())
+    check_files([tmp_path / "empty"])
+    (run / "meta.json").write_text("{}")  # what a run keeps is no file of a person, unless its folder is named
+    check_files([run])
+    with pytest.raises(ConfigError, match=r"empty: a folder without configs"):
+        check_files([tmp_path / "empty"])
     with pytest.raises(ConfigError, match=r"no file fits this pattern"):
         check_files([tmp_path / "*.yml"])
     with pytest.raises(ConfigError, match=r"--signal shows one config"):

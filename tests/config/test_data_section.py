@@ -28,6 +28,7 @@ REFUSED = {
     "an unknown preprocessing": ({"dataset": "mnist", "preprocess": "whiten"}, "data.preprocess"),
     "an unknown augmentation": ({"dataset": "mnist", "augment": "flip"}, "data.augment"),
     "no dataset": ({}, "data.dataset is missing; expected mnist, .* or npz"),
+    "a set under another key": ({"name": "FashionMNIST"}, "in place of name it is dataset: fashion_mnist"),
 }
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,7 +48,23 @@ def test_what_a_step_gives_back_is_there_for_the_next(monkeypatch: pytest.Monkey
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
         torch.ones(2**24)  # 64 MiB, above what malloc asks Linux for each time
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2 * pages
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4 * pages  # asked anew, it would be 20
+
+
+def test_an_older_library_that_refuses_the_largest_threshold_gets_its_own_largest(monkeypatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    taken: dict[int, int] = {}
+
+    def mallopt(which: int, value: int) -> int:  # glibc 2.31: at most half of the largest heap
+        if which == -3 and value > 32 << 20:
+            return 0
+        taken[which] = value
+        return 1
+
+    monkeypatch.setattr("bnexp.measure.machine._c_library", lambda: SimpleNamespace(mallopt=mallopt))
+    keep_memory()
+    assert taken == {-3: 32 << 20, -1: 2**31 - 1}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA counts")
