@@ -135,8 +135,10 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     for notes in (on_diverged, on_lengths, on_tuning, on_lengthened, *(() if points else (on_lagging, on_averages))):
         yield from notes(arms)
     yield from on_curves(arms, comparison.scales, comparison.labels)
-    for notes in (on_same_functions, on_unfinished, on_environments, on_stacked):
+    for notes in (on_same_functions, on_unfinished, on_environments):
         yield from notes(arms)
+    if not points or any(point.metric.startswith("step_ms/") for point in points):
+        yield from on_stacked(arms)
     problems = [problem for arm in arms for run in arm.runs for problem in run.problems]
     yield from at_most(problems, MOST_NOTES, "problems with records")
 

@@ -195,7 +195,7 @@ def _outline_table(rows: "Sequence[OutlineRow]") -> Table:
 
 def _needs(blueprint: Blueprint, memory: str | None) -> list[tuple[str, str]]:
     """Return the facts on several processes and on memory, where there are any."""
-    several = [("processes", f"of several {said}") for said in of_several_processes(blueprint.layout)]
+    several = [("processes", f"where several train one run, {said}") for said in of_several_processes(blueprint.layout)]
     return [*several, *([("memory", memory)] if memory else [])]
 
 

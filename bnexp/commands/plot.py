@@ -52,6 +52,9 @@ def plot(
     output = output or Path(f"{kind}.png")
     form = form_of(output)
     _refuse_unused(kind, metric=metric, x=x, baseline=baseline)
+    for path in paths:
+        if path in KINDS and not any((place / path).exists() for place in (Path(), runs_dir)):
+            raise ConfigError(f"{path}: no such folder; what is drawn is an option: --kind {path}")
     runs, left_out = where([read_run(folder) for folder in find_runs(paths, runs_dir)], conditions)
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)
     write_plot(figure, form, output, size)

@@ -25,6 +25,8 @@ _NULL = {"type": "null"}
 _OTHER = "a key of another kind, which only null takes back"
 _UNDERSCORED = r"^[0-9]+(_[0-9]+)+$"
 """`50_000`, which is a number in a config and a word for an editor."""
+_WITH_EXPONENT = r"^([0-9]+(_[0-9]+)+|([0-9]+[.]?|[0-9]*[.][0-9]+)[eE][-+]?[0-9]+)$"
+"""And `5e-4`, a number in a config and a word for readers of YAML 1.1, such as PyYAML."""
 
 
 def config_schema() -> Schema:
@@ -205,14 +207,15 @@ def _requirements_below(name: str, field: FieldInfo) -> Schema:
 
 
 def _relaxed(schema: Any) -> Any:
-    """Return a schema without titles, whose numbers may be written with underscores."""
+    """Return a schema without titles, whose numbers may be written with underscores or an exponent."""
     if isinstance(schema, list):
         return [_relaxed(entry) for entry in schema]
     if not isinstance(schema, dict):
         return schema
     relaxed = {key: _relaxed(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
     if relaxed.get("type") in ("integer", "number"):
-        relaxed |= {"type": [relaxed["type"], "string"], "pattern": _UNDERSCORED}
+        pattern = _UNDERSCORED if relaxed["type"] == "integer" else _WITH_EXPONENT
+        relaxed |= {"type": [relaxed["type"], "string"], "pattern": pattern}
     return relaxed
 
 

@@ -51,6 +51,15 @@ def by_hand(folder: Path, metric: str) -> list[float]:
     return [row[metric] for row in rows if row.get(metric) is not None]
 
 
+def test_what_a_step_of_a_stack_is_stands_where_times_stand(tmp_path: Path, write_run: Write) -> None:
+    folder = write_run(tmp_path / "seed0", meta={"stacked": 2})
+    rows = [{**json.loads(row), "step_ms/train": 2.5} for row in (folder / "metrics.jsonl").read_text().splitlines()]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for columns, told in ((None, True), ("loss/val:last", False), ("loss/val:last, step_ms/train:last", True)):
+        (table,) = tables([folder], columns=columns)
+        assert any(note.startswith("stacked seeds") for note in table.notes) == told
+
+
 def test_every_number_is_found_again_from_the_rows(folders: list[Path]) -> None:
     table, differences = tables(folders, columns="accuracy/val:best, loss/val:last", baseline="none")
     best = {folder: max(by_hand(folder, "accuracy/val")) for folder in folders}

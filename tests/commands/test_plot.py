@@ -80,6 +80,11 @@ def test_an_option_that_a_kind_does_not_take_is_refused(runs_dir: Path, tmp_path
             plot([], kind=kind, output=tmp_path / "a.png", runs_dir=runs_dir, **{option: given[option]})  # type: ignore[arg-type]
 
 
+def test_a_kind_in_the_place_of_a_run_is_answered(runs_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="axis: no such folder; what is drawn is an option: --kind axis"):
+        plot(["axis"], kind="curves", output=tmp_path / "a.png", runs_dir=runs_dir)
+
+
 def test_curves_are_over_steps_or_epochs_alone(runs_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="curves are over step or epoch; --kind axis is over a key"):
         plot([], kind="curves", output=tmp_path / "a.png", x="lr", runs_dir=runs_dir)

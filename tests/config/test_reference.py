@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -200,6 +201,17 @@ def test_the_configs_of_the_project_are_accepted_by_the_schema_that_their_first_
     name, schema = ("sweep.schema.json", SWEEPS) if is_sweep(values) else ("schema.json", SCHEMA)
     assert first == f"# yaml-language-server: $schema={os.path.relpath(CONFIGS / name, path.parent)}"
     assert fits(values, schema, schema)
+    assert fits(yaml.safe_load(path.read_text(encoding="utf-8")), schema, schema)  # YAML 1.1, where 5e-4 is a word
+
+
+@pytest.mark.parametrize(
+    ("word", "known"), [("5e-4", True), (".5E3", True), ("5_0", True), ("0.1", False), ("e", False)]
+)
+def test_a_number_that_some_readers_take_for_a_word_is_accepted(values, word, known):
+    values["optimizer"]["lr"] = word
+    assert accepted(values) == known
+    values["data"]["batch_size"] = "1e2"
+    assert not accepted(values)
 
 
 def test_the_schemas_beside_the_configs_are_current():
