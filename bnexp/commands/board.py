@@ -32,7 +32,7 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None, open: bool
         raise ConfigError(f"--port {port}: expected 1 to 65535; without --port, the first free one from {FIRST_PORT}")
     folder = place_of_runs(folder)
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; `bnexp train mnist_mlp_bn` makes the first run")
+        raise ConfigError(f"{folder}: no such folder; `bnexp train demo` makes the first run")
     if not is_loopback(host):
         reads = "everyone who reaches this machine's port can read the runs: TensorBoard asks for no password"
         print(f"warning: --host {visible(host)}: {reads}", file=sys.stderr)

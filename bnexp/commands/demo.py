@@ -50,8 +50,8 @@ def demo() -> None:
 
 def _conclude(folder: Path, before: Sequence[Complete]) -> None:
     if len(before) == len(ARMS):
-        say(f"note: trained before, and shown again; to repeat it, delete {', '.join(ARMS)} in {visible(str(folder))}")
-    say("\nHow soon does each curve rise? The networks differ in one word, model.norm. Next:")
+        say(f"note: trained before; to repeat it, delete {', '.join(ARMS)} in {visible(str(folder))}")
+    say("\nHow soon does each curve rise? The arms differ in one word, model.norm. Next:")
     steps = {command.format(folder=shlex.quote(visible(folder.as_posix()))): why for command, why in _NEXT.items()}
     for command, why in steps.items():
         say(f"  {command:{max(map(len, steps))}}    {why}")

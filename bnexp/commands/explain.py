@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 
 from bnexp.document.exports import to_json, to_strict_json
-from bnexp.document.show import figure_texts, page_file, show_document, write_files, write_out, write_page
+from bnexp.document.show import figure_texts, page_file, show_document, terminal, write_files, write_out, write_page
 from bnexp.document.values import Lesson
 from bnexp.document.writing import counted
 from bnexp.errors import ConfigError, visible
@@ -14,6 +15,9 @@ from bnexp.lessons.request import LessonOptions, request_of
 from bnexp.lessons.topics import TOPICS, topic_named
 
 _TITLE = "Normalization, in lessons with numbers"
+
+_PAGE = 100
+"""Columns of a list that goes into a pipe."""
 
 
 def explain(
@@ -120,10 +124,12 @@ def _list(options: LessonOptions, *, json: bool, written: Path | None) -> None:
         write_out(to_strict_json(topics))
         return
     width = max(map(len, TOPICS))
-    lines = [f"{number:>2}  {name:<{width}}  {TOPICS[name].question}" for number, name in enumerate(TOPICS, start=1)]
-    below = [
-        "",
-        "A norm or a word, such as ln or tanh, finds its lesson, too. --all --html DIR: all of them as pages.",
-        "",
+    console = terminal()
+    room = console.width if console else _PAGE
+    lines = [
+        fill(f"{number:>2}  {name:<{width}}  {TOPICS[name].question}", room, subsequent_indent=" " * (width + 6))
+        for number, name in enumerate(TOPICS, start=1)
     ]
-    write_out("\n".join(["The lessons of `bnexp explain TOPIC`, in the order of reading:", "", *lines, *below]))
+    below = "A norm or a word, such as ln or tanh, finds its lesson, too. --all --html DIR: all of them as pages."
+    head = "The lessons of `bnexp explain TOPIC`, in the order of reading:"
+    write_out("\n".join([fill(head, room), "", *lines, "", fill(below, room), ""]))

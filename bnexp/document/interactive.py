@@ -39,6 +39,7 @@ _LEFT_OUT = re.compile(
 _TAG = re.compile(r"<[a-z][^>]*>")
 _NAMED = re.compile(r' id="(?:matplotlib\.)?([A-Za-z]\w*_\d+)"')
 _COLOR = re.compile(r"(?<=: )#(?:000000|ffffff|0072b2)")
+_FILL = re.compile(r'fill="(#[0-9a-f]{6})"')
 OF_THE_PAGE = {"#000000": "currentColor", "#ffffff": "var(--paper)", "#0072b2": "var(--blue)"}
 """Colors that a dark page changes."""
 _FONT = re.compile(r"font-family: [^;\"]*;? ?|(?<=font: )([^'\"]*px) '[^;\"]*")
@@ -124,7 +125,8 @@ def page_svg(drawing: Figure, key: str, title: str) -> str:
 
 def _fit_for_a_page(tag: re.Match[str]) -> str:
     """Take color and font of the text from the page; names that every drawing has are classes, not identifiers."""
-    colored = _COLOR.sub(lambda color: OF_THE_PAGE[color[0]], tag[0])
+    styled = _FILL.sub(r'style="fill: \1"', tag[0])  # the ground of a hatching: an attribute takes no variable
+    colored = _COLOR.sub(lambda color: OF_THE_PAGE[color[0]], styled)
     return _NAMED.sub(r' class="\1"', _FONT.sub(r"\1", colored))
 
 

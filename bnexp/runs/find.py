@@ -18,7 +18,7 @@ _BELOW_A_LINK = 3
 DEFAULT = Path("runs")
 VARIABLE = "BNEXP_RUNS"
 """The variable that names the folder of all runs, where no option does."""
-_FIRST_RUN = "Make one with: bnexp train mnist_mlp_bn"
+_FIRST_RUN = "Make one with: bnexp train demo"
 
 
 def runs_folder(chosen: str | os.PathLike[str] | None = None) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from bnexp.commands import demo as command
 from bnexp.errors import Interrupted
 
-RUNS = Path("all runs/demo")
+RUNS = Path("my runs/demo")
 
 
 @pytest.fixture(autouse=True)
@@ -45,12 +45,13 @@ def test_it_trains_what_is_not_done_and_ends_with_the_comparison(
     assert sorted(line.split()[0] for line in out.splitlines() if line.endswith(" finished")) == sorted(command.ARMS)
     assert "trained before" not in out
     assert "epochs to 90 % val" in out
-    assert "\n  bnexp board 'all runs/demo'    see gradients" in out
+    assert "\n  bnexp board 'my runs/demo'    see gradients" in out
 
     command.demo()
     again = capsys.readouterr().out
     assert "epoch 1.0/" not in again
-    assert "note: trained before, and shown again; to repeat it, delete none, bn, ln in " in again
+    assert max(map(len, again.splitlines()[-5:])) <= 80
+    assert "note: trained before; to repeat it, delete none, bn, ln in " in again
     runs = sorted(path.parent.relative_to(RUNS).as_posix() for path in RUNS.glob("*/*/meta.json"))
     assert runs == ["bn/seed0", "ln/seed0", "none/seed0"]
     assert {json.loads((RUNS / run / "meta.json").read_text())["status"] for run in runs} == {"finished"}

@@ -59,12 +59,19 @@ def test_a_terminal_gets_color_unless_it_is_refused_and_a_pipe_gets_none(capsys:
 
 
 def test_alone_it_lists_the_lessons_in_the_order_of_reading_without_torch(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explain(None, LessonOptions())
     listed = capsys.readouterr().out
     assert [line.split()[1] for line in listed.splitlines()[2 : 2 + len(TOPICS)]] == list(TOPICS)
     assert max(map(len, listed.splitlines())) <= 100
+    with monkeypatch.context() as narrow:
+        narrow.setenv("TTY_COMPATIBLE", "1")
+        narrow.setenv("COLUMNS", "50")
+        explain(None, LessonOptions())
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 50
+    assert " ".join(" ".join(lines).split()) == " ".join(listed.split()), "lines end between words"
     explain(None, LessonOptions(), json=True)
     assert [one["topic"] for one in json.loads(capsys.readouterr().out)] == list(TOPICS)
     program = (

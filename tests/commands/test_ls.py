@@ -82,5 +82,5 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_runs_tells_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"bnexp train mnist_mlp_bn"):
+    with pytest.raises(ConfigError, match=r"bnexp train demo"):
         ls(tmp_path)

@@ -56,6 +56,13 @@ def test_bins_of_a_histogram_are_alike_in_width_whatever_they_span() -> None:
     assert max(widths) == pytest.approx(min(widths), abs=0.02)
 
 
+@pytest.mark.parametrize(("norm", "color"), [("none", "currentColor"), ("bn", "var(--blue)")])
+def test_bars_in_a_color_that_a_dark_page_changes_change_with_it(norm: str, color: str) -> None:
+    drawn = to_svg(Histogram("key", "title", (0.0, 1.0, 2.0), {norm: (0.5, 0.5)}))
+    assert f'style="fill: {color}' in drawn
+    assert not re.search("#000000|#0072b2", drawn), "no color of a light page is left"
+
+
 def test_regions_are_colored_by_letter_and_their_names_are_text() -> None:
     html = page(REGIONS)
     assert "&lt;block&gt;" in html

@@ -89,10 +89,10 @@ def test_a_run_with_folders_in_the_place_of_its_records_is_a_run(tmp_path: Path)
 
 def test_nothing_found_says_where_and_how_to_get_a_run(tmp_path: Path) -> None:
     for paths in ([], [str(tmp_path)]):
-        with pytest.raises(ConfigError, match=r"no runs in .*bnexp train mnist_mlp_bn") as error:
+        with pytest.raises(ConfigError, match=r"no runs in .*bnexp train demo") as error:
             find_runs(paths, tmp_path)
         assert str(tmp_path) in str(error.value)
-    with pytest.raises(ConfigError, match=r"bnexp train mnist_mlp_bn"):
+    with pytest.raises(ConfigError, match=r"bnexp train demo"):
         find_runs([], tmp_path / "runs")
 
 
