@@ -139,7 +139,8 @@ def typing(monkeypatch: pytest.MonkeyPatch) -> Any:
 def files_in(value: Any) -> Iterator[Path]:
     """Return the files that arguments name, in lists and options, too; of text, what has the ending of one."""
     if isinstance(value, Path) or (isinstance(value, str) and value.endswith((".yaml", ".csv", ".py"))):
-        yield from sorted(Path().glob(str(value))) or [Path(value)]
+        found = [] if Path(value).is_absolute() else sorted(Path().glob(str(value)))
+        yield from found or [Path(value)]
     elif isinstance(value, dict | LessonOptions):
         yield from files_in(list((value if isinstance(value, dict) else vars(value)).values()))
     elif isinstance(value, list | tuple):
