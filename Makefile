@@ -23,13 +23,13 @@ demo: .venv/installed
 	$(BIN)/bnexp demo
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest --processes 4
+	$(BIN)/python -m pytest --processes 3
 
 test-all: .venv/installed-test
-	$(BIN)/python -m pytest --processes 4 --long
+	$(BIN)/python -m pytest --processes 3 --long
 
 test-thorough: .venv/installed-test
-	$(BIN)/python -m pytest --processes 4 --long --thorough
+	$(BIN)/python -m pytest --processes 3 --long --thorough
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

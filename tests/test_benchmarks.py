@@ -15,7 +15,7 @@ from benchmarks.workloads import WORKLOADS
 from bnexp.blueprint import draw
 from bnexp.models.build import without_numbers
 from bnexp.training.build import build
-from effort import long_but
+from effort import at_length, long_but
 
 SMALL = Terms(small=True)
 NOWHERE = Path("unused")
@@ -71,7 +71,10 @@ def test_the_spread_is_the_distance_of_the_quartiles_over_the_median() -> None:
     assert spread([7.0]) == 0
 
 
-@pytest.mark.parametrize("name", long_but(MEASUREMENTS))
+RARE = {"resnet18", "scaling", "sweep"}  # half a minute each, of programs that others here start as well
+
+
+@pytest.mark.parametrize("name", long_but([name for name in MEASUREMENTS if at_length() or name not in RARE]))
 def test_each_measurement_runs_at_its_smallest(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([name, "--small", "--json", str(tmp_path / "out.json")])
     told = capsys.readouterr().out
