@@ -240,3 +240,12 @@ def test_the_site_writes_links_and_rows_as_they_read_there() -> None:
         "[Config](config.md#data), [it](config.md), [README](index.md)\n| `a | b` | c -&NoBreak;> d |\n`a \\| b` -> c"
     )
     assert on_page_markdown(written, None, None, files) == read
+
+
+def test_links_between_pages_stay_within_the_site() -> None:
+    """As a strict build of the site demands, which takes longer."""
+    made = {"../README.md", "../CHANGELOG.md", "changelog.md"}  # tools/site_pages.py leads them on
+    for page in (ROOT / "docs").glob("*.md"):
+        links = {link for link in re.findall(r"\]\(([^)\s#]+)", page.read_text()) if ":" not in link} - made
+        outside = [link for link in links if link.startswith("..") or not (ROOT / "docs" / link).exists()]
+        assert not outside, f"{page.name}: {outside}"
