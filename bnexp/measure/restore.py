@@ -48,7 +48,7 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     """
     streams = {stream: stream.get_state() for stream in streams_of(network).values()}
     devices = {parameter.device for parameter in network.parameters() if parameter.device.type in ("cuda", "mps")}
-    device_type = next((device.type for device in devices), None)
+    device_type = next((device.type for device in devices), "cuda")  # of none, nothing is kept but the CPU's
     with torch.random.fork_rng(devices=devices, device_type=device_type), restored(network.buffers()):
         try:
             yield

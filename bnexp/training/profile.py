@@ -103,7 +103,7 @@ class Profiler:
         self._run, self._folder = run, folder
         self.steps = _quiet_steps(run, count, taken + WARM + 1)
         self._open = ExitStack()
-        self._profile = profile(activities=_activities(run.device))
+        self._profile = profile(activities=_activities(run.device), acc_events=True)  # there is one cycle
         self._begun = False
         self.profile: Profile | None = None
 
