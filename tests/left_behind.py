@@ -65,7 +65,7 @@ class Training:
         self.progress = Progress.start(run, self.rows)
 
     def course(self, *, until: int = 0) -> Iterator[Stretch]:
-        return steps(self.run, self.progress, stop=lambda: self.progress.steps >= until > 0, ahead=True)
+        return steps(self.run, self.progress, stop=lambda: self.progress.steps >= until > 0, ahead=True, alone=False)
 
     def alone(self) -> "Training":
         for stretch in self.course():
@@ -120,7 +120,8 @@ class Trained:
         """Return all that it left but times, as text, so that nan equals nan."""
         divergence = self.progress.divergence and asdict(self.progress.divergence)
         ends = [self.progress.ended, self.progress.sound, divergence, self.progress.train.figures()]
-        return json.dumps([without_times(self.rows.rows), ends, *map(plain, [*self.saved.values(), self.state()])])
+        rows = [without_times(self.rows.rows), str(self.rows.histograms_of)]
+        return json.dumps([*rows, ends, *map(plain, [*self.saved.values(), self.state()])])
 
 
 def without_times(rows: list[dict[str, float]]) -> str:

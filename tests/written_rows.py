@@ -34,12 +34,13 @@ class Rows:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.histograms_of: dict[int, dict[str, Counts]] = {}
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         self.rows.append({"step": step, **values})
 
     def histograms(self, step: int, values: dict[str, Counts]) -> None:
-        pass
+        self.histograms_of[step] = values
 
     def close(self) -> None:
         pass

@@ -28,7 +28,7 @@ _PASSES = 3
 
 
 def keeps_inputs(config: Config, plan: Plan, values: int) -> bool:
-    """Tell whether a training on the CPU keeps its inputs as floats, `values` of them per example.
+    """Tell whether a training keeps its inputs as floats, `values` of them per example.
 
     It does where each image comes again unchanged; gathering a batch then saves a twentieth of the step of an MLP.
     """
@@ -46,8 +46,8 @@ class Memory:
 
     Attributes:
         weights: of the network alone.
-        dataset: images of all parts as they lie on the device, a byte a value, and their labels; on the CPU also the
-            inputs that are prepared once.
+        dataset: images of all parts as they lie on the device, a byte a value, their labels, and the inputs that are
+            prepared once.
         training: weights, gradients, what the optimizer keeps, averaged and best weights; where steps are taken ahead,
             all that they change once more.
         batch: of the activations of one batch, forward and backward.
@@ -95,13 +95,13 @@ class StackMemory:
         return max(min(each // (self.seed + self.batch), (each - self.evaluation) // self.seed), 0)
 
 
-def memory_of(config: Config, plan: Plan, layout: Layout, *, ahead: bool = False, on_cpu: bool = True) -> Memory:
+def memory_of(config: Config, plan: Plan, layout: Layout, *, ahead: bool = False) -> Memory:
     """Estimate the memory that the training of a config takes, with steps taken `ahead` if that is so."""
     weights = FLOAT * count_weights(layout)
     evaluated = min(config.data.eval_batch_size, max(plan.val_examples, plan.test_examples))
     sizes = list(_sizes(layout))
     values = math.prod(layout.parts[0].shape_in)
-    inputs = FLOAT * values * plan.train_examples if on_cpu and keeps_inputs(config, plan, values) else 0
+    inputs = FLOAT * values * plan.train_examples if keeps_inputs(config, plan, values) else 0
     largest, kept = max(size for size, _ in sizes), sum(size * times for size, times in sizes)
     return Memory(
         weights=weights,

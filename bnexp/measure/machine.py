@@ -39,12 +39,15 @@ class Marks:
         return float(earlier.elapsed_time(later)) / 1e3
 
 
+def in_a_row(figures: Sequence[Tensor], rows: Sequence[Tensor] = ()) -> Tensor:
+    """Return figures of shape () in float32, and behind them rows (n,) of float64, as one tensor."""
+    together = torch.stack([figure.float() for figure in figures]) if figures else torch.empty(0)
+    return torch.cat([together.to(rows[0].device).double(), *rows]) if rows else together
+
+
 def numbers_of(figures: Sequence[Tensor], rows: Sequence[Tensor] = ()) -> list[float]:
     """Bring figures of shape () in float32, and behind them rows (n,) of float64, to Python, all in one transfer."""
-    together = torch.stack([figure.float() for figure in figures]) if figures else torch.empty(0)
-    if rows:
-        together = torch.cat([together.to(rows[0].device).double(), *rows])
-    numbers: list[float] = together.tolist()
+    numbers: list[float] = in_a_row(figures, rows).tolist()
     return numbers
 
 

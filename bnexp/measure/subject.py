@@ -59,10 +59,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Look:
-    """One step, counted from 1, as a probe sees it: its learning rate, its last batch x (B, C, H, W), labels y (B,)."""
+    """One step, counted from 1, as a probe sees it: its learning rate, its last batch x (B, C, H, W), labels y (B,).
+
+    Of a step that is taken ahead, the step is 0 and the learning rate on CUDA the tensor () that the optimizer reads.
+    """
 
     subject: Subject
     step: int
-    lr: float
+    lr: float | Tensor
     x: Tensor
     y: Tensor

@@ -117,6 +117,8 @@ class Activations(WatchingProbe):
         }
     }
 
+    recordable = True
+
     def warm_up(self, device: torch.device) -> None:
         """Measure two examples of a large output of zeros."""
         zeros = torch.zeros(2, 1, 64, 64, device=device)

@@ -80,6 +80,8 @@ class Gradients(Probe):
         }
     }
 
+    recordable = True
+
     def after_backward(self, look: Look) -> Reading:
         """Measure the gradients that the backward pass left."""
         norms, of_weights = dict[str, Tensor](), dict[str, Tensor]()

@@ -31,6 +31,8 @@ class Histograms(WatchingProbe):
         ),
     )
 
+    recordable = True
+
     def warm_up(self, device: torch.device) -> None:
         """Count two values."""
         tally(torch.zeros(2, device=device))

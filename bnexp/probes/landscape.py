@@ -97,7 +97,8 @@ class Landscape(Probe):
         """Measure on the way along the gradient, from the weights before the step."""
         parameters, path = [p for p in look.subject.network.parameters() if p.requires_grad], self.schedule
         between = (path.largest - path.smallest) / (path.points - 1)
-        etas = [(path.smallest + number * between) * look.lr for number in range(path.points)]
+        lr = float(look.lr)
+        etas = [(path.smallest + number * between) * lr for number in range(path.points)]
         return Reading(along_gradient(lambda: training_pass(look, parameters)[1:], parameters, etas))
 
 

@@ -92,6 +92,7 @@ class NormState(WatchingProbe):
     }
 
     watches_inputs = True
+    recordable = True
     _running: dict[str, dict[str, Tensor]]
 
     def before(self, look: Look) -> None:

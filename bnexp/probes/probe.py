@@ -5,16 +5,19 @@ file: its figures, its charts in TensorBoard, and the page about it in docs/prob
 and its figures. Its schedule and options stand in `config/probes_section.py`, since the config is read without torch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.measure.machine import in_a_row
 from bnexp.measure.recorder import Recorder
 from bnexp.measure.subject import Look
+from bnexp.measure.tally import TALLIED, counts_of
+from bnexp.runs.rows import Counts
 
 Charts = dict[str, dict[str, str]]
 """Charts by category and title, each with the pattern of the figures that it draws.
@@ -62,6 +65,34 @@ def scalars_of(readings: Iterable[Reading]) -> dict[str, Tensor]:
     return {name: value for reading in readings for name, value in reading.scalars.items()}
 
 
+def tallies_of(readings: Iterable[Reading]) -> dict[str, Tensor]:
+    """Return the tallies of several readings together."""
+    return {name: row for reading in readings for name, row in reading.histograms.items()}
+
+
+class Read(NamedTuple):
+    """What probes read at one step, brought to Python: figures and histograms by `quantity/where`."""
+
+    scalars: dict[str, float]
+    histograms: dict[str, Counts]
+
+
+NOTHING_READ = Read({}, {})
+
+
+def numbers_in(readings: Sequence[Reading]) -> Tensor:
+    """Return all numbers of readings in one row, for `read_from`."""
+    return in_a_row([*scalars_of(readings).values()], [*tallies_of(readings).values()])
+
+
+def read_from(readings: Sequence[Reading], numbers: Sequence[float]) -> Read:
+    """Return what readings say, by their names, from the numbers that `numbers_in` put in a row."""
+    scalars, tallies = scalars_of(readings), tallies_of(readings)
+    rows = (numbers[start : start + TALLIED] for start in range(len(scalars), len(numbers), TALLIED))
+    counted = dict(zip(tallies, map(counts_of, rows), strict=True))
+    return Read(dict(zip(scalars, numbers[: len(scalars)], strict=True)), counted)
+
+
 class Probe:
     """A measurement of the inside of the network while it trains; each overrides the moments that it needs.
 
@@ -77,6 +108,8 @@ class Probe:
     """Whether it measures what the optimizer's step does, so that stored weights alone show it nothing."""
     watches = False
     """Whether it watches the forward pass of the step."""
+    recordable = False
+    """Whether a look is work of the device alone, the same at every step, so that it can be taken ahead."""
     schedule: ProbeSchedule
     """The probe's section of the config, with its options."""
 

@@ -51,6 +51,11 @@ class Due:
     rehearses: bool = False
     """Whether probes that watch the step see a rehearsal instead: it calls no hooks, or passes a part of the batch."""
 
+    @property
+    def recordable(self) -> bool:
+        """Whether all of them can look at a step that is taken ahead."""
+        return all(probe.recordable for probe in self.probes)
+
     def before(self, look: Look) -> None:
         """Let each get ready, right before the forward pass."""
         with self.timing():

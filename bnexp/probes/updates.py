@@ -62,6 +62,7 @@ class Updates(Probe):
     }
 
     needs_step = True
+    recordable = True
     _before: dict[str, Tensor]
 
     def before(self, look: Look) -> None:
@@ -80,7 +81,9 @@ class Updates(Probe):
             scalars[f"update_ratio/{name}"] = torch.log10(step / length)
             scalars[f"weight_norm/{name}"] = length
             if name in invariant:
-                scalars[f"effective_lr/{name}"] = look.lr / length**power
+                # on CUDA the rate of a step taken ahead is a tensor: both are divided alike
+                rate = look.lr if isinstance(look.lr, Tensor) else torch.full_like(length, look.lr)
+                scalars[f"effective_lr/{name}"] = rate / length**power
         return Reading(scalars)
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bnexp.config.loading import dump_config
 from bnexp.config.randomness import derive_seed
 from bnexp.measure.restore import put_random_states, put_weights, random_states, streams_of, weights_of
 from bnexp.runs.checkpoints import CheckpointFolder
@@ -32,7 +31,7 @@ def state_of(run: TrainingRun, progress: Progress, rows: Rows) -> State:
         **{name: part.state for name, part in _parts(run).items()},
         "progress": progress.state_dict(),
         "rows": asdict(rows),
-        "config": dump_config(run.config),
+        "config": run.config_text,
         "dataset": run.dataset.fingerprint,
         "device": run.device.type,
     }
@@ -131,22 +130,28 @@ def _parts_on_another_device(run: TrainingRun, step: int) -> dict[str, _Part]:
     }
 
 
+MOST_SHARE = 0.05
+"""Of the time of a training on a GPU that its regular checkpoints take."""
+
+
 class Checkpointer:
     """Writes a checkpoint every so many epochs, and every so many minutes where epochs are long.
 
-    Rows are flushed to the disk before a checkpoint that follows them.
+    Rows are flushed to the disk before a checkpoint that follows them. On a GPU an epoch can be over sooner than its
+    checkpoint: there, one is left out where they would take more than `MOST_SHARE` of the time.
     """
 
     def __init__(self, run: TrainingRun, folder: CheckpointFolder, rows: MetricsWriter) -> None:
         self._run, self._folder, self._rows = run, folder, rows
-        self._saved_at = time.monotonic()
+        self._saved_at, self._least_s = time.monotonic(), 0.0  # how long the last one took, where that counts
         self._stored_best: int | None = None
 
     def save_if_due(self, progress: Progress) -> None:
         """Save where the config asks for it after this step; after the last one of the plan it does not."""
         when, plan, step = self._run.config.checkpoints, self._run.plan, progress.steps
-        waited = time.monotonic() - self._saved_at >= 60 * when.every_minutes
-        if step < plan.total_steps and (waited or plan.regularly_at(step, when.every_epochs)):
+        since = time.monotonic() - self._saved_at
+        regularly = plan.regularly_at(step, when.every_epochs) and since * MOST_SHARE >= self._least_s
+        if step < plan.total_steps and (regularly or since >= 60 * when.every_minutes):
             self.save(progress)
 
     def save(self, progress: Progress) -> None:
@@ -155,10 +160,13 @@ class Checkpointer:
         Raises:
             OSError: the disk is full, the folder is gone, ...; the checkpoints before are whole.
         """
+        progress.log.catch_up()
+        begun = time.monotonic()
         with progress.clock.saving():
             self._folder.save(progress.steps, state_of(self._run, progress, self._rows.flushed()))
             best = progress.best
             if best is not None and best.evaluated.step != self._stored_best:
-                self._folder.save_best(best.evaluated.step, best.weights, dump_config(self._run.config))
+                self._folder.save_best(best.evaluated.step, best.weights, self._run.config_text)
                 self._stored_best = best.evaluated.step
         self._saved_at = time.monotonic()
+        self._least_s = self._saved_at - begun if self._run.device.type != "cpu" else 0.0

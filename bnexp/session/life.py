@@ -258,7 +258,9 @@ def _train_and_test(
             display.waiting(f"resumes after step {progress.steps:,}")
         with stop.finishing_the_step():
             if not progress.ended and terms.stacked > 1:
-                yield from steps(run, progress, display.step, checkpointer.save_if_due, _stops(run, stop), ahead=True)
+                yield from steps(
+                    run, progress, display.step, checkpointer.save_if_due, _stops(run, stop), ahead=True, alone=False
+                )
             elif not progress.ended:
                 _train(run, progress, display, checkpointer, stop, profiler)
             checkpointer.save(progress)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bnexp.blueprint import Blueprint
 from bnexp.config.division import divided_norms
+from bnexp.config.loading import dump_config
 from bnexp.config.memory import keeps_inputs
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -31,7 +32,7 @@ from bnexp.training.step import TrainStep
 from bnexp.training.world import World, process_0_first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingRun:
     """A run in memory: everything that its training needs, on its device. On disk it is a `runs.run.Run`."""
 
@@ -49,6 +50,11 @@ class TrainingRun:
     subject: Subject  # what the probes measure
     world: World | None = None  # the processes that divide its batches, where there are several
     graph: Graphing = field(default_factory=Graphing)  # whether its step is recorded as a CUDA graph
+
+    @cached_property
+    def config_text(self) -> str:
+        """The config as YAML, for the checkpoints."""
+        return dump_config(self.config)
 
     @property
     def parameters(self) -> int:
@@ -88,7 +94,7 @@ def build(blueprint: Blueprint, *, data_dir: Path, device: str = "auto", world: 
     memory_format = memory_format_of(config.model, config.training, chosen)
     network = network.to(chosen).to(memory_format=memory_format)  # type: ignore[call-overload]
     forget_peak(chosen)
-    prepared = chosen.type == "cpu" and keeps_inputs(config, plan, math.prod(info.shape))
+    prepared = keeps_inputs(config, plan, math.prod(info.shape))
     items, precision = leaves(network), autocast(config.training, chosen)
     norms = [items[name] for name in divided_norms(blueprint.layout)]
     return TrainingRun(

@@ -95,6 +95,10 @@ class Clock:
             self._timed, self._untimed_since, self._marked = None, None, []
             self.leave_out(passed)
 
+    def count_measuring(self, seconds: float) -> None:
+        """Count seconds that have passed as spent on probes, not on training."""
+        self.measuring_s += seconds
+
     def leave_out(self, seconds: float) -> None:
         """Leave seconds that passed out of all times: what was done was not the training's."""
         self._started += seconds

@@ -1,15 +1,17 @@
 """`training.graph`: the whole step of a training, recorded once as a CUDA graph and then repeated by a single launch.
 
 A step of a small network is hundreds of launches, each of which takes Python longer than the GPU. A graph holds them
-all: gathering the batch, augmentation, forward and backward pass, clipping, the optimizer, the average of the weights.
-What changes from step to step is written into tensors that it reads. It is used where steps are taken ahead
-(`ahead.py`): nothing is brought to Python there. Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+all: gathering the batch, augmentation, forward and backward pass, clipping, the optimizer, the average of the weights,
+and what probes look at. What changes from step to step is written into tensors that it reads. It is used where steps
+are taken ahead (`ahead.py`): nothing is brought to Python there.
+
+Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 import pickle
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +22,8 @@ from bnexp.data.batches import Drawn
 from bnexp.errors import BnexpError
 from bnexp.measure.restore import copies_of
 from bnexp.norms.random_stream import RandomStream
-from bnexp.training.ahead import Kept, OneByOne, Seen, Sight, Steps, Stretch, Take
+from bnexp.probes.probe import Probe
+from bnexp.training.ahead import Expected, Kept, OneByOne, Seen, Steps, Stretch, Take, Taken
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import Graphing
 
@@ -89,17 +92,17 @@ class CudaRecorder:
 class Recordable(Protocol):
     """Steps that can be recorded: those of a run (`ahead.Steps`), or of several stacked ones (`stacked.Stack`)."""
 
-    def expect(self, step: int) -> list[Drawn]:
-        """Set what Python alone knows of a step beforehand, and return what was drawn for its batches."""
+    def expect(self, step: int) -> Expected:
+        """Set what Python alone knows of a step beforehand, and return what it is taken with."""
 
-    def take(self, drawn: Sequence[Drawn]) -> Tensor:
-        """Take the step with these batches, by work of the device alone, and return its figures."""
+    def take(self, expected: Expected) -> Taken:
+        """Take the step, by work of the device alone, and return what it gives."""
 
     def forget(self) -> None:
         """Forget the gradients of a step that was not taken to its end."""
 
     def kept(self) -> Kept:
-        """Return what the steps change, of which nothing is kept yet."""
+        """Return what the steps change, for whoever keeps it."""
 
     @property
     def optimizer(self) -> Optimizer:
@@ -111,52 +114,71 @@ class Recordable(Protocol):
 
 
 class Recorded:
-    """A recorded step: the tensors that it reads, and those that it writes its figures into."""
+    """A recorded step: the tensors that it reads, and those that it writes what it gives into."""
 
     def __init__(
         self,
         steps: Recordable,
         recorder: Recorder,
         generators: Sequence[torch.Generator],
-        drawn: Sequence[Drawn],
-        like: Tensor,
+        expected: Expected,
+        like: Taken,
     ) -> None:
         self._drawn = [
-            Drawn(batch.places.clone(), None if batch.moves is None else batch.moves.clone()) for batch in drawn
+            Drawn(batch.places.clone(), None if batch.moves is None else batch.moves.clone())
+            for batch in expected.drawn
         ]
-        self._figures = torch.empty_like(like)  # (F,)
+        self._given = Taken(like.figures.clone(), like.readings, [row.clone() for row in like.numbers])
 
         def work() -> None:
-            self._figures.copy_(steps.take(self._drawn))
+            taken = steps.take(Expected(self._drawn, expected.due))
+            for into, value in zip(_tensors(self._given), _tensors(taken), strict=True):
+                into.copy_(value)
 
         self._repeat = recorder.record(work, generators)
 
-    def __call__(self, drawn: Sequence[Drawn]) -> Tensor:
-        """Take the step with these batches, and return its figures, (F,)."""
-        for batch, now in zip(self._drawn, drawn, strict=True):
+    def __call__(self, expected: Expected) -> Taken:
+        """Take the step, and return what it gives."""
+        for batch, now in zip(self._drawn, expected.drawn, strict=True):
             for into, value in zip(batch, now, strict=True):
                 if into is not None and value is not None:
                     into.copy_(value)
         self._repeat()
-        return self._figures.clone()
+        return Taken(self._given.figures.clone(), self._given.readings, [row.clone() for row in self._given.numbers])
+
+
+class Kind(NamedTuple):
+    """Steps that are alike: the examples of their batches, and the probes that look at them."""
+
+    sizes: tuple[int, ...]
+    probes: tuple[Probe, ...]
 
 
 class Recordings:
-    """Takes steps by repeating a recorded one: each kind, full or the last of an epoch, its own.
+    """Takes steps by repeating a recorded one: each kind, full or the last of an epoch, looked at or not, its own.
 
     The first steps of a kind are taken as they are. Before a recording is trusted, it is tried: a repeated step must
-    leave the bits of one that is taken. Where it does not, or nothing can be recorded, steps are taken as they are.
+    leave the bits of one that is taken. Where it does not, or nothing can be recorded, steps are taken as they are;
+    where that is so of a look, only those with it.
     """
 
-    def __init__(self, steps: Recordable, graph: Graphing, recorder: Recorder, note: Callable[[str], None]) -> None:
-        self._steps, self._graph, self._recorder, self._note = steps, graph, recorder, note
-        self._recorded: dict[tuple[int, ...], Recorded] = {}
-        self._aside: dict[tuple[int, ...], int] = {}  # steps of a kind that were taken before it is recorded
+    def __init__(
+        self,
+        steps: Recordable,
+        graph: Graphing,
+        recorder: Recorder,
+        note: Callable[[str], None],
+        warm_up: int = WARM_UP,
+    ) -> None:
+        self._steps, self._graph, self._recorder, self._note, self._warm_up = steps, graph, recorder, note, warm_up
+        self._recorded: dict[Kind, Recorded] = {}
+        self._aside: dict[Kind, int] = {}  # steps of a kind that were taken before it is recorded
+        self._unrecorded = set[Kind]()  # since their looks cannot be
         self._places: list[Any] = []
         self._kept = steps.kept()
 
-    def __call__(self, numbers: Iterable[int]) -> list[Tensor]:
-        """Take the steps of these numbers, and return the figures of each; nothing but a trial is brought to Python."""
+    def __call__(self, numbers: Iterable[int]) -> list[Taken]:
+        """Take the steps of these numbers, and return what each gives; nothing but a trial is brought to Python."""
         self._kept = self._steps.kept()
         places = self._places_now()
         if places != self._places:  # a graph knows tensors by their places in memory
@@ -164,56 +186,62 @@ class Recordings:
             self._places = places
         return [self._take(step) for step in numbers]
 
-    def _take(self, step: int) -> Tensor:
-        drawn = self._steps.expect(step)
-        kind = tuple(len(batch.places) for batch in drawn)
+    def _take(self, step: int) -> Taken:
+        expected = self._steps.expect(step)
+        kind = Kind(tuple(len(batch.places) for batch in expected.drawn), tuple(expected.due.probes))
         if kind in self._recorded:
-            return self._recorded[kind](drawn)
-        if self._graph.reason is not None:
-            return self._steps.take(drawn)
-        taken = list[Tensor]()
-        self._recorder.aside(lambda: taken.append(self._steps.take(drawn)))
+            return self._recorded[kind](expected)
+        if self._graph.reason is not None or kind in self._unrecorded:
+            return self._steps.take(expected)
+        taken = list[Taken]()
+        self._recorder.aside(lambda: taken.append(self._steps.take(expected)))
         self._aside[kind] = self._aside.get(kind, 0) + 1
-        if self._aside[kind] >= WARM_UP:
-            self._record(kind, drawn, taken[0])
+        plain = kind._replace(probes=()) in self._recorded  # what is left of a look was warmed up by the first one
+        if self._aside[kind] >= self._warm_up or plain:
+            self._record(kind, expected, taken[0])
         return taken[0]
 
-    def _record(self, kind: tuple[int, ...], drawn: Sequence[Drawn], like: Tensor) -> None:
+    def _record(self, kind: Kind, expected: Expected, like: Taken) -> None:
         """Record a kind of step, at the example of one that was just taken, and try it; leave no other trace."""
         self._kept.keep()
         host = _host_streams()
         try:
-            recorded = Recorded(self._steps, self._recorder, self._generators(), drawn, like)
+            recorded = Recorded(self._steps, self._recorder, self._generators(), expected, like)
             if _host_streams() != host:
                 raise Unrecordable("it draws random numbers on the CPU")
-            self._try(recorded, drawn)
+            self._try(recorded, expected)
         except (Unrecordable, RuntimeError) as error:
-            self._refuse(error)
+            self._refuse(kind, error)
         else:
             self._recorded[kind] = recorded
-            self._graph.recorded = max(self._graph.recorded, len(self._recorded))
+            self._graph.recorded = max(self._graph.recorded, sum(not each.probes for each in self._recorded))
         finally:
             self._steps.forget()
             self._kept.put_back()
-            self._kept = self._steps.kept()  # without the copies
+            self._kept.forget()
 
-    def _try(self, recorded: Recorded, drawn: Sequence[Drawn]) -> None:
+    def _try(self, recorded: Recorded, expected: Expected) -> None:
         """Refuse a recording that leaves other bits than the step itself."""
         self._kept.put_back()
-        left = [recorded(drawn), *copies_of(self._kept.tensors())]
+        left = [*_tensors(recorded(expected)), *copies_of(self._kept.tensors())]
         self._kept.put_back()
-        expected = [self._steps.take(drawn), *self._kept.tensors()]
-        if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, expected)):
+        right = [*_tensors(self._steps.take(expected)), *self._kept.tensors()]
+        if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, right)):
             raise Unrecordable("a repeated step leaves other bits than one that is taken")
 
-    def _refuse(self, error: Exception) -> None:
-        """Go on without, or end the run where `training.graph` is on."""
+    def _refuse(self, kind: Kind, error: Exception) -> None:
+        """Go on without, or end the run where `training.graph` is on; of a look, only that is done without."""
         while error.__context__ is not None and isinstance(error.__context__, RuntimeError):
             error = error.__context__  # what broke the recording, not that it is broken
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         for stream in self._steps.streams:
             stream.set_state(None)  # generators of a broken recording are of no use; `put_back` makes others
         self._recorded.clear()
+        if kind.probes:
+            if not self._unrecorded:
+                self._note(f"the looks of probes are not recorded as a CUDA graph: {reason}")
+            self._unrecorded.add(kind)
+            return
         self._graph.reason = reason
         if self._graph.demanded:
             raise BnexpError(
@@ -235,12 +263,15 @@ class Recordings:
 class Graphed:
     """Takes the steps of a stretch by recorded ones."""
 
-    def __init__(self, run: TrainingRun, recorder: Recorder, note: Callable[[str], None]) -> None:
-        self._run, self._recordings = run, Recordings(Steps(run), run.graph, recorder, note)
+    def __init__(
+        self, run: TrainingRun, recorder: Recorder, note: Callable[[str], None], *, warm_up: int = WARM_UP
+    ) -> None:
+        self._steps = Steps(run)
+        self._recordings = Recordings(self._steps, run.graph, recorder, note, warm_up)
 
     def __call__(self, stretch: Stretch) -> Seen:
         """Take all steps of a stretch; nothing is brought to Python before the last, but to try a recording."""
-        return Sight(self._run).of(self._recordings(stretch.steps))
+        return self._steps.sight().of(self._recordings(stretch.steps), stretch.meanwhile)
 
 
 def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) -> Take | None:
@@ -253,6 +284,11 @@ def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) ->
     if not run.graph.tried and any(item.kind.source is not None for item in run.config.model.items):
         return None  # code that is not bnexp's may keep in Python what could not be put back
     return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)
+
+
+def _tensors(taken: Taken) -> list[Tensor]:
+    """Return what a step gives as tensors, the same number for each of a kind."""
+    return [taken.figures, *taken.numbers]
 
 
 def _host_streams() -> bytes:

@@ -2,7 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,9 +12,8 @@ from torch import Tensor
 from bnexp.config.plan import Plan
 from bnexp.measure.evaluation import Score
 from bnexp.measure.machine import numbers_of
-from bnexp.measure.tally import TALLIED, counts_of
-from bnexp.probes.probe import Reading, scalars_of
-from bnexp.runs.rows import Writer
+from bnexp.probes.probe import NOTHING_READ, Read
+from bnexp.runs.rows import Counts, Writer
 from bnexp.training.clock import Clock
 from bnexp.training.state import Each
 
@@ -31,6 +31,7 @@ class StepLog:
         self._labels: list[Tensor] = []
         self._counted: list[_Step] = []
         self._recent: deque[_Step] = deque(maxlen=plan.steps_per_epoch)
+        self._pending: Callable[[], None] | None = None
 
     def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
         """Note a step: mean loss of its batch, logits (B, classes), labels (B,)."""
@@ -55,37 +56,45 @@ class StepLog:
         self,
         step: int,
         figures: dict[str, float],
-        readings: Sequence[Reading],
+        read: Read = NOTHING_READ,
         *,
         averages: bool,
         score: Score | None = None,
         averaged: Mapping[str, float] | None = None,
+        later: bool = False,
     ) -> None:
         """Write the row of a step, counted from 1: what the probes read, and the scores of the validation part if any.
 
         With `averages`, it has the figures of the loop, such as the learning rate, beside training loss and accuracy
-        over the examples since the last time.
+        over the examples since the last time. A row for `later` is written by `catch_up`.
         """
+        self.catch_up()
         with self._clock.measuring():
-            scalars = scalars_of(readings)
-            corrects = self._corrects() if averages else []
-            histograms = {name: row for reading in readings for name, row in reading.histograms.items()}
-            numbers = numbers_of([*corrects, *scalars.values()], [*histograms.values()])  # all in one transfer
             row: dict[str, float] = {"epoch": self._plan.epoch_at(step)}
             if averages:
-                self._count(numbers[: len(corrects)])
+                self._count(numbers_of(self._corrects()))
                 self._recent.extend(self._counted)
                 mean, self._counted = _mean(self._counted), []
                 row |= {"loss/train": mean.loss, "accuracy/train": mean.accuracy, **figures}
                 row |= self._clock.figures()
             if score is not None:
                 row |= {**{f"{name}/val": value for name, value in score.figures().items()}, **(averaged or {})}
-            counted = len(corrects) + len(scalars)
-            row |= dict(zip(scalars, numbers[len(corrects) : counted], strict=True))
-            self._writer.scalars(step, row)
-            if histograms:
-                tallies = (numbers[start : start + TALLIED] for start in range(counted, len(numbers), TALLIED))
-                self._writer.histograms(step, dict(zip(histograms, map(counts_of, tallies), strict=True)))
+            row |= read.scalars
+            self._pending = partial(self._hand_over, step, row, read.histograms)
+        if not later:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Hand the row that was to be written later to the writer, if there is one."""
+        if self._pending is not None:
+            hand_over, self._pending = self._pending, None
+            with self._clock.measuring():
+                hand_over()
+
+    def _hand_over(self, step: int, row: dict[str, float], histograms: dict[str, Counts]) -> None:
+        self._writer.scalars(step, row)
+        if histograms:
+            self._writer.histograms(step, histograms)
 
     def recent_loss(self) -> float | None:
         """Return the mean training loss over the steps since the last row; None without any. Nothing is transferred."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from bnexp.measure.evaluation import Score
 from bnexp.measure.subject import Look
-from bnexp.probes.probe import Reading
+from bnexp.probes.probe import NOTHING_READ, Read, Reading, numbers_in, read_from
 from bnexp.training.ahead import Ahead, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
@@ -48,34 +48,41 @@ def steps(
     stop: Callable[[], bool] = lambda: False,
     *,
     ahead: bool,
+    alone: bool = True,
     watched: Collection[int] = (),
 ) -> Iterator[Stretch]:
     """Train as `train` does, and yield the stretches of steps that are to be taken ahead, if any are: see `Stretch`.
 
     Whoever drives several runs at once takes the stretches of all of them together, to the nearest `last`. Every other
-    step is taken here, one that was not finite among them; so are rows, evaluations and checkpoints.
+    step is taken here, one that was not finite among them; so are rows, evaluations and checkpoints. Where it is not
+    `alone`, a step that a probe looks at is a stretch of its own, or is taken here.
     """
-    guard, unseen, total = Guard(run, progress), Ahead(run, progress, watched), run.plan.total_steps
+    guard, unseen, total = Guard(run, progress), Ahead(run, progress, watched, alone=alone), run.plan.total_steps
+    later = ahead and (alone or run.device.type != "cpu")  # where a device works on meanwhile
     run.network.train()
-    while progress.steps < total:
-        if ahead and (stretch := unseen.stretch()):
-            yield stretch
-            if not unseen.stands(stretch):
-                continue
-            readings = list[Reading]()
-        else:
-            readings = _watched_step(run, progress, guard)
-            if progress.ended:
+    try:
+        while progress.steps < total:
+            if ahead and (stretch := unseen.stretch()):
+                yield stretch
+                progress.log.catch_up()
+                if (read := unseen.read_of(stretch)) is None:
+                    continue
+            else:
+                progress.log.catch_up()
+                read = _watched_step(run, progress, guard)
+                if progress.ended:
+                    break
+            score, averaged = _evaluate(run, progress) if run.plan.evaluates_at(progress.steps) else (None, {})
+            _write_row(run, progress, read, score, averaged, later=later and score is None)
+            show(progress.steps, progress.clock)
+            if guard.ends_after(progress.steps, score) or stop():
                 break
-        score, averaged = _evaluate(run, progress) if run.plan.evaluates_at(progress.steps) else (None, {})
-        _write_row(run, progress, readings, score, averaged)
-        show(progress.steps, progress.clock)
-        if guard.ends_after(progress.steps, score) or stop():
-            break
-        save_if_due(progress)
+            save_if_due(progress)
+    finally:
+        progress.log.catch_up()
 
 
-def _watched_step(run: TrainingRun, progress: Progress, guard: Guard) -> list[Reading]:
+def _watched_step(run: TrainingRun, progress: Progress, guard: Guard) -> Read:
     """Take the next step under the eyes of the guard and of the probes that are due, and return what these read."""
     train_step, log, step = run.train_step, progress.log, progress.steps + 1
     lr = set_learning_rate(train_step.optimizer, run.learning_rate(step))
@@ -99,10 +106,18 @@ def _watched_step(run: TrainingRun, progress: Progress, guard: Guard) -> list[Re
             train_step.skip()
         case "end":
             log.add(train_loss, logits, labels)
-            log.write(step, {"learning_rate/optimizer": lr}, readings, averages=True)
-            return readings
+            log.write(step, {"learning_rate/optimizer": lr}, _brought(readings, progress), averages=True)
+            return NOTHING_READ
     progress.steps = step
-    return readings + due.after_step(look)
+    return _brought(readings + due.after_step(look), progress)
+
+
+def _brought(readings: Sequence[Reading], progress: Progress) -> Read:
+    """Bring what probes read to Python, all in one transfer."""
+    if not readings:
+        return NOTHING_READ
+    with progress.clock.measuring():
+        return read_from(readings, numbers_in(readings).tolist())
 
 
 def _evaluate(run: TrainingRun, progress: Progress) -> tuple[Score, dict[str, float]]:
@@ -116,16 +131,18 @@ def _evaluate(run: TrainingRun, progress: Progress) -> tuple[Score, dict[str, fl
 def _write_row(
     run: TrainingRun,
     progress: Progress,
-    readings: Sequence[Reading],
+    read: Read,
     score: Score | None,
     averaged: dict[str, float],
+    *,
+    later: bool,
 ) -> None:
     """Write the row of the step just taken, where averages are due or there is a reading or a score."""
     step, training, scaler = progress.steps, run.config.training, run.train_step.scaler
     averages = step % training.log_every == 0 or step == run.plan.total_steps
-    if not (averages or readings or score is not None):
+    if not (averages or any(read) or score is not None):
         return
     figures = {"learning_rate/optimizer": run.learning_rate(step), **scaler.figures()}
     if training.on_divergence == "skip_step":
         figures["skipped_steps/optimizer"] = float(scaler.skipped + progress.skipped)
-    progress.log.write(step, figures, readings, averages=averages, score=score, averaged=averaged)
+    progress.log.write(step, figures, read, averages=averages, score=score, averaged=averaged, later=later)

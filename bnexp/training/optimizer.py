@@ -136,6 +136,12 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> float:
     return lr
 
 
+def rate_of(optimizer: Optimizer) -> float | Tensor:
+    """Return the learning rate of the next step: on CUDA the tensor () that the optimizer reads."""
+    rate: float | Tensor = optimizer.param_groups[0]["lr"]
+    return rate
+
+
 def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
     """Return the state of an optimizer for a checkpoint: with the learning rate as a number on every device."""
     state = optimizer.state_dict()

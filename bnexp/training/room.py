@@ -72,13 +72,13 @@ def _of_limit() -> int | None:
 
 def needed_on(device: torch.device, config: Config, plan: Plan, layout: Layout) -> Memory:
     """Estimate what a training takes on a device: where Python would wait for it, steps are taken ahead."""
-    return memory_of(config, plan, layout, ahead=device.type != "cpu", on_cpu=device.type == "cpu")
+    return memory_of(config, plan, layout, ahead=device.type != "cpu")
 
 
 def memory_of_stack(blueprint: Blueprint, device: torch.device) -> StackMemory | None:
     """Estimate what stacked seeds take on a device, where steps are always taken ahead; None where nobody knows."""
     config, plan, free = blueprint.config, blueprint.plan, free_bytes(device)
-    one = memory_of(config, plan, blueprint.layout, ahead=True, on_cpu=device.type == "cpu")
+    one = memory_of(config, plan, blueprint.layout, ahead=True)
     return None if free is None else StackMemory.of(one, free)
 
 

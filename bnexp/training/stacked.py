@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from bnexp.data.batches import Drawn
 from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import widened
-from bnexp.training.ahead import KeptState, Stretch, seen_of, weighs_norm
+from bnexp.training.ahead import Expected, KeptState, Stretch, Taken, seen_of, weighs_norm
 from bnexp.training.build import TrainingRun
 from bnexp.training.graph import CudaRecorder, Recorder, Recordings
 from bnexp.training.optimizer import set_learning_rate
@@ -61,6 +61,7 @@ class Stack:
         }
         self._trained = [[own[name] for name in self._gradients] for own in parameters]
         self._statistics = [tensor for tensor in self._buffers.values() if tensor.is_floating_point()]
+        self._kept = [KeptState(run) for run in runs]
         self._within, self.streams = list[int](), list[RandomStream]()
         self.optimizer = self._of_those_within(range(len(runs)))
         if told := runs[0].graph.told:
@@ -79,26 +80,35 @@ class Stack:
             self.optimizer = self._of_those_within(numbers)
         self._begin()
         take = self._recordings or (lambda numbers: [self.take(self.expect(number)) for number in numbers])
-        figures = torch.stack(take(stretches[0].steps))  # (steps, F, K)
-        ends = [norm_of_each(list(self._parameters.values())).detach()] if weighs_norm(self._runs[0]) else []  # (K,)
+        figures = torch.stack([taken.figures for taken in take(stretches[0].steps)])  # (steps, F, K)
+        ends = self._ends()  # (K,) each
         self._end()
         graph = self._runs[0].graph
         for run in self._runs[1:]:
             run.graph.recorded, run.graph.reason = graph.recorded, graph.reason
-        of_each = torch.cat([figures.flatten(0, 1), *(end.unsqueeze(0).float() for end in ends)]).T.tolist()
+        together = torch.cat([figures.flatten(0, 1), *(end.unsqueeze(0).float() for end in ends)])
+        for stretch in stretches:
+            stretch.meanwhile()
+        of_each = together.T.tolist()
         count, width = len(stretches[0].steps) * figures.shape[1], figures.shape[1]
         for number, stretch in zip(numbers, stretches, strict=True):
             stretch.seen = seen_of(of_each[number][:count], width, of_each[number][count:])
 
+    def _ends(self) -> list[Tensor]:
+        """Return for each run what is finite while its running statistics are, and its weights where that is asked."""
+        norms = [norm_of_each(list(self._parameters.values())).detach()] if weighs_norm(self._runs[0]) else []
+        flat = [tensor.flatten(1) for tensor in self._statistics]  # (K, F) each
+        return [*norms, *([(torch.cat(flat, dim=1) * 0).sum(dim=1)] if flat else [])]
+
     def kept(self) -> "KeptTogether":
-        """Return what the steps change, of which nothing is kept yet."""
-        return KeptTogether([KeptState(self._runs[number]) for number in self._within])
+        """Return what the steps change, for whoever keeps it."""
+        return KeptTogether([self._kept[number] for number in self._within])
 
     def forget(self) -> None:
         """Forget the gradients of a step that was not taken to its end."""
         torch._foreach_zero_(list(self._gradients.values()))
 
-    def expect(self, step: int) -> list[Drawn]:
+    def expect(self, step: int) -> Expected:
         """Set learning rate and averages for a step, counted from 1, and return what was drawn for its batches.
 
         Of each batch these are the examples of the first run, then those of the second, and so on, (K B,).
@@ -108,17 +118,12 @@ class Stack:
         for number in self._within:
             if (average := self._runs[number].train_step.average) is not None:
                 average.count()
-        return [Drawn.of_all([run.batches.draw(batch) for run in self._runs]) for batch in first.plan.batches_of(step)]
+        batches = first.plan.batches_of(step)
+        return Expected([Drawn.of_all([run.batches.draw(batch) for run in self._runs]) for batch in batches])
 
-    def take(self, drawn: Sequence[Drawn]) -> Tensor:
-        """Take a step with these batches, and return its figures, (F, K).
-
-        They are losses, correct answers, and what is 0 while the running statistics are finite.
-        """
-        examples = sum(len(batch.places) for batch in drawn)
-        losses, corrects = zip(*(self._pass(batch, examples) for batch in drawn), strict=True)
-        zeros = [torch.cat([tensor.flatten(1) for tensor in self._statistics], dim=1)] if self._statistics else []
-        figures = [sum_of(losses), sum_of(corrects).float(), *((zero * 0).sum(dim=1) for zero in zeros)]
+    def take(self, expected: Expected) -> Taken:
+        """Take a step, and return its figures, losses and correct answers, (2, K)."""
+        losses, corrects = zip(*(self._pass(batch, expected.examples) for batch in expected.drawn), strict=True)
         gradients, most = list(self._gradients.values()), self._runs[0].train_step.grad_clip
         if most is not None:
             clip_each(gradients, most)
@@ -127,7 +132,7 @@ class Stack:
             if (average := self._runs[number].train_step.average) is not None:
                 average.take_in()
         self.forget()
-        return torch.stack([figure.float() for figure in figures])
+        return Taken(torch.stack([sum_of(losses).float(), sum_of(corrects).float()]))
 
     def _pass(self, batch: Drawn, examples: int) -> tuple[Tensor, Tensor]:
         """Add the gradients of a batch of a step of so many examples; return its losses and correct answers, (K,)."""
@@ -194,6 +199,11 @@ class KeptTogether:
         """Let it be as it was kept, bit for bit."""
         for state in self.states:
             state.put_back()
+
+    def forget(self) -> None:
+        """Give the memory of the copies back."""
+        for state in self.states:
+            state.forget()
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors that the steps write into."""

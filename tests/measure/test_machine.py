@@ -45,10 +45,15 @@ def test_what_a_step_gives_back_is_there_for_the_next(monkeypatch: pytest.Monkey
         monkeypatch.delenv(name)
     keep_memory()
     pages = 2**26 // resource.getpagesize()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        torch.ones(2**24)  # 64 MiB, above what malloc asks Linux for each time
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4 * pages  # asked anew, it would be 20
+
+    def asked_anew() -> float:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(2**24)  # 64 MiB, above what malloc asks Linux for each time
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / pages
+
+    # Where its own small pieces lie between, malloc needs a few before one fits; without, it would be 20 each time.
+    assert min(asked_anew() for _ in range(8)) < 4
 
 
 def test_an_older_library_that_refuses_the_largest_threshold_gets_its_own_largest(monkeypatch) -> None:

@@ -1,8 +1,10 @@
 """What a checkpoint holds is plain, and each part of the state comes back as it was."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from bnexp.norms.layer_norm import RootMeanSquareNorm
 from bnexp.norms.random_stream import RandomStream
 from bnexp.runs.checkpoints import load_checkpoint, save_checkpoint
 from bnexp.runs.rows import Rows, Writers
-from bnexp.session.checkpoint import restore_run, state_of
+from bnexp.session import checkpoint
+from bnexp.session.checkpoint import Checkpointer, restore_run, state_of
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.clock import Clock
 from bnexp.training.loop import train
@@ -156,3 +159,30 @@ def test_a_clock_goes_on_from_its_sums() -> None:
     assert (second.evaluation_s, second.checkpoint_s, second.evaluations, second.examples) == (5.0, 3.0, 1, 48)
     pace = second.pace()
     assert (pace.step_ms, pace.examples_per_s) == (1000.0, 16.0)
+
+
+@pytest.mark.parametrize(("device", "saved"), [("cpu", [10, 20, 30, 40, 50, 60, 70, 80, 90]), ("cuda", [10, 50, 90])])
+def test_checkpoints_on_a_gpu_take_a_twentieth_of_its_time_at_most(
+    monkeypatch: pytest.MonkeyPatch, device: str, saved: list[int]
+) -> None:
+    """Epochs of ten steps and 11 s, and checkpoints of 2 s each: not to be written more often than every 40 s."""
+    passed, found = [0.0], list[int]()
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: passed[0])
+    monkeypatch.setattr(checkpoint, "state_of", lambda run, progress, rows: {})
+    config = SimpleNamespace(checkpoints=SimpleNamespace(every_epochs=1, every_minutes=10))
+    plan = SimpleNamespace(total_steps=100, regularly_at=lambda step, epochs: step % 10 == 0)
+
+    def save(step: int, state: object) -> None:
+        found.append(step)
+        passed[0] += 2
+
+    folder, rows = SimpleNamespace(save=save), SimpleNamespace(flushed=lambda: None)
+    run = SimpleNamespace(config=config, plan=plan, device=torch.device(device))
+    clock = SimpleNamespace(saving=contextlib.nullcontext)
+    progress = SimpleNamespace(steps=0, best=None, clock=clock, log=SimpleNamespace(catch_up=lambda: None))
+    checkpointer = Checkpointer(run, folder, rows)  # type: ignore[arg-type]
+    for step in range(10, 101, 10):
+        passed[0] += 11
+        progress.steps = step
+        checkpointer.save_if_due(progress)  # type: ignore[arg-type]
+    assert found == saved

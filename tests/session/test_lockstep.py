@@ -164,7 +164,8 @@ def test_those_that_fall_behind_come_back_to_their_place(monkeypatch: pytest.Mon
     monkeypatch.setattr(
         lockstep, "Stack", lambda runs, note: lambda stretches: taken.append([s.run.seed for s in stretches])
     )
-    runs = [SimpleNamespace(seed=seed, device="cpu", memory_format=None) for seed in (0, 1)]
+    probes = SimpleNamespace(look_at=lambda step: False)
+    runs = [SimpleNamespace(seed=seed, device="cpu", memory_format=None, probes=probes) for seed in (0, 1)]
     lives = [life_of(runs[0], (2, 4), (4, 4), (5, 8)), life_of(runs[1], (2, 4), (5, 8))]
     train_together(lives, StopRequest(), lambda number, outcome: None)
     assert taken == [[0, 1], [0], [0, 1]]

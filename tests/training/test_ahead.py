@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
+from bnexp.probes.probe import NOTHING_READ
 from bnexp.session.display import LineDisplay
 from bnexp.session.life import start
 from bnexp.session.terms import Terms
@@ -86,12 +88,48 @@ def test_steps_taken_ahead_leave_what_watched_ones_leave(make_config: MakeConfig
         assert unseen.run.train_step.scaler.scales
 
 
-def test_steps_that_a_probe_looks_at_are_watched(make_config: MakeConfig) -> None:
-    probes = {**NO_PROBES, "gradients": {"every": 4}, "updates": {"at": [11, 12]}}
+def test_a_stretch_ends_with_a_look_or_before_one_that_cannot_be_taken_ahead(
+    make_config: MakeConfig, as_on_a_gpu: None
+) -> None:
+    looks = {name: {"every": 4} for name in ("activations", "gradients", "updates", "norm_state")}
+    probes = {**NO_PROBES, **looks, "histograms": {"at": [2, 11, 12]}, "landscape": {"at": [8, 14], "points": 2}}
     _, unseen = both(make_config(training=LENGTH, probes=probes))
-    assert not {1, 4, 8, 11, 12, 16, 20} & {step for first, last in unseen.stretches for step in range(first, last + 1)}
-    assert unseen.stretches[:3] == [(2, 3), (5, 5), (6, 6)]
-    assert sum(last - first + 1 for first, last in unseen.stretches) == 13
+    assert unseen.stretches[:7] == [(3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (9, 9), (10, 10)]
+    assert unseen.stretches[7:] == [(11, 11), (12, 12), (13, 13), (15, 15), (16, 16), (17, 18), (19, 20)]
+    assert sorted(unseen.rows.histograms_of) == [2, 11, 12]
+
+
+def test_a_look_taken_ahead_costs_what_its_stretch_takes_longer(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 2 s, and looks of 7 s more: the first is watched, in no time; the next ones come at steps 8 and 16."""
+    run = built(make_config(training=LENGTH, probes={**NO_PROBES, "gradients": {"every": 8}}))
+    passed, taker = [0.0], OneByOne(run)
+    progress = Progress.start(run, Rows())
+    progress.clock.__init__(now=lambda: passed[0])  # type: ignore[misc]
+    monkeypatch.setattr(loop, "Ahead", partial(Ahead, now=lambda: passed[0]))
+    for stretch in loop.steps(run, progress, ahead=True):
+        stretch.seen = taker(stretch)
+        passed[0] += 2 * len(stretch.steps) + 7 * any(stretch.seen.read)
+    assert progress.clock.measuring_s == pytest.approx(14)
+    assert progress.clock.total_s == pytest.approx(2 * 19 + 14)
+
+
+def test_a_row_is_written_while_the_device_takes_the_next_stretch(make_config: MakeConfig) -> None:
+    """Unless an evaluation or a checkpoint comes first; at the end none is missing."""
+    run = built(make_config(training={**LENGTH, "log_every": 4}, probes=NO_PROBES))
+    rows, taker, events = Rows(), OneByOne(run), list[str]()
+    progress = Progress.start(run, rows)
+    write = rows.scalars
+    rows.scalars = lambda step, values: (events.append(f"row {step}"), write(step, values))[1]  # type: ignore[method-assign]
+    for stretch in loop.steps(run, progress, ahead=True):
+        meanwhile = stretch.meanwhile
+        stretch.meanwhile = lambda meanwhile=meanwhile: (events.append("busy"), meanwhile())[1]  # type: ignore[misc]
+        events.append(f"to {stretch.last}")
+        stretch.seen = taker(stretch)
+    assert events[:9] == ["to 4", "busy", "to 6", "busy", "row 4", "to 8", "busy", "to 9", "busy"]
+    assert events[9:13] == ["row 8", "row 9", "to 12", "busy"]
+    assert [row["step"] for row in rows.rows] == [4, 8, 9, 12, 16, 18, 20]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -173,7 +211,7 @@ def test_a_stretch_takes_no_longer_than_half_a_second_by_the_pace_of_the_last(
         found.append(len(stretch.steps))
         time[0] += step_s * len(stretch.steps)
         stretch.seen = Seen([0.5] * len(stretch.steps), [1.0] * len(stretch.steps), sound=True)
-        assert unseen.stands(stretch)
+        assert unseen.read_of(stretch) == NOTHING_READ
         time[0] += 60.0  # an evaluation
     assert found == [10, 2, 2, 50, 500, 1]
 

@@ -18,6 +18,9 @@ from bnexp.config.items import ITEMS
 from bnexp.config.plugin_code import Source
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError, ConfigError
+from bnexp.measure.subject import Look
+from bnexp.probes.norm_state import NormState
+from bnexp.probes.probe import Reading
 from bnexp.session import lockstep
 from bnexp.session.signals import StopRequest
 from bnexp.training import ahead
@@ -27,7 +30,7 @@ from bnexp.training.device import Graphing, graphing
 from bnexp.training.graph import WARM_UP, Graphed, Work, way_of
 from bnexp.training.stacked import Stack
 from bnexp.training.world import World
-from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked
+from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked, without_times
 
 MakeConfig = Callable[..., Config]
 
@@ -134,6 +137,27 @@ def test_repeated_steps_of_stacked_runs_leave_what_theirs_leave(
     assert tape.repeated > 16
 
 
+def test_looks_at_stacked_runs_are_recorded_for_each(
+    make_config: MakeConfig, as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes = {**NO_PROBES, **LOOKS, "histograms": {"every": 8}}
+    config = make_config(training={**LENGTH, "steps": 40}, probes=probes)
+
+    def rows_of_each(recorder: TapeRecorder | None) -> list[str]:
+        monkeypatch.setattr(lockstep, "Stack", functools.partial(Stack, recorder=TapeRecorder()))
+        monkeypatch.setattr(lockstep, "CudaRecorder", lambda device: recorder)
+        change = on_tensors if recorder else not_recorded
+        runs = [built(config.model_copy(update={"seed": seed}), on_tensors, change) for seed in range(3)]
+        trainings = stacked([Training(run) for run in runs])
+        return [without_times(training.rows.rows) + str(training.rows.histograms_of) for training in trainings]
+
+    assert rows_of_each(tape := TapeRecorder()) == rows_of_each(None)
+    kinds = 4  # at full and at short steps, with histograms and without
+    assert tape.recorded == 3 * kinds
+    looks = 40 // 4
+    assert tape.repeated == 3 * looks, "one of each kind is taken as it is, and one more tries the recording"
+
+
 def not_recorded(run: TrainingRun) -> None:
     run.graph.tried = False
 
@@ -163,6 +187,43 @@ def test_repeated_steps_draw_on_after_a_look(make_config: MakeConfig) -> None:
     repeated, tape = graphed(config)
     assert repeated.left() == Trained(built(config, on_tensors)).left()
     assert tape.recorded == 2
+
+
+LOOKS = {name: {"every": 4} for name in ("activations", "gradients", "updates", "norm_state")}
+
+
+@pytest.mark.parametrize("kind", ["momentum", "random", "accumulated", "scaled"])
+def test_a_recorded_look_reads_what_a_watched_one_reads(make_config: MakeConfig, as_on_a_gpu: None, kind: str) -> None:
+    """Looks at a full step and at a short one, each with histograms or without, are kinds of their own."""
+    training = {**LENGTH, "steps": 60, **STEPS[kind].get("training", {}), "log_every": 3}
+    probes = {**NO_PROBES, **LOOKS, "histograms": {"every": 20}}
+    config = make_config(**{**STEPS[kind], "training": training, "probes": probes})
+    repeated, tape = graphed(config)
+    assert repeated.left() == Trained(built(config, on_tensors)).left()
+    assert repeated.run.graph == Graphing(tried=True, recorded=2)
+    assert tape.recorded == 2 + 4
+    looked_at = {last for _, last in repeated.stretches if last % 4 == 0}
+    assert looked_at == {*range(4, 61, 4)}, "no look is watched but that of step 1"
+
+
+def test_where_a_look_cannot_be_recorded_the_steps_between_still_are(
+    make_config: MakeConfig, as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(training={**LENGTH, "steps": 40}, probes={**NO_PROBES, **LOOKS})
+    told, recorder, run = list[str](), TapeRecorder(), built(config, on_tensors)
+    measure = NormState.after_backward
+
+    def deciding(probe: NormState, look: Look) -> Reading:
+        random.random()
+        return measure(probe, look)
+
+    monkeypatch.setattr(NormState, "after_backward", deciding)
+    random.seed(1)
+    repeated = Trained(run, Graphed(run, recorder, told.append)).left()
+    assert told == ["the looks of probes are not recorded as a CUDA graph: it draws random numbers on the CPU"]
+    assert run.graph == Graphing(tried=True, recorded=2)
+    random.seed(1)
+    assert repeated == Trained(built(config, on_tensors)).left()
 
 
 class Noisy(nn.Module):

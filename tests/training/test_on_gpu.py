@@ -109,7 +109,7 @@ def test_nothing_waits_between_two_rows(
     rarely = {"checkpoints": config.checkpoints.model_copy(update={"every_epochs": 100.0})}
     run = built(config.model_copy(update=rarely), device="cuda")
     take, bring, begun = way_of(run), Sight.of, list[record_function]()
-    profiler = profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA])
+    profiler = profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True)
 
     def observed(stretch: Stretch) -> Seen:
         if stretch.first == 31:
@@ -119,11 +119,11 @@ def test_nothing_waits_between_two_rows(
         assert take is not None
         return take(stretch)
 
-    def ended(sight: Sight, figures: Any) -> Seen:
+    def ended(sight: Sight, taken: Any, meanwhile: Any) -> Seen:
         if begun:
             begun.pop().__exit__(None, None, None)
             profiler.stop()
-        return bring(sight, figures)
+        return bring(sight, taken, meanwhile)
 
     monkeypatch.setattr(ahead, "LONGEST_S", math.inf)
     monkeypatch.setattr(Sight, "of", ended)
