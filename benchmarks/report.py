@@ -23,15 +23,19 @@ class Terms:
 
     Attributes:
         device: where networks are trained.
-        rounds: how often each way is timed; None: as often as the measurement says.
+        rounds: how often what is no training is timed; None: as often as the measurement says.
+        steps: of bnexp in a training; None: as many as the workload has on this device.
         examples: of an epoch; None: as many as the workload has on this device.
+        ways: that are timed; None: all.
         overrides: `key=value` over the configs of the workloads.
         small: everything at its smallest, to see that it runs.
     """
 
     device: str = "cpu"
     rounds: int | None = None
+    steps: int | None = None
     examples: int | None = None
+    ways: tuple[str, ...] | None = None
     overrides: tuple[str, ...] = ()
     small: bool = False
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.__main__ import MEASUREMENTS, main
 from benchmarks.report import Terms, alternate, spread
-from benchmarks.rivals import Rival, bare
+from benchmarks.rivals import Rival, Work, bare, graph
 from benchmarks.roofline import counted_step
 from benchmarks.scaling import line_through
 from benchmarks.workloads import WORKLOADS
@@ -37,7 +37,7 @@ def test_the_network_written_by_hand_is_bnexps(name: str) -> None:
 def rival_on(name: str) -> Rival:
     workload, config = WORKLOADS[name], WORKLOADS[name].config_on(SMALL)
     run = build(draw(config, NOWHERE), data_dir=NOWHERE, device="cpu")
-    return Rival(workload, config, run.dataset, run.device)
+    return Rival(workload, config, run.plan, run.dataset, run.device)
 
 
 @pytest.mark.long  # what counts them loads torch.compile
@@ -54,8 +54,24 @@ def test_operations_and_bytes_of_a_step_are_those_of_the_closed_form() -> None:
     assert sum(moved for _, moved in products) == 3 * three_each - not_of_inputs + 4 * 10  # the bias of the head
 
 
-def test_a_bare_epoch_is_timed() -> None:
-    assert 0 < bare(rival_on("cnn"))() < 60
+def test_a_bare_turn_takes_its_steps_and_is_timed() -> None:
+    steps, seconds = bare(rival_on("cnn"))(range(2, 5))
+    assert steps == 3
+    assert 0 < seconds < 60
+
+
+def test_a_graph_is_recorded_of_each_kind_of_step_and_repeated_for_every_step() -> None:
+    said = list[str]()
+
+    def record(work: Work, device: torch.device) -> Work:
+        said.append("recorded")
+        work()
+        return lambda: (work(), said.append("repeated"))[1]
+
+    turn = graph(rival_on("mlp"), record=record)  # 8, 8 and 2 examples an epoch
+    assert said == [*["recorded"] * 2, *["repeated"] * 6], "each is tried a few times"
+    turn(range(1, 5))
+    assert said.count("repeated") == 10
 
 
 def test_ways_take_turns_and_slow_ones_are_spread_over_the_rounds() -> None:
@@ -85,14 +101,16 @@ def test_each_measurement_runs_at_its_smallest(name: str, tmp_path: Path, capsys
     if name in WORKLOADS:
         assert {"bnexp", "bare", "tutorial"} <= set(values["ways"])
         for figures in values["ways"].values():
-            assert figures["median_s"] == pytest.approx(18 / figures["examples_per_s"])
+            assert figures["step_ms"] == pytest.approx(8000 / figures["examples_per_s"])
         assert values["ways"]["bnexp"]["over_bnexp"] == 1
+        assert values["ways"]["bare"]["steps"] == 5
+        assert not values["failed"]
 
 
 def test_an_unknown_name_is_answered_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["mpl"])
-    assert "expected some of mlp, cnn, resnet20" in capsys.readouterr().err
+    assert 'Did you mean "mlp"? Expected some of mlp, cnn, resnet20' in capsys.readouterr().err
 
 
 def test_the_line_through_times_is_found_and_what_grows_faster_lies_off_it() -> None:
