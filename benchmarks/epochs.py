@@ -111,7 +111,7 @@ def _table(figures: Mapping[str, Mapping[str, Any]]) -> str:
             f"{figure['step_ms']:.4g}",
             f"{figure['examples_per_s']:,.0f}",
             _or_empty(figure["over_bnexp"], "{:.3f}"),
-            "{1:.3f} ({0:.3f} to {2:.3f})".format(*figure["of_turns"]) if figure["of_turns"] and way != "bnexp" else "",
+            "{1:.3f} ({0:.3f} to {2:.3f})".format(*figure["of_turns"]) if figure["of_turns"] else "",
             _or_empty(figure["of_roofline"], "{:.0%}"),
             f"{figure['turns']} of {figure['steps'] / figure['turns']:.3g}",
         )

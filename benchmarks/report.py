@@ -1,5 +1,6 @@
 """What every measurement shares: alternation, medians and their spread, tables, and the machine they were taken on."""
 
+import contextlib
 import os
 import platform
 import statistics
@@ -97,9 +98,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine(device: str) -> dict[str, Any]:
     """Return where the figures come from: hardware, versions, and how busy the machine is."""
     chosen = choose_device(device)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    words, commit = ["git", "rev-parse", "--short", "HEAD"], ""
+    with contextlib.suppress(OSError):  # no git
+        found = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        commit = found.stdout.strip()
     return {
         "device": device_name(chosen),
         "processor": device_name(torch.device("cpu")),
@@ -109,7 +111,7 @@ def machine(device: str) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "commit": commit.stdout.strip() or None,
+        "commit": commit or None,
     }
 
 

@@ -53,16 +53,16 @@ class Watch:
         if step == run.plan.total_steps or (not self._noted and step >= uncounted and is_ready(run, 1)):
             synchronize(run.device)
             totals = [session.progress.clock.state_dict() for session in self._sessions]
-            measuring = sum(total["measuring_s"] for total in totals)
-            self._noted.append({"step": step, "now": time.perf_counter(), "measuring": measuring})
+            aside = sum(total[key] for total in totals for key in ("measuring_s", "evaluation_s", "checkpoint_s"))
+            self._noted.append({"step": step, "now": time.perf_counter(), "aside": aside})
 
     def figures(self) -> tuple[float, float]:
-        """Return milliseconds a step of all trainings, and those without measuring."""
+        """Return milliseconds a step of all trainings, and those of the steps alone."""
         if len(self._noted) < 2:
             raise RuntimeError("no step counts: none was ready before the last")
         first, last = self._noted
         count, passed = last["step"] - first["step"], last["now"] - first["now"]
-        return 1000 * passed / count, 1000 * (passed - last["measuring"] + first["measuring"]) / count
+        return 1000 * passed / count, 1000 * (passed - (last["aside"] - first["aside"])) / count
 
 
 def _life(session: Session, watch: Watch | None) -> Generator[Stretch, None, None]:
@@ -71,7 +71,7 @@ def _life(session: Session, watch: Watch | None) -> Generator[Stretch, None, Non
 
 
 def timed(blueprint: Blueprint, device: str, way: str) -> tuple[float, float]:
-    """Return milliseconds a step of all, and without measuring: of one seed `alone`, or of a stack of so many."""
+    """Return milliseconds a step of all, and of the steps alone: of one seed `alone`, or of a stack of so many."""
     seeds = 1 if way == "alone" else int(way)
     with contextlib.ExitStack() as stack:
         runs = [build(blueprint.with_seed(seed), data_dir=NOWHERE, device=device) for seed in range(seeds)]
@@ -129,16 +129,16 @@ def stacked(name: str, terms: Terms) -> Report:
 
 def _medians(rounds: Sequence[tuple[float, float]]) -> dict[str, Any]:
     whole, bare = zip(*rounds, strict=True)
-    return {"step_ms": statistics.median(whole), "without_measuring_ms": statistics.median(bare), "rounds": rounds}
+    return {"step_ms": statistics.median(whole), "steps_alone_ms": statistics.median(bare), "rounds": rounds}
 
 
 def _table(figures: Mapping[str, Mapping[str, Any]]) -> str:
     ones = ("over alone", "over 1 stacked")
-    columns = ("seeds", "ms a step of all", *ones, "without measuring", *ones)
+    columns = ("seeds", "ms a step of all", *ones, "steps alone", *ones)
     rows = []
     for way, figure in figures.items():
         cells = [way if way == "alone" else f"{way} stacked"]
-        for key in ("step_ms", "without_measuring_ms"):
+        for key in ("step_ms", "steps_alone_ms"):
             singles = [figures[one][key] if one in figures else None for one in ("alone", "1")]
             cells += [f"{figure[key]:.4g}", *("" if one is None else f"{figure[key] / one:.2f}" for one in singles)]
         rows.append(cells)

@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,11 +62,11 @@ class Tally:
 
 def compared(tallies: Mapping[str, Tally], batch: float) -> dict[str, dict[str, Any]]:
     """Return ms a step, examples/s, the ratio of sums to bnexp's, and median and quartiles of those of the turns."""
-    figures, ours = dict[str, dict[str, Any]](), tallies.get("bnexp", Tally())
+    figures, ours = dict[str, dict[str, Any]](), tallies["bnexp"]
     for way, tally in tallies.items():
         if not tally.turns:
             continue
-        ratios = tally.ratios(ours)
+        ratios = [] if tally is ours else tally.ratios(ours)
         figures[way] = {
             "step_ms": tally.step_ms,
             "examples_per_s": 1000 * batch / tally.step_ms,
@@ -99,10 +99,18 @@ class Turns:
         rivals: those that are ready, by name.
         kinds: how many kinds of steps an epoch has.
         name: of the measurement, for what is said on the way.
+        now: the time in seconds.
     """
 
-    def __init__(self, run: TrainingRun, rivals: Mapping[str, Turn], kinds: int, name: str) -> None:
-        self._run, self._rivals, self._kinds, self._name = run, dict(rivals), kinds, name
+    def __init__(
+        self,
+        run: TrainingRun,
+        rivals: Mapping[str, Turn],
+        kinds: int,
+        name: str,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._run, self._rivals, self._kinds, self._name, self._now = run, dict(rivals), kinds, name, now
         self._most = max(1, min(MOST_STEPS, run.plan.total_steps // LEAST_TURNS))
         self._number, self._step, self._since, self._said_at = 0, 0, 0.0, float("-inf")
         self.tallies = {way: Tally() for way in ("bnexp", *rivals)}
@@ -117,7 +125,7 @@ class Turns:
 
     def show(self, step: int, clock: Clock) -> None:
         """Take note that bnexp has finished a step; at the end of its turn, let the others have theirs."""
-        over = step - self._step >= self._most or time.perf_counter() - self._since >= LONGEST_S
+        over = step - self._step >= self._most or self._now() - self._since >= LONGEST_S
         if not over and step < self._run.plan.total_steps:
             return
         ended = self._awaited()
@@ -155,8 +163,8 @@ class Turns:
                     self.failed[way] = why(error)
                     say(f"{self._name}: {way} failed: {self.failed[way]}")
                     del self._rivals[way]
-        if time.perf_counter() - self._said_at >= SAID_EVERY_S or steps.stop > self._run.plan.total_steps:
-            self._said_at = time.perf_counter()
+        if self._now() - self._said_at >= SAID_EVERY_S or steps.stop > self._run.plan.total_steps:
+            self._said_at = self._now()
             say(f"{self._name}: {self.told(steps.stop - 1)}")
 
     def _is_due(self, way: str, step: int) -> bool:
@@ -168,11 +176,11 @@ class Turns:
     def told(self, step: int) -> str:
         """Return how far it is, and ms a step until now, each with its ratio to bnexp's."""
         ways = [
-            f"{way} {one['step_ms']:.4g} ms" + (f" ({one['over_bnexp']:.3f})" if one["over_bnexp"] else "")
+            f"{way} {one['step_ms']:.4g} ms" + (f" ({one['over_bnexp']:.3f})" if one["of_turns"] else "")
             for way, one in compared(self.tallies, 1).items()
         ]
         return f"step {step:,} of {self._run.plan.total_steps:,}: {', '.join(ways)}"
 
     def _awaited(self) -> float:
         synchronize(self._run.device)
-        return time.perf_counter()
+        return self._now()

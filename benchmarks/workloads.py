@@ -105,8 +105,10 @@ class Workload:
         epoch = [f"data.batch_size={SMALL_BATCH if terms.small else BATCH}", *length, "schedule.warmup_epochs=0"]
         narrow = on_gpu and self.on_images
         precision = ["training.precision=bf16"] if narrow else []
-        changes = [*made, *epoch, *precision, *self.overrides, *terms.overrides]
-        return load_config(CONFIGS / self.config, changes)
+        asked = {change.partition("=")[0] for change in terms.overrides}
+        ours = [*made, *epoch, *precision, *self.overrides]
+        changes = [change for change in ours if change.partition("=")[0] not in asked]
+        return load_config(CONFIGS / self.config, [*changes, *terms.overrides])
 
 
 _MNIST, _CIFAR = (60_000, 60_000), (50_000, 50_000)
