@@ -81,9 +81,7 @@ def main(words: list[str] | None = None) -> None:
     for name in asked.names or MEASUREMENTS:
         try:
             reports.append(MEASUREMENTS[name](name, terms))
-        except BnexpError as error:  # of the command line; the others would say the same
-            parser.error(str(error))
-        except Exception as error:
+        except Exception as error:  # the others go on
             failed.append(f"{name} failed: {why(error)}")
             print(f"\n{failed[-1]}", flush=True)
             continue

@@ -11,6 +11,7 @@ from benchmarks.roofline import roofline
 from benchmarks.turns import Turns, compared, say, why
 from benchmarks.workloads import WORKLOADS
 from bnexp.blueprint import draw
+from bnexp.errors import BnexpError
 from bnexp.measure.machine import forget_peak, synchronize
 from bnexp.training.build import TrainingRun, build
 
@@ -88,9 +89,10 @@ def _train(run: TrainingRun, turns: Turns, ready: dict[str, float]) -> dict[str,
         turns.end()
         totals = clock.state_dict()
     if session.progress.steps < run.plan.total_steps:
-        raise RuntimeError(f"the training ended after step {session.progress.steps:,} of {run.plan.total_steps:,}")
-    if turns.counted_from in (None, run.plan.total_steps):
-        raise RuntimeError("it was not ready before its last step: the step was not recorded yet; take more --steps")
+        raise BnexpError(f"the training ended after step {session.progress.steps:,} of {run.plan.total_steps:,}")
+    if not turns.tallies["bnexp"].turns:
+        turns.counted_from = None
+        raise BnexpError(f"it was not ready before step {run.plan.total_steps:,}, its last; take more --steps")
     spent = {key: totals[key] - turns.clock_at_first[key] for key in totals}
     training_s = spent["total_s"] - spent["evaluation_s"] - spent["checkpoint_s"]
     return {

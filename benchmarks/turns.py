@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.rivals import SLOW, Turn, as_fast
+from bnexp.errors import BnexpError
 from bnexp.measure.machine import synchronize
 from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
@@ -32,7 +33,9 @@ def say(text: str) -> None:
 
 
 def why(error: Exception) -> str:
-    """Return what an error says, in one line, after its traceback was printed."""
+    """Return what an error says, in one line; of one that bnexp does not explain, the traceback was printed."""
+    if isinstance(error, BnexpError):
+        return str(error)
     traceback.print_exception(error)
     return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
@@ -146,7 +149,8 @@ class Turns:
 
     def without_bnexp(self) -> None:
         """Let the rivals go on to the last step without bnexp, which is not timed or has failed."""
-        self.counted_from = self._step if self.counted_from is None else self.counted_from
+        if self.counted_from is None:
+            self._step = self.counted_from = 0
         while self._rivals and self._step < self._run.plan.total_steps:
             last = min(self._step + self._most, self._run.plan.total_steps)
             self._others(range(self._step + 1, last + 1))
