@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ MOST_STEPS, LONGEST_S = 100, 1.0
 """A turn ends after so many steps, or so many seconds."""
 LEAST_TURNS = 10
 """Turns that even a short training has."""
-TURNS_OF_SLOW = 3
+TURNS_OF_SLOW = 4
 SAID_EVERY_S = 5.0
 
 
@@ -57,6 +57,12 @@ class Tally:
         """Milliseconds a step, of the sums."""
         return 1000 * (sum(seconds for _, seconds in self.turns.values()) + self.rest_s) / self.steps
 
+    def within(self, numbers: Collection[int]) -> "Tally":
+        """Return the turns of these numbers, with their part of the end."""
+        some = Tally({number: turn for number, turn in self.turns.items() if number in numbers})
+        some.rest_s = self.rest_s * some.steps / max(self.steps, 1)
+        return some
+
     def ratios(self, ours: "Tally") -> list[float]:
         """Return the time of a step over bnexp's, turn by turn."""
         pairs = ((turn, ours.turns[number]) for number, turn in self.turns.items() if number in ours.turns)
@@ -64,16 +70,19 @@ class Tally:
 
 
 def compared(tallies: Mapping[str, Tally], batch: float) -> dict[str, dict[str, Any]]:
-    """Return ms a step, examples/s, the ratio of sums to bnexp's, and median and quartiles of those of the turns."""
+    """Return ms a step, examples/s, the ratio of sums to bnexp's, and median and quartiles of those of the turns.
+
+    The ratio is to bnexp's turns beside which a way had its own.
+    """
     figures, ours = dict[str, dict[str, Any]](), tallies["bnexp"]
     for way, tally in tallies.items():
         if not tally.turns:
             continue
-        ratios = [] if tally is ours else tally.ratios(ours)
+        ratios, beside = [] if tally is ours else tally.ratios(ours), ours.within(tally.turns)
         figures[way] = {
             "step_ms": tally.step_ms,
             "examples_per_s": 1000 * batch / tally.step_ms,
-            "over_bnexp": tally.step_ms / ours.step_ms if ours.turns else None,
+            "over_bnexp": tally.step_ms / beside.step_ms if beside.turns else None,
             "of_turns": _quartiles(ratios) if ratios else None,
             "turns": len(tally.turns),
             "steps": tally.steps,

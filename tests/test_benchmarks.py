@@ -126,7 +126,7 @@ def test_rivals_take_as_many_steps_as_bnexp_whose_clock_leaves_them_out() -> Non
         "bnexp": (9, 27),
         "half": (9, 27),
         "broken": (2, 6),
-        "tutorial": (3, 9),
+        "tutorial": (4, 12),
     }
     assert figures["half"]["over_bnexp"] == pytest.approx(0.5 / (9.3 / 27))
     assert figures["half"]["of_turns"] == pytest.approx([5 / 3] * 3)
