@@ -51,7 +51,8 @@ def epochs(name: str, terms: Terms) -> Report:
 def _limit(rival: Rival, terms: Terms) -> dict[str, float]:
     """Return the roofline; nothing where it could not be measured."""
     try:
-        return roofline(rival, small=terms.small)
+        with as_fast(rival.config.training):
+            return roofline(rival, small=terms.small)
     except Exception as error:
         say(f"no roofline: {why(error)}")
         return {}

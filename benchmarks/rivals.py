@@ -42,7 +42,7 @@ PADDING = 4
 STATISTICS = {1: ((0.1307,), (0.3081,)), 3: ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))}
 """Mean and deviation that scripts normalize MNIST and CIFAR-10 with."""
 WARM_UP = 3
-"""Times that work is done before it is recorded or timed: libraries choose their kernels and workspaces."""
+"""Times that a GPU does work before it is recorded or timed: libraries choose their kernels and workspaces."""
 LEAST_OF_SLOW = 8
 """Steps of a turn of a slow rival, where a tenth of an epoch has fewer."""
 
@@ -140,7 +140,7 @@ class Rival:
         due = {step for step in range(1, self.plan.total_steps + 1) if self.plan.evaluates_at(step)}
         order = torch.randperm(examples, device=device)
         for size in self.batches:
-            for _ in range(WARM_UP):
+            for _ in range(WARM_UP if device.type == "cuda" else 1):
                 take(order[:size])
         evaluate()
         synchronize(device)
