@@ -41,6 +41,31 @@ WAYS = ("bnexp", *RIVALS)
 
 def main(words: list[str] | None = None) -> None:
     """Measure what the command line names, or all, and print each report as soon as it is there."""
+    parser = _parser()
+    asked = parser.parse_args(words)
+    terms = _terms(asked, parser)
+    try:
+        where = machine(terms.device)
+    except BnexpError as error:
+        parser.error(str(error))
+    reports, failed = list[Report](), False
+    print(told(where), flush=True)
+    for name in asked.names or MEASUREMENTS:
+        try:
+            reports.append(MEASUREMENTS[name](name, terms))
+        except Exception as error:  # the others go on
+            failed = True
+            print(f"\n{name} failed: {why(error)}", flush=True)
+            continue
+        print(f"\n{reports[-1].text}", flush=True)
+        if asked.json is not None:  # after each: what was measured outlives an interruption
+            values = {report.name: report.values for report in reports}
+            asked.json.write_text(json.dumps({"machine": where, "measurements": values}, indent=2) + "\n")
+    if failed:
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,11 +74,15 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     parser.add_argument("--steps", type=int, metavar="N", help="of bnexp in a training, in place of the workload's")
     parser.add_argument("--examples", type=int, metavar="N", help="of an epoch, in place of the workload's")
-    parser.add_argument("--ways", metavar="A,B", help=f"some of {', '.join(WAYS)}")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often what is no training is timed")
+    parser.add_argument("--ways", metavar="A,B", help=f"of training: some of {', '.join(WAYS)}")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often what takes no turns is timed")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="over the configs of workloads")
     parser.add_argument("--small", action="store_true", help="everything at its smallest, to see that it runs")
-    asked = parser.parse_args(words)
+    return parser
+
+
+def _terms(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> Terms:
+    """Return what is asked for; end with an error where there is no such measurement or way."""
     for name in asked.names:
         if name not in MEASUREMENTS:
             parser.error(_unknown("measurement", name, MEASUREMENTS))
@@ -63,7 +92,7 @@ def main(words: list[str] | None = None) -> None:
             parser.error(f"--ways: {_unknown('way', way, WAYS)}")
         if reason := why_not_here(way, asked.device):
             parser.error(f"--ways: {reason}")
-    terms = Terms(
+    return Terms(
         device=asked.device,
         rounds=asked.rounds,
         steps=asked.steps,
@@ -72,25 +101,6 @@ def main(words: list[str] | None = None) -> None:
         overrides=tuple(asked.set),
         small=asked.small,
     )
-    try:
-        where = machine(terms.device)
-    except BnexpError as error:
-        parser.error(str(error))
-    reports, failed = list[Report](), list[str]()
-    print(told(where), flush=True)
-    for name in asked.names or MEASUREMENTS:
-        try:
-            reports.append(MEASUREMENTS[name](name, terms))
-        except Exception as error:  # the others go on
-            failed.append(f"{name} failed: {why(error)}")
-            print(f"\n{failed[-1]}", flush=True)
-            continue
-        print(f"\n{reports[-1].text}", flush=True)
-        if asked.json is not None:  # after each: what was measured outlives an interruption
-            values = {report.name: report.values for report in reports}
-            asked.json.write_text(json.dumps({"machine": where, "measurements": values}, indent=2) + "\n")
-    if failed:
-        sys.exit(1)
 
 
 def _unknown(kind: str, word: str, known: Iterable[str]) -> str:

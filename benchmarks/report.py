@@ -24,7 +24,7 @@ class Terms:
 
     Attributes:
         device: where networks are trained.
-        rounds: how often what is no training is timed; None: as often as the measurement says.
+        rounds: how often what takes no turns is timed; None: as often as the measurement says.
         steps: of bnexp in a training; None: as many as the workload has on this device.
         examples: of an epoch; None: as many as the workload has on this device.
         ways: that are timed; None: all.

@@ -190,10 +190,20 @@ def test_each_measurement_runs_at_its_smallest(name: str, tmp_path: Path, capsys
         assert not values["failed"]
 
 
-def test_an_unknown_name_is_answered_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["mpl"], 'Did you mean "mlp"? Expected some of mlp, cnn, resnet20'),
+        (["mlp", "--ways", "bnexp,gaph"], 'unknown way gaph. Did you mean "graph"? Expected some of bnexp, bare'),
+        (["mlp", "--ways", "graph"], "graph needs --device cuda"),
+    ],
+)
+def test_a_name_that_cannot_be_measured_is_answered(
+    words: list[str], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main(["mpl"])
-    assert 'Did you mean "mlp"? Expected some of mlp, cnn, resnet20' in capsys.readouterr().err
+        main(words)
+    assert answer in capsys.readouterr().err
 
 
 def test_the_line_through_times_is_found_and_what_grows_faster_lies_off_it() -> None:
