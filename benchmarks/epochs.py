@@ -42,6 +42,7 @@ def epochs(name: str, terms: Terms) -> Report:
     plan, counted = run.plan, run.plan.total_steps - (turns.counted_from or 0)
     title = f"{workload.title}, {config.training.precision}: {counted:,} of {plan.total_steps:,} steps of {rival.batch}"
     title += f", {plan.steps_per_epoch} and {plan.val_examples:,} to validate an epoch"
+    title += "".join(f", {change}" for change in terms.overrides)
     said = [_table(figures), *([_told(limit)] if limit else []), *([_spent(spent)] if spent else [])]
     said += [f"{way} failed: {reason}" for way, reason in failed.items()]
     values = {"title": title, "ways": figures, "bnexp": spent, "failed": failed, "roofline": limit}

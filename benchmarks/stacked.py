@@ -123,6 +123,7 @@ def stacked(name: str, terms: Terms) -> Report:
                 say(f"{name}: round {number + 1}, {way}: {found[way][-1][0]:.4g} ms a step")
     figures = {way: _medians(each) for way, each in found.items() if each}
     title = f"Stacked seeds of the MLP 3 x 256, {config.training.precision}, batch {batch}"
+    title += "".join(f", {change}" for change in terms.overrides)
     lines = [f"### {title}", _table(figures), *(f"{way} failed: {reason}" for way, reason in failed.items())]
     return Report(name, "\n\n".join(lines), {"title": title, "ways": figures, "failed": failed})
 

@@ -16,8 +16,8 @@ from bnexp.config.schema import Config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 BATCH, EVAL_BATCH = 128, 1024
-SMALLEST, SMALL_BATCH, SMALL_EPOCHS = 20, 8, 2
-"""Examples, batch and epochs to see that it runs: full batches, a short one, and a validation part."""
+SMALLEST, SMALL_BATCH, SMALL_EPOCHS = 20, 8, (2, 5)
+"""Examples, batch, and epochs on a CPU and a GPU to see that it runs: full batches, a short one, a validation part."""
 
 
 def mlp() -> nn.Sequential:
@@ -99,7 +99,7 @@ class Workload:
         size = terms.examples or (SMALLEST if terms.small else self.examples[on_gpu])
         shape = [3, 8, 8] if terms.small and self.on_images else list(self.shape)
         made = ["data.dataset=synthetic", f"data.synthetic.shape={shape}", f"data.synthetic.size={size}"]
-        passes = SMALL_EPOCHS if terms.small else self.epochs[on_gpu]
+        passes = (SMALL_EPOCHS if terms.small else self.epochs)[on_gpu]
         steps = ["training.epochs=null", f"training.steps={terms.steps}"]
         length = steps if terms.steps else [f"training.epochs={passes}"]
         epoch = [f"data.batch_size={SMALL_BATCH if terms.small else BATCH}", *length, "schedule.warmup_epochs=0"]
