@@ -1,5 +1,6 @@
 """What every measurement shares: alternation, medians and their spread, tables, and the machine they were taken on."""
 
+import contextlib
 import os
 import platform
 import statistics
@@ -23,15 +24,19 @@ class Terms:
 
     Attributes:
         device: where networks are trained.
-        rounds: how often each way is timed; None: as often as the measurement says.
+        rounds: how often what takes no turns is timed; None: as often as the measurement says.
+        steps: of bnexp in a training; None: as many as the workload has on this device.
         examples: of an epoch; None: as many as the workload has on this device.
+        ways: that are timed; None: all.
         overrides: `key=value` over the configs of the workloads.
         small: everything at its smallest, to see that it runs.
     """
 
     device: str = "cpu"
     rounds: int | None = None
+    steps: int | None = None
     examples: int | None = None
+    ways: tuple[str, ...] | None = None
     overrides: tuple[str, ...] = ()
     small: bool = False
 
@@ -93,9 +98,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine(device: str) -> dict[str, Any]:
     """Return where the figures come from: hardware, versions, and how busy the machine is."""
     chosen = choose_device(device)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    words, commit = ["git", "rev-parse", "--short", "HEAD"], ""
+    with contextlib.suppress(OSError):  # no git
+        found = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        commit = found.stdout.strip()
     return {
         "device": device_name(chosen),
         "processor": device_name(torch.device("cpu")),
@@ -105,7 +111,7 @@ def machine(device: str) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "commit": commit.stdout.strip() or None,
+        "commit": commit or None,
     }
 
 

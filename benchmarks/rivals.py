@@ -1,10 +1,12 @@
-"""Others who train the same network on the same bytes, an epoch and an evaluation of the validation part each.
+"""Others who train the same network on the same bytes, in turns of a few steps, with bnexp's evaluations.
 
 bare       a hand-written loop on bytes in memory, as lean as bnexp's own path and without any logging
 graph      on a GPU, the bare loop with the whole step as one CUDA graph: gathering, passes and optimizer
 compiled   graph, with the network through torch.compile
 tutorial   PIL transforms in a DataLoader, channels first, loss.item() and add_scalar every step, as most scripts
 lightning  the tutorial's loader under Lightning's Trainer and its usual logger, where lightning is installed
+
+They need not compute the same bits twice: see `as_fast`. Their learning rate is that of the config throughout.
 """
 
 import contextlib
@@ -15,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,19 +27,39 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from benchmarks.report import Round
 from benchmarks.workloads import EVAL_BATCH, Workload
-from bnexp.config.schema import Config, SgdConfig
+from bnexp.config.plan import Plan
+from bnexp.config.schema import Config, SgdConfig, TrainingConfig
 from bnexp.data.augment import moved
 from bnexp.data.load import Dataset
 from bnexp.data.parts import Part
 from bnexp.data.preprocess import channel_statistics
 from bnexp.data.torchvision_import import torchvision_datasets
-from bnexp.training.device import autocast
+from bnexp.measure.machine import synchronize
+from bnexp.training.device import autocast, computing_as
 
 PADDING = 4
 STATISTICS = {1: ((0.1307,), (0.3081,)), 3: ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))}
 """Mean and deviation that scripts normalize MNIST and CIFAR-10 with."""
+WARM_UP = 3
+"""Times that a GPU does work before it is recorded or timed: libraries choose their kernels and workspaces."""
+LEAST_OF_SLOW = 8
+"""Steps of a turn of a slow rival, where a tenth of an epoch has fewer."""
+
+Turn = Callable[[range], tuple[int, float]]
+"""Takes the steps of these numbers, counted from 1, and returns how many it took and their seconds.
+
+A slow rival takes a short epoch in their place. Getting ready is not in the seconds; evaluations are.
+"""
+Work = Callable[[], None]
+
+
+def as_fast(training: TrainingConfig) -> contextlib.AbstractContextManager[None]:
+    """Set torch's switches as a rival would: any order of adding, the kernels that cuDNN measures as fastest.
+
+    Numbers are rounded as bnexp rounds them in this precision: in fp32, no product is computed in TF32.
+    """
+    return computing_as(training.model_copy(update={"deterministic": False}))
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,7 @@ class Rival:
 
     workload: Workload
     config: Config
+    plan: Plan
     dataset: Dataset
     device: torch.device
 
@@ -52,6 +76,12 @@ class Rival:
     def batch(self) -> int:
         """Examples of a step."""
         return self.config.data.batch_size
+
+    @property
+    def batches(self) -> list[int]:
+        """The sizes that batches have: full ones first, then the last of an epoch where that is shorter."""
+        steps = range(1, min(self.plan.steps_per_epoch, self.plan.total_steps) + 1)
+        return sorted({self.plan.examples_of(step) for step in steps}, reverse=True)
 
     def network(self, *, channels_last: bool = True) -> nn.Module:
         """Return the network as one writes it by hand."""
@@ -104,72 +134,95 @@ class Rival:
         optimizer.step()
         return loss
 
+    def turns(self, take: Callable[[Tensor], object], evaluate: Callable[[], object]) -> Turn:
+        """Return the turns of a loop whose step takes the examples at an index (B,), after it has warmed up."""
+        examples, device, per_epoch = len(self.dataset.train), self.device, self.plan.steps_per_epoch
+        due = {step for step in range(1, self.plan.total_steps + 1) if self.plan.evaluates_at(step)}
+        order = torch.randperm(examples, device=device)
+        for size in self.batches:
+            for _ in range(WARM_UP if device.type == "cuda" else 1):
+                take(order[:size])
+        evaluate()
+        synchronize(device)
 
-def bare(rival: Rival) -> Round:
-    """Return an epoch of a bare loop."""
+        def turn(steps: range) -> tuple[int, float]:
+            nonlocal order
+            synchronize(device)
+            start = time.perf_counter()
+            for step in steps:
+                first = (step - 1) % per_epoch * self.batch
+                if first == 0:
+                    order = torch.randperm(examples, device=device)
+                take(order[first : first + self.batch])
+                if step in due:
+                    evaluate()
+            synchronize(device)
+            return len(steps), time.perf_counter() - start
+
+        return turn
+
+
+def bare(rival: Rival) -> Turn:
+    """Return the turns of a bare loop."""
     images, labels = rival.dataset.train.images, rival.dataset.train.labels
-    inputs = rival.inputs()
-
-    def epoch() -> float:
-        network = rival.network()
-        optimizer = rival.optimizer(network, fused=True)
-        start = time.perf_counter()
-        order = torch.randperm(len(labels), device=labels.device)
-        for first in range(0, len(order), rival.batch):
-            index = order[first : first + rival.batch]
-            x = inputs(rival.augmented(images.index_select(0, index)))
-            rival.step(network, optimizer, x, labels.index_select(0, index))
-        rival.accuracy(network, inputs)
-        return time.perf_counter() - start
-
-    return epoch
-
-
-def graph(rival: Rival, *, compiled: bool = False) -> Round:
-    """Return an epoch whose full batches are replays of one CUDA graph; it is recorded once, before the first."""
-    images, labels = rival.dataset.train.images, rival.dataset.train.labels
-    inputs, network, batch = rival.inputs(), rival.network(), rival.batch
+    inputs, network = rival.inputs(), rival.network()
     optimizer = rival.optimizer(network, fused=True)
-    forward: nn.Module = torch.compile(network, dynamic=False) if compiled else network  # type: ignore[assignment]
-    index = torch.arange(batch, device=rival.device) % len(labels)
 
-    def step() -> None:
+    def take(index: Tensor) -> None:
         x = inputs(rival.augmented(images.index_select(0, index)))
-        rival.step(forward, optimizer, x, labels.index_select(0, index))
+        rival.step(network, optimizer, x, labels.index_select(0, index))
 
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # warm-up, which allocates and compiles
-        for _ in range(3):
-            step()
-    torch.cuda.synchronize()
-    recorded = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(recorded):
-        step()
+    return rival.turns(take, lambda: rival.accuracy(network, inputs))
 
-    def epoch() -> float:
-        start = time.perf_counter()
-        order = torch.randperm(len(labels), device=labels.device)
-        for first in range(0, len(order) - batch + 1, batch):
-            index.copy_(order[first : first + batch])
-            recorded.replay()
-        if rest := len(order) % batch:
-            last = order[-rest:]
-            x = inputs(rival.augmented(images.index_select(0, last)))
-            rival.step(network, optimizer, x, labels.index_select(0, last))
-        rival.accuracy(network, inputs)
-        return time.perf_counter() - start
 
-    return epoch
+def recorded(work: Work, device: torch.device) -> Work:
+    """Return what repeats work as a CUDA graph; it is done a few times before, on a stream of its own."""
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.synchronize()
+        repeated = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(repeated, stream=aside):
+            work()
+    return repeated.replay
+
+
+def graph(rival: Rival, *, compiled: bool = False, record: Callable[[Work, torch.device], Work] = recorded) -> Turn:
+    """Return the turns of a loop whose steps are replays of CUDA graphs: one of full batches, one of the last.
+
+    Compiled, the last batch of an epoch, one step of hundreds, is not.
+    """
+    images, labels = rival.dataset.train.images, rival.dataset.train.labels
+    inputs, network = rival.inputs(), rival.network()
+    optimizer = rival.optimizer(network, fused=True)
+    faster: nn.Module = torch.compile(network, dynamic=False) if compiled else network  # type: ignore[assignment]
+    places = {size: torch.arange(size, device=rival.device) for size in rival.batches}
+
+    def step(size: int) -> None:
+        x = inputs(rival.augmented(images.index_select(0, places[size])))
+        forward = faster if size == rival.batch else network
+        rival.step(forward, optimizer, x, labels.index_select(0, places[size]))
+
+    repeats = {size: record(partial(step, size), rival.device) for size in rival.batches}
+
+    def take(index: Tensor) -> None:
+        places[len(index)].copy_(index)
+        repeats[len(index)]()
+
+    return rival.turns(take, lambda: rival.accuracy(network, inputs))
 
 
 class _AsPillow(TorchDataset[tuple[Tensor, int]]):
-    """Images in memory, handed out one by one through PIL and transforms, as torchvision's datasets do."""
+    """The first images of a part, in memory, handed out one by one through PIL, as torchvision's datasets do."""
 
-    def __init__(self, part: Part, transform: Callable[[Any], Tensor]) -> None:
-        pixels = part.images.cpu().permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, C)
+    def __init__(self, part: Part, most: int, transform: Callable[[Any], Tensor]) -> None:
+        pixels = part.images[:most].cpu().permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, C)
         self.images = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-        self.labels, self.transform = part.labels.tolist(), transform
+        self.labels, self.transform = part.labels[:most].tolist(), transform
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -178,8 +231,14 @@ class _AsPillow(TorchDataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
-def _loaders(rival: Rival) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return the loaders of a tutorial: training, shuffled, and validation."""
+def steps_of_slow(rival: Rival) -> int:
+    """Return how many steps a turn of a slow rival has: a tenth of an epoch, unless that is hardly any."""
+    per_epoch = rival.plan.steps_per_epoch
+    return min(per_epoch, max(LEAST_OF_SLOW, per_epoch // 10))
+
+
+def _loaders(rival: Rival, steps: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return the loaders of a tutorial: training, shuffled, of so many steps, and its share of validation."""
     torchvision_datasets()
     from torchvision import transforms
 
@@ -187,18 +246,18 @@ def _loaders(rival: Rival) -> tuple[DataLoader[Any], DataLoader[Any]]:
     to_inputs = [transforms.ToTensor(), transforms.Normalize(*STATISTICS[channels])]
     moves = [transforms.RandomCrop(height, padding=PADDING), transforms.RandomHorizontalFlip()]
     changed = [] if rival.config.data.augment == "none" else moves
-    train = _AsPillow(rival.dataset.train, transforms.Compose([*changed, *to_inputs]))
-    val = _AsPillow(rival.dataset.val, transforms.Compose(to_inputs))
+    validated = max(1, len(rival.dataset.val) * steps // rival.plan.steps_per_epoch)
+    train = _AsPillow(rival.dataset.train, steps * rival.batch, transforms.Compose([*changed, *to_inputs]))
+    val = _AsPillow(rival.dataset.val, validated, transforms.Compose(to_inputs))
     return DataLoader(train, rival.batch, shuffle=True), DataLoader(val, EVAL_BATCH)
 
 
-def tutorial(rival: Rival) -> Round:
-    """Return an epoch as most scripts have it."""
+def tutorial(rival: Rival) -> Turn:
+    """Return the turns of a loop as most scripts have it."""
     from torch.utils.tensorboard import SummaryWriter
 
-    loader, val_loader = _loaders(rival)
-
-    def epoch() -> float:
+    def epoch(steps: int) -> tuple[int, float]:
+        loader, val_loader = _loaders(rival, steps)
         network = rival.network(channels_last=False)
         optimizer = rival.optimizer(network)
         start = time.perf_counter()
@@ -209,11 +268,13 @@ def tutorial(rival: Rival) -> Round:
             network.eval()
             with torch.no_grad(), rival.precision():
                 pairs = ((network(x.to(rival.device)).argmax(1), y.to(rival.device)) for x, y in val_loader)
-                correct = sum((found == y).sum().item() for found, y in pairs)
-            writer.add_scalar("accuracy/val", correct / len(rival.dataset.val), number)
-        return time.perf_counter() - start
+                counts = [((found == y).sum().item(), len(y)) for found, y in pairs]
+            correct, validated = map(sum, zip(*counts, strict=True))
+            writer.add_scalar("accuracy/val", correct / validated, number)
+        return len(loader), time.perf_counter() - start
 
-    return epoch
+    epoch(1)
+    return lambda steps: epoch(steps_of_slow(rival))
 
 
 def has_lightning() -> bool:
@@ -230,8 +291,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def lightning(rival: Rival) -> Round:
-    """Return an epoch under Lightning's Trainer, with TensorBoard's logger and a checkpoint, its defaults."""
+def lightning(rival: Rival) -> Turn:
+    """Return short epochs under Lightning's Trainer, with TensorBoard's logger and a checkpoint, its defaults."""
     with _quiet():
         from lightning import pytorch as pl
         from lightning.pytorch.loggers import TensorBoardLogger
@@ -240,6 +301,9 @@ def lightning(rival: Rival) -> Round:
         def __init__(self) -> None:
             super().__init__()
             self.network = rival.network(channels_last=False)
+
+        def on_train_start(self) -> None:
+            self.began = time.perf_counter()  # what `fit` does before is getting ready
 
         def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
             x, y = batch
@@ -254,11 +318,11 @@ def lightning(rival: Rival) -> Round:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return rival.optimizer(self)
 
-    loader, val_loader = _loaders(rival)
     precision: Any = "bf16-mixed" if rival.config.training.precision == "bf16" else "32-true"
     kind = "gpu" if rival.device.type == "cuda" else "cpu"
 
-    def epoch() -> float:
+    def epoch(steps: int) -> tuple[int, float]:
+        loader, val_loader = _loaders(rival, steps)
         with _quiet(), tempfile.TemporaryDirectory() as name:
             trainer = pl.Trainer(
                 max_epochs=1,
@@ -271,19 +335,29 @@ def lightning(rival: Rival) -> Round:
                 enable_model_summary=False,
             )
             module = Module()
-            start = time.perf_counter()
             trainer.fit(module, loader, val_loader)
-            return time.perf_counter() - start
+            return len(loader), time.perf_counter() - module.began
 
-    return epoch
+    epoch(1)
+    return lambda steps: epoch(steps_of_slow(rival))
 
 
-def rivals_on(rival: Rival) -> dict[str, Round]:
-    """Return the rivals that there are on a device, ready to be timed."""
-    ways = {"bare": bare(rival)}
-    if rival.device.type == "cuda":
-        ways |= {"graph": graph(rival), "compiled": graph(rival, compiled=True)}
-    ways["tutorial"] = tutorial(rival)
-    if has_lightning():
-        ways["lightning"] = lightning(rival)
-    return ways
+RIVALS: dict[str, Callable[[Rival], Turn]] = {
+    "bare": bare,
+    "graph": graph,
+    "compiled": partial(graph, compiled=True),
+    "tutorial": tutorial,
+    "lightning": lightning,
+}
+SLOW = ("tutorial", "lightning")
+"""What is many times slower than the others takes few and short turns."""
+ON_CUDA = ("graph", "compiled")
+
+
+def why_not_here(way: str, device: str) -> str | None:
+    """Say why a rival cannot be timed on a device; None where it can."""
+    if way in ON_CUDA and not device.startswith("cuda"):
+        return f"{way} needs --device cuda"
+    if way == "lightning" and not has_lightning():
+        return "lightning is not installed; pip install -e '.[bench]' brings it"
+    return None

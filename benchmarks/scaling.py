@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.epochs import NOWHERE, bnexp_epoch
+from benchmarks.ours import NOWHERE, bnexp_epoch
 from benchmarks.report import Report, Round, Terms, alternate, table
 from benchmarks.startup import command_round, copies_of_a_run
 from benchmarks.workloads import WORKLOADS
@@ -69,7 +69,8 @@ def _grown(
 
 
 def _epochs(sizes: Sequence[int], terms: Terms) -> dict[str, Round]:
-    config = {size: WORKLOADS["mlp"].config_on(replace(terms, examples=size, small=False)) for size in sizes}
+    mlp, alike = WORKLOADS["mlp"], replace(terms, steps=None, small=False)
+    config = {size: mlp.config_on(replace(alike, examples=size)) for size in sizes}
     return {str(size): bnexp_epoch(draw(config[size], NOWHERE), terms.device) for size in sizes}
 
 
@@ -90,7 +91,7 @@ def _heaviest(smallest: int, terms: Terms) -> dict[str, Any]:
     found, device = dict[int, float](), torch.device(terms.device)
     for factor in DOUBLED:
         steps = smallest * factor
-        config = WORKLOADS["mlp"].config_on(replace(terms, examples=1_000, small=False))
+        config = WORKLOADS["mlp"].config_on(replace(terms, examples=1_000, steps=None, small=False))
         training = config.training.model_copy(update={"epochs": None, "steps": steps})
         blueprint = draw(config.model_copy(update={"training": training}), NOWHERE)
         forget_peak(device)

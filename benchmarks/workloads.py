@@ -16,8 +16,8 @@ from bnexp.config.schema import Config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 BATCH, EVAL_BATCH = 128, 1024
-SMALLEST, SMALL_BATCH = 20, 8
-"""Examples and batch where all that is asked is whether it runs: full batches, a short one, and a validation part."""
+SMALLEST, SMALL_BATCH, SMALL_EPOCHS = 20, 8, (2, 5)
+"""Examples, batch, and epochs on a CPU and a GPU to see that it runs: full batches, a short one, a validation part."""
 
 
 def mlp() -> nn.Sequential:
@@ -74,11 +74,10 @@ class Workload:
         title: for people.
         config: file in configs/ that bnexp trains.
         overrides: what is changed in it.
-        epochs: that bnexp trains in a row, whose mean is one: what is made once, such as the inputs of images that are
-            not augmented, weighs in a real run by its number of epochs, and with these by a few.
         plain: makes the same network by hand.
         shape: of an image, (C, H, W).
         examples: for training and validation, on a CPU and on a GPU.
+        epochs: on a CPU and on a GPU, where the first three go into recording the last step of an epoch.
     """
 
     title: str
@@ -86,8 +85,8 @@ class Workload:
     plain: Callable[[], nn.Module]
     shape: tuple[int, int, int]
     examples: tuple[int, int]
+    epochs: tuple[int, int]
     overrides: tuple[str, ...] = ()
-    epochs: int = 1
 
     @property
     def on_images(self) -> bool:
@@ -96,25 +95,34 @@ class Workload:
 
     def config_on(self, terms: Terms) -> Config:
         """Return the config of an epoch on generated images; ResNets on a GPU compute in bf16."""
-        size = terms.examples or (SMALLEST if terms.small else self.examples[terms.device.startswith("cuda")])
+        on_gpu = terms.device.startswith("cuda")
+        size = terms.examples or (SMALLEST if terms.small else self.examples[on_gpu])
         shape = [3, 8, 8] if terms.small and self.on_images else list(self.shape)
         made = ["data.dataset=synthetic", f"data.synthetic.shape={shape}", f"data.synthetic.size={size}"]
-        epoch = [
-            f"data.batch_size={SMALL_BATCH if terms.small else BATCH}",
-            f"training.epochs={self.epochs}",
-            "schedule.warmup_epochs=0",
-        ]
-        narrow = terms.device.startswith("cuda") and self.on_images
+        passes = (SMALL_EPOCHS if terms.small else self.epochs)[on_gpu]
+        steps = ["training.epochs=null", f"training.steps={terms.steps}"]
+        length = steps if terms.steps else [f"training.epochs={passes}"]
+        epoch = [f"data.batch_size={SMALL_BATCH if terms.small else BATCH}", *length, "schedule.warmup_epochs=0"]
+        narrow = on_gpu and self.on_images
         precision = ["training.precision=bf16"] if narrow else []
-        changes = [*made, *epoch, *precision, *self.overrides, *terms.overrides]
-        return load_config(CONFIGS / self.config, changes)
+        asked = {change.partition("=")[0] for change in terms.overrides}
+        ours = [*made, *epoch, *precision, *self.overrides]
+        changes = [change for change in ours if change.partition("=")[0] not in asked]
+        return load_config(CONFIGS / self.config, [*changes, *terms.overrides])
 
 
+_MNIST, _CIFAR = (60_000, 60_000), (50_000, 50_000)
 WORKLOADS = {
-    "mlp": Workload("MLP 3 x 256", "mnist_mlp_bn.yaml", mlp, (1, 28, 28), (60_000, 60_000), epochs=4),
-    "cnn": Workload("CNN of 6 convolutions", "cnn_bn.yaml", cnn, (3, 32, 32), (5_000, 50_000)),
-    "resnet20": Workload("ResNet-20", "resnet_bn.yaml", lambda: resnet(16, (3, 3, 3)), (3, 32, 32), (5_000, 50_000)),
+    "mlp": Workload("MLP 3 x 256", "mnist_mlp_bn.yaml", mlp, (1, 28, 28), _MNIST, (4, 13)),
+    "cnn": Workload("CNN of 6 convolutions", "cnn_bn.yaml", cnn, (3, 32, 32), _CIFAR, (1, 8)),
+    "resnet20": Workload("ResNet-20", "resnet_bn.yaml", lambda: resnet(16, (3, 3, 3)), (3, 32, 32), _CIFAR, (1, 8)),
     "resnet18": Workload(
-        "ResNet-18", "resnet_bn.yaml", lambda: resnet(64, (2, 2, 2, 2)), (3, 32, 32), (640, 50_000), ("model.depth=18",)
+        "ResNet-18",
+        "resnet_bn.yaml",
+        lambda: resnet(64, (2, 2, 2, 2)),
+        (3, 32, 32),
+        (640, 50_000),
+        (4, 8),
+        ("model.depth=18",),
     ),
 }

@@ -1,24 +1,30 @@
 """The benchmarks: that rivals train the same networks, and that what is counted and timed is what is said."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.__main__ import MEASUREMENTS, main
+from benchmarks.ours import NOWHERE, session_of
 from benchmarks.report import Terms, alternate, spread
-from benchmarks.rivals import Rival, bare
+from benchmarks.rivals import Rival, Turn, bare, graph
 from benchmarks.roofline import counted_step
 from benchmarks.scaling import line_through
+from benchmarks.turns import Turns, compared
 from benchmarks.workloads import WORKLOADS
 from bnexp.blueprint import draw
 from bnexp.models.build import without_numbers
-from bnexp.training.build import build
+from bnexp.training import loop
+from bnexp.training.build import TrainingRun, build
+from bnexp.training.clock import Clock
+from bnexp.training.graph import Graphed, Recorder, Work
 from effort import at_length, long_but
 
 SMALL = Terms(small=True)
-NOWHERE = Path("unused")
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -34,10 +40,15 @@ def test_the_network_written_by_hand_is_bnexps(name: str) -> None:
     assert plain(x).shape == (2, 10)
 
 
+def run_on(name: str, *changes: str) -> TrainingRun:
+    return build(
+        draw(WORKLOADS[name].config_on(replace(SMALL, overrides=changes)), NOWHERE), data_dir=NOWHERE, device="cpu"
+    )
+
+
 def rival_on(name: str) -> Rival:
-    workload, config = WORKLOADS[name], WORKLOADS[name].config_on(SMALL)
-    run = build(draw(config, NOWHERE), data_dir=NOWHERE, device="cpu")
-    return Rival(workload, config, run.dataset, run.device)
+    run = run_on(name)
+    return Rival(WORKLOADS[name], run.config, run.plan, run.dataset, run.device)
 
 
 @pytest.mark.long  # what counts them loads torch.compile
@@ -54,8 +65,96 @@ def test_operations_and_bytes_of_a_step_are_those_of_the_closed_form() -> None:
     assert sum(moved for _, moved in products) == 3 * three_each - not_of_inputs + 4 * 10  # the bias of the head
 
 
-def test_a_bare_epoch_is_timed() -> None:
-    assert 0 < bare(rival_on("cnn"))() < 60
+def test_a_bare_turn_takes_its_steps_and_is_timed() -> None:
+    steps, seconds = bare(rival_on("cnn"))(range(2, 5))
+    assert steps == 3
+    assert 0 < seconds < 60
+
+
+def test_a_graph_is_recorded_of_each_kind_of_step_and_repeated_for_every_step() -> None:
+    said = list[str]()
+
+    def record(work: Work, device: torch.device) -> Work:
+        said.append("recorded")
+        work()
+        return lambda: (work(), said.append("repeated"))[1]
+
+    turn = graph(rival_on("mlp"), record=record)  # 8, 8 and 2 examples an epoch
+    assert said == [*["recorded"] * 2, *["repeated"] * 2], "each is tried once"
+    turn(range(1, 5))
+    assert said.count("repeated") == 6
+
+
+class Hand:
+    """The time, set by hand."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def now(self) -> float:
+        return self.time
+
+    def turn_of(self, step_s: float, fails_at: int = 99) -> Turn:
+        """Return the turns of a rival whose steps take so long, and break off at a step."""
+
+        def turn(steps: range) -> tuple[int, float]:
+            self.time += 0.001
+            if fails_at in steps:
+                raise RuntimeError("CUDA error\nmore")
+            self.time += len(steps) * step_s
+            return len(steps), len(steps) * step_s
+
+        return turn
+
+
+def test_rivals_take_as_many_steps_as_bnexp_whose_clock_leaves_them_out() -> None:
+    run, hand = run_on("mlp", "training.epochs=10"), Hand()
+    rivals = {"half": hand.turn_of(0.5), "broken": hand.turn_of(0.5, fails_at=12), "tutorial": hand.turn_of(4.0)}
+    turns, clock = Turns(run, rivals, 2, "mlp", hand.now), Clock(hand.now)
+    turns.begin()
+    for step in range(1, 31):  # turns of three steps, for a turn has a tenth of all, or less where it takes a second
+        hand.time += 1.0 if step == 30 else 0.3
+        turns.show(step, clock)
+    hand.time += 0.5
+    turns.end()
+    assert clock.total_s == pytest.approx(29 * 0.3 + 1.0 + 0.5)
+    assert turns.counted_from == 3
+    assert turns.failed == {"broken": "RuntimeError: CUDA error"}
+    figures = compared(turns.tallies, batch=8)
+    assert figures["bnexp"]["step_ms"] == pytest.approx((26 * 300 + 1000 + 500) / 27)
+    assert {way: (one["turns"], one["steps"]) for way, one in figures.items()} == {
+        "bnexp": (9, 27),
+        "half": (9, 27),
+        "broken": (2, 6),
+        "tutorial": (4, 12),
+    }
+    assert figures["half"]["over_bnexp"] == pytest.approx(0.5 / (9.3 / 27))
+    assert figures["half"]["of_turns"] == pytest.approx([5 / 3] * 3)
+
+
+class Again(Recorder):
+    """Records nothing, and does the work again."""
+
+    def aside(self, work: Work) -> None:
+        work()
+
+    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
+        return work
+
+
+def test_turns_count_when_both_kinds_of_steps_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of an epoch is recorded at the third: with three steps an epoch, after nine."""
+    monkeypatch.setattr(loop, "way_of", lambda run, note: Graphed(run, Again(), note))
+    run, taken = run_on("mlp", "training.epochs=6"), list[int]()
+    run.graph.tried = True
+    turns = Turns(run, {"bare": lambda steps: (taken.extend(steps), (len(steps), 1.0))[1]}, 2, "mlp")
+    with session_of(run) as session:
+        turns.begin()
+        session.train(turns.show)
+        session.end()
+    assert run.graph.recorded == 2
+    assert turns.counted_from == 9
+    assert taken == list(range(10, 19))
 
 
 def test_ways_take_turns_and_slow_ones_are_spread_over_the_rounds() -> None:
@@ -85,14 +184,26 @@ def test_each_measurement_runs_at_its_smallest(name: str, tmp_path: Path, capsys
     if name in WORKLOADS:
         assert {"bnexp", "bare", "tutorial"} <= set(values["ways"])
         for figures in values["ways"].values():
-            assert figures["median_s"] == pytest.approx(18 / figures["examples_per_s"])
+            assert figures["step_ms"] == pytest.approx(8000 / figures["examples_per_s"])
         assert values["ways"]["bnexp"]["over_bnexp"] == 1
+        assert values["ways"]["bare"]["steps"] == 5
+        assert not values["failed"]
 
 
-def test_an_unknown_name_is_answered_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["mpl"], 'Did you mean "mlp"? Expected some of mlp, cnn, resnet20'),
+        (["mlp", "--ways", "bnexp,gaph"], 'unknown way gaph. Did you mean "graph"? Expected some of bnexp, bare'),
+        (["mlp", "--ways", "graph"], "graph needs --device cuda"),
+    ],
+)
+def test_a_name_that_cannot_be_measured_is_answered(
+    words: list[str], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main(["mpl"])
-    assert "expected some of mlp, cnn, resnet20" in capsys.readouterr().err
+        main(words)
+    assert answer in capsys.readouterr().err
 
 
 def test_the_line_through_times_is_found_and_what_grows_faster_lies_off_it() -> None:
