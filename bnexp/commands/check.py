@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bnexp.blueprint import Blueprint, draw, draw_files, refuse_warnings
 from bnexp.config.data_section import DatasetInfo, are_unequal
 from bnexp.config.division import of_several_processes
-from bnexp.config.nested import file_name
+from bnexp.config.packaged import file_name
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.sources.place import data_folder

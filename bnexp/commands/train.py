@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
-from bnexp.config.nested import file_name
+from bnexp.config.packaged import file_name
 from bnexp.document.show import show_document
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, visible, visible_lines

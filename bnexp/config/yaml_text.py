@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from bnexp.config.nested import MAX_BYTES, Place, file_name
-from bnexp.config.packaged import ENDINGS, packaged_configs
+from bnexp.config.nested import MAX_BYTES, Place
+from bnexp.config.packaged import ENDINGS, file_name, packaged_configs
 from bnexp.config.wording import blanked, brief
 from bnexp.errors import ConfigError, nearest
 from bnexp.files import read_file
