@@ -258,7 +258,7 @@ def check(
     """
     from bnexp.commands import check as command
 
-    command.check_files(
+    command.check(
         configs,
         overrides=overrides,
         data_dir=data_dir,
