@@ -255,13 +255,10 @@ def ls(
     markdown: Markdown = False,
 ) -> None:
     """List runs and their state, the newest first, also of a run in progress."""
-    from bnexp.processes import uncollected
+    from bnexp.commands import ls as command
 
     output = chosen_format(format, csv=csv, json=json, markdown=markdown)
-    with uncollected():
-        from bnexp.commands import ls as command
-
-        command.ls(folder, statuses=read_names(status), conditions=where, output=output)
+    command.ls(folder, statuses=read_names(status), conditions=where, output=output)
 
 
 @look.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)
