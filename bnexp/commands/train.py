@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
 from bnexp.config.packaged import file_name
-from bnexp.document.show import show_document
+from bnexp.document.show import remark, show_document
 from bnexp.document.writing import counted, first_few
-from bnexp.errors import ConfigError, visible, visible_lines
+from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.namesakes import others_of_its_name
@@ -63,7 +63,7 @@ def train(
             print(_begun(drawn, runs_dir) + ("" if resume or strict else "; loading torch"), file=sys.stderr)
         for lead, text in remarks:
             if lead != "data" or not quiet:
-                _print(lead, text)
+                remark(lead, text)
         if profile:
             _refuse_profile(drawn, profile, 1 if world is None else world.size, runs_dir if resume else None)
         if strict:
@@ -122,7 +122,7 @@ def _reported(result: "RunResult", profile: int) -> "RunResult":
     if result.profile is not None:
         show_document(profiled(result.profile, result.folder))
     elif profile:
-        _print("note", "no step was profiled: the run came to its end before")
+        remark("note", "no step was profiled: the run came to its end before")
     return result
 
 
@@ -177,7 +177,7 @@ def _tell_of_memory(drawn: Sequence[Drawn], device: str) -> int:
 
     doubts = [doubt for file in drawn for doubt in doubts_about_memory(file.blueprints[0], choose_device(device))]
     for doubt in doubts:
-        _print("warning", doubt)
+        remark("warning", doubt)
     return len(doubts)
 
 
@@ -195,10 +195,6 @@ def _shared_names(drawn: Sequence[Drawn]) -> list[str]:
             if len(set(files)) > 1
         ),
     ]
-
-
-def _print(lead: str, text: str) -> None:
-    print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
 
 
 def _of_data(blueprint: Blueprint) -> tuple[str, ...]:
