@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads what every package says of itself
 
@@ -406,14 +406,22 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:  # before a command could take it
-        sys.exit(128 + signal.SIGINT)
+        _leave(Interrupted("interrupted"))
+    except SystemExit as end:
+        if end.code == Interrupted("").exit_code:  # the parser took it, and would say nothing
+            _leave(Interrupted("interrupted"))
+        raise
     except Interrupted as stopped:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
-        _say(str(stopped))
-        sys.exit(stopped.exit_code)
+        _leave(stopped)
     except BnexpError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)
+
+
+def _leave(stopped: Interrupted) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
+    _say(str(stopped))
+    sys.exit(stopped.exit_code)
 
 
 def _say(message: str) -> None:
