@@ -408,7 +408,7 @@ def main() -> None:
     except KeyboardInterrupt:  # before a command could take it
         _leave(Interrupted("interrupted"))
     except SystemExit as end:
-        if end.code == Interrupted("").exit_code:  # the parser took it, and would say nothing
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # the parser took it, silently
             _leave(Interrupted("interrupted"))
         raise
     except Interrupted as stopped:
