@@ -31,8 +31,8 @@ def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -
     named = runs_dir / config.name
     folders = list(runs_below(named))
     arms = list(dict.fromkeys(folder.parent.name for folder in folders if folder.parent != named))
-    beside = f"{named} also holds runs of {first_few(arms, _MOST_KEYS)}: compare lists this one with them; --name keeps it apart"
-    notes = [beside] if arms else []
+    also = f"{named} also holds runs of {first_few(arms, _MOST_KEYS)}"
+    notes = [f"{also}: compare lists this one with them; --name keeps it apart"] if arms else []
     runs = [read_run(folder) for folder in folders if folder.parent == named]
     for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
         theirs = identity_of(run.config or own, "arm", run.steps_per_epoch)
