@@ -275,6 +275,9 @@ app.registered_commands += look.registered_commands  # here: a message names com
 
 @app.command(short_help="List norms, models, datasets and the rest.", rich_help_panel=LEARN)
 def catalog(
+    word: Annotated[
+        str | None, typer.Argument(metavar="WORD", help="A kind, such as norm, or a word of the lines. [default: all]")
+    ] = None,
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -284,7 +287,7 @@ def catalog(
     """List norms, activations, models, datasets and optimizers, one line each."""
     from bnexp.commands import catalog as command
 
-    command.catalog(chosen_format(format, csv=csv, json=json, markdown=markdown))
+    command.catalog(chosen_format(format, csv=csv, json=json, markdown=markdown), word=word)
 
 
 @app.command(short_help="Explain a normalization with numbers.", rich_help_panel=LEARN)

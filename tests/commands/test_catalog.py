@@ -13,6 +13,7 @@ from bnexp.config.packaged import packaged_configs
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES, Config
 from bnexp.document import show
+from bnexp.errors import ConfigError
 
 
 def names_of(field):
@@ -48,6 +49,24 @@ def test_in_a_pipe_every_line_is_complete_and_aligned(capsys):
         assert line.split() == [*entry.key.split(), *entry.name.split(), *entry.summary.split()]
         assert line.index(entry.summary) == lines[0].index(entries[0].summary)
         assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("word", ["norm", "norms", "Norm"])
+def test_a_word_chooses_a_kind(word, capsys):
+    command.catalog(word=word)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [line for line in lines if line.startswith("norm ")]
+    assert len(lines) == 1 + sum(kind.role == "norm" for kind in ITEMS.values())
+
+
+def test_another_word_chooses_the_lines_that_have_it(capsys):
+    command.catalog(word="CIFAR10")
+    lines = capsys.readouterr().out.splitlines()
+    assert 0 < len(lines) < len(list(command.catalog_entries()))
+    assert all("cifar10" in line.lower() for line in lines)
+    for wrong, hint in {"resnt": 'Did you mean "resnet"', "zzz": "Kinds: norm, "}.items():
+        with pytest.raises(ConfigError, match=f"^{wrong}: no line of the catalog has this. {hint}"):
+            command.catalog(word=wrong)
 
 
 def test_on_a_terminal_it_is_a_table(capsys, monkeypatch):
