@@ -51,12 +51,12 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
     for run in runs:
         if run.config is not None:
             by_name.setdefault(run.folder.parent, []).append(run)
-    told: dict[Path, str] = {}
+    by_folder: dict[Path, str] = {}
     for named in by_name.values():
         counted = {run.folder: identity_of(run.config or {}, "arm", run.steps_per_epoch) for run in named}
         if keys := _differing(list(counted.values())):
-            told |= {folder: _written(keys, config) for folder, config in counted.items()}
-    return told
+            by_folder |= {folder: _written(keys, config) for folder, config in counted.items()}
+    return by_folder
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
