@@ -1,14 +1,13 @@
 """`bnexp demo`: three arms that differ in one word, trained and compared."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.compare import compare_runs
 from bnexp.blueprint import draw_files
 from bnexp.config.packaged import packaged_configs
-from bnexp.document.show import remark, show
+from bnexp.document.show import aside, remark, show
 from bnexp.errors import Interrupted, visible
 from bnexp.runs.find import place_of_new_runs, runs_folder
 from bnexp.runs.lock import turn_in
@@ -40,7 +39,7 @@ def demo() -> None:
     """
     folder, packaged = place_of_new_runs(runs_folder()) / RUNS, packaged_configs()
     drawn = draw_files([packaged[f"demo/{arm}"] for arm in ARMS], (), None)
-    print(f"sigmoids on 5,000 digits, with norm {', '.join(ARMS)}, in {folder}", file=sys.stderr)
+    aside(f"sigmoids on 5,000 digits, with norm {', '.join(ARMS)}, in {folder}")
     terms = on_the_command_line(Terms(folder, resume=True), quiet=False)
     try:
         with turn_in(folder, lambda: remark("note", "another bnexp demo trains there; this one waits for it")):

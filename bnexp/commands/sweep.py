@@ -16,9 +16,9 @@ from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.verdict import verdict_table
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
-from bnexp.document.show import remark, show, show_document
+from bnexp.document.show import aside, remark, show, show_document
 from bnexp.document.writing import at_most, counted, first_few
-from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
+from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import COMPLETE, read_run, refuse_diverged
@@ -131,7 +131,7 @@ def _refuse_on_a_cluster(options: SweepOptions) -> None:
 def _announce(study: Sweep, plan: SweepPlan) -> None:
     """Print the question, and what is to be known of the plan."""
     if study.file.question:
-        print(visible_lines(study.file.question), file=sys.stderr)
+        aside(study.file.question)
     for note in outlook.notes_of(plan):
         remark("note", note)
     for warning in outlook.warnings_of(plan):

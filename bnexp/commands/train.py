@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
 from bnexp.config.packaged import file_name
-from bnexp.document.show import remark, show_document
+from bnexp.document.show import aside, remark, show_document
 from bnexp.document.writing import counted, first_few
 from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_new_runs
@@ -60,7 +60,7 @@ def train(
         drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
         runs_dir, remarks = place_and_remarks(drawn, runs_dir, resume=resume)
         if not quiet:
-            print(_begun(drawn, runs_dir) + ("" if resume or strict else "; loading torch"), file=sys.stderr)
+            aside(_begun(drawn, runs_dir) + ("" if resume or strict else "; loading torch"))
         for lead, text in remarks:
             if lead != "data" or not quiet:
                 remark(lead, text)

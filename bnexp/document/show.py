@@ -62,8 +62,15 @@ def show_document(document: Document, *, exported: bool = False) -> None:
 
 
 def remark(lead: str, text: str) -> None:
-    """Print a note or a warning, as the lead says, to standard error; a terminal gets lines that end between words."""
-    lines = visible_lines(f"{lead}: {text}").split("\n")
+    """Print a note or a warning, as the lead says, to standard error."""
+    aside(f"{lead}: {text}")
+
+
+def aside(text: str) -> None:
+    """Print what is no result to standard error; a terminal gets lines that end between words."""
+    if sys.stderr is None:  # it was closed before the process began
+        return
+    lines = visible_lines(text).split("\n")
     try:
         width = os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):  # a pipe or a file

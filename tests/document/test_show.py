@@ -1,6 +1,7 @@
 """Remarks on standard error: whole lines into a pipe, lines that end between words in a terminal."""
 
 import os
+import sys
 
 import pytest
 
@@ -21,3 +22,6 @@ def test_a_remark_ends_its_lines_between_words_and_breaks_no_path(
         monkeypatch.setattr(os, "get_terminal_size", lambda stream: os.terminal_size((width, 24)))
     remark("note", NOTE)
     assert capfd.readouterr().err.splitlines() == [*lines, "them apart"]
+    monkeypatch.setattr(sys, "stderr", None)  # closed before the process began
+    remark("note", NOTE)
+    assert capfd.readouterr().err == ""
