@@ -7,8 +7,8 @@ What a notebook or a script needs is here, and explained in docs/api.md: `load_c
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bnexp.api.functions import compare, load, load_config, load_runs, plot, train, verdict
-    from bnexp.api.trained import Trained
+    from bnexp.api.functions import compare, load_config, load_runs, plot, train, verdict
+    from bnexp.api.trained import Trained, load
     from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts
     from bnexp.config.schema import Config
     from bnexp.errors import BnexpError, ConfigError, Interrupted
@@ -39,9 +39,11 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bnexp.api import functions
+    from bnexp import errors
+    from bnexp.api import functions, trained, values
 
-    return getattr(functions, name)
+    places = (functions, trained, values, errors)
+    return next(vars(place)[name] for place in places if name in vars(place))
 
 
 def __dir__() -> list[str]:

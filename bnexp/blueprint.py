@@ -8,7 +8,7 @@ from bnexp.config.data_section import DatasetInfo, OwnData
 from bnexp.config.layout import Layout, layout_of
 from bnexp.config.lint import warnings_of
 from bnexp.config.loading import Loaded, load
-from bnexp.config.nested import file_name
+from bnexp.config.packaged import file_name
 from bnexp.config.plan import Plan, make_plan
 from bnexp.config.refusals import check_network
 from bnexp.config.schema import Config

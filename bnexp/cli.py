@@ -12,18 +12,36 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, NoReturn
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads what every package says of itself
 
 import typer
 
 from bnexp import __version__
-from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.cli_look import look
+from bnexp.errors import BnexpError, Interrupted
+from bnexp.flags import (
+    ChangedPlugin,
+    Csv,
+    DataDir,
+    Device,
+    FailOnDivergence,
+    FormatOption,
+    Json,
+    Markdown,
+    Overrides,
+    Plugins,
+    Quiet,
+    RunFolder,
+    RunsDir,
+    Strict,
+    Verbose,
+    chosen_format,
+)
 from bnexp.options import (
     DATA,
     LEARN,
-    LOOK,
     RUN,
     HonestTyper,
     PanelGroup,
@@ -45,73 +63,6 @@ app = HonestTyper(
     rich_markup_mode=None,  # its drawing of --help takes longer to load than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as data.batch_size=32. Repeatable."),
-]
-DataDir = Annotated[Path | None, typer.Option(help="Where datasets lie. [default: BNEXP_DATA, else data]")]
-
-
-def _runs_folder(context: typer.Context, parameter: typer.CallbackParam, folder: Path) -> Path:
-    """Return the folder that was named; where none was, what the variable says."""
-    from bnexp.runs.find import runs_folder
-
-    source = context.get_parameter_source(parameter.name or "")
-    return folder if source is not None and source.name == "COMMANDLINE" else runs_folder()
-
-
-_RUNS: dict[str, Any] = {"callback": _runs_folder, "show_default": False}
-RunsDir = Annotated[Path, typer.Option(help="Folder of all runs. [default: BNEXP_RUNS, else runs]", **_RUNS)]
-RunsAbove = Annotated[
-    Path,
-    typer.Argument(metavar="FOLDER", help="Runs, or any folder above them. [default: BNEXP_RUNS, else runs]", **_RUNS),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what came out.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All that log.txt of a run gets, as it comes.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop with exit code 2 where there is a warning.")]
-FailOnDivergence = Annotated[
-    bool, typer.Option("--fail-on-divergence", help="End with exit code 1 where a run diverged.")
-]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
-
-
-def _load_plugins(context: typer.Context, files: list[Path]) -> list[Path]:
-    """Run the files that are given, before a config is read that says their names."""
-    if files and not context.resilient_parsing:
-        from bnexp.config.plugins import load
-
-        for file in files:
-            load(file)
-    return files
-
-
-Plugins = Annotated[
-    list[Path],
-    typer.Option(
-        "--plugin",
-        metavar="FILE.py",
-        callback=_load_plugins,
-        help="Run a Python file that registers a norm or an activation of your own. Repeatable.",
-    ),
-]
-
-
-def _accept_changed(context: typer.Context, wanted: bool) -> bool:
-    """Let the commands of this process take another version of a run's own norms."""
-    if wanted and not context.resilient_parsing:
-        from bnexp.runs.plugins import accepting_other_code
-
-        context.with_resource(accepting_other_code(accept=True))
-    return wanted
-
-
-ChangedPlugin = Annotated[
-    bool,
-    typer.Option(
-        "--changed-plugin", callback=_accept_changed, help="Take a --plugin that is not the version RUN began with."
-    ),
-]
 
 
 @app.command(short_help="See it work: three networks in half a minute.", rich_help_panel=RUN)
@@ -245,7 +196,7 @@ def sweep(
 
 @app.command(short_help="Continue a RUN that stopped.", rich_help_panel=RUN)
 def resume(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below the runs.")],
+    run: RunFolder,
     runs_dir: RunsDir = Path("runs"),
     data_dir: Annotated[Path | None, typer.Option(help="Where datasets lie. [default: where they lay]")] = None,
     device: Annotated[
@@ -307,7 +258,7 @@ def check(
     """
     from bnexp.commands import check as command
 
-    command.check_files(
+    command.check(
         configs,
         overrides=overrides,
         data_dir=data_dir,
@@ -319,287 +270,14 @@ def check(
     )
 
 
-Format: TypeAlias = Literal["table", "csv", "json", "markdown", "latex"]
-FormatOption = Annotated[Format | None, typer.Option("--format", help="How to write the table. [default: table]")]
-Csv = Annotated[bool, typer.Option("--csv", help="Short for --format csv: to stdout, in full precision.")]
-Json = Annotated[bool, typer.Option("--json", help="Short for --format json: to stdout, in full precision.")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Short for --format markdown.")]
-
-
-def _format(chosen: Format | None, *, csv: bool, json: bool, markdown: bool) -> Format:
-    """Return the one form that the options ask for."""
-    short: dict[Format, bool] = {"csv": csv, "json": json, "markdown": markdown}
-    options: dict[Format, str] = {name: f"--{name}" for name, wanted in short.items() if wanted}
-    if chosen is not None:
-        options.setdefault(chosen, f"--format {chosen}")
-    if len(options) > 1:
-        raise ConfigError(f"{' and '.join(options.values())}: choose one of them")
-    return next(iter(options), "table")
-
-
-Where = Annotated[
-    list[str],
-    typer.Option(metavar="KEY=VALUE", help="Only runs of this config, such as model.norm=bn,ln. Repeatable."),
-]
-
-
-@app.command(short_help="Compare runs in a table, over their seeds.", rich_help_panel=LOOK)
-def compare(
-    paths: Annotated[list[str], typer.Argument(metavar="RUN|FOLDER|GLOB", help="Runs. [default: all]")] = [],  # noqa: B006
-    runs_dir: RunsDir = Path("runs"),
-    target: Annotated[
-        float | None, typer.Option(metavar="ACCURACY", help="Add the epochs to this validation accuracy, such as 0.95.")
-    ] = None,
-    sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Order the rows. [default: validation accuracy]")
-    ] = None,
-    columns: Annotated[
-        list[str],
-        typer.Option(
-            metavar="METRIC:POINT,...",
-            help="Any logged metrics instead, such as accuracy/val:best,loss/train:last: mean and interval.",
-        ),
-    ] = [],  # noqa: B006
-    baseline: Annotated[
-        str | None, typer.Option(metavar="ARM", help="Differences to this arm, paired by seed, with interval and p.")
-    ] = None,
-    where: Where = [],  # noqa: B006
-    group_by: Annotated[
-        list[str], typer.Option(metavar="KEY", help="Pool the arms that have equal values of this key. Repeatable.")
-    ] = [],  # noqa: B006
-    format: FormatOption = None,
-    csv: Csv = False,
-    json: Json = False,
-    markdown: Markdown = False,
-) -> None:
-    """Compare runs: the keys that differ and what each arm reached, as mean and deviation over its seeds."""
-    from bnexp.commands import compare as command
-
-    command.compare(
-        paths,
-        runs_dir=runs_dir,
-        target=target,
-        sort=sort,
-        conditions=where,
-        group_by=read_names(group_by),
-        columns=", ".join(columns),
-        baseline=baseline,
-        output=_format(format, csv=csv, json=json, markdown=markdown),
-    )
-
-
-@app.command(short_help="Judge the claims of a STUDY by its runs.", rich_help_panel=LOOK)
-def verdict(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A sweep file with claims, or the folder of its runs.")],
-    runs_dir: RunsDir = Path("runs"),
-    data_dir: DataDir = None,
-    json: Annotated[bool, typer.Option("--json", help="The verdicts as JSON, in full precision.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
-    plugins: Plugins = [],  # noqa: B006
-) -> None:
-    """Say of each claim whether it is supported, refuted or undecided, with effect, interval and p, paired by seed."""
-    from bnexp.commands import verdict as command
-
-    output = _format(None, csv=False, json=json, markdown=markdown)
-    command.verdict(study, runs_dir=runs_dir, data_dir=data_dir, output=output)
-
-
-@app.command(short_help="Draw a figure of runs for a paper.", rich_help_panel=LOOK)
-def plot(
-    paths: Annotated[list[str], typer.Argument(metavar="RUN|FOLDER|GLOB", help="Runs. [default: all]")] = [],  # noqa: B006
-    kind: Annotated[
-        Literal["curves", "axis", "heatmap", "percentiles", "landscape", "paired"],
-        typer.Option("--kind", help="What is drawn (docs/plots.md)."),
-    ] = "curves",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE.png|svg|pdf", help="Where to. [default: KIND.png]"),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="Any logged metric; of axis and paired with its point. [default: accuracy/val]"),
-    ] = None,
-    x: Annotated[
-        str | None,
-        typer.Option("--x", metavar="KEY", help="Of axis: a key that differs; of curves: step or epoch."),
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(metavar="ARM", help="Of paired: whose runs are subtracted. [default: the first]")
-    ] = None,
-    where: Where = [],  # noqa: B006
-    size: Annotated[Literal["column", "page", "slide"], typer.Option(help="3.3, 6.9 or 10 inches wide.")] = "page",
-    runs_dir: RunsDir = Path("runs"),
-) -> None:
-    """Draw runs: a line an arm, its seeds as a band, diverged runs marked; the caption goes to stdout.
-
-    curves: a metric over the training. axis: what arms came to over a swept key. paired: differences to a baseline,
-    seed by seed. heatmap: gradient norms by layer and step. percentiles: those of an activation. landscape: loss and
-    gradient along the gradient. The last three need probes, and say which.
-    """
-    from bnexp.commands import plot as command
-
-    command.plot(
-        paths,
-        kind=kind,
-        output=output,
-        metric=metric,
-        x=x,
-        baseline=baseline,
-        conditions=where,
-        size=size,
-        runs_dir=runs_dir,
-    )
-
-
-@app.command(short_help="Write runs as a file for other programs.", rich_help_panel=LOOK)
-def export(
-    paths: Annotated[list[str], typer.Argument(metavar="RUN|FOLDER|GLOB", help="Runs. [default: all]")] = [],  # noqa: B006
-    form: Annotated[
-        Literal["csv", "parquet", "json"] | None,
-        typer.Option("--format", help="Of the file. [default: by the name of FILE, else csv]"),
-    ] = None,
-    curves: Annotated[
-        bool, typer.Option("--curves", help="What was logged: a row per run, step and metric, instead of one per run.")
-    ] = False,
-    to: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to. [default: standard output]")
-    ] = None,
-    where: Where = [],  # noqa: B006
-    runs_dir: RunsDir = Path("runs"),
-) -> None:
-    """Write a row per run: its config, seed, status and every figure of its end; or its curves.
-
-    Columns have the names of `bnexp compare --format csv` and of pandas (docs/export.md); accuracies are fractions.
-    """
-    from bnexp.commands import export as command
-
-    command.export(paths, runs_dir=runs_dir, conditions=where, form=form, curves=curves, to=to)
-
-
-@app.command(short_help="Write runs as a page to share.", rich_help_panel=LOOK)
-def report(
-    path: Annotated[
-        str | None, typer.Argument(metavar="FOLDER|STUDY", help="Runs, or their sweep file. [default: all]")
-    ] = None,
-    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page.")] = Path("report.html"),
-    baseline: Annotated[
-        str | None, typer.Option(metavar="ARM", help="What the others are held against. [default: the first arm]")
-    ] = None,
-    data_dir: DataDir = None,
-    runs_dir: RunsDir = Path("runs"),
-    plugins: Plugins = [],  # noqa: B006
-) -> None:
-    """Write one page, which needs no other file and no network: what was asked, what came out, and how to redo it."""
-    from bnexp.commands import report as command
-
-    command.report(path, to=to, runs_dir=runs_dir, baseline=baseline, data_dir=data_dir, plugins=plugins)
-
-
-@app.command(short_help="Measure the stored weights of a RUN.", rich_help_panel=LOOK)
-def probe(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below the runs.")],
-    probes: Annotated[
-        list[str],
-        typer.Option(
-            "--probe",
-            metavar="NAME",
-            help="A probe, repeatable; or classes: the test set class by class. [default: the expensive ones]",
-        ),
-    ] = [],  # noqa: B006  Typer copies it
-    weights: Annotated[
-        str, typer.Option(metavar="WHICH", help="final, best, ema (averaged), or stepN: those of a checkpoint.")
-    ] = "final",
-    overrides: Overrides = [],  # noqa: B006
-    runs_dir: RunsDir = Path("runs"),
-    data_dir: DataDir = None,
-    device: Device = "auto",
-    format: FormatOption = None,
-    csv: Csv = False,
-    json: Json = False,
-    markdown: Markdown = False,
-    plugins: Plugins = [],  # noqa: B006
-    changed_plugin: ChangedPlugin = False,
-) -> None:
-    """Look inside a finished RUN: the probes that cost too much while it trains, on its stored weights."""
-    from bnexp.commands import probe as command
-
-    command.probe(
-        run,
-        probes=read_names(probes),
-        weights=weights,
-        overrides=overrides,
-        runs_dir=runs_dir,
-        data_dir=data_dir,
-        device=device,
-        output=_format(format, csv=csv, json=json, markdown=markdown),
-    )
-
-
-@app.command(short_help="Fold the bn of a RUN into its layers.", rich_help_panel=LOOK)
-def fold(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below the runs.")],
-    weights: Annotated[
-        str, typer.Option(metavar="WHICH", help="final, best, or stepN: those of a checkpoint.")
-    ] = "final",
-    runs_dir: RunsDir = Path("runs"),
-    data_dir: DataDir = None,
-    device: Device = "auto",
-    format: FormatOption = None,
-    csv: Csv = False,
-    json: Json = False,
-    markdown: Markdown = False,
-    plugins: Plugins = [],  # noqa: B006
-    changed_plugin: ChangedPlugin = False,
-) -> None:
-    """Fold the bn of RUN into the layers before it: the same function at inference, without a norm."""
-    from bnexp.commands import fold as command
-
-    output = _format(format, csv=csv, json=json, markdown=markdown)
-    command.fold(run, weights=weights, runs_dir=runs_dir, data_dir=data_dir, device=device, output=output)
-
-
-@app.command(short_help="List runs and how far each has come.", rich_help_panel=LOOK)
-def ls(
-    folder: RunsAbove = Path("runs"),
-    status: Annotated[
-        list[str], typer.Option(metavar="STATUS", help="Only such runs, as failed,interrupted. Repeatable.")
-    ] = [],  # noqa: B006
-    where: Where = [],  # noqa: B006
-    format: FormatOption = None,
-    csv: Csv = False,
-    json: Json = False,
-    markdown: Markdown = False,
-) -> None:
-    """List runs and their state, the newest first, also of a run in progress."""
-    from bnexp.processes import uncollected
-
-    output = _format(format, csv=csv, json=json, markdown=markdown)
-    with uncollected():
-        from bnexp.commands import ls as command
-
-        command.ls(folder, statuses=read_names(status), conditions=where, output=output)
-
-
-@app.command(short_help="Open TensorBoard on the runs.", rich_help_panel=LOOK)
-def board(
-    folder: RunsAbove = Path("runs"),
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; beyond this machine, others can read the runs.")
-    ] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port. [default: the first free one from 6006]")] = None,
-    open: Annotated[bool, typer.Option("--open", help="Open the page in your browser, too.")] = False,
-) -> None:
-    """Open TensorBoard on FOLDER, reachable from this machine only unless --host says otherwise.
-
-    Curves have every point, up to 100,000 each; where that would take more than 2 GiB, a sample, and it says so.
-    """
-    from bnexp.commands import board as command
-
-    command.board(folder, host=host, port=port, open=open)
+app.registered_commands += look.registered_commands  # here: a message names commands in this order
 
 
 @app.command(short_help="List norms, models, datasets and the rest.", rich_help_panel=LEARN)
 def catalog(
+    word: Annotated[
+        str | None, typer.Argument(metavar="WORD", help="A kind, such as norm, or a word of the lines. [default: all]")
+    ] = None,
     format: FormatOption = None,
     csv: Csv = False,
     json: Json = False,
@@ -609,7 +287,7 @@ def catalog(
     """List norms, activations, models, datasets and optimizers, one line each."""
     from bnexp.commands import catalog as command
 
-    command.catalog(_format(format, csv=csv, json=json, markdown=markdown))
+    command.catalog(chosen_format(format, csv=csv, json=json, markdown=markdown), word=word)
 
 
 @app.command(short_help="Explain a normalization with numbers.", rich_help_panel=LEARN)
@@ -655,7 +333,7 @@ def list_datasets(
     """List the datasets, whether they are here, and where."""
     from bnexp.commands import data as command
 
-    command.list_datasets(data_dir=data_dir, output=_format(format, csv=csv, json=json, markdown=markdown))
+    command.list_datasets(data_dir=data_dir, output=chosen_format(format, csv=csv, json=json, markdown=markdown))
 
 
 @data.command()
@@ -731,14 +409,22 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:  # before a command could take it
-        sys.exit(128 + signal.SIGINT)
+        _leave(Interrupted("interrupted"))
+    except SystemExit as end:
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # the parser took it, silently
+            _leave(Interrupted("interrupted"))
+        raise
     except Interrupted as stopped:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
-        _say(str(stopped))
-        sys.exit(stopped.exit_code)
+        _leave(stopped)
     except BnexpError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)
+
+
+def _leave(stopped: Interrupted) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down would break into the end of the process
+    _say(str(stopped))
+    sys.exit(stopped.exit_code)
 
 
 def _say(message: str) -> None:

@@ -5,8 +5,6 @@ process with one thread of Python and without torch. Elsewhere, and where a copy
 are computed here, so that results and errors are those of a plain loop.
 """
 
-import contextlib
-import gc
 import os
 import signal
 import sys
@@ -24,16 +22,6 @@ _Computed = TypeVar("_Computed")
 _NOTHING: tuple[Callable[[Any], Any], Sequence[Any]] = (lambda nothing: None, ())
 _work = _NOTHING
 """What the copies that are being made are to compute: they find it in memory, since not all of it can be sent."""
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Turn the garbage collector off until the context ends: it takes a tenth of a short command and finds nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def usable_cores() -> int:

@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.errors import BnexpError, ConfigError, Interrupted, did_you_mean, nearest, visible, visible_lines
+from bnexp.errors import (
+    BnexpError,
+    ConfigError,
+    Interrupted,
+    did_you_mean,
+    nearest,
+    nearest_path,
+    visible,
+    visible_lines,
+)
 
 KNOWN = ["bn", "ln", "relu", "leaky_relu", "dropout", "batch_size"]
 
@@ -28,6 +37,21 @@ def test_a_slip_is_answered_with_the_word_that_was_meant(word, expected):
 def test_a_word_near_nothing_gets_no_hint(word):
     assert nearest(word, KNOWN) is None
     assert did_you_mean(word, KNOWN) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "known", "expected"),
+    [
+        ("/proc/x", ["/proc/8", "/proc/fs"], None),
+        ("foo/seed0", ["bar/seed0", "bar"], None),
+        ("demo/bm/seed0", ["demo/none/seed0", "demo/bn/seed0"], "demo/bn/seed0"),
+        ("a.yml", ["b.yaml", "nofile.yaml"], None),
+        ("digits.np", ["numbers.npz", "digits.npz"], "digits.npz"),
+        ("nofile.yaml", ["none", "none.yaml"], None),
+    ],
+)
+def test_a_path_is_near_another_where_each_part_is(path, known, expected):
+    assert nearest_path(path, known) == expected
 
 
 @given(st.sampled_from(KNOWN), st.data())

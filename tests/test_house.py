@@ -39,7 +39,8 @@ FLOORS = [
     {"sweep"},
     {"commands"},
     {"api"},
-    {"options"},
+    {"flags", "options"},
+    {"cli_look"},
     {"cli"},
     {"__main__"},
 ]

@@ -22,10 +22,12 @@ from bnexp.analysis.notes import (
     on_unfinished,
 )
 from bnexp.analysis.point_columns import Measured, measure
+from bnexp.analysis.points import figure_of
 from bnexp.analysis.rates import rate_axes, rate_table
 from bnexp.analysis.selection import config_key, pool, where, without_tuning
-from bnexp.document.table import Table, find_column, sort_rows
+from bnexp.document.table import Column, Table, find_column, sort_rows
 from bnexp.document.writing import at_most
+from bnexp.errors import ConfigError
 from bnexp.runs.columns import Evaluation, of_each_file, read_evaluations
 from bnexp.runs.folder import METRICS
 from bnexp.runs.run import COMPLETE, Run
@@ -81,10 +83,28 @@ def compare_runs(
         axes = [] if group_by else rate_axes(arms)
         table, differences = with_differences(table, told_apart(arms), axes, baseline, measured)
     table = replace(table, notes=(*notes, *on_choice, *on_points, *table.notes))
-    sortable = [column for column in table.columns if column.kind != "curve"]
-    order = find_column(sortable, sort or (str(measured.points[0]) if columns else DEFAULT_SORT))
-    table = sort_rows(table, order, SCORED_ON)
+    by_default = str(measured.points[0]) if columns else DEFAULT_SORT
+    table = sort_rows(table, _order_of(table, sort or by_default, shown), SCORED_ON)
     return [table, *filter(None, [differences, rates])]
+
+
+def _order_of(table: Table, sort: str, shown: Measured) -> Column:
+    """Return the column to sort by; a point of a metric may be called by the column that has its value.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    sortable = [column for column in table.columns if column.kind != "curve"]
+    try:
+        return find_column(sortable, sort)
+    except ConfigError as error:
+        figure = figure_of(sort)
+        if figure in [column.key for column in sortable]:
+            return find_column(sortable, str(figure))
+        if "/" not in sort:
+            raise
+        points = ",".join([*map(str, shown.points), sort])
+        raise ConfigError(f"{error}. A metric is a column by: --columns {points}") from None
 
 
 def _arms_of(

@@ -89,7 +89,7 @@ def differences_of(
 
     p-values are corrected for all that are returned together.
     """
-    runs, found, notes = [run for arm in arms for run in arm.runs], list[Difference](), list[str]()
+    runs, differences, notes = [run for arm in arms for run in arm.runs], list[Difference](), list[str]()
     for point in points:
         stated = stated_value(point, point.direction or "up", runs, values[point])
         of_arm = {id(arm): _outcomes(arm, point, values[point], stated) for arm in arms}
@@ -99,11 +99,11 @@ def differences_of(
             if arm is baseline:
                 continue
             pairing = pair(of_arm[id(arm)], of_arm[id(baseline)])
-            found.append(_difference(arm, point, pairing))
+            differences.append(_difference(arm, point, pairing))
             notes += pairing.notes
-    corrected = holm([one.p for one in found])
-    found = [replace(one, p_corrected=p) for one, p in zip(found, corrected, strict=True)]
-    return found, at_most(list(dict.fromkeys(notes)), MOST_NOTES, "notes on pairs")
+    corrected = holm([one.p for one in differences])
+    differences = [replace(one, p_corrected=p) for one, p in zip(differences, corrected, strict=True)]
+    return differences, at_most(list(dict.fromkeys(notes)), MOST_NOTES, "notes on pairs")
 
 
 def _difference(arm: Arm, point: MetricPoint, pairing: Pairing) -> Difference:
@@ -138,12 +138,12 @@ def _column(point: MetricPoint) -> Column:
 def _cells(found: Sequence[Difference], arm: Arm) -> Row:
     """Return the cells of the differences of an arm."""
     cells = {}
-    for one in found:
-        if one.arm.runs is arm.runs:  # under the name of an axis, too
-            interval = one.interval
+    for difference in found:
+        if difference.arm.runs is arm.runs:  # under the name of an axis, too
+            interval = difference.interval
             more = {"low": interval.low, "high": interval.high} if interval else {}
-            tests = {"won": one.won, "p": one.p, "p_corrected": one.p_corrected}
-            cells[_key(one.point)] = Cell(sample=sample_of(one.differences), more={**more, **tests})
+            tests = {"won": difference.won, "p": difference.p, "p_corrected": difference.p_corrected}
+            cells[_key(difference.point)] = Cell(sample=sample_of(difference.differences), more={**more, **tests})
     return cells
 
 
@@ -151,10 +151,10 @@ def _key(point: MetricPoint) -> str:
     return f"{point}_difference"
 
 
-def _table(found: Sequence[Difference], baseline: Arm, notes: Sequence[str], how: str) -> Table:
+def _table(differences: Sequence[Difference], baseline: Arm, notes: Sequence[str], how: str) -> Table:
     """Return a row for each point and arm; of each point, the arm with the best mean difference comes first."""
-    several = len({one.point for one in found}) > 1
-    metric = "" if several or not found else f" in {found[0].point.header}"
+    several = len({one.point for one in differences}) > 1
+    metric = "" if several or not differences else f" in {differences[0].point.header}"
     title = f"difference to {baseline.name}{metric}, paired by seed{f', {how}' if how else ''}"
     columns = (
         *([Column("metric", "metric", grouped=True)] if several else []),
@@ -164,15 +164,15 @@ def _table(found: Sequence[Difference], baseline: Arm, notes: Sequence[str], how
         Column("p", "p", "number"),
         Column("p_corrected", "p (Holm)", "number"),
     )
-    points = list(dict.fromkeys(one.point for one in found))
-    ordered = sorted(found, key=lambda one: (points.index(one.point), -_gain(one)))
-    return Table(columns, tuple(map(_row, ordered)), (*notes, *_limits(found)), title)
+    points = list(dict.fromkeys(one.point for one in differences))
+    ordered = sorted(differences, key=lambda one: (points.index(one.point), -_gain(one)))
+    return Table(columns, tuple(map(_row, ordered)), (*notes, *_limits(differences)), title)
 
 
-def _gain(one: Difference) -> float:
+def _gain(difference: Difference) -> float:
     """Return by how much the arm is the better one; without a better side, by how much it lies above."""
-    mean = fmean(one.differences) if one.differences else -math.inf
-    return mean * (_SIGNS[one.point.direction] or 1) if one.differences else mean
+    mean = fmean(difference.differences) if difference.differences else -math.inf
+    return mean * (_SIGNS[difference.point.direction] or 1) if difference.differences else mean
 
 
 def _row(one: Difference) -> Row:

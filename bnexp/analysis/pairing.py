@@ -60,25 +60,25 @@ class Outcomes:
     @property
     def notes(self) -> list[str]:
         """Sentences about the seeds that are no plain values."""
-        said = []
+        sentences = []
         fell = tuple(seed for seed in self.diverged if seed not in self.infinite)
         kinds = ((fell, "diverged"), (self.infinite, "not finite there"), (self.never, "never came there"))
         for seeds, what in kinds:
             if seeds and self.stated:
                 of = f"{len(seeds)} of {len(self.values)}"
                 counts = f"worst rank, counted as {self.stated.value:.4g}, {self.stated.why}"
-                said.append(f"{self.name}: {of} {what} ({_seeds(seeds)}; {counts})")
+                sentences.append(f"{self.name}: {of} {what} ({_seeds(seeds)}; {counts})")
         reasons: dict[str, list[int]] = {}
         for seed, why in self.absent.items():
             reasons.setdefault(why, []).append(seed)
-        return [*said, *(f"{self.name}: {_seeds(seeds)} {why}" for why, seeds in reasons.items())]
+        return [*sentences, *(f"{self.name}: {_seeds(seeds)} {why}" for why, seeds in reasons.items())]
 
 
-def without_diverged(one: Outcomes) -> Outcomes:
+def without_diverged(outcomes: Outcomes) -> Outcomes:
     """Return what an arm came to without its diverged seeds: of a metric without a better side, no value is worst."""
-    kept = {seed: value for seed, value in one.values.items() if seed not in one.diverged}
-    why = dict.fromkeys(one.diverged, "diverged, and left out: neither side of the metric is worse")
-    return replace(one, values=kept, diverged=(), infinite=(), absent={**one.absent, **why})
+    kept = {seed: value for seed, value in outcomes.values.items() if seed not in outcomes.diverged}
+    why = dict.fromkeys(outcomes.diverged, "diverged, and left out: neither side of the metric is worse")
+    return replace(outcomes, values=kept, diverged=(), infinite=(), absent={**outcomes.absent, **why})
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ class Pairing:
     @property
     def notes(self) -> list[str]:
         """Sentences about both arms, and about the seeds that only one of them has."""
-        said = list(dict.fromkeys([*self.first.notes, *self.second.notes]))
+        sentences = list(dict.fromkeys([*self.first.notes, *self.second.notes]))
         for one, other in ((self.first, self.second), (self.second, self.first)):
             alone = [seed for seed in one.values if seed not in other.values and seed not in other.absent]
             if alone:
-                said.append(f"{one.name}: {_seeds(alone)} not paired, {other.name} has none")
-        return said
+                sentences.append(f"{one.name}: {_seeds(alone)} not paired, {other.name} has none")
+        return sentences
 
 
 def stated_value(

@@ -127,6 +127,12 @@ def _kind(metric: str) -> str:
     return metric.partition("/")[0]
 
 
+def figure_of(text: str) -> str | None:
+    """Return the figure of the end that a written point is, such as `val_accuracy` of `accuracy/val:last`, if any."""
+    metric, _, point = text.partition(":")
+    return _OF_SUMMARY.get((metric.strip(), point.strip() or "last"))
+
+
 def _is_test(metric: str) -> bool:
     """Tell whether a metric is of the test set, which a run is scored on once, at its end."""
     return metric.partition("/")[2].startswith("test")

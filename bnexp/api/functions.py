@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import SupportsIndex, overload
 
 from bnexp.analysis.compare import compare_runs
-from bnexp.api.trained import Trained, load
-from bnexp.api.values import BnexpWarning, Comparison, Figure, Run, Runs, Verdicts, warn
+from bnexp.api.values import Comparison, Figure, Run, Runs, Verdicts, warn
 from bnexp.blueprint import Drawn, draw_loaded
 from bnexp.commands.compare import refuse_target
 from bnexp.commands.plot import Kind, figure_notes, make_plot
@@ -23,33 +22,12 @@ from bnexp.commands.verdict import judge_study
 from bnexp.config.loading import Draft, Loaded, complete, read_draft
 from bnexp.config.overrides import as_yaml, read_setting
 from bnexp.config.schema import Config
-from bnexp.errors import BnexpError, ConfigError, Interrupted
+from bnexp.errors import ConfigError, Interrupted
 from bnexp.runs import run as records
 from bnexp.runs.find import find_runs, runs_folder
 from bnexp.session.display import display_for, say
 from bnexp.session.executor import Complete, run_all
 from bnexp.session.terms import Terms, is_one_of_several, show_nothing
-
-__all__ = [
-    "BnexpError",
-    "BnexpWarning",
-    "Comparison",
-    "Config",
-    "ConfigError",
-    "Figure",
-    "Interrupted",
-    "Run",
-    "Runs",
-    "Trained",
-    "Verdicts",
-    "compare",
-    "load",
-    "load_config",
-    "load_runs",
-    "plot",
-    "train",
-    "verdict",
-]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 RunsOrPaths = Paths | records.Run | Iterable[records.Run]

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -30,11 +31,12 @@ class BnexpWarning(UserWarning):
     """What a command would warn of, or note, beside its result; `--strict` is `warnings.simplefilter("error", ...)`."""
 
 
-class _Shown:
+class _Shown(ABC):
     """A value that a notebook shows as a table or a figure, and a terminal as text."""
 
+    @abstractmethod
     def _document(self) -> Document:
-        raise NotImplementedError
+        """Return what is shown."""
 
     def _repr_html_(self) -> str:
         from bnexp.document.page import to_fragment  # loads matplotlib
@@ -50,8 +52,9 @@ class _ShownRuns(_Shown):
     """Runs, which are shown as `bnexp ls` lists them."""
 
     @property
+    @abstractmethod
     def _shown(self) -> "Sequence[Run]":
-        raise NotImplementedError
+        """Return the runs."""
 
     def _document(self) -> Document:
         return [list_runs(self._shown, Path(), datetime.now(UTC).astimezone())]

@@ -1,12 +1,12 @@
 """`bnexp board`: TensorBoard over the runs, for this machine only unless another address is asked for."""
 
 import contextlib
-import sys
 import threading
 import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bnexp.document.show import remark
 from bnexp.document.writing import at_most, counted
 from bnexp.errors import ConfigError, visible
 from bnexp.files import open_file
@@ -35,18 +35,18 @@ def board(folder: Path, *, host: str = HOST, port: int | None = None, open: bool
         raise ConfigError(f"{folder}: no such folder; `bnexp train demo` makes the first run")
     if not is_loopback(host):
         reads = "everyone who reaches this machine's port can read the runs: TensorBoard asks for no password"
-        print(f"warning: --host {visible(host)}: {reads}", file=sys.stderr)
+        remark("warning", f"--host {host}: {reads}")
     runs = list(runs_below(folder))
     served = start_tensorboard(folder, host, port)
     for note in (*served.notes, *_notes_on(runs)):
-        print(f"note: {note}", file=sys.stderr)
+        remark("note", note)
     charts = f"{served.url}#custom_scalars" if runs else served.url
     print(f"TensorBoard on {visible(str(folder))}: {visible(served.url)}")
     if runs:
         print(f"The most telling charts: {visible(charts)}")
     print("Ctrl-C stops it.", flush=True)
     if open and not webbrowser.open(charts):
-        print("note: no browser was found; open the address yourself", file=sys.stderr)
+        remark("note", "no browser was found; open the address yourself")
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
 

@@ -1,6 +1,6 @@
 """`bnexp catalog`: every name that a config can say, with one line on each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ from bnexp.config.schema import INIT_SCHEMES
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.yaml_text import read_yaml_file
 from bnexp.document.show import Output, show
-from bnexp.document.table import Column, Table, word
-from bnexp.errors import ConfigError
+from bnexp.document.table import Column, Table
+from bnexp.document.table import word as cell
+from bnexp.errors import ConfigError, did_you_mean
 
 
 class Entry(NamedTuple):
@@ -29,14 +30,36 @@ class Entry(NamedTuple):
     summary: str
 
 
-def catalog(output: Output = "table") -> None:
+def catalog(output: Output = "table", *, word: str | None = None) -> None:
     """Print norms, activations, layers, models, datasets and what is done to them, optimizers and more, a line each.
 
-    On a terminal it is a table; in a pipe the lines are plain and aligned, each complete by itself for grep.
+    A `word` chooses a kind, such as `norm` or `datasets`, or else the lines that have it. On a terminal it is a table;
+    in a pipe the lines are plain and aligned, each complete by itself for grep.
+
+    Raises:
+        ConfigError: no line has the word.
     """
     columns = (Column("key", "said in", grouped=True), Column("name", "name"), Column("summary", "what it is"))
-    rows = ({key: word(text) for key, text in entry._asdict().items()} for entry in catalog_entries())
+    entries = list(catalog_entries()) if word is None else _chosen(list(catalog_entries()), word)
+    rows = ({key: cell(text) for key, text in entry._asdict().items()} for entry in entries)
     show(Table(columns, tuple(rows), headed=False), output)
+
+
+def _chosen(entries: Sequence[Entry], word: str) -> Sequence[Entry]:
+    """Return the entries of the kind that a word names, or else those that have it anywhere."""
+    wanted = word.lower()
+    kinds = [entry for entry in entries if wanted in _names_of(entry.key)]
+    if chosen := kinds or [entry for entry in entries if wanted in " ".join(entry).lower()]:
+        return chosen
+    names = dict.fromkeys(name for entry in entries for name in (entry.name.partition("(")[0], entry.key))
+    hint = did_you_mean(word, names) or f" Kinds: {', '.join(dict.fromkeys(entry.key for entry in entries))}"
+    raise ConfigError(f"{word}: no line of the catalog has this.{hint}")
+
+
+def _names_of(key: str) -> set[str]:
+    """Return what a kind may be called: its key, or the last word of that, also of one or of several."""
+    last = key.rpartition(".")[2]
+    return {key, last, last.removesuffix("s"), f"{last}s"}
 
 
 def catalog_entries() -> Iterator[Entry]:

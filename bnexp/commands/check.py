@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnexp.blueprint import Blueprint, draw, draw_files, refuse_warnings
+from bnexp.blueprint import Blueprint, Drawn, draw, draw_files, refuse_warnings
 from bnexp.config.data_section import DatasetInfo, are_unequal
 from bnexp.config.division import of_several_processes
-from bnexp.config.nested import file_name
+from bnexp.config.packaged import file_name
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
 from bnexp.data.sources.place import data_folder
@@ -43,61 +43,7 @@ _LABELS = len("saturated")
 
 
 def check(
-    config_path: Path,
-    *,
-    overrides: Sequence[str] = (),
-    data_dir: Path | None = None,
-    device: str = "auto",
-    signal: bool = False,
-    speed: bool = False,
-    strict: bool = False,
-) -> None:
-    """Validate a config and print the network as built, the batch arithmetic and the warnings.
-
-    The arguments are those of `bnexp check --help`.
-
-    Raises:
-        ConfigError: the config is wrong, or its speed cannot be measured where `train` refuses it; or with `strict`
-            there is a warning, after all is printed.
-        Interrupted: by Ctrl-C amid the measurements of speed, after all is printed that was measured.
-    """
-    [drawn] = draw_files([config_path], overrides, data_dir)
-    blueprint = drawn.blueprints[0]
-    config = blueprint.config
-
-    from bnexp.inspection.outline import outline
-    from bnexp.models.build import without_numbers
-    from bnexp.training.device import choose_device, refusals_on
-    from bnexp.training.room import doubts_about_memory, memory_line
-
-    rows = outline(without_numbers(blueprint.layout), blueprint.layout, config.model.bias)
-    chosen = choose_device(device)
-    refused = refusals_on(chosen, config)
-    if speed and refused:
-        raise ConfigError(f"--speed trains for a moment, which is refused on this machine: {'; '.join(refused)}")
-    doubts = doubts_about_memory(blueprint, chosen)
-    document: list[Part] = [
-        Heading(f"{config.name}: {config.model.block}"),
-        _outline_table(rows),
-        facts(
-            [*_arithmetic(config, blueprint.plan, blueprint.info), *_needs(blueprint, memory_line(blueprint, chosen))]
-        ),
-        *(Text(note, lead="note") for note in drawn.notes),
-        *(Text(f"on this machine, refused by train: {why}", lead="note") for why in refused),
-        *(Text(warning, lead="warning") for warning in (*blueprint.warnings, *doubts)),
-    ]
-    if signal:
-        document += _signal(blueprint, data_folder(data_dir))
-    measured, cut = _speed(blueprint, data_folder(data_dir), chosen) if speed else ([], False)
-    show_document([*document, *measured])
-    if cut:
-        raise Interrupted("interrupted" + ("; the table has what was measured until then" if measured else ""))
-    if strict:
-        refuse_warnings(len(blueprint.warnings) + len(doubts))
-
-
-def check_files(
-    paths: Sequence[Path],
+    configs: Path | Sequence[Path],
     *,
     overrides: Sequence[str] = (),
     data_dir: Path | None = None,
@@ -107,39 +53,80 @@ def check_files(
     strict: bool = False,
     output: Output = "table",
 ) -> None:
-    """Check one config as `check` does; or several files, sweeps among them, and print a line for each.
+    """Validate a config and print the network as built, the batch arithmetic and the warnings; of several, a line each.
+
+    The arguments are those of `bnexp check --help`.
 
     Raises:
-        ConfigError: a file is wrong; or with `strict` there is a warning, after all is printed.
+        ConfigError: a config or sweep is wrong, or its speed cannot be measured where `train` refuses it; or with
+            `strict` there is a warning, after all is printed.
         BnexpError: none is wrong, but the data of one are broken.
+        Interrupted: by Ctrl-C amid the measurements of speed, after all is printed that was measured.
     """
-    files = files_at(paths)
+    files = files_at([configs] if isinstance(configs, Path) else configs)
     if len(files) == 1 and output == "table" and not is_sweep_file(files[0]):
-        check(
-            files[0],
-            overrides=overrides,
-            data_dir=data_dir,
-            device=device,
-            signal=signal,
-            speed=speed,
-            strict=strict,
-        )
-        return
-    if signal or speed:
+        [drawn] = draw_files(files, overrides, data_dir)
+        warnings = _show_config(drawn, data_folder(data_dir), device, signal=signal, speed=speed)
+    elif signal or speed:
         option, found = "--signal" if signal else "--speed", "a sweep" if is_sweep_file(files[0]) else "--json"
         found = counted(len(files), "file") if len(files) > 1 else found
         raise ConfigError(f"{option} shows one config; expected a single CONFIG without --json, found {found}")
-    checked = [check_file(path, overrides, data_dir, device) for path in files]
+    else:
+        warnings = _list_files([check_file(path, overrides, data_dir, device) for path in files], output)
+    if strict:
+        refuse_warnings(warnings)
+
+
+def _show_config(drawn: Drawn, data_dir: Path, device: str, *, signal: bool, speed: bool) -> int:
+    """Print what a config comes to, and return how many warnings there are. Raises as `check` does."""
+    from bnexp.inspection.outline import outline
+    from bnexp.models.build import without_numbers
+    from bnexp.training.device import choose_device, refusals_on
+    from bnexp.training.room import doubts_about_memory, memory_line
+
+    blueprint = drawn.blueprints[0]
+    config = blueprint.config
+    rows = outline(without_numbers(blueprint.layout), blueprint.layout, config.model.bias)
+    chosen = choose_device(device)
+    refused = refusals_on(chosen, config)
+    if speed and refused:
+        raise ConfigError(f"--speed trains for a moment, which is refused on this machine: {'; '.join(refused)}")
+    warnings = [*blueprint.warnings, *doubts_about_memory(blueprint, chosen)]
+    document: list[Part] = [
+        Heading(f"{config.name}: {config.model.block}"),
+        _outline_table(rows),
+        facts(
+            [*_arithmetic(config, blueprint.plan, blueprint.info), *_needs(blueprint, memory_line(blueprint, chosen))]
+        ),
+        *(Text(note, lead="note") for note in drawn.notes),
+        *(Text(f"on this machine, refused by train: {why}", lead="note") for why in refused),
+        *(Text(warning, lead="warning") for warning in warnings),
+    ]
+    if signal:
+        document += _signal(blueprint, data_dir)
+    measured, cut = _speed(blueprint, data_dir, chosen) if speed else ([], False)
+    show_document([*document, *measured])
+    if cut:
+        raise Interrupted("interrupted" + ("; the table has what was measured until then" if measured else ""))
+    return len(warnings)
+
+
+def _list_files(checked: Sequence[Checked], output: Output) -> int:
+    """Print a line for each file, and return how many warnings there are.
+
+    Raises:
+        ConfigError: a file is wrong.
+        BnexpError: none is wrong, but the data of one are broken.
+    """
     table = _file_table(checked)
     if output == "table":
-        show_document([table, *(remark for one in checked for remark in _remarks(one))])
+        show_document([table, *(remark for file in checked for remark in _remarks(file))])
     else:
         show(table, output)
-    if wrong := [one.error for one in checked if one.error]:
-        kind = ConfigError if any(isinstance(error, ConfigError) for error in wrong) else BnexpError
-        raise kind(f"{len(wrong)} of {counted(len(checked), 'file')} cannot be trained")
-    if strict:
-        refuse_warnings(sum(len(one.warnings) for one in checked))
+    if errors := [file.error for file in checked if file.error]:
+        kind = ConfigError if any(isinstance(error, ConfigError) for error in errors) else BnexpError
+        raise kind(f"{len(errors)} of {counted(len(checked), 'file')} cannot be trained")
+    return sum(len(file.warnings) for file in checked)
 
 
 def _remarks(checked: Checked) -> list[Text]:
@@ -163,16 +150,20 @@ def _file_table(checked: Sequence[Checked]) -> Table:
         *(Column(key, key, audience="machines") for key in ("warnings", "notes", "error")),
     )
     rows = []
-    for one in checked:
-        counts = {key: getattr(one, key) for key in ("arms", "runs", "parameters", "steps")}
-        cells = {key: Cell() if value is None else Cell(f"{value:,}", value) for key, value in counts.items()}
-        said = Cell(value=str(one.error) if one.error else None)
-        lists = {"warnings": Cell(value=list(one.warnings)), "notes": Cell(value=list(one.notes)), "error": said}
-        words = {"file": file_name(one.path), "status": one.status, "kind": one.kind}
+    for file in checked:
+        counts = {key: getattr(file, key) for key in ("arms", "runs", "parameters", "steps")}
+        texts = {"file": file_name(file.path), "status": file.status, "kind": file.kind}
         rows.append(
-            {**{key: word(text) for key, text in words.items()}, "name": Cell(value=one.name), **cells, **lists}
+            {
+                **{key: word(text) for key, text in texts.items()},
+                "name": Cell(value=file.name),
+                **{key: Cell() if count is None else Cell(f"{count:,}", count) for key, count in counts.items()},
+                "warnings": Cell(value=list(file.warnings)),
+                "notes": Cell(value=list(file.notes)),
+                "error": Cell(value=str(file.error) if file.error else None),
+            }
         )
-    by_status = {status: sum(one.status == status for one in checked) for status in ("ok", "warnings", "wrong")}
+    by_status = {status: sum(file.status == status for file in checked) for status in ("ok", "warnings", "wrong")}
     summary = f"{by_status['ok']} ok, {by_status['warnings']} with warnings, {by_status['wrong']} wrong"
     return Table(columns, tuple(rows), (f"{counted(len(checked), 'file')}: {summary}",))
 

@@ -1,7 +1,6 @@
 """`bnexp data`: which datasets are here, fetching them, and checking every byte."""
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from bnexp.config.loading import load_config, load_data
 from bnexp.config.packaged import ENDINGS, find_config
 from bnexp.data.sources.facts import dataset_info
 from bnexp.data.sources.place import data_folder
-from bnexp.document.show import Output, show
+from bnexp.document.show import Output, remark, show
 from bnexp.document.table import Cell, Column, Row, Table, word
 from bnexp.document.writing import counted
 from bnexp.errors import BnexpError, ConfigError, did_you_mean, visible, visible_lines
@@ -145,7 +144,7 @@ def _load(data: DataConfig, data_dir: Path) -> int:
     for note in (*(info.account.lines() if info.account else ()), *info.notes):
         print(f"{data.dataset}: {visible_lines(note)}")
     for warning in info.warnings:
-        print(f"warning: {data.dataset}: {visible_lines(warning)}", file=sys.stderr)
+        remark("warning", f"{data.dataset}: {warning}")
     return len(info.warnings)
 
 

@@ -1,16 +1,16 @@
 """`bnexp demo`: three arms that differ in one word, trained and compared."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.compare import compare_runs
 from bnexp.blueprint import draw_files
 from bnexp.config.packaged import packaged_configs
-from bnexp.document.show import show
+from bnexp.document.show import aside, remark, show
 from bnexp.errors import Interrupted, visible
 from bnexp.runs.find import place_of_new_runs, runs_folder
+from bnexp.runs.lock import turn_in
 from bnexp.runs.run import read_run
 from bnexp.session.display import say
 from bnexp.session.executor import Complete, run_all
@@ -31,16 +31,19 @@ _NEXT = {
 def demo() -> None:
     """Train each of `ARMS` on 5,000 digits, as far as that is not done, and print their comparison.
 
+    Of several demos in one folder, one trains, and the others wait for it.
+
     Raises:
         Interrupted: by Ctrl-C or a signal; the same command continues.
         BnexpError: a run failed.
     """
     folder, packaged = place_of_new_runs(runs_folder()) / RUNS, packaged_configs()
     drawn = draw_files([packaged[f"demo/{arm}"] for arm in ARMS], (), None)
-    print(f"sigmoids on 5,000 digits, with norm {', '.join(ARMS)}, in {folder}", file=sys.stderr)
+    aside(f"sigmoids on 5,000 digits, with norm {', '.join(ARMS)}, in {folder}")
     terms = on_the_command_line(Terms(folder, resume=True), quiet=False)
     try:
-        results = list(run_all([(file.blueprints[0], terms) for file in drawn], say))
+        with turn_in(folder, lambda: remark("note", "another bnexp demo trains there; this one waits for it")):
+            results = list(run_all([(file.blueprints[0], terms) for file in drawn], say))
     except Interrupted as stopped:
         raise Interrupted(f"interrupted; bnexp demo continues, in {visible(str(folder))}", stopped.exit_code) from None
     table, *others = compare_runs([read_run(result.folder) for result in results], target=TARGET)

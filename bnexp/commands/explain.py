@@ -51,16 +51,16 @@ def explain(
     from bnexp.lessons.registry import LESSONS
 
     lesson = replace(LESSONS[topic](request), read=request.batch.read)
-    said = []
+    reports = []
     if figures is not None:
-        said.append(_write_figures(figures, [lesson]))
+        reports.append(_write_figures(figures, [lesson]))
     if page is not None:
         write_page(page, lesson, f"bnexp explain {lesson.topic}")
-        said.append(f"{visible(str(html))}: written; a browser opens it, without any other file\n")
+        reports.append(f"{visible(str(html))}: written; a browser opens it, without any other file\n")
     if json:
         write_out(to_json(lesson))
-    elif said:
-        write_out("".join(said))
+    elif reports:
+        write_out("".join(reports))
     else:
         show_document(lesson)
 
@@ -75,14 +75,14 @@ def _all(topic: str | None, options: LessonOptions, *, json: bool, html: Path | 
     from bnexp.lessons.registry import LESSONS
 
     lessons = [LESSONS[name](request_of(name, options)) for name in TOPICS]
-    said = ""
+    reports = ""
     if html is not None:
         chapters = {one.topic: Chapter(one, TOPICS[one.topic].question) for one in lessons}
         write_files(html, site_pages(_TITLE, chapters, "bnexp explain --all --html DIR"), "--html")
-        said += f"{visible(str(html / INDEX))}: written, and {counted(len(lessons), 'lesson')} beside it\n"
+        reports += f"{visible(str(html / INDEX))}: written, and {counted(len(lessons), 'lesson')} beside it\n"
     if figures is not None:
-        said += _write_figures(figures, lessons)
-    write_out(said)
+        reports += _write_figures(figures, lessons)
+    write_out(reports)
 
 
 def _write_figures(folder: Path, lessons: Iterable[Lesson]) -> str:

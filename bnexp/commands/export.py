@@ -10,13 +10,12 @@ from bnexp.analysis.run_rows import CURVES, WHOLE, Curves, run_rows
 from bnexp.analysis.selection import where
 from bnexp.document.exports import csv_lines, json_lines
 from bnexp.document.parquet import arrow, as_typed, parquet_parts, types_of
-from bnexp.document.show import page_file, write_out
+from bnexp.document.show import page_file, remark, write_out
 from bnexp.document.writing import at_most, counted, readable
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.files import with_advice, write_atomically
 from bnexp.runs.find import find_runs
 from bnexp.runs.run import Run, read_run
-from bnexp.streams import encodable
 
 Form = Literal["csv", "parquet", "json"]
 _MOST_NOTES = 8
@@ -62,8 +61,8 @@ def export(
             raise BnexpError(f"{file}: {with_advice(error)}") from None
         print(f"{to}: {counted(len(runs), 'run')}, {form}", file=sys.stderr)
     if form != "json":
-        said = at_most(notes, _MOST_NOTES, "such notes")
-        sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in said)
+        for note in at_most(notes, _MOST_NOTES, "such notes"):
+            remark("note", readable(note))
 
 
 def _form_of(file: Path | None) -> Form:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from bnexp.analysis.selection import where
 from bnexp.document.plots import Form, Plot, SizeName
+from bnexp.document.show import remark
 from bnexp.document.writing import at_most, readable
 from bnexp.errors import BnexpError, ConfigError, did_you_mean
 from bnexp.files import with_advice, write_atomically
@@ -59,7 +60,7 @@ def plot(
     figure = make_plot(kind, runs, metric=metric, x=x, baseline=baseline)
     write_plot(figure, form, output, size)
     for note in [*left_out, *figure_notes(figure, runs)]:
-        sys.stderr.write(encodable(f"note: {readable(note)}\n", sys.stderr.encoding))
+        remark("note", readable(note))
     sys.stdout.write(encodable(f"{output}: {readable(figure.caption)}\n", sys.stdout.encoding))
 
 

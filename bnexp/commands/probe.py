@@ -62,8 +62,8 @@ def probe(
     changed = read_config(folder)[1]
     if list(probes) == [CLASSES]:
         classes = measure_classes(folder, weights=weights, overrides=overrides, data_dir=place, device=device)
-        said = (_named(run, weights, classes.step), classes.on_data, changed)
-        show(_class_table(classes, *said), output, _confusions(classes))
+        stated = (_named(run, weights, classes.step), classes.on_data, changed)
+        show(_class_table(classes, *stated), output, _confusions(classes))
         return
     measured = probe_run(folder, probes=probes, weights=weights, overrides=overrides, data_dir=place, device=device)
     if not measured.figures:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.report import Study, report_on
-from bnexp.config.nested import file_name
-from bnexp.config.packaged import ENDINGS, find_config
+from bnexp.config.packaged import ENDINGS, file_name, find_config
 from bnexp.config.yaml_text import dump_yaml
 from bnexp.document.show import page_file, write_out, write_page
 from bnexp.document.writing import counted

@@ -16,9 +16,9 @@ from bnexp.analysis.compare import compare_runs
 from bnexp.analysis.verdict import verdict_table
 from bnexp.config.naming import run_name_of
 from bnexp.config.sweep_loading import Sweep, dump_sweep, load_sweep, sweep_of_options
-from bnexp.document.show import show, show_document
+from bnexp.document.show import aside, remark, show, show_document
 from bnexp.document.writing import at_most, counted, first_few
-from bnexp.errors import BnexpError, ConfigError, Interrupted, visible_lines
+from bnexp.errors import BnexpError, ConfigError, Interrupted
 from bnexp.files import write_text_atomically
 from bnexp.runs.find import runs_below
 from bnexp.runs.run import COMPLETE, read_run, refuse_diverged
@@ -123,18 +123,19 @@ def _refuse_on_a_cluster(options: SweepOptions) -> None:
     if options.workers is not None:
         raise ConfigError("--workers: a cluster has as many as find room on its nodes; with --ray, leave it out")
     if options.stack == "auto":
-        print(f"note: trained seed by seed: {alone}, and not with --ray", file=sys.stderr)
+        remark("note", f"trained seed by seed: {alone}, and not with --ray")
     elif options.stack != 1:
         raise ConfigError(f"--stack: {alone}; with --ray, leave it out")
 
 
 def _announce(study: Sweep, plan: SweepPlan) -> None:
     """Print the question, and what is to be known of the plan."""
-    lines = [study.file.question] if study.file.question else []
-    lines += [f"note: {note}" for note in outlook.notes_of(plan)]
-    lines += [f"warning: {warning}" for warning in outlook.warnings_of(plan)]
-    for line in lines:
-        print(visible_lines(line), file=sys.stderr)
+    if study.file.question:
+        aside(study.file.question)
+    for note in outlook.notes_of(plan):
+        remark("note", note)
+    for warning in outlook.warnings_of(plan):
+        remark("warning", warning)
 
 
 def _show_runs(plan: SweepPlan, tuned: Sequence[str], choices: Mapping[str, Choice], *, as_json: bool) -> None:
@@ -219,12 +220,12 @@ def _refuse_here(
     judged = judge(workers, task, [without_download(one) if offline else one for one in arms.values()], stack)
     for name, doubts in judged.doubted.items():
         for doubt in doubts:
-            print(f"warning: {name}: {visible_lines(doubt)}", file=sys.stderr)
+            remark("warning", f"{name}: {doubt}")
     missing = [name for name, reason in judged.refused.items() if ": not found" in reason] if offline else []
     datas = {name: arms[name].config.data for name in missing}
     absent = {name: data.dataset for name, data in datas.items() if getattr(data, "download", False)}
     for dataset in dict.fromkeys(absent.values()):
-        print(f"note: dataset {dataset} is not here; it is fetched when the sweep starts", file=sys.stderr)
+        remark("note", f"dataset {dataset} is not here; it is fetched when the sweep starts")
     if refused := {name: reason for name, reason in judged.refused.items() if name not in absent}:
         raise _refusal(refused, runs)
     return judged
@@ -248,8 +249,8 @@ def _stack_rule(
     rule = rule_for(stack, counts, division, judged, plan.tuned_for)
     if refused := beyond_memory(stack, rule, counts, judged):
         raise _refusal(refused, runs)
-    for remark in remarks_on(stack, rule, counts, judged) if stack != 1 else ():
-        print(f"note: {visible_lines(remark)}", file=sys.stderr)
+    for text in remarks_on(stack, rule, counts, judged) if stack != 1 else ():
+        remark("note", text)
     return rule
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.blueprint import Blueprint, Drawn, draw_files, refuse_warnings
-from bnexp.config.nested import file_name
-from bnexp.document.show import show_document
+from bnexp.config.packaged import file_name
+from bnexp.document.show import aside, remark, show_document
 from bnexp.document.writing import counted, first_few
-from bnexp.errors import ConfigError, visible, visible_lines
+from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_new_runs
 from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.namesakes import others_of_its_name
@@ -55,34 +55,46 @@ def train(
     """
     world = lead_or_follow(os.environ, sys.argv[1:])
     with leading(world):
-        if again and resume:
-            raise ConfigError("--again begins a new run, --resume continues one; expected one of them")
-        if name is not None and len(configs) > 1:
-            found = f"{len(configs)} configs cannot share one name"
-            raise ConfigError(f"--name {name}: {found}; give --name with a single config")
+        _refuse_to_mix(configs, name, resume=resume, again=again)
         seeds = [seed] if seed is None or isinstance(seed, int) else list(seed)
         drawn = draw_files(configs, overrides, data_dir, name=name, seeds=seeds)
-        runs_dir, told = place_and_remarks(drawn, runs_dir, resume=resume)
+        runs_dir, remarks = place_and_remarks(drawn, runs_dir, resume=resume)
         if not quiet:
-            print(_begun(drawn, runs_dir) + ("" if resume or strict else "; loading torch"), file=sys.stderr)
-        for lead, text in told:
+            aside(_begun(drawn, runs_dir) + ("" if resume or strict else "; loading torch"))
+        for lead, text in remarks:
             if lead != "data" or not quiet:
-                _print(lead, text)
-        warned = sum(lead == "warning" for lead, _ in told)
+                remark(lead, text)
         if profile:
             _refuse_profile(drawn, profile, 1 if world is None else world.size, runs_dir if resume else None)
         if strict:
-            refuse_warnings(warned + _tell_of_memory(drawn, device))
+            refuse_warnings(sum(lead == "warning" for lead, _ in remarks) + _tell_of_memory(drawn, device))
         same_device = None if device == "auto" else device
         again = again or (profile > 0 and not resume)
         terms = Terms(runs_dir, data_dir, same_device, resume=resume, again=again, profile=profile, world=world)
-        terms = on_the_command_line(terms, quiet=quiet, verbose=verbose)
-        tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
-        done = list[Path]()
-        trained = [_reported(result, profile) for result in _trained(run_all(tasks, _print_failure), done)]
-        if fail_on_divergence:
-            refuse_diverged(list(map(read_run, done)))
-        return trained
+        return _train(drawn, on_the_command_line(terms, quiet=quiet, verbose=verbose), fail_on_divergence)
+
+
+def _refuse_to_mix(configs: Sequence[Path], name: str | None, *, resume: bool, again: bool) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        ConfigError: with what was expected.
+    """
+    if again and resume:
+        raise ConfigError("--again begins a new run, --resume continues one; expected one of them")
+    if name is not None and len(configs) > 1:
+        found = f"{len(configs)} configs cannot share one name"
+        raise ConfigError(f"--name {name}: {found}; give --name with a single config")
+
+
+def _train(drawn: Sequence[Drawn], terms: Terms, fail_on_divergence: bool) -> list["RunResult"]:
+    """Train what was drawn, and report each run as it ends. Raises as `train` does."""
+    tasks = [(blueprint, terms) for file in drawn for blueprint in file.blueprints]
+    folders = list[Path]()
+    trained = [_reported(result, terms.profile) for result in _trained(run_all(tasks, _print_failure), folders)]
+    if fail_on_divergence:
+        refuse_diverged(list(map(read_run, folders)))
+    return trained
 
 
 def _begun(drawn: Sequence[Drawn], runs_dir: Path) -> str:
@@ -92,10 +104,10 @@ def _begun(drawn: Sequence[Drawn], runs_dir: Path) -> str:
     return f"{first_few(names, 4)}: {runs}, in {visible(str(runs_dir))}"
 
 
-def _trained(results: Iterable["RunResult | Complete"], done: list[Path]) -> Iterator["RunResult"]:
-    """Yield the runs that were trained, and say which were complete before; add the folders of both to `done`."""
+def _trained(results: Iterable["RunResult | Complete"], folders: list[Path]) -> Iterator["RunResult"]:
+    """Yield the runs that were trained, and say which were complete before; add the folders of both to `folders`."""
     for result in results:
-        done.append(result.folder)
+        folders.append(result.folder)
         if isinstance(result, Complete):
             print(f"already {result.status} at {visible(str(result.folder))}, --again to repeat")
         else:
@@ -110,7 +122,7 @@ def _reported(result: "RunResult", profile: int) -> "RunResult":
     if result.profile is not None:
         show_document(profiled(result.profile, result.folder))
     elif profile:
-        _print("note", "no step was profiled: the run came to its end before")
+        remark("note", "no step was profiled: the run came to its end before")
     return result
 
 
@@ -122,7 +134,7 @@ def _refuse_profile(drawn: Sequence[Drawn], steps: int, processes: int, resumed_
     """
     from bnexp.training.profile import refuse_profile  # loads torch
 
-    for blueprint in (one for file in drawn for one in file.blueprints):
+    for blueprint in (blueprint for file in drawn for blueprint in file.blueprints):
         former = newest_run_of(blueprint.config, resumed_from) if resumed_from else None
         if former is None:
             refuse_profile(steps, blueprint.plan.total_steps, processes)
@@ -141,21 +153,21 @@ def place_and_remarks(
     Each sentence has its kind before it: note, data or warning; with several files, it names its own.
     """
     place = place_of_new_runs(runs_dir)
-    told = []
+    remarks = []
     if place != runs_dir:
         where = f"there is no folder {runs_dir} here, but runs: new ones go beside them, in {place.resolve()}"
-        told.append(("note", where))
+        remarks.append(("note", where))
     known = [tuple[str, ...]()]
     for file in drawn:
         of_which = f"{file_name(file.path)}: " if len(drawn) > 1 else ""
         first = file.blueprints[0]
         others = () if resume else others_of_its_name(first.config, first.plan.steps_per_epoch, place)
-        told += [("note", note) for note in (*file.notes, *others)]
+        remarks += [("note", note) for note in (*file.notes, *others)]
         if (facts := _of_data(first)) not in known:
-            told += [("data", of_which + line) for line in facts]
+            remarks += [("data", of_which + line) for line in facts]
             known.append(facts)
-        told += [("warning", of_which + warning) for warning in file.warnings]
-    return place, [*told, *(("note", note) for note in _shared_names(drawn))]
+        remarks += [("warning", of_which + warning) for warning in file.warnings]
+    return place, [*remarks, *(("note", note) for note in _shared_names(drawn))]
 
 
 def _tell_of_memory(drawn: Sequence[Drawn], device: str) -> int:
@@ -165,7 +177,7 @@ def _tell_of_memory(drawn: Sequence[Drawn], device: str) -> int:
 
     doubts = [doubt for file in drawn for doubt in doubts_about_memory(file.blueprints[0], choose_device(device))]
     for doubt in doubts:
-        _print("warning", doubt)
+        remark("warning", doubt)
     return len(doubts)
 
 
@@ -183,10 +195,6 @@ def _shared_names(drawn: Sequence[Drawn]) -> list[str]:
             if len(set(files)) > 1
         ),
     ]
-
-
-def _print(lead: str, text: str) -> None:
-    print(f"{lead}: {visible_lines(text)}", file=sys.stderr)
 
 
 def _of_data(blueprint: Blueprint) -> tuple[str, ...]:

@@ -2,12 +2,11 @@
 
 import json
 import shlex
-import sys
 from pathlib import Path
 
 from bnexp.analysis.verdict import verdict_table
 from bnexp.config.claims import EXAMPLE
-from bnexp.document.show import Output, show, show_document, write_out
+from bnexp.document.show import Output, remark, show, show_document, write_out
 from bnexp.errors import ConfigError, visible
 from bnexp.runs.find import place_of_runs
 from bnexp.sweep.judging import Judged, find_study, judge_plan
@@ -25,7 +24,7 @@ def verdict(
     """
     judged, asides = judge_study(study, runs_dir=runs_dir, data_dir=data_dir)
     for note in [*asides, *(judged.notes if output == "json" else [])]:
-        print(visible(f"note: {note}"), file=sys.stderr)
+        remark("note", visible(note))
     if output == "json":
         write_out(json.dumps([one.record for one in judged.verdicts], indent=2, allow_nan=False) + "\n")
         return

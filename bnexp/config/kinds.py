@@ -39,14 +39,14 @@ def _of_section(
     kept = [name for name in inherited if name not in left and name in new.section.model_fields]
     if not left:
         return
-    told = [f"{old.key(name)} {shown(before[name])}{_instead(name, new)}" for name in left]
+    left_out = [f"{old.key(name)} {shown(before[name])}{_instead(name, new)}" for name in left]
     where = origins.get((section, left[0]), "").rpartition(":")[0]
     for name in left:
         del before[name]
         origins.pop((section, name), None)
     stays = f"; {', '.join(f'{name} {shown(before[name])}' for name in kept)} stays" if kept else ""
     at = brief(where, 100) or "the base"
-    yield f"{at} has {old.key(key)}: {old.variant}, and this is {new.variant}: left out {', '.join(told)}{stays}"
+    yield f"{at} has {old.key(key)}: {old.variant}, and this is {new.variant}: left out {', '.join(left_out)}{stays}"
 
 
 def _is_of_old(name: str, old: SectionSpot, new: SectionSpot) -> bool:

@@ -16,9 +16,9 @@ from bnexp.config.keys import is_known, key_called, takes_only
 from bnexp.config.kinds import leave_behind
 from bnexp.config.messages import REPLACED, explain, unknown_key
 from bnexp.config.naming import run_name_of
-from bnexp.config.nested import Place, file_name
+from bnexp.config.nested import Place
 from bnexp.config.overrides import OF_PYTHON, Setting, lay_over, merge, pieces, read_override
-from bnexp.config.packaged import ENDINGS, find_base, find_config
+from bnexp.config.packaged import ENDINGS, file_name, find_base, find_config
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import is_sweep
 from bnexp.config.wording import brief, shown

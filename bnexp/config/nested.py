@@ -1,11 +1,7 @@
 """A config as nested values: the keys in it, and how large one may be. Who reads only these does not wait for yaml."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from bnexp.config.packaged import name_of_packaged
-from bnexp.config.wording import brief
 
 MAX_BYTES = 100_000
 """Bytes of a config's file at most."""
@@ -22,8 +18,3 @@ def dotted(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
         else:
             leaves.append((above + key, value))
     return leaves
-
-
-def file_name(path: Path) -> str:
-    """Return a path as it stands in messages and is typed: of what comes with bnexp, its name."""
-    return name_of_packaged(path) or brief(str(path), 300)

@@ -44,6 +44,13 @@ def name_of_packaged(path: Path) -> str | None:
     return name if name in packaged_configs() else None
 
 
+def file_name(path: Path) -> str:
+    """Return a path as it stands in messages and is typed: of what comes with bnexp, its name."""
+    from bnexp.config.wording import brief  # loaded here: the command line finds configs, and --help would wait
+
+    return name_of_packaged(path) or brief(str(path), 300)
+
+
 def _name_in(path: Path) -> str:
     """Return the name that a relative path would have in the package: without its ending, and without `configs/`."""
     if path.is_absolute():

@@ -12,9 +12,9 @@ from bnexp.config.data_section import OWN_PATHS
 from bnexp.config.keys import takes_only
 from bnexp.config.loading import Draft, beside, read_draft
 from bnexp.config.naming import run_name_of
-from bnexp.config.nested import Place, file_name
+from bnexp.config.nested import Place
 from bnexp.config.overrides import Setting, pieces
-from bnexp.config.packaged import find_base, find_config, name_of_packaged
+from bnexp.config.packaged import file_name, find_base, find_config, name_of_packaged
 from bnexp.config.schema import Config
 from bnexp.config.sweep_file import FIRST_TUNING_SEED, SweepFile, is_sweep, seeds_of
 from bnexp.config.sweep_settling import origin, settle

@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
-from bnexp.config.nested import MAX_BYTES, Place, file_name
-from bnexp.config.packaged import ENDINGS, packaged_configs
+from bnexp.config.nested import MAX_BYTES, Place
+from bnexp.config.packaged import ENDINGS, file_name, packaged_configs
 from bnexp.config.wording import blanked, brief
-from bnexp.errors import ConfigError, nearest
+from bnexp.errors import ConfigError, nearest, nearest_path
 from bnexp.files import read_file
 
 MAX_NODES = 10_000
@@ -182,7 +182,7 @@ def no_such_file(path: Path) -> str:
     # Unlike Path.is_dir, os.path.isdir is False also for a name that is too long.
     files = path.parent.glob("*.y*ml") if os.path.isdir(path.parent) else ()
     beside = {other.name: file_name(other) for other in files if other.name != path.name}
-    near = next((name for name in beside if Path(name).stem == path.name), None) or nearest(path.name, beside)
+    near = next((name for name in beside if Path(name).stem == path.name), None) or nearest_path(path.name, beside)
     meant = beside[near] if near else _packaged_near(path)
     if meant is None and path == Path(path.name) and path.suffix not in ENDINGS:
         return f"{file_name(path)}: no such file, and no config that comes with bnexp; bnexp catalog lists those"
@@ -195,7 +195,7 @@ def _packaged_near(path: Path) -> str | None:
         return None
     last = path.stem if path.suffix in ENDINGS else path.name
     by_last = {PurePath(name).name: name for name in reversed(list(packaged_configs()))}
-    near = nearest(path.with_name(last).as_posix() if last else "", packaged_configs())
+    near = nearest_path(path.with_name(last).as_posix() if last else "", packaged_configs())
     return near or by_last.get(nearest(last, by_last) or "")
 
 

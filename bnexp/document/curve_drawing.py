@@ -59,13 +59,13 @@ def _heads(panel: Panel, x: Iterable[float]) -> list[str]:
 
 def _texts(panel: Panel, curve: Curve) -> list[str]:
     """Say what a curve is at each of its places: `87.42 (84.83 to 90.01), 3 runs`."""
-    said = []
+    texts = []
     for y, low, high, runs in zip(curve.y, curve.low, curve.high, curve.runs, strict=True):
         middle = "" if panel.form == "range" else panel.y.text(y)
         edges = f"{panel.y.text(low)} to {panel.y.text(high)}" if math.isfinite(low) else ""
         value = f"{middle} ({edges})" if middle and edges else middle or edges
-        said.append(f"{value}, {counted(runs, 'run')}" if panel.form != "range" else value)
-    return said
+        texts.append(f"{value}, {counted(runs, 'run')}" if panel.form != "range" else value)
+    return texts
 
 
 def _draw_curve(axes: Axes, panel: Panel, curve: Curve, style: SeriesStyle, number: int, of: int) -> Line2D:

@@ -150,8 +150,8 @@ def _frames(drawing: Figure) -> Iterator[dict[str, Any]]:
 def _axis(frame: Frame, which: str) -> dict[str, Any]:
     drawn = frame.xaxis if which == "x" else frame.yaxis
     low, high = frame.get_xlim() if which == "x" else frame.get_ylim()
-    told = _AXES_OF.get(frame)
-    axis = Axis(drawn.get_label_text()) if told is None else told[which == "y"]
+    axes = _AXES_OF.get(frame)
+    axis = Axis(drawn.get_label_text()) if axes is None else axes[which == "y"]
     return {
         "name": visible(axis.name.removesuffix(" (%)") if axis.percent else axis.name),
         "limits": [float(low), float(high)],
@@ -161,7 +161,7 @@ def _axis(frame: Frame, which: str) -> dict[str, Any]:
     }
 
 
-def _series(artist: Artist, told: _Told, height: float) -> dict[str, Any]:
+def _series(artist: Artist, stands_for: _Told, height: float) -> dict[str, Any]:
     """Return what a page has of a series: of each of some points its place in the drawing, and what it says."""
     points, color = _drawn(artist)
     finite = np.flatnonzero(np.isfinite(points).all(axis=1))
@@ -170,17 +170,17 @@ def _series(artist: Artist, told: _Told, height: float) -> dict[str, Any]:
     places = lies.transform(points[kept]) if kept else np.empty((0, 2))
     scale = _INCH / artist.figure.dpi if artist.figure is not None else 1.0
     series = {
-        "name": visible(told.name),
+        "name": visible(stands_for.name),
         "color": OF_THE_PAGE.get(to_hex(color), to_hex(color)),
-        "alone": told.alone,
+        "alone": stands_for.alone,
         "at": [[round(x * scale, 1), round(height - y * scale, 1)] for x, y in places.tolist()],
         "x": [_rounded(x) for x in points[kept, 0]],
     }
-    if told.heads is not None:
-        series["heads"] = [visible(told.heads[at]) for at in kept]
-    if told.texts is None:
+    if stands_for.heads is not None:
+        series["heads"] = [visible(stands_for.heads[at]) for at in kept]
+    if stands_for.texts is None:
         return {**series, "y": [_rounded(y) for y in points[kept, 1]]}
-    return {**series, "texts": [visible(told.texts[at]) for at in kept]}
+    return {**series, "texts": [visible(stands_for.texts[at]) for at in kept]}
 
 
 def _cells(told: _Cells) -> dict[str, Any]:
@@ -217,20 +217,20 @@ def _described(frames: Sequence[dict[str, Any]]) -> str:
         of = " by ".join(name for name in (y["name"], x["name"]) if name)
         for series in frame["series"]:
             who = ", ".join(name for name in (series["name"], of) if name)
-            said = _rows_in_words(series) if "rows" in series else _points_in_words(series, x, y)
-            sentences.append(f"{who}: {'; '.join(said) or 'no value'}.")
+            places = _rows_in_words(series) if "rows" in series else _points_in_words(series, x, y)
+            sentences.append(f"{who}: {'; '.join(places) or 'no value'}.")
     return " ".join(sentences)
 
 
 def _points_in_words(series: dict[str, Any], x: dict[str, Any], y: dict[str, Any]) -> list[str]:
     texts = series.get("texts") or [_text(y, value) for value in series.get("y", [])]
     heads = series.get("heads") or [_text(x, value) for value in series["x"]]
-    said = [f"{head}: {text}" if head else text for head, text in zip(heads, texts, strict=True)]
-    if len(said) <= _TOLD_POINTS:
-        return said
-    by_height = sorted(range(len(said)), key=lambda at: -series["at"][at][1])
-    told = {"first": 0, "last": -1, "least": by_height[0], "greatest": by_height[-1]}
-    return [f"{which} at {said[at]}" for which, at in told.items()]
+    places = [f"{head}: {text}" if head else text for head, text in zip(heads, texts, strict=True)]
+    if len(places) <= _TOLD_POINTS:
+        return places
+    by_height = sorted(range(len(places)), key=lambda at: -series["at"][at][1])
+    outstanding = {"first": 0, "last": -1, "least": by_height[0], "greatest": by_height[-1]}
+    return [f"{which} at {places[at]}" for which, at in outstanding.items()]
 
 
 def _rows_in_words(series: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ Standard output may be a terminal of an old locale, a pipe whose reader left, or
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ from bnexp.document.exports import to_csv, to_json, to_latex, to_markdown, to_pl
 from bnexp.document.table import Table
 from bnexp.document.values import Document, Part
 from bnexp.document.writing import readable
-from bnexp.errors import BnexpError, ConfigError
+from bnexp.errors import BnexpError, ConfigError, visible_lines
 from bnexp.files import write_text_atomically
 from bnexp.streams import encodable
 
@@ -40,7 +41,8 @@ def show(table: Table, output: Output, *others: Table) -> None:
         write_out(to_csv(table) if output == "csv" else to_json(table, *others))
     if output == "csv":
         notes = [*table.notes, *(f"CSV has one table; --format json also has {one.key}" for one in others if one.key)]
-        sys.stderr.writelines(encodable(f"note: {readable(note)}\n", sys.stderr.encoding) for note in notes)
+        for note in notes:
+            remark("note", readable(note))
 
 
 def show_document(document: Document, *, exported: bool = False) -> None:
@@ -57,6 +59,25 @@ def show_document(document: Document, *, exported: bool = False) -> None:
         print_document(console, document, whole=f"{WHOLE}, --format csv every figure" if exported else WHOLE)
     else:
         write_out(to_plain(document))
+
+
+def remark(lead: str, text: str) -> None:
+    """Print a note or a warning, as the lead says, to standard error."""
+    aside(f"{lead}: {text}")
+
+
+def aside(text: str) -> None:
+    """Print what is no result to standard error; a terminal gets lines that end between words."""
+    if sys.stderr is None:  # it was closed before the process began
+        return
+    lines = visible_lines(text).split("\n")
+    try:
+        width = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):  # a pipe or a file
+        width = 0
+    for line in lines:
+        wrapped = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) if width else [line]
+        sys.stderr.writelines(encodable(f"{piece}\n", sys.stderr.encoding) for piece in wrapped)
 
 
 def terminal() -> "Console | None":

@@ -36,22 +36,24 @@ def figure_files(parts: Iterable[Part]) -> Iterator[tuple[str, str]]:
 def _of_panels(title: str, names: Sequence[str], panels: Sequence[tuple[str, str, str, str]]) -> str:
     """Return named panels, each of its width, its height, its description and its drawing, as one picture."""
     width, height = max(float(one[0]) for one in panels) + _GAP, max(float(one[1]) for one in panels) + _GAP
-    abreast, drawn, said = 2 if len(panels) == 4 else 3, "", []
+    abreast, drawn, descriptions = 2 if len(panels) == 4 else 3, "", []
     for number, (own_width, own_height, description, drawing) in enumerate(panels):
         x, y = number % abreast * width, _LINE + number // abreast * height
         drawn += f'<svg x="{x:g}" y="{y:g}" width="{own_width}" height="{own_height}">{drawing}</svg>\n'
-        said.append(", ".join(filter(None, (escape(readable(names[number])), description))).replace(", :", ":", 1))
+        descriptions.append(
+            ", ".join(filter(None, (escape(readable(names[number])), description))).replace(", :", ":", 1)
+        )
     rows = -(-len(panels) // abreast)
     for light, color in OF_THE_PAGE.items():
         drawn = drawn.replace(color, light)
-    return _file(title, " ".join(said), drawn, min(len(panels), abreast) * width, _LINE + rows * height)
+    return _file(title, " ".join(descriptions), drawn, min(len(panels), abreast) * width, _LINE + rows * height)
 
 
 def _regions(figure: Regions) -> str:
     """Return the blocks side by side, each value a square in the color of its letter."""
     colors = {letter: STYLES[number % len(STYLES[:-1])].color for number, letter in enumerate(figure.letters)}
     labels = _LETTER * max(len(label) for _, rows in figure.blocks for label, _ in rows)
-    drawn, said, x, height = "", [], 0.0, 0.0
+    drawn, descriptions, x, height = "", [], 0.0, 0.0
     for name, rows in figure.blocks:
         drawn += _text(x, 2 * _LINE, name)
         for number, (label, letters) in enumerate(rows):
@@ -65,8 +67,8 @@ def _regions(figure: Regions) -> str:
             height = max(height, y + _SQUARE)
         widest = max(labels + _SQUARE * max(len(letters) for _, letters in rows), _LETTER * len(name))
         x += widest + 2 * _GAP
-        said.append(f"{name}: " + "; ".join(f"{label} {' '.join(letters)}" for label, letters in rows) + ".")
-    return _file(figure.title, escape(" ".join(said)), drawn, x, height)
+        descriptions.append(f"{name}: " + "; ".join(f"{label} {' '.join(letters)}" for label, letters in rows) + ".")
+    return _file(figure.title, escape(" ".join(descriptions)), drawn, x, height)
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:

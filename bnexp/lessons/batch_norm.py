@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.lessons import tables, tensors
-from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.matrix_file import counted_names
 from bnexp.lessons.played import MOST_EXAMPLES, OFFSET, batch_norm_play
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import BUILT_IN, Request
-from bnexp.lessons.tensors import BatchTensors
+from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.norms import reference
 from bnexp.norms.reference import Normalized
 

@@ -13,12 +13,11 @@ from bnexp.config.items import ITEMS, ItemName
 from bnexp.document.table import Table, number_table, with_exponents
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
-from bnexp.lessons.drawing import initial_parameters, standard_normal
 from bnexp.lessons.image_norms import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM, ImageNorm
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import against_torch, largest_magnitude, names_in_words
+from bnexp.lessons.tensors import against_torch, initial_parameters, largest_magnitude, names_in_words, standard_normal
 from bnexp.norms import reference
 
 EXAMPLES, INPUTS, FEATURES = 16, 3, 4

@@ -10,10 +10,17 @@ from torch import Tensor, nn
 from bnexp.document.figure import histogram
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
-from bnexp.lessons.drawing import initial_parameters, standard_normal
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, batch_norm, first_output, share, torch_results
+from bnexp.lessons.tensors import (
+    against_torch,
+    batch_norm,
+    first_output,
+    initial_parameters,
+    share,
+    standard_normal,
+    torch_results,
+)
 from bnexp.norms import reference
 
 DRAWS, FEATURES = 1000, 4

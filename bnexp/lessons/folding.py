@@ -13,11 +13,10 @@ from torch.nn import functional
 from bnexp.document.table import Table, number_table, with_exponents
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
-from bnexp.lessons.drawing import normal, standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import against_torch, largest_magnitude
+from bnexp.lessons.tensors import against_torch, largest_magnitude, normal, standard_normal
 from bnexp.norms import reference
 
 INPUTS, FEATURES, EXAMPLES, SEEN = 3, 4, 5, 200

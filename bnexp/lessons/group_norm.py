@@ -11,13 +11,19 @@ from bnexp.document.table import number_table
 from bnexp.document.values import Lesson
 from bnexp.errors import ConfigError
 from bnexp.lessons import image_norms
-from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.image_norms import BATCH_NORM, CHANNELS, FOUR_NORMS, GROUP_NORM, LAYER_NORM, MOST_FEATURES, ROWS
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.single_examples import Walk, against_modules, refuse_one_feature
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import BatchTensors, first_output, is_small, largest_magnitude, tensors_of
+from bnexp.lessons.tensors import (
+    BatchTensors,
+    first_output,
+    initial_parameters,
+    is_small,
+    largest_magnitude,
+    tensors_of,
+)
 
 _MOST_NAMED = 16
 """Numbers of groups that a message names."""

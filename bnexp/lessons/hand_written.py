@@ -13,9 +13,9 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
 from bnexp.document.writing import Value
-from bnexp.lessons.drawing import initial_parameters, standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
+from bnexp.lessons.tensors import initial_parameters, standard_normal
 from bnexp.norms import reference
 
 WIDTH, BATCH_SIZE, STEPS, LEARNING_RATE = 100, 32, 120, 0.1

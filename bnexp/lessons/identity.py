@@ -13,10 +13,18 @@ from bnexp.document.figure import Lines, histogram
 from bnexp.document.table import Table, number_table, with_exponents
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
-from bnexp.lessons.drawing import initial_parameters, normal, standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, batch_norm, largest_magnitude, share, torch_results
+from bnexp.lessons.tensors import (
+    against_torch,
+    batch_norm,
+    initial_parameters,
+    largest_magnitude,
+    normal,
+    share,
+    standard_normal,
+    torch_results,
+)
 from bnexp.norms.reference import Normalized, batch_norm_inference, batch_norm_train, batch_norm_train_backward
 
 MEAN, STD = 3.0, 2.0

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from bnexp.document.figure import Regions
 from bnexp.document.table import Table, number_table
-from bnexp.lessons.drawing import initial_parameters
-from bnexp.lessons.tensors import BatchTensors
+from bnexp.lessons.tensors import BatchTensors, initial_parameters
 from bnexp.norms import reference
 from bnexp.norms.reference import Normalized
 

@@ -16,10 +16,16 @@ from bnexp.document.figure import Lines, histogram
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value, decimal
-from bnexp.lessons.drawing import initial_parameters, standard_normal, symmetric_uniform
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, batch_norm, share
+from bnexp.lessons.tensors import (
+    against_torch,
+    batch_norm,
+    initial_parameters,
+    share,
+    standard_normal,
+    symmetric_uniform,
+)
 from bnexp.norms.reference import batch_norm_train_backward
 
 EXAMPLES, WIDTH, BLOCKS = 512, 64, 8

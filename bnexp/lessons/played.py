@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bnexp.document.figure import histogram
 from bnexp.document.values import Control, Play
-from bnexp.lessons.drawing import initial_parameters
+from bnexp.lessons.tensors import initial_parameters
 from bnexp.norms import reference
 
 OFFSET, MOST_EXAMPLES, MOST_BATCHES = 3.0, 64, 50

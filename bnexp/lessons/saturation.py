@@ -17,11 +17,10 @@ from bnexp.document.figure import Lines, histogram
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Play, Text
 from bnexp.document.writing import Value, decimal
-from bnexp.lessons.drawing import standard_normal, symmetric_uniform
 from bnexp.lessons.played import saturation_play
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, batch_norm, share
+from bnexp.lessons.tensors import against_torch, batch_norm, share, standard_normal, symmetric_uniform
 
 EXAMPLES, WIDTH, DEPTH, SMALL_BATCH = 512, 100, 10, 32
 GAIN = 5 / 3  # of tanh, as `torch.nn.init.calculate_gain` has it

@@ -18,9 +18,9 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
 from bnexp.document.writing import decimal
-from bnexp.lessons.drawing import standard_normal, symmetric_uniform
 from bnexp.lessons.prose import Placed, compose
 from bnexp.lessons.request import Request
+from bnexp.lessons.tensors import standard_normal, symmetric_uniform
 from bnexp.norms.reference import batch_norm_train
 
 FEATURES, WIDTH, HIDDEN, LAST = 8, 16, 3, 2

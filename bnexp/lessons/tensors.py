@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.document.values import Text, text
-from bnexp.lessons.drawing import initial_parameters
 from bnexp.lessons.matrix_file import Batch
 from bnexp.norms.reference import Normalized, batch_norm_train
 
@@ -34,6 +33,26 @@ def tensors_of(batch: Batch) -> BatchTensors:
     """Return a request's matrix as tensors."""
     x, gamma, beta = (torch.tensor(values, dtype=torch.float64) for values in (batch.rows, batch.gamma, batch.beta))
     return BatchTensors(batch.source, batch.names, [f"example {row + 1}" for row in range(len(x))], x, gamma, beta)
+
+
+def standard_normal(generator: torch.Generator, *shape: int) -> Tensor:
+    """Return values drawn with mean 0 and standard deviation 1, of the given shape."""
+    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+def normal(generator: torch.Generator, mean: float, std: float, *shape: int) -> Tensor:
+    """Return values drawn with the given mean and standard deviation, of the given shape."""
+    return mean + std * standard_normal(generator, *shape)
+
+
+def symmetric_uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    """Return values drawn uniformly between -1 and 1, of the given shape."""
+    return 2 * torch.rand(*shape, dtype=torch.float64, generator=generator) - 1
+
+
+def initial_parameters(features: int) -> tuple[Tensor, Tensor]:
+    """Return gamma and beta, (F,) each, as a network begins with them: 1 and 0."""
+    return torch.ones(features, dtype=torch.float64), torch.zeros(features, dtype=torch.float64)
 
 
 def batch_norm(x: Tensor, gamma: float = 1.0, beta: float = 0.0, eps: float = 1e-5) -> Normalized:

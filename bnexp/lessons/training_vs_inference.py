@@ -10,10 +10,9 @@ from bnexp.document.figure import Lines
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson, Text
 from bnexp.document.writing import Value
-from bnexp.lessons.drawing import initial_parameters, normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
-from bnexp.lessons.tensors import against_torch, batch_norm, first_output, torch_results
+from bnexp.lessons.tensors import against_torch, batch_norm, first_output, initial_parameters, normal, torch_results
 from bnexp.norms.reference import batch_norm_inference, batch_norm_running, batch_norm_train_backward, layer_norm
 
 TRUE_MEAN, TRUE_STD = 5.0, 2.0

@@ -14,11 +14,10 @@ from bnexp.data.preprocess import PREPROCESSES, covariance, eigen
 from bnexp.document.figure import Scatter
 from bnexp.document.table import Table, number_table
 from bnexp.document.values import Lesson
-from bnexp.lessons.drawing import standard_normal
 from bnexp.lessons.prose import compose
 from bnexp.lessons.request import Request
 from bnexp.lessons.tables import matrix
-from bnexp.lessons.tensors import batch_norm
+from bnexp.lessons.tensors import batch_norm, standard_normal
 
 POINTS = 150
 WHITEN_EPS = 1e-9

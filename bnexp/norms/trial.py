@@ -178,12 +178,12 @@ def _activation(module: nn.Module, x: Tensor, run: Pass) -> Iterator[str]:
 
 
 def _changed_by_a_pass(module: nn.Module, x: Tensor, run: Pass) -> list[str]:
-    one = copy.deepcopy(module).train()
-    before = {name: value.clone() for name, value in one.named_buffers()}
-    run(one, x)
+    copied = copy.deepcopy(module).train()
+    before = {name: value.clone() for name, value in copied.named_buffers()}
+    run(copied, x)
     return [
         name
-        for name, value in one.named_buffers()
+        for name, value in copied.named_buffers()
         if value.is_floating_point() and not torch.equal(value, before[name])
     ]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bnexp.config.naming import run_name_of
-from bnexp.errors import ConfigError, did_you_mean
+from bnexp.errors import ConfigError, did_you_mean, nearest_path
 from bnexp.runs.folder import CHECKPOINTS, CLAIMED, CONFIG, CONFIG_COPY, META, METRICS, SUMMARY
 
 _RECORDS = {META, METRICS, SUMMARY}
@@ -57,8 +57,8 @@ def find_runs(paths: Sequence[str], runs_dir: Path) -> list[Path]:
     """
     runs_dir = place_of_runs(runs_dir)
     if not paths and not os.path.lexists(runs_dir):
-        siblings = [str(other) for other in runs_dir.parent.glob("*/")]
-        raise ConfigError(f"{runs_dir}: no such folder.{did_you_mean(str(runs_dir), siblings)} {_FIRST_RUN}")
+        hint = did_you_mean(str(runs_dir), map(str, runs_dir.parent.glob("*/")), nearest_path)
+        raise ConfigError(f"{runs_dir}: no such folder.{hint} {_FIRST_RUN}")
     roots = [root for path in paths for root in _roots_of(path, runs_dir)] if paths else [runs_dir]
     folders: dict[Path, Path] = {}
     for root in roots:
@@ -113,7 +113,7 @@ def _not_found(path: str, runs_dir: Path) -> str:
     folders = list(runs_below(runs_dir))
     names = [folder.relative_to(runs_dir) for folder in folders]
     known = dict.fromkeys(str(above) for name in names for above in (name, *name.parents[:-1]))
-    hint = did_you_mean(path, [*known, *(str(runs_dir / name) for name in known)])
+    hint = did_you_mean(path, [*known, *(str(runs_dir / name) for name in known)], nearest_path)
     return f"no such folder, here or in {runs_dir}.{hint} {_FIRST_RUN}"
 
 

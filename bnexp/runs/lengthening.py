@@ -68,7 +68,7 @@ def passes(step: int, ended: int, plan: "Plan", log_every: int) -> bool:
     return step < ended or (step % log_every == 0 and plan.regularly_at(step, plan.eval_every_epochs))
 
 
-def can_go_on(steps: Iterable[int], ended: int, plan: "Plan", log_every: int) -> bool:
+def can_lengthen(steps: Iterable[int], ended: int, plan: "Plan", log_every: int) -> bool:
     """Tell whether one of the checkpoints after these steps is of a longer training, too."""
     return any(passes(step, ended, plan, log_every) for step in steps)
 

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -49,6 +49,26 @@ def run_lock(folder: Path, *, break_lock: bool = False) -> Iterator[HeldLock]:
         except OSError as error:
             raise BnexpError(f"{folder / LOCK}: the run cannot be locked: {with_advice(error)}") from None
         yield own
+
+
+@contextlib.contextmanager
+def turn_in(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Make a folder, and wait for whoever else took a turn in it, after `on_wait`; the file that stays means nothing.
+
+    Where no turn can be taken, such as on a file system without flock, there is none: runs have their own locks.
+    """
+    lock = FileLock(folder / LOCK)
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if _why_no_flock(folder / LOCK) is None:
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    on_wait()
+                    lock.acquire(poll_interval=_WAIT_S)
+                held.callback(_release, lock)
+        yield
 
 
 def _release(lock: FileLock) -> None:

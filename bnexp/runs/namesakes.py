@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnexp.config.nested import dotted
 from bnexp.config.wording import brief, shown
+from bnexp.document.writing import first_few
 from bnexp.runs.find import runs_below
 from bnexp.runs.identity import identity_of
 from bnexp.runs.plugins import differing, keys_of, sources_of
@@ -22,18 +23,23 @@ _MOST_KEYS = 3
 def others_of_its_name(config: "Config", steps_per_epoch: int, runs_dir: Path) -> list[str]:
     """Return a note where the newest run of this name has another strategy: the keys that differ, and both values.
 
-    `steps_per_epoch` is that of the config's plan.
+    A second one names the arms in the folder of its name, such as those of a sweep. `steps_per_epoch` is that of the
+    config's plan.
     """
     values = {**dict(dotted(config.model_dump(mode="json", exclude_none=True))), **keys_of(sources_of(config))}
     own = identity_of(values, "arm", steps_per_epoch)
     named = runs_dir / config.name
-    runs = [read_run(folder) for folder in runs_below(named) if folder.parent == named]  # not the arms of a study
+    folders = list(runs_below(named))
+    arms = list(dict.fromkeys(folder.parent.name for folder in folders if folder.parent != named))
+    also = f"{named} also holds runs of {first_few(arms, _MOST_KEYS)}"
+    notes = [f"{also}: compare lists this one with them; --name keeps it apart"] if arms else []
+    runs = [read_run(folder) for folder in folders if folder.parent == named]
     for run in sorted(runs, key=lambda run: run.recency, reverse=True)[:_MOST_READ]:
         theirs = identity_of(run.config or own, "arm", run.steps_per_epoch)
         if keys := _differing([theirs, own]):
             has = f"{run.folder} has {_written(keys, theirs)}, this run has {_written(keys, own)}"
-            return [f"{has}: both are named {config.name}; --name tells them apart"]
-    return []
+            return [f"{has}: both are named {config.name}; --name tells them apart", *notes]
+    return notes
 
 
 def differences(runs: Sequence[Run]) -> dict[Path, str]:
@@ -45,12 +51,12 @@ def differences(runs: Sequence[Run]) -> dict[Path, str]:
     for run in runs:
         if run.config is not None:
             by_name.setdefault(run.folder.parent, []).append(run)
-    told: dict[Path, str] = {}
+    by_folder: dict[Path, str] = {}
     for named in by_name.values():
         counted = {run.folder: identity_of(run.config or {}, "arm", run.steps_per_epoch) for run in named}
         if keys := _differing(list(counted.values())):
-            told |= {folder: _written(keys, config) for folder, config in counted.items()}
-    return told
+            by_folder |= {folder: _written(keys, config) for folder, config in counted.items()}
+    return by_folder
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnexp.config.nested import MAX_BYTES, dotted, file_name
+from bnexp.config.nested import MAX_BYTES, dotted
+from bnexp.config.packaged import file_name
 from bnexp.config.wording import brief
 from bnexp.errors import ConfigError
 from bnexp.files import read_file, write_text_atomically

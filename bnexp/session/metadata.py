@@ -62,8 +62,8 @@ def circumstances(
 
     What it is in its sweep the `terms` say, or, as it is resumed by hand, the meta.json of `before`.
     """
-    told = {ROLE: terms.role, CHOSEN: terms.chosen}
-    in_sweep = {key: value or (before or {}).get(key) for key, value in told.items()}
+    given = {ROLE: terms.role, CHOSEN: terms.chosen}
+    in_sweep = {key: value or (before or {}).get(key) for key, value in given.items()}
     plan, layout = asdict(run.plan), run.subject.layout
     del plan["eval_every_epochs"]
     return {

@@ -87,7 +87,7 @@ def resuming(
         _refuse_another_experiment(folder, own, config)
         if not from_start and _has_ended(folder):
             raise BnexpError(f"{folder}: the run has come to its end, nothing is left to do; --from-start begins anew")
-        return (yield from _go_on(folder, terms, own, config, stop, lock, from_start=from_start))
+        return (yield from _resume_with(folder, terms, own, config, stop, lock, from_start=from_start))
 
 
 def lengthen(folder: Path, terms: Terms, config: Config, *, break_lock: bool = False) -> RunResult:
@@ -117,7 +117,7 @@ def lengthening(folder: Path, terms: Terms, config: Config, stop: StopRequest, *
             raise ConfigError(f"{folder}: {error}. A new run: {train_anew(folder, config)}") from None
         if longer.training == own.training and _has_ended(folder):
             raise _no_longer(folder, own, longer)
-        return (yield from _go_on(folder, terms, own, longer, stop, lock))
+        return (yield from _resume_with(folder, terms, own, longer, stop, lock))
 
 
 def is_of_another_length(folder: Path, config: Config) -> bool:
@@ -141,7 +141,7 @@ def train_anew(folder: Path, config: Config) -> str:
     return f"bnexp train {shlex.quote(str(folder / CONFIG))} --set training.{length}"
 
 
-def _go_on(
+def _resume_with(
     folder: Path,
     terms: Terms,
     own: Config,

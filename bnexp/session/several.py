@@ -83,11 +83,11 @@ def _follow(world: "World") -> int:
     stop = StopRequest(speaks=False)
     try:
         with stop.listening():
-            told = world.told()
-            while isinstance(told, Assignment):
-                ended = _take_part(told, world, stop)
-                told = world.told() if ended is None else ended
-        return int(told)
+            order = world.told()
+            while isinstance(order, Assignment):
+                ended = _take_part(order, world, stop)
+                order = world.told() if ended is None else ended
+        return int(order)
     except Interrupted as stopped:
         world.fail(str(stopped))
         return stopped.exit_code
@@ -114,7 +114,7 @@ def _exit_code_after(error: Exception, world: "World") -> int:
     raise error
 
 
-def _take_part(told: Assignment, world: "World", stop: StopRequest) -> int | None:
+def _take_part(assignment: Assignment, world: "World", stop: StopRequest) -> int | None:
     """Train a run to its end, without records, display or probes; return the exit code where process 0 gave up."""
     from bnexp.runs.rows import Writers
     from bnexp.session.checkpoint import restore_run
@@ -124,9 +124,9 @@ def _take_part(told: Assignment, world: "World", stop: StopRequest) -> int | Non
     from bnexp.training.loop import train
     from bnexp.training.progress import Progress
 
-    with faults_explained(told.blueprint.config):
-        device = world.device_word(told.device)
-        run = build(told.blueprint, data_dir=told.data_dir, device=device, world=world)
+    with faults_explained(assignment.blueprint.config):
+        device = world.device_word(assignment.device)
+        run = build(assignment.blueprint, data_dir=assignment.data_dir, device=device, world=world)
         with computing_as(run.config.training):
             progress, state = Progress.start(run, Writers([])), world.told()
             if isinstance(state, int):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnexp.config.plan import Plan
+from bnexp.document.show import remark
 from bnexp.errors import ConfigError, visible
 from bnexp.session import display
 from bnexp.session.display import Display
@@ -30,12 +31,12 @@ def warn_nobody(warning: str) -> None:
 
 def print_note(note: str) -> None:
     """Print a note to stderr."""
-    print(f"note: {visible(note)}", file=sys.stderr)
+    remark("note", visible(note))
 
 
 def print_warning(warning: str) -> None:
     """Print a warning to stderr."""
-    print(f"warning: {visible(warning)}", file=sys.stderr)
+    remark("warning", visible(warning))
 
 
 @dataclass(frozen=True)

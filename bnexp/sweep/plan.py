@@ -26,7 +26,7 @@ from bnexp.runs.claim import run_folder
 from bnexp.runs.find import runs_below
 from bnexp.runs.folder import checkpoints_by_step
 from bnexp.runs.identity import besides_the_model, identity_of, network_of
-from bnexp.runs.lengthening import LENGTH, can_go_on, why_fixed
+from bnexp.runs.lengthening import LENGTH, can_lengthen, why_fixed
 from bnexp.runs.own_lock import holder_here
 from bnexp.runs.plugins import keys_of, sources_of
 from bnexp.runs.run import COMPLETE, DAMAGED, UNKNOWN, Run, read_run
@@ -200,7 +200,7 @@ def _why_not_longer(run: Run, blueprint: Blueprint) -> str | None:
         return f"{is_not}: {why}; {beside}. Schedules constant and step can be lengthened"
     with contextlib.suppress(OSError):
         steps = checkpoints_by_step(run.folder)
-        if can_go_on(steps, run.total_steps or 0, plan, config.training.log_every):
+        if can_lengthen(steps, run.total_steps or 0, plan, config.training.log_every):
             return None
     return f"{is_not}: no checkpoint is left that a longer training comes through; {beside}"
 
@@ -348,8 +348,8 @@ class Planner:
         count = len(self._sweep.seeds)
         if not self._sweep.file.claims or count >= LEAST_PAIRS:
             return {}
-        said = f"{counted(count, 'seed')}, and fewer than {LEAST_PAIRS} decide no claim; expected such as seeds: 5"
-        return {said: [arm.name for arm in arms]}
+        too_few = f"{counted(count, 'seed')}, and fewer than {LEAST_PAIRS} decide no claim; expected such as seeds: 5"
+        return {too_few: [arm.name for arm in arms]}
 
     def choose(self, arm: Arm, tuning: Iterable[PlannedRun]) -> Choice | None:
         """Choose the values of an arm by what the disk now holds of its tuning runs; None where some are not done."""

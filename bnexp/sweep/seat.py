@@ -124,8 +124,8 @@ class Seat:
             return None
         self._step = step
         if META in shipment.files:
-            told = shipment.files[META].replace(_in_json(self._folder), _in_json(self._there))
-            return replace(shipment, files={**shipment.files, META: told})
+            meta = shipment.files[META].replace(_in_json(self._folder), _in_json(self._there))
+            return replace(shipment, files={**shipment.files, META: meta})
         return shipment
 
     @property

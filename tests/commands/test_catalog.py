@@ -13,6 +13,7 @@ from bnexp.config.packaged import packaged_configs
 from bnexp.config.probes_section import ProbesConfig
 from bnexp.config.schema import INIT_SCHEMES, Config
 from bnexp.document import show
+from bnexp.errors import ConfigError
 
 
 def names_of(field):
@@ -48,6 +49,26 @@ def test_in_a_pipe_every_line_is_complete_and_aligned(capsys):
         assert line.split() == [*entry.key.split(), *entry.name.split(), *entry.summary.split()]
         assert line.index(entry.summary) == lines[0].index(entries[0].summary)
         assert "\x1b" not in line
+
+
+def test_a_word_chooses_a_kind_or_the_lines_that_have_it(capsys, monkeypatch):
+    entries = list(command.catalog_entries())
+    monkeypatch.setattr(command, "catalog_entries", lambda: entries)
+
+    def listed(word):
+        command.catalog(word=word)
+        return capsys.readouterr().out.splitlines()
+
+    norms = listed("norm")
+    assert len(norms) == 1 + sum(kind.role == "norm" for kind in ITEMS.values())
+    assert all(line.startswith("norm ") for line in norms)
+    assert listed("Norms") == norms
+    having = listed("CIFAR10")
+    assert 0 < len(having) < len(entries)
+    assert all("cifar10" in line.lower() for line in having)
+    for wrong, hint in {"resnt": 'Did you mean "resnet"', "zzz": "Kinds: norm, "}.items():
+        with pytest.raises(ConfigError, match=f"^{wrong}: no line of the catalog has this. {hint}"):
+            command.catalog(word=wrong)
 
 
 def test_on_a_terminal_it_is_a_table(capsys, monkeypatch):

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
-from bnexp.commands.check import _classes, _fate, check, check_files
+from bnexp.commands.check import _classes, _fate, check
 from bnexp.commands.train import train
 from bnexp.config.data_section import DatasetInfo, unequal_counts
 from bnexp.data.parts import Part
@@ -294,7 +294,7 @@ def test_many_files_are_a_line_each_and_json_has_all(
     (tmp_path / "more" / ".hidden.yaml").write_text("[")
     files = [tmp_path / "more", tmp_path / "more" / "cl*.yaml", config_file]
     with pytest.raises(ConfigError, match=r"^1 of 4 files cannot be trained"):
-        check_files(files, output="json")
+        check(files, output="json")
     rows = {Path(row["file"]).name: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert {name: row["status"] for name, row in rows.items()} == {
         "clean.yaml": "ok",
@@ -306,28 +306,28 @@ def test_many_files_are_a_line_each_and_json_has_all(
     assert [rows["sweep.yaml"][key] for key in ("kind", "arms", "runs", "warnings")] == ["sweep", 2, 6, []]
     assert 'Did you mean "bn"' in rows["wrong.yml"]["error"]
     with pytest.raises(ConfigError):
-        check_files(files)
+        check(files)
     lines = capsys.readouterr().out.splitlines()
     assert "note: 4 files: 2 ok, 1 with warnings, 1 wrong" in lines
     assert f"warning: {config_file}: 10 validation examples" in "\n".join(lines)
     assert any(line.startswith(f"error: {tmp_path / 'more' / 'wrong.yml'}:2: model.norm: ") for line in lines)
-    check_files([config_file, tmp_path / "more" / "clean.yaml"])
+    check([config_file, tmp_path / "more" / "clean.yaml"])
     with pytest.raises(ConfigError, match=r"--strict: 2 warnings"):
-        check_files([config_file, tmp_path / "more" / "clean.yaml"], strict=True)
+        check([config_file, tmp_path / "more" / "clean.yaml"], strict=True)
 
 
 def test_files_that_are_not_there_or_make_no_table_are_refused(config_file: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"empty: a folder without configs"):
-        check_files([tmp_path / "empty"])
+        check([tmp_path / "empty"])
     (run := tmp_path / "empty" / "runs" / "a" / "seed0").mkdir(parents=True)
     (run / "config.yaml").write_bytes(config_file.read_bytes())
-    check_files([tmp_path / "empty"])
+    check([tmp_path / "empty"])
     (run / "meta.json").write_text("{}")  # what a run keeps is no file of a person, unless its folder is named
-    check_files([run])
+    check([run])
     with pytest.raises(ConfigError, match=r"empty: a folder without configs"):
-        check_files([tmp_path / "empty"])
+        check([tmp_path / "empty"])
     with pytest.raises(ConfigError, match=r"no file fits this pattern"):
-        check_files([tmp_path / "*.yml"])
+        check([tmp_path / "*.yml"])
     with pytest.raises(ConfigError, match=r"--signal shows one config"):
-        check_files([config_file, config_file.parent / "other.yaml"], signal=True)
+        check([config_file, config_file.parent / "other.yaml"], signal=True)

@@ -133,6 +133,11 @@ def test_sort(runs: Path, sort: str, first: str) -> None:
     assert printed(compare, [], runs_dir=runs, sort=sort)[0].splitlines()[1].startswith(first)
 
 
+def test_a_point_of_a_metric_sorts_by_the_column_of_its_value(runs: Path) -> None:
+    for point, column in (("accuracy/test:last", "test_accuracy"), ("accuracy/val", "val_accuracy")):
+        assert printed(compare, [], runs_dir=runs, sort=point) == printed(compare, [], runs_dir=runs, sort=column)
+
+
 def test_smaller_times_come_first(runs: Path) -> None:
     write_run(runs / "fast" / "seed0", config={"name": "fast"}, summary={"time.step_ms": 0.1}, test=0.1)
     assert printed(compare, [], runs_dir=runs, sort="step_ms")[0].splitlines()[1].startswith("fast")
@@ -142,6 +147,8 @@ def test_smaller_times_come_first(runs: Path) -> None:
 def test_an_unknown_column_and_a_column_that_needs_a_target(runs: Path) -> None:
     with pytest.raises(ConfigError, match=r'--sort test_acuracy: .*Did you mean "test_accuracy"'):
         compare([], runs_dir=runs, sort="test_acuracy")
+    with pytest.raises(ConfigError, match=r"A metric is a column by: --columns loss/train:min"):
+        compare([], runs_dir=runs, sort="loss/train:min")
     with pytest.raises(ConfigError, match="needs --target"):
         compare([], runs_dir=runs, sort="epochs_to_target")
 

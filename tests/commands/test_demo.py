@@ -1,12 +1,15 @@
 """`bnexp demo`, with smaller networks; the wheel is tried with the real ones in test_wheel.py."""
 
+import fcntl
 import json
 from pathlib import Path
 
 import pytest
 
 from bnexp.commands import demo as command
+from bnexp.document.table import Table
 from bnexp.errors import Interrupted
+from bnexp.runs.lock import LOCK
 
 RUNS = Path("my runs/demo")
 
@@ -20,6 +23,24 @@ def small_arms(config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         files[f"demo/{arm}"] = tmp_path / f"{arm}.yaml"
         files[f"demo/{arm}"].write_text(f"base: {config_file.name}\nname: {arm}\nmodel: {{norm: {arm}}}\n")
     monkeypatch.setattr(command, "packaged_configs", lambda: files)
+
+
+def test_a_second_demo_in_the_folder_waits_for_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RUNS.mkdir(parents=True)
+    first = (RUNS / LOCK).open("w")
+    fcntl.flock(first, fcntl.LOCK_EX)
+
+    def notice(lead: str, text: str) -> None:
+        first.close()  # the first one ends while this one waits
+        print(lead, text)
+
+    monkeypatch.setattr(command, "remark", notice)
+    monkeypatch.setattr(command, "run_all", lambda tasks, failed: [] if first.closed else pytest.fail("did not wait"))
+    monkeypatch.setattr(command, "compare_runs", lambda runs, target: [Table((), ())])
+    command.demo()
+    assert "note another bnexp demo trains there" in capsys.readouterr().out
 
 
 def test_it_trains_what_is_not_done_and_ends_with_the_comparison(

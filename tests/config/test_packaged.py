@@ -10,8 +10,7 @@ from bnexp.cli import app
 from bnexp.commands.data import verify
 from bnexp.commands.report import report
 from bnexp.config.loading import load, load_config
-from bnexp.config.nested import file_name
-from bnexp.config.packaged import FOLDER, find_config, name_of_packaged, packaged_configs
+from bnexp.config.packaged import FOLDER, file_name, find_config, name_of_packaged, packaged_configs
 from bnexp.config.sweep_loading import dump_sweep, load_sweep, sweep_of_options
 from bnexp.config.yaml_text import no_such_file
 from bnexp.errors import ConfigError

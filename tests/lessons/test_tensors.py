@@ -4,8 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.lessons.drawing import initial_parameters, standard_normal, symmetric_uniform
-from bnexp.lessons.tensors import against_torch, first_output, largest_difference, names_in_words, torch_results
+from bnexp.lessons.tensors import (
+    against_torch,
+    first_output,
+    initial_parameters,
+    largest_difference,
+    names_in_words,
+    standard_normal,
+    symmetric_uniform,
+    torch_results,
+)
 
 
 def test_what_is_drawn_has_the_moments_that_are_said() -> None:

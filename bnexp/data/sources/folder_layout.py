@@ -207,8 +207,8 @@ def _parts_or_classes(tree: Tree, place: Path, inner: Mapping[Folders, Sequence[
     names = first_few([at[-1] for at in first], SHOWN)
     parts = {part for at in first if (part := _part_named(at[-1]))}
     if len(parts) > 1 and not any(map(tree.images_in, first)):
-        one = tree.root.joinpath(*outer[0])
-        return f"{shown} are sets of their own, each with {names}; name one: --set data.path={one}"
+        example = tree.root.joinpath(*outer[0])
+        return f"{shown} are sets of their own, each with {names}; name one: --set data.path={example}"
     if len(parts) > 1:
         every = " ".join(at[-1] for at in first)
         return (

@@ -218,9 +218,12 @@ def _is_sound(about: About) -> bool:
     parts, counted = (about.train_examples or 0, about.val_examples or 0), (*about.changed, *about.lost)
     counts = (*(count for _, count in about.formats), *(count for _, count, _ in counted))
     numbers = (*about.shape, *about.labels, about.sizes, about.checksum, *parts, *counts)
-    told = (*(word for pair in about.broken for word in pair), *(word for words in about.findings for word in words))
+    sentences = (
+        *(word for pair in about.broken for word in pair),
+        *(word for words in about.findings for word in words),
+    )
     kinds = (*(name for name, _ in about.formats), *(word for what, _, path in counted for word in (what, path)))
-    words = (about.key, about.folder, *about.classes, *told, *kinds)
+    words = (about.key, about.folder, *about.classes, *sentences, *kinds)
     return (
         all(type(number) is int for number in numbers)
         and all(isinstance(word, str) for word in words)

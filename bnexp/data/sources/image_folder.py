@@ -231,8 +231,8 @@ def _findings(
     splits = opened.splits_test or about.val_examples is None
     found = look_at_pictures(images, labels, about.classes, splits_train=splits, place=path_of)
     traits = {part: decoded.traits[starts[part] :][: len(own)] for part, own in labels.items()}
-    told = telltale_traits(traits, {part: own.tolist() for part, own in labels.items()}, about.classes)
-    return (*found.warnings, *told), found.notes
+    of_traits = telltale_traits(traits, {part: own.tolist() for part, own in labels.items()}, about.classes)
+    return (*found.warnings, *of_traits), found.notes
 
 
 def _refuse_broken(opened: FolderSet, skip_broken: bool) -> None:

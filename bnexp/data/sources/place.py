@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bnexp.config.data_section import OWN_PATHS, DataConfig, OwnData, WrittenPath
-from bnexp.errors import ConfigError, nearest
+from bnexp.errors import ConfigError, nearest_path
 
 
 def data_folder(chosen: Path | None) -> Path:
@@ -76,7 +76,7 @@ def _hint(written: str, data_dir: Path) -> str:
         above, names = (place / path).parent, list[str]()
         with contextlib.suppress(OSError):
             names = os.listdir(above)
-        if near := nearest(path.name, names):
+        if near := nearest_path(path.name, names):
             return f'not found. Did you mean "{path.parent / near}"? It lies in {os.path.abspath(above)}'
     return ""
 
