@@ -103,8 +103,8 @@ class Rival:
 
     def inputs(self) -> Callable[[Tensor], Tensor]:
         """Return what makes float32 inputs of bytes (B, C, H, W)."""
-        mean, std = channel_statistics(self.dataset.train.images)
-        factor, offset = 1 / (255 * std), -mean / std
+        mean, std = channel_statistics(self.dataset.train.images.cpu())
+        factor, offset = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
         return lambda part: part.float().mul_(factor).add_(offset)
 
     def augmented(self, images: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Watch:
 
 def _life(session: Session, watch: Watch | None) -> Generator[Stretch, None, None]:
     show = watch.show if watch else lambda step, clock: None
-    yield from steps(session.run, session.progress, show, session.checkpointer.save_if_due, ahead=True)
+    yield from steps(session.run, session.progress, show, session.checkpointer.save_if_due, ahead=True, alone=False)
 
 
 def timed(blueprint: Blueprint, device: str, way: str) -> tuple[float, float]:

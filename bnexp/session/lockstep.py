@@ -12,10 +12,8 @@ from bnexp.config.schema import TrainingConfig
 from bnexp.errors import Interrupted
 from bnexp.session.life import Life, RunResult
 from bnexp.session.signals import StopRequest
-from bnexp.training.ahead import OneByOne, Stretch, Take
-from bnexp.training.build import TrainingRun
+from bnexp.training.ahead import OneByOne, Stretch
 from bnexp.training.device import computing_as
-from bnexp.training.graph import CudaRecorder, Graphed, Recorder
 from bnexp.training.stacked import Stack
 
 Outcome = RunResult | Exception
@@ -65,8 +63,6 @@ class _Together:
         self._left = set(range(len(lives)))
         self.waiting: dict[int, Stretch] = {}
         self._stack: Stack | None = None
-        self._recorder: Recorder | None = None
-        self._looking: dict[TrainingRun, Take] = {}  # how the steps of a run are taken that a probe looks at
 
     def advance(self, number: int) -> None:
         """Let a run go on to its next stretch, or to its end."""
@@ -100,16 +96,12 @@ class _Together:
                 self._end(number, error)
 
     def _take(self, stretches: Sequence[Stretch]) -> None:
-        for stretch in stretches:
-            if stretch.is_look:
-                self._take_alone(stretch, self._looker_of(stretch.run))
-        stretches = [stretch for stretch in stretches if not stretch.is_look]
         kinds = {(stretch.run.device, stretch.run.memory_format) for stretch in self.waiting.values()}
         if self._stack is None and (len(stretches) == 1 or len(kinds) > 1):  # they have not met yet, or never do
             for stretch in stretches:
-                self._take_alone(stretch, OneByOne(stretch.run))
-            return
-        if not stretches:
+                begun = self._now()
+                stretch.seen = OneByOne(stretch.run)(stretch)
+                stretch.own_s = self._now() - begun
             return
         # From there on even the last of them is computed within the stack: how many are left moves no bit of it.
         self._stack = self._stack or Stack([stretch.run for stretch in self.waiting.values()], note=self._note)
@@ -117,20 +109,6 @@ class _Together:
         self._stack(stretches)
         for stretch in stretches:
             stretch.own_s = (self._now() - begun) / len(stretches)
-
-    def _looker_of(self, run: TrainingRun) -> Take:
-        """Return how the steps of a run are taken that a probe looks at: recorded, all of them in the same memory."""
-        if run not in self._looking:
-            note = self._note if not self._looking else lambda text: None
-            self._recorder = self._recorder or CudaRecorder(run.device)
-            self._looking[run] = Graphed(run, self._recorder, note, warm_up=1)  # the stack has taken steps before
-        return self._looking[run]
-
-    def _take_alone(self, stretch: Stretch, take: Take) -> None:
-        """Take the steps of a run by its own network, in its own time."""
-        begun = self._now()
-        stretch.seen = take(stretch)
-        stretch.own_s = self._now() - begun
 
     def _hear(self, number: int, go_on: Callable[[], Stretch]) -> None:
         self.waiting.pop(number, None)

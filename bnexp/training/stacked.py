@@ -18,9 +18,9 @@ from torch.optim import Optimizer
 from bnexp.data.batches import Drawn
 from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import widened
-from bnexp.training.ahead import Expected, KeptState, Stretch, Taken, seen_of, weighs_norm
+from bnexp.training.ahead import Expected, KeptState, OneByOne, Stretch, Take, Taken, seen_of, weighs_norm
 from bnexp.training.build import TrainingRun
-from bnexp.training.graph import CudaRecorder, Recorder, Recordings
+from bnexp.training.graph import CudaRecorder, Graphed, Recorder, Recordings
 from bnexp.training.optimizer import set_learning_rate
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
@@ -69,15 +69,21 @@ class Stack:
         if recorder is None and runs[0].graph.tried:
             recorder = CudaRecorder(runs[0].device)
         self._recordings = Recordings(self, runs[0].graph, recorder, note) if recorder else None
+        self._recorder, self._note = recorder, note
+        self._lookers: dict[int, Take] = {}  # how the steps of a run are taken that a probe looks at
 
     def __call__(self, stretches: Sequence[Stretch]) -> None:
         """Take all steps of the stretches of some of the runs, the same steps of each, and set what is seen of them.
 
-        Nothing is brought to Python before the last.
+        Nothing is brought to Python before the last. Steps that a probe looks at are taken by each run for itself.
         """
         numbers = [next(n for n, run in enumerate(self._runs) if run is stretch.run) for stretch in stretches]
         if numbers != self._within:
             self.optimizer = self._of_those_within(numbers)
+        if stretches[0].is_look:
+            for number, stretch in zip(numbers, stretches, strict=True):
+                stretch.seen = self._looker_of(number)(stretch)
+            return
         self._begin()
         take = self._recordings or (lambda numbers: [self.take(self.expect(number)) for number in numbers])
         figures = torch.stack([taken.figures for taken in take(stretches[0].steps)])  # (steps, F, K)
@@ -93,6 +99,15 @@ class Stack:
         count, width = len(stretches[0].steps) * figures.shape[1], figures.shape[1]
         for number, stretch in zip(numbers, stretches, strict=True):
             stretch.seen = seen_of(of_each[number][:count], width, of_each[number][count:])
+
+    def _looker_of(self, number: int) -> Take:
+        """Return how the steps of a run are taken that a probe looks at: recorded, in the memory of the others'."""
+        if number not in self._lookers:
+            run, note = self._runs[number], self._note if not self._lookers else lambda text: None
+            # what a step needs was warmed up by the stack
+            looker = Graphed(run, self._recorder, note, warm_up=1) if self._recorder else OneByOne(run)
+            self._lookers[number] = looker
+        return self._lookers[number]
 
     def _ends(self) -> list[Tensor]:
         """Return for each run what is finite while its running statistics are, and its weights where that is asked."""

@@ -14,6 +14,7 @@ from bnexp.config.schema import Config
 from bnexp.training import ahead
 from bnexp.training.ahead import OneByOne, Seen, Sight, Stretch
 from bnexp.training.build import TrainingRun
+from bnexp.training.compiling import warm_up
 from bnexp.training.device import computing_as
 from bnexp.training.graph import way_of
 from left_behind import NO_PROBES, Trained, Training, built, plain, stacked
@@ -53,6 +54,8 @@ def config_of(make_config: MakeConfig, kind: str, probes: dict[str, Any], graph:
 
 def on_gpu(config: Config, way: Callable[[TrainingRun], Any] = way_of, **options: Any) -> Trained:
     run = built(config, device="cuda")
+    if run.train_step.compiled:
+        warm_up(run.train_step, run.batches, run.plan)
     return Trained(run, way(run), **options)
 
 
@@ -74,6 +77,25 @@ def test_probes_change_nothing_of_a_graph(make_config: MakeConfig, kind: str) ->
     expected = on_gpu(config_of(make_config, kind, NO_PROBES))
     assert looked.run.graph.recorded == 2
     assert plain(looked.state()["weights"]) == plain(expected.state()["weights"])
+
+
+@pytest.mark.parametrize(
+    "kind", ["mlp, momentum", "mlp, dropout, bf16", "mlp, accumulated", "cnn, augmented, fp16", "compiled"]
+)
+def test_recorded_looks_read_what_watched_ones_read(make_config: MakeConfig, kind: str) -> None:
+    """Step 7 is the first that is looked at ahead; looks at full and short steps are recorded from their second on."""
+    probes = {name: {"every": 7} for name in ("activations", "gradients", "updates", "norm_state")}
+    if kind == "compiled":
+        training = {**LENGTH, "steps": 100, "compile": True, "graph": "on"}
+        config = make_config(training=training, probes={**NO_PROBES, **probes, "histograms": {"every": 21}})
+    else:
+        config = config_of(make_config, kind, {**NO_PROBES, **probes, "histograms": {"every": 21}})
+    told = list[str]()
+    graphed = on_gpu(config, lambda run: way_of(run, told.append))
+    assert not told
+    assert any(first < last and last % 7 == 0 for first, last in graphed.stretches)
+    assert graphed.left() == on_gpu(config, OneByOne).left()
+    assert graphed.left() == on_gpu(config, lambda run: None).left()
 
 
 @pytest.mark.parametrize("kind", ["mlp, adamw, clipped, averaged", "mlp, dropout, bf16", "cnn, augmented, fp16"])
@@ -136,7 +158,8 @@ def test_nothing_waits_between_two_rows(
 @pytest.mark.parametrize("kind", ["mlp, momentum", "mlp, adamw, clipped, averaged", "mlp, accumulated", "cnn, gn"])
 def test_stacked_runs_are_the_same_bits_twice_and_as_a_graph(make_config: MakeConfig, kind: str) -> None:
     def left(graph: str) -> list[dict[str, torch.Tensor]]:
-        configs = [config_of(make_config, kind, NO_PROBES, graph).model_copy(update={"seed": k}) for k in range(3)]
+        probes = {**NO_PROBES, **{name: {"every": 7} for name in ("activations", "norm_state", "updates")}}
+        configs = [config_of(make_config, kind, probes, graph).model_copy(update={"seed": k}) for k in range(3)]
         return [
             training.state() for training in stacked([Training(built(config, device="cuda")) for config in configs])
         ]
