@@ -207,11 +207,13 @@ def graph(rival: Rival, *, compiled: bool = False, record: Callable[[Work, torch
         forward = faster if size == rival.batch else network
         rival.step(forward, optimizer, x, labels.index_select(0, places[size]))
 
-    repeats = {size: record(partial(step, size), rival.device) for size in rival.batches}
+    steps = {size: partial(step, size) for size in rival.batches}
+    repeats = {size: record(steps[size], rival.device) for size in rival.batches}
 
     def take(index: Tensor) -> None:
         places[len(index)].copy_(index)
         repeats[len(index)]()
+        assert steps  # noqa: S101  a graph reads the memory of all that they hold, and does not keep it
 
     return rival.turns(take, lambda: rival.accuracy(network, inputs))
 

@@ -138,7 +138,7 @@ def _step_of(
         begin_momentum(optimizer)
     return step(
         network=network,
-        forward=compiled(network) if training.compile else network,
+        forward=compiled(network, deterministic=training.deterministic) if training.compile else network,
         optimizer=optimizer,
         scaler=scaler,
         precision=precision,

@@ -16,16 +16,18 @@ from bnexp.measure.restore import undisturbed
 from bnexp.training.step import TrainStep
 
 
-def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def compiled(network: nn.Module, *, deterministic: bool = True) -> Callable[[Tensor], Tensor]:
     """Return the compiled form of a network, which shares its parameters and buffers.
 
+    On a GPU torch would otherwise choose among several kernels by their times, which differ from one compilation to the
+    next, and with the kernels the bits.
     What was compiled before in this process is forgotten: torch keeps a few versions of the code that it compiles and
     then silently goes on without, so that the runs of one command would not be alike.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own compiler, when it is loaded
         torch.compiler.reset()
-        return torch.compile(network, dynamic=False)
+        return torch.compile(network, dynamic=False, options={"deterministic": deterministic})
 
 
 def warm_up(train_step: TrainStep, batches: TrainBatches, plan: Plan) -> float:

@@ -36,7 +36,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "mlp, accumulated": {"training": {"accumulate": 2}, "model": {"norm": "batch_renorm"}},
     "cnn, augmented, fp16": {"model": CNN, "data": {"augment": "crop_flip"}, "training": {"precision": "fp16"}},
-    "cnn, gn": {"model": {**CNN, "norm": "gn(groups=2)"}},
+    "cnn, gn": {"model": {**CNN, "norm": "gn(groups=2)"}, "optimizer": {"lr": 0.01}},
 }
 
 
