@@ -9,6 +9,7 @@ import torch
 
 from bnexp.config.loading import dump_config
 from bnexp.config.randomness import derive_seed
+from bnexp.config.section import is_due
 from bnexp.measure.restore import put_random_states, put_weights, random_states, streams_of, weights_of
 from bnexp.runs.checkpoints import CheckpointFolder
 from bnexp.runs.rows import MetricsWriter, Rows, Writers
@@ -139,14 +140,18 @@ class Checkpointer:
 
     def __init__(self, run: TrainingRun, folder: CheckpointFolder, rows: MetricsWriter) -> None:
         self._run, self._folder, self._rows = run, folder, rows
-        self._saved_at = time.monotonic()
+        self._every_epochs, self._every_s = (
+            run.config.checkpoints.every_epochs,
+            60 * run.config.checkpoints.every_minutes,
+        )
+        self._due_at = time.monotonic() + self._every_s
         self._stored_best: int | None = None
 
     def save_if_due(self, progress: Progress) -> None:
         """Save where the config asks for it after this step; after the last one of the plan it does not."""
-        when, plan, step = self._run.config.checkpoints, self._run.plan, progress.steps
-        waited = time.monotonic() - self._saved_at >= 60 * when.every_minutes
-        if step < plan.total_steps and (waited or plan.regularly_at(step, when.every_epochs)):
+        plan, step = self._run.plan, progress.steps
+        waited = time.monotonic() >= self._due_at
+        if (waited or is_due(step, self._every_epochs, plan.steps_per_epoch)) and step < plan.total_steps:
             self.save(progress)
 
     def save(self, progress: Progress) -> None:
@@ -161,4 +166,4 @@ class Checkpointer:
             if best is not None and best.evaluated.step != self._stored_best:
                 self._folder.save_best(best.evaluated.step, best.weights, dump_config(self._run.config))
                 self._stored_best = best.evaluated.step
-        self._saved_at = time.monotonic()
+        self._due_at = time.monotonic() + self._every_s

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from bnexp.measure.evaluation import Score, inference_mode_of
 from bnexp.measure.machine import numbers_of
 from bnexp.measure.recorder import outputs_of
 from bnexp.measure.restore import copies_of, put, undisturbed
+from bnexp.measure.tally import waits
 from bnexp.training.build import TrainingRun
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW
 from bnexp.training.progress import Divergence, Progress
@@ -51,8 +52,10 @@ class Guard:
 
         Of several processes, all find what any of them finds.
         """
-        value, *zeros = numbers_of([loss, *self._statistics.zero()])
-        sum_of_zeros = sum(zeros, 0.0)
+        figures = [loss, *self._statistics.zero()]
+        # Where nothing is waited for, one by one: to put two numbers together takes longer than to fetch both.
+        fetched: list[Any] = numbers_of(figures) if waits(loss.device) else [each.float().tolist() for each in figures]
+        value, sum_of_zeros = fetched[0], sum(fetched[1:], 0.0)
         if self._run.world is not None:
             value, sum_of_zeros = self._run.world.agreed(value, sum_of_zeros)
         return value, sum_of_zeros == 0

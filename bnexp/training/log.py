@@ -33,9 +33,9 @@ class StepLog:
         self._recent: deque[_Step] = deque(maxlen=plan.steps_per_epoch)
 
     def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
-        """Note a step: mean loss of its batch, logits (B, classes), labels (B,)."""
+        """Note a step: mean loss of its batch, logits (B, classes), detached, and labels (B,)."""
         self._losses.append(loss)
-        self._logits.append(logits.detach())
+        self._logits.append(logits)
         self._labels.append(labels)
         self._clock.count(len(labels))
         if len(self._labels) == _MOST_KEPT:

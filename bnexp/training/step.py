@@ -64,7 +64,8 @@ class TrainStep:
 
         The mean is over the examples of all its batches, and so is what is returned, detached.
         """
-        self.accumulate(x, y, of=len(y) + sum(len(passed.labels) for passed in self._earlier))
+        earlier = sum(len(passed.labels) for passed in self._earlier) if self._earlier else 0
+        self.accumulate(x, y, of=len(y) + earlier)
         self.scaler.unscale(self.optimizer)
         passed, self._earlier = self._earlier, []
         if len(passed) == 1:

@@ -19,6 +19,7 @@ from bnexp.measure.restore import copy_of_weights, put_weights
 from bnexp.probes import activations
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Counts
+from bnexp.training import divergence
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.evaluation import scores_at_end
 from bnexp.training.loop import train
@@ -404,7 +405,7 @@ def test_figures_cross_to_python_together(make_config: MakeConfig, monkeypatch: 
         original = getattr(Tensor, name)
         return lambda tensor, *rest: transfers.append(name) or original(tensor, *rest)
 
-    for module in (tally, activations):
+    for module in (tally, activations, divergence):
         monkeypatch.setattr(module, "waits", lambda device: True)  # as for a GPU
     config = make_config(probes=ALL_PROBES, training={"epochs": None, "steps": 5, "log_every": 1})
     run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
