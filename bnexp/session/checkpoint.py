@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bnexp.config.loading import dump_config
 from bnexp.config.randomness import derive_seed
 from bnexp.config.section import is_due
 from bnexp.measure.restore import put_random_states, put_weights, random_states, streams_of, weights_of
@@ -33,7 +32,7 @@ def state_of(run: TrainingRun, progress: Progress, rows: Rows) -> State:
         **{name: part.state for name, part in _parts(run).items()},
         "progress": progress.state_dict(),
         "rows": asdict(rows),
-        "config": dump_config(run.config),
+        "config": run.config_text,
         "dataset": run.dataset.fingerprint,
         "device": run.device.type,
     }
@@ -164,6 +163,6 @@ class Checkpointer:
             self._folder.save(progress.steps, state_of(self._run, progress, self._rows.flushed()))
             best = progress.best
             if best is not None and best.evaluated.step != self._stored_best:
-                self._folder.save_best(best.evaluated.step, best.weights, dump_config(self._run.config))
+                self._folder.save_best(best.evaluated.step, best.weights, self._run.config_text)
                 self._stored_best = best.evaluated.step
         self._due_at = time.monotonic() + self._every_s

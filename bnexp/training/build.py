@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bnexp.blueprint import Blueprint
 from bnexp.config.division import divided_norms
+from bnexp.config.loading import dump_config
 from bnexp.config.memory import keeps_inputs
 from bnexp.config.plan import Plan
 from bnexp.config.schema import Config
@@ -49,6 +50,11 @@ class TrainingRun:
     subject: Subject  # what the probes measure
     world: World | None = None  # the processes that divide its batches, where there are several
     graph: Graphing = field(default_factory=Graphing)  # whether its step is recorded as a CUDA graph
+
+    @cached_property
+    def config_text(self) -> str:
+        """The config as YAML, which every checkpoint holds."""
+        return dump_config(self.config)
 
     @property
     def parameters(self) -> int:
