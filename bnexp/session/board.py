@@ -119,7 +119,7 @@ def crc32c(data: bytes) -> int:
 @functools.cache
 def _checksums() -> tuple[Any, list[list[int]]]:
     """Return what each byte gives at each place of a block, (256 places, 256 bytes), and the first four as lists."""
-    last = np.arange(256, dtype=np.uint32)
+    last: Any = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         last = (last >> 1) ^ np.where(last & 1, np.uint32(0x82F63B78), np.uint32(0))
     places = [last]

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from bnexp.training.progress import Divergence, Progress
 Decision = Literal["take", "skip", "end"]
 FINITE = ("loss", "value")
 """Place and quantity where every output of the network is finite."""
+_LOOKED_AT = (torch.float32, torch.float64)
+"""Kinds of running statistics that are looked at where they lie."""
 
 
 class Guard:
@@ -52,10 +54,11 @@ class Guard:
 
         Of several processes, all find what any of them finds.
         """
-        figures = [loss, *self._statistics.zero()]
-        # Where nothing is waited for, one by one: to put two numbers together takes longer than to fetch both.
-        fetched: list[Any] = numbers_of(figures) if waits(loss.device) else [each.float().tolist() for each in figures]
-        value, sum_of_zeros = fetched[0], sum(fetched[1:], 0.0)
+        if waits(loss.device):
+            value, *zeros = numbers_of([loss, *self._statistics.zero()])
+            sum_of_zeros = sum(zeros, 0.0)
+        else:
+            value, sum_of_zeros = float(loss.float().tolist()), 0.0 if self._statistics.are_finite() else math.nan
         if self._run.world is not None:
             value, sum_of_zeros = self._run.world.agreed(value, sum_of_zeros)
         return value, sum_of_zeros == 0
@@ -110,16 +113,29 @@ class Guard:
 
 
 class RunningStatistics:
-    """The running statistics of a network, and whether all are finite, without bringing them to Python."""
+    """The running statistics of a network, and whether all are finite."""
 
     def __init__(self, network: nn.Module) -> None:
         self._tensors = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         self._zeros = torch.cat([torch.zeros_like(tensor).flatten() for tensor in self._tensors or [torch.empty(0)]])
+        self._in_place = all(tensor.is_contiguous() and tensor.dtype in _LOOKED_AT for tensor in self._tensors)
+        self._found, self._one = torch.zeros(()), torch.ones(())
 
     def zero(self) -> list[Tensor]:
         """Return what is 0 while they are finite, and nan from there on, (), in a list; [] where there are none."""
         # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
         return [torch.dot(torch.cat(self._tensors), self._zeros)] if self._tensors else []
+
+    def are_finite(self) -> bool:
+        """Tell whether they are finite, where Python waits for no device: in half the time of `zero`."""
+        if not self._in_place:
+            return all(math.isfinite(zero) for zero in numbers_of(self.zero()))
+        # What loss scaling looks at gradients with. Here it multiplies by 1, which leaves every bit as it is.
+        torch._amp_foreach_non_finite_check_and_unscale_(self._tensors, self._found, self._one)
+        found = bool(self._found.tolist())
+        if found:
+            self._found.zero_()
+        return not found
 
 
 def find_divergence(run: TrainingRun, inputs: Iterable[Tensor], step: int, *, inference: bool = False) -> Divergence:
