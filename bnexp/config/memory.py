@@ -23,14 +23,14 @@ _AT_ONCE = 3
 """Tensors of the largest size that a forward pass alone has at once: in, out, and what the kernel sets aside."""
 _MOST_INPUTS = 256 << 20
 """Bytes of prepared inputs at most; those of MNIST fit."""
-_PASSES = 3
-"""Passes over the training part, from which on it pays to prepare its inputs once."""
+_PASSES = 8
+"""Passes over the training part, from which on it pays to prepare its inputs once: memory that is new takes longest."""
 
 
 def keeps_inputs(config: Config, plan: Plan, values: int) -> bool:
     """Tell whether a training keeps its inputs as floats, `values` of them per example.
 
-    It does where each image comes again unchanged; gathering a batch then saves a twentieth of the step of an MLP.
+    It does where each image comes again unchanged; gathering a batch then saves a hundredth of the step of an MLP.
     """
     data, passes = config.data, plan.total_steps / plan.steps_per_epoch
     same = data.augment == "none" and not data.preprocess.endswith("whiten")

@@ -1,6 +1,7 @@
 """The plan of a training: the numbers of examples, batches, steps and evaluations that follow from a config."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from bnexp.config.data_section import DatasetInfo
 from bnexp.config.refusals import refuse_empty_parts, refuse_lone_examples
@@ -36,7 +37,7 @@ class Plan:
         """Examples in a full step of the optimizer."""
         return self.examples_of(1)
 
-    @property
+    @cached_property
     def batches_per_epoch(self) -> int:
         """Batches in one epoch, after `data.drop_last`."""
         full, remainder = divmod(self.train_examples, self.batch_size)

@@ -39,7 +39,8 @@ def listed(meanings: Mapping[Any, str]) -> str:
 
 def is_due(step: int, every_epochs: float, steps_per_epoch: int) -> bool:
     """Tell whether another `every_epochs` epochs end with this step, counted from 1."""
-    return times_until(step, every_epochs, steps_per_epoch) > times_until(step - 1, every_epochs, steps_per_epoch)
+    every_steps = max(every_epochs * steps_per_epoch, 1.0)
+    return math.floor(step / every_steps + _ROUNDING) > math.floor((step - 1) / every_steps + _ROUNDING)
 
 
 def times_until(step: int, every_epochs: float, steps_per_epoch: int) -> int:

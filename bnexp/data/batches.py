@@ -19,6 +19,10 @@ class Drawn(NamedTuple):
     places: Tensor
     moves: Tensor | None
 
+    def copy(self) -> "Drawn":
+        """Return the same in tensors of its own."""
+        return Drawn(self.places.clone(), None if self.moves is None else self.moves.clone())
+
     @classmethod
     def of_all(cls, drawn: "Sequence[Drawn]") -> "Drawn":
         """Return several batches on one dataset as one, the examples of the first in front."""
@@ -39,8 +43,8 @@ class TrainBatches:
     ) -> None:
         self._dataset, self._plan, self._seed, self._augment = dataset, plan, seed, augment
         self._prepared = prepared
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._epoch, self._per_epoch = -1, plan.batches_per_epoch
+        self._places: Sequence[Tensor] = ()  # of each batch of the epoch, (B,)
 
     def at(self, batch: int) -> tuple[Tensor, Tensor]:
         """Return inputs (B, C, H, W), augmented and preprocessed, and labels (B,) of a batch, counted from 0 on.
@@ -51,16 +55,20 @@ class TrainBatches:
 
     def draw(self, batch: int) -> Drawn:
         """Return what decides the inputs and labels of a batch."""
-        epoch, number = divmod(batch, self._plan.batches_per_epoch)
-        device = self._dataset.train.labels.device
+        epoch, number = divmod(batch, self._per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self._plan.train_examples, generator=generator)
-            self._order, self._epoch = sent(order, device), epoch
-        index = self._order[number * self._plan.batch_size : (number + 1) * self._plan.batch_size]  # (B,)
+            self._places = sent(order, self._device).split(self._plan.batch_size)
+            self._epoch = epoch
+        index = self._places[number]
         if self._augment == "none":
             return Drawn(index, None)
-        return Drawn(index, sent(draw_at(self._augment, len(index), self._seed, batch), device))
+        return Drawn(index, sent(draw_at(self._augment, len(index), self._seed, batch), self._device))
+
+    @property
+    def _device(self) -> torch.device:
+        return self._dataset.train.labels.device
 
     def gather(self, places: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of the examples at these places, moved; all of it work of the device."""

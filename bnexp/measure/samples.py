@@ -12,18 +12,15 @@ import torch
 from torch import Tensor
 
 
-def scale_of(values: Tensor) -> Tensor:
-    """Return the largest magnitude, shape (); 1 where it is 0 or not finite, so that one can divide by it."""
-    low, high = values.aminmax()
-    peak = torch.maximum(high, -low)
-    return torch.where((peak > 0) & peak.isfinite(), peak, torch.ones_like(peak))
+def where_float64_is(values: Tensor) -> Tensor:
+    """Return the values on their device, or on the CPU, whose memory they share, where the device has no float64."""
+    return values.cpu() if values.device.type == "mps" else values
 
 
 def length(values: Tensor) -> Tensor:
-    """Return the Euclidean norm of all values, shape ()."""
-    scale = scale_of(values)
-    norm: Tensor = torch.linalg.vector_norm(values / scale) * scale
-    return norm
+    """Return the Euclidean norm of all values, shape (), added up in float64."""
+    norm: Tensor = torch.linalg.vector_norm(where_float64_is(values), dtype=torch.float64)
+    return norm.to(values)
 
 
 def total_length(lengths: Iterable[Tensor]) -> Tensor:

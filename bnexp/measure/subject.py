@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -57,8 +57,7 @@ class Subject:
         return self.layout.placed
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """One step, counted from 1, as a probe sees it: its learning rate, its last batch x (B, C, H, W), labels y (B,).
 
     Of a step that is taken ahead, the step is 0 and the learning rate on CUDA the tensor () that the optimizer reads.

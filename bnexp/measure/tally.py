@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from bnexp.measure.samples import as_units
+from bnexp.measure.samples import as_units, where_float64_is
 from bnexp.runs.rows import BINS, Counts
 
 _BLOCK, _LARGEST_BLOCK = {"cpu": 1 << 17}, 1 << 24
@@ -26,7 +26,7 @@ def moments_of(values: Tensor) -> Tensor:
     The mean of n values lies within sqrt(2 n) standard deviations of the smallest, wherever that is, so that their
     variance, squares / n - (sum / n)^2, has a relative error of about n * 1e-16 at most.
     """
-    values = _where_float64_is(values)
+    values = where_float64_is(values)
     low, high = (end.double() for end in values.aminmax())
     sums = list[Tensor]()
     for block in _blocks(values):
@@ -41,7 +41,7 @@ def tally(values: Tensor) -> Tensor:
     Bin i holds low + i w <= v < low + (i + 1) w with w = (high - low) / 64, the last one also v = high. Division by
     w, a quotient by a power of two, is rounded once: for values of float32 a bin's edge parts them exactly.
     """
-    values = _where_float64_is(values)
+    values = where_float64_is(values)
     if not values.numel():
         return torch.zeros(TALLIED, dtype=torch.float64, device=values.device)
     # To ask a GPU would be to wait for it: there, values are always taken as if some were not finite.
@@ -94,11 +94,6 @@ def _blocks(values: Tensor) -> Iterator[Tensor]:
     taken = torch.empty_like(blocks[0], dtype=torch.float64)  # new memory for each would take longer than its sums
     for block in blocks:
         yield taken[: len(block)].copy_(block)
-
-
-def _where_float64_is(values: Tensor) -> Tensor:
-    """Return the values on their device, or on the CPU, whose memory they share, where the device has no float64."""
-    return values.cpu() if values.device.type == "mps" else values
 
 
 def _added(sums: list[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ def over_positions(x: Tensor) -> list[int]:
 
 def widened(x: Tensor) -> Tensor:
     """Return x in float32 where it is narrower: statistics in bf16 or fp16 would lose what eps protects."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype == torch.float32 else x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:

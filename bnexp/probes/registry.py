@@ -58,6 +58,8 @@ class Due:
 
     def before(self, look: Look) -> None:
         """Let each get ready, right before the forward pass."""
+        if not self.probes:
+            return
         with self.timing():
             for probe in self.probes:
                 probe.before(look)
@@ -66,11 +68,15 @@ class Due:
 
     def after_backward(self, look: Look) -> list[Reading]:
         """Return what each measures right after the backward pass."""
+        if not self.probes:
+            return []
         with self.timing():
             return [probe.after_backward(look) for probe in self.probes]
 
     def after_step(self, look: Look) -> list[Reading]:
         """Return what each measures right after the optimizer's step."""
+        if not self.probes:
+            return []
         with self.timing():
             return [probe.after_step(look) for probe in self.probes]
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from bnexp.config.randomness import derive_seed
+from bnexp.config.section import is_due
 from bnexp.measure.restore import put_random_states, put_weights, random_states, streams_of, weights_of
 from bnexp.runs.checkpoints import CheckpointFolder
 from bnexp.runs.rows import MetricsWriter, Rows, Writers
@@ -143,15 +144,19 @@ class Checkpointer:
 
     def __init__(self, run: TrainingRun, folder: CheckpointFolder, rows: MetricsWriter) -> None:
         self._run, self._folder, self._rows = run, folder, rows
-        self._saved_at, self._least_s = time.monotonic(), 0.0  # how long the last one took, where that counts
+        self._every_epochs, self._every_s = (
+            run.config.checkpoints.every_epochs,
+            60 * run.config.checkpoints.every_minutes,
+        )
+        self._saved_at = time.monotonic()
+        self._least_s = 0.0  # until the next regular one
         self._stored_best: int | None = None
 
     def save_if_due(self, progress: Progress) -> None:
         """Save where the config asks for it after this step; after the last one of the plan it does not."""
-        when, plan, step = self._run.config.checkpoints, self._run.plan, progress.steps
-        since = time.monotonic() - self._saved_at
-        regularly = plan.regularly_at(step, when.every_epochs) and since * MOST_SHARE >= self._least_s
-        if step < plan.total_steps and (regularly or since >= 60 * when.every_minutes):
+        plan, step, since = self._run.plan, progress.steps, time.monotonic() - self._saved_at
+        regularly = since >= self._least_s and is_due(step, self._every_epochs, plan.steps_per_epoch)
+        if (since >= self._every_s or regularly) and step < plan.total_steps:
             self.save(progress)
 
     def save(self, progress: Progress) -> None:
@@ -169,4 +174,4 @@ class Checkpointer:
                 self._folder.save_best(best.evaluated.step, best.weights, self._run.config_text)
                 self._stored_best = best.evaluated.step
         self._saved_at = time.monotonic()
-        self._least_s = self._saved_at - begun if self._run.device.type != "cpu" else 0.0
+        self._least_s = (self._saved_at - begun) / MOST_SHARE if self._run.device.type != "cpu" else 0.0

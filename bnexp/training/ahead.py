@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch.optim import Optimizer
 
 from bnexp.data.batches import Drawn
 from bnexp.measure.restore import put_random_states, random_states, streams_of
@@ -55,8 +54,8 @@ class Seen(NamedTuple):
 class Stretch:
     """Steps that a run takes ahead, `first` to `last`, counted from 1.
 
-    Whoever drives the `steps` of a training (training/loop.py) takes them all, in order: each is `TrainStep.expect`,
-    the batches of the step, `TrainStep.gradients`, `TrainStep.update(unseen=True)`, with the probes that are due at the
+    Whoever drives the `steps` of a training (training/loop.py) takes them all, in order: each is `TrainStep.set`, the
+    batches of the step, `TrainStep.gradients`, `TrainStep.update(unseen=True)`, with the probes that are due at the
     last. Once the device is asked for all of it, it calls `meanwhile`; then it sets `seen`, and goes on. It may take
     fewer, by a smaller `last`, one at least, and set `own_s`, the part of the time that is the run's. It leaves the
     run's progress, rows and clock alone, and does not replace the tensors of the network, the optimizer and the
@@ -214,7 +213,7 @@ class KeptState:
         tensors, average = self.tensors(), self._run.train_step.average
         if len(self._copies) != len(tensors):
             self._copies = [torch.empty_like(tensor) for tensor in tensors]
-        _copy(self._copies, tensors)
+        copy_all(self._copies, tensors)
         self._host = {
             "random": random_states(self._run.device),
             "streams": {name: stream.get_state() for name, stream in self._streams.items()},
@@ -224,7 +223,7 @@ class KeptState:
     @torch.no_grad()
     def put_back(self) -> None:
         """Let it be as it was kept, bit for bit."""
-        _copy(self.tensors(), self._copies)
+        copy_all(self.tensors(), self._copies)
         put_random_states(self._host["random"], self._run.device)
         for name, stream in self._streams.items():
             stream.set_state(self._host["streams"][name])
@@ -248,7 +247,7 @@ class KeptState:
         return list(self._streams.values())
 
 
-def _copy(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+def copy_all(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """Copy values into tensors, those of a kind in one go."""
     for dtype in dict.fromkeys(value.dtype for value in values):
         pairs = [pair for pair in zip(to, values, strict=True) if pair[1].dtype == dtype]
@@ -256,9 +255,10 @@ def _copy(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 class Expected(NamedTuple):
-    """What a step is taken with: what was drawn for its batches, and the probes that look at it."""
+    """What a step is taken with: what was drawn for its batches, its settings, and the probes that look at it."""
 
     drawn: Sequence[Drawn]
+    settings: Sequence[float]
     due: Due = NOTHING_DUE
 
     @property
@@ -278,7 +278,7 @@ class Taken(NamedTuple):
 class Steps:
     """Takes the steps of a run with nothing brought to Python.
 
-    What Python alone knows of a step beforehand is set by `expect`; `take` is work of the device only.
+    What Python alone knows of a step beforehand is in what `expect` returns; `take` is work of the device only.
     """
 
     def __init__(self, run: TrainingRun) -> None:
@@ -295,11 +295,6 @@ class Steps:
         return Sight(self._run, self._statistics)
 
     @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer that takes the steps."""
-        return self._run.train_step.optimizer
-
-    @property
     def streams(self) -> Sequence[RandomStream]:
         """The random streams that they draw from."""
         return self._kept.streams
@@ -309,18 +304,27 @@ class Steps:
         self._run.train_step.abandon()
 
     def expect(self, step: int) -> "Expected":
-        """Set learning rate and average for a step, counted from 1, and return what it is taken with."""
+        """Return what a step is taken with, counted from 1: to be called once for each, in order."""
         run = self._run
-        run.train_step.expect(run.learning_rate(step))
-        return Expected([run.batches.draw(batch) for batch in run.plan.batches_of(step)], run.probes.at(step))
+        settings = run.train_step.settings(run.learning_rate(step))
+        return Expected([run.batches.draw(batch) for batch in run.plan.batches_of(step)], settings, run.probes.at(step))
+
+    def set(self, settings: Sequence[float]) -> None:
+        """Set by what the next step goes."""
+        self._run.train_step.set(settings)
+
+    @property
+    def settable(self) -> list[Tensor]:
+        """The tensors () that hold the settings on CUDA."""
+        return self._run.train_step.settable
 
     def take(self, expected: "Expected") -> "Taken":
-        """Take the step, and return its figures, (F,), and what is read at it.
+        """Take the step by the settings that are set, and return its figures, (F,), and what is read at it.
 
         The figures are loss and correct answers, where code of one's own keeps running statistics what is 0 while they
         are finite, and the scale of the loss.
         """
-        (*earlier, last), due = expected
+        (*earlier, last), _, due = expected
         train_step, gather = self._run.train_step, self._run.batches.gather
         for batch in earlier:
             train_step.accumulate(*gather(*batch), of=expected.examples)
@@ -387,5 +391,9 @@ class OneByOne:
 
     def __call__(self, stretch: Stretch) -> Seen:
         """Take all steps of a stretch; nothing is brought to Python before the last."""
-        sight = self._steps.sight()
-        return sight.of([self._steps.take(self._steps.expect(step)) for step in stretch.steps], stretch.meanwhile)
+        sight, taken = self._steps.sight(), list[Taken]()
+        for step in stretch.steps:
+            expected = self._steps.expect(step)
+            self._steps.set(expected.settings)
+            taken.append(self._steps.take(expected))
+        return sight.of(taken, stretch.meanwhile)

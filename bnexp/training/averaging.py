@@ -27,33 +27,36 @@ class WeightAverage:
         self.decay, self.steps = decay, 0
         on_cuda = self._parameters[0].device.type == "cuda"
         # On the device, where a CUDA graph reads at each step what it is then.
-        self._weight: float | Tensor = torch.zeros((), device=self._parameters[0].device) if on_cuda else 0.0
+        self.weight: float | Tensor = torch.zeros((), device=self._parameters[0].device) if on_cuda else 0.0
         self.weights = copies_of(self._parameters)
         self.best = copies_of(self._parameters)
         """The average at the step whose own weights did best on the validation part."""
 
     def update(self) -> None:
         """Take in the weights that a step has made."""
-        self.count()
+        self.weigh(self.count())
         self.take_in()
 
-    def count(self) -> None:
-        """Count a step, and set how much it weighs."""
+    def count(self) -> float:
+        """Count a step, and return how much it weighs."""
         self.steps += 1
-        weight = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
-        if isinstance(self._weight, Tensor):
-            self._weight.fill_(weight)
+        return 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+
+    def weigh(self, weight: float) -> None:
+        """Set how much the weights of a step weigh that are taken in next."""
+        if isinstance(self.weight, Tensor):
+            self.weight.fill_(weight)
         else:
-            self._weight = weight
+            self.weight = weight
 
     @torch.no_grad()
     def take_in(self) -> None:
-        """Take in the weights of the step that was counted."""
-        if isinstance(self._weight, float):
-            torch._foreach_lerp_(self.weights, self._parameters, self._weight)
+        """Take in the weights of the step just taken."""
+        if isinstance(self.weight, float):
+            torch._foreach_lerp_(self.weights, self._parameters, self.weight)
             return
         for average, parameter in zip(self.weights, self._parameters, strict=True):
-            average.lerp_(parameter, self._weight)
+            average.lerp_(parameter, self.weight)
 
     def keep_best(self) -> None:
         """Keep the average as it is now as that of the best step."""

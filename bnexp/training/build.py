@@ -53,7 +53,7 @@ class TrainingRun:
 
     @cached_property
     def config_text(self) -> str:
-        """The config as YAML, for the checkpoints."""
+        """The config as YAML, which every checkpoint holds."""
         return dump_config(self.config)
 
     @property

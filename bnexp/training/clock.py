@@ -66,7 +66,7 @@ class Clock:
 
     def measuring(self) -> AbstractContextManager[None]:
         """Count the time until the context ends as spent on probes and rows, not on training."""
-        return self._timing("measuring_s") if self._marks is None else self._marking(self._marks)
+        return _Measuring(self) if self._marks is None else self._marking(self._marks)
 
     def _measured_s(self, now: float) -> float:
         """Return the seconds spent on measuring until now, with those of a context that has not ended."""
@@ -108,12 +108,10 @@ class Clock:
     def _timing(self, total: str) -> Iterator[None]:
         """Add the seconds until the context ends to a total, also where it ends with an error."""
         start = self._awaited()
-        self._measures_since = start if total == "measuring_s" else self._measures_since
         try:
             yield
         finally:
             setattr(self, total, getattr(self, total) + (self._awaited() - start))
-            self._measures_since = None if total == "measuring_s" else self._measures_since
 
     @contextlib.contextmanager
     def _marking(self, marks: "Marks") -> Iterator[None]:
@@ -200,6 +198,26 @@ class Clock:
         now = self._now()
         self._started = now - state["total_s"]
         self._begin_pace(now)
+
+
+class _Measuring:
+    """Counts the time until the context ends as measuring; no generator, since each step has such a context."""
+
+    __slots__ = ("_begun", "_clock")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        clock = self._clock
+        clock._wait()
+        self._begun = clock._measures_since = clock._now()
+
+    def __exit__(self, *error: object) -> None:
+        clock = self._clock
+        clock._wait()
+        clock.measuring_s += clock._now() - self._begun
+        clock._measures_since = None
 
 
 _TOTALS = ("measuring_s", "evaluation_s", "evaluations", "checkpoint_s", "examples")

@@ -13,6 +13,7 @@ from bnexp.measure.evaluation import Score, inference_mode_of
 from bnexp.measure.machine import numbers_of
 from bnexp.measure.recorder import outputs_of
 from bnexp.measure.restore import copies_of, put, undisturbed
+from bnexp.measure.tally import waits
 from bnexp.training.build import TrainingRun
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW
 from bnexp.training.progress import Divergence, Progress
@@ -20,6 +21,8 @@ from bnexp.training.progress import Divergence, Progress
 Decision = Literal["take", "skip", "end"]
 FINITE = ("loss", "value")
 """Place and quantity where every output of the network is finite."""
+_LOOKED_AT = (torch.float32, torch.float64)
+"""Kinds of running statistics that are looked at where they lie."""
 
 
 class Guard:
@@ -51,8 +54,12 @@ class Guard:
 
         Of several processes, all find what any of them finds.
         """
-        value, *zeros = numbers_of([loss, *self._statistics.zero()])
-        sum_of_zeros = sum(zeros, 0.0)
+        if waits(loss.device):
+            value, *zeros = numbers_of([loss, *self._statistics.zero()])
+            sum_of_zeros = sum(zeros, 0.0)
+        else:
+            [value] = loss.float().view(1).tolist()
+            sum_of_zeros = 0.0 if self._statistics.are_finite() else math.nan
         if self._run.world is not None:
             value, sum_of_zeros = self._run.world.agreed(value, sum_of_zeros)
         return value, sum_of_zeros == 0
@@ -107,16 +114,29 @@ class Guard:
 
 
 class RunningStatistics:
-    """The running statistics of a network, and whether all are finite, without bringing them to Python."""
+    """The running statistics of a network, and whether all are finite."""
 
     def __init__(self, network: nn.Module) -> None:
         self._tensors = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         self._zeros = torch.cat([torch.zeros_like(tensor).flatten() for tensor in self._tensors or [torch.empty(0)]])
+        self._in_place = all(tensor.is_contiguous() and tensor.dtype in _LOOKED_AT for tensor in self._tensors)
+        self._found, self._one = torch.zeros(()), torch.ones(())
 
     def zero(self) -> list[Tensor]:
         """Return what is 0 while they are finite, and nan from there on, (), in a list; [] where there are none."""
         # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
         return [torch.dot(torch.cat(self._tensors), self._zeros)] if self._tensors else []
+
+    def are_finite(self) -> bool:
+        """Tell whether they are finite, where Python waits for no device: in half the time of `zero`."""
+        if not self._in_place:
+            return all(math.isfinite(zero) for zero in numbers_of(self.zero()))
+        # What loss scaling looks at gradients with. Here it multiplies by 1, which leaves every bit as it is.
+        torch._amp_foreach_non_finite_check_and_unscale_(self._tensors, self._found, self._one)
+        found = bool(self._found.tolist())
+        if found:
+            self._found.zero_()
+        return not found
 
 
 def find_divergence(run: TrainingRun, inputs: Iterable[Tensor], step: int, *, inference: bool = False) -> Divergence:

@@ -16,17 +16,18 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from bnexp.data.batches import Drawn
+from bnexp.data.batches import Drawn, sent
 from bnexp.errors import BnexpError
 from bnexp.measure.restore import copies_of
 from bnexp.norms.random_stream import RandomStream
 from bnexp.probes.probe import Probe
-from bnexp.training.ahead import Expected, Kept, OneByOne, Seen, Steps, Stretch, Take, Taken
+from bnexp.training.ahead import Expected, Kept, OneByOne, Seen, Steps, Stretch, Take, Taken, copy_all
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import Graphing
 
+AT_ONCE = 10
+"""Steps that are recorded together, once one is."""
 WARM_UP = 3
 """Steps of a kind that are taken on the side before it is recorded: libraries choose their kernels and workspaces."""
 Work = Callable[[], None]
@@ -93,10 +94,17 @@ class Recordable(Protocol):
     """Steps that can be recorded: those of a run (`ahead.Steps`), or of several stacked ones (`stacked.Stack`)."""
 
     def expect(self, step: int) -> Expected:
-        """Set what Python alone knows of a step beforehand, and return what it is taken with."""
+        """Return what a step is taken with; to be called once for each, in order."""
+
+    def set(self, settings: Sequence[float]) -> None:
+        """Set by what the next step goes."""
+
+    @property
+    def settable(self) -> list[Tensor]:
+        """The tensors () that hold the settings."""
 
     def take(self, expected: Expected) -> Taken:
-        """Take the step, by work of the device alone, and return what it gives."""
+        """Take the step by the settings that are set, by work of the device alone, and return what it gives."""
 
     def forget(self) -> None:
         """Forget the gradients of a step that was not taken to its end."""
@@ -105,61 +113,70 @@ class Recordable(Protocol):
         """Return what the steps change, for whoever keeps it."""
 
     @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer that takes them."""
-
-    @property
     def streams(self) -> Sequence[RandomStream]:
         """The random streams that they draw from."""
 
 
 class Recorded:
-    """A recorded step: the tensors that it reads, and those that it writes what it gives into."""
+    """One or more recorded steps: the tensors that they read, and those that they write what they give into."""
 
     def __init__(
         self,
         steps: Recordable,
         recorder: Recorder,
         generators: Sequence[torch.Generator],
-        expected: Expected,
+        expected: Sequence[Expected],
         like: Taken,
     ) -> None:
-        self._drawn = [
-            Drawn(batch.places.clone(), None if batch.moves is None else batch.moves.clone())
-            for batch in expected.drawn
-        ]
-        self._given = Taken(like.figures.clone(), like.readings, [row.clone() for row in like.numbers])
+        self._drawn = [[batch.copy() for batch in step.drawn] for step in expected]
+        self._settings = sent(_settings_of(expected), like.figures.device)
+        self._figures = torch.stack([like.figures] * len(expected))  # (S, F)
+        self._readings, self._numbers = like.readings, [row.clone() for row in like.numbers]
 
         def work() -> None:
-            taken = steps.take(Expected(self._drawn, expected.due))
-            for into, value in zip(_tensors(self._given), _tensors(taken), strict=True):
-                into.copy_(value)
+            for number, step in enumerate(expected):
+                torch._foreach_copy_(steps.settable, list(self._settings[number].unbind()))
+                taken = steps.take(Expected(self._drawn[number], (), step.due))
+                self._figures[number].copy_(taken.figures)
+                for into, row in zip(self._numbers, taken.numbers, strict=True):
+                    into.copy_(row)
 
         self._repeat = recorder.record(work, generators)
 
-    def __call__(self, expected: Expected) -> Taken:
-        """Take the step, and return what it gives."""
-        for batch, now in zip(self._drawn, expected.drawn, strict=True):
-            for into, value in zip(batch, now, strict=True):
-                if into is not None and value is not None:
-                    into.copy_(value)
+    def __call__(self, expected: Sequence[Expected]) -> list[Taken]:
+        """Take the steps, and return what each gives."""
+        copy_all(_drawn_of(self._drawn), _drawn_of([step.drawn for step in expected]))
+        self._settings.copy_(sent(_settings_of(expected), self._settings.device))
         self._repeat()
-        return Taken(self._given.figures.clone(), self._given.readings, [row.clone() for row in self._given.numbers])
+        numbers = [row.clone() for row in self._numbers]
+        return [Taken(figures, self._readings, numbers) for figures in self._figures.clone().unbind()]
+
+
+def _settings_of(expected: Sequence[Expected]) -> Tensor:
+    """Return the settings of steps in rows."""
+    return torch.tensor([step.settings for step in expected])
+
+
+def _drawn_of(steps: Sequence[Sequence[Drawn]]) -> list[Tensor]:
+    """Return all that was drawn for steps as tensors."""
+    return [tensor for batches in steps for batch in batches for tensor in batch if tensor is not None]
 
 
 class Kind(NamedTuple):
-    """Steps that are alike: the examples of their batches, and the probes that look at them."""
+    """Steps that are alike: the examples of their batches, and the probes that look at them; and how many at once."""
 
     sizes: tuple[int, ...]
     probes: tuple[Probe, ...]
+    steps: int = 1
 
 
 class Recordings:
-    """Takes steps by repeating a recorded one: each kind, full or the last of an epoch, looked at or not, its own.
+    """Takes steps by repeating recorded ones: each kind, full or the last of an epoch, looked at or not, its own.
 
-    The first steps of a kind are taken as they are. Before a recording is trusted, it is tried: a repeated step must
-    leave the bits of one that is taken. Where it does not, or nothing can be recorded, steps are taken as they are;
-    where that is so of a look, only those with it.
+    The first steps of a kind are taken as they are. Then one is recorded, and after that several in a row, between
+    which the device does not wait for Python. Before a recording is trusted, it is tried: repeated steps must leave
+    the bits of those that are taken. Where they do not, or nothing can be recorded, steps are taken as they are; where
+    that is so of a look, only those with it, and of several, one by one.
     """
 
     def __init__(
@@ -173,7 +190,7 @@ class Recordings:
         self._steps, self._graph, self._recorder, self._note, self._warm_up = steps, graph, recorder, note, warm_up
         self._recorded: dict[Kind, Recorded] = {}
         self._aside: dict[Kind, int] = {}  # steps of a kind that were taken before it is recorded
-        self._unrecorded = set[Kind]()  # since their looks cannot be
+        self._unrecorded = set[Kind]()  # since their looks cannot be, or several at once
         self._places: list[Any] = []
         self._kept = steps.kept()
 
@@ -184,25 +201,51 @@ class Recordings:
         if places != self._places:  # a graph knows tensors by their places in memory
             self._recorded.clear()
             self._places = places
-        return [self._take(step) for step in numbers]
+        taken, next_ones = list[Taken](), list[Expected]()
+        for number in numbers:
+            expected = self._steps.expect(number)
+            if next_ones and _kind_of([expected]) != _kind_of(next_ones[:1]):
+                taken += self._take_each(next_ones)
+                next_ones = []
+            next_ones.append(expected)
+            if len(next_ones) == AT_ONCE:
+                taken += self._take_together(next_ones)
+                next_ones = []
+        return taken + self._take_each(next_ones)
 
-    def _take(self, step: int) -> Taken:
-        expected = self._steps.expect(step)
-        kind = Kind(tuple(len(batch.places) for batch in expected.drawn), tuple(expected.due.probes))
+    def _take_together(self, expected: Sequence[Expected]) -> list[Taken]:
+        """Take steps of a kind by one recording of all of them, once it is made."""
+        kind = _kind_of(expected)
         if kind in self._recorded:
             return self._recorded[kind](expected)
+        taken = self._take_each(expected)
+        if kind._replace(steps=1) in self._recorded and kind not in self._unrecorded and not kind.probes:
+            self._record(kind, expected, taken[0])
+        return taken
+
+    def _take_each(self, expected: Sequence[Expected]) -> list[Taken]:
+        return [self._take(step) for step in expected]
+
+    def _take(self, expected: Expected) -> Taken:
+        kind = _kind_of([expected])
+        if kind in self._recorded:
+            return self._recorded[kind]([expected])[0]
         if self._graph.reason is not None or kind in self._unrecorded:
-            return self._steps.take(expected)
+            return self._take_as_it_is(expected)
         taken = list[Taken]()
-        self._recorder.aside(lambda: taken.append(self._steps.take(expected)))
+        self._recorder.aside(lambda: taken.append(self._take_as_it_is(expected)))
         self._aside[kind] = self._aside.get(kind, 0) + 1
         plain = kind._replace(probes=()) in self._recorded  # what is left of a look was warmed up by the first one
         if self._aside[kind] >= self._warm_up or plain:
-            self._record(kind, expected, taken[0])
+            self._record(kind, [expected], taken[0])
         return taken[0]
 
-    def _record(self, kind: Kind, expected: Expected, like: Taken) -> None:
-        """Record a kind of step, at the example of one that was just taken, and try it; leave no other trace."""
+    def _take_as_it_is(self, expected: Expected) -> Taken:
+        self._steps.set(expected.settings)
+        return self._steps.take(expected)
+
+    def _record(self, kind: Kind, expected: Sequence[Expected], like: Taken) -> None:
+        """Record steps of a kind, at the example of those just taken, and try it; leave no other trace."""
         self._kept.keep()
         host = _host_streams()
         try:
@@ -214,32 +257,34 @@ class Recordings:
             self._refuse(kind, error)
         else:
             self._recorded[kind] = recorded
-            self._graph.recorded = max(self._graph.recorded, sum(not each.probes for each in self._recorded))
+            plain = sum(not each.probes and each.steps == 1 for each in self._recorded)
+            self._graph.recorded = max(self._graph.recorded, plain)
         finally:
             self._steps.forget()
             self._kept.put_back()
             self._kept.forget()
 
-    def _try(self, recorded: Recorded, expected: Expected) -> None:
-        """Refuse a recording that leaves other bits than the step itself."""
+    def _try(self, recorded: Recorded, expected: Sequence[Expected]) -> None:
+        """Refuse a recording that leaves other bits than the steps themselves."""
         self._kept.put_back()
         left = [*_tensors(recorded(expected)), *copies_of(self._kept.tensors())]
         self._kept.put_back()
-        right = [*_tensors(self._steps.take(expected)), *self._kept.tensors()]
+        right = [*_tensors([self._take_as_it_is(step) for step in expected]), *self._kept.tensors()]
         if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, right)):
             raise Unrecordable("a repeated step leaves other bits than one that is taken")
 
     def _refuse(self, kind: Kind, error: Exception) -> None:
-        """Go on without, or end the run where `training.graph` is on; of a look, only that is done without."""
+        """Go on without, or end the run where `training.graph` is on; of looks or of several, only without those."""
         while error.__context__ is not None and isinstance(error.__context__, RuntimeError):
             error = error.__context__  # what broke the recording, not that it is broken
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         for stream in self._steps.streams:
             stream.set_state(None)  # generators of a broken recording are of no use; `put_back` makes others
         self._recorded.clear()
-        if kind.probes:
-            if not self._unrecorded:
-                self._note(f"the looks of probes are not recorded as a CUDA graph: {reason}")
+        if kind.probes or kind.steps > 1:
+            what = "looks of probes are" if kind.probes else "several steps at once are"
+            if not any(bool(other.probes) == bool(kind.probes) for other in self._unrecorded):
+                self._note(f"{what} not recorded as a CUDA graph: {reason}")
             self._unrecorded.add(kind)
             return
         self._graph.reason = reason
@@ -255,8 +300,7 @@ class Recordings:
 
     def _places_now(self) -> list[Any]:
         """Return where all is in memory that a recorded step reads and writes."""
-        rates = [group["lr"] for group in self._steps.optimizer.param_groups]
-        tensors = [*self._kept.tensors(), *(rate for rate in rates if isinstance(rate, Tensor))]
+        tensors = [*self._kept.tensors(), *self._steps.settable]
         return [*(tensor.data_ptr() for tensor in tensors), *self._generators()]
 
 
@@ -286,9 +330,15 @@ def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) ->
     return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)
 
 
-def _tensors(taken: Taken) -> list[Tensor]:
-    """Return what a step gives as tensors, the same number for each of a kind."""
-    return [taken.figures, *taken.numbers]
+def _kind_of(expected: Sequence[Expected]) -> Kind:
+    """Return the kind of steps in a row that are alike."""
+    drawn, _, due = expected[0]
+    return Kind(tuple(len(batch.places) for batch in drawn), tuple(due.probes), len(expected))
+
+
+def _tensors(taken: Sequence[Taken]) -> list[Tensor]:
+    """Return what steps give as tensors."""
+    return [tensor for step in taken for tensor in (step.figures, *step.numbers)]
 
 
 def _host_streams() -> bytes:

@@ -34,9 +34,9 @@ class StepLog:
         self._pending: Callable[[], None] | None = None
 
     def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
-        """Note a step: mean loss of its batch, logits (B, classes), labels (B,)."""
+        """Note a step: mean loss of its batch, logits (B, classes), detached, and labels (B,)."""
         self._losses.append(loss)
-        self._logits.append(logits.detach())
+        self._logits.append(logits)
         self._labels.append(labels)
         self._clock.count(len(labels))
         if len(self._labels) == _MOST_KEPT:
@@ -133,7 +133,10 @@ class StepLog:
         if not self._labels:
             return []
         right = torch.cat(self._logits).argmax(dim=1) == torch.cat(self._labels)  # (all examples,)
-        return [step.sum() for step in right.split([len(labels) for labels in self._labels])]
+        sizes = [len(labels) for labels in self._labels]
+        if min(sizes) == max(sizes):
+            return list(right.view(len(sizes), -1).sum(dim=1).float().unbind())
+        return [step.sum() for step in right.split(sizes)]
 
     def _count(self, corrects: list[float]) -> None:
         """Replace logits and labels by the number of correct answers."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from bnexp.measure.evaluation import Score
 from bnexp.measure.subject import Look
 from bnexp.probes.probe import NOTHING_READ, Read, Reading, numbers_in, read_from
+from bnexp.probes.registry import Due
 from bnexp.training.ahead import Ahead, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.clock import Clock
@@ -13,6 +14,9 @@ from bnexp.training.evaluation import averaged_row, averaged_scores, evaluating,
 from bnexp.training.graph import way_of
 from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.progress import Progress
+
+AT_ONCE = 64
+"""Steps whose rates and dates are worked out at once, where none is taken ahead."""
 
 
 def train(
@@ -58,6 +62,7 @@ def steps(
     `alone`, a step that a probe looks at is a stretch of its own, or is taken here.
     """
     guard, unseen, total = Guard(run, progress), Ahead(run, progress, watched, alone=alone), run.plan.total_steps
+    agenda = Agenda(run, progress.clock, at_once=1 if ahead else AT_ONCE)
     later = ahead and (alone or run.device.type != "cpu")  # where a device works on meanwhile
     run.network.train()
     try:
@@ -67,12 +72,14 @@ def steps(
                 progress.log.catch_up()
                 if (read := unseen.read_of(stretch)) is None:
                     continue
+                evaluates = run.plan.evaluates_at(progress.steps)
             else:
                 progress.log.catch_up()
-                read = _watched_step(run, progress, guard)
+                lr, due, evaluates = agenda.at(progress.steps + 1)
+                read = _watched_step(run, progress, guard, lr, due)
                 if progress.ended:
                     break
-            score, averaged = _evaluate(run, progress) if run.plan.evaluates_at(progress.steps) else (None, {})
+            score, averaged = _evaluate(run, progress) if evaluates else (None, {})
             _write_row(run, progress, read, score, averaged, later=later and score is None)
             show(progress.steps, progress.clock)
             if guard.ends_after(progress.steps, score) or stop():
@@ -82,13 +89,35 @@ def steps(
         progress.log.catch_up()
 
 
-def _watched_step(run: TrainingRun, progress: Progress, guard: Guard) -> Read:
+class Agenda:
+    """Tells of each step what follows from its number: its learning rate, the probes due, and whether it is evaluated.
+
+    It works out `at_once` steps at a time: one after the other, between passes that fill the caches, they take longer.
+    """
+
+    def __init__(self, run: TrainingRun, clock: Clock, at_once: int) -> None:
+        self._run, self._clock, self._at_once = run, clock, at_once
+        self._first, self._known = 0, list[tuple[float, Due, bool]]()
+
+    def at(self, step: int) -> tuple[float, Due, bool]:
+        """Return it for a step, counted from 1."""
+        if not 0 <= step - self._first < len(self._known):
+            run, timing = self._run, self._clock.measuring
+            self._first = step
+            self._known = [
+                (run.learning_rate(step), run.probes.at(step, timing), run.plan.evaluates_at(step))
+                for step in range(step, min(step + self._at_once, run.plan.total_steps + 1))
+            ]
+        return self._known[step - self._first]
+
+
+def _watched_step(run: TrainingRun, progress: Progress, guard: Guard, lr: float, due: Due) -> Read:
     """Take the next step under the eyes of the guard and of the probes that are due, and return what these read."""
     train_step, log, step = run.train_step, progress.log, progress.steps + 1
-    lr = set_learning_rate(train_step.optimizer, run.learning_rate(step))
+    set_learning_rate(train_step.optimizer, lr)
     guard.before_forward()
     x, y = run.last_batch(step)  # (B, C, H, W), (B,)
-    look, due = Look(run.subject, step, lr, x, y), run.probes.at(step, progress.clock.measuring)
+    look = Look(run.subject, step, lr, x, y)
 
     due.before(look)
     logits, labels, loss = train_step.gradients(x, y)  # (N, classes), (N,), () of all its batches

@@ -2,12 +2,14 @@
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from bnexp.config.plan import Plan
@@ -21,6 +23,7 @@ from bnexp.config.schema import (
     StepSchedule,
 )
 
+_is_profiled: Callable[[], bool] = torch._C._autograd._profiler_enabled
 ONECYCLE_START = 1 / 25
 ONECYCLE_END = 1 / 25e4
 
@@ -80,11 +83,24 @@ def _unwrapped(kind: type[Optimizer]) -> Any:
     """Return an optimizer of torch without what wraps its methods for those who compile them.
 
     bnexp compiles networks, never a method of an optimizer. The wrappers load torch._dynamo, and with it all of
-    torch.compile: two seconds before the first step.
+    torch.compile: two seconds before the first step. Nor does it hook into a step: a profiler alone is told of it.
     """
-    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
+    names = ("add_param_group", "state_dict", "load_state_dict", "step")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])})
+    plain, told = methods["step"], f"Optimizer.step#{kind.__name__}.step"
+
+    def step(optimizer: Optimizer) -> None:
+        with torch.no_grad(), record_function(told) if _is_profiled() else nullcontext():
+            plain(optimizer)
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch wraps it no further
+    return type(kind.__name__, (kind,), {**methods, "step": step, "zero_grad": _clear_gradients})
+
+
+def _clear_gradients(optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
@@ -171,6 +187,8 @@ class LossScaler:
 
     def __init__(self, precision: str, device: torch.device) -> None:
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.scales = self._scaler.is_enabled()
+        """Whether the loss is scaled."""
         self.skipped = self.skipped_in_a_row = 0
 
     def backward(self, loss: Tensor) -> None:
@@ -199,11 +217,6 @@ class LossScaler:
         self.skipped += skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
         return not skipped
-
-    @property
-    def scales(self) -> bool:
-        """Whether the loss is scaled."""
-        return self._scaler.is_enabled()
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, get_type_hints
 
 from torch import Tensor
@@ -64,8 +65,9 @@ class Progress:
     @classmethod
     def start(cls, run: TrainingRun, writer: Writer) -> "Progress":
         """Return the state of a training that begins now, whose rows go to the writer."""
-        on_cuda = run.device.type == "cuda"
-        clock = Clock(wait=lambda: synchronize(run.device), marks=Marks(run.device) if on_cuda else None)
+        kind = run.device.type
+        wait = _wait_for_nothing if kind == "cpu" else partial(synchronize, run.device)
+        clock = Clock(wait=wait, marks=Marks(run.device) if kind == "cuda" else None)
         return cls(StepLog(run.plan, writer, clock), clock)
 
     @property
@@ -104,6 +106,10 @@ class Progress:
         values = {name: form_of_type(kind) for name, kind in _value_types().items()}
         clock = {**self.clock.state_dict(), "untimed_steps": OrAbsent(0)}
         return {"log": self.log.state_form(), "clock": clock, **values}
+
+
+def _wait_for_nothing() -> None:
+    """Return at once: on the CPU work is done as it returns."""
 
 
 def _value_types() -> dict[str, Any]:

@@ -5,7 +5,7 @@ Each run keeps its own network, optimizer, batches and records. Here its paramet
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,10 @@ from bnexp.data.batches import Drawn
 from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import widened
 from bnexp.training.ahead import Expected, KeptState, OneByOne, Stretch, Take, Taken, seen_of, weighs_norm
+from bnexp.training.averaging import WeightAverage
 from bnexp.training.build import TrainingRun
 from bnexp.training.graph import CudaRecorder, Graphed, Recorder, Recordings
-from bnexp.training.optimizer import set_learning_rate
+from bnexp.training.optimizer import rate_of, set_learning_rate
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
 """What torch warns of where it passes the networks through an operation one by one: `lerp_`, of running statistics."""
@@ -85,8 +86,8 @@ class Stack:
                 stretch.seen = self._looker_of(number)(stretch)
             return
         self._begin()
-        take = self._recordings or (lambda numbers: [self.take(self.expect(number)) for number in numbers])
-        figures = torch.stack([taken.figures for taken in take(stretches[0].steps)])  # (steps, F, K)
+        taken = (self._recordings or self._take_as_they_are)(stretches[0].steps)
+        figures = torch.stack([step.figures for step in taken])  # (steps, F, K)
         ends = self._ends()  # (K,) each
         self._end()
         graph = self._runs[0].graph
@@ -124,28 +125,50 @@ class Stack:
         torch._foreach_zero_(list(self._gradients.values()))
 
     def expect(self, step: int) -> Expected:
-        """Set learning rate and averages for a step, counted from 1, and return what was drawn for its batches.
+        """Return what a step is taken with, counted from 1: to be called once for each, in order.
 
         Of each batch these are the examples of the first run, then those of the second, and so on, (K B,).
         """
         first = self._runs[0]
-        set_learning_rate(self.optimizer, first.learning_rate(step))
-        for number in self._within:
-            if (average := self._runs[number].train_step.average) is not None:
-                average.count()
+        settings = [first.learning_rate(step), *(average.count() for average in self._averages)]
         batches = first.plan.batches_of(step)
-        return Expected([Drawn.of_all([run.batches.draw(batch) for run in self._runs]) for batch in batches])
+        return Expected([Drawn.of_all([run.batches.draw(batch) for run in self._runs]) for batch in batches], settings)
+
+    def set(self, settings: Sequence[float]) -> None:
+        """Set by what the next step goes."""
+        lr, *weights = settings
+        set_learning_rate(self.optimizer, lr)
+        for average, weight in zip(self._averages, weights, strict=True):
+            average.weigh(weight)
+
+    @property
+    def settable(self) -> list[Tensor]:
+        """The tensors () that hold the settings on CUDA."""
+        held = [rate_of(self.optimizer), *(average.weight for average in self._averages)]
+        return [value for value in held if isinstance(value, Tensor)]
+
+    @property
+    def _averages(self) -> list[WeightAverage]:
+        averages = (self._runs[number].train_step.average for number in self._within)
+        return [average for average in averages if average is not None]
+
+    def _take_as_they_are(self, numbers: Iterable[int]) -> list[Taken]:
+        taken = list[Taken]()
+        for number in numbers:
+            expected = self.expect(number)
+            self.set(expected.settings)
+            taken.append(self.take(expected))
+        return taken
 
     def take(self, expected: Expected) -> Taken:
-        """Take a step, and return its figures, losses and correct answers, (2, K)."""
+        """Take a step by the settings that are set, and return its figures, losses and correct answers, (2, K)."""
         losses, corrects = zip(*(self._pass(batch, expected.examples) for batch in expected.drawn), strict=True)
         gradients, most = list(self._gradients.values()), self._runs[0].train_step.grad_clip
         if most is not None:
             clip_each(gradients, most)
         self.optimizer.step()
-        for number in self._within:
-            if (average := self._runs[number].train_step.average) is not None:
-                average.take_in()
+        for average in self._averages:
+            average.take_in()
         self.forget()
         return Taken(torch.stack([sum_of(losses).float(), sum_of(corrects).float()]))
 

@@ -1,6 +1,6 @@
 """One training step, written once: gradients of one or more batches, then an update of the weights, or none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from bnexp.measure.passes import loss_of
 from bnexp.training.averaging import WeightAverage
-from bnexp.training.optimizer import LossScaler, set_learning_rate
+from bnexp.training.optimizer import LossScaler, rate_of, set_learning_rate
 
 
 class Passed(NamedTuple):
@@ -64,7 +64,8 @@ class TrainStep:
 
         The mean is over the examples of all its batches, and so is what is returned, detached.
         """
-        self.accumulate(x, y, of=len(y) + sum(len(passed.labels) for passed in self._earlier))
+        earlier = sum(len(passed.labels) for passed in self._earlier) if self._earlier else 0
+        self.accumulate(x, y, of=len(y) + earlier)
         self.scaler.unscale(self.optimizer)
         passed, self._earlier = self._earlier, []
         if len(passed) == 1:
@@ -75,7 +76,7 @@ class TrainStep:
     def update(self, *, unseen: bool = False) -> None:
         """Clip the gradients, let the optimizer move the weights by them, and clear them.
 
-        `unseen`, after `expect`, nothing is brought to Python, and a step that loss scaling skips counts as taken.
+        `unseen`, after `set`, nothing is brought to Python, and a step that loss scaling skips counts as taken.
         """
         if self.grad_clip is not None:
             clip_grad_norm_(self.network.parameters(), self.grad_clip)
@@ -83,11 +84,21 @@ class TrainStep:
             self.average.take_in() if unseen else self.average.update()
         self.optimizer.zero_grad()
 
-    def expect(self, lr: float) -> None:
-        """Set by what the next `update(unseen=True)` goes: its learning rate, and how much the average takes in."""
-        set_learning_rate(self.optimizer, lr)
+    def settings(self, lr: float) -> list[float]:
+        """Count a step that is taken unseen, and return what it goes by: its rate, and what the average takes in."""
+        return [lr] if self.average is None else [lr, self.average.count()]
+
+    def set(self, settings: Sequence[float]) -> None:
+        """Set by what the next `update(unseen=True)` goes."""
+        set_learning_rate(self.optimizer, settings[0])
         if self.average is not None:
-            self.average.count()
+            self.average.weigh(settings[1])
+
+    @property
+    def settable(self) -> list[Tensor]:
+        """The tensors () that hold these settings on CUDA; nothing where they are numbers."""
+        held = [rate_of(self.optimizer), *([] if self.average is None else [self.average.weight])]
+        return [value for value in held if isinstance(value, Tensor)]
 
     def abandon(self) -> None:
         """Forget what a step has left that broke off somewhere."""

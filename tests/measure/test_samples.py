@@ -8,7 +8,6 @@ from bnexp.measure.samples import (
     MOST_VALUES,
     as_units,
     length,
-    scale_of,
     spread_places,
     spread_units,
     spread_values,
@@ -71,4 +70,3 @@ def test_nothing_and_what_is_not_finite_keep_their_names() -> None:
     assert length(torch.zeros(3)) == 0
     assert length(torch.tensor([1.0, float("inf")])) == float("inf")
     assert length(torch.tensor([1.0, float("nan")])).isnan()
-    assert scale_of(torch.zeros(2)) == scale_of(torch.tensor([float("inf")])) == 1

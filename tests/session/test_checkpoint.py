@@ -170,7 +170,7 @@ def test_checkpoints_on_a_gpu_take_a_twentieth_of_its_time_at_most(
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: passed[0])
     monkeypatch.setattr(checkpoint, "state_of", lambda run, progress, rows: {})
     config = SimpleNamespace(checkpoints=SimpleNamespace(every_epochs=1, every_minutes=10))
-    plan = SimpleNamespace(total_steps=100, regularly_at=lambda step, epochs: step % 10 == 0)
+    plan = SimpleNamespace(total_steps=100, steps_per_epoch=10)
 
     def save(step: int, state: object) -> None:
         found.append(step)

@@ -1,15 +1,17 @@
 """The event file by itself; what lies in it is read back in test_tensorboard.py."""
 
 import os
+import random
 import threading
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
 from bnexp.session import board as event_file
-from bnexp.session.board import EventFile
+from bnexp.session.board import EventFile, crc32c
 
 
 def scalar(step):
@@ -62,3 +64,10 @@ def test_something_else_of_nearly_this_name_does_no_harm(tmp_path):
     (tmp_path / "events.out.tfevents.x").write_text("")
     EventFile(tmp_path).close()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("size", [4, 8, 255, 256, 257, 512, 3_000])
+def test_the_checksum_of_all_bytes_at_once_is_that_of_one_after_the_other(size):
+    data = random.Random(size).randbytes(size)
+    assert crc32c(data) == pywrap_tensorflow.crc32c(data)
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C

@@ -14,7 +14,7 @@ from bnexp.measure.restore import copy_of_weights
 from bnexp.session.display import Display
 from bnexp.session.metadata import summary_of
 from bnexp.training.build import TrainingRun, build
-from bnexp.training.divergence import Guard, buffers_are_finite, first_non_finite
+from bnexp.training.divergence import Guard, RunningStatistics, buffers_are_finite, first_non_finite
 from bnexp.training.loop import train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
@@ -104,6 +104,22 @@ def test_a_skipped_step_leaves_no_trace_but_its_place(make_config: MakeConfig) -
     assert [step for step, loss in losses.items() if not math.isfinite(loss)] == [4]
     summary = summary_of(run, progress, None)
     assert (summary["status"], summary["skipped_steps"]) == ("finished", 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_one_statistic_that_is_not_finite_is_seen_and_none_changes_by_a_bit(dtype: torch.dtype) -> None:
+    network = nn.Sequential(nn.BatchNorm1d(33), nn.Linear(33, 7), nn.BatchNorm1d(7)).to(dtype)
+    statistics, kind = RunningStatistics(network), torch.finfo(dtype)
+    bytes_of = [buffer.view(torch.uint8) for buffer in network.buffers() if buffer.is_floating_point()]
+    for buffer in (each for each in network.buffers() if each.is_floating_point()):
+        for place in (0, len(buffer) - 1):
+            for value in (kind.max, -kind.max, kind.smallest_normal / 4, -0.0, math.nan, math.inf, -math.inf):
+                buffer[place] = value
+                before = [each.clone() for each in bytes_of]
+                assert statistics.are_finite() == (statistics.zero()[0].item() == 0) == math.isfinite(value)
+                assert all(map(torch.equal, before, bytes_of))
+            buffer[place] = kind.max
+    assert RunningStatistics(nn.Linear(2, 2)).are_finite()
 
 
 def overflow_variance(run: TrainingRun, step: int) -> None:

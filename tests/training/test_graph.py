@@ -23,11 +23,11 @@ from bnexp.probes.norm_state import NormState
 from bnexp.probes.probe import Reading
 from bnexp.session import lockstep
 from bnexp.session.signals import StopRequest
-from bnexp.training import ahead
+from bnexp.training import ahead, graph
 from bnexp.training.ahead import OneByOne, Seen, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.device import Graphing, graphing
-from bnexp.training.graph import WARM_UP, Graphed, Work, way_of
+from bnexp.training.graph import WARM_UP, Graphed, Recorded, Work, way_of
 from bnexp.training.stacked import Stack
 from bnexp.training.world import World
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked, without_times
@@ -92,7 +92,7 @@ def on_tensors(run: TrainingRun) -> None:
     for group in run.train_step.optimizer.param_groups:
         group["lr"] = rate
     if run.train_step.average is not None:
-        run.train_step.average._weight = torch.tensor(0.0)
+        run.train_step.average.weight = torch.tensor(0.0)
     run.graph.tried = True
 
 
@@ -115,6 +115,42 @@ def test_repeated_steps_leave_what_watched_ones_leave(make_config: MakeConfig, k
     assert tape.aside_of == tape.recorded * WARM_UP
     taken_ahead = sum(last - first + 1 for first, last in repeated.stretches)
     assert tape.repeated == taken_ahead - tape.aside_of + 2, "each recording is tried once"
+
+
+@pytest.mark.parametrize("kind", ["averaged", "augmented", "random", "accumulated"])
+def test_several_steps_recorded_together_leave_what_watched_ones_leave(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Two at once, of the full steps alone; where the number of full ones between two rows is odd, one by itself."""
+    monkeypatch.setattr(graph, "AT_ONCE", 2)
+    training = {**LENGTH, "steps": 40, **STEPS[kind].get("training", {})}
+    schedule = {"name": "cosine"}
+    config = make_config(**{**STEPS[kind], "training": training, "probes": NO_PROBES, "schedule": schedule})
+    repeated, tape = graphed(config)
+    assert repeated.left() == Trained(built(config, on_tensors)).left()
+    assert tape.recorded == 3
+    assert repeated.run.graph == Graphing(tried=True, recorded=2)
+
+
+def test_where_several_steps_cannot_be_recorded_together_one_is(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "AT_ONCE", 2)
+    config = make_config(training={**LENGTH, "steps": 40}, probes=NO_PROBES)
+    recorder, told, run, record = TapeRecorder(), list[str](), built(config, on_tensors), Recorded.__init__
+
+    def short_of_memory(
+        recorded: Recorded, steps: Any, recorder: Any, generators: Any, expected: Any, like: Any
+    ) -> None:
+        if len(given[3]) > 1:
+            raise RuntimeError("out of memory")
+        record(recorded, *given)
+
+    monkeypatch.setattr(Recorded, "__init__", short_of_memory)
+    repeated = Trained(run, Graphed(run, recorder, told.append))
+    assert repeated.left() == Trained(built(config, on_tensors)).left()
+    assert told == ["several steps at once are not recorded as a CUDA graph: out of memory"]
+    assert run.graph == Graphing(tried=True, recorded=2)
 
 
 @pytest.mark.parametrize("kind", ["momentum", "averaged", "augmented"])
@@ -217,7 +253,7 @@ def test_where_a_look_cannot_be_recorded_the_steps_between_still_are(
     monkeypatch.setattr(NormState, "after_backward", deciding)
     random.seed(1)
     repeated = Trained(run, Graphed(run, recorder, told.append)).left()
-    assert told == ["the looks of probes are not recorded as a CUDA graph: it draws random numbers on the CPU"]
+    assert told == ["looks of probes are not recorded as a CUDA graph: it draws random numbers on the CPU"]
     assert run.graph == Graphing(tried=True, recorded=2)
     random.seed(1)
     assert repeated == Trained(built(config, on_tensors)).left()

@@ -17,6 +17,7 @@ from bnexp.config.schema import Config
 from bnexp.measure.restore import copy_of_weights, put_weights
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Counts
+from bnexp.training import divergence
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.evaluation import scores_at_end
 from bnexp.training.loop import train
@@ -404,6 +405,7 @@ def test_figures_cross_to_python_together(
         original = getattr(Tensor, name)
         return lambda tensor, *rest: transfers.append(name) or original(tensor, *rest)
 
+    monkeypatch.setattr(divergence, "waits", lambda device: True)  # as for a GPU
     config = make_config(probes=ALL_PROBES, training={"epochs": None, "steps": 5, "log_every": 1})
     run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
     assert not run.dataset.has_unequal_classes  # counted once, for meta.json, before a training
