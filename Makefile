@@ -11,11 +11,13 @@ BIN := .venv/bin
 	touch $@
 
 .venv/installed-test: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	@# Two at once, since unpacking keeps a processor busy; each takes the next eighth of the pinned versions.
-	seq 0 7 | xargs -P 2 -I {} sh -c "grep == constraints.txt | awk 'NR % 8 == {}' > .venv/part{}.txt && \
+	@# The newest pip looks through an index in half the time of the one that comes with Python 3.11.
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --no-compile pip || $(BIN)/python -m ensurepip --upgrade
+	@# Three at once: two processors unpack, and one waits for an answer; each takes the next eighth of the pinned versions.
+	seq 0 7 | xargs -P 3 -I {} sh -c "grep == constraints.txt | awk 'NR % 8 == {}' > .venv/part{}.txt && \
 		$(BIN)/python -m pip install --quiet --no-compile --no-deps -r .venv/part{}.txt"
-	$(BIN)/python -m pip install --quiet --no-compile -e '.[test]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation -e '.[test]' -c constraints.txt
 	touch .venv/installed $@
 
 demo: .venv/installed

@@ -48,14 +48,17 @@ _LONGEST = (
         "faults/test_faults.py",
         "tests/test_wheel.py",
         "sweep/test_ray_cluster.py",
-        "faults/test_sweeps.py",
         "training/test_compiling.py",
+        "faults/test_sweeps.py",
     ),
-    *("session/test_several.py", "tests/test_first_study.py", "sweep/test_local.py", "tests/test_own_norm.py"),
+    *("tests/test_first_study.py", "session/test_several.py", "sweep/test_local.py", "tests/test_own_norm.py"),
     *("commands/test_board_in_a_browser.py", "document/test_page_in_a_browser.py", "session/test_resume.py"),
     *("document/test_lessons_in_a_browser.py", "lessons/test_every_lesson.py", "commands/test_damaged_records.py"),
-    "training/test_loop.py",
-    *("config/test_hostile_configs.py", "norms/test_norms.py", "config/test_block.py", "session/test_lengthen.py"),
+    *("training/test_loop.py", "training/test_ahead.py", "config/test_hostile_configs.py", "tests/test_cli.py"),
+    *("tests/test_options.py", "tests/test_benchmarks.py", "tests/test_house.py", "commands/test_sweep.py"),
+    *("sources/test_folder_set.py", "inspection/test_propagation.py", "measure/test_statistics_modes.py"),
+    *("training/test_networks.py", "training/test_graph.py", "tests/test_findings.py", "training/test_stacked.py"),
+    *("norms/test_norms.py", "config/test_block.py", "session/test_lengthen.py"),
 )
 """The longest files first; two of their folders' names tell them apart."""
 

@@ -125,6 +125,7 @@ def start_server(*modules: str) -> None:
         "bnexp.session.life",
         "bnexp.session.report",
         "bnexp.session.resume",
+        "torch._dynamo",  # which several processes of one run each load for seconds
     )
     CONTEXT.set_forkserver_preload(["__main__", *needed, *modules])
     before = dict(os.environ)

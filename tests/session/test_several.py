@@ -173,7 +173,7 @@ def test_a_wrong_config_is_refused_once(trained: Path, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_torchrun_of_three_ends_at_ctrl_c_and_resumed_is_undisturbed(tmp_path: Path) -> None:
     """Three, since the order in which more than two are added is what a resumed run must keep."""
-    config = config_at(tmp_path, "three", training={"epochs": 25}, model={"block": "linear -> sync_bn -> relu"})
+    config = config_at(tmp_path, "three", training={"epochs": 16}, model={"block": "linear -> sync_bn -> relu"})
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--no-python", program()]
 
     codes, told = bnexp_in(3, tmp_path, "train", config, "--runs-dir", str(tmp_path / "whole"), "--quiet")

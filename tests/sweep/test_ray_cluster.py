@@ -48,6 +48,11 @@ pytestmark = pytest.mark.skipif("ray" not in sys.modules, reason="Ray is not ins
 LIMIT_S = 300
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+BASE = {
+    "data": {"dataset": "synthetic", "batch_size": 16, "synthetic": {"classes": 4, "shape": [1, 4, 4], "size": 100}},
+    "model": {"arch": "mlp", "hidden": [12, 8], "block": "linear -> norm -> act", "norm": "bn", "activation": "relu"},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+}
 ARMS = {
     "short": {"training.epochs": 2},
     "wide": {"training.epochs": 2, "model.hidden": [16, 8]},
@@ -77,11 +82,15 @@ def running_cluster() -> Iterator["Cluster"]:
 
 
 @pytest.fixture
-def study(tmp_path: Path, config_file: Path) -> Path:
+def study(tmp_path: Path) -> Path:
     """Return a sweep of four short and two long runs, of which each of two nodes gets one."""
-    path = tmp_path / "study.yaml"
-    path.write_text(dump_yaml({"base": config_file.name, "seeds": 2, "arms": ARMS}))
-    return path
+    return study_at(tmp_path, ARMS, seeds=2)
+
+
+def study_at(place: Path, arms: dict[str, Any], seeds: int) -> Path:
+    (place / "small.yaml").write_text(dump_yaml(BASE))
+    (place / "study.yaml").write_text(dump_yaml({"base": "small.yaml", "seeds": seeds, "arms": arms}))
+    return place / "study.yaml"
 
 
 def result_of(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
@@ -186,13 +195,13 @@ def has_ended(events: list[Event]) -> bool:
     return any(isinstance(event, Ended) for event in events)
 
 
-@pytest.mark.long
-def test_a_killed_and_a_stopped_caller_leave_runs_that_continue(
-    cluster: "Cluster", study: Path, tmp_path: Path
-) -> None:
-    """One after the other: a caller is killed, the next is asked to stop, and the last completes the sweep."""
-    folder = tmp_path / "runs" / "study" / "long" / "seed0"
-    words = ["sweep", study, "--ray", cluster.address, "--runs-dir", tmp_path / "runs", "--device", "cpu"]
+@pytest.fixture(scope="module")
+def killed(cluster: "Cluster", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a sweep of one long run, whose caller was killed when a checkpoint had come."""
+    place = tmp_path_factory.mktemp("killed")
+    study = study_at(place, {"long": ARMS["long"]}, seeds=1)
+    folder = place / "runs" / "study" / "long" / "seed0"
+    words = ["sweep", study, "--ray", cluster.address, "--runs-dir", place / "runs", "--device", "cpu"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
         [sys.executable, "-m", "bnexp", *words], env=environment, stdout=subprocess.DEVNULL
@@ -206,57 +215,66 @@ def test_a_killed_and_a_stopped_caller_leave_runs_that_continue(
             pass
         caller.kill()
     assert read_run(folder).status == "dead"
-    step = newest_step(folder)
-    executor = RayCluster(cluster.address, ResourcesSection(), tmp_path)
-    try:
-        run = next(
-            run for run in Planner(load_sweep(study), tmp_path / "runs", tmp_path).plan().runs if run.mode == "resume"
-        )
-        executor.start(Task(run.key, run.blueprint, run.folder, "resume", tmp_path, "cpu", 1))
-        until(executor, lambda events: newest_step(folder) != step)
-        worker = (read_json(folder / "meta.json") or {})["node"]["pid"]
-        os.kill(parent_of(parent_of(worker)), signal.SIGKILL)  # that of the seat, on a node that lives on
-        (lost,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
-        step = newest_step(folder)
-        executor.start(Task(run.key, run.blueprint, run.folder, "resume", tmp_path, "cpu", 1))
-        until(executor, lambda events: newest_step(folder) != step)
-        executor.stop()
-        (ended,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
-    finally:
-        executor.close()
-    assert lost.end == "lost"
-    assert ended.end == "interrupted"
-    assert str(folder) in (ended.error or "")
-    assert read_run(folder).status == "interrupted"
-    command.sweep(study, SweepOptions(tmp_path / "runs", tmp_path, "cpu", quiet=True, ray=cluster.address))
-    refuse_other_bits(study, tmp_path / "runs", tmp_path)
+    return study
+
+
+@pytest.fixture(scope="module")
+def executor(cluster: "Cluster", killed: Path) -> Iterator["RayCluster"]:
+    """Return an executor for several tests: its seat has torch loaded for all of them."""
+    executor = RayCluster(cluster.address, ResourcesSection(), killed.parent)
+    yield executor
+    executor.close()
 
 
 @pytest.mark.long
 def test_a_dataset_that_no_node_has_is_brought(
-    cluster: "Cluster", make_config: Callable[..., Config], tmp_path: Path
+    executor: "RayCluster", killed: Path, make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     own, rng = tmp_path / "set.npz", np.random.default_rng(0)
     x_train, x_test = (rng.integers(0, 256, (count, 8, 8), dtype=np.uint8) for count in (80, 20))
     np.savez(own, x_train=x_train, y_train=np.arange(80) % 4, x_test=x_test, y_test=np.arange(20) % 4)
     config = make_config(data={"dataset": "npz", "path": str(own), "synthetic": None})
     task = Task("a/seed0", draw(config, tmp_path), tmp_path / "runs" / "a" / "seed0", device="cpu", threads=1)
-    executor = RayCluster(cluster.address, ResourcesSection(), tmp_path)
-    try:
-        for files in executor._datasets.files_of(config.data):
-            executor._datasets.contents_of(files)
-        executor._datasets.places_of(config.data)
-        own.rename(tmp_path / "moved.npz")  # as if the nodes were other machines
-        executor.start(task)
-        (ended,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
-    finally:
-        executor.close()
+    for files in executor._datasets.files_of(config.data):
+        executor._datasets.contents_of(files)
+    executor._datasets.places_of(config.data)
+    own.rename(tmp_path / "moved.npz")  # as if the nodes were other machines
+    executor.start(task)
+    (ended,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
     assert ended.end == "finished"
     meta = read_json(task.folder / "meta.json") or {}
-    assert (meta["data_dir"], meta["data_path"]) == (str(tmp_path), str(own))  # as it is here, not on the node
+    assert (meta["data_dir"], meta["data_path"]) == (str(killed.parent), str(own))  # as it is here, not on the node
     (tmp_path / "moved.npz").rename(own)
     alone = life.start(task.blueprint, Terms(tmp_path / "alone", data_dir=tmp_path, device="cpu"))
     assert result_of(task.folder)[1] == result_of(alone.folder)[1]
+
+
+@pytest.mark.long
+def test_a_killed_and_a_stopped_caller_leave_runs_that_continue(
+    cluster: "Cluster", killed: Path, executor: "RayCluster"
+) -> None:
+    """One after the other: a caller was killed, the next is asked to stop, and the last completes the sweep."""
+    place = killed.parent
+    (run,) = Planner(load_sweep(killed), place / "runs", place).plan().runs
+    assert run.mode == "resume"
+    folder, step = run.folder, newest_step(run.folder)
+    executor.start(Task(run.key, run.blueprint, folder, "resume", place, "cpu", 1))
+    until(executor, lambda events: newest_step(folder) != step)
+    worker = (read_json(folder / "meta.json") or {})["node"]["pid"]
+    os.kill(parent_of(parent_of(worker)), signal.SIGKILL)  # that of the seat, on a node that lives on
+    (lost,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
+    step = newest_step(folder)
+    executor.start(Task(run.key, run.blueprint, folder, "resume", place, "cpu", 1))
+    until(executor, lambda events: newest_step(folder) != step)
+    executor.stop()
+    (ended,) = [event for event in until(executor, has_ended) if isinstance(event, Ended)]
+    executor.close()
+    assert lost.end == "lost"
+    assert ended.end == "interrupted"
+    assert str(folder) in (ended.error or "")
+    assert read_run(folder).status == "interrupted"
+    command.sweep(killed, SweepOptions(place / "runs", place, "cpu", quiet=True, ray=cluster.address))
+    refuse_other_bits(killed, place / "runs", place)
 
 
 def test_a_first_shipment_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
