@@ -146,7 +146,9 @@ def test_turns_count_when_both_kinds_of_steps_are_recorded(monkeypatch: pytest.M
     """The last step of an epoch is recorded at the third: with three steps an epoch, after nine."""
     monkeypatch.setattr(loop, "way_of", lambda run, note: Graphed(run, Again(), note))
     run, taken = run_on("mlp", "training.epochs=6"), list[int]()
-    run.graph.tried = True
+    run.graph.tried, rate = True, torch.tensor(0.0)  # on CUDA the rate is a tensor, which a graph reads
+    for group in run.train_step.optimizer.param_groups:
+        group["lr"] = rate
     turns = Turns(run, {"bare": lambda steps: (taken.extend(steps), (len(steps), 1.0))[1]}, 2, "mlp")
     with session_of(run) as session:
         turns.begin()

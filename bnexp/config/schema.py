@@ -185,8 +185,8 @@ class TrainingConfig(Section):
     compile: Bool = False
     """training steps through torch.compile: a minute of waiting first, then faster; needs a C++ compiler"""
     graph: Literal["auto", "on", "off"] = "auto"
-    """the whole step recorded once as a CUDA graph, and repeated by a single launch between rows and looks: the same
-    bits in less time. `auto`: on CUDA, in one process, where it can be; `on`: refused where it cannot"""
+    """the whole step recorded once as a CUDA graph, with the looks of most probes, and repeated by a single launch: the
+    same bits in less time. `auto`: on CUDA, in one process, where it can be; `on`: refused where it cannot"""
     log_every: Int = Field(50, ge=1, le=1_000_000_000)
     """steps between two logged rows of training loss and accuracy, each the average over the steps since the last"""
     eval_every_epochs: Float = Field(1.0, gt=0)
@@ -223,7 +223,7 @@ class CheckpointsConfig(Section):
     """When a checkpoint is written, from which the run can be resumed; the first and the last step always have one."""
 
     every_epochs: Float = Field(1.0, gt=0)
-    """epochs between two checkpoints"""
+    """epochs between two checkpoints; on a GPU they take a twentieth of the time at most, and some are left out"""
     every_minutes: Float = Field(10.0, gt=0)
     """minutes after which another is written, where epochs are long"""
 

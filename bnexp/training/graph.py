@@ -133,9 +133,14 @@ class Recorded:
         self._figures = torch.stack([like.figures] * len(expected))  # (S, F)
         self._readings, self._numbers = like.readings, [row.clone() for row in like.numbers]
 
+        held = steps.settable
+        if not held:
+            raise Unrecordable("its settings are numbers")
+
         def work() -> None:
             for number, step in enumerate(expected):
-                torch._foreach_copy_(steps.settable, list(self._settings[number].unbind()))
+                for into, value in zip(held, self._settings[number], strict=True):
+                    into.copy_(value)
                 taken = steps.take(Expected(self._drawn[number], (), step.due))
                 self._figures[number].copy_(taken.figures)
                 for into, row in zip(self._numbers, taken.numbers, strict=True):

@@ -139,9 +139,7 @@ def test_where_several_steps_cannot_be_recorded_together_one_is(
     config = make_config(training={**LENGTH, "steps": 40}, probes=NO_PROBES)
     recorder, told, run, record = TapeRecorder(), list[str](), built(config, on_tensors), Recorded.__init__
 
-    def short_of_memory(
-        recorded: Recorded, steps: Any, recorder: Any, generators: Any, expected: Any, like: Any
-    ) -> None:
+    def short_of_memory(recorded: Recorded, *given: Any) -> None:
         if len(given[3]) > 1:
             raise RuntimeError("out of memory")
         record(recorded, *given)
