@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,8 @@ class Guard:
             value, *zeros = numbers_of([loss, *self._statistics.zero()])
             sum_of_zeros = sum(zeros, 0.0)
         else:
-            value, sum_of_zeros = float(loss.float().tolist()), 0.0 if self._statistics.are_finite() else math.nan
+            number: Any = loss.float().tolist()
+            value, sum_of_zeros = number, 0.0 if self._statistics.are_finite() else math.nan
         if self._run.world is not None:
             value, sum_of_zeros = self._run.world.agreed(value, sum_of_zeros)
         return value, sum_of_zeros == 0
