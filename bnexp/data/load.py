@@ -99,7 +99,7 @@ class Dataset:
     def train_inputs(self) -> Tensor:
         """All training images as inputs (N, C, H, W), made once for all runs that share the dataset."""
         images = self.train.images
-        inputs = torch.empty(images.shape)
+        inputs = torch.empty(images.shape, dtype=self.inputs(images[:1]).dtype)
         # A part that stays in the cache, time after time: all at once, each operation would go through main memory.
         for part, of in zip(inputs.split(_AT_ONCE), images.split(_AT_ONCE), strict=True):
             part.copy_(self.inputs(of))
