@@ -104,7 +104,8 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
     What torch asks before is a fifth of the step of a small network. It is needed to begin the momentum, where a
     parameter has no gradient, for loss scaling, and on a GPU.
     """
-    if hasattr(optimizer, "found_inf"):  # what loss scaling has found
+    # The rate is a tensor on a GPU; `found_inf` is what loss scaling has found.
+    if isinstance(optimizer.param_groups[0]["lr"], Tensor) or hasattr(optimizer, "found_inf"):
         return False
     state, calls = optimizer.state, []
     for group in optimizer.param_groups:
