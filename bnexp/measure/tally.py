@@ -27,12 +27,13 @@ def moments_of(values: Tensor) -> Tensor:
     variance, squares / n - (sum / n)^2, has a relative error of about n * 1e-16 at most.
     """
     values = where_float64_is(values)
-    low, high = (end.double() for end in values.aminmax())
+    low, high = values.aminmax()
     sums = list[Tensor]()
     for block in _blocks(values):
         block.sub_(low)
         sums += [block.sum(), torch.dot(block, block)]
-    return torch.cat((torch.stack((low, high)), _added(sums)))
+    total, squares = sums if len(sums) == 2 else _added(sums).unbind()
+    return torch.stack((low.double(), high, total, squares))
 
 
 def tally(values: Tensor) -> Tensor:

@@ -91,10 +91,44 @@ def _unwrapped(kind: type[Optimizer]) -> Any:
 
     def step(optimizer: Optimizer) -> None:
         with torch.no_grad(), record_function(told) if _is_profiled() else nullcontext():
-            plain(optimizer)
+            if not (kind is SGD and _stepped_on_cpu(optimizer)):
+                plain(optimizer)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch wraps it no further
     return type(kind.__name__, (kind,), {**methods, "step": step, "zero_grad": _clear_gradients})
+
+
+def _stepped_on_cpu(optimizer: Optimizer) -> bool:
+    """Take a step of SGD by the kernel that torch's step comes to, if it needs nothing else; tell whether it was taken.
+
+    What torch asks before is a fifth of the step of a small network. It is needed to begin the momentum, where a
+    parameter has no gradient, for loss scaling, and on a GPU.
+    """
+    # The rate is a tensor on a GPU; `found_inf` is what loss scaling has found.
+    if isinstance(optimizer.param_groups[0]["lr"], Tensor) or hasattr(optimizer, "found_inf"):
+        return False
+    state, calls = optimizer.state, []
+    for group in optimizer.param_groups:
+        parameters, momentum = group["params"], group["momentum"]
+        gradients = [parameter.grad for parameter in parameters]
+        momenta = [state[parameter].get("momentum_buffer") for parameter in parameters] if momentum else []
+        if any(tensor is None or tensor.device.type != "cpu" for tensor in (*gradients, *momenta)):
+            return False
+        calls.append((group, parameters, gradients, momenta))
+    for group, parameters, gradients, momenta in calls:
+        torch._fused_sgd_(
+            parameters,
+            gradients,
+            momenta,
+            lr=group["lr"],
+            momentum=group["momentum"],
+            weight_decay=group["weight_decay"],
+            dampening=group["dampening"],
+            nesterov=group["nesterov"],
+            maximize=False,
+            is_first_step=False,
+        )
+    return True
 
 
 def _clear_gradients(optimizer: Optimizer) -> None:

@@ -19,8 +19,9 @@ from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Counts
 from bnexp.training import divergence
 from bnexp.training.build import TrainingRun, build
+from bnexp.training.clock import Clock
 from bnexp.training.evaluation import scores_at_end
-from bnexp.training.loop import train
+from bnexp.training.loop import Agenda, train
 from bnexp.training.optimizer import MOST_SKIPS_IN_A_ROW, LossScaler
 from bnexp.training.progress import Progress
 from effort import long_but
@@ -421,6 +422,19 @@ def test_figures_cross_to_python_together(
     assert transfers.count("tolist") == of_a_step * 5 + evaluations
     assert transfers.count("__bool__") == evaluations  # are the running statistics finite?
     assert len(transfers) == of_a_step * 5 + 2 * evaluations
+
+
+def test_what_is_due_at_a_step_is_the_same_however_many_are_worked_out_at_once(make_config: MakeConfig) -> None:
+    config = make_config(probes=ALL_PROBES | {"updates": {"every": 4}}, schedule={"name": "cosine"})
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
+    steps = [*range(1, run.plan.total_steps + 1), 2]
+    expected = [(run.learning_rate(step), run.probes.at(step).probes, run.plan.evaluates_at(step)) for step in steps]
+    for at_once in (1, 5, 64):
+        agenda = Agenda(run, Clock(), at_once)
+        found = [agenda.at(step) for step in steps]
+        assert [(lr, due.probes, evaluates) for lr, due, evaluates in found] == expected
+    assert len({lr for lr, _, _ in expected}) > 5
+    assert {evaluates for _, _, evaluates in expected} == {False, True}
 
 
 def test_histograms_show_the_gradient_before_clipping(make_config: MakeConfig) -> None:
