@@ -12,9 +12,10 @@ from bnexp.config.schema import TrainingConfig
 from bnexp.errors import Interrupted
 from bnexp.session.life import Life, RunResult
 from bnexp.session.signals import StopRequest
-from bnexp.training.ahead import OneByOne, Stretch
+from bnexp.training.ahead import Stretch
 from bnexp.training.device import computing_as
 from bnexp.training.stacked import Stack
+from bnexp.training.unseen import OneByOne
 
 Outcome = RunResult | Exception
 """What came of a run: its result, or the error that ended it."""

@@ -4,8 +4,6 @@ A step of a small network is hundreds of launches, each of which takes Python lo
 all: gathering the batch, augmentation, forward and backward pass, clipping, the optimizer, the average of the weights,
 and what probes look at. What changes from step to step is written into tensors that it reads. It is used where steps
 are taken ahead (`ahead.py`): nothing is brought to Python there.
-
-Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 import pickle
@@ -22,76 +20,21 @@ from bnexp.errors import BnexpError
 from bnexp.measure.restore import copies_of
 from bnexp.norms.random_stream import RandomStream
 from bnexp.probes.probe import Probe
-from bnexp.training.ahead import Expected, Kept, OneByOne, Seen, Steps, Stretch, Take, Taken, copy_all
+from bnexp.training.ahead import Seen, Stretch, Take
 from bnexp.training.build import TrainingRun
+from bnexp.training.cuda_graph import CudaRecorder, GraphRecorder, Unrecordable
 from bnexp.training.device import Graphing
+from bnexp.training.kept import Kept, copy_all
+from bnexp.training.unseen import Expected, OneByOne, Steps, Taken
 
 AT_ONCE = 10
 """Steps that are recorded together, once one is."""
 WARM_UP = 3
 """Steps of a kind that are taken on the side before it is recorded: libraries choose their kernels and workspaces."""
-Work = Callable[[], None]
-
-
-class Unrecordable(Exception):
-    """Says why a step cannot be recorded."""
-
-
-class Recorder(Protocol):
-    """Records what a device is asked to do, so that it can be repeated without Python."""
-
-    def aside(self, work: Work) -> None:
-        """Do work where it is recorded later, in its turn between what was asked before and what will be."""
-
-    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
-        """Return what repeats the work on the tensors that it had, drawing on from these generators.
-
-        Work that is recorded may be done, or not: whoever asks for it puts back what it may have changed.
-
-        Raises:
-            Unrecordable, RuntimeError: it cannot be recorded.
-        """
-
-
-class CudaRecorder:
-    """Records CUDA graphs, which share their memory: one is repeated after the other, never two at once."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        with torch.cuda.device(device):
-            self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
-
-    def aside(self, work: Work) -> None:
-        """Do work on a stream of its own, as torch asks for before a recording."""
-        with torch.cuda.device(self._device):
-            current = torch.cuda.current_stream()
-            self._stream.wait_stream(current)
-            with torch.cuda.stream(self._stream):
-                work()
-            current.wait_stream(self._stream)
-
-    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
-        """Record work, which is not done."""
-        with torch.cuda.device(self._device):
-            self._refuse_without_room()
-            graph = torch.cuda.CUDAGraph()
-            for generator in generators:
-                graph.register_generator_state(generator)
-            # Other threads of the process have nothing to do with it, the backward pass aside, which torch takes along.
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                work()
-        return graph.replay
-
-    def _refuse_without_room(self) -> None:
-        """Refuse where a look or an evaluation, which keeps its own memory, would not fit beside the recorded step."""
-        held = torch.cuda.memory_allocated()
-        step, free = torch.cuda.max_memory_allocated() - held, torch.cuda.mem_get_info()[0]
-        if 2 * step > free + torch.cuda.memory_reserved() - held:
-            raise Unrecordable("the memory of the GPU is too small for it beside a step that is not")
 
 
 class Recordable(Protocol):
-    """Steps that can be recorded: those of a run (`ahead.Steps`), or of several stacked ones (`stacked.Stack`)."""
+    """Steps that can be recorded: those of a run (`unseen.Steps`), or of several stacked ones (`stacked.Stack`)."""
 
     def expect(self, step: int) -> Expected:
         """Return what a step is taken with; to be called once for each, in order."""
@@ -123,7 +66,7 @@ class Recorded:
     def __init__(
         self,
         steps: Recordable,
-        recorder: Recorder,
+        recorder: GraphRecorder,
         generators: Sequence[torch.Generator],
         expected: Sequence[Expected],
         like: Taken,
@@ -188,7 +131,7 @@ class Recordings:
         self,
         steps: Recordable,
         graph: Graphing,
-        recorder: Recorder,
+        recorder: GraphRecorder,
         note: Callable[[str], None],
         warm_up: int = WARM_UP,
     ) -> None:
@@ -313,7 +256,7 @@ class Graphed:
     """Takes the steps of a stretch by recorded ones."""
 
     def __init__(
-        self, run: TrainingRun, recorder: Recorder, note: Callable[[str], None], *, warm_up: int = WARM_UP
+        self, run: TrainingRun, recorder: GraphRecorder, note: Callable[[str], None], *, warm_up: int = WARM_UP
     ) -> None:
         self._steps = Steps(run)
         self._recordings = Recordings(self._steps, run.graph, recorder, note, warm_up)

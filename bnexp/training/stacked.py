@@ -6,7 +6,6 @@ Each run keeps its own network, optimizer, batches and records. Here its paramet
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,11 +17,14 @@ from torch.optim import Optimizer
 from bnexp.data.batches import Drawn
 from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import widened
-from bnexp.training.ahead import Expected, KeptState, OneByOne, Stretch, Take, Taken, seen_of, weighs_norm
+from bnexp.training.ahead import Stretch, Take
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.build import TrainingRun
-from bnexp.training.graph import CudaRecorder, Graphed, Recorder, Recordings
+from bnexp.training.cuda_graph import CudaRecorder, GraphRecorder
+from bnexp.training.graph import Graphed, Recordings
+from bnexp.training.kept import KeptState, KeptTogether
 from bnexp.training.optimizer import rate_of, set_learning_rate
+from bnexp.training.unseen import Expected, OneByOne, Taken, seen_of, weighs_norm
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
 """What torch warns of where it passes the networks through an operation one by one: `lerp_`, of running statistics."""
@@ -45,7 +47,7 @@ class Stack:
     def __init__(
         self,
         runs: Sequence[TrainingRun],
-        recorder: Recorder | None = None,
+        recorder: GraphRecorder | None = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._runs = runs
@@ -116,7 +118,7 @@ class Stack:
         flat = [tensor.flatten(1) for tensor in self._statistics]  # (K, F) each
         return [*norms, *([(torch.cat(flat, dim=1) * 0).sum(dim=1)] if flat else [])]
 
-    def kept(self) -> "KeptTogether":
+    def kept(self) -> KeptTogether:
         """Return what the steps change, for whoever keeps it."""
         return KeptTogether([self._kept[number] for number in self._within])
 
@@ -220,32 +222,6 @@ class Stack:
                 parameter.grad = None
                 if parameter in self.optimizer.state:
                     state[parameter] = self.optimizer.state[parameter]
-
-
-@dataclass(frozen=True)
-class KeptTogether:
-    """What the steps of several runs change."""
-
-    states: Sequence[KeptState]
-
-    def keep(self) -> None:
-        """Keep it as it is now."""
-        for state in self.states:
-            state.keep()
-
-    def put_back(self) -> None:
-        """Let it be as it was kept, bit for bit."""
-        for state in self.states:
-            state.put_back()
-
-    def forget(self) -> None:
-        """Give the memory of the copies back."""
-        for state in self.states:
-            state.forget()
-
-    def tensors(self) -> list[Tensor]:
-        """Return all tensors that the steps write into."""
-        return [tensor for state in self.states for tensor in state.tensors()]
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:

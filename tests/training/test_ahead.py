@@ -19,8 +19,9 @@ from bnexp.session.display import LineDisplay
 from bnexp.session.life import start
 from bnexp.session.terms import Terms
 from bnexp.training import ahead, loop
-from bnexp.training.ahead import Ahead, OneByOne, Seen, Stretch
+from bnexp.training.ahead import Ahead, Seen, Stretch
 from bnexp.training.progress import Progress
+from bnexp.training.unseen import OneByOne
 from effort import long_but
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, built, non_finite, plain, without_times
 from written_rows import Rows, final_weights, rows_of

@@ -24,11 +24,13 @@ from bnexp.probes.probe import Reading
 from bnexp.session import lockstep
 from bnexp.session.signals import StopRequest
 from bnexp.training import ahead, graph
-from bnexp.training.ahead import OneByOne, Seen, Stretch
+from bnexp.training.ahead import Seen, Stretch
 from bnexp.training.build import TrainingRun
+from bnexp.training.cuda_graph import Work
 from bnexp.training.device import Graphing, graphing
-from bnexp.training.graph import WARM_UP, Graphed, Recorded, Work, way_of
+from bnexp.training.graph import WARM_UP, Graphed, Recorded, way_of
 from bnexp.training.stacked import Stack
+from bnexp.training.unseen import OneByOne
 from bnexp.training.world import World
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked, without_times
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.data.preprocess import Affine
-from bnexp.training.ahead import OneByOne
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.stacked import Stack
+from bnexp.training.unseen import OneByOne
 from left_behind import NO_PROBES, Training, stacked
 from written_rows import CLOCKED
 
