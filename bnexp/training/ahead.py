@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from bnexp.probes.probe import NOTHING_READ, Read
+from bnexp.probes.probe import NOTHING_MEASURED, Measured
 from bnexp.training.build import TrainingRun
 from bnexp.training.kept import KeptState
 from bnexp.training.progress import Progress
@@ -23,32 +23,32 @@ MOST_STEPS = 500
 
 
 class Seen(NamedTuple):
-    """What is seen of the steps of a stretch, in Python, at its end.
+    """What Python sees of the steps of a stretch, at its end.
 
     Attributes:
         losses: the mean loss of each step, in nats.
         corrects: the correct answers of each step, over all its batches.
         sound: whether every step left the running statistics finite, and the last one the weights, where the guard asks
             for gradients; and whether no step was skipped by loss scaling.
-        read: by the probes that looked at the last step.
+        measured: by the probes that looked at the last step.
     """
 
     losses: Sequence[float]
     corrects: Sequence[float]
     sound: bool
-    read: Read = NOTHING_READ
+    measured: Measured = NOTHING_MEASURED
 
 
 @dataclass
 class Stretch:
     """Steps that a run takes ahead, `first` to `last`, counted from 1.
 
-    Whoever drives the `steps` of a training (training/loop.py) takes them all, in order: each is `TrainStep.set`, the
-    batches of the step, `TrainStep.gradients`, `TrainStep.update(unseen=True)`, with the probes that are due at the
-    last. Once the device is asked for all of it, it calls `meanwhile`; then it sets `seen`, and goes on. It may take
-    fewer, by a smaller `last`, one at least, and set `own_s`, the part of the time that is the run's. It leaves the
-    run's progress, rows and clock alone, and does not replace the tensors of the network, the optimizer and the
-    averages: it writes into them, as the run itself does where the stretch is put back or the next step is watched.
+    Whoever drives the `steps` of a training (training/loop.py) takes them all, in order, as `unseen.Steps` does, with
+    the probes that are due at the last. Once the device is asked for all of it, it calls `meanwhile`; then it sets
+    `seen`, and goes on. It may take fewer, by a smaller `last`, one at least, and set `own_s`, the run's part of the
+    time. It leaves the run's progress, rows and clock alone, and does not replace the tensors of the network, the
+    optimizer and the averages: it writes into them, as the run itself does where the stretch is put back or the next
+    step is watched.
     """
 
     run: TrainingRun
@@ -77,7 +77,7 @@ class Take(Protocol):
 
 
 class Ahead:
-    """Says which steps a run takes ahead, and judges them when they were taken.
+    """Says which steps a run takes ahead, and accepts them, or takes them back, when they were taken.
 
     The first step of a session is watched: it makes what is made when it is first needed, such as the optimizer's
     state. So are those that a probe looks at which cannot look at a step taken ahead, and, while a divergence or a row
@@ -118,10 +118,13 @@ class Ahead:
 
         return Stretch(self._run, first, last, meanwhile=meanwhile)
 
-    def read_of(self, stretch: Stretch) -> Read | None:
-        """Note the steps of a stretch where all of them are finite, and return what was read at the last of them.
+    def accept(self, stretch: Stretch) -> Measured | None:
+        """Note the steps of a stretch in log, clock and progress, and return what was measured at the last of them.
 
-        Else put back what they changed, and return None.
+        Where not all of them are finite, put back what they changed, and return None: the next ones are watched.
+
+        Raises:
+            ValueError: they were not taken, or not all of them.
         """
         seen, plan = stretch.seen, self._run.plan
         if seen is None or not len(seen.losses) == len(seen.corrects) == len(stretch.steps):
@@ -130,7 +133,7 @@ class Ahead:
         if stretch.own_s is not None:
             passed = stretch.own_s
             clock.leave_out(clock.total_s - self._counted_s - passed)
-        if not any(seen.read):
+        if not any(seen.measured):
             self._step_s = passed / len(stretch.steps)
         elif self._step_s is not None:
             clock.count_measuring(max(passed - self._step_s * len(stretch.steps), 0.0))
@@ -140,7 +143,7 @@ class Ahead:
             return None
         self._progress.log.add_counted(seen.losses, seen.corrects, [plan.examples_of(step) for step in stretch.steps])
         self._progress.steps = stretch.last
-        return seen.read
+        return seen.measured
 
     def _is_ailing(self) -> bool:
         progress, scaler = self._progress, self._run.train_step.scaler

@@ -40,11 +40,11 @@ class Recordable(Protocol):
         """Return what a step is taken with; to be called once for each, in order."""
 
     def set(self, settings: Sequence[float]) -> None:
-        """Set by what the next step goes."""
+        """Write the settings of the next step where it reads them."""
 
     @property
     def settable(self) -> list[Tensor]:
-        """The tensors () that hold the settings."""
+        """The tensors () that hold the settings, in their order; [] where they are numbers: no recording can change those."""
 
     def take(self, expected: Expected) -> Taken:
         """Take the step by the settings that are set, by work of the device alone, and return what it gives."""

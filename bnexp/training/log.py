@@ -12,7 +12,7 @@ from torch import Tensor
 from bnexp.config.plan import Plan
 from bnexp.measure.evaluation import Score
 from bnexp.measure.machine import numbers_of
-from bnexp.probes.probe import NOTHING_READ, Read
+from bnexp.probes.probe import NOTHING_MEASURED, Measured
 from bnexp.runs.rows import Counts, Writer
 from bnexp.training.clock import Clock
 from bnexp.training.state import Each
@@ -56,14 +56,14 @@ class StepLog:
         self,
         step: int,
         figures: dict[str, float],
-        read: Read = NOTHING_READ,
+        measured: Measured = NOTHING_MEASURED,
         *,
         averages: bool,
         score: Score | None = None,
         averaged: Mapping[str, float] | None = None,
         later: bool = False,
     ) -> None:
-        """Write the row of a step, counted from 1: what the probes read, and the scores of the validation part if any.
+        """Write the row of a step, counted from 1: what probes measured, and the scores of the validation part if any.
 
         With `averages`, it has the figures of the loop, such as the learning rate, beside training loss and accuracy
         over the examples since the last time. A row for `later` is written by `catch_up`.
@@ -79,8 +79,8 @@ class StepLog:
                 row |= self._clock.figures()
             if score is not None:
                 row |= {**{f"{name}/val": value for name, value in score.figures().items()}, **(averaged or {})}
-            row |= read.scalars
-            self._pending = partial(self._hand_over, step, row, read.histograms)
+            row |= measured.scalars
+            self._pending = partial(self._hand_over, step, row, measured.histograms)
         if not later:
             self.catch_up()
 

@@ -12,7 +12,7 @@ from torch.nn.utils import get_total_norm
 from bnexp.data.batches import Drawn
 from bnexp.measure.subject import Look
 from bnexp.norms.random_stream import RandomStream
-from bnexp.probes.probe import Reading, numbers_in, read_from
+from bnexp.probes.probe import Reading, measured_from, numbers_in
 from bnexp.probes.registry import NOTHING_DUE, Due
 from bnexp.training.ahead import Seen, Stretch
 from bnexp.training.build import TrainingRun
@@ -35,7 +35,10 @@ class Expected(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What a step gives: its figures (F,); what probes read at it, and all numbers of that in a row, if any did."""
+    """What a step gives, on the device: its figures, (F,) or of K stacked runs (F, K); the readings of probes at it.
+
+    `numbers` has the row of all numbers in the readings (`numbers_in`), if there are any.
+    """
 
     figures: Tensor
     readings: Sequence[Reading] = ()
@@ -45,7 +48,8 @@ class Taken(NamedTuple):
 class Steps:
     """Takes the steps of a run with nothing brought to Python.
 
-    What Python alone knows of a step beforehand is in what `expect` returns; `take` is work of the device only.
+    `expect` returns what Python has to say of a step, `set` writes the settings of that where the step reads them, and
+    `take` is work of the device alone, so that it can be recorded (graph.py).
     """
 
     def __init__(self, run: TrainingRun) -> None:
@@ -58,7 +62,7 @@ class Steps:
         return self._kept
 
     def sight(self) -> "Sight":
-        """Return what is to be seen of a stretch that begins now."""
+        """Return what brings to Python what is to be seen of a stretch that begins now."""
         return Sight(self._run, self._statistics)
 
     @property
@@ -77,7 +81,7 @@ class Steps:
         return Expected([run.batches.draw(batch) for batch in run.plan.batches_of(step)], settings, run.probes.at(step))
 
     def set(self, settings: Sequence[float]) -> None:
-        """Set by what the next step goes."""
+        """Set the learning rate of the next step, and what it weighs in the average."""
         self._run.train_step.set(settings)
 
     @property
@@ -86,10 +90,10 @@ class Steps:
         return self._run.train_step.settable
 
     def take(self, expected: Expected) -> Taken:
-        """Take the step by the settings that are set, and return its figures, (F,), and what is read at it.
+        """Take the step by the settings that are set.
 
-        The figures are loss and correct answers, where code of one's own keeps running statistics what is 0 while they
-        are finite, and the scale of the loss.
+        Its figures are the loss, the correct answers, what is 0 while the running statistics are finite (only where a
+        norm is code of one's own), and the scale of the loss after it (only where it is scaled).
         """
         (*earlier, last), _, due = expected
         train_step, gather = self._run.train_step, self._run.batches.gather
@@ -116,13 +120,11 @@ def weighs_norm(run: TrainingRun) -> bool:
     return run.config.training.on_divergence == "skip_step"
 
 
-def seen_of(
-    figures: Sequence[float], width: int, ends: Sequence[float] = (), scale_before: Sequence[float] = ()
-) -> Seen:
+def seen_of(figures: Sequence[float], width: int, ends: Sequence[float], scale_before: Sequence[float] = ()) -> Seen:
     """Return what is seen of steps by their figures, `width` of each in a row: see `Steps.take`.
 
-    `ends` are finite where running statistics and weights are at the end; `scale_before` is the scale of the loss
-    before the first step, where the last figure of each is that after it.
+    `ends` are finite where running statistics and weights are so at the end; `scale_before` has the scale of the loss
+    before the first step, where it is scaled.
     """
     losses, corrects, *others = (figures[column::width] for column in range(width))
     scales = [*scale_before, *(others.pop() if scale_before else [])]
@@ -147,7 +149,7 @@ class Sight:
         width, parts = len(figures[0]), [len(figures) * len(figures[0]), len(self._before), len(ends)]
         brought = iter(together.tolist())
         of_steps, before, at_end = (list(itertools.islice(brought, count)) for count in parts)
-        return seen_of(of_steps, width, at_end, before)._replace(read=read_from(readings, list(brought)))
+        return seen_of(of_steps, width, at_end, before)._replace(measured=measured_from(readings, list(brought)))
 
 
 class OneByOne:

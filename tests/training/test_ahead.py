@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.probes.probe import NOTHING_READ
+from bnexp.probes.probe import NOTHING_MEASURED
 from bnexp.session.display import LineDisplay
 from bnexp.session.life import start
 from bnexp.session.terms import Terms
@@ -111,7 +111,7 @@ def test_a_look_taken_ahead_costs_what_its_stretch_takes_longer(
     monkeypatch.setattr(loop, "Ahead", partial(Ahead, now=lambda: passed[0]))
     for stretch in loop.steps(run, progress, ahead=True):
         stretch.seen = taker(stretch)
-        passed[0] += 2 * len(stretch.steps) + 7 * any(stretch.seen.read)
+        passed[0] += 2 * len(stretch.steps) + 7 * any(stretch.seen.measured)
     assert progress.clock.measuring_s == pytest.approx(14)
     assert progress.clock.total_s == pytest.approx(2 * 19 + 14)
 
@@ -212,7 +212,7 @@ def test_a_stretch_takes_no_longer_than_half_a_second_by_the_pace_of_the_last(
         found.append(len(stretch.steps))
         time[0] += step_s * len(stretch.steps)
         stretch.seen = Seen([0.5] * len(stretch.steps), [1.0] * len(stretch.steps), sound=True)
-        assert unseen.read_of(stretch) == NOTHING_READ
+        assert unseen.accept(stretch) == NOTHING_MEASURED
         time[0] += 60.0  # an evaluation
     assert found == [10, 2, 2, 50, 500, 1]
 
