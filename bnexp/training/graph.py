@@ -44,7 +44,7 @@ class Recordable(Protocol):
 
     @property
     def settable(self) -> list[Tensor]:
-        """The tensors () that hold the settings, in their order; [] where they are numbers: no recording can change those."""
+        """The tensors () that hold the settings, in their order; [] where they are numbers, which a recording fixes."""
 
     def take(self, expected: Expected) -> Taken:
         """Take the step by the settings that are set, by work of the device alone, and return what it gives."""

@@ -33,10 +33,8 @@ class KeptState:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
-        self._of_network = [
-            *run.network.parameters(),
-            *run.network.buffers(),
-        ]  # listed once: a walk through the modules takes longer than the copies
+        # Listed once: to walk through the modules takes longer than to copy what they have.
+        self._of_network = [*run.network.parameters(), *run.network.buffers()]
         self._streams = streams_of(run.network)
         self._copies: list[Tensor] = []
         self._host: dict[str, Any] = {}

@@ -23,7 +23,9 @@ from bnexp.config.schema import (
     StepSchedule,
 )
 
-_is_profiled: Callable[[], bool] = torch._C._autograd._profiler_enabled
+# Both are torch's own names, which it may change: without them a step is torch's, and takes longer.
+_is_profiled: Callable[[], bool] = getattr(torch._C._autograd, "_profiler_enabled", lambda: True)
+_SGD_KERNEL: Callable[..., None] | None = getattr(torch, "_fused_sgd_", None)
 ONECYCLE_START = 1 / 25
 ONECYCLE_END = 1 / 25e4
 
@@ -105,7 +107,8 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
     parameter has no gradient, for loss scaling, and on a GPU.
     """
     # The rate is a tensor on a GPU; `found_inf` is what loss scaling has found.
-    if isinstance(optimizer.param_groups[0]["lr"], Tensor) or hasattr(optimizer, "found_inf"):
+    is_special = isinstance(optimizer.param_groups[0]["lr"], Tensor) or hasattr(optimizer, "found_inf")
+    if _SGD_KERNEL is None or is_special:
         return False
     state, calls = optimizer.state, []
     for group in optimizer.param_groups:
@@ -116,7 +119,7 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
             return False
         calls.append((group, parameters, gradients, momenta))
     for group, parameters, gradients, momenta in calls:
-        torch._fused_sgd_(
+        _SGD_KERNEL(
             parameters,
             gradients,
             momenta,
