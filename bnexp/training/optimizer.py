@@ -114,7 +114,8 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
     for group in optimizer.param_groups:
         parameters, momentum = group["params"], group["momentum"]
         gradients = [parameter.grad for parameter in parameters]
-        momenta = [state[parameter].get("momentum_buffer") for parameter in parameters] if momentum else []
+        # Not state[parameter], which would make a state where there is none: a checkpoint holds all of them.
+        momenta = [state.get(parameter, {}).get("momentum_buffer") for parameter in parameters] if momentum else []
         if any(tensor is None or tensor.device.type != "cpu" for tensor in (*gradients, *momenta)):
             return False
         calls.append((group, parameters, gradients, momenta))

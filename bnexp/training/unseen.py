@@ -100,7 +100,7 @@ class Steps:
         for batch in earlier:
             train_step.accumulate(*gather(*batch), of=expected.examples)
         x, y = gather(*last)
-        look = Look(self._run.subject, 0, rate_of(train_step.optimizer), x, y)
+        look = Look(self._run.subject, 0, rate_of(train_step.optimizer), x, y)  # a recorded look has no number
         due.before(look)
         logits, labels, loss = train_step.gradients(x, y)
         corrects = (logits.argmax(dim=1) == labels).sum()
