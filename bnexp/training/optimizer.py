@@ -111,7 +111,8 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
     for group in optimizer.param_groups:
         parameters, momentum = group["params"], group["momentum"]
         gradients = [parameter.grad for parameter in parameters]
-        momenta = [state[parameter].get("momentum_buffer") for parameter in parameters] if momentum else []
+        # `state[parameter]` would begin one, and a checkpoint would hold it, of a parameter that no loss depends on
+        momenta = [state.get(parameter, {}).get("momentum_buffer") for parameter in parameters] if momentum else []
         if any(tensor is None or tensor.device.type != "cpu" for tensor in (*gradients, *momenta)):
             return False
         calls.append((group, parameters, gradients, momenta))
@@ -125,7 +126,7 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
             weight_decay=group["weight_decay"],
             dampening=group["dampening"],
             nesterov=group["nesterov"],
-            maximize=False,
+            maximize=group["maximize"],
             is_first_step=False,
         )
     return True
