@@ -56,7 +56,8 @@ class Stretch:
     last: int
     seen: Seen | None = None
     own_s: float | None = None  # None: all of the time until the run goes on
-    meanwhile: Callable[[], None] = lambda: None  # what the run has to do on the CPU
+    meanwhile: Callable[[], None] = lambda: None  # what the run has to do on the CPU; an error waits for its turn
+    meanwhile_s: float = 0.0  # of the time, what that took
 
     @property
     def is_look(self) -> bool:
@@ -98,7 +99,7 @@ class Ahead:
         self._watched_until = progress.steps + 1
         self._known = range(0)  # steps of which the last is the first that ends a stretch
         self._step_s: float | None = None  # of the last stretch without a look
-        self._begun = self._counted_s = 0.0
+        self._begun = self._counted_s = self._measured_s = 0.0
 
     def stretch(self) -> Stretch | None:
         """Return the steps to take ahead from here, and keep what they change; None where the next is watched."""
@@ -107,16 +108,20 @@ class Ahead:
         if is_watched or self._is_ailing() or self._watches_look_at(first):
             return None
         self._kept.keep()
-        self._begun, self._counted_s = self._now(), self._progress.clock.total_s
+        clock = self._progress.clock
+        self._begun, self._counted_s, self._measured_s = self._now(), clock.total_s, clock.measured_s
         step_s = LONGEST_S / 10 if self._step_s is None else self._step_s
         most = max(1, int(min(MOST_STEPS, LONGEST_S / max(step_s, 1e-9))))
         last = min(self._end_from(first), first + most - 1)
 
         def meanwhile() -> None:
-            self._progress.log.catch_up()
+            begun = self._now()
+            self._progress.log.catch_up(for_others=True)
             self._end_from(last + 1)
+            stretch.meanwhile_s = self._now() - begun
 
-        return Stretch(self._run, first, last, meanwhile=meanwhile)
+        stretch = Stretch(self._run, first, last, meanwhile=meanwhile)
+        return stretch
 
     def accept(self, stretch: Stretch) -> Measured | None:
         """Note the steps of a stretch in log, clock and progress, and return what was measured at the last of them.
@@ -133,6 +138,7 @@ class Ahead:
         if stretch.own_s is not None:
             passed = stretch.own_s
             clock.leave_out(clock.total_s - self._counted_s - passed)
+        passed = max(passed - (clock.measured_s - self._measured_s), 0.0)  # a row was written meanwhile
         if not any(seen.measured):
             self._step_s = passed / len(stretch.steps)
         elif self._step_s is not None:

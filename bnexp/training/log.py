@@ -84,12 +84,21 @@ class StepLog:
         if not later:
             self.catch_up()
 
-    def catch_up(self) -> None:
-        """Hand the row that was to be written later to the writer, if there is one."""
-        if self._pending is not None:
-            hand_over, self._pending = self._pending, None
+    def catch_up(self, *, for_others: bool = False) -> None:
+        """Hand the row that was to be written later to the writer, if there is one.
+
+        `for_others`, called by what takes steps of other runs as well, it leaves an error to the next call.
+        """
+        if self._pending is None:
+            return
+        hand_over, self._pending = self._pending, None
+        try:
             with self._clock.measuring():
                 hand_over()
+        except Exception as error:
+            if not for_others:
+                raise
+            self._pending = partial(_raise, error)
 
     def _hand_over(self, step: int, row: dict[str, float], histograms: dict[str, Counts]) -> None:
         self._writer.scalars(step, row)
@@ -151,6 +160,10 @@ class _Step(NamedTuple):
     loss: float
     correct: float
     examples: int
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _mean(steps: Collection[_Step]) -> Score:

@@ -114,7 +114,7 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
     for group in optimizer.param_groups:
         parameters, momentum = group["params"], group["momentum"]
         gradients = [parameter.grad for parameter in parameters]
-        # Not state[parameter], which would make a state where there is none: a checkpoint holds all of them.
+        # `state[parameter]` would begin one, and a checkpoint would hold it, of a parameter that no loss depends on
         momenta = [state.get(parameter, {}).get("momentum_buffer") for parameter in parameters] if momentum else []
         if any(tensor is None or tensor.device.type != "cpu" for tensor in (*gradients, *momenta)):
             return False
@@ -129,7 +129,7 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
             weight_decay=group["weight_decay"],
             dampening=group["dampening"],
             nesterov=group["nesterov"],
-            maximize=False,
+            maximize=group["maximize"],
             is_first_step=False,
         )
     return True

@@ -138,6 +138,20 @@ def test_a_step_of_sgd_goes_straight_to_a_kernel_that_torch_may_rename_and_witho
     assert all(map(torch.equal, networks[0].parameters(), networks[1].parameters()))
 
 
+def test_a_parameter_that_no_loss_depends_on_has_no_state(make_config: Callable[..., Config]) -> None:
+    """Such as one of a norm of one's own: nothing is kept of it, in steps of torch or in those of its kernel."""
+    network = network_of(make_config())
+    network.register_parameter("idle", nn.Parameter(torch.ones(3)))
+    optimizer = build_optimizer(SgdConfig(name="sgd", momentum=0.9, weight_decay=0.1), network)
+    for _ in range(3):
+        network(torch.ones(5, 1, 4, 4)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    others = [parameter for name, parameter in network.named_parameters() if name != "idle"]
+    assert set(optimizer.state) == set(others)
+    assert torch.equal(network.idle, torch.ones(3))
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_a_learning_rate_on_the_device_is_a_number_in_a_checkpoint(
     make_config: Callable[..., Config], name: str
