@@ -80,9 +80,9 @@ class Take(Protocol):
 class Ahead:
     """Says which steps a run takes ahead, and accepts them, or takes them back, when they were taken.
 
-    The first step of a session is watched: it makes what is made when it is first needed, such as the optimizer's
-    state. So are those that a probe looks at which cannot look at a step taken ahead, and, while a divergence or a row
-    of skipped steps lasts, all. A look ends a stretch. What it costs is what the stretch takes longer than others.
+    Watched are the first step of a session, which makes what is first needed then, such as the optimizer's state; steps
+    at which a probe is due that is not `recordable`; and all steps while a divergence or a row of skipped ones lasts. A
+    look ends a stretch, and costs what this takes longer than the steps of others.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Ahead:
         self._run, self._progress, self._watched, self._now, self._alone = run, progress, watched, now, alone
         self._kept = KeptState(run)
         self._watched_until = progress.steps + 1
-        self._known = range(0)  # steps of which the last is the first that ends a stretch
+        self._known = range(0)  # a stretch from any of these steps ends with the last of them
         self._step_s: float | None = None  # of the last stretch without a look
         self._begun = self._counted_s = self._measured_s = 0.0
 
@@ -110,7 +110,7 @@ class Ahead:
         self._kept.keep()
         clock = self._progress.clock
         self._begun, self._counted_s, self._measured_s = self._now(), clock.total_s, clock.measured_s
-        step_s = LONGEST_S / 10 if self._step_s is None else self._step_s
+        step_s = LONGEST_S / 10 if self._step_s is None else self._step_s  # ten steps, while none was timed
         most = max(1, int(min(MOST_STEPS, LONGEST_S / max(step_s, 1e-9))))
         last = min(self._end_from(first), first + most - 1)
 
@@ -134,15 +134,7 @@ class Ahead:
         seen, plan = stretch.seen, self._run.plan
         if seen is None or not len(seen.losses) == len(seen.corrects) == len(stretch.steps):
             raise ValueError(f"steps {stretch.first} to {stretch.last} were not taken")
-        passed, clock = self._now() - self._begun, self._progress.clock
-        if stretch.own_s is not None:
-            passed = stretch.own_s
-            clock.leave_out(clock.total_s - self._counted_s - passed)
-        passed = max(passed - (clock.measured_s - self._measured_s), 0.0)  # a row was written meanwhile
-        if not any(seen.measured):
-            self._step_s = passed / len(stretch.steps)
-        elif self._step_s is not None:
-            clock.count_measuring(max(passed - self._step_s * len(stretch.steps), 0.0))
+        self._count_time(stretch, looked=any(seen.measured))
         if not (seen.sound and all(map(math.isfinite, seen.losses))):
             self._kept.put_back()
             self._watched_until = stretch.last
@@ -151,18 +143,30 @@ class Ahead:
         self._progress.steps = stretch.last
         return seen.measured
 
+    def _count_time(self, stretch: Stretch, *, looked: bool) -> None:
+        """Note what steps take, or count what they took longer, with a look at the last of them, as measuring."""
+        passed, clock = self._now() - self._begun, self._progress.clock
+        if stretch.own_s is not None:
+            passed = stretch.own_s
+            clock.leave_out(clock.total_s - self._counted_s - passed)
+        passed = max(passed - (clock.measured_s - self._measured_s), 0.0)  # a row was written meanwhile
+        if not looked:
+            self._step_s = passed / len(stretch.steps)
+        elif self._step_s is not None:
+            clock.count_measuring(max(passed - self._step_s * len(stretch.steps), 0.0))
+
     def _is_ailing(self) -> bool:
         progress, scaler = self._progress, self._run.train_step.scaler
         goes_on = progress.divergence is not None and self._run.config.training.on_divergence == "continue"
         return goes_on or progress.skipped_in_a_row > 0 or scaler.skipped_in_a_row > 0
 
     def _watches_look_at(self, step: int) -> bool:
-        """Tell whether a step has a look for which it must be watched, at least until it is known what steps take."""
+        """Tell whether a step is watched for a look: of a probe that is not recordable, or while no step was timed."""
         ahead = (self._alone or self._run.graph.tried) and self._step_s is not None
         return self._run.probes.look_at(step) and not (ahead and self._run.probes.at(step).recordable)
 
     def _end_from(self, first: int) -> int:
-        """Return the first step from `first` on that ends a stretch: with a row, a checkpoint, or a look."""
+        """Return where a stretch from `first` on ends: with a row, a checkpoint or a look, or before a watched step."""
         run, plan = self._run, self._run.plan
         every, saves = run.config.training.log_every, run.config.checkpoints.every_epochs
         step = self._known[-1] if first in self._known else first

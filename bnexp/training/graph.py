@@ -240,7 +240,7 @@ class Recordings:
             raise BnexpError(
                 f"training.graph on: the step cannot be recorded as a CUDA graph: {reason}; expected auto or off"
             ) from None
-        self._note(str(self._graph.told))
+        self._note(str(self._graph.why_not))
 
     def _generators(self) -> list[torch.Generator]:
         streams = self._steps.streams
@@ -271,8 +271,8 @@ def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) ->
     # On the CPU a step is over as it returns: there is nothing to wait for, nor anything to gain.
     if run.device.type == "cpu" or run.world is not None:
         return None
-    if told := run.graph.told:
-        note(told)
+    if reason := run.graph.why_not:
+        note(reason)
     if not run.graph.tried and any(item.kind.source is not None for item in run.config.model.items):
         return None  # code that is not bnexp's may keep in Python what could not be put back
     return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)

@@ -89,10 +89,10 @@ def _unwrapped(kind: type[Optimizer]) -> Any:
     """
     names = ("add_param_group", "state_dict", "load_state_dict", "step")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    plain, told = methods["step"], f"Optimizer.step#{kind.__name__}.step"
+    plain, label = methods["step"], f"Optimizer.step#{kind.__name__}.step"
 
     def step(optimizer: Optimizer) -> None:
-        with torch.no_grad(), record_function(told) if _is_profiled() else nullcontext():
+        with torch.no_grad(), record_function(label) if _is_profiled() else nullcontext():
             if not (kind is SGD and _stepped_on_cpu(optimizer)):
                 plain(optimizer)
 

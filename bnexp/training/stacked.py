@@ -24,7 +24,7 @@ from bnexp.training.cuda_graph import CudaRecorder, GraphRecorder
 from bnexp.training.graph import Graphed, Recordings
 from bnexp.training.kept import KeptState, KeptTogether
 from bnexp.training.optimizer import rate_of, set_learning_rate
-from bnexp.training.unseen import Expected, OneByOne, Taken, seen_of, weighs_norm
+from bnexp.training.unseen import Expected, OneByOne, Taken, looks_at_weights, seen_of
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
 """What torch warns of where it passes the networks through an operation one by one: `lerp_`, of running statistics."""
@@ -67,8 +67,8 @@ class Stack:
         self._kept = [KeptState(run) for run in runs]
         self._within, self.streams = list[int](), list[RandomStream]()
         self.optimizer = self._of_those_within(range(len(runs)))
-        if told := runs[0].graph.told:
-            note(told)
+        if reason := runs[0].graph.why_not:
+            note(reason)
         if recorder is None and runs[0].graph.tried:
             recorder = CudaRecorder(runs[0].device)
         self._recordings = Recordings(self, runs[0].graph, recorder, note) if recorder else None
@@ -114,7 +114,7 @@ class Stack:
 
     def _ends(self) -> list[Tensor]:
         """Return for each run what is finite while its running statistics are, and its weights where that is asked."""
-        norms = [norm_of_each(list(self._parameters.values())).detach()] if weighs_norm(self._runs[0]) else []
+        norms = [norm_of_each(list(self._parameters.values())).detach()] if looks_at_weights(self._runs[0]) else []
         flat = [tensor.flatten(1) for tensor in self._statistics]  # (K, F) each
         return [*norms, *([(torch.cat(flat, dim=1) * 0).sum(dim=1)] if flat else [])]
 

@@ -112,10 +112,10 @@ class Steps:
         return Taken(figures, readings, [numbers_in(readings)] if readings else [])
 
 
-def weighs_norm(run: TrainingRun) -> bool:
-    """Tell whether the norm of the weights is to be seen at the end of a stretch.
+def looks_at_weights(run: TrainingRun) -> bool:
+    """Tell whether the weights must be finite at the end of a stretch.
 
-    The guard of a run asks for gradients with this policy alone; one that is not finite leaves such a weight.
+    With this policy alone the guard of a run looks at gradients; one that is not finite leaves such a weight.
     """
     return run.config.training.on_divergence == "skip_step"
 
@@ -141,7 +141,7 @@ class Sight:
 
     def of(self, taken: Sequence[Taken], meanwhile: Callable[[], None]) -> Seen:
         """Return what is seen of steps that were asked of the device; `meanwhile` is called before it is waited for."""
-        norm = [get_total_norm(self._run.network.parameters())] if weighs_norm(self._run) else []
+        norm = [get_total_norm(self._run.network.parameters())] if looks_at_weights(self._run) else []
         figures, (_, readings, numbers) = [step.figures for step in taken], taken[-1]
         ends = [*norm, *self._statistics.zero()]
         together = torch.cat([*figures, *(one.reshape(1) for one in (*self._before, *ends)), *numbers])
