@@ -115,10 +115,10 @@ class Ahead:
         last = min(self._end_from(first), first + most - 1)
 
         def meanwhile() -> None:
-            begun = self._now()
+            begun = clock.total_s
             self._progress.log.catch_up(for_others=True)
             self._end_from(last + 1)
-            stretch.meanwhile_s = self._now() - begun
+            stretch.meanwhile_s = clock.total_s - begun
 
         stretch = Stretch(self._run, first, last, meanwhile=meanwhile)
         return stretch

@@ -128,7 +128,9 @@ class RunningStatistics:
     def zero(self) -> list[Tensor]:
         """Return what is 0 while they are finite, and nan from there on, (), in a list; [] where there are none."""
         # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
-        return [torch.dot(torch.cat(self._tensors), self._zeros)] if self._tensors else []
+        # A norm of one's own may have one of any shape.
+        flat = [tensor if tensor.ndim == 1 else tensor.flatten() for tensor in self._tensors]
+        return [torch.dot(torch.cat(flat), self._zeros)] if flat else []
 
     def are_finite(self) -> bool:
         """Tell whether they are finite, where Python waits for no device: in half the time of `zero`."""

@@ -137,14 +137,14 @@ class Recordings:
     ) -> None:
         self._steps, self._graph, self._recorder, self._note, self._warm_up = steps, graph, recorder, note, warm_up
         self._recorded: dict[Kind, Recorded] = {}
-        self._aside: dict[Kind, int] = {}  # steps of a kind that were taken before it is recorded
-        self._unrecorded = set[Kind]()  # since their looks cannot be, or several at once
-        self._places: list[Any] = []
+        self._aside: dict[Kind, int] = {}  # steps of a kind that were taken as they are, before it is recorded
+        self._unrecorded = set[Kind]()  # kinds with looks, or of several steps, that cannot be recorded
+        self._places: list[Any] = []  # of the tensors that the recorded steps read and write
         self._kept = steps.kept()
 
     def __call__(self, numbers: Iterable[int]) -> list[Taken]:
         """Take the steps of these numbers, and return what each gives; nothing but a trial is brought to Python."""
-        self._kept = self._steps.kept()
+        self._kept = self._steps.kept()  # anew: of a stack, it is that of the runs within
         places = self._places_now()
         if places != self._places:  # a graph knows tensors by their places in memory
             self._recorded.clear()
@@ -183,8 +183,9 @@ class Recordings:
         taken = list[Taken]()
         self._recorder.aside(lambda: taken.append(self._take_as_it_is(expected)))
         self._aside[kind] = self._aside.get(kind, 0) + 1
-        plain = kind._replace(probes=()) in self._recorded  # what is left of a look was warmed up by the first one
-        if self._aside[kind] >= self._warm_up or plain:
+        # Of a look, the step is warm where it is recorded without; its probes are after this first one.
+        is_warm = self._aside[kind] >= self._warm_up or kind._replace(probes=()) in self._recorded
+        if is_warm:
             self._record(kind, [expected], taken[0])
         return taken[0]
 
@@ -215,10 +216,10 @@ class Recordings:
     def _try(self, recorded: Recorded, expected: Sequence[Expected]) -> None:
         """Refuse a recording that leaves other bits than the steps themselves."""
         self._kept.put_back()
-        left = [*_tensors(recorded(expected)), *copies_of(self._kept.tensors())]
+        repeated = [*_tensors(recorded(expected)), *copies_of(self._kept.tensors())]
         self._kept.put_back()
-        right = [*_tensors([self._take_as_it_is(step) for step in expected]), *self._kept.tensors()]
-        if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, right)):
+        taken = [*_tensors([self._take_as_it_is(step) for step in expected]), *self._kept.tensors()]
+        if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, repeated, taken)):
             raise Unrecordable("a repeated step leaves other bits than one that is taken")
 
     def _refuse(self, kind: Kind, error: Exception) -> None:

@@ -115,7 +115,7 @@ class Stack:
     def _ends(self) -> list[Tensor]:
         """Return for each run what is finite while its running statistics are, and its weights where that is asked."""
         norms = [norm_of_each(list(self._parameters.values())).detach()] if looks_at_weights(self._runs[0]) else []
-        flat = [tensor.flatten(1) for tensor in self._statistics]  # (K, F) each
+        flat = [tensor.reshape(len(tensor), -1) for tensor in self._statistics]  # (K, F) each
         return [*norms, *([(torch.cat(flat, dim=1) * 0).sum(dim=1)] if flat else [])]
 
     def kept(self) -> KeptTogether:
@@ -231,7 +231,7 @@ def sum_of(parts: Sequence[Tensor]) -> Tensor:
 
 def norm_of_each(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm over tensors (K, ...) for each of K networks, (K,)."""
-    norms = torch.stack([one.flatten(1).norm(dim=1) for one in tensors])  # (tensors, K)
+    norms = torch.stack([one.reshape(len(one), -1).norm(dim=1) for one in tensors])  # (tensors, K)
     total: Tensor = norms.norm(dim=0)
     return total
 

@@ -123,6 +123,18 @@ def test_one_statistic_that_is_not_finite_is_seen_and_none_changes_by_a_bit(dtyp
     assert RunningStatistics(nn.Linear(2, 2)).are_finite()
 
 
+def test_statistics_of_any_shape_are_looked_at() -> None:
+    network = nn.Module()
+    for name, shape in (("scale", ()), ("mean", (3,)), ("covariance", (2, 2))):
+        network.register_buffer(name, torch.ones(shape))
+    statistics = RunningStatistics(network)
+    assert statistics.zero() == [0.0]
+    for buffer in network.buffers():
+        buffer.fill_(math.inf)
+        assert statistics.zero()[0].isnan()
+        buffer.fill_(1.0)
+
+
 def overflow_variance(run: TrainingRun, step: int) -> None:
     """Let the variance of the first layer's outputs overflow in one training pass: all outputs stay finite."""
     seen = {"passes": 0}
