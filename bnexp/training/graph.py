@@ -53,7 +53,7 @@ class Recordable(Protocol):
         """Forget the gradients of a step that was not taken to its end."""
 
     def kept(self) -> Kept:
-        """Return what the steps change, for whoever keeps it."""
+        """Return what keeps, and puts back, all that the steps change."""
 
     @property
     def streams(self) -> Sequence[RandomStream]:

@@ -13,7 +13,7 @@ from bnexp.training.build import TrainingRun
 
 
 class Kept(Protocol):
-    """What steps change, where it can be kept and put back."""
+    """Keeps what steps change, and puts it back."""
 
     def keep(self) -> None:
         """Keep it as it is now."""
@@ -29,7 +29,7 @@ class Kept(Protocol):
 
 
 class KeptState:
-    """What the steps of a run change, kept on its device, and where its random streams stand."""
+    """Keeps what the steps of a run change, on its device, and where its random streams stand."""
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
@@ -81,7 +81,7 @@ class KeptState:
 
 @dataclass(frozen=True)
 class KeptTogether:
-    """What the steps of several runs change."""
+    """Keeps what the steps of several runs change."""
 
     states: Sequence[KeptState]
 

@@ -36,7 +36,7 @@ def train(
         show: takes note of each finished step, and of the last of those that were taken ahead.
         save_if_due: writes the checkpoints during the training; the caller writes the one at its end.
         stop: returns True to make the step just taken the last.
-        note: is told, once, where the step could not be recorded as a CUDA graph.
+        note: is told, once, what could not be recorded as a CUDA graph, and why.
         watched: steps that are taken one at a time, and shown before the next, whatever is taken ahead.
     """
     take = way_of(run, note)
@@ -55,11 +55,14 @@ def steps(
     alone: bool = True,
     watched: Collection[int] = (),
 ) -> Iterator[Stretch]:
-    """Train as `train` does, and yield the stretches of steps that are to be taken ahead, if any are: see `Stretch`.
+    """Train as `train` does, and yield each stretch of steps that is to be taken ahead, by whoever drives it.
 
-    Whoever drives several runs at once takes the stretches of all of them together, to the nearest `last`. Every other
-    step is taken here, one that was not finite among them; so are rows, evaluations and checkpoints. Where it is not
-    `alone`, a step that a probe looks at is a stretch of its own, or is taken here.
+    Every other step is taken here, watched; rows, evaluations and checkpoints are made here, too.
+
+    Args:
+        ahead: whether steps are taken ahead; see `Stretch` for what whoever takes them does.
+        alone: whether no other runs are driven with it. Where some are, their stretches are taken together, to the
+            nearest `last`, and a step that a probe looks at is a stretch of its own, or is taken here.
     """
     guard, lookahead, total = Guard(run, progress), Ahead(run, progress, watched, alone=alone), run.plan.total_steps
     agenda = Agenda(run, progress.clock, at_once=1 if ahead else AT_ONCE)

@@ -119,7 +119,7 @@ class Stack:
         return [*norms, *([(torch.cat(flat, dim=1) * 0).sum(dim=1)] if flat else [])]
 
     def kept(self) -> KeptTogether:
-        """Return what the steps change, for whoever keeps it."""
+        """Return what keeps, and puts back, all that the steps change."""
         return KeptTogether([self._kept[number] for number in self._within])
 
     def forget(self) -> None:

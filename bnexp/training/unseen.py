@@ -58,7 +58,7 @@ class Steps:
         self._looks_at_each = any(item.kind.source is not None for item in run.config.model.items)
 
     def kept(self) -> KeptState:
-        """Return what the steps change, for whoever keeps it."""
+        """Return what keeps, and puts back, all that the steps change."""
         return self._kept
 
     def sight(self) -> "Sight":
