@@ -109,7 +109,10 @@ class Probe:
     watches = False
     """Whether it watches the forward pass of the step."""
     recordable = False
-    """Whether a look is work of the device alone, the same at every step, so that it can be taken ahead."""
+    """Whether a look is work of the device alone, the same at every step, so that it can be taken ahead.
+
+    There, the `step` of the look is 0, and its `lr` may be a tensor ().
+    """
     schedule: ProbeSchedule
     """The probe's section of the config, with its options."""
 

@@ -59,10 +59,9 @@ def steps(
 
     Every other step is taken here, watched; rows, evaluations and checkpoints are made here, too.
 
-    Args:
-        ahead: whether steps are taken ahead; see `Stretch` for what whoever takes them does.
-        alone: whether no other runs are driven with it. Where some are, their stretches are taken together, to the
-            nearest `last`, and a step that a probe looks at is a stretch of its own, or is taken here.
+    ahead       whether steps are taken ahead: see `Stretch` for what whoever takes them does
+    alone       whether no other runs are driven with it; where some are, their stretches are taken together, to the
+                nearest `last`, and a step that a probe looks at is a stretch of its own, or is taken here
     """
     guard, lookahead, total = Guard(run, progress), Ahead(run, progress, watched, alone=alone), run.plan.total_steps
     agenda = Agenda(run, progress.clock, at_once=1 if ahead else AT_ONCE)
