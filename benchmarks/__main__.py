@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.calibration import calibration
 from benchmarks.epochs import epochs
-from benchmarks.report import Report, Terms, machine, told
+from benchmarks.report import Report, Terms, in_words, machine
 from benchmarks.rivals import RIVALS, why_not_here
 from benchmarks.scaling import scaling
 from benchmarks.stacked import stacked
@@ -34,8 +34,6 @@ MEASUREMENTS: dict[str, Callable[[str, Terms], Report]] = {
     "sweep": sweep,
     "calibration": calibration,
 }
-
-
 WAYS = ("bnexp", *RIVALS)
 
 
@@ -49,7 +47,7 @@ def main(words: list[str] | None = None) -> None:
     except BnexpError as error:
         parser.error(str(error))
     reports, failed = list[Report](), False
-    print(told(where), flush=True)
+    print(in_words(where), flush=True)
     for name in asked.names or MEASUREMENTS:
         try:
             reports.append(MEASUREMENTS[name](name, terms))

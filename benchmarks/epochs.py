@@ -43,10 +43,10 @@ def epochs(name: str, terms: Terms) -> Report:
     title = f"{workload.title}, {config.training.precision}: {counted:,} of {plan.total_steps:,} steps of {rival.batch}"
     title += f", {plan.steps_per_epoch} and {plan.val_examples:,} to validate an epoch"
     title += "".join(f", {change}" for change in terms.overrides)
-    said = [_table(figures), *([_told(limit)] if limit else []), *([_spent(spent)] if spent else [])]
-    said += [f"{way} failed: {reason}" for way, reason in failed.items()]
+    parts = [_table(figures), *([_in_words(limit)] if limit else []), *([_spent(spent)] if spent else [])]
+    parts += [f"{way} failed: {reason}" for way, reason in failed.items()]
     values = {"title": title, "ways": figures, "bnexp": spent, "failed": failed, "roofline": limit}
-    return Report(name, "\n\n".join([f"### {title}", *said]), values)
+    return Report(name, "\n\n".join([f"### {title}", *parts]), values)
 
 
 def _limit(rival: Rival, terms: Terms) -> dict[str, float]:
@@ -144,7 +144,7 @@ def _spent(spent: Mapping[str, Any]) -> str:
     )
 
 
-def _told(limit: Mapping[str, float]) -> str:
+def _in_words(limit: Mapping[str, float]) -> str:
     """Return the roofline as a sentence."""
     step, rate = f"{limit['step_ms']:.3g} ms a step", f"{limit['examples_per_s']:,.0f} examples/s"
     work, moved = f"{limit['gflop_per_step']:.3g} GFLOP", f"{limit['mb_per_step']:.3g} MB"

@@ -115,7 +115,7 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def told(where: Mapping[str, Any]) -> str:
+def in_words(where: Mapping[str, Any]) -> str:
     """Return the machine as a line above the tables."""
     load = f", load {where['load'][0]:.1f}" if where["load"] else ""
     cores = f"{where['cores']} cores, {where['threads']} threads{load}"

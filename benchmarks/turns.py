@@ -178,7 +178,7 @@ class Turns:
                     del self._rivals[way]
         if self._now() - self._said_at >= SAID_EVERY_S or steps.stop > self._run.plan.total_steps:
             self._said_at = self._now()
-            say(f"{self._name}: {self.told(steps.stop - 1)}")
+            say(f"{self._name}: {self.progress_at(steps.stop - 1)}")
 
     def _is_due(self, way: str, step: int) -> bool:
         """Tell whether a slow way has its next turn now: in the middle of its part of the steps that count."""
@@ -186,11 +186,11 @@ class Turns:
         share = (step - first) / (self._run.plan.total_steps - first)
         return had < TURNS_OF_SLOW and share >= (2 * had + 1) / (2 * TURNS_OF_SLOW)
 
-    def told(self, step: int) -> str:
+    def progress_at(self, step: int) -> str:
         """Return how far it is, and ms a step until now, each with its ratio to bnexp's."""
         ways = [
-            f"{way} {one['step_ms']:.4g} ms" + (f" ({one['over_bnexp']:.3f})" if one["of_turns"] else "")
-            for way, one in compared(self.tallies, 1).items()
+            f"{way} {figure['step_ms']:.4g} ms" + (f" ({figure['over_bnexp']:.3f})" if figure["of_turns"] else "")
+            for way, figure in compared(self.tallies, 1).items()
         ]
         return f"step {step:,} of {self._run.plan.total_steps:,}: {', '.join(ways)}"
 

@@ -20,11 +20,12 @@ from bnexp.runs.rows import Rows as Written
 from bnexp.session.checkpoint import restore_run, state_of
 from bnexp.session.lockstep import train_together
 from bnexp.session.signals import StopRequest
-from bnexp.training.ahead import OneByOne, Stretch, Take
+from bnexp.training.ahead import Stretch, Take
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.loop import steps
 from bnexp.training.optimizer import LossScaler, begin_momentum
 from bnexp.training.progress import Progress
+from bnexp.training.unseen import OneByOne
 from written_rows import CLOCKED, Rows
 
 Change = Callable[[TrainingRun], object]

@@ -21,7 +21,8 @@ from bnexp.models.build import without_numbers
 from bnexp.training import loop
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.clock import Clock
-from bnexp.training.graph import Graphed, Recorder, Work
+from bnexp.training.cuda_graph import GraphRecorder, Work
+from bnexp.training.graph import Graphed
 from effort import at_length, long_but
 
 SMALL = Terms(small=True)
@@ -132,7 +133,7 @@ def test_rivals_take_as_many_steps_as_bnexp_whose_clock_leaves_them_out() -> Non
     assert figures["half"]["of_turns"] == pytest.approx([5 / 3] * 3)
 
 
-class Again(Recorder):
+class Again(GraphRecorder):
     """Records nothing, and does the work again."""
 
     def aside(self, work: Work) -> None:

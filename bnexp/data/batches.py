@@ -43,7 +43,7 @@ class TrainBatches:
     ) -> None:
         self._dataset, self._plan, self._seed, self._augment = dataset, plan, seed, augment
         self._prepared = prepared
-        self._epoch, self._per_epoch = -1, plan.batches_per_epoch
+        self._epoch = -1
         self._places: Sequence[Tensor] = ()  # of each batch of the epoch, (B,)
 
     def at(self, batch: int) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,7 @@ class TrainBatches:
 
     def draw(self, batch: int) -> Drawn:
         """Return what decides the inputs and labels of a batch."""
-        epoch, number = divmod(batch, self._per_epoch)
+        epoch, number = divmod(batch, self._plan.batches_per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self._plan.train_examples, generator=generator)

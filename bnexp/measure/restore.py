@@ -49,8 +49,8 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     streams = {stream: stream.get_state() for stream in streams_of(network).values()}
     devices = {parameter.device for parameter in network.parameters() if parameter.device.type in ("cuda", "mps")}
     if any(device.type == "cuda" for device in devices) and torch.cuda.is_current_stream_capturing():
-        devices.clear()  # while a graph is recorded nothing can ask; of the modules, only those with a stream draw
-    device_type = next((device.type for device in devices), "cuda")  # of none, nothing is kept but the CPU's
+        devices.clear()  # no state can be read while a graph is recorded; modules that draw do so from `streams`
+    device_type = next((device.type for device in devices), "cuda")  # without devices, only the CPU's is kept
     with torch.random.fork_rng(devices=devices, device_type=device_type), restored(network.buffers()):
         try:
             yield

@@ -70,27 +70,27 @@ def tallies_of(readings: Iterable[Reading]) -> dict[str, Tensor]:
     return {name: row for reading in readings for name, row in reading.histograms.items()}
 
 
-class Read(NamedTuple):
-    """What probes read at one step, brought to Python: figures and histograms by `quantity/where`."""
+class Measured(NamedTuple):
+    """What probes measured at one step, in Python: figures and histograms by `quantity/where`."""
 
     scalars: dict[str, float]
     histograms: dict[str, Counts]
 
 
-NOTHING_READ = Read({}, {})
+NOTHING_MEASURED = Measured({}, {})
 
 
 def numbers_in(readings: Sequence[Reading]) -> Tensor:
-    """Return all numbers of readings in one row, for `read_from`."""
+    """Return all numbers of readings in one row, for `measured_from`."""
     return in_a_row([*scalars_of(readings).values()], [*tallies_of(readings).values()])
 
 
-def read_from(readings: Sequence[Reading], numbers: Sequence[float]) -> Read:
-    """Return what readings say, by their names, from the numbers that `numbers_in` put in a row."""
+def measured_from(readings: Sequence[Reading], numbers: Sequence[float]) -> Measured:
+    """Return what was measured, by the names of the readings, from the numbers that `numbers_in` put in a row."""
     scalars, tallies = scalars_of(readings), tallies_of(readings)
     rows = (numbers[start : start + TALLIED] for start in range(len(scalars), len(numbers), TALLIED))
     counted = dict(zip(tallies, map(counts_of, rows), strict=True))
-    return Read(dict(zip(scalars, numbers[: len(scalars)], strict=True)), counted)
+    return Measured(dict(zip(scalars, numbers[: len(scalars)], strict=True)), counted)
 
 
 class Probe:
@@ -109,7 +109,10 @@ class Probe:
     watches = False
     """Whether it watches the forward pass of the step."""
     recordable = False
-    """Whether a look is work of the device alone, the same at every step, so that it can be taken ahead."""
+    """Whether a look is work of the device alone, the same at every step, so that it can be taken ahead.
+
+    There, the `step` of the look is 0, and its `lr` may be a tensor ().
+    """
     schedule: ProbeSchedule
     """The probe's section of the config, with its options."""
 

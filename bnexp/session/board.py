@@ -94,6 +94,7 @@ def _masked(checksum: int) -> int:
 
 
 _BLOCK = 256
+"""Bytes whose checksum is looked up at once, each in the table of its place."""
 
 
 def crc32c(data: bytes) -> int:

@@ -132,7 +132,7 @@ def _parts_on_another_device(run: TrainingRun, step: int) -> dict[str, _Part]:
 
 
 MOST_SHARE = 0.05
-"""Of the time of a training on a GPU that its regular checkpoints take."""
+"""Part of the time of a training on a GPU that regular checkpoints may take."""
 
 
 class Checkpointer:
@@ -144,10 +144,8 @@ class Checkpointer:
 
     def __init__(self, run: TrainingRun, folder: CheckpointFolder, rows: MetricsWriter) -> None:
         self._run, self._folder, self._rows = run, folder, rows
-        self._every_epochs, self._every_s = (
-            run.config.checkpoints.every_epochs,
-            60 * run.config.checkpoints.every_minutes,
-        )
+        when = run.config.checkpoints
+        self._every_epochs, self._every_s = when.every_epochs, 60 * when.every_minutes
         self._saved_at = time.monotonic()
         self._least_s = 0.0  # until the next regular one
         self._stored_best: int | None = None

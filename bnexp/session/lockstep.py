@@ -12,9 +12,10 @@ from bnexp.config.schema import TrainingConfig
 from bnexp.errors import Interrupted
 from bnexp.session.life import Life, RunResult
 from bnexp.session.signals import StopRequest
-from bnexp.training.ahead import OneByOne, Stretch
+from bnexp.training.ahead import Stretch
 from bnexp.training.device import computing_as
 from bnexp.training.stacked import Stack
+from bnexp.training.unseen import OneByOne
 
 Outcome = RunResult | Exception
 """What came of a run: its result, or the error that ended it."""
@@ -107,8 +108,9 @@ class _Together:
         self._stack = self._stack or Stack([stretch.run for stretch in self.waiting.values()], note=self._note)
         begun = self._now()
         self._stack(stretches)
+        together_s = self._now() - begun - sum(stretch.meanwhile_s for stretch in stretches)
         for stretch in stretches:
-            stretch.own_s = (self._now() - begun) / len(stretches)
+            stretch.own_s = together_s / len(stretches) + stretch.meanwhile_s
 
     def _hear(self, number: int, go_on: Callable[[], Stretch]) -> None:
         self.waiting.pop(number, None)

@@ -73,6 +73,11 @@ class Clock:
         self._settle()
         return self.measuring_s + (0.0 if self._measures_since is None else now - self._measures_since)
 
+    @property
+    def measured_s(self) -> float:
+        """Seconds that were counted as measuring until now."""
+        return self._measured_s(self._now())
+
     def evaluating(self) -> AbstractContextManager[None]:
         """Count it as spent on the validation or test part, and as one evaluation."""
         self.evaluations += 1

@@ -98,7 +98,7 @@ class Graphing:
     recorded: int = 0
 
     @property
-    def told(self) -> str | None:
+    def why_not(self) -> str | None:
         """What to say where it is not recorded although it could have been."""
         return self.reason and f"the step is not recorded as a CUDA graph: {self.reason}"
 

@@ -23,6 +23,8 @@ FINITE = ("loss", "value")
 """Place and quantity where every output of the network is finite."""
 _LOOKED_AT = (torch.float32, torch.float64)
 """Kinds of running statistics that are looked at where they lie."""
+_CHECK = getattr(torch, "_amp_foreach_non_finite_check_and_unscale_", None)
+"""What loss scaling looks at gradients with: torch's own name, which it may change; without it, `zero` is asked."""
 
 
 class Guard:
@@ -119,20 +121,22 @@ class RunningStatistics:
     def __init__(self, network: nn.Module) -> None:
         self._tensors = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         self._zeros = torch.cat([torch.zeros_like(tensor).flatten() for tensor in self._tensors or [torch.empty(0)]])
-        self._in_place = all(tensor.is_contiguous() and tensor.dtype in _LOOKED_AT for tensor in self._tensors)
+        fits = all(tensor.is_contiguous() and tensor.dtype in _LOOKED_AT for tensor in self._tensors)
+        self._check = _CHECK if fits else None
         self._found, self._one = torch.zeros(()), torch.ones(())
 
     def zero(self) -> list[Tensor]:
         """Return what is 0 while they are finite, and nan from there on, (), in a list; [] where there are none."""
         # 0 times a number is 0, and nan for inf and nan: one reduction over the statistics of all norms.
-        return [torch.dot(torch.cat(self._tensors), self._zeros)] if self._tensors else []
+        # A norm of one's own may have one of any shape.
+        flat = [tensor if tensor.ndim == 1 else tensor.flatten() for tensor in self._tensors]
+        return [torch.dot(torch.cat(flat), self._zeros)] if flat else []
 
     def are_finite(self) -> bool:
         """Tell whether they are finite, where Python waits for no device: in half the time of `zero`."""
-        if not self._in_place:
+        if self._check is None:
             return all(math.isfinite(zero) for zero in numbers_of(self.zero()))
-        # What loss scaling looks at gradients with. Here it multiplies by 1, which leaves every bit as it is.
-        torch._amp_foreach_non_finite_check_and_unscale_(self._tensors, self._found, self._one)
+        self._check(self._tensors, self._found, self._one)  # multiplies by 1, which leaves every bit as it is
         found = bool(self._found.tolist())
         if found:
             self._found.zero_()

@@ -4,8 +4,6 @@ A step of a small network is hundreds of launches, each of which takes Python lo
 all: gathering the batch, augmentation, forward and backward pass, clipping, the optimizer, the average of the weights,
 and what probes look at. What changes from step to step is written into tensors that it reads. It is used where steps
 are taken ahead (`ahead.py`): nothing is brought to Python there.
-
-Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 import pickle
@@ -22,86 +20,31 @@ from bnexp.errors import BnexpError
 from bnexp.measure.restore import copies_of
 from bnexp.norms.random_stream import RandomStream
 from bnexp.probes.probe import Probe
-from bnexp.training.ahead import Expected, Kept, OneByOne, Seen, Steps, Stretch, Take, Taken, copy_all
+from bnexp.training.ahead import Seen, Stretch, Take
 from bnexp.training.build import TrainingRun
+from bnexp.training.cuda_graph import CudaRecorder, GraphRecorder, Unrecordable
 from bnexp.training.device import Graphing
+from bnexp.training.kept import Kept, copy_all
+from bnexp.training.unseen import Expected, OneByOne, Steps, Taken
 
 AT_ONCE = 10
 """Steps that are recorded together, once one is."""
 WARM_UP = 3
 """Steps of a kind that are taken on the side before it is recorded: libraries choose their kernels and workspaces."""
-Work = Callable[[], None]
-
-
-class Unrecordable(Exception):
-    """Says why a step cannot be recorded."""
-
-
-class Recorder(Protocol):
-    """Records what a device is asked to do, so that it can be repeated without Python."""
-
-    def aside(self, work: Work) -> None:
-        """Do work where it is recorded later, in its turn between what was asked before and what will be."""
-
-    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
-        """Return what repeats the work on the tensors that it had, drawing on from these generators.
-
-        Work that is recorded may be done, or not: whoever asks for it puts back what it may have changed.
-
-        Raises:
-            Unrecordable, RuntimeError: it cannot be recorded.
-        """
-
-
-class CudaRecorder:
-    """Records CUDA graphs, which share their memory: one is repeated after the other, never two at once."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        with torch.cuda.device(device):
-            self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
-
-    def aside(self, work: Work) -> None:
-        """Do work on a stream of its own, as torch asks for before a recording."""
-        with torch.cuda.device(self._device):
-            current = torch.cuda.current_stream()
-            self._stream.wait_stream(current)
-            with torch.cuda.stream(self._stream):
-                work()
-            current.wait_stream(self._stream)
-
-    def record(self, work: Work, generators: Sequence[torch.Generator]) -> Work:
-        """Record work, which is not done."""
-        with torch.cuda.device(self._device):
-            self._refuse_without_room()
-            graph = torch.cuda.CUDAGraph()
-            for generator in generators:
-                graph.register_generator_state(generator)
-            # Other threads of the process have nothing to do with it, the backward pass aside, which torch takes along.
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                work()
-        return graph.replay
-
-    def _refuse_without_room(self) -> None:
-        """Refuse where a look or an evaluation, which keeps its own memory, would not fit beside the recorded step."""
-        held = torch.cuda.memory_allocated()
-        step, free = torch.cuda.max_memory_allocated() - held, torch.cuda.mem_get_info()[0]
-        if 2 * step > free + torch.cuda.memory_reserved() - held:
-            raise Unrecordable("the memory of the GPU is too small for it beside a step that is not")
 
 
 class Recordable(Protocol):
-    """Steps that can be recorded: those of a run (`ahead.Steps`), or of several stacked ones (`stacked.Stack`)."""
+    """Steps that can be recorded: those of a run (`unseen.Steps`), or of several stacked ones (`stacked.Stack`)."""
 
     def expect(self, step: int) -> Expected:
         """Return what a step is taken with; to be called once for each, in order."""
 
     def set(self, settings: Sequence[float]) -> None:
-        """Set by what the next step goes."""
+        """Write the settings of the next step where it reads them."""
 
     @property
     def settable(self) -> list[Tensor]:
-        """The tensors () that hold the settings."""
+        """The tensors () that hold the settings, in their order; [] where they are numbers, which a recording fixes."""
 
     def take(self, expected: Expected) -> Taken:
         """Take the step by the settings that are set, by work of the device alone, and return what it gives."""
@@ -110,7 +53,7 @@ class Recordable(Protocol):
         """Forget the gradients of a step that was not taken to its end."""
 
     def kept(self) -> Kept:
-        """Return what the steps change, for whoever keeps it."""
+        """Return what keeps, and puts back, all that the steps change."""
 
     @property
     def streams(self) -> Sequence[RandomStream]:
@@ -123,7 +66,7 @@ class Recorded:
     def __init__(
         self,
         steps: Recordable,
-        recorder: Recorder,
+        recorder: GraphRecorder,
         generators: Sequence[torch.Generator],
         expected: Sequence[Expected],
         like: Taken,
@@ -188,20 +131,20 @@ class Recordings:
         self,
         steps: Recordable,
         graph: Graphing,
-        recorder: Recorder,
+        recorder: GraphRecorder,
         note: Callable[[str], None],
         warm_up: int = WARM_UP,
     ) -> None:
         self._steps, self._graph, self._recorder, self._note, self._warm_up = steps, graph, recorder, note, warm_up
         self._recorded: dict[Kind, Recorded] = {}
-        self._aside: dict[Kind, int] = {}  # steps of a kind that were taken before it is recorded
-        self._unrecorded = set[Kind]()  # since their looks cannot be, or several at once
-        self._places: list[Any] = []
+        self._aside: dict[Kind, int] = {}  # steps of a kind that were taken as they are, before it is recorded
+        self._unrecorded = set[Kind]()  # kinds with looks, or of several steps, that cannot be recorded
+        self._places: list[Any] = []  # of the tensors that the recorded steps read and write
         self._kept = steps.kept()
 
     def __call__(self, numbers: Iterable[int]) -> list[Taken]:
         """Take the steps of these numbers, and return what each gives; nothing but a trial is brought to Python."""
-        self._kept = self._steps.kept()
+        self._kept = self._steps.kept()  # anew: of a stack, it is that of the runs within
         places = self._places_now()
         if places != self._places:  # a graph knows tensors by their places in memory
             self._recorded.clear()
@@ -240,8 +183,9 @@ class Recordings:
         taken = list[Taken]()
         self._recorder.aside(lambda: taken.append(self._take_as_it_is(expected)))
         self._aside[kind] = self._aside.get(kind, 0) + 1
-        plain = kind._replace(probes=()) in self._recorded  # what is left of a look was warmed up by the first one
-        if self._aside[kind] >= self._warm_up or plain:
+        # Of a look, the step is warm where it is recorded without; its probes are after this first one.
+        is_warm = self._aside[kind] >= self._warm_up or kind._replace(probes=()) in self._recorded
+        if is_warm:
             self._record(kind, [expected], taken[0])
         return taken[0]
 
@@ -272,10 +216,10 @@ class Recordings:
     def _try(self, recorded: Recorded, expected: Sequence[Expected]) -> None:
         """Refuse a recording that leaves other bits than the steps themselves."""
         self._kept.put_back()
-        left = [*_tensors(recorded(expected)), *copies_of(self._kept.tensors())]
+        repeated = [*_tensors(recorded(expected)), *copies_of(self._kept.tensors())]
         self._kept.put_back()
-        right = [*_tensors([self._take_as_it_is(step) for step in expected]), *self._kept.tensors()]
-        if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, left, right)):
+        taken = [*_tensors([self._take_as_it_is(step) for step in expected]), *self._kept.tensors()]
+        if torch.are_deterministic_algorithms_enabled() and not all(map(_alike, repeated, taken)):
             raise Unrecordable("a repeated step leaves other bits than one that is taken")
 
     def _refuse(self, kind: Kind, error: Exception) -> None:
@@ -297,7 +241,7 @@ class Recordings:
             raise BnexpError(
                 f"training.graph on: the step cannot be recorded as a CUDA graph: {reason}; expected auto or off"
             ) from None
-        self._note(str(self._graph.told))
+        self._note(str(self._graph.why_not))
 
     def _generators(self) -> list[torch.Generator]:
         streams = self._steps.streams
@@ -313,7 +257,7 @@ class Graphed:
     """Takes the steps of a stretch by recorded ones."""
 
     def __init__(
-        self, run: TrainingRun, recorder: Recorder, note: Callable[[str], None], *, warm_up: int = WARM_UP
+        self, run: TrainingRun, recorder: GraphRecorder, note: Callable[[str], None], *, warm_up: int = WARM_UP
     ) -> None:
         self._steps = Steps(run)
         self._recordings = Recordings(self._steps, run.graph, recorder, note, warm_up)
@@ -328,8 +272,8 @@ def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) ->
     # On the CPU a step is over as it returns: there is nothing to wait for, nor anything to gain.
     if run.device.type == "cpu" or run.world is not None:
         return None
-    if told := run.graph.told:
-        note(told)
+    if reason := run.graph.why_not:
+        note(reason)
     if not run.graph.tried and any(item.kind.source is not None for item in run.config.model.items):
         return None  # code that is not bnexp's may keep in Python what could not be put back
     return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)

@@ -12,7 +12,7 @@ from torch import Tensor
 from bnexp.config.plan import Plan
 from bnexp.measure.evaluation import Score
 from bnexp.measure.machine import numbers_of
-from bnexp.probes.probe import NOTHING_READ, Read
+from bnexp.probes.probe import NOTHING_MEASURED, Measured
 from bnexp.runs.rows import Counts, Writer
 from bnexp.training.clock import Clock
 from bnexp.training.state import Each
@@ -56,14 +56,14 @@ class StepLog:
         self,
         step: int,
         figures: dict[str, float],
-        read: Read = NOTHING_READ,
+        measured: Measured = NOTHING_MEASURED,
         *,
         averages: bool,
         score: Score | None = None,
         averaged: Mapping[str, float] | None = None,
         later: bool = False,
     ) -> None:
-        """Write the row of a step, counted from 1: what the probes read, and the scores of the validation part if any.
+        """Write the row of a step, counted from 1: what probes measured, and the scores of the validation part if any.
 
         With `averages`, it has the figures of the loop, such as the learning rate, beside training loss and accuracy
         over the examples since the last time. A row for `later` is written by `catch_up`.
@@ -79,17 +79,26 @@ class StepLog:
                 row |= self._clock.figures()
             if score is not None:
                 row |= {**{f"{name}/val": value for name, value in score.figures().items()}, **(averaged or {})}
-            row |= read.scalars
-            self._pending = partial(self._hand_over, step, row, read.histograms)
+            row |= measured.scalars
+            self._pending = partial(self._hand_over, step, row, measured.histograms)
         if not later:
             self.catch_up()
 
-    def catch_up(self) -> None:
-        """Hand the row that was to be written later to the writer, if there is one."""
-        if self._pending is not None:
-            hand_over, self._pending = self._pending, None
+    def catch_up(self, *, for_others: bool = False) -> None:
+        """Hand the row that was to be written later to the writer, if there is one.
+
+        `for_others`, called by what takes steps of other runs as well, it leaves an error to the next call.
+        """
+        if self._pending is None:
+            return
+        hand_over, self._pending = self._pending, None
+        try:
             with self._clock.measuring():
                 hand_over()
+        except Exception as error:
+            if not for_others:
+                raise
+            self._pending = partial(_raise, error)
 
     def _hand_over(self, step: int, row: dict[str, float], histograms: dict[str, Counts]) -> None:
         self._writer.scalars(step, row)
@@ -151,6 +160,10 @@ class _Step(NamedTuple):
     loss: float
     correct: float
     examples: int
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _mean(steps: Collection[_Step]) -> Score:

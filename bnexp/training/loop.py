@@ -1,10 +1,10 @@
-"""The training loop."""
+"""The training loop: `steps` takes each step watched, or lets whoever drives it take some ahead, and writes rows."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from bnexp.measure.evaluation import Score
 from bnexp.measure.subject import Look
-from bnexp.probes.probe import NOTHING_READ, Read, Reading, numbers_in, read_from
+from bnexp.probes.probe import NOTHING_MEASURED, Measured, Reading, measured_from, numbers_in
 from bnexp.probes.registry import Due
 from bnexp.training.ahead import Ahead, Stretch
 from bnexp.training.build import TrainingRun
@@ -16,7 +16,7 @@ from bnexp.training.optimizer import set_learning_rate
 from bnexp.training.progress import Progress
 
 AT_ONCE = 64
-"""Steps whose rates and dates are worked out at once, where none is taken ahead."""
+"""Steps of which `Agenda` works out at once what is to be done, where none is taken ahead."""
 
 
 def train(
@@ -36,7 +36,7 @@ def train(
         show: takes note of each finished step, and of the last of those that were taken ahead.
         save_if_due: writes the checkpoints during the training; the caller writes the one at its end.
         stop: returns True to make the step just taken the last.
-        note: is told, once, where the step could not be recorded as a CUDA graph.
+        note: is told, once, what could not be recorded as a CUDA graph, and why.
         watched: steps that are taken one at a time, and shown before the next, whatever is taken ahead.
     """
     take = way_of(run, note)
@@ -55,32 +55,34 @@ def steps(
     alone: bool = True,
     watched: Collection[int] = (),
 ) -> Iterator[Stretch]:
-    """Train as `train` does, and yield the stretches of steps that are to be taken ahead, if any are: see `Stretch`.
+    """Train as `train` does, and yield each stretch of steps that is to be taken ahead, by whoever drives it.
 
-    Whoever drives several runs at once takes the stretches of all of them together, to the nearest `last`. Every other
-    step is taken here, one that was not finite among them; so are rows, evaluations and checkpoints. Where it is not
-    `alone`, a step that a probe looks at is a stretch of its own, or is taken here.
+    Every other step is taken here, watched; rows, evaluations and checkpoints are made here, too.
+
+    ahead       whether steps are taken ahead: see `Stretch` for what whoever takes them does
+    alone       whether no other runs are driven with it; where some are, their stretches are taken together, to the
+                nearest `last`, and a step that a probe looks at is a stretch of its own, or is taken here
     """
-    guard, unseen, total = Guard(run, progress), Ahead(run, progress, watched, alone=alone), run.plan.total_steps
+    guard, lookahead, total = Guard(run, progress), Ahead(run, progress, watched, alone=alone), run.plan.total_steps
     agenda = Agenda(run, progress.clock, at_once=1 if ahead else AT_ONCE)
-    later = ahead and (alone or run.device.type != "cpu")  # where a device works on meanwhile
+    later = ahead and (alone or run.device.type != "cpu")  # a row is written while the device takes the next steps
     run.network.train()
     try:
         while progress.steps < total:
-            if ahead and (stretch := unseen.stretch()):
+            if ahead and (stretch := lookahead.stretch()):
                 yield stretch
                 progress.log.catch_up()
-                if (read := unseen.read_of(stretch)) is None:
+                if (measured := lookahead.accept(stretch)) is None:  # the same steps come again, watched
                     continue
                 evaluates = run.plan.evaluates_at(progress.steps)
             else:
                 progress.log.catch_up()
                 lr, due, evaluates = agenda.at(progress.steps + 1)
-                read = _watched_step(run, progress, guard, lr, due)
+                measured = _watched_step(run, progress, guard, lr, due)
                 if progress.ended:
                     break
             score, averaged = _evaluate(run, progress) if evaluates else (None, {})
-            _write_row(run, progress, read, score, averaged, later=later and score is None)
+            _write_row(run, progress, measured, score, averaged, later=later and score is None)
             show(progress.steps, progress.clock)
             if guard.ends_after(progress.steps, score) or stop():
                 break
@@ -90,9 +92,9 @@ def steps(
 
 
 class Agenda:
-    """Tells of each step what follows from its number: its learning rate, the probes due, and whether it is evaluated.
+    """Says what follows from the number of a step: its learning rate, the probes due, and whether an evaluation is.
 
-    It works out `at_once` steps at a time: one after the other, between passes that fill the caches, they take longer.
+    It works out `at_once` steps at a time: alone, between passes that fill the caches of the CPU, each takes longer.
     """
 
     def __init__(self, run: TrainingRun, clock: Clock, at_once: int) -> None:
@@ -100,7 +102,7 @@ class Agenda:
         self._first, self._known = 0, list[tuple[float, Due, bool]]()
 
     def at(self, step: int) -> tuple[float, Due, bool]:
-        """Return it for a step, counted from 1."""
+        """Return learning rate, probes, and whether to evaluate, for a step, counted from 1."""
         if not 0 <= step - self._first < len(self._known):
             run, timing = self._run, self._clock.measuring
             self._first = step
@@ -111,8 +113,8 @@ class Agenda:
         return self._known[step - self._first]
 
 
-def _watched_step(run: TrainingRun, progress: Progress, guard: Guard, lr: float, due: Due) -> Read:
-    """Take the next step under the eyes of the guard and of the probes that are due, and return what these read."""
+def _watched_step(run: TrainingRun, progress: Progress, guard: Guard, lr: float, due: Due) -> Measured:
+    """Take the next step, if the guard lets it, and return what the probes that are due measured at it."""
     train_step, log, step = run.train_step, progress.log, progress.steps + 1
     set_learning_rate(train_step.optimizer, lr)
     guard.before_forward()
@@ -136,17 +138,17 @@ def _watched_step(run: TrainingRun, progress: Progress, guard: Guard, lr: float,
         case "end":
             log.add(train_loss, logits, labels)
             log.write(step, {"learning_rate/optimizer": lr}, _brought(readings, progress), averages=True)
-            return NOTHING_READ
+            return NOTHING_MEASURED
     progress.steps = step
     return _brought(readings + due.after_step(look), progress)
 
 
-def _brought(readings: Sequence[Reading], progress: Progress) -> Read:
-    """Bring what probes read to Python, all in one transfer."""
+def _brought(readings: Sequence[Reading], progress: Progress) -> Measured:
+    """Bring what probes measured to Python, all in one transfer."""
     if not readings:
-        return NOTHING_READ
+        return NOTHING_MEASURED
     with progress.clock.measuring():
-        return read_from(readings, numbers_in(readings).tolist())
+        return measured_from(readings, numbers_in(readings).tolist())
 
 
 def _evaluate(run: TrainingRun, progress: Progress) -> tuple[Score, dict[str, float]]:
@@ -160,7 +162,7 @@ def _evaluate(run: TrainingRun, progress: Progress) -> tuple[Score, dict[str, fl
 def _write_row(
     run: TrainingRun,
     progress: Progress,
-    read: Read,
+    measured: Measured,
     score: Score | None,
     averaged: dict[str, float],
     *,
@@ -169,9 +171,9 @@ def _write_row(
     """Write the row of the step just taken, where averages are due or there is a reading or a score."""
     step, training, scaler = progress.steps, run.config.training, run.train_step.scaler
     averages = step % training.log_every == 0 or step == run.plan.total_steps
-    if not (averages or any(read) or score is not None):
+    if not (averages or any(measured) or score is not None):
         return
     figures = {"learning_rate/optimizer": run.learning_rate(step), **scaler.figures()}
     if training.on_divergence == "skip_step":
         figures["skipped_steps/optimizer"] = float(scaler.skipped + progress.skipped)
-    progress.log.write(step, figures, read, averages=averages, score=score, averaged=averaged, later=later)
+    progress.log.write(step, figures, measured, averages=averages, score=score, averaged=averaged, later=later)

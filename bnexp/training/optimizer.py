@@ -23,7 +23,9 @@ from bnexp.config.schema import (
     StepSchedule,
 )
 
-_is_profiled: Callable[[], bool] = torch._C._autograd._profiler_enabled
+# Both are torch's own names, which it may change: without them a step is torch's, and takes longer.
+_is_profiled: Callable[[], bool] = getattr(torch._C._autograd, "_profiler_enabled", lambda: True)
+_SGD_KERNEL: Callable[..., None] | None = getattr(torch, "_fused_sgd_", None)
 ONECYCLE_START = 1 / 25
 ONECYCLE_END = 1 / 25e4
 
@@ -87,10 +89,10 @@ def _unwrapped(kind: type[Optimizer]) -> Any:
     """
     names = ("add_param_group", "state_dict", "load_state_dict", "step")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    plain, told = methods["step"], f"Optimizer.step#{kind.__name__}.step"
+    plain, label = methods["step"], f"Optimizer.step#{kind.__name__}.step"
 
     def step(optimizer: Optimizer) -> None:
-        with torch.no_grad(), record_function(told) if _is_profiled() else nullcontext():
+        with torch.no_grad(), record_function(label) if _is_profiled() else nullcontext():
             if not (kind is SGD and _stepped_on_cpu(optimizer)):
                 plain(optimizer)
 
@@ -105,18 +107,20 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
     parameter has no gradient, for loss scaling, and on a GPU.
     """
     # The rate is a tensor on a GPU; `found_inf` is what loss scaling has found.
-    if isinstance(optimizer.param_groups[0]["lr"], Tensor) or hasattr(optimizer, "found_inf"):
+    is_special = isinstance(optimizer.param_groups[0]["lr"], Tensor) or hasattr(optimizer, "found_inf")
+    if _SGD_KERNEL is None or is_special:
         return False
     state, calls = optimizer.state, []
     for group in optimizer.param_groups:
         parameters, momentum = group["params"], group["momentum"]
         gradients = [parameter.grad for parameter in parameters]
-        momenta = [state[parameter].get("momentum_buffer") for parameter in parameters] if momentum else []
+        # `state[parameter]` would begin one, and a checkpoint would hold it, of a parameter that no loss depends on
+        momenta = [state.get(parameter, {}).get("momentum_buffer") for parameter in parameters] if momentum else []
         if any(tensor is None or tensor.device.type != "cpu" for tensor in (*gradients, *momenta)):
             return False
         calls.append((group, parameters, gradients, momenta))
     for group, parameters, gradients, momenta in calls:
-        torch._fused_sgd_(
+        _SGD_KERNEL(
             parameters,
             gradients,
             momenta,
@@ -125,7 +129,7 @@ def _stepped_on_cpu(optimizer: Optimizer) -> bool:
             weight_decay=group["weight_decay"],
             dampening=group["dampening"],
             nesterov=group["nesterov"],
-            maximize=False,
+            maximize=group["maximize"],
             is_first_step=False,
         )
     return True

@@ -6,7 +6,6 @@ Each run keeps its own network, optimizer, batches and records. Here its paramet
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,11 +17,14 @@ from torch.optim import Optimizer
 from bnexp.data.batches import Drawn
 from bnexp.norms.random_stream import RandomStream
 from bnexp.norms.shapes import widened
-from bnexp.training.ahead import Expected, KeptState, OneByOne, Stretch, Take, Taken, seen_of, weighs_norm
+from bnexp.training.ahead import Stretch, Take
 from bnexp.training.averaging import WeightAverage
 from bnexp.training.build import TrainingRun
-from bnexp.training.graph import CudaRecorder, Graphed, Recorder, Recordings
+from bnexp.training.cuda_graph import CudaRecorder, GraphRecorder
+from bnexp.training.graph import Graphed, Recordings
+from bnexp.training.kept import KeptState, KeptTogether
 from bnexp.training.optimizer import rate_of, set_learning_rate
+from bnexp.training.unseen import Expected, OneByOne, Taken, looks_at_weights, seen_of
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
 """What torch warns of where it passes the networks through an operation one by one: `lerp_`, of running statistics."""
@@ -45,7 +47,7 @@ class Stack:
     def __init__(
         self,
         runs: Sequence[TrainingRun],
-        recorder: Recorder | None = None,
+        recorder: GraphRecorder | None = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._runs = runs
@@ -65,8 +67,8 @@ class Stack:
         self._kept = [KeptState(run) for run in runs]
         self._within, self.streams = list[int](), list[RandomStream]()
         self.optimizer = self._of_those_within(range(len(runs)))
-        if told := runs[0].graph.told:
-            note(told)
+        if reason := runs[0].graph.why_not:
+            note(reason)
         if recorder is None and runs[0].graph.tried:
             recorder = CudaRecorder(runs[0].device)
         self._recordings = Recordings(self, runs[0].graph, recorder, note) if recorder else None
@@ -112,12 +114,12 @@ class Stack:
 
     def _ends(self) -> list[Tensor]:
         """Return for each run what is finite while its running statistics are, and its weights where that is asked."""
-        norms = [norm_of_each(list(self._parameters.values())).detach()] if weighs_norm(self._runs[0]) else []
-        flat = [tensor.flatten(1) for tensor in self._statistics]  # (K, F) each
+        norms = [norm_of_each(list(self._parameters.values())).detach()] if looks_at_weights(self._runs[0]) else []
+        flat = [tensor.reshape(len(tensor), -1) for tensor in self._statistics]  # (K, F) each
         return [*norms, *([(torch.cat(flat, dim=1) * 0).sum(dim=1)] if flat else [])]
 
-    def kept(self) -> "KeptTogether":
-        """Return what the steps change, for whoever keeps it."""
+    def kept(self) -> KeptTogether:
+        """Return what keeps, and puts back, all that the steps change."""
         return KeptTogether([self._kept[number] for number in self._within])
 
     def forget(self) -> None:
@@ -222,32 +224,6 @@ class Stack:
                     state[parameter] = self.optimizer.state[parameter]
 
 
-@dataclass(frozen=True)
-class KeptTogether:
-    """What the steps of several runs change."""
-
-    states: Sequence[KeptState]
-
-    def keep(self) -> None:
-        """Keep it as it is now."""
-        for state in self.states:
-            state.keep()
-
-    def put_back(self) -> None:
-        """Let it be as it was kept, bit for bit."""
-        for state in self.states:
-            state.put_back()
-
-    def forget(self) -> None:
-        """Give the memory of the copies back."""
-        for state in self.states:
-            state.forget()
-
-    def tensors(self) -> list[Tensor]:
-        """Return all tensors that the steps write into."""
-        return [tensor for state in self.states for tensor in state.tensors()]
-
-
 def sum_of(parts: Sequence[Tensor]) -> Tensor:
     """Return the sum of tensors of one shape; of one, itself."""
     return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)
@@ -255,7 +231,7 @@ def sum_of(parts: Sequence[Tensor]) -> Tensor:
 
 def norm_of_each(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm over tensors (K, ...) for each of K networks, (K,)."""
-    norms = torch.stack([one.flatten(1).norm(dim=1) for one in tensors])  # (tensors, K)
+    norms = torch.stack([one.reshape(len(one), -1).norm(dim=1) for one in tensors])  # (tensors, K)
     total: Tensor = norms.norm(dim=0)
     return total
 

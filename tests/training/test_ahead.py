@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
-from bnexp.probes.probe import NOTHING_READ
+from bnexp.probes.probe import NOTHING_MEASURED
 from bnexp.session.display import LineDisplay
 from bnexp.session.life import start
 from bnexp.session.terms import Terms
 from bnexp.training import ahead, loop
-from bnexp.training.ahead import Ahead, OneByOne, Seen, Stretch
+from bnexp.training.ahead import Ahead, Seen, Stretch
 from bnexp.training.progress import Progress
+from bnexp.training.unseen import OneByOne
 from effort import long_but
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, built, non_finite, plain, without_times
 from written_rows import Rows, final_weights, rows_of
@@ -102,17 +104,34 @@ def test_a_stretch_ends_with_a_look_or_before_one_that_cannot_be_taken_ahead(
 def test_a_look_taken_ahead_costs_what_its_stretch_takes_longer(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps of 2 s, and looks of 7 s more: the first is watched, in no time; the next ones come at steps 8 and 16."""
-    run = built(make_config(training=LENGTH, probes={**NO_PROBES, "gradients": {"every": 8}}))
-    passed, taker = [0.0], OneByOne(run)
-    progress = Progress.start(run, Rows())
+    """Steps of 2 s, looks of 7 s more, rows of 3 s: the first step is watched, in no time; looks at steps 8 and 16."""
+    training = {**LENGTH, "log_every": 4}
+    run = built(make_config(training=training, probes={**NO_PROBES, "gradients": {"every": 8}}))
+    passed, rows, taker = [0.0], Rows(), OneByOne(run)
+    write = rows.scalars
+    rows.scalars = lambda step, values: (passed.append(passed.pop() + 3), write(step, values))[1]  # type: ignore[method-assign]
+    progress = Progress.start(run, rows)
     progress.clock.__init__(now=lambda: passed[0])  # type: ignore[misc]
     monkeypatch.setattr(loop, "Ahead", partial(Ahead, now=lambda: passed[0]))
     for stretch in loop.steps(run, progress, ahead=True):
         stretch.seen = taker(stretch)
-        passed[0] += 2 * len(stretch.steps) + 7 * any(stretch.seen.read)
-    assert progress.clock.measuring_s == pytest.approx(14)
-    assert progress.clock.total_s == pytest.approx(2 * 19 + 14)
+        passed[0] += 2 * len(stretch.steps) + 7 * any(stretch.seen.measured)
+    assert progress.clock.measuring_s == pytest.approx(14 + 3 * len(rows.rows))
+    assert progress.clock.total_s == pytest.approx(2 * 19 + 14 + 3 * len(rows.rows))
+    assert [row["step_ms/train"] for row in rows.rows if row["step"] in (8, 12, 16, 20)] == [2000.0] * 4
+
+
+def test_a_row_that_cannot_be_written_ends_its_own_run_not_what_takes_the_steps(make_config: MakeConfig) -> None:
+    """Those of other runs may be among them."""
+    run, rows = built(make_config(training={**LENGTH, "log_every": 4}, probes=NO_PROBES)), Rows()
+    rows.scalars = lambda step, values: os.stat("missing")  # type: ignore[method-assign,assignment]
+    course, taker = loop.steps(run, Progress.start(run, rows), ahead=True), OneByOne(run)
+    for to in (4, 6):
+        stretch = next(course)
+        stretch.seen = taker(stretch)
+        assert stretch.last == to
+    with pytest.raises(FileNotFoundError):
+        next(course)
 
 
 def test_a_row_is_written_while_the_device_takes_the_next_stretch(make_config: MakeConfig) -> None:
@@ -211,7 +230,7 @@ def test_a_stretch_takes_no_longer_than_half_a_second_by_the_pace_of_the_last(
         found.append(len(stretch.steps))
         time[0] += step_s * len(stretch.steps)
         stretch.seen = Seen([0.5] * len(stretch.steps), [1.0] * len(stretch.steps), sound=True)
-        assert unseen.read_of(stretch) == NOTHING_READ
+        assert unseen.accept(stretch) == NOTHING_MEASURED
         time[0] += 60.0  # an evaluation
     assert found == [10, 2, 2, 50, 500, 1]
 

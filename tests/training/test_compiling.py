@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch._inductor.config
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 
@@ -18,6 +18,7 @@ from bnexp.errors import BnexpError, ConfigError
 from bnexp.probes.registry import PROBES
 from bnexp.runs.rows import Writers
 from bnexp.session.display import Display
+from bnexp.training import compiling
 from bnexp.training.build import TrainingRun, build
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import computing_as
@@ -58,6 +59,7 @@ def test_the_compiler_is_told_to_be_deterministic_too() -> None:
     with computing_as():
         assert torch._inductor.config.deterministic
     assert not torch._inductor.config.deterministic
+    compiling.compiled(nn.Linear(1, 1))  # torch refuses an option of the compiler that it does not know
 
 
 def state_of(run: TrainingRun) -> dict[str, Tensor]:

@@ -110,6 +110,7 @@ def test_a_skipped_step_leaves_no_trace_but_its_place(make_config: MakeConfig) -
 def test_one_statistic_that_is_not_finite_is_seen_and_none_changes_by_a_bit(dtype: torch.dtype) -> None:
     network = nn.Sequential(nn.BatchNorm1d(33), nn.Linear(33, 7), nn.BatchNorm1d(7)).to(dtype)
     statistics, kind = RunningStatistics(network), torch.finfo(dtype)
+    assert (statistics._check is None) == (dtype == torch.bfloat16), "torch has the check, or it has another name now"
     bytes_of = [buffer.view(torch.uint8) for buffer in network.buffers() if buffer.is_floating_point()]
     for buffer in (each for each in network.buffers() if each.is_floating_point()):
         for place in (0, len(buffer) - 1):
@@ -120,6 +121,18 @@ def test_one_statistic_that_is_not_finite_is_seen_and_none_changes_by_a_bit(dtyp
                 assert all(map(torch.equal, before, bytes_of))
             buffer[place] = kind.max
     assert RunningStatistics(nn.Linear(2, 2)).are_finite()
+
+
+def test_statistics_of_any_shape_are_looked_at() -> None:
+    network = nn.Module()
+    for name, shape in (("scale", ()), ("mean", (3,)), ("covariance", (2, 2))):
+        network.register_buffer(name, torch.ones(shape))
+    statistics = RunningStatistics(network)
+    assert statistics.zero() == [0.0]
+    for buffer in network.buffers():
+        buffer.fill_(math.inf)
+        assert statistics.zero()[0].isnan()
+        buffer.fill_(1.0)
 
 
 def overflow_variance(run: TrainingRun, step: int) -> None:

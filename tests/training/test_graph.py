@@ -24,11 +24,13 @@ from bnexp.probes.probe import Reading
 from bnexp.session import lockstep
 from bnexp.session.signals import StopRequest
 from bnexp.training import ahead, graph
-from bnexp.training.ahead import OneByOne, Seen, Stretch
+from bnexp.training.ahead import Seen, Stretch
 from bnexp.training.build import TrainingRun
+from bnexp.training.cuda_graph import Work
 from bnexp.training.device import Graphing, graphing
-from bnexp.training.graph import WARM_UP, Graphed, Recorded, Work, way_of
+from bnexp.training.graph import WARM_UP, Graphed, Recorded, way_of
 from bnexp.training.stacked import Stack
+from bnexp.training.unseen import OneByOne
 from bnexp.training.world import World
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked, without_times
 
@@ -235,6 +237,30 @@ def test_a_recorded_look_reads_what_a_watched_one_reads(make_config: MakeConfig,
     assert tape.recorded == 2 + 4
     looked_at = {last for _, last in repeated.stretches if last % 4 == 0}
     assert looked_at == {*range(4, 61, 4)}, "no look is watched but that of step 1"
+
+
+def test_steps_that_are_not_finite_are_found_among_repeated_ones(
+    make_config: MakeConfig, as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One example is too large, once an epoch: among looks of both kinds, several steps at once, two batches a step."""
+    monkeypatch.setattr(graph, "AT_ONCE", 2)
+
+    def enlarged(run: TrainingRun) -> None:
+        gather = run.batches.gather
+
+        def gathered(places: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
+            x, y = gather(places, moves)
+            return torch.where((places == 7).view(-1, 1, 1, 1), 1e38, x), y
+
+        run.batches.gather = gathered  # type: ignore[method-assign]
+
+    training = {**LENGTH, "steps": 40, "log_every": 7, "accumulate": 2, "ema": 0.9, "on_divergence": "skip_step"}
+    probes = {**NO_PROBES, "gradients": {"every": 9}, "landscape": {"at": [13], "points": 2}}
+    config = make_config(training=training, probes=probes, optimizer={"momentum": 0.9})
+    repeated, tape = graphed(config, enlarged)
+    assert repeated.left() == Trained(built(config, on_tensors, enlarged)).left()
+    assert repeated.progress.skipped == math.ceil(40 / repeated.run.plan.steps_per_epoch)
+    assert tape.repeated > 0
 
 
 def test_where_a_look_cannot_be_recorded_the_steps_between_still_are(

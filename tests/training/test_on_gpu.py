@@ -12,11 +12,12 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from bnexp.config.schema import Config
 from bnexp.training import ahead
-from bnexp.training.ahead import OneByOne, Seen, Sight, Stretch
+from bnexp.training.ahead import Seen, Stretch
 from bnexp.training.build import TrainingRun
 from bnexp.training.compiling import warm_up
 from bnexp.training.device import computing_as
 from bnexp.training.graph import way_of
+from bnexp.training.unseen import OneByOne, Sight
 from left_behind import NO_PROBES, Trained, Training, built, plain, stacked
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use by CUDA")

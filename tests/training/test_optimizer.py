@@ -11,6 +11,7 @@ from torch import nn
 from bnexp.config.layout import layout_of
 from bnexp.config.schema import AdamConfig, AdamWConfig, Config, SgdConfig
 from bnexp.models.build import build_model
+from bnexp.training import optimizer as optimizers
 from bnexp.training.optimizer import (
     OptimizerConfig,
     build_optimizer,
@@ -115,6 +116,40 @@ def test_an_optimizer_without_its_wrappers_is_torchs_to_the_bit_and_each_takes_t
                 network(x).square().sum().backward()
                 optimizer.step()
         assert all(map(torch.equal, networks[0].parameters(), networks[1].parameters()))
+
+
+def test_a_step_of_sgd_goes_straight_to_a_kernel_that_torch_may_rename_and_without_it_is_torchs(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A torch that no longer has the kernel, or the mark by which it leaves `step` as it is, fails here."""
+    networks, direct = [network_of(make_config()) for _ in range(2)], list[bool]()
+    x = torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    for network in networks:
+        optimizer = build_optimizer(OPTIMIZERS[1][0], network)
+        assert not hasattr(type(optimizer).step, "__wrapped__"), "torch wrapped it in a hook for profilers"
+        assert not optimizers._is_profiled(), "nobody listens, or torch cannot say so any more"
+        for _ in range(2):
+            network(x).square().sum().backward()
+            optimizer.step()
+        direct.append(optimizers._stepped_on_cpu(optimizer))
+        monkeypatch.setattr(optimizers, "_SGD_KERNEL", None)
+    assert direct == [True, False]
+    optimizer.step()
+    assert all(map(torch.equal, networks[0].parameters(), networks[1].parameters()))
+
+
+def test_a_parameter_that_no_loss_depends_on_has_no_state(make_config: Callable[..., Config]) -> None:
+    """Such as one of a norm of one's own: nothing is kept of it, in steps of torch or in those of its kernel."""
+    network = network_of(make_config())
+    network.register_parameter("idle", nn.Parameter(torch.ones(3)))
+    optimizer = build_optimizer(SgdConfig(name="sgd", momentum=0.9, weight_decay=0.1), network)
+    for _ in range(3):
+        network(torch.ones(5, 1, 4, 4)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    others = [parameter for name, parameter in network.named_parameters() if name != "idle"]
+    assert set(optimizer.state) == set(others)
+    assert torch.equal(network.idle, torch.ones(3))
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

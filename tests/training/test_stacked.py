@@ -11,9 +11,9 @@ from torch import Tensor
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.data.preprocess import Affine
-from bnexp.training.ahead import OneByOne
 from bnexp.training.build import TrainingRun, build
-from bnexp.training.stacked import Stack
+from bnexp.training.stacked import Stack, norm_of_each
+from bnexp.training.unseen import OneByOne
 from left_behind import NO_PROBES, Training, stacked
 from written_rows import CLOCKED
 
@@ -82,6 +82,17 @@ def test_in_single_precision_it_is_that_up_to_rounding(
     make_config: MakeConfig, norm: str, model: dict[str, Any]
 ) -> None:
     compare([config_of(make_config, norm, model, KINDS["none"], seed) for seed in (0, 1, 2)], 1e-3)
+
+
+def test_numbers_of_one_value_are_stacked_too(make_config: MakeConfig) -> None:
+    """As a norm or an activation of one's own may learn or keep."""
+    config = config_of(make_config, "bn", {}, {"training": {"on_divergence": "skip_step"}}, 0)
+    trainings = [Training(built(config)) for _ in range(2)]
+    for training in trainings:
+        training.run.network.register_buffer("scale", torch.tensor(2.0))
+    assert [training.progress.steps for training in stacked(trainings)] == [50, 50]
+    of_each = norm_of_each([torch.tensor([3.0, 1.0]), torch.tensor([[0.0, 4.0], [2.0, 2.0]])])
+    assert of_each.tolist() == [5.0, 3.0]
 
 
 @pytest.mark.parametrize("policy", ["stop", "skip_step", "continue"])
