@@ -176,7 +176,10 @@ def bare(rival: Rival) -> Turn:
 
 
 def recorded(work: Work, device: torch.device) -> Work:
-    """Return what repeats work as a CUDA graph; it is done a few times before, on a stream of its own."""
+    """Return what repeats work as a CUDA graph; it is done a few times before, on a stream of its own.
+
+    A graph reads and writes the memory of all tensors that the work holds, and does not keep them: this does.
+    """
     with torch.cuda.device(device):
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
@@ -188,7 +191,11 @@ def recorded(work: Work, device: torch.device) -> Work:
         repeated = torch.cuda.CUDAGraph()
         with torch.cuda.graph(repeated, stream=aside):
             work()
-    return repeated.replay
+
+    def repeat(of: Work = work) -> None:
+        repeated.replay()
+
+    return repeat
 
 
 def graph(rival: Rival, *, compiled: bool = False, record: Callable[[Work, torch.device], Work] = recorded) -> Turn:
@@ -207,13 +214,11 @@ def graph(rival: Rival, *, compiled: bool = False, record: Callable[[Work, torch
         forward = faster if size == rival.batch else network
         rival.step(forward, optimizer, x, labels.index_select(0, places[size]))
 
-    steps = {size: partial(step, size) for size in rival.batches}
-    repeats = {size: record(steps[size], rival.device) for size in rival.batches}
+    repeats = {size: record(partial(step, size), rival.device) for size in rival.batches}
 
     def take(index: Tensor) -> None:
         places[len(index)].copy_(index)
         repeats[len(index)]()
-        assert steps  # noqa: S101  a graph reads the memory of all that they hold, and does not keep it
 
     return rival.turns(take, lambda: rival.accuracy(network, inputs))
 

@@ -76,8 +76,8 @@ def aside(text: str) -> None:
     except (OSError, ValueError):  # a pipe or a file
         width = 0
     for line in lines:
-        wrapped = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) if width else [line]
-        sys.stderr.writelines(encodable(f"{piece}\n", sys.stderr.encoding) for piece in wrapped)
+        wrapped = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) if width else []
+        sys.stderr.writelines(encodable(f"{piece}\n", sys.stderr.encoding) for piece in wrapped or [line])
 
 
 def terminal() -> "Console | None":

@@ -68,15 +68,15 @@ class Clock:
         """Count the time until the context ends as spent on probes and rows, not on training."""
         return _Measuring(self) if self._marks is None else self._marking(self._marks)
 
-    def _measured_s(self, now: float) -> float:
+    def _measured_until(self, now: float) -> float:
         """Return the seconds spent on measuring until now, with those of a context that has not ended."""
-        self._settle()
-        return self.measuring_s + (0.0 if self._measures_since is None else now - self._measures_since)
+        return self.measured_s + (0.0 if self._measures_since is None else now - self._measures_since)
 
     @property
     def measured_s(self) -> float:
-        """Seconds that were counted as measuring until now."""
-        return self._measured_s(self._now())
+        """Seconds of all measuring that has ended, also of what a device that runs behind has just done."""
+        self._settle()
+        return self.measuring_s
 
     def evaluating(self) -> AbstractContextManager[None]:
         """Count it as spent on the validation or test part, and as one evaluation."""
@@ -167,14 +167,14 @@ class Clock:
         """Return the speed since the last call, and start anew."""
         now = self._now()
         elapsed = max(now - self._read_at - (self._aside_s - self._read_aside), 1e-9)
-        measuring = self._measured_s(now) - self._read_measuring
+        measuring = self._measured_until(now) - self._read_measuring
         step_ms = 1e3 * (elapsed - measuring) / max(self._steps, 1)
         pace = Pace(step_ms, self._examples / elapsed, min(measuring / elapsed, 1.0))
         self._begin_pace(now)
         return pace
 
     def _begin_pace(self, now: float) -> None:
-        self._read_at, self._read_measuring, self._read_aside = now, self._measured_s(now), self._aside_s
+        self._read_at, self._read_measuring, self._read_aside = now, self._measured_until(now), self._aside_s
         self._steps = self._examples = 0
 
     def remaining_s(self, steps_done: int, steps_left: int, evaluations_left: int) -> float:

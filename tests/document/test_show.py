@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bnexp.document.show import remark
+from bnexp.document.show import aside, remark
 
 PATH = "runs/" + "a" * 40
 NOTE = f"{PATH} has epochs=2; --name tells\nthem apart"
@@ -22,6 +22,8 @@ def test_a_remark_ends_its_lines_between_words_and_breaks_no_path(
         monkeypatch.setattr(os, "get_terminal_size", lambda stream: os.terminal_size((width, 24)))
     remark("note", NOTE)
     assert capfd.readouterr().err.splitlines() == [*lines, "them apart"]
+    aside("above\n\nbelow")
+    assert capfd.readouterr().err.splitlines() == ["above", "", "below"]
     monkeypatch.setattr(sys, "stderr", None)  # closed before the process began
     remark("note", NOTE)
     assert capfd.readouterr().err == ""
