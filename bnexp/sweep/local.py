@@ -33,6 +33,12 @@ _CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_SERVER else "sp
 _MAIN = "bnexp.cli"
 _OUTPUT_BYTES = 4_000
 """The end of what a process printed, which is told where it fails."""
+_LONGEST_FOLDER = 70
+"""Bytes of a folder for temporary files in which there may be a socket: 103 where the least are allowed, with its name.
+
+Clusters have one of a name for each job, and a socket cannot be opened in a longer one.
+"""
+_SHORT_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 (a folder of a random name in it)
 _WITHOUT_SERVER = 255
 """What multiprocessing takes for the exit code of a process whose server was killed."""
 _MOST_DATASETS = 4
@@ -170,7 +176,7 @@ class LocalWorkers:
             # It looks for modules where Python does by itself, which is not where everybody finds them.
             paths = os.pathsep.join(filter(None, sys.path))
             values = {DATASETS: str(self._datasets), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-            with _environment(values), _deaf_to_ctrl_c():
+            with _environment(values), _deaf_to_ctrl_c(), _short_temporary_folder():
                 forkserver.ensure_running()
 
 
@@ -232,6 +238,21 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """Let the server's socket lie where its name is not too long for one, if there is such a place."""
+    usual = tempfile.gettempdir()
+    others = [folder for folder in _SHORT_FOLDERS if os.access(folder, os.W_OK | os.X_OK)]
+    if len(os.fsencode(usual)) <= _LONGEST_FOLDER or not others:
+        yield
+        return
+    tempfile.tempdir = others[0]
+    try:
+        yield
+    finally:
+        tempfile.tempdir = usual
 
 
 @contextlib.contextmanager

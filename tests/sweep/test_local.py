@@ -1,9 +1,11 @@
 """Workers of this machine: the same bits as a run by itself, and an end that costs no other run, however it comes."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -143,6 +145,22 @@ def test_who_leaves_at_once_kills_the_server_too_whatever_it_does(monkeypatch: p
         with pytest.raises(KeyboardInterrupt), LocalWorkers(1):
             raise KeyboardInterrupt
         assert server.wait(LIMIT_S) == -signal.SIGKILL
+
+
+def test_a_long_name_of_the_folder_for_temporary_files_is_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("job" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)  # type: ignore[attr-defined]
+    server = forkserver.ForkServer()  # loads nothing
+    monkeypatch.setattr(forkserver, "ensure_running", server.ensure_running)
+    workers = LocalWorkers(1)
+    workers._ensure_server()
+    server._stop()  # type: ignore[attr-defined]
+    workers.close()
+    assert tempfile.gettempdir() == str(long)  # for all else
 
 
 ORPHANS = """
