@@ -39,19 +39,8 @@ from bnexp.flags import (
     Verbose,
     chosen_format,
 )
-from bnexp.options import (
-    DATA,
-    LEARN,
-    RUN,
-    HonestTyper,
-    PanelGroup,
-    read_names,
-    read_seeds,
-    read_shard,
-    read_stack,
-    read_workers,
-    refuse_to_repeat,
-)
+from bnexp.option_values import read_names, read_seeds, read_shard, read_stack, read_workers
+from bnexp.options import DATA, LEARN, RUN, HonestTyper, PanelGroup, refuse_to_repeat
 from bnexp.streams import take_every_text
 
 app = HonestTyper(

@@ -22,7 +22,8 @@ from bnexp.flags import (
     Where,
     chosen_format,
 )
-from bnexp.options import LOOK, HonestTyper, read_names
+from bnexp.option_values import read_names
+from bnexp.options import LOOK, HonestTyper
 
 look = HonestTyper()
 

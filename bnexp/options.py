@@ -4,13 +4,14 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bnexp.config.packaged import ENDINGS, packaged_configs
 from bnexp.errors import ConfigError, nearest
+from bnexp.plain_words import read_plainly
 
 _FLAGS = {
     "amp": "training.precision=bf16",
@@ -95,6 +96,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 class HonestCommand(TyperCommand):
     """A command that refuses options given twice, and answers unknown ones with the line to type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, of which most are read without pydantic."""
+        return read_plainly(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words of the command line.
@@ -250,57 +255,6 @@ def _no_choice(error: Any, words: list[str]) -> str | None:
     return f'{option}: expected {", ".join(known)}, found "{value}"' + (f"; did you mean {near}?" if near else "")
 
 
-_MOST_SEEDS = 1000
-_SEEDS = re.compile(r"(\d{1,10})(?:(?:-|\.\.|:)(\d{1,10}))?")
-
-
-def read_workers(text: str) -> int | None:
-    """Return how many workers `--workers` asks for; None for `auto`.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if text.strip().lower() == "auto":
-        return None
-    if not re.fullmatch(r"\d{1,4}", text.strip()) or int(text) == 0:
-        raise ConfigError(f"--workers {shlex.quote(text)}: expected auto, or a number of workers such as --workers 4")
-    return int(text)
-
-
-def read_stack(text: str) -> int | Literal["auto"]:
-    """Return how many seeds `--stack` trains together: 1 for `off`.
-
-    Raises:
-        ConfigError: it is neither a number from 2 on, nor auto or off.
-    """
-    word = text.strip().lower()
-    if word == "auto":
-        return "auto"
-    if word == "off":
-        return 1
-    if not re.fullmatch(r"\d{1,4}", word) or int(word) < 2:
-        raise ConfigError(
-            f"--stack {shlex.quote(text)}: expected auto, off, or a number of seeds from 2 on such as --stack 8"
-        )
-    return int(word)
-
-
-def read_shard(text: str | None) -> tuple[int, int] | None:
-    """Return the number of a part, from 1 on, and how many parts `--shard 2/4` says.
-
-    Raises:
-        ConfigError: it says neither.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ConfigError(
-            f"--shard {shlex.quote(text)}: expected I/N with I from 1 to N, such as --shard 1/4 for the first of four"
-        )
-    return int(match[1]), int(match[2])
-
-
 def refuse_to_repeat(command: str | None, environment: Mapping[str, str]) -> None:
     """Refuse to be one of several processes that would each do all of a command but `train` and `resume`.
 
@@ -314,38 +268,6 @@ def refuse_to_repeat(command: str | None, environment: Mapping[str, str]) -> Non
             f"bnexp {command}: several processes (WORLD_SIZE={count}) would each do all of it; train and resume alone "
             f"divide a run. Expected it without torchrun: bnexp {command} ..."
         )
-
-
-def read_seeds(texts: Sequence[str]) -> list[int] | None:
-    """Return all seeds that --seed gives: `--seed 1 --seed 2`, `--seed 1,2`, `--seed "1 2"` and `--seed 0-4`.
-
-    Raises:
-        ConfigError: something that is no seed, or a seed that stands twice.
-    """
-    seeds: list[int] = []
-    for word in (word for text in texts for word in words_in(text)):
-        match = _SEEDS.fullmatch(word)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if last < first:
-            expected = "a whole number, several as 1,2,3, or a range as 0-4, the first below the last"
-            raise ConfigError(f"--seed: expected {expected}, found {word or repr(' '.join(texts))}")
-        if last - first + len(seeds) >= _MOST_SEEDS:
-            raise ConfigError(f"--seed {word}: expected at most {_MOST_SEEDS:,} seeds")
-        seeds += range(first, last + 1)
-    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"--seed: {twice} stands twice; expected each seed once")
-    return seeds or None
-
-
-def words_in(text: str) -> list[str]:
-    """Split a list as people type one: `a,b`, `a b`, `[a, b]`."""
-    return re.split(r"[\s,;]+", text.strip(" \t\n,;[]()"))
-
-
-def read_names(texts: Sequence[str]) -> list[str]:
-    """Return the names in a repeatable option or argument, each once: `a b`, `a,b`, `--probe a --probe b`."""
-    return list(dict.fromkeys(word for text in texts for word in words_in(text)))
 
 
 def _words_of(ctx: Any) -> str:
@@ -412,6 +334,10 @@ def _as_argument(name: str, value: str, params: Sequence[Any], command: str) -> 
 
 class PanelGroup(TyperGroup):
     """List the commands by panel in --help; Typer does so only with rich, which takes too long to load."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, of which most are read without pydantic."""
+        return read_plainly(super().get_params(ctx))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section per panel: each command with its short help."""

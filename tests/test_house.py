@@ -39,6 +39,7 @@ FLOORS = [
     {"sweep"},
     {"commands"},
     {"api"},
+    {"option_values", "plain_words"},
     {"flags", "options"},
     {"cli_look"},
     {"cli"},
@@ -136,7 +137,8 @@ DRAWING = ("scipy", "pandas", "matplotlib", "torchvision")
 COMPILING = ("torch._dynamo", "torch._inductor", "sympy")
 COMMANDS = {
     "--help": ("torch", "pydantic", "tensorboard", "numpy", "rich", "yaml", "asyncio"),
-    "ls": ("torch", "bnexp.config.schema", "tensorboard", "numpy", *DRAWING),
+    "ls": ("torch", "pydantic", "bnexp.config.schema", "tensorboard", "numpy", *DRAWING),
+    "ls runs": ("torch", "pydantic", "numpy"),
     "check tiny.yaml": ("tensorboard", *COMPILING, *DRAWING),
     "train tiny.yaml": (*COMPILING, *DRAWING),
     "compare runs/tiny": (*COMPILING, "scipy", "matplotlib", "torchvision"),

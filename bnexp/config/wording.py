@@ -4,10 +4,12 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
-
-from pydantic_core import ErrorDetails
+from typing import TYPE_CHECKING
 
 from bnexp.errors import visible
+
+if TYPE_CHECKING:  # who only shows values does not wait for pydantic
+    from pydantic_core import ErrorDetails
 
 _EXPECTED = {
     "bool_parsing": "true or false",
@@ -55,7 +57,7 @@ MISSING = {
 """What stands where a value is missing, in small letters."""
 
 
-def expectation(detail: ErrorDetails) -> str:
+def expectation(detail: "ErrorDetails") -> str:
     """Return what was expected, such as `a number above 0`."""
     limits = {key: _plain(limit) for key, limit in detail.get("ctx", {}).items()}
     template = _EXPECTED.get(detail["type"])

@@ -11,7 +11,7 @@ from bnexp.blueprint import draw
 from bnexp.config.memory import StackMemory
 from bnexp.config.schema import Config
 from bnexp.errors import ConfigError
-from bnexp.options import read_stack
+from bnexp.option_values import read_stack
 from bnexp.sweep.estimate import Division
 from bnexp.sweep.stacks import StackRule, Stacks, beyond_memory, remarks_on, rule_for
 from bnexp.sweep.work import AskedStack, Ended, Event, Judged, Task

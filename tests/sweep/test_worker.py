@@ -10,7 +10,7 @@ from bnexp.blueprint import draw
 from bnexp.config.loading import dump_config
 from bnexp.config.schema import Config
 from bnexp.errors import BnexpError
-from bnexp.options import read_stack
+from bnexp.option_values import read_stack
 from bnexp.runs.claim import claim_exactly
 from bnexp.runs.run import OUT_OF_MEMORY, read_run
 from bnexp.session import life
