@@ -1,6 +1,7 @@
 """How long commands take from the shell's point of view, beside what loading Python and torch takes on this machine."""
 
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -25,11 +26,38 @@ def command_round(words: list[str], cpu: list[float]) -> Round:
     def work() -> float:
         before, start = os.times(), time.perf_counter()
         subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        seconds, after = time.perf_counter() - start, os.times()
-        cpu.append(after.children_user - before.children_user + after.children_system - before.children_system)
+        seconds = time.perf_counter() - start
+        cpu.append(_of_children(before))
         return seconds
 
     return work
+
+
+def first_row_round(words: list[str], place: Path, cpu: list[float]) -> Round:
+    """Return what trains in `place` until the row of the first step lies there, and ends it then."""
+
+    def work() -> float:
+        rows = place / "run" / "seed0" / "metrics.jsonl"
+        shutil.rmtree(place, ignore_errors=True)
+        command = [sys.executable, *words, "--name", "run", "--runs-dir", str(place)]
+        before, start = os.times(), time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+            while not (rows.exists() and rows.stat().st_size):
+                if training.poll() is not None:
+                    raise RuntimeError(f"{shlex.join(words)} ended without a row")
+                time.sleep(0.002)
+            seconds = time.perf_counter() - start
+            training.kill()
+        cpu.append(_of_children(before))
+        return seconds
+
+    return work
+
+
+def _of_children(before: os.times_result) -> float:
+    """Return the processor time of children since then, in seconds."""
+    after = os.times()
+    return after.children_user - before.children_user + after.children_system - before.children_system
 
 
 def startup(name: str, terms: Terms) -> Report:
@@ -54,6 +82,9 @@ def startup(name: str, terms: Terms) -> Report:
             }
         processor: dict[str, list[float]] = {way: [] for way in commands}
         ways = {way: command_round(words, processor[way]) for way, words in commands.items()}
+        if not terms.small:
+            way = "bnexp train, to the row of its first step"
+            ways[way] = first_row_round([*bnexp, "train", DEMO[0]], place / "begun", processor.setdefault(way, []))
         rounds = 1 if terms.small else terms.rounds or ROUNDS
         figures = figures_of(alternate(ways, dict.fromkeys(ways, rounds)))
     for way, figure in figures.items():

@@ -8,7 +8,9 @@ _AT_CTRL_C = signal.getsignal(signal.SIGINT)
 if _AT_CTRL_C is signal.default_int_handler:  # while the rest is loaded, Ctrl-C ends the process without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import atexit
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -395,6 +397,7 @@ def common(
 def main() -> None:
     """Run the command line; an error that a person can mend is a message, not a traceback."""
     take_every_text()
+    atexit.register(gc.freeze)  # what is loaded is no garbage: to look for some in it at the end takes a quarter second
     try:
         app()
     except KeyboardInterrupt:  # before a command could take it

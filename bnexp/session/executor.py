@@ -118,6 +118,8 @@ def _no_collections() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            gc.freeze()
+            gc.unfreeze()  # which leaves all that is loaded among what is old, as if looked through
             gc.enable()
 
 

@@ -1,6 +1,8 @@
 """The serial executor: tasks in order, failures gathered, an interruption ends all; and terms that travel."""
 
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from bnexp.errors import BnexpError, Interrupted
 from bnexp.runs.claim import claim_run_folder
 from bnexp.runs.folder import CHECKPOINTS, META, SUMMARY, write_json
 from bnexp.runs.run import COMPLETE
-from bnexp.session import life
+from bnexp.session import executor, life
 from bnexp.session.display import display_for
 from bnexp.session.executor import Complete, Task, run_all, run_task
 from bnexp.session.terms import Terms, print_warning
@@ -141,3 +143,25 @@ def test_another_process_can_take_the_terms() -> None:
     terms = Terms(Path("runs"), Path("data"), "cuda:1", display_for, print_warning, ("bnexp", "train"), resume=True)
     assert pickle.loads(pickle.dumps(terms)) == terms  # noqa: S301  our own
     assert pickle.loads(pickle.dumps(Terms())) == Terms()  # noqa: S301
+
+
+def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_found() -> None:
+    class Node:
+        itself: object = None
+
+    found = list[int]()
+    gc.callbacks.append(lambda phase, info: found.append(info["generation"]) if phase == "start" else None)
+    try:
+        lost = weakref.ref(lone := Node())
+        with executor._no_collections():
+            lone.itself = lone
+            del lone
+            loaded = [[number] for number in range(200_000)]
+        assert gc.isenabled()
+        some = [[number] for number in range(2_000)]
+        assert 2 not in found
+        gc.collect()
+        assert lost() is None
+        assert len(loaded) > len(some)
+    finally:
+        gc.callbacks.pop()
