@@ -6,7 +6,8 @@ samples are spread over the whole, the same ones every time.
 
 import functools
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -46,18 +47,32 @@ def as_units(output: Tensor) -> Tensor:
 
 
 def spread_units(units: Tensor, most: int = MOST_UNITS) -> Tensor:
-    """Return columns of a matrix of units, (B, at most `most`)."""
-    if units.shape[1] <= most:
+    """Return columns of matrices of units (..., B, U), (..., B, at most `most`)."""
+    if units.shape[-1] <= most:
         return units
-    return units.index_select(1, spread_places(units.shape[1], most, units.device))
+    places = spread_places(units.shape[-1], most, units.device)
+    if units.ndim == 3 and len(units) == 1:  # as one matrix a CPU takes a thirtieth of the time
+        return units[0].index_select(1, places).unsqueeze(0)
+    return units.index_select(-1, places)
 
 
 def spread_values(units: Tensor) -> Tensor:
-    """Return the values of a matrix in one row (min(values, 4096),)."""
-    values = units.flatten()
-    if len(values) <= MOST_VALUES:
+    """Return the values of matrices of units (..., B, U) in a row each, (..., min(values, 4096))."""
+    values = units.flatten(-2)
+    if values.shape[-1] <= MOST_VALUES:
         return values
-    return values[spread_places(len(values), MOST_VALUES, values.device)]
+    return values.index_select(-1, spread_places(values.shape[-1], MOST_VALUES, values.device))
+
+
+def alike(tensors: Mapping[str, Tensor], most: int) -> Iterator[dict[str, Tensor]]:
+    """Yield tensors of one shape and type, as many as have at most so many values, and one at least."""
+    groups = defaultdict[tuple[torch.Size, torch.dtype], list[str]](list)
+    for name, tensor in tensors.items():
+        groups[tensor.shape, tensor.dtype].append(name)
+    for (shape, _), names in groups.items():
+        count = max(1, most // max(shape.numel(), 1))
+        for at in range(0, len(names), count):
+            yield {name: tensors[name] for name in names[at : at + count]}
 
 
 @functools.lru_cache(maxsize=256)

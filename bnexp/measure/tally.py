@@ -20,13 +20,27 @@ TALLIED = 5 + BINS
 """Numbers of a tally: smallest, largest, sum, sum of squares, how many are not finite, and how many lie in each bin."""
 
 
-def moments_of(values: Tensor) -> Tensor:
-    """Return the smallest and the largest value, the sum of v - smallest and that of its square: (4,) in float64.
+def moments_of(stacks: Sequence[Tensor]) -> Tensor:
+    """Return of each output smallest and largest value, the sum of v - smallest and that of its square.
 
-    The mean of n values lies within sqrt(2 n) standard deviations of the smallest, wherever that is, so that their
-    variance, squares / n - (sum / n)^2, has a relative error of about n * 1e-16 at most.
+    From outputs of one shape each, (N, B, units), they are (all N, 4) in float64. The mean of n values lies within
+    sqrt(2 n) standard deviations of the smallest, wherever that is, so that their variance, squares / n - (sum / n)^2,
+    has a relative error of about n * 1e-16 at most.
     """
-    values = where_float64_is(values)
+    stacks = [where_float64_is(outputs) for outputs in stacks]
+    if not waits(stacks[0].device):
+        return torch.stack([_moments_by_block(values) for outputs in stacks for values in outputs])
+    rows = [outputs.flatten(1) for outputs in stacks]
+    lows, highs = (torch.cat(ends).double() for ends in zip(*(each.aminmax(dim=1) for each in rows), strict=True))
+    sums, lengths = list[Tensor](), list[Tensor]()
+    for each, low in zip(rows, lows.split([len(each) for each in rows]), strict=True):
+        above = each - low.unsqueeze(1)  # in float64
+        sums.append(above.sum(dim=1))
+        lengths.append(torch.linalg.vector_norm(above, dim=1))
+    return torch.stack((lows, highs, torch.cat(sums), torch.cat(lengths).square()), dim=1)
+
+
+def _moments_by_block(values: Tensor) -> Tensor:
     low, high = values.aminmax()
     sums = list[Tensor]()
     for block in _blocks(values):

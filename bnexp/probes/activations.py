@@ -1,14 +1,15 @@
 """Probe `activations`: the outputs of every item of the blocks."""
 
 import functools
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, as_units, spread_units, spread_values
+from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, alike, as_units, spread_units, spread_values
 from bnexp.measure.subject import Look
 from bnexp.measure.tally import moments_of, waits
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
@@ -19,6 +20,8 @@ TANH_SATURATED = 0.97
 """A tanh unit counts as saturated beyond this magnitude: its slope there is below 1 - 0.97^2 = 0.06."""
 SIGMOID_SATURATED = 0.03
 """A sigmoid unit counts as saturated this near to 0 or 1: its slope there is below 0.03 * 0.97 = 0.03."""
+_TOGETHER = 1 << 23
+"""Values of outputs of one shape that a GPU takes together at most: it takes longer to begin than to add them."""
 _EXCEPT_BEFORE_A_NORM = "yes, item by item, except before a norm, which takes its scale, and maybe the mean, away"
 
 
@@ -123,15 +126,16 @@ class Activations(WatchingProbe):
         """Measure two examples of a large output of zeros."""
         zeros = torch.zeros(2, 1, 64, 64, device=device)
         distributions({"": as_units(zeros)})
-        dead_fractions(zeros)
+        dead_fractions({"": zeros})
 
     def after_backward(self, look: Look) -> Reading:
         """Measure the outputs of the items."""
         outputs = self._recorder.stop()
         scalars = distributions({name: as_units(output) for name, output in outputs.items()}) if outputs else {}
+        items = look.subject.items
+        scalars |= dead_fractions({name: each for name, each in outputs.items() if isinstance(items[name], nn.ReLU)})
         for name, output in outputs.items():
-            figures = _of_activation(look.subject.items[name], output)
-            scalars |= {f"{quantity}/{name}": value for quantity, value in figures.items()}
+            scalars |= {f"saturated_fraction/{name}": value for value in _saturated(items[name], output)}
         return Reading(scalars)
 
 
@@ -141,36 +145,47 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Each output is read once, and a sample of it is measured together with those of the same shape: a GPU takes longer
     to begin hundreds of small computations than to do them.
     """
-    device, sizes = next(iter(outputs.values())).device, tuple(output.numel() for output in outputs.values())
-    moments = torch.stack([moments_of(output) for output in outputs.values()])  # (I, 4), float64
-    low, high, total, squares = moments.unbind(dim=1)
-    n = _on(moments.device, sizes)
+    device = next(iter(outputs.values())).device
+    groups = list(alike(outputs, _TOGETHER if waits(device) else 0))
+    names = [name for group in groups for name in group]
+    stacks = [_stacked(list(group.values())) for group in groups]  # (N, B, units) each
+    low, high, total, squares = (moments := moments_of(stacks)).unbind(dim=1)  # (I,) each, float64
+    n = _on(moments.device, tuple(outputs[name].numel() for name in names))
     mean = total / n
-    figures = {
-        "activation_mean": low + mean,
-        "activation_std": (squares / n - mean.square()).sqrt(),
-        "activation_max": torch.maximum(high, -low),
-    }
-    figures = {name: values.float().to(device) for name, values in figures.items()}
-    scalars, peak = _by_name(figures, outputs), figures["activation_max"]
-    scales = torch.where((peak > 0) & peak.isfinite(), peak, 1.0).unbind()
-    groups = dict[torch.Size, dict[str, tuple[Tensor, Tensor]]]()
-    for (name, output), scale in zip(outputs.items(), scales, strict=True):
-        some = spread_units(output)  # (B, U)
-        groups.setdefault(some.shape, {})[name] = some.float(), scale
-    for group in groups.values():
-        scalars |= _of_samples(group)
+    whole = (low + mean, (squares / n - mean.square()).sqrt(), torch.maximum(high, -low))
+    means, stds, peaks = torch.stack(whole).float().to(device).unbind()
+    scalars = _by_name({"activation_mean": means, "activation_std": stds, "activation_max": peaks}, names)
+    samples = defaultdict[torch.Size, list[Sample]](list)
+    for group, stack, scales in zip(groups, stacks, _not_zero(peaks).split([*map(len, groups)]), strict=True):
+        some = spread_units(stack)  # (N, B, U)
+        samples[some.shape[1:]].append(Sample(list(group), some, scales))
+    for alike_ones in samples.values():
+        scalars |= _of_samples(alike_ones)
     return scalars
 
 
-def _of_samples(samples: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """Return percentiles and ranks of samples (B, U) of one shape, each with the largest magnitude () of its output."""
-    some, scales = (torch.stack(parts) for parts in zip(*samples.values(), strict=True))  # (I, B, U), (I,)
-    values = torch.stack([spread_values(sample) for sample in some]) / scales.unsqueeze(1)
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
+
+
+class Sample(NamedTuple):
+    """Units (N, B, U) of N outputs, by their names, with the largest magnitude of each, (N,)."""
+
+    names: list[str]
+    units: Tensor
+    scales: Tensor
+
+
+def _of_samples(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """Return percentiles and ranks of all outputs of some samples, whose units are of one shape (B, U)."""
+    some, scales = (torch.cat(parts) for parts in zip(*((each.units, each.scales) for each in samples), strict=True))
+    some = some.float()  # (I, B, U)
+    values = spread_values(some) / scales.unsqueeze(1)
     percentiles = _percentiles(values) * scales  # (levels, I)
     figures = {f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)}
     effective, uncentered = ranks(some)
-    return _by_name({**figures, "effective_rank": effective, "uncentered_rank": uncentered}, samples)
+    names = [name for sample in samples for name in sample.names]
+    return _by_name({**figures, "effective_rank": effective, "uncentered_rank": uncentered}, names)
 
 
 def _percentiles(values: Tensor) -> Tensor:
@@ -226,9 +241,13 @@ def ranks(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scales(features: Tensor) -> Tensor:
     """Return the largest magnitude of each matrix (..., B, F), 1 where that is 0 or not finite: (..., 1, 1)."""
-    low, high = features.amin(dim=(-2, -1), keepdim=True), features.amax(dim=(-2, -1), keepdim=True)
-    peak = torch.maximum(high, -low)
-    return torch.where((peak > 0) & peak.isfinite(), peak, 1.0)
+    low, high = features.amin(dim=(-2, -1)), features.amax(dim=(-2, -1))  # aminmax is slow on a CPU
+    return _not_zero(torch.maximum(high, -low))[..., None, None]
+
+
+def _not_zero(magnitudes: Tensor) -> Tensor:
+    """Return magnitudes to divide by: 1 where one is 0 or not finite."""
+    return magnitudes.nan_to_num(1.0, 1.0).masked_fill(magnitudes == 0, 1.0)
 
 
 def _participation(kernel: Tensor) -> Tensor:
@@ -238,29 +257,38 @@ def _participation(kernel: Tensor) -> Tensor:
     return ratio
 
 
-def _of_activation(module: nn.Module, output: Tensor) -> dict[str, Tensor]:
-    """Return the fractions of dead units and channels of a relu, or of saturated values of a tanh or a sigmoid."""
-    if isinstance(module, nn.ReLU):
-        return dead_fractions(output)
+def _saturated(module: nn.Module, output: Tensor) -> list[Tensor]:
+    """Return the fraction () of saturated values of a tanh or a sigmoid, and nothing of other items."""
     if isinstance(module, nn.Tanh):
-        return {"saturated_fraction": _fraction(output.abs() > TANH_SATURATED)}
-    if isinstance(module, nn.Sigmoid):
-        near = (output < SIGMOID_SATURATED) | (output > 1 - SIGMOID_SATURATED)
-        return {"saturated_fraction": _fraction(near)}
-    return {}
+        beyond = output.abs() > TANH_SATURATED
+    elif isinstance(module, nn.Sigmoid):
+        beyond = (output < SIGMOID_SATURATED) | (output > 1 - SIGMOID_SATURATED)
+    else:
+        return []
+    return [beyond.count_nonzero() / beyond.numel()]
 
 
-def _fraction(true: Tensor) -> Tensor:
-    """Return the fraction of the values that are true, shape ()."""
-    return true.count_nonzero() / true.numel()
+def dead_fractions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the fractions of units, and of channels, that are 0 for the whole batch, by `quantity/name`.
+
+    Of outputs (B, F) or (B, C, H, W) of relus, those of one shape together.
+    """
+    groups = defaultdict[tuple[torch.Size, bool], dict[str, Tensor]](dict)
+    for name, output in outputs.items():
+        # then channels vary fastest among the units
+        last = output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last)
+        groups[output.shape, last][name] = as_units(output).amax(dim=0)  # (units,)
+    scalars = dict[str, Tensor]()
+    for (shape, last), peaks in groups.items():
+        dead = torch.stack(list(peaks.values())) == 0  # (I, units)
+        figures = {"dead_fraction": _fractions(dead)}
+        if len(shape) == 4:
+            maps = dead.unflatten(1, (-1, shape[1])).mT if last else dead.unflatten(1, (shape[1], -1))  # (I, C, H W)
+            figures["dead_channels"] = _fractions(maps.all(dim=2))
+        scalars |= _by_name(figures, peaks)
+    return scalars
 
 
-def dead_fractions(output: Tensor) -> dict[str, Tensor]:
-    """Return the fraction of units, and of channels, that are 0 for the whole batch (B, F) or (B, C, H, W)."""
-    peaks = as_units(output).amax(dim=0)  # (units,)
-    figures = {"dead_fraction": _fraction(peaks == 0)}
-    if output.ndim == 4:
-        last = output.is_contiguous(memory_format=torch.channels_last)  # then channels vary fastest among the units
-        maps = peaks.unflatten(0, (-1, output.shape[1])).T if last else peaks.unflatten(0, (output.shape[1], -1))
-        figures["dead_channels"] = _fraction(maps.amax(dim=1) == 0)
-    return figures
+def _fractions(true: Tensor) -> Tensor:
+    """Return the fraction of each row (I, n) that is true, (I,)."""
+    return true.sum(dim=1) / true.shape[1]

@@ -65,16 +65,35 @@ def test_what_is_not_finite_is_counted_and_left_out_wherever_it_lies() -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, -1e7])
 @pytest.mark.parametrize("size", [1e-20, 1.0])
+@pytest.mark.usefixtures("way")
 def test_moments_are_those_of_float64_wherever_the_mean_lies(offset: float, size: float) -> None:
     values = (draw(40, 500) + offset) * size
     values[0, 0] *= 100  # far from all others
     doubles = values.double().numpy()
-    low, high, total, squares = moments_of(values).tolist()
+    ((low, high, total, squares),) = moments_of([values.unsqueeze(0)]).tolist()
     n = values.numel()
     assert (low, high) == (doubles.min(), doubles.max())
     assert low + total / n == pytest.approx(doubles.mean(), rel=1e-9)
     assert squares / n - (total / n) ** 2 == pytest.approx(doubles.var(), rel=1e-6)
 
 
+@pytest.mark.usefixtures("way")
 def test_equal_values_have_no_spread_at_all() -> None:
-    assert moments_of(torch.full((37, 11), 0.1)).tolist()[2:] == [0.0, 0.0]
+    assert moments_of([torch.full((1, 37, 11), 0.1)]).tolist()[0][2:] == [0.0, 0.0]
+
+
+@pytest.mark.usefixtures("way")
+def test_moments_of_several_outputs_are_those_of_each() -> None:
+    shapes = [(3, 5, 20), (1, 7, 3), (2, 5, 20), (4, 2, 9)]
+    stacks = [draw(*shape, seed=number) * 10.0**number + number for number, shape in enumerate(shapes)]
+    stacks[2] = stacks[2].bfloat16()
+    stacks[3] = stacks[3].transpose(1, 2)
+    found = moments_of(stacks)
+    assert found.dtype == torch.float64
+    for values, (low, high, total, squares) in zip(
+        [one for stack in stacks for one in stack], found.tolist(), strict=True
+    ):
+        above = values.double() - values.double().min()
+        assert (low, high) == (values.min().item(), values.max().item())
+        assert total == pytest.approx(above.sum().item(), rel=1e-14)
+        assert squares == pytest.approx(above.square().sum().item(), rel=1e-14)

@@ -62,11 +62,11 @@ def test_a_channel_is_dead_when_it_is_zero_at_all_positions(memory_format: torch
         maps[number % 2, channel, row, column] = 1.0
     maps[1, 2:] = 1.0
     maps[1, 3, 0, 0] = 0.0
-    found = {name: value.item() for name, value in dead_fractions(maps).items()}
-    assert found == {"dead_fraction": (2 + 3 + 0 + 1) / 16, "dead_channels": 0.0}
+    found = {name: value.item() for name, value in dead_fractions({"maps": maps}).items()}
+    assert found == {"dead_fraction/maps": (2 + 3 + 0 + 1) / 16, "dead_channels/maps": 0.0}
     maps[:, 1] = 0.0
-    assert dead_fractions(maps)["dead_channels"].item() == 0.25
-    assert set(dead_fractions(maps.flatten(1))) == {"dead_fraction"}
+    assert dead_fractions({"maps": maps})["dead_channels/maps"].item() == 0.25
+    assert set(dead_fractions({"maps": maps.flatten(1)})) == {"dead_fraction/maps"}
 
 
 def test_saturation_counts_beyond_the_stated_bounds(looked_at: Measure) -> None:
