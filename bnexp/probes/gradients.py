@@ -1,12 +1,15 @@
 """Probe `gradients`: how large the gradient is, in the whole and layer by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from bnexp.measure.samples import length, total_length
-from bnexp.measure.subject import Look, Subject
+from bnexp.measure.samples import lengths, total_lengths
+from bnexp.measure.subject import Items, Look
 from bnexp.probes.probe import Charts, Figure, Probe, Reading
 
 CLIPPING_EPS = 1e-6
@@ -83,29 +86,45 @@ class Gradients(Probe):
     recordable = True
 
     def after_backward(self, look: Look) -> Reading:
-        """Measure the gradients that the backward pass left."""
-        norms, of_weights = dict[str, Tensor](), dict[str, Tensor]()
-        for name, module in look.subject.items.items():
-            own = dict(module.named_parameters(recurse=False)).items()
-            lengths = {key: length(parameter.grad) for key, parameter in own if parameter.grad is not None}
-            if lengths:
-                norms[f"gradient_norm/{name}"] = total_length(lengths.values())
-            if name in look.subject.layers and "weight" in lengths:
-                of_weights[name] = lengths["weight"]
-        if not norms:
+        """Measure the gradients that the backward pass left, all of them together."""
+        found = _gradients_of(look.subject.items)
+        if not found:
             return Reading()
-        total = total_length(norms.values())
-        scalars, limit = {"gradient_norm/total": total}, look.subject.config.training.grad_clip
-        if limit is not None:
-            scalars["gradient_norm_clipped/total"] = total * (limit / (total + CLIPPING_EPS)).clamp(max=1)
-        return Reading({**scalars, **norms, **_of_layers(look.subject, of_weights)})
+        layers = {name: layer for name, layer in look.subject.layers.items() if (name, "weight") in found}
+        norms = lengths([*found.values(), *(layer.weight.detach() for layer in layers.values())])
+        numbers = {place: number for number, place in enumerate(found)}
+        items = {name: tuple(numbers[place] for place in places) for name, places in groupby(numbers, itemgetter(0))}
+        parts = *items.values(), *((numbers[name, "weight"],) for name in layers)
+        of_items, of_weights = total_lengths(norms, parts).split([len(items), len(layers)])
+        scalars = _of_all(torch.linalg.vector_norm(of_items), look.subject.config.training.grad_clip)
+        scalars |= {f"gradient_norm/{name}": norm for name, norm in zip(items, of_items, strict=True)}
+        scalars |= _of_layers(layers, of_weights, norms[len(found) :])
+        rounded = torch.stack(list(scalars.values())).to(look.x.device, torch.float32)
+        return Reading(dict(zip(scalars, rounded, strict=True)))
 
 
-def _of_layers(subject: Subject, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the norms of the layers' weight gradients, divided by the weights' norms and the first by the last."""
-    layers = subject.layers
-    ratios = {f"gradient_to_weight/{name}": norm / length(layers[name].weight.detach()) for name, norm in norms.items()}
-    if len(norms) < 2:
-        return ratios
-    first, *_, last = norms.values()
-    return {**ratios, "gradient_ratio/first_to_last": first / last}
+def _gradients_of(items: Items) -> dict[tuple[str, str], Tensor]:
+    """Return the gradients of the parameters that have one, by their items' names and their own."""
+    return {
+        (name, key): parameter.grad
+        for name, module in items.items()
+        for key, parameter in module.named_parameters(recurse=False)
+        if parameter.grad is not None
+    }
+
+
+def _of_all(norm: Tensor, limit: float | None) -> dict[str, Tensor]:
+    """Return the norm () over all parameters, and, where gradients are clipped, what that leaves of it."""
+    scalars = {"gradient_norm/total": norm}
+    if limit is not None:
+        scalars["gradient_norm_clipped/total"] = norm * (limit / (norm + CLIPPING_EPS)).clamp(max=1)
+    return scalars
+
+
+def _of_layers(names: Iterable[str], gradients: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    """Return the norms (L,) of the gradients of L layers, divided by their weights', and the first by the last."""
+    ratios = gradients / weights
+    scalars = {f"gradient_to_weight/{name}": ratio for name, ratio in zip(names, ratios, strict=True)}
+    if len(scalars) > 1:
+        scalars["gradient_ratio/first_to_last"] = gradients[0] / gradients[-1]
+    return scalars

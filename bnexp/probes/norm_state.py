@@ -1,6 +1,8 @@
 """Probe `norm_state`: what the norms have learned, and how well their running statistics fit the batch."""
 
-from typing import ClassVar
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,9 @@ from bnexp.measure.subject import Look
 from bnexp.norms.shapes import moments, over_batch
 from bnexp.norms.statistics import example_variances, running_moments
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
+
+Name = TypeVar("Name")
+Thing = TypeVar("Thing")
 
 NEAR_ZERO = 0.01
 """A gamma below this magnitude nearly switches its feature off."""
@@ -103,41 +108,123 @@ class NormState(WatchingProbe):
         self._running = {name: running_moments(module) for name, module in norms.items()}
 
     def after_backward(self, look: Look) -> Reading:
-        """Measure parameters and statistics."""
+        """Measure parameters and statistics, those of norms of one width together."""
+        inputs = self._recorder.stop()
+        modules = {name: look.subject.items[name] for name in inputs}
+        statistics = {
+            name: _statistics_of(look.subject.placed[name].item, modules[name], x.float(), self._running[name])
+            for name, x in inputs.items()
+        }
+        of_parameters, of_statistics = _of_parameters(modules), _of_statistics(statistics)
         scalars = dict[str, Tensor]()
-        for name, x in self._recorder.stop().items():
-            item, module = look.subject.placed[name].item, look.subject.items[name]
-            figures = {**_of_parameters(module), **_of_statistics(item, module, x.float(), self._running[name])}
+        for name in inputs:
+            figures = {**of_parameters.get(name, {}), **of_statistics.get(name, {})}
             scalars |= {f"{quantity}/{name}": value for quantity, value in figures.items()}
         return Reading(scalars)
 
 
-def _of_parameters(module: nn.Module) -> dict[str, Tensor]:
-    figures = dict[str, Tensor]()
-    for parameter, quantity in (("weight", "gamma"), ("bias", "beta")):
-        values = getattr(module, parameter, None)
-        if values is not None:
-            low, high = values.detach().aminmax()
-            figures |= {f"{quantity}_mean": values.detach().mean(), f"{quantity}_min": low, f"{quantity}_max": high}
-            if quantity == "gamma":
-                figures["gamma_near_zero"] = (values.detach().abs() < NEAR_ZERO).float().mean()
+_Figures = dict[str, dict[str, Tensor]]
+"""Figures () by norm and quantity."""
+
+
+def _of_parameters(modules: Mapping[str, nn.Module]) -> _Figures:
+    """Sum up gamma and beta of each norm, those that it has."""
+    found = {
+        (name, what): values.detach().flatten()
+        for name, module in modules.items()
+        for parameter, what in (("weight", "gamma"), ("bias", "beta"))
+        if (values := getattr(module, parameter, None)) is not None
+    }
+    figures = defaultdict[str, dict[str, Tensor]](dict)
+    for group in _alike(found, len):
+        values = torch.stack(list(group.values()))  # (P, F)
+        low, high = values.aminmax(dim=1)
+        near_zero = _fractions(values.abs() < NEAR_ZERO)
+        summed_up = {"mean": values.mean(dim=1), "min": low, "max": high, "near_zero": near_zero}
+        for (name, what), of_one in zip(group, _one_by_one(summed_up), strict=True):
+            figures[name] |= {f"{what}_{quantity}": value for quantity, value in of_one.items()}
+            figures[name].pop("beta_near_zero", None)  # a shift of 0 switches nothing off
     return figures
 
 
-def _of_statistics(item: Item, module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Compare the statistics of the batch x (B, F) or (B, C, H, W) with the running ones and with eps."""
-    of_batch = item.kind.batch_statistics or running  # frozen statistics are compared with a batch's, too
-    mean, var = moments(x, over_batch(x)) if of_batch else (None, example_variances(item, x))
-    eps, figures = getattr(module, "eps", None), dict[str, Tensor]()
-    if var is not None and eps is not None and item.kind.over != "none":
-        figures["eps_dominates"] = (var < eps).float().mean()
-    if mean is None or var is None:
-        return figures
-    count = x.numel() // len(mean)
-    std = (var * count / (count - 1)).sqrt()
+class _Statistics(NamedTuple):
+    """What is known of a norm's input.
+
+    Attributes:
+        vectors: its variances (F,), its means where a norm takes them over the batch, and the running statistics.
+        eps: of the norm, where it is added to these variances.
+        values: how many each mean is of.
+    """
+
+    vectors: dict[str, Tensor]
+    eps: float | Tensor | None
+    values: int = 0
+
+    @property
+    def kind(self) -> Hashable:
+        """What norms have in common that are measured together."""
+        return tuple(self.vectors), len(self.vectors["var"]), self.eps, self.values
+
+
+def _statistics_of(item: Item, module: nn.Module, x: Tensor, running: dict[str, Tensor]) -> _Statistics | None:
+    """Measure the input x (B, F) or (B, C, H, W) of a norm; None where nothing is compared with it."""
+    eps = getattr(module, "eps", None) if item.kind.over != "none" else None
+    if eps is None and not running:
+        return None
+    if item.kind.batch_statistics or running:  # frozen statistics are compared with a batch's, too
+        mean, var = moments(x, over_batch(x))
+        kept = {f"running_{name}": value.flatten().expand_as(mean) for name, value in running.items()}
+        return _Statistics({"var": var, "mean": mean, **kept}, eps, x.numel() // len(mean))
+    variances = example_variances(item, x)
+    return None if variances is None else _Statistics({"var": variances}, eps)
+
+
+def _of_statistics(statistics: Mapping[str, _Statistics | None]) -> _Figures:
+    """Compare the statistics of the batch with the running ones and with eps."""
+    found = {name: one for name, one in statistics.items() if one is not None}
+    figures = _Figures()
+    for group in _alike(found, lambda one: one.kind):
+        first = next(iter(group.values()))
+        vectors = torch.stack([one.vectors[name] for name in first.vectors for one in group.values()])
+        named = dict(zip(first.vectors, vectors.unflatten(0, (-1, len(group))), strict=True))  # (N, F) each
+        compared = {} if first.eps is None else {"eps_dominates": _fractions(named["var"] < first.eps)}
+        compared |= _distances(named, first.values)
+        figures |= zip(group, _one_by_one(compared), strict=True)
+    return figures
+
+
+def _distances(vectors: Mapping[str, Tensor], values: int) -> dict[str, Tensor]:
+    """Return how far running statistics (N, F) are from those of the batch (N, F) over so many values: (N,) each."""
+    compared = [name for name in ("mean", "std") if f"running_{name}" in vectors]
+    if not compared:
+        return {}
+    mean, std = vectors["mean"], (vectors["var"] * values / (values - 1)).sqrt()
     varies = std > ROUNDING * mean.abs()
-    for name, batch in (("mean", mean), ("std", std)):
-        if name in running:
-            distances = torch.where(varies, (running[name] - batch).abs() / std, 0)
-            figures[f"running_{name}_distance"] = distances.sum() / varies.sum()
-    return figures
+    running = torch.stack([vectors[f"running_{name}"] for name in compared])  # (1 or 2, N, F)
+    batch = torch.stack([{"mean": mean, "std": std}[name] for name in compared])
+    distances = torch.where(varies, (running - batch).abs() / std, 0).sum(dim=2) / varies.sum(dim=1)
+    return {f"running_{name}_distance": distance for name, distance in zip(compared, distances, strict=True)}
+
+
+def _fractions(true: Tensor) -> Tensor:
+    """Return the fraction of each row (N, F) that is true, (N,)."""
+    return true.float().mean(dim=1)
+
+
+def _alike(things: Mapping[Name, Thing], kind: Callable[[Thing], Hashable]) -> list[dict[Name, Thing]]:
+    """Return groups of things of one kind.
+
+    A GPU takes longer to begin hundreds of small computations than to do them.
+    """
+    groups = defaultdict[Hashable, dict[Name, Thing]](dict)
+    for name, thing in things.items():
+        groups[kind(thing)][name] = thing
+    return list(groups.values())
+
+
+def _one_by_one(figures: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return figures (N,) of N norms as figures () of each."""
+    return [
+        dict(zip(figures, of_one, strict=True))
+        for of_one in zip(*(values.unbind() for values in figures.values()), strict=True)
+    ]

@@ -63,28 +63,35 @@ class Updates(Probe):
 
     needs_step = True
     recordable = True
-    _before: dict[str, Tensor]
+    _before: list[Tensor]
 
     def before(self, look: Look) -> None:
         """Copy the weights as they are before the step."""
-        self._before = {name: layer.weight.detach().clone() for name, layer in look.subject.layers.items()}
+        weights = _weights_of(look.subject)
+        self._before = [torch.empty_like(weight) for weight in weights]
+        torch._foreach_copy_(self._before, weights)
 
     def after_step(self, look: Look) -> Reading:
-        """Measure how far each weight has moved."""
-        invariant = scale_invariant_layers(look.subject)
+        """Measure how far each weight has moved, all of them together."""
+        before, self._before = self._before, []
+        steps = torch._foreach_sub(_weights_of(look.subject), before)
+        lengths, moved = torch.stack(torch._foreach_norm([*before, *steps])).unflatten(0, (2, -1))  # (L,) each
+        # on CUDA the rate of a step taken ahead is a tensor: both are divided alike
+        rate = look.lr if isinstance(look.lr, Tensor) else torch.full_like(lengths, look.lr)
         power = 2 if isinstance(look.subject.config.optimizer, SgdConfig) else 1
-        scalars = dict[str, Tensor]()
-        for name, layer in look.subject.layers.items():
-            before = self._before.pop(name)
-            length = torch.linalg.vector_norm(before)
-            step = torch.linalg.vector_norm(layer.weight.detach() - before)
-            scalars[f"update_ratio/{name}"] = torch.log10(step / length)
+        figures = torch.log10(moved / lengths), lengths, rate / lengths**power
+        invariant, scalars = scale_invariant_layers(look.subject), dict[str, Tensor]()
+        for name, ratio, length, rate_of_turning in zip(look.subject.layers, *figures, strict=True):
+            scalars[f"update_ratio/{name}"] = ratio
             scalars[f"weight_norm/{name}"] = length
             if name in invariant:
-                # on CUDA the rate of a step taken ahead is a tensor: both are divided alike
-                rate = look.lr if isinstance(look.lr, Tensor) else torch.full_like(length, look.lr)
-                scalars[f"effective_lr/{name}"] = rate / length**power
+                scalars[f"effective_lr/{name}"] = rate_of_turning
         return Reading(scalars)
+
+
+def _weights_of(subject: Subject) -> list[Tensor]:
+    """Return the weight of each layer."""
+    return [layer.weight.detach() for layer in subject.layers.values()]
 
 
 def scale_invariant_layers(subject: Subject) -> set[str]:

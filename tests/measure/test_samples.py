@@ -8,10 +8,11 @@ from bnexp.measure.samples import (
     MOST_VALUES,
     as_units,
     length,
+    lengths,
     spread_places,
     spread_units,
     spread_values,
-    total_length,
+    total_lengths,
 )
 
 CPU = torch.device("cpu")
@@ -63,7 +64,11 @@ def test_norms_are_those_of_float64_at_any_size(size: float) -> None:
     expected = values.double().norm().item()
     tolerance = 1e-5 if size > 1e-38 else 1e-2  # what is left of the digits of the values themselves
     assert length(values).item() == pytest.approx(expected, rel=tolerance)
-    assert total_length(map(length, values)).item() == pytest.approx(expected, rel=tolerance)
+    parts = (tuple(range(50)), (3,), ())
+    total, of_one, of_none = total_lengths(lengths(values.unbind()), parts).tolist()
+    assert total == pytest.approx(expected, rel=tolerance)
+    assert of_one == pytest.approx(values[3].double().norm().item(), rel=tolerance)
+    assert of_none == 0
 
 
 def test_nothing_and_what_is_not_finite_keep_their_names() -> None:

@@ -12,6 +12,7 @@ from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
 from bnexp.measure.subject import Look
 from bnexp.probes.gradients import Gradients
+from kernels import kernels_of
 
 Measure = Callable[..., dict[str, Tensor]]
 
@@ -83,3 +84,48 @@ def test_the_gradient_of_a_deep_plain_network_vanishes_by_its_weights(measured: 
     network.zero_grad()
     network(torch.ones(1, 1)).sum().backward()
     assert measured(network)["gradient_ratio/first_to_last"].item() == pytest.approx(0.5 / 4)
+
+
+def one_by_one(network: nn.Module, limit: float) -> dict[str, float]:
+    """Return the figures of each item by itself, in float64."""
+    figures, of_weights = dict[str, Tensor](), dict[str, tuple[Tensor, Tensor]]()
+    for name, module in network.named_children():
+        gradients = [parameter.grad.double() for parameter in module.parameters() if parameter.grad is not None]
+        if gradients:
+            figures[f"gradient_norm/{name}"] = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.grad is not None:
+            of_weights[name] = module.weight.grad.double().norm(), module.weight.double().norm()
+    total = torch.stack(list(figures.values())).norm()
+    figures = {"gradient_norm/total": total, "gradient_norm_clipped/total": total.clamp(max=limit), **figures}
+    figures |= {f"gradient_to_weight/{name}": of_it / weight for name, (of_it, weight) in of_weights.items()}
+    (first, _), *_, (last, _) = of_weights.values()
+    figures["gradient_ratio/first_to_last"] = first / last
+    return {name: value.item() for name, value in figures.items()}
+
+
+def test_items_that_are_measured_together_have_the_figures_of_each_by_itself(measured: Measure) -> None:
+    """Layers with a bias and without, norms with gamma and beta and without, a weight and a bias without gradient."""
+    layers = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 7, bias=False)
+    network = nn.Sequential(*layers, nn.RMSNorm(7), nn.PReLU(), nn.LayerNorm(7, elementwise_affine=False))
+    network.extend([nn.Linear(7, 5), nn.GroupNorm(5, 5), nn.Linear(5, 5), nn.Linear(5, 2)])
+    network[8].bias.requires_grad_(False)
+    network[10].weight.requires_grad_(False)
+    network[10].to(torch.bfloat16).register_forward_pre_hook(lambda _, given: given[0].bfloat16())
+    network[11].register_forward_pre_hook(lambda _, given: given[0].float())
+    network(torch.randn(6, 1, 4, 4)).square().sum().backward()
+    found = {name: value.item() for name, value in measured(network, 0.1).items()}
+    expected = one_by_one(network, 0.1)
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_more_layers_take_no_more_operations(look_at: Callable[..., Look], make_config: Callable[..., Config]) -> None:
+    def kernels(depth: int) -> int:
+        network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(depth)))
+        network(torch.ones(2, 4)).sum().backward()
+        look = look_at(network, config=make_config())
+        return kernels_of(lambda: Gradients(ProbeSchedule(every=1)).after_backward(look))
+
+    kernels(8)  # the first look of a kind brings numbers to the device
+    kernels(4)
+    assert kernels(8) == kernels(4) < 20

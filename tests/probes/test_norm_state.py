@@ -11,10 +11,12 @@ from bnexp.blueprint import draw
 from bnexp.config.items import NORM_NAMES
 from bnexp.config.probes_section import ProbeSchedule
 from bnexp.config.schema import Config
-from bnexp.measure.subject import Look
+from bnexp.measure.subject import Look, Subject
 from bnexp.norms.shapes import moments
-from bnexp.probes.norm_state import NormState
+from bnexp.norms.statistics import example_variances, running_moments
+from bnexp.probes.norm_state import NEAR_ZERO, NormState
 from bnexp.training.build import build
+from kernels import kernels_of
 
 MakeConfig = Callable[..., Config]
 SIZES = {"gn": "(groups=2)", "ghost_bn": "(size=4)", "evonorm_s0": "(groups=2)"}
@@ -134,3 +136,69 @@ def test_on_feature_maps_each_norm_takes_the_variances_that_it_normalizes(
     found = looked_at(run, run.batches.at(0)[0])[f"eps_dominates/stage1.block1.{norm.split('(')[0]}"]
     assert found == pytest.approx((variances < module.eps).float().mean().item(), abs=2 / variances.numel())
     assert 0 < found < 1
+
+
+UNLIKE = (
+    "linear -> bn -> rms -> ln(affine=false) -> gn(groups=2) -> bn(eps=0.1) -> bn(frozen=statistics) -> evonorm_b0 "
+    "-> ghost_bn(size=4) -> batch_renorm -> frn -> dyt"
+)
+
+
+def one_by_one(subject: Subject, inputs: dict[str, Tensor], running: dict[str, dict[str, Tensor]]) -> dict[str, float]:
+    """Return the figures of each norm by itself, in float64, from its input and the running statistics before it."""
+    figures = dict[str, float]()
+    for name, x in inputs.items():
+        norm, kind = subject.items[name], subject.placed[name].item.kind
+        for parameter, what in (("weight", "gamma"), ("bias", "beta")):
+            values = getattr(norm, parameter, None)
+            if values is not None:
+                summed_up = {"mean": values.double().mean(), "min": values.min(), "max": values.max()}
+                figures |= {f"{what}_{quantity}/{name}": value.item() for quantity, value in summed_up.items()}
+                if what == "gamma":
+                    figures[f"gamma_near_zero/{name}"] = (values.abs() < NEAR_ZERO).double().mean().item()
+        of_batch = kind.batch_statistics or running[name]
+        var = x.var(dim=0, correction=0) if of_batch else example_variances(subject.placed[name].item, x)
+        if var is not None and kind.over != "none":
+            figures[f"eps_dominates/{name}"] = (var < norm.eps).double().mean().item()
+        mean, std = x.mean(dim=0), x.std(dim=0)
+        for quantity, batch in (("mean", mean), ("std", std)):
+            if quantity in running[name]:
+                distance = ((running[name][quantity] - batch).abs() / std)[std > 1e-5 * mean.abs()].mean()
+                figures[f"running_{quantity}_distance/{name}"] = distance.item()
+    return figures
+
+
+def test_norms_that_are_measured_together_have_the_figures_of_each_by_itself(make_config: MakeConfig) -> None:
+    config = make_config(model={"hidden": [12, 8, 8], "block": UNLIKE, "norm": None, "activation": None})
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
+    norms = {name: run.items[name] for name, placed in run.subject.placed.items() if placed.item.kind.role == "norm"}
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for norm in norms.values():
+            for values in [*norm.parameters(), *norm.buffers()]:
+                some = torch.rand(values.shape, generator=drawn)
+                values.copy_(some.where(some > 0.2, 0.005))
+    inputs, running = dict[str, Tensor](), {name: running_moments(norm) for name, norm in norms.items()}
+    for name, norm in norms.items():
+        norm.register_forward_pre_hook(lambda _, given, name=name: inputs.update({name: given[0].detach().double()}))
+    found = looked_at(run, run.batches.at(0)[0])
+    expected = one_by_one(run.subject, inputs, running)
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert len(found) > 3 * 60
+
+
+def kernels_of_a_look(make_config: MakeConfig, blocks: int) -> int:
+    """Return how many operations a look at a network of so many blocks has."""
+    config = make_config(model={"hidden": [8] * blocks})
+    run = build(draw(config, Path("unused")), data_dir=Path("unused"), device="cpu")
+    probe, look = NormState(ProbeSchedule(every=1)), Look(run.subject, 1, 0.1, *run.batches.at(0))
+    before = kernels_of(lambda: probe.before(look))
+    run.network(look.x)
+    return before + kernels_of(lambda: probe.after_backward(look))
+
+
+def test_a_norm_more_of_the_same_width_costs_its_moments_and_copies_alone(make_config: MakeConfig) -> None:
+    few, many = (kernels_of_a_look(make_config, blocks) for blocks in (4, 8))
+    assert few <= 60
+    assert many - few == 4 * 6

@@ -15,6 +15,7 @@ from bnexp.config.schema import Config
 from bnexp.measure.subject import Look
 from bnexp.probes.updates import Updates, scale_invariant_layers
 from bnexp.training.build import TrainingRun, build
+from kernels import kernels_of
 
 MakeConfig = Callable[..., Config]
 IMAGES = {"synthetic": {"classes": 4, "shape": [3, 8, 8], "size": 100}}
@@ -128,3 +129,32 @@ def test_they_are_those_whose_weights_can_be_multiplied(make_config: MakeConfig,
     before_a_pooling = {"stage1.block1.conv"} if model["block"] == "bn -> relu -> conv" else set()
     assert found - listed <= before_a_pooling
     assert listed
+
+
+@pytest.mark.parametrize("block", ["linear -> bn -> relu", "linear(weight_norm=true) -> ln(affine=false) -> relu"])
+def test_layers_that_are_measured_together_have_the_figures_of_each_by_itself(
+    make_config: MakeConfig, block: str
+) -> None:
+    run = experiment(make_config, block=block)
+    layers = run.subject.layers.items()
+    before = {name: layer.weight.detach().double() for name, layer in layers}
+    found = looked_at(
+        run, lambda: [values.add_(0.01 * torch.randn_like(values)) for values in run.network.parameters()]
+    )
+    expected = dict[str, float]()
+    for name, layer in layers:
+        length, step = before[name].norm().item(), (layer.weight.detach().double() - before[name]).norm().item()
+        expected |= {f"update_ratio/{name}": math.log10(step / length), f"weight_norm/{name}": length}
+        if name in scale_invariant_layers(run.subject):
+            expected[f"effective_lr/{name}"] = 0.1 / length**2
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_more_layers_take_no_more_operations(make_config: MakeConfig) -> None:
+    def kernels(blocks: int) -> int:
+        run = experiment(make_config, block="linear -> bn -> relu", hidden=[8] * blocks)
+        probe, look = Updates(ProbeSchedule(every=1)), Look(run.subject, 1, 0.1, *run.batches.at(0))
+        return kernels_of(lambda: probe.before(look)) + kernels_of(lambda: probe.after_step(look))
+
+    assert kernels(8) == kernels(4) < 15
