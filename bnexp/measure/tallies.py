@@ -16,7 +16,7 @@ from bnexp.measure.samples import as_units, where_float64_is
 from bnexp.measure.tally import tally, waits
 from bnexp.runs.rows import BINS
 
-_FEW, _MOST = 1 << 20, 1 << 22
+_FEW, _MOST = 1 << 18, 1 << 22
 """Values of a matrix at most, twice those of the largest tensor, but within these; a larger tensor is taken alone."""
 _ROWS = 128
 """Rows of a matrix at most: their counts then have room in the memory that the threads of a block share."""
