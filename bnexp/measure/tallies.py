@@ -54,7 +54,7 @@ def _side_by_side(tensors: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
 
 def _matrix(tensors: Sequence[Tensor]) -> Tensor:
     """Return the values of each tensor as a row, with nan behind those of one smaller than the first: (N, V)."""
-    rows = [(as_units(values) if values.ndim > 1 else values).flatten() for values in tensors]
+    rows = [(as_units(values) if values.ndim > 1 else values).flatten().contiguous() for values in tensors]
     fillings = _fillings(tensors)
     if any(fillings):
         filling = rows[0].new_full((max(fillings),), torch.nan)

@@ -69,6 +69,7 @@ TENSORS = {
     "as large as relu": draw(9, 40, seed=1) - 100,
     "channels_last": draw(4, 3, 5, 5).to(memory_format=torch.channels_last),
     "with gaps": draw(20, 30).T[::2],
+    "a column": draw(50, 3)[:, 1:2],
     "scalar": torch.tensor(-3.5),
     "one value": torch.tensor([[1e-3]]),
     "empty": torch.zeros(0, 5),
