@@ -172,10 +172,10 @@ def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure without asking the device for a value, as where that would be to wait for it."""
-    from bnexp.measure import tally
+    from bnexp.measure import tallies, tally
     from bnexp.probes import activations
 
-    for module in (tally, activations):
+    for module in (tallies, tally, activations):
         monkeypatch.setattr(module, "waits", lambda device: True)
 
 

@@ -1,8 +1,4 @@
-"""Sums and counts over all values of a tensor in one pass, on its device and without waiting for it.
-
-Counts are exact, and sums in float64. Where the threads of a GPU add integers, the order of the additions makes no
-difference: that is why torch takes `histc` of integers for deterministic there, and no slower path is needed.
-"""
+"""Sums and counts over all values of a tensor in one pass: counts are exact, and sums in float64."""
 
 from collections.abc import Iterator, Sequence
 
@@ -55,14 +51,15 @@ def tally(values: Tensor) -> Tensor:
 
     Bin i holds low + i w <= v < low + (i + 1) w with w = (high - low) / 64, the last one also v = high. Division by
     w, a quotient by a power of two, is rounded once: for values of float32 a bin's edge parts them exactly.
+
+    This is the way of a CPU, which takes blocks from its cache; `tally_all` waits for no GPU.
     """
     values = where_float64_is(values)
     if not values.numel():
         return torch.zeros(TALLIED, dtype=torch.float64, device=values.device)
-    # To ask a GPU would be to wait for it: there, values are always taken as if some were not finite.
-    ends = None if waits(values.device) else values.aminmax()
-    clean = ends is not None and bool(torch.stack(ends).isfinite().all())
-    low, high = (end.double() for end in (ends if ends and clean else _finite_ends(values)))
+    ends = values.aminmax()
+    clean = bool(torch.stack(ends).isfinite().all())
+    low, high = (end.double() for end in (ends if clean else _finite_ends(values)))
     width = ((high - low) / BINS).masked_fill_(high <= low, 1.0)
     sums, counts = list[Tensor](), list[Tensor]()
     for block in _blocks(values):
@@ -71,7 +68,7 @@ def tally(values: Tensor) -> Tensor:
         places = block.sub_(low).div_(width)  # in 0 .. 64
         if not clean:
             places.nan_to_num_(_OUTSIDE, _OUTSIDE, _OUTSIDE)
-        counts.append(_counted(places))
+        counts.append(torch.bincount(places.to(torch.uint8), minlength=_OUTSIDE + 1))  # of 0 .. 1, up to 65 .. 66
     bins = torch.stack(counts).sum(dim=0).double()
     bins[BINS - 1] += bins[BINS]
     return torch.cat((torch.stack((low, high)), _added(sums), bins[_OUTSIDE:], bins[:BINS]))
@@ -86,14 +83,6 @@ def counts_of(numbers: Sequence[float]) -> Counts:
 def waits(device: torch.device) -> bool:
     """Tell whether Python waits for the device where it asks for a value."""
     return device.type != "cpu"
-
-
-def _counted(places: Tensor) -> Tensor:
-    """Count how many of the places (n,) lie in each of 0 .. 1, 1 .. 2, up to 65 .. 66: (66,) of integers."""
-    if places.device.type == "cpu":
-        return torch.bincount(places.to(torch.uint8), minlength=_OUTSIDE + 1)
-    # bincount would wait for the device, to learn the largest place.
-    return torch.histc(places.int(), bins=_OUTSIDE + 1, min=0, max=_OUTSIDE + 1)
 
 
 def _finite_ends(values: Tensor) -> tuple[Tensor, Tensor]:

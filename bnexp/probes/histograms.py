@@ -3,7 +3,7 @@
 import torch
 
 from bnexp.measure.subject import Look
-from bnexp.measure.tally import tally
+from bnexp.measure.tallies import tally_all
 from bnexp.probes.probe import Figure, Reading, WatchingProbe
 
 
@@ -34,14 +34,14 @@ class Histograms(WatchingProbe):
     recordable = True
 
     def warm_up(self, device: torch.device) -> None:
-        """Count two values."""
-        tally(torch.zeros(2, device=device))
+        """Count three values, of two tensors."""
+        tally_all([torch.zeros(2, device=device), torch.zeros(1, device=device)])
 
     def after_backward(self, look: Look) -> Reading:
         """Count the values."""
-        counts = {f"activation/{name}": tally(output) for name, output in self._recorder.stop().items()}
+        values = {f"activation/{name}": output for name, output in self._recorder.stop().items()}
         for name, module in look.subject.items.items():
             weight = getattr(module, "weight", None)
             if weight is not None and weight.grad is not None:
-                counts[f"gradient/{name}"] = tally(weight.grad.detach())
-        return Reading(histograms=counts)
+                values[f"gradient/{name}"] = weight.grad.detach()
+        return Reading(histograms=dict(zip(values, tally_all([*values.values()]), strict=True)))

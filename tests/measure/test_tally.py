@@ -1,4 +1,4 @@
-"""Sums and counts over all values are those of numpy in float64, on every way that a device takes."""
+"""Sums and counts over all values are those of numpy in float64."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,10 @@ def counted(values: Tensor) -> Counts:
     return counts_of(tally(values).tolist())
 
 
-@pytest.fixture(params=["cpu", "gpu"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Take the way of the CPU, in small blocks, or that of a GPU: no value is asked for, all is masked."""
-    monkeypatch.setattr(module, "_BLOCK", {"cpu": 64} if request.param == "cpu" else {})
-    if request.param == "gpu":
-        monkeypatch.setattr(module, "waits", lambda device: True)
-    return str(request.param)
+@pytest.fixture
+def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take 64 values at once."""
+    monkeypatch.setattr(module, "_BLOCK", {"cpu": 64})
 
 
 @pytest.mark.parametrize(
@@ -40,7 +37,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     ],
     ids=["normal", "relu", "channels_last", "bf16", "edges", "huge", "tiny"],
 )
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("in_small_blocks")
 def test_counts_are_those_of_numpy(values: Tensor) -> None:
     found, doubles = counted(values), values.double().numpy()
     assert list(found.bins) == np.histogram(doubles, bins=BINS)[0].tolist()
@@ -49,7 +46,7 @@ def test_counts_are_those_of_numpy(values: Tensor) -> None:
     assert found.total_of_squares == pytest.approx((doubles**2).sum(), rel=1e-12)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("in_small_blocks")
 def test_what_is_not_finite_is_counted_and_left_out_wherever_it_lies() -> None:
     finite = draw(200)
     strange = torch.tensor([torch.nan, torch.inf, -torch.inf]).repeat(30)
