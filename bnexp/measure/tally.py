@@ -8,8 +8,8 @@ from torch import Tensor
 from bnexp.measure.samples import as_units, where_float64_is
 from bnexp.runs.rows import BINS, Counts
 
-_BLOCK, _LARGEST_BLOCK = {"cpu": 1 << 17}, 1 << 24
-"""Values that are taken at once: on the CPU as many as its cache holds in float64."""
+_BLOCK = 1 << 17
+"""Values that are taken at once: as many as the cache of a CPU holds in float64."""
 _OUTSIDE = BINS + 1
 """Where values that are not finite are counted, behind the bins and the largest value, which has a place of its own."""
 TALLIED = 5 + BINS
@@ -94,7 +94,7 @@ def _finite_ends(values: Tensor) -> tuple[Tensor, Tensor]:
 def _blocks(values: Tensor) -> Iterator[Tensor]:
     """Yield the values in float64, in the order of memory, each time in the same tensor."""
     flat = (as_units(values) if values.ndim > 1 else values).flatten()
-    blocks = flat.split(_BLOCK.get(values.device.type, _LARGEST_BLOCK))
+    blocks = flat.split(_BLOCK)
     taken = torch.empty_like(blocks[0], dtype=torch.float64)  # new memory for each would take longer than its sums
     for block in blocks:
         yield taken[: len(block)].copy_(block)

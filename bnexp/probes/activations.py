@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, alike, as_units, spread_units, spread_values
 from bnexp.measure.subject import Look
@@ -159,8 +160,12 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for group, stack, scales in zip(groups, stacks, _not_zero(peaks).split([*map(len, groups)]), strict=True):
         some = spread_units(stack)  # (N, B, U)
         samples[some.shape[1:]].append(Sample(list(group), some, scales))
-    for alike_ones in samples.values():
-        scalars |= _of_samples(alike_ones)
+    of_each_shape = [_joined(parts) for parts in samples.values()]
+    for sample in of_each_shape:
+        scalars |= _by_name(_percentiles_of(sample), sample.names)
+    for sample in [_joined(_widened(of_each_shape))] if waits(device) else of_each_shape:
+        effective, uncentered = ranks(sample.units)
+        scalars |= _by_name({"effective_rank": effective, "uncentered_rank": uncentered}, sample.names)
     return scalars
 
 
@@ -176,16 +181,24 @@ class Sample(NamedTuple):
     scales: Tensor
 
 
-def _of_samples(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Return percentiles and ranks of all outputs of some samples, whose units are of one shape (B, U)."""
-    some, scales = (torch.cat(parts) for parts in zip(*((each.units, each.scales) for each in samples), strict=True))
-    some = some.float()  # (I, B, U)
-    values = spread_values(some) / scales.unsqueeze(1)
-    percentiles = _percentiles(values) * scales  # (levels, I)
-    figures = {f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)}
-    effective, uncentered = ranks(some)
+def _joined(samples: Sequence[Sample]) -> Sample:
+    """Return samples of one shape as one, in float32."""
     names = [name for sample in samples for name in sample.names]
-    return _by_name({**figures, "effective_rank": effective, "uncentered_rank": uncentered}, names)
+    units, scales = (torch.cat(parts) for parts in zip(*((each.units, each.scales) for each in samples), strict=True))
+    return Sample(names, units.float(), scales)
+
+
+def _widened(samples: Sequence[Sample]) -> list[Sample]:
+    """Return samples with units that are 0 beside their own, as many in each: they leave the ranks as they are."""
+    widest = max(sample.units.shape[2] for sample in samples)
+    return [sample._replace(units=pad(sample.units, (0, widest - sample.units.shape[2]))) for sample in samples]
+
+
+def _percentiles_of(sample: Sample) -> dict[str, Tensor]:
+    """Return the percentiles of each output of a sample, (N,), by quantity."""
+    values = spread_values(sample.units) / sample.scales.unsqueeze(1)
+    percentiles = _percentiles(values) * sample.scales  # (levels, N)
+    return {f"activation_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)}
 
 
 def _percentiles(values: Tensor) -> Tensor:
@@ -241,8 +254,11 @@ def ranks(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scales(features: Tensor) -> Tensor:
     """Return the largest magnitude of each matrix (..., B, F), 1 where that is 0 or not finite: (..., 1, 1)."""
-    low, high = features.amin(dim=(-2, -1)), features.amax(dim=(-2, -1))  # aminmax is slow on a CPU
-    return _not_zero(torch.maximum(high, -low))[..., None, None]
+    if waits(features.device):  # one operation, for which a CPU takes ten times as long as for all these
+        peaks = torch.linalg.vector_norm(features, ord=torch.inf, dim=(-2, -1))
+    else:
+        peaks = torch.maximum(features.amax(dim=(-2, -1)), -features.amin(dim=(-2, -1)))
+    return _not_zero(peaks)[..., None, None]
 
 
 def _not_zero(magnitudes: Tensor) -> Tensor:

@@ -21,7 +21,13 @@ def counted(values: Tensor) -> Counts:
 @pytest.fixture
 def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take 64 values at once."""
-    monkeypatch.setattr(module, "_BLOCK", {"cpu": 64})
+    monkeypatch.setattr(module, "_BLOCK", 64)
+
+
+@pytest.fixture(params=["in_small_blocks", "as_on_a_gpu"])
+def each_way(request: pytest.FixtureRequest) -> None:
+    """Take the way of the CPU, in small blocks, and that of a GPU: no value is asked for."""
+    request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def test_what_is_not_finite_is_counted_and_left_out_wherever_it_lies() -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, -1e7])
 @pytest.mark.parametrize("size", [1e-20, 1.0])
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("each_way")
 def test_moments_are_those_of_float64_wherever_the_mean_lies(offset: float, size: float) -> None:
     values = (draw(40, 500) + offset) * size
     values[0, 0] *= 100  # far from all others
@@ -74,12 +80,12 @@ def test_moments_are_those_of_float64_wherever_the_mean_lies(offset: float, size
     assert squares / n - (total / n) ** 2 == pytest.approx(doubles.var(), rel=1e-6)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("each_way")
 def test_equal_values_have_no_spread_at_all() -> None:
     assert moments_of([torch.full((1, 37, 11), 0.1)]).tolist()[0][2:] == [0.0, 0.0]
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("each_way")
 def test_moments_of_several_outputs_are_those_of_each() -> None:
     shapes = [(3, 5, 20), (1, 7, 3), (2, 5, 20), (4, 2, 9)]
     stacks = [draw(*shape, seed=number) * 10.0**number + number for number, shape in enumerate(shapes)]

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from bnexp.config.probes_section import ProbeSchedule
+from bnexp.measure.samples import as_units
 from bnexp.measure.subject import Look
 from bnexp.probes import activations
 from bnexp.probes.activations import Activations, dead_fractions, ranks
+from kernels import kernels_of
 
 Measure = Callable[[nn.Module, torch.Tensor], dict[str, torch.Tensor]]
 
@@ -161,3 +163,43 @@ def test_very_small_and_very_large_signals_are_measured_too(looked_at: Measure, 
     assert found["activation_p85/0"].item() == pytest.approx(np.percentile(values, 85), rel=1e-4)
     assert 1 <= found["effective_rank/0"].item() <= 7
     assert 1 <= found["uncentered_rank/0"].item() <= 7
+
+
+def unlike_outputs(count: int) -> dict[str, torch.Tensor]:
+    """Return outputs (16, units) of five shapes, `count` of each, as maps in one memory format and the other, too."""
+    draw, outputs = torch.Generator().manual_seed(6), dict[str, torch.Tensor]()
+    for number in range(count):
+        outputs |= {
+            f"wide{number}": torch.randn(16, 40, generator=draw) * 10.0**number + 3,
+            f"narrow{number}": torch.randn(16, 3, generator=draw).relu(),
+            f"half{number}": torch.randn(16, 40, generator=draw).bfloat16(),
+            f"maps{number}": as_units(torch.randn(16, 6, 20, 20, generator=draw)),
+            f"last{number}": as_units(torch.randn(16, 6, 20, 20, generator=draw).to(memory_format=torch.channels_last)),
+            f"same{number}": torch.full((16, 3), 0.1),
+        }
+    return outputs
+
+
+@pytest.mark.parametrize("most", [1, 30_000, 1 << 20])
+def test_a_gpu_measures_together_what_a_cpu_measures_one_by_one(
+    most: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    outputs = unlike_outputs(3)
+    one_by_one = activations.distributions(outputs)
+    monkeypatch.setattr(activations, "_TOGETHER", most)
+    request.getfixturevalue("as_on_a_gpu")
+    together = activations.distributions(outputs)
+    assert set(together) == set(one_by_one)
+    for name, value in one_by_one.items():
+        assert together[name].item() == pytest.approx(value.item(), rel=1e-5, abs=1e-6, nan_ok=True), name
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_outputs_of_a_shape_that_is_there_take_no_operation_more() -> None:
+    once, twice = unlike_outputs(2), unlike_outputs(4)
+    activations.distributions(once)
+    activations.distributions(twice)  # both know their places now
+    assert kernels_of(lambda: activations.distributions(twice)) == kernels_of(lambda: activations.distributions(once))
+    relus, more = ({name: one.relu() for name, one in outputs.items()} for outputs in (once, twice))
+    added = kernels_of(lambda: dead_fractions(more)) - kernels_of(lambda: dead_fractions(relus))
+    assert added == len(more) - len(relus)  # each is read once
