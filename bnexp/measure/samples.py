@@ -96,6 +96,11 @@ def alike(tensors: Mapping[str, Tensor], most: int) -> Iterator[dict[str, Tensor
             yield {name: tensors[name] for name in names[at : at + count]}
 
 
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors of one shape as one, with their number in front; one alone is not copied."""
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
+
+
 @functools.lru_cache(maxsize=256)
 def spread_places(total: int, count: int, device: torch.device) -> Tensor:
     """Return `count` different places in range(total), spread evenly by steps of the golden section.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, alike, as_units, spread_units, spread_values
+from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, alike, as_units, spread_units, spread_values, stacked
 from bnexp.measure.subject import Look
 from bnexp.measure.tally import moments_of, waits
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
@@ -149,7 +149,7 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     device = next(iter(outputs.values())).device
     groups = list(alike(outputs, _TOGETHER if waits(device) else 0))
     names = [name for group in groups for name in group]
-    stacks = [_stacked(list(group.values())) for group in groups]  # (N, B, units) each
+    stacks = [stacked(list(group.values())) for group in groups]  # (N, B, units) each
     low, high, total, squares = (moments := moments_of(stacks)).unbind(dim=1)  # (I,) each, float64
     n = _on(moments.device, tuple(outputs[name].numel() for name in names))
     mean = total / n
@@ -167,10 +167,6 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         effective, uncentered = ranks(sample.units)
         scalars |= _by_name({"effective_rank": effective, "uncentered_rank": uncentered}, sample.names)
     return scalars
-
-
-def _stacked(tensors: Sequence[Tensor]) -> Tensor:
-    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
 
 class Sample(NamedTuple):

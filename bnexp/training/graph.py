@@ -25,7 +25,7 @@ from bnexp.training.build import TrainingRun
 from bnexp.training.cuda_graph import CudaRecorder, GraphRecorder, Unrecordable
 from bnexp.training.device import Graphing
 from bnexp.training.kept import Kept, copy_all
-from bnexp.training.unseen import Expected, OneByOne, Steps, Taken
+from bnexp.training.unseen import Expected, OneByOne, Stepped, Steps, Taken, figures_of, told
 
 AT_ONCE = 10
 """Steps that are recorded together, once one is."""
@@ -46,8 +46,8 @@ class Recordable(Protocol):
     def settable(self) -> list[Tensor]:
         """The tensors () that hold the settings, in their order; [] where they are numbers, which a recording fixes."""
 
-    def take(self, expected: Expected) -> Taken:
-        """Take the step by the settings that are set, by work of the device alone, and return what it gives."""
+    def take(self, expected: Expected) -> Stepped:
+        """Take the step by the settings that are set, by work of the device alone, and return what it leaves."""
 
     def forget(self) -> None:
         """Forget the gradients of a step that was not taken to its end."""
@@ -81,13 +81,14 @@ class Recorded:
             raise Unrecordable("its settings are numbers")
 
         def work() -> None:
+            stepped = list[Stepped]()
             for number, step in enumerate(expected):
                 for into, value in zip(held, self._settings[number], strict=True):
                     into.copy_(value)
-                taken = steps.take(Expected(self._drawn[number], (), step.due))
-                self._figures[number].copy_(taken.figures)
-                for into, row in zip(self._numbers, taken.numbers, strict=True):
-                    into.copy_(row)
+                stepped.append(steps.take(Expected(self._drawn[number], (), step.due)))
+            self._figures.copy_(figures_of(stepped))
+            for into, row in zip(self._numbers, stepped[-1].numbers, strict=True):
+                into.copy_(row)
 
         self._repeat = recorder.record(work, generators)
 
@@ -191,7 +192,7 @@ class Recordings:
 
     def _take_as_it_is(self, expected: Expected) -> Taken:
         self._steps.set(expected.settings)
-        return self._steps.take(expected)
+        return told(self._steps.take(expected))
 
     def _record(self, kind: Kind, expected: Sequence[Expected], like: Taken) -> None:
         """Record steps of a kind, at the example of those just taken, and try it; leave no other trace."""

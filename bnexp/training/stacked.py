@@ -24,7 +24,7 @@ from bnexp.training.cuda_graph import CudaRecorder, GraphRecorder
 from bnexp.training.graph import Graphed, Recordings
 from bnexp.training.kept import KeptState, KeptTogether
 from bnexp.training.optimizer import rate_of, set_learning_rate
-from bnexp.training.unseen import Expected, OneByOne, Taken, looks_at_weights, seen_of
+from bnexp.training.unseen import Expected, OneByOne, Stepped, Taken, looks_at_weights, seen_of, told
 
 _SLOW = "There is a performance drop because we have not yet implemented the batching rule"
 """What torch warns of where it passes the networks through an operation one by one: `lerp_`, of running statistics."""
@@ -159,12 +159,12 @@ class Stack:
         for number in numbers:
             expected = self.expect(number)
             self.set(expected.settings)
-            taken.append(self.take(expected))
+            taken.append(told(self.take(expected)))
         return taken
 
-    def take(self, expected: Expected) -> Taken:
-        """Take a step by the settings that are set, and return its figures, losses and correct answers, (2, K)."""
-        losses, corrects = zip(*(self._pass(batch, expected.examples) for batch in expected.drawn), strict=True)
+    def take(self, expected: Expected) -> Stepped:
+        """Take a step by the settings that are set, and return what it leaves, with K in front."""
+        losses, logits, labels = zip(*(self._pass(batch, expected.examples) for batch in expected.drawn), strict=True)
         gradients, most = list(self._gradients.values()), self._runs[0].train_step.grad_clip
         if most is not None:
             clip_each(gradients, most)
@@ -172,10 +172,13 @@ class Stack:
         for average in self._averages:
             average.take_in()
         self.forget()
-        return Taken(torch.stack([sum_of(losses).float(), sum_of(corrects).float()]))
+        return Stepped(sum_of(losses), joined(logits), joined(labels))
 
-    def _pass(self, batch: Drawn, examples: int) -> tuple[Tensor, Tensor]:
-        """Add the gradients of a batch of a step of so many examples; return its losses and correct answers, (K,)."""
+    def _pass(self, batch: Drawn, examples: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradients of a batch of a step of so many examples.
+
+        Return its part of the losses (K,), its logits (K, B, classes) and labels (K, B).
+        """
         first, count = self._runs[0], len(self._runs)
         inputs, labels = first.batches.gather(*batch)
         x, y = inputs.view(count, -1, *inputs.shape[1:]), labels.view(count, -1)  # (K, B, C, H, W), (K, B)
@@ -190,7 +193,7 @@ class Stack:
         if len(labels) != examples:
             losses = losses * (len(labels) / examples)
         losses.sum().backward()
-        return losses.detach(), (logits.argmax(dim=2) == y).sum(dim=1)
+        return losses.detach(), logits.detach(), y
 
     @torch.no_grad()
     def _of_those_within(self, numbers: Sequence[int]) -> Optimizer:
@@ -227,6 +230,11 @@ class Stack:
 def sum_of(parts: Sequence[Tensor]) -> Tensor:
     """Return the sum of tensors of one shape; of one, itself."""
     return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return batches (K, B, ...) of K networks as one; one alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 def norm_of_each(tensors: Sequence[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.data.batches import Drawn
+from bnexp.measure.samples import stacked
 from bnexp.measure.subject import Look
 from bnexp.norms.random_stream import RandomStream
 from bnexp.probes.probe import Reading, measured_from, numbers_in
@@ -43,6 +44,42 @@ class Taken(NamedTuple):
     figures: Tensor
     readings: Sequence[Reading] = ()
     numbers: Sequence[Tensor] = ()
+
+
+class Stepped(NamedTuple):
+    """What a step leaves on the device, of which its figures are made; of K stacked runs each has K in front.
+
+    Attributes:
+        loss: mean over the examples of all its batches, ().
+        logits: of all its batches, (N, classes).
+        labels: (N,).
+        others: further figures, () each.
+        readings: of probes that looked at it.
+        numbers: the row of all numbers in the readings (`numbers_in`), if there are any.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    labels: Tensor
+    others: Sequence[Tensor] = ()
+    readings: Sequence[Reading] = ()
+    numbers: Sequence[Tensor] = ()
+
+
+def figures_of(steps: Sequence[Stepped]) -> Tensor:
+    """Return the figures of S steps with batches of one size, their losses, correct answers and others: (S, F).
+
+    Of K stacked runs they are (S, F, K). A GPU takes as long for those of ten steps as for those of one.
+    """
+    losses, logits, labels = (stacked(parts) for parts in zip(*(step[:3] for step in steps), strict=True))
+    corrects = (logits.argmax(dim=-1) == labels).sum(dim=-1)
+    others = (stacked(parts) for parts in zip(*(step.others for step in steps), strict=True))
+    return torch.stack([losses.float(), corrects.float(), *others], dim=1)
+
+
+def told(step: Stepped) -> Taken:
+    """Return what a step gives."""
+    return Taken(figures_of([step])[0], step.readings, step.numbers)
 
 
 class Steps:
@@ -89,10 +126,10 @@ class Steps:
         """The tensors () that hold the settings on CUDA."""
         return self._run.train_step.settable
 
-    def take(self, expected: Expected) -> Taken:
+    def take(self, expected: Expected) -> Stepped:
         """Take the step by the settings that are set.
 
-        Its figures are the loss, the correct answers, what is 0 while the running statistics are finite (only where a
+        Beside loss and correct answers its figures are what is 0 while the running statistics are finite (only where a
         norm is code of one's own), and the scale of the loss after it (only where it is scaled).
         """
         (*earlier, last), _, due = expected
@@ -103,13 +140,12 @@ class Steps:
         look = Look(self._run.subject, 0, rate_of(train_step.optimizer), x, y)  # a recorded look has no number
         due.before(look)
         logits, labels, loss = train_step.gradients(x, y)
-        corrects = (logits.argmax(dim=1) == labels).sum()
         zeros = self._statistics.zero() if self._looks_at_each else []
         readings = due.after_backward(look)
         train_step.update(unseen=True)
         readings += due.after_step(look)
-        figures = torch.stack([loss, corrects.float(), *zeros, *train_step.scaler.tensors[:1]])
-        return Taken(figures, readings, [numbers_in(readings)] if readings else [])
+        scale = [scale.clone() for scale in train_step.scaler.tensors[:1]]  # the next step writes into it
+        return Stepped(loss, logits, labels, [*zeros, *scale], readings, [numbers_in(readings)] if readings else [])
 
 
 def looks_at_weights(run: TrainingRun) -> bool:
@@ -164,5 +200,5 @@ class OneByOne:
         for step in stretch.steps:
             expected = self._steps.expect(step)
             self._steps.set(expected.settings)
-            taken.append(self._steps.take(expected))
+            taken.append(told(self._steps.take(expected)))
         return sight.of(taken, stretch.meanwhile)

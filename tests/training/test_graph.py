@@ -30,8 +30,9 @@ from bnexp.training.cuda_graph import Work
 from bnexp.training.device import Graphing, graphing
 from bnexp.training.graph import WARM_UP, Graphed, Recorded, way_of
 from bnexp.training.stacked import Stack
-from bnexp.training.unseen import OneByOne
+from bnexp.training.unseen import OneByOne, Stepped, figures_of, told
 from bnexp.training.world import World
+from kernels import kernels_of
 from left_behind import LENGTH, NO_PROBES, STEPS, Change, Trained, Training, built, stacked, without_times
 
 MakeConfig = Callable[..., Config]
@@ -418,3 +419,15 @@ def test_where_a_graph_is_tried(make_config: MakeConfig, monkeypatch: pytest.Mon
     assert way_of(on_cuda, told.append) is None
     assert told == [f"the step is not recorded as a CUDA graph: {reason} at each step"]
     assert way_of(dataclasses.replace(on_cuda, world=World(0, 2, 0))) is None
+
+
+def test_the_figures_of_ten_steps_are_as_many_operations_as_those_of_two() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = [torch.randn(8, 4, generator=draw) for _ in range(10)]
+    labels = torch.arange(8) % 4
+    steps = [Stepped(each.mean(), each, labels, [each.sum()]) for each in logits]
+    expected = [[each.mean().item(), (each.argmax(1) == labels).sum().item(), each.sum().item()] for each in logits]
+    assert torch.equal(figures_of(steps), torch.tensor(expected))
+    assert torch.equal(told(steps[3]).figures, torch.tensor(expected[3]))
+    assert kernels_of(lambda: figures_of(steps)) == kernels_of(lambda: figures_of(steps[:2]))
+    assert kernels_of(lambda: figures_of(steps[:1])) < kernels_of(lambda: figures_of(steps[:2]))
