@@ -190,12 +190,19 @@ CHARTS: Charts = {
 
 def charts_for(tags: Iterable[str]) -> Charts:
     """Return the categories and charts of `CHARTS` that draw any of these tags."""
-    known = list(tags)
-    drawn = {
-        category: {title: tag for title, tag in charts.items() if any(re.match(tag, name) for name in known)}
+    drawn = set[tuple[str, str]]().union(*map(_charts_of, tags))
+    layout = {
+        category: {title: tag for title, tag in charts.items() if (category, title) in drawn}
         for category, charts in CHARTS.items()
     }
-    return {category: charts for category, charts in drawn.items() if charts}
+    return {category: charts for category, charts in layout.items() if charts}
+
+
+@functools.lru_cache(maxsize=10_000)
+def _charts_of(tag: str) -> frozenset[tuple[str, str]]:
+    """Return categories and titles of the charts that draw a tag, which the runs of a process have in common."""
+    charts = ((category, title, pattern) for category, some in CHARTS.items() for title, pattern in some.items())
+    return frozenset((category, title) for category, title, pattern in charts if re.match(pattern, tag))
 
 
 def tags_at(path: Path, step: int) -> set[str]:
