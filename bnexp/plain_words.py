@@ -1,7 +1,7 @@
 """Read words of the command line that need no check without pydantic.
 
-Typer reads each option through pydantic, also a flag that nobody gave, and loading that takes longer than all else that
-`bnexp ls` does. Text, paths and flags are read here instead, as Typer would; whatever else it gets reads pydantic.
+Typer reads each option but a flag through pydantic, also one that nobody gave, and to load that takes longer than all
+else that `bnexp ls` does. Text, paths and what nobody gave are read here, as Typer would; the rest is left to it.
 """
 
 import os
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 _UNREAD = object()
+"""Stands for the value of words that Typer has to check."""
 
 
 @dataclass(frozen=True)
 class _Reader:
     """Stands for what Typer makes of a parameter, and makes that only for a word that is not plain."""
 
-    typers: Callable[[], Any]
+    of_typer: Callable[[], Any]
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the value of a parameter, of what stands on the command line or is its default."""
@@ -25,7 +26,7 @@ class _Reader:
             return () if param.multiple or param.nargs == -1 else None
         descriptor = param.type_descriptor
         found = _read(value, descriptor.annotation, descriptor.parameter_info)
-        return self.typers().coerce(value, param=param, ctx=ctx) if found is _UNREAD else found
+        return self.of_typer().coerce(value, param=param, ctx=ctx) if found is _UNREAD else found
 
 
 def read_plainly(params: Sequence[Any]) -> list[Any]:

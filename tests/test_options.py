@@ -8,7 +8,6 @@ from bnexp import cli, options
 from bnexp.config.aliases import KEYS
 from bnexp.config.keys import is_known
 from bnexp.errors import ConfigError
-from bnexp.option_values import read_names, read_seeds
 from command_line import bnexp
 
 GOOD = """\
@@ -17,36 +16,6 @@ model: {arch: mlp, hidden: [12, 8], block: linear -> norm -> act, norm: bn, acti
 optimizer: {name: sgd, lr: 0.1}
 training: {epochs: 1}
 """
-
-
-@pytest.mark.parametrize(
-    ("texts", "seeds"),
-    [
-        ([], None),
-        (["3"], [3]),
-        (["1", "2"], [1, 2]),
-        (["1,2"], [1, 2]),
-        (["1, 2,"], [1, 2]),
-        (["1 2"], [1, 2]),
-        (["0-4"], [0, 1, 2, 3, 4]),
-        (["0..2", "7"], [0, 1, 2, 7]),
-        (["[1, 2]"], [1, 2]),
-        (["5-5"], [5]),
-    ],
-)
-def test_all_seeds_are_read(texts: list[str], seeds: list[int] | None) -> None:
-    assert read_seeds(texts) == seeds
-
-
-@pytest.mark.parametrize("texts", [["a"], ["1.5"], ["-1"], ["4-0"], [""], ["1,1"], ["0-2", "2"], ["0-5000"], ["1-2-3"]])
-def test_what_is_no_seed_is_refused(texts: list[str]) -> None:
-    with pytest.raises(ConfigError, match="--seed"):
-        read_seeds(texts)
-
-
-@pytest.mark.parametrize("texts", [["coupling", "cost"], ["coupling,cost"], ["[coupling, cost]", "cost"]])
-def test_names_are_read_from_every_way_to_write_a_list(texts: list[str]) -> None:
-    assert read_names(texts) == ["coupling", "cost"]
 
 
 def test_every_seed_is_trained(tmp_path: Path) -> None:

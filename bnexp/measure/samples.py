@@ -8,10 +8,14 @@ import functools
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Name = TypeVar("Name")
+Thing = TypeVar("Thing")
 
 
 def where_float64_is(values: Tensor) -> Tensor:
@@ -34,9 +38,9 @@ def lengths(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def total_lengths(norms: Tensor, parts: tuple[tuple[int, ...], ...]) -> Tensor:
-    """Return the Euclidean norm of several tensors as if they were one vector, from the norms (N,) of N tensors.
+    """Return the Euclidean norm of all tensors of each part as if they were one vector, (P,) for P parts.
 
-    Each of P parts is the numbers of its tensors; the norms are (P,).
+    A part is the numbers of its tensors among N, whose norms are (N,).
     """
     padded = torch.cat((norms, norms.new_zeros(1)))
     totals: Tensor = torch.linalg.vector_norm(padded[_places(parts, len(norms), norms.device)], dim=1)
@@ -45,7 +49,10 @@ def total_lengths(norms: Tensor, parts: tuple[tuple[int, ...], ...]) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _places(parts: tuple[tuple[int, ...], ...], otherwise: int, device: torch.device) -> Tensor:
-    """Return rows of numbers as a matrix on a device, each filled up; cached, since to copy them would wait for it."""
+    """Return rows of numbers as a matrix on a device, the shorter ones filled up with `otherwise`.
+
+    It is cached, since to copy it would wait for the device.
+    """
     columns = itertools.zip_longest(*parts, fillvalue=otherwise)
     return torch.tensor(list(columns), device=device).T
 
@@ -85,20 +92,34 @@ def spread_values(units: Tensor) -> Tensor:
     return values.index_select(-1, spread_places(values.shape[-1], MOST_VALUES, values.device))
 
 
+def grouped(things: Mapping[Name, Thing], kind: Callable[[Thing], Hashable]) -> list[dict[Name, Thing]]:
+    """Return groups of things of one kind, to be measured together.
+
+    A GPU takes longer to begin hundreds of small computations than to do them.
+    """
+    groups = defaultdict[Hashable, dict[Name, Thing]](dict)
+    for name, thing in things.items():
+        groups[kind(thing)][name] = thing
+    return list(groups.values())
+
+
 def alike(tensors: Mapping[str, Tensor], most: int) -> Iterator[dict[str, Tensor]]:
-    """Yield tensors of one shape and type, as many as have at most so many values, and one at least."""
-    groups = defaultdict[tuple[torch.Size, torch.dtype], list[str]](list)
-    for name, tensor in tensors.items():
-        groups[tensor.shape, tensor.dtype].append(name)
-    for (shape, _), names in groups.items():
-        count = max(1, most // max(shape.numel(), 1))
+    """Yield groups of tensors of one shape and type, each of at most so many values, but of one tensor at least."""
+    for group in grouped(tensors, lambda tensor: (tensor.shape, tensor.dtype)):
+        names = list(group)
+        count = max(1, most // max(group[names[0]].numel(), 1))
         for at in range(0, len(names), count):
-            yield {name: tensors[name] for name in names[at : at + count]}
+            yield {name: group[name] for name in names[at : at + count]}
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
     """Return tensors of one shape as one, with their number in front; one alone is not copied."""
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
+
+
+def fractions(true: Tensor) -> Tensor:
+    """Return the fraction of each row (N, n) that is true, (N,)."""
+    return true.sum(dim=1) / true.shape[1]
 
 
 @functools.lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from bnexp.measure.tally import tally, waits
 from bnexp.runs.rows import BINS
 
 _FEW, _MOST = 1 << 18, 1 << 22
-"""Values of a matrix at most, twice those of the largest tensor, but within these; a larger tensor is taken alone."""
+"""A matrix has at most twice the values of the largest tensor, within these limits; a larger tensor is taken alone."""
 _ROWS = 128
 """Rows of a matrix at most: their counts then have room in the memory that the threads of a block share."""
 _PLACES = BINS + 2

@@ -17,11 +17,11 @@ TALLIED = 5 + BINS
 
 
 def moments_of(stacks: Sequence[Tensor]) -> Tensor:
-    """Return of each output smallest and largest value, the sum of v - smallest and that of its square.
+    """Return the smallest and the largest value v of each output, the sum of v - smallest, and that of its square.
 
-    From outputs of one shape each, (N, B, units), they are (all N, 4) in float64. The mean of n values lies within
-    sqrt(2 n) standard deviations of the smallest, wherever that is, so that their variance, squares / n - (sum / n)^2,
-    has a relative error of about n * 1e-16 at most.
+    Each stack (N, B, units) holds outputs of one shape; the moments of all outputs are (I, 4), in float64. The mean of
+    n values lies within sqrt(2 n) standard deviations of the smallest, wherever that is, so that their variance,
+    squares / n - (sum / n)^2, has a relative error of about n * 1e-16 at most.
     """
     stacks = [where_float64_is(outputs) for outputs in stacks]
     if not waits(stacks[0].device):
@@ -37,6 +37,7 @@ def moments_of(stacks: Sequence[Tensor]) -> Tensor:
 
 
 def _moments_by_block(values: Tensor) -> Tensor:
+    """Return the moments of one output, (4,): the way of a CPU, which takes blocks from its cache."""
     low, high = values.aminmax()
     sums = list[Tensor]()
     for block in _blocks(values):
@@ -52,7 +53,7 @@ def tally(values: Tensor) -> Tensor:
     Bin i holds low + i w <= v < low + (i + 1) w with w = (high - low) / 64, the last one also v = high. Division by
     w, a quotient by a power of two, is rounded once: for values of float32 a bin's edge parts them exactly.
 
-    This is the way of a CPU, which takes blocks from its cache; `tally_all` waits for no GPU.
+    This is the way of a CPU, which takes blocks from its cache; it would wait for a GPU, and `tally_all` does not.
     """
     values = where_float64_is(values)
     if not values.numel():

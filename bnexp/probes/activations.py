@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from bnexp.measure.samples import MOST_UNITS, MOST_VALUES, alike, as_units, spread_units, spread_values, stacked
+from bnexp.measure.samples import (
+    MOST_UNITS,
+    MOST_VALUES,
+    alike,
+    as_units,
+    fractions,
+    grouped,
+    spread_units,
+    spread_values,
+    stacked,
+)
 from bnexp.measure.subject import Look
 from bnexp.measure.tally import moments_of, waits
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
@@ -150,16 +160,16 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     groups = list(alike(outputs, _TOGETHER if waits(device) else 0))
     names = [name for group in groups for name in group]
     stacks = [stacked(list(group.values())) for group in groups]  # (N, B, units) each
-    low, high, total, squares = (moments := moments_of(stacks)).unbind(dim=1)  # (I,) each, float64
-    n = _on(moments.device, tuple(outputs[name].numel() for name in names))
+    low, high, total, squares = moments_of(stacks).unbind(dim=1)  # (I,) each, float64
+    n = _on(low.device, tuple(outputs[name].numel() for name in names))
     mean = total / n
     whole = (low + mean, (squares / n - mean.square()).sqrt(), torch.maximum(high, -low))
     means, stds, peaks = torch.stack(whole).float().to(device).unbind()
     scalars = _by_name({"activation_mean": means, "activation_std": stds, "activation_max": peaks}, names)
-    samples = defaultdict[torch.Size, list[Sample]](list)
+    samples = defaultdict[torch.Size, list[_Sample]](list)
     for group, stack, scales in zip(groups, stacks, _not_zero(peaks).split([*map(len, groups)]), strict=True):
         some = spread_units(stack)  # (N, B, U)
-        samples[some.shape[1:]].append(Sample(list(group), some, scales))
+        samples[some.shape[1:]].append(_Sample(list(group), some, scales))
     of_each_shape = [_joined(parts) for parts in samples.values()]
     for sample in of_each_shape:
         scalars |= _by_name(_percentiles_of(sample), sample.names)
@@ -169,7 +179,7 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return scalars
 
 
-class Sample(NamedTuple):
+class _Sample(NamedTuple):
     """Units (N, B, U) of N outputs, by their names, with the largest magnitude of each, (N,)."""
 
     names: list[str]
@@ -177,20 +187,20 @@ class Sample(NamedTuple):
     scales: Tensor
 
 
-def _joined(samples: Sequence[Sample]) -> Sample:
+def _joined(samples: Sequence[_Sample]) -> _Sample:
     """Return samples of one shape as one, in float32."""
     names = [name for sample in samples for name in sample.names]
     units, scales = (torch.cat(parts) for parts in zip(*((each.units, each.scales) for each in samples), strict=True))
-    return Sample(names, units.float(), scales)
+    return _Sample(names, units.float(), scales)
 
 
-def _widened(samples: Sequence[Sample]) -> list[Sample]:
+def _widened(samples: Sequence[_Sample]) -> list[_Sample]:
     """Return samples with units that are 0 beside their own, as many in each: they leave the ranks as they are."""
     widest = max(sample.units.shape[2] for sample in samples)
     return [sample._replace(units=pad(sample.units, (0, widest - sample.units.shape[2]))) for sample in samples]
 
 
-def _percentiles_of(sample: Sample) -> dict[str, Tensor]:
+def _percentiles_of(sample: _Sample) -> dict[str, Tensor]:
     """Return the percentiles of each output of a sample, (N,), by quantity."""
     values = spread_values(sample.units) / sample.scales.unsqueeze(1)
     percentiles = _percentiles(values) * sample.scales  # (levels, N)
@@ -285,22 +295,19 @@ def dead_fractions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Of outputs (B, F) or (B, C, H, W) of relus, those of one shape together.
     """
-    groups = defaultdict[tuple[torch.Size, bool], dict[str, Tensor]](dict)
-    for name, output in outputs.items():
-        # then channels vary fastest among the units
-        last = output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last)
-        groups[output.shape, last][name] = as_units(output).amax(dim=0)  # (units,)
     scalars = dict[str, Tensor]()
-    for (shape, last), peaks in groups.items():
-        dead = torch.stack(list(peaks.values())) == 0  # (I, units)
-        figures = {"dead_fraction": _fractions(dead)}
-        if len(shape) == 4:
-            maps = dead.unflatten(1, (-1, shape[1])).mT if last else dead.unflatten(1, (shape[1], -1))  # (I, C, H W)
-            figures["dead_channels"] = _fractions(maps.all(dim=2))
-        scalars |= _by_name(figures, peaks)
+    for group in grouped(outputs, lambda output: (output.shape, _channels_last(output))):
+        peaks = [as_units(output).amax(dim=0) for output in group.values()]  # (units,) each
+        dead, first = torch.stack(peaks) == 0, next(iter(group.values()))  # (I, units)
+        figures = {"dead_fraction": fractions(dead)}
+        if first.ndim == 4:
+            channels, last = first.shape[1], _channels_last(first)
+            maps = dead.unflatten(1, (-1, channels)).mT if last else dead.unflatten(1, (channels, -1))  # (I, C, H W)
+            figures["dead_channels"] = fractions(maps.all(dim=2))
+        scalars |= _by_name(figures, group)
     return scalars
 
 
-def _fractions(true: Tensor) -> Tensor:
-    """Return the fraction of each row (I, n) that is true, (I,)."""
-    return true.sum(dim=1) / true.shape[1]
+def _channels_last(output: Tensor) -> bool:
+    """Tell whether channels vary fastest among the units of an output."""
+    return output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last)

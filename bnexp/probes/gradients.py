@@ -92,19 +92,20 @@ class Gradients(Probe):
             return Reading()
         layers = {name: layer for name, layer in look.subject.layers.items() if (name, "weight") in found}
         norms = lengths([*found.values(), *(layer.weight.detach() for layer in layers.values())])
-        numbers = {place: number for number, place in enumerate(found)}
-        items = {name: tuple(numbers[place] for place in places) for name, places in groupby(numbers, itemgetter(0))}
-        parts = *items.values(), *((numbers[name, "weight"],) for name in layers)
-        of_items, of_weights = total_lengths(norms, parts).split([len(items), len(layers)])
+        number_of = {key: number for number, key in enumerate(found)}
+        items = {name: tuple(number_of[key] for key in keys) for name, keys in groupby(number_of, itemgetter(0))}
+        # The gradient of a layer's weight is a part by itself: so one index picks it, too.
+        parts = *items.values(), *((number_of[name, "weight"],) for name in layers)
+        of_items, of_layers = total_lengths(norms, parts).split([len(items), len(layers)])
         scalars = _of_all(torch.linalg.vector_norm(of_items), look.subject.config.training.grad_clip)
         scalars |= {f"gradient_norm/{name}": norm for name, norm in zip(items, of_items, strict=True)}
-        scalars |= _of_layers(layers, of_weights, norms[len(found) :])
+        scalars |= _of_layers(layers, of_layers, norms[len(found) :])
         rounded = torch.stack(list(scalars.values())).to(look.x.device, torch.float32)
         return Reading(dict(zip(scalars, rounded, strict=True)))
 
 
 def _gradients_of(items: Items) -> dict[tuple[str, str], Tensor]:
-    """Return the gradients of the parameters that have one, by their items' names and their own."""
+    """Return the gradients of the parameters that have one, by (item, parameter), item after item."""
     return {
         (name, key): parameter.grad
         for name, module in items.items()
@@ -122,7 +123,7 @@ def _of_all(norm: Tensor, limit: float | None) -> dict[str, Tensor]:
 
 
 def _of_layers(names: Iterable[str], gradients: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Return the norms (L,) of the gradients of L layers, divided by their weights', and the first by the last."""
+    """Return norms (L,) of gradients of L layers' weights, divided by the weights' norms, and the first by the last."""
     ratios = gradients / weights
     scalars = {f"gradient_to_weight/{name}": ratio for name, ratio in zip(names, ratios, strict=True)}
     if len(scalars) > 1:

@@ -1,20 +1,18 @@
 """Probe `norm_state`: what the norms have learned, and how well their running statistics fit the batch."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
-from typing import ClassVar, NamedTuple, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from bnexp.config.block import Item
+from bnexp.measure.samples import fractions, grouped
 from bnexp.measure.subject import Look
 from bnexp.norms.shapes import moments, over_batch
 from bnexp.norms.statistics import example_variances, running_moments
 from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
-
-Name = TypeVar("Name")
-Thing = TypeVar("Thing")
 
 NEAR_ZERO = 0.01
 """A gamma below this magnitude nearly switches its feature off."""
@@ -136,10 +134,10 @@ def _of_parameters(modules: Mapping[str, nn.Module]) -> _Figures:
         if (values := getattr(module, parameter, None)) is not None
     }
     figures = defaultdict[str, dict[str, Tensor]](dict)
-    for group in _alike(found, len):
+    for group in grouped(found, len):
         values = torch.stack(list(group.values()))  # (P, F)
         low, high = values.aminmax(dim=1)
-        near_zero = _fractions(values.abs() < NEAR_ZERO)
+        near_zero = fractions(values.abs() < NEAR_ZERO)
         summed_up = {"mean": values.mean(dim=1), "min": low, "max": high, "near_zero": near_zero}
         for (name, what), of_one in zip(group, _one_by_one(summed_up), strict=True):
             figures[name] |= {f"{what}_{quantity}": value for quantity, value in of_one.items()}
@@ -183,11 +181,11 @@ def _of_statistics(statistics: Mapping[str, _Statistics | None]) -> _Figures:
     """Compare the statistics of the batch with the running ones and with eps."""
     found = {name: one for name, one in statistics.items() if one is not None}
     figures = _Figures()
-    for group in _alike(found, lambda one: one.kind):
+    for group in grouped(found, lambda one: one.kind):
         first = next(iter(group.values()))
         vectors = torch.stack([one.vectors[name] for name in first.vectors for one in group.values()])
         named = dict(zip(first.vectors, vectors.unflatten(0, (-1, len(group))), strict=True))  # (N, F) each
-        compared = {} if first.eps is None else {"eps_dominates": _fractions(named["var"] < first.eps)}
+        compared = {} if first.eps is None else {"eps_dominates": fractions(named["var"] < first.eps)}
         compared |= _distances(named, first.values)
         figures |= zip(group, _one_by_one(compared), strict=True)
     return figures
@@ -204,22 +202,6 @@ def _distances(vectors: Mapping[str, Tensor], values: int) -> dict[str, Tensor]:
     batch = torch.stack([{"mean": mean, "std": std}[name] for name in compared])
     distances = torch.where(varies, (running - batch).abs() / std, 0).sum(dim=2) / varies.sum(dim=1)
     return {f"running_{name}_distance": distance for name, distance in zip(compared, distances, strict=True)}
-
-
-def _fractions(true: Tensor) -> Tensor:
-    """Return the fraction of each row (N, F) that is true, (N,)."""
-    return true.float().mean(dim=1)
-
-
-def _alike(things: Mapping[Name, Thing], kind: Callable[[Thing], Hashable]) -> list[dict[Name, Thing]]:
-    """Return groups of things of one kind.
-
-    A GPU takes longer to begin hundreds of small computations than to do them.
-    """
-    groups = defaultdict[Hashable, dict[Name, Thing]](dict)
-    for name, thing in things.items():
-        groups[kind(thing)][name] = thing
-    return list(groups.values())
 
 
 def _one_by_one(figures: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:

@@ -81,11 +81,11 @@ class Updates(Probe):
         power = 2 if isinstance(look.subject.config.optimizer, SgdConfig) else 1
         figures = torch.log10(moved / lengths), lengths, rate / lengths**power
         invariant, scalars = scale_invariant_layers(look.subject), dict[str, Tensor]()
-        for name, ratio, length, rate_of_turning in zip(look.subject.layers, *figures, strict=True):
+        for name, ratio, length, effective_lr in zip(look.subject.layers, *figures, strict=True):
             scalars[f"update_ratio/{name}"] = ratio
             scalars[f"weight_norm/{name}"] = length
             if name in invariant:
-                scalars[f"effective_lr/{name}"] = rate_of_turning
+                scalars[f"effective_lr/{name}"] = effective_lr
         return Reading(scalars)
 
 

@@ -34,9 +34,10 @@ _MAIN = "bnexp.cli"
 _OUTPUT_BYTES = 4_000
 """The end of what a process printed, which is told where it fails."""
 _LONGEST_FOLDER = 70
-"""Bytes of a folder for temporary files in which there may be a socket: 103 where the least are allowed, with its name.
+"""Bytes of the longest folder for temporary files in which multiprocessing can open its socket.
 
-Clusters have one of a name for each job, and a socket cannot be opened in a longer one.
+The path of a socket has at most 103 bytes on macOS and 107 on Linux, 32 of them for the socket's own folder and name.
+On a cluster TMPDIR often names the job, and is longer.
 """
 _SHORT_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 (a folder of a random name in it)
 _WITHOUT_SERVER = 255
@@ -242,7 +243,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _short_temporary_folder() -> Iterator[None]:
-    """Let the server's socket lie where its name is not too long for one, if there is such a place."""
+    """Let the server open its socket in a folder whose path is short enough, if there is one that can be written to."""
     usual = tempfile.gettempdir()
     others = [folder for folder in _SHORT_FOLDERS if os.access(folder, os.W_OK | os.X_OK)]
     if len(os.fsencode(usual)) <= _LONGEST_FOLDER or not others:

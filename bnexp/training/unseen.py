@@ -78,7 +78,7 @@ def figures_of(steps: Sequence[Stepped]) -> Tensor:
 
 
 def told(step: Stepped) -> Taken:
-    """Return what a step gives."""
+    """Return what a step gives, with the figures of what it leaves."""
     return Taken(figures_of([step])[0], step.readings, step.numbers)
 
 

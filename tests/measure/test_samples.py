@@ -6,7 +6,10 @@ import torch
 from bnexp.measure.samples import (
     MOST_UNITS,
     MOST_VALUES,
+    alike,
     as_units,
+    fractions,
+    grouped,
     length,
     lengths,
     spread_places,
@@ -75,3 +78,18 @@ def test_nothing_and_what_is_not_finite_keep_their_names() -> None:
     assert length(torch.zeros(3)) == 0
     assert length(torch.tensor([1.0, float("inf")])) == float("inf")
     assert length(torch.tensor([1.0, float("nan")])).isnan()
+
+
+def test_groups_hold_what_is_of_one_kind_in_the_order_given() -> None:
+    assert grouped({"a": 1, "b": 2, "c": 3, "d": 5}, lambda number: number % 2) == [{"a": 1, "c": 3, "d": 5}, {"b": 2}]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(0, ["a", "c", "d", "b"]), (12, ["ac", "d", "b"]), (99, ["acd", "b"])])
+def test_tensors_of_one_shape_and_type_are_taken_together_up_to_so_many_values(most: int, expected: list[str]) -> None:
+    tensors = {name: torch.zeros(2, 3) for name in "abcd"}
+    tensors["b"] = tensors["b"].bfloat16()
+    assert ["".join(group) for group in alike(tensors, most)] == expected
+
+
+def test_fractions_are_those_of_each_row() -> None:
+    assert fractions(torch.tensor([[True, False, False, False], [True, True, True, True]])).tolist() == [0.25, 1.0]

@@ -1,7 +1,6 @@
 """Tensors that are counted together are counted as numpy counts each in float64, on every way that a device takes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.measure import tallies as module
 from bnexp.measure.tallies import tally_all
 from bnexp.measure.tally import counts_of
 from bnexp.runs.rows import BINS, Counts
+from kernels import kernels_of
 
 
 @pytest.fixture(params=["cpu", "gpu", "gpu, in small matrices"])
@@ -90,7 +89,6 @@ TENSORS = {
 }
 
 
-@pytest.mark.usefixtures("way")
 def test_tensors_of_unlike_sizes_and_types_are_each_counted_as_numpy_does(way: str) -> None:
     # Where a GPU compares with edges, a CPU divides: -1e-20 + 1 is 1 in float64.
     check_all([values for name, values in TENSORS.items() if way != "cpu" or name != "hardly below an edge"])
@@ -132,28 +130,12 @@ def test_any_float32_lies_where_float64_puts_it(data: st.DataObject, sizes: list
         check_all(tensors)
 
 
-class Operations(TorchDispatchMode):
-    """Counts the operations of torch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
-
-
 def test_twice_as_many_tensors_take_hardly_more_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "waits", lambda device: True)
     tensors = [*(draw(8, 100, seed=seed) for seed in range(20)), *(draw(3, seed=seed) for seed in range(20))]
-    counts = list[int]()
-    for some in (tensors[::2], tensors):
-        with Operations() as operations:
-            tally_all(some)
-        counts.append(operations.count)
-    assert counts[0] < 60
-    assert counts[1] <= counts[0] + 3
+    few, many = kernels_of(lambda: tally_all(tensors[::2])), kernels_of(lambda: tally_all(tensors))
+    assert few < 60
+    assert many <= few + 3
 
 
 def test_a_large_tensor_is_counted_alone_and_small_ones_share_their_memory() -> None:

@@ -407,7 +407,7 @@ def test_where_a_graph_is_tried(make_config: MakeConfig, monkeypatch: pytest.Mon
     assert graphing(configs["off"], cuda) == graphing(configs["auto"], cpu) == Graphing()
     with pytest.raises(ConfigError, match=r"training\.graph on needs CUDA, found cpu; expected auto or off"):
         built(configs["on"])
-    run, told = built(configs["off"]), list[str]()
+    run, notes = built(configs["off"]), list[str]()
     assert isinstance(way_of(dataclasses.replace(run, device=cuda)), OneByOne)
     own = dataclasses.replace(ITEMS["bn"], source=Source("own.py"))
     monkeypatch.setitem(ITEMS, "bn", own)
@@ -416,8 +416,8 @@ def test_where_a_graph_is_tried(make_config: MakeConfig, monkeypatch: pytest.Mon
     assert untried == Graphing(reason=f"{reason} at each step")
     assert way_of(run) is None
     on_cuda = dataclasses.replace(run, device=cuda, graph=untried)
-    assert way_of(on_cuda, told.append) is None
-    assert told == [f"the step is not recorded as a CUDA graph: {reason} at each step"]
+    assert way_of(on_cuda, notes.append) is None
+    assert notes == [f"the step is not recorded as a CUDA graph: {reason} at each step"]
     assert way_of(dataclasses.replace(on_cuda, world=World(0, 2, 0))) is None
 
 
