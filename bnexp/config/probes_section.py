@@ -44,6 +44,11 @@ class ProbeSchedule(Section):
         """Whether the probe never looks."""
         return not (self.every or self.per_decade or self.every_epochs or self.at)
 
+    @property
+    def steps(self) -> tuple[object, ...]:
+        """What decides the steps at which the probe looks: the same where they are the same."""
+        return self.every, self.per_decade, self.every_epochs, tuple(self.at or ())
+
     def looks_at(self, step: int, steps_per_epoch: int) -> bool:
         """Tell whether the probe looks at this step, counted from 1."""
         return (

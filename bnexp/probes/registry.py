@@ -92,6 +92,8 @@ class Probes:
 
     def __init__(self, probes: Mapping[str, Probe], steps_per_epoch: int, *, rehearsed: bool = False) -> None:
         self._probes, self._steps_per_epoch, self._rehearsed = probes, steps_per_epoch, rehearsed
+        # Most have the same one, and it is asked at every step.
+        self._schedules = list({probe.schedule.steps: probe.schedule for probe in probes.values()}.values())
 
     def at(self, step: int, timing: Timing = nullcontext) -> Due:
         """Return the probes that are due at a step, counted from 1; `timing` counts the time they take, if any is."""
@@ -100,7 +102,7 @@ class Probes:
 
     def look_at(self, step: int) -> bool:
         """Tell whether any probe is due at a step, counted from 1."""
-        return any(probe.schedule.looks_at(step, self._steps_per_epoch) for probe in self._probes.values())
+        return any(schedule.looks_at(step, self._steps_per_epoch) for schedule in self._schedules)
 
     def warm_up(self, device: torch.device) -> None:
         """Let each compute once, so that its first look takes no longer than the others."""

@@ -105,7 +105,7 @@ class Ahead:
         """Return the steps to take ahead from here, and keep what they change; None where the next is watched."""
         first = self._progress.steps + 1
         is_watched = first <= self._watched_until or first in self._watched
-        if is_watched or self._is_ailing() or self._watches_look_at(first):
+        if is_watched or self._is_ailing() or (self._run.probes.look_at(first) and self._watches_look_at(first)):
             return None
         self._kept.keep()
         clock = self._progress.clock
@@ -161,23 +161,27 @@ class Ahead:
         return goes_on or progress.skipped_in_a_row > 0 or scaler.skipped_in_a_row > 0
 
     def _watches_look_at(self, step: int) -> bool:
-        """Tell whether a step is watched for a look: of a probe that is not recordable, or while no step was timed."""
+        """Tell whether the look at a step is watched: of a probe that is not recordable, or while no step was timed."""
         ahead = (self._alone or self._run.graph.tried) and self._step_s is not None
-        return self._run.probes.look_at(step) and not (ahead and self._run.probes.at(step).recordable)
+        return not (ahead and self._run.probes.at(step).recordable)
 
     def _end_from(self, first: int) -> int:
         """Return where a stretch from `first` on ends: with a row, a checkpoint or a look, or before a watched step."""
         run, plan = self._run, self._run.plan
         every, saves = run.config.training.log_every, run.config.checkpoints.every_epochs
         step = self._known[-1] if first in self._known else first
-        while step < plan.total_steps and not (
-            step % every == 0
-            or step + 1 in self._watched
-            or plan.evaluates_at(step)
-            or plan.regularly_at(step, saves)
-            or run.probes.look_at(step)
-            or (run.probes.look_at(step + 1) if not self._alone else self._watches_look_at(step + 1))
-        ):
-            step += 1
+        looks = run.probes.look_at(step)
+        while step < plan.total_steps:
+            looks_next = run.probes.look_at(step + 1)
+            if (
+                step % every == 0
+                or step + 1 in self._watched
+                or looks
+                or (looks_next and (not self._alone or self._watches_look_at(step + 1)))
+                or plan.evaluates_at(step)
+                or plan.regularly_at(step, saves)
+            ):
+                break
+            step, looks = step + 1, looks_next
         self._known = range(first, step + 1)
         return step
