@@ -42,8 +42,8 @@ def first_row_round(words: list[str], place: Path, cpu: list[float]) -> Round:
         command = [sys.executable, *words, "--name", "run", "--runs-dir", str(place)]
         before, start = os.times(), time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
-            while not (rows.exists() and rows.stat().st_size):
-                if training.poll() is not None:
+            while not _has_a_row(rows):
+                if training.poll() is not None and not _has_a_row(rows):
                     raise RuntimeError(f"{shlex.join(words)} ended without a row")
                 time.sleep(0.002)
             seconds = time.perf_counter() - start
@@ -52,6 +52,10 @@ def first_row_round(words: list[str], place: Path, cpu: list[float]) -> Round:
         return seconds
 
     return work
+
+
+def _has_a_row(rows: Path) -> bool:
+    return rows.exists() and rows.stat().st_size > 0
 
 
 def _of_children(before: os.times_result) -> float:

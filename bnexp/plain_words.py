@@ -14,6 +14,10 @@ _UNREAD = object()
 """Stands for the value of words that Typer has to check."""
 
 
+_CHECKS = ("parser", "exists", "resolve_path")
+"""Attributes of Typer's that say whether it checks a word."""
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Stands for what Typer makes of a parameter, and makes that only for a word that is not plain."""
@@ -32,7 +36,8 @@ class _Reader:
 def read_plainly(params: Sequence[Any]) -> list[Any]:
     """Let parameters of a command be read here; a version of Typer that reads them in another way goes on to do so."""
     for param in params:
-        if hasattr(param, "type_descriptor") and hasattr(type(param), "get_runtime_param"):
+        info = getattr(getattr(param, "type_descriptor", None), "parameter_info", None)
+        if hasattr(type(param), "get_runtime_param") and all(hasattr(info, name) for name in _CHECKS):
             reader = _Reader(type(param).get_runtime_param.__get__(param))
             param.get_runtime_param = lambda reader=reader: reader
     return list(params)

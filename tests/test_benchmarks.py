@@ -14,6 +14,7 @@ from benchmarks.report import Terms, alternate, spread
 from benchmarks.rivals import Rival, Turn, bare, graph
 from benchmarks.roofline import counted_step
 from benchmarks.scaling import line_through
+from benchmarks.startup import first_row_round
 from benchmarks.turns import Turns, compared
 from benchmarks.workloads import WORKLOADS
 from bnexp.blueprint import draw
@@ -212,3 +213,24 @@ def test_a_name_that_cannot_be_measured_is_answered(
 def test_the_line_through_times_is_found_and_what_grows_faster_lies_off_it() -> None:
     assert line_through({1: 3.0, 2: 5.0, 4: 9.0, 8: 17.0}) == pytest.approx((1.0, 2.0, 0.0))
     assert line_through({1: 1.0, 2: 4.0, 4: 16.0, 8: 64.0})[2] > 0.5
+
+
+WRITES_A_ROW = """
+import sys, time
+from pathlib import Path
+folder = Path(sys.argv[sys.argv.index("--runs-dir") + 1]) / sys.argv[sys.argv.index("--name") + 1] / "seed0"
+folder.mkdir(parents=True)
+time.sleep(0.2)
+(folder / "metrics.jsonl").write_text("{}")
+time.sleep({after})
+"""
+
+
+@pytest.mark.parametrize("after", ["60", "0"])
+def test_a_training_is_timed_to_its_first_row_and_ended_then(after: str, tmp_path: Path) -> None:
+    cpu = list[float]()
+    seconds = first_row_round(["-c", WRITES_A_ROW.replace("{after}", after)], tmp_path / "begun", cpu)()
+    assert 0.2 <= seconds < 50
+    assert len(cpu) == 1
+    with pytest.raises(RuntimeError, match="without a row"):
+        first_row_round(["-c", "pass"], tmp_path / "begun", cpu)()

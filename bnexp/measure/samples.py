@@ -54,7 +54,7 @@ def _places(parts: tuple[tuple[int, ...], ...], otherwise: int, device: torch.de
     It is cached, since to copy it would wait for the device.
     """
     columns = itertools.zip_longest(*parts, fillvalue=otherwise)
-    return torch.tensor(list(columns), device=device).T
+    return torch.tensor(list(columns), dtype=torch.int64, device=device).T
 
 
 MOST_UNITS = 1024

@@ -118,8 +118,9 @@ def _no_collections() -> Iterator[None]:
         yield
     finally:
         if was_on:
-            gc.freeze()
-            gc.unfreeze()  # which leaves all that is loaded among what is old, as if looked through
+            if not gc.get_freeze_count():  # what others have frozen stays so
+                gc.freeze()
+                gc.unfreeze()  # which leaves all that is loaded among what is old, as if looked through
             gc.enable()
 
 

@@ -61,7 +61,11 @@ class Recordable(Protocol):
 
 
 class Recorded:
-    """One or more recorded steps: the tensors that they read, and those that they write what they give into."""
+    """One or more recorded steps: the tensors that they read, and those that they write what they give into.
+
+    Steps that a probe looks at are recorded one at a time. Of several the figures are made at their end, from the
+    logits of all.
+    """
 
     def __init__(
         self,
