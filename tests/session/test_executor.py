@@ -145,10 +145,13 @@ def test_another_process_can_take_the_terms() -> None:
     assert pickle.loads(pickle.dumps(Terms())) == Terms()  # noqa: S301
 
 
-def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_found() -> None:
+def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Node:
         itself: object = None
 
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 0)  # what runs the tests has frozen some
     lost = weakref.ref(lone := Node())
     usual = gc.get_threshold()
     gc.set_threshold(0)  # which leaves where it is what was made since
@@ -163,3 +166,11 @@ def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_foun
         gc.set_threshold(*usual)
     gc.collect()
     assert lost() is None
+
+
+def test_what_others_have_frozen_stays_frozen() -> None:
+    gc.freeze()
+    before = gc.get_freeze_count()
+    with executor._no_collections():
+        pass
+    assert gc.get_freeze_count() == before > 0
