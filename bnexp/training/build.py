@@ -61,6 +61,11 @@ class TrainingRun:
         """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
 
+    @property
+    def has_own_code(self) -> bool:
+        """Whether an item of the network is code of one's own, which may do and keep what bnexp knows nothing of."""
+        return any(item.kind.source is not None for item in self.config.model.items)
+
     def last_batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the last batch of a step, counted from 1: x (B, C, H, W), y (B,); those before it are accumulated."""
         *earlier, last = self.plan.batches_of(step)

@@ -279,7 +279,7 @@ def way_of(run: TrainingRun, note: Callable[[str], None] = lambda text: None) ->
         return None
     if reason := run.graph.why_not:
         note(reason)
-    if not run.graph.tried and any(item.kind.source is not None for item in run.config.model.items):
+    if not run.graph.tried and run.has_own_code:
         return None  # code that is not bnexp's may keep in Python what could not be put back
     return Graphed(run, CudaRecorder(run.device), note) if run.graph.tried else OneByOne(run)
 

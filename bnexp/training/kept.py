@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bnexp.measure.restore import put_random_states, random_states, streams_of
+from bnexp.measure.restore import put_random_states, put_torch_states, random_states, streams_of, torch_states
 from bnexp.norms.random_stream import RandomStream
 from bnexp.training.build import TrainingRun
 
@@ -36,6 +36,9 @@ class KeptState:
         # Listed once: to walk through the modules takes longer than to copy what they have.
         self._of_network = [*run.network.parameters(), *run.network.buffers()]
         self._streams = streams_of(run.network)
+        # bnexp's own steps draw from torch alone.
+        own = run.has_own_code
+        self._random, self._put_random = (random_states, put_random_states) if own else (torch_states, put_torch_states)
         self._copies: list[Tensor] = []
         self._host: dict[str, Any] = {}
 
@@ -47,7 +50,7 @@ class KeptState:
             self._copies = [torch.empty_like(tensor) for tensor in tensors]
         copy_all(self._copies, tensors)
         self._host = {
-            "random": random_states(self._run.device),
+            "random": self._random(self._run.device),
             "streams": {name: stream.get_state() for name, stream in self._streams.items()},
             "averaged": average.steps if average is not None else 0,
         }
@@ -56,7 +59,7 @@ class KeptState:
     def put_back(self) -> None:
         """Let it be as it was kept, bit for bit."""
         copy_all(self.tensors(), self._copies)
-        put_random_states(self._host["random"], self._run.device)
+        self._put_random(self._host["random"], self._run.device)
         for name, stream in self._streams.items():
             stream.set_state(self._host["streams"][name])
         if (average := self._run.train_step.average) is not None:

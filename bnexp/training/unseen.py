@@ -92,7 +92,7 @@ class Steps:
     def __init__(self, run: TrainingRun) -> None:
         self._run, self._kept, self._statistics = run, KeptState(run), RunningStatistics(run.network)
         # No norm of bnexp's ever comes back from statistics that are not finite: to look once, at the end, is enough.
-        self._looks_at_each = any(item.kind.source is not None for item in run.config.model.items)
+        self._looks_at_each = run.has_own_code
 
     def kept(self) -> KeptState:
         """Return what keeps, and puts back, all that the steps change."""

@@ -276,6 +276,7 @@ def test_where_a_look_cannot_be_recorded_the_steps_between_still_are(
         return measure(probe, look)
 
     monkeypatch.setattr(NormState, "after_backward", deciding)
+    monkeypatch.setattr(TrainingRun, "has_own_code", True)
     random.seed(1)
     repeated = Trained(run, Graphed(run, recorder, told.append)).left()
     assert told == ["looks of probes are not recorded as a CUDA graph: it draws random numbers on the CPU"]
@@ -372,8 +373,9 @@ def calls() -> Callable[[], float]:
     ],
 )
 def test_what_cannot_be_recorded_is_taken_without_and_told_of_once(
-    make_config: MakeConfig, recorder: type[TapeRecorder], decide: Any, reason: str
+    make_config: MakeConfig, recorder: type[TapeRecorder], decide: Any, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(TrainingRun, "has_own_code", True)
     config = make_config(**STEPS["random"], training={**LENGTH, "steps": 32}, probes=NO_PROBES)
     told, tape = list[str](), recorder()
     random.seed(0)
