@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -145,10 +146,13 @@ def test_another_process_can_take_the_terms() -> None:
     assert pickle.loads(pickle.dumps(Terms())) == Terms()  # noqa: S301
 
 
-def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_found() -> None:
-    class Node:
-        itself: object = None
+class Node:
+    itself: object = None
 
+
+def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = list[int]()
     gc.callbacks.append(lambda phase, info: found.append(info["generation"]) if phase == "start" else None)
     try:
@@ -156,6 +160,7 @@ def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_foun
         with executor._no_collections():
             lone.itself = lone
             del lone
+            monkeypatch.setitem(sys.modules, "bnexp_loaded", sys)
             loaded = [[number] for number in range(200_000)]
         assert gc.isenabled()
         some = [[number] for number in range(2_000)]
@@ -165,3 +170,13 @@ def test_what_was_loaded_is_not_looked_through_at_once_and_garbage_is_still_foun
         assert len(loaded) > len(some)
     finally:
         gc.callbacks.pop()
+
+
+def test_garbage_of_an_earlier_run_stays_among_what_is_looked_through_soon() -> None:
+    lost = weakref.ref(lone := Node())
+    lone.itself = lone
+    del lone
+    with executor._no_collections():
+        pass
+    gc.collect(1)
+    assert lost() is None
