@@ -1,6 +1,7 @@
 """Runs to do, one after the other in this process; torch is loaded by the first of them that trains."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -112,13 +113,14 @@ def _unfinished(run: Run) -> str | None:
 @contextmanager
 def _no_collections() -> Iterator[None]:
     """Keep Python from looking for garbage, of which torch makes none while it is loaded: an eighth of that time."""
-    was_on = gc.isenabled()
+    was_on, modules = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
         if was_on:
-            if not gc.get_freeze_count():  # what others have frozen stays so
+            # Later runs load nothing, and what earlier ones left may be garbage; what others have frozen stays so.
+            if len(sys.modules) > modules and not gc.get_freeze_count():
                 gc.freeze()
                 gc.unfreeze()  # which leaves all that is loaded among what is old, as if looked through
             gc.enable()
