@@ -50,8 +50,9 @@ def _moments_by_block(values: Tensor) -> Tensor:
 def tally(values: Tensor) -> Tensor:
     """Count finite values in `BINS` equal bins from the smallest to the largest, for `counts_of`: (TALLIED,), float64.
 
-    Bin i holds low + i w <= v < low + (i + 1) w with w = (high - low) / 64, the last one also v = high. Division by
-    w, a quotient by a power of two, is rounded once: for values of float32 a bin's edge parts them exactly.
+    Bin i holds low + i w <= v < low + (i + 1) w with w = (high - low) / 64, the last one also v = high. Values of
+    float32 are parted exactly by a bin's edge, but for those that lie nearer to it than 1e-16 of high - low, such as
+    -1e-20 between -1 and 1: they are counted as on it.
 
     This is the way of a CPU, which takes blocks from its cache; it would wait for a GPU, and `tally_all` does not.
     """
