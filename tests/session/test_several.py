@@ -173,7 +173,7 @@ def test_a_wrong_config_is_refused_once(trained: Path, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_torchrun_of_three_ends_at_ctrl_c_and_resumed_is_undisturbed(tmp_path: Path) -> None:
     """Three, since the order in which more than two are added is what a resumed run must keep."""
-    config = config_at(tmp_path, "three", training={"epochs": 16}, model={"block": "linear -> sync_bn -> relu"})
+    config = config_at(tmp_path, "three", training={"epochs": 48}, model={"block": "linear -> sync_bn -> relu"})
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--no-python", program()]
 
     codes, told = bnexp_in(3, tmp_path, "train", config, "--runs-dir", str(tmp_path / "whole"), "--quiet")
@@ -187,7 +187,7 @@ def test_torchrun_of_three_ends_at_ctrl_c_and_resumed_is_undisturbed(tmp_path: P
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]
-    assert "interrupted; it can be resumed after step" in said
+    assert "interrupted; it can be resumed after step" in said, said
     assert "torchrun --nproc-per-node 3 -m bnexp resume runs/three/seed0" in said
     assert len(children) == 3
     assert not any(Path(f"/proc/{child}").exists() for child in children)
