@@ -19,16 +19,21 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog, SourceMetadata  # type: ignore[attr-defined]
-from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary  # type: ignore[attr-defined]
-from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.compat.proto.summary_pb2 import (  # type: ignore[attr-defined]
+    HistogramProto,
+    Summary,
+    SummaryMetadata,
+)
+from tensorboard.compat.proto.tensor_pb2 import TensorProto  # type: ignore[attr-defined]
+from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING  # type: ignore[attr-defined]
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[attr-defined]
     HParamsPluginData,
     SessionEndInfo,
     SessionStartInfo,
 )
-from torch.utils.tensorboard.summary import custom_scalars
 
 from bnexp.config.nested import dotted
 from bnexp.config.schema import Config
@@ -38,6 +43,11 @@ from bnexp.runs.identity import OFTEN_VARIED, identity_of
 from bnexp.runs.rows import BINS, Counts
 
 PATTERN = "events.out.tfevents.*"
+_EXPERIMENT, _SESSION_START, _SESSION_END = (
+    f"_hparams_/{part}" for part in ("experiment", "session_start_info", "session_end_info")
+)
+"""Tags of the HParams page. What it and the page of charts read is put into their messages here: TensorBoard's own
+helpers load a model of TensorFlow, a sixth of a second before the first step."""
 
 
 class EventFile:
@@ -158,8 +168,8 @@ def hyperparameter_summary(
     for name, value in values.items():
         setattr(row.hparams[name], _FIELDS[type(value)], value)
     parts: dict[str, dict[str, Any]] = {
-        metadata.EXPERIMENT_TAG: {"experiment": api_pb2.Experiment(hparam_infos=columns, metric_infos=beside)},  # type: ignore[attr-defined]
-        metadata.SESSION_START_INFO_TAG: {"session_start_info": row},
+        _EXPERIMENT: {"experiment": api_pb2.Experiment(hparam_infos=columns, metric_infos=beside)},  # type: ignore[attr-defined]
+        _SESSION_START: {"session_start_info": row},
     }
     return _summary_of(parts)
 
@@ -167,15 +177,31 @@ def hyperparameter_summary(
 def end_summary(*, diverged: bool) -> Summary:
     """Return what the HParams page reads as a run comes to its end. TensorBoard believes the first one of a run."""
     status = "STATUS_FAILURE" if diverged else "STATUS_SUCCESS"
-    return _summary_of({metadata.SESSION_END_INFO_TAG: {"session_end_info": SessionEndInfo(status=status)}})
+    return _summary_of({_SESSION_END: {"session_end_info": SessionEndInfo(status=status)}})
 
 
 def _summary_of(parts: Mapping[str, Mapping[str, Any]]) -> Summary:
-    summary = Summary()
+    summary, nothing = Summary(), TensorProto(dtype=DT_FLOAT, tensor_shape={"dim": [{"size": 0}]})
     for tag, part in parts.items():
-        described = metadata.create_summary_metadata(HParamsPluginData(**part))  # type: ignore[no-untyped-call]
-        summary.value.add(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
+        content = HParamsPluginData(version=0, **part).SerializeToString()
+        summary.value.add(tag=tag, metadata=_read_by("hparams", content), tensor=nothing)
     return summary
+
+
+def _read_by(plugin: str, content: bytes = b"") -> SummaryMetadata:
+    return SummaryMetadata(plugin_data={"plugin_name": plugin, "content": content})
+
+
+def charts_summary(charts: Charts) -> Summary:
+    """Return what the page of custom charts reads: categories of charts by title, each with the tags that it draws."""
+    layout = layout_pb2.Layout()  # type: ignore[attr-defined]
+    for category, some in charts.items():
+        added = layout.category.add(title=category)
+        for title, tag in some.items():
+            added.chart.add(title=title, multiline={"tag": [tag]})
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape={}, string_val=[layout.SerializeToString()])
+    value = Summary.Value(tag="custom_scalars__config__", tensor=tensor, metadata=_read_by("custom_scalars"))
+    return Summary(value=[value])
 
 
 CHARTS: Charts = {
@@ -207,6 +233,8 @@ def _charts_of(tag: str) -> frozenset[tuple[str, str]]:
 
 def tags_at(path: Path, step: int) -> set[str]:
     """Return the tags that have a point at a step of an event file, as far as it is whole."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # for a resumed run alone
+
     tags: set[str] = set()
     with contextlib.suppress(OSError, DecodeError):
         for record in RawEventFileLoader(str(path)).Load():  # type: ignore[no-untyped-call]
@@ -277,11 +305,7 @@ class TensorBoardWriter:
         layout = charts_for(self._tags)
         if layout != self._layout:
             self._layout = layout
-            charts = {
-                category: {title: ("Multiline", [tag]) for title, tag in charts.items()}
-                for category, charts in layout.items()
-            }
-            self._add(step, custom_scalars(charts).value)
+            self._add(step, charts_summary(layout).value)
 
     def _add(self, step: int, values: list[Summary.Value]) -> None:
         if values:

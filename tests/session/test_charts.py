@@ -15,7 +15,14 @@ from tensorboard.plugins.base_plugin import TBContext
 from bnexp.blueprint import draw
 from bnexp.config.schema import Config
 from bnexp.probes.registry import PROBES
-from bnexp.session.board import CHARTS, TensorBoardWriter, charts_for
+from bnexp.session.board import (
+    CHARTS,
+    TensorBoardWriter,
+    charts_for,
+    charts_summary,
+    end_summary,
+    hyperparameter_summary,
+)
 from bnexp.session.life import start
 from bnexp.session.terms import Terms
 
@@ -190,3 +197,28 @@ def test_a_writer_without_known_tags_has_no_layout(tmp_path: Path) -> None:
     writer.scalars(1, {"unknown/a": 1.0})
     writer.close()
     assert shown(tmp_path) == {}
+
+
+def test_the_page_of_charts_is_what_torch_writes() -> None:
+    from torch.utils.tensorboard.summary import custom_scalars
+
+    theirs = {
+        category: {title: ("Multiline", [tag]) for title, tag in charts.items()} for category, charts in CHARTS.items()
+    }
+    assert charts_summary(CHARTS) == custom_scalars(theirs)
+
+
+def test_the_messages_of_the_hparams_page_are_what_its_plugin_writes() -> None:
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    started = hyperparameter_summary(
+        {"optimizer.lr": 0.1, "model.norm": "bn", "a.b": True}, ["accuracy/val"], ["model.norm"]
+    )
+    values = [*started.value, *end_summary(diverged=True).value]
+    tags = (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG)
+    assert [value.tag for value in values] == list(tags)
+    for value in values:
+        content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        assert value.metadata == metadata.create_summary_metadata(content)
+        assert value.tensor == metadata.NULL_TENSOR
