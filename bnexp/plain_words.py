@@ -12,8 +12,6 @@ from typing import Any, get_args, get_origin
 
 _UNREAD = object()
 """Stands for the value of words that Typer has to check."""
-
-
 _CHECKS = ("parser", "exists", "resolve_path")
 """Attributes of Typer's that say whether it checks a word."""
 

@@ -16,6 +16,10 @@ from bnexp.probes.probe import Charts, Figure, Reading, WatchingProbe
 
 NEAR_ZERO = 0.01
 """A gamma below this magnitude nearly switches its feature off."""
+_OF_PARAMETERS = {
+    *(f"{what}_{quantity}" for what in ("gamma", "beta") for quantity in ("mean", "min", "max")),
+    "gamma_near_zero",  # a shift of 0 switches nothing off
+}
 ROUNDING = 1e-5
 """A standard deviation below this multiple of the mean is the rounding error of equal values."""
 _NO_SCALE = "no: the weights of the next layer can make up for any scale"
@@ -140,8 +144,8 @@ def _of_parameters(modules: Mapping[str, nn.Module]) -> _Figures:
         near_zero = fractions(values.abs() < NEAR_ZERO)
         summed_up = {"mean": values.mean(dim=1), "min": low, "max": high, "near_zero": near_zero}
         for (name, what), of_one in zip(group, _one_by_one(summed_up), strict=True):
-            figures[name] |= {f"{what}_{quantity}": value for quantity, value in of_one.items()}
-            figures[name].pop("beta_near_zero", None)  # a shift of 0 switches nothing off
+            named = {f"{what}_{quantity}": value for quantity, value in of_one.items()}
+            figures[name] |= {quantity: value for quantity, value in named.items() if quantity in _OF_PARAMETERS}
     return figures
 
 
