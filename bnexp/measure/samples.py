@@ -47,11 +47,11 @@ def total_lengths(norms: Tensor, parts: tuple[tuple[int, ...], ...]) -> Tensor:
     return totals
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def _places(parts: tuple[tuple[int, ...], ...], otherwise: int, device: torch.device) -> Tensor:
     """Return rows of numbers as a matrix on a device, the shorter ones filled up with `otherwise`.
 
-    It is cached, since to copy it would wait for the device.
+    It is cached, since to copy it would wait for the device, and for good, since a recorded look goes on reading it.
     """
     columns = itertools.zip_longest(*parts, fillvalue=otherwise)
     return torch.tensor(list(columns), dtype=torch.int64, device=device).T
@@ -112,7 +112,7 @@ def alike(tensors: Mapping[str, Tensor], most: int) -> Iterator[dict[str, Tensor
             yield {name: group[name] for name in names[at : at + count]}
 
 
-def stacked(tensors: Sequence[Tensor]) -> Tensor:
+def as_one(tensors: Sequence[Tensor]) -> Tensor:
     """Return tensors of one shape as one, with their number in front; one alone is not copied."""
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
@@ -122,11 +122,12 @@ def fractions(true: Tensor) -> Tensor:
     return true.sum(dim=1) / true.shape[1]
 
 
-@functools.lru_cache(maxsize=256)
+@functools.cache
 def spread_places(total: int, count: int, device: torch.device) -> Tensor:
     """Return `count` different places in range(total), spread evenly by steps of the golden section.
 
-    Equal steps would meet the same column of every feature map, wherever they divide its width.
+    Equal steps would meet the same column of every feature map, wherever they divide its width. A recorded look goes on
+    reading them: no cache may ever let them go.
     """
     step = round(total * (math.sqrt(5) - 1) / 2)
     while math.gcd(step, total) != 1:

@@ -118,7 +118,7 @@ def _counts(tensors: Sequence[Tensor], edges: Tensor, firsts: Tensor) -> Tensor:
     return torch.histc(places, bins=total, min=0, max=total)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def _column(numbers: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return numbers on a device, (n, 1) in float64; cached, since to copy them would wait for the device."""
+    """Return numbers on a device, (n, 1) in float64; cached for good, as a recorded look reads them without waiting."""
     return torch.tensor(numbers, dtype=torch.float64, device=device).unsqueeze(1)

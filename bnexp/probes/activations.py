@@ -14,12 +14,12 @@ from bnexp.measure.samples import (
     MOST_UNITS,
     MOST_VALUES,
     alike,
+    as_one,
     as_units,
     fractions,
     grouped,
     spread_units,
     spread_values,
-    stacked,
 )
 from bnexp.measure.subject import Look
 from bnexp.measure.tally import moments_of, waits
@@ -159,7 +159,7 @@ def distributions(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     device = next(iter(outputs.values())).device
     groups = list(alike(outputs, _TOGETHER if waits(device) else 0))
     names = [name for group in groups for name in group]
-    stacks = [stacked(list(group.values())) for group in groups]  # (N, B, units) each
+    stacks = [as_one(list(group.values())) for group in groups]  # (N, B, units) each
     low, high, total, squares = moments_of(stacks).unbind(dim=1)  # (I,) each, float64
     n = _on(low.device, tuple(outputs[name].numel() for name in names))
     mean = total / n
@@ -226,9 +226,9 @@ def _by_name(figures: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, T
     }
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def _on(device: torch.device, numbers: tuple[int, ...]) -> Tensor:
-    """Return numbers on a device, in float64; cached, since to copy them would wait for the device."""
+    """Return numbers on a device, in float64; cached for good, as a recorded look reads them without waiting."""
     return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 

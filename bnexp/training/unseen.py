@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.data.batches import Drawn
-from bnexp.measure.samples import stacked
+from bnexp.measure.samples import as_one
 from bnexp.measure.subject import Look
 from bnexp.norms.random_stream import RandomStream
 from bnexp.probes.probe import Reading, measured_from, numbers_in
@@ -71,9 +71,9 @@ def figures_of(steps: Sequence[Stepped]) -> Tensor:
 
     Of K stacked runs they are (S, F, K). A GPU takes as long for those of ten steps as for those of one.
     """
-    losses, logits, labels = (stacked(parts) for parts in zip(*(step[:3] for step in steps), strict=True))
+    losses, logits, labels = (as_one(parts) for parts in zip(*(step[:3] for step in steps), strict=True))
     corrects = (logits.argmax(dim=-1) == labels).sum(dim=-1)
-    others = (stacked(parts) for parts in zip(*(step.others for step in steps), strict=True))
+    others = (as_one(parts) for parts in zip(*(step.others for step in steps), strict=True))
     return torch.stack([losses.float(), corrects.float(), *others], dim=1)
 
 

@@ -1,6 +1,7 @@
 """Tensors that are counted together are counted as numpy counts each in float64, on every way that a device takes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bnexp.measure import samples
 from bnexp.measure import tallies as module
 from bnexp.measure.tallies import tally_all
 from bnexp.measure.tally import counts_of
+from bnexp.probes import activations
 from bnexp.runs.rows import BINS, Counts
 from kernels import kernels_of
 
@@ -143,3 +146,8 @@ def test_a_large_tensor_is_counted_alone_and_small_ones_share_their_memory() -> 
     tensors = [torch.empty(size, device="meta") for size in sizes]
     together = [[values.numel() for values in some] for some in module._side_by_side(tensors)]
     assert together == [[5_000_000], [2_000_000, 2_000_000], [2_000_000, 1000], [10]]
+
+
+@pytest.mark.parametrize("kept", [samples.spread_places, samples._places, module._column, activations._on])
+def test_what_a_recorded_look_reads_is_never_let_go(kept: Any) -> None:
+    assert kept.cache_info().maxsize is None
